@@ -1,1 +1,1 @@
-"""`make bench`: the broker's figures beside its peers', measured in the same run on the same machine."""
+"""Benchmarks of the broker and comparable servers, run together on one machine by `make bench`."""

@@ -1,4 +1,4 @@
-"""Ten thousand channels: what importing them costs, and what they cost each request after."""
+"""Benchmarks of 10,000 channels: the cost of importing them, and the request time compared with 10 channels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIB = 2**20
 
 
 def measure(*, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row]:
-    """Two environments side by side, one with few channels, one with many, loaded in turns."""
+    """Measure two environments in alternation, one with few channels and one with many."""
     with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as name, quickstart() as few, quickstart() as many:
         folder = Path(name)
         for environment in (few, many):
@@ -48,7 +48,7 @@ def _import(environment: Environment, file: Path, say: Callable[[str], None]) ->
             unit=' s',
         ),
         Row(
-            what='memory at its peak meanwhile',
+            what='peak memory during the import',
             figure=f'server {server / MIB:.0f} MiB, command {usage.peak / MIB:.0f} MiB',
             value=max(server, usage.peak) / 1e6,
             bar=400,
@@ -64,7 +64,7 @@ def _runner(port: int, paths: list[str], seconds: float) -> Callable[[], load.Re
 def _lookup_row(results: dict[str, load.Result]) -> Row:
     few, many = (result.rate for result in results.values())
     return Row(
-        what=f'request time, {MANY:,} channels beside {FEW}',
+        what=f'request time with {MANY:,} channels relative to {FEW}',
         figure=f'{1e6 / many:.1f} us : {1e6 / few:.1f} us',
         value=few / many,
         bar=1.3,

@@ -1,4 +1,4 @@
-"""A broker to measure: a quickstart environment of its own, made and driven by the command line that users have."""
+"""Quickstart environments for benchmarks, managed with the `zatotx` command."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from bench.machine import SERVER_CORE, is_free, memory, pinned
 
 ZATOTX = str(Path(sys.executable).with_name('zatotx'))
 TWISTD = str(Path(sys.executable).with_name('twistd'))
-_PORTS = (17010, 17021, 11223, 20151, 8183)  # of a server, its FTP, the balancer and its agent, the admin
-_offsets = iter(range(1000, 12000, 100))  # no two environments of one run share one
+_PORTS = (17010, 17021, 11223, 20151, 8183)  # server, FTP, load balancer and its agent, web admin
+_offsets = iter(range(1000, 12000, 100))  # unique per environment within a run
 
 
 class CommandError(Exception):
-    """A command of the broker's own ended badly."""
+    """A `zatotx` command failed."""
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What a command cost: seconds, and bytes at its peak."""
+    """Resource usage of a command: seconds, and peak memory in bytes."""
 
     seconds: float
     peak: int
@@ -45,18 +45,18 @@ class Environment:
 
     @property
     def server(self) -> Path:
-        """The directory of its server."""
+        """The directory of the server."""
         return self.path / 'server1'
 
     def command(self, *args: str) -> Usage:
-        """Run `zatotx …`, and what it starts, on the server's cores. Raises CommandError with what it said."""
+        """Run `zatotx …` and its child processes on the server's cores. Raises CommandError with its output."""
         began = time.monotonic()
         with tempfile.TemporaryFile() as said:
             process = subprocess.Popen(
                 pinned(self._cores, [ZATOTX, *args]), stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
             _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)  # reaped here, not by Popen
+            process.returncode = os.waitstatus_to_exitcode(status)  # wait4 has already reaped the process
             if process.returncode:
                 said.seek(0)
                 text = said.read().decode(errors='replace').strip()
@@ -64,38 +64,38 @@ class Environment:
         return Usage(time.monotonic() - began, usage.ru_maxrss * 1024)
 
     def start(self) -> None:
-        """Until every part answers."""
+        """Start all components and wait until they respond."""
         self.command('start', str(self.path))
 
     def stop(self) -> None:
-        """Until every part is gone."""
+        """Stop all components and wait until they have exited."""
         self.command('stop', str(self.path))
 
     def deploy(self, files: Sequence[Path]) -> None:
-        """Until the server runs them."""
+        """Deploy the files and wait until they are active."""
         self.command('hot-deploy', str(self.path), *map(str, files))
 
     def enmasse(self, file: Path) -> Usage:
-        """Until what the file says is in force."""
+        """Import the file and wait until it is active."""
         return self.command('enmasse', str(self.path), '--import', '--input', str(file))
 
     def credentials(self) -> dict[str, dict[str, object]]:
-        """What quickstart wrote for people to read."""
+        """The content of credentials.toml, which quickstart writes."""
         return tomllib.loads((self.path / 'credentials.toml').read_text())
 
     def server_pid(self) -> int:
-        """The process of the server: the one whose command line names its directory and that holds most."""
+        """The process ID of the server: of the processes whose command line names its directory, the largest one."""
         found = self.server_pids()
         if not found:
             raise CommandError(f'No process runs {self.server}')
         return max(found, key=lambda pid: memory(pid).rss)
 
     def server_pids(self) -> list[int]:
-        """All processes of the server."""
+        """The IDs of all processes of the server."""
         return [pid for pid in _pids() if str(self.server) in _command_line(pid)]
 
     def wait_until_served(self, request: LoadRequest, *, seconds: float = 30.0) -> None:
-        """Until the server answers that request with 200. Raises TimeoutError."""
+        """Wait until the server answers the request with 200. Raises TimeoutError."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if _status(self.port, request) == 200:
@@ -124,8 +124,10 @@ def _command_line(pid: int) -> str:
 
 @contextmanager
 def quickstart(*, cores: int | str = SERVER_CORE, more: Sequence[str] = ()) -> Iterator[Environment]:
-    """A fresh environment, created and not yet started; stopped and removed at the end. It runs on `cores`; `more` are
-    options of quickstart."""
+    """Create an environment without starting it; stop and remove it at the end.
+
+    It runs on `cores`; `more` are additional options of `quickstart create`.
+    """
     offset = next(n for n in _offsets if all(is_free(port + n) for port in _PORTS))
     with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as folder:
         environment = Environment(Path(folder, 'qs'), offset, cores)

@@ -1,4 +1,4 @@
-"""What a benchmark hands back: rows with a bar each, and how they are shown."""
+"""Benchmark results: rows with a target each, and their table."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from bench.load import Result
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure and the bar it is held to."""
+    """One result and the target that it has to meet."""
 
     what: str
     figure: str  # as measured, with its unit
-    value: float  # what is compared with the bar
+    value: float  # compared with the bar
     bar: float
-    at_least: bool = False  # the bar is a floor; else a ceiling
+    at_least: bool = False  # the bar is a minimum instead of a maximum
     unit: str = ''  # of value and bar
 
     @property
     def met(self) -> bool:
-        """Whether the figure holds."""
+        """Whether the value meets the bar."""
         return self.value >= self.bar if self.at_least else self.value <= self.bar
 
 
 def in_turns(rounds: int, runs: Mapping[str, Callable[[], Result]], say: Callable[[str], None]) -> dict[str, Result]:
-    """A, B, C, A, B, C, …: a machine that slows down meanwhile slows all of them. The median run of each."""
+    """Run A, B, C, A, B, C, … and return the median run of each, so that a slower machine affects all of them alike."""
     found: dict[str, list[Result]] = {name: [] for name in runs}
     for number in range(rounds):
         for name, measure in runs.items():
@@ -38,17 +38,17 @@ def in_turns(rounds: int, runs: Mapping[str, Callable[[], Result]], say: Callabl
 
 
 def middle(results: Sequence[Result]) -> Result:
-    """The run with the median rate (the lower one of an even number)."""
+    """The run with the median rate (the lower median if the number of runs is even)."""
     return sorted(results, key=lambda result: result.rate)[(len(results) - 1) // 2]
 
 
 def median_of(rounds: int, measure: Callable[[], float]) -> float:
-    """The median of that many measurements."""
+    """The median of `rounds` measurements."""
     return median(measure() for _ in range(rounds))
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table that reads well on a terminal too."""
+    """The rows as a Markdown table that is also readable on a terminal."""
     heads = ('what', 'measured', 'value', 'bar', 'met')
     cells = [(r.what, r.figure, _number(r.value, r.unit), _bar(r), 'yes' if r.met else 'NO') for r in rows]
     widths = [max(len(line[i]) for line in [heads, *cells]) for i in range(len(heads))]

@@ -1,4 +1,4 @@
-"""What a server holds: while nobody asks, and for each connection that is kept alive."""
+"""Memory benchmarks: an idle server, and idle keep-alive connections."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bench.figures import Row
 from bench.machine import memory
 
 IDLE_CONNECTIONS = 2000
-_SETTLE = 3.0  # seconds in which a server that just started may still tidy up
+_SETTLE = 3.0  # seconds until a new server has settled
 
 
 def measure_idle(environment: Environment) -> Row:
-    """The server as it is after its start, asked once."""
+    """Measure the memory of a server after its start and one request."""
     load.answer(environment.port, load.Request(path='/zato/ping', method='GET'))
     time.sleep(_SETTLE)
     megabytes = memory(environment.server_pid()).rss / 1e6
@@ -25,11 +25,11 @@ def measure_idle(environment: Environment) -> Row:
 
 
 def measure_connections(environment: Environment) -> Row:
-    """So many connections that each asked once and are kept alive."""
+    """Measure the memory of keep-alive connections that have sent one request each."""
     allow_files(IDLE_CONNECTIONS + 200)
-    environment.stop()  # memory that earlier load left free would make connections look cheap
+    environment.stop()  # memory freed by earlier load would distort the result
     environment.start()
-    load.run(environment.port, subjects.echo(), seconds=1)  # what the first requests allocate is no connection's
+    load.run(environment.port, subjects.echo(), seconds=1)  # excludes allocations of the first requests
     pid = environment.server_pid()
     time.sleep(1)
     before = memory(pid).rss
@@ -39,7 +39,7 @@ def measure_connections(environment: Environment) -> Row:
         time.sleep(1)
         each = (memory(pid).rss - before) / IDLE_CONNECTIONS
     return Row(
-        what=f'memory of an idle connection, of {IDLE_CONNECTIONS:,}',
+        what=f'memory per idle connection, with {IDLE_CONNECTIONS:,} of them',
         figure=f'{each:.0f} bytes',
         value=each / 1024,
         bar=8,
@@ -48,7 +48,7 @@ def measure_connections(environment: Environment) -> Row:
 
 
 def allow_files(wanted: int) -> None:
-    """Let this process hold so many open files, as far as the machine lets it."""
+    """Raise the limit on open files of this process to `wanted`, at most to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
@@ -60,4 +60,4 @@ def _ask(connection: socket.socket) -> None:
     head = f'POST {request.path} HTTP/1.1\r\nHost: bench\r\n{fields}Content-Length: {len(request.body)}\r\n\r\n'
     connection.sendall((head + request.body).encode())
     if not connection.recv(65536).startswith(b'HTTP/1.1 200 '):
-        raise load.LoadError('A connection that was to idle got no answer to its first request')
+        raise load.LoadError('The first request on an idle connection was not answered')

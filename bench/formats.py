@@ -1,4 +1,4 @@
-"""XML, SOAP with WS-Security, and JWT beside the echo of JSON behind Basic auth: what a format and a login cost."""
+"""Benchmarks of XML, SOAP with WS-Security, and JWT, relative to a JSON echo with Basic auth."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from bench.figures import Row, in_turns
 _PASSWORD = 'correct-horse-battery'
 _BARS = {'xml': 0.35, 'soap': 0.15, 'jwt': 0.5}
 _TITLES = {
-    'xml': 'XML echo of 2 KB beside that of JSON',
-    'soap': 'SOAP echo of 2 KB with a WS-Security digest, replays refused, beside that of JSON',
-    'jwt': 'JWT RS256, tokens seen before, beside Basic auth',
+    'xml': 'XML echo of 2 KB relative to JSON',
+    'soap': 'SOAP echo of 2 KB with WS-Security digest and replay detection relative to JSON',
+    'jwt': 'JWT RS256 with cached tokens relative to Basic auth',
 }
 _ORDERS = [
     {'id': n, 'customer': f'Customer {n}', 'city': 'Warszawa', 'total': f'{n}.50', 'paid': n % 2 == 0}
@@ -35,7 +35,7 @@ _ENVELOPE = 'http://schemas.xmlsoap.org/soap/envelope/'
 
 
 def measure(environment: Environment, folder: Path, budget: tuple[int, float], say: Callable[[str], None]) -> list[Row]:
-    """The rows. The environment runs and serves the echo. `budget`: rounds, and seconds of each run."""
+    """Measure all rows. The environment runs and serves the echo. `budget`: number of rounds, seconds per run."""
     rounds, seconds = budget
     key = generate_private_key(65537, 2048)
     environment.enmasse(_channels(folder, key))
@@ -48,7 +48,7 @@ def measure(environment: Environment, folder: Path, budget: tuple[int, float], s
         'jwt': load.Request(path='/bench/jwt', body=subjects.BODY, headers=_bearer(key)),
     }
     for name, request in targets.items():
-        if name != 'soap':  # whose every message is made by the generator itself
+        if name != 'soap':  # the load generator creates each of its messages
             status, body = load.answer(environment.port, request)
             if status != 200:
                 raise load.LoadError(f'{name} is not served: {status} {body[:200]!r}')
@@ -71,13 +71,13 @@ def _json() -> str:
 
 
 def _xml() -> str:
-    """Two kilobytes of XML that say the same kind of thing."""
+    """Two kilobytes of XML with similar content."""
     orders = (''.join(f'<{name}>{value}</{name}>' for name, value in order.items()) for order in _ORDERS[:17])
     return f'<orders>{"".join(f"<order>{order}</order>" for order in orders)}</orders>'
 
 
 def _soap() -> load.Request:
-    """The XML in an envelope, whose token the generator makes for each message."""
+    """The XML in an envelope; the load generator creates the token of each message."""
     script = Path(__file__).with_name('wss.lua').read_text()
     around = {
         'before': f'<s:Envelope xmlns:s="{_ENVELOPE}"><s:Header><w:Security xmlns:w="{_WSSE}" s:mustUnderstand="1">'
@@ -100,7 +100,7 @@ def _bearer(key: Any) -> dict[str, str]:
 
 
 def _channels(folder: Path, key: Any) -> Path:
-    """An enmasse file of the channels and who may use them."""
+    """Write an enmasse file with the channels and their security definitions."""
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     document = {
         'security': [

@@ -1,6 +1,6 @@
-"""Clients that mean harm: what each of them costs a server, and whether others are served meanwhile.
+"""Benchmarks of malicious clients: their memory cost, and the latency of other requests meanwhile.
 
-A scenario is a function of SCENARIOS: it gets an environment that runs, and yields its rows.
+A scenario is a function in SCENARIOS that takes a running environment and yields rows.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from bench.figures import Row
 from bench.footprint import allow_files
 from bench.machine import forget_peak, memory
 
-PING_BAR = 100.0  # milliseconds of the 99th percentile of /zato/ping, whatever goes on beside it
+PING_BAR = 100.0  # milliseconds, for the 99th percentile of /zato/ping during any scenario
 _PATIENCE = 5.0  # seconds after which a ping counts as lost
-_HOARD = 6_000  # connections that one address asks for
-_SECONDS = 3.0  # that a scenario lasts
+_HOARD = 6_000  # connections that one address opens
+_SECONDS = 3.0  # duration of a scenario
 _SERVICE = '''
 from zatotx import Service
 
 
 class Megabyte(Service):
-    """ Answers with a megabyte, whoever asks. """
+    """ Returns a megabyte. """
     name = 'bench.megabyte'
 
     async def handle(self):
@@ -40,7 +40,7 @@ _PATH = '/m'
 
 
 class Watch:
-    """What was seen of a server: the memory it took beyond what it had, at the peak, and how long its pings took."""
+    """Measurements of a server: the growth of its memory at the peak, and the durations of pings."""
 
     def __init__(self) -> None:
         self.growth = 0.0  # MB
@@ -52,16 +52,16 @@ class Watch:
         return sorted(self.pings)[(len(self.pings) * 99 - 1) // 100]
 
     def rows(self, what: str, megabytes: float) -> Iterator[Row]:
-        """A row of the memory, with this bar, and one of the pings."""
+        """Yield a row for the memory, with `megabytes` as its bar, and one for the pings."""
         yield Row(what=f'memory: {what}', figure=f'{self.growth:+.1f} MB', value=self.growth, bar=megabytes, unit=' MB')
-        yield Row(what='p99 of /zato/ping meanwhile', figure=f'{self.p99:.1f} ms of {len(self.pings)}', value=self.p99,
+        yield Row(what='p99 of /zato/ping during it', figure=f'{self.p99:.1f} ms of {len(self.pings)}', value=self.p99,
                   bar=PING_BAR, unit=' ms')  # fmt: skip
 
 
 @contextmanager
 def watched(environment: Environment, before: int = 0) -> Iterator[Watch]:
-    """Ping the server and look at its memory until the block ends. `before`: bytes that it held when the scenario
-    began, where that was earlier."""
+    """Ping the server and measure its memory until the block ends. `before`: its memory in bytes at the start of the
+    scenario, if that was earlier."""
     pid, watch, over = environment.server_pid(), Watch(), Event()
     before = before or memory(pid).rss
     forget_peak(pid)
@@ -76,7 +76,7 @@ def watched(environment: Environment, before: int = 0) -> Iterator[Watch]:
 
 
 def _ping(port: int, pings: list[float], over: Event) -> None:
-    """A ping every few milliseconds, each on a connection of its own; one that is lost counts as _PATIENCE."""
+    """Ping every few milliseconds, each time on a new connection. A failed ping counts as _PATIENCE."""
     while not over.wait(0.005):
         began = time.perf_counter()
         client = http.client.HTTPConnection('127.0.0.1', port, timeout=_PATIENCE)
@@ -91,7 +91,7 @@ def _ping(port: int, pings: list[float], over: Event) -> None:
 
 
 def serve(environment: Environment, folder: Path) -> None:
-    """Deploy the service and its channel, which is open to anyone."""
+    """Deploy the service and its public channel."""
     module, channels = folder / 'bench_megabyte.py', folder / 'hostile.yaml'
     module.write_text(_SERVICE)
     channel = {'name': 'bench.megabyte', 'url_path': _PATH, 'service': 'bench.megabyte', 'security': None}
@@ -102,7 +102,7 @@ def serve(environment: Environment, folder: Path) -> None:
 
 
 def measure(environment: Environment, folder: Path, say: Callable[[str], None]) -> Iterator[Row]:
-    """The rows of all scenarios."""
+    """Yield the rows of all scenarios."""
     serve(environment, folder)
     for name, scenario in SCENARIOS.items():
         say(f'  {name}')
@@ -110,8 +110,10 @@ def measure(environment: Environment, folder: Path, say: Callable[[str], None]) 
 
 
 def unread_pipeline(environment: Environment) -> Iterator[Row]:
-    """One connection asks for 2,096 answers of a megabyte and reads none. A large POST before has made the server read
-    64 KiB at once."""
+    """Pipeline 2,096 requests for a megabyte on one connection without reading the responses.
+
+    A large POST before them makes the server read 64 KiB at once.
+    """
     post = b'POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n' % _PATH.encode() + b'x' * 20_000
     gets = b'GET %b HTTP/1.1\r\nHost:a\r\n\r\n' % _PATH.encode() * 2_096
     with watched(environment) as watch, socket.create_connection(('127.0.0.1', environment.port)) as client:
@@ -120,11 +122,11 @@ def unread_pipeline(environment: Environment) -> Iterator[Row]:
         time.sleep(_SECONDS)
         if not client.recv(100).startswith(b'HTTP/1.1 200 '):
             raise load.LoadError('The pipeline was not served')
-    yield from watch.rows('2,096 answers of 1 MB asked for in one go and not read', 96)
+    yield from watch.rows('2,096 pipelined responses of 1 MB that the client does not read', 96)
 
 
 def hoarded_connections(environment: Environment) -> Iterator[Row]:
-    """One address opens a thousand connections more than it may have, and keeps all that it gets."""
+    """Open a thousand connections more than the limit per address, and keep those that are accepted."""
     allow_files(_HOARD + 200)
     before = memory(environment.server_pid()).rss
     with ExitStack() as stack:
@@ -132,13 +134,13 @@ def hoarded_connections(environment: Environment) -> Iterator[Row]:
         for _ in range(_HOARD):
             client = stack.enter_context(socket.socket())
             client.bind(('127.0.0.2', 0))
-            client.connect_ex(('127.0.0.1', environment.port))  # one over the limit may be cut before it returns
+            client.connect_ex(('127.0.0.1', environment.port))  # over the limit, it may be closed before it returns
             clients.append(client)
         with watched(environment, before) as watch:
             time.sleep(_SECONDS)
         held = sum(_is_open(client) for client in clients)
-    yield Row(what=f'connections that one address holds, of {_HOARD:,}', figure=f'{held:,}', value=held, bar=5_000)
-    yield from watch.rows('of one address with as many connections as it gets', 64)
+    yield Row(what=f'open connections of one address, of {_HOARD:,} tried', figure=f'{held:,}', value=held, bar=5_000)
+    yield from watch.rows('the maximum number of connections from one address', 64)
 
 
 def _is_open(client: socket.socket) -> bool:
@@ -152,6 +154,6 @@ def _is_open(client: socket.socket) -> bool:
 
 
 SCENARIOS: dict[str, Callable[[Environment], Iterator[Row]]] = {
-    'a pipeline whose answers nobody reads': unread_pipeline,
-    'an address that hoards connections': hoarded_connections,
+    'pipelined requests without reading the responses': unread_pipeline,
+    'one address with too many connections': hoarded_connections,
 }

@@ -1,4 +1,4 @@
-"""Wrong logins by the thousand from one address: how long a first login from another address takes meanwhile."""
+"""Benchmark of password guessing: the duration of a first login while another address sends wrong passwords."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ from bench.environment import Environment, quickstart
 from bench.figures import Row
 from bench.footprint import allow_files
 
-WAITING = 1_100  # connections that send a wrong login, wait for its answer, and send the next one
-HASTY = 40  # connections that give each guess up
-PATIENCE = 0.06  # seconds after which they do
+WAITING = 1_100  # connections that send a wrong password, wait for the response, and repeat
+HASTY = 40  # connections that disconnect before the response
+PATIENCE = 0.06  # seconds after which they disconnect
 FIRST_LOGINS = 8
 BAR = 5.0  # seconds
-_REFUSED = 60.0  # seconds that count where a login is not answered with 200
+_REFUSED = 60.0  # seconds that count for a login that does not succeed
 _GUESSER, _CALLER = '127.0.0.66', '127.0.0.77'
-_PAUSE = 2.0  # seconds before a guesser that was answered guesses again: logins are to wait, not to be a flood
+_PAUSE = 2.0  # seconds between attempts: the test is about waiting logins, not a flood of requests
 
 
 def measure(environment: Environment, folder: Path, *, say: Callable[[str], None]) -> list[Row]:
-    """The worst of several first logins. The environment runs and serves the echo."""
+    """Measure the slowest of several first logins. The environment runs and serves the echo."""
     allow_files(WAITING + HASTY + 200)
     environment.enmasse(_callers(folder))
     environment.wait_until_served(subjects.echo())
     crowd = _Crowd(environment.port)
     with crowd:
-        time.sleep(3.0)  # the guessers are over their limit, and their queues are full
+        time.sleep(3.0)  # until the attackers have exceeded their limit and their queues are full
         took = [first_login(environment.port, number) for number in range(FIRST_LOGINS)]
-    say(f'  first logins: {", ".join(f"{seconds:.2f} s" for seconds in took)}; guessers were answered '
+    say(f'  first logins: {", ".join(f"{seconds:.2f} s" for seconds in took)}; attackers received '
         f'{dict(sorted(crowd.answers.items()))}')  # fmt: skip
     return rows(took)
 
 
 def rows(took: Sequence[float]) -> list[Row]:
-    """The figure with its bar. `took`: seconds of each login, `_REFUSED` of one that was turned away."""
+    """The row. `took`: the seconds of each login, or `_REFUSED` if it failed."""
     worst = max(took)
-    return [Row(what=f'first login while {WAITING:,} wrong ones from another address wait and {HASTY} give up',
-                figure=f'{worst:.2f} s, the worst of {len(took)}', value=worst, bar=BAR, unit=' s')]  # fmt: skip
+    return [Row(what=f'first login while {WAITING:,} wrong logins from another address wait and {HASTY} disconnect',
+                figure=f'{worst:.2f} s, the slowest of {len(took)}', value=worst, bar=BAR, unit=' s')]  # fmt: skip
 
 
 class _Crowd:
-    """Guessers at one address, from `__enter__` to `__exit__`, in a thread of their own."""
+    """Attackers at one address, which run in a thread from `__enter__` to `__exit__`."""
 
     def __init__(self, port: int) -> None:
-        self.answers: dict[str, int] = {}  # status -> how many
+        self.answers: dict[str, int] = {}  # status -> count
         self._port = port
         self._numbers = count()
         self._loop = asyncio.new_event_loop()
@@ -100,7 +100,7 @@ class _Crowd:
         await asyncio.sleep(PATIENCE)
 
     async def _answered(self) -> None:
-        """One wrong login on a connection of its own, until its answer is there."""
+        """Send one wrong login on a new connection and wait for the response."""
         reader, writer = await asyncio.open_connection('127.0.0.1', self._port, local_addr=(_GUESSER, 0))
         try:
             writer.write(_wire(f'guess {next(self._numbers)}', 'bench.first.0'))
@@ -114,7 +114,7 @@ class _Crowd:
 
 
 def first_login(port: int, number: int) -> float:
-    """Seconds until right credentials that the server has not seen yet are answered with 200."""
+    """The seconds until correct credentials that the server has not cached are answered with 200."""
     async def login() -> int:
         reader, writer = await asyncio.open_connection('127.0.0.1', port, local_addr=(_CALLER, 0))
         try:
@@ -142,7 +142,7 @@ def _password(number: int) -> str:
 
 
 def _callers(folder: Path) -> Path:
-    """An enmasse file of users who have not logged in yet, each with a channel."""
+    """Write an enmasse file with users who have not logged in yet, each with a channel."""
     names = [f'bench.first.{number}' for number in range(FIRST_LOGINS)]
     users = [{'name': name, 'type': 'basic_auth', 'username': name, 'realm': 'bench', 'password': _password(number)}
              for number, name in enumerate(names)]  # fmt: skip
@@ -154,7 +154,7 @@ def _callers(folder: Path) -> Path:
 
 
 def main() -> int:
-    """`python -m bench.hostile_logins`: this subject alone."""
+    """Run this benchmark alone: `python -m bench.hostile_logins`."""
     import tempfile
 
     from bench import throughput

@@ -1,6 +1,6 @@
-"""What strangers and garbage cost a server in memory: bodies that dribble in, large XML, cycles that hold bodies.
+"""Benchmarks of memory under attack: slow uploads, large XML, and reference cycles that contain bodies.
 
-Each scenario begins with a server that was just started, so that what an earlier one left free hides nothing.
+Each scenario starts with a new server process, so that memory freed by an earlier scenario does not hide growth.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from bench.figures import Row
 from bench.footprint import allow_files
 from bench.machine import forget_peak, memory
 
-DRIBBLERS, DRIBBLED = 400, 1024 * 1024  # clients, bytes of each one's body
+DRIBBLERS, DRIBBLED = 400, 1024 * 1024  # clients, bytes per body
 XML_POSTS, XML_SIZE = 40, 15_000_000
-CYCLES, FAILURES, BODY = 600, 200, 1_000_000  # requests, bytes of each
+CYCLES, FAILURES, BODY = 600, 200, 1_000_000  # requests, bytes per body
 _MB = 1_000_000
 _PIECE = 64 * 1024
 _DRIBBLING = 12.0  # seconds
-_AT_ONCE = 4  # clients that send what becomes garbage
-_GIVEN_BACK = 15.0  # seconds after a peak in which its memory is expected back
-_PATIENCE = 120.0  # seconds until a hostile client gives up by itself
+_AT_ONCE = 4  # concurrent clients in the garbage scenarios
+_GIVEN_BACK = 15.0  # seconds within which memory has to be released after a peak
+_PATIENCE = 120.0  # timeout of a client in seconds
 _SERVICES = '''
 from twisted.internet.defer import fail, gatherResults, succeed
 
@@ -37,7 +37,7 @@ from zatotx import Service
 
 
 class Cycle(Service):
-    """ Leaves a reference cycle behind, and in it the body. """
+    """ Creates a reference cycle that contains the body. """
     name = 'bench.cycle'
 
     async def handle(self):
@@ -47,7 +47,7 @@ class Cycle(Service):
 
 
 class Fails(Service):
-    """ Two things at once, of which one fails. """
+    """ Waits for two Deferreds, one of which fails. """
     name = 'bench.fails'
 
     async def handle(self):
@@ -56,7 +56,7 @@ class Fails(Service):
 
 
 class Sink(Service):
-    """ Takes whatever comes. """
+    """ Accepts any request. """
     name = 'bench.sink'
 
     async def handle(self):
@@ -65,7 +65,7 @@ class Sink(Service):
 
 
 def serve(environment: Environment, folder: Path) -> None:
-    """Deploy the services and their channels, all but one of them open to anyone."""
+    """Deploy the services and their channels, all but one of which are public."""
     file = folder / 'bench_hostile.py'
     file.write_text(_SERVICES)
     environment.deploy([file])
@@ -78,7 +78,7 @@ def serve(environment: Environment, folder: Path) -> None:
 
 
 def measure(environment: Environment, folder: Path, say: Callable[[str], None]) -> list[Row]:
-    """All of it. The environment runs and serves the echo."""
+    """Run all scenarios. The environment runs and serves the echo."""
     allow_files(DRIBBLERS + 200)
     serve(environment, folder)
     rows: list[Row] = []
@@ -93,7 +93,7 @@ def measure(environment: Environment, folder: Path, say: Callable[[str], None]) 
 
 
 def dribbling(environment: Environment) -> Iterator[Row]:
-    """Clients that send nearly all of a body, and the rest a byte at a time."""
+    """Send most of a body quickly and the rest byte by byte, with many clients."""
     head = f'POST /bench/hostile/sink HTTP/1.1\r\nHost: bench\r\nContent-Length: {DRIBBLED}\r\n\r\n'.encode()
     started = _Memory(environment)
     with _well_behaved(environment) as client, ExitStack() as stack:
@@ -108,32 +108,32 @@ def dribbling(environment: Environment) -> Iterator[Row]:
                 _send(connection, b'x')
             time.sleep(0.5)
         cost = started.cost()
-    yield _memory_row(f'{DRIBBLERS} clients that dribble 1 MiB each', cost, 128)
-    yield client.row('while they do')
+    yield _memory_row(f'{DRIBBLERS} slow uploads of 1 MiB each', cost, 128)
+    yield client.row('during slow uploads')
 
 
 def xml_without_token(environment: Environment) -> Iterator[Row]:
-    """Large documents for a channel with WS-Security, by somebody who has no token."""
+    """Send large documents without a token to a channel with WS-Security."""
     row = b'<row number="12345678"><name>a name that is not so long</name></row>\n'
     document = b'<rows>' + row * ((XML_SIZE - 13) // len(row)) + b'</rows>'
     started = _Memory(environment)
     with _well_behaved(environment) as client:
         statuses = _at_once(environment.port, '/bench/hostile/signed', document, XML_POSTS, XML_POSTS)
     yield _memory_row(f'{XML_POSTS} posts of {XML_SIZE // _MB} MB of XML ({_counted(statuses)})', started.cost(), 256)
-    yield client.row('while they come')
+    yield client.row('during XML posts')
     until = time.monotonic() + _GIVEN_BACK
     while (left := started.left()) > 32 * _MB and time.monotonic() < until:
         time.sleep(0.5)
-    yield _memory_row('of that, what is not given back afterwards', left, 64)
+    yield _memory_row('XML posts, not released afterwards', left, 64)
 
 
 def cycles(environment: Environment) -> Iterator[Row]:
-    """A service that leaves a cycle with its body behind."""
+    """Call a service that leaves a reference cycle with its body."""
     yield _garbage(environment, 'cycle', CYCLES, 160)
 
 
 def failures(environment: Environment) -> Iterator[Row]:
-    """A service that fails in gatherResults, whose failures hold frames, which hold bodies."""
+    """Call a service that fails in gatherResults; the failures keep stack frames with bodies alive."""
     yield _garbage(environment, 'fails', FAILURES, 96)
 
 
@@ -141,11 +141,12 @@ def _garbage(environment: Environment, name: str, count: int, bar: float) -> Row
     started = _Memory(environment)
     statuses = _at_once(environment.port, f'/bench/hostile/{name}', bytes(BODY), count, _AT_ONCE)
     time.sleep(1)
-    return _memory_row(f'{count} requests of 1 MB to bench.{name} ({_counted(statuses)}) leave', started.left(), bar)
+    what = f'{count} requests of 1 MB to bench.{name} ({_counted(statuses)}), not released'
+    return _memory_row(what, started.left(), bar)
 
 
 class _Memory:
-    """What a server holds beyond what it held."""
+    """The growth of a server's memory since this object was created."""
 
     def __init__(self, environment: Environment) -> None:
         self._pid = environment.server_pid()
@@ -153,16 +154,16 @@ class _Memory:
         self._before = memory(self._pid).rss
 
     def cost(self) -> int:
-        """Bytes, at the peak."""
+        """The growth at the peak, in bytes."""
         return memory(self._pid).peak - self._before
 
     def left(self) -> int:
-        """Bytes, now."""
+        """The current growth in bytes."""
         return memory(self._pid).rss - self._before
 
 
 class _WellBehaved:
-    """A client that logs in and asks the echo, again and again."""
+    """An authenticated client that calls the echo repeatedly."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -171,7 +172,7 @@ class _WellBehaved:
         self.over = Event()
 
     def run(self) -> None:
-        """In a thread."""
+        """Send requests until `over` is set. Runs in a thread."""
         while not self.over.wait(0.02):
             began = time.monotonic()
             try:
@@ -182,10 +183,10 @@ class _WellBehaved:
             self._failed += not good
 
     def row(self, when: str) -> Row:
-        """How many of its requests were not served."""
+        """The row with the number of failed requests."""
         slowest = max(self._took, default=0.0)
         figure = f'{self._failed} of {len(self._took)} (slowest {slowest * 1000:.0f} ms)'
-        return Row(what=f'requests of others not served {when}', figure=figure, value=self._failed, bar=0)
+        return Row(what=f'failed requests of other clients {when}', figure=figure, value=self._failed, bar=0)
 
 
 @contextmanager
@@ -201,7 +202,7 @@ def _well_behaved(environment: Environment) -> Iterator[_WellBehaved]:
 
 
 def _at_once(port: int, path: str, body: bytes, count: int, clients: int) -> list[int]:
-    """The statuses of so many posts, by so many clients; 0 = none came."""
+    """Send `count` POST requests from `clients` threads and return their statuses; 0 means no response."""
     statuses: list[int] = []
 
     def post(times: int) -> None:
@@ -224,12 +225,12 @@ def _at_once(port: int, path: str, body: bytes, count: int, clients: int) -> lis
 
 
 def _send(connection: socket.socket, data: bytes) -> None:
-    with suppress(OSError):  # the server has had enough of it, which it may
+    with suppress(OSError):  # the server is allowed to close the connection
         connection.sendall(data)
 
 
 def _counted(statuses: list[int]) -> str:
-    return ', '.join(f'{statuses.count(status)} x {status or "no answer"}' for status in sorted(set(statuses)))
+    return ', '.join(f'{statuses.count(status)} x {status or "no response"}' for status in sorted(set(statuses)))
 
 
 def _memory_row(what: str, size: int, bar: float) -> Row:

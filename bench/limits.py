@@ -1,4 +1,4 @@
-"""Rate limits beside the same echo without: counted in Redis, exact in the cluster, and on the server alone."""
+"""Benchmarks of rate limits, in Redis and per server, relative to an echo without limits."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bench.figures import Row, in_turns
 
 _BARS = {'exact': 0.4, 'local': 0.85}
 _TITLES = {
-    'exact': 'echo with a rate limit in Redis beside the one without',
-    'local': 'echo with a rate limit on the server alone beside the one without',
+    'exact': 'echo with a rate limit in Redis relative to no limit',
+    'local': 'echo with a per-server rate limit relative to no limit',
 }
-_ENOUGH = '1000000/1s'  # nobody is refused: a refusal would be the cheaper answer
+_ENOUGH = '1000000/1s'  # never exceeded, because a rejection would be cheaper than an echo
 
 
 def measure(environment: Environment, folder: Path, budget: tuple[int, float], say: Callable[[str], None]) -> list[Row]:
-    """The rows. The environment runs and serves the echo. `budget`: rounds, and seconds of each run."""
+    """Measure all rows. The environment runs and serves the echo. `budget`: number of rounds, seconds per run."""
     rounds, seconds = budget
     environment.enmasse(_channels(folder))
     targets = {'unlimited': subjects.echo(), **{name: subjects.echo(f'/bench/{name}') for name in _BARS}}
@@ -41,7 +41,7 @@ def _runner(port: int, request: load.Request, seconds: float) -> Callable[[], lo
 
 
 def _channels(folder: Path) -> Path:
-    """An enmasse file of both limits, each with a channel."""
+    """Write an enmasse file with both limits, each with a channel."""
     limits = [{'name': f'bench.{name}', 'limit': _ENOUGH, 'per': 'principal', 'exact': name == 'exact'}
               for name in _BARS]  # fmt: skip
     channels = [{**subjects.channel(f'bench.{name}', f'/bench/{name}', 'bench.echo'), 'rate_limits': [f'bench.{name}']}

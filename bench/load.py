@@ -1,6 +1,6 @@
-"""The load: wrk on a core of its own, in a closed loop over keep-alive connections, its result as a value.
+"""Load generation with wrk on a dedicated core, in a closed loop over keep-alive connections.
 
-wrk comes from the distribution (`apt-get install wrk`). A generator in Python would be slower than what it measures.
+Install wrk with `apt-get install wrk`. A load generator in Python would be slower than the servers that it measures.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ end
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One request of the load."""
+    """A request that the load generator sends."""
 
     path: str
     method: str = 'POST'
     body: str = ''
     headers: dict[str, str] = {}
-    lua: str = ''  # a script of wrk's that makes each request itself
+    lua: str = ''  # a wrk script that creates each request
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What one run found; times in microseconds."""
+    """The result of a run; times are in microseconds."""
 
     requests: int
     micros: int
@@ -61,22 +61,22 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Responses per second."""
         return self.requests * 1e6 / self.micros
 
 
 class LoadError(Exception):
-    """A run with a failed answer measures nothing."""
+    """A run had failed responses, so its rate is meaningless."""
 
 
 def check_tools() -> list[str]:
-    """What is missing here, a sentence each."""
+    """A message for each tool that is not installed."""
     wanted = {'wrk': 'apt-get install wrk', 'taskset': 'apt-get install util-linux'}
     return [f'{tool} is not on PATH: {how}' for tool, how in wanted.items() if shutil.which(tool) is None]
 
 
 def answer(port: int, request: Request) -> tuple[int, bytes]:
-    """Send one request on a connection of its own: its status and body."""
+    """Send one request on a new connection and return the status and body of the response."""
     connection = http.client.HTTPConnection('127.0.0.1', port, timeout=15)
     try:
         connection.request(request.method, request.path, body=request.body, headers=request.headers)
@@ -96,19 +96,19 @@ def run(
     cores: int | str = LOAD_CORE,
     around: AbstractContextManager[object] | None = None,
 ) -> Result:
-    """Send the request again and again for so long over `connections` connections, or to each of `paths` in turn.
-    wrk runs on `cores`; `around` is entered when both sides are warm.
+    """Send the request repeatedly over `connections` connections, or to each of `paths` in turn.
 
-    Raises LoadError where any answer was an error, missing or late: a rate of errors is no rate.
+    wrk runs on `cores`; `around` is entered after a warm-up. Raises LoadError if any response was an error, missing or
+    late.
     """
     with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as folder:
         script = Path(folder, 'load.lua')
         script.write_text(_script(request, paths, Path(folder, 'paths')))
-        _wrk(port, script, 1, connections, cores)  # warms up both sides
+        _wrk(port, script, 1, connections, cores)  # warm-up
         with around or nullcontext():
             result = _wrk(port, script, seconds, connections, cores)
     if result.failed or not result.requests:
-        raise LoadError(f'{result.failed} of {result.requests} answers on port {port} were errors or never came')
+        raise LoadError(f'{result.failed} of {result.requests} responses on port {port} were errors or missing')
     return result
 
 
@@ -122,12 +122,12 @@ def _wrk(port: int, script: Path, seconds: float, connections: int, cores: int |
         timeout=seconds + 30,
     )
     if done.returncode:
-        raise LoadError(f'wrk ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}')
+        raise LoadError(f'wrk exited with status {done.returncode}: {done.stderr.strip() or done.stdout.strip()}')
     return msgspec.json.decode(done.stdout.rstrip().rsplit('\n', 1)[-1], type=Result)
 
 
 def _script(request: Request, paths: Sequence[str], file: Path) -> str:
-    """Every request is written out once, before the load begins: sending one is at most a look-up in a table."""
+    """A wrk script that formats all requests before the load begins, so that sending one is at most a table lookup."""
     if request.lua:
         return request.lua + _DONE
     lines = [f'wrk.method = {lua(request.method)}', f'wrk.path = {lua(request.path)}']
@@ -142,5 +142,5 @@ def _script(request: Request, paths: Sequence[str], file: Path) -> str:
 
 
 def lua(text: str) -> str:
-    """A Lua string literal, every byte by its number where it could mean anything else."""
+    """A Lua string literal in which special and non-ASCII bytes are escaped."""
     return '"' + ''.join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f'\\{b:03}' for b in text.encode()) + '"'

@@ -1,4 +1,4 @@
-"""The machine under the benchmark: its cores, its free ports, what a process holds, and a line that describes it."""
+"""Machine utilities: CPU cores, free ports, memory of processes, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ import msgspec
 
 _CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
-ALL_CORES = f'{SERVER_CORE},{LOAD_CORE}'  # of which taskset makes a set
+ALL_CORES = f'{SERVER_CORE},{LOAD_CORE}'  # in the notation of taskset
 PACKAGES = ('zatotx', 'Twisted', 'httptools', 'msgspec', 'uvicorn', 'uvloop', 'gunicorn', 'gevent')
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What a process holds, in bytes."""
+    """The memory of a process in bytes."""
 
     rss: int
     peak: int
 
 
 class Available:
-    """While it is entered: the core-seconds of some processors that some processes used or left unused. What anybody
-    else used is not among them."""
+    """A context manager that measures the core-seconds available to `pids` on `cores`: used by them, or idle.
+
+    Time used by other processes is excluded.
+    """
 
     def __init__(self, pids: Sequence[int], cores: Sequence[int]) -> None:
         self.seconds = 0.0
@@ -48,29 +50,29 @@ class Available:
         for line in Path('/proc/stat').read_text().splitlines():
             name, *numbers = line.split()
             if name in {f'cpu{core}' for core in self._cores}:
-                ticks += int(numbers[3]) + int(numbers[4])  # idle, and idle while a disk works
+                ticks += int(numbers[3]) + int(numbers[4])  # idle and iowait
         return ticks / os.sysconf('SC_CLK_TCK')
 
 
 def _stat(pid: int) -> list[int]:
-    """The numbers of /proc/PID/stat behind the state."""
+    """The numbers after the state in /proc/PID/stat."""
     fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
     return [0, *(int(field) for field in fields[1:])]
 
 
 def pinned(core: int | str, command: list[str]) -> list[str]:
-    """The command line that runs `command`, and all that it starts, on one core, or on those of a list ('0,1')."""
+    """The command line that runs `command` and its child processes on one core, or on a list of cores ('0,1')."""
     return ['taskset', '-c', str(core), *command]
 
 
 def memory(pid: int) -> Memory:
-    """Resident size now and at its peak."""
+    """The current and peak resident set size."""
     fields = dict(line.split(':', 1) for line in Path(f'/proc/{pid}/status').read_text().splitlines())
     return Memory(rss=_kib(fields['VmRSS']), peak=_kib(fields['VmHWM']))
 
 
 def forget_peak(pid: int) -> None:
-    """Let the peak start again from the present size (Linux: 5 into clear_refs)."""
+    """Reset the peak to the current size (Linux: write 5 to clear_refs)."""
     Path(f'/proc/{pid}/clear_refs').write_text('5')
 
 
@@ -79,7 +81,7 @@ def _kib(text: str) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen there now."""
+    """Whether a server can listen on the port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -90,7 +92,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """An unused port."""
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port: int = probe.getsockname()[1]
@@ -98,7 +100,7 @@ def free_port() -> int:
 
 
 def wait_for_port(port: int, seconds: float = 15.0) -> None:
-    """Until somebody accepts there. Raises TimeoutError."""
+    """Wait until a server accepts connections on the port. Raises TimeoutError."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         with socket.socket() as probe:
@@ -110,8 +112,10 @@ def wait_for_port(port: int, seconds: float = 15.0) -> None:
 
 @contextmanager
 def running(command: list[str], *, grace: float = 10.0, stop: signal.Signals = signal.SIGTERM) -> Iterator[int]:
-    """The process of `command`, by its id, until the block ends; killed where it outlives its grace period. What it
-    prints is not shown."""
+    """Run `command` until the block ends and yield its process ID.
+
+    Its output is discarded. It is stopped with the signal `stop`, and killed after `grace` seconds.
+    """
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         yield process.pid
@@ -125,7 +129,7 @@ def running(command: list[str], *, grace: float = 10.0, stop: signal.Signals = s
 
 
 def describe() -> str:
-    """One line: cores, processor, memory, kernel, Python, the packages that are compared."""
+    """A line with the cores, CPU, memory, kernel, Python version and package versions."""
     versions = ', '.join(f'{name} {version(name)}' for name in PACKAGES)
     gib = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30
     return (

@@ -1,9 +1,10 @@
-"""An open loop: requests are sent when they are due, whether those before them were answered or not, as a crowd does it
-that knows nothing of itself. wrk, which waits for answers, cannot overload anybody.
+"""Open-loop load generator: sends requests at a fixed rate without waiting for responses, like independent clients.
+
+wrk is a closed loop: it waits for responses and cannot overload a server.
 
     python -m bench.openloop PORT RATE SECONDS CONNECTIONS < request
 
-Prints one JSON object. Bounded: where all connections wait for an answer, what is due is not sent, and counted.
+Prints one JSON object. If all connections are waiting for a response, a request that is due is not sent, but counted.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _LENGTH = b'content-length:'
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a run."""
+    """The result of a run."""
 
     due: int
     unsent: int  # no connection was free
@@ -31,12 +32,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def goodput(self) -> float:
-        """Answers a second that were what was asked for."""
+        """Successful responses per second."""
         return self.statuses.get('200', 0) / self.seconds
 
 
 class OpenLoop:
-    """One run over keep-alive connections, each with one request at a time."""
+    """A run over keep-alive connections, each with one request at a time."""
 
     def __init__(self, port: int, request: bytes, connections: int) -> None:
         self._request = request
@@ -49,14 +50,16 @@ class OpenLoop:
             client.setblocking(False)
             self._open[client.fileno()] = client
             self._poller.register(client, select.EPOLLIN)
-        self._free = deque(self._open)  # the one that rested longest is next: none is closed for saying nothing
+        self._free = deque(self._open)  # least recently used first, so that none reaches the idle timeout
         self._statuses: Counter[str] = Counter()
         self._unsent = self._broken = 0
-        self.grace = 5.0  # seconds that the last answers have
+        self.grace = 5.0  # seconds to wait for the last responses
 
     def run(self, rate: float, seconds: float) -> Outcome:
-        """Send `rate` requests a second for so long, then wait a little for the last answers. Answers count that came
-        while requests were sent."""
+        """Send `rate` requests per second, then wait for the last responses.
+
+        Only responses that arrive while requests are being sent count.
+        """
         began = time.perf_counter()
         due, total = 0, round(rate * seconds)
         while due < total:
@@ -114,7 +117,7 @@ class OpenLoop:
 
 
 def main(port: str, rate: str, seconds: str, connections: str) -> None:
-    """One run, told on stdout."""
+    """Run once and print the result on stdout."""
     loop = OpenLoop(int(port), sys.stdin.buffer.read(), int(connections))
     sys.stdout.buffer.write(msgspec.json.encode(loop.run(float(rate), float(seconds))))
 

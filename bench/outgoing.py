@@ -1,5 +1,4 @@
-"""Outgoing HTTP: the processor time of a call beside treq over Twisted's Agent, and a service that passes requests on
-beside one that answers them itself."""
+"""Benchmarks of outgoing HTTP: CPU time of a call relative to treq over Agent, and a relay relative to an echo."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ from zatotx import Service
 
 
 class Relay(Service):
-    """ Passes on what comes, and what comes back, as it is. """
+    """ Forwards the request and returns the response unchanged. """
     name = 'bench.relay'
 
     async def handle(self):
@@ -39,12 +38,12 @@ class _Spent(msgspec.Struct):
 
     @property
     def micros(self) -> float:
-        """Of one call."""
+        """Microseconds per call."""
         return self.cpu / self.calls * 1e6
 
 
 def measure(environment: Environment, folder: Path, budget: tuple[int, float], say: Callable[[str], None]) -> list[Row]:
-    """The rows. The environment runs and serves the echo. `budget`: rounds, and seconds of each run."""
+    """Measure all rows. The environment runs and serves the echo. `budget`: number of rounds, seconds per run."""
     rounds, seconds = budget
     port = free_port()
     with running(pinned(LOAD_CORE, [sys.executable, '-m', 'bench.peers.twisted_echo', str(port)])):
@@ -58,8 +57,8 @@ def _calls(method: str, port: int, rounds: int, say: Callable[[str], None]) -> R
     spent = {who: median_of(rounds, partial(_spent, who, method, port)) for who in whom}
     say(f'  {method}: ' + ', '.join(f'{who} {micros:.0f} us' for who, micros in spent.items()))
     return Row(
-        what=f'outgoing {method}, 32 at once: treq over Agent / ours, processor time',
-        figure=f'{spent["treq"]:.0f} us : {spent["zatotx"]:.0f} us (treq over our Agent {spent["treq-on-zatotx"]:.0f})',
+        what=f'CPU time of an outgoing {method}, 32 concurrent: treq over Agent relative to zatotx',
+        figure=f'{spent["treq"]:.0f} us : {spent["zatotx"]:.0f} us (treq over zatotx {spent["treq-on-zatotx"]:.0f})',
         value=spent['treq'] / spent['zatotx'], bar=_CALL_BAR, at_least=True, unit=' x',
     )  # fmt: skip
 
@@ -68,7 +67,7 @@ def _spent(who: str, method: str, port: int) -> float:
     command = [sys.executable, '-m', 'bench.peers.outgoing_calls', who, method, str(port), str(CALLS)]
     done = subprocess.run(pinned(SERVER_CORE, command), capture_output=True, text=True, check=False, timeout=120)
     if done.returncode or not done.stdout:
-        raise load.LoadError(f'{who} made no calls: {done.stderr.strip()[-500:]}')
+        raise load.LoadError(f'{who} failed: {done.stderr.strip()[-500:]}')
     return msgspec.json.decode(done.stdout, type=_Spent).micros
 
 
@@ -81,11 +80,11 @@ def _relay(environment: Environment, folder: Path, asked: tuple[int, float, int]
     targets = {'echo': subjects.echo(), 'relay': subjects.echo('/bench/relay')}
     status, body = load.answer(environment.port, targets['relay'])
     if status != 200 or body.replace(b' ', b'') != subjects.BODY.replace(' ', '').encode():
-        raise load.LoadError(f'The relay does not pass on: {status} {body[:200]!r}')
+        raise load.LoadError(f'The relay returned a wrong response: {status} {body[:200]!r}')
     runs = {name: _runner(environment.port, to, seconds) for name, to in targets.items()}
     found = in_turns(rounds, runs, say)
     return Row(
-        what='relay (in, out, back, bodies passed on as they are) beside the echo',
+        what='relay that forwards bodies unchanged relative to an echo',
         figure=f'{found["relay"].rate:,.0f}/s (p99 {found["relay"].p99 / 1000:.2f} ms) : {found["echo"].rate:,.0f}/s',
         value=found['relay'].rate / found['echo'].rate, bar=_RELAY_BAR, at_least=True, unit=' x',
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How many commands a second go to Redis in batches: ours beside bare txredisapi, on one server, in turns."""
+"""Benchmark of pipelined Redis commands: the zatotx client relative to txredisapi, in alternation on one server."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _BAR = 0.8
 
 
 def measure(*, rounds: int, seconds: float, say: Callable[[str], None]) -> Row:
-    """The median round of each."""
+    """Measure the median round of each client."""
     with _redis() as path:
         command = [sys.executable, '-m', 'bench.peers.redis_pipelines', str(path), str(rounds), str(seconds)]
         done = subprocess.run(
             pinned(SERVER_CORE, command), capture_output=True, check=False, text=True, timeout=60 + 4 * rounds * seconds
         )
     if done.returncode:
-        raise LoadError(f'the pipelines ended with {done.returncode}: {done.stderr[-500:]}')
+        raise LoadError(f'bench.peers.redis_pipelines exited with status {done.returncode}: {done.stderr[-500:]}')
     rates: dict[str, list[float]] = json.loads(done.stdout)
     for number, pair in enumerate(zip(*rates.values(), strict=True), 1):
         say(f'  round {number}: ours {pair[0]:,.0f}/s, txredisapi {pair[1]:,.0f}/s')
     ours, bare = median(rates['ours']), median(rates['txredisapi'])
     return Row(
-        what='pipelined commands to Redis beside bare txredisapi',
+        what='pipelined Redis commands relative to txredisapi',
         figure=f'{ours:,.0f}/s : {bare:,.0f}/s',
         value=ours / bare,
         bar=_BAR,
@@ -45,7 +45,7 @@ def measure(*, rounds: int, seconds: float, say: Callable[[str], None]) -> Row:
 
 @contextmanager
 def _redis() -> Iterator[Path]:
-    """The socket of a server that keeps nothing: the disk is not what is measured."""
+    """The socket path of a Redis without persistence, so that the disk does not affect the result."""
     with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as name:
         path = Path(name, 'redis.sock')
         command = [str(find_binary()), '--port', '0', '--unixsocket', str(path), '--save', '', '--dir', name]

@@ -1,4 +1,4 @@
-"""Where the time of an echo goes: the server under cProfile while it is loaded."""
+"""Profile of an echo: the server under cProfile and load."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SHOWN = 45
 
 
 def profile(environment: Environment, folder: Path, *, seconds: float) -> str:
-    """The functions that took most time of their own. The environment serves the echoes; its server is restarted.
+    """A table of functions by their own time. The environment serves the echoes; its server is restarted.
 
-    cProfile counts the reactor's thread and slows each call, so small functions weigh more than they do in truth.
+    cProfile measures the reactor thread only. It slows down each call, so small functions are overrepresented.
     """
     stats = folder / 'echo.prof'
     environment.command('stop', str(environment.server))

@@ -1,4 +1,4 @@
-"""`make bench`: measure, print the table, write it to bench/results/, and end with 1 where a bar is missed.
+"""`make bench`: runs the benchmarks, prints a table and writes it to bench/results/. Exits with 1 if a bar is missed.
 
     python -m bench.run [--rounds 5] [--seconds 5] [--only echo,start] [--profile]
 """
@@ -42,12 +42,12 @@ SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pip
 
 
 def say(text: str) -> None:
-    """A line for whoever waits."""
+    """Print a progress message."""
     print(text, flush=True)
 
 
 def measure(options: argparse.Namespace) -> Iterator[Row]:
-    """All rows asked for. What cannot be measured is a row that is not met, and the rest goes on."""
+    """Yield all selected rows. A benchmark that fails yields a row that is not met, and the others continue."""
     with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as name, quickstart() as environment:
         environment.start()
         yield from _on_one(environment, Path(name), options)
@@ -55,48 +55,48 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
         say('instructions: what a request takes, whatever else the machine does')
         yield from _rows('instructions', lambda: instructions.rows(say))
     if 'channels' in options.only:
-        say('channels: ten thousand beside ten')
+        say('channels: 10,000 relative to 10')
         yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))
     if 'pipelines' in options.only:
-        say('pipelines: batches to Redis beside bare txredisapi')
+        say('pipelines: Redis batches relative to txredisapi')
         seconds = min(2.0, options.seconds)
         yield from _rows('pipelines', lambda: [pipelines.measure(rounds=options.rounds, seconds=seconds, say=say)])
 
 
 def _on_one(environment: Environment, folder: Path, options: argparse.Namespace) -> Iterator[Row]:
-    """What needs one server with the echoes."""
+    """Yield the rows that are measured on one server with the echoes."""
     rounds, seconds = options.rounds, options.seconds
     if 'idle' in options.only:
-        say('idle: a server that nobody asks')
+        say('idle: memory of an idle server')
         yield from _rows('idle', lambda: [footprint.measure_idle(environment)])
     throughput.serve_echoes(environment, folder)
     if 'echo' in options.only:
-        say('echo: the broker and its peers in turns')
+        say('echo: the broker and its peers')
         yield from _rows('echo', lambda: throughput.measure(environment, rounds=rounds, seconds=seconds, say=say))
     if 'connections' in options.only:
-        say('connections: kept alive, idle')
+        say('connections: memory of idle keep-alive connections')
         yield from _rows('connections', lambda: [footprint.measure_connections(environment)])
     if 'overload' in options.only:
-        say('overload: ten times what it can do')
+        say('overload: ten times the capacity')
         overload.serve(environment, folder)
         yield from _rows('overload', lambda: overload.measure(environment, seconds=seconds, say=say))
     if 'start' in options.only:
-        say('start: from exec to the first answer')
+        say('start: time from exec to the first response')
         yield from _rows('start', lambda: [starting.measure(environment, folder, rounds=rounds, say=say)])
     if 'workers' in options.only:
-        say('workers: two beside one, and how they share a port')
+        say('workers: two relative to one, and how they share a port')
         yield from _rows('workers', lambda: workers.measure(environment, folder, (rounds, seconds), say))
     if 'outgoing' in options.only:
-        say('outgoing: calls of other systems, and passing requests on')
+        say('outgoing: calls of other systems, and a relay')
         yield from _rows('outgoing', lambda: outgoing.measure(environment, folder, (rounds, seconds), say))
     if 'formats' in options.only:
         say('formats: XML, SOAP with WS-Security, JWT')
         yield from _rows('formats', lambda: formats.measure(environment, folder, (rounds, seconds), say))
     if 'limits' in options.only:
-        say('limits: rate limits in Redis and on the server')
+        say('limits: rate limits in Redis and per server')
         yield from _rows('limits', lambda: limits.measure(environment, folder, (rounds, seconds), say))
     if 'hostile' in options.only:
-        say('hostile: clients that mean harm, and everybody else meanwhile')
+        say('hostile: malicious clients')
         yield from _rows('hostile', lambda: list(hostile.measure(environment, folder, say)))
         yield from _rows('hostile', lambda: hostile_logins.measure(environment, folder, say=say))
         yield from _rows('hostile', lambda: hostile_memory.measure(environment, folder, say))
@@ -113,7 +113,7 @@ def _rows(subject: str, found: Callable[[], list[Row]]) -> list[Row]:
 
 
 def report(rows: list[Row], machine: str, now: datetime, folder: Path = RESULTS) -> Path:
-    """Write the table for people and the rows for programs."""
+    """Write the table as Markdown and the rows as JSON."""
     folder.mkdir(exist_ok=True)
     file = folder / f'{now:%Y-%m-%d}.md'
     file.write_text(f'# {now:%Y-%m-%d %H:%M} UTC\n\n{machine}\n\n{table(rows)}\n')
@@ -123,21 +123,21 @@ def report(rows: list[Row], machine: str, now: datetime, folder: Path = RESULTS)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """What is asked for."""
-    parser = argparse.ArgumentParser(prog='python -m bench.run', description='The broker beside its peers.')
-    parser.add_argument('--rounds', type=int, default=5, help='runs of each, in turns (default 5)')
-    parser.add_argument('--seconds', type=float, default=5, help='of one run (default 5)')
-    parser.add_argument('--only', default=','.join(SUBJECTS), help=f'of {",".join(SUBJECTS)} (default: all)')
-    parser.add_argument('--profile', action='store_true', help='print a profile of the echo')
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog='python -m bench.run', description='Benchmark the broker and its peers.')
+    parser.add_argument('--rounds', type=int, default=5, help='number of runs (default 5)')
+    parser.add_argument('--seconds', type=float, default=5, help='duration of a run in seconds (default 5)')
+    parser.add_argument('--only', default=','.join(SUBJECTS), help=f'some of {",".join(SUBJECTS)} (default: all)')
+    parser.add_argument('--profile', action='store_true', help='also print a profile of the echo')
     options = parser.parse_args(arguments)
     options.only = [name for name in options.only.split(',') if name]
     if unknown := sorted(set(options.only) - set(SUBJECTS)):
-        parser.error(f'unknown: {", ".join(unknown)}; there are {", ".join(SUBJECTS)}')
+        parser.error(f'unknown: {", ".join(unknown)}; known benchmarks are {", ".join(SUBJECTS)}')
     return options
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code: 0 where every bar holds, 1 where one is missed or nothing could be measured."""
+    """Run the benchmarks and return the exit status: 1 if a bar is missed or a tool is not installed."""
     options = parse(arguments)
     if missing := check_tools():
         say('\n'.join(missing))
@@ -148,7 +148,7 @@ def main(arguments: list[str]) -> int:
     if not rows:
         return 0
     say(f'\n{machine}\n\n{table(rows)}')
-    say(f'written to {report(rows, machine, datetime.now(UTC))}')
+    say(f'Written to {report(rows, machine, datetime.now(UTC))}')
     return 0 if all(row.met for row in rows) else 1
 
 

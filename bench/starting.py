@@ -1,4 +1,4 @@
-"""How long a server takes from its exec to its first answer, with a hundred services to load."""
+"""Benchmark of the start of a server with 100 services: time from exec to the first response."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SERVICES = 100
 
 
 def measure(environment: Environment, folder: Path, *, rounds: int, say: Callable[[str], None]) -> Row:
-    """The median of so many starts. The environment runs and serves the echoes before and after."""
+    """Measure the median of `rounds` starts. The environment runs and serves the echoes before and after."""
     environment.deploy(subjects.many_modules(folder, SERVICES))
     environment.command('stop', str(environment.server))
     seconds = median_of(rounds, lambda: _start(environment, say))
     environment.start()
     return Row(
-        what=f'start to the first answer, {SERVICES} services',
+        what=f'start to first response with {SERVICES} services',
         figure=f'{seconds:.2f} s',
         value=seconds,
         bar=1.5,
@@ -30,11 +30,11 @@ def measure(environment: Environment, folder: Path, *, rounds: int, say: Callabl
 
 
 def _start(environment: Environment, say: Callable[[str], None]) -> float:
-    """From exec until a deployed service answers: ping alone would say nothing of the services."""
+    """The seconds from exec until a deployed service responds; a ping would not show that services are loaded."""
     command = [TWISTD, '-n', 'zato-server', '--dir', str(environment.server)]
     began = time.monotonic()
     with running(pinned(SERVER_CORE, command), grace=20):
         environment.wait_until_served(subjects.echo())
         took = time.monotonic() - began
-    say(f'  first answer after {took:.2f} s')
+    say(f'  first response after {took:.2f} s')
     return took

@@ -1,4 +1,4 @@
-"""What the broker is given to serve while it is measured: service modules and enmasse files."""
+"""Service modules, enmasse files and requests for the benchmarks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from zatotx import Int, Service
 
 
 class Numbered(Service):
-    """ One of the services a node starts with. """
+    """ One of many services. """
     name = 'bench.many.{number}'
     input = Int('account_id'), '-currency'
     output = 'balance', '-currency'
@@ -48,19 +48,19 @@ class Numbered(Service):
 
 
 def echo(path: str = '/bench/echo') -> Request:
-    """The request that all are measured with."""
+    """The echo request that is sent to all servers."""
     return Request(path=path, body=BODY, headers=HEADERS)
 
 
 def echo_module(folder: Path) -> Path:
-    """A module with both echoes."""
+    """Write a module with both echo services."""
     file = folder / 'bench_echo.py'
     file.write_text(ECHO_SERVICES)
     return file
 
 
 def many_modules(folder: Path, count: int) -> list[Path]:
-    """So many modules of one service each: the dearest way to hold so many services."""
+    """Write `count` modules with one service each, which is the most expensive layout."""
     files = [folder / f'bench_many_{number}.py' for number in range(count)]
     for number, file in enumerate(files):
         file.write_text(_ONE_OF_MANY.format(number=number))
@@ -68,7 +68,7 @@ def many_modules(folder: Path, count: int) -> list[Path]:
 
 
 def echo_channels(folder: Path) -> Path:
-    """An enmasse file: the user, and a channel for each echo."""
+    """Write an enmasse file with the user and a channel for each echo."""
     return _enmasse(folder / 'echo.yaml', [
         channel('bench.echo', '/bench/echo', 'bench.echo'),
         channel('bench.echo.thread', '/bench/echo/thread', 'bench.echo.thread'),
@@ -76,7 +76,7 @@ def echo_channels(folder: Path) -> Path:
 
 
 def many_channels(folder: Path, count: int) -> tuple[Path, list[str]]:
-    """An enmasse file of so many channels, every tenth with a pattern, and a path that leads to each."""
+    """Write an enmasse file with `count` channels, every tenth with a path pattern; return it with a path for each."""
     channels, paths = [], []
     for number in range(count):
         pattern = number % 10 == 0
@@ -87,7 +87,7 @@ def many_channels(folder: Path, count: int) -> tuple[Path, list[str]]:
 
 
 def limited_channel(folder: Path, service: str, at_once: int) -> Path:
-    """An enmasse file of one channel that takes so many requests at once."""
+    """Write an enmasse file with a channel that has a concurrency limit."""
     limited = {**channel(service, '/bench/waits', service), 'max_in_flight': at_once}
     return _enmasse(folder / 'limited.yaml', [limited])
 

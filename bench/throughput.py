@@ -1,4 +1,4 @@
-"""How many requests a second: the broker's echo beside the barest echo of each peer, all in turns."""
+"""Throughput benchmark: the broker's echo relative to minimal echo servers, in alternation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _THREAD_BAR = 0.4
 
 @contextmanager
 def peer(name: str) -> Iterator[int]:
-    """The port of a running peer."""
+    """Run a peer and yield its port."""
     port = free_port()
     command = pinned(SERVER_CORE, [sys.executable, '-m', f'bench.peers.{name}_echo', str(port)])
     with running(command):
@@ -28,7 +28,7 @@ def peer(name: str) -> Iterator[int]:
 
 
 def measure(environment: Environment, *, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row]:
-    """The rows of the echo. The environment runs and serves both echoes."""
+    """Measure all rows. The environment runs and serves both echoes."""
     targets = {
         'zatotx async': (environment.port, subjects.echo()),
         'zatotx def': (environment.port, subjects.echo('/bench/echo/thread')),
@@ -43,7 +43,7 @@ def measure(environment: Environment, *, rounds: int, seconds: float, say: Calla
 
 
 def _check(name: str, port: int, request: load.Request) -> None:
-    """Everybody does the work that is timed: the answer is the document that was sent."""
+    """Check that the server returns the document that was sent. Raises LoadError."""
     status, body = load.answer(port, request)
     if status != 200 or body.replace(b' ', b'') != request.body.replace(' ', '').encode():
         raise load.LoadError(f'{name} does not echo: {status} {body[:200]!r}')
@@ -56,7 +56,7 @@ def _runner(port: int, request: load.Request, seconds: float) -> Callable[[], lo
 def _rows(rates: dict[str, float], ours: load.Result) -> list[Row]:
     rows = [
         Row(
-            what=f'echo beside {title}',
+            what=f'echo relative to {title}',
             figure=f'{rates["zatotx async"]:,.0f}/s (p99 {ours.p99 / 1000:.2f} ms) : {rates[name]:,.0f}/s',
             value=rates['zatotx async'] / rates[name],
             bar=_BARS[name],
@@ -66,7 +66,7 @@ def _rows(rates: dict[str, float], ours: load.Result) -> list[Row]:
         for name, title in PEERS.items()
     ]
     thread = Row(
-        what='def echo beside the async one',
+        what='def echo relative to async def',
         figure=f'{rates["zatotx def"]:,.0f}/s : {rates["zatotx async"]:,.0f}/s',
         value=rates['zatotx def'] / rates['zatotx async'],
         bar=_THREAD_BAR,
@@ -77,6 +77,6 @@ def _rows(rates: dict[str, float], ours: load.Result) -> list[Row]:
 
 
 def serve_echoes(environment: Environment, folder: Path) -> None:
-    """Deploy both echoes and open their channels."""
+    """Deploy both echo services and their channels."""
     environment.deploy([subjects.echo_module(folder)])
     environment.enmasse(subjects.echo_channels(folder))

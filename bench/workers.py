@@ -1,24 +1,24 @@
-"""Two workers beside one, and the two ways in which workers can share a port.
+"""Benchmarks of two workers relative to one, and of two ways to share a port between workers.
 
-**How the generator's cost is subtracted.** This machine has two cores and wrk needs a part of one. So what is compared
-is answers per core-second that the server had: what its processes used (/proc/PID/stat) and what the cores it may run
-on were idle (/proc/stat). What wrk used, or anybody else, is in neither. One worker is measured as everywhere here: on
-a core of its own, wrk on the other. Two workers and wrk share both cores, and on two cores of their own the workers
-would give twice what they give a core-second:
+**CPU time of the load generator.** The machine has two cores, and wrk needs a part of one. The benchmark therefore
+compares responses per core-second available to the server: the CPU time of its processes (/proc/PID/stat) plus the
+idle time of the cores on which it may run (/proc/stat). Time used by wrk or other processes is excluded. One worker
+runs on a core of its own, with wrk on the other core. Two workers share both cores with wrk; on two cores of their
+own, their rate would be twice their responses per core-second:
 
     2 R2 / (used2 + idle of both)    to    R1 / (used1 + idle of the one)
 
-Time that nobody uses counts against the workers, whether they are in each other's way or wrk is late. What they share
-(caches, the kernel's network stack, the frequency of the processor) is in the figure as it is.
+Idle time counts against the workers, whether they block each other or wrk is late. The effects of shared resources
+(caches, the kernel's network stack, the clock frequency of the CPU) are included.
 
-**How a port is shared.** `shared`: one listening socket that all workers have inherited from their parent; whoever
-wakes first accepts, and who has clearly more connections than another lets that one go first
-(node/workers/adopting.py).
-`reuseport`: a socket a worker, the kernel chooses by a hash. Measured on the barest echo there is, so that the
-difference would show: the rate over kept connections, of short connections, and how evenly 64 kept connections come to
-lie. The socket of a worker that dies takes the connections in its queue with it where each has its own; held by the
-parent it does not. That decides it, as long as the other figures are alike. Short connections are dearer, because each
-of them wakes both: on this echo, which does next to nothing else, by about a quarter.
+**Sharing a port.** With `shared`, all workers inherit one listening socket from their parent. The first one to wake up
+accepts a connection, and a worker with clearly more connections than another lets that one accept first
+(`AcceptBalancer` in node/workers/shared_listeners.py). With `reuseport`, each worker has its own socket, and the
+kernel distributes connections by a hash. Both are measured with a minimal echo server, to make the difference visible:
+the rate over keep-alive connections, the rate of short connections, and the distribution of 64 keep-alive connections.
+With `reuseport`, the connections in the queue of a worker that crashes are lost, which is why zatotx uses `shared` as
+long as the other results are similar. Short connections are about a quarter more expensive with `shared` in this
+minimal echo, because each of them wakes up both workers.
 """
 
 from __future__ import annotations
@@ -39,30 +39,30 @@ from bench.machine import ALL_CORES, LOAD_CORE, SERVER_CORE, Available, free_por
 from bench.throughput import serve_echoes
 
 BAR = 1.6
-_ALIKE, _ALIKE_SHORT = 0.8, 0.5  # of SO_REUSEPORT's rate: less would be a reason to change
-_UNEVEN = 0.7  # of all kept connections on one of two workers: more would leave the other one idle
+_ALIKE, _ALIKE_SHORT = 0.8, 0.5  # minimum rates relative to SO_REUSEPORT
+_UNEVEN = 0.7  # maximum share of keep-alive connections on one of two workers
 _KEPT = 64
 _SHORT = {'Connection': 'close'}
 
 
 def measure(environment: Environment, folder: Path, times: tuple[int, float], say: Callable[[str], None]) -> list[Row]:
-    """The rows. The environment has one worker, runs, and serves the echoes. `times`: rounds, and seconds of a run."""
-    with quickstart(cores=ALL_CORES, more=('--workers', '2')) as crew:
-        crew.start()
-        serve_echoes(crew, folder)
-        scale = _scale(*_in_turns(environment, crew, times, say))
+    """Measure all rows. The environment runs one worker and serves the echoes. `times`: rounds, seconds per run."""
+    with quickstart(cores=ALL_CORES, more=('--workers', '2')) as two_workers:
+        two_workers.start()
+        serve_echoes(two_workers, folder)
+        scale = _scale(*_in_turns(environment, two_workers, times, say))
     return [scale, *_sharing(*times, say)]
 
 
 def _in_turns(one: Environment, two: Environment, times: tuple[int, float], say: Callable[[str], None]
               ) -> tuple[list[float], list[float]]:
-    """Answers a core-second of one worker and of two, a figure a round."""
+    """The responses per core-second of one worker and of two workers, in each round."""
     rounds, seconds = times
     ones, twos = [], []
     for number in range(rounds):
         ones.append(_a_core_second(one, (SERVER_CORE,), LOAD_CORE, seconds))
         twos.append(_a_core_second(two, (SERVER_CORE, LOAD_CORE), ALL_CORES, seconds))
-        say(f'  round {number + 1}: a core-second gives {ones[-1]:,.0f} of one worker, {twos[-1]:,.0f} of two')
+        say(f'  round {number + 1}: {ones[-1]:,.0f} responses per core-second by one worker, {twos[-1]:,.0f} by two')
     return ones, twos
 
 
@@ -75,7 +75,7 @@ def _a_core_second(environment: Environment, cores: Sequence[int], load_on: int 
 def _scale(ones: list[float], twos: list[float]) -> Row:
     one, two = median(ones), 2 * median(twos)
     return Row(
-        what='2 workers on 2 cores beside 1 on 1, the load generator\'s share of the cores subtracted',
+        what='2 workers on 2 cores relative to 1 on 1, without the CPU time of wrk',
         figure=f'{two:,.0f}/s : {one:,.0f}/s',
         value=two / one,
         bar=BAR,
@@ -85,7 +85,7 @@ def _scale(ones: list[float], twos: list[float]) -> Row:
 
 
 def _sharing(rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row]:
-    """One listening socket beside one a worker."""
+    """Compare a shared listening socket with one socket per worker."""
     found: dict[str, list[tuple[float, float, float]]] = {'shared': [], 'reuseport': []}
     with ExitStack() as stack:
         ports = {}
@@ -102,25 +102,25 @@ def _sharing(rounds: int, seconds: float, say: Callable[[str], None]) -> list[Ro
                 brief = load.run(port, short, seconds=seconds, cores=ALL_CORES)
                 found[mode].append((kept.rate, brief.rate, _unevenness(port)))
     shared, other = ([median(column) for column in zip(*found[mode], strict=True)] for mode in ('shared', 'reuseport'))
-    say(f'  shared {shared[0]:,.0f}/s kept, {shared[1]:,.0f}/s short, {shared[2]:.0%} of {_KEPT} on the fuller one; '
+    say(f'  shared {shared[0]:,.0f}/s keep-alive, {shared[1]:,.0f}/s short, {shared[2]:.0%} of {_KEPT} on one worker; '
         f'reuseport {other[0]:,.0f}/s, {other[1]:,.0f}/s, {other[2]:.0%}')
     return [
-        Row(what='one listening socket beside one a worker: kept connections',
+        Row(what='shared listening socket relative to SO_REUSEPORT: keep-alive connections',
             figure=f'{shared[0]:,.0f}/s : {other[0]:,.0f}/s', value=shared[0] / other[0], bar=_ALIKE, at_least=True,
             unit=' x'),
-        Row(what='one listening socket beside one a worker: a connection a request',
+        Row(what='shared listening socket relative to SO_REUSEPORT: one request per connection',
             figure=f'{shared[1]:,.0f}/s : {other[1]:,.0f}/s', value=shared[1] / other[1], bar=_ALIKE_SHORT,
             at_least=True, unit=' x'),
-        Row(what=f'one listening socket: the share of {_KEPT} kept connections that the fuller worker has',
+        Row(what=f'shared listening socket: largest share of {_KEPT} keep-alive connections on one worker',
             figure=f'{shared[2]:.0%} : {other[2]:.0%}', value=shared[2], bar=_UNEVEN),
     ]  # fmt: skip
 
 
 def _unevenness(port: int) -> float:
-    """The share of kept connections that lie on the worker that has most of them."""
+    """The share of keep-alive connections on the worker with the most connections."""
     connections = [HTTPConnection('127.0.0.1', port, timeout=15) for _ in range(_KEPT)]
     seen: Counter[bytes] = Counter()
-    for connection in connections:  # all of them first: they come as a crowd
+    for connection in connections:  # connect all of them before the first request
         connection.connect()
     for connection in connections:
         connection.request('POST', '/', body='x')

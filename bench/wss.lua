@@ -1,5 +1,6 @@
--- Requests of SOAP with a UsernameToken of their own each: a fresh nonce, Created of now, and the digest of both.
--- `before`, `between`, `after` are the message around them; `path`, `password` and `fields` are set by who runs this.
+-- A wrk script for SOAP requests with a UsernameToken each: a new nonce, the current time in Created, and their digest.
+-- The caller defines `before`, `between`, `after` and `rest`, the parts of the message around them, and `path`,
+-- `password` and `fields`.
 
 local bit = require('bit')
 local band, bor, bxor, bnot, rol, tobit = bit.band, bit.bor, bit.bxor, bit.bnot, bit.rol, bit.tobit
@@ -54,7 +55,7 @@ end
 local run, count, second, created = '', 0, 0, ''
 
 init = function(args)
-  run = string.format('%d-%s', os.time(), tostring({}))  -- an address: no two runs have the same nonces
+  run = string.format('%d-%s', os.time(), tostring({}))  -- the address of a table, so that runs have different nonces
 end
 
 request = function()

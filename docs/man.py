@@ -1,4 +1,4 @@
-"""Writes build/man/man1/: a manual page for every command, made of its help, in the man(7) macros.
+"""Generates a manual page for each command from its help output, in build/man/man1/, with the man(7) macros.
 
     python docs/man.py [DIRECTORY]
     man -l build/man/man1/zatotx-start.1
@@ -18,7 +18,7 @@ from reference import walk
 from zatotx import __version__
 from zatotx.cli.main import cli
 
-STATUSES = (('0', 'Good.'), ('1', 'What was asked for failed: one sentence on stderr says why and what to do.'),
+STATUSES = (('0', 'Success.'), ('1', 'The command failed: one sentence on stderr says why and what to do.'),
             ('2', 'Wrong usage of the command line.'))  # fmt: skip
 
 
@@ -44,13 +44,13 @@ def page(path: str, command: click.Command, context: click.Context, date: str) -
 
 
 def summary(command: click.Command) -> str:
-    """What it does, in a line, as NAME wants it."""
+    """The one-line summary for the NAME section, which starts in lowercase."""
     text = command.get_short_help_str(1000).rstrip('.')
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def description(text: str) -> Iterator[str]:
-    """The paragraphs of a help text; those marked as they are stay so."""
+    """Yield the paragraphs of a help text; those that click marks with a backspace character are not filled."""
     for number, paragraph in enumerate(part for part in text.split('\f')[0].split('\n\n') if part.strip()):
         if number:
             yield '.PP'
@@ -66,7 +66,7 @@ def options(command: click.Command, context: click.Context) -> list[tuple[str, s
 
 
 def commands(command: click.Command, context: click.Context) -> list[tuple[str, str]]:
-    """What a group has."""
+    """The subcommands of a group: names and summaries."""
     if not isinstance(command, click.Group):
         return []
     found = ((name, command.get_command(context, name)) for name in command.list_commands(context))
@@ -74,13 +74,13 @@ def commands(command: click.Command, context: click.Context) -> list[tuple[str, 
 
 
 def examples(command: click.Command) -> list[str]:
-    """The lines below `Examples:` of its epilog."""
+    """The lines below `Examples:` in the epilog of a command."""
     text = (command.epilog or '').partition('Examples:\n')[2].partition('\n\n')[0]
     return [line.strip() for line in text.splitlines()]
 
 
 def related(title: str, command: click.Command, context: click.Context) -> list[str]:
-    """The pages of the commands above and below."""
+    """The manual pages of the parent command and of the subcommands."""
     above = [context.parent.command_path.replace(' ', '-')] if context.parent is not None else []
     return [*above, *(f'{title}-{name}' for name, _ in commands(command, context))]
 
@@ -90,7 +90,7 @@ def entry(name: str, text: str) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Text that roff prints as it is: also where a line begins with one of its own signs."""
+    """Escape text for roff, including a control character at the start of a line."""
     plain = text.replace('\\', '\\e').replace('-', '\\-')
     return '\\&' + plain if plain[:1] in ('.', "'") else plain
 
@@ -100,8 +100,8 @@ def quoted(text: str) -> str:
 
 
 def main(directory: Path) -> None:
-    """One file a command."""
-    moment = int(os.environ.get('SOURCE_DATE_EPOCH', datetime.now(UTC).timestamp()))  # so that builds can be repeated
+    """Write one file per command."""
+    moment = int(os.environ.get('SOURCE_DATE_EPOCH', datetime.now(UTC).timestamp()))  # for reproducible builds
     date = datetime.fromtimestamp(moment, UTC).strftime('%Y-%m-%d')
     directory.mkdir(parents=True, exist_ok=True)
     for path, command, context in walk(cli, click.Context(cli, info_name='zatotx', **cli.context_settings)):

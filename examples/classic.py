@@ -1,10 +1,10 @@
-"""A service as one writes it for Zato, unchanged: its imports resolve to zatotx while the file is deployed."""
+"""A service written for Zato, unchanged: its imports resolve to zatotx when the file is deployed."""
 
 from zato.server.service import Float, Service
 
 
 class ToFahrenheit(Service):
-    """Degrees Celsius in, degrees Fahrenheit out. A plain `def`: it runs in a thread and may block."""
+    """Converts degrees Celsius to Fahrenheit. A plain `def` method runs in a thread and may block."""
 
     name = 'demo.to-fahrenheit'
 

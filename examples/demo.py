@@ -1,4 +1,4 @@
-"""The demo that `make run` deploys: an echo and a greeting."""
+"""The demo services that `make run` deploys: an echo and a greeting."""
 
 from json import dumps
 
@@ -6,18 +6,18 @@ from zatotx import Service
 
 
 class Echo(Service):
-    """Answers with the JSON it was sent."""
+    """Responds with the JSON that it receives."""
 
     name = 'demo.echo'
 
     async def handle(self):
         payload = self.request.payload
-        # Text is answered as it stands; to be JSON again it needs its quotes.
+        # Text is sent unchanged, so it must be encoded to be JSON.
         self.response.payload = dumps(payload) if isinstance(payload, str) else payload
 
 
 class Hello(Service):
-    """Greets whom the path names, in the language asked for."""
+    """Greets the person named in the path, in the requested language."""
 
     name = 'demo.hello'
     input = 'name', '-lang'

@@ -1,4 +1,4 @@
-"""The last part of `make run`: deploys the demo in a running environment, calls it over HTTP and says where all is.
+"""The last step of `make run`: deploys the demo to a running environment, calls it over HTTP and prints the addresses.
 
     python examples/show.py run/qs
 """
@@ -34,28 +34,30 @@ def main(environment: Path) -> None:
 
 
 def read(environment: Path) -> dict[str, dict[str, object]]:
+    """Return the contents of credentials.toml."""
     return tomllib.loads((environment / 'credentials.toml').read_text())
 
 
 def demo_password(credentials: Path) -> str:
-    """The demo's own user gets a password once, kept beside the others."""
-    found = read(credentials.parent).get('demo')
-    if found:
-        return str(found['password'])
+    """Return the password of the demo's user, which is created on first use and stored with the others."""
+    section = read(credentials.parent).get('demo')
+    if section:
+        return str(section['password'])
     password = secrets.token_hex(12)
     with credentials.open('a') as file:
         file.write(f'\n[demo]\nusername = "{USER}"\npassword = "{password}"\n')
     return password
 
 
-def zatotx(*words: object, **variables: str) -> None:
-    """One command, its output shown; ends us where it fails."""
-    done = subprocess.run([ZATOTX, *map(str, words)], env={**os.environ, **variables}, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+def zatotx(*arguments: object, **variables: str) -> None:
+    """Run a command and show its output; exit if it fails."""
+    process = subprocess.run([ZATOTX, *map(str, arguments)], env={**os.environ, **variables}, check=False)
+    if process.returncode:
+        sys.exit(process.returncode)
 
 
 def show_echo(port: int, password: str) -> None:
+    """Call the echo service and print request and response."""
     body = json.dumps({'hello': 'zatotx', 'items': [1, 2, 3]})
     token = b64encode(f'{USER}:{password}'.encode()).decode()
     print(f"\n$ curl -u {USER}:… http://127.0.0.1:{port}/demo/echo -d '{body}'")
@@ -63,11 +65,13 @@ def show_echo(port: int, password: str) -> None:
 
 
 def show(port: int, path: str) -> None:
+    """Call a service with GET and print request and response."""
     print(f'\n$ curl http://127.0.0.1:{port}{path}')
     print(ask(port, 'GET', path))
 
 
 def ask(port: int, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None) -> str:
+    """Send a request and return the body of the response; exit unless the status is 200."""
     connection = HTTPConnection('127.0.0.1', port, timeout=10)
     try:
         connection.request(method, path, body, headers or {})

@@ -1,4 +1,4 @@
-"""The tests of demo.py and classic.py: services in memory, no server.
+"""Tests of demo.py and classic.py: the services run in memory, without a server.
 
     pytest examples            or            trial examples/test_demo.py
 """
@@ -10,7 +10,7 @@ from zatotx.testing import ServiceTestCase, load
 
 HERE = Path(__file__).parent
 demo = load(HERE / 'demo.py')
-classic = load(HERE / 'classic.py')  # its imports of Zato work here as they do when it is deployed
+classic = load(HERE / 'classic.py')  # its imports of Zato work as they do when it is deployed
 
 
 class EchoTests(ServiceTestCase):

@@ -7,8 +7,8 @@ from typing import Any
 
 __version__ = '0.1.0'
 
-# Where each public name lives. Loaded when it is asked for: `import zatotx` alone stays cheap.
-_PLACES = {
+# Maps each module to the public names it defines. Names load on first access, so that `import zatotx` stays fast.
+_PUBLIC_NAMES = {
     'zatotx.service.service': ('Service',),
     'zatotx.service.model': ('Model',),
     'zatotx.service.compat.bunch': ('Bunch',),
@@ -25,7 +25,7 @@ _PLACES = {
         'Unauthorized', 'ZatoException',
     ),
 }  # fmt: skip
-_HOME = {name: module for module, names in _PLACES.items() for name in names}
+_MODULE_OF_NAME = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}
 
 __all__ = [
     'CSV', 'UTC', 'UUID', 'AsIs', 'BadGateway', 'BadRequest', 'BadStatus', 'Bool', 'Boolean', 'Bunch', 'Conflict',
@@ -37,13 +37,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
+    module = _MODULE_OF_NAME.get(name)
+    if module is None:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    value = getattr(import_module(home), name)
+    value = getattr(import_module(module), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_MODULE_OF_NAME})

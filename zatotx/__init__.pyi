@@ -1,4 +1,4 @@
-"""What `from zatotx import …` offers; the module itself loads each name when it is asked for."""
+"""Type stub of the public names of `zatotx`; the module itself loads each name on first access."""
 
 from zatotx.model.errors import (
     BadGateway,

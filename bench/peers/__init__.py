@@ -1,1 +1,1 @@
-"""What `make bench` measures the broker against: the barest echo of each server, one small file each."""
+"""Minimal echo servers and clients with which `make bench` compares the broker."""

@@ -1,9 +1,9 @@
-"""Calls to an echo, 32 at a time over kept connections, and what processor time each took.
+"""Measures the CPU time of calls to an echo server, 32 at a time over keep-alive connections.
 
     python -m bench.peers.outgoing_calls WHO METHOD PORT CALLS      # WHO: zatotx, treq, treq-on-zatotx
 
-`zatotx` is what services call, `self.out.rest['X']`, in a process without a server; `treq` is treq over Twisted's Agent
-with a pool; `treq-on-zatotx` is treq over our Agent. Prints one line of JSON.
+`zatotx` uses `self.out.rest['X']`, as services do, in a process without a server; `treq` is treq over Twisted's Agent
+with a connection pool; `treq-on-zatotx` is treq over the Agent of zatotx. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Call = Callable[[], Awaitable[Any]]
 
 
 class Asker:
-    """ICall of a service on the reactor."""
+    """A minimal ICall of a service on the reactor."""
 
     cid, service, trace = '0123456789abcdef01234567', 'bench', ''
 
@@ -32,12 +32,12 @@ class Asker:
         self.deadline = reactor.seconds() + 3600
 
     def result(self, begin: Callable[[], Any]) -> Any:
-        """On the reactor calls are coroutines."""
+        """Return the coroutine, as for an async def service."""
         return begin()
 
 
 async def outgoing(reactor: Any, url: str) -> Any:
-    """An outgoing connection of that URL, as a node makes it."""
+    """Create the outgoing connections of a server, with one to this URL."""
     from twisted.internet.threads import deferToThread
 
     from zatotx.interfaces.kind import OutgoingContext
@@ -53,7 +53,7 @@ async def outgoing(reactor: Any, url: str) -> Any:
 
 
 async def of_zatotx(reactor: Any, method: str, url: str) -> Call:
-    """As a service calls."""
+    """A call with `self.out.rest`, as in a service."""
     kind = await outgoing(reactor, url)
     asker = Asker(reactor)
     data = BODY if method == 'POST' else None
@@ -66,7 +66,7 @@ async def of_zatotx(reactor: Any, method: str, url: str) -> Call:
 
 
 async def of_treq(reactor: Any, method: str, url: str) -> Call:
-    """Over Twisted's Agent."""
+    """A call with treq over Twisted's Agent."""
     from treq.client import HTTPClient
     from twisted.web.client import Agent, HTTPConnectionPool
 
@@ -76,7 +76,7 @@ async def of_treq(reactor: Any, method: str, url: str) -> Call:
 
 
 async def of_treq_on_zatotx(reactor: Any, method: str, url: str) -> Call:
-    """Over ours."""
+    """A call with treq over the Agent of zatotx."""
     kind = await outgoing(reactor, url)
     return _treq(kind.doors['rest'](Asker(reactor))['X'].treq, method, url)
 
@@ -94,7 +94,7 @@ WHO = {'zatotx': of_zatotx, 'treq': of_treq, 'treq-on-zatotx': of_treq_on_zatotx
 
 
 async def many(call: Call, count: int) -> None:
-    """So many calls, AT_ONCE at a time."""
+    """Make `count` calls, AT_ONCE at a time."""
     left = count
 
     async def some() -> None:
@@ -107,7 +107,7 @@ async def many(call: Call, count: int) -> None:
 
 
 async def measured(reactor: Any, who: str, method: str, *, port: int, calls: int) -> dict[str, float]:
-    """Processor seconds of a call, once both sides are warm."""
+    """The CPU seconds of `calls` calls, after a warm-up."""
     call = await WHO[who](reactor, method, f'http://127.0.0.1:{port}')
     await many(call, WARM)
     began = process_time()
@@ -116,7 +116,7 @@ async def measured(reactor: Any, who: str, method: str, *, port: int, calls: int
 
 
 def main(who: str, method: str, port: int, calls: int) -> None:
-    """Until all calls are done."""
+    """Make all calls and print the result."""
     reactor = EPollReactor()
     installReactor(reactor)
 

@@ -1,9 +1,9 @@
-"""One client's pipelines on one Redis: ours and bare txredisapi's, in turns.
+"""Measures pipelines of the zatotx Redis client and of txredisapi in alternation on one Redis.
 
     python -m bench.peers.redis_pipelines SOCKET ROUNDS SECONDS
 
-Prints {"ours": [commands a second of each round], "txredisapi": [...]} as JSON. Both send the same batches, of SET and
-GET with values of 100 bytes, over one connection each, and wait for all answers of a batch before the next one.
+Prints {"ours": [commands per second in each round], "txredisapi": [...]} as JSON. Both clients send the same batches of
+SET and GET with values of 100 bytes over one connection each, and wait for all replies to a batch before the next one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ async def _ours(reactor: Any, path: str) -> tuple[Run, Callable[[], Any]]:
 async def _bare(path: str) -> tuple[Run, Callable[[], Any]]:
     import txredisapi
 
-    # Numbers left as they are, as ours leaves them: it would cost it more to look for them.
+    # Without converting numbers, as in the zatotx client; the conversion would slow it down.
     client = await txredisapi.UnixConnection(path, reconnect=False, convertNumbers=False)
 
     async def run() -> Any:
@@ -53,7 +53,7 @@ async def _rate(run: Run, seconds: float) -> float:
     while (passed := time.monotonic() - began) < seconds:
         answers = await run()
         if len(answers) != _BATCH or answers[1] != 'OK':
-            raise AssertionError(f'{answers[:2]} instead of {_BATCH} answers')
+            raise AssertionError(f'{answers[:2]} instead of {_BATCH} replies')
         batches += 1
     return batches * _BATCH / passed
 

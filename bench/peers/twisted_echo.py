@@ -1,9 +1,9 @@
-"""The floor under us: Twisted's epoll reactor and llhttp (httptools), and nothing else.
+"""The baseline of the broker: Twisted's epoll reactor and llhttp (httptools) only.
 
     python -m bench.peers.twisted_echo PORT
 
-Parses each request, answers its body back. No routing, no security, no log, no limits: what is left of this rate in
-the broker is what the broker costs.
+Parses each request and returns its body, without routing, security, logs or limits. The difference between this rate
+and the rate of the broker is the overhead of the broker.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HEAD = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %
 
 
 class Echo(Protocol):
-    """One connection; also what httptools calls back."""
+    """A connection that also receives the callbacks of httptools."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
@@ -39,7 +39,7 @@ class Echo(Protocol):
 
 
 def main(port: int) -> None:
-    """Serve until killed."""
+    """Serve until the process is killed."""
     reactor = EPollReactor()
     reactor.listenTCP(port, ServerFactory.forProtocol(Echo), backlog=1024, interface='127.0.0.1')
     reactor.run()

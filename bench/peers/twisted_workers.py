@@ -1,10 +1,10 @@
-"""Two processes that serve one port, in either of the two ways there are.
+"""Two processes that serve one port, with a shared listening socket or with SO_REUSEPORT.
 
     python -m bench.peers.twisted_workers PORT shared|reuseport
 
-`shared`: one listening socket, which both have inherited, as zatotx's workers do. `reuseport`: a socket each, with
-SO_REUSEPORT; the kernel gives each connection to one of them by a hash of its addresses. What they serve is the echo of
-`twisted_echo`, with the answering process named in each answer.
+With `shared`, both processes inherit one listening socket, like zatotx's workers. With `reuseport`, each has its own
+socket with SO_REUSEPORT, and the kernel distributes connections by a hash of their addresses. They serve the echo of
+`twisted_echo`, but return the process ID.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HEAD = b'HTTP/1.1 200 OK\r\nConnection: %s\r\nContent-Length: %d\r\n\r\n'
 
 
 class NamedEcho(Echo):
-    """Answers with the number of its process."""
+    """Returns the process ID."""
 
     def on_message_complete(self) -> None:
         self._body = b''
@@ -41,7 +41,7 @@ class NamedEcho(Echo):
 
 
 def listener(port: int, *, share_port: bool) -> socket.socket:
-    """A listening socket."""
+    """Create a listening socket."""
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if share_port:
@@ -53,7 +53,7 @@ def listener(port: int, *, share_port: bool) -> socket.socket:
 
 
 def serve(port: int, shared: socket.socket | None, folder: Path, seat: int) -> None:
-    """In one of the two processes. `folder`: where they tell each other how many connections they have."""
+    """Serve in one of the two processes. `folder` contains the shared counters of their connections."""
     reactor = EPollReactor()
     factory = ServerFactory.forProtocol(NamedEcho)
     if shared is not None:
@@ -65,7 +65,7 @@ def serve(port: int, shared: socket.socket | None, folder: Path, seat: int) -> N
 
 
 def main(port: int, mode: str) -> None:
-    """Serve until SIGTERM, which ends the reactor of the first process; the other one ends with it."""
+    """Serve until SIGTERM, which stops the reactor of the first process; the other one is then killed."""
     shared = listener(port, share_port=False) if mode == 'shared' else None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""uvicorn at its fastest: uvloop, httptools, a bare ASGI callable, no access log.
+"""uvicorn in its fastest configuration: uvloop, httptools, a minimal ASGI callable, no access log.
 
     python -m bench.peers.uvicorn_echo PORT
 """
@@ -19,7 +19,7 @@ async def echo(
     receive: Callable[[], Awaitable[dict[str, Any]]],
     send: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> None:
-    """Answer the body back."""
+    """Return the body of the request."""
     body, more = b'', True
     while more:
         event = await receive()
@@ -31,7 +31,7 @@ async def echo(
 
 
 def main(port: int) -> None:
-    """Serve until killed."""
+    """Serve until the process is killed."""
     uvicorn.run(
         echo,
         host='127.0.0.1',

@@ -124,7 +124,7 @@ class ClusterTests(SynchronousTestCase):
         self.assertEqual(self.broker.ask('POST', '/cli/open').status, 401)
         strangers = self.broker.write('open.yaml', CHANNEL.replace('security: cli.user', 'security: null'))
         report = self.good('enmasse', '--import', '--input', strangers, '--dry-run', env=env)
-        opened = "Open to anyone, as no security or groups stand there: channel_rest 'cli.open'."
+        opened = "Open to anyone, because neither security nor groups are set: channel_rest 'cli.open'."
         self.assertIn(f"channel_rest 'cli.open': security: 'cli.user' → None\n{opened}\nWould change 1", report)
         self.assertIn('Changed 0 objects, left 2', self.good('enmasse', '--import', '--input', file, env=env))
         missing = self.path / 'no' / 'such.yaml'
@@ -140,7 +140,7 @@ class ClusterTests(SynchronousTestCase):
         self.good('hot-deploy', self.module('opened'))
         file = self.broker.write('cli.yaml', CHANNEL.replace('service: cli.open', 'service: cli.openned, colour: red'))
         first, *lines = self.fails('enmasse', '--import', '--input', file).splitlines()
-        self.assertEqual(first, f'Error: {file} has 3 mistakes, and nothing was imported:')
+        self.assertEqual(first, f'Error: {file} has 3 errors, nothing was imported:')
         self.assertEqual(sorted(lines), [
             "  channel_rest 'cli.open': colour: unknown, did you mean cors?",
             "  channel_rest 'cli.open': service: there is no service called 'cli.openned', did you mean 'cli.opened'?",
@@ -207,7 +207,7 @@ class ClusterTests(SynchronousTestCase):
 
     def test_upgrading_needs_servers_stopped(self) -> None:
         """They would work with tables that change under them."""
-        self.assertIn('server1 runs', self.fails('odb upgrade'))
+        self.assertIn('server1 must be stopped first', self.fails('odb upgrade'))
         self.good('stop')
         self.assertIn('Nothing to do', self.good('odb upgrade'))
         self.assertEqual(self.good('odb current'), 'current\n')

@@ -203,7 +203,7 @@ class PromptTests(SynchronousTestCase):
             capture_output=True, text=True, timeout=60, env={**self.shell.env, 'HOME': str(self.shell.place)},
         )  # fmt: skip
         self.assertEqual(done.stdout.splitlines(), [
-            f'start\t{COMMANDS["start"][1]}', 'service\tWrite a service called NAME, its test and its channel.',
+            f'start\t{COMMANDS["start"][1]}', 'service\tGenerate a service, its test and its channel.',
         ])  # fmt: skip
 
 

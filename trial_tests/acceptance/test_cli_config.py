@@ -157,7 +157,7 @@ class KeyTests(ConfigTests):
         """A sentence that shows nothing of it."""
         hidden = zatotx('encrypt', self.path, '--secret', 'x').out
         self.key.write_text(zatotx('crypto', 'generate-key').out)
-        self.assertIn('not encrypted with the key', self.fails('decrypt', self.path, '--secret', hidden))
+        self.assertIn('not encrypted with the secret key', self.fails('decrypt', self.path, '--secret', hidden))
 
     def test_the_key_of_the_environment_variable(self) -> None:
         """It goes before the file; one that is none is named by the variable."""
@@ -202,7 +202,7 @@ class OdbTests(ConfigTests):
         for command in ('check-config', 'odb check'):
             self.assertIn('odb', self.fails(*command.split(), self.path))
         self.assertIn('zatotx odb upgrade', self.fails('odb', 'check', self.path))
-        self.assertIn('was brought to this version', zatotx('odb', 'upgrade', self.path).out)
+        self.assertIn('was upgraded to this version', zatotx('odb', 'upgrade', self.path).out)
         self.assertIn('Nothing to do', zatotx('odb', 'upgrade', self.path).out)
         self.assertIn('2 objects', zatotx('odb', 'check', self.path).out)
         self.assertEqual(zatotx('update', 'password', self.path, 'pubapi', stdin=b'new').code, 0)

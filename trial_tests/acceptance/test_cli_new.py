@@ -43,7 +43,7 @@ class NewServiceTests(SynchronousTestCase):
             self.assertIn(f'Wrote {self.place / file}\n', said)
         self.assertIn(f'Test it     trial {self.place}/tests/test_crm_get_balance.py', said)
         self.assertIn(f'Deploy it   zatotx hot-deploy PATH {self.place}/services/crm_get_balance.py', said)
-        self.assertIn(f'Address it  zatotx enmasse PATH --import --input {self.place}/channels', said)
+        self.assertIn(f'Expose it   zatotx enmasse PATH --import --input {self.place}/channels', said)
         self.assertIn('Call it     curl http://127.0.0.1:17010/crm/get-balance', said)
 
     def test_its_test_passes(self) -> None:
@@ -76,7 +76,7 @@ class NewServiceTests(SynchronousTestCase):
         mine.write_text('mine')
         said = zatotx('new', 'service', 'crm.get', '--dir', self.place)
         self.assertEqual((said.code, said.out), (1, ''))
-        self.assertIn(f'{mine} is there already: nothing was written.', said.err)
+        self.assertIn(f'{mine} exists already: nothing was written.', said.err)
         self.assertEqual((self.files(), mine.read_text()), (['tests/test_crm_get.py'], 'mine'))
 
     def test_a_place_that_cannot_be_written(self) -> None:
@@ -91,12 +91,12 @@ class NewServiceTests(SynchronousTestCase):
     def test_bad_names(self) -> None:
         """Exit 2 and a sentence with the rule; with a name that would do, where one can be made of it."""
         for name, better in (('GetBalance', "Try 'get-balance'"), ('crm/Get Balance', "Try 'crm.get-balance'"),
-                             ('getHTTPStatus', "Try 'get-http-status'"), ('ž', 'begins with a letter'),
-                             ('', 'begins with a letter'), ('a..b', "Try 'a.b'"), ('-x', 'No such option')):
+                             ('getHTTPStatus', "Try 'get-http-status'"), ('ž', 'beginning with a letter'),
+                             ('', 'beginning with a letter'), ('a..b', "Try 'a.b'"), ('-x', 'No such option')):
             said = zatotx('new', 'service', name, '--dir', self.place)
             self.assertEqual((said.code, len(sentences(said.err))), (2, 1), name)
             self.assertIn(better, said.err)
-        for name, why in (('zato.x', "the broker's own"), ('test.x', 'runners of tests'), ('a' * 101, 'at most 100')):
+        for name, why in (('zato.x', 'is reserved'), ('test.x', 'test runners'), ('a' * 101, 'the maximum is 100')):
             self.assertIn(why, zatotx('new', 'service', name).err)
         self.assertFalse(self.place.exists())
 

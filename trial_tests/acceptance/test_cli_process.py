@@ -127,7 +127,7 @@ class ProcessTests(ProcessCase):
         process = subprocess.Popen([ZATOTX, 'start', '--fg', str(self.path / 'redis')], stdout=subprocess.DEVNULL)
         until(lambda: self.states()['redis']['ready'], 'Redis')
         self.assertEqual(self.states()['redis']['pid'], process.pid)
-        self.assertIn('runs already', self.fails('start', '--fg', self.path / 'redis'))
+        self.assertIn('is already running', self.fails('start', '--fg', self.path / 'redis'))
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(60), 0)
 
@@ -199,11 +199,11 @@ class SeveralTests(ProcessCase):
         same. An answer from another program on that port is not taken for ours."""
         with socket.create_server(('127.0.0.1', self.broker.port())):
             error = self.fails('start', self.path)
-            self.assertIn(f'server1 cannot start: port {self.broker.port()} is taken by process {os.getpid()}', error)
+            self.assertIn(f'server1 cannot start: port {self.broker.port()} is in use by process {os.getpid()}', error)
             self.assertIn('http.listen in', error)
-            self.assertIn('is taken by process', self.fails('start', '--fg', self.path / 'server1'))
+            self.assertIn('is in use by process', self.fails('start', '--fg', self.path / 'server1'))
             self.assertTrue(self.states()['server2']['ready'])
-            self.assertIn(f'port {self.broker.port()} is taken', self.fails('check-config', self.path))
+            self.assertIn(f'port {self.broker.port()} is in use', self.fails('check-config', self.path))
 
     def test_restart_is_rolling(self) -> None:
         """Each server gets a new process while the other is ready at every moment; Redis is left alone."""

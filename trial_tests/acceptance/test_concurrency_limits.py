@@ -158,7 +158,7 @@ class LimitTests(ServerCase):
         inside = self.sent('/limits/hold', 5)
         self.in_flight(5)
         for client in self.sent('/limits/hold', 10):
-            self.assertIn('limits.hold has 5 requests under way', self.refused(client).details)
+            self.assertIn('limits.hold is processing 5 requests', self.refused(client).details)
         (caller,) = self.sent('/limits/caller', 1)
         self.assertIn('limits.hold has 5 calls under way', self.refused(caller).details)
         self.assertGreaterEqual(self.metric('zatotx_service_refused_total', '"limits.hold"'), 11)

@@ -96,7 +96,7 @@ class CommandTests(DoctorTestCase):
         nothing of it runs is no finding, and is said."""
         said = zatotx('doctor', self.path)
         self.assertEqual((said.code, sentences(said.err), said.out.count('\n')), (0, [], 1))
-        stopped = f"It is stopped: 'zatotx start {self.path}' starts it. Looked at files, permissions"
+        stopped = f"It is stopped: start it with 'zatotx start {self.path}'. Checked files, permissions"
         self.assertTrue(said.out.startswith(f'Nothing is broken. {stopped}'), said.out)
         self.assertIn(f"'zatotx start {self.server}'", zatotx('doctor', self.server).out)
         for word in ('ODB', 'Redis', 'clocks', 'certificates', 'disk', 'server1', 'server2', 'redis'):
@@ -124,8 +124,8 @@ class CommandTests(DoctorTestCase):
         said = zatotx('doctor', self.path)
         self.assertEqual(said.code, 1)
         first, _, last = said.out.splitlines()
-        self.assertEqual(first, f"BROKEN   server1: permissions: {self.settings} is open to others, and holds secrets: "
-                                f"'chmod 600 {self.settings}'.")  # fmt: skip
+        self.assertEqual(first, f'BROKEN   server1: permissions: {self.settings} contains secrets and is '
+                                f"accessible to other users: 'chmod 600 {self.settings}'.")  # fmt: skip
         self.assertIn('1 broken. It is stopped: ', last)
         self.settings.chmod(0o600)
         self.info(self.server, version='99.0')
@@ -145,7 +145,7 @@ class CommandTests(DoctorTestCase):
     def test_newer_parts(self) -> None:
         """A part that a newer zatotx made is a warning."""
         self.info(self.server, version='99.0')
-        self.finds(WARNING, 'versions', 'made by zatotx 99.0')
+        self.finds(WARNING, 'versions', 'created by zatotx 99.0')
 
 
 class FileTests(DoctorTestCase):
@@ -240,9 +240,9 @@ class ProcessTests(DoctorTestCase):
     def test_ports(self) -> None:
         """One that another program has, and one that two servers want."""
         with socket.create_server(('127.0.0.1', 17010 + self.offset)):
-            self.finds(BROKEN, 'ports', f'port {17010 + self.offset} is taken by process {os.getpid()}')
+            self.finds(BROKEN, 'ports', f'port {17010 + self.offset} is in use by process {os.getpid()}')
         self.change(str(17011 + self.offset), str(17010 + self.offset), server=2)
-        (found,) = self.finds(BROKEN, 'ports', "is server1's too")
+        (found,) = self.finds(BROKEN, 'ports', 'also used by server1')
         self.assertEqual(found.where, 'server2')
 
 
@@ -252,7 +252,7 @@ class CertificateTests(DoctorTestCase):
         port = self.offset + 18000
         self.change('listen = [', f'listen = ["ssl:port={port}:privateKey=key.pem:certKey=cert.pem", ')
         pem, key = self.server / 'cert.pem', self.server / 'key.pem'
-        self.finds(BROKEN, 'certificates', f'{pem} holds no certificate')
+        self.finds(BROKEN, 'certificates', f'{pem} contains no readable certificate')
         for days, severity, words in ((-2, BROKEN, 'expired on'), (5.5, BROKEN, 'expires in'),
                                       (20.5, WARNING, 'expires in')):
             key.write_bytes(write_certificate(pem, days=days).read_bytes())
@@ -261,11 +261,11 @@ class CertificateTests(DoctorTestCase):
         write_certificate(pem, days=90)
         self.finds(BROKEN, 'certificates', f'{key} is not the key of {pem}')
         key.write_text('nonsense')
-        self.finds(BROKEN, 'certificates', f'{key} holds no private key')
+        self.finds(BROKEN, 'certificates', f'{key} contains no readable private key')
         key.write_bytes(pem.read_bytes())
         self.well()
         pem.write_text('nonsense')
-        self.finds(BROKEN, 'certificates', f'{pem} holds no certificate')
+        self.finds(BROKEN, 'certificates', f'{pem} contains no readable certificate')
 
     def test_of_redis(self) -> None:
         """The files that [kvdb] names are looked at too."""
@@ -305,18 +305,18 @@ class OdbTests(DoctorTestCase):
                "applied_revision, pid, last_join_status, worker) SELECT cluster_id, ?, ?, host, bind_host, bind_port, "
                "'running', ?, 999, 1, last_join_status, 0 FROM server LIMIT 1")  # fmt: skip
         self.sql(add, 'far', b'far', time.time() - 100)
-        (found,) = self.finds(BROKEN, 'cluster', 'far has given no sign of life')
+        (found,) = self.finds(BROKEN, 'cluster', 'far has sent no heartbeat')
         self.assertEqual(found.where, 'server1')
         self.sql('UPDATE server SET seen_at = ? WHERE name = ?', time.time() + 1000, 'far')
         self.finds(BROKEN, 'clocks', 'the clock of far is', 'ahead of')
 
     def test_a_clock_that_nothing_keeps(self) -> None:
         """It matters once the cluster has a server elsewhere."""
-        self.patch(stores, 'unsynchronised', lambda: True)
+        self.patch(stores, 'is_clock_unsynchronized', lambda: True)
         self.well()
         self.sql("UPDATE server SET name = 'far', name_key = ? WHERE name = 'server2'", b'far')
-        self.finds(WARNING, 'clocks', "nothing keeps this machine's clock")
-        self.patch(stores, 'unsynchronised', lambda: False)
+        self.finds(WARNING, 'clocks', "this machine's clock is not synchronized")
+        self.patch(stores, 'is_clock_unsynchronized', lambda: False)
         self.well()
         self.assertIn(is_clock_unsynchronized(), (True, False))  # the kernel's own word, whatever it is here
 
@@ -375,7 +375,7 @@ class RedisTests(DoctorTestCase):
         valkey.command('CONFIG', 'SET', 'appendonly', 'no')
         self.finds(WARNING, 'Redis', "'appendonly yes'")
         valkey.command('CONFIG', 'SET', 'maxmemory', '1mb')
-        self.finds(WARNING, 'Redis', 'of the memory it may have')
+        self.finds(WARNING, 'Redis', 'of its maximum memory')
 
     def test_away_and_frozen(self) -> None:
         """One that is gone, and one that accepts and says nothing: both told of, in seconds."""
@@ -476,7 +476,7 @@ class RunningTests(DoctorTestCase):
 
             (found,) = self.run_with(look, asks=True, longest=0.2)
         self.assertEqual((found.severity, found.where), (BROKEN, 'server1'))
-        self.assertIn('no answer within 0.2 s', found.text)
+        self.assertIn('took longer than 0.2 s', found.text)
 
     def test_a_check_that_fails(self) -> None:
         """Whatever it raises is a finding in a sentence, not a traceback."""

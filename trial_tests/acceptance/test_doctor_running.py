@@ -87,7 +87,7 @@ class DyingTests(RunningTestCase):
     def test_stopped_alone(self) -> None:
         """A part that was stopped while the others run is a warning; all of it stopped is none."""
         self.broker.must('stop', str(self.broker.directory()))
-        self.finds(0, 'server1', 'processes', 'it does not run')
+        self.finds(0, 'server1', 'processes', 'it is stopped while')
         self.broker.stop()
         self.well()
 
@@ -107,7 +107,8 @@ class KnownTests(RunningTestCase):
         self.patch(cluster, '__version__', '9.9')
         said = zatotx('doctor', self.broker.path)
         self.assertEqual(said.code, 0)
-        self.assertRegex(said.out, r"server1: server: it runs zatotx .*, 9\.9 is installed here: 'zatotx restart")
+        pattern = r"server1: server: it runs zatotx .*, but 9\.9 is installed: update it with 'zatotx restart"
+        self.assertRegex(said.out, pattern)
 
     def test_refused_code(self) -> None:
         """Deployed code that a server cannot import any more is told of, with its reason."""
@@ -137,7 +138,7 @@ class WorkerTests(RunningTestCase):
         for frozen in (int((self.broker.directory() / 'server.pid').read_text()), pid):
             os.kill(frozen, signal.SIGSTOP)
             self.addCleanup(os.kill, frozen, signal.SIGCONT)
-        self.finds(1, 'server1', 'cluster', 'worker 1 of server1 has given no sign of life')
+        self.finds(1, 'server1', 'cluster', 'worker 1 of server1 has sent no heartbeat')
 
 
 class LimitTests(RunningTestCase):

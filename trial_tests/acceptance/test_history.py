@@ -168,4 +168,4 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(last['who'], command_actor('').who)
         said = zatotx('history', 'restore', self.path, 17)
         self.assertEqual(said.code, 1)
-        self.assertIn('there are 1 to 4', said.err)
+        self.assertIn('the kept ones are 1 to 4', said.err)

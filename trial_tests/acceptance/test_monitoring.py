@@ -282,7 +282,7 @@ class LogTests(Sighted):
         """A level that does not exist is refused in one sentence that names those there are."""
         said = self.broker.run('log', 'level', str(self.broker.path), 'loud')
         self.assertEqual(said.code, 1)
-        self.assertIn("'loud' is none of trace1, debug, info, warning, error, critical", said.err)
+        self.assertIn("'loud' is not one of trace1, debug, info, warning, error, critical", said.err)
 
 
 class WatchdogTests(Sighted):

@@ -113,7 +113,7 @@ class CurlTests(MtlsTestCase):
         self.edit('revoking', crl=BANK.revoked(begins=-HOUR, ends=-60))
         until(lambda: self.asked(connection, 'revoking') and self.broker.log().count('admits nobody'), 'a sentence')
         self.assertEqual(self.asked(connection, 'revoking'), 401)
-        self.broker.logged("'revoking' admits nobody: its list of revoked certificates has expired")
+        self.broker.logged("'revoking' rejects all certificates: its revocation list has expired")
         self.edit('revoking', crl=BANK.revoked())
         until(lambda: self.asked(connection, 'revoking') == 200, 'the new list in this worker')
 

@@ -287,7 +287,7 @@ class ServerTests(SynchronousTestCase):
         self.broker.write('own.wsdl', wsdl().decode()).chmod(0o600)
         own = 'outgoing_soap:\n  - {name: own, host: "http://127.0.0.1:1", wsdl: "file:own.wsdl"}\n'
         self.broker.configure(own)
-        self.assertIn('left 1 as they are', self.broker.imported(own).text)
+        self.assertIn('left 1 unchanged', self.broker.imported(own).text)
         self.assertIn('urn:bank/GetBalance', self.broker.must('enmasse', str(self.broker.path), '--export'))
         refused = self.broker.imported('outgoing_soap:\n  - {name: bad, host: "http://x", wsdl: "<a", '
                                        'soap_version: "2", soap_action: \'a"b\'}\n')

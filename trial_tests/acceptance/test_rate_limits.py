@@ -249,7 +249,7 @@ class AwayTests(RedisCase):
             until(lambda: self.ask('/r/closed').status == 503, 'the loss')
             self.assertEqual(self.statuses(5, '/r/open', server=2), [200] * 5)
             found = self.findings()
-            for words in ('count on each server alone', 'do not hold (open)', 'let nobody in'):
+            for words in ('are counted per server', 'are not enforced (open)', 'reject all requests'):
                 self.assertEqual(len([one for one in found if words in one]), 1, (words, found))
         finally:
             self.broker.must('start', redis)

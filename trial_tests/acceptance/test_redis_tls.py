@@ -47,7 +47,7 @@ class TlsTests(RedisCase):
     async def refused(self, address: RedisAddress, words: str) -> None:
         """Neither a client nor the command line gets through, and both say why, in a sentence."""
         client = self.starting(address)
-        await self.until(lambda: client.problem != 'no connection was made yet', 'a first try')
+        await self.until(lambda: client.problem != 'no connection has been made yet', 'a first try')
         self.assertIn(words, client.problem)
         self.assertNotIn('\n', client.problem)
         await client.stopService()
@@ -73,8 +73,8 @@ class TlsTests(RedisCase):
     async def test_a_ca_that_is_not_trusted(self) -> None:
         """A certificate of another CA, or of one that only the system could know, is refused."""
         Authority(self.files / 'other')
-        await self.refused(self.address('?ca=other/ca.crt'), 'not signed by a CA that is trusted here: name that CA')
-        await self.refused(self.address(''), 'not signed by a CA that is trusted here')
+        await self.refused(self.address('?ca=other/ca.crt'), 'not signed by a trusted CA: configure that CA')
+        await self.refused(self.address(''), 'not signed by a trusted CA')
 
     async def test_another_name(self) -> None:
         """A certificate that is right but for another host is refused."""
@@ -181,13 +181,13 @@ class TlsSettingsTests(TestCase):
     def test_files_without_tls(self) -> None:
         """Files for TLS beside a URL without it, or a key without a certificate, are a mistake."""
         for url in ('redis://u:hunter2@h', 'unix://redis.sock', 'redis+sentinel://h/m'):
-            self.assertIn('but the Redis URL is without: write rediss://', self.wrong(url, TlsOptions(ca='ca.pem')))
+            self.assertIn('but the Redis URL does not use TLS', self.wrong(url, TlsOptions(ca='ca.pem')))
         self.assertIn('has a key, but no certificate', self.wrong('rediss://h?key=k.pem'))
-        self.assertIn('not known here: ca', self.wrong('redis://h?ca=x'))
+        self.assertIn('unknown options: ca', self.wrong('redis://h?ca=x'))
 
     def test_refused_at_once(self) -> None:
         """Nothing listens: the client says so, and does not stop trying."""
         client = RedisClient(reactor, parse_address('rediss://127.0.0.1:1', Path('/e')))
         client.startService()
         self.addCleanup(client.stopService)
-        self.assertEqual(client.problem, 'no connection was made yet')
+        self.assertEqual(client.problem, 'no connection has been made yet')

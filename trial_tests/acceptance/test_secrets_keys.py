@@ -88,7 +88,7 @@ class GivenKeyTests(SynchronousTestCase):
                       ('twistd', '-n', 'zato-server', '--dir', self.broker.directory(), '--secret-key', self.key)):
             done = said_by(*words)
             self.assertNotEqual(done.returncode, 0)
-            self.assertIn('can be read by everybody', done.stderr + done.stdout)
+            self.assertIn('can be read by every user', done.stderr + done.stdout)
             self.assertNotIn(self.key, done.stderr + done.stdout)
 
     def in_foreground(self, *words: object, **env: str) -> None:
@@ -165,7 +165,7 @@ class CommandTests(SynchronousTestCase):
         for command in ('encrypt', 'decrypt'):
             for words in ((command,), ('crypto', command)):
                 text = ' '.join(zatotx(*words, '--help').out.split())
-                self.assertIn('does not stand in the list of processes', text)
+                self.assertIn('- reads it from standard input', text)
         stored = zatotx('crypto', 'encrypt', self.path, stdin=b'sesame\n').out.strip()
         self.assertEqual(Secrets(self.file.read_text()).decrypt(stored), 'sesame')
         self.assertEqual(zatotx('decrypt', self.path, stdin=stored.encode()).out, 'sesame\n')
@@ -186,7 +186,7 @@ class CommandTests(SynchronousTestCase):
         for text in (Secrets(new_key()).encrypt('x'), 'enc:', 'sesame', ''):
             said = zatotx('decrypt', self.path, stdin=text.encode())
             self.assertEqual((said.code, len(sentences(said.err))), (1, 1), said)
-            self.assertIn('was not encrypted with the key of PATH', said.err)
+            self.assertIn('was not encrypted with the secret key of PATH', said.err)
 
     def test_modes(self) -> None:
         """A key file that anybody else may read, write or run is refused by every command that needs it, with the

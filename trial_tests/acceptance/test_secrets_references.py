@@ -70,11 +70,11 @@ class FileTests(SynchronousTestCase):
         self.assertIn(f'more than {LARGEST} bytes', self.refusal())
         self.file(b's3cret\xff')
         said = self.refusal()
-        self.assertIn('no UTF-8', said)
+        self.assertIn('not UTF-8', said)
         self.assertNotIn('s3cret', said)
         self.assertIn('cannot be read (Is a directory)', self.refusal('.'))
         os.mkfifo(self.place / 'fifo', 0o600)
-        self.assertIn('no regular file', self.refusal('fifo'))
+        self.assertIn('not a regular file', self.refusal('fifo'))
 
 
 class TextTests(SynchronousTestCase):

@@ -245,7 +245,7 @@ class CommandTests(SynchronousTestCase):
         said = self.made.rotate()
         self.assertEqual(said.code, 0, said)
         self.check_done(self.made)
-        self.assertIn('# seconds for one command', (self.made.path / 'server2/config/server.toml').read_text())
+        self.assertIn('# seconds per command', (self.made.path / 'server2/config/server.toml').read_text())
         self.assertNotIn(self.old, said.out)
         self.assertNotIn(self.made.keys()[0], said.out)
 
@@ -328,7 +328,7 @@ class CommandTests(SynchronousTestCase):
         """The second is sent away, so that there is one new key."""
         with rotate_key.exclusive(self.made.path):
             said = self.made.rotate()
-        self.assertEqual((said.code, 'Somebody else' in said.err), (1, True), said)
+        self.assertEqual((said.code, 'Another process' in said.err), (1, True), said)
 
     def test_a_database_that_is_not_there(self) -> None:
         """One sentence, before any key was changed."""

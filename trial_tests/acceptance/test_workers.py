@@ -151,7 +151,7 @@ class ServingTests(SynchronousTestCase):
         self.assertEqual(len(replaced(self.broker, hung)), 2)
         self.assertFalse(alive(hung))
         self.assertIn(other, workers(self.broker))
-        self.broker.logged(f'process {hung}) hangs', 'it is killed; another one is started in 0.0 s')
+        self.broker.logged(f'process {hung}) has sent no heartbeat', 'is killed; starting another one in 0.0 s')
         self.assertEqual(asked(self.port)['version'], 1)
 
     def test_nobody_who_waits_is_lost(self) -> None:
@@ -238,7 +238,7 @@ class ServingTests(SynchronousTestCase):
             file.write_text(good)
         self.assertEqual(said.code, 1)
         self.assertIn('main.nonsense: no such setting', said.err)
-        self.assertIn('those that run go on', said.err)
+        self.assertIn('the running ones continue', said.err)
         self.assertEqual(workers(self.broker), before)
 
     def test_reload(self) -> None:
@@ -251,7 +251,7 @@ class ServingTests(SynchronousTestCase):
             os.kill(parent(self.broker), signal.SIGHUP)
             until(lambda: all(seen_certificate(self.broker) != old for _ in range(12)), 'the new certificate', PATIENCE)
         self.assertEqual(statuses(load.seen).keys(), {'200'})
-        until(lambda: self.broker.log(name='server.log').count('The settings of the log are those of server.toml now')
+        until(lambda: self.broker.log(name='server.log').count('The log settings were reloaded from server.toml')
               >= 3, 'all three to have read their settings', PATIENCE)  # fmt: skip
         self.assertEqual(self.broker.pids(), before)
         fresh = seen_certificate(self.broker)
@@ -259,7 +259,7 @@ class ServingTests(SynchronousTestCase):
         self.broker.set('log', level='nonsense')
         os.kill(parent(self.broker), signal.SIGHUP)
         self.broker.logged('the certificate of', 'cannot be loaded, the old one stays', within=PATIENCE)
-        self.broker.logged('The settings of the log stay as they are', 'nonsense', within=PATIENCE)
+        self.broker.logged('The log settings are unchanged', 'nonsense', within=PATIENCE)
         self.assertEqual({seen_certificate(self.broker) for _ in range(6)}, {fresh})
         write_certificate(self.broker.directory() / 'config' / 'tls.pem')
         self.broker.set('log', level='info')
@@ -423,8 +423,8 @@ class EndingTests(SynchronousTestCase):
             done = subprocess.run([str(SCRIPTS / 'twistd'), '-n', 'zato-server', '--dir', str(self.home), '--workers',
                                    given], capture_output=True, text=True, timeout=PATIENCE, check=False)  # fmt: skip
             self.assertNotEqual(done.returncode, 0)
-            self.assertIn(f'--workers {given}: give a number from 1 to 64', done.stdout + done.stderr)
+            self.assertIn(f'--workers {given}: specify a number from 1 to 64', done.stdout + done.stderr)
         done = subprocess.run([str(SCRIPTS / 'twistd'), '-n', 'zato-server', '--dir', str(self.home), '--worker', '0'],
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False)
         self.assertEqual(done.returncode, 1)
-        self.assertIn('--worker is for the parent process', done.stderr)
+        self.assertIn('--worker is only for the parent process', done.stderr)

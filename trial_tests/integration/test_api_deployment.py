@@ -21,7 +21,7 @@ class ServiceTests(InternalTestCase):
         return row
 
     async def rows_of_internal(self) -> None:
-        """As the start of a node writes them."""
+        """Return the rows that a starting node stores."""
         entries = [e for e in self.one.services.current if e.is_internal]
         steps = [
             Operation(action='create', type='service', name=e.name, fields={'name': e.name, 'is_internal': True})
@@ -30,7 +30,7 @@ class ServiceTests(InternalTestCase):
         await self.one.config.change(steps, Actor('test'))
 
     async def test_list(self) -> None:
-        """`*`, nothing and no filter list all; words are substrings that all must be there; by name."""
+        """`*`, '' and no filter list all services by name; each word of a filter must be part of the name."""
         await self.with_crm()
         await self.rows_of_internal()
         rows = await self.call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'})
@@ -46,7 +46,7 @@ class ServiceTests(InternalTestCase):
             self.assertEqual(len(await self.call('zato.service.get-list', payload)), len(everything))
 
     async def test_row(self) -> None:
-        """A service's row says what it is and which code it runs."""
+        """A row describes a service and the code that it runs."""
         row = await self.crm()
         expected = {
             'name': 'crm.get-balance', 'is_active': True, 'impl_name': 'crm.GetBalance', 'is_internal': False,
@@ -57,7 +57,8 @@ class ServiceTests(InternalTestCase):
         self.assertIn("'nix'", await self.refusal('zato.service.get-by-name', {'name': 'nix'}, 404))
 
     async def test_edit(self) -> None:
-        """Switching off is live; internal ones stay on; what is not given stays."""
+        """Deactivating a service takes effect at once; built-in ones cannot be deactivated; omitted fields are not
+        changed."""
         row = await self.crm()
         changed = await self.call('zato.service.edit', {'id': row['id'], 'is_active': 'false', 'slow_threshold': '10'})
         edited = {**row, 'is_active': False, 'slow_threshold': 10, 'revision': row['revision'] + 1}
@@ -72,8 +73,8 @@ class ServiceTests(InternalTestCase):
         self.assertIn('cannot be switched off', told)
 
     async def test_limit(self) -> None:
-        """How many calls a service takes at once is live on every node, kept by later versions of it, and '' leaves it
-        to server.toml again. Every mistake is named."""
+        """The concurrency limit is live on every node, survives new versions, and '' resets it to server.toml. All
+        mistakes are reported."""
         row = await self.crm()
 
         async def limits() -> list[int]:
@@ -95,7 +96,7 @@ class ServiceTests(InternalTestCase):
         self.assertEqual(await limits(), [1000, 1000])
 
     async def test_limit_of_a_channel(self) -> None:
-        """Channels have theirs, and a queue only beside one; forms bring them as text."""
+        """Channels have their own limit, and a queue only together with one; forms send them as text."""
         await self.with_crm()
         fields = {'max_in_flight': '5', 'queue': '10', 'queue_timeout': '2.5'}
         await self.call('zato.http-soap.create', {**CHANNEL, **fields})
@@ -105,7 +106,7 @@ class ServiceTests(InternalTestCase):
         self.assertIn('queue: needs max_in_flight', told)
 
     async def test_delete(self) -> None:
-        """Only a service whose code is gone can be deleted; the others say why not."""
+        """Only a service that is not deployed can be deleted; otherwise the error gives the reason."""
         row = await self.crm()
         self.assertIn('is in crm.py', await self.refusal('zato.service.delete', {'id': row['id']}, 409))
         await self.one.deployer.deploy('crm.py', CRM.replace(b'crm.get-balance', b'crm.other'), Actor('tester'))
@@ -117,7 +118,7 @@ class ServiceTests(InternalTestCase):
         self.assertIn('cannot be deleted', await self.refusal('zato.service.delete', {'id': ping['id']}, 409))
 
     async def test_channels(self) -> None:
-        """The channels of a service, all or of one type."""
+        """The channels of a service are listed, all or of one type."""
         row = await self.crm()
         await self.call('zato.http-soap.create', CHANNEL)
         for channel_type, names in (('plain_http', ['balance']), ('', ['balance']), ('soap', []), ('amqp', [])):
@@ -125,7 +126,7 @@ class ServiceTests(InternalTestCase):
             self.assertEqual([one['name'] for one in found], names)
 
     async def test_source(self) -> None:
-        """The source a service runs from, with its hash."""
+        """The source of a service is returned with its hash."""
         row = await self.crm()
         found = await self.call('zato.service.get-source-info', {'cluster_id': 1, 'name': 'crm.get-balance'})
         self.assertEqual(b64decode(found['source']), CRM)
@@ -134,7 +135,7 @@ class ServiceTests(InternalTestCase):
         self.assertTrue(found['source_path'].endswith('/crm.py'))
 
     async def test_deployment_info(self) -> None:
-        """Which servers run it, with the details as JSON text."""
+        """The servers that run a service are listed, with details as JSON text."""
         row = await self.crm()
         found = await self.call('zato.service.get-deployment-info-list', {'id': row['id']})
         self.assertEqual([one['server_name'] for one in found], ['one', 'two'])
@@ -148,7 +149,8 @@ class CodeTests(InternalTestCase):
         return await self.call('zato.service.upload-package', payload)
 
     async def test_upload(self) -> None:
-        """A Zato module (`def handle`, zato.server.service) uploaded as base64 serves on every node when it answers."""
+        """A Zato module (`def handle`, zato.server.service) uploaded as base64 runs on every node when the service
+        responds."""
         report = await self.upload(CRM)
         self.assertEqual((report['file'], report['number'], report['services']), ('crm.py', 1, ['crm.get-balance']))
         self.assertEqual((report['refused'], report['missing']), ({}, []))
@@ -156,12 +158,12 @@ class CodeTests(InternalTestCase):
             self.assertEqual(await node.call('crm.get-balance', {'account_id': '21'}), {'response': {'balance': 42}})
 
     async def test_upload_of_a_package(self) -> None:
-        """A zip is a package."""
+        """A zip is deployed as a package."""
         report = await self.upload(pack({'crm/__init__.py': b'', 'crm/api.py': CRM}), 'crm.zip')
         self.assertEqual((report['file'], report['services']), ('crm', ['crm.get-balance']))
 
     async def test_upload_refused(self) -> None:
-        """Bad code, bad base64 and missing fields are 400, each with its place."""
+        """Bad code, bad base64 and missing fields are 400, each with its path or line."""
         service = 'zato.service.upload-package'
         bad = {'payload': b64encode(b'x = y').decode(), 'payload_name': 'crm.py'}
         self.assertEqual(await self.refusal(service, bad, 400), "crm.py:1: NameError: name 'y' is not defined")
@@ -171,7 +173,7 @@ class CodeTests(InternalTestCase):
         self.assertIn('$.payload_name: missing', told)
 
     async def test_rollback_and_versions(self) -> None:
-        """The kept versions are listed newest first; any of them comes back by number or by id."""
+        """Stored versions are listed newest first; any of them can be activated by number or id."""
         for n in (1, 2, 3):
             await self.upload(CRM + b'# %d' % n)
         versions = await self.call('zato.hot-deploy.get-versions', {'name': 'crm.py'})
@@ -190,12 +192,12 @@ class CodeTests(InternalTestCase):
 
 class InvokeTests(InternalTestCase):
     async def invoke(self, payload: bytes | None, **fields: Any) -> bytes:
-        """zato.service.invoke; the inner answer."""
+        """Call zato.service.invoke and return the inner response."""
         request = {**fields, **({} if payload is None else {'payload': b64encode(payload).decode()})}
         return b64decode((await self.call('zato.service.invoke', request))['response'])
 
     async def test_by_name_and_id(self) -> None:
-        """By name or id, JSON in and out, in the service's own response element."""
+        """Services are invoked by name or id, with JSON, in the service's own response element."""
         await self.with_crm()
         row = await self.call('zato.service.get-by-name', {'name': 'crm.get-balance'})
         for chosen in ({'name': 'crm.get-balance'}, {'id': row['id']}, {'id': str(row['id'])}):
@@ -203,13 +205,14 @@ class InvokeTests(InternalTestCase):
             self.assertEqual(msgspec.json.decode(answer), {'response': {'balance': 6}})
 
     async def test_internal_ones(self) -> None:
-        """The answer of an internal service carries zato_env, as through its own door."""
+        """The response of a built-in service includes zato_env, as on its own channel."""
         body = await self.invoke(b'{}', name='zato.ping', data_format='json', transport='plain_http')
         answer = msgspec.json.decode(body)
         self.assertEqual((answer['zato_env']['result'], answer['zato_ping_response']), ('ZATO_OK', {'pong': 'zato'}))
 
     async def test_payloads(self) -> None:
-        """Without a format JSON is decoded and other text stays text; another format is bytes; none is none."""
+        """Without a format JSON is decoded and other text stays text; other formats are bytes; a missing payload is
+        empty."""
         for payload, fields, expected in (
             (b'{"a": 1}', {}, b'{"a":1}'),
             ('grüß dich'.encode(), {}, 'grüß dich'.encode()),
@@ -220,7 +223,8 @@ class InvokeTests(InternalTestCase):
             self.assertEqual(await self.invoke(payload, name='zato.helpers.echo', **fields), expected)
 
     async def test_wrong_requests(self) -> None:
-        """Both id and name, neither, a name nothing has, bad base64, bad JSON, async, itself: each its own sentence."""
+        """Each invalid request has its own message: id and name together, neither, an unknown name, bad base64, bad
+        JSON, async, itself."""
         service, echo = 'zato.service.invoke', {'name': 'zato.helpers.echo'}
         for payload, status, told in (
             ({'id': 1, 'name': 'x'}, 400, 'either id or name'),
@@ -242,7 +246,7 @@ class EnmasseTests(InternalTestCase):
     }
 
     async def test_import(self) -> None:
-        """An import is in force on every node when it answers; the same again changes nothing."""
+        """An import is live on every node when the service responds; importing it again changes nothing."""
         await self.with_crm()
         result = await self.call('zato.enmasse.import', {'document': self.document})
         self.assertEqual((result['changed'], result['unchanged'], result['dry_run']), (2, 0, False))
@@ -252,7 +256,7 @@ class EnmasseTests(InternalTestCase):
         self.assertEqual((again['changed'], again['unchanged'], again['diff']), (0, 2, []))
 
     async def test_dry_run(self) -> None:
-        """A dry run shows the difference, without secrets, and writes nothing."""
+        """A dry run shows the differences without secrets and changes nothing."""
         await self.with_crm()
         before = await self.one.odb.revision()
         result = await self.call('zato.enmasse.import', {'document': self.document, 'dry_run': True})
@@ -261,7 +265,7 @@ class EnmasseTests(InternalTestCase):
         self.assertEqual(await self.one.odb.revision(), before)
 
     async def test_refused(self) -> None:
-        """All mistakes at once, nothing written."""
+        """All mistakes are reported at once, and nothing is changed."""
         wrong = {'security': [{'name': 'u', 'type': 'nix'}], 'channel_rest': [{'name': 'c', 'service': 'no.such'}]}
         told = await self.refusal('zato.enmasse.import', {'document': wrong}, 400)
         for part in ('type', 'no.such', 'url_path'):
@@ -270,7 +274,7 @@ class EnmasseTests(InternalTestCase):
         self.assertIn('$.document: expected an object', told)
 
     async def test_unread_references(self) -> None:
-        """Who sends a document replaces its references, and says so: otherwise nothing is stored."""
+        """A document with unresolved references is rejected unless the sender declares them resolved."""
         user = {**self.document['security'][0], 'password': '${PW}'}
         told = await self.refusal('zato.enmasse.import', {'document': {'security': [user]}}, 400)
         self.assertIn("security 'u': password: it refers to a variable", told)
@@ -279,7 +283,7 @@ class EnmasseTests(InternalTestCase):
         self.assertEqual(text['changed'], 1)
 
     async def test_export(self) -> None:
-        """The export is YAML that imports back as no change; secrets only where asked for."""
+        """The exported YAML imports without changes; secrets are included only on request."""
         await self.with_crm()
         await self.call('zato.enmasse.import', {'document': self.document})
         text = (await self.call('zato.enmasse.export'))['yaml']

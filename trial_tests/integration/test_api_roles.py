@@ -1,4 +1,4 @@
-"""Roles: which of the broker's own services are whose, and that nobody gives what he does not have."""
+"""Roles: who may call which built-in services, and that nobody can grant roles they do not have."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def of_internal(service: str) -> frozenset[str]:
 
 class RuleTests(SynchronousTestCase):
     def test_what_the_public_api_has(self) -> None:
-        """Zato's documented services, and no more: not what reaches into history, logs, Redis or all of the
-        configuration at once."""
+        """The public API role covers Zato's documented services, except those for history, logs, Redis or the whole
+        configuration."""
         for service in ('zato.security.basic-auth.create', 'zato.http-soap.get-list', 'zato.scheduler.job.execute',
                         'zato.kvdb.data-dict.dictionary.create', 'zato.service.upload-package',
                         'zato.outgoing.sql.ping',
@@ -47,39 +47,39 @@ class RuleTests(SynchronousTestCase):
             self.assertEqual(of_internal(service), {ADMIN}, service)
 
     def test_what_monitoring_has(self) -> None:
-        """How the cluster is, and nothing that changes it."""
+        """The monitoring role covers the state of the cluster and no changes."""
         found = {entry.name for entry in ENTRIES if MONITOR in of_internal(entry.name)}
         self.assertEqual(found, {'zato.metrics.get', 'zato.health.findings', 'zato.info.get-info',
                                  'zato.info.get-server-info', 'zato.server.get-list'})
 
     def test_what_is_anybodys(self) -> None:
-        """Pings, echoes, and the page that shows nothing of the cluster."""
+        """Pings, echoes and the documentation page need no role."""
         found = {entry.name for entry in ENTRIES if not of_internal(entry.name)}
         self.assertEqual(found, {'zato.ping', 'zato.ping2', 'zato.health.live', 'zato.health.ready', 'zato.docs.get',
                                  'zato.helpers.echo', 'zato.helpers.input-logger'})
 
     def test_services_of_users(self) -> None:
-        """Demand what the configuration says; administrators may do all."""
+        """Users' services require the configured roles; administrators may call all."""
         self.assertEqual(required_roles('crm', is_internal=False), frozenset())
         self.assertEqual(required_roles('crm', is_internal=False, by_row=['billing']), {'billing', ADMIN})
         self.assertEqual(required_roles('zato.ping', is_internal=True, by_row=['x']), {'x', ADMIN})
 
     def test_the_brokers_own_definitions(self) -> None:
-        """Have their roles by their names, whatever their rows say; a definition of another type by that name has
-        not."""
+        """The broker's own definitions have their roles by name, whatever is configured; definitions of another type
+        with that name do not."""
         self.assertEqual(roles_of('basic_auth', 'admin.invoke', []), {ADMIN})
         self.assertEqual(roles_of('basic_auth', 'pubapi', ['x']), {API, 'x'})
         self.assertEqual(roles_of('apikey', 'admin.invoke', []), frozenset())
         self.assertEqual(roles_of('basic_auth', 'Pubapi', ['x']), {'x'})
 
     def test_what_is_not_mine_to_give(self) -> None:
-        """All that I do not have, unless I am an administrator."""
+        """Only administrators may grant roles that they do not have."""
         self.assertEqual(missing_roles(frozenset({API}), [API, MONITOR]), {MONITOR})
         self.assertEqual(missing_roles(frozenset({ADMIN}), ['anything']), frozenset())
 
 
 class InternalTests(InternalTestCase):
-    """Requests as callers with certain roles make them."""
+    """Requests by callers with certain roles."""
 
     async def answer(self, service: str, payload: Any, roles: set[str], *, channel: ChannelSpec = JSON_DOOR) -> Reply:
         inbound = Message(new_cid(), channel, service, {}, msgspec.json.encode(payload),
@@ -91,7 +91,7 @@ class InternalTests(InternalTestCase):
         return (await self.answer(service, payload, set(roles))).status
 
     async def test_who_reaches_what(self) -> None:
-        """By the roles of the definition that let him in; by a channel of users too."""
+        """Access depends on the roles of the caller's definition, also on users' channels."""
         revision = {'revision': 1, 'dry_run': True}
         for service, payload, roles, expected in (
             ('zato.service.get-list', {}, (API,), 200), ('zato.service.get-list', {}, (), 403),
@@ -104,7 +104,7 @@ class InternalTests(InternalTestCase):
         self.assertEqual((await self.answer('zato.enmasse.export', {}, {API}, channel=user_channel)).status, 403)
 
     async def test_zato_service_invoke_is_no_way_round(self) -> None:
-        """It leads to what the caller might ask for himself."""
+        """zato.service.invoke invokes only what the caller may call directly."""
         def invoking(name: str) -> dict[str, str]:
             return {'name': name, 'payload': b64encode(b'{}').decode()}
 
@@ -116,7 +116,7 @@ class InternalTests(InternalTestCase):
         self.assertNotEqual(await self.status('zato.service.invoke', inner, API), 200)
 
     async def test_roles_are_given_by_those_who_have_them(self) -> None:
-        """Who may make definitions makes none that may do more than he, and takes over nobody who may."""
+        """Callers can neither create definitions with more roles than they have, nor take over existing ones."""
         create, edit = 'zato.security.basic-auth.create', 'zato.security.basic-auth.edit'
         refused = await self.answer(create, {**USER, 'roles': ['admin']}, {API})
         self.assertEqual(refused.status, 403)
@@ -136,13 +136,13 @@ class InternalTests(InternalTestCase):
         self.assertEqual(await self.status(edit, {'id': made['id'], 'roles': []}, ADMIN), 200)
 
     async def test_code_of_users_is_the_brokers(self) -> None:
-        """A service that provisions users does so for whoever may call it."""
+        """A user's service that provisions users may do so for all of its callers."""
         await self.one.deployer.deploy('roles.py', INVOKING, Actor('tester'))
         self.assertEqual(await self.status('roles.makes', {}), 200)
         self.assertEqual(self.one.config.snapshot.named('basic_auth', 'by-code').value.roles, ['admin'])
 
     async def test_a_service_that_demands_roles(self) -> None:
-        """On every channel, from the moment it was edited; who lacks a role cannot take the demand away."""
+        """Required roles apply on every channel at once; a caller without a role cannot remove the requirement."""
         await self.with_crm()
         service = await self.call('zato.service.get-by-name', {'name': 'crm.get-balance'})
         self.assertEqual((await self.status('crm.get-balance', {'account_id': 1}), service['roles']), (200, []))
@@ -153,6 +153,6 @@ class InternalTests(InternalTestCase):
         self.assertEqual(await self.status('zato.service.edit', {'id': service['id'], 'roles': []}, API), 403)
 
     async def test_a_channel_that_demands_roles_of_nobody(self) -> None:
-        """Is a mistake: nobody has a role who does not log in."""
+        """Requiring roles on a channel without authentication is a mistake."""
         told = await self.refusal('zato.http-soap.create', {**CHANNEL, 'service': 'zato.ping', 'roles': ['x']}, 400)
         self.assertIn('$.roles: needs security or groups', told)

@@ -1,4 +1,4 @@
-"""zato.* services on a real ODB: Zato's names, fields and answers (feature map 8.7, 8.8)."""
+"""zato.* services on a real ODB: Zato's names, fields and responses (feature map 8.7, 8.8)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trial_tests.support.internals import CHANNEL, USER, InternalTestCase
 
 class BasicsTests(InternalTestCase):
     async def test_ping(self) -> None:
-        """zato.ping answers as in Zato, to the letter."""
+        """zato.ping responds exactly as in Zato."""
         reply = await self.one.reply('zato.ping')
         answer = msgspec.json.decode(reply.body)
         cid = answer['zato_env'].pop('cid')
@@ -22,17 +22,17 @@ class BasicsTests(InternalTestCase):
         self.assertEqual(await self.call('zato.ping2'), {'pong': 'zato'})
 
     async def test_echo(self) -> None:
-        """zato.helpers.echo gives back what it got, bare."""
+        """zato.helpers.echo responds with its payload, without an element."""
         payloads: tuple[Any, ...] = ({'a': [1, None]}, [], 'text', 5)
         for payload in payloads:
             self.assertEqual(await self.one.call('zato.helpers.echo', [payload]), [payload])
 
     async def test_input_logger(self) -> None:
-        """zato.helpers.input-logger answers nothing."""
+        """zato.helpers.input-logger has an empty response."""
         self.assertEqual(await self.call('zato.helpers.input-logger', {'a': 1}), {})
 
     async def test_health(self) -> None:
-        """live is 200; ready is 503 with the reasons while there are any; both are plain JSON."""
+        """live is 200; ready is 503 with the reasons if there are any; both are plain JSON."""
         self.assertEqual(await self.one.call('zato.health.live'), {'status': 'live'})
         self.assertEqual(await self.one.call('zato.health.ready'), {'status': 'ready'})
         self.one.reasons = ['The server is draining']
@@ -43,24 +43,24 @@ class BasicsTests(InternalTestCase):
         )
 
     async def test_findings(self) -> None:
-        """zato.health.findings says which server was asked and what it finds wrong with itself."""
+        """zato.health.findings names the server and its findings."""
         self.assertEqual(await self.call('zato.health.findings'), {'server': 'one', 'findings': []})
         self.one.found = ['the ODB is away: start it']
         self.assertEqual((await self.call('zato.health.findings'))['findings'], ['the ODB is away: start it'])
 
     async def test_metrics(self) -> None:
-        """zato.metrics.get is Prometheus text."""
+        """zato.metrics.get returns Prometheus text."""
         reply = await self.one.reply('zato.metrics.get')
         self.assertEqual(reply.body, b'# metrics of one\n')
         self.assertEqual(reply.content_type, b'text/plain; version=0.0.4; charset=utf-8')
 
     async def test_info(self) -> None:
-        """zato.info.* say which cluster and server answered."""
+        """zato.info.* names the cluster and the server."""
         for name in ('zato.info.get-info', 'zato.info.get-server-info'):
             self.assertEqual((await self.call(name))['name'], 'one')
 
     async def test_names_are_texts(self) -> None:
-        """A list or an object in place of a name or a text is a mistake of the caller's, with its path."""
+        """A list or an object in place of a text is a mistake with its path."""
         wrong: tuple[Any, ...] = ([1], {})
         for service, field in (('service.get-by-name', 'name'), ('service.has-wsdl', 'name'),
                                ('service.set-wsdl', 'name'), ('service.get-wsdl', 'service'),
@@ -73,14 +73,14 @@ class BasicsTests(InternalTestCase):
 
 class SecurityTests(InternalTestCase):
     async def test_create_answers_id_and_name(self) -> None:
-        """As in map 11.2; the definition is on every node, without a password nobody knows it."""
+        """create responds as in map 11.2; the definition is on every node, with a random password if none is given."""
         made = await self.call('zato.security.basic-auth.create', USER)
         self.assertEqual((sorted(made), made['name'], type(made['id'])), (['id', 'name'], 'crm', int))
         self.assertEqual(await self.two.config.everywhere(self.one.config.snapshot.revision), [])
         self.assertEqual(self.two.config.snapshot.named('basic_auth', 'crm').value.password, '')
 
     async def test_text_values(self) -> None:
-        """Values may be text, unknown fields are ignored, an id that is text is an id."""
+        """Values and ids may be text; unknown fields are ignored."""
         text = {**USER, 'is_active': 'false', 'cluster_id': 'any', 'no_such_field': 1}
         made = await self.call('zato.security.basic-auth.create', text)
         await self.call('zato.security.basic-auth.edit', {**text, 'id': str(made['id']), 'realm': 'New'})
@@ -92,17 +92,17 @@ class SecurityTests(InternalTestCase):
         )
 
     async def test_all_mistakes_at_once(self) -> None:
-        """Every wrong field is named, by Zato's name."""
+        """All invalid fields are reported, by Zato's names."""
         told = await self.refusal('zato.security.basic-auth.create', {'is_active': 'perhaps', 'username': 'a:b'}, 400)
         for part in ('$.name: missing', '$.is_active: expected bool', '$.username: must not have a colon'):
             self.assertIn(part, told)
 
     async def test_not_an_object(self) -> None:
-        """A request that is no object is 400."""
+        """A request that is not an object is 400."""
         self.assertEqual(await self.refusal('zato.security.basic-auth.create', [1], 400), '$: expected an object')
 
     async def test_name_taken(self) -> None:
-        """A name that is taken is 409 naming it; names differ by case, accents and emoji."""
+        """A name in use is 409 naming it; names differ by case, accents and emoji."""
         await self.call('zato.security.basic-auth.create', USER)
         self.assertIn("'crm'", await self.refusal('zato.security.basic-auth.create', USER, 409))
         for name in ('CRM', 'crḿ', 'crm 😀'):
@@ -111,7 +111,7 @@ class SecurityTests(InternalTestCase):
         self.assertEqual(names, sorted(['crm', 'CRM', 'crḿ', 'crm 😀']))
 
     async def test_unknown_ids(self) -> None:
-        """An id nothing has is 404, one that is none or missing is 400."""
+        """An unknown id is 404, an invalid or missing one 400."""
         for action in ('edit', 'delete', 'get-by-id', 'change-password'):
             service = f'zato.security.basic-auth.{action}'
             self.assertIn('999', await self.refusal(service, {**USER, 'id': 999}, 404))
@@ -120,7 +120,7 @@ class SecurityTests(InternalTestCase):
         self.assertEqual(await self.refusal('zato.security.basic-auth.delete', {}, 400), '$.id: missing')
 
     async def test_change_password(self) -> None:
-        """A new password, by id or name, given twice; it is stored hashed and shown nowhere."""
+        """A new password is set by id or name, given twice; it is stored hashed and never returned."""
         made = await self.call('zato.security.basic-auth.create', USER)
         service = 'zato.security.basic-auth.change-password'
         for chosen in ({'id': made['id']}, {'name': 'crm'}):
@@ -137,7 +137,8 @@ class SecurityTests(InternalTestCase):
             self.assertEqual(await self.refusal(service, {'id': made['id'], **wrong}, 400), told)
 
     async def test_references_are_no_passwords(self) -> None:
-        """What is evidently one that nobody read is refused, unsaid, at every way in; a password may have dollars."""
+        """An unresolved reference as password is rejected without being quoted, in every service; other passwords
+        may contain dollar signs."""
         for word in ('${PW}', 'Zato_Enmasse_Env.PW', 'file:/run/secrets/pw'):
             told = await self.refusal('zato.security.basic-auth.create', {**USER, 'password': word}, 400)
             self.assertIn('$.password: it is a reference, not a secret', told)
@@ -149,7 +150,7 @@ class SecurityTests(InternalTestCase):
             self.assertIn(f'$.{names[0]}: it is a reference', told)
 
     async def test_password_survives_an_edit(self) -> None:
-        """create takes a password too, and an edit without one keeps it."""
+        """create accepts a password, and an edit without one keeps it."""
         made = await self.call('zato.security.basic-auth.create', {**USER, 'password': 'gehe1m'})
         before = self.one.config.snapshot.named('basic_auth', 'crm').value.password
         for kept in ({}, {'password': ''}, {'password': '******'}):
@@ -158,7 +159,7 @@ class SecurityTests(InternalTestCase):
         self.assertEqual((after.password, after.realm), (before, 'CRM'))
 
     async def test_get_one(self) -> None:
-        """By id and by name, as in the list."""
+        """One object is returned by id and by name, as in the list."""
         made = await self.call('zato.security.basic-auth.create', USER)
         by_id = await self.call('zato.security.basic-auth.get-by-id', {'id': made['id']})
         self.assertEqual(by_id, await self.call('zato.security.basic-auth.get-by-name', {'name': 'crm'}))
@@ -166,7 +167,7 @@ class SecurityTests(InternalTestCase):
         self.assertIn("'nix'", await self.refusal('zato.security.basic-auth.get-by-name', {'name': 'nix'}, 404))
 
     async def test_security_list(self) -> None:
-        """zato.security.get-list has all definitions with their type, by name."""
+        """zato.security.get-list returns all definitions with their types, by name."""
         for name in ('b', 'a'):
             await self.call('zato.security.basic-auth.create', {**USER, 'name': name, 'username': name})
         rows = await self.call('zato.security.get-list', {'cluster_id': 1})
@@ -174,13 +175,13 @@ class SecurityTests(InternalTestCase):
                          [('a', 'basic_auth', 'a'), ('b', 'basic_auth', 'b')])  # fmt: skip
 
     async def test_history(self) -> None:
-        """Who changed what is in the history, with the cid."""
+        """Changes are in the history with their author and cid."""
         await self.call('zato.security.basic-auth.create', USER)
         newest = (await self.one.odb.history(1))[0]
         self.assertEqual((newest.who, newest.action, newest.name), ('admin.invoke', 'create', 'crm'))
 
     async def test_delete(self) -> None:
-        """delete answers nothing; what a channel refers to is 409."""
+        """delete has an empty response; deleting an object in use is 409."""
         await self.with_crm()
         made = await self.call('zato.security.basic-auth.create', USER)
         channel = await self.call('zato.http-soap.create', {**CHANNEL, 'security_id': made['id']})
@@ -208,7 +209,7 @@ class ChannelTests(InternalTestCase):
         self.assertEqual({name: rows[0].get(name) for name in expected}, expected)
 
     async def test_open(self) -> None:
-        """ZATO_NONE is an open channel; a row can be sent back as an edit as it is."""
+        """ZATO_NONE is a channel without authentication; a row can be sent back unchanged as an edit."""
         await self.with_crm()
         await self.call('zato.http-soap.create', CHANNEL)
         (row,) = await self.call('zato.http-soap.get-list')
@@ -219,7 +220,7 @@ class ChannelTests(InternalTestCase):
         self.assertIsNone(self.one.config.snapshot.named('channel_rest', 'balance').value.security)
 
     async def test_nothing_changed(self) -> None:
-        """An edit that changes nothing is no new revision."""
+        """An edit that changes nothing creates no revision."""
         await self.with_crm()
         await self.call('zato.http-soap.create', CHANNEL)
         (row,) = await self.call('zato.http-soap.get-list')
@@ -228,28 +229,28 @@ class ChannelTests(InternalTestCase):
         self.assertEqual(self.one.config.snapshot.revision, before)
 
     async def test_dangling(self) -> None:
-        """References to nothing are told beside all other mistakes, by the request's names."""
+        """References to missing objects are reported with all other mistakes, by the request's names."""
         wrong = {**CHANNEL, 'service': 'no.such', 'security_id': 77, 'url_path': 'relative'}
         told = await self.refusal('zato.http-soap.create', wrong, 400)
         for part in ("$.service: there is no service called 'no.such'", '$.security_id: ', '$.url_path: '):
             self.assertIn(part, told)
 
     async def test_security_that_does_not_fit(self) -> None:
-        """What says who we are to others lets nobody in: a mistake by the request's name."""
+        """A definition for outgoing authentication on a channel is a mistake, by the request's name."""
         await self.with_crm()
         made = await self.call('zato.security.digest-auth.create', {'name': 'ours', 'username': 'us'})
         told = await self.refusal('zato.http-soap.create', {**CHANNEL, 'security_id': made['id']}, 400)
         self.assertIn("$.security_id: 'ours' is of type digest_auth, and only basic_auth, ", told)
 
     async def test_fixed_fields(self) -> None:
-        """Lists of kinds there are none of are empty; making one is 400 naming the field."""
+        """Lists of unsupported kinds are empty; creating one is 400 naming the field."""
         outgoing = {'connection': 'outgoing', 'transport': 'soap'}
         self.assertEqual(await self.call('zato.http-soap.get-list', outgoing), [])
         told = await self.refusal('zato.http-soap.create', {**CHANNEL, 'connection': 'nix'}, 400)
         self.assertEqual(told, '$.connection: must be one of: channel, outgoing')
 
     async def test_path_taken(self) -> None:
-        """Two channels cannot share method and path: 409."""
+        """Two channels with the same method and path are a conflict: 409."""
         await self.with_crm()
         await self.call('zato.http-soap.create', CHANNEL)
         told = await self.refusal('zato.http-soap.create', {**CHANNEL, 'name': 'other'}, 409)
@@ -258,7 +259,7 @@ class ChannelTests(InternalTestCase):
 
 class ServerTests(InternalTestCase):
     async def test_rows(self) -> None:
-        """The servers by name, one by its id."""
+        """Servers are listed by name, and returned by id."""
         rows = await self.call('zato.server.get-list')
         self.assertEqual([(row['name'], row['up_status'], row['bind_port']) for row in rows],
                          [('one', 'running', 17010), ('two', 'running', 17010)])  # fmt: skip
@@ -267,7 +268,7 @@ class ServerTests(InternalTestCase):
         self.assertIn('99', await self.refusal('zato.server.get-by-id', {'id': 99}, 404))
 
     async def test_edit_and_delete(self) -> None:
-        """A running server cannot be removed, one that is down can; its name is its own to say."""
+        """A running server cannot be deleted, a stopped one can; its name cannot be changed."""
         down = (await self.one.odb.register_node('three', '', 0, 1)).id
         self.assertIn('server.toml', await self.refusal('zato.server.edit', {'id': down, 'name': 'new'}, 409))
         self.assertEqual((await self.call('zato.server.edit', {'id': down, 'name': 'three'}))['name'], 'three')

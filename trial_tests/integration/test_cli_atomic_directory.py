@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.cli.environment.atomic_directory import MARK, atomic_directory
+from zatotx.cli.environment.atomic_directory import PREFIX, atomic_directory
 from zatotx.cli.errors import CommandError
 
 STUCK = """
@@ -36,8 +36,8 @@ class KilledProcessTests(SynchronousTestCase):
         return sorted(entry.name for entry in self.parent.iterdir())
 
     def test_the_next_run_removes_the_temporary_directory(self) -> None:
-        """After SIGKILL nothing is at the path. The next run removes the temporary directory, but not while the process
-        that made it lives."""
+        """After SIGKILL the path is absent; the next run removes the temporary directory, but only after its creator
+        has ended."""
         process = subprocess.Popen(
             [sys.executable, '-c', STUCK, str(self.target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -45,7 +45,7 @@ class KilledProcessTests(SynchronousTestCase):
         assert process.stdin is not None
         process.stdout.readline()
         (aside,) = self.left()
-        self.assertTrue(aside.startswith(f'.env{MARK}'), aside)
+        self.assertTrue(aside.startswith(f'.env{PREFIX}'), aside)
         self.make()
         self.assertEqual(self.left(), [aside, 'env'])
         process.kill()

@@ -1,7 +1,5 @@
-"""Help everywhere: what a person reads of any command says what it does, what its options mean, and how it is called.
-
-A new command is held to this by being in the tree.
-"""
+"""The help of every command says what it does, what its options mean, and how to call it. New commands are checked
+automatically."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ SECONDS = ('timeout', 'interval', 'within', 'wait', 'grace')
 
 
 def tree(command: click.Command = cli, words: tuple[str, ...] = ('zatotx',)) -> Iterator[tuple[str, click.Command]]:
-    """Every command by what one types."""
+    """Return every command by its full name."""
     yield ' '.join(words), command
     if isinstance(command, click.Group):
         context = click.Context(command)
@@ -42,13 +40,13 @@ def options(command: click.Command) -> list[click.Option]:
 
 
 def examples(command: click.Command) -> list[str]:
-    """The lines below `Examples:`, up to an empty one."""
+    """Return the lines after `Examples:`, up to an empty one."""
     text = (command.epilog or '').partition('Examples:\n')[2].partition('\n\n')[0]
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def simple_commands(line: str) -> Iterator[list[str]]:
-    """The words of each command of a pipeline, without assignments before it; the shell's own signs end one."""
+    """Return the words of each command of a pipeline, without variable assignments."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     words: list[str] = []
@@ -62,7 +60,7 @@ def simple_commands(line: str) -> Iterator[list[str]]:
 
 
 def parsed(line: str) -> tuple[click.Command, str]:
-    """The command that an example calls, and what is wrong with how it does; '' = nothing."""
+    """Return the command that an example calls, and its usage error; '' if there is none."""
     words = next((simple[1:] for simple in simple_commands(line) if simple[:1] == ['zatotx']), None)
     if words is None:
         return cli, 'it does not call zatotx'
@@ -85,11 +83,11 @@ def parsed(line: str) -> tuple[click.Command, str]:
 
 class HelpTests(SynchronousTestCase):
     def tell(self, mistakes: list[str]) -> None:
-        """Fail with every mistake, a sentence each."""
+        """Fail with all errors, one sentence each."""
         self.assertEqual(mistakes, [], '\n' + '\n'.join(mistakes))
 
     def test_every_command_says_what_it_does(self) -> None:
-        """A docstring in whole sentences, and one line of it in the list that it stands in."""
+        """Every command has a docstring of full sentences."""
         mistakes = []
         for path, command in tree():
             if not (command.help or '').strip():
@@ -99,7 +97,7 @@ class HelpTests(SynchronousTestCase):
         self.tell(mistakes)
 
     def test_lists_are_whole(self) -> None:
-        """No line of a list of commands ends in '...', because it was too long."""
+        """No line in a list of commands is truncated with '...'."""
         mistakes = []
         for path, command in tree():
             if isinstance(command, click.Group):
@@ -109,7 +107,7 @@ class HelpTests(SynchronousTestCase):
         self.tell(mistakes)
 
     def test_every_option_is_explained(self) -> None:
-        """With a help text, with what holds where it is not given, with the unit of a time."""
+        """Every option has a help text, with its default and the unit of a duration."""
         mistakes = []
         for path, command in tree():
             for option in options(command):
@@ -128,7 +126,7 @@ class HelpTests(SynchronousTestCase):
         self.tell(mistakes)
 
     def test_every_argument_is_explained(self) -> None:
-        """In the list of positional arguments."""
+        """Every argument has a help text."""
         self.tell([
             f'{path} {one.make_metavar(click.Context(command))} has no help: say what it stands for.'
             for path, command in tree()
@@ -136,7 +134,7 @@ class HelpTests(SynchronousTestCase):
         ])  # fmt: skip
 
     def test_every_command_has_an_example_of_itself(self) -> None:
-        """Below `Examples:` in its epilog; of a group an example of one of its commands."""
+        """The epilog of every command has an example of it; that of a group, of one of its commands."""
         mistakes = []
         for path, command in tree():
             found = [parsed(line)[0] for line in examples(command)]
@@ -146,7 +144,7 @@ class HelpTests(SynchronousTestCase):
         self.tell(mistakes)
 
     def test_examples_are_right(self) -> None:
-        """Every example is taken by the command line as it is."""
+        """The command line accepts every example."""
         mistakes = []
         for path, command in tree():
             for line in examples(command):
@@ -156,15 +154,15 @@ class HelpTests(SynchronousTestCase):
         self.tell(mistakes)
 
     def test_help_fits_a_terminal(self) -> None:
-        """Examples and lists are no wider than 100 columns, so that they can be copied whole."""
+        """Examples and lists are at most 100 columns wide."""
         mistakes = [f'{path}: the example {line!r} is wider than 100 columns.'
                     for path, command in tree() for line in examples(command) if len(line) > 100]
         self.tell(mistakes)
 
     def test_exit_codes_are_said(self) -> None:
-        """The three there are stand in `zatotx --help`."""
+        """`zatotx --help` lists the three exit codes."""
         said = ' '.join(zatotx('--help').out.split())
-        self.assertIn('Exit codes: 0 good, 1 what was asked for failed, 2 wrong usage', said)
+        self.assertIn('Exit codes: 0 success, 1 the command failed, 2 wrong usage', said)
 
 
 class WrongUsageTests(SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""Whose process a pid file names: a part's own, or somebody else's that must never be signalled."""
+"""Pid files: which process they name, and that processes of other programs are never signalled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTINGS = '[shutdown]\ngrace = %s\n[http]\nlisten = ["tcp:1:interface=127.0.0.1
 
 
 class PidTests(SynchronousTestCase):
-    """running() finds the live process of a part and no other."""
+    """running_process() finds the live process of a component and no other."""
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute()
@@ -34,7 +34,7 @@ class PidTests(SynchronousTestCase):
         self.part = Component(SERVER, self.path)
 
     def process(self, *words: str, program: str = SLEEP) -> subprocess.Popen[bytes]:
-        """A process with these words in its command line; it ends when the test does."""
+        """Start a process with these words in its command line; it ends with the test."""
         command = [sys.executable, '-c', program, *words]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.addCleanup(end, process)
@@ -44,7 +44,7 @@ class PidTests(SynchronousTestCase):
         self.part.pid_file.write_text(f'{pid}\n')
 
     def test_the_process_of_the_part(self) -> None:
-        """It carries the plugin's name and the part's directory, given in either form or relative to its own."""
+        """The process has the plugin's name and the component's directory in its command line, in any form."""
         forms = [('--dir', str(self.path)), (f'--dir={self.path}',), ('-d', os.path.relpath(self.path))]
         for words in forms:
             process = self.process('zato-server', *words)
@@ -57,14 +57,14 @@ class PidTests(SynchronousTestCase):
             self.assertIsNone(running_process(self.part))
 
     def test_no_pid_file_and_nonsense_in_it(self) -> None:
-        """Both mean that nothing runs."""
+        """A missing or invalid pid file means that the component is stopped."""
         self.assertIsNone(running_process(self.part))
         for text in ('', 'x', '-1', '0', '99999999999999999999'):
             self.named(text)
             self.assertIsNone(running_process(self.part), text)
 
     def test_processes_of_others(self) -> None:
-        """Another program, another part, another environment: the pid file is stale, whatever lives by that pid."""
+        """Processes of other programs, components or environments make the pid file stale."""
         others = [(), ('zato-server', '--dir', f'{self.path}2'), ('zato-redis', '--dir', str(self.path)),
                   ('zato-server',), ('zato-server', '--dir'), (str(self.path),)]
         for words in others:
@@ -81,7 +81,7 @@ class PidTests(SynchronousTestCase):
         self.assertIsNone(stranger.poll())
 
     def test_a_pid_that_was_given_to_another_process(self) -> None:
-        """A process is known by pid and start together, so that its successor by that pid is not signalled."""
+        """A process is identified by pid and start time, so that another process with the same pid is not signalled."""
         successor = self.process()
         was = Process(successor.pid, '1')
         self.assertFalse(was.alive())
@@ -90,14 +90,14 @@ class PidTests(SynchronousTestCase):
         self.assertIsNone(successor.poll())
 
     def test_a_process_that_only_awaits_its_parent_has_ended(self) -> None:
-        """Nothing waits for what no longer runs."""
+        """A zombie counts as ended."""
         process = self.process()
         process.kill()
         until(lambda: not process_start_time(process.pid), 'the end')
         self.assertFalse(is_running(process.pid, self.part))
 
     def test_stop_says_when_it_had_to_kill(self) -> None:
-        """SIGTERM first; what does not end within its grace period and a margin is killed, and that is told."""
+        """A process that does not end within its grace period and a margin after SIGTERM is killed and reported."""
         stubborn = self.process('zato-server', '--dir', str(self.path), program=STUBBORN)
         assert stubborn.stdout is not None
         stubborn.stdout.readline()
@@ -110,7 +110,7 @@ class PidTests(SynchronousTestCase):
         self.assertFalse(self.part.pid_file.exists())
 
     def test_whose_a_process_is(self) -> None:
-        """A component is named with its environment, by its command line; any other program by its own name."""
+        """A component is described with its environment; any other program by its name."""
         server = self.process('zato-server', '--dir', str(self.path))
         until(lambda: described(server.pid) == f'{self.path.name} of {self.path.parent} (process {server.pid})',
               'the command line of the process')  # fmt: skip
@@ -119,17 +119,17 @@ class PidTests(SynchronousTestCase):
         self.assertEqual(described(2**22 - 1), f'process {2**22 - 1}')
 
     def test_the_option_in_a_command_line(self) -> None:
-        """Absent, last, or followed by its value."""
+        """--dir is absent, last, or followed by its value."""
         self.assertEqual(directory_option(['twistd', '--dir', '/a', '-x']), '/a')
         for words in ([], ['--dir'], ['--directory', '/a']):
             self.assertEqual(directory_option(words), '')
 
 
 class PortTests(SynchronousTestCase):
-    """Who listens where."""
+    """The processes that listen on ports."""
 
     def test_a_listener(self) -> None:
-        """Its port is not free, and it is known whose it is."""
+        """The port of a listener is not free, and its owner is found."""
         for host, family in (('127.0.0.1', socket.AF_INET), ('::1', socket.AF_INET6)):
             with socket.socket(family) as listener:
                 listener.bind((host, 0))
@@ -144,7 +144,7 @@ class PortTests(SynchronousTestCase):
             self.assertIsNone(port_owner(port))
 
     def test_processes_that_are_gone_hold_nothing(self) -> None:
-        """Asking is no error."""
+        """Checking a process that has ended is not an error."""
         self.assertFalse(holds_port(2**22 - 1, 17010))
 
 

@@ -1,4 +1,4 @@
-"""Deployment to real nodes on a real ODB."""
+"""Deployment to real nodes with a real ODB."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ME = Actor('tester', 'test')
 
 
 def service(answer: str, name: str = 'crm.get') -> bytes:
-    """A module with one service that answers that text."""
+    """Return a module with one service that responds with that text."""
     return f"""
 from zatotx.service.service import Service
 
@@ -40,7 +40,7 @@ class Get(Service):
 
 
 class NodesTestCase(TestCase):
-    """Two nodes of one cluster."""
+    """A test case with two nodes of one cluster."""
 
     def setUp(self) -> Deferred[Any]:  # type: ignore[override]  # trial waits for it
         from twisted.internet import reactor
@@ -59,11 +59,11 @@ class NodesTestCase(TestCase):
         return made
 
     async def answers(self, name: str = 'crm.get') -> list[str]:
-        """What both nodes answer now."""
+        """Return the current responses of both nodes."""
         return [(await node.reply(name)).body.decode() for node in (self.one, self.two)]
 
     def picky(self, answer: str) -> bytes:
-        """As `service`, but importing it fails on node two while the file `missing` is there."""
+        """Return a module as `service` does, whose import fails on node two while the file `missing` exists."""
         flag = self.place / 'missing'
         flag.write_text('')
         head = f"""import os
@@ -73,7 +73,7 @@ if '/two/' in __file__ and os.path.exists({str(flag)!r}): raise ImportError('not
 
 class DeployTests(NodesTestCase):
     async def test_every_node_runs_it_when_it_returns(self) -> None:
-        """When a deployment returns, the next request on each node is served by the new code."""
+        """When a deployment returns, the next request on each node runs the new code."""
         for answer in ('one', 'two', 'three'):
             report = await self.one.deployer.deploy('crm.py', service(answer), ME)
             self.assertEqual((report.refused, report.missing), ({}, ()))
@@ -82,7 +82,7 @@ class DeployTests(NodesTestCase):
         self.assertEqual(report.version.services, ('crm.get',))
 
     async def test_from_any_node(self) -> None:
-        """Either node takes deployments, at the same time too: all of them arrive everywhere."""
+        """Both nodes accept deployments, also simultaneously; all of them reach both nodes."""
         await gatherResults(
             [
                 node.deployer.deploy(f'{name}.py', service(name, f'{name}.get'), ME)
@@ -93,13 +93,13 @@ class DeployTests(NodesTestCase):
             self.assertEqual(await self.answers(f'{name}.get'), [name] * 2)
 
     async def test_without_the_bus(self) -> None:
-        """With Redis away the other nodes find the version by its revision, and the deployment waits for them."""
+        """Without Redis, the other nodes find the version by its revision, and the deployment waits for them."""
         self.bus.deaf = True
         await self.one.deployer.deploy('crm.py', service('quiet'), ME)
         self.assertEqual(await self.answers(), ['quiet'] * 2)
 
     async def test_bad_code_is_not_stored(self) -> None:
-        """Code that is bad is refused with file and line; nothing is stored and the old version serves on."""
+        """Invalid code is rejected with file and line; nothing is stored, and the old version keeps running."""
         await self.one.deployer.deploy('crm.py', service('good'), ME)
         refused = self.one.deployer.deploy('crm.py', b'import json\nx = y', ME)
         told = (await self.assertFailure(refused, BadRequest)).msg
@@ -108,7 +108,7 @@ class DeployTests(NodesTestCase):
         self.assertEqual(await self.answers(), ['good'] * 2)
 
     async def test_all_mistakes_of_a_file_at_once(self) -> None:
-        """Everything that is wrong with the services of a file is told in one answer, each with its line."""
+        """All mistakes in the services of a file are reported at once, each with its line."""
         text = b"""from zatotx.service.service import Service
 
 class A(Service):
@@ -141,7 +141,7 @@ class E(Service):
             self.assertIn(expected, told)
 
     async def test_no_service(self) -> None:
-        """A file without a service is refused with a sentence that says what one is."""
+        """A file without a service is rejected with a message that says what a service is."""
         told = (await self.assertFailure(self.one.deployer.deploy('crm.py', b'x = 1', ME), BadRequest)).msg
         self.assertEqual(
             told,
@@ -156,7 +156,7 @@ class E(Service):
         self.assertEqual(await self.answers(), ['crm'] * 2)
 
     async def test_service_moves_between_files(self) -> None:
-        """A service that left its file may be deployed in another one."""
+        """A service removed from one file may be deployed in another."""
         both = service('here', 'moving') + service('stays', 'staying').replace(b'class Get', b'class Stay')
         await self.one.deployer.deploy('a.py', both, ME)
         await self.one.deployer.deploy('a.py', service('stays', 'staying'), ME)
@@ -165,14 +165,14 @@ class E(Service):
         self.assertEqual(await self.answers('moving'), ['there'] * 2)
 
     async def test_refused_by_one_node(self) -> None:
-        """A node that cannot run a version keeps the old one, and the report says why."""
+        """A node that cannot run a version keeps the old one, and the report contains the reason."""
         await self.one.deployer.deploy('crm.py', service('old'), ME)
         report = await self.one.deployer.deploy('crm.py', self.picky('new'), ME)
         self.assertEqual(report.refused, {'two': 'crm.py:2: ImportError: not on two'})
         self.assertEqual(await self.answers(), ['new', 'old'])
 
     async def test_same_content_again(self) -> None:
-        """The same code again is no new version; where this node had refused it, it gets another chance."""
+        """Deploying the same code again creates no version, but retries a version that failed on this node."""
         await self.one.deployer.deploy('crm.py', service('old'), ME)
         await self.one.deployer.deploy('crm.py', self.picky('new'), ME)
         content = self.picky('new')
@@ -182,8 +182,8 @@ class E(Service):
         self.assertEqual(await self.answers(), ['new'] * 2)
 
     async def test_service_of_a_file_that_stayed_behind(self) -> None:
-        """Where a node kept the old version of one file, another file's version that has a service of it is refused
-        there too, and runs once the first one does."""
+        """While a node keeps the old version of one file, it rejects another file with a service of that version; it
+        runs both once the first one works."""
         await self.one.deployer.deploy('a.py', service('a', 'moving'), ME)
         await self.one.deployer.deploy('a.py', self.picky('a').replace(b'crm.get', b'staying'), ME)
         report = await self.one.deployer.deploy('b.py', service('b', 'moving'), ME)
@@ -195,7 +195,7 @@ class E(Service):
         self.assertEqual([v for v in self.two.code.verdicts.values() if v], [])
 
     async def test_nothing_of_a_file_runs(self) -> None:
-        """A node on which no version of a file is good runs the others, and its verdict says why."""
+        """A node on which no version of a file works runs the other files, and its verdict has the reason."""
         await self.one.deployer.deploy('a.py', service('a', 'a.get'), ME)
         report = await self.one.deployer.deploy('crm.py', self.picky('new'), ME)
         self.assertEqual(report.refused, {'two': 'crm.py:2: ImportError: not on two'})
@@ -204,7 +204,7 @@ class E(Service):
         self.assertNotIn('crm.get', self.two.services.current)
 
     async def test_a_node_that_is_down_is_not_waited_for(self) -> None:
-        """A node that stopped cleanly gives no verdict and holds up nothing; when it starts it runs the newest."""
+        """A deployment does not wait for a stopped node, which runs the newest version when it starts."""
         three = NodeInMemory(self.reactor, 'three', self.place, self.url, types=TYPES, bus=MemoryBus())
         await three.start()
         await three.stop()
@@ -215,7 +215,7 @@ class E(Service):
         self.assertEqual((await again.reply('crm.get')).body, b'new')
 
     async def test_odb_away_after_storing(self) -> None:
-        """Where the ODB goes away between the storing and the verdicts, the answer says that it is stored."""
+        """If the ODB fails between storing and verdicts, the error says that the version is stored."""
 
         async def gone(revision: int) -> None:
             raise ServiceUnavailable('The ODB is away')
@@ -226,7 +226,7 @@ class E(Service):
         self.assertEqual(told, 'crm.py is stored as version 1, nodes follow when the ODB answers: The ODB is away')
 
     async def test_slow_import_elsewhere(self) -> None:
-        """A node that takes long to import a version lives on meanwhile, and the deployment waits for it."""
+        """A node stays responsive during a slow import, and the deployment waits for it."""
         text = b"import time\nif '/three/' in __file__: time.sleep(3.5)\n" + service('slow')
         self.patch(heartbeat, 'ALIVE', 2.2)
         self.patch(live_config, 'BEAT', 0.2)
@@ -240,8 +240,8 @@ class E(Service):
         self.assertEqual((await three.reply('crm.get')).body, b'slow')
 
     async def test_code_goes_in_with_the_configuration(self) -> None:
-        """What a snapshot needs is imported beforehand, and serves from the commit on; for a snapshot of before the
-        deployment it is not. A part that cannot be prepared leaves room for the next attempt."""
+        """The versions for a snapshot are imported before the commit and run from the commit on, unless they are
+        newer than the snapshot. A failed preparation does not block the next one."""
         for node in (self.one, self.two):
             await node.config.stop()
         keeper, before = self.two.code, self.two.config.snapshot
@@ -261,7 +261,7 @@ class E(Service):
         await finishing
 
     async def test_switched_off(self) -> None:
-        """A service that is switched off answers 404 on every node, and serves again when it is switched on."""
+        """A deactivated service responds with 404 on every node, and works again when it is activated."""
         await self.one.deployer.deploy('crm.py', service('on'), ME)
         row = self.one.config.snapshot.named('service', 'crm.get')
         for active, status in ((False, 404), (True, 200)):
@@ -271,8 +271,8 @@ class E(Service):
             self.assertEqual([(await node.reply('crm.get')).status for node in (self.one, self.two)], [status] * 2)
 
     async def test_hooks(self) -> None:
-        """`before_add_to_store` keeps a service out, `after_add_to_store` is called once it can be reached; a mistake
-        in the latter, or an attempt to end the process, is logged and the service serves."""
+        """`before_add_to_store` can leave a service out; `after_add_to_store` is called once it can be invoked.
+        Errors in the latter, even SystemExit, are logged and the service runs."""
         text = b"""from zatotx.service.service import Service
 
 class Out(Service):
@@ -309,7 +309,7 @@ class Broken(Service):
                          [['added as in'] * 2, ['serves'] * 2, ['serves too'] * 2])
 
     async def test_a_hook_that_ends_the_process(self) -> None:
-        """`sys.exit()` in `before_add_to_store` is a mistake of the file, told with its line, and ends nothing."""
+        """`sys.exit()` in `before_add_to_store` is reported as a mistake of the file with its line."""
         text = b"""from zatotx.service.service import Service
 
 class Out(Service):
@@ -322,8 +322,8 @@ class Out(Service):
         self.assertEqual((await self.assertFailure(refused, BadRequest)).msg, 'crm.py:6: SystemExit: no licence')
 
     async def test_marker_and_helpers(self) -> None:
-        """A class marked `zato_dont_import` and a base class without handle are no services; what derives from them
-        is, and so is a base class with one. Services imported from elsewhere are not this file's."""
+        """Classes marked `zato_dont_import`, base classes without handle and imported services are no services of a
+        file; subclasses, and base classes with handle, are."""
         text = b"""from zatotx.api.health import Echo
 from zatotx.service.service import Service
 
@@ -351,7 +351,7 @@ class Derived(Whole):
                          [['helped'] * 2, ['Whole'] * 2, ['Derived'] * 2])
 
     async def test_names(self) -> None:
-        """A service without a name is called by its file and class, in packages by its module."""
+        """A service without a name is named by its file and class, in packages by its module."""
         files = {'my_pkg/__init__.py': b'', 'my_pkg/sub_mod.py': service('x').replace(b"name = 'crm.get'", b'')}
         report = await self.one.deployer.deploy('my_pkg.zip', pack(files), ME)
         self.assertEqual(report.version.services, ('my-pkg.sub-mod.get',))
@@ -365,7 +365,7 @@ class RollbackTests(NodesTestCase):
             await self.one.deployer.deploy('crm.py', service(answer), ME)
 
     async def test_back_and_forth(self) -> None:
-        """Rolling back goes to the version before, to any kept number, by file or service name; live everywhere."""
+        """A rollback activates the previous version or any stored number, by file or service name, on all nodes."""
         await self.deploy('1', '2', '3')
         steps = (('crm.py', None, '2'), ('crm.get', None, '1'), ('crm.py', 3, '3'), ('crm.get', 1, '1'))
         for name, number, answer in steps:
@@ -374,7 +374,7 @@ class RollbackTests(NodesTestCase):
             self.assertEqual(await self.answers(), [answer] * 2)
 
     async def test_twenty_are_kept(self) -> None:
-        """The newest 20 versions of a file can be rolled back to; asking for another says which there are."""
+        """The newest 20 versions of a file can be rolled back to; for others, the error lists the stored ones."""
         await self.deploy(*map(str, range(1, 24)))
         self.assertEqual([v.number for v in await self.one.odb.versions('crm.py')], list(range(4, 24)))
         await self.one.deployer.rollback('crm.py', 4, ME)
@@ -383,7 +383,7 @@ class RollbackTests(NodesTestCase):
         self.assertIn('these are: 4, 5,', (await self.assertFailure(refused, NotFound)).msg)
 
     async def test_old_versions_leave_memory(self) -> None:
-        """After many deployments only what is active is still imported."""
+        """After many deployments only active versions are still imported."""
         await self.deploy(*map(str, range(10)))
         gc.collect()
         mine = [
@@ -395,7 +395,7 @@ class RollbackTests(NodesTestCase):
         self.assertEqual(len(mine), 2)  # one a node
 
     async def test_to_a_version_that_does_not_run_any_more(self) -> None:
-        """Rolling back to code that is bad by now is refused, and the active version stays."""
+        """A rollback to a version that no longer works is rejected, and the active version stays."""
         flag = self.place / 'flag'
         flag.write_text('')
         fragile = f'open({str(flag)!r})\n'.encode() + service('fragile')
@@ -416,7 +416,7 @@ class WhichTests(SynchronousTestCase):
         )  # fmt: skip
 
     def test_nothing_to_go_back_to(self) -> None:
-        """Each way in which there is no such version has its sentence."""
+        """Each case without a version to roll back to has its own message."""
         versions = [self.version(1, active=True)]
         for name, number, told in (
             ('crm.py', None, 'crm.py: there is no version before 1 to go back to'),
@@ -427,7 +427,7 @@ class WhichTests(SynchronousTestCase):
             self.assertEqual(self.assertRaises(NotFound, describe_version, versions, name, number).msg, told)
 
     def test_by_service(self) -> None:
-        """A service's name leads to the file that has it now, else to the one that had it last."""
+        """A service name selects the file that contains it, otherwise the one that contained it last."""
         moved = [self.version(1, file='a.py'), self.version(2, active=True, file='a.py', service='other'),
                  self.version(3, active=True, file='b.py')]  # fmt: skip
         self.assertEqual(describe_version(moved, 'get', 3).file, 'b.py')
@@ -435,11 +435,11 @@ class WhichTests(SynchronousTestCase):
 
 
 class OneVersionARequestTests(NodesTestCase):
-    """A request sees one version of a file from start to end."""
+    """A request uses one version of a file from start to end."""
 
     async def test_request_under_way(self) -> None:
-        """A request that began with the old code ends with it, through self.invoke and late imports too, while the
-        new version already serves others."""
+        """A request that started with the old version ends with it, through self.invoke and late imports too, while
+        others use the new version."""
 
         def package(n: int) -> bytes:
             init = f"""
@@ -485,8 +485,8 @@ class Inner(Service):
         self.assertEqual(await self.two.call('outer'), of(2))
 
     async def test_no_request_fails_or_is_mixed(self) -> None:
-        """While versions come one after the other, every request is answered, wholly by one version, and what a node
-        answers never goes back."""
+        """While versions change, every request succeeds with exactly one version, and responses of a node never go
+        back to an older one."""
 
         def module(n: int) -> bytes:
             return f"""
@@ -537,7 +537,7 @@ class C(Service):
 
 class RestartTests(NodesTestCase):
     async def test_newest_after_a_restart(self) -> None:
-        """A node that starts runs the active version of every file, from the ODB alone."""
+        """A starting node runs the active version of every file, from the ODB alone."""
         await self.one.deployer.deploy('crm.py', service('old'), ME)
         await self.one.deployer.deploy('crm.py', service('new'), ME)
         await self.one.deployer.deploy('hr.py', service('hr', 'hr.get'), ME)
@@ -546,7 +546,8 @@ class RestartTests(NodesTestCase):
         self.assertEqual([(await three.reply(n)).body for n in ('crm.get', 'hr.get')], [b'new', b'hr'])
 
     async def test_falls_back_at_start(self) -> None:
-        """Where the active version is bad on a starting node, it runs the newest older one, and its verdict says so."""
+        """If the active version fails on a starting node, it runs the newest older one that works, and its verdict
+        says so."""
         flag = self.place / 'flag'
         flag.write_text('')
         await self.one.deployer.deploy('crm.py', service('oldest'), ME)
@@ -562,7 +563,7 @@ class RestartTests(NodesTestCase):
         self.assertIn('crm.py:1: FileNotFoundError', verdicts['three'])
 
     async def test_files_of_forgotten_versions_are_removed(self) -> None:
-        """A starting node removes files of versions that are no longer kept."""
+        """A starting node removes the files of versions that are no longer stored."""
         stray = self.place / 'three' / 'deployed' / 'abc'
         stray.mkdir(parents=True)
         await self.one.deployer.deploy('crm.py', service('x'), ME)
@@ -570,7 +571,7 @@ class RestartTests(NodesTestCase):
         self.assertEqual([p.exists() for p in (stray, stray.parent)], [False, True])
 
     async def test_a_hundred_files(self) -> None:
-        """A node with 100 deployed services loads them in well under the time a start may take."""
+        """A node loads 100 deployed services well within the start timeout."""
         for n in range(100):
             content = service(str(n), f'many.{n}')
             await self.one.odb.add_version(f'many{n}.py', 'module', content, [f'many.{n}'], ME)

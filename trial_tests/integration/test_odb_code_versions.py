@@ -1,4 +1,4 @@
-"""Deployed files and the servers that run them, as the ODB keeps both."""
+"""Deployed files, and the servers that run them, in the ODB."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class VersionCase(OdbCase):
         return deployed
 
     async def files(self) -> dict[str, str]:
-        """Service -> the file its row names."""
+        """Return service -> the file in its row."""
         snapshot = Snapshot().evolve(await self.store.changes(0))
         return {o.name: o.value.file for o in snapshot.of('service')}
 
@@ -32,7 +32,7 @@ class VersionCase(OdbCase):
 @on_every_database
 class AddTests(VersionCase):
     async def test_a_new_version_is_the_active_one(self) -> None:
-        """With what it is, who brought it, when, and at which revision."""
+        """It records its content, author, time and revision."""
         before, started = await self.store.revision(), time.time()
         version = await self.deploy('crm.py', b'code', 'crm.b', 'crm.a')
         self.assertEqual((version.file, version.number, version.form, version.active), ('crm.py', 1, 'module', True))
@@ -46,7 +46,7 @@ class AddTests(VersionCase):
         self.assertEqual(await self.kept('crm.py'), [(1, False), (2, True)])
 
     async def test_the_same_content_adds_nothing(self) -> None:
-        """The active version is given back, the revision stays."""
+        """The active version is returned, and the revision stays."""
         first = await self.deploy('crm.py', b'code', 'crm.a')
         before = await self.store.revision()
         self.assertEqual(await self.deploy('crm.py', b'code', 'crm.a'), first)
@@ -63,7 +63,7 @@ class AddTests(VersionCase):
         await self.assertFailure(self.store.version_content(version.id + 1), NotFound)
 
     async def test_twenty_versions_are_kept(self) -> None:
-        """The oldest go, with the verdicts on them; never the active one; other files keep theirs."""
+        """The oldest are removed with their verdicts, never the active one; other files are not affected."""
         node = await self.store.register_node('server1', '', 0, 1)
         await self.deploy('other.py', b'0', 'other')
         first = await self.deploy('crm.py', b'0', 'crm.a')
@@ -81,7 +81,7 @@ class AddTests(VersionCase):
         self.assertEqual([n for n, _ in await self.kept('crm.py')], list(range(3, 23)))
 
     async def test_history_tells_of_it(self) -> None:
-        """From which version to which."""
+        """The history records the previous and the new version."""
         await self.deploy('crm.py', b'1', 'crm.a')
         await self.deploy('crm.py', b'2', 'crm.a')
         row = (await self.store.history(limit=1))[0]
@@ -92,7 +92,7 @@ class AddTests(VersionCase):
 @on_every_database
 class RollbackTests(VersionCase):
     async def test_to_the_one_before_and_to_any(self) -> None:
-        """As often as one likes; what is active already is no change."""
+        """Rollbacks can be repeated; activating the active version changes nothing."""
         for content in (b'1', b'2', b'3'):
             await self.deploy('crm.py', content, 'crm.a')
         before = await self.store.revision()
@@ -106,7 +106,7 @@ class RollbackTests(VersionCase):
         self.assertEqual(await self.store.revision(), revision)
 
     async def test_what_there_is_not_is_told_with_what_there_is(self) -> None:
-        """An unknown file, an unknown number, nothing before the first."""
+        """An unknown file or number, or nothing before the first: the error lists the kept versions."""
         await self.deploy('crm.py', b'1', 'crm.a')
         wrong = (('no.py', None, 'never deployed'), ('crm.py', 7, 'kept: 1'), ('crm.py', None, 'kept: 1'))
         for file, number, part in wrong:
@@ -114,7 +114,7 @@ class RollbackTests(VersionCase):
             self.assertIn(part, str(error))
 
     async def test_services_follow(self) -> None:
-        """Those of the version that is active now."""
+        """The services are those of the version that is active now."""
         await self.deploy('crm.py', b'1', 'crm.a', 'crm.old')
         await self.deploy('crm.py', b'2', 'crm.a', 'crm.new')
         self.assertEqual(await self.files(), {'crm.a': 'crm.py', 'crm.new': 'crm.py', 'crm.old': ''})
@@ -125,7 +125,7 @@ class RollbackTests(VersionCase):
 @on_every_database
 class OwnershipTests(VersionCase):
     async def test_a_service_belongs_to_one_file(self) -> None:
-        """Another file that has it is refused, and nothing of it is stored."""
+        """Another file with the service is rejected completely."""
         await self.deploy('crm.py', b'1', 'crm.a', 'crm.b')
         before = await self.store.revision()
         error = await self.assertFailure(self.deploy('other.py', b'1', 'other', 'crm.a', 'crm.b'), Conflict)
@@ -134,7 +134,7 @@ class OwnershipTests(VersionCase):
         self.assertEqual((await self.store.revision(), await self.store.versions('other.py')), (before, []))
 
     async def test_a_service_that_its_file_gave_up_is_free(self) -> None:
-        """Its row, and what refers to it, goes on; and the first file does not get it back by rolling back."""
+        """Its row and references remain; the first file does not get it back by a rollback."""
         await self.deploy('crm.py', b'1', 'crm.a', 'echo')
         await self.store.write([channel('c')], ME)
         await self.deploy('crm.py', b'2', 'crm.a')
@@ -144,7 +144,7 @@ class OwnershipTests(VersionCase):
         self.assertIn("service 'echo' belongs to the deployed file 'other.py'", str(error))
 
     async def test_a_row_alone_owns_nothing(self) -> None:
-        """What names a file that does not have it, or none, is taken over; its settings stay."""
+        """A row that names a file without the service, or none, is taken over with its settings."""
         await self.store.write([service('a', file='gone.py', slow_threshold=5), service('b')], ME)
         await self.deploy('crm.py', b'1', 'a', 'b')
         self.assertEqual(await self.files(), {'a': 'crm.py', 'b': 'crm.py'})
@@ -153,13 +153,13 @@ class OwnershipTests(VersionCase):
         self.assertEqual(row.value.slow_threshold, 5)
 
     async def test_the_brokers_own_are_never_taken(self) -> None:
-        """zato.* services are no file's."""
+        """zato.* services belong to no file."""
         await self.store.write([service('zato.ping', is_internal=True)], ME)
         error = await self.assertFailure(self.deploy('crm.py', b'1', 'zato.ping'), Conflict)
         self.assertIn("one of the broker's own", str(error))
 
     async def test_a_switched_off_service_stays_so(self) -> None:
-        """A deployment is no edit of its settings."""
+        """A deployment does not change its settings."""
         await self.deploy('crm.py', b'1', 'crm.a')
         row = Snapshot().evolve(await self.store.changes(0)).named('service', 'crm.a')
         assert row is not None
@@ -173,7 +173,8 @@ class OwnershipTests(VersionCase):
 @on_every_database
 class NodeTests(VersionCase):
     async def test_a_server_registers_and_beats(self) -> None:
-        """One row a name, its address and process anew each time; a beat raises no revision and tells it."""
+        """One row per name, with its present address and process; a heartbeat returns the revision without incrementing
+        it."""
         before = await self.store.revision()
         first = await self.store.register_node('server1', '127.0.0.1', 17010, 100)
         again = await self.store.register_node('server1', '127.0.0.1', 17011, 101)
@@ -189,11 +190,11 @@ class NodeTests(VersionCase):
         self.assertEqual((await self.store.nodes())[1].up_status, 'clean-down')
 
     async def test_a_beat_of_nobody_is_not_found(self) -> None:
-        """Its row was deleted."""
+        """The heartbeat of a removed server fails."""
         await self.assertFailure(self.store.beat(99, 1, {}), NotFound)
 
     async def test_a_server_that_is_gone_can_be_forgotten(self) -> None:
-        """With what it said of versions; not one that is up, nor one that there is not."""
+        """It is removed with its verdicts; running and unknown servers are not."""
         node = await self.store.register_node('server1', '', 0, 1)
         version = await self.deploy('crm.py', b'1', 'crm.a')
         await self.store.beat(node.id, 1, {version.id: ''})
@@ -206,7 +207,7 @@ class NodeTests(VersionCase):
         await self.assertFailure(self.store.remove_node(node.id), NotFound)
 
     async def test_verdicts_are_told_by_server(self) -> None:
-        """The last one of each; on a version that is not kept any more they are dropped."""
+        """The last one of each server counts; those of versions no longer kept are dropped."""
         one = await self.store.register_node('server1', '', 0, 1)
         two = await self.store.register_node('server2', '', 0, 2)
         version = await self.deploy('crm.py', b'1', 'crm.a')
@@ -224,7 +225,7 @@ class NodeTests(VersionCase):
 @on_every_database
 class WorkerTests(OdbCase):
     async def test_workers_of_a_server_have_a_row_each(self) -> None:
-        """Under one name; a restart takes the same rows again; forgetting the server forgets all of them."""
+        """Workers share a name; a restart reuses the rows; removing the server removes all."""
         first, second, again = [
             await self.store.register_node('server1', '127.0.0.1', 17010, pid, worker)
             for pid, worker in ((1, 0), (2, 1), (3, 1))
@@ -239,7 +240,7 @@ class WorkerTests(OdbCase):
         self.assertEqual(await self.store.nodes(), [])
 
     async def test_a_server_has_said_when_all_its_workers_have(self) -> None:
-        """One refusal is the server's; a worker that is down has no say."""
+        """One rejection is the server's; a stopped worker does not count."""
         workers = [await self.store.register_node('server1', '', 0, 10 + n, n) for n in range(2)]
         version = await self.store.add_version('crm.py', 'module', b'1', ['crm.a'], ME)
         await self.store.beat(workers[0].id, 1, {version.id: ''})
@@ -257,7 +258,7 @@ class WorkerTests(OdbCase):
 @on_every_database
 class EpochTests(OdbCase):
     async def test_epochs_only_grow(self) -> None:
-        """Each is given once, whoever asks at the same time; names are told apart exactly."""
+        """Each number is returned once, also to concurrent callers; names are distinguished exactly."""
         other = self.open()
         asked = [store.next_epoch('scheduler') for _ in range(10) for store in (self.store, other)]
         given = [await each for each in asked]

@@ -1,4 +1,4 @@
-"""The ODB when things go wrong: locked, away, replaced, full of others, killed in the middle."""
+"""Failures of the ODB: locked, missing, replaced, busy, killed during writes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ProcessCase(OdbCase):
         process.stdout.close()
 
     async def kill_when_ready(self, process: subprocess.Popen[str]) -> None:
-        """kill -9 at the place it says it has come to."""
+        """kill -9 at the point that the process reports."""
         assert process.stdout is not None
         late = reactor.callLater(SOON, process.kill)
         word = await deferToThread(process.stdout.readline)
@@ -66,7 +66,7 @@ class ProcessCase(OdbCase):
 @on_every_database
 class KillTests(ProcessCase):
     async def test_killed_in_the_middle_of_a_big_write(self) -> None:
-        """Nothing of it is there, wherever it was, and the ODB works on at once."""
+        """Nothing of the write is stored, and the ODB is usable at once."""
         await self.store.write([service('echo')], ME)
         before = await self.store.revision()
         for step in ('2', '30', '60'):
@@ -75,13 +75,13 @@ class KillTests(ProcessCase):
         self.assertEqual(await self.store.write([channel('c1')], ME), before + 1)
 
     async def test_killed_right_after_a_big_write(self) -> None:
-        """All of it is there: what was acknowledged is never lost to a kill."""
+        """All of it is stored: acknowledged writes survive a kill."""
         await self.store.write([service('echo')], ME)
         await self.kill_when_ready(self.begin('write_many', 'end'))
         self.assertEqual(len((await self.store.changes(0)).changed), MANY + 1)
 
     async def test_killed_in_the_middle_of_a_migration(self) -> None:
-        """No table of it is there, and the same command makes the ODB then."""
+        """No table remains, and the same command then creates the ODB."""
         for table in ('config_object', 'version_verdict'):
             url = self.make_url()
             await self.kill_when_ready(self.begin('make', table, url))
@@ -93,7 +93,7 @@ class KillTests(ProcessCase):
 @on_every_database
 class TwoProcessesTests(ProcessCase):
     async def test_two_processes_write_at_once(self) -> None:
-        """Every write of both is there, each with a revision of its own; a node beside them writes too."""
+        """All writes of both are stored with distinct revisions, next to those of a node."""
         before = await self.store.revision()
         processes = [self.begin('write_one_by_one', '60') for _ in range(2)]
         for number in range(20):
@@ -114,8 +114,7 @@ class LockedTests(OdbCase):
         return connection
 
     async def test_a_locked_odb_is_503_and_works_again(self) -> None:
-        """Within the contract's 5 s, though other calls wait before it; reading goes on meanwhile; nothing of what was
-        refused is written later."""
+        """Writes fail within the contract's 5 s, also queued ones; reads work; rejected writes are not made later."""
         node = await self.store.register_node('server1', '127.0.0.1', 17010, 1)
         holder = self.lock()
         started = time.monotonic()
@@ -137,7 +136,7 @@ class LockedTests(OdbCase):
 
 class AwayTests(OdbCase):
     async def test_a_file_that_is_moved_away_is_503_and_works_again(self) -> None:
-        """Not an empty new file, and not a write into one that has no name any more."""
+        """No new file is created, and nothing is written to an unlinked one."""
         path = Path(self.url.removeprefix('sqlite:///'))
         await self.store.write([user('a', '')], ME)
         elsewhere = path.with_name('elsewhere')
@@ -154,7 +153,7 @@ class AwayTests(OdbCase):
         self.assertEqual({o.name for o in (await self.store.changes(0)).changed}, {'a', 'c'})
 
     async def test_a_file_that_is_replaced_is_noticed(self) -> None:
-        """A restored backup is what is read next."""
+        """A restored backup is read next."""
         path = Path(self.url.removeprefix('sqlite:///'))
         await self.store.write([user('a', '')], ME)
         other = self.make_url()
@@ -165,7 +164,7 @@ class AwayTests(OdbCase):
         self.assertEqual([o.name for o in (await self.store.changes(0)).changed], ['restored'])
 
     async def test_a_file_that_is_none_of_sqlite_is_503(self) -> None:
-        """With a sentence naming it."""
+        """The message names the file."""
         path = Path(self.make_url().removeprefix('sqlite:///'))
         path.write_bytes(b'not a database at all, by any means' * 100)
         store = open_store(f'sqlite:///{path}', KEY, reactor=reactor, cluster=CLUSTER, types=TYPES)
@@ -174,14 +173,14 @@ class AwayTests(OdbCase):
         self.assertIn('file is not a database', str(error))
 
     async def test_a_node_of_an_unknown_cluster_is_told_so(self) -> None:
-        """And which."""
+        """The message names the cluster."""
         store = open_store(self.url, KEY, reactor=reactor, cluster='other', types=TYPES)
         self.addCleanup(store.close)
         error = await self.assertFailure(store.revision(), ServiceUnavailable)
         self.assertIn("no cluster called 'other'", str(error))
 
     async def test_an_odb_that_comes_later_is_found(self) -> None:
-        """A node may be up before it."""
+        """A node may start before it."""
         url = self.make_url()
         store = open_store(url, KEY, reactor=reactor, cluster=CLUSTER, types=TYPES)
         self.addCleanup(store.close)
@@ -192,7 +191,7 @@ class AwayTests(OdbCase):
 
 class ReadOnlyTests(OdbCase):
     async def test_a_file_that_may_only_be_read(self) -> None:
-        """Is read; a write is a sentence."""
+        """Reads work; a write fails with a message."""
         await self.store.write([user('a', '')], ME)
         directory = Path(self.url.removeprefix('sqlite:///')).parent
         for entry in (*directory.iterdir(), directory):
@@ -215,7 +214,7 @@ class ReadOnlyTests(OdbCase):
 @on_every_database
 class GivenUpTests(OdbCase):
     def test_a_write_nobody_waits_for_is_rolled_back(self) -> None:
-        """Who was told "no" was told right."""
+        """A write reported as failed is not stored."""
         database = self.database()
         call = CancellableCall()
 
@@ -239,7 +238,7 @@ class LaneTests(TestCase):
         self.addCleanup(self.release.set)
 
     async def test_what_makes_no_progress_is_given_up(self) -> None:
-        """So is what waits behind it; once the thread is free, calls are served again."""
+        """A call without progress and those behind it are abandoned; calls work again once the thread is free."""
         told: list[str] = []
 
         def stuck(call: CancellableCall) -> bool:
@@ -278,7 +277,7 @@ class LaneTests(TestCase):
         self.assertEqual(await self.lane.run(slow), 'done')
 
     async def test_who_moved_once_has_no_second_deadline(self) -> None:
-        """It counts from that move, not from when the lane looked."""
+        """It counts from the progress, not from the check."""
         self.patch(executor, 'DEADLINE', 4.0)
 
         def moved_once(call: CancellableCall) -> bool:
@@ -290,7 +289,7 @@ class LaneTests(TestCase):
         self.assertLess(reactor.seconds() - began, 7.8)
 
     async def test_a_commit_under_way_is_not_called_off(self) -> None:
-        """Its outcome is unknown, and that is what the caller is told."""
+        """Its outcome is unknown, and reported as such."""
 
         def committing(call: CancellableCall) -> bool:
             call.committing()
@@ -298,10 +297,10 @@ class LaneTests(TestCase):
 
         running = self.lane.run(committing)
         error = await self.assertFailure(running, Timeout)
-        self.assertIn('look whether it was made', str(error))
+        self.assertIn('check whether it was made', str(error))
 
     async def test_a_cancelled_call_writes_nothing(self) -> None:
-        """Nor does it disturb the next."""
+        """It does not affect the next one either."""
         begun: Deferred[None] = Deferred()
         outcome: Deferred[str] = Deferred()
 
@@ -323,12 +322,12 @@ class LaneTests(TestCase):
         self.assertEqual(await self.lane.run(lambda call: 'served'), 'served')
 
     async def test_closing_leaves_a_stuck_thread_behind(self) -> None:
-        """A frozen database does not keep a node from stopping."""
+        """A frozen database does not prevent a node from stopping."""
         stuck = self.lane.run(lambda call: self.release.wait(10))
         closing = Deferred.fromCoroutine(self.lane.close())
         await self.assertFailure(stuck, Timeout)
         await closing
 
     async def test_what_a_function_raises_comes_back(self) -> None:
-        """As it was."""
+        """Exceptions are passed on unchanged."""
         await self.assertFailure(self.lane.run(lambda call: 1 // 0), ZeroDivisionError)

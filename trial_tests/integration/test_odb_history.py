@@ -1,4 +1,4 @@
-"""Who changed what, the configuration at any revision, and two administrators at once."""
+"""The history of changes, the configuration at any revision, and concurrent edits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HistoryCase(OdbCase):
 @on_every_database
 class TwoAtOnceTests(HistoryCase):
     async def test_the_second_is_told_who_was_first(self) -> None:
-        """Who, what, when, by which door and from where; nothing of the second's change is there."""
+        """The error says who changed what, when and from where; nothing of the second edit is stored."""
         await self.store.write([service('echo'), channel('a')], ME)
         seen = await self.named('channel_rest', 'a')
         await self.store.write([edit('channel_rest', seen.id, seen=seen.revision, timeout=61.0)], HER)
@@ -50,7 +50,7 @@ class TwoAtOnceTests(HistoryCase):
         await self.store.write([edit('channel_rest', seen.id, seen=again.revision, url_path='/mine')], ME)
 
     async def test_who_deleted_it_is_told_too(self) -> None:
-        """To those who would edit or delete it; nobody is told who did not say what they saw."""
+        """It is reported to later edits and deletions that carry a revision."""
         await self.store.write([user('a', '')], ME)
         seen = await self.named('basic_auth', 'a')
         await self.store.write([delete('basic_auth', seen.id, seen=seen.revision)], HER)
@@ -60,7 +60,7 @@ class TwoAtOnceTests(HistoryCase):
         await self.assertFailure(self.store.write([delete('basic_auth', seen.id)], ME), NotFound)
 
     async def test_a_renaming_counts_for_those_who_refer_to_it(self) -> None:
-        """They look different now; secrets are masked in what is told."""
+        """A rename changes referring objects; secrets are masked in the error."""
         await self.store.write([service('echo'), user('api', 'old-sEcReT'), channel('a', security='api')], ME)
         seen, api = await self.named('channel_rest', 'a'), await self.named('basic_auth', 'api')
         await self.store.write([edit('basic_auth', api.id, name='api2', password='new-sEcReT')], HER)
@@ -72,7 +72,7 @@ class TwoAtOnceTests(HistoryCase):
         self.assertNotIn('sEcReT', said)
 
     async def test_of_many_at_once_one_wins(self) -> None:
-        """From two nodes: each round one edit is taken, all others are refused, no update is lost."""
+        """With two nodes, one edit per round is accepted, the others are rejected, and no update is lost."""
         other = self.open()
         await self.store.write([service('echo'), channel('a', timeout=1.0)], ME)
         for round_ in range(1, 6):
@@ -89,14 +89,14 @@ class TwoAtOnceTests(HistoryCase):
 @on_every_database
 class StateTests(HistoryCase):
     async def filled(self) -> int:
-        """A cluster with a user, two channels and code; the revision."""
+        """Fill a cluster with a user, two channels and code; returns the revision."""
         await self.store.write(
             [service('echo'), user('api', 'first'), channel('a', security='api'), channel('b', timeout=5.0)], ME
         )
         return (await self.store.add_version('crm.py', 'module', b'1', ['crm.a'], ME)).revision
 
     async def changed(self) -> int:
-        """All kinds of change: the revision after them."""
+        """Make all kinds of changes; returns the revision."""
         now = await self.snapshot()
         ids = {(o.type, o.name): o.id for o in now}
         await self.store.write([edit('basic_auth', ids['basic_auth', 'api'], name='api2', password='second')], HER)
@@ -112,7 +112,7 @@ class StateTests(HistoryCase):
         return await self.store.revision()
 
     async def test_any_revision_can_be_seen(self) -> None:
-        """With the names, the secrets and the references of then."""
+        """With the names, secrets and references at that revision."""
         before = await self.filled()
         then = await self.snapshot()
         after = await self.changed()
@@ -123,14 +123,14 @@ class StateTests(HistoryCase):
         self.assertEqual(sorted(o.name for o in first), ['a', 'api', 'b', 'echo'])
 
     async def test_what_is_not_kept_is_said_with_what_is(self) -> None:
-        """Revisions to come, and before the first."""
+        """Future revisions, and those before the first, are rejected with the kept range."""
         now = await self.filled()
         for revision in (0, now + 1):
             error = await self.assertFailure(self.store.state_at(revision), NotFound)
-            self.assertIn(f'there are 1 to {now}', str(error))
+            self.assertIn(f'the kept ones are 1 to {now}', str(error))
 
     async def test_a_revision_is_restored(self) -> None:
-        """As a new one, with its secrets; code and its services stay, and so does who restored it."""
+        """It becomes a new revision with its secrets; code, its services and the restoring user remain."""
         before = await self.filled()
         then = await self.snapshot()
         after = await self.changed()
@@ -157,7 +157,7 @@ class StateTests(HistoryCase):
         self.assertNotIn('argon2', repr(done.lines))
 
     async def test_there_and_back(self) -> None:
-        """Restoring what was before a restore undoes it; where nothing differs nothing is written."""
+        """Restoring the revision before a restore undoes it; without differences nothing is written."""
         before = await self.filled()
         after = await self.changed()
         database = self.database()
@@ -170,7 +170,7 @@ class StateTests(HistoryCase):
         self.assertEqual(restore(database, after, ME).revision, revision)
 
     async def test_a_restore_that_cannot_be_is_refused_whole(self) -> None:
-        """As every change."""
+        """It is all or nothing, like every change."""
         before = await self.filled()
         now = await self.snapshot()
         a = now.named('channel_rest', 'a')
@@ -185,7 +185,7 @@ class StateTests(HistoryCase):
 @on_every_database
 class FilterTests(HistoryCase):
     async def test_changes_are_found(self) -> None:
-        """By type, by a name the object has or had once, since a revision, at one, and so many."""
+        """By type, present or former name, since a revision, at a revision, and with a limit."""
         await self.store.write([service('echo'), user('api', ''), channel('a')], ME)
         api = await self.named('basic_auth', 'api')
         await self.store.write([edit('basic_auth', api.id, name='api2')], HER)
@@ -209,7 +209,7 @@ class FilterTests(HistoryCase):
 @on_every_database
 class BoundTests(HistoryCase):
     async def test_it_does_not_grow_for_ever(self) -> None:
-        """The oldest revisions go, whole; what is kept can be seen and restored as before."""
+        """The oldest revisions are removed completely; kept ones can be read and restored."""
         for name, value in (('KEPT', 20), ('LOOK_EVERY', 1)):
             self.patch(revisions, name, value)
         await self.store.write([service('echo'), user('stays', 'first'), user('goes', ''), channel('a')], ME)
@@ -221,7 +221,7 @@ class BoundTests(HistoryCase):
         self.assertEqual(len(rows), 20)
         first = rows[-1].revision
         error: Any = await self.assertFailure(self.store.state_at(first - 1), NotFound)
-        self.assertIn(f'there are {first} to', str(error))
+        self.assertIn(f'the kept ones are {first} to', str(error))
         for revision in (first, first + 7):
             state = await self.store.state_at(revision)
             self.assertEqual({o.name for o in state}, {'echo', 'stays', 'a'})
@@ -232,7 +232,7 @@ class BoundTests(HistoryCase):
         self.assertEqual(sorted(name for name, _ in states_kept), ['a', 'echo', 'stays'])
 
     async def test_one_big_change_is_kept_whole(self) -> None:
-        """It may be more than what is kept else."""
+        """A single change may exceed the limit."""
         for name, value in (('KEPT', 20), ('LOOK_EVERY', 1)):
             self.patch(revisions, name, value)
         await self.store.write([service('echo')], ME)
@@ -244,7 +244,7 @@ class BoundTests(HistoryCase):
 @on_every_database
 class TextTests(HistoryCase):
     async def test_any_text_comes_back(self) -> None:
-        """Emoji, combining marks, quotes, backslashes, spaces at the ends; names of them are told apart."""
+        """Emoji, combining marks, quotes, backslashes, spaces at the ends; such names are distinguished."""
         names = [*'éÉaA😀😁ß', 'e\u0301', 'a ', ' a', "o'x", 'o"x', 'o\\x', 'o%sx', 'o:x', 'ss', '\u200b']
         await self.store.write([user(name, '', realm=name) for name in names], ME)
         now = await self.snapshot()
@@ -254,12 +254,12 @@ class TextTests(HistoryCase):
             self.assertEqual([row.name for row in await self.store.history(name=name)], [name])
 
     async def test_a_name_with_a_zero_character_is_refused(self) -> None:
-        """On every database alike: PostgreSQL cannot store it."""
+        """On every database, because PostgreSQL cannot store it."""
         error = await self.assertFailure(self.store.write([service('a\x00b')], ME), BadInput)
         self.assertIn('U+0000', str(error))
 
     def test_documents_of_sixteen_megabytes(self) -> None:
-        """Are stored, found, and kept as states."""
+        """They are stored, found, and kept as states."""
         big = 'ü' * (8 * 1024 * 1024)
         database = self.database()
         apply(database, [service('big', impl_name=big)], ME)

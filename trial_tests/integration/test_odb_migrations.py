@@ -1,4 +1,4 @@
-"""From every released schema to this one, on tables with rows in them, whatever comes between."""
+"""Migrations from every released schema to the present one, on tables with data, with interruptions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class UpgradeCase(OdbCase):
         return process
 
     async def word_of(self, process: subprocess.Popen[str], asked: str = '') -> str:
-        """What it says next; '' where it ended without. `asked`: a line for it before."""
+        """Return the process's next line, '' if it ended. `asked`: a line to send before."""
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(asked)
         process.stdin.flush()
@@ -50,7 +50,7 @@ class UpgradeCase(OdbCase):
         return word.strip()
 
     async def all_is_there(self) -> None:
-        """Everything that was in the tables, and what is new about it."""
+        """Everything in the tables was migrated."""
         self.assertEqual(schema_state(self.url), 'current')
         store: IConfigStore = self.open()
         service, user, channel = odb_0001.NAMES
@@ -71,7 +71,7 @@ class UpgradeCase(OdbCase):
         await self.it_works_on(store, found.id)
 
     async def it_works_on(self, store: IConfigStore, channel_id: int) -> None:
-        """With workers, and revisions that can be restored from this one on."""
+        """Workers and restorable revisions work from this revision on."""
         first = await store.register_node('server1', '127.0.0.1', 17010, 1)
         second = await store.register_node('server1', '127.0.0.1', 17010, 2, 1)
         self.assertEqual((first.id, second.worker), (1, 1))
@@ -87,15 +87,15 @@ class UpgradeCase(OdbCase):
 @on_every_database
 class UpgradeTests(UpgradeCase):
     async def test_from_the_first(self) -> None:
-        """All that the tables held is there; then there is nothing more to do."""
+        """All data is migrated; a second upgrade does nothing."""
         self.assertEqual(schema_state(self.url), 'older')
         self.assertTrue(upgrade(self.url))
         self.assertFalse(upgrade(self.url))
         await self.all_is_there()
 
     async def test_killed_and_begun_again(self) -> None:
-        """Wherever it is killed, the next upgrade brings up all of it: where transactions hold DDL from the start,
-        elsewhere from the step it had come to."""
+        """After a kill at any point, the next upgrade completes: from the start with transactional DDL, elsewhere from
+        the interrupted step."""
         at = (2, 5) if dialect_of(self.url).transactional_ddl else (4,) * 20
         killed = 0
         process = self.begin('upgrades')

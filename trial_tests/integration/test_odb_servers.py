@@ -1,4 +1,4 @@
-"""PostgreSQL and MariaDB when things go wrong: killed, frozen, full, read-only, locked, refusing; real servers."""
+"""Failures of real PostgreSQL and MariaDB servers: killed, frozen, full, read-only, locked, rejecting."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ NO_SIGNAL = ('env', '--ignore-signal=XFSZ')  # a write beyond the limit is an er
 
 
 class ServerCase(OdbCase):
-    """A test on the shared server, which runs on afterwards whatever was done to it."""
+    """A test on the shared server, which works afterwards whatever was done to it."""
 
     __test__ = False
 
     @property
     def server(self) -> Any:
-        """The shared one of the database."""
+        """Return the shared server of the database."""
         return (postgresql if self.database_kind == 'postgresql' else mariadb).shared()
 
     async def names(self) -> set[str]:
         return {stored.name for stored in (await self.store.changes(0)).changed}
 
     async def refusal(self, attempt: Deferred[Any]) -> str:
-        """Why it was refused, in time, with a sentence that has no password in it."""
+        """Return the error, which occurred in time and contains no password."""
         began = time.monotonic()
         error: Any = await self.assertFailure(attempt, ServiceUnavailable, Timeout)
         self.assertLess(time.monotonic() - began, REFUSED_WITHIN)
@@ -66,13 +66,13 @@ class ServerCase(OdbCase):
         return str(error)
 
     def is_a_sentence(self, said: str) -> None:
-        """One line naming the ODB, nothing secret."""
+        """The message is one line that names the ODB, without secrets."""
         self.assertIn('The ODB (', said)
         self.assertNotIn('\n', said)
         self.assertNotIn('sEcReT', said)
 
     async def written_soon(self, name: str) -> None:
-        """A write goes through again in time."""
+        """A write succeeds again in time."""
         end = time.monotonic() + BACK_WITHIN
         while True:
             try:
@@ -83,15 +83,14 @@ class ServerCase(OdbCase):
 
 
 class ServerTests:
-    """What holds on both; the classes at the end run it."""
+    """Tests for both databases; the classes at the end run them."""
 
     server: Any
     url: str
     store: Any
 
     async def test_killed_and_back(self: Any) -> None:
-        """Reads and writes are refused at once; what was acknowledged is there again, and so is everything else, on
-        every node."""
+        """Reads and writes fail at once; after the restart all acknowledged data is there, on every node."""
         other = self.open()
         await self.store.write([user('before', '')], ME)
         self.assertEqual(len((await other.changes(0)).changed), 1)
@@ -109,8 +108,8 @@ class ServerTests:
             self.server.start()
 
     async def test_frozen_and_back(self: Any) -> None:
-        """The call is given up in time, those behind it too, and nothing else waits: the reactor goes on. What was
-        refused is not written later."""
+        """The call and those behind it are abandoned in time, and the reactor continues. Rejected writes are not made
+        later."""
         await self.store.write([user('before', '')], ME)
         turns: list[float] = []
         ticking = LoopingCall(lambda: turns.append(reactor.seconds()))
@@ -130,7 +129,7 @@ class ServerTests:
         self.assertEqual(await self.names(), {'before', 'after'})
 
     async def test_connections_cut_by_the_server_are_made_anew(self: Any) -> None:
-        """Nobody is told of those that lay idle."""
+        """Cut idle connections are replaced without an error."""
         other = self.open()
         for store in (self.store, other):
             await store.write([user(f'u{id(store)}', '')], ME)
@@ -141,8 +140,8 @@ class ServerTests:
         self.assertEqual(len(await self.names()), 3)
 
     async def test_a_connection_cut_in_the_middle_is_made_anew(self: Any) -> None:
-        """What was not committed is done once more, on another connection; a cut in the commit is said, since nobody
-        knows what became of it."""
+        """An uncommitted transaction is retried on another connection; a cut during the commit is reported, since its
+        outcome is unknown."""
         found, runs = self.database(), []
 
         def cut_once(connection: Connection, _: Cluster) -> int:
@@ -163,11 +162,11 @@ class ServerTests:
             self.cut_all()
 
         said = await self.refusal(deferToThread(found.write, call, cut_in_the_commit))
-        self.assertIn('did not confirm a commit: look whether it was made', said)
+        self.assertIn('did not confirm a commit: check whether it was made', said)
         self.assertEqual(len(runs), 3)
 
     async def test_who_waits_for_a_lock_makes_no_progress(self: Any) -> None:
-        """Several writes behind one lock are refused in time, the last of them too."""
+        """Several writes that wait for a lock are rejected in time, including the last."""
         await self.store.write([user('before', '')], ME)
         holder = make_engine(self.url, 'migrate').connect()
         self.addCleanup(holder.engine.dispose)
@@ -189,7 +188,7 @@ class ServerTests:
         self.assertLess(max(ended), LOCK + DEADLINE - 1)  # each waiting a time of its own, it would be that and more
 
     async def test_locked(self: Any) -> None:
-        """By somebody else's transaction: refused, then served again; reads go on."""
+        """Writes behind another transaction's lock are rejected, and work later; reads work."""
         await self.store.write([user('before', '')], ME)
         holder = make_engine(self.url, 'migrate').connect()
         self.addCleanup(holder.engine.dispose)
@@ -203,7 +202,7 @@ class ServerTests:
         self.assertEqual(await self.names(), {'before', 'after'})
 
     async def test_a_node_frozen_in_its_transaction_does_not_lock_out_the_others(self: Any) -> None:
-        """The server ends the transaction."""
+        """The server ends its transaction."""
         for room in (postgresql_room, mysql_room):
             self.patch(room, 'IDLE', 1.0)
         frozen, thawed = self.database(), threading.Event()
@@ -223,7 +222,7 @@ class ServerTests:
         await self.refusal(running)
 
     async def test_of_two_that_lock_each_other_out_both_come_through(self: Any) -> None:
-        """The database gives one of them up, and it begins again."""
+        """The database aborts one of two deadlocked transactions, which is retried."""
         one, two = [(await self.store.register_node(f'server{n}', '', 0, 0)).id for n in (1, 2)]
         database, meet, runs = [self.database(), self.database()], threading.Barrier(2, timeout=30), []
 
@@ -247,7 +246,7 @@ class ServerTests:
         self.assertEqual(len(runs), 3)
 
     async def test_read_only(self: Any) -> None:
-        """Reads go on, a write is refused with the reason; then all is well."""
+        """Reads work, a write is rejected with the reason; afterwards everything works."""
         await self.store.write([user('before', '')], ME)
         self.addCleanup(self.read_only, False)
         self.read_only(True)
@@ -259,21 +258,21 @@ class ServerTests:
         await self.written_soon('after')
 
     def test_wrong_options_of_the_url_are_sentences(self: Any) -> None:
-        """Options that there are not, values that are none, files that are not there."""
+        """Unknown options, invalid values and missing files are reported in a sentence."""
         for options in self.wrong_options:
             said = str(self.assertRaises((ServiceUnavailable, ValueError), schema_state, f'{self.url}?{options}'))
             self.is_a_sentence(said)
             self.assertNotIn('Background', said)
 
     async def test_an_account_that_may_too_little(self: Any) -> None:
-        """Is told what it needs."""
+        """The message says which privileges it needs."""
         self.url = self.server.url(self.poor_account(), 'poor', 'poor-sEcReT')
         said = str(self.assertRaises(ServiceUnavailable, create, self.url, KEY, NewCluster(name='x'), types=TYPES))
         self.is_a_sentence(said)
         self.assertIn('the account needs', said)
 
     def test_wrong_urls_are_sentences(self: Any) -> None:
-        """Password, database, port, host: each names what is wrong, to commands and nodes alike."""
+        """Wrong passwords, databases, ports and hosts are reported to commands and nodes."""
         good = parse_url(self.url)
         for wrong, part in (
             (good.set(password='wrong-sEcReT'), '(?i)password'),
@@ -312,7 +311,7 @@ class PostgreSQLTests(ServerTests, ServerCase):
         return name
 
     async def test_the_encoding_must_be_utf8(self) -> None:
-        """Else a name may not fit, which is said."""
+        """A name that another encoding cannot store is reported."""
         self.server.ask("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
         url = self.server.url('latin')
         said = str(self.assertRaises(
@@ -321,7 +320,7 @@ class PostgreSQLTests(ServerTests, ServerCase):
         self.assertIn('must be UTF8', said)
 
     async def test_options_of_the_url_hold(self) -> None:
-        """A schema of one's own, for example."""
+        """Options in the URL apply, such as a schema."""
         url = self.make_url()
         self.server.ask('CREATE SCHEMA mine', str(parse_url(url).database))
         self.url = f'{url}?options=-csearch_path%3Dmine'
@@ -339,7 +338,7 @@ class MariaDBTests(ServerTests, ServerCase):
     wrong_options = ('nosuch=1', 'read_timeout=soon', 'ssl_ca=/nosuch.pem')
 
     def setUp(self) -> None:
-        """As an account without the rights of an administrator, as everybody has one."""
+        """Use an account without administrator rights."""
         super().setUp()
         name = parse_url(self.url).database
         self.server.ask("CREATE OR REPLACE USER plain@'%' IDENTIFIED BY 'plain-sEcReT'")
@@ -361,7 +360,7 @@ class MariaDBTests(ServerTests, ServerCase):
         return name
 
     async def test_a_password_of_any_letters(self) -> None:
-        """As a client in UTF-8 set it: more than Latin-1, and what has a meaning in URLs."""
+        """Passwords may contain characters beyond Latin-1 and those with a meaning in URLs."""
         password = 'пароль é 日本 @:/?#%'
         self.server.ask(f"CREATE OR REPLACE USER anywhere@'%' IDENTIFIED BY '{password}'")
         self.server.ask(f"GRANT ALL ON {parse_url(self.url).database}.* TO anywhere@'%'")
@@ -371,7 +370,7 @@ class MariaDBTests(ServerTests, ServerCase):
         self.assertEqual(schema_state(moved), 'current')
 
     async def test_a_statement_that_is_too_big_is_a_sentence(self) -> None:
-        """It names the setting of the server; the next one goes through."""
+        """The message names the server's setting; the next statement works."""
         self.addCleanup(self.server.ask, 'SET GLOBAL max_allowed_packet = 67108864')
         self.server.ask('SET GLOBAL max_allowed_packet = 1048576')
         self.store = self.open()
@@ -382,7 +381,7 @@ class MariaDBTests(ServerTests, ServerCase):
 
 
 class FullTests(SynchronousTestCase):
-    """No file may grow beyond what the kernel allows the server's process, as on a full disk."""
+    """The kernel limits the size of the server's files, as a full disk does."""
 
     def check(self, said: str) -> None:
         self.assertIn('cannot be used now', said)
@@ -395,17 +394,17 @@ class FullTests(SynchronousTestCase):
         return made
 
     def test_postgresql(self) -> None:
-        """One sentence."""
+        """The error is one sentence."""
         made = self.full(PostgreSQL(), 17 * 2**20)  # a segment of its log is 16 MB
         self.check(fill(made.fresh(), KEY))
 
     def test_mariadb(self) -> None:
-        """One sentence."""
+        """The error is one sentence."""
         made = self.full(MariaDB(), 14 * 2**20)  # its system tables are 12 MB
         self.check(fill(made.fresh(), KEY))
 
     def test_sqlite(self) -> None:
-        """One sentence."""
+        """The error is one sentence."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir(parents=True)
         done = subprocess.run(
@@ -422,7 +421,7 @@ class FullTests(SynchronousTestCase):
 
 class DriverTests(SynchronousTestCase):
     def test_a_missing_driver_is_a_sentence(self) -> None:
-        """With the command that installs it."""
+        """The message contains the command that installs it."""
         for url, module, extra in (
             ('postgresql+psycopg://me:sEcReT@host/db', 'psycopg', 'postgresql'),
             ('mysql+pymysql://me:sEcReT@host/db', 'pymysql', 'mysql'),

@@ -1,4 +1,4 @@
-"""Making and keeping an ODB without a server; migrations; files closed to others."""
+"""Creation and maintenance of an ODB without a server; migrations; file permissions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from zatotx.schema.type_registry import ObjectTypes
 @on_every_database
 class CreateTests(OdbCase):
     def test_a_new_odb_has_cluster_nodes_and_first_objects(self) -> None:
-        """All that quickstart knows."""
+        """Everything that quickstart creates."""
         url = self.make_url()
         new = NewCluster(
             name='mine',
@@ -61,7 +61,7 @@ class CreateTests(OdbCase):
         self.assertEqual(found, [('server1', 17010, ''), ('server2', 0, '')])
 
     def test_it_is_made_once(self) -> None:
-        """A second cluster of another name may live beside; ids never meet."""
+        """A second cluster may be added; ids are never shared."""
         error = self.assertRaises(Conflict, create, self.url, KEY, NewCluster(name=CLUSTER), types=TYPES)
         self.assertIn('already', str(error))
         create(self.url, KEY, NewCluster(name='second', operations=(user('api', ''),)), types=TYPES)
@@ -72,7 +72,7 @@ class CreateTests(OdbCase):
         self.assertEqual(len({o.id for database in (first, second) for o in snapshot(database)}), 2)
 
     def test_clusters_of_one_database_are_apart(self) -> None:
-        """A change by name or by id reaches the objects of its own cluster only, whatever the other one has."""
+        """A change by name or id only affects objects of its own cluster."""
         create(self.url, KEY, NewCluster(name='second', operations=(user('api', ''),)), types=TYPES)
         second = open_database(self.url, KEY, cluster='second', types=TYPES)
         self.addCleanup(second.close)
@@ -87,19 +87,19 @@ class CreateTests(OdbCase):
                          ['mine', theirs.value.realm])
 
     def test_what_cannot_be_made_leaves_nothing(self) -> None:
-        """It can be made right after."""
+        """After a failure, it can be created at once."""
         url = self.make_url()
         twice = NewCluster(name='x', operations=(user('a', ''), user('a', '')))
         self.assertRaises(Conflict, create, url, KEY, twice, types=TYPES)
         create(url, KEY, NewCluster(name='y'), types=TYPES, alone=True)
 
     def test_a_database_may_have_to_be_empty(self) -> None:
-        """For an environment of its own; the cluster that is there is named."""
+        """An exclusive ODB is not created next to another cluster, which the error names."""
         error = self.assertRaises(Conflict, create, self.url, KEY, NewCluster(name='x'), types=TYPES, alone=True)
         self.assertIn(repr(CLUSTER), str(error))
 
     def test_a_database_of_another_program_is_left_alone(self) -> None:
-        """With tables of any names, also of ours, or migrated by alembic too."""
+        """Whatever the names of its tables, also if migrated by alembic."""
         for statements in (
             ['CREATE TABLE server (id INTEGER)'],
             ['CREATE TABLE alembic_version (version_num VARCHAR(32))', 'CREATE TABLE users (id INTEGER)'],
@@ -116,10 +116,10 @@ class CreateTests(OdbCase):
 
 
 class FileTests(OdbCase):
-    """SQLite alone is a file."""
+    """Tests of SQLite files."""
 
     def test_what_cannot_be_made_leaves_no_file(self) -> None:
-        """Neither file nor half of one."""
+        """A failure leaves no file."""
         url = self.make_url()
         twice = NewCluster(name='x', operations=(user('a', ''), user('a', '')))
         self.assertRaises(Conflict, create, url, KEY, twice, types=TYPES)
@@ -127,14 +127,14 @@ class FileTests(OdbCase):
         self.assertEqual(list(directory.iterdir()), [])
 
     def test_a_directory_that_is_not_there_is_named(self) -> None:
-        """In a sentence."""
+        """A missing directory is named in the error."""
         error = self.assertRaises(
             ServiceUnavailable, create, 'sqlite:////no/such/place/x.db', KEY, NewCluster(name='x'), types=TYPES
         )
-        self.assertIn('/no/such/place/x.db) cannot be made: No such file or directory', str(error))
+        self.assertIn('/no/such/place/x.db) cannot be created: No such file or directory', str(error))
 
     def test_files_are_closed_to_others_whatever_the_umask(self) -> None:
-        """The database, and what SQLite puts beside it; one that was opened to others is closed again."""
+        """The database, -wal and -shm are 0600; other modes are corrected."""
         before = os.umask(0)
         self.addCleanup(os.umask, before)
         url = self.make_url()
@@ -148,7 +148,7 @@ class FileTests(OdbCase):
         self.assertEqual(files, {'zatotx.db': 0o600, 'zatotx.db-wal': 0o600, 'zatotx.db-shm': 0o600})
 
     def test_no_odb_is_said_to_be_none(self) -> None:
-        """Asking makes no file."""
+        """Checking does not create a file."""
         url = self.make_url()
         self.assertRaises(ServiceUnavailable, schema_state, url)
         self.assertRaises(ServiceUnavailable, upgrade, url)
@@ -167,7 +167,7 @@ class PasswordTests(OdbCase):
         self.assertTrue(verify(hash_of(found.value.password), 'open-sesame'))
 
     def test_a_name_that_several_have_is_refused(self) -> None:
-        """Whose password is meant cannot be told."""
+        """An ambiguous name is rejected."""
 
         class Mailbox(BasicAuth, frozen=True, kw_only=True):
             pass
@@ -181,7 +181,7 @@ class PasswordTests(OdbCase):
         self.assertIn('basic_auth, mailbox', str(error))
 
     def test_nobody_of_that_name_is_not_found(self) -> None:
-        """Nor is an object that has no password."""
+        """Neither are objects without a password."""
         database = self.database()
         apply(database, [service('echo')], ME)
         for name in ('nobody', 'echo'):
@@ -192,7 +192,7 @@ class PasswordTests(OdbCase):
 @on_every_database
 class SchemaTests(OdbCase):
     def test_an_odb_of_another_version_is_refused_with_what_to_do(self) -> None:
-        """Older, newer, empty: by nodes and commands alike."""
+        """Older, newer and empty ones are rejected by nodes and commands."""
         database = self.database()
         for version, state, advice in (('0000', 'older', 'zatotx odb upgrade'), ('9999', 'newer', 'upgrade zatotx')):
             self.sql(f"UPDATE alembic_version SET version_num = '{version}'")
@@ -204,7 +204,7 @@ class SchemaTests(OdbCase):
         self.assertIn('quickstart create', str(self.assertRaises(ServiceUnavailable, snapshot, database)))
 
     def test_an_older_odb_is_brought_up_with_all_it_holds(self) -> None:
-        """Once; then there is nothing to do."""
+        """An upgrade keeps the data, and a second one does nothing."""
         database = self.database()
         apply(database, [user('api', '')], ME)
         database.close()
@@ -230,23 +230,23 @@ class MigrationTests(OdbCase):
         return ScriptDirectory.from_config(config)
 
     def test_the_code_and_the_newest_script_agree(self) -> None:
-        """SCHEMA is what a node compares with, without alembic."""
+        """SCHEMA, which nodes compare without alembic, is the newest script's number."""
         self.assertEqual(self.scripts().get_current_head(), SCHEMA)
 
     def test_numbers_tell_older_from_newer(self) -> None:
-        """Four digits, each script one more than the one before."""
+        """Numbers have four digits and increase by one."""
         found = sorted(script.revision for script in self.scripts().walk_revisions())
         self.assertEqual(found, [f'{number:04}' for number in range(1, len(found) + 1)])
 
     def test_migrations_make_the_tables_of_the_code(self) -> None:
-        """No difference that alembic can see."""
+        """alembic finds no difference."""
         engine = make_engine(self.url)
         self.addCleanup(engine.dispose)
         with engine.connect() as connection:
             self.assertEqual(compare_metadata(MigrationContext.configure(connection), metadata), [])
 
     def test_a_script_undoes_what_it_did(self) -> None:
-        """Down to nothing, and up again."""
+        """All migrations can be downgraded and upgraded again."""
         from alembic import command
 
         engine = make_engine(self.url, 'migrate')
@@ -262,29 +262,29 @@ class MigrationTests(OdbCase):
 
 class UrlTests(SynchronousTestCase):
     def test_a_relative_path_is_made_absolute(self) -> None:
-        """From the server's directory."""
+        """It is resolved from the server's directory."""
         self.assertEqual(urls.resolve('sqlite:///../odb/x.db', '/env/server1'), 'sqlite:////env/odb/x.db')
         self.assertEqual(urls.resolve('sqlite:////abs/x.db', '/env/server1'), 'sqlite:////abs/x.db')
 
     def test_what_cannot_be_used_is_refused_with_a_sentence(self) -> None:
-        """No URL, a database of another kind, no file; no password is shown."""
+        """Invalid URLs, other databases and missing files are rejected without showing a password."""
         for url, part in (
             ('nonsense', 'not of the form'),
             ('oracle://me:sEcReT@host/db', "'oracle'"),
             ('postgresql+psycopg2://me:sEcReT@host/db', "'postgresql+psycopg2'"),
             ('postgresql+psycopg://me:sEcReT@host:1O/db', 'not of the form'),
-            ('postgresql+psycopg://me:sEcReT@host', 'names no database'),
+            ('postgresql+psycopg://me:sEcReT@host', 'does not name a database'),
             ('postgresql://me:p@sEcReT@host/db', '%40'),
             ('mysql://me:12/sEcReT@host/db', '%2F'),
-            ('sqlite://', 'names no file'),
-            ('sqlite:///:memory:', 'names no file'),
+            ('sqlite://', 'does not name a file'),
+            ('sqlite:///:memory:', 'does not name a file'),
         ):
             error = str(self.assertRaises(ValueError, urls.parse_url, url))
             self.assertIn(part, error)
             self.assertNotIn('sEcReT', error)
 
     def test_a_shown_url_has_no_password(self) -> None:
-        """Whatever it is."""
+        """Passwords are masked in any URL."""
         self.assertEqual(urls.mask_password('postgresql://me:sEcReT@host/db'), 'postgresql://me:***@host/db')
         self.assertNotIn('sEcReT', urls.mask_password('me:sEcReT@host'))
         self.assertNotIn('sEcReT', urls.mask_password('postgresql://me:p@sEcReT@host/db'))
@@ -292,7 +292,7 @@ class UrlTests(SynchronousTestCase):
         self.assertNotIn('sEcReT', urls.mask_password('mysql+pymysql://host/db?user=me&password=sEcReT&ssl_key_password=sEcReT'))
 
     def test_one_driver_a_database_whatever_is_written(self) -> None:
-        """The one that is tested."""
+        """The tested driver is used."""
         for written, used in (
             ('postgresql://h/db', 'postgresql+psycopg'),
             ('mariadb://h/db', 'mysql+pymysql'),
@@ -303,7 +303,7 @@ class UrlTests(SynchronousTestCase):
             self.assertEqual(urls.parse_url(written).drivername, used)
 
     def test_a_server_needs_no_directory(self) -> None:
-        """Its URL is absolute as it is, down to the password."""
+        """The URL of a server is absolute and keeps its password."""
         url = 'postgresql+psycopg://me:p%40ss@host:5432/db?sslmode=require'
         self.assertEqual(urls.resolve(url, '/env/server1'), url)
         self.assertIsNone(urls.file_of(url))
@@ -311,7 +311,7 @@ class UrlTests(SynchronousTestCase):
 
 class EngineTests(SynchronousTestCase):
     def test_a_path_with_odd_characters_is_a_path(self) -> None:
-        """Question marks, percent signs, spaces and Unicode are no part of an URI's syntax here."""
+        """Question marks, percent signs, spaces and Unicode have no meaning in paths."""
         directory = Path(self.mktemp()).absolute() / 'a b%20?c#d é'
         directory.mkdir(parents=True)
         url = f'sqlite:///{str(directory).replace("%", "%25").replace("?", "%3F")}/zatotx.db'
@@ -328,7 +328,7 @@ class EngineTests(SynchronousTestCase):
 
 class ImportTests(SynchronousTestCase):
     def test_a_node_starts_without_alembic(self) -> None:
-        """It takes its time, and only commands need it."""
+        """The slow import is only needed by commands."""
         script = 'import sys, zatotx.odb.store, zatotx.odb.setup; sys.exit("alembic" in sys.modules)'
         environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
         done = subprocess.run([sys.executable, '-c', script], timeout=60, check=False, env=environment)

@@ -1,4 +1,4 @@
-"""The ODB behind IConfigStore, on real SQLite, PostgreSQL and MariaDB."""
+"""IConfigStore on real SQLite, PostgreSQL and MariaDB."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ class StoreCase(OdbCase):
 @on_every_database
 class WriteTests(StoreCase):
     async def test_the_store_is_what_it_promises(self) -> None:
-        """Every method of IConfigStore."""
+        """The store provides IConfigStore."""
         self.assertTrue(verifyObject(IConfigStore, self.store))
 
     async def test_every_write_raises_the_revision(self) -> None:
-        """By one, and gives it."""
+        """By one, and returns it."""
         before = await self.store.revision()
         self.assertEqual(await self.store.write([service('echo'), user('api')], ME), before + 1)
         self.assertEqual(await self.store.revision(), before + 1)
         self.assertEqual(await self.store.write([channel('a', security='api')], ME), before + 2)
 
     async def test_objects_come_back_as_their_structs(self) -> None:
-        """References as names, defaults filled in."""
+        """With references as names, and defaults."""
         await self.store.write([service('echo'), user('api'), channel('a', security='api', timeout=5.0)], ME)
         found = await self.named('channel_rest', 'a')
         self.assertEqual((found.value.service, found.value.security), ('echo', 'api'))
@@ -76,7 +76,7 @@ class WriteTests(StoreCase):
         self.assertEqual((await self.named('channel_rest', 'a')).value.security, 'api')
 
     async def test_an_edit_changes_what_it_names(self) -> None:
-        """And nothing else; an edit by name needs no id."""
+        """Other fields stay; an edit by name needs no id."""
         await self.store.write([service('echo'), channel('a', timeout=5.0)], ME)
         found = await self.named('channel_rest', 'a')
         await self.store.write([edit('channel_rest', found.id, method='GET')], ME)
@@ -88,7 +88,7 @@ class WriteTests(StoreCase):
         self.assertEqual(after.id, found.id)
 
     async def test_renaming_is_followed_by_itself(self) -> None:
-        """Who refers to the object refers to it by its new name, and is told as changed."""
+        """References show the new name, and referring objects count as changed."""
         await self.store.write([service('echo'), user('api'), channel('a', security='api'), channel('b')], ME)
         before = await self.store.revision()
         await self.store.write([edit('basic_auth', (await self.named('basic_auth', 'api')).id, name='API')], ME)
@@ -111,27 +111,27 @@ class WriteTests(StoreCase):
         self.assertEqual((await self.named('channel_rest', 'b')).id, a.id)
 
     async def test_a_deleted_name_is_free_in_the_same_write(self) -> None:
-        """And the new object is another one: ids are never used twice."""
+        """The new object has another id: ids are never reused."""
         await self.store.write([user('api')], ME)
         old = await self.named('basic_auth', 'api')
         await self.store.write([user('api'), delete('basic_auth', old.id)], ME)
         self.assertGreater((await self.named('basic_auth', 'api')).id, old.id)
 
     async def test_all_of_it_or_nothing(self) -> None:
-        """One bad step takes the good ones with it, the revision too."""
+        """One invalid operation rejects all others, and the revision stays."""
         before = await self.store.revision()
         await self.assertFailure(self.store.write([user('a'), user('b'), delete('basic_auth', 99)], ME), NotFound)
         self.assertEqual((await self.store.revision(), len(await self.snapshot())), (before, 0))
 
     async def test_names_are_told_apart_exactly(self) -> None:
-        """Case, accents, composition, emoji, spaces at the ends."""
+        """Case, accents, composition, emoji and trailing spaces matter."""
         names = ['straße', 'STRASSE', 'strasse', 'é', 'e\u0301', 'E', 'e', '🐢', '🐢\ufe0f', ' e', 'e ', '\u017f', 's']
         await self.store.write([user(name, '') for name in names], ME)
         self.assertEqual({o.name for o in await self.snapshot()}, set(names))
         await self.assertFailure(self.store.write([user('🐢', '')], ME), Conflict)
 
     async def test_ids_of_deleted_objects_are_told(self) -> None:
-        """To those who knew them."""
+        """Changes contain the ids of deleted objects."""
         await self.store.write([user('a', ''), user('b', '')], ME)
         before = await self.store.revision()
         found = await self.named('basic_auth', 'a')
@@ -148,7 +148,7 @@ class RefusalTests(StoreCase):
         return str(error)
 
     async def test_a_taken_name_is_named(self) -> None:
-        """409, whether it was there or is made twice in one write."""
+        """409, whether the name existed before or is created twice in one write."""
         await self.store.write([user('api', '')], ME)
         self.assertIn("'api' exists already", await self.refused(Conflict, user('api', '')))
         self.assertIn("'new' exists already", await self.refused(Conflict, user('new', ''), user('new', '')))
@@ -156,20 +156,20 @@ class RefusalTests(StoreCase):
         self.assertIn("'b' exists already", other)
 
     async def test_many_taken_names_are_one_readable_sentence(self) -> None:
-        """Twenty, and how many more."""
+        """Twenty names, and the number of others."""
         await self.store.write([user(f'u{n}', '') for n in range(30)], ME)
         text = await self.refused(Conflict, *(user(f'u{n}', '') for n in range(30)))
         self.assertIn('and 10 more', text)
 
     async def test_a_path_taken_with_its_method_is_named(self) -> None:
-        """What a parameter is called does not tell two paths apart; a method does."""
+        """Names of path parameters do not distinguish paths; methods do."""
         await self.store.write([service('echo'), channel('a', url_path='/x/{y}')], ME)
         text = await self.refused(Conflict, channel('b', url_path='/x/{z}'))
         self.assertIn("REST channel 'b' cannot have the method and url_path 'any /x/{}': 'a' has it", text)
         await self.store.write([channel('b', url_path='/x/{z}', method='GET')], ME)
 
     async def test_what_is_referred_to_stays(self) -> None:
-        """409 naming who refers; it goes together with them."""
+        """409 names the referring objects; deleting all of them together works."""
         await self.store.write([service('echo'), user('api', ''), channel('a', security='api')], ME)
         api, a = await self.named('basic_auth', 'api'), await self.named('channel_rest', 'a')
         text = await self.refused(Conflict, delete('basic_auth', api.id))
@@ -183,7 +183,7 @@ class RefusalTests(StoreCase):
         self.assertTrue((await self.refused(Conflict, delete('service', echo.id))).endswith('and others'))
 
     async def test_a_reference_to_nothing_is_bad_input(self) -> None:
-        """Field by field; to what the same write deletes, too."""
+        """Field by field, also for objects deleted in the same write."""
         self.assertEqual(
             await self.refused(BadInput, channel('a', security='api')),
             "service: there is no service called 'echo'; security: there is no security called 'api'",
@@ -203,14 +203,14 @@ class RefusalTests(StoreCase):
         self.assertIn("called 'nobody'", await self.refused(NotFound, gone))
 
     async def test_what_does_not_fit_its_struct_is_bad_input(self) -> None:
-        """The last line of defence: callers validate before."""
+        """The last check; callers validate before."""
         await self.refused(BadInput, Operation(action='create', type='basic_auth', name='x', fields={'name': 'x'}))
 
 
 @on_every_database
 class SecretTests(StoreCase):
     async def test_passwords_are_hashed_and_nowhere_in_clear(self) -> None:
-        """argon2id with the house's parameters; not in the file, not in the history."""
+        """argon2id with the default parameters; not in the file, not in the history."""
         await self.store.write([user('api', 'open-sesame')], ME)
         found = await self.named('basic_auth', 'api')
         self.assertTrue(found.value.password.startswith('$argon2id$v=19$m=19456,t=2,p=1$'))
@@ -224,7 +224,7 @@ class SecretTests(StoreCase):
         self.assertIn('******', history)
 
     async def test_what_channels_verify_and_others_are_shown(self) -> None:
-        """A password of Basic auth is stored in both forms: a hash, and what the secret key opens."""
+        """A Basic auth password is stored as a hash and encrypted."""
         await self.store.write([user('api', 'open-sesame')], ME)
         password = (await self.named('basic_auth', 'api')).value.password
         self.assertTrue(is_hash(hash_of(password)))
@@ -236,7 +236,8 @@ class SecretTests(StoreCase):
         self.assertEqual((await self.named('basic_auth', 'import')).value.password, hash_of(password))
 
     async def test_a_hash_is_kept_as_it_is(self) -> None:
-        """So that an export with secrets imports; what only looks like one, or is too dear to verify, is hashed."""
+        """An export with secrets can be imported; text that only looks like a hash, or is too expensive to verify, is
+        hashed."""
         hashed = hash_secret('sesame')
         await self.store.write([user('a', hashed), user('b', '$argon2id$nonsense')], ME)
         self.assertEqual((await self.named('basic_auth', 'a')).value.password, hashed)
@@ -244,12 +245,12 @@ class SecretTests(StoreCase):
         self.assertFalse(is_hash(hashed.replace('m=19456', 'm=4194304')))
 
     async def test_no_password_stays_none(self) -> None:
-        """Nobody is admitted until there is one."""
+        """Without a password nobody is admitted."""
         await self.store.write([user('a', '')], ME)
         self.assertEqual((await self.named('basic_auth', 'a')).value.password, '')
 
     async def test_an_edit_of_something_else_keeps_the_password(self) -> None:
-        """And an edit of the password changes it."""
+        """An edit of the password changes it."""
         await self.store.write([user('a', 'first')], ME)
         before = await self.named('basic_auth', 'a')
         await self.store.write([edit('basic_auth', before.id, realm='R')], ME)
@@ -258,7 +259,7 @@ class SecretTests(StoreCase):
         self.assertTrue(verify(hash_of((await self.named('basic_auth', 'a')).value.password), 'second'))
 
     async def test_what_is_encrypted_is_not_encrypted_again(self) -> None:
-        """By this key; what another key encrypted is text like any other."""
+        """With this key; ciphertext of another key is encrypted as text."""
         secrets, others = Secrets(KEY), Secrets(new_key())
         stored = secrets.encrypt('sesame')
         self.assertEqual(secrets.encrypt(stored), stored)
@@ -266,7 +267,7 @@ class SecretTests(StoreCase):
         self.assertEqual(others.decrypt(others.encrypt(stored)), stored)
 
     async def test_another_key_is_refused_with_a_sentence(self) -> None:
-        """Before anything is done with it; text that is no key at all, at once."""
+        """Before the key is used; invalid keys at once."""
         other = open_store(self.url, new_key(), reactor=reactor, cluster=CLUSTER, types=TYPES)
         self.addCleanup(other.close)
         error = await self.assertFailure(other.revision(), ServiceUnavailable)
@@ -280,7 +281,7 @@ class SecretTests(StoreCase):
 @on_every_database
 class HistoryTests(StoreCase):
     async def test_who_changed_what_when(self) -> None:
-        """Newest first; of an edit only what changed; references by name."""
+        """Newest first; for an edit only the differences; references by name."""
         started = time.time()
         await self.store.write([service('echo'), user('api', ''), channel('a', security='api')], ME)
         a = await self.named('channel_rest', 'a')
@@ -299,14 +300,14 @@ class HistoryTests(StoreCase):
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """A mapping with fields of its own."""
+    """A nested Struct."""
 
     steps: Annotated[int, field('How many')]
     on: Annotated[list[str], field('Where')] = msgspec.field(default_factory=list)
 
 
 class Probe(ConfigObject, frozen=True, kw_only=True):
-    """A type that nothing in the house knows."""
+    """An object type unknown to the product."""
 
     name: Annotated[str, field('Its name')]
     token: Annotated[str, field('Secret that is read back', secret='encrypted')] = ''
@@ -320,7 +321,7 @@ PROBE = ObjectType(key='probe', struct=Probe, section='probes', title='Probe')
 
 @on_every_database
 class ThrowAwayTypeTests(StoreCase):
-    """A type is storage for free: encryption, references, history, without a line of its own."""
+    """A new type needs no code for storage: encryption, references and history work."""
 
     types = ObjectTypes((*TYPES, PROBE))
 
@@ -328,7 +329,7 @@ class ThrowAwayTypeTests(StoreCase):
         return Operation(action='create', type='probe', name=name, fields={'name': name, **fields})
 
     async def test_it_is_stored_and_found(self) -> None:
-        """Its secret encrypted at rest, readable in use; one that looks encrypted already is taken for what it is."""
+        """Its secret is encrypted at rest and readable in use; ciphertext is recognized."""
         await self.store.write(
             [self.probe('a', token='open-sesame', target='b'), self.probe('b', token='enc:no token'), self.probe('c')],
             ME,
@@ -340,15 +341,15 @@ class ThrowAwayTypeTests(StoreCase):
         self.assertNotIn('open-sesame', repr(await self.store.history()) + repr(await self.snapshot()))
 
     async def test_its_references_hold(self) -> None:
-        """As everybody's."""
+        """Like those of any type."""
         await self.store.write([self.probe('a', target='b'), self.probe('b')], ME)
         b = await self.named('probe', 'b')
         error = await self.assertFailure(self.store.write([delete('probe', b.id)], ME), Conflict)
         self.assertIn("Probe 'b' cannot be deleted: it is used by probe 'a'", str(error))
 
     async def test_a_list_of_references_is_as_many_references(self) -> None:
-        """In their order, each twice where it is named twice; a rename is followed, who is in it cannot go, and one
-        that leads nowhere is named by its place."""
+        """The order and duplicates are kept; renames are followed, referenced objects cannot be deleted, and a missing
+        one is reported by position."""
         await self.store.write([self.probe('a', others=['c', 'b', 'c']), self.probe('b'), self.probe('c')], ME)
         a, c = await self.named('probe', 'a'), await self.named('probe', 'c')
         self.assertEqual(a.value.others, ('c', 'b', 'c'))
@@ -362,7 +363,7 @@ class ThrowAwayTypeTests(StoreCase):
         self.assertEqual((await self.named('probe', 'a')).value.others, ('b',))
 
     async def test_a_mapping_is_a_value_like_any_other(self) -> None:
-        """It comes back as its Struct, changes as a whole, and the history says what it was."""
+        """It is returned as its Struct, changes as a whole, and the history has its old value."""
         await self.store.write([self.probe('a', pace=Pace(steps=3)), self.probe('b', pace={'steps': 1})], ME)
         a = await self.named('probe', 'a')
         self.assertEqual((a.value.pace, (await self.named('probe', 'b')).value.pace), (Pace(steps=3), Pace(steps=1)))
@@ -376,7 +377,7 @@ class ThrowAwayTypeTests(StoreCase):
         self.assertIn('steps', str(error))
 
     async def test_those_who_do_not_know_it_leave_it_alone(self) -> None:
-        """A node without the kind sees all else, and what it writes does not harm the others' objects."""
+        """A node without the type reads everything else, and its writes do not harm the objects."""
         await self.store.write([self.probe('a', target='b'), self.probe('b')], ME)
         self.types = TYPES
         plain = self.open()
@@ -388,7 +389,7 @@ class ThrowAwayTypeTests(StoreCase):
 @on_every_database
 class ForeignTests(StoreCase):
     async def test_an_object_this_version_cannot_read_is_named(self) -> None:
-        """Not a traceback."""
+        """Instead of a traceback."""
         await self.store.write([user('api', '')], ME)
         change = 'UPDATE config_object SET document = replace(document, :old, :new)'
         self.sql(change, old='"realm":"zatotx"', new='"realm":7')
@@ -399,12 +400,12 @@ class ForeignTests(StoreCase):
 @on_every_database
 class SizeTests(StoreCase):
     def setUp(self) -> None:
-        """Deadlines are no matter here: a busy machine may take longer for much."""
+        """Disable deadlines: a busy machine may take longer."""
         super().setUp()
         self.patch(executor, 'DEADLINE', 120.0)
 
     async def test_ten_thousand_channels(self) -> None:
-        """Written, read whole, changed one by one: in seconds, milliseconds, at once. (The figures are printed.)"""
+        """Written in seconds, read in milliseconds, changed one by one at once. (The figures are printed.)"""
         await self.store.write([service('echo'), user('api', '')], ME)
         started = time.perf_counter()
         revision = await self.store.write([channel(f'c{n}', security='api') for n in range(MANY)], ME)
@@ -420,7 +421,7 @@ class SizeTests(StoreCase):
         self.assertLess(changed - started, 300)
 
     async def test_reading_many_moves_on(self) -> None:
-        """Each object counts as progress: a slow machine may take longer for all than a call may rest."""
+        """Each object counts as progress: reading all may take longer than the deadline."""
         await self.store.write([service('echo'), *(channel(f'c{n}') for n in range(20))], ME)
         moves, before = list[float](), CancellableCall.moved
 
@@ -433,8 +434,7 @@ class SizeTests(StoreCase):
         self.assertGreaterEqual(len(moves), 2 * 21)  # found, and read
 
     async def test_readers_do_not_wait_for_a_writer(self) -> None:
-        """They answer while a writer's transaction is open, with what was there before. Nor do they ever see half of
-        what one writes."""
+        """Reads during a write transaction return the previous state, never a partial write."""
         revision = await self.store.write([service('echo')], ME)
         engine = make_engine(self.url, 'write')
         self.addCleanup(engine.dispose)
@@ -451,7 +451,7 @@ class SizeTests(StoreCase):
         self.assertEqual(seen - {1, 2001}, set())
 
     async def test_many_calls_at_once(self) -> None:
-        """Each gets its answer."""
+        """Each gets its result."""
         revisions = await gatherResults([self.store.write([user(f'u{n}', '')], ME) for n in range(40)])
         self.assertEqual(len(set(revisions)), 40)
         self.assertEqual(len(await gatherResults([self.store.changes(0) for _ in range(40)])), 40)
@@ -460,7 +460,7 @@ class SizeTests(StoreCase):
 @on_every_database
 class ClosedTests(OdbCase):
     async def test_closing_lets_what_is_under_way_end(self) -> None:
-        """Then nothing more is taken; closing twice does no harm."""
+        """Running calls complete, new ones are rejected, and closing may be repeated."""
         store = open_store(self.url, KEY, reactor=reactor, cluster=CLUSTER, types=TYPES)
         writing = store.write([user('a')], ME)
         revision = store.revision()

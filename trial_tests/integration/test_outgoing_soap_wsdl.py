@@ -28,7 +28,7 @@ from trial_tests.support.soap_calling import (
     wss,
 )
 from zatotx import BadGateway, BadStatus, PeerFault, ServiceUnavailable, Timeout
-from zatotx.plugins.http.soap.outgoing.operation_calls import _left
+from zatotx.plugins.http.soap.outgoing.operation_calls import _subtract_values
 from zatotx.plugins.http.soap.outgoing.wsdl_cache import WsdlCache
 from zatotx.plugins.http.soap.outgoing.wsdl_loader import CollectedDocuments
 from zatotx.plugins.http.test.upstream import Answering, Peer, Request, Upstream, says, silent
@@ -199,7 +199,7 @@ class OperationTests(Calling):
         endless.append(endless)
         for given, counted in ((1, 1), ({'a': [1, {'b': 2}]}, 5), ('x' * 250_000, 3), (list(range(100)), 11),
                                (endless, 11)):
-            self.assertEqual(10 - _left(10, given), counted)
+            self.assertEqual(10 - _subtract_values(10, given), counted)
 
 
 class DocumentTests(Calling):

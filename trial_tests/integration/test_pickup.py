@@ -1,4 +1,4 @@
-"""The pickup directory, on the real file system, with inotify and without."""
+"""The pickup directory on the real file system, with and without inotify."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INTERVAL = 0.1  # seconds; half a second in production
 
 
 class Deployments:
-    """A deployer and the versions of an ODB: keeps what was deployed; content that says `bad` is refused."""
+    """A deployer and the versions of an ODB in memory; content that contains `bad` is rejected."""
 
     def __init__(self) -> None:
         self.deployed: list[tuple[str, bytes]] = []
@@ -81,12 +81,12 @@ class LooksTests(SynchronousTestCase):
         return [looks.settled({'a.py': mark}, only_directories=False) for mark in marks]
 
     def test_rests(self) -> None:
-        """An entry is ready at the third look that finds it unchanged; a change starts the count anew."""
+        """An entry is ready at the third scan that finds it unchanged; a change restarts the count."""
         one, two = self.one, self.two
         self.assertEqual(self.settled(SettledFiles(), one, one, two, two, two), [[], [], [], [], ['a.py']])
 
     def test_taken_once(self) -> None:
-        """What was taken is not ready again until it changes, or is gone and comes back."""
+        """A deployed entry is not ready again until it changes or reappears."""
         looks = SettledFiles()
         looks.took('a.py', self.one)
         self.assertEqual(self.settled(looks, self.one, self.one, self.one, self.one), [[]] * 4)
@@ -95,7 +95,7 @@ class LooksTests(SynchronousTestCase):
 
 
 class PickupCase(TestCase):
-    """A watcher of a directory of its own."""
+    """A test case with a watcher of its own directory."""
 
     notify = True
 
@@ -126,7 +126,7 @@ class PickupCase(TestCase):
         return made
 
     def looks(self, times: float) -> Deferred[None]:
-        """Wait for so many looks and a little."""
+        """Wait for that many scans and a little longer."""
         return deferLater(self.reactor, times * INTERVAL + 0.2, lambda: None)
 
     async def until(self, true: Callable[[], object]) -> None:
@@ -145,10 +145,10 @@ class PickupCase(TestCase):
 
 
 class PickupTests(PickupCase):
-    """With inotify."""
+    """The watcher with inotify."""
 
     async def test_dropped_file(self) -> None:
-        """A file that is written, and one that is moved in, are deployed once each; a change deploys again."""
+        """A file that is written or moved in is deployed once; a change deploys it again."""
         await self.pickup.start()
         (self.place / 'a.py').write_text('1')
         outside = Path(self.mktemp())
@@ -162,7 +162,7 @@ class PickupTests(PickupCase):
         self.assertEqual(self.deployments.deployed[2], ('a.py', b'3'))
 
     async def test_slow_writer(self) -> None:
-        """A file that is still being written is not taken half."""
+        """A file that is still being written is not deployed."""
         await self.pickup.start()
         with (self.place / 'a.py').open('w') as writer:
             for part in range(6):
@@ -174,7 +174,7 @@ class PickupTests(PickupCase):
         self.assertEqual(self.deployments.deployed, [('a.py', b'0\n1\n2\n3\n4\n5\n')])
 
     async def test_package(self) -> None:
-        """A directory is deployed as a package when it has come to rest, and again when a file deep in it changes."""
+        """A directory is deployed as a package when it has settled, and again when a nested file changes."""
         await self.pickup.start()
         (self.place / 'crm' / 'sub').mkdir(parents=True)
         (self.place / 'crm' / '__init__.py').write_text('i')
@@ -188,7 +188,7 @@ class PickupTests(PickupCase):
         self.assertEqual(self.names, ['crm.zip', 'crm.zip'])
 
     async def test_removed_package_does_not_end_the_watch(self) -> None:
-        """After a package was removed from the directory, files are still taken."""
+        """After a package was removed, files are still deployed."""
         await self.pickup.start()
         (self.place / 'crm').mkdir()
         (self.place / 'crm' / '__init__.py').write_text('')
@@ -200,7 +200,7 @@ class PickupTests(PickupCase):
         await self.until(lambda: 'a.py' in self.names)
 
     async def test_links(self) -> None:
-        """A symbolic link to a module, which nobody ever closes, is taken."""
+        """A symbolic link to a module, which no writer ever closes, is deployed."""
         await self.pickup.start()
         outside = Path(self.mktemp()).resolve()
         outside.write_text('linked')
@@ -209,7 +209,7 @@ class PickupTests(PickupCase):
         self.assertEqual(self.deployments.deployed, [('a.py', b'linked')])
 
     async def test_junk(self) -> None:
-        """Editors' and hidden files, caches, pipes and files of other types are left alone without a word."""
+        """Editors' files, hidden files, caches, pipes and files of other types are ignored silently."""
         await self.pickup.start()
         for name in ('.a.py', 'a.py~', '.a.py.swp', 'a.pyc', '#a.py#', 'notes.txt', 'a.py.tmp', 'README'):
             (self.place / name).write_text('x')
@@ -219,7 +219,7 @@ class PickupTests(PickupCase):
         self.assertEqual((self.names, self.said()), ([], []))
 
     async def test_refusal(self) -> None:
-        """A refused file is one sentence in the log with file and line, no traceback, once."""
+        """A rejected file is logged once, as one sentence with file and line, without traceback."""
         await self.pickup.start()
         (self.place / 'crm.py').write_text('bad')
         await self.until(self.said)
@@ -227,7 +227,7 @@ class PickupTests(PickupCase):
         self.assertEqual(self.said(), ['crm.py was not deployed: crm.py:1: NameError: bad'])
 
     async def test_not_a_package(self) -> None:
-        """A directory without `__init__.py` and an archive of another type are refused with what to do."""
+        """A directory without `__init__.py` and an unsupported archive are rejected with what to do."""
         await self.pickup.start()
         (self.place / 'crm').mkdir()
         (self.place / 'crm' / 'a.py').write_text('')
@@ -237,15 +237,15 @@ class PickupTests(PickupCase):
         )
 
     async def test_unreadable(self) -> None:
-        """A file that cannot be read is named in a sentence."""
+        """A file that cannot be read is named in a message."""
         await self.pickup.start()
         (self.place / 'a.py').symlink_to('/proc/self/mem')
         await self.until(self.said)
         self.assertEqual(self.said(), ['a.py was not deployed: a.py: it cannot be read: Input/output error'])
 
     async def test_what_lay_there_at_the_start(self) -> None:
-        """At the start only files the ODB has no version of are deployed; a stale or changed one is named and waits
-        until it is dropped again."""
+        """At startup only files unknown to the ODB are deployed; others are named in the log and wait until they are
+        dropped again."""
         for name, text in (('known.py', '1'), ('stale.py', 'old'), ('new.py', 'n')):
             (self.place / name).write_text(text)
         self.deployments.keep('known.py', b'1')
@@ -262,7 +262,7 @@ class PickupTests(PickupCase):
         self.assertEqual(self.deployments.deployed[1], ('stale.py', b'dropped again'))
 
     async def test_odb_away(self) -> None:
-        """A file dropped while the ODB is away is deployed when it is back, and the wait is told once."""
+        """A file dropped while the ODB is unavailable is deployed later, with one log message."""
         self.deployments.away = 2
         await self.pickup.start()
         (self.place / 'a.py').write_text('1')
@@ -272,7 +272,7 @@ class PickupTests(PickupCase):
         self.assertEqual(told, ['a.py waits in the pickup directory: The ODB is away'])
 
     async def test_odb_away_at_the_start(self) -> None:
-        """A node that starts without the ODB judges what lies there when the ODB is back, as a start."""
+        """If the ODB is unavailable at startup, existing files are examined as at startup once it is back."""
         self.deployments.keep('known.py', b'1')
         for name in ('known.py', 'new.py'):
             (self.place / name).write_text('0')
@@ -284,7 +284,7 @@ class PickupTests(PickupCase):
         self.assertEqual(len([text for text in self.said() if 'wait for the ODB: The ODB is away' in text]), 1)
 
     async def test_mistake_of_ours(self) -> None:
-        """An unforeseen error while one file is deployed is logged with its traceback, and the next file is taken."""
+        """An unexpected error during a deployment is logged with its traceback, and the next file is deployed."""
         await self.pickup.start()
         self.deployments.broken = ZeroDivisionError('ours')
         (self.place / 'a.py').write_text('1')
@@ -295,7 +295,7 @@ class PickupTests(PickupCase):
         await self.until(lambda: self.names)
 
     async def test_directory_comes_back(self) -> None:
-        """A directory that is removed and made again is watched again; its absence is one sentence."""
+        """A directory that is removed and created again is watched again, with one log message."""
         await self.pickup.start()
         self.place.rmdir()
         await self.until(self.said)
@@ -307,7 +307,7 @@ class PickupTests(PickupCase):
         await self.until(lambda: 'a.py' in self.names)
 
     async def test_stops(self) -> None:
-        """After the stop nothing is taken."""
+        """After the stop nothing is deployed."""
         await self.pickup.start()
         await self.pickup.stop()
         (self.place / 'a.py').write_text('1')
@@ -317,7 +317,7 @@ class PickupTests(PickupCase):
 
 class NoInotifyLeftTests(PickupCase):
     async def test_looks_instead(self) -> None:
-        """Where the system has no inotify instance left, the log says so and looking serves."""
+        """If no inotify instance is available, the log says so and scans find files."""
 
         def exhausted(reactor: object) -> None:
             raise inotify.INotifyError('too many instances')
@@ -330,6 +330,6 @@ class NoInotifyLeftTests(PickupCase):
 
 
 class PollingTests(PickupTests):
-    """The same promises without inotify."""
+    """The same tests without inotify."""
 
     notify = False

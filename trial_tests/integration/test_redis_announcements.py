@@ -1,4 +1,4 @@
-"""The bus on a real server: announcements reach every node, across restarts."""
+"""Announcements over a real server: they reach every node, across restarts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zatotx.redis.client import RedisClient
 
 
 class Ear:
-    """Remembers what it heard, and can be awaited for the next message."""
+    """Records messages, and can be awaited for the next one."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
@@ -47,12 +47,12 @@ class BusTests(RedisCase):
         return bus
 
     async def subscribed(self, count: int) -> None:
-        """Until Redis says that so many hear of the topic `config` in the cluster c1."""
+        """Wait until Redis reports that many subscribers of the topic `config` in the cluster c1."""
         asked, end = ('PUBSUB', 'NUMSUB', 'zatotx:c1:topic:config'), f':{count}\r\n'.encode()
         await self.until(lambda: self.server.command(*asked).endswith(end), 'the subscriptions')
 
     async def test_announcement(self) -> None:
-        """A message reaches every node that subscribed, the announcing one too, and no other topic or cluster."""
+        """A message reaches every subscribed node, including its sender, and no other topic or cluster."""
         here, there, elsewhere = await self.bus(), await self.bus(), await self.bus(cluster='c2')
         ears = [Ear(), Ear(), Ear(), Ear()]
         here.subscribe('config', ears[0])
@@ -69,8 +69,7 @@ class BusTests(RedisCase):
         self.assertEqual([ear.messages for ear in ears], [['revision zażółć 7']] * 2 + [[], []])
 
     async def test_restart(self) -> None:
-        """Subscriptions made before and between are in force again after Redis was killed and restarted; an
-        announcement meanwhile fails at once."""
+        """Subscriptions are renewed after Redis was killed and restarted; publishing meanwhile fails at once."""
         bus = await self.bus()
         ears = [Ear(), Ear(), Ear()]
         for number, ear in enumerate(ears[:2]):
@@ -90,7 +89,7 @@ class BusTests(RedisCase):
         self.assertEqual([ear.messages for ear in ears], [['message 0'], ['message 1'], ['message 2']])
 
     async def test_frozen(self) -> None:
-        """A bus whose Redis fell silent notices by itself and hears again once it goes on."""
+        """A connection to a frozen Redis is detected, and messages arrive again once it continues."""
         bus = await self.bus(timeout=0.2)
         ear = Ear()
         bus.subscribe('config', ear)
@@ -105,7 +104,7 @@ class BusTests(RedisCase):
         self.assertEqual(set(ear.messages), {'again'})
 
     async def test_garbage(self) -> None:
-        """What no node can have announced is ignored, and a listener that raises harms nobody else."""
+        """Messages that no node can have published are ignored, and a listener that raises does not affect others."""
         bus = await self.bus()
         ear = Ear()
         wrong = ValueError('wrong')
@@ -129,7 +128,7 @@ class BusTests(RedisCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     async def test_stopped_twice(self) -> None:
-        """A bus that never connected stops at once, and stopping twice is harmless."""
+        """Stopping without a connection takes no time, and may be repeated."""
         self.server.kill()
         client = RedisClient(reactor, self.server.address)
         bus = RedisAnnouncements(reactor, self.server.address, client, cluster='c1')

@@ -1,4 +1,4 @@
-"""The Redis client on a real server that freezes, dies and comes back."""
+"""The Redis client on a real server that freezes, dies and restarts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from zatotx.redis.url import parse_address
 
 
 def made(url: str, directory: Path) -> RedisClient:
-    """A client by URL."""
+    """Create a client for a URL."""
     return RedisClient(reactor, parse_address(url, directory))
 
 
@@ -45,7 +45,7 @@ class RedisClientTests(TestCase):
         return await awaited.addTimeout(seconds, reactor)
 
     async def test_commands(self) -> None:
-        """Texts come back as they were written, numbers in them untouched; integers as int, nothing as None."""
+        """Strings are returned as written, also digits; integers as int, nil as None."""
         client = self.client()
         await client.up()
         verifyObject(ICommands, client)
@@ -60,7 +60,7 @@ class RedisClientTests(TestCase):
         self.assertEqual(await client.execute('config get', 'appendonly'), ['appendonly', 'yes'])
 
     async def test_refusals(self) -> None:
-        """What Redis refuses fails with its own words, and the connection goes on."""
+        """A rejected command fails with Redis's message, and the connection remains usable."""
         client = self.client()
         await client.up()
         await client.execute('SET', 'text', 'abc')
@@ -69,7 +69,7 @@ class RedisClientTests(TestCase):
         self.assertEqual(await client.execute('GET', 'text'), 'abc')
 
     async def test_shared_connection(self) -> None:
-        """A command that would hold up or change the shared connection is refused before it is sent."""
+        """A command that would block or change the shared connection is rejected before it is sent."""
         client = self.client()
         await client.up()
         for words in (('BLPOP', 'q', '0'), ('subscribe', 'c'), ('SELECT', '3'), ('XREAD', 'BLOCK', '0', 'STREAMS')):
@@ -77,8 +77,8 @@ class RedisClientTests(TestCase):
                 await client.execute(*words)
 
     async def test_deadline(self) -> None:
-        """A frozen Redis fails each command with a Timeout that names it and not its arguments; whatever is sent
-        next fails at once, and all works again once it goes on."""
+        """With a frozen Redis, each command fails with a Timeout that names it but not its arguments; further commands
+        fail at once, and everything works again once it continues."""
         client = self.client(timeout=1.5)
         await client.up()
         self.server.freeze()
@@ -87,17 +87,17 @@ class RedisClientTests(TestCase):
             await self.within(60, client.execute('SET', 'secret', 'hunter2'))
         self.assertLess(reactor.seconds() - began, 30)
         self.assertIn(str(self.server.path), str(caught.exception))
-        self.assertIn('no answer to SET within 1.5 s', str(caught.exception))
+        self.assertIn('did not reply to SET within 1.5 s', str(caught.exception))
         self.assertNotIn('hunter2', str(caught.exception))
-        with self.assertRaisesRegex(ServiceUnavailable, 'no answer'):
+        with self.assertRaisesRegex(ServiceUnavailable, 'did not reply'):
             await client.execute('GET', 'secret')
-        self.assertIn('no answer', client.problem)
+        self.assertIn('did not reply', client.problem)
         self.server.thaw()
         await self.within(60, client.up())
         self.assertEqual(await client.execute('SET', 'secret', 'again'), 'OK')
 
     async def test_deadline_outlives_the_caller(self) -> None:
-        """A caller that gives up early does not keep a frozen connection from being noticed."""
+        """A caller that cancels early does not prevent a frozen connection from being detected."""
         client = self.client(timeout=0.3)
         await client.up()
         self.server.freeze()
@@ -109,15 +109,15 @@ class RedisClientTests(TestCase):
         self.server.thaw()
 
     async def test_killed_and_restarted(self) -> None:
-        """kill -9: what was under way fails with ServiceUnavailable, later commands fail at once, and after the
-        restart the client is back by itself with what was written before."""
+        """After kill -9, pending commands fail with ServiceUnavailable and later ones at once; after the restart the
+        client reconnects and the data is there."""
         client = self.client()
         await client.up()
         await client.execute('SET', 'kept', 'yes')
         self.server.freeze()
         waiting = client.execute('GET', 'kept')
         self.server.kill()
-        with self.assertRaisesRegex(ServiceUnavailable, 'was lost before it answered'):
+        with self.assertRaisesRegex(ServiceUnavailable, 'was lost before it replied'):
             await self.within(60, waiting)
         failing = client.execute('GET', 'kept')
         self.failureResultOf(failing, ServiceUnavailable)
@@ -126,7 +126,7 @@ class RedisClientTests(TestCase):
         self.assertEqual(await client.execute('GET', 'kept'), 'yes')
 
     async def test_not_there_yet(self) -> None:
-        """Before the server is up commands fail with a sentence saying so; the client needs no second start."""
+        """Before the server runs, commands fail with a message about it; the client need not be restarted."""
         self.server.kill()
         client = self.client()
         with self.assertRaisesRegex(ServiceUnavailable, 'Redis at unix:.* is away'):
@@ -135,7 +135,7 @@ class RedisClientTests(TestCase):
         await self.within(60, client.up())
 
     async def test_cancelled_while_connecting(self) -> None:
-        """Whoever gives up connecting gets a CancelledError, as everywhere."""
+        """Cancelling while connecting fails with CancelledError."""
         connecting = Deferred.fromCoroutine(
             connect(reactor, self.server.address, new_protocol(reactor, 'Redis', 2), 2)
         )
@@ -143,7 +143,7 @@ class RedisClientTests(TestCase):
         await self.assertFailure(connecting, CancelledError)
 
     async def test_stop(self) -> None:
-        """Stopping closes the connection and fails whoever still waits for one."""
+        """Stopping closes the connection and fails those who wait for one."""
         client = self.client()
         await client.up()
         await client.stopService()
@@ -164,7 +164,7 @@ class RedisLoginTests(TestCase):
     timeout = 120
 
     async def test_password(self) -> None:
-        """The password of the URL is used; a wrong one is told in a sentence without it."""
+        """The URL's password is used; the error about a wrong one does not contain it."""
         server = Valkey('--requirepass', 'right one')
         self.addCleanup(server.close)
         server.start()
@@ -176,13 +176,12 @@ class RedisLoginTests(TestCase):
         wrong = made(f'{server.url}?password=wr0ng', server.directory)
         wrong.startService()
         self.addCleanup(wrong.stopService)
-        while 'it refused the connection: WRONGPASS' not in wrong.problem:
+        while 'it rejected the connection: WRONGPASS' not in wrong.problem:
             await deferLater(reactor, 0.01)
         self.assertNotIn('wr0ng', wrong.problem + repr(wrong.address) + str(wrong.address))
 
     async def test_stopped_when_it_was_refused(self) -> None:
-        """Stopping in the moment after a refusal, while that connection is still to end, leaves nothing that would
-        connect once more."""
+        """Stopping right after a rejected login leaves nothing that would reconnect."""
         server = Valkey('--requirepass', 'right one')
         self.addCleanup(server.close)
         server.start()
@@ -202,7 +201,7 @@ class RedisLoginTests(TestCase):
         self.assertIs(client.state, ConnectionState.STOPPED)
 
     async def test_long_path(self) -> None:
-        """A socket whose path is longer than the kernel takes is reached all the same."""
+        """A socket whose path is longer than the kernel allows can be used."""
         base = Valkey()
         self.addCleanup(base.close)
         deep = base.directory / ('d' * 60) / ('e' * 60)

@@ -1,4 +1,4 @@
-"""The supervised Redis of an environment: it lives, comes back, and keeps what it acknowledged."""
+"""The embedded Redis of an environment: it is restarted, and keeps acknowledged data."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SupervisorTests(TestCase):
         return int((self.directory / 'server.pid').read_text())
 
     async def test_killed(self) -> None:
-        """A server that is killed is started again, with every write that was acknowledged; clients come back."""
+        """A killed server is restarted with every acknowledged write; clients reconnect."""
         service = self.supervisor()
         await service.startService()
         client = self.client(service)
@@ -62,7 +62,7 @@ class SupervisorTests(TestCase):
         self.assertEqual(await client.execute('LLEN', 'written'), 200)
 
     async def test_closed_to_others(self) -> None:
-        """Socket, data and settings are closed to group and others, whatever the umask."""
+        """Socket, data and settings are not accessible to others, whatever the umask."""
         before = os.umask(0)
         try:
             service = self.supervisor()
@@ -78,7 +78,7 @@ class SupervisorTests(TestCase):
             self.assertEqual(stat.S_IMODE(path.lstat().st_mode) & 0o077, 0, path)
 
     async def test_command_line(self) -> None:
-        """The server process carries the directory in its command line, and listens on no port."""
+        """The directory is in the server's command line, and no port is open."""
         service = self.supervisor()
         await service.startService()
         line = Path(f'/proc/{self.server_pid()}/cmdline').read_bytes()
@@ -88,7 +88,7 @@ class SupervisorTests(TestCase):
         self.assertEqual(await client.execute('CONFIG GET', 'port'), ['port', '0'])
 
     async def test_stop(self) -> None:
-        """Stopping ends the server, and what was written is there after the next start."""
+        """Stopping ends the server, and the data is there after the next start."""
         service = self.supervisor()
         await service.startService()
         client = self.client(service)
@@ -102,16 +102,16 @@ class SupervisorTests(TestCase):
         self.assertEqual(await client.execute('GET', 'kept'), 'yes')
 
     async def test_second_supervisor(self) -> None:
-        """A second one on the same directory refuses in a sentence and leaves the first alone."""
+        """A second supervisor of a directory fails with a message and does not affect the first."""
         service = self.supervisor()
         await service.startService()
         second = make_redis_service(str(self.directory), reactor)
-        with self.assertRaisesRegex(StartError, 'has a running zato-redis already'):
+        with self.assertRaisesRegex(StartError, 'already has a running zato-redis'):
             second.startService()
         self.assertTrue(service.ready)
 
     async def test_server_of_a_dead_supervisor(self) -> None:
-        """A server that outlived its supervisor is asked to end, then replaced, without loss."""
+        """A server left over by a supervisor is shut down and replaced without loss."""
         orphan = Valkey(directory=self.orphaned())
         self.addCleanup(orphan.kill)
         orphan.start(lock=self.directory / 'server.lock')
@@ -129,7 +129,7 @@ class SupervisorTests(TestCase):
         return self.directory
 
     async def test_stale_socket(self) -> None:
-        """A socket file that nobody listens on is no obstacle."""
+        """A socket file without a listener is replaced."""
         self.orphaned()
         stale = Valkey(directory=self.directory)
         stale.start()
@@ -140,16 +140,16 @@ class SupervisorTests(TestCase):
         self.assertTrue(service.ready)
 
     async def test_damaged_data(self) -> None:
-        """A server that cannot start at all is told in a sentence with the server's own last words."""
+        """If the server cannot start, the error contains its last output."""
         data = self.orphaned() / 'appendonlydir'
         data.mkdir()
         (data / 'appendonly.aof.manifest').write_text('nonsense\n')
         service = self.supervisor()
-        with self.assertRaisesRegex(StartError, r'cannot start: it ended with exit code 1: .*(manifest|AOF)'):
+        with self.assertRaisesRegex(StartError, r'cannot start: it exited with code 1: .*(manifest|AOF)'):
             await service.startService()
 
     async def test_long_path(self) -> None:
-        """A directory whose path is longer than a socket's may be works like any other."""
+        """A directory whose path is longer than a socket's may be works."""
         self.directory = self.directory / ('d' * 70) / ('e' * 70)
         service = self.supervisor()
         await service.startService()
@@ -159,7 +159,7 @@ class SupervisorTests(TestCase):
 
 
 class Line(StringTransport):
-    """A connection that is over when it is cut."""
+    """A connection that is lost when it is aborted."""
 
     protocol: Any
 
@@ -168,7 +168,7 @@ class Line(StringTransport):
 
 
 class Process:
-    """A server process that ends when it is told to."""
+    """A server process that ends when it gets a signal."""
 
     def __init__(self, child: Any) -> None:
         self.child = child
@@ -178,7 +178,7 @@ class Process:
 
 
 class Machine(MemoryReactorClock):
-    """Starts servers that are none. A connection to the socket is refused, or answers PONG while `answering`."""
+    """Spawns fake servers. Connections to the socket are refused, or reply PONG while `answering`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,12 +199,12 @@ class Machine(MemoryReactorClock):
         self.callLater(0, protocol.dataReceived, b'+PONG\r\n')
 
     def pass_time(self, seconds: float) -> None:
-        """In steps of a tenth of a second."""
+        """Advance the clock in steps of a tenth of a second."""
         self.pump([0.1] * round(seconds * 10))
 
 
 class RetryTests(SynchronousTestCase):
-    """A server that answered once and died: what keeps the next one from starting may last however long."""
+    """A server that was ready once and died is restarted, however long the next start fails."""
 
     def setUp(self) -> None:
         self.machine = Machine()
@@ -218,11 +218,11 @@ class RetryTests(SynchronousTestCase):
         return started
 
     def die(self) -> None:
-        """The server ends."""
+        """End the server."""
         self.machine.children[-1].processEnded(Failure(ProcessTerminated(exitCode=1)))
 
     def comes_back(self) -> None:
-        """Within 15 s a new server runs and answers."""
+        """Within 15 s, a new server is running and ready."""
         count = len(self.machine.children)
         waiting = self.service.wait_ready()
         self.machine.pass_time(15)
@@ -231,8 +231,8 @@ class RetryTests(SynchronousTestCase):
         self.assertTrue(self.service.ready)
 
     def test_files_cannot_be_written(self) -> None:
-        """As on a full disk: it is tried for ever, the log tells the reason once, and Redis is back within 15 s of the
-        end of it."""
+        """With a full disk, starts are retried forever, the reason is logged once, and Redis is back within 15 s after
+        it ends."""
         self.successResultOf(self.start())
         obstacle = self.directory / '.redis.conf.new'
         obstacle.mkdir()
@@ -243,7 +243,7 @@ class RetryTests(SynchronousTestCase):
         self.comes_back()
 
     def test_the_lock_is_held(self) -> None:
-        """By a process that the dead server left behind: the same."""
+        """The same if a process left behind by the server holds the lock."""
         self.successResultOf(self.start())
         held = self.hold_lock()
         self.die()
@@ -255,7 +255,7 @@ class RetryTests(SynchronousTestCase):
         self.comes_back()
 
     def test_it_dies_again_and_again(self) -> None:
-        """Before it answers: the same."""
+        """The same if the server dies before it is ready."""
         self.successResultOf(self.start())
         self.machine.answering = False
         for _ in range(20):
@@ -268,8 +268,7 @@ class RetryTests(SynchronousTestCase):
         self.comes_back()
 
     def test_at_the_start(self) -> None:
-        """A lock that is held when the supervisor starts ends the start with one sentence: whoever starts it, a person
-        or systemd, decides."""
+        """A lock that is held when the supervisor starts is an error: its caller decides."""
         self.directory.mkdir()
         self.addCleanup(os.close, self.hold_lock())
         self.machine.answering = False
@@ -285,7 +284,7 @@ class RetryTests(SynchronousTestCase):
 
 class ImportTests(TestCase):
     async def test_no_reactor(self) -> None:
-        """Importing the client, the bus and the supervisor installs no reactor and loads no driver."""
+        """Importing client, announcements and supervisor installs no reactor and imports no driver."""
         from twisted.internet.utils import getProcessOutputAndValue
 
         code = (

@@ -1,4 +1,4 @@
-"""Leases: one holder at a time, tokens that only grow, whatever happens to Redis."""
+"""Leases: one holder at a time and growing tokens, whatever happens to Redis."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from zatotx.testing.redis_contracts import LeaseContract
 
 
 class RedisLeaseTests(RedisCase, LeaseContract):
-    """On a real Redis, and what becomes of leases when it dies, freezes or is wiped."""
+    """Leases on a real Redis that dies, freezes or is wiped."""
 
     TTL = 3.0
 
@@ -46,7 +46,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         return Leases(reactor, RedisLeaseStore(Scripts(client), KEYS), self.epochs)
 
     async def test_one_epoch_a_life_of_redis(self) -> None:
-        """The ODB is asked for an epoch by the first lease after a start of Redis, and by no other one."""
+        """An epoch is fetched from the ODB for the first lease after a start of Redis only."""
         for _ in range(3):
             await (await self.held()).release()
         self.assertEqual(self.epochs.last, 1)
@@ -56,8 +56,8 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         self.assertEqual(self.epochs.last, 2)
 
     async def test_wiped(self) -> None:
-        """FLUSHALL: the holder learns at its next renewal that its lease is lost; whoever gets it next has a greater
-        token, of a new epoch."""
+        """After FLUSHALL, the holder learns at its next renewal that the lease is lost; the next holder gets a greater
+        token of a new epoch."""
         first = await self.held()
         lost = first.lost()
         await self.shared.execute('FLUSHALL')
@@ -69,7 +69,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         await second.release()
 
     async def test_an_old_epoch_is_refused(self) -> None:
-        """An epoch that was fetched before Redis was wiped once more counts for nothing: tokens would turn back."""
+        """An epoch fetched before Redis was wiped again is rejected, because tokens would decrease."""
         desk = RedisLeaseStore(Scripts(self.shared), KEYS)
         asked = await desk.take('a', 'slow', 10, None)
         assert isinstance(asked, Unseeded)
@@ -81,7 +81,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         self.assertNotEqual(again, asked)
 
     async def test_epochs_of_two(self) -> None:
-        """Two that find Redis wiped at the same time each bring an epoch; whichever comes first, tokens grow."""
+        """If two nodes fetch epochs at the same time, tokens grow in either order."""
         desk = RedisLeaseStore(Scripts(self.shared), KEYS)
         first, second = await desk.take('a', 'one', 10, None), await desk.take('b', 'two', 10, None)
         assert isinstance(first, Unseeded) and isinstance(second, Unseeded)
@@ -92,7 +92,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         self.assertEqual((late.token, early.token), (first_token(2) + 1, first_token(2) + 2))
 
     async def test_a_restored_redis(self) -> None:
-        """A Redis that comes back with an older state of its data, as after a failover, gives no token twice."""
+        """A Redis restored with older data, as after a failover, issues no token twice."""
         await (await self.held('x')).release()
         await self.shared.execute('SET', 'copy', str(await self.shared.execute('GET', KEYS.key('lease-tokens'))))
         token = 0
@@ -107,8 +107,8 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         await lease.release()
 
     async def test_frozen(self) -> None:
-        """A holder whose Redis falls silent stops by its own clock before Redis could give the lease to another, and
-        says so; once Redis goes on, another gets it with a greater token."""
+        """If Redis freezes, the holder gives up by its own clock before Redis can grant the lease to another, which
+        then gets a greater token."""
         client = await self.client(timeout=1.0)
         lease = await self.of(client).acquire('a', ttl=1.5)
         began = monotonic_clock()
@@ -123,7 +123,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         await second.release()
 
     async def test_crash(self) -> None:
-        """A holder that dies without a word is followed by one who waits, after the ttl."""
+        """After a holder crashed, a waiting node gets the lease after the ttl."""
         client = await self.client()
         await self.of(client).acquire('a', ttl=0.5)
         await client.stopService()
@@ -132,8 +132,8 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         await second.release()
 
     async def test_lost_answer(self) -> None:
-        """An acquire whose answer was lost holds nothing for longer than its ttl; where it waits on, it gets its own
-        lease back with the same token."""
+        """An acquire whose reply was lost holds the lease for its ttl at most; if it keeps waiting, it gets the same
+        lease with the same token."""
         client = await self.client(timeout=1.0)
         self.server.freeze()
         with self.assertRaises(Timeout):
@@ -148,8 +148,8 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         await other.release()
 
     async def test_away(self) -> None:
-        """Without Redis, or without the ODB when an epoch is needed, nobody gets a lease: an error names who is
-        away."""
+        """Without Redis, or without the ODB when an epoch is needed, acquiring fails with an error that names what is
+        unavailable."""
         desk = RedisLeaseStore(Scripts(self.shared), KEYS)
         leases = Leases(reactor, desk, lambda: fail(ServiceUnavailable(None, 'no ODB')))
         with self.assertRaisesRegex(ServiceUnavailable, 'no ODB'):
@@ -168,13 +168,13 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         return not lease.held
 
     async def test_fence(self) -> None:
-        """A write with a token is done as a whole; one with a lower token than was seen is refused and nothing of it is
-        written; equal ones are one leader's."""
+        """A fenced write is atomic; one with a lower token than the highest seen is rejected completely; equal tokens
+        are accepted."""
         fences = Fences(Scripts(self.shared), KEYS)
         done = await fences.write('jobs', 7, [('SET', 'x', 'seven'), ('INCR', 'n'), ('GET', 'nobody')])
         self.assertEqual(done, ['OK', 1, None])
         await fences.write('jobs', 8, [('SET', 'x', b'\xff eight')])
-        with self.assertRaisesRegex(Conflict, "token 7 of a write to 'jobs' is old: 8 was seen"):
+        with self.assertRaisesRegex(Conflict, "token 7 of a write to 'jobs' is outdated: 8 was seen"):
             await fences.write('jobs', 7, [('SET', 'x', 'again'), ('INCR', 'n')])
         await fences.write('jobs', 8, [('INCR', 'n')])
         await fences.write('other', 1, [('INCR', 'n')])
@@ -187,7 +187,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
 
 
 class MemoryLeaseTests(LeaseContract, TestCase):
-    """The double keeps the same contract."""
+    """The fake fulfills the same contract."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -206,7 +206,7 @@ class MemoryLeaseTests(LeaseContract, TestCase):
 
 
 class _Deaf(MemoryLeaseStore):
-    """A desk whose answers may be lost, or late."""
+    """A lease store whose replies may be lost or late."""
 
     deaf = False
 
@@ -219,7 +219,7 @@ class _Deaf(MemoryLeaseStore):
 
 
 class ShellTests(SynchronousTestCase):
-    """When a holder renews and when it gives up, to the moment."""
+    """The exact times at which a holder renews and gives up."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -230,7 +230,7 @@ class ShellTests(SynchronousTestCase):
         return self.successResultOf(self.leases.acquire('a', ttl=ttl))
 
     def test_renewed_at_a_third(self) -> None:
-        """Redis hears of the holder each third of the ttl, and never runs out."""
+        """A lease is renewed at each third of its ttl and does not expire."""
         lease = self.held()
         for _ in range(50):
             self.clock.advance(10)
@@ -240,7 +240,8 @@ class ShellTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_gives_up_before_redis_does(self) -> None:
-        """Without an answer the holder asks more often, and stops a bit before the lease runs out there."""
+        """Without replies, renewals become more frequent, and the holder stops shortly before the lease expires in
+        Redis."""
         lease = self.held()
         lost = lease.lost()
         self.desk.deaf = True
@@ -254,8 +255,7 @@ class ShellTests(SynchronousTestCase):
         self.assertIsInstance(self.desk.taken('a', 'other', 1, None), Granted)
 
     def test_a_late_renewal(self) -> None:
-        """An answer that was long on its way renews the lease from when it was asked for: Redis counts from before it
-        answered, and may give the lease to another before the ttl is over that began with the answer."""
+        """A late reply renews the lease from the time of its request, since Redis counts from before its reply."""
         lease, answers = self.held(30), [Deferred[bool](), Deferred[bool]()]
 
         def renew(name: str, owner: str, ttl: float) -> Deferred[bool]:
@@ -274,7 +274,7 @@ class ShellTests(SynchronousTestCase):
         self.assertFalse(lease.held)
 
     def test_a_short_loss(self) -> None:
-        """Lost answers cost nothing where a later one arrives in time."""
+        """Lost replies have no effect if a later one arrives in time."""
         lease = self.held()
         self.desk.deaf = True
         self.clock.pump([0.1] * 200)
@@ -283,7 +283,7 @@ class ShellTests(SynchronousTestCase):
         self.assertTrue(lease.held)
 
     def test_a_pause(self) -> None:
-        """A process that slept past its lease does not believe in it for a moment: asked before any timer ran."""
+        """A process that was suspended beyond its lease does not hold it, even before any timer runs."""
         lease = self.held()
         self.clock.rightNow += 40
         self.assertFalse(lease.held)
@@ -291,7 +291,7 @@ class ShellTests(SynchronousTestCase):
         self.assertIn('in time', self.successResultOf(lease.lost()))
 
     def test_lost_to_another(self) -> None:
-        """A renewal that is refused ends the lease at once."""
+        """A rejected renewal ends the lease at once."""
         lease = self.held()
         self.desk.held['a'] = ('other', 99, 1e9)
         self.clock.advance(10)
@@ -299,7 +299,7 @@ class ShellTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_lost_answer_to_the_first_question(self) -> None:
-        """What was acquired without an answer is given back, or had again by asking again, with the same token."""
+        """A lease acquired without a reply is released, or acquired again with the same token."""
         self.desk.deaf = True
         self.failureResultOf(self.leases.acquire('a', ttl=30), Timeout)
         self.assertNotIn('a', self.desk.held)
@@ -312,7 +312,7 @@ class ShellTests(SynchronousTestCase):
         self.assertEqual(lease.token, token)
 
     def test_cancelled_while_asking(self) -> None:
-        """Cancelling a question that Redis may have granted gives it back."""
+        """Cancelling a request that Redis may have granted releases the lease."""
         answer: Deferred[Any] = Deferred()
         self.desk.take = lambda name, owner, ttl, seed: (self.desk.taken(name, owner, ttl, seed), answer)[1]  # type: ignore[method-assign]
         waiting = self.leases.acquire('a', ttl=30)
@@ -322,7 +322,7 @@ class ShellTests(SynchronousTestCase):
         self.assertNotIn('a', self.desk.held)
 
     def test_a_slow_answer(self) -> None:
-        """An answer that took longer than the ttl is no lease: it is asked for again."""
+        """A reply that took longer than the ttl is not used: the request is repeated."""
         asked: list[Deferred[Any]] = []
 
         def take(name: str, owner: str, ttl: float, seed: Any) -> Deferred[Any]:
@@ -339,7 +339,7 @@ class ShellTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(waiting).token, 2)
 
     def test_busy_says_how_long(self) -> None:
-        """Busy names the lease and how long it would last."""
+        """Busy contains the lease's name and remaining time."""
         self.held(30)
         self.clock.advance(1)
         error = self.failureResultOf(self.leases.acquire('a', ttl=1), Busy).value
@@ -347,10 +347,10 @@ class ShellTests(SynchronousTestCase):
 
 
 class OdbLeaseTests(RedisCase):
-    """With the epochs of a real ODB."""
+    """Leases with the epochs of a real ODB."""
 
     async def test_wiped_again_and_again(self) -> None:
-        """Whatever becomes of Redis, tokens grow: wiped, killed, wiped and killed."""
+        """Tokens grow, whether Redis is wiped, killed, or both."""
         directory = Path(self.mktemp())
         directory.mkdir()
         url = f'sqlite:///{directory.absolute()}/odb'
@@ -373,7 +373,7 @@ class OdbLeaseTests(RedisCase):
 
 
 class TroubledTests(RedisCase):
-    """Two leaders behind lines that freeze and are cut, on a real Redis that freezes too."""
+    """Two leaders behind unreliable connections, on a real Redis that freezes, too."""
 
     SECONDS = 8.0
 
@@ -384,7 +384,7 @@ class TroubledTests(RedisCase):
         self.both = 0
 
     async def test_writes_in_order(self) -> None:
-        """No two lead at one moment, and the log that they write with their tokens never goes back."""
+        """There is never more than one leader, and the log written with fencing tokens never goes back."""
         chance, end = Random(7), reactor.seconds() + self.SECONDS
         running = [Deferred.fromCoroutine(leader.run(end)) for leader in self.leaders]
         while reactor.seconds() < end:
@@ -408,7 +408,7 @@ class TroubledTests(RedisCase):
 
 
 class _Leader:
-    """Takes the lease again and again, and writes while it holds it."""
+    """Acquires the lease repeatedly, and writes while it holds it."""
 
     def __init__(self, case: TroubledTests, number: int) -> None:
         self.case = case

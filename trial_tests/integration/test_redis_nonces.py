@@ -1,4 +1,4 @@
-"""What may be used once, cluster-wide: in memory and in a real Redis."""
+"""Nonces used once per cluster: in memory and in a real Redis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ reactor: Any = _reactor
 
 
 class MemoryNonceTests(NonceContract, TestCase):
-    """The double."""
+    """The fake."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -35,14 +35,14 @@ class MemoryNonceTests(NonceContract, TestCase):
         self.clock.advance(seconds)
 
     async def test_away(self) -> None:
-        """It can be told to be."""
+        """The fake can be made unavailable."""
         nonces = self.nonces()
         nonces.away = ServiceUnavailable(None, 'Redis is away')
         self.failureResultOf(nonces.use('a', 1.0), ServiceUnavailable)
 
 
 class RedisNonceTests(RedisCase, NonceContract):
-    """The real one."""
+    """The real implementation."""
 
     async def setUp(self) -> None:  # type: ignore[override]
         super().setUp()
@@ -52,8 +52,8 @@ class RedisNonceTests(RedisCase, NonceContract):
         return RedisNonces(reactor, self.shared, KEYS)
 
     async def test_keys_go_by_themselves(self) -> None:
-        """They are below the cluster's own prefix, another cluster has used nothing, and a later use prolongs
-        nothing."""
+        """Keys are below the cluster's prefix and expire; clusters are independent, and a later use does not extend the
+        expiry."""
         for ttl in (20.0, 60.0):
             await self.used(self.nonces(), 'a:b', ttl)
         key = KEYS.key('nonce', 'a:b')
@@ -61,7 +61,7 @@ class RedisNonceTests(RedisCase, NonceContract):
         self.assertTrue(await self.used(RedisNonces(reactor, self.shared, Keys('c2')), 'a:b'))
 
     async def test_one_write_a_turn(self) -> None:
-        """However many ask in it; a very large crowd in several."""
+        """All calls of one iteration are sent in one write; very many in several."""
         self.patch(room, 'AT_ONCE', 40)
         asked: list[int] = []
         real = self.shared.batch
@@ -75,7 +75,7 @@ class RedisNonceTests(RedisCase, NonceContract):
         self.assertEqual((asked, sum(first)), ([40, 40, 20], 50))
 
     async def test_who_gave_up(self) -> None:
-        """Has used it all the same, and takes nobody's answer."""
+        """A cancelled call has used its nonce, and takes no other call's result."""
         nonces = self.nonces()
         gone, other = nonces.use('a', 60.0), nonces.use('b', 60.0)
         gone.addErrback(lambda failure: failure.trap(CancelledError))
@@ -84,7 +84,7 @@ class RedisNonceTests(RedisCase, NonceContract):
         self.assertFalse(await self.used(nonces, 'a'))
 
     async def test_frozen_and_away(self) -> None:
-        """It is never guessed: who asks hears that it cannot be said, in time, and works again later."""
+        """If Redis is unavailable, calls fail in time, and work again later."""
         client = await self.client(timeout=2.0)
         nonces = RedisNonces(reactor, client, KEYS)
         await self.used(nonces, 'a')
@@ -101,7 +101,7 @@ class RedisNonceTests(RedisCase, NonceContract):
 
 
 class RefusalTests(SynchronousTestCase):
-    """Redis that has words of its own."""
+    """Error replies of Redis."""
 
     def use(self, answer: Deferred[Any]) -> Deferred[bool]:
         class Client:
@@ -114,7 +114,7 @@ class RefusalTests(SynchronousTestCase):
         return waiting
 
     def test_a_command_that_is_refused(self) -> None:
-        """Is no first use, whatever the words are."""
+        """A rejected command is not a first use, whatever the error."""
         refused: Deferred[Any] = Deferred()
         waiting = self.use(refused)
         refused.callback([ResponseError('NOPERM this user has no permissions')])
@@ -122,6 +122,6 @@ class RefusalTests(SynchronousTestCase):
         self.assertIn('NOPERM', str(error))
 
     def test_a_batch_that_fails(self) -> None:
-        """Likewise."""
+        """The same for a failed batch."""
         for error, kind in ((ResponseError('x'), ServiceUnavailable), (Timeout(None, 'late'), Timeout)):
             self.failureResultOf(self.use(fail(error)), kind)

@@ -1,5 +1,6 @@
-"""A Redis that is slow, flaps, fills up, loads, fails to write, or is none: every fault is named, nothing is done
-twice, and all is well again afterwards."""
+"""A Redis that is slow, flapping, full, loading, unable to write, or not Redis: errors name the problem, nothing is
+executed twice, and everything works again afterwards.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ from zatotx.testing.leases import Epochs
 
 
 class ProxyCase(RedisCase):
-    """The server is reached through a proxy that makes trouble."""
+    """The server is reached through a proxy that disturbs the connection."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -59,18 +60,18 @@ class ProxyCase(RedisCase):
 
 class SlowTests(ProxyCase):
     async def test_slow_but_in_time(self) -> None:
-        """A line that delays each command fails none of them, and many at once take no longer than one."""
+        """Commands over a slow connection succeed, and many at once take no longer than one."""
         self.proxy.delay = 0.1
         client = await self.client(self.address)
         answers = await self.got(DeferredList([client.execute('INCR', 'n') for _ in range(500)]))
         self.assertEqual([answer for _, answer in answers], list(range(1, 501)))
 
     async def test_too_slow(self) -> None:
-        """A command that takes longer than its deadline fails with a Timeout that names Redis and the command, not its
-        arguments; it is done once or not at all, and what comes after is not taken for its answer."""
+        """A command beyond its deadline fails with a Timeout that names Redis and the command but not its arguments; it
+        is executed at most once, and later replies are not taken for its own."""
         client = await self.client(self.address, timeout=0.5)
         self.proxy.delay = 1.5
-        with self.assertRaisesRegex(Timeout, r'^Redis at 127\.0\.0\.1:\d+ gave no answer to INCR within 0\.5 s$'):
+        with self.assertRaisesRegex(Timeout, r'^Redis at 127\.0\.0\.1:\d+ did not reply to INCR within 0\.5 s$'):
             await self.got(client.execute('INCR', 'hunter2'))
         self.proxy.delay = 0.0
         self.assertEqual(await self.answered(client, 'SET', 'a', 'b'), 'OK')
@@ -78,8 +79,7 @@ class SlowTests(ProxyCase):
         self.assertIn(self.server.command('GET', 'hunter2'), (b'$-1\r\n', b'$1\r\n1\r\n'))
 
     async def test_narrow(self) -> None:
-        """A big value over a narrow line runs into its deadline, and does not keep the small ones after it away for
-        longer than a reconnect takes."""
+        """A big value over a narrow connection times out, and delays small ones no longer than a reconnect."""
         client = await self.client(self.address, timeout=0.5)
         self.proxy.rate = 100_000
         with self.assertRaises(Timeout):
@@ -87,8 +87,8 @@ class SlowTests(ProxyCase):
         self.assertEqual(await self.answered(client, 'SET', 'small', 'x'), 'OK')
 
     async def test_frozen_line(self) -> None:
-        """A network that swallows everything is noticed by the bus and the client within their deadlines, without any
-        command of ours, and both are back once it goes on."""
+        """A network that drops everything is detected by announcements and client within their deadlines, without
+        commands, and both reconnect once it works."""
         client = await self.client(self.address, timeout=0.5)
         bus = await self.bus(client, timeout=0.5)
         self.proxy.freeze()
@@ -102,8 +102,8 @@ class SlowTests(ProxyCase):
 
 class FlappingTests(ProxyCase):
     async def test_nothing_twice(self) -> None:
-        """Over a line that is cut every few commands: each command was answered, or failed with an error that names
-        Redis; every answered one was done, and none was done twice."""
+        """Over a connection that is cut every few commands, each command gets a reply or an error that names Redis;
+        every acknowledged one was executed, none twice."""
         self.proxy.cut_every = 400
         client = self.starting(self.address, timeout=5)
         done, failed = 0, 0
@@ -123,7 +123,7 @@ class FlappingTests(ProxyCase):
         self.assertGreater(self.proxy.accepted, 3)
 
     async def test_subscriptions_come_back(self) -> None:
-        """Each time the line was cut the bus hears again, all its topics, each message once."""
+        """After each reconnect all topics are received again, each message once."""
         client = await self.client(self.address)
         bus = await self.bus(client)
         heard: list[str] = []
@@ -140,7 +140,8 @@ class FlappingTests(ProxyCase):
         self.assertEqual(heard, [f'{topic} {number}' for number in range(3) for topic in ('one', 'two')])
 
     async def test_no_storm(self) -> None:
-        """A server that hangs up at once is tried ever more seldom: a few times in some seconds, by each connection."""
+        """A server that disconnects at once is tried with growing delays, a few times per connection in some
+        seconds."""
         client = await self.client(self.address)
         self.proxy.refuse()
         await self.until(lambda: client.problem, 'the loss')
@@ -151,7 +152,7 @@ class FlappingTests(ProxyCase):
         await self.got(client.up())
 
     async def test_one_voice(self) -> None:
-        """The log is told of a loss and of the return once, however many connections there are."""
+        """A loss and the reconnect are logged once each, however many connections there are."""
         told: list[str] = []
 
         @implementer(ILogObserver)
@@ -182,7 +183,7 @@ class FlappingTests(ProxyCase):
 
 
 class UnableTests(RedisCase):
-    """Redis answers, and cannot."""
+    """Redis replies, but cannot execute commands."""
 
     options = ('--enable-protected-configs', 'yes', '--enable-debug-command', 'yes')
 
@@ -193,11 +194,11 @@ class UnableTests(RedisCase):
         self.assertIn(f'{self.server.address} cannot serve this now: {words} ({code} ', str(caught.exception))
 
     async def test_full(self) -> None:
-        """OOM: writes fail, also in a script and in a batch; reads go on, and writes once there is room."""
+        """OOM: writes fail, also in scripts and batches; reads work, and writes once there is memory."""
         client = await self.client()
         await client.execute('SET', 'a', 'x')
         await client.execute('CONFIG SET', 'maxmemory', '1')
-        words = 'its memory is full (maxmemory) and it takes no writes'
+        words = 'its memory is full (maxmemory) and it rejects writes'
         await self.unable(client.execute('SET', 'a', 'y'), 'OOM', words)
         await self.unable(client.execute('EVAL', "return redis.call('SET', KEYS[1], 'y')", 1, 'a'), 'OOM', words)
         value, refused = await client.batch([('GET', 'a'), ('SET', 'a', 'y')])
@@ -208,10 +209,10 @@ class UnableTests(RedisCase):
         self.assertEqual(await client.execute('SET', 'a', 'z'), 'OK')
 
     async def test_replica(self) -> None:
-        """READONLY: the write fails, and the connection is made anew, since the master is elsewhere now."""
+        """READONLY: the write fails, and the client reconnects, since the master has moved."""
         client = await self.client()
         await client.execute('REPLICAOF', '127.0.0.1', '1')
-        await self.unable(client.execute('SET', 'a', 'y'), 'READONLY', 'it is a replica, which takes no writes')
+        await self.unable(client.execute('SET', 'a', 'y'), 'READONLY', 'it is a replica, which rejects writes')
         self.assertIn('it is a replica now', client.problem)
         await self.got(client.up())
         self.assertIn('slave', str(await client.execute('ROLE')))
@@ -219,7 +220,7 @@ class UnableTests(RedisCase):
         self.assertEqual(await client.execute('SET', 'a', 'z'), 'OK')
 
     async def test_disk(self) -> None:
-        """MISCONF: a server that could not save takes no writes and says so; nothing else is held up."""
+        """MISCONF: a server that could not save rejects writes with the reason; everything else works."""
         client = await self.client()
         gone = self.server.directory / 'gone'
         gone.mkdir()
@@ -229,7 +230,7 @@ class UnableTests(RedisCase):
         gone.rmdir()
         await client.execute('BGSAVE')
         await self.until_saved_badly(client)
-        await self.unable(client.execute('SET', 'a', 'y'), 'MISCONF', 'it cannot save to its disk and takes no writes')
+        await self.unable(client.execute('SET', 'a', 'y'), 'MISCONF', 'it cannot save to its disk and rejects writes')
         self.assertIsNone(await client.execute('GET', 'a'))
         self.assertTrue((await client.facts()).write_error)
 
@@ -241,8 +242,7 @@ class UnableTests(RedisCase):
         self.fail('The snapshot did not fail')
 
     async def test_loading(self) -> None:
-        """LOADING: a server that still reads its data is not there yet, and the problem says why; once it is done all
-        of its data is."""
+        """LOADING: a server that loads its data is not connected, with the reason; afterwards all data is there."""
         client = await self.client()
         await client.batch([('SET', f'k{n}', 'x') for n in range(8000)])  # it looks up every 1024
         await client.stopService()
@@ -258,13 +258,13 @@ class UnableTests(RedisCase):
         self.assertEqual(await later.execute('DBSIZE'), 8000)
 
     async def test_busy(self) -> None:
-        """BUSY: while somebody's script runs on and on others are refused by name."""
+        """BUSY: while a script runs, other commands are rejected with the reason."""
         client, other = await self.client(), await self.client()
         await client.execute('CONFIG SET', 'busy-reply-threshold', '50')
         endless = client.execute('EVAL', 'while true do end', 0)
         endless.addErrback(lambda failure: failure.trap(ResponseError))
         await self.later(0.3)
-        await self.unable(other.execute('GET', 'a'), 'BUSY', 'a script keeps it busy')
+        await self.unable(other.execute('GET', 'a'), 'BUSY', 'it is busy running a script')
         await other.execute('SCRIPT', 'KILL')
         await self.got(endless)
 
@@ -282,15 +282,15 @@ class _Babblers(ServerFactory):
 
 class NoRedisTests(RedisCase):
     async def test_another_protocol(self) -> None:
-        """What listens there is no Redis: the problem says so, and the client goes on trying."""
+        """If the server is not Redis, the problem says so, and the client keeps retrying."""
         port: Any = reactor.listenTCP(0, _Babblers(), interface='127.0.0.1')
         self.addCleanup(port.stopListening)
         client = self.starting(RedisAddress(host='127.0.0.1', port=port.getHost().port))
-        await self.until(lambda: "what it says is not Redis's protocol" in client.problem, 'a word of it')
+        await self.until(lambda: 'it does not speak the Redis protocol' in client.problem, 'a word of it')
         await client.stopService()
 
     async def test_cluster(self) -> None:
-        """A Redis in cluster mode is refused in a sentence that says what to use."""
+        """Redis in cluster mode is rejected with a message about what to use."""
         clustered = Valkey('--cluster-enabled', 'yes')
         self.addCleanup(clustered.close)
         clustered.start()
@@ -311,7 +311,7 @@ class PolicyTests(RedisCase):
         self.server.start()
 
     async def test_warned_once(self) -> None:
-        """A Redis that would drop keys is warned of in one sentence, once, over reconnects too."""
+        """A Redis that evicts keys is warned about once, also across reconnects."""
         told = Told(self.server.address)
         client = RedisClient(reactor, self.server.address, voice=told)
         client.startService()
@@ -319,11 +319,10 @@ class PolicyTests(RedisCase):
         await self.got(client.up())
         await self.restarted(client)
         self.assertEqual(len(told.warned), 1, told.warned)
-        self.assertIn('has maxmemory-policy allkeys-lru: when its memory is full it drops keys', told.warned[0])
+        self.assertIn('has maxmemory-policy allkeys-lru: when its memory is full it evicts keys', told.warned[0])
 
     async def test_a_user_with_few_rights(self) -> None:
-        """A user who may not name its connection or ask how Redis is works all the same, within its keys; that nothing
-        could be checked is said."""
+        """A user without the rights to CLIENT SETNAME and INFO can be used; that nothing was checked is logged."""
         told = Told(self.server.address)
         address = RedisAddress(path=self.server.address.path, username='app', password='hunter2')
         client = RedisClient(reactor, address, voice=told, name='zatotx:c:server1')
@@ -337,7 +336,7 @@ class PolicyTests(RedisCase):
         self.assertIn('does not answer INFO, so its settings are not checked: NOPERM', told.warned[0])
 
     async def test_the_rights_of_the_page(self) -> None:
-        """The user that docs/redis.md tells to make can do all that a server does, and nothing outside its cluster."""
+        """The user described in docs/redis.md has all rights that a server needs, and none outside its cluster."""
         page = Path(__file__).resolve().parents[2] / 'docs' / 'redis.md'
         line = next(line for line in page.read_text('utf-8').splitlines() if line.startswith('user zatotx on'))
         words = line.replace('CLUSTER', 'c1').replace('PASSWORD', 'hunter2').split()[1:]
@@ -374,7 +373,7 @@ class PolicyTests(RedisCase):
                 await client.execute(*refused.split())
 
     async def test_named(self) -> None:
-        """Redis shows which node of which cluster a connection is of."""
+        """CLIENT LIST shows the node and cluster of a connection."""
         name = Keys('my cluster').name('server 1')
         client = await self.client(name=name)
         self.assertIn(f'name={name} ', str(await client.execute('CLIENT LIST')))
@@ -382,7 +381,7 @@ class PolicyTests(RedisCase):
 
 
 class Told(ConnectionLog):
-    """A voice that remembers its warnings."""
+    """A connection log that records warnings."""
 
     def __init__(self, where: object) -> None:
         super().__init__(str(where))
@@ -395,10 +394,10 @@ class Told(ConnectionLog):
 
 
 class FactsTests(SynchronousTestCase):
-    """What INFO says."""
+    """Parsing of INFO."""
 
     def test_read(self) -> None:
-        """Valkey and Redis, old and new; nonsense is no fact."""
+        """Old and new versions of Valkey and Redis are parsed; invalid text is ignored."""
         valkey = parse_info('\r\n'.join((
             '# Server', 'redis_version:7.2.4', 'server_name:valkey', 'valkey_version:8.1.1', 'run_id:ab',
             'redis_mode:standalone', 'uptime_in_seconds:7', 'maxmemory_policy:noeviction', 'aof_enabled:1',
@@ -410,10 +409,10 @@ class FactsTests(SynchronousTestCase):
         self.assertEqual(list(warnings(parse_info(''), 'Redis')), [])
 
     def test_warned_of(self) -> None:
-        """Each thing that should be different is a sentence that names Redis and what to do."""
+        """Each warning is a sentence that names Redis and what to do."""
         bad = parse_info('redis_version:5.0.7\nrole:slave\nmaxmemory_policy:volatile-ttl\naof_last_write_status:err\n')
         said = list(warnings(bad, 'Redis at h:1'))
-        meant = ('noeviction', 'of version 5.0.7', 'a replica', 'could not write')
+        meant = ('noeviction', 'has version 5.0.7', 'a replica', 'could not write')
         for sentence, words in zip(said, meant, strict=True):
             self.assertTrue(sentence.startswith('Redis at h:1 '), sentence)
             self.assertIn(words, sentence)
@@ -424,14 +423,13 @@ class FactsTests(SynchronousTestCase):
 
 class ClauseTests(SynchronousTestCase):
     def test_why(self) -> None:
-        """What went wrong goes on from «Redis at … is away: », in words for people; secrets and arguments are not in
-        it."""
+        """Reasons continue the sentence «Redis at … is away: » for users, without secrets and arguments."""
         where = 'Redis at h:1'
         for error, words in (
-            (late(where, 'GET', 5), 'it gave no answer to GET within 5 s'),
+            (late(where, 'GET', 5), 'it did not reply to GET within 5 s'),
             (refusal('LOADING Redis is loading the dataset in memory', where), 'it is still loading its data (LOADING'),
-            (refusal('ERR unknown command', where), 'it refused the connection: unknown command'),
-            (TimeoutError(), 'it gave no answer within 5 s'),
+            (refusal('ERR unknown command', where), 'it rejected the connection: unknown command'),
+            (TimeoutError(), 'it did not reply within 5 s'),
             (ConnectionDone(), 'it closed the connection'),
             (ConnectionLost(), 'the connection was lost'),
             (FileNotFoundError(2, 'No such file or directory', '/run/redis.sock'), '/run/redis.sock: No such file'),
@@ -442,13 +440,13 @@ class ClauseTests(SynchronousTestCase):
             self.assertTrue(clause(error, 5).startswith(words), clause(error, 5))
 
     def test_codes(self) -> None:
-        """The word that Redis begins with, where it is one."""
+        """The error code is the first word, if it is one."""
         self.assertEqual([ResponseError(text).code for text in ('WRONGTYPE no', 'NOSCRIPT', 'value is', '')],
                          ['WRONGTYPE', 'NOSCRIPT', '', ''])
 
 
 class PendingTests(SynchronousTestCase):
-    """Deadlines and bounds, to the moment."""
+    """Exact deadlines and bounds."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -456,7 +454,7 @@ class PendingTests(SynchronousTestCase):
         self.pending = PendingCommands(self.clock, 5.0, self.late.append)
 
     def test_one_timer(self) -> None:
-        """However many commands wait there is one timer, and the oldest one's deadline counts."""
+        """There is one timer, however many commands are pending, for the oldest one's deadline."""
         first = self.pending.expect('GET', 10)
         self.clock.advance(3)
         for _ in range(100):
@@ -470,7 +468,7 @@ class PendingTests(SynchronousTestCase):
         self.assertEqual(self.late, ['SET'])
 
     def test_patience(self) -> None:
-        """A command that may wait itself has that time on top, and the next one has its own deadline again."""
+        """A blocking command has additional time, and the next one its usual deadline."""
         waiting = self.pending.expect('XREADGROUP', 10, patience=30)
         self.clock.advance(34)
         self.assertEqual(self.late, [])
@@ -483,7 +481,7 @@ class PendingTests(SynchronousTestCase):
         self.assertEqual(self.late, ['XACK'])
 
     def test_bounded(self) -> None:
-        """So many commands, or so many bytes of them, and no more; one big command alone is let through."""
+        """The number and bytes of pending commands are bounded; a single big one is allowed."""
         self.assertFalse(self.pending.full(pending_commands.MOST_BYTES * 2))
         self.pending.expect('SET', pending_commands.MOST_BYTES - 5)
         self.assertFalse(self.pending.full(5))
@@ -493,7 +491,7 @@ class PendingTests(SynchronousTestCase):
         self.assertTrue(self.pending.full(1))
 
     def test_a_batch(self) -> None:
-        """Errors stand in their places; the whole fails only where the connection does."""
+        """Errors are in their positions; the batch fails only if the connection does."""
         wrong, lost = ResponseError('WRONGTYPE no'), ServiceUnavailable(None, 'lost')
         batch, other = self.pending.expect('a batch', 10, count=2), self.pending.expect('a batch', 10, count=1)
         self.pending.answer(wrong)
@@ -508,7 +506,7 @@ class PendingTests(SynchronousTestCase):
 
 class AwayTests(RedisCase):
     async def test_nothing_is_queued(self) -> None:
-        """While Redis is away each command fails at once and is forgotten."""
+        """While Redis is unavailable, commands fail at once and are not kept."""
         client = await self.client()
         self.server.kill()
         await self.until(lambda: client.problem, 'the loss')
@@ -519,13 +517,14 @@ class AwayTests(RedisCase):
         self.assertIsNone(await client.execute('GET', 'a'))
 
     async def test_a_frozen_one_does_not_fill_memory(self) -> None:
-        """While Redis is silent only so many commands wait for it: the next ones fail at once, by name."""
+        """While Redis is frozen, the number of pending commands is bounded: further ones fail at once with the
+        reason."""
         self.patch(pending_commands, 'MOST', 100)
         client = await self.client(timeout=2)
         self.server.freeze()
         waiting = [client.execute('INCR', 'n') for _ in range(100)]
         refused = self.failureResultOf(client.execute('INCR', 'n'), ServiceUnavailable)
-        self.assertIn('does not keep up: 100 commands wait for their answers', str(refused.value))
+        self.assertIn('does not keep up: 100 commands wait for replies', str(refused.value))
         refused = self.failureResultOf(client.batch([('INCR', 'n')]), ServiceUnavailable)
         self.server.thaw()
         self.assertEqual([answer for _, answer in await self.got(DeferredList(waiting))], list(range(1, 101)))

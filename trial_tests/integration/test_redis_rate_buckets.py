@@ -1,4 +1,4 @@
-"""Rate limits: buckets as pure numbers, in memory and in a real Redis."""
+"""Rate limits: token buckets as pure numbers, in memory and in a real Redis."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ PAUSES = st.lists(st.integers(0, 3 * SECOND), max_size=60)
 
 class RateTests(SynchronousTestCase):
     def test_read(self) -> None:
-        """A pace in whole nanoseconds, rounded to the slower side; what would take too long is refused."""
+        """A rate is in whole nanoseconds, rounded to the slower side; one that would take too long is rejected."""
         self.assertEqual(Rate.of(100, 60, 100), Rate(600_000_000, 60 * SECOND))
         self.assertEqual(Rate.of(3, 1, 2).interval, 333_333_334)
         self.assertEqual((Rate.of(3, 1, 2).burst, Rate.of(1, 86_400, 100).burst), (2, 100))
         self.assertRaises(ValueError, Rate.of, 1, 86_400, 105)
 
     def test_asked(self) -> None:
-        """How many more, and how long until the next one."""
+        """The remaining requests, and the time until the next one."""
         rate = Rate.of(1, 1, 3)
         self.assertEqual([rate.left(n * SECOND) for n in range(5)], [3, 2, 1, 0, 0])
         self.assertEqual([rate.admits(n * SECOND) for n in range(4)], [True, True, True, False])
@@ -48,8 +48,8 @@ class RateTests(SynchronousTestCase):
 
     @holds(rate=RATES, pauses=PAUSES)
     def test_never_more_than_burst_and_rate(self, rate: Rate, pauses: list[int]) -> None:
-        """Of any span of time, no more are admitted than the burst and what the rate gives in that span; and one is
-        refused only where one more would be too many in some span that ends now."""
+        """In any period, at most the burst plus the rate's share is admitted; a request is rejected only if it would
+        exceed that in a period that ends now."""
         buckets, now, admitted = Buckets(), 5, []
         for pause in [0, *pauses]:
             now += pause
@@ -64,7 +64,7 @@ class RateTests(SynchronousTestCase):
 
     @holds(rate=RATES, calls=st.lists(st.integers(1, 9), min_size=1, max_size=20), pauses=PAUSES)
     def test_many_at_once_are_as_many_one_by_one(self, rate: Rate, calls: list[int], pauses: list[int]) -> None:
-        """What a script decides for a lot is what each of them would have been told."""
+        """Charging several requests at once equals charging them one by one."""
         together, single, now = 0, Buckets(), 0
         for count, pause in zip(calls, pauses, strict=False):
             now += pause
@@ -79,7 +79,7 @@ class BucketsTests(SynchronousTestCase):
     rate = Rate.of(1, 1, 2)
 
     def test_the_boundary(self) -> None:
-        """One nanosecond before its time a call is refused, at its time it is admitted."""
+        """A request is rejected one nanosecond before its time, and admitted at it."""
         buckets = Buckets()
         self.assertEqual([buckets.charge('a', self.rate, 7) for _ in range(3)], [0, SECOND, 2 * SECOND])
         self.assertFalse(self.rate.admits(buckets.charge('a', self.rate, 6 + SECOND)))
@@ -87,7 +87,7 @@ class BucketsTests(SynchronousTestCase):
         self.assertFalse(self.rate.admits(buckets.charge('a', self.rate, 7 + SECOND)))
 
     def test_given_back(self) -> None:
-        """A call that did not take place leaves its room to another one."""
+        """A refunded request leaves its capacity to another one."""
         buckets = Buckets()
         for _ in range(2):
             buckets.charge('a', self.rate, 0)
@@ -96,7 +96,7 @@ class BucketsTests(SynchronousTestCase):
         self.assertEqual([buckets.charge('a', self.rate, 0) for _ in range(2)], [SECOND, 2 * SECOND])
 
     def test_memory_is_bounded(self) -> None:
-        """However many names come: those that go on being used are known all the while."""
+        """The number of buckets is bounded; those in use are kept."""
         buckets = Buckets(100)
         for number in range(1000):
             buckets.charge(f'name {number}', self.rate, 0)
@@ -105,7 +105,7 @@ class BucketsTests(SynchronousTestCase):
         self.assertEqual([buckets.charge(f'name {number}', self.rate, 0) for number in range(900)], [0] * 900)
 
     def test_many_other_names(self) -> None:
-        """As many as half of those that are known give nobody a fresh burst; what they push aside can be given back."""
+        """Half as many new names as buckets give no bucket a new burst; displaced ones can be refunded."""
         buckets = Buckets(100)
         for name in ('a', 'a', 'b', 'b', *(f'name {number}' for number in range(50))):
             buckets.charge(name, self.rate, 0)
@@ -159,7 +159,7 @@ class RedisRatesTests(RedisCase, RateContract):
         return await self.shared.execute(*words)
 
     async def asked(self) -> int:
-        """How many scripts Redis ran so far."""
+        """Return the number of scripts that Redis has run."""
         stats = str(await self.shared.execute('INFO', 'commandstats'))
         return sum(
             int(line.partition('calls=')[2].partition(',')[0])
@@ -168,7 +168,7 @@ class RedisRatesTests(RedisCase, RateContract):
         )
 
     async def test_one_call_a_turn(self) -> None:
-        """However many requests come in one turn of the reactor, and however many buckets they need."""
+        """All requests of one iteration of the reactor, with any number of buckets, cause one call."""
         rates = self.rates()
         await self.charged(rates, 'first')
         before = await self.asked()
@@ -180,7 +180,7 @@ class RedisRatesTests(RedisCase, RateContract):
     SLOWEST = Rate.of(1, 1000, 5000)
 
     async def test_exact_under_load(self) -> None:
-        """Several clients at once, turn after turn: just as many are admitted as may be."""
+        """With several clients at once, exactly the allowed number of requests is admitted."""
         everybody = [self.of(await self.client()) for _ in range(4)]
         rate, admitted = Rate.of(1, 3600, 100), 0
         for _ in range(10):
@@ -189,8 +189,7 @@ class RedisRatesTests(RedisCase, RateContract):
         self.assertEqual(admitted, 100)
 
     async def test_keys_go_by_themselves(self) -> None:
-        """A bucket that is full again leaves nothing behind; until then it is below the cluster's own prefix, and
-        another cluster has another one."""
+        """A refilled bucket has no key; until then it is below the cluster's prefix, and clusters are independent."""
         await self.charged(self.rates(), 'a:b', rate=self.QUICK)
         await self.charged(self.rates(), 'c', rate=self.SLOW)
         quick, slow = KEYS.key('rate', 'a:b'), KEYS.key('rate', 'c')
@@ -202,8 +201,8 @@ class RedisRatesTests(RedisCase, RateContract):
         self.assertEqual((await self.charged(other, 'c')).aheads, [0])
 
     async def test_frozen(self) -> None:
-        """Nobody waits longer than half a second for a Redis that says nothing, nobody at all while it owes an answer,
-        and when it goes on it is asked again."""
+        """Requests wait at most half a second for a frozen Redis, not at all while a reply is overdue, and it is used
+        again once it continues."""
         rates = self.rates()
         await self.charged(rates, 'a')
         self.server.freeze()
@@ -217,7 +216,7 @@ class RedisRatesTests(RedisCase, RateContract):
         self.assertTrue((await self.charged(rates, 'a')).admitted)
 
     async def test_away(self) -> None:
-        """A Redis that is not there is told of at once; when it is back, limits hold again."""
+        """A missing Redis is reported at once; when it is back, limits apply again."""
         rates = self.rates()
         self.server.kill()
         await self.until(lambda: self.shared.problem, 'the loss')
@@ -229,7 +228,7 @@ class RedisRatesTests(RedisCase, RateContract):
         self.assertTrue((await self.charged(rates, 'a')).admitted)
 
     async def test_refused(self) -> None:
-        """What Redis refuses is as good as Redis away, and the log says it in its words."""
+        """An error reply counts as unavailable, and is logged."""
         rates = self.rates()
         await self.shared.execute('LPUSH', KEYS.key('rate', 'a'), 'x')
         logged: list[str] = []
@@ -249,7 +248,7 @@ class RedisRatesTests(RedisCase, RateContract):
 
 @implementer(IScripts)
 class _Silent:
-    """Answers when the test says so."""
+    """Replies when the test says so."""
 
     def __init__(self) -> None:
         self.asked: list[Deferred[Any]] = []
@@ -261,7 +260,7 @@ class _Silent:
 
 
 class PatienceTests(SynchronousTestCase):
-    """Moments, to the tick of a clock."""
+    """Exact times with a fake clock."""
 
     def setUp(self) -> None:
         self.clock, self.scripts = Clock(), _Silent()
@@ -271,7 +270,7 @@ class PatienceTests(SynchronousTestCase):
         return self.rates.charge(('a',), (Rate.of(1, 60, 5),))
 
     def test_an_answer_in_time(self) -> None:
-        """Leaves no timer behind."""
+        """A reply in time leaves no timer."""
         waiting = self.charge()
         self.clock.advance(0)
         self.clock.advance(PATIENCE - 0.01)
@@ -280,7 +279,8 @@ class PatienceTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_process_that_stood_still(self) -> None:
-        """Cannot tell whether Redis was late: it waits once more, and counts what it was told meanwhile."""
+        """A stalled process cannot tell whether Redis was late: it waits once more, and uses a reply that arrives
+        meanwhile."""
         waiting = self.charge()
         self.clock.advance(0)
         self.clock.advance(PATIENCE + 2)
@@ -294,7 +294,7 @@ class PatienceTests(SynchronousTestCase):
         self.failureResultOf(late, Timeout)
 
     def test_a_late_answer(self) -> None:
-        """Is of no use to those who waited, and clears the way for those who come."""
+        """A late reply is useless for its callers, and ends the overdue state."""
         for end in (lambda answer: answer.callback('1 0'), lambda answer: answer.errback(Timeout(None, 'lost'))):
             waiting = [self.charge(), self.charge()]
             self.clock.advance(0)
@@ -309,7 +309,7 @@ class PatienceTests(SynchronousTestCase):
             self.scripts.asked.pop().callback('1 0')
 
     def test_each_has_an_error_of_its_own(self) -> None:
-        """One that several coroutines raise would gather the traces of all of them."""
+        """Each caller gets its own exception, since a shared one would collect their tracebacks."""
         waiting = [self.charge(), self.charge()]
         self.clock.advance(0)
         self.scripts.asked[0].errback(ServiceUnavailable(None, 'Redis is away'))

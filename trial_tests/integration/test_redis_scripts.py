@@ -1,4 +1,4 @@
-"""Scripts, batches, and waiting, on a real Redis."""
+"""Scripts, batches and polling on a real Redis."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ WRONG = Script('wrong', "return redis.call('INCR', KEYS[1], 'too', 'many')")
 
 class ScriptTests(RedisCase):
     async def calls(self, client: Any, command: str) -> int:
-        """How often Redis was asked to carry out a command."""
+        """Return how many times Redis executed a command."""
         stats = str(await client.execute('INFO', 'commandstats'))
         line = next((line for line in stats.splitlines() if line.startswith(f'cmdstat_{command}:')), '=0,')
         return int(line.partition('=')[2].partition(',')[0])
 
     async def test_sent_once(self) -> None:
-        """The text goes to Redis the first time, and again after Redis forgot it or was restarted; the script itself
-        runs once each time it is run."""
+        """The text is sent the first time, and again after Redis lost it; each run executes the script once."""
         client = await self.client()
         scripts = Scripts(client)
         verifyObject(IScripts, scripts)
@@ -43,7 +42,7 @@ class ScriptTests(RedisCase):
         self.assertEqual(await self.calls(client, 'eval'), 1)
 
     async def test_wrong(self) -> None:
-        """A script that Redis refuses fails in Redis's words, and so does one while Redis is away."""
+        """A rejected script fails with Redis's message; a script also fails while Redis is unavailable."""
         client = await self.client()
         with self.assertRaisesRegex(ResponseError, 'rong number of arg'):
             await Scripts(client).run(WRONG, ['n'])
@@ -55,7 +54,7 @@ class ScriptTests(RedisCase):
 
 class BatchTests(RedisCase):
     async def test_in_order(self) -> None:
-        """One answer a command, in their order, from an empty batch to one of thousands; one of one command too."""
+        """One reply per command in order, for batches of none, one and thousands of commands."""
         client = await self.client()
         verifyObject(IBatch, client)
         self.assertEqual(await client.batch([]), [])
@@ -66,7 +65,7 @@ class BatchTests(RedisCase):
         self.assertEqual([await answer for answer in both], ['20001', ['OK', 'x']])
 
     async def test_a_refused_one(self) -> None:
-        """A command that Redis refuses leaves the others alone: its error stands in its place."""
+        """A rejected command does not affect the others: its error is at its position."""
         client = await self.client()
         first, wrong, last = await client.batch([('SET', 'text', 'abc'), ('INCR', 'text'), ('GET', 'text')])
         self.assertEqual((first, last), ('OK', 'abc'))
@@ -74,7 +73,7 @@ class BatchTests(RedisCase):
         self.assertIn('not an integer', str(wrong))
 
     async def test_not_sent(self) -> None:
-        """A batch with a word that has no form, or a command for a connection of its own, is not sent at all."""
+        """A batch with an invalid word or an unsupported command is not sent at all."""
         client = await self.client()
         with self.assertRaises(TypeError):
             await client.batch([('INCR', 'n'), ('SET', 'x', None)])
@@ -83,10 +82,10 @@ class BatchTests(RedisCase):
         self.assertIsNone(await client.execute('GET', 'n'))
 
     async def test_lost(self) -> None:
-        """A batch on a Redis that fell silent fails as one within its deadline, named; none of it is done twice."""
+        """A batch to a frozen Redis fails as a whole within its deadline; nothing is executed twice."""
         client = await self.client(timeout=2.0)
         self.server.freeze()
-        with self.assertRaisesRegex(Timeout, 'no answer to a batch of 500 within 2 s'):
+        with self.assertRaisesRegex(Timeout, 'did not reply to a batch of 500 within 2 s'):
             await self.got(client.batch([('INCR', 'n')] * 500))
         self.server.thaw()
         await self.got(client.up())
@@ -98,7 +97,7 @@ class BatchTests(RedisCase):
 
 
 class PollTests(SynchronousTestCase):
-    """Waiting by looking again."""
+    """Polling."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -112,7 +111,7 @@ class PollTests(SynchronousTestCase):
         return Deferred.fromCoroutine(poll(self.clock, look, within=within, random=lambda: 0.5))
 
     def test_until_found(self) -> None:
-        """Looks more and more seldom, at most four times a second on the average, until there is something."""
+        """The delays grow; at most four polls per second on average, until there is a result."""
         waiting = self.poll(60, lambda: 'here' if self.clock.seconds() >= 10 else None)
         self.clock.pump([0.01] * 1100)
         self.assertEqual(self.successResultOf(waiting), 'here')
@@ -121,7 +120,7 @@ class PollTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_the_end(self) -> None:
-        """Once at least, a last time at the end, and no later."""
+        """Polls at least once, and a last time at the end."""
         self.assertIsNone(self.successResultOf(self.poll(0)))
         waiting = self.poll(1)
         self.clock.pump([0.01] * 101)
@@ -129,7 +128,7 @@ class PollTests(SynchronousTestCase):
         self.assertAlmostEqual(self.looks[-1], 1.0, places=1)
 
     def test_jitter(self) -> None:
-        """Two that began together do not look together."""
+        """Two that start together do not poll together."""
         looks: list[list[float]] = []
         for number in (0.1, 0.9):
             clock = Clock()
@@ -144,7 +143,7 @@ class PollTests(SynchronousTestCase):
         self.assertEqual(set(looks[0][1:]) & set(looks[1][1:]), set())
 
     def test_cancelled(self) -> None:
-        """Nothing is left behind."""
+        """Cancelling leaves nothing behind."""
         waiting = self.poll(60)
         waiting.addErrback(lambda _: None)
         waiting.cancel()

@@ -1,4 +1,4 @@
-"""Redis behind a sentinel: the master is found, checked and followed, on real servers."""
+"""Redis with Sentinel: the master is found, checked and followed, on real servers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SentinelTests(TestCase):
         return await waiting.addTimeout(60, reactor)
 
     async def set_somehow(self, client: RedisClient, key: str) -> None:
-        """As soon as there is a master that takes it."""
+        """Retry a SET until a master accepts it."""
         for _ in range(3000):
             try:
                 await client.execute('SET', key, 'here')
@@ -55,7 +55,7 @@ class SentinelTests(TestCase):
         self.fail(client.problem)
 
     async def test_found(self) -> None:
-        """The sentinel is asked, also after one that is not there, and the command line finds the master too."""
+        """The sentinels are queried, also after one that is missing, and the command line finds the master, too."""
         address = self.address(hosts=f'127.0.0.1:{free_port()},127.0.0.1:{self.watched.port}')
         client = self.starting(address)
         await self.got(client.up())
@@ -63,7 +63,7 @@ class SentinelTests(TestCase):
         self.assertEqual(probe(address).role, 'master')
 
     async def test_master_dies(self) -> None:
-        """kill -9 of the master: commands and announcements go on with the one that follows it."""
+        """After kill -9 of the master, commands and announcements continue with its successor."""
         client = self.starting(self.address())
         bus = RedisAnnouncements(reactor, client.address, client, cluster='c', timeout=10)
         bus.startService()
@@ -84,7 +84,7 @@ class SentinelTests(TestCase):
         self.assertIn(b'here', self.watched.second.command('AUTH', PASSWORD, then=('GET', 'after')))
 
     async def test_master_moves(self) -> None:
-        """A failover by hand: the client leaves the old master, which lives on as a replica, by itself."""
+        """After a manual failover, the client leaves the old master, which continues as a replica."""
         client = self.starting(self.address())
         await self.got(client.up())
         self.watched.fail_over()
@@ -99,7 +99,7 @@ class SentinelTests(TestCase):
         await self.set_somehow(client, 'after')
 
     async def test_a_replica_named_master(self) -> None:
-        """A server that a sentinel calls the master, but that is none, is not used."""
+        """A server that a sentinel wrongly names as master is not used."""
         self.watched.stop_sentinel()
         config = self.watched.first.directory / 'sentinel.conf'
         ports = [str(server.port) for server in (self.watched.first, self.watched.second)]
@@ -108,14 +108,14 @@ class SentinelTests(TestCase):
         self.watched.start_sentinel()
         client = self.starting(self.address())
         for _ in range(3000):
-            if 'named a server as master that is none' in client.problem:
+            if 'name as master is not a master' in client.problem:
                 break
             await deferLater(reactor, 0.02)
-        self.assertIn('named a server as master that is none', client.problem)
+        self.assertIn('name as master is not a master', client.problem)
 
     async def test_sentinels_away(self) -> None:
-        """While the master is there the sentinels may be away; a client that starts then says what each of them said,
-        without any password."""
+        """The sentinels may be unavailable while the master is there; a client that starts then reports each sentinel's
+        error without passwords."""
         client = self.starting(self.address())
         await self.got(client.up())
         self.watched.stop_sentinel()
@@ -132,7 +132,7 @@ class SentinelTests(TestCase):
         await self.got(later.up())
 
     async def test_wrong(self) -> None:
-        """A master that the sentinel does not know and a password that it does not take: a sentence each."""
+        """An unknown master and a rejected password are reported in a sentence each."""
         await self.shows(self.starting(self.address(master='nobody')), 'it knows no master of that name')
         await self.shows(self.starting(self.address(password='wr0ng')), 'WRONGPASS')
         with self.assertRaisesRegex(ServiceUnavailable, 'knows no master of that name'):
@@ -150,7 +150,7 @@ class SentinelTests(TestCase):
 
 class SentinelUrlTests(TestCase):
     def test_read(self) -> None:
-        """Sentinels with and without ports, the master, a database, users of both, TLS for all of it."""
+        """Sentinels with and without ports, the master, a database, users of both, and TLS are parsed."""
         url = 'redis+sentinel://app:p%40ss@a,b:7,[::1]:8/my%20master/3?sentinel_username=s'
         address = parse_address(url, Path('/e'))
         known = address.sentinels

@@ -1,4 +1,4 @@
-"""Streams of work on a real Redis: each entry to one consumer, none lost."""
+"""Work queues on a real Redis: each entry goes to one consumer, none is lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zatotx.testing.streams import MemoryConsumer, MemoryStream
 
 
 class RedisStreamTests(RedisCase, StreamContract):
-    """The contract, and what Redis and the network do to it."""
+    """The contract, under failures of Redis and the network."""
 
     IDLE = 3600.0  # what was claimed is not idle again while a busy machine claims the rest
 
@@ -54,8 +54,8 @@ class RedisStreamTests(RedisCase, StreamContract):
         return [await self._stream.add({'n': str(n)}) for n in range(count)]
 
     async def test_lost_answer(self) -> None:
-        """Entries whose answer was lost on its way come with the next read, and those that were taken do not come
-        twice; the number of deliveries tells."""
+        """Entries whose reply was lost are delivered by the next read, received ones are not delivered twice; the
+        delivery count shows it."""
         consumer = await self.consumer('c1', timeout=2.0)
         ids = await self.added(1)
         self.assertEqual([entry.id for entry in await consumer.read(1, 0)], ids)
@@ -70,7 +70,7 @@ class RedisStreamTests(RedisCase, StreamContract):
         self.assertIn([entry.deliveries for entry in found], ([2, 2, 1], [1, 1, 1]))
 
     async def test_cut_while_waiting(self) -> None:
-        """A connection that is cut while a read waits on it fails the read, and is made anew; nothing is lost."""
+        """A connection that is cut during a blocking read fails the read, and is replaced; nothing is lost."""
         consumer = await self.consumer('c1')
         waiting = consumer.read(1, 30)
         await self.later(0.1)
@@ -84,7 +84,7 @@ class RedisStreamTests(RedisCase, StreamContract):
         self.assertEqual([entry.id for entry in await self.got(consumer.read(1, 10))], [entry_id])
 
     async def test_restart_keeps_the_work(self) -> None:
-        """kill -9 of Redis: what was added and not acknowledged is there, handed out or not."""
+        """After kill -9 of Redis, unacknowledged entries are still there, delivered or not."""
         consumer = await self.consumer('c1')
         ids = await self.added(4)
         await consumer.ack([entry.id for entry in await consumer.read(1, 0)])
@@ -95,8 +95,8 @@ class RedisStreamTests(RedisCase, StreamContract):
         self.assertEqual([entry.id for entry in await other.claim(0)], ids[1:])
 
     async def test_flushed(self) -> None:
-        """FLUSHALL, before a read and under one that waits: the group is made anew, the log and a counter say so, and
-        work goes on with what is added after."""
+        """After FLUSHALL, before or during a blocking read, the group is created again, logged and counted, and new
+        entries are delivered."""
         consumer = await self.consumer('c1')
         await self.added(2)
         await consumer.read(1, 0)
@@ -117,7 +117,7 @@ class RedisStreamTests(RedisCase, StreamContract):
         self.assertTrue(await self._stream.forget('c1'))
 
     async def test_two_claim_at_once(self) -> None:
-        """Of many who claim the same entries at the same time each entry goes to one."""
+        """Concurrent claims get each entry once."""
         dead = await self.consumer('dead')
         ids = await self.added(40)
         await dead.read(40, 0)
@@ -127,18 +127,17 @@ class RedisStreamTests(RedisCase, StreamContract):
         self.assertEqual(sorted(entry.id for found in claims for entry in found), sorted(ids))
 
     async def test_what_others_did_is_forgotten(self) -> None:
-        """Entries that others claimed and were done with are not remembered for ever by who had them first."""
+        """Entries that others claimed and acknowledged are not kept by their first consumer."""
         consumer, other = await self.consumer('c1'), await self.consumer('c2')
         for _ in range(3):
             await self.added(700)
             await consumer.read(700, 0)
             await other.ack([entry.id for entry in await other.claim(0, 700)])
         await consumer.read(1, 0)
-        self.assertLess(len(consumer._given), 701)
+        self.assertLess(len(consumer._unacknowledged), 701)
 
     async def test_slow_network(self) -> None:
-        """Over a line that delays and is cut again and again, everything added arrives once it is acknowledged, and
-        nothing is left in the end."""
+        """Over a slow and flapping connection, every entry arrives and is acknowledged, and nothing remains."""
         proxy = Proxy(self.server.path)
         self.addCleanup(proxy.close)
         proxy.delay, proxy.cut_every = 0.01, 1500
@@ -160,7 +159,7 @@ class RedisStreamTests(RedisCase, StreamContract):
 
 
 class MemoryStreamTests(StreamContract, TestCase):
-    """The double keeps the same contract."""
+    """The fake fulfills the same contract."""
 
     def setUp(self) -> None:
         self.clock = Clock()

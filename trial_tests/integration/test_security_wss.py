@@ -385,7 +385,7 @@ class CheckTests(SynchronousTestCase):
         for away in (ServiceUnavailable(None, 'Redis is away'), Timeout(None, 'Redis is late')):
             self.nonces[0].away = away
             error = self.failureResultOf(self.check(self.inbound(header(token()))), ServiceUnavailable).value
-            self.assertEqual(str(error), 'It cannot be said now whether a nonce was used before')
+            self.assertEqual(str(error), 'Nonces cannot be checked for reuse now')
         self.failureResultOf(self.check(self.inbound(header(token(password='x')))), Unauthorized)
         self.nonces[0].away = None
         self.successResultOf(self.check(self.inbound(header(token()))))

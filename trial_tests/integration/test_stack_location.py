@@ -1,4 +1,4 @@
-"""Looking at the frames of other threads: no collection begins meanwhile, and the interpreter survives it."""
+"""Inspection of other threads' frames: garbage collection is disabled meanwhile, and the interpreter does not crash."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zatotx.model.gc_disabled import GcDisabled
 # it begins within the next allocations, and then it lets the service's thread go on.
 LOOKED_AT = """
 import gc, random, sys, threading, time
-from zatotx.metrics.stack_location import place_of
+from zatotx.metrics.stack_location import location_of
 
 class Service:
     _zatotx_name = 'crm.quick'
@@ -50,7 +50,7 @@ gc.set_threshold(1, 1_000_000, 1_000_000)
 sys.setswitchinterval(1e-4)
 end = time.monotonic() + 2
 while time.monotonic() < end:
-    place_of(sys._current_frames()[thread.ident], deployed)
+    location_of(sys._current_frames()[thread.ident], deployed)
 over = True
 thread.join()
 print('went on')
@@ -62,7 +62,7 @@ class UncollectedTests(SynchronousTestCase):
         self.addCleanup(gc.enable)
 
     def test_off_and_on(self) -> None:
-        """Until the last one is out; a collector that was off stays off."""
+        """Collection is enabled again by the last exit; if it was disabled before, it stays so."""
         uncollected = GcDisabled()
         with uncollected:
             with uncollected:
@@ -75,7 +75,7 @@ class UncollectedTests(SynchronousTestCase):
         self.assertFalse(gc.isenabled())
 
     def test_whatever_is_raised(self) -> None:
-        """It is on again."""
+        """It is enabled again after an exception."""
         def raising() -> None:
             with GcDisabled():
                 raise KeyError('x')
@@ -84,7 +84,7 @@ class UncollectedTests(SynchronousTestCase):
         self.assertTrue(gc.isenabled())
 
     def test_places(self) -> None:
-        """Are found so."""
+        """Locating a frame disables collection."""
         seen: list[bool] = []
 
         def deployed(filename: str) -> str:
@@ -95,7 +95,7 @@ class UncollectedTests(SynchronousTestCase):
         self.assertEqual((set(seen), gc.isenabled()), ({False}, True))
 
     def test_a_frame_that_ends_while_it_is_looked_at(self) -> None:
-        """Is no end of the process: it was one, by a segmentation fault."""
+        """A frame that ends during the inspection does not crash the process; it once caused a segmentation fault."""
         command = [sys.executable, '-c', LOOKED_AT]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         self.assertEqual((done.returncode, done.stdout), (0, 'went on\n'), done.stderr)

@@ -1,4 +1,4 @@
-"""The service that twistd runs: pid file, one sentence where it cannot start, exit codes."""
+"""The service that twistd runs: pid file, error messages at the start, exit codes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.application.service import Service
 from zatotx.model.errors import StartError
-from zatotx.tap.component_service import Root
+from zatotx.tap.component_service import ComponentService
 from pathlib import Path
 
 class Part(Service):
@@ -46,7 +46,7 @@ class Part(Service):
     def stopService(self):
         print('stopped in order', flush=True)
 
-root = Root(Part(), Path(sys.argv[1]), reactor)
+root = ComponentService(Part(), Path(sys.argv[1]), reactor)
 reactor.addSystemEventTrigger('before', 'shutdown', root.stopService)
 root.privilegedStartService()
 root.startService()
@@ -56,7 +56,7 @@ print('never said')
 
 
 class Reactor(Clock):
-    """A clock that remembers what is asked of a reactor."""
+    """A Clock that records the calls of IReactorCore methods."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Reactor(Clock):
 
 
 class Part(Service):
-    """A part whose two steps of a start give what it is told."""
+    """A component whose start methods return the given results."""
 
     def __init__(self, privileged: object = None, start: object = None) -> None:
         self.results = {'privileged': privileged, 'start': start}
@@ -104,8 +104,8 @@ class Part(Service):
         return self.stopping
 
 
-class RootTests(SynchronousTestCase):
-    """One part from start to end."""
+class ComponentServiceTests(SynchronousTestCase):
+    """The lifecycle of a component's service."""
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
@@ -113,14 +113,14 @@ class RootTests(SynchronousTestCase):
         self.pid_file = self.directory / 'server.pid'
         self.reactor = Reactor()
         self.said: list[str] = []
-        self.patch(root, 'say', self.said.append)
-        self.patch(exit_status, 'say', self.said.append)
+        self.patch(root, 'print_error', self.said.append)
+        self.patch(exit_status, 'print_error', self.said.append)
 
     def root(self, part: Part) -> root.ComponentService:
         return root.ComponentService(part, self.pid_file, self.reactor)
 
     def test_pid_file(self) -> None:
-        """It is there while the part runs, goes when the part has stopped, and is nobody else's to lose."""
+        """The pid file exists while the component runs, and is removed when it has stopped."""
         part = Part()
         service = self.root(part)
         service.privilegedStartService()
@@ -134,7 +134,7 @@ class RootTests(SynchronousTestCase):
         self.assertEqual(list(self.directory.iterdir()), [])
 
     def test_pid_file_of_somebody_else(self) -> None:
-        """What another process wrote there meanwhile stays; that it is gone is no failure."""
+        """A pid file that another process has written is kept; a missing one is not an error."""
         for change in (lambda: self.pid_file.write_text('1\n'), self.pid_file.unlink):
             part = Part()
             service = self.root(part)
@@ -145,7 +145,7 @@ class RootTests(SynchronousTestCase):
         self.assertFalse(self.pid_file.exists())
 
     def test_failing_at_once(self) -> None:
-        """In either step: the sentence, then the end of the process with 1, and no pid file."""
+        """An error in either start method is printed, ends the process with code 1, and leaves no pid file."""
         for part in (Part(privileged=StartError('the port is taken')), Part(start=StartError('the port is taken'))):
             service = self.root(part)
 
@@ -158,26 +158,26 @@ class RootTests(SynchronousTestCase):
         self.assertEqual(self.said, ['the port is taken'] * 2)
 
     def test_failing_later(self) -> None:
-        """The sentence, then the reactor is stopped, and the process will end with 1."""
+        """The error is printed, the reactor is stopped, and the process will exit with code 1."""
         for part in (Part(privileged=fail(StartError('no database'))), Part(start=fail(StartError('no database')))):
             self.reactor, self.said[:] = Reactor(), []
             service = self.root(part)
             service.privilegedStartService()
             service.startService()
             self.assertEqual(self.said, ['no database'])
-            self.assertEqual(self.reactor.triggers, [('after', 'shutdown', exit_status._leave, 1)])
+            self.assertEqual(self.reactor.triggers, [('after', 'shutdown', exit_status._exit, 1)])
             function, *args = self.reactor.when_running[0]
             function(*args)
             self.assertEqual(self.reactor.stops, 1)
 
     def test_failing_unexpectedly(self) -> None:
-        """A sentence that names the part, and the traceback in the log."""
+        """The message names the component, and the log has the traceback."""
         self.root(Part(start=fail(ZeroDivisionError('by zero')))).startService()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.said, [f'{self.directory.name} cannot start: by zero'])
 
     def test_a_start_that_is_cut_short(self) -> None:
-        """A stop while the part starts is no failure to start."""
+        """Stopping a component while it starts is not reported as a failed start."""
         starting: Deferred[None] = Deferred()
         service = self.root(Part(start=starting))
         service.startService()
@@ -186,29 +186,30 @@ class RootTests(SynchronousTestCase):
         self.assertEqual((self.said, self.reactor.triggers), ([], []))
 
     def test_a_pid_file_that_cannot_be_written(self) -> None:
-        """The operating system's reason, with the path."""
+        """The message contains the operating system's reason and the path."""
         self.directory.rmdir()
         self.assertRaises(SystemExit, self.root(Part()).startService)
         self.assertIn(f'No such file or directory: {self.directory}', self.said[0])
 
 
 class OptionsTests(SynchronousTestCase):
-    """--dir, and what twistd makes of it."""
+    """The --dir option, and twistd's own options."""
 
     def test_no_directory(self) -> None:
-        """Wrong usage."""
+        """A missing --dir is wrong usage."""
         self.assertRaises(usage.UsageError, server.Options().parseOptions, [])
 
     def test_a_directory_that_is_none_of_ours(self) -> None:
-        """One sentence, exit code 1, also where it does not exist."""
+        """A directory that is not a component, or does not exist, gives one sentence and exit code 1."""
         for directory in (self.mktemp(), '/'):
             command = [TWISTD, '-n', 'zato-server', '--dir', directory]
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
             self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1), done)
-            self.assertIn('is no part of an environment', done.stderr)
+            self.assertIn('is not a component of an environment', done.stderr)
 
     def test_twistds_own_pid_file(self) -> None:
-        """It would lie in the current directory, where two parts are in each other's way; one asked for is kept."""
+        """twistd's default pid file is disabled, because components would collide in the current directory; an explicit
+        one is kept."""
         for given, expected in (('twistd.pid', ''), ('/run/mine.pid', '/run/mine.pid')):
             parent = {'pidfile': given}
             options = server.Options()
@@ -217,17 +218,17 @@ class OptionsTests(SynchronousTestCase):
             self.assertEqual(parent['pidfile'], expected)
 
     def test_the_plugins_are_found(self) -> None:
-        """By twistd's own way of looking."""
+        """twistd finds the plugins."""
         found = {plugin.tapname for plugin in getPlugins(IPlugin) if hasattr(plugin, 'tapname')}
         self.assertTrue({'zato-server', 'zato-redis'} <= found, found)
 
     def test_a_part_is_wrapped(self) -> None:
-        """What building raises ends the process; what it gives is run by Root."""
+        """Errors of the build function end the process; its result is wrapped in a ComponentService."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         (directory / '.zato-info').write_text('{}')
         said: list[str] = []
-        self.patch(root, 'say', said.append)
+        self.patch(root, 'print_error', said.append)
         options = server.Options()
         options.parseOptions(['--dir', str(directory)])
 
@@ -241,10 +242,10 @@ class OptionsTests(SynchronousTestCase):
 
 
 class ExitTests(SynchronousTestCase):
-    """The end of a process."""
+    """The exit of a process."""
 
     def test_a_start_that_fails_later(self) -> None:
-        """The services stop in their order, the sentence is the last line of stderr, the exit code is 1."""
+        """The services stop in order, the sentence is the last line of stderr, the exit code is 1."""
         for error, sentence in (('StartError("no\\n luck")', 'no luck'), ('KeyError("x")', "cannot start: 'x'")):
             program = FAILS_LATER.format(error=error)
             path = Path(self.mktemp()).absolute()
@@ -256,7 +257,7 @@ class ExitTests(SynchronousTestCase):
             self.assertEqual(list(path.iterdir()), [])
 
     def test_sigterm_stops_the_reactor(self) -> None:
-        """Once, however often it comes."""
+        """The reactor is stopped once, even if the signal arrives repeatedly."""
         self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         reactor = Reactor()
         exit_status.end_well_on_sigterm(reactor)
@@ -265,7 +266,7 @@ class ExitTests(SynchronousTestCase):
         self.assertEqual((reactor.stopped, reactor.stops), (True, 2))
 
     def test_sentences(self) -> None:
-        """An operating system's error is told by its words and its file."""
+        """The message of an operating system error contains its reason and its file."""
         self.assertEqual(
             exit_status.error_sentence(PermissionError(13, 'Permission denied', '/x')), 'Permission denied: /x'
         )
@@ -273,14 +274,14 @@ class ExitTests(SynchronousTestCase):
         self.assertEqual(exit_status.error_sentence(ValueError()), 'ValueError')
 
 
-class ClearTests(SynchronousTestCase):
-    """Settings that quickstart encrypted."""
+class DecryptSettingsTests(SynchronousTestCase):
+    """Encrypted values in settings."""
 
     def settings(self, url: str) -> Settings:
         return Settings(main=Main(name='a', cluster='b'), odb=Odb(url='sqlite:///x'), kvdb=Kvdb(url=url, timeout=3))
 
     def test_urls(self) -> None:
-        """They are used in clear; everything else is as it was."""
+        """Encrypted URLs are decrypted; all other settings are unchanged."""
         key = new_key()
         stored = self.settings(Secrets(key).encrypt('redis://:p@h:1'))
         self.assertEqual(decrypt_urls(stored, key), self.settings('redis://:p@h:1'))
@@ -288,7 +289,7 @@ class ClearTests(SynchronousTestCase):
         self.assertEqual(decrypt_urls(plain, 'no key'), plain)
 
     def test_a_rotation_between_two_looks(self) -> None:
-        """Settings of the old key and then the key of now are looked at again; once."""
+        """If the key is rotated while the settings are read, they are read once more."""
         key = new_key()
         stored = iter([self.settings(Secrets(new_key()).encrypt('redis://:p@h:1')),
                        self.settings(Secrets(key).encrypt('redis://:p@h:1'))])
@@ -297,7 +298,7 @@ class ClearTests(SynchronousTestCase):
         self.assertRaises(StartError, read_decrypted, lambda: wrong, lambda: key)
 
     def test_another_key(self) -> None:
-        """The sentence names the setting and how to encrypt it anew."""
+        """The error names the setting and says how to encrypt it again."""
         stored = self.settings(Secrets(new_key()).encrypt('redis://:p@h:1'))
         for key in (new_key(), 'no key'):
             error = self.assertRaises(StartError, decrypt_urls, stored, key)

@@ -1,4 +1,4 @@
-"""The watchdog on a real reactor that is really stalled, in a process of its own."""
+"""The watchdog on a real, stalled reactor in a separate process."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ print('stalls', sum(watchdog.stalls.buckets[4:]), flush=True)
 
 
 class Node(ProcessProtocol):
-    """A process whose output is collected; `over` fires with it, `line` with the first of its lines."""
+    """A process whose output is collected; `over` fires with it, `line` with its first line."""
 
     def __init__(self) -> None:
         self.over: Deferred[str] = Deferred()
@@ -156,7 +156,7 @@ class Node(ProcessProtocol):
         self.text = ''
 
     def signal(self, number: int) -> None:
-        """Send it a signal; harmless where it has ended."""
+        """Send a signal; does nothing if the process has ended."""
         assert self.transport is not None
         with contextlib.suppress(ProcessExitedAlready):
             self.transport.signalProcess(number)
@@ -179,7 +179,8 @@ class Node(ProcessProtocol):
 
 
 def stalled(service: str, line: str) -> str:
-    """What is said of one that held the reactor at that line, or does so for a second already, as on a busy machine."""
+    """Return a pattern for the report of a stall at that line, finished or, as on a busy machine, ongoing for a
+    second."""
     return rf"service 'crm\.{service}' (held|has been holding) the reactor for \d+\.\d\d s at crm\.py:{line}:"
 
 
@@ -187,7 +188,7 @@ class WatchdogTests(TestCase):
     timeout = 120
 
     def node(self, *services: str, wanted: int = 1) -> Node:
-        """A process that runs these services, until so many culprits have been named."""
+        """Start a process that runs these services until so many causes have been reported."""
         work = Path(self.mktemp()).absolute()
         deployed = work / ('a' * 64)
         deployed.mkdir(parents=True)
@@ -200,18 +201,18 @@ class WatchdogTests(TestCase):
         return node
 
     async def test_named(self) -> None:
-        """A service that holds the reactor for 100 ms is named with its file and innermost line."""
+        """A service that blocks the reactor for 100 ms is reported with its file and innermost line."""
         text = await self.node('Sleepy').over
         self.assertRegex(text, stalled('sleepy', '5'))
         self.assertRegex(text, r'stalls [1-9]')
 
     async def test_keeps_the_gil(self) -> None:
-        """So is one in code that lets no other thread run meanwhile."""
+        """So is one in code that holds the GIL."""
         text = await self.node('Greedy').over
         self.assertRegex(text, stalled('greedy', '19'))
 
     async def test_each_named_in_its_second(self) -> None:
-        """Two that stall it within one second are both named, a second apart."""
+        """Two stalls within one second are both reported, a second apart."""
         text = await self.node('Sleepy', 'Greedy', 'Sleepy', wanted=2).over
         said = [(float(at), name) for at, name in re.findall(r"^([\d.]+) service 'crm\.(\w+)'", text, re.MULTILINE)]
         self.assertEqual({name for _, name in said}, {'sleepy', 'greedy'})
@@ -219,13 +220,13 @@ class WatchdogTests(TestCase):
             self.assertGreaterEqual(later - earlier, 0.99)
 
     async def test_back_to_back(self) -> None:
-        """Two stalls with nothing but a beat between them are told apart."""
+        """Two stalls separated by a single timer call are distinguished."""
         text = await self.node('Twice', wanted=2).over
         self.assertRegex(text, stalled('twice', '37'))
         self.assertRegex(text, stalled('sleepy', '5'))
 
     async def test_endless(self) -> None:
-        """One that never lets go is named while it goes on."""
+        """An endless stall is reported while it lasts."""
         node = self.node('Endless')
         line = await node.line
         self.assertRegex(line, r"service 'crm\.endless' has been holding the reactor for [1-9]\d*\.\d\d s at "
@@ -234,7 +235,7 @@ class WatchdogTests(TestCase):
         await node.over
 
     async def test_quiet(self) -> None:
-        """An idle reactor is not reported, nor one whose process gets no processor."""
+        """An idle reactor, or one whose process gets no CPU, is not reported."""
         node = self.node(wanted=0)
         await deferLater(reactor, 0.5)
         node.signal(signal.SIGSTOP)
@@ -244,7 +245,7 @@ class WatchdogTests(TestCase):
 
 
     async def test_stopped_while_a_thread_waits(self) -> None:
-        """Nor is a service in a thread, which waits and keeps nobody, when the process gets no processor."""
+        """Neither is a waiting service thread when the process gets no CPU."""
         node = self.node('Background', wanted=0)
         await node.line
         node.signal(signal.SIGSTOP)
@@ -255,21 +256,21 @@ class WatchdogTests(TestCase):
         self.assertNotIn('crm.background', text)
 
     async def test_another_thread_keeps_the_gil(self) -> None:
-        """A service in a thread that lets no other thread run is named with its line."""
+        """A service in a thread that holds the GIL is reported with its line."""
         text = await self.node('Hog').over
         self.assertRegex(text, stalled('hog', r'\d\d') + '|'
                                r'code of another thread, which did not let go of the interpreter')  # fmt: skip
 
     async def test_garbage_collection(self) -> None:
-        """When the garbage collector was it, nobody else is blamed."""
+        """Stalls by the garbage collector are not attributed to a service."""
         text = await self.node('Tidy').over
-        self.assertRegex(text, r'the garbage collector held everything for \d+\.\d\d s')
+        self.assertRegex(text, r'the garbage collector stopped the process for \d+\.\d\d s')
         self.assertNotIn('crm.tidy', text)
 
 
 class PausesTests(SynchronousTestCase):
     def test_counted(self) -> None:
-        """Each collection is counted while it is asked for, and not afterwards."""
+        """Each collection is counted while measuring, and not afterwards."""
         pauses = GcPauses()
         pauses.start()
         gc.collect()
@@ -281,7 +282,7 @@ class PausesTests(SynchronousTestCase):
         self.assertEqual(pauses.pauses.count, counted)
 
     def test_share(self) -> None:
-        """How much of a time collections took: those within it, and parts of those at its ends."""
+        """The time that collections took in an interval includes parts of those at its ends."""
         pauses = GcPauses()
         pauses._long.extend([(10.0, 0.5), (11.0, 0.2), (20.0, 1.0)])  # (end, length)
         self.assertAlmostEqual(pauses.between(9.8, 11.5), 0.4)
@@ -289,19 +290,19 @@ class PausesTests(SynchronousTestCase):
 
 
     def test_under_way(self) -> None:
-        """One whose end is not written down yet counts, as far as it has come, and once."""
+        """A collection whose end is not recorded yet counts once, up to now."""
         pauses = GcPauses()
-        pauses._told('start', {})
-        began = pauses._began
+        pauses._on_gc('start', {})
+        began = pauses._started
         self.assertAlmostEqual(pauses.between(began - 1, began + 0.5), 0.5)
-        pauses._told('stop', {})
+        pauses._on_gc('stop', {})
         self.assertEqual(pauses.between(began - 1, began + 0.5), 0.0)  # it was a short one
 
 
 class FindingsTests(SynchronousTestCase):
     def test_of_the_last_hour(self) -> None:
-        """Services that stalled the reactor within the last hour are findings, with the time; what is older, what is no
-        service and the broker's own services are not."""
+        """Services that stalled the reactor within the last hour are findings with the time; older stalls, code outside
+        services and the broker's own services are not."""
         said = [
             ReportedStall(1000.0, "service 'old' held", 'old'),
             ReportedStall(5000.0, "service 'crm' held", 'crm'),
@@ -312,7 +313,7 @@ class FindingsTests(SynchronousTestCase):
         self.assertTrue(sentence_.startswith("service 'crm' held (01:23:20 UTC): "))
 
     def test_kept(self) -> None:
-        """The last twenty reports are remembered, with their time."""
+        """The last twenty reports are kept with their time."""
         reports = StallReports(lambda text: None, clock=lambda: 1234.5)
         for number in range(30):
             reports.add(StackLocation('a', f'a.py:{number}'), 0.2, lasting=False)
@@ -328,7 +329,7 @@ class ReportTests(SynchronousTestCase):
         self.reports = StallReports(self.said.append)
 
     def test_pace(self) -> None:
-        """At most one sentence a second; each place once, with its longest stall."""
+        """At most one report per second; each location once, with its longest stall."""
         here, there = StackLocation('a', 'a.py:1'), StackLocation('b', 'b.py:2')
         self.reports.add(here, 0.2, lasting=False)
         self.reports.add(there, 0.1, lasting=False)
@@ -338,7 +339,7 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(self.said, [stall_message(here, 2, 0.3, False), stall_message(there, 1, 0.1, False)])
 
     def test_one_stall_once(self) -> None:
-        """A long stall that was noted while it lasted and then ended is one stall."""
+        """A long stall reported while it lasted counts as one stall after it ended."""
         here = StackLocation('a', 'a.py:1')
         self.reports.add(here, 1.0, lasting=True)
         self.reports.add(here, 1.4, lasting=False)
@@ -346,7 +347,7 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(self.said, [stall_message(here, 1, 1.4, False)])
 
     def test_bounded(self) -> None:
-        """However many places stall the reactor, few wait to be reported."""
+        """The number of waiting reports is bounded."""
         for number in range(1000):
             self.reports.add(StackLocation('a', f'a.py:{number}'), 0.2, lasting=False)
         for now in range(100):
@@ -356,7 +357,7 @@ class ReportTests(SynchronousTestCase):
 
 class ShareTests(SynchronousTestCase):
     def test_one_after_the_other(self) -> None:
-        """Services that ran one after the other each have their part of the stall, at their commonest line."""
+        """Services that ran one after the other each have their share of the stall, at their most frequent line."""
         seen = Counter(
             {
                 StackLocation('a', 'a.py:1'): 2,
@@ -377,7 +378,7 @@ class ShareTests(SynchronousTestCase):
 
 class PlaceTests(SynchronousTestCase):
     def test_files(self) -> None:
-        """A deployed file is called as its author calls it, wherever the node keeps it."""
+        """A deployed file has the name that its author uses, wherever the node stores it."""
         shown = files_below(Path('/env/work'))
         version = '0123456789abcdef' * 4
         self.assertEqual(shown(f'/env/work/deployed/{version}/crm.py'), 'crm.py')
@@ -386,14 +387,14 @@ class PlaceTests(SynchronousTestCase):
         self.assertEqual(shown('/usr/lib/python3/crm.py'), '')
 
     def test_no_service(self) -> None:
-        """Outside any service the innermost line is named."""
+        """Outside services, the innermost line is reported."""
         place = location_of(sys._getframe(), lambda _: '')
         assert place is not None
         self.assertEqual(place.service, '')
-        self.assertRegex(place.where, r'trial_tests/unit/metrics/test_watchdog\.py:\d+')
+        self.assertRegex(place.where, r'metrics/test_watchdog\.py:\d+')
 
     def test_runs_no_code_of_the_service(self) -> None:
-        """Looking at a service that stalls calls none of its properties."""
+        """Inspecting a stalled service calls none of its properties."""
 
         class Careful:
             _zatotx_name = 'careful'

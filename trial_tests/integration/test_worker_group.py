@@ -1,4 +1,4 @@
-"""What workers of one server share: duties, counts on the board, answers to each other, figures that never go back."""
+"""State that the workers of one server share: singleton tasks, counters, requests to each other, metrics."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ time.sleep(60)
 
 
 def folder(case: SynchronousTestCase) -> Path:
-    """A work/ of a server."""
+    """Create the work/ directory of a server."""
     work = Path(case.mktemp()).absolute()
     work.mkdir(mode=0o700)
     return work
 
 
-class DutyTests(SynchronousTestCase):
-    """Two workers, one duty."""
+class SingletonTaskTests(SynchronousTestCase):
+    """Two workers and one task."""
 
     def setUp(self) -> None:
         self.file = folder(self) / 'duty.lock'
@@ -74,7 +74,7 @@ class DutyTests(SynchronousTestCase):
         return duty
 
     def test_one_does_it(self) -> None:
-        """The first that comes; the other one's start does not wait for it."""
+        """The first worker runs the task; the start of the other does not wait for it."""
         one, two = self.duty('one'), self.duty('two')
         self.successResultOf(one.start())
         self.successResultOf(two.start())
@@ -82,7 +82,7 @@ class DutyTests(SynchronousTestCase):
         self.assertEqual(self.did, ['one begins'])
 
     def test_it_moves(self) -> None:
-        """When the first has ended it, and not before, the other begins within half a second."""
+        """When the first worker has stopped the task, and not before, the other starts it within half a second."""
         one, two = self.duty('one'), self.duty('two')
         one.start()
         two.start()
@@ -97,7 +97,7 @@ class DutyTests(SynchronousTestCase):
         self.assertTrue(two.held)
 
     def test_one_that_waits_stops(self) -> None:
-        """It has nothing to end, and comes to nothing later."""
+        """A worker that waits for the lock can be stopped, and does not start the task later."""
         one, two = self.duty('one'), self.duty('two')
         one.start()
         two.start()
@@ -107,7 +107,7 @@ class DutyTests(SynchronousTestCase):
         self.assertEqual(self.did, ['one begins', 'one ends'])
 
     def test_its_holder_is_killed(self) -> None:
-        """kill -9: the kernel gives the lock back, the other one takes over."""
+        """After SIGKILL the kernel releases the lock, and the other worker takes over."""
         with subprocess.Popen([sys.executable, '-c', HOLDS, str(self.file)], stdout=subprocess.PIPE) as holder:
             assert holder.stdout is not None
             self.assertEqual(holder.stdout.readline(), b'held\n')
@@ -121,7 +121,7 @@ class DutyTests(SynchronousTestCase):
         self.assertEqual(self.did, ['two begins'])
 
     def test_one_that_fails_to_begin(self) -> None:
-        """is logged, and the worker goes on."""
+        """A task that fails to start is logged, and the worker continues."""
         one, two = self.duty('one'), self.duty('two')
         one.start()
         two.begin = lambda: fail(ValueError('no'))
@@ -131,8 +131,8 @@ class DutyTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
 
-class BoardTests(SynchronousTestCase):
-    """Counts of several workers, here in one process."""
+class SharedCountersTests(SynchronousTestCase):
+    """Counters of several workers, in one process."""
 
     def setUp(self) -> None:
         self.work = folder(self)
@@ -144,7 +144,7 @@ class BoardTests(SynchronousTestCase):
         return ConcurrencyLimit(limit, others=shared.others, publish=shared.publish)
 
     def test_limits_hold_for_all(self) -> None:
-        """Three may be inside, whoever let them in; who leaves makes room for any."""
+        """A limit of three applies to all workers together; each released slot may be taken by any of them."""
         one, two = self.gate(0), self.gate(1)
         self.assertEqual([one.enter(), two.enter(), one.enter()], [True, True, True])
         self.assertEqual([one.enter(), two.enter()], [False, False])
@@ -153,7 +153,7 @@ class BoardTests(SynchronousTestCase):
         self.assertFalse(two.enter_from_thread())
 
     def test_a_few_places_of_its_own(self) -> None:
-        """Of a limit of a thousand each worker has three for itself, taken or not; together they never get more."""
+        """Of a limit of a thousand, three are reserved for each worker; the total is never exceeded."""
         one, two = self.gate(0, 1000), self.gate(1, 1000)
         self.assertEqual(sum(one.enter() for _ in range(1000)), 997)
         self.assertEqual(sum(two.enter_from_thread() for _ in range(10)), 3)
@@ -169,7 +169,7 @@ class BoardTests(SynchronousTestCase):
         self.assertEqual(sum(one.enter() for _ in range(1000)), 997)
 
     def test_one_that_comes_late(self) -> None:
-        """The others have all there is: it gets nothing for itself."""
+        """If the others use the whole limit, a worker that starts later gets nothing."""
         one = self.gate(0, 1000)
         self.assertEqual(sum(one.enter() for _ in range(1001)), 1000)
         two = self.gate(1, 1000)
@@ -179,7 +179,7 @@ class BoardTests(SynchronousTestCase):
         self.assertFalse(one.enter())
 
     def test_names_are_apart(self) -> None:
-        """Each has its own count, the same in every worker whatever the order they come in."""
+        """Each name has its own counter, the same in every worker, whatever the order of creation."""
         self.gate(0, name='first')
         one, other, two = self.gate(0, 1, 'é "b"'), self.gate(0, 1, 'c'), self.gate(1, 1, 'é "b"')
         self.assertTrue(one.enter())
@@ -187,7 +187,7 @@ class BoardTests(SynchronousTestCase):
         self.assertTrue(other.enter())
 
     def test_a_killed_worker_leaves_nothing(self) -> None:
-        """Its seat is cleared by the parent, or by who sits down there next."""
+        """The parent, or the next worker in its slot, clears the counters of a killed worker."""
         for clear in (self.parent.clear, SharedCounters(self.work).clear):
             dead, living = self.gate(0, 1), self.gate(1, 1)
             self.assertTrue(dead.enter())
@@ -197,7 +197,7 @@ class BoardTests(SynchronousTestCase):
             living.leave()
 
     def test_no_room(self) -> None:
-        """More names than there are rows, or a seat beyond the board: no shared count, and nothing breaks."""
+        """More names than rows, or a slot beyond the file, give no shared counter and no error."""
         self.patch(boards, 'ROWS', 2)
         board = create_counters_file(self.work, 2)
         self.assertIsNotNone(board.shared('a', 0))
@@ -207,7 +207,7 @@ class BoardTests(SynchronousTestCase):
         board.clear(board.seats)
 
     def test_a_new_parent(self) -> None:
-        """begins with an empty board, whatever workers of the one before still do on theirs."""
+        """A new parent starts with an empty file, while workers of the previous one keep using theirs."""
         old = self.gate(0, 1)
         self.assertTrue(old.enter())
         create_counters_file(self.work, 2)
@@ -215,13 +215,13 @@ class BoardTests(SynchronousTestCase):
         self.assertTrue(new.enter())
 
     def test_files_are_ours_alone(self) -> None:
-        """0600."""
+        """The files have mode 0600."""
         self.gate(0)
         modes = {stat.S_IMODE(path.stat().st_mode) for path in self.work.iterdir()}
         self.assertEqual(modes, {0o600})
 
 
-class PeersTests(TestCase):
+class WorkerPeersTests(TestCase):
     """Workers on real sockets, in one process."""
 
     def setUp(self) -> None:
@@ -236,7 +236,7 @@ class PeersTests(TestCase):
         return peers
 
     async def test_questions(self) -> None:
-        """All others answer, at once or later, large or small; nobody asks itself."""
+        """All other workers respond, immediately or later, with small or large values; no worker asks itself."""
         asking = self.peers(0)
         self.peers(1, what=lambda: {'a': [1, 'é']})
         self.peers(2, what=lambda: deferLater(reactor, 0.05, lambda: 'x' * 5_000_000))
@@ -246,8 +246,7 @@ class PeersTests(TestCase):
         self.assertEqual(len(found[1].value), 5_000_000)
 
     async def test_who_does_not_answer(self) -> None:
-        """One that fails, one that does not know the question, one that says nothing, and the file of one that was
-        killed: the others' answers come all the same, within the deadline."""
+        """Workers that fail, do not know the request, hang or were killed are omitted, within the timeout."""
         self.patch(peers, 'DEADLINE', 2.0)
         asking = self.peers(0)
         self.peers(1, what=lambda: fail(ValueError('not now')))
@@ -262,8 +261,8 @@ class PeersTests(TestCase):
         self.assertEqual([one.value for one in found], ['here'])
 
     async def test_a_seat_is_taken_again(self) -> None:
-        """What a killed worker left in the file system is in nobody's way; a stopped one leaves nothing and asks
-        nobody."""
+        """The socket file of a killed worker does not prevent a new one; a stopped worker leaves no file and sends no
+        requests."""
         asking = self.peers(0)
         (self.work / socket_name(1)).touch()
         again = self.peers(1, what=lambda: 1)
@@ -276,29 +275,29 @@ class PeersTests(TestCase):
 
 
 def counted(calls: int, open_now: int = 1) -> Sample:
-    """A sample with one counter and one gauge."""
+    """Return a sample with one counter and one gauge."""
     return {'zatotx_http_requests': [[[], calls]], 'zatotx_http_connections_open': [[[], open_now]]}
 
 
 COUNTS = """
 import os, sys, time
 from pathlib import Path
-from zatotx.node.workers.metrics_store import Tallies
-Tallies(Path(sys.argv[1]), int(sys.argv[2])).keep({'zatotx_http_requests': [[[], int(sys.argv[3])]],
+from zatotx.node.workers.metrics_store import MetricsStore
+MetricsStore(Path(sys.argv[1]), int(sys.argv[2])).keep({'zatotx_http_requests': [[[], int(sys.argv[3])]],
                                                   'zatotx_http_connections_open': [[[], 1]]})
 print(os.getpid(), flush=True)
 time.sleep(float(sys.argv[4]))
 """
 
 
-class TalliesTests(SynchronousTestCase):
-    """What workers have counted."""
+class MetricsStoreTests(SynchronousTestCase):
+    """The stored metrics of workers."""
 
     def setUp(self) -> None:
         self.work = folder(self)
 
     def other(self, seat: int, count: int, seconds: float = 0) -> subprocess.Popen[bytes]:
-        """Another worker, which was shown with that count."""
+        """Run another worker that has exposed that count."""
         process = subprocess.Popen([sys.executable, '-c', COUNTS, str(self.work), str(seat), str(count), str(seconds)],
                                    stdout=subprocess.PIPE)  # fmt: skip
         assert process.stdout is not None
@@ -312,13 +311,13 @@ class TalliesTests(SynchronousTestCase):
         return process
 
     def requests(self, answers: list[tuple[int, int, Sample]]) -> float:
-        """The sum that is shown besides our own."""
+        """Return the total of the other workers."""
         samples = sum_snapshots(MetricsStore(self.work, 0).before(), answers)
         found = [sample.get('zatotx_http_requests', [[[], 0]])[0][1] for sample in samples]
         return float(sum(found))
 
     def test_who_is_gone(self) -> None:
-        """counts on, however often it is asked for; what there was then is over."""
+        """Counters of ended workers are kept, however often they are read; gauges are dropped."""
         self.other(1, 10)
         self.other(1, 5)
         for _ in range(2):
@@ -328,13 +327,13 @@ class TalliesTests(SynchronousTestCase):
         self.assertEqual(sorted(path.name for path in (self.work / FOLDER).iterdir()), ['gone.json', 'lock'])
 
     def test_who_answers(self) -> None:
-        """By its answer, not by its file; who stands still, by its file."""
+        """A worker's response is used instead of its file; for a frozen worker its file is used."""
         process = self.other(1, 10, 60)
         self.assertEqual(self.requests([(1, process.pid, counted(12))]), 12)
         self.assertEqual(self.requests([]), 10)
 
     def test_killed_between(self) -> None:
-        """A worker that is killed between two looks is counted once, with what was shown last."""
+        """A worker that is killed between reading and asking is counted once, with its last exposed values."""
         process = self.other(1, 10, 60)
         before = MetricsStore(self.work, 0).before()
         process.kill()
@@ -343,26 +342,26 @@ class TalliesTests(SynchronousTestCase):
         self.assertEqual(self.requests([]), 10)
 
     def test_our_own(self) -> None:
-        """What we kept of ourselves is not added to what we say ourselves."""
+        """This worker's own file is not added to its current values."""
         MetricsStore(self.work, 0).keep(counted(3))
         self.assertEqual(self.requests([]), 0)
 
     def test_kept_by_two_threads(self) -> None:
-        """A scrape and the question of another worker come at the same time: neither fails."""
+        """A scrape and a request of another worker at the same time both succeed."""
         tallies = MetricsStore(self.work, 0)
         with ThreadPoolExecutor(8) as threads:
             kept = [threads.submit(tallies.keep, counted(number)) for number in range(200)]
         self.assertEqual([one.exception() for one in kept], [None] * 200)
 
     def test_a_new_start(self) -> None:
-        """of the server begins at 0."""
+        """A restart of the server resets the counters."""
         self.other(1, 10)
         remove_all(self.work)
         self.assertEqual(self.requests([]), 0)
         remove_all(self.work)
 
     def test_a_torn_file(self) -> None:
-        """A full disk costs what it did not take, nothing else."""
+        """A truncated file loses only its own values."""
         self.other(1, 10)
         (file,) = (self.work / FOLDER).glob('1-*')
         file.write_bytes(b'{"zatotx_ht')
@@ -370,7 +369,7 @@ class TalliesTests(SynchronousTestCase):
         self.assertEqual(self.requests([]), 7)
 
 
-class CompanyTests(TestCase):
+class WorkerGroupTests(TestCase):
     """Workers that are asked for metrics and findings."""
 
     def company(self, work: Path, seat: int, found: list[str], levels: Any = None) -> WorkerGroup:
@@ -383,7 +382,7 @@ class CompanyTests(TestCase):
         return company
 
     async def test_any_speaks_for_all(self) -> None:
-        """The text has the sums; the findings say whose they are."""
+        """The metrics are sums of all workers; findings name their worker."""
         work = folder(self)
         one = self.company(work, 0, ['mine'])
         self.company(work, 1, ['a thread is stuck'])
@@ -398,7 +397,7 @@ class CompanyTests(TestCase):
         return LiveLogLevels(book, MemoryBus())
 
     async def test_levels_without_redis(self) -> None:
-        """A level of the log that one worker is told is heard by the others, though they share no bus."""
+        """A log level that is set in one worker is set in the others without Redis."""
         work, one, two = folder(self), self.levels(), self.levels()
         self.company(work, 0, [], one)
         self.company(work, 1, [], two)
@@ -406,7 +405,7 @@ class CompanyTests(TestCase):
         self.assertEqual((one.shown(), two.shown()), ({'': 'info', 'crm': 'debug'},) * 2)
 
 
-class LifelineTests(TestCase):
+class ControlPipeTests(TestCase):
     """The worker's ends of the two pipes."""
 
     def pipes(self) -> tuple[int, int, int, int]:
@@ -416,7 +415,8 @@ class LifelineTests(TestCase):
         return pair
 
     async def test_orders_and_notices(self) -> None:
-        """Orders are heard one by one, however they are cut; notices go up; the end of the parent is noticed."""
+        """Commands are received one by one, however they are fragmented; notices are sent; the end of the parent is
+        detected."""
         orders, parent, answers, notices = self.pipes()
         line = ControlPipe(reactor, orders=orders, notices=notices)
         heard: list[str] = []
@@ -434,7 +434,7 @@ class LifelineTests(TestCase):
         line.tell('refused', 'nobody hears it')
 
     def test_heartbeat(self) -> None:
-        """Every second; a parent that stands still and whose pipe is full does not hold the worker up."""
+        """A heartbeat is sent every second; a frozen parent with a full pipe does not block the worker."""
         orders, _, answers, notices = self.pipes()
         clock = MemoryReactorClock()
         line = ControlPipe(clock, orders=orders, notices=notices)
@@ -447,7 +447,7 @@ class LifelineTests(TestCase):
         self.assertEqual(full, full[:18] * (len(full) // 18))  # what went in went in whole
 
     def test_no_parent(self) -> None:
-        """Whoever starts a worker by hand is told that there is no parent."""
+        """A worker started by hand reports that it has no parent."""
         orders, parent, _, _ = self.pipes()
         os.close(parent)
         self.assertRaises(ValueError, read_worker_spec, orders)
@@ -463,15 +463,15 @@ class HandedDescriptorsTests(SynchronousTestCase):
         """Of what a worker inherits nothing is left to the programs that its services start."""
         script = (
             'import os, sys\n'
-            'from zatotx.node.workers.control_pipe import read_place\n'
-            'place = read_place()\n'
+            'from zatotx.node.workers.control_pipe import read_worker_spec\n'
+            'place = read_worker_spec()\n'
             'print(place.seat, [os.get_inheritable(fd) for fd in (3, 4, *place.sockets.values())], flush=True)\n'
         )
         code = (
             'import os, socket, subprocess, sys\n'
-            'from zatotx.node.workers.control_pipe import Place\n'
+            'from zatotx.node.workers.control_pipe import WorkerSpec\n'
             'up, down, held = os.pipe(), os.pipe(), socket.socket()\n'
-            'os.write(down[1], Place(seat=7, late=False, sockets={"tcp:1": 5}).line())\n'
+            'os.write(down[1], WorkerSpec(seat=7, late=False, sockets={"tcp:1": 5}).line())\n'
             'for number, fd in ((3, down[0]), (4, up[1]), (5, held.fileno())):\n'
             '    os.dup2(fd, number + 100)\n'
             'for number in (3, 4, 5):\n'

@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic: a table that lies is worse than none."""
+"""Tests of the calculations in the benchmarks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from bench.openloop import OpenLoop
 
 
 def result(rate: float) -> Result:
-    """A second at that rate."""
+    """A one-second run at the given rate."""
     return Result(requests=int(rate), micros=1_000_000, p50=1, p99=2, failed=0)
 
 
 class FigureTests(SynchronousTestCase):
     def test_a_floor_and_a_ceiling(self) -> None:
-        """A floor is met from above, a ceiling from below, both at the bar itself."""
+        """A minimum is met at or above the bar, and a maximum at or below it."""
         floor = Row(what='a', figure='', value=0.6, bar=0.6, at_least=True)
         ceiling = Row(what='b', figure='', value=1.3, bar=1.3)
         self.assertTrue(floor.met and ceiling.met)
@@ -33,7 +33,7 @@ class FigureTests(SynchronousTestCase):
         self.assertFalse(msgspec.structs.replace(ceiling, value=1.31).met)
 
     def test_runs_take_turns_and_the_median_counts(self) -> None:
-        """A, B, A, B, …; the middle run of each is the result."""
+        """Runs alternate (A, B, A, B, …), and the median run of each is the result."""
         order: list[str] = []
         rates = {'a': iter((5.0, 1.0, 3.0)), 'b': iter((20.0, 10.0, 90.0))}
 
@@ -46,14 +46,14 @@ class FigureTests(SynchronousTestCase):
         self.assertEqual({name: one.rate for name, one in found.items()}, {'a': 3.0, 'b': 20.0})
 
     def test_the_table_shows_what_is_missed(self) -> None:
-        """Value, bar and verdict stand side by side."""
+        """The table shows value, bar and verdict of each row."""
         text = table([Row(what='echo', figure='30,000/s : 60,000/s', value=0.5, bar=0.6, at_least=True, unit=' x')])
         self.assertIn('| echo | 30,000/s : 60,000/s | 0.50 x | >= 0.60 x | NO  |', text)
 
 
 class PipelineTests(SynchronousTestCase):
     def test_both_do_the_same_work(self) -> None:
-        """A short run measures ours and bare txredisapi on one server; every answer is looked at."""
+        """A short run measures both clients on one server and checks every reply."""
         row = pipelines.measure(rounds=1, seconds=0.05, say=lambda text: None)
         self.assertGreater(row.value, 0)
         self.assertRegex(row.figure, r'^[0-9,]+/s : [0-9,]+/s$')
@@ -61,7 +61,7 @@ class PipelineTests(SynchronousTestCase):
 
 class HostileLoginTests(SynchronousTestCase):
     def test_the_worst_login_counts(self) -> None:
-        """One of many that is late misses the bar; so does one that was turned away, however quickly."""
+        """One slow login misses the bar, and so does a rejected login, however fast the rejection was."""
         for took, met in (([0.1, 4.9], True), ([0.1, 5.1, 0.1], False)):
             self.assertEqual([row.met for row in hostile_logins.rows(took)], [met])
         with socket.create_server(('127.0.0.1', 0)) as refusing:
@@ -77,7 +77,7 @@ class HostileLoginTests(SynchronousTestCase):
 
 class OverloadTests(SynchronousTestCase):
     def test_goodput_and_memory_have_their_bars(self) -> None:
-        """A collapse, a hoard and a leak each miss theirs; what holds meets all three."""
+        """Reduced goodput, high memory and growing memory each miss their bar; a stable server meets all three."""
         megabyte = 1_000_000
         well = overload.rows(1_000, 10_000, 950, [90 * megabyte, *[100 * megabyte] * 8])
         self.assertTrue(all(row.met for row in well))
@@ -85,7 +85,7 @@ class OverloadTests(SynchronousTestCase):
         self.assertEqual([row.met for row in worse], [False] * 3)
 
     def test_the_loop_is_open_and_bounded(self) -> None:
-        """It sends what is due whoever answers, counts what it has no connection for, and sees who hangs up."""
+        """It sends requests without waiting for responses, and counts unsent requests and closed connections."""
         listening = socket.create_server(('127.0.0.1', 0))
         self.addCleanup(listening.close)
         clients: list[socket.socket] = []
@@ -116,7 +116,7 @@ class OverloadTests(SynchronousTestCase):
 
 class HostileTests(SynchronousTestCase):
     def test_memory_and_pings_have_their_bars(self) -> None:
-        """Two pings of a hundred that are late miss the bar, one does not; so does a megabyte too much."""
+        """Two slow pings of a hundred miss the bar, and one does not; a megabyte above the limit misses its bar."""
         watch = hostile.Watch()
         watch.pings, watch.growth = [*[5.0] * 99, 400.0], 96.0
         self.assertEqual([row.met for row in watch.rows('a', 96)], [True, True])
@@ -126,19 +126,19 @@ class HostileTests(SynchronousTestCase):
 
 class LoadTests(SynchronousTestCase):
     def test_the_script_holds_any_text(self) -> None:
-        """Quotes, backslashes, line ends and letters beyond ASCII cannot leave their Lua string."""
+        """Quotes, backslashes, line ends and non-ASCII characters are escaped in Lua strings."""
         text = load._script(Request(path='/"x\\', body='a"\n\\é'), (), Path('unused'))
         self.assertIn('wrk.path = "/\\034x\\092"', text)
         self.assertIn('wrk.body = "a\\034\\010\\092\\195\\169"', text)
 
     def test_the_rate_is_answers_by_measured_time(self) -> None:
-        """Not by the time that was asked for."""
+        """The rate is based on the measured duration, not on the requested one."""
         self.assertEqual(Result(requests=300, micros=1_500_000, p50=1, p99=1, failed=0).rate, 200.0)
 
 
 class SubjectTests(SynchronousTestCase):
     def test_each_of_many_channels_has_its_path(self) -> None:
-        """Every tenth is a pattern, and its path fits it."""
+        """Every tenth channel has a path pattern, and its path matches the pattern."""
         with tempfile.TemporaryDirectory() as folder:
             file, paths = subjects.many_channels(Path(folder), 20)
             channels = yaml.safe_load(file.read_text())['channel_rest']
@@ -176,7 +176,7 @@ class InstructionTests(SynchronousTestCase):
 
 class RunTests(SynchronousTestCase):
     def test_results_are_kept_for_people_and_for_programs(self) -> None:
-        """A page of the day, and latest.json with the same rows."""
+        """A report writes a Markdown page named after the date, and latest.json with the same rows."""
         rows = [Row(what='echo', figure='1', value=1, bar=1)]
         folder = Path(self.mktemp())
         file = run.report(rows, 'two cores', datetime(2026, 11, 24, 9, tzinfo=UTC), folder)
@@ -186,7 +186,7 @@ class RunTests(SynchronousTestCase):
         self.assertEqual((latest['machine'], latest['rows'][0]['what']), ('two cores', 'echo'))
 
     def test_what_cannot_be_measured_is_not_met(self) -> None:
-        """A failing subject is a row of its own and the others go on."""
+        """A benchmark that fails yields a row that is not met."""
         def fails() -> list[Row]:
             raise load.LoadError('3 of 5 answers were errors')
 

@@ -1,4 +1,4 @@
-"""The pages of docs/ as a site, and the files of contrib/ that they speak of."""
+"""Tests of the documentation site and of the files in contrib/."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OUTSIDE = re.compile(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="(?:https?:
 
 class SiteTests(SynchronousTestCase):
     def test_it_builds_without_a_warning(self) -> None:
-        """Every page is reached, every link inside leads somewhere, and no page asks another host for anything."""
+        """Sphinx reports no unreachable pages or broken links, and no page loads resources from other hosts."""
         out = Path(self.mktemp())
         done = subprocess.run(
             [sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-b', 'html', str(ROOT / 'docs'), str(out)],
@@ -36,7 +36,7 @@ class SiteTests(SynchronousTestCase):
 
 class ReadmeTests(SynchronousTestCase):
     def test_its_links_lead_somewhere(self) -> None:
-        """README and CONTRIBUTING stand outside of the site."""
+        """Links in README and CONTRIBUTING, which are not part of the site, refer to existing files."""
         for name in ('README.md', 'CONTRIBUTING.md'):
             for target in re.findall(r'\]\(([^)#:]+)\)', (ROOT / name).read_text('utf-8')):
                 self.assertTrue((ROOT / target).exists(), f'{name}: {target}')
@@ -44,8 +44,7 @@ class ReadmeTests(SynchronousTestCase):
 
 class UnitTests(SynchronousTestCase):
     def test_they_start_what_there_is(self) -> None:
-        """Each unit's command line is one that twistd understands, and it says what to do on a reload only where the
-        part does it."""
+        """twistd accepts the command line of each unit, and each unit belongs to zatotx.target."""
         self.assertEqual([unit.name for unit in UNITS], ['zatotx-redis.service', 'zatotx-server@.service'])
         for unit in UNITS:
             parser = ConfigParser(interpolation=None, strict=False)
@@ -60,8 +59,8 @@ class UnitTests(SynchronousTestCase):
             self.assertEqual(parser['Install']['WantedBy'], 'zatotx.target')
 
     def test_they_take_away_what_is_not_needed(self) -> None:
-        """systemd calls no unit more exposed than 2 of 10, both filter system calls and namespaces, and neither is ever
-        given up: what ends them may take an hour to be mended."""
+        """Each unit has an exposure level of at most 2 of 10, filters system calls and namespaces, and is restarted
+        without a limit, because the cause of a failure may take an hour to be fixed."""
         for unit in UNITS:
             done = subprocess.run(['systemd-analyze', 'security', '--offline=true', '--threshold=20', str(unit)],
                                   capture_output=True, text=True, timeout=60, check=False)

@@ -43,4 +43,4 @@ class WalkthroughTests(SynchronousTestCase):
 
     def test_a_busy_machine(self) -> None:
         """Notes that something takes its time are no part of what a page promises."""
-        self.assertEqual(in_time('[1/2] Redis\n    Redis: still at it …\na … b\n'), '[1/2] Redis\na … b\n')
+        self.assertEqual(in_time('[1/2] Redis\n    Redis: in progress …\na … b\n'), '[1/2] Redis\na … b\n')

@@ -1,4 +1,5 @@
-"""Tokens and names in certificates for all inputs: nothing that is sent is a failure, and one thing has one reading."""
+"""Properties of tokens and certificate names: no input causes an unexpected exception, and every token has one
+interpretation."""
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ def damaged(data: bytes, damage: list[tuple[int, bytes]]) -> bytes:
 
 class TokenTests(SynchronousTestCase):
     def check(self, credentials: bytes) -> Principal | None:
-        """Who it is; None where it is nobody. Anything else is a failure."""
+        """Returns the principal, None if the token is rejected. Other exceptions fail the test."""
         check = JwtAuthenticator(TOKENS, lambda changed: SingleKey(key_of_secret(SECRET)), lambda: NOW)
         try:
             found = check.check(message(headers={b'authorization': credentials}))
@@ -68,13 +69,13 @@ class TokenTests(SynchronousTestCase):
 
     @holds(text=st.binary(max_size=200))
     def test_any_bytes(self, text: bytes) -> None:
-        """Are nobody's."""
+        """Arbitrary bytes are rejected."""
         for scheme in (b'', b'Bearer ', b'bearer\t'):
             self.assertIsNone(self.check(scheme + text))
 
     @holds(header=HEADERS, claims=CLAIMS)
     def test_any_header_and_claims(self, header: dict[str, Any], claims: dict[str, Any]) -> None:
-        """That the right key has signed are somebody's where the definition's terms hold, and a refusal otherwise."""
+        """Correctly signed tokens are accepted if they meet the definition's requirements, and rejected otherwise."""
         found = self.check(b'Bearer ' + signed({'alg': 'HS256', **header}, {**GOOD, **claims}))
         if found is not None:
             self.assertEqual(header.get('alg', 'HS256'), 'HS256')
@@ -85,14 +86,14 @@ class TokenTests(SynchronousTestCase):
 
     @holds(damage=DAMAGE)
     def test_damage(self, damage: list[tuple[int, bytes]]) -> None:
-        """A token of which anything was changed is nobody's."""
+        """A modified token is rejected."""
         good = signed({'alg': 'HS256'}, GOOD)
         text = damaged(good, damage)
         self.assertEqual(self.check(b'Bearer ' + text) is not None, text.strip(b' ') == good)
 
     @holds(keys=st.lists(JWKS | VALUES, max_size=3))
     def test_any_key_set(self, keys: list[Any]) -> None:
-        """Is keys, and sentences for what is none."""
+        """Any key set yields keys, and a sentence for each invalid one."""
         body = json.dumps({'keys': keys}).encode()
         try:
             found, wrong = read_key_set(body)
@@ -104,7 +105,7 @@ class TokenTests(SynchronousTestCase):
 class CertificateTests(SynchronousTestCase):
     @holds(damage=DAMAGE)
     def test_damage(self, damage: list[tuple[int, bytes]]) -> None:
-        """A certificate of which anything was changed is nobody's, and no failure."""
+        """A modified certificate is rejected without an unexpected exception."""
         der = damaged(PARTNER.der, damage)
         inbound = message()
         assert inbound.http is not None
@@ -118,7 +119,7 @@ class CertificateTests(SynchronousTestCase):
     @holds(values=st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1, max_size=20),
                            min_size=1, max_size=4))  # fmt: skip
     def test_names_come_back(self, values: list[str]) -> None:
-        """A subject of any texts is the one that its RFC 4514 form says, in either order."""
+        """A subject with arbitrary texts is parsed from its RFC 4514 form, in either order."""
         types = ('CN', 'O', 'OU', 'L')
         written = ','.join(f'{type_}={_escaped(value)}' for type_, value in zip(types, values, strict=False))
         name = parse_name(written)
@@ -127,7 +128,7 @@ class CertificateTests(SynchronousTestCase):
 
     @holds(text=st.text(max_size=40))
     def test_any_text(self, text: str) -> None:
-        """Is a name or a sentence, and takes no time."""
+        """Any text is a name or gives an error sentence, quickly."""
         began = time.thread_time()
         try:
             parse_name(text)
@@ -136,7 +137,7 @@ class CertificateTests(SynchronousTestCase):
         self.assertLess(time.thread_time() - began, 1)
 
     def test_what_cryptography_writes(self) -> None:
-        """Its own form of a certificate's name is read as the name it is of."""
+        """The form of a name written by cryptography is parsed to the same name."""
         for subject in ('CN=a\\,b\\+c\\"d\\\\e\\<f\\>g\\;h', 'CN=\\#x,O=\\ y\\ ', 'CN=é,OU=a,OU=b',
                         'UID=1+CN=2,DC=x,DC=y'):  # fmt: skip
             name = BANK.issue(subject).certificate.subject
@@ -144,5 +145,5 @@ class CertificateTests(SynchronousTestCase):
 
 
 def _escaped(value: str) -> str:
-    """RFC 4514 §2.4."""
+    """Escapes a value by RFC 4514 §2.4."""
     return ''.join(f'\\{each}' if each in ',+"\\<>;= #' else each for each in value)

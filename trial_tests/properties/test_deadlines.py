@@ -1,4 +1,4 @@
-"""Delays and deadlines, for all numbers."""
+"""Properties of delays and deadlines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS = st.floats(0.001, 1000)
 
 @define(eq=False)
 class Run:
-    """Notes when it was expired."""
+    """Records when it expired."""
 
     clock: Clock
     deadlines: DeadlineSweeper
@@ -32,7 +32,7 @@ class Run:
 class BackoffTests(SynchronousTestCase):
     @holds(attempt=st.integers(-5, 10**9), chance=st.floats(0, 1, exclude_max=True), base=SECONDS, cap=SECONDS)
     def test_within_bounds(self, attempt: int, chance: float, base: float, cap: float) -> None:
-        """Never negative, never beyond the cap, and never longer than the delay after it may be."""
+        """A delay is never negative, never above the cap, and never longer than the next maximum."""
         delay = next_delay(attempt, lambda: chance, base=base, cap=cap)
         self.assertTrue(0 <= delay <= cap)
         self.assertLessEqual(delay, next_delay(attempt + 1, lambda: chance, base=base, cap=cap))
@@ -42,8 +42,8 @@ class DeadlineTests(SynchronousTestCase):
     @holds(runs=st.lists(st.tuples(st.floats(0, 3), st.floats(0, 3), st.booleans()), max_size=8),
            steps=st.lists(st.floats(0.001, 0.5), min_size=1, max_size=30))  # fmt: skip
     def test_each_in_its_time(self, runs: list[tuple[float, float, bool]], steps: list[float]) -> None:
-        """Every run that is not over is expired once, not before its deadline,
-        and at the first look after it, which is as late as the steps of the clock make it."""
+        """Every pending run expires once, not before its deadline, and at the first check after it, depending on the
+        clock's steps."""
         clock = Clock()
         deadlines = DeadlineSweeper(clock)
         made: list[tuple[Run, bool]] = []

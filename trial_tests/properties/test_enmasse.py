@@ -1,4 +1,4 @@
-"""enmasse for all files and configurations: nothing crashes, an export imports back, references are what they say."""
+"""Properties of enmasse: no crashes, exports import back, and escaped references are literal."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def configuration(values: list[Any]) -> Snapshot:
 
 @st.composite
 def configurations(draw: Any) -> Snapshot:
-    """Users, services, vaults and channels that refer to each other."""
+    """Generates users, services, vaults and channels that refer to each other."""
     users, services, channels = draw(NAMES), draw(NAMES), draw(NAMES)
     text = TEXT | LIKE_REFERENCES
     values: list[Any] = [
@@ -76,7 +76,8 @@ def planned(document: Any, snapshot: Snapshot, *, replace: bool = False) -> Any:
 class ExportTests(SynchronousTestCase):
     @holds(60, snapshot=configurations(), replace=st.booleans())
     def test_an_import_of_an_export_is_no_change(self, snapshot: Snapshot, replace: bool) -> None:
-        """Through YAML and substitution, with secrets as they are, and with those of an environment."""
+        """Importing an export through YAML and substitution changes nothing, with included secrets or environment
+        variables."""
         for secrets in (True, False):
             document = export(snapshot, ALL, secrets=secrets)
             text = yaml.safe_dump(document, allow_unicode=True, sort_keys=False)
@@ -88,7 +89,7 @@ class ExportTests(SynchronousTestCase):
             self.assertEqual((plan.mistakes, plan.operations), ((), ()))
 
     def environ(self, document: Any, clear: Any) -> dict[str, str]:
-        """What the placeholders of an export stand for."""
+        """Returns the values of an export's variables."""
         found = {}
         for section, items in document.items():
             for item, whole in zip(items, clear[section], strict=True):
@@ -99,7 +100,7 @@ class ExportTests(SynchronousTestCase):
 
     @holds(30, snapshot=configurations())
     def test_an_export_makes_the_same_again(self, snapshot: Snapshot) -> None:
-        """In a cluster that has but the services."""
+        """Importing an export into a cluster with only the services creates the same objects."""
         document, _ = substitute(export(snapshot, ALL, secrets=True), {}, lambda path: 'never read')
         empty = configuration([stored.value for stored in snapshot.of('service')])
         plan = planned(document, empty)
@@ -113,7 +114,7 @@ class ExportTests(SynchronousTestCase):
 class DocumentTests(SynchronousTestCase):
     @holds(document=DOCUMENT, snapshot=configurations(), replace=st.booleans())
     def test_any_document(self, document: Any, snapshot: Snapshot, replace: bool) -> None:
-        """Has a plan: operations, or mistakes, each in one line with its place; never both."""
+        """Any document has a plan with either operations or errors, each in one line with its location."""
         plan = planned(document, snapshot, replace=replace)
         self.assertFalse(plan.operations and plan.mistakes)
         for mistake in plan.mistakes:
@@ -122,14 +123,14 @@ class DocumentTests(SynchronousTestCase):
 
     @holds(document=VALUE)
     def test_any_value(self, document: Any) -> None:
-        """As a document has a plan, too."""
+        """Any value as a document has a plan too."""
         assume(not isinstance(document, dict))
         self.assertTrue(planned(document, Snapshot()).mistakes)
 
     @holds(300, text=st.lists(st.sampled_from(PIECES), max_size=25).map(lambda parts: ''.join(parts).encode())
            | st.binary(max_size=40))  # fmt: skip
     def test_any_file(self, text: bytes) -> None:
-        """Is a mapping, or is refused in one line that names the file; what it gives is JSON."""
+        """Any file is a mapping, or is rejected in one line that names it; its result is JSON-compatible."""
         try:
             found = parse('any.yaml', text)
         except CommandError as error:
@@ -144,7 +145,7 @@ class ReferenceTests(SynchronousTestCase):
     @holds(300, value=st.recursive(TEXT | LIKE_REFERENCES, lambda inner: st.lists(inner, max_size=3)
                                    | st.dictionaries(LIKE_REFERENCES, inner, max_size=3), max_leaves=8))  # fmt: skip
     def test_escaped(self, value: Any) -> None:
-        """Text is itself again, whatever it looks like, and refers to nothing."""
+        """Escaped text resolves to itself and contains no references."""
         wrong: list[str] = []
         self.assertEqual(SOURCES.resolve(escape_references(value), wrong), value)
         self.assertEqual((wrong, is_reference(escape_references(value))), ([], False))

@@ -1,4 +1,4 @@
-"""HTTP/1 for all bytes: what was sent is what comes out, however it is cut; what is broken is refused, and once."""
+"""Properties of HTTP/1 parsing: messages are parsed as sent however they are split; invalid ones are rejected once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VISIBLE = bytes(octet for octet in range(0x21, 0x7F))
 
 
 class Sent(NamedTuple):
-    """A request as a client means it."""
+    """A request as the client intends it."""
 
     method: str
     path: bytes
@@ -78,7 +78,7 @@ DAMAGE = st.lists(st.tuples(st.integers(0, 500), st.binary(max_size=2) | st.samp
 class RequestTests(SynchronousTestCase):
     @holds(sent=st.lists(REQUEST, min_size=1, max_size=3), cuts=CUTS)
     def test_what_was_sent(self, sent: list[Sent], cuts: set[int]) -> None:
-        """Requests one after another come out as they were meant, in however many pieces; then nothing is left."""
+        """Consecutive requests are parsed as sent, in any number of pieces, and nothing remains."""
         data = b''.join(each.octets() for each in sent)
         got = outcome(pieces(data, cuts))
         self.assertEqual((got.status, len(got.messages)), (0, len(sent)), (got.reason, data))
@@ -91,7 +91,7 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(self.left(pieces(data, cuts)), (0, True))
 
     def left(self, sent: list[bytes]) -> tuple[int, bool]:
-        """Octets that were not read, and whether the parser is between messages."""
+        """Returns the number of unread bytes, and whether the parser is between messages."""
         parser = RequestParser(ParserLimits())
         for piece in sent:
             parser.feed(piece)
@@ -101,7 +101,7 @@ class RequestTests(SynchronousTestCase):
 
     @holds(sent=st.lists(REQUEST, min_size=1, max_size=3), tail=st.binary(max_size=40), cuts=CUTS)
     def test_what_follows_changes_nothing(self, sent: list[Sent], tail: bytes, cuts: set[int]) -> None:
-        """Whatever comes after whole requests, they are what they were."""
+        """Data after complete requests does not change them."""
         data = b''.join(each.octets() for each in sent)
         alone = outcome([data])
         got = outcome(pieces(data + tail, cuts))
@@ -118,7 +118,7 @@ class RequestTests(SynchronousTestCase):
 
 
 class DamageTests(SynchronousTestCase):
-    """Bytes of no meaning, and requests of the corpora with some bytes changed."""
+    """Random bytes, and requests of the corpora with changed bytes."""
 
     def check(self, data: bytes, cuts: set[int]) -> None:
         whole = outcome([data])
@@ -128,8 +128,8 @@ class DamageTests(SynchronousTestCase):
         self.accounted(pieces(data, cuts))
 
     def accounted(self, sent: list[bytes]) -> None:
-        """Bodies are never longer than what was sent; what is not read yet is all still there; a parser that refused
-        refuses for ever, with nothing more coming out."""
+        """Checks that bodies are not longer than the input, unread data is buffered, and a rejected parser stays
+        rejected without events."""
         parser, came, fed = RequestParser(ParserLimits()), 0, 0
         try:
             for piece in sent:
@@ -145,12 +145,12 @@ class DamageTests(SynchronousTestCase):
 
     @holds(data=st.binary(max_size=200), cuts=CUTS)
     def test_any_bytes(self, data: bytes, cuts: set[int]) -> None:
-        """Have one verdict."""
+        """Random bytes give one result."""
         self.check(data, cuts)
 
     @holds(case=st.sampled_from(SHORT_CASES), changes=DAMAGE, cuts=CUTS)
     def test_damaged(self, case: bytes, changes: list[tuple[int, bytes]], cuts: set[int]) -> None:
-        """Too."""
+        """Modified requests give one result."""
         for at, octets in changes:
             case = case[:at] + octets + case[at + 1 :]
         self.check(case, cuts)
@@ -159,7 +159,7 @@ class DamageTests(SynchronousTestCase):
     def test_damaged_requests_of_our_own(
         self, sent: list[Sent], changes: list[tuple[int, bytes]], cuts: set[int]
     ) -> None:
-        """Pipelined ones, with bodies."""
+        """Modified pipelined requests with bodies give one result."""
         data = b''.join(each.octets() for each in sent)
         for at, octets in changes:
             data = data[:at] + octets + data[at + 1 :]

@@ -1,4 +1,4 @@
-"""JSON for all values and texts: what goes out comes back, and what is taken is what another strict reader takes."""
+"""Properties of JSON: values round-trip, and accepted texts are those that another strict parser accepts."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def constant(name: str) -> Any:
 
 
 def by_the_book(text: bytes) -> Any:
-    """Python's own reader, made strict. Raises ValueError."""
+    """Parses with Python's own parser in strict mode. Raises ValueError."""
     return json.loads(text.decode('utf-8'), parse_constant=constant)
 
 
 class ValueTests(SynchronousTestCase):
     @holds(value=VALUES)
     def test_round_trip(self, value: Any) -> None:
-        """Through our reader and through another."""
+        """Values round-trip through our parser and another one."""
         text = encode(value)
         self.assertEqual(decode(text), value)
         self.assertEqual(by_the_book(text), value)
@@ -48,7 +48,7 @@ class ValueTests(SynchronousTestCase):
 
     @holds(value=VALUES, indent=st.none() | st.integers(0, 3), ascii_=st.booleans())
     def test_other_writers(self, value: Any, indent: int | None, ascii_: bool) -> None:
-        """Blanks, line ends and escapes say nothing."""
+        """White space, line ends and escapes do not matter."""
         text = json.dumps(value, indent=indent, ensure_ascii=ascii_).encode()
         self.assertEqual(decode(text), value)
 
@@ -65,7 +65,7 @@ class TextTests(SynchronousTestCase):
             self.assertEqual(encode(value), encode(expected))
 
     def refused_for_a_reason(self, text: bytes) -> None:
-        """Another strict reader refuses it too, or it has one of the things that we refuse and that one takes."""
+        """Returns whether the other parser rejects the text too, or it has a feature that only we reject."""
         try:
             value = by_the_book(text)
         except (ValueError, RecursionError):
@@ -73,31 +73,31 @@ class TextTests(SynchronousTestCase):
         self.assertTrue(any(map(self.is_ours, flat(value))) or text.startswith(b'\xef\xbb\xbf'), text)
 
     def is_ours(self, value: Any) -> bool:
-        """A lone surrogate; a number beyond what a float or an integer of ours holds."""
+        """Returns whether it has a lone surrogate, or a number beyond our range of floats and integers."""
         if isinstance(value, str):
             return any('\ud800' <= character <= '\udfff' for character in value)
         return math.isinf(value) if isinstance(value, float) else isinstance(value, int) and abs(value) >= 2**63
 
     @holds(text=st.binary(max_size=60))
     def test_any_bytes(self, text: bytes) -> None:
-        """A value, or Malformed in one line."""
+        """Random bytes are decoded or raise Malformed with one line."""
         self.check(text)
 
     @holds(text=st.lists(st.sampled_from(PIECES), max_size=12).map(lambda parts: ''.join(parts).encode()))
     def test_pieces_of_json(self, text: bytes) -> None:
-        """In an order of chance."""
+        """Random sequences of JSON tokens are decoded or raise Malformed."""
         self.check(text)
 
     @holds(case=st.sampled_from(CASES), changes=DAMAGE)
     def test_damaged_cases(self, case: bytes, changes: list[tuple[int, bytes]]) -> None:
-        """Of JSONTestSuite."""
+        """Modified cases of JSONTestSuite are decoded or raise Malformed."""
         for at, octets in changes:
             case = case[:at] + octets + case[at + 1 :]
         self.check(case)
 
 
 def flat(value: Any) -> list[Any]:
-    """All plain values in it, keys included."""
+    """Yields all scalar values inside a value, including keys."""
     if isinstance(value, dict):
         return [each for pair in value.items() for part in pair for each in flat(part)]
     if isinstance(value, list):

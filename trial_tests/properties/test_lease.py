@@ -1,5 +1,5 @@
-"""Leases as a model: two holders with pauses, clocks that are set, answers that are lost or late, and a Redis that is
-wiped. What must never happen never does, and somebody always gets the lease in the end."""
+"""A model of leases: two holders with pauses, changed clocks, lost or late responses, and a Redis that loses its data.
+Checks safety, and that a holder gets the lease eventually."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PATIENCE = 1.0  # seconds until a question counts as lost
 
 class ClaimTests(SynchronousTestCase):
     def test_ends_before_the_server_does(self) -> None:
-        """The belief counts from before the question was sent, and is shorter than the ttl by drift and margin."""
+        """The claim counts from before the request was sent, and is shorter than the ttl by drift and margin."""
         claim = granted(LeaseClaim(ttl=30), 7, 100.0)
         self.assertAlmostEqual(claim.until, 100 + 30 - 0.3 - 0.05)
         self.assertTrue(claim.holds(129.6))
@@ -35,12 +35,13 @@ class ClaimTests(SynchronousTestCase):
         self.assertFalse(refused(claim).holds(100.0))
 
     def test_a_late_answer(self) -> None:
-        """An older answer that comes after a newer one does not shorten the belief."""
+        """A late response to an older request does not shorten the claim."""
         newer = granted(granted(LeaseClaim(ttl=30), 7, 100.0), 7, 110.0)
         self.assertEqual(granted(newer, 7, 100.0), newer)
 
     def test_renewals(self) -> None:
-        """A third of the ttl after the last question; soon after a lost one; never past the end, and not after it."""
+        """A lease is renewed a third of the ttl after the last request, sooner after a lost one, and never after its
+        end."""
         claim = granted(LeaseClaim(ttl=30), 7, 100.0)
         self.assertEqual(renewal(claim, 101.0, failed=False), 110.0)
         self.assertEqual(renewal(claim, 120.0, failed=False), 120.0)
@@ -49,20 +50,20 @@ class ClaimTests(SynchronousTestCase):
         self.assertIsNone(renewal(claim, 129.7, failed=True))
 
     def test_tokens(self) -> None:
-        """All tokens of an epoch are greater than all of earlier ones; a resource takes what is not lower."""
+        """All tokens of an epoch exceed those of earlier ones; a resource accepts tokens that are not lower."""
         self.assertGreater(first_token(2), first_token(1) + 2**32 - 1)
         self.assertLess(first_token(2**20) + 2**32, 2**53)
         self.assertEqual([admits(5, token) for token in (4, 5, 6)], [False, True, True])
         self.assertFalse(admits(0, 0))
 
     def test_ttls(self) -> None:
-        """What is too short to be kept or too long to be waited for is a mistake, said in a sentence."""
+        """Too short and too long ttls are rejected with a sentence."""
         self.assertEqual([ttl_error(ttl) for ttl in (0.2, 20, 86_400)], [''] * 3)
         self.assertIn('not 0.1', ttl_error(0.1))
 
 
 class _Net:
-    """Between one holder and the desk: answers take their time, are lost, or the question is."""
+    """The connection between a holder and the lease store: responses are delayed, or they or requests are lost."""
 
     def __init__(self, world: _World) -> None:
         self.world = world
@@ -105,7 +106,7 @@ class _Net:
 
 
 class _Paused:
-    """A holder's clock: its timers stand still while its process is paused; time itself does not."""
+    """A holder's clock: timers stop while its process is paused, but time continues."""
 
     def __init__(self, time: Clock) -> None:
         self._time = time
@@ -141,7 +142,7 @@ class _Timer:
 
 @define(eq=False)
 class _Holder:
-    """One process that wants the lease all the time, and writes while it believes to have it."""
+    """A process that always tries to hold the lease, and writes while it holds it."""
 
     world: _World
     net: _Net
@@ -151,7 +152,7 @@ class _Holder:
     wanting: Deferred[Any] | None = None
 
     def step(self) -> None:
-        """What a process does when it runs."""
+        """Runs one step of the process."""
         if self.clock.until > self.world.time.seconds():
             return  # it is paused
         if self.lease is not None and not self.lease.held:
@@ -172,7 +173,7 @@ class _Holder:
 
 @define(eq=False)
 class _World:
-    """Redis, two holders, and a resource that refuses old tokens."""
+    """Redis, two holders, and a resource that rejects old tokens."""
 
     time: Clock = field(factory=Clock)
     epochs: Epochs = field(factory=Epochs)
@@ -190,7 +191,7 @@ class _World:
         self.holders = [self._holder() for _ in range(2)]
 
     def seconds(self) -> float:
-        """The clock of Redis."""
+        """Returns Redis's time."""
         return self.time.seconds() + self.jumped
 
     def _holder(self) -> _Holder:
@@ -206,7 +207,7 @@ class _World:
             self.refused += 1
 
     def run(self, seconds: float) -> None:
-        """Time passes in small steps."""
+        """Advances time in small steps."""
         for _ in range(round(seconds / 0.05)):
             self.time.advance(0.05)
             for holder in self.holders:
@@ -269,15 +270,14 @@ class ModelTests(SynchronousTestCase):
 
     @holds(events=st.lists(st.one_of(*_TROUBLE.values()), max_size=25))
     def test_never_two(self, events: list[tuple[Any, ...]]) -> None:
-        """However long processes pause and whatever answers are lost or late: no two believe to hold it at one
-        moment."""
+        """Whatever pauses occur and responses are lost or late, at most one process holds the lease at any time."""
         self.assertEqual(self.play(events).both, [])
 
     @holds(events=st.lists(st.one_of(*_FORGETFUL.values()), max_size=25))
     def test_writes_in_order(self, events: list[tuple[Any, ...]]) -> None:
-        """Also where the clock of Redis is set by an hour and its data is wiped, so that two may believe, and where
-        writes come late: what the resource lets pass never goes back from a newer holder to an older one, and no token
-        belongs to two."""
+        """Even if Redis's clock is set by an hour and its data is lost, so that two processes may hold the lease, and
+        writes are late: the resource never accepts a write of an older holder after one of a newer holder, and tokens
+        are unique."""
         world = self.play(events)
         tokens = [token for _, _, token in world.writes]
         self.assertEqual(tokens, sorted(tokens))
@@ -286,8 +286,8 @@ class ModelTests(SynchronousTestCase):
 
     @holds(events=st.lists(st.one_of(*_FORGETFUL.values()), max_size=15))
     def test_somebody_gets_it(self, events: list[tuple[Any, ...]]) -> None:
-        """Once the trouble is over somebody writes again, within the ttl, the time of a lost question and a little; an
-        hour that the clock of Redis was set back meanwhile aside."""
+        """After the failures end, some process writes again within the ttl plus the time of a lost request and a
+        margin, unless Redis's clock was set back by an hour meanwhile."""
         world = self.play([event for event in events if event[0] != 'jump'])
         for holder in world.holders:
             holder.net.lag, holder.net.losing, holder.clock.until = 0.0, '', 0.0
@@ -296,7 +296,7 @@ class ModelTests(SynchronousTestCase):
         self.assertTrue([at for at, _, _ in world.writes if at > recent], world.writes[-3:])
 
     def test_the_model_bites(self) -> None:
-        """A holder that believes a little longer than it should is found out by the model."""
+        """The model detects a holder that relies on its lease slightly too long."""
         self.patch(__import__('zatotx.rules.resilience.lease', fromlist=['DRIFT']), 'DRIFT', -0.5)
         world = self.play([('run', 1.0), ('lose', 0, 'questions'), ('lose', 1, ''), ('run', 5.0), ('lose', 0, ''),
                            ('lose', 1, 'questions'), ('run', 5.0)])

@@ -1,4 +1,4 @@
-"""Properties of what decides about outgoing calls: circuit breakers, retry budgets, targets, challenges."""
+"""Properties of outgoing calls: circuit breakers, retry budgets, URL templates, challenges."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=20)
 
 
 def end(breaker: CircuitBreaker, how: str, ticket: int, now: float) -> None:
-    """A call that was let in is over."""
+    """Ends an admitted call."""
     if how == 'good':
         breaker.succeeded(ticket)
     elif how == 'bad':
@@ -31,8 +31,8 @@ class BreakerProperties(SynchronousTestCase):
     @holds(steps=st.lists(st.tuples(st.sampled_from(('enter', 'good', 'bad', 'left')), st.floats(0, 4)), max_size=60),
            failures=st.integers(1, 4))
     def test_whatever_happens(self, steps: list[tuple[str, float]], failures: int) -> None:
-        """Nobody enters while it is open within its time, and no more than one while it is half open. It is never
-        stuck: when all calls have ended and its time is over, somebody is let in, and one success closes it."""
+        """No call is admitted during the reset time, and at most one while half-open. After all calls ended and the
+        reset time passed, a call is admitted, and one success closes the breaker."""
         breaker, now, inside = CircuitBreaker(failures, 5.0), 0.0, list[int]()
         for what, later in steps:
             now += later
@@ -55,7 +55,7 @@ class BreakerProperties(SynchronousTestCase):
 class RetryProperties(SynchronousTestCase):
     @holds(steps=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20), st.floats(0, 8)), max_size=30))
     def test_never_over_the_share(self, steps: list[tuple[int, int, float]]) -> None:
-        """In no ten seconds are there more retries than a fifth of the calls of twice that time, or ten."""
+        """In any ten seconds there are at most a fifth of the calls of twice that time as retries, or ten."""
         budget, now = RetryBudget(), 0.0
         calls, retries = list[float](), list[float]()
         for called, wanted, later in steps:
@@ -71,7 +71,7 @@ class RetryProperties(SynchronousTestCase):
 
     @holds(value=st.binary(max_size=40))
     def test_retry_after_of_anything(self, value: bytes) -> None:
-        """Whatever a peer writes there: seconds that are not negative, or nothing."""
+        """Any Retry-After gives non-negative seconds or None."""
         found = retry_after(value, NOW)
         self.assertTrue(found is None or found >= 0.0)
 
@@ -79,7 +79,7 @@ class RetryProperties(SynchronousTestCase):
 class TargetProperties(SynchronousTestCase):
     @holds(value=TEXT)
     def test_a_parameter_is_one_segment(self, value: str) -> None:
-        """Whatever fills a path stays one segment of it, and is read back as it was given; or is refused."""
+        """Any path parameter remains one segment and is decoded to the original value, or is rejected."""
         try:
             target, _ = UrlTemplate('/a/{x}/b').fill({'x': value})
         except ValueError:
@@ -91,7 +91,7 @@ class TargetProperties(SynchronousTestCase):
 
     @holds(pairs=st.lists(st.tuples(TEXT, TEXT), max_size=5))
     def test_a_query_is_read_back(self, pairs: list[tuple[str, str]]) -> None:
-        """Names and values, whatever they hold, in their order."""
+        """Arbitrary names and values are decoded to the originals in order."""
         found = parse_qsl(encode_query(pairs).decode('ascii'), keep_blank_values=True, strict_parsing=bool(pairs))
         self.assertEqual(found, pairs)
 
@@ -101,12 +101,12 @@ class ChallengeProperties(SynchronousTestCase):
         st.binary(max_size=60), st.text('Basic dgst=",\\ \t', max_size=40).map(str.encode),
     ))  # fmt: skip
     def test_anything(self, value: bytes) -> None:
-        """Whatever a peer sends is read without an error."""
+        """Any challenge field is parsed without an exception."""
         self.assertIsInstance(parse_challenges([value, value]), list)
         self.assertIsInstance(parse_parameters(value), dict)
 
     @holds(value=st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters='\x7f'), max_size=30))
     def test_what_is_quoted_is_read_back(self, value: str) -> None:
-        """As a parameter among others."""
+        """A quoted string is parsed back as a parameter among others."""
         field = f'Digest a={quote_string(value)}, b=c'.encode('latin-1')
         self.assertEqual(parse_challenges([field])[0].params, {'a': value, 'b': 'c'})

@@ -1,4 +1,4 @@
-"""Properties of Redis's URL: whatever it says, it is read or refused in a sentence."""
+"""Properties of Redis URLs: any text is parsed or rejected with a sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HARMLESS = st.text(st.sampled_from('abcdefgh'), max_size=5)
 class UrlTests(SynchronousTestCase):
     @holds(300, scheme=st.sampled_from(SCHEMES), rest=st.text(LETTERS, max_size=40))
     def test_an_address_or_a_sentence(self, scheme: str, rest: str) -> None:
-        """What it names can be shown in one line, and is the same with its paths made absolute."""
+        """A parsed URL can be displayed in one line, and making its paths absolute does not change it."""
         url = f'{scheme}://{rest}'
         try:
             address = parse_address(url, HERE)
@@ -32,7 +32,7 @@ class UrlTests(SynchronousTestCase):
 
     @holds(scheme=st.sampled_from(SCHEMES), before=HARMLESS, sign=st.sampled_from('/@:[],#'), after=HARMLESS)
     def test_never_the_password(self, scheme: str, before: str, sign: str, after: str) -> None:
-        """Nothing that is shown holds a password, however it was misspelt: with letters that should be encoded."""
+        """Displayed text never contains a password, even with characters that should be encoded."""
         for secret in (f'HUNTER{sign}TWO', 'HUNTERTWO'):
             url = f'{scheme}://{before}:{secret}@{after}/m'
             try:

@@ -1,4 +1,4 @@
-"""Routing for all tables and paths: the table finds what looking at every route finds."""
+"""Properties of routing: the table finds the same route as examining every route."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATH = st.lists(st.sampled_from(['', 'a', 'b', 'ab', 'a.b', 'é', 'aab', 'a-b', 
 
 
 class Seen(NamedTuple):
-    """A route, as one who looks at each of them sees it."""
+    """A route as examined individually."""
 
     route: Route
     expression: re.Pattern[str]
@@ -35,7 +35,7 @@ class Seen(NamedTuple):
         return own in (ANY, method) or (own, method) == ('GET', 'HEAD')
 
     def rank(self, method: str) -> tuple[bool, int, bool]:
-        """The lower, the better: exact, then the longest literal start, then one for the method."""
+        """The sort key, best first: exact, then the longest literal prefix, then a specific method."""
         return not self.exact, -self.literal, self.route.method == ANY
 
 
@@ -53,7 +53,7 @@ def seen(route: Route) -> Seen:
 
 
 def tables(routes: list[Route]) -> tuple[RouteTable, list[Route]]:
-    """The table of those that go together, in their order."""
+    """Generates tables of compatible routes, with the routes in order."""
     taken: list[Route] = []
     table = RouteTable.build([])
     for route in routes:
@@ -68,8 +68,7 @@ def tables(routes: list[Route]) -> tuple[RouteTable, list[Route]]:
 class RoutingTests(SynchronousTestCase):
     @holds(300, routes=st.lists(ROUTE, max_size=8), path=PATH, method=st.sampled_from(METHODS), escaped=st.booleans())
     def test_as_looking_at_each(self, routes: list[Route], path: list[str], method: str, escaped: bool) -> None:
-        """Which route is taken, by the contract's order, what it captures, and which methods there are where none
-        fits."""
+        """The route, its captured values, and the allowed methods if none matches, follow the contract."""
         table, taken = tables(routes)
         text = '/' + '/'.join(path)
         raw = quote(text, safe='/').encode() if escaped else text.encode()
@@ -88,7 +87,7 @@ class RoutingTests(SynchronousTestCase):
         self.check_values(winners[found.target], found, text)
 
     def check_values(self, winner: Seen, found: Match, text: str) -> None:
-        """Put where they were captured, the values give the path again."""
+        """Checks that inserting the captured values into the pattern gives the path."""
         pattern = winner.route.pattern
         filled = re.sub(r'\{(\w+)(:path)?\}', lambda hole: found.params[hole[1]], pattern)
         self.assertEqual(filled, text)
@@ -97,7 +96,7 @@ class RoutingTests(SynchronousTestCase):
 
     @holds(routes=st.lists(ROUTE, max_size=6), path=st.binary(max_size=20), method=st.sampled_from(METHODS))
     def test_any_path(self, routes: list[Route], path: bytes, method: str) -> None:
-        """Is found or not, or is no text."""
+        """Any path is found, not found, or rejected as invalid text."""
         table, _ = tables(routes)
         try:
             found = table.find(method, b'/' + path)
@@ -107,7 +106,7 @@ class RoutingTests(SynchronousTestCase):
 
     @holds(texts=st.lists(st.text('/{}:path.-aé?#', max_size=12), max_size=5))
     def test_any_pattern(self, texts: list[str]) -> None:
-        """Is a route, or is refused in one line that names it."""
+        """Any pattern is a route, or is rejected in one line that names it."""
         try:
             RouteTable.build(Route(text, ANY, text) for text in texts)
         except BadRoutes as wrong:

@@ -1,4 +1,4 @@
-"""SOAP for all messages: whatever comes, what a service sees stands in the Body, and what goes out is an envelope."""
+"""Properties of SOAP: the payload always comes from the Body, and output is always an envelope."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def element(tree: Any) -> Any:
 
 
 def the_body_of(root: Any) -> list[Any] | None:
-    """By the book, and by other means than ours: what the Envelope's one Body holds."""
+    """Returns the content of the Envelope's Body, by an independent implementation."""
     for namespace in (NS_11, NS_12):
         tags = [child.tag.replace(f'{{{namespace}}}', 's:') for child in root]
         if root.tag == f'{{{namespace}}}Envelope' and tags in (['s:Body'], ['s:Header', 's:Body']):
@@ -51,7 +51,7 @@ def the_body_of(root: Any) -> list[Any] | None:
 class ReadingTests(SynchronousTestCase):
     @holds(examples=300, tree=TREES, envelope=st.sampled_from([NS_11, NS_12]), wrap=st.booleans())
     def test_trees(self, tree: Any, envelope: str, wrap: bool) -> None:
-        """A message is refused, or its payload is the first element of the Envelope's own Body."""
+        """A message is rejected, or its payload is the first element of the Envelope's own Body."""
         root = element(tree)
         if wrap:  # so that many are nearly right
             outer = etree.Element(f'{{{envelope}}}Envelope')
@@ -74,12 +74,12 @@ class ReadingTests(SynchronousTestCase):
 
     @holds(body=st.binary(max_size=60))
     def test_bytes(self, body: bytes) -> None:
-        """Any bytes are a message or a fault of their sender."""
+        """Any bytes are a message or a Sender fault."""
         self.assertRaises(BadRequest, SoapCodec().decode, message(body, channel=CHANNEL))
 
     @holds(value=st.text(st.characters(exclude_categories=['Cs', 'Cc']), max_size=30))
     def test_actions(self, value: str) -> None:
-        """An action is what was meant, in the header as in the parameter."""
+        """An action is the same in the header field and the parameter."""
         action = value.replace('"', '').strip()
         quoted = action.replace('\\', '\\\\')
         found = action_of({b'content-type': f'application/soap+xml; a=b;action="{quoted}"; c="d"'.encode()})
@@ -91,7 +91,7 @@ class WritingTests(SynchronousTestCase):
     @holds(reason=TEXT, detail=DETAILS, headers=st.sampled_from(list(TYPES.values())),
            code=st.sampled_from(['Client', 'Server', 'MustUnderstand']))  # fmt: skip
     def test_faults(self, reason: str, detail: Any, headers: Any, code: str) -> None:
-        """Whatever a service says in a fault, the answer is one, with the cid in it."""
+        """Any fault of a service gives a valid fault response with the cid."""
         inbound = message(b'', channel=CHANNEL, headers=headers)
         fault = SoapFault(code, reason, detail)
         reply = SoapCodec().refuse(fault, fault.details, inbound)
@@ -102,7 +102,7 @@ class WritingTests(SynchronousTestCase):
 
     @holds(value=TEXT | st.binary(max_size=30) | TEXT.map(lambda text: f'<a>{text}</a>'))
     def test_answers(self, value: Any) -> None:
-        """Whatever a service answers is refused, or stands within one Body."""
+        """Any result of a service is rejected or written inside one Body."""
         inbound = message(f'<s:Envelope xmlns:s="{NS_11}"><s:Body/></s:Envelope>'.encode(), channel=CHANNEL)
         codec = SoapCodec()
         codec.decode(inbound)
@@ -118,8 +118,8 @@ class OutgoingTests(SynchronousTestCase):
            digest=st.booleans(), password=TEXT)
     def test_messages(self, text: str, header: str | None, data: str, version: str, whole: bool, digest: bool,
                       password: str) -> None:  # fmt: skip
-        """Whatever a service sends, with a header of its own or without: one token, first in the Header, which is that
-        of the definition; and the content of the Body as it was."""
+        """Any outgoing message, with or without headers, has one token of the definition, first in the Header, and the
+        unchanged content of the Body."""
         body = etree.Element('{u:a}a', b='c')
         headers = []
         try:

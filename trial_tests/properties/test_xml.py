@@ -1,4 +1,4 @@
-"""XML for all values and texts: what goes out comes back, and what is taken is what another reader takes."""
+"""Properties of XML: values round-trip, and accepted documents are parsed as another parser parses them."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ PIECES = ('<a>', '</a>', '<b/>', '<b c="d">', '</b>', ' ', '\n', 'text', '&amp;'
 
 
 def elements_io() -> Any:
-    """Classic elements, taken and given."""
+    """Returns input and output of classic SimpleIO elements."""
     declared = (
         Text('text'), Int('int'), Float('real'), Bool('bool'), Decimal('price'), Date('day'), DateTime('moment'),
         List('list'), Dict('free'), Dict('keyed', Int('k'), Text('t')), Nested('deep', Int('n'), List('l')),
@@ -133,7 +133,7 @@ ELEMENTS = st.fixed_dictionaries({
 class RoundTripTests(SynchronousTestCase):
     @holds(order=ORDERS)
     def test_models(self, order: Order) -> None:
-        """What a model of all kinds of fields is written as, is read back as the same."""
+        """A model with all kinds of fields round-trips."""
         io = describe_io(type('Declared', (), {'input': Order, 'output': Order}))
         written = answer(io.output.write(order), io, INBOUND).data  # type: ignore[union-attr]
         sources = InputSources(values(parse(written), io), {}, None)
@@ -142,14 +142,14 @@ class RoundTripTests(SynchronousTestCase):
 
     @holds(lists=st.lists(LINES, max_size=3))
     def test_lists_of_models(self, lists: list[Line]) -> None:
-        """At the root, too."""
+        """Lists of models round-trip, also at the root."""
         io = describe_io(type('Declared', (), {'input': list[Line], 'output': list[Line]}))
         read = values(parse(answer(lists, io, INBOUND).data), io)
         self.assertEqual(msgspec.convert(read, list[Line], strict=False), lists)
 
     @holds(record=ELEMENTS)
     def test_elements(self, record: dict[str, Any]) -> None:
-        """The same for declarations by elements."""
+        """SimpleIO elements round-trip."""
         io = elements_io()
         written = answer(io.output.write(record), io, INBOUND).data
         sources = InputSources(values(parse(written), io), {}, None)
@@ -158,14 +158,14 @@ class RoundTripTests(SynchronousTestCase):
 
     @holds(text=TEXT, name=NAMES)
     def test_texts(self, text: str, name: str) -> None:
-        """Through our reader and through another."""
+        """Texts round-trip through our parser and another one."""
         data = document(name, {name: text}).data
         self.assertEqual(parse(data).getchildren()[0].text or '', text)
         self.assertEqual(Other.fromstring(data)[0].text or '', text)
 
     @holds(text=ANY_TEXT, name=ANY_TEXT)
     def test_what_goes_out_can_be_read(self, text: str, name: str) -> None:
-        """Whatever is in a text or a key: XML goes out, or nothing does."""
+        """Any text or key gives well-formed XML, or an error."""
         try:
             data = document('a', {name: text}).data
         except ValueError:
@@ -178,7 +178,7 @@ class RoundTripTests(SynchronousTestCase):
 
 class DocumentTests(SynchronousTestCase):
     def check(self, data: bytes) -> None:
-        """A tree, which another reader sees as well; or Malformed in one line."""
+        """Checks that a document gives the same tree as another parser, or raises Malformed with one line."""
         try:
             root = parse(data)
         except Malformed as error:
@@ -188,24 +188,24 @@ class DocumentTests(SynchronousTestCase):
 
     @holds(data=st.binary(max_size=60))
     def test_any_bytes(self, data: bytes) -> None:
-        """Refused in a sentence."""
+        """Random bytes are rejected with a sentence."""
         self.check(data)
         self.check(b'<a>' + data + b'</a>')
 
     @holds(examples=400, parts=st.lists(st.sampled_from(PIECES), max_size=12))
     def test_pieces_of_xml(self, parts: list[str]) -> None:
-        """In an order of chance, by themselves and inside an element: no value is read in part."""
+        """Random sequences of XML tokens, alone and inside an element, never give partial values."""
         self.check(''.join(parts).encode())
         self.check(f'<a>{"".join(parts)}</a>'.encode())
 
     @holds(text=st.text(max_size=20), codec=st.sampled_from(['utf-8', 'utf-16', 'latin-1', 'ascii']))
     def test_encodings(self, text: str, codec: str) -> None:
-        """What another reader makes of the same bytes."""
+        """Any encoding gives the same result as another parser."""
         said = {'latin-1': 'ISO-8859-1', 'ascii': 'US-ASCII'}.get(codec, codec.upper())
         self.check(f'<?xml version="1.0" encoding="{said}"?><a>{text}</a>'.encode(codec, 'replace'))
 
 
 def seen(root: Any) -> Any:
-    """A tree of lxml, or of the standard library, as plain values."""
+    """Converts a tree of lxml or the standard library to plain values."""
     children = root.iterchildren() if hasattr(root, 'iterchildren') else root
     return root.tag, dict(root.attrib), root.text or '', [(seen(child), child.tail or '') for child in children]

@@ -1,10 +1,11 @@
-"""`twistd zato-redis`: found by twistd, imported on every start, hence nothing but the maker."""
+"""The twistd plugin `zato-redis`. twistd imports all plugins at every start, so this module holds nothing but the
+ServiceMaker."""
 
 from twisted.application.service import ServiceMaker
 
 zato_redis = ServiceMaker(
     'zatotx redis',
     'zatotx.tap.redis',
-    'The Redis (Valkey) of a zatotx environment, started and supervised.',
+    'Runs and supervises the Redis (Valkey) server of a zatotx environment.',
     'zato-redis',
 )

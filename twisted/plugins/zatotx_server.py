@@ -1,10 +1,11 @@
-"""`twistd zato-server`: found by twistd, imported on every start, hence nothing but the maker."""
+"""The twistd plugin `zato-server`. twistd imports all plugins at every start, so this module holds nothing but the
+ServiceMaker."""
 
 from twisted.application.service import ServiceMaker
 
 zato_server = ServiceMaker(
     'zatotx server',
     'zatotx.tap.server',
-    'A server of a zatotx cluster: hosts services and the channels that clients connect to.',
+    'Runs a server of a zatotx cluster, which hosts services and the channels that clients connect to.',
     'zato-server',
 )

@@ -1,4 +1,4 @@
-"""The broker's own services, zato.*: Zato's names, request fields and response elements (feature map 8.7, 8.8)."""
+"""The services built into zatotx, zato.*: Zato's names, request fields and response elements (feature map 8.7, 8.8)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ _MODULES = (health, deployment, crud, docs, history, invoke, log_levels, enmasse
 
 
 def internal_entries(types: ObjectTypes) -> tuple[ServiceEntry, ...]:
-    """All of them: those written here, and those derived from the object types a node knows."""
-    written = [ServiceEntry.of(cls, is_internal=True) for module in _MODULES for cls in module.SERVICES]
-    return (*written, *crud.derive_services(types))
+    """Return the entries of all built-in services: those defined here and those derived from the object types."""
+    defined = [ServiceEntry.of(cls, is_internal=True) for module in _MODULES for cls in module.SERVICES]
+    return (*defined, *crud.derive_services(types))

@@ -1,4 +1,4 @@
-"""What all zato.* services share: their wire form is derived from their name."""
+"""The base class of the zato.* services, whose response elements are derived from their names."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from zatotx.service.service import Service
 
 
 def response_element(name: str) -> str:
-    """Zato's response element: `zato.http-soap.get-list` -> `zato_http_soap_get_list_response`."""
+    """Return Zato's response element: `zato.http-soap.get-list` -> `zato_http_soap_get_list_response`."""
     return name.replace('.', '_').replace('-', '_') + '_response'
 
 
 class AdminService(Service):
-    """Base of zato.* services. They run on the reactor; what takes long goes through `self.server.offload`.
+    """Base class of the zato.* services. They run on the reactor; long work is passed to `self.server.offload`.
 
-    A class that has a `name` answers inside the element of that name, unless it is `plain`.
+    A class with a `name` responds in the element of that name, unless it is `plain`.
     """
 
     zato_dont_import = True
-    plain: ClassVar[bool] = False  # answers its payload bare: no element, no zato_env
+    plain: ClassVar[bool] = False  # responds with the bare payload: no element, no zato_env
     server: INode
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -38,29 +38,32 @@ class AdminService(Service):
 
     @property
     def sent(self) -> Any:
-        """The payload, that of a SOAP message as values too."""
+        """The payload; that of a SOAP message converted to values."""
         return xml_input.values(self.request.payload)
 
     @property
     def actor(self) -> Actor:
-        """Who changes what, by which door and from where, for the history."""
-        who = self.principal.username or self.principal.name
-        return Actor(who, self.channel.name, self.cid, self.request.http.peer)
+        """Who makes a change, through which channel and from which address, for the history."""
+        username = self.principal.username or self.principal.name
+        return Actor(username, self.channel.name, self.cid, self.request.http.peer)
 
     @property
     def asking_roles(self) -> frozenset[str]:
-        """What may be asked for here: the roles of the caller. Where a service of users asks, for whomever it may be,
-        all of them: their code is part of the broker."""
-        run = self._zatotx.parent
-        while run is not None:
-            if not run.entry.is_internal:
+        """The roles of the caller.
+
+        A call made by a user's service has all roles, whoever called that service: users' code is trusted as part of
+        the broker.
+        """
+        invocation = self._zatotx.parent
+        while invocation is not None:
+            if not invocation.entry.is_internal:
                 return frozenset((ADMIN,))
-            run = run.parent
+            invocation = invocation.parent
         roles: frozenset[str] = self.principal.roles
         return roles
 
     def refuse_roles(self, roles: Iterable[str]) -> None:
-        """Raises Forbidden where one of these roles is not the caller's to give or to take."""
+        """Raise Forbidden if the caller lacks one of these roles, which it would grant or revoke."""
         missing = missing_roles(self.asking_roles, roles)
         if missing:
             raise Forbidden(
@@ -69,5 +72,5 @@ class AdminService(Service):
 
 
 def bad_request(field: str, text: str) -> BadInput:
-    """One mistake in one field of the request."""
+    """Return the error for one invalid field of the request."""
     return BadInput([(f'$.{field}', text)])

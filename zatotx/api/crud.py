@@ -1,7 +1,7 @@
-"""zato.<prefix>.create, edit, delete, get-list … for every object type that has a Zato face: derived, not written.
+"""Services zato.<prefix>.create, edit, delete, get-list … derived for every object type with a ZatoApi.
 
-Several types may share a prefix (channels and outgoing connections are both `http-soap`); fields of the request that
-ZatoApi calls fixed choose among them.
+Several types may share a prefix (channels and outgoing connections are both `http-soap`); the fixed fields of their
+ZatoApi select among them.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ PASSWORD = 'password'
 
 
 class ObjectService(AdminService):
-    """Base of the services on objects of one prefix."""
+    """Base class of the services for the objects of one prefix."""
 
     zato_dont_import = True
     prefix: ClassVar[str] = ''
 
     @property
     def asked(self) -> Mapping[str, Any]:
-        """The request: body, form, query and path merged. Raises BadInput where it is no object."""
+        """The request: body, form, query and path merged. Raises BadInput if the body is not an object."""
         payload = self.sent
         if payload not in (None, '', b'') and not isinstance(payload, Mapping):
             raise BadInput([('$', 'expected an object')])
@@ -52,18 +52,19 @@ class ObjectService(AdminService):
 
     @property
     def references(self) -> SnapshotReferences:
+        """The names and ids of all configured objects."""
         return SnapshotReferences(self.server.config.snapshot, self.server.types)
 
     @property
     def own_types(self) -> list[ObjectType]:
-        """All types of the prefix."""
+        """All types with the prefix."""
         return _of_prefix(self.server.types, self.prefix)
 
     def chosen(self) -> ObjectType:
-        """The one type that the request's fixed fields speak of. Raises BadInput."""
-        fitting = self.fitting()
-        if len(fitting) == 1:
-            return fitting[0]
+        """Return the type selected by the request's fixed fields. Raises BadInput unless there is exactly one."""
+        matching = self.fitting()
+        if len(matching) == 1:
+            return matching[0]
         fixed: dict[str, set[str]] = {}
         for object_type in self.own_types:
             assert object_type.zato is not None
@@ -72,55 +73,60 @@ class ObjectService(AdminService):
         raise BadInput([
             (f'$.{name}', f'must be one of: {", ".join(sorted(values))}')
             for name, values in fixed.items()
-            if self.asked.get(name) not in values or len(fitting) > 1
+            if self.asked.get(name) not in values or len(matching) > 1
         ])  # fmt: skip
 
     def fitting(self) -> list[ObjectType]:
-        """The types that no fixed field of the request speaks against."""
-        asked = self.asked
+        """Return the types that match the fixed fields of the request."""
+        request = self.asked
         return [
             object_type
             for object_type in self.own_types
             if object_type.zato is not None
-            and all(asked.get(name, value) in ('', value) for name, value in object_type.zato.fixed.items())
+            and all(request.get(name, value) in ('', value) for name, value in object_type.zato.fixed.items())
         ]
 
     def found(self) -> Stored:
-        """The object of the request's id, or else of its name. Raises BadInput, NotFound."""
-        asked, snapshot = self.asked, self.server.config.snapshot
-        given = asked.get('id', '')
-        if given in ('', None):
-            name = asked.get('name')
+        """Return the object with the request's id, otherwise with its name. Raises BadInput, NotFound."""
+        request, snapshot = self.asked, self.server.config.snapshot
+        object_id = request.get('id', '')
+        if object_id in ('', None):
+            name = request.get('name')
             if not isinstance(name, str) or not name:
                 raise bad_request('id', 'missing')
             return self._named(name)
-        number = _whole('id', given)
+        number = _integer('id', object_id)
         stored: Stored | None = snapshot.get(number)
         if stored is None or stored.type not in {object_type.key for object_type in self.own_types}:
             raise NotFound(self.cid, f'No {self.title} has the id {number}')
         return stored
 
     def _named(self, name: str) -> Stored:
+        """Return the object of that name. Raises NotFound."""
         snapshot = self.server.config.snapshot
-        found: list[Stored] = [s for t in self.fitting() if (s := snapshot.named(t.key, name)) is not None]
-        if not found:
+        matches: list[Stored] = [
+            stored for object_type in self.fitting() if (stored := snapshot.named(object_type.key, name)) is not None
+        ]
+        if not matches:
             raise NotFound(self.cid, f'No {self.title} is called {name!r}')
-        return found[0]
+        return matches[0]
 
     @property
     def title(self) -> str:
-        """What the objects are called in sentences."""
+        """The name of the objects in messages."""
         return ' or '.join(object_type.title or object_type.key for object_type in self.own_types)
 
     @property
     def seen_revision(self) -> int | None:
-        """The request's `revision`: that of the object when its editor read it. Raises BadInput."""
-        given = self.asked.get('revision', '')
-        return None if given in ('', None) else _whole('revision', given)
+        """The request's `revision`, the one of the object that the editor read. Raises BadInput."""
+        revision = self.asked.get('revision', '')
+        return None if revision in ('', None) else _integer('revision', revision)
 
     async def write(self, action: str, stored: Stored, fields: Mapping[str, Any]) -> Stored:
-        """Change an object; live here and announced when this returns. Raises Conflict where the request says which
-        revision of the object its editor saw, and it is another one now."""
+        """Change an object; when this returns, the change is live on this node and announced to the others.
+
+        Raises Conflict if the object has changed since the revision in the request.
+        """
         name = str(fields.get('name', stored.name))
         object_type = self.server.types[stored.type]
         before = msgspec.structs.asdict(stored.value)
@@ -133,18 +139,19 @@ class ObjectService(AdminService):
         return changed or stored
 
     def answer(self, stored: Stored) -> None:
+        """Respond with id and name of an object."""
         self.response.payload = {'id': stored.id, 'name': stored.name}
 
 
 class Create(ObjectService):
-    """Make an object; answers its id and name."""
+    """Create an object; the response is its id and name."""
 
     zato_dont_import = True
 
     async def handle(self) -> None:
         object_type = self.chosen()
         fields, mistakes = read_created(object_type, self.asked, self.references)
-        _refuse(mistakes)
+        _raise_mistakes(mistakes)
         name = fields['name']
         self.refuse_roles(roles_of(object_type, fields))
         step = Operation(action='create', type=object_type.key, name=name, fields=fields)
@@ -156,7 +163,7 @@ class Create(ObjectService):
 
 
 class Edit(ObjectService):
-    """Change an object; fields that are not given stay as they are."""
+    """Change an object; fields that are not given keep their values."""
 
     zato_dont_import = True
 
@@ -166,12 +173,12 @@ class Edit(ObjectService):
         stored = self.found()
         object_type = self.server.types[stored.type]
         fields, mistakes = read_changes(object_type, stored.value, self.asked, self.references)
-        _refuse(mistakes)
+        _raise_mistakes(mistakes)
         self.answer(await self.write('edit', stored, fields) if fields else stored)
 
 
 class Delete(ObjectService):
-    """Remove an object that nothing refers to."""
+    """Delete an object that no other object refers to."""
 
     zato_dont_import = True
 
@@ -182,29 +189,29 @@ class Delete(ObjectService):
         self.response.payload = {}
 
     def _refuse_own(self, stored: Stored) -> None:
-        """Raises Conflict where the type says that this one stays, or the caller logged in with it."""
+        """Raise Conflict if the type protects this object, or the caller authenticated with it."""
         object_type = self.server.types[stored.type]
-        stays = object_type.zato.stays if object_type.zato is not None else None
-        why = '' if stays is None else stays(stored.value, self.asked)
-        if not why and (self.principal.kind, self.principal.name) == (stored.type, stored.name):
-            why = f'{object_type.title} {stored.name!r} may not delete itself'
-        if why:
-            raise Conflict(self.cid, why)
+        protection = object_type.zato.stays if object_type.zato is not None else None
+        reason = '' if protection is None else protection(stored.value, self.asked)
+        if not reason and (self.principal.kind, self.principal.name) == (stored.type, stored.name):
+            reason = f'{object_type.title} {stored.name!r} may not delete itself'
+        if reason:
+            raise Conflict(self.cid, reason)
 
 
 class GetList(ObjectService):
-    """All objects, by name."""
+    """List all objects, sorted by name."""
 
     zato_dont_import = True
 
     async def handle(self) -> None:
         types = {object_type.key: object_type for object_type in self.fitting()}
         stored = self.server.config.snapshot.of(*types)
-        self.response.payload = merged_fields([to_row(types[one.type], one, self.references) for one in stored])
+        self.response.payload = merged_fields([to_row(types[row.type], row, self.references) for row in stored])
 
 
 class GetOne(ObjectService):
-    """One object, by its id or name."""
+    """Return one object, by id or name."""
 
     zato_dont_import = True
 
@@ -221,22 +228,26 @@ class ChangePassword(ObjectService):
     async def handle(self) -> None:
         stored = self.found()
         first, second = self.asked.get('password1'), self.asked.get('password2')
-        wrong = [(f'$.password{n}', 'missing') for n, given in ((1, first), (2, second)) if given in ('', None)]
-        if not wrong and not isinstance(first, str):
-            wrong = [('$.password1', f'expected str, got {type(first).__name__}')]
-        if not wrong and first != second:
-            wrong = [('$.password2', 'is not the same as password1')]
-        _refuse(wrong)
+        input_mistakes = [
+            (f'$.password{number}', 'missing')
+            for number, password in ((1, first), (2, second))
+            if password in ('', None)
+        ]
+        if not input_mistakes and not isinstance(first, str):
+            input_mistakes = [('$.password1', f'expected str, got {type(first).__name__}')]
+        if not input_mistakes and first != second:
+            input_mistakes = [('$.password2', 'is not the same as password1')]
+        _raise_mistakes(input_mistakes)
         object_type = self.server.types[stored.type]
         field = password_field(object_type)
         _, mistakes = validate_edit(object_type, stored.value, {field: first})
         mistakes = [*mistakes, *unread(object_type, {field: first})]
-        _refuse([(f'$.{"password1" if path == field else path}', what) for path, what in mistakes])
+        _raise_mistakes([(f'$.{"password1" if path == field else path}', message) for path, message in mistakes])
         self.answer(await self.write('edit', stored, {field: first}))
 
 
 class Ping(ObjectService):
-    """Ask the peer of a connection whether it is there; answers what was asked and answered."""
+    """Ping the peer of a connection; the response describes the request and the answer."""
 
     zato_dont_import = True
 
@@ -247,17 +258,17 @@ class Ping(ObjectService):
 
 
 class GetSecurityList(AdminService):
-    """All security definitions of any type."""
+    """List all security definitions of all types."""
 
     name = 'zato.security.get-list'
 
     async def handle(self) -> None:
         snapshot, types = self.server.config.snapshot, self.server.types
-        known = {object_type.key: object_type for object_type in types.in_space(SECURITY)}
+        security_types = {object_type.key: object_type for object_type in types.in_space(SECURITY)}
         references = SnapshotReferences(snapshot, types)
         self.response.payload = merged_fields(
-            [{**to_row(known[one.type], one, references), 'sec_type': sec_type(known[one.type])}
-             for one in snapshot.of(*known)]
+            [{**to_row(security_types[row.type], row, references), 'sec_type': sec_type(security_types[row.type])}
+             for row in snapshot.of(*security_types)]
         )
 
 
@@ -275,7 +286,7 @@ _ALWAYS = ('get-by-id', 'get-by-name')
 
 
 def derive_services(types: ObjectTypes) -> Iterator[ServiceEntry]:
-    """An entry for each action of each prefix that the types have."""
+    """Yield an entry for each action of each prefix of the types."""
     prefixes: dict[str, dict[str, None]] = {}
     for object_type in types:
         if object_type.zato is not None:
@@ -292,7 +303,7 @@ def derive_services(types: ObjectTypes) -> Iterator[ServiceEntry]:
 
 
 def password_field(object_type: ObjectType) -> str:
-    """The secret that Zato calls a password, whatever its name here; '' where there is none."""
+    """Return the name of the secret that Zato calls the password, or ''."""
     return next((name for name in secrets_of(object_type) if zato_name(object_type, name) == PASSWORD), '')
 
 
@@ -301,17 +312,19 @@ def _class_name(name: str) -> str:
 
 
 def _of_prefix(types: ObjectTypes, prefix: str) -> list[ObjectType]:
-    return [t for t in types if t.zato is not None and t.zato.prefix == prefix]
+    return [object_type for object_type in types if object_type.zato is not None and object_type.zato.prefix == prefix]
 
 
-def _whole(field: str, given: object) -> int:
-    number = to_int(given) if isinstance(given, str) else given
+def _integer(field: str, value: object) -> int:
+    """Return an integer field of the request. Raises BadInput."""
+    number = to_int(value) if isinstance(value, str) else value
     if type(number) is not int:
-        raise bad_request(field, f'expected int, got {type(given).__name__}')
+        raise bad_request(field, f'expected int, got {type(value).__name__}')
     return number
 
 
-def _refuse(mistakes: list[Mistake]) -> None:
+def _raise_mistakes(mistakes: list[Mistake]) -> None:
+    """Raise BadInput if there are mistakes."""
     if mistakes:
         raise BadInput(mistakes)
 

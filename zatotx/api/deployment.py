@@ -1,4 +1,4 @@
-"""zato.service.upload-package, rollback, get-source-info …, zato.hot-deploy.*: the code of services."""
+"""Deployment services: zato.service.upload-package, rollback, get-source-info …, zato.hot-deploy.*."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from zatotx.service.io.elements import Text
 
 
 class CodeService(AdminService):
-    """Base of the services that deploy."""
+    """Base class of the services that deploy."""
 
     zato_dont_import = True
 
     def answer(self, report: DeployReport) -> None:
-        """How a deployment went."""
+        """Respond with the result of a deployment."""
         version = report.version
         self.response.payload = {
             'id': version.id,
@@ -40,7 +40,7 @@ class CodeService(AdminService):
 
 
 class UploadPackage(CodeService):
-    """Deploy a module (`x.py`) or a package (`x.zip`), base64 in `payload`; answers when every node has judged it."""
+    """Deploy a module (`x.py`) or a package (`x.zip`), base64 in `payload`; responds when every node has tried it."""
 
     name = 'zato.service.upload-package'
 
@@ -50,19 +50,19 @@ class UploadPackage(CodeService):
 
     async def handle(self) -> None:
         try:
-            content = await self.server.offload(_decoded, self.request.input.payload)
-        except (Base64Error, ValueError) as e:
-            raise bad_request('payload', f'is not base64: {e}') from None
+            content = await self.server.offload(_decode_base64, self.request.input.payload)
+        except (Base64Error, ValueError) as error:
+            raise bad_request('payload', f'is not base64: {error}') from None
         name = str(self.request.input.payload_name)
         self.answer(await self.server.deployer.deploy(name, content, self.actor))
 
 
-def _decoded(text: str) -> bytes:
+def _decode_base64(text: str) -> bytes:
     return b64decode(''.join(text.split()), validate=True)
 
 
 class Rollback(CodeService):
-    """Bring back version `number`, or the one before, of the file called `name` or that has the service `name`."""
+    """Activate version `number`, or the previous one, of the file `name` or of the file with the service `name`."""
 
     name = 'zato.service.rollback'
 
@@ -74,14 +74,14 @@ class Rollback(CodeService):
     async def handle(self) -> None:
         number = self.request.input.number
         try:
-            wanted = None if number in ('', None) else int(number)
+            target = None if number in ('', None) else int(number)
         except (ValueError, TypeError):
             raise bad_request('number', f'expected int, got {type(number).__name__}') from None
-        self.answer(await self.server.deployer.rollback(str(self.request.input.name), wanted, self.actor))
+        self.answer(await self.server.deployer.rollback(str(self.request.input.name), target, self.actor))
 
 
 class DeployRollback(Rollback):
-    """The same under its other name."""
+    """The same service as zato.service.rollback, under another name."""
 
     name = 'zato.deploy.rollback'
 
@@ -90,7 +90,7 @@ class DeployRollback(Rollback):
 
 
 class HotDeployCreate(CodeService):
-    """Make a version that is stored the active one, by its id."""
+    """Activate a stored version by its id."""
 
     name = 'zato.hot-deploy.create'
 
@@ -98,16 +98,16 @@ class HotDeployCreate(CodeService):
         input_required = ('package_id',)
 
     async def handle(self) -> None:
-        wanted = self.request.input.package_id
+        version_id = self.request.input.package_id
         for version in await self.server.odb.versions():
-            if version.id == wanted:
+            if version.id == version_id:
                 self.answer(await self.server.deployer.rollback(version.file, version.number, self.actor))
                 return
-        raise NotFound(self.cid, f'No kept version has the id {wanted}')
+        raise NotFound(self.cid, f'No kept version has the id {version_id}')
 
 
 class GetVersions(AdminService):
-    """The kept versions of all files, or of the one called `name`, newest first."""
+    """List the stored versions of all files, or of the file `name`, newest first."""
 
     name = 'zato.hot-deploy.get-versions'
 
@@ -129,7 +129,7 @@ def _iso(moment: float) -> str:
 
 
 class GetDeploymentInfoList(ServicesService):
-    """Each server's word on the active version of a service's file."""
+    """List the verdict of each server on the active version of a service's file."""
 
     name = 'zato.service.get-deployment-info-list'
 
@@ -145,11 +145,11 @@ class GetDeploymentInfoList(ServicesService):
             verdicts = await self.server.odb.version_verdicts(version.id)
             for node in await self.server.odb.nodes():
                 if node.worker == 0 and node.name in verdicts:
-                    rows.append(_deployed(node.id, node.name, version, verdicts[node.name]))
+                    rows.append(_deployment_row(node.id, node.name, version, verdicts[node.name]))
         self.response.payload = rows
 
 
-def _deployed(server_id: int, server_name: str, version: FileVersion, refused: str) -> dict[str, Any]:
+def _deployment_row(server_id: int, server_name: str, version: FileVersion, refused: str) -> dict[str, Any]:
     details = {
         'file': version.file,
         'version': version.number,
@@ -162,7 +162,7 @@ def _deployed(server_id: int, server_name: str, version: FileVersion, refused: s
 
 
 class GetSourceInfo(ServicesService):
-    """The source of the file that a service runs from on this server, base64."""
+    """Return the source of the file that defines a service on this server, as base64."""
 
     name = 'zato.service.get-source-info'
 
@@ -187,12 +187,12 @@ class GetSourceInfo(ServicesService):
 
 
 def _source_of(cls: type) -> tuple[str, bytes]:
-    """File and text of the module of a class. Blocking."""
+    """Return path and content of the module of a class. Blocking."""
     path = inspect.getsourcefile(cls)
     if path is None:
         return '', b''
-    with open(path, 'rb') as opened:  # noqa: PTH123 - in a thread
-        return path, opened.read()
+    with open(path, 'rb') as stream:  # noqa: PTH123 - in a thread
+        return path, stream.read()
 
 
 SERVICES = (

@@ -1,5 +1,7 @@
-"""zato.docs.get: the page that shows the OpenAPI document, and its files. They come with zatotx and name nothing of
-the cluster: what they show, the page fetches with the credentials that its reader gives it.
+"""zato.docs.get: the web page that displays the OpenAPI document, and its files.
+
+The files are part of zatotx and contain no data of the cluster: the page requests the document with the credentials
+that its user enters.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ _TYPES = {
     'console.js': 'text/javascript; charset=utf-8',
     'icon.svg': 'image/svg+xml',
 }
-# Nothing but our own files, nothing inline, in nobody's frame; connections to this very server only.
+# Only files of this server, nothing inline, no embedding in frames; connections to this server only.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -35,24 +37,24 @@ _HEADERS = {
 
 
 class GetDocs(AdminService):
-    """The page of /zato/docs, or the file of it that the path names."""
+    """Return the page /zato/docs, or the file of it named by the path."""
 
     name = 'zato.docs.get'
     plain = True
 
     async def handle(self) -> None:
-        wanted = self.request.http.params.get('file', PAGE)
-        if wanted not in _TYPES:
+        file_name = self.request.http.params.get('file', PAGE)
+        if file_name not in _TYPES:
             raise NotFound(self.cid, 'URL not found')
-        self.response.payload = await self.server.offload(content, wanted)
-        self.response.content_type = _TYPES[wanted]
+        self.response.payload = await self.server.offload(content, file_name)
+        self.response.content_type = _TYPES[file_name]
         for name, value in _HEADERS.items():
             self.response.headers[name] = value
 
 
 @cache
 def content(name: str) -> bytes:
-    """A file of the page, read once. Blocking."""
+    """Return a file of the page, cached after the first read. Blocking."""
     return files(__package__).joinpath('viewer', name).read_bytes()
 
 

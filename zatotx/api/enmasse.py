@@ -14,13 +14,16 @@ from zatotx.model.errors import BadRequest, ServiceUnavailable
 from zatotx.rules.enmasse.import_plan import ImportPlan, plan_import
 from zatotx.service.io.elements import AsIs, Bool
 
-LIVE_WITHIN = 60.0  # seconds all nodes have to apply an import
+LIVE_WITHIN = 60.0  # seconds that all nodes have to apply an import
 
 
 class Import(AdminService):
-    """Bring the cluster to what `document` says, or with `dry_run` say what that would change. All or nothing; live on
-    every node when it answers. `replace`: what the document leaves out of an object goes back to its default.
-    `resolved`: references such as `${NAME}` were replaced, what still looks like one is text; else they are refused."""
+    """Apply `document` to the configuration of the cluster, or with `dry_run` return the changes it would make.
+
+    The import is atomic, and live on every node when the service responds. With `replace`, fields that the document
+    omits are reset to their defaults. `resolved` means that references such as `${NAME}` were already replaced, and
+    remaining ones are text; otherwise they are rejected.
+    """
 
     name = 'zato.enmasse.import'
 
@@ -29,34 +32,34 @@ class Import(AdminService):
         input_optional = (Bool('replace'), Bool('dry_run'), Bool('resolved'))
 
     async def handle(self) -> None:
-        asked, config = self.request.input, self.server.config
-        if not isinstance(asked.document, Mapping):
-            raise bad_request('document', f'expected an object, got {type(asked.document).__name__}')
+        request_input, config = self.request.input, self.server.config
+        if not isinstance(request_input.document, Mapping):
+            raise bad_request('document', f'expected an object, got {type(request_input.document).__name__}')
         plan: ImportPlan = await self.server.offload(
-            partial(plan_import, dict(asked.document), self.server.types, config.snapshot,
-                    replace=bool(asked.replace), verify=_verify, resolved=bool(asked.resolved))
+            partial(plan_import, dict(request_input.document), self.server.types, config.snapshot,
+                    replace=bool(request_input.replace), verify=_verify_password, resolved=bool(request_input.resolved))
         )
         if plan.mistakes:
             raise BadRequest(self.cid, '\n'.join(map(str, plan.mistakes)))
         revision = config.snapshot.revision
-        if plan.operations and not asked.dry_run:
+        if plan.operations and not request_input.dry_run:
             revision = await config.change(plan.operations, self.actor)
-            behind = await config.everywhere(revision, LIVE_WITHIN)
-            if behind:
-                nodes = ', '.join(behind)
+            lagging_nodes = await config.everywhere(revision, LIVE_WITHIN)
+            if lagging_nodes:
+                nodes = ', '.join(lagging_nodes)
                 raise ServiceUnavailable(self.cid, f'The import is stored, but not in force yet on {nodes}')
         self.response.payload = {
             'diff': list(plan.lines),
             'open': list(plan.open),
             'changed': len(plan.operations),
             'unchanged': plan.unchanged,
-            'dry_run': bool(asked.dry_run),
+            'dry_run': bool(request_input.dry_run),
             'revision': revision,
         }
 
 
 class Export(AdminService):
-    """The configuration as YAML that imports back to the same state; secrets as `${NAME}` unless asked for."""
+    """Return the configuration as YAML, which can be imported again; secrets as `${NAME}` unless requested."""
 
     name = 'zato.enmasse.export'
 
@@ -70,8 +73,8 @@ class Export(AdminService):
         self.response.payload = {'yaml': text, 'revision': snapshot.revision}
 
 
-def _verify(hashed: str, clear: str) -> bool:
-    """Whether the hash is of this text. About 20 ms."""
+def _verify_password(hashed: str, clear: str) -> bool:
+    """Return whether the text has this hash. Takes about 20 ms."""
     try:
         return PasswordHasher().verify(hashed, clear)
     except (Argon2Error, InvalidHashError):

@@ -1,4 +1,4 @@
-"""zato.ping, zato.helpers.*, zato.health.*, zato.metrics.get, zato.info.*: what a server says of itself."""
+"""Status services: zato.ping, zato.helpers.*, zato.health.*, zato.metrics.get, zato.info.*."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from zatotx.api.base import AdminService
 
 
 class Ping(AdminService):
-    """Answers that the server is there."""
+    """Respond that the server is running."""
 
     name = 'zato.ping'
 
@@ -27,7 +27,7 @@ class Ping2(Ping):
 
 
 class Echo(AdminService):
-    """Answers what it was sent."""
+    """Respond with the payload of the request."""
 
     name = 'zato.helpers.echo'
     plain = True
@@ -37,7 +37,7 @@ class Echo(AdminService):
 
 
 class InputLogger(AdminService):
-    """Logs what it was sent."""
+    """Log the input."""
 
     name = 'zato.helpers.input-logger'
 
@@ -47,7 +47,7 @@ class InputLogger(AdminService):
 
 
 class Live(AdminService):
-    """200 as long as the process turns."""
+    """Respond with status 200 as long as the process runs."""
 
     name = 'zato.health.live'
     plain = True
@@ -57,7 +57,7 @@ class Live(AdminService):
 
 
 class Ready(AdminService):
-    """200 when the server takes requests, else 503 with the reasons."""
+    """Respond with status 200 if the server accepts requests, otherwise with 503 and the reasons."""
 
     name = 'zato.health.ready'
     plain = True
@@ -73,8 +73,7 @@ class Ready(AdminService):
 
 
 class Findings(AdminService):
-    """What this server finds not to be as it should be in itself, in any of its workers: stuck threads, stalls, a part
-    that is away."""
+    """List the problems that the server detects in itself, in any worker: stuck threads, stalls, outages."""
 
     name = 'zato.health.findings'
 
@@ -83,7 +82,7 @@ class Findings(AdminService):
 
 
 class Metrics(AdminService):
-    """The metrics of this server, in Prometheus' text form."""
+    """Return the metrics of this server in Prometheus' text format."""
 
     name = 'zato.metrics.get'
     plain = True
@@ -94,7 +93,7 @@ class Metrics(AdminService):
 
 
 class GetInfo(AdminService):
-    """Facts about the cluster and the server that was asked."""
+    """Return facts about the cluster and the server that processes the request."""
 
     name = 'zato.info.get-info'
 
@@ -103,7 +102,7 @@ class GetInfo(AdminService):
 
 
 class GetServerInfo(GetInfo):
-    """The same under Zato's second name."""
+    """The same service as zato.info.get-info, under Zato's other name."""
 
     name = 'zato.info.get-server-info'
 

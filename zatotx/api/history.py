@@ -1,4 +1,4 @@
-"""zato.history.*: who changed what, the configuration of any revision, and the way back to it."""
+"""zato.history.*: the log of configuration changes, the configuration at any revision, and restoring one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.type_registry import ObjectTypes
 from zatotx.service.io.elements import Bool, Int, Text
 
-MOST = 10_000  # changes in one answer
+MOST = 10_000  # maximum number of changes in a response
 USUAL = 100
-LIVE_WITHIN = 60.0  # seconds all nodes have to apply a restored revision
+LIVE_WITHIN = 60.0  # seconds that all nodes have to apply a restored revision
 
 
 class GetList(AdminService):
-    """Changes, newest first: who, when, from where, old and new with secrets masked. `name`: what the object is called,
-    or was once; `since`: only what came after that revision."""
+    """List changes, newest first: who, when, from where, old and new values with secrets masked.
+
+    `name` is the current or a former name of the object; `since` limits the list to changes after that revision.
+    """
 
     name = 'zato.history.get-list'
 
@@ -29,22 +31,22 @@ class GetList(AdminService):
         input_optional = (Text('type'), Text('name'), Int('since'), Int('revision'), Int('limit'))
 
     async def handle(self) -> None:
-        asked = self.request.input
-        limit = asked.limit or USUAL
+        request_input = self.request.input
+        limit = request_input.limit or USUAL
         if not 0 < limit <= MOST:
             raise bad_request('limit', f'must be 1 to {MOST}')
         rows = await self.server.odb.history(
             limit,
-            type=asked.type or '',
-            name=asked.name or '',
-            since=asked.since or 0,
-            revision=asked.revision or 0,
+            type=request_input.type or '',
+            name=request_input.name or '',
+            since=request_input.since or 0,
+            revision=request_input.revision or 0,
         )
         self.response.payload = [to_row(row) for row in rows]
 
 
 class Export(AdminService):
-    """The configuration as it was at `revision`, as YAML; secrets as `${NAME}` unless asked for."""
+    """Return the configuration at `revision` as YAML; secrets as `${NAME}` unless requested."""
 
     name = 'zato.history.export'
 
@@ -53,15 +55,18 @@ class Export(AdminService):
         input_optional = (Bool('include_secrets'),)
 
     async def handle(self) -> None:
-        asked = self.request.input
-        state = await self.server.odb.state_at(asked.revision)
-        text = await self.server.offload(to_yaml, state, self.server.types, bool(asked.include_secrets))
-        self.response.payload = {'yaml': text, 'revision': asked.revision}
+        request_input = self.request.input
+        state = await self.server.odb.state_at(request_input.revision)
+        text = await self.server.offload(to_yaml, state, self.server.types, bool(request_input.include_secrets))
+        self.response.payload = {'yaml': text, 'revision': request_input.revision}
 
 
 class Restore(AdminService):
-    """Bring the configuration back to what it was at `revision`, or with `dry_run` say what that would change. All or
-    nothing, as a new revision; live on every node when it answers. Deployed code stays as it is."""
+    """Restore the configuration of `revision`, or with `dry_run` return the changes that would make.
+
+    The change is atomic, creates a new revision, and is live on every node when the service responds. Deployed code is
+    not changed.
+    """
 
     name = 'zato.history.restore'
 
@@ -70,26 +75,26 @@ class Restore(AdminService):
         input_optional = (Bool('dry_run'),)
 
     async def handle(self) -> None:
-        asked, config, types = self.request.input, self.server.config, self.server.types
-        then = await self.server.odb.state_at(asked.revision)
-        steps = plan_restore(config.snapshot, then, types)
+        request_input, config, types = self.request.input, self.server.config, self.server.types
+        old_snapshot = await self.server.odb.state_at(request_input.revision)
+        steps = plan_restore(config.snapshot, old_snapshot, types)
         revision = config.snapshot.revision
-        if steps and not asked.dry_run:
+        if steps and not request_input.dry_run:
             revision = await config.change(operations(steps), self.actor)
-            behind = await config.everywhere(revision, LIVE_WITHIN)
-            if behind:
-                nodes = ', '.join(behind)
+            lagging_nodes = await config.everywhere(revision, LIVE_WITHIN)
+            if lagging_nodes:
+                nodes = ', '.join(lagging_nodes)
                 raise ServiceUnavailable(self.cid, f'The restored revision is stored, but not in force yet on {nodes}')
         self.response.payload = {
             'diff': [line for step in steps for line in shown(step, types)],
             'changed': len(steps),
-            'dry_run': bool(asked.dry_run),
+            'dry_run': bool(request_input.dry_run),
             'revision': revision,
         }
 
 
 def to_row(row: HistoryRow) -> dict[str, Any]:
-    """A change as programs get it."""
+    """Return a change as a row of the response."""
     return {
         'revision': row.revision,
         'at': datetime.fromtimestamp(row.at, UTC).isoformat(),
@@ -106,8 +111,8 @@ def to_row(row: HistoryRow) -> dict[str, Any]:
 
 
 def to_yaml(snapshot: Snapshot, types: ObjectTypes, secrets: bool) -> str:
-    """The enmasse document of a configuration. In a thread: it may be long."""
-    import yaml  # nearly a megabyte, for what is asked for now and then
+    """Return a configuration as an enmasse document. Call it in a thread, as the document may be large."""
+    import yaml  # imported on demand, as it takes nearly a megabyte
 
     document = export(snapshot, types, secrets=secrets)
     dumper = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)

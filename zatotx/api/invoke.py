@@ -1,4 +1,4 @@
-"""zato.service.invoke: the single door by which Zato's tools enter."""
+"""zato.service.invoke: invokes a service by name, for Zato's tools."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zatotx.wire.json import codec
 
 
 class Invoke(ServicesService):
-    """Invoke a service by `id` or `name`; `payload` and the answer's `response` are base64."""
+    """Invoke a service by `id` or `name`; `payload` and `response` are base64."""
 
     name = 'zato.service.invoke'
 
@@ -24,58 +24,62 @@ class Invoke(ServicesService):
         )  # fmt: skip
 
     async def handle(self) -> None:
-        asked = self.request.input
-        if asked['async']:
+        request_input = self.request.input
+        if request_input['async']:
             raise BadRequest(self.cid, 'Asynchronous invocation is not available on this server yet: leave async out')
-        name = self._target(asked)
+        name = self._target(request_input)
         self._permit(name)
         options: dict[str, Any] = {}
-        if asked.channel:
-            options['channel'] = asked.channel
-        outcome = await self.invoke(name, self._payload(asked), **options)
-        body = await self.server.offload(_written, outcome, self._element(name), self.cid)
+        if request_input.channel:
+            options['channel'] = request_input.channel
+        outcome = await self.invoke(name, self._payload(request_input), **options)
+        body = await self.server.offload(_encode_response, outcome, self._element(name), self.cid)
         self.response.payload = {'response': b64encode(body).decode('ascii')}
 
-    def _target(self, asked: Any) -> str:
-        if asked.id and asked.name:
+    def _target(self, request_input: Any) -> str:
+        """Return the name of the service to invoke. Raises BadInput, Conflict."""
+        if request_input.id and request_input.name:
             raise BadInput([('$.id', 'give either id or name, not both')])
-        if not asked.id and not asked.name:
+        if not request_input.id and not request_input.name:
             raise bad_request('name', 'missing: give id or name')
-        name = self.by_id(asked.id).name if asked.id else str(asked.name)
+        name = self.by_id(request_input.id).name if request_input.id else str(request_input.name)
         if name == self.name:
             raise Conflict(self.cid, f'{name} cannot invoke itself')
         return name
 
     def _permit(self, name: str) -> None:
-        """This door leads no further than the service's own doors. Raises Forbidden."""
+        """Raise Forbidden unless the caller has one of the roles that the service's own channels require."""
         entry = self.server.services.current.get(name)
         if entry is not None and entry.roles and entry.roles.isdisjoint(self.asking_roles):
             raise Forbidden(self.cid)
 
-    def _payload(self, asked: Any) -> Any:
-        """The payload as a channel of that data format gives it to a service: JSON decoded, where no format is said
-        text that is no JSON as it is, any other format as bytes."""
-        given, data_format = asked.payload, str(asked.data_format or '').lower()
-        if given in ('', None) or not isinstance(given, str):
-            return '' if given is None else given
+    def _payload(self, request_input: Any) -> Any:
+        """Decode the payload as a channel with that data format does.
+
+        JSON is decoded; without a data format, text that is not JSON is passed as text; other formats are passed as
+        bytes.
+        """
+        payload, data_format = request_input.payload, str(request_input.data_format or '').lower()
+        if payload in ('', None) or not isinstance(payload, str):
+            return '' if payload is None else payload
         try:
-            raw = b64decode(''.join(given.split()), validate=True)
-        except (Base64Error, ValueError) as e:
-            raise bad_request('payload', f'is not base64: {e}') from None
+            raw = b64decode(''.join(payload.split()), validate=True)
+        except (Base64Error, ValueError) as error:
+            raise bad_request('payload', f'is not base64: {error}') from None
         if not raw or data_format not in ('', 'json', 'dict'):
             return raw or ''
         try:
             return codec.decode(raw)
-        except codec.Malformed as e:
+        except codec.Malformed as error:
             if data_format:
-                raise bad_request('payload', f'is not JSON: {e}') from None
+                raise bad_request('payload', f'is not JSON: {error}') from None
         try:
             return raw.decode('utf-8')
         except UnicodeDecodeError:
             return raw
 
     def _element(self, name: str) -> tuple[str, bool]:
-        """The response element of the service's own answer, and whether zato_env stands beside it."""
+        """Return the response element of the invoked service, and whether it includes zato_env."""
         entry = self.server.services.current.get(name)
         if entry is None:
             return '', False
@@ -84,18 +88,18 @@ class Invoke(ServicesService):
         return element, entry.is_internal
 
 
-def _written(value: Any, element: tuple[str, bool], cid: str) -> bytes:
-    """The body that a JSON channel would answer. Raises BadRequest where there is none."""
+def _encode_response(value: Any, element: tuple[str, bool], cid: str) -> bytes:
+    """Return the body that a JSON channel would send. Raises BadRequest for streams."""
     if isinstance(value, bytes):
         return value
     name, internal = element
     if isinstance(value, str) and not name:
         return value.encode('utf-8')
-    answer = {name: value} if name else value
+    document = {name: value} if name else value
     if name and internal:
-        answer = {'zato_env': {'result': 'ZATO_OK', 'cid': cid, 'details': ''}, **answer}
+        document = {'zato_env': {'result': 'ZATO_OK', 'cid': cid, 'details': ''}, **document}
     try:
-        return codec.encode(answer)
+        return codec.encode(document)
     except TypeError:
         raise BadRequest(cid, 'The service answers with a stream, which only its own channels can carry') from None
 

@@ -1,4 +1,4 @@
-"""zato.logging.*: what is heard in the logs, changed while the cluster runs."""
+"""zato.logging.*: log levels, changed while the cluster runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zatotx.service.io.elements import Text
 
 
 class GetLevels(AdminService):
-    """The levels in force on this server: each `name` is an area (kvdb, admin …) or a logger, '' is all others."""
+    """List the log levels of this server: each `name` is an area (kvdb, admin …) or a logger, '' the default."""
 
     name = 'zato.logging.get-levels'
 
@@ -18,8 +18,10 @@ class GetLevels(AdminService):
 
 
 class SetLevel(AdminService):
-    """Set a level on every server until its next restart or reload. `name`: an area, a logger (a service's is its
-    name), or nothing for all that have none of their own. `level` empty: none of its own any more."""
+    """Set a log level on every server until its next restart or reload.
+
+    `name` is an area, a logger (a service's is its name), or empty for the default level. An empty `level` resets it.
+    """
 
     name = 'zato.logging.set-level'
 

@@ -1,4 +1,4 @@
-"""zato.openapi.get: the OpenAPI document of the channels that this server serves."""
+"""zato.openapi.get: the OpenAPI document of the channels of this server."""
 
 from __future__ import annotations
 
@@ -18,33 +18,37 @@ from zatotx.schema.type_registry import ObjectTypes
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.io.json_schema import service_shape
 
-_REST = {'connection': 'channel', 'transport': 'plain_http'}  # Zato's words for channels that are told of
+_REST = {'connection': 'channel', 'transport': 'plain_http'}  # fixed fields of the channels that are documented
 _SECURITY, _GROUPS = 'security', 'groups'
-_SERVERS = b'"servers":[{"url":%s}]'  # as it stands in a document, ahead of what channels and services say
-_SAYS = """Made by zatotx from the channels of cluster {cluster} and what their services declare.
+_SERVERS = b'"servers":[{"url":%s}]'  # as serialized at the start of a document
+_DESCRIPTION = """Made by zatotx from the channels of cluster {cluster} and what their services declare.
 
 Every answer carries X-Zato-CID, the id by which the log of the server knows the request; a caller may send its own in \
 the same header (8 to 64 letters, digits, `.`, `_` and `-`)."""
 
 
 class GetOpenAPI(AdminService):
-    """The OpenAPI 3.1 document of all active channels whose services run here, as JSON."""
+    """Return the OpenAPI 3.1 document of all active channels whose services run here, as JSON."""
 
     name = 'zato.openapi.get'
     plain = True
-    _latest: ClassVar[tuple[Any, bytes]] = (None, b'')  # what it was made of, and the document
+    _latest: ClassVar[tuple[Any, bytes]] = (None, b'')  # cache key and document
 
     async def handle(self) -> None:
         server = self.server
         snapshot, services = server.config.snapshot, tuple(server.services.current)
-        # What a document follows from: code can change without a revision, where a refused version is judged anew.
-        made_of = server.cluster, snapshot.revision, tuple((one.file, one.version, one.is_active) for one in services)
-        known, body = GetOpenAPI._latest
-        if known != made_of:
-            about = DocumentInfo(title=server.cluster, version=str(snapshot.revision),
-                          description=_SAYS.format(cluster=server.cluster))
-            body = await server.offload(_written, about, snapshot, server.types, services)
-            GetOpenAPI._latest = made_of, body
+        # All that the document depends on: code changes without a revision when a rejected version is retried.
+        cache_key = (
+            server.cluster,
+            snapshot.revision,
+            tuple((entry.file, entry.version, entry.is_active) for entry in services),
+        )
+        cached_key, body = GetOpenAPI._latest
+        if cached_key != cache_key:
+            document_info = DocumentInfo(title=server.cluster, version=str(snapshot.revision),
+                          description=_DESCRIPTION.format(cluster=server.cluster))
+            body = await server.offload(_build_json, document_info, snapshot, server.types, services)
+            GetOpenAPI._latest = cache_key, body
         if public_url := self.request.http.public_url:
             body = body.replace(_SERVERS % b'"/"', _SERVERS % msgspec.json.encode(public_url), 1)
         self.response.payload = body
@@ -52,10 +56,10 @@ class GetOpenAPI(AdminService):
 
 
 def documented_channels(snapshot: Snapshot, types: ObjectTypes, services: Iterable[ServiceEntry]) -> Iterator[Channel]:
-    """The active REST channels whose services are there and active."""
+    """Yield the active REST channels whose services are deployed and active."""
     entries = {entry.name: entry for entry in services if entry.is_active}
     references = SnapshotReferences(snapshot, types)
-    shape = cache(service_shape)  # several channels may lead to one service
+    shape = cache(service_shape)  # cached, as several channels may use one service
     for object_type in filter(_is_rest, types):
         for stored in snapshot.of(object_type.key):
             value = stored.value
@@ -65,7 +69,7 @@ def documented_channels(snapshot: Snapshot, types: ObjectTypes, services: Iterab
                     name=value.name, path=value.url_path, service=shape(entry), method=value.method or '',
                     match_slash=value.match_slash, data_format=value.data_format,
                     merged=getattr(value, 'merge_url_params_req', True), server=value.public_url.rstrip('/'),
-                    security=tuple(_guarded(value, snapshot, references)),
+                    security=tuple(_security_schemes(value, snapshot, references)),
                     has_roles=bool(value.roles or entry.roles), is_limited=bool(value.rate_limits),
                     etag=getattr(value, 'etag', False),
                 )  # fmt: skip
@@ -75,27 +79,30 @@ def _is_rest(object_type: ObjectType) -> bool:
     return object_type.zato is not None and _REST.items() <= object_type.zato.fixed.items()
 
 
-def _guarded(channel: Any, snapshot: Snapshot, references: SnapshotReferences) -> Iterator[SecuritySchemes]:
-    """The security definitions that let in."""
+def _security_schemes(channel: Any, snapshot: Snapshot, references: SnapshotReferences) -> Iterator[SecuritySchemes]:
+    """Yield the security definitions that grant access to a channel."""
     groups = [snapshot.get(references.id_of(_GROUPS, name) or 0) for name in channel.groups]
     members = [member for group in groups if group is not None for member in group.value.members]
     for name in dict.fromkeys(([channel.security] if channel.security else []) + members):
         stored = snapshot.get(references.id_of(_SECURITY, name) or 0)
         if stored is not None:
-            yield _told(stored)
+            yield _security_scheme(stored)
 
 
-def _told(stored: Stored) -> SecuritySchemes:
+def _security_scheme(stored: Stored) -> SecuritySchemes:
+    """Return the security scheme of a definition."""
     value = stored.value
-    place = field = ''
+    location = field = ''
     if stored.type == 'apikey':
-        place, field = ('query', value.query) if value.query else ('header', value.header)
-    return SecuritySchemes(stored.name, stored.type, getattr(value, 'realm', '') or '', place, field)
+        location, field = ('query', value.query) if value.query else ('header', value.header)
+    return SecuritySchemes(stored.name, stored.type, getattr(value, 'realm', '') or '', location, field)
 
 
-def _written(about: DocumentInfo, snapshot: Snapshot, types: ObjectTypes, services: Iterable[ServiceEntry]) -> bytes:
-    """In a thread: it describes every service."""
-    return msgspec.json.encode(build_document(about, documented_channels(snapshot, types, services)))
+def _build_json(
+    document_info: DocumentInfo, snapshot: Snapshot, types: ObjectTypes, services: Iterable[ServiceEntry]
+) -> bytes:
+    """Return the document as JSON. Called in a thread, as it describes every service."""
+    return msgspec.json.encode(build_document(document_info, documented_channels(snapshot, types, services)))
 
 
 SERVICES = (GetOpenAPI,)

@@ -1,6 +1,6 @@
-"""Objects of the configuration in Zato's words: what a request says of one, and how one is listed. Pure.
+"""Converts configuration objects between Zato's requests and rows and their fields. Pure functions.
 
-Knows no object type by name; all of it follows from the type's Struct and its ZatoApi.
+Nothing here depends on a particular object type; everything is derived from the type's Struct and its ZatoApi.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zatotx.schema.references import SnapshotReferences, dangling_references
 from zatotx.schema.snapshot import Stored
 from zatotx.schema.validation import Mistake, validate, validate_edit
 
-SECURITY = 'security'  # the section whose references Zato lists with their type
+SECURITY = 'security'  # section of objects whose references include their type
 ID_END = '_id'
 UNREAD = 'it is a reference, not a secret: whoever asks must put what it refers to in its place'
 
@@ -29,17 +29,17 @@ UNREAD = 'it is a reference, not a secret: whoever asks must put what it refers 
 def read_created(
     object_type: ObjectType, request: Mapping[str, Any], references: SnapshotReferences
 ) -> tuple[dict[str, Any], list[Mistake]]:
-    """All fields of a new object, or every mistake of the request by Zato's names."""
+    """Return all fields of a new object, or every mistake in the request, under Zato's field names."""
     document = parse_request(object_type, request, references)
     value, mistakes = validate(object_type, document)
     mistakes = [*mistakes, *unread(object_type, document), *_dangling(object_type, document, references)]
-    return ({} if mistakes else msgspec.structs.asdict(value)), _in_zato_words(object_type, mistakes)
+    return ({} if mistakes else msgspec.structs.asdict(value)), _with_zato_names(object_type, mistakes)
 
 
 def read_changes(
     object_type: ObjectType, current: Any, request: Mapping[str, Any], references: SnapshotReferences
 ) -> tuple[dict[str, Any], list[Mistake]]:
-    """The fields that an edit changes, or every mistake. A secret that is empty or masked stays as it is."""
+    """Return the fields that an edit changes, or every mistake. An empty or masked secret is not changed."""
     document = parse_request(object_type, request, references)
     for name in secrets_of(object_type):
         if document.get(name) in ('', None, MASK):
@@ -47,84 +47,89 @@ def read_changes(
     value, mistakes = validate_edit(object_type, current, document)
     mistakes = [*mistakes, *unread(object_type, document), *_dangling(object_type, document, references)]
     if mistakes:
-        return {}, _in_zato_words(object_type, mistakes)
+        return {}, _with_zato_names(object_type, mistakes)
     return {name: getattr(value, name) for name in document if getattr(value, name) != getattr(current, name)}, []
 
 
 def to_row(object_type: ObjectType, stored: Stored, references: SnapshotReferences) -> dict[str, Any]:
-    """An object as Zato's get-list gives it: no secrets, references by id and name, '' for what is not set."""
-    out: dict[str, Any] = {'id': stored.id}
+    """Return an object as a row of Zato's get-list: no secrets, references by id and name, '' for unset fields."""
+    row: dict[str, Any] = {'id': stored.id}
     for info in fields_of(object_type):
         if info.secret:
             continue
         value = getattr(stored.value, info.name)
         if info.ref and info.kind != 'list':
-            out.update(_reference(object_type, info, value, references))
+            row.update(_reference(object_type, info, value, references))
         else:
-            out[zato_name(object_type, info.name)] = '' if value is None else msgspec.to_builtins(value)
+            row[zato_name(object_type, info.name)] = '' if value is None else msgspec.to_builtins(value)
     api = object_type.zato
     if api is not None:
-        out.update(api.fixed)
-        out.update(dict.fromkeys((name for name in api.extra_out if name not in out), ''))
-    out['revision'] = stored.revision  # an edit that gives it back is refused where somebody was faster
-    return out
+        row.update(api.fixed)
+        row.update(dict.fromkeys((name for name in api.extra_out if name not in row), ''))
+    row['revision'] = stored.revision  # an edit that returns it is rejected if the object has changed since
+    return row
 
 
 def roles_of(object_type: ObjectType, fields: Mapping[str, Any]) -> frozenset[str]:
-    """The roles that an object with these fields gives to those whom it admits; none where it is no definition."""
+    """Return the roles that a security definition with these fields grants; none for other objects."""
     if object_type.section != SECURITY or 'roles' not in fields:
         return NONE
-    claimed = (ADMIN,) if fields.get('roles_claim') else ()  # whoever signs its tokens gives whatever he likes
-    return held(object_type.key, fields['name'], (*fields['roles'], *claimed))
+    claim_roles = (ADMIN,) if fields.get('roles_claim') else ()  # the issuer of its tokens may grant any role
+    return held(object_type.key, fields['name'], (*fields['roles'], *claim_roles))
 
 
 def merged_fields(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of several types with the same columns each, by name."""
-    columns = dict.fromkeys(column for one in rows for column in one)
-    return sorted(({**dict.fromkeys(columns, ''), **one} for one in rows), key=lambda one: str(one['name']))
+    """Return rows of several types with the same columns, sorted by name."""
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return sorted(({**dict.fromkeys(columns, ''), **row} for row in rows), key=lambda row: str(row['name']))
 
 
 def sec_type(object_type: ObjectType) -> str:
-    """Zato's word for the type of a security definition."""
+    """Return Zato's name of the type of a security definition."""
     return (object_type.zato.sec_type if object_type.zato is not None else '') or object_type.tag
 
 
 def _reference(
     object_type: ObjectType, info: FieldInfo, name: str | None, references: SnapshotReferences
 ) -> dict[str, Any]:
-    """`security_id`, `security_name`, and `sec_type`; `service_id`, `service_name`, and `service`."""
-    called = zato_name(object_type, info.name)
-    base = called.removesuffix(ID_END)
-    found = None if name is None else references.id_of(info.ref, name)
-    out: dict[str, Any] = {
-        f'{base}{ID_END}': '' if found is None else found,
+    """Return `security_id`, `security_name` and `sec_type`, or `service_id`, `service_name` and `service`."""
+    zato_field = zato_name(object_type, info.name)
+    base = zato_field.removesuffix(ID_END)
+    object_id = None if name is None else references.id_of(info.ref, name)
+    columns: dict[str, Any] = {
+        f'{base}{ID_END}': '' if object_id is None else object_id,
         f'{base}_name': '' if name is None else name,
     }
-    if called == base:
-        out[base] = '' if name is None else name
+    if zato_field == base:
+        columns[base] = '' if name is None else name
     if info.ref == SECURITY:
-        its_type = None if name is None else references.type_of(info.ref, name)
-        out['sec_type'] = '' if its_type is None else sec_type(its_type)
-    return out
+        security_type = None if name is None else references.type_of(info.ref, name)
+        columns['sec_type'] = '' if security_type is None else sec_type(security_type)
+    return columns
 
 
 def _dangling(
     object_type: ObjectType, document: Mapping[str, Any], references: SnapshotReferences
 ) -> list[Mistake]:
+    """Return a mistake for every reference to an object that does not exist."""
     return dangling_references(references, refs_of(object_type), document)
 
 
 def unread(object_type: ObjectType, document: Mapping[str, Any]) -> list[Mistake]:
-    """A mistake for every secret that is evidently a reference which nobody read: stored as it is, it would log in."""
-    given = ((name, document.get(name)) for name in secrets_of(object_type))
-    return [(name, UNREAD) for name, secret in given if isinstance(secret, str) and is_placeholder(secret)]
+    """Return a mistake for every secret that is an unresolved reference: if stored, it would work as the password."""
+    secrets = ((name, document.get(name)) for name in secrets_of(object_type))
+    return [(name, UNREAD) for name, secret in secrets if isinstance(secret, str) and is_placeholder(secret)]
 
 
-def _in_zato_words(object_type: ObjectType, mistakes: Iterable[Mistake]) -> list[Mistake]:
-    """The mistakes by the names the request has."""
-    ours = {info.name for info in fields_of(object_type)}
-    out = []
+def _with_zato_names(object_type: ObjectType, mistakes: Iterable[Mistake]) -> list[Mistake]:
+    """Return the mistakes under the field names of the request."""
+    field_names = {info.name for info in fields_of(object_type)}
+    renamed = []
     for path, text in mistakes:
-        head = next((name for name in ours if path == name or path.startswith((f'{name}.', f'{name}['))), '')
-        out.append((f'$.{zato_name(object_type, head)}{path[len(head):]}' if head else f'$.{path}', text))
-    return out
+        field_name = next(
+            (name for name in field_names if path == name or path.startswith((f'{name}.', f'{name}['))), ''
+        )
+        renamed.append(
+            (f'$.{zato_name(object_type, field_name)}{path[len(field_name) :]}' if field_name else f'$.{path}', text)
+        )
+    return renamed

@@ -1,4 +1,4 @@
-"""zato.server.*: the servers of the cluster as rows."""
+"""zato.server.*: the servers of the cluster."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from zatotx.api.base import AdminService
 from zatotx.interfaces.config import NodeRow
 from zatotx.model.errors import Conflict, NotFound
 
-ALIVE = 6.0  # seconds without a beat after which a process of a server counts as gone
+ALIVE = 6.0  # seconds without a heartbeat after which a process counts as down
 
 
 class ServerService(AdminService):
-    """Base of the services on servers."""
+    """Base class of the services about servers."""
 
     zato_dont_import = True
 
     async def node(self) -> NodeRow:
-        """The server of the request's id. Raises NotFound."""
-        wanted = self.request.input.id
-        for found in await self.server.odb.nodes():
-            if found.id == wanted:
-                row: NodeRow = found
+        """Return the server with the request's id. Raises NotFound."""
+        node_id = self.request.input.id
+        for candidate in await self.server.odb.nodes():
+            if candidate.id == node_id:
+                row: NodeRow = candidate
                 return row
-        raise NotFound(self.cid, f'No server has the id {wanted}')
+        raise NotFound(self.cid, f'No server has the id {node_id}')
 
 
 def _row(node: NodeRow) -> dict[str, Any]:
-    seen = datetime.fromtimestamp(node.seen_at, UTC).isoformat() if node.seen_at else ''
+    seen_at = datetime.fromtimestamp(node.seen_at, UTC).isoformat() if node.seen_at else ''
     return {
         'id': node.id,
         'name': node.name,
@@ -38,17 +38,19 @@ def _row(node: NodeRow) -> dict[str, Any]:
         'bind_host': node.bind_host,
         'bind_port': node.bind_port,
         'last_join_status': node.last_join_status,
-        'last_join_mod_date': seen,
+        'last_join_mod_date': seen_at,
         'last_join_mod_by': node.name,
         'up_status': node.up_status,
-        'up_mod_date': seen,
+        'up_mod_date': seen_at,
         'revision': node.applied_revision,
     }
 
 
 def one_row_per_server(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
-    """One row a server: that of its worker that is up and was started first, else of the one heard of last. `now` is
-    unix time."""
+    """Return one row per server: its running worker with the lowest number, otherwise the process seen last.
+
+    `now` is Unix time.
+    """
     best: dict[str, tuple[tuple[bool, float], NodeRow]] = {}
     for node in nodes:
         up = node.up_status == 'running' and now - node.seen_at < ALIVE
@@ -59,7 +61,7 @@ def one_row_per_server(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
 
 
 class GetList(ServerService):
-    """All servers, by name; of one with workers a single row."""
+    """List all servers by name, each with one row."""
 
     name = 'zato.server.get-list'
 
@@ -68,7 +70,7 @@ class GetList(ServerService):
 
 
 class GetById(ServerService):
-    """One server."""
+    """Return one server."""
 
     name = 'zato.server.get-by-id'
 
@@ -80,7 +82,7 @@ class GetById(ServerService):
 
 
 class Edit(ServerService):
-    """As in Zato, but a server's name is its own to say: it stands in its server.toml."""
+    """As in Zato, except that a server's name is set in its server.toml and cannot be changed here."""
 
     name = 'zato.server.edit'
 
@@ -88,8 +90,8 @@ class Edit(ServerService):
         input_required = ('id', 'name')
 
     async def handle(self) -> None:
-        node, wanted = await self.node(), str(self.request.input.name)
-        if wanted != node.name:
+        node, name = await self.node(), str(self.request.input.name)
+        if name != node.name:
             raise Conflict(
                 self.cid, f'{node.name} is named by its config/server.toml: set [main] name there and restart it'
             )
@@ -97,7 +99,7 @@ class Edit(ServerService):
 
 
 class Delete(ServerService):
-    """Forget a server that is down."""
+    """Delete a server that is down."""
 
     name = 'zato.server.delete'
 

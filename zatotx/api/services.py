@@ -1,4 +1,4 @@
-"""zato.service.get-list, get-by-name, edit, delete, get-channel-list: the services of the cluster as rows."""
+"""zato.service.get-list, get-by-name, edit, delete, get-channel-list: the services of the cluster."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from zatotx.schema.suggestion import did_you_mean
 from zatotx.service.io.elements import AsIs, Int, Text
 from zatotx.service.naming import impl_name
 
-KEY = 'service'  # of the type whose objects are the rows, and the space that channels refer to
+KEY = 'service'  # key of the object type; also the namespace of references from channels
 
 
 def no_service(snapshot: Snapshot, name: str) -> str:
-    """The sentence for a service that is not there."""
+    """Return the message for a service that does not exist."""
     return f'No service is called {name!r}{did_you_mean(name, (row.name for row in snapshot.of(KEY)))}'
 
 
 class ServicesService(AdminService):
-    """Base of the services on services."""
+    """Base class of the services about services."""
 
     zato_dont_import = True
 
     def by_id(self, object_id: int) -> Stored:
-        """The row of a service. Raises NotFound."""
+        """Return the configuration object of a service. Raises NotFound."""
         stored: Stored | None = self.server.config.snapshot.get(object_id)
         if stored is None or stored.type != KEY:
             raise NotFound(self.cid, f'No service has the id {object_id}')
         return stored
 
     def by_name(self, name: str) -> Stored:
-        """The row of a service. Raises NotFound."""
+        """Return the configuration object of a service. Raises NotFound."""
         stored: Stored | None = self.server.config.snapshot.named(KEY, name)
         if stored is None:
             raise NotFound(self.cid, no_service(self.server.config.snapshot, name))
         return stored
 
     def row(self, stored: Stored) -> dict[str, Any]:
-        """A service as Zato shows it; `file` and `version` say which code it is."""
+        """Return a service as a row as in Zato; `file` and `version` identify its code."""
         entry = self.server.services.current.get(stored.name)
         return {
             'id': stored.id,
@@ -64,7 +64,7 @@ class ServicesService(AdminService):
 
 
 class GetList(ServicesService):
-    """All services whose names have every word of `name_filter`; `*` or nothing for all."""
+    """List the services whose names contain every word of `name_filter`; `*` or nothing for all."""
 
     name = 'zato.service.get-list'
 
@@ -81,7 +81,7 @@ class GetList(ServicesService):
 
 
 class GetByName(ServicesService):
-    """One service."""
+    """Return one service."""
 
     name = 'zato.service.get-by-name'
 
@@ -93,8 +93,8 @@ class GetByName(ServicesService):
 
 
 class Edit(ServicesService):
-    """Switch a service on or off, say when it is slow, how many calls it takes at once ('' = as in server.toml), and
-    which roles it demands of its callers."""
+    """Change a service: active or not, the threshold of slow calls, the limit of concurrent calls ('' = as in
+    server.toml), and the roles that its callers need."""
 
     name = 'zato.service.edit'
 
@@ -106,30 +106,31 @@ class Edit(ServicesService):
         default_value = None
 
     async def handle(self) -> None:
-        asked, types = self.request.input, self.server.types
-        stored = self.by_id(asked.id)
-        if stored.value.is_internal and asked.is_active is False:
+        request_input, types = self.request.input, self.server.types
+        stored = self.by_id(request_input.id)
+        if stored.value.is_internal and request_input.is_active is False:
             raise Conflict(self.cid, f'{stored.name} is one of the broker\'s own: it cannot be switched off')
-        given = {name: asked[name] for name in self.changeable if asked[name] is not None}
+        changed_fields = {name: request_input[name] for name in self.changeable if request_input[name] is not None}
         sent = self.sent
-        if isinstance(sent, Mapping) and sent.get('max_in_flight', 0) in ('', None):  # which input calls not given
-            given['max_in_flight'] = ''
+        # The declared input treats '' and null as absent.
+        if isinstance(sent, Mapping) and sent.get('max_in_flight', 0) in ('', None):
+            changed_fields['max_in_flight'] = ''
         references = SnapshotReferences(self.server.config.snapshot, types)
-        changes, mistakes = read_changes(types[KEY], stored.value, given, references)
+        changes, mistakes = read_changes(types[KEY], stored.value, changed_fields, references)
         if mistakes:
             raise BadInput(mistakes)
         if 'roles' in changes:
             self.refuse_roles((*stored.value.roles, *changes['roles']))
         if changes:
             step = Operation(
-                action='edit', type=KEY, name=stored.name, id=stored.id, fields=changes, revision=asked.revision
+                action='edit', type=KEY, name=stored.name, id=stored.id, fields=changes, revision=request_input.revision
             )
             await self.server.config.change([step], self.actor)
         self.response.payload = self.row(self.by_id(stored.id))
 
 
 class Delete(ServicesService):
-    """Remove a service that no deployed file has any more."""
+    """Delete a service that no deployed file defines any more."""
 
     name = 'zato.service.delete'
 
@@ -146,14 +147,14 @@ class Delete(ServicesService):
             raise Conflict(
                 self.cid, f'{stored.name} is in {stored.value.file}: deploy that file without it, then delete it'
             )
-        seen = self.request.input.revision
-        step = Operation(action='delete', type=KEY, name=stored.name, id=stored.id, revision=seen)
+        revision = self.request.input.revision
+        step = Operation(action='delete', type=KEY, name=stored.name, id=stored.id, revision=revision)
         await self.server.config.change([step], self.actor)
         self.response.payload = {}
 
 
 class GetChannelList(ServicesService):
-    """The channels that lead to a service. `channel_type`: plain_http, soap, amqp, jms-wmq, zmq …; none = all."""
+    """List the channels of a service. `channel_type` is plain_http, soap, amqp, jms-wmq, zmq …, or empty for all."""
 
     name = 'zato.service.get-channel-list'
 
@@ -163,24 +164,26 @@ class GetChannelList(ServicesService):
 
     async def handle(self) -> None:
         name = self.by_id(self.request.input.id).name
-        wanted = self.request.input.channel_type
+        channel_type = self.request.input.channel_type
         snapshot, types = self.server.config.snapshot, self.server.types
         references = SnapshotReferences(snapshot, types)
         self.response.payload = merged_fields(
             [
                 to_row(object_type, stored, references)
                 for object_type in types
-                for field in _service_fields(object_type, wanted)
+                for field in _service_fields(object_type, channel_type)
                 for stored in snapshot.of(object_type.key)
                 if getattr(stored.value, field) == name
             ]
         )
 
 
-def _service_fields(object_type: ObjectType, wanted: str) -> list[str]:
-    """The fields of a type of that sort that name a service."""
+def _service_fields(object_type: ObjectType, channel_type: str) -> list[str]:
+    """Return the fields of an object type that refer to a service; none if it is not of that channel type."""
     api = object_type.zato
-    if api is None or (wanted and wanted != api.fixed.get('transport') and not api.prefix.endswith(f'.{wanted}')):
+    if api is None or (
+        channel_type and channel_type != api.fixed.get('transport') and not api.prefix.endswith(f'.{channel_type}')
+    ):
         return []
     return [info.name for info in refs_of(object_type) if info.ref == KEY]
 

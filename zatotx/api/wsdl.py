@@ -1,4 +1,4 @@
-"""WSDL of SOAP channels: made from what their services declare, or uploaded (`zato.service.set-wsdl`)."""
+"""WSDL of SOAP channels: generated from the declarations of their services, or uploaded (`zato.service.set-wsdl`)."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from zatotx.wire.soap.wsdl import WsdlDescription, wsdl_text
 from zatotx.wire.xml.parser import parse as parse_xml
 from zatotx.wire.xml.xsd import type_name
 
-_SOAP = {'connection': 'channel', 'transport': 'soap'}  # Zato's words for channels that have a WSDL
+_SOAP = {'connection': 'channel', 'transport': 'soap'}  # fixed fields of the channels that have a WSDL
 _XML = 'text/xml; charset=utf-8'
-_MOST = 1024 * 1024  # bytes of an uploaded one
+_MAX_SIZE = 1024 * 1024  # maximum size of an uploaded WSDL in bytes
 _SERVICE = 'service'
-_OF_PATH = "/-._~!$&'()*+,;=:@"  # beside letters and digits, what needs no escaping in it (RFC 3986 §3.3)
+_OF_PATH = "/-._~!$&'()*+,;=:@"  # besides letters and digits, unescaped in a path (RFC 3986, section 3.3)
 
 
 class ServeWsdl(AdminService):
-    """The WSDL of the SOAP channels of a path, or of a service, as XML."""
+    """Return the WSDL of the SOAP channels at a path or of a service, as XML."""
 
     name = 'zato.wsdl.get'
     plain = True
@@ -43,21 +43,28 @@ class ServeWsdl(AdminService):
         if not path and not service:
             raise BadInput([('service', 'missing')], self.cid)
         snapshot = self.server.config.snapshot
-        channels = [stored for stored in _channels(snapshot, self.server.types) if _is_of(stored.value, path, service)]
+        channels = [
+            stored for stored in _channels(snapshot, self.server.types) if _matches(stored.value, path, service)
+        ]
         uploaded = _uploaded(snapshot, {stored.value.service for stored in channels} | ({service} - {''}))
         if uploaded:
             body = uploaded.encode('utf-8')
         elif channels:
-            body = await self.server.offload(self._made, channels, http.path if path else channels[0].value.url_path)
+            body = await self.server.offload(
+                self._generate, channels, http.path if path else channels[0].value.url_path
+            )
         else:
             raise NotFound(self.cid, f'There is no SOAP channel of service {service!r}, and no WSDL was uploaded for it'
                            if service else f'There is no SOAP channel at {path}')
         self.response.payload = body
         self.response.content_type = _XML
 
-    def _made(self, channels: list[Stored], address: str) -> bytes:
-        """In a thread. `address`: the path to send messages to. Raises Conflict where two channels of it contradict
-        each other."""
+    def _generate(self, channels: list[Stored], address: str) -> bytes:
+        """Generate a WSDL. Called in a thread.
+
+        `address` is the path that clients send messages to. Raises Conflict if two of the channels contradict each
+        other.
+        """
         offer = WsdlOffer()
         services = self.server.services.current
         for stored in channels:
@@ -76,7 +83,7 @@ class ServeWsdl(AdminService):
 
 
 class SetWsdl(AdminService):
-    """Keep a WSDL (base64, at most a MiB) for a service, in place of the one that is made; empty = none any more."""
+    """Store a WSDL (base64, at most 1 MiB) for a service in place of the generated one; an empty one removes it."""
 
     name = 'zato.service.set-wsdl'
 
@@ -85,9 +92,9 @@ class SetWsdl(AdminService):
         input_optional = ('cluster_id', Text('wsdl'), Text('wsdl_name'))
 
     async def handle(self) -> None:
-        asked = self.request.input
-        stored = _service(self, asked.name)
-        fields = {'wsdl': _text(asked.wsdl), 'wsdl_name': asked.wsdl_name or ''}
+        request_input = self.request.input
+        stored = _find_service(self, request_input.name)
+        fields = {'wsdl': _decode_upload(request_input.wsdl), 'wsdl_name': request_input.wsdl_name or ''}
         if any(getattr(stored.value, name) != value for name, value in fields.items()):
             step = Operation(action='edit', type=_SERVICE, name=stored.name, id=stored.id, fields=fields)
             await self.server.config.change([step], self.actor)
@@ -95,7 +102,7 @@ class SetWsdl(AdminService):
 
 
 class GetWsdl(AdminService):
-    """The WSDL that was uploaded for a service, in base64."""
+    """Return the uploaded WSDL of a service, as base64."""
 
     name = 'zato.service.get-wsdl'
 
@@ -105,7 +112,7 @@ class GetWsdl(AdminService):
         output_optional = ('wsdl', 'wsdl_name', 'content_type')
 
     async def handle(self) -> None:
-        stored = _service(self, self.request.input.service)
+        stored = _find_service(self, self.request.input.service)
         wsdl = stored.value.wsdl
         if not wsdl:
             raise NotFound(self.cid, f'No WSDL was uploaded for service {stored.name!r}')
@@ -116,7 +123,7 @@ class GetWsdl(AdminService):
 
 
 class HasWsdl(AdminService):
-    """Whether a WSDL was uploaded for a service."""
+    """Return whether a WSDL was uploaded for a service."""
 
     name = 'zato.service.has-wsdl'
 
@@ -126,48 +133,50 @@ class HasWsdl(AdminService):
         output_required = ('service_id', 'has_wsdl')
 
     async def handle(self) -> None:
-        stored = _service(self, self.request.input.name)
+        stored = _find_service(self, self.request.input.name)
         self.response.payload = {'service_id': stored.id, 'has_wsdl': bool(stored.value.wsdl)}
 
 
 def _channels(snapshot: Snapshot, types: ObjectTypes) -> Iterator[Stored]:
-    """The active SOAP channels, by name."""
+    """Yield the active SOAP channels, sorted by name."""
     for object_type in types:
         if object_type.zato is not None and _SOAP.items() <= object_type.zato.fixed.items():
             yield from (stored for stored in snapshot.of(object_type.key) if stored.value.is_active)
 
 
-def _is_of(channel: Any, path: str, service: str) -> bool:
+def _matches(channel: Any, path: str, service: str) -> bool:
+    """Return whether a channel has that path, or uses that service."""
     if path:
         return parse_pattern(channel.url_path)[0].segments == parse_pattern(path)[0].segments
     return bool(service) and channel.service == service
 
 
 def _uploaded(snapshot: Snapshot, services: set[str]) -> str:
-    """The WSDL that was uploaded for the only service there is; '' where there are several, or none was."""
+    """Return the uploaded WSDL of the only service; '' if there are several services, or no upload."""
     if len(services) != 1:
         return ''
     stored = snapshot.named(_SERVICE, services.pop())
     return '' if stored is None else str(stored.value.wsdl)
 
 
-def _service(asking: AdminService, name: str) -> Stored:
-    stored: Stored | None = asking.server.config.snapshot.named(_SERVICE, name)
+def _find_service(api_service: AdminService, name: str) -> Stored:
+    """Return the configuration object of a service. Raises NotFound."""
+    stored: Stored | None = api_service.server.config.snapshot.named(_SERVICE, name)
     if stored is None:
-        raise NotFound(asking.cid, no_service(asking.server.config.snapshot, name))
+        raise NotFound(api_service.cid, no_service(api_service.server.config.snapshot, name))
     return stored
 
 
-def _text(given: str) -> str:
-    """The document of an upload. Raises BadInput where it is none."""
-    if not given:
+def _decode_upload(encoded: str) -> str:
+    """Return an uploaded document. Raises BadInput unless it is XML."""
+    if not encoded:
         return ''
     try:
-        data = b64decode(''.join(given.split()), validate=True)  # clients of Zato send it in lines
+        data = b64decode(''.join(encoded.split()), validate=True)  # Zato's clients split it into lines
     except (NotBase64, ValueError):
         raise bad_request('wsdl', 'is not base64') from None
-    if len(data) > _MOST:
-        raise bad_request('wsdl', f'is longer than {_MOST} bytes')
+    if len(data) > _MAX_SIZE:
+        raise bad_request('wsdl', f'is longer than {_MAX_SIZE} bytes')
     try:
         parse_xml(data)
         return data.decode('utf-8')

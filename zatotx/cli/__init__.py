@@ -1,1 +1,1 @@
-"""The `zatotx` command: one file a group of commands, loaded when it is asked for. No reactor anywhere in here."""
+"""The `zatotx` command: one module per group of commands, imported on demand. No module here uses the reactor."""

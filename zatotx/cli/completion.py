@@ -1,4 +1,4 @@
-"""`zatotx completion`: the script that has a shell complete commands, options, paths and services."""
+"""`zatotx completion`: prints the script with which a shell completes commands, options, paths and services."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from click.shell_completion import BashComplete, FishComplete, ShellComplete, Zs
 
 
 class WholeFish(FishComplete):
-    """click's script, which ends values and descriptions at their first comma, mended."""
+    """Fixes click's script for fish, which cuts values and descriptions at their first comma."""
 
     source_template = FishComplete.source_template.replace('string split ","', 'string split -m 1 ","')
 
@@ -21,15 +21,15 @@ SHELLS: dict[str, type[ShellComplete]] = {'bash': BashComplete, 'fish': WholeFis
     '  zatotx completion fish > ~/.config/fish/completions/zatotx.fish'
 )
 @click.argument('shell', metavar='SHELL', type=click.Choice(sorted(SHELLS)),
-                help='Whose script to print: bash, fish or zsh.')
+                help='The shell: bash, fish or zsh.')
 def completion(shell: str) -> None:
-    """Print what makes SHELL complete commands, options and values of zatotx.
+    """Print the script that makes SHELL complete commands, options and values of zatotx.
 
-    Values are: parts of an environment, its users, and its services where a server says within 0.3 s which there are.
-    Bash reads the file of the example by itself, if bash-completion is installed; 'source' it from ~/.bashrc otherwise.
-    For zsh, ~/.zfunc has to be in fpath before compinit runs.
+    Values are the components of an environment, its users, and its services if a running server lists them within 0.3
+    s. If bash-completion is installed, Bash loads the file of the example automatically; otherwise, 'source' it from
+    ~/.bashrc. For zsh, ~/.zfunc must be in fpath before compinit runs.
     """
     from zatotx.cli.main import cli
 
-    made = SHELLS[shell](cli, {}, 'zatotx', '_ZATOTX_COMPLETE')
-    click.echo(made.source_template % made.source_vars())
+    script = SHELLS[shell](cli, {}, 'zatotx', '_ZATOTX_COMPLETE')
+    click.echo(script.source_template % script.source_vars())

@@ -1,5 +1,5 @@
-"""What may stand where the cursor is: paths of environments, services, users. A person waits for it at the prompt, so
-it is quick or it is nothing, and it never fails loudly."""
+"""Values for shell completion: paths of environments, services, users. Completion must not delay or disturb the prompt,
+so every function has a short timeout and returns nothing on errors."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     from zatotx.cli.environment.cluster_client import Cluster
 
-PATIENCE = 0.3  # seconds that a running server gets to say which services it has
-ENVIRONMENT, PART = 'credentials.toml', '.zato-info'  # what makes a directory one (zatotx.cli.environment.layout)
+PATIENCE = 0.3  # seconds that a running server gets to list its services
+ENVIRONMENT, PART = 'credentials.toml', '.zato-info'  # marker files of both (zatotx.cli.environment.layout)
 Result = TypeVar('Result')
 
 
 class EnvironmentPath(click.Path):
-    """PATH: any directory, and inside an environment its parts alone."""
+    """The click type of PATH: completes directories, and inside an environment only its components."""
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -35,7 +35,7 @@ class EnvironmentPath(click.Path):
 
 
 def parts(environment: Path) -> list[str]:
-    """The names of the parts of an environment."""
+    """Return the names of the components of an environment."""
     try:
         return sorted(info.parent.name for info in environment.glob(f'*/{PART}'))
     except OSError:
@@ -43,31 +43,31 @@ def parts(environment: Path) -> list[str]:
 
 
 def services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Services of the environment that PATH names, where a server of it says so in time; zato.* ones once they are
-    begun."""
+    """Complete the services of the environment in PATH, if one of its servers responds in time; zato.* services only
+    after "zato" has been typed."""
     from zatotx.cli.environment.cluster_client import (
-        Cluster,  # before the clock runs: what importing takes is not the server's time
+        Cluster,  # imported before the timeout starts
     )
     from zatotx.cli.environment.layout import find_environment
 
     path = str(ctx.params.get('path') or '')
     rows = bounded(PATIENCE, lambda: listed(Cluster(find_environment(path)))) or []
-    wants_internal = incomplete.startswith('zato')
+    include_internal = incomplete.startswith('zato')
     return [
         CompletionItem(row['name'])
         for row in sorted(rows, key=lambda row: str(row['name']))
-        if row['name'].startswith(incomplete) and (wants_internal or not row.get('is_internal'))
+        if row['name'].startswith(incomplete) and (include_internal or not row.get('is_internal'))
     ]
 
 
 def listed(cluster: Cluster) -> list[dict[str, Any]]:
-    """What a running server says of its services."""
+    """Return the services that a running server lists."""
     found = cluster.call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'}, timeout=PATIENCE)
     return list(found or [])
 
 
 def users(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The users that credentials.toml of PATH has."""
+    """Complete the users in the credentials.toml of PATH."""
     from zatotx.cli.environment.layout import CREDENTIALS, find_environment, read_toml
 
     path = str(ctx.params.get('path') or '')
@@ -85,11 +85,11 @@ def existing_names(credentials: Mapping[str, Any]) -> Iterator[str]:
 
 
 def bounded(seconds: float, work: Callable[[], Result]) -> Result | None:
-    """What `work` gives, if it does so in time and does not fail; else None. What is late is left behind."""
+    """Return the result of `work`, or None if it fails or takes longer than `seconds`; then its thread is abandoned."""
     results: list[Result] = []
 
     def run() -> None:
-        with suppress(Exception):  # whatever is wrong, it is not said into the line that somebody is typing
+        with suppress(Exception):  # an error message would disturb the prompt
             results.append(work())
 
     thread = Thread(target=run, daemon=True)

@@ -1,4 +1,4 @@
-"""Secret keys, and what is encrypted with them."""
+"""`zatotx crypto`, `zatotx encrypt` and `zatotx decrypt`: secret keys and encrypted values."""
 
 from __future__ import annotations
 
@@ -14,38 +14,39 @@ from zatotx.cli.secret_values import read_secret, secret_option
 
 @click.command('generate-key', epilog='\b\nExamples:\n  zatotx crypto generate-key > secret.key')
 def generate_key() -> None:
-    """Print a new secret key."""
+    """Generate a secret key and print it."""
     from zatotx.odb.secrets import new_key
 
     click.echo(new_key())
 
 
 @click.command(
-    short_help='Encrypt a value with the key of PATH.',
+    short_help='Encrypt a value with the secret key of PATH.',
     epilog='\b\nExamples:\n  zatotx encrypt ~/env/qs-1\n  zatotx encrypt ~/env/qs-1 < password.txt',
 )
 @path_argument()
 @secret_option('secret', 'The value', 'secret')
 def encrypt(path: str, secret: str | None) -> None:
-    """Encrypt a value with the key of PATH: prints what may stand in server.toml, enc:…"""
-    box = open_secrets(any_server(find_environment(path)))
-    click.echo(box.encrypt(read_secret(secret, 'secret', 'Secret')))
+    """Encrypt a value with the secret key of PATH, and print it in the form for server.toml, enc:…"""
+    secrets = open_secrets(any_server(find_environment(path)))
+    click.echo(secrets.encrypt(read_secret(secret, 'secret', 'Secret')))
 
 
 @click.command(
+    short_help='Decrypt a value with the secret key of PATH.',
     epilog='\b\nExamples:\n  zatotx decrypt ~/env/qs-1\n  zatotx decrypt ~/env/qs-1 < url.enc',
 )
 @path_argument()
 @secret_option('secret', 'enc:…', 'secret')
 def decrypt(path: str, secret: str | None) -> None:
-    """Print in clear what was encrypted with the key of PATH."""
+    """Decrypt a value that was encrypted with the secret key of PATH, and print it."""
     from zatotx.model.errors import ServiceUnavailable
 
-    box = open_secrets(any_server(find_environment(path)))
+    secrets = open_secrets(any_server(find_environment(path)))
     try:
-        click.echo(box.decrypt(read_secret(secret, 'secret', 'Secret')))
+        click.echo(secrets.decrypt(read_secret(secret, 'secret', 'Secret')))
     except ServiceUnavailable:
-        raise CommandError('This was not encrypted with the key of PATH, or is not whole.') from None
+        raise CommandError('The value was not encrypted with the secret key of PATH, or is incomplete.') from None
 
 
 @click.group(
@@ -53,4 +54,4 @@ def decrypt(path: str, secret: str | None) -> None:
     epilog='\b\nExamples:\n  zatotx crypto generate-key > secret.key\n  zatotx crypto rotate-key ~/env/qs-1',
 )
 def crypto() -> None:
-    """Secret keys, and what is encrypted with them."""
+    """Manage secret keys, and encrypt and decrypt values."""

@@ -1,4 +1,4 @@
-"""How a deployment went, as it is told."""
+"""Prints the report of a deployment."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from zatotx.cli.errors import failure_of
 
 
 def print_report(report: Mapping[str, Any]) -> None:
-    """One line for what every node runs. Raises Failure naming the nodes that refused it or said nothing."""
-    what = f'{report["file"]} version {report["number"]}'
+    """Print one line if every node runs the version. Raises CommandError that names the nodes that refused it or did
+    not respond."""
+    version = f'{report["file"]} version {report["number"]}'
     refused = report.get('refused') or {}
     missing = report.get('missing') or []
-    faults = [f'{node} refused {what}: {why}' for node, why in sorted(refused.items())]
+    errors = [f'{node} refused {version}: {why}' for node, why in sorted(refused.items())]
     if missing:
-        faults.append(f'{", ".join(missing)} did not say in time whether it runs {what}')
-    if faults:
-        raise failure_of([f'{each}.' for each in faults], '{} nodes do not run it')
+        errors.append(f'{", ".join(missing)} did not report in time whether it runs {version}')
+    if errors:
+        raise failure_of([f'{each}.' for each in errors], '{} nodes do not run it')
     services = ', '.join(report.get('services') or []) or 'no services'
-    click.echo(f'Every node runs {what}: {services}')
+    click.echo(f'Every node runs {version}: {services}')

@@ -1,4 +1,4 @@
-"""`zatotx doctor`: what is broken or will be, found by looking, whatever runs or does not."""
+"""`zatotx doctor`: finds what is broken, or about to break, whether or not the environment runs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from zatotx.cli.output import format_option, path_argument, print_json, progress
 @path_argument()
 @format_option()
 def doctor(path: str, form: str) -> int:
-    """Look for whatever is broken in an environment or one part of it, on the disk and in what runs.
+    """Find problems of an environment or one component, on disk and in running processes.
 
-    Files, permissions, processes, ports, versions, certificates, disk, limits, ODB, Redis, clocks, the nodes of the
-    cluster and what running servers find in themselves. Changes nothing, needs nothing to run, and takes some seconds
-    at most. Each finding is one sentence with what to do.
+    Checks files, permissions, processes, ports, versions, certificates, disk space, limits, ODB, Redis, clocks, the
+    nodes of the cluster, and what running servers report about themselves. Changes nothing, works on stopped
+    environments too, and takes a few seconds at most. Each finding is one sentence that says what to do.
 
-    Returns 1 where anything is broken; warnings alone leave it at 0.
+    Returns 1 if anything is broken; warnings alone return 0.
     """
     place = check_context(path)
-    with progress('Looking'):
+    with progress('Checking'):
         findings = run_checks(CheckContext(place))
     broken = sum(one.severity == BROKEN for one in findings)
     if form == 'json':
@@ -38,8 +38,8 @@ def doctor(path: str, form: str) -> int:
 
 
 def check_context(path: str) -> Environment:
-    """The environment or part at `path`, also where files that say what it is are gone. Raises Failure where there is
-    nothing of one."""
+    """Return the environment or component at `path`, even if files that describe it are missing. Raises CommandError if
+    there is none."""
     try:
         return find_environment(path)
     except CommandError:
@@ -51,7 +51,7 @@ def check_context(path: str) -> Environment:
 
 
 def _part(directory: Path) -> Component:
-    """What a directory is; one that does not say so is taken for a server."""
+    """Return the component in a directory; a directory that does not say what it is is taken for a server."""
     try:
         return component_at(directory)
     except CommandError:
@@ -59,7 +59,7 @@ def _part(directory: Path) -> Component:
 
 
 def list_checks() -> list[str]:
-    """What is looked at, each subject once."""
+    """Return the subjects of all checks, without duplicates."""
     return list(dict.fromkeys(check.subject for check in CHECKS))
 
 
@@ -70,23 +70,23 @@ def print_findings(place: Environment, findings: list[Finding]) -> None:
     if findings:
         click.echo()
     parts = ', '.join(part.name for part in place.parts)
-    click.echo(f'{exit_code(place, findings)} Looked at {", ".join(list_checks())} of {parts}.')
+    click.echo(f'{exit_code(place, findings)} Checked {", ".join(list_checks())} of {parts}.')
 
 
 def exit_code(place: Environment, findings: list[Finding]) -> str:
-    """How it is, in a sentence; that nothing of it runs, in another."""
-    stopped = '' if running_parts(place) else f" It is stopped: 'zatotx start {start_path(place)}' starts it."
+    """Return a sentence with the number of findings, and another one if nothing is running."""
+    stopped = '' if running_parts(place) else f" It is stopped: start it with 'zatotx start {start_path(place)}'."
     broken = sum(one.severity == BROKEN for one in findings)
     warnings = len(findings) - broken
     if not findings:
-        return f'Nothing is broken.{stopped}' if stopped else 'All is well.'
+        return f'Nothing is broken.{stopped}' if stopped else 'No problems found.'
     counted = [f'{broken} broken'] if broken else ['Nothing is broken']
     counted += [f'{warnings} warning{"s" if warnings > 1 else ""}'] if warnings else []
     return f'{", ".join(counted)}.{stopped}'
 
 
 def running_parts(place: Environment) -> list[str]:
-    """The names of the parts that run, ready or not."""
+    """Return the names of the components that are running, ready or not."""
     return [part.name for part in place.parts if running_process(part) is not None]
 
 

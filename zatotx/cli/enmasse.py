@@ -1,4 +1,4 @@
-"""`zatotx enmasse`: the configuration of a cluster out of and into a file."""
+"""`zatotx enmasse`: exports the configuration of a cluster to a file, and imports it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from zatotx.cli.environment.private_files import write
 from zatotx.cli.errors import CommandError, failure_of
 from zatotx.cli.output import path_argument, progress
 
-SHOWN = 20  # channels that a sentence names
-TIMEOUT = 300.0  # seconds for ten thousands of objects
+SHOWN = 20  # maximum number of channels named in a sentence
+TIMEOUT = 300.0  # seconds, enough for tens of thousands of objects
 
 
 @click.command(
@@ -26,27 +26,29 @@ TIMEOUT = 300.0  # seconds for ten thousands of objects
     '  zatotx enmasse ~/env/qs-1 --export --output all.yaml'
 )
 @path_argument()
-@click.option('--import', 'do_import', is_flag=True, help='Bring the cluster to what --input says.')
-@click.option('--export', 'do_export', is_flag=True, help='Write what the cluster has, as YAML.')
-@click.option('--input', type=click.Path(), help='The YAML file to import: only an import has it; - reads a pipe.')
-@click.option('--output', type=click.Path(), help='Where to write to; default: print it.')
-@click.option('--replace', is_flag=True, help='Fields that the file leaves out go back to their defaults.')
-@click.option('--dry-run', is_flag=True, help='Print what would change; write nothing.')
-@click.option('--include-secrets', is_flag=True, help='Export secrets in clear where they can be read.')
+@click.option('--import', 'do_import', is_flag=True, help='Import the configuration in --input.')
+@click.option('--export', 'do_export', is_flag=True, help='Export the configuration of the cluster as YAML.')
+@click.option('--input', type=click.Path(),
+              help='The YAML file to import, with --import only; - reads standard input.')
+@click.option('--output', type=click.Path(), help='The file to write; default: standard output.')
+@click.option('--replace', is_flag=True, help='Reset fields that the file omits to their defaults.')
+@click.option('--dry-run', is_flag=True, help='Print what would change, without writing anything.')
+@click.option('--include-secrets', is_flag=True, help='Export secrets in clear, if they can be decrypted.')
 def enmasse(path: str, do_import: bool, do_export: bool, **options: Any) -> None:
-    """Import and export configuration, on a running cluster.
+    """Import or export the configuration of a running cluster.
 
-    An import is all or nothing, reports all mistakes at once, and is live on every node when this returns 0.
+    An import is atomic, reports all errors at once, and is in force on every node when the command returns 0.
 
-    ${NAME} in a value reads the environment of this command; a value file:PATH is what that file holds, which must be
-    of its owner alone (0600); a relative PATH is relative to the YAML file. $${NAME} and $file:PATH are those texts
-    themselves. Zato's Zato_Enmasse_Env.NAME and $NAME, as whole values, are variables too.
+    ${NAME} in a value is replaced by an environment variable of this command. A value file:PATH is replaced by the
+    contents of that file, which only its owner may access (0600); a relative PATH is relative to the YAML file.
+    $${NAME} and $file:PATH stand for the literal texts ${NAME} and file:PATH. Zato_Enmasse_Env.NAME and $NAME, as in
+    Zato, are variables if they are the whole value.
     """
     if do_import == do_export:
-        raise click.UsageError('choose one of --import and --export')
+        raise click.UsageError('specify either --import or --export')
     misplaced = [f'--{name.replace("_", "-")}' for name in UNFIT[do_import] if options[name]]
     if misplaced:
-        raise click.UsageError(f'{", ".join(misplaced)} does not go with {"--import" if do_import else "--export"}')
+        raise click.UsageError(f'{", ".join(misplaced)} cannot be used with {"--import" if do_import else "--export"}')
     cluster = Cluster(find_environment(path))
     if do_import:
         import_file(cluster, options['input'], replace=options['replace'], dry_run=options['dry_run'])
@@ -63,22 +65,23 @@ def import_file(cluster: Cluster, source: str | None, *, replace: bool, dry_run:
 
     if source is None:
         raise click.UsageError('--import needs --input FILE.yaml')
-    beside = Path.cwd() if source == '-' else Path(source).absolute().parent
-    document, missing = substitute(read(source), os.environ, reader(beside))
+    base_directory = Path.cwd() if source == '-' else Path(source).absolute().parent
+    document, missing = substitute(read(source), os.environ, reader(base_directory))
     payload = {'document': document, 'replace': replace, 'dry_run': dry_run or bool(missing), 'resolved': True}
     with progress(f'Importing {sum(len(value) for value in document.values() if isinstance(value, list))} objects'):
-        answer = cluster.invoke('zato.enmasse.import', payload, timeout=TIMEOUT)
-    # References that lead nowhere, and what the cluster found wrong with the rest, at once: then nothing was written.
-    found = mistakes_of(answer) if answer.status >= 400 else []
-    told = tuple(str(mistake).removesuffix(mistake.text) for mistake in missing)  # what else is wrong there comes of it
-    mistakes = [*map(str, missing), *(each for each in found if not told or not each.startswith(told))]
+        response = cluster.invoke('zato.enmasse.import', payload, timeout=TIMEOUT)
+    # Unresolved references and the errors that the cluster found are reported together; then nothing was written.
+    server_errors = mistakes_of(response) if response.status >= 400 else []
+    # Other errors at the path of an unresolved reference are consequences.
+    paths = tuple(str(mistake).removesuffix(mistake.text) for mistake in missing)
+    mistakes = [*map(str, missing), *(error for error in server_errors if not paths or not error.startswith(paths))]
     if mistakes:
-        raise failure_of(mistakes, f'{source} has {{}} mistakes, and nothing was imported')
-    print_changes(element(answer), dry_run)
+        raise failure_of(mistakes, f'{source} has {{}} errors, nothing was imported')
+    print_changes(element(response), dry_run)
 
 
 def read(source: str) -> dict[str, Any]:
-    """The document of a file."""
+    """Return the parsed document of a file, or of standard input for '-'."""
     from zatotx.cli.enmasse_file import parse
 
     try:
@@ -89,7 +92,7 @@ def read(source: str) -> dict[str, Any]:
 
 
 def print_changes(result: Mapping[str, Any], dry_run: bool) -> None:
-    """The difference, and what became of it."""
+    """Print the differences and a summary."""
     for text in result['diff']:
         click.echo(text)
     if result.get('open'):
@@ -97,13 +100,13 @@ def print_changes(result: Mapping[str, Any], dry_run: bool) -> None:
     done = 'Would change' if dry_run else 'Changed'
     live = '' if dry_run else f'; every node runs revision {result["revision"]}'
     changed = result['changed']
-    click.echo(f'{done} {changed} object{"s" * (changed != 1)}, left {result["unchanged"]} as they are{live}.')
+    click.echo(f'{done} {changed} object{"s" * (changed != 1)}, left {result["unchanged"]} unchanged{live}.')
 
 
 def open_to_anyone(channels: Sequence[str]) -> str:
-    """Which channels of the file need no credentials, in a sentence."""
+    """Return a sentence that names the channels of the file that require no credentials."""
     more = f' and {len(channels) - SHOWN} more' if len(channels) > SHOWN else ''
-    return f'Open to anyone, as no security or groups stand there: {", ".join(channels[:SHOWN])}{more}.'
+    return f'Open to anyone, because neither security nor groups are set: {", ".join(channels[:SHOWN])}{more}.'
 
 
 def export(cluster: Cluster, target: str | None, *, include_secrets: bool) -> None:

@@ -1,4 +1,4 @@
-"""An enmasse file as values: strict YAML, bounded, its mistakes named by line."""
+"""Parses enmasse files: strict YAML with limits on size and depth, errors with line numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zatotx.cli.errors import CommandError
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
-MAX_VALUES = 5_000_000  # with every alias written out: what a bomb is made of
+MAX_VALUES = 5_000_000  # with all aliases expanded: limits alias bombs
 
 MERGE = 'tag:yaml.org,2002:merge'
 
@@ -22,12 +22,12 @@ else:
     Base = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 
 
-UNUSED = ('binary', 'timestamp', 'omap', 'pairs', 'set')  # of YAML's types: JSON, which we send, has none of them
+UNUSED = ('binary', 'timestamp', 'omap', 'pairs', 'set')  # YAML types that JSON, in which the document is sent, lacks
 UNUSED_TAGS = frozenset(f'tag:yaml.org,2002:{name}' for name in UNUSED)
 
 
 class StrictLoader(Base):
-    """Safe YAML in which a key stands once in a mapping, and is text; and a date is the text that was written."""
+    """Safe YAML loader that rejects duplicate keys and keys that are not strings, and leaves dates as strings."""
 
     yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in UNUSED_TAGS]
@@ -43,14 +43,14 @@ class StrictLoader(Base):
             if not isinstance(key, yaml.ScalarNode) or key.tag not in ('tag:yaml.org,2002:str', MERGE):
                 raise yaml.constructor.ConstructorError(None, None, 'a key must be text', key.start_mark)
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f'{key.value} is there twice', key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f'duplicate key {key.value}', key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
     def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
         value: float = super().construct_yaml_float(node)
         if not isfinite(value):
-            raise yaml.constructor.ConstructorError(None, None, f'{node.value} is no number', node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f'{node.value} is not a number', node.start_mark)
         return value
 
 
@@ -58,9 +58,9 @@ StrictLoader.add_constructor('tag:yaml.org,2002:float', StrictLoader.construct_y
 
 
 def parse(name: str, content: bytes) -> dict[str, Any]:
-    """The document of a file called `name`. Raises Failure naming the line of the first mistake."""
+    """Return the document of a file called `name`. Raises CommandError that names the line of the first error."""
     if len(content) > MAX_BYTES:
-        raise CommandError(f'{name} has {len(content)} bytes, at most {MAX_BYTES} are taken: import it in parts.')
+        raise CommandError(f'{name} has {len(content)} bytes, the maximum is {MAX_BYTES}: import it in parts.')
     try:
         check_depth(content)
         document = load(name, content)
@@ -74,20 +74,20 @@ def parse(name: str, content: bytes) -> dict[str, Any]:
 
 
 def check_depth(content: bytes) -> None:
-    """Raises YAMLError where values are nested deeper than any configuration is: composing them is recursive, in C,
-    and would end the process."""
+    """Raise YAMLError if values are nested too deeply: composing them is recursive, in C, and would crash the process.
+    """
     depth = 0
     for event in yaml.parse(content, Loader=Base):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise yaml.YAMLError(f'values are nested more than {MAX_DEPTH} deep')
+                raise yaml.YAMLError(f'values are nested more than {MAX_DEPTH} levels deep')
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
 
 def load(name: str, content: bytes) -> object:
-    """The one document in the file; an empty file is an empty one."""
+    """Return the single document of a file; {} for an empty file."""
     loader = StrictLoader(content)
     try:
         node = loader.get_single_node()
@@ -104,19 +104,19 @@ def line(mark: yaml.error.Mark | None) -> str:
 
 
 def check_size(name: str, root: yaml.Node) -> None:
-    """Raises Failure where the document, with its aliases written out, is out of bounds."""
+    """Raise CommandError if the document with all aliases expanded is too large."""
     sizes: dict[int, int] = {}
     if size_of(root, sizes) > MAX_VALUES:
-        raise CommandError(f'{name}: its aliases amount to more than {MAX_VALUES} values.')
+        raise CommandError(f'{name}: its aliases expand to more than {MAX_VALUES} values.')
 
 
 def size_of(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """How many values the node stands for; `sizes` remembers those of nodes that several aliases share."""
+    """Return how many values a node expands to; `sizes` caches those of nodes that several aliases share."""
     if isinstance(node, yaml.ScalarNode):
         return 1
     known = sizes.get(id(node))
-    if known == 0:  # we are inside it
-        raise yaml.composer.ComposerError(None, None, 'an alias may not stand inside what it names', node.start_mark)
+    if known == 0:  # the alias refers to a node that contains it
+        raise yaml.composer.ComposerError(None, None, 'an alias refers to a value that contains it', node.start_mark)
     if known is None:
         sizes[id(node)] = 0
         pairs = node.value if isinstance(node, yaml.MappingNode) else [(item,) for item in node.value]

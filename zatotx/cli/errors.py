@@ -1,4 +1,4 @@
-"""The one way a command fails."""
+"""The exception with which commands fail."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import click
 
 
 class CommandError(click.ClickException):
-    """What was asked for failed: one sentence with what, where and what to do. Exit code 1."""
+    """The command failed: one sentence with what failed, for which object, and what to do. Exit code 1."""
 
     exit_code = 1
 
 
 def failure_of(mistakes: Sequence[str], summary: str) -> CommandError:
-    """Failure of one mistake, as it is said; of several, a line each, below `summary` with their number for `{}`."""
-    told = list(dict.fromkeys(mistakes))
-    return CommandError(told[0] if len(told) == 1 else '\n  '.join([f'{summary.format(len(told))}:', *told]))
+    """Return a CommandError for one or several errors: a single error is the message; several are listed one per line
+    below `summary`, in which `{}` is replaced by their number."""
+    unique = list(dict.fromkeys(mistakes))
+    return CommandError(unique[0] if len(unique) == 1 else '\n  '.join([f'{summary.format(len(unique))}:', *unique]))
 
 
 def error_sentence(error: OSError) -> str:
-    """An operating system's error as a sentence."""
+    """Return an operating system error as a sentence."""
     reason = error.strerror or str(error) or type(error).__name__
-    said = f'{reason}: {error.filename}' if error.filename else reason
-    return f'{said}: run it as the user who owns that' if isinstance(error, PermissionError) else said
+    sentence = f'{reason}: {error.filename}' if error.filename else reason
+    return f'{sentence}: run the command as the owner of the file' if isinstance(error, PermissionError) else sentence

@@ -1,4 +1,4 @@
-"""A whole environment in the foreground, as containers and terminals want it."""
+"""Runs a whole environment in the foreground, for containers and terminals."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from zatotx.cli.environment.process_start import start_components
 from zatotx.cli.environment.process_stop import stop_components
 from zatotx.cli.errors import failure_of
 
-LOOK = 0.5  # seconds between two looks at the parts
+LOOK = 0.5  # seconds between two checks of the components
 
 
 class StopRequested:
-    """Somebody wants us to end: SIGTERM or SIGINT came."""
+    """A signal handler for SIGTERM and SIGINT that sets an event."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
@@ -29,26 +29,26 @@ class StopRequested:
 
 
 def run_in_foreground(parts: Sequence[Component]) -> None:
-    """Start the parts, stay while all of them live, stop them when asked to. Raises Failure where one cannot start,
-    ends by itself or does not stop."""
-    asked = StopRequested()
+    """Start the components, wait while all of them run, and stop them when a signal asks for it. Raises CommandError if
+    one cannot start, ends by itself or does not stop."""
+    stop_requested = StopRequested()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, asked)
-    faults = start_components(parts)
-    if not faults:
-        click.echo(f'Running: {", ".join(part.name for part in parts)}. Ctrl-C stops.')
-        faults = supervise(parts, asked.event)
-    faults += stop_components(parts)
-    if faults:
-        raise failure_of([f'{each}.' for each in faults], '{} things went wrong')
+        signal.signal(number, stop_requested)
+    errors = start_components(parts)
+    if not errors:
+        click.echo(f'Running: {", ".join(part.name for part in parts)}. Press Ctrl-C to stop.')
+        errors = supervise(parts, stop_requested.event)
+    errors += stop_components(parts)
+    if errors:
+        raise failure_of([f'{each}.' for each in errors], '{} errors occurred')
 
 
-def supervise(parts: Sequence[Component], asked: threading.Event) -> list[str]:
-    """Look at the parts until somebody wants the end or one of them is gone; which, as sentences."""
-    while not asked.wait(LOOK):
-        gone = [part for part in parts if running_process(part) is None]
-        if gone:
-            return [f'{part.name} ended by itself: see {part.path}/logs' for part in gone]
+def supervise(parts: Sequence[Component], stop_requested: threading.Event) -> list[str]:
+    """Check the components until a stop is requested or one of them has ended; returns the latter as sentences."""
+    while not stop_requested.wait(LOOK):
+        ended = [part for part in parts if running_process(part) is None]
+        if ended:
+            return [f'{part.name} ended by itself: see {part.path}/logs' for part in ended]
     return []
 
 

@@ -1,4 +1,5 @@
-"""`zatotx history`: who changed what, and the configuration of any revision, out of the database itself."""
+"""`zatotx history`: shows who changed what, and exports or restores the configuration of any revision, directly from
+the database."""
 
 from __future__ import annotations
 
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from zatotx.interfaces.config import HistoryRow
     from zatotx.odb.database import Database
 
-LIVE_WITHIN = 30.0  # seconds all servers that run have to take up a restored revision
+LIVE_WITHIN = 30.0  # seconds that running servers get to apply a restored revision
 LOOK_EVERY = 0.2
-LONG = 60  # characters of a value in a table
-MOST_OF_ONE = 8  # lines of one revision in a table
+LONG = 60  # maximum characters of a value in a table
+MOST_OF_ONE = 8  # maximum lines per revision in a table
 
 
 class ListUnlessNamed(click.Group):
-    """`history PATH` is `history list PATH`."""
+    """A group that makes `history PATH` a short form of `history list PATH`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
@@ -43,21 +44,22 @@ class ListUnlessNamed(click.Group):
     '  zatotx history show ~/env/qs-1 17\n  zatotx history restore ~/env/qs-1 16 --dry-run',
 )
 def history() -> None:
-    """Who changed what, when and from where; any revision can be exported and restored.
+    """Show who changed what, when and from where; export or restore any revision.
 
-    `zatotx history PATH` is `zatotx history list PATH`. The last 100,000 changes of a cluster are kept.
+    `zatotx history PATH` is short for `zatotx history list PATH`. The last 100,000 changes of a cluster are kept.
     """
 
 
 @history.command('list', epilog='\b\nExamples:\n  zatotx history ~/env/qs-1 --type channel_rest --limit 20')
 @path_argument()
-@click.option('--type', default='', help='Of that type only: basic_auth, channel_rest …, or file for code.')
-@click.option('--name', default='', help='Only of objects that are, or once were, called so.')
-@click.option('--since', default=0, metavar='REV', help='Only what came after that revision.')
-@click.option('--limit', default=50, show_default=True, type=click.IntRange(1, 100_000), help='How many at most.')
+@click.option('--type', default='', help='Only objects of this type: basic_auth, channel_rest …, or file for code.')
+@click.option('--name', default='', help='Only objects that have, or once had, this name.')
+@click.option('--since', default=0, metavar='REV', help='Only changes after this revision.')
+@click.option('--limit', default=50, show_default=True, type=click.IntRange(1, 100_000),
+              help='Maximum number of changes.')
 @format_option()
 def list_(path: str, form: str, **which: Any) -> None:
-    """Changes of a cluster, the newest first; secrets are masked."""
+    """List the changes of a cluster, newest first; secrets are masked."""
     rows = changes(path, **which)
     if form == 'json':
         print_json([as_json(row) for row in rows])
@@ -70,7 +72,7 @@ def list_(path: str, form: str, **which: Any) -> None:
 @click.argument('revision', metavar='REV', type=click.IntRange(1), help='A number that history list shows.')
 @format_option()
 def show(path: str, revision: int, form: str) -> None:
-    """All that changed with one revision, old and new."""
+    """Show all changes of one revision, with old and new values."""
     rows = changes(path, revision=revision, limit=100_000)
     if not rows:
         raise CommandError(f'The history has no change with the revision {revision}.')
@@ -90,10 +92,10 @@ def show(path: str, revision: int, form: str) -> None:
 @history.command(epilog='\b\nExamples:\n  zatotx history export ~/env/qs-1 16 --output then.yaml')
 @path_argument()
 @click.argument('revision', metavar='REV', type=click.IntRange(1), help='A number that history list shows.')
-@click.option('--output', type=click.Path(), help='Where to write to; default: print it.')
-@click.option('--include-secrets', is_flag=True, help='Secrets in clear where they can be read.')
+@click.option('--output', type=click.Path(), help='The file to write; default: standard output.')
+@click.option('--include-secrets', is_flag=True, help='Export secrets in clear, if they can be decrypted.')
 def export(path: str, revision: int, output: str | None, include_secrets: bool) -> None:
-    """The configuration as it was at a revision, as YAML for enmasse."""
+    """Export the configuration of a revision as YAML for enmasse."""
     from zatotx.api.history import to_yaml
     from zatotx.odb.setup import schema_and_revision
 
@@ -105,62 +107,62 @@ def export(path: str, revision: int, output: str | None, include_secrets: bool) 
         write(Path(output), text)
 
 
-@history.command(short_help='Bring the configuration back to what it was at a revision.',
+@history.command(short_help='Restore the configuration of a revision.',
                  epilog='\b\nExamples:\n  zatotx history restore ~/env/qs-1 16 --dry-run\n'
                  '  zatotx history restore ~/env/qs-1 16')  # fmt: skip
 @path_argument()
 @click.argument('revision', metavar='REV', type=click.IntRange(1), help='A number that history list shows.')
-@click.option('--dry-run', is_flag=True, help='Print what would change; write nothing.')
+@click.option('--dry-run', is_flag=True, help='Print what would change, without writing anything.')
 def restore(path: str, revision: int, dry_run: bool) -> None:
-    """Bring the configuration back to what it was at a revision, as a new one: all of it or nothing.
+    """Restore the configuration of a revision, atomically, as a new revision.
 
-    Secrets come back too. Deployed code stays as it is (see `zatotx service rollback`), and so do the users of
+    Secrets are restored too. Deployed code stays unchanged (see `zatotx service rollback`), and so do the users in
     credentials.toml.
     """
-    from zatotx.odb.setup import restore as bring_back
+    from zatotx.odb.setup import restore as restore_revision
 
     with database(find_environment(path)) as opened, progress(f'Restoring revision {revision}'):
-        done = bring_back(opened, revision, command_actor(f'history restore {revision}'), dry_run=dry_run)
-        for line in done.lines:
+        result = restore_revision(opened, revision, command_actor(f'history restore {revision}'), dry_run=dry_run)
+        for line in result.lines:
             click.echo(line)
-        if not done.lines:
-            click.echo(f'Nothing to do: nothing has changed since revision {revision}.')
+        if not result.lines:
+            click.echo(f'Nothing to do: the configuration has not changed since revision {revision}.')
         elif dry_run:
             click.echo('Nothing was written.')
         else:
-            until_live(opened, done.revision)
-            click.echo(f'Revision {revision} is in force again, as revision {done.revision}.')
+            until_live(opened, result.revision)
+            click.echo(f'Revision {revision} was restored as revision {result.revision}.')
 
 
 def until_live(opened: Database, revision: int) -> None:
-    """Wait for the servers that run. Raises Failure naming those that do not follow."""
+    """Wait until the running servers have applied a revision. Raises CommandError that names those that have not."""
     from zatotx.node.live_config import live_nodes
     from zatotx.odb.nodes import nodes
 
-    end = monotonic() + LIVE_WITHIN
+    deadline = monotonic() + LIVE_WITHIN
     while True:
         behind = {n.name for n in live_nodes(opened.read(nodes), time()) if n.applied_revision < revision}
         if not behind:
             return
-        if monotonic() > end:
+        if monotonic() > deadline:
             raise CommandError(f'Revision {revision} is stored, but not in force yet on {", ".join(sorted(behind))}.')
         Event().wait(LOOK_EVERY)
 
 
 def changes(path: str, **which: Any) -> list[HistoryRow]:
-    """The rows that are asked for."""
+    """Return the rows that match the filter."""
     from zatotx.odb.history import Filter, newest
 
-    wanted = Filter(**which)
+    row_filter = Filter(**which)
     with database(find_environment(path)) as opened:
-        rows = opened.read(lambda connection, cluster: newest(connection, cluster, wanted))
-    if len(rows) == wanted.limit and not wanted.revision:
-        print_step(f'The newest {wanted.limit}; --limit gives more.')
+        rows = opened.read(lambda connection, cluster: newest(connection, cluster, row_filter))
+    if len(rows) == row_filter.limit and not row_filter.revision:
+        print_step(f'Showing the newest {row_filter.limit} changes; use --limit to see more.')
     return rows
 
 
 def table(rows: Sequence[HistoryRow]) -> Iterator[tuple[object, ...]]:
-    """A line a change. Of a revision that changed a lot (an import, the first start) the first lines say enough."""
+    """Yield one line per change. For a revision with many changes (an import, the first start) only the first lines."""
     for revision, group in groupby(rows, lambda row: row.revision):
         together = list(group)
         shown = len(together) if len(together) <= MOST_OF_ONE else MOST_OF_ONE - 1
@@ -183,22 +185,22 @@ def format_time(row: HistoryRow) -> str:
 
 
 def format_origin(row: HistoryRow) -> str:
-    """By which door, and from which address."""
+    """Return the interface and the address that a change came from."""
     return ' '.join(part for part in (row.source, row.address) if part) or '-'
 
 
 def summary(row: HistoryRow) -> str:
-    """The change in one line."""
-    what = f'{row.action} {row.type} {row.name!r}'
+    """Return the change as one line."""
+    change = f'{row.action} {row.type} {row.name!r}'
     if row.action != 'edit':
-        return what
+        return change
     return (
-        f'{what}: {", ".join(f"{f} {format_side(row.old, f)} -> {format_side(row.new, f)}" for f in sorted(row.new))}'
+        f'{change}: {", ".join(f"{f} {format_side(row.old, f)} -> {format_side(row.new, f)}" for f in sorted(row.new))}'
     )
 
 
 def format_side(document: dict[str, object], field: str) -> str:
-    """A value, or nothing."""
+    """Return a value in shortened form, or '-' if the document lacks the field."""
     if field not in document:
         return '-'
     text = repr(document[field])

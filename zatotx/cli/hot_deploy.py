@@ -1,4 +1,4 @@
-"""`zatotx hot-deploy`: code on every node, or a sentence why not."""
+"""`zatotx hot-deploy`: deploys code to every node."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from zatotx.cli.output import path_argument, progress
 )
 @path_argument()
 @click.argument('files', nargs=-1, required=True, metavar='FILE…', type=click.Path(),
-                help='Modules, and directories of packages.')
+                help='Modules, or directories of packages.')
 def hot_deploy(path: str, files: tuple[str, ...]) -> None:
-    """Deploy modules, and packages by their directories, one after the other.
+    """Deploy modules and packages (given as directories) one after the other.
 
-    Returns 0 when every node runs all of them: the next request is served by them. A file that is refused ends the
-    command with 1 and a sentence naming file and line; what served before goes on serving.
+    Returns 0 when every node runs all of them, so that they serve the next request. If a file is refused, the command
+    stops with exit code 1 and a sentence that names file and line; the previous versions stay in service.
     """
     cluster = Cluster(find_environment(path))
     packed = [pack(Path(file)) for file in files]  # all are read before the first is deployed
@@ -33,12 +33,12 @@ def hot_deploy(path: str, files: tuple[str, ...]) -> None:
         with progress(f'Waiting until every node runs {name}'):
             report = cluster.call('zato.service.upload-package', payload)
         if not isinstance(report, dict):
-            raise CommandError(f'{name}: the server gave no report: see its log.')
+            raise CommandError(f'{name}: the server returned no report: see its log.')
         print_report(report)
 
 
 def pack(path: Path) -> tuple[str, bytes]:
-    """What is sent, and under which name."""
+    """Return the name and the contents of the file to upload."""
     from zatotx.model.errors import BadRequest
     from zatotx.service.deployment.package import pack_directory
 

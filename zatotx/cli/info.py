@@ -1,4 +1,5 @@
-"""`zatotx info` and `zatotx component-version`: facts, from the disk and, where it runs, from the cluster."""
+"""`zatotx info` and `zatotx component-version`: information about an environment, from its files and from the running
+cluster."""
 
 from __future__ import annotations
 
@@ -21,30 +22,31 @@ from zatotx.cli.errors import CommandError
 from zatotx.cli.output import format_option, path_argument, print_json, print_table
 from zatotx.cli.process import describe_status
 
-RUNNING = 'running'  # what a node's row says until it is stopped
+RUNNING = 'running'  # status in a node's row until it is stopped
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx info ~/env/qs-1\n  zatotx info ~/env/qs-1 --format json')
 @path_argument()
 @format_option()
 def info(path: str, form: str) -> None:
-    """Facts about an environment or one part: what it consists of, what runs, which kinds of channels it has."""
+    """Show information about an environment or one component: what it consists of, what is running, which kinds of
+    connections it has."""
     place = find_environment(path)
     facts = collect_info(place)
     if form == 'json':
         print_json(facts)
         return
     click.echo(f'Environment {facts["environment"]}\nzatotx      {facts["version"]}')
-    click.echo(f'Cluster     {facts["cluster"]["name"]}{_at_revision(facts["cluster"])}')
-    click.echo(f'ODB         {facts["odb"]["url"]}{_trouble(facts["odb"])}')
-    click.echo(f'Redis       {facts["redis"]["url"]}{_trouble(facts["redis"])}\n')
+    click.echo(f'Cluster     {facts["cluster"]["name"]}{_revision_suffix(facts["cluster"])}')
+    click.echo(f'ODB         {facts["odb"]["url"]}{_problem_suffix(facts["odb"])}')
+    click.echo(f'Redis       {facts["redis"]["url"]}{_problem_suffix(facts["redis"])}\n')
     rows = [(c['name'], c['state'], c['version'], c['address']) for c in facts['components']]
-    print_table(('PART', 'STATE', 'MADE BY', 'ADDRESS'), rows)
+    print_table(('COMPONENT', 'STATE', 'CREATED BY', 'ADDRESS'), rows)
     for component in facts['components']:
         workers = component.get('workers', ())
         if workers:
-            said = ', '.join(f"{w['worker']} (pid {w['pid']}, {w['state']})" for w in workers)
-            click.echo(f'Workers of {component["name"]}: {said}')
+            workers_text = ', '.join(f"{w['worker']} (pid {w['pid']}, {w['state']})" for w in workers)
+            click.echo(f'Workers of {component["name"]}: {workers_text}')
     click.echo()
     nodes = [(n['name'], n['worker'], n['state'], n['revision'], n['address'], n['pid'] or '') for n in facts['nodes']]
     if nodes:
@@ -55,8 +57,8 @@ def info(path: str, form: str) -> None:
 
 
 def collect_info(place: Environment) -> dict[str, Any]:
-    """All of it. `server` is what a running server says of itself, None where none runs; `leader` is None where nobody
-    leads. What cannot be asked has its reason in `problem`."""
+    """Collect the information. `server` is what a running server reports about itself, None if none is running;
+    `leader` is None if the cluster has no leader. `problem` says why something could not be determined."""
     states = [(part, probe(part)) for part in place.parts]
     running = any(part.kind == SERVER and state.ready for part, state in states)
     server = Cluster(place).call('zato.info.get-info', {}) if running else None
@@ -78,8 +80,7 @@ def collect_info(place: Environment) -> dict[str, Any]:
 
 
 def odb_info(place: Environment) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """Where the ODB is, without its password; the cluster's revision and the rows of its nodes, where it can be
-    asked."""
+    """Return the ODB's URL with its password masked, the cluster's revision and the rows of its nodes."""
     from zatotx.odb.health import examine_odb
     from zatotx.odb.setup import open_database
     from zatotx.odb.urls import mask_password
@@ -90,20 +91,20 @@ def odb_info(place: Environment) -> tuple[dict[str, Any], dict[str, Any], list[d
         with error_sentences():
             url = odb_url(part)
             opened = open_database(url, read_secret_key(part), cluster=cluster_name(place), types=object_types())
-            found = examine_odb(opened, write=False)
+            health = examine_odb(opened, write=False)
     except (CommandError, OSError) as error:
         return {'url': mask_password(url) if url else '', 'problem': str(error)}, {}, []
-    rows = [node_info(row, time.time()) for row in current_revision(found.nodes)]
-    return {'url': found.url, 'problem': ''}, {'revision': found.revision}, rows
+    rows = [node_info(row, time.time()) for row in current_revision(health.nodes)]
+    return {'url': health.url, 'problem': ''}, {'revision': health.revision}, rows
 
 
 def current_revision(rows: Iterable[Any]) -> list[Any]:
-    """Without what is left of workers that only took over while another was replaced."""
+    """Omit stopped workers with numbers above 0, which remain after workers were replaced."""
     return [row for row in rows if row.worker == 0 or row.up_status == RUNNING]
 
 
 def node_info(row: Any, now: float) -> dict[str, Any]:
-    """A row of the ODB, a worker's each. `row`: NodeRow; `now`: Unix time."""
+    """Return a row of the ODB, one per worker, for output. `row`: NodeRow; `now`: Unix time."""
     up = row.up_status == RUNNING
     return {
         'name': row.name,
@@ -117,28 +118,28 @@ def node_info(row: Any, now: float) -> dict[str, Any]:
 
 
 def redis_info(place: Environment) -> dict[str, str]:
-    """Where Redis is, without its password."""
+    """Return the URL of Redis with its password masked."""
     try:
         return {'url': str(redis_address(any_server(place))), 'problem': ''}
     except (CommandError, OSError) as error:
         return {'url': '', 'problem': str(error)}
 
 
-def _at_revision(cluster: Mapping[str, Any]) -> str:
+def _revision_suffix(cluster: Mapping[str, Any]) -> str:
     return f', revision {cluster["revision"]}' if 'revision' in cluster else ''
 
 
-def _trouble(store: Mapping[str, str]) -> str:
+def _problem_suffix(store: Mapping[str, str]) -> str:
     return f' ({store["problem"].rstrip(".")})' if store['problem'] else ''
 
 
 def created_by(part: Component) -> str:
-    """The version of zatotx that made a part."""
+    """Return the version of zatotx that created a component."""
     return str(read_info(part.path).get('version', ''))
 
 
 def kinds() -> dict[str, Any]:
-    """The kinds found in this installation; a disabled one with what to install."""
+    """Return the kinds in this installation; for a disabled one, what to install."""
     from zatotx.connectors.kind_registry import describe_kinds as described_kinds
     from zatotx.connectors.kind_registry import find_kinds
 
@@ -148,7 +149,7 @@ def kinds() -> dict[str, Any]:
 @click.command('component-version', epilog='\b\nExamples:\n  zatotx component-version ~/env/qs-1/server1')
 @path_argument()
 def component_version(path: str) -> None:
-    """Print the version of zatotx that made a part, or each part of an environment."""
+    """Print the version of zatotx that created a component, or each component of an environment."""
     place = find_environment(path)
     for part in place.parts:
         click.echo(f'{part.name} {created_by(part)}' if place.whole else created_by(part))

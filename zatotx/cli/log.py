@@ -1,4 +1,4 @@
-"""`zatotx log`: what is heard in the logs, while the cluster runs."""
+"""`zatotx log`: shows and sets log levels of a running cluster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALL = '(all others)'
     epilog='\b\nExamples:\n  zatotx log levels ~/env/qs-1\n  zatotx log level ~/env/qs-1 debug --of crm'
 )
 def log() -> None:
-    """What is heard in the logs of a running cluster."""
+    """Show and set the log levels of a running cluster."""
 
 
 @log.command(
@@ -24,7 +24,7 @@ def log() -> None:
 @path_argument()
 @format_option()
 def levels(path: str, form: str) -> None:
-    """Say which levels are in force, by area or logger."""
+    """Show the log levels in force, by category or logger."""
     found = Cluster(find_environment(path)).call('zato.logging.get-levels', {}) or []
     if form == 'json':
         print_json({row['name']: row['level'] for row in found})
@@ -33,22 +33,23 @@ def levels(path: str, form: str) -> None:
 
 
 @log.command(
-    short_help='Set the LEVEL from which on logs are written.',
+    short_help='Set the log level.',
     epilog='\b\nExamples:\n  zatotx log level ~/env/qs-1 debug --of crm\n'
     '  zatotx log level ~/env/qs-1 warning --of kvdb\n'
     "  zatotx log level ~/env/qs-1 '' --of crm"
 )
 @path_argument()
-@click.argument('level', help='From which level on it is written; empty takes back what was set with --of.')
+@click.argument('level', help='The lowest level to log; an empty LEVEL removes the level set with --of.')
 @click.option('--of', 'name', default='', metavar='NAME',
-              help='An area (kvdb, admin), a service or another logger; default: all that have no level of their own.')
+              help='A category (kvdb, admin), a service or another logger; default: all without a level of their own.')
 def level(path: str, level: str, name: str) -> None:
-    """Set the LEVEL from which on the logs of every server are written, until the next restart.
+    """Set the lowest LEVEL that all servers log, until the next restart.
 
-    Levels are trace1, debug, info, warning, error and critical. An empty LEVEL with --of takes back what was set. To
-    make a level last, write it into server.toml: [log] level, or [log.levels].
+    Levels are trace1, debug, info, warning, error and critical. An empty LEVEL with --of removes the level that was
+    set. To set a level permanently, write it to server.toml: [log] level, or [log.levels].
     """
     with progress('Setting the level'):
-        answer = Cluster(find_environment(path)).call('zato.logging.set-level', {'name': name, 'level': level})
-    if not answer or not answer.get('announced'):
-        click.echo('Set on the server that was asked; the others could not be told: Redis is away.', err=True)
+        result = Cluster(find_environment(path)).call('zato.logging.set-level', {'name': name, 'level': level})
+    if not result or not result.get('announced'):
+        text = 'The level was set on one server only: the others could not be reached, because Redis is unavailable.'
+        click.echo(text, err=True)

@@ -1,4 +1,5 @@
-"""`zatotx`: finds the command asked for, turns every failure into one sentence and an exit code."""
+"""Entry point of the `zatotx` command: finds the requested command, and turns every error into one sentence and an exit
+code."""
 
 from __future__ import annotations
 
@@ -13,31 +14,31 @@ from click.shell_completion import CompletionItem
 from zatotx import __version__
 from zatotx.cli.errors import CommandError, error_sentence
 
-# name -> (where it is, what it does). The help of `zatotx` is made of this alone: no command is imported for it.
+# name -> (module:attribute, description). `zatotx --help` uses only this table, so that it imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
-    'quickstart': ('zatotx.cli.quickstart:quickstart', 'Make a whole environment: create.'),
-    'start': ('zatotx.cli.process:start', 'Start what does not run of an environment, or one part of it.'),
-    'stop': ('zatotx.cli.process:stop', 'Stop, letting every request under way finish.'),
-    'restart': ('zatotx.cli.process:restart', 'Restart one server after the other.'),
-    'status': ('zatotx.cli.process:status', 'Say what runs and what is ready.'),
-    'service': ('zatotx.cli.service:service', 'Services of a running cluster: invoke, list, rollback.'),
-    'new': ('zatotx.cli.new:new', 'Write the beginnings of something of your own: service.'),
-    'hot-deploy': ('zatotx.cli.hot_deploy:hot_deploy', 'Deploy files and packages on every node.'),
-    'enmasse': ('zatotx.cli.enmasse:enmasse', 'Import and export the configuration as YAML.'),
-    'openapi': ('zatotx.cli.openapi:openapi', 'The OpenAPI document of what a cluster serves.'),
-    'doctor': ('zatotx.cli.doctor:doctor', 'Find what is broken, on the disk and in what runs.'),
-    'info': ('zatotx.cli.info:info', 'Facts about an environment and its cluster.'),
-    'component-version': ('zatotx.cli.info:component_version', 'The version that made a part.'),
-    'check-config': ('zatotx.cli.check_config:check_config', 'Check files, modes, keys, ports and the database.'),
-    'update': ('zatotx.cli.update:update', 'Change what an environment has: password.'),
-    'wait': ('zatotx.cli.wait:wait', 'Wait until an address answers.'),
-    'crypto': ('zatotx.cli.crypto:crypto', 'Secret keys: generate-key, rotate-key, encrypt, decrypt.'),
-    'encrypt': ('zatotx.cli.crypto:encrypt', "Encrypt a value with an environment's key."),
-    'decrypt': ('zatotx.cli.crypto:decrypt', "Decrypt a value with an environment's key."),
-    'history': ('zatotx.cli.history:history', 'Who changed what: list, show, export, restore.'),
-    'log': ('zatotx.cli.log:log', 'What is heard in the logs of a running cluster: levels, level.'),
-    'completion': ('zatotx.cli.completion:completion', 'Have bash, zsh or fish complete what you type.'),
-    'odb': ('zatotx.cli.odb:odb', 'The schema of the database: current, check, upgrade.'),
+    'quickstart': ('zatotx.cli.quickstart:quickstart', 'Create a complete environment: create.'),
+    'start': ('zatotx.cli.process:start', 'Start the stopped components of an environment.'),
+    'stop': ('zatotx.cli.process:stop', 'Stop components after their running requests.'),
+    'restart': ('zatotx.cli.process:restart', 'Restart the servers one after another.'),
+    'status': ('zatotx.cli.process:status', 'Show which components are running and ready.'),
+    'service': ('zatotx.cli.service:service', 'Manage the services of a running cluster: invoke, list, rollback.'),
+    'new': ('zatotx.cli.new:new', 'Generate the code of a new service: service.'),
+    'hot-deploy': ('zatotx.cli.hot_deploy:hot_deploy', 'Deploy files and packages to every node.'),
+    'enmasse': ('zatotx.cli.enmasse:enmasse', 'Import or export the configuration as YAML.'),
+    'openapi': ('zatotx.cli.openapi:openapi', 'Write the OpenAPI document of the REST channels.'),
+    'doctor': ('zatotx.cli.doctor:doctor', 'Find problems, on disk and in running processes.'),
+    'info': ('zatotx.cli.info:info', 'Show information about an environment and its cluster.'),
+    'component-version': ('zatotx.cli.info:component_version', 'Show which version created a component.'),
+    'check-config': ('zatotx.cli.check_config:check_config', 'Check files, permissions, keys, ports and the database.'),
+    'update': ('zatotx.cli.update:update', 'Change the settings of an environment: password.'),
+    'wait': ('zatotx.cli.wait:wait', 'Wait until an address responds.'),
+    'crypto': ('zatotx.cli.crypto:crypto', 'Manage secret keys: generate-key, rotate-key, encrypt, decrypt.'),
+    'encrypt': ('zatotx.cli.crypto:encrypt', "Encrypt a value with the secret key of an environment."),
+    'decrypt': ('zatotx.cli.crypto:decrypt', "Decrypt a value with the secret key of an environment."),
+    'history': ('zatotx.cli.history:history', 'Show who changed what: list, show, export, restore.'),
+    'log': ('zatotx.cli.log:log', 'Show and set the log levels of a running cluster: levels, level.'),
+    'completion': ('zatotx.cli.completion:completion', 'Print the completion script for bash, zsh or fish.'),
+    'odb': ('zatotx.cli.odb:odb', 'Check and upgrade the schema of the database: current, check, upgrade.'),
 }
 
 EXAMPLES = """\b
@@ -47,12 +48,12 @@ Examples:
   zatotx hot-deploy ~/env/qs-1 crm.py
   zatotx service invoke ~/env/qs-1 crm.get-balance --payload '{"account_id": 1}'
 
-Exit codes: 0 good, 1 what was asked for failed, 2 wrong usage. Messages go to stderr, one sentence each.
+Exit codes: 0 success, 1 the command failed, 2 wrong usage. Messages go to stderr, one sentence each.
 """
 
 
 class LazyGroup(click.Group):
-    """The commands of the table, each imported when it is run."""
+    """A click group that imports each command when it is run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -73,8 +74,8 @@ class LazyGroup(click.Group):
             raise NoSuchCommand(error.command_name, error.message, COMMANDS, error.ctx) from None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        begun = [(name, text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
-        return [*(CompletionItem(name, help=text) for name, text in begun),
+        matches = [(name, text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return [*(CompletionItem(name, help=text) for name, text in matches),
                 *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -85,11 +86,11 @@ class LazyGroup(click.Group):
 @click.command(cls=LazyGroup, epilog=EXAMPLES, context_settings={'help_option_names': ['-h', '--help']})
 @click.version_option(__version__, message='%(version)s')
 def cli() -> None:
-    """zatotx, an integration broker on Twisted. PATH is an environment or one of its parts, e.g. PATH/server1."""
+    """zatotx, an integration broker on Twisted. PATH is an environment or one of its components, e.g. PATH/server1."""
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code: 0 good, 1 the thing asked for failed, 2 wrong usage."""
+    """Run one command and return its exit code: 0 success, 1 the command failed, 2 wrong usage."""
     try:
         result = cli.main(args=arguments, prog_name='zatotx', standalone_mode=False)
     except NoArgsIsHelpError as error:
@@ -107,11 +108,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def usage_error_sentence(error: click.UsageError) -> str:
-    """What was wrong with the command line, what may have been meant, and where the help is."""
+    """Return a sentence with the error in the command line, a suggestion, and where to find help."""
     path = error.ctx.command_path if error.ctx else 'zatotx'
     if isinstance(error, NoSuchCommand | NoSuchOption) and error.possibilities:
-        meant = ' or '.join(map(repr, error.possibilities))
-        return f"{error.message.rstrip('.')}: did you mean {meant}? See '{path} --help'."
+        suggestions = ' or '.join(map(repr, error.possibilities))
+        return f"{error.message.rstrip('.')}: did you mean {suggestions}? See '{path} --help'."
     message = ' '.join(line.strip() for line in error.format_message().splitlines()).rstrip('.')
     return f"{message}: see '{path} --help'."
 
@@ -122,5 +123,5 @@ def print_error(sentence: str, code: int) -> int:
 
 
 def main() -> None:
-    """The console script."""
+    """Entry point of the console script."""
     sys.exit(run())

@@ -1,4 +1,4 @@
-"""`zatotx new service`: a service with its test and its channel, to begin with."""
+"""`zatotx new service`: generates a service with its test and its channel."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import click
 from zatotx.cli.errors import CommandError
 from zatotx.cli.scaffold import CHANNEL, IO, SERVICE, TEST
 
-LONGEST = 100  # characters of a name, which is a file's too
+LONGEST = 100  # maximum characters of a name, which is also a file name
 _NAME = re.compile(r'[a-z][a-z0-9]*([-_][a-z0-9]+)*(\.[a-z0-9]+([-_][a-z0-9]+)*)*')
 _WORDS = re.compile(r'[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[A-Z]')
-RULE = "it has lower-case letters and digits, '-' between words and '.' between parts, and begins with a letter"
+RULE = "use lower-case letters and digits, '-' between words and '.' between parts, beginning with a letter"
 
 
 class ScaffoldNames(NamedTuple):
-    """What a service is called in each of the places it has one."""
+    """The names derived from the name of a service."""
 
     service: str  # crm.get-balance
     module: str  # crm_get_balance
@@ -29,7 +29,7 @@ class ScaffoldNames(NamedTuple):
 
     @property
     def files(self) -> dict[str, str]:
-        """What is written, by template."""
+        """The files to write, by template."""
         return {
             'service': f'services/{self.module}.py',
             'test': f'tests/test_{self.module}.py',
@@ -39,27 +39,27 @@ class ScaffoldNames(NamedTuple):
 
 @click.group(epilog='\b\nExamples:\n  zatotx new service crm.get-balance')
 def new() -> None:
-    """Write the beginnings of something of your own."""
+    """Generate the code of a new service."""
 
 
 @new.command(
     'service',
-    short_help='Write a service called NAME, its test and its channel.',
+    short_help='Generate a service, its test and its channel.',
     epilog='\b\nExamples:\n  zatotx new service crm.get-balance\n'
     '  zatotx new service crm.import-orders --sync --io typed --dir ~/projects/crm',
 )
-@click.argument('name', help="What it is called, in lower case, with '-' between words and '.' between parts.")
+@click.argument('name', help="The service's name, in lower case, with '-' between words and '.' between parts.")
 @click.option('--dir', 'directory', default='.', show_default=True, type=click.Path(path_type=Path),
-              help='The project: services/, tests/ and channels/ are made in it where they are missing.')
+              help='The project directory, in which services/, tests/ and channels/ are created if missing.')
 @click.option('--async/--sync', 'is_async', default=True, show_default=True,
-              help='An async def, which runs on the reactor and must not block, or a def, which runs in a thread.')
+              help='An async def, which runs in the reactor and must not block, or a def, which runs in a thread.')
 @click.option('--io', 'style', default='short', show_default=True, type=click.Choice(sorted(IO)),
-              help='How input and output are declared: as names and elements, as a SimpleIO class, as typed models.')
+              help='How to declare input and output: as names and elements, as a SimpleIO class, or as typed models.')
 def new_service(name: str, directory: Path, is_async: bool, style: str) -> None:
-    """Write a service called NAME, its test, and a channel to import by enmasse.
+    """Generate a service called NAME, its test, and a channel to import with enmasse.
 
-    The test passes as it is and the service can be deployed as it is. A file that is there already is never
-    overwritten: then nothing is written, and the exit code is 1.
+    The generated test passes, and the service can be deployed unchanged. Existing files are never overwritten: if there
+    are any, nothing is written and the exit code is 1.
     """
     names = parse_name(name)
     texts = render(names, is_async=is_async, style=style)
@@ -72,10 +72,10 @@ def new_service(name: str, directory: Path, is_async: bool, style: str) -> None:
 
 
 def parse_name(name: str) -> ScaffoldNames:
-    """All names of a service. Raises BadParameter with the rule, and with a name that would do."""
-    wrong = name_error(name)
-    if wrong:
-        raise click.BadParameter(f'{name!r} {wrong}', param_hint="'NAME'")
+    """Return all names derived from a service's name. Raises BadParameter with the rule and a suggestion."""
+    error = name_error(name)
+    if error:
+        raise click.BadParameter(f'{name!r} {error}', param_hint="'NAME'")
     module = re.sub('[.-]', '_', name)
     cls = ''.join(word.capitalize() for word in re.split('[-_]', name.rpartition('.')[2]))
     if keyword.iskeyword(cls) or not cls.isidentifier() or is_imported(cls):
@@ -84,35 +84,35 @@ def parse_name(name: str) -> ScaffoldNames:
 
 
 def is_imported(cls: str) -> bool:
-    """Whether a class of that name would hide one that services import."""
+    """Whether a class of that name would shadow one that services import."""
     import zatotx
 
-    return cls in zatotx.__all__ or cls in ('Asked', 'Greeting')
+    return cls in zatotx.__all__ or cls in ('GreetingRequest', 'Greeting')
 
 
 def name_error(name: str) -> str:
-    """What is wrong with a name; '' = nothing."""
+    """Return what is wrong with a name; '' if it is valid."""
     if len(name) > LONGEST:
-        return f'has {len(name)} characters, at most {LONGEST} may be'
+        return f'has {len(name)} characters, the maximum is {LONGEST}'
     if not _NAME.fullmatch(name):
-        better = suggestion(name)
-        return f'is no name for a service: {RULE}' + (f'. Try {better!r}' if better else '')
+        proposal = suggestion(name)
+        return f'is not a valid service name: {RULE}' + (f'. Try {proposal!r}' if proposal else '')
     if name.startswith('zato.') or name == 'zato':
-        return "is one of the broker's own names: those begin with 'zato.'"
+        return "is reserved: names that begin with 'zato.' are internal services"
     if re.split('[._-]', name)[0] in ('test', 'tests', 'conftest'):
-        return 'would make a file that runners of tests take for their own: begin it with another word'
+        return 'would create a file that test runners take for a test: begin the name with another word'
     return ''
 
 
 def suggestion(name: str) -> str:
-    """A name that would do, made of the words in this one; '' where there are none."""
+    """Return a valid name made of the words in this one; '' if there is none."""
     parts = ['-'.join(word.lower() for word in _WORDS.findall(part)) for part in re.split(r'[./\\:]+', name)]
-    better = '.'.join(part for part in parts if part).lstrip('0123456789-.')
-    return better if _NAME.fullmatch(better) and better != name and not name_error(better) else ''
+    proposal = '.'.join(part for part in parts if part).lstrip('0123456789-.')
+    return proposal if _NAME.fullmatch(proposal) and proposal != name and not name_error(proposal) else ''
 
 
 def render(names: ScaffoldNames, *, is_async: bool, style: str) -> dict[str, str]:
-    """The text of every file."""
+    """Return the text of every file."""
     io = IO[style]
     values = {
         **names._asdict(), 'file': names.files['service'], 'test': names.files['test'], 'imports': io.imports,
@@ -124,11 +124,11 @@ def render(names: ScaffoldNames, *, is_async: bool, style: str) -> dict[str, str
 
 
 def write_all(directory: Path, texts: dict[str, str]) -> None:
-    """All files or none. Raises Failure naming those that are there."""
-    there = [str(directory / file) for file in texts if (directory / file).exists()]
-    if there:
-        verb = 'is there already' if len(there) == 1 else 'are there already'
-        raise CommandError(f'{", ".join(there)} {verb}: nothing was written. Choose another name or another --dir.')
+    """Write all files or none. Raises CommandError that names the files that exist already."""
+    existing = [str(directory / file) for file in texts if (directory / file).exists()]
+    if existing:
+        verb = 'exists already' if len(existing) == 1 else 'exist already'
+        raise CommandError(f'{", ".join(existing)} {verb}: nothing was written. Choose another name or another --dir.')
     written: list[Path] = []
     try:
         for file, text in texts.items():
@@ -144,11 +144,11 @@ def write_all(directory: Path, texts: dict[str, str]) -> None:
 
 
 def next_steps(names: ScaffoldNames, directory: Path) -> list[tuple[str, str]]:
-    """What to do now, as commands."""
+    """Return the next steps as commands."""
     service, test, channel = (quote(str(directory / file)) for file in names.files.values())
     return [
         ('Test it', f'trial {test}   # or: pytest {test}'),
         ('Deploy it', f'zatotx hot-deploy PATH {service}'),
-        ('Address it', f'zatotx enmasse PATH --import --input {channel}'),
+        ('Expose it', f'zatotx enmasse PATH --import --input {channel}'),
         ('Call it', f"curl http://127.0.0.1:17010{names.url_path} -d '{{\"name\": \"Ada\"}}'"),
     ]

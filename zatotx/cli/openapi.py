@@ -1,4 +1,4 @@
-"""`zatotx openapi`: the OpenAPI document of what a running cluster serves."""
+"""`zatotx openapi`: writes the OpenAPI document of a running cluster."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ from zatotx.cli.output import path_argument, print_step, progress
 @click.command(epilog='\b\nExamples:\n  zatotx openapi ~/env/qs-1\n'
                       '  zatotx openapi ~/env/qs-1 --output api.yaml --format yaml')  # fmt: skip
 @path_argument()
-@click.option('--output', type=click.Path(dir_okay=False, writable=True), help='File to write to; stdout by default.')
+@click.option('--output', type=click.Path(dir_okay=False, writable=True),
+              help='The file to write; default: standard output.')
 @click.option('--format', 'form', type=click.Choice(['json', 'yaml']),
-              help='Default: json, or yaml where the file ends so.')
+              help='The format; default: json, or yaml if the file name ends with .yaml or .yml.')
 def openapi(path: str, output: str | None, form: str | None) -> None:
-    """Write the OpenAPI 3.1 document of the REST channels of a running cluster and what their services declare.
+    """Write the OpenAPI 3.1 document of the REST channels of a running cluster and of the input and output of their
+    services.
 
-    Its `servers` is [http] public_url of the server that PATH names, or of the first one; else that server's address.
-    Channels that OpenAPI has no words for are named on stderr.
+    Its `servers` is [http] public_url of the server that PATH names, or of the first one; if that is not set, the
+    address of that server. Channels that OpenAPI cannot describe are listed on stderr.
     """
     place = find_environment(path)
-    with progress('Describing channels and services'):
+    with progress('Generating the document'):
         document = fetch(place)
     for sentence in document.get('x-zatotx-left-out', []):
         print_step(f'Left out: {sentence}.')
@@ -45,9 +47,9 @@ def openapi(path: str, output: str | None, form: str | None) -> None:
 
 
 def fetch(place: Environment) -> dict[str, Any]:
-    """The document as a server makes it, with its full address. Raises Failure where none runs."""
-    answer = successful(Cluster(place).post('zato.openapi.get', b'{}'))
-    document: dict[str, Any] = json.loads(answer.body)
+    """Return the document from a running server, with its full address. Raises CommandError if none is running."""
+    response = successful(Cluster(place).post('zato.openapi.get', b'{}'))
+    document: dict[str, Any] = json.loads(response.body)
     if document['servers'] != [{'url': '/'}]:
         return document
     return {**document, 'servers': [{'url': address(any_server(place)).url}]}
@@ -58,7 +60,7 @@ def by_extension(output: str | None) -> str:
 
 
 def format_document(document: dict[str, Any], form: str) -> str:
-    """The document as text."""
+    """Return the document as text."""
     if form == 'json':
         return json.dumps(document, indent=2, ensure_ascii=False) + '\n'
     import yaml

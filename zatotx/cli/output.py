@@ -1,4 +1,4 @@
-"""What commands print: tables, JSON, steps, and a line on stderr where something takes longer than a second."""
+"""Output of commands: tables, JSON, notes, and progress messages on stderr for steps that take longer than a second."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import click
 
 from zatotx.cli.completion_values import EnvironmentPath
 
-PATIENCE = 1.0  # seconds after which a person wants to know what is going on
+PATIENCE = 1.0  # seconds after which a progress message is printed
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def format_option() -> Decorator:
-    """`--format text|json`, passed to the command as `form`."""
+    """Return the option `--format text|json`, passed to the command as `form`."""
     choice = click.Choice(['text', 'json'])
-    return click.option('--format', 'form', type=choice, default='text', show_default=True, help='How to print it.')
+    return click.option('--format', 'form', type=choice, default='text', show_default=True, help='The output format.')
 
 
 def path_argument(name: str = 'path') -> Decorator:
-    """PATH: an environment or one of its parts."""
-    said = 'An environment, or one of its parts, e.g. PATH/server1.'
-    return click.argument(name, metavar='PATH', type=EnvironmentPath(readable=False), help=said)
+    """Return the argument PATH: an environment or one of its components."""
+    help_text = 'An environment, or one of its components, e.g. PATH/server1.'
+    return click.argument(name, metavar='PATH', type=EnvironmentPath(readable=False), help=help_text)
 
 
 def print_json(value: object) -> None:
@@ -34,7 +34,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Columns as wide as their widest cell; the last one as it comes."""
+    """Print columns padded to their widest cell, except for the last one."""
     lines = [[str(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     for line in lines:
@@ -43,13 +43,13 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def print_step(text: str) -> None:
-    """Something worth knowing that is no result: to stderr."""
+    """Print a note that is not part of the result, to stderr."""
     click.echo(text, err=True)
 
 
 @contextmanager
 def progress(text: str) -> Iterator[None]:
-    """Says `text` on stderr if what is inside takes longer than a second."""
+    """Print `text` to stderr if the block takes longer than a second."""
     timer = Timer(PATIENCE, print_step, (f'{text} …',))
     timer.daemon = True
     timer.start()

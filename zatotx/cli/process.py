@@ -1,4 +1,4 @@
-"""start, stop, restart, status."""
+"""`zatotx start`, `stop`, `restart` and `status`."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from zatotx.node.secret_key import VARIABLE, key_from_stdin
     '  pass show zatotx/key | zatotx start ~/env/qs-1 --secret-key -'
 )
 @path_argument()
-@click.option('--fg', is_flag=True, help='Stay in the foreground, stop with Ctrl-C or SIGTERM.')
+@click.option('--fg', is_flag=True, help='Stay in the foreground until Ctrl-C or SIGTERM.')
 @click.option('--secret-key', metavar='-',
-              help="'-': the servers' secret key is the first line of stdin. Default: their config/secret.key.")
+              help="'-': read the servers' secret key from the first line of stdin. Default: config/secret.key.")
 def start(path: str, fg: bool, secret_key: str | None) -> None:
-    """Start what does not run of an environment, or one part of it.
+    """Start the stopped components of an environment, or one component.
 
-    Returns 0 once every part answers; otherwise says which does not and why.
+    Returns 0 when every component responds; otherwise prints which one does not, and why.
     """
     place = find_environment(path)
     if secret_key is not None:
@@ -47,54 +47,55 @@ def start(path: str, fg: bool, secret_key: str | None) -> None:
 
 
 def foreground(place: Environment) -> None:
-    """One part becomes this process; of an environment this process is the parent."""
+    """Replace this process with a single component; for an environment, start its components as child processes."""
     if place.whole:
         run_in_foreground(place.parts)
         return
     part = place.parts[0]
     if probe(part).pid is not None:
-        raise CommandError(f"{part.name} runs already: 'zatotx stop {part.path}' ends it.")
-    if fault := taken_port(part):
-        raise CommandError(f'{part.name} cannot start: {fault}.')
+        raise CommandError(f"{part.name} is already running: stop it with 'zatotx stop {part.path}'.")
+    if error := taken_port(part):
+        raise CommandError(f'{part.name} cannot start: {error}.')
     os.chdir(part.path)
     os.umask(0o077)
-    words = twistd_command(part)
+    command = twistd_command(part)
     key = os.environ.pop(VARIABLE, '') if part.kind == SERVER else ''
     if key:
-        words += ['--secret-key', '-']
+        command += ['--secret-key', '-']
         detach_stdin(key)
-    os.execv(words[0], words)  # noqa: S606 - our own twistd
+    os.execv(command[0], command)  # noqa: S606 - our own twistd
 
 
 def detach_stdin(key: str) -> None:
-    """A pipe with the key becomes our stdin: of what we become, the kernel would show the environment."""
+    """Replace stdin with a pipe that contains the key, so that it does not appear in the new program's environment."""
     reading, writing = os.pipe()
-    os.write(writing, key.encode('utf-8') + b'\n')  # far less than a pipe takes at once
+    os.write(writing, key.encode('utf-8') + b'\n')  # fits into the pipe's buffer
     os.close(writing)
     os.dup2(reading, 0)
     os.close(reading)
 
 
 def read_secret_key(given: str) -> None:
-    """The key on stdin becomes that of all servers we start. Raises UsageError for one on the command line."""
+    """Read the key from stdin, for all servers to be started. Raises UsageError if the key itself is on the command
+    line."""
     if given != '-':
-        raise click.UsageError('a secret key on the command line can be read by everybody: write --secret-key -')
+        raise click.UsageError('a secret key on the command line can be read by every user: use --secret-key -')
     key = key_from_stdin()
     if not key:
-        raise CommandError('stdin gives no secret key: its first line must be one.')
+        raise CommandError('stdin contains no secret key: its first line must be the key.')
     os.environ[VARIABLE] = key
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx stop ~/env/qs-1\n  zatotx stop ~/env/qs-1/server2')
 @path_argument()
 def stop(path: str) -> None:
-    """Stop an environment or one part of it; what does not run is left alone.
+    """Stop an environment or one component; stopped components are ignored.
 
-    Servers take no new work, finish the requests under way within their grace period, then end. One that hangs is
-    killed 20 s after that, and this command says so and returns 1.
+    Servers accept no new requests, finish the running ones within their grace period, then exit. A server that hangs is
+    killed 20 s after that, and the command reports it and returns 1.
     """
     place = find_environment(path)
-    with progress(f'Stopping {joined_names(place.parts)}: requests under way finish first'):
+    with progress(f'Stopping {joined_names(place.parts)}, waiting for running requests'):
         fail_with(stop_components(place.parts))
     click.echo(f'Stopped: {joined_names(place.parts)}.')
 
@@ -102,11 +103,11 @@ def stop(path: str) -> None:
 @click.command(epilog='\b\nExamples:\n  zatotx restart ~/env/qs-1\n  zatotx restart ~/env/qs-1/server1')
 @path_argument()
 def restart(path: str) -> None:
-    """Restart an environment server by server, or one part of it.
+    """Restart an environment server by server, or one component.
 
-    Each server is ready again before the next one stops. A server with workers keeps its listening sockets and gets a
-    new worker for each, one after another: no request fails. The environment's Redis is started where it does not run
-    and otherwise left alone, so that nobody misses it: 'zatotx restart PATH/redis' restarts it.
+    Each server is ready again before the next one stops. A server with workers keeps its listening sockets and replaces
+    its workers one after another, so no request fails. The environment's Redis is started if it is stopped, and
+    otherwise left running: restart it with 'zatotx restart PATH/redis'.
     """
     place = find_environment(path)
     kept = [part for part in place.parts if place.whole and part.kind != SERVER]
@@ -120,18 +121,19 @@ def restart(path: str) -> None:
 
 
 def restart_part(part: Component) -> list[str]:
-    """Worker by worker where it has a parent process, else whole; what went wrong, a sentence each."""
-    faults = replace_workers(part, grace_period(part))
-    return stop_components([part]) + start_components([part]) if faults is None else faults
+    """Replace the workers if the server has a parent process, else stop and start the component. Returns errors, one
+    sentence each."""
+    errors = replace_workers(part, grace_period(part))
+    return stop_components([part]) + start_components([part]) if errors is None else errors
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx status ~/env/qs-1\n  zatotx status ~/env/qs-1 --format json')
 @path_argument()
 @format_option()
 def status(path: str, form: str) -> None:
-    """Say of each part whether it is running, starting (it runs and is not ready) or stopped.
+    """Show for each component whether it is running, starting (running but not ready) or stopped.
 
-    Returns 0 whatever the answer is; scripts read --format json.
+    Always returns 0; scripts use --format json.
     """
     place = find_environment(path)
     states = [(part, probe(part)) for part in place.parts]
@@ -140,13 +142,13 @@ def status(path: str, form: str) -> None:
         print_json({'environment': str(place.environment), 'components': parts})
         return
     rows = [(part.name, state.state, state.pid or '-', format_address(part), state.why) for part, state in states]
-    print_table(('PART', 'STATE', 'PID', 'ADDRESS', 'WHY'), rows)
+    print_table(('COMPONENT', 'STATE', 'PID', 'ADDRESS', 'WHY'), rows)
 
 
 def describe_status(part: Component, state: Health) -> dict[str, object]:
-    """A part for --format json."""
-    roster = read_worker_status(part, running_process(part))
-    workers = {'workers': [to_builtins(worker) for worker in roster.workers]} if roster else {}
+    """Return the status of a component for --format json."""
+    status_file = read_worker_status(part, running_process(part))
+    workers = {'workers': [to_builtins(worker) for worker in status_file.workers]} if status_file else {}
     return {
         'name': part.name,
         'component': part.kind,
@@ -172,6 +174,6 @@ def joined_names(parts: Sequence[Component]) -> str:
 
 
 def fail_with(faults: Sequence[str]) -> None:
-    """Raises Failure where there are any."""
+    """Raise CommandError if there are any errors."""
     if faults:
-        raise failure_of([f'{each}.' for each in faults], '{} things went wrong')
+        raise failure_of([f'{each}.' for each in faults], '{} errors occurred')

@@ -1,4 +1,4 @@
-"""`zatotx quickstart create`: a whole environment, ready to be started."""
+"""`zatotx quickstart create`: creates a complete environment, ready to be started."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zatotx.cli.environment.templates import EnvironmentPlan, write_credentials,
 from zatotx.cli.output import print_step, progress
 
 MOST_WORKERS = 64
-MOST_SERVERS = 11  # 17010 to 17020; the next default port is another component's
+MOST_SERVERS = 11  # ports 17010 to 17020; the next one is another component's default
 LETTERS = string.ascii_letters + string.digits
 
 
@@ -30,27 +30,28 @@ class Step(NamedTuple):
 
 @click.group(epilog='\b\nExamples:\n  zatotx quickstart create ~/env/qs-1 --servers 2')
 def quickstart() -> None:
-    """Make a whole environment."""
+    """Create a complete environment."""
 
 
 @quickstart.command(
     'create',
-    short_help='Make servers, database, Redis, keys and credentials.',
+    short_help='Create servers, database, Redis, keys and credentials.',
     epilog='\b\nExamples:\n  zatotx quickstart create ~/env/qs-1\n'
     '  zatotx quickstart create ~/env/qs-2 --servers 3 --port-offset 100'
 )
-@click.argument('path', type=click.Path(), help='Where to make it: absent, or an empty directory.')
-@click.option('--servers', default=2, show_default=True, type=click.IntRange(1, MOST_SERVERS), help='How many.')
+@click.argument('path', type=click.Path(), help='The directory to create; it must be absent or empty.')
+@click.option('--servers', default=2, show_default=True, type=click.IntRange(1, MOST_SERVERS),
+              help='Number of servers.')
 @click.option('--workers', default=1, show_default=True, type=click.IntRange(1, MOST_WORKERS),
-              help='Processes of each server that share its listening sockets; more than cores bring nothing.')
+              help='Processes per server that share its listening sockets; at most one per CPU core is useful.')
 @click.option('--port-offset', default=0, show_default=True, help='Added to every default port (17010, 17011, …).')
-@click.option('--cluster-name', default='', help='By default quickstart- and five random hex digits.')
+@click.option('--cluster-name', default='', help='Default: quickstart- and five random hex digits.')
 @click.option('--odb-url', default='', help='SQLAlchemy URL of an existing, empty database; default: SQLite in PATH.')
-@click.option('--redis-url', default='', help='Your own Redis or Valkey; default: one that PATH brings along.')
+@click.option('--redis-url', default='', help='URL of an existing Redis or Valkey; default: one embedded in PATH.')
 def create_environment(path: str, servers: int, workers: int, port_offset: int, **urls: str) -> None:
-    """Make servers, database, Redis, keys and credentials at PATH, which must be absent or empty.
+    """Create servers, database, Redis, keys and credentials at PATH, which must be absent or empty.
 
-    All of it is there when this command returns 0, and nothing otherwise.
+    The environment is created completely, or not at all.
     """
     target = Path(path).absolute()
     ports = [SERVER_PORT + port_offset + number for number in range(servers)]
@@ -60,27 +61,28 @@ def create_environment(path: str, servers: int, workers: int, port_offset: int, 
         steps = creation_steps(plan, directory)
         for number, step in enumerate(steps, 1):
             click.echo(f'[{number}/{len(steps)}] {step.text}')
-            with progress(f'    {step.text}: still at it'):
+            with progress(f'    {step.text}: in progress'):
                 step.do()
     print_summary(target, plan)
 
 
 def check_ports(ports: list[int]) -> None:
-    """Raises BadParameter for a port that cannot be; says so of one that is taken now."""
+    """Raise BadParameter if a port is out of range; print a note if one is in use."""
     if not (ports[0] > 0 and ports[-1] <= 65535):
-        bounds = f'it may be {1 - SERVER_PORT} to {65536 - SERVER_PORT - len(ports)}'
+        bounds = f'the offset must be from {1 - SERVER_PORT} to {65536 - SERVER_PORT - len(ports)}'
         text = f'ports {ports[0]} to {ports[-1]} are out of range: {bounds}'
         raise click.BadParameter(text, param_hint="'--port-offset'")
     for port in ports:
         if not is_free('127.0.0.1', port):
             print_step(
-                f'Note: port {port} is in use now; stop what uses it before you start, or take another --port-offset.'
+                f'Note: port {port} is in use; stop the program that uses it before the start, or use another '
+                '--port-offset.'
             )
 
 
 def check_odb(url: str) -> str:
-    """The URL with an absolute path: here it is relative to the current directory, for servers to their own. Raises
-    BadParameter."""
+    """Return the URL with an absolute path: on the command line it is relative to the current directory, for servers to
+    theirs. Raises BadParameter."""
     from zatotx.odb.urls import resolve
 
     try:
@@ -90,7 +92,7 @@ def check_odb(url: str) -> str:
 
 
 def check_redis(url: str) -> str:
-    """The URL with absolute paths, as for the database. Raises BadParameter without its password."""
+    """Return the URL with absolute paths, as for the database. Raises BadParameter, without the password."""
     from zatotx.model.errors import StartError
     from zatotx.redis.url import resolve_paths
 
@@ -101,7 +103,7 @@ def check_redis(url: str) -> str:
 
 
 def plan_environment(ports: list[int], urls: dict[str, str]) -> EnvironmentPlan:
-    """What will be made, with fresh secrets."""
+    """Return what will be created, with new secrets."""
     from zatotx.odb.secrets import new_key
 
     return EnvironmentPlan(
@@ -119,12 +121,13 @@ def plan_environment(ports: list[int], urls: dict[str, str]) -> EnvironmentPlan:
 
 
 def new_password() -> str:
-    """190 random bits that need no quoting anywhere."""
+    """Return a password with 190 random bits that needs no quoting anywhere."""
     return ''.join(secrets.choice(LETTERS) for _ in range(32))
 
 
 def creation_steps(plan: EnvironmentPlan, directory: Path) -> list[Step]:
-    """What is to be done in `directory`, the database last of what may fail: it may lie elsewhere."""
+    """Return the steps that fill `directory`. The database is the last one that may fail, because it may be elsewhere.
+    """
     steps = []
     if not plan.redis_url:
         steps.append(Step('Redis', partial(write_redis, directory)))
@@ -136,7 +139,7 @@ def creation_steps(plan: EnvironmentPlan, directory: Path) -> list[Step]:
 
 
 def make_odb(directory: Path, plan: EnvironmentPlan) -> None:
-    """The schema, the cluster, its servers, and the users that everything else is done with."""
+    """Create the schema, the cluster, its servers, and the users that all else depends on."""
     from zatotx.cli.environment.odb_access import error_sentences, object_types
     from zatotx.odb.nodes import Address
     from zatotx.odb.setup import NewCluster, create
@@ -160,7 +163,7 @@ def make_odb(directory: Path, plan: EnvironmentPlan) -> None:
 
 
 def print_summary(target: Path, plan: EnvironmentPlan) -> None:
-    """What a person needs to know next."""
+    """Print addresses, users and the next command."""
     click.echo(f'\nCluster   {plan.cluster}')
     for number, port in enumerate(plan.ports, 1):
         click.echo(f'server{number}   http://127.0.0.1:{port}')

@@ -1,16 +1,15 @@
-"""`zatotx crypto rotate-key`: a new secret key for an environment, with its servers running or not.
+"""`zatotx crypto rotate-key`: replaces the secret key of an environment, whether or not its servers run.
 
-Every step is a whole one, by itself harmless and done again without harm, so whatever ends the command at any moment
-leaves an environment that works and in which the command can be run again:
+Every step is atomic, harmless by itself and repeatable. If the command is interrupted at any moment, the environment
+still works and the command can be run again:
 
-1. the new key is written beside the environment's credentials, in rotation.key, before anything knows of it;
-2. each secret.key gets it as its second line: from now on every server can read what it encrypts;
-3. each secret.key gets it as its first line: from now on every server encrypts with it;
-4. what the old key encrypted is encrypted anew, in the database and in server.toml;
-5. each secret.key loses the old key, and rotation.key goes.
+1. The new key is written to rotation.key in the environment's directory, before it is used anywhere. 2. Each secret.key
+gets it as the second line: every server can now decrypt with it. 3. Each secret.key gets it as the first line: every
+server now encrypts with it. 4. All values in the database and in server.toml are encrypted again. 5. The old key is
+removed from each secret.key, and rotation.key is deleted.
 
-Servers need no restart and no signal: they look at secret.key again before they store a secret, and where they meet one
-that they cannot read (zatotx/odb/secrets.py).
+Servers need no restart and no signal: they read secret.key again before they store a secret, and when they cannot
+decrypt one (zatotx/odb/secrets.py).
 """
 
 from __future__ import annotations
@@ -48,43 +47,47 @@ class Step(NamedTuple):
 
 @click.command(
     'rotate-key',
-    short_help='Give PATH a new key, and encrypt everything with it.',
+    short_help='Replace the secret key, and encrypt everything again.',
     epilog='\b\nExamples:\n  zatotx crypto rotate-key ~/env/qs-1\n'
     f'  {VARIABLE}="$NEW,$OLD" zatotx crypto rotate-key ~/env/qs-1',
 )
 @path_argument()
 def rotate_key(path: str) -> None:
-    """Give an environment a new secret key, and encrypt everything anew with it.
+    """Replace the secret key of an environment, and encrypt everything again.
 
-    Servers may run meanwhile and need no restart. If this is ended before it is done, run it again: it goes on.
+    Servers may be running and need no restart. If the command is interrupted, run it again to continue.
 
-    Where servers have their key from ZATOTX_SECRET_KEY or from stdin, restart them with the new key and the old one, in
-    this order and with a comma between them; run this with both in ZATOTX_SECRET_KEY; then the new one alone will do.
+    If servers get their key from ZATOTX_SECRET_KEY or stdin: restart them with the new and the old key, in this order
+    and separated by a comma; run this command with both in ZATOTX_SECRET_KEY; after that the new key alone is
+    sufficient.
     """
     place = find_environment(path)
     with exclusive(place.environment):
         for step in steps(place):
             with progress(step.text):
                 step.do()
-    said = f"has a new first key: the old one can go from {VARIABLE}" if os.environ.get(VARIABLE) else 'has a new key'
-    click.echo(f'{place.environment} {said}; everything is encrypted with it.')
+    outcome = 'has a new key'
+    if os.environ.get(VARIABLE):
+        outcome = f'has a new first key, the old one can be removed from {VARIABLE}'
+    click.echo(f'{place.environment} {outcome}; everything is encrypted with it.')
 
 
 @contextmanager
 def exclusive(directory: Path) -> Iterator[None]:
-    """While nobody else rotates the key of this environment. Raises Failure where somebody does."""
+    """Hold a lock on the environment, so that its key is rotated only once at a time. Raises CommandError if another
+    process holds it."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise CommandError(f'Somebody else is giving {directory} a new key now: wait for it to end.') from None
+        raise CommandError(f'Another process is rotating the key of {directory}: wait until it has finished.') from None
     finally:
         os.close(descriptor)
 
 
 def steps(place: Environment) -> list[Step]:
-    """What there is to do. Raises Failure, before anything is done, where it cannot be."""
+    """Return the steps to do. Raises CommandError, before anything is changed, if they cannot be done."""
     servers = [part for part in components_of(place.environment) if part.kind == SERVER]
     if not servers:
         raise CommandError(f'{place.environment} has no server.')
@@ -95,46 +98,48 @@ def steps(place: Environment) -> list[Step]:
     plan = place.environment / PLAN
     new = plan_rotation(plan) or new_key()
     return [
-        Step('Making the key', lambda: write(plan, f'{new}\n')),
+        Step('Generating the key', lambda: write(plan, f'{new}\n')),
         Step(
-            'Telling it to the servers',
+            'Distributing the key',
             partial(print_key_location, servers, lambda keys: [*drop_old_key(keys, new), new]),
         ),
-        Step('Making it the first', partial(print_key_location, servers, lambda keys: [new, *drop_old_key(keys, new)])),
+        Step(
+            'Making the key the first one',
+            partial(print_key_location, servers, lambda keys: [new, *drop_old_key(keys, new)]),
+        ),
         *reencrypting(servers, place),
-        Step('Forgetting the old key', partial(print_key_location, servers, lambda keys: [new])),
-        Step('Tidying up', partial(plan.unlink, missing_ok=True)),
+        Step('Removing the old key', partial(print_key_location, servers, lambda keys: [new])),
+        Step('Cleaning up', partial(plan.unlink, missing_ok=True)),
     ]
 
 
 def parse_steps(servers: Sequence[Component], place: Environment) -> list[Step]:
-    """The key is not in files of ours: somebody else has changed it already."""
+    """Return the steps for servers whose keys are not in our files: the keys have been changed already."""
     from zatotx.odb.secrets import keys_in
 
     if len(keys_in(read_secret_key(servers[0]))) < 2:
         raise CommandError(
-            f"{VARIABLE} is set and has one key: put a new one ('zatotx crypto generate-key') and a comma before it,"
-            ' restart the servers with both, and run this again.'
+            f"{VARIABLE} contains one key: put a new one ('zatotx crypto generate-key') and a comma before it,"
+            ' restart the servers with both, and run this command again.'
         )
     return reencrypting(servers, place)
 
 
 def check_keys(environment: Path, servers: Sequence[Component]) -> None:
-    """Raises Failure where the servers do not have the same keys (mostly one), the new one of a rotation that is under
-    way aside."""
+    """Raise CommandError if the servers have different keys, apart from the new one of an interrupted rotation."""
     from zatotx.odb.secrets import keys_in
 
     new = plan_rotation(environment / PLAN)
     found = {frozenset(keys_in(read_secret_key(part))) - {new} for part in servers}
     if len(found - {frozenset()}) > 1:
         raise CommandError(
-            f'The servers of {environment} have different keys: put the one that the database was written with into'
+            f'The servers of {environment} have different keys: put the one that encrypted the database into'
             ' the config/secret.key of each.'
         )
 
 
 def plan_rotation(plan: Path) -> str:
-    """The new key of a rotation that did not come to its end; '' where there is none."""
+    """Return the new key of an interrupted rotation; '' if there is none."""
     from zatotx.odb.secrets import Secrets
 
     try:
@@ -146,18 +151,19 @@ def plan_rotation(plan: Path) -> str:
 
 
 def check_elsewhere(place: Environment, servers: Sequence[Component]) -> None:
-    """Raises Failure where servers of other environments use the database now: we cannot tell them the key."""
+    """Raise CommandError if running servers of other environments use the database, because they would not get the key.
+    """
     from zatotx.cli.environment.odb_access import database
     from zatotx.odb.nodes import ALIVE, RUNNING, nodes
 
-    ours, since = {part.name for part in servers}, time.time() - ALIVE
+    local_names, since = {part.name for part in servers}, time.time() - ALIVE
     with database(place) as opened:
-        up = [node for node in opened.read(nodes) if node.up_status == RUNNING and node.seen_at > since]
-    others = [node for node in up if node.name not in ours]
+        running = [node for node in opened.read(nodes) if node.up_status == RUNNING and node.seen_at > since]
+    others = [node for node in running if node.name not in local_names]
     if others:
         names = ', '.join(sorted({f'{node.name} ({node.host})' for node in others}))
         raise CommandError(
-            f'Other environments use this database: stop {names} first, and give them the new config/secret.key'
+            f'Other environments use this database: stop {names} first, and copy the new config/secret.key to them'
             ' before they start again.'
         )
 
@@ -173,7 +179,7 @@ def drop_old_key(keys: Sequence[str], key: str) -> list[str]:
 
 
 def print_key_location(servers: Sequence[Component], change: Callable[[list[str]], list[str]]) -> None:
-    """Write each server's key file with the keys that `change` makes of those it has."""
+    """Write each server's key file with the keys that `change` returns for the current ones."""
     from zatotx.odb.secrets import keys_in
 
     for part in servers:
@@ -184,8 +190,8 @@ def print_key_location(servers: Sequence[Component], change: Callable[[list[str]
 
 def reencrypting(servers: Sequence[Component], place: Environment) -> list[Step]:
     return [
-        Step('Encrypting the database anew', partial(renew_database, place)),
-        Step('Encrypting the settings anew', partial(renew_settings, servers)),
+        Step('Encrypting the database again', partial(renew_database, place)),
+        Step('Encrypting the settings again', partial(renew_settings, servers)),
     ]
 
 
@@ -198,7 +204,7 @@ def renew_database(place: Environment) -> None:
 
 
 def renew_settings(servers: Sequence[Component]) -> None:
-    """Every enc:… of the files, comments and order kept."""
+    """Encrypt every enc:… value in the settings files again, keeping comments and order."""
     from zatotx.odb.secrets import Secrets
 
     for part in servers:

@@ -1,4 +1,4 @@
-"""What `zatotx new` writes."""
+"""The templates of `zatotx new`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 
 class ServiceStyle(NamedTuple):
-    """One way to declare input and output: its parts of the files."""
+    """One way to declare input and output: the fragments to insert into the templates."""
 
     imports: str
     models: str
     declared: str
-    answer: str  # how `handle` sets the answer
-    body: str  # what a client gets for {'name': 'Ada'}
+    answer: str  # the statement in `handle` that sets the response
+    body: str  # the response to {'name': 'Ada'}
 
 
 IO = {
@@ -44,7 +44,7 @@ IO = {
         models="""\
 
 
-class Asked(msgspec.Struct):
+class GreetingRequest(msgspec.Struct):
     name: str
     times: int = 1
 
@@ -53,7 +53,7 @@ class Greeting(msgspec.Struct):
     greeting: str
 """,
         declared="""\
-    input = Asked
+    input = GreetingRequest
     output = Greeting
 """,
         answer='self.response.payload = Greeting(greeting)',
@@ -62,18 +62,18 @@ class Greeting(msgspec.Struct):
 }
 
 SERVICE = '''\
-"""{service}: what it is for, in a sentence."""
+"""{service}: describe its purpose in one sentence."""
 
 {imports}{models}
 
 class {cls}(Service):
-    """What it does, in a sentence: it stands in the documentation of the API."""
+    """Describe in one sentence what the service does, for the API documentation."""
 
     name = '{service}'
 {declared}
     {define} handle(self):
-        asked = self.request.input
-        greeting = ' '.join([f'Hello {{asked.name}}!'] * asked.times)
+        request = self.request.input
+        greeting = ' '.join([f'Hello {{request.name}}!'] * request.times)
         {answer}
 '''
 
@@ -89,27 +89,27 @@ services = load(Path(__file__).parent.parent / '{file}')
 
 
 class {cls}Tests(ServiceTestCase):
-    def test_answers(self):
-        answer = self.call(services.{cls}, {{'name': 'Ada'}}, through_channel=True)
-        self.assertEqual((answer.status, answer.json()), (200, {body}))
+    def test_response(self):
+        response = self.call(services.{cls}, {{'name': 'Ada'}}, through_channel=True)
+        self.assertEqual((response.status, response.json()), (200, {body}))
 
-    def test_as_often_as_asked(self):
-        answer = self.call(services.{cls}, {{'name': 'Ada', 'times': 2}}, through_channel=True)
-        self.assertIn('Hello Ada! Hello Ada!', answer.text)
+    def test_repetition(self):
+        response = self.call(services.{cls}, {{'name': 'Ada', 'times': 2}}, through_channel=True)
+        self.assertIn('Hello Ada! Hello Ada!', response.text)
 
-    def test_every_mistake_is_named(self):
+    def test_invalid_input(self):
         with self.assertRaises(BadRequest) as caught:
             self.call(services.{cls}, {{'times': 'x'}})
         self.assertEqual(caught.exception.details, '$.name: missing; $.times: expected int, got str')
 '''
 
 CHANNEL = """\
-# Where {service} is reached: zatotx enmasse PATH --import --input {module}.yaml
+# The channel of {service}: zatotx enmasse PATH --import --input {module}.yaml
 channel_rest:
   - name: {service}
     url_path: {url_path}
     service: {service}
     method: POST
-    security: null  # open to everybody; name a definition to ask for its credentials
+    security: null  # no authentication; set it to the name of a security definition
     data_format: json
 """

@@ -1,4 +1,4 @@
-"""`zatotx service`: what the services of a running cluster can be asked for."""
+"""`zatotx service`: invokes, lists and rolls back services of a running cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zatotx.cli.secret_values import read_value
     epilog='\b\nExamples:\n  zatotx service list ~/env/qs-1\n  zatotx service invoke ~/env/qs-1 zato.ping'
 )
 def service() -> None:
-    """Services of a running cluster."""
+    """Invoke, list and roll back the services of a running cluster."""
 
 
 @service.command(
@@ -32,20 +32,20 @@ def service() -> None:
 @path_argument()
 @click.argument('name', shell_complete=services, help='The service, e.g. zato.ping.')
 @click.option('--payload', default='{}', show_default=True, metavar='JSON|-|@FILE',
-              help='JSON for the service. Everybody on the machine can read it in the list of processes: with '
-              'secrets in it write - for standard input, or @FILE.')
+              help='The JSON payload. Every user of the machine can read it in the process list: if it contains '
+              'secrets, use - for standard input, or @FILE.')
 @click.option('--headers', multiple=True, metavar='NAME=VALUE',
-              help='An HTTP header, e.g. X-Zato-CID=my-own-id; may be repeated.')
+              help='An HTTP header, e.g. X-Zato-CID=my-own-id; can be repeated.')
 @click.option('--timeout', default=TIMEOUT, show_default=True, type=click.FloatRange(min=0.1),
-              help='Seconds it may take.')
+              help='Maximum duration in seconds.')
 def invoke(path: str, name: str, payload: str, headers: tuple[str, ...], timeout: float) -> None:
     """Invoke the service NAME on a running server and print its response."""
-    fields = dict(header(given) for given in headers)
+    fields = dict(header(text) for text in headers)
     body = check_response(read_value(payload, 'payload'))
     with progress(f'Waiting for {name}'):
-        answer = successful(Cluster(find_environment(path)).post(name, body, headers=fields, timeout=timeout))
-    sys.stdout.buffer.write(answer.body)
-    if answer.body and not answer.body.endswith(b'\n'):
+        response = successful(Cluster(find_environment(path)).post(name, body, headers=fields, timeout=timeout))
+    sys.stdout.buffer.write(response.body)
+    if response.body and not response.body.endswith(b'\n'):
         sys.stdout.buffer.write(b'\n')
     sys.stdout.flush()
 
@@ -58,7 +58,7 @@ def header(given: str) -> tuple[str, str]:
 
 
 def check_response(payload: str) -> bytes:
-    """The payload as it is sent; a mistake in it is found here, where it can be named best."""
+    """Return the payload as it is sent. Raises BadParameter if it is not JSON."""
     try:
         json.loads(payload)
     except ValueError as error:
@@ -71,7 +71,7 @@ def check_response(payload: str) -> bytes:
     epilog='\b\nExamples:\n  zatotx service list ~/env/qs-1\n  zatotx service list ~/env/qs-1 --all --format json',
 )
 @path_argument()
-@click.option('--all', 'internal', is_flag=True, help="zato.* services, the broker's own, too.")
+@click.option('--all', 'internal', is_flag=True, help='Include the internal zato.* services.')
 @format_option()
 def list_services(path: str, internal: bool, form: str) -> None:
     """List the services of the cluster by name."""
@@ -90,24 +90,24 @@ def yes_or_no(value: object) -> str:
 
 
 def source(row: dict[str, object]) -> str:
-    """Where its code is from; '-' for a service whose file no longer has it."""
+    """Return the file and version of a service's code; '-' if its file no longer contains the service."""
     if row.get('is_internal'):
         return 'zatotx'
     return f'{row["file"]} version {row["version"]}' if row.get('file') else '-'
 
 
 @service.command(
-    short_help='Bring back an earlier version of a file or of a service.',
+    short_help='Roll back a file or a service to an earlier version.',
     epilog='\b\nExamples:\n  zatotx service rollback ~/env/qs-1 crm.get-balance\n'
     '  zatotx service rollback ~/env/qs-1 crm.py --to 3'
 )
 @path_argument()
 @click.argument('name', shell_complete=services, help='A service, or a deployed file such as crm.py.')
-@click.option('--to', 'number', type=click.IntRange(min=1), help='The version to bring back; default: the one before.')
+@click.option('--to', 'number', type=click.IntRange(min=1), help='The version to restore; default: the previous one.')
 def rollback(path: str, name: str, number: int | None) -> None:
-    """Bring back an earlier version of the file called NAME, or of the one that holds the service NAME."""
+    """Roll back the file called NAME, or the file that contains the service NAME, to an earlier version."""
     with progress(f'Waiting until every node runs it: {name}'):
         report = Cluster(find_environment(path)).call('zato.service.rollback', {'name': name, 'number': number})
     if not isinstance(report, dict):
-        raise CommandError('The server gave no report: see its log.')
+        raise CommandError('The server returned no report: see its log.')
     print_report(report)

@@ -1,4 +1,4 @@
-"""`zatotx update password`: one user's password, in the cluster and in credentials.toml."""
+"""`zatotx update password`: changes a user's password in the cluster and in credentials.toml."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from zatotx.rules.enmasse.references import is_placeholder
 
 @click.group(epilog='\b\nExamples:\n  zatotx update password ~/env/qs-1 admin.invoke')
 def update() -> None:
-    """Change what an environment has."""
+    """Change the settings of an environment."""
 
 
 @update.command(
+    short_help='Change the password of USER.',
     epilog='\b\nExamples:\n  zatotx update password ~/env/qs-1 admin.invoke\n'
     '  zatotx update password ~/env/qs-1 pubapi < new-password.txt\n'
     '  zatotx update password ~/env/qs-1 pubapi --password @new-password.txt'
@@ -31,39 +32,40 @@ def update() -> None:
 @click.argument('user', shell_complete=users, help='The name of a Basic auth definition, e.g. admin.invoke.')
 @secret_option('password', 'The new password', 'given')
 def password(path: str, user: str, given: str | None) -> None:
-    """Give USER a new password, whether the environment runs or not.
+    """Change the password of USER, whether or not the environment is running.
 
-    USER is the name of a Basic auth definition. Where credentials.toml has the user, it is changed too.
+    USER is the name of a Basic auth definition. If credentials.toml contains the user, it is changed too.
     """
     place = find_environment(path)
-    new = read_secret(given, 'password', 'New password', confirm=True)
-    if not new:
+    new_password = read_secret(given, 'password', 'New password', confirm=True)
+    if not new_password:
         raise click.UsageError('the new password is empty')
-    if is_placeholder(new):
+    if is_placeholder(new_password):
         raise CommandError(
-            'The new password is a reference such as ${NAME}, which nothing would read: give the password.'
+            'The new password is a reference such as ${NAME}, which would not be resolved: specify the password itself.'
         )
     with progress(f'Changing the password of {user}'):
-        when = change(place, user, new)
-        where = change_in_file(place.environment / CREDENTIALS, user, new)
-    click.echo(f'The password of {user} was changed in the cluster{where}{when}.')
+        delay_note = change(place, user, new_password)
+        file_note = change_in_file(place.environment / CREDENTIALS, user, new_password)
+    click.echo(f'The password of {user} was changed in the cluster{file_note}{delay_note}.')
 
 
 def change(place: Environment, user: str, new: str) -> str:
-    """Through a running server, or in the database: where none runs, or none would let us in. When it is in force."""
+    """Change the password through a running server; or in the database, if none is running or none accepts our
+    credentials. Returns when the change takes effect, as a clause."""
     if any(running_process(part) for part in components_of(place.environment) if part.kind == SERVER):
         try:
             change_over_api(place, user, new)
             return ''
         except UnknownPasswordError:
             change_in_odb(place, user, new)
-            return '; servers that run see it within 2 s'
+            return '; running servers apply it within 2 s'
     change_in_odb(place, user, new)
     return ''
 
 
 def change_over_api(place: Environment, user: str, new: str) -> None:
-    """Through a running server: in force on every node when this returns."""
+    """Change the password through a running server: in force on every node when this returns."""
     cluster = Cluster(place)
     found = cluster.call('zato.security.basic-auth.get-list', {'cluster_id': 1}) or []
     ids = [row['id'] for row in found if row['name'] == user]
@@ -85,11 +87,12 @@ def change_in_odb(place: Environment, user: str, new: str) -> None:
 
 
 def unknown_user(user: str, names: list[str]) -> CommandError:
-    return CommandError(f'There is no Basic auth definition called {user!r}: there are {", ".join(sorted(names))}.')
+    return CommandError(f'There is no Basic auth definition {user!r}, only {", ".join(sorted(names))}.')
 
 
 def change_in_file(path: Path, user: str, new: str) -> str:
-    """Put the password where the file has the user, and leave everything else as it is; what was done, in words."""
+    """Replace the user's password in the file, and leave everything else unchanged. Returns what was done, as a clause.
+    """
     sections = [name for name, values in read_toml(path).items() if names_user(values, user)]
     if not sections:
         return ''

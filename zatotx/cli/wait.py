@@ -1,4 +1,4 @@
-"""`zatotx wait`: until an address answers."""
+"""`zatotx wait`: waits until an address responds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zatotx.cli.environment.listen_addresses import ListenAddress
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import progress
 
-LOOK = 5.0  # seconds that one look may take
+LOOK = 5.0  # maximum seconds per request
 
 
 @click.command(
@@ -20,38 +20,40 @@ LOOK = 5.0  # seconds that one look may take
     '  zatotx wait --address http://127.0.0.1:17010 --url-path /zato/ready --timeout 10'
 )
 @click.option('--address', 'url', required=True, help='http://HOST:PORT or https://HOST:PORT')
-@click.option('--url-path', default='/zato/ping', show_default=True, help='What to ask for.')
-@click.option('--timeout', default=60.0, show_default=True, type=click.FloatRange(min=0), help='Seconds in all.')
-@click.option('--interval', default=0.1, show_default=True, type=click.FloatRange(min=0.01), help='Seconds between.')
+@click.option('--url-path', default='/zato/ping', show_default=True, help='The path to request.')
+@click.option('--timeout', default=60.0, show_default=True, type=click.FloatRange(min=0), help='Total seconds.')
+@click.option('--interval', default=0.1, show_default=True, type=click.FloatRange(min=0.01),
+              help='Seconds between requests.')
 def wait(url: str, url_path: str, timeout: float, interval: float) -> None:
-    """Wait until an address answers with a 2xx status: 0 as soon as it does, 1 when the time is over."""
+    """Wait until an address responds with a 2xx status. Returns 0 as soon as it does, 1 after the timeout."""
     target = parse(url)
     request = Request('GET', '/' + url_path.lstrip('/'))
-    end = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout
     with progress(f'Waiting for {target.url}'):
-        while why := probe_error(target, request, end):
-            if time.monotonic() + interval > end:
-                raise CommandError(f'{target.url}{request.target} did not answer well within {timeout:g} s: {why}.')
+        while error := probe_error(target, request, deadline):
+            if time.monotonic() + interval > deadline:
+                url = f'{target.url}{request.target}'
+                raise CommandError(f'{url} did not respond with 2xx within {timeout:g} s: {error}.')
             time.sleep(interval)
 
 
 def parse(url: str) -> ListenAddress:
-    """The address of a URL. Raises UsageError for one that is none."""
+    """Return the address of a URL. Raises BadParameter if it is not valid."""
     try:
         parts = urlsplit(url if '://' in url else f'http://{url}')
         port = parts.port
     except ValueError:
         parts, port = urlsplit(''), None
     if parts.scheme not in ('http', 'https') or not parts.hostname:
-        raise click.BadParameter('write it as http://HOST:PORT or https://HOST:PORT', param_hint="'--address'")
+        raise click.BadParameter('use the form http://HOST:PORT or https://HOST:PORT', param_hint="'--address'")
     return ListenAddress(parts.scheme, parts.hostname, port or {'http': 80, 'https': 443}[parts.scheme])
 
 
 def probe_error(target: ListenAddress, request: Request, end: float) -> str:
-    """What is wrong with the answer; '' when nothing is."""
-    left = max(0.05, end - time.monotonic())
+    """Return what is wrong with the response; '' if nothing is."""
+    remaining = max(0.05, end - time.monotonic())
     try:
-        answer = send_request(target, request, min(LOOK, left))
+        response = send_request(target, request, min(LOOK, remaining))
     except (UnreachableError, CutOffError) as error:
         return str(error)
-    return '' if 200 <= answer.status < 300 else f'it answers {answer.status}'
+    return '' if 200 <= response.status < 300 else f'it responds with {response.status}'

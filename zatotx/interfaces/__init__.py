@@ -1,1 +1,1 @@
-"""Narrow zope interfaces, each beside its subject: the seams along which the house comes apart."""
+"""Narrow zope interfaces between the packages."""

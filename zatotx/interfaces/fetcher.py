@@ -1,4 +1,4 @@
-"""Documents of URLs, for parts of a node that need one now and then: keys of an issuer, tokens."""
+"""Interface for fetching small documents by URL, such as the key set of a token issuer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zope.interface import Interface
 
 @frozen(kw_only=True)
 class Fetched:
-    """What was at a URL."""
+    """The response to a fetched URL."""
 
     status: int
     headers: Mapping[bytes, bytes]  # by lower-case name
@@ -19,8 +19,8 @@ class Fetched:
 
 
 class IFetcher(Interface):
-    """A small HTTP client with a deadline and a limit."""
+    """A small HTTP client with a deadline and a size limit."""
 
     def fetch(url: str, *, timeout: float, most: int) -> Deferred[Fetched]:
-        """GET it, certificates verified, redirects not followed. `timeout`: seconds for all of it; `most`: bytes of the
-        body. Fails with Timeout or ServiceUnavailable, each with a sentence that names the URL's host."""
+        """Sends a GET request; verifies certificates, does not follow redirects. `timeout`: seconds for the whole call;
+        `most`: maximum body size in bytes. Fails with Timeout or ServiceUnavailable, each naming the URL's host."""

@@ -1,4 +1,5 @@
-"""A kind: one protocol in one folder under zatotx/plugins/, found by getPlugins, never imported by name."""
+"""Interfaces of a kind: one protocol in one package below zatotx/plugins/, found by getPlugins, never imported by
+name."""
 
 from __future__ import annotations
 
@@ -24,58 +25,59 @@ SERVER, CONNECTOR = 'server', 'connector'
 
 
 class IChannel(Interface):
-    """The listening or fetching side of a kind in one node."""
+    """The channels of one kind in one node: they listen for, or fetch, messages."""
 
     def start(exchange: IDispatcher) -> Deferred[None]:
-        """Begin to take work for the exchange. Fails with a sentence where it cannot (address in use …)."""
+        """Starts delivering messages to the dispatcher. Fails with a sentence if it cannot (e.g. address in use)."""
 
     def prepare(snapshot: Snapshot) -> Deferred[Prepared]:
-        """Build the new configuration beside the old one. Its `commit` swaps it whole, at once: the node commits all
-        parts together when the last one is prepared."""
+        """Builds the new configuration beside the active one. `commit` swaps it synchronously; the node commits all
+        components together after the last one is prepared."""
 
     def apply(snapshot: Snapshot) -> Deferred[None]:
-        """Prepare and commit this part alone. Fires when it is in force."""
+        """Prepares and commits this component alone. Fires when the configuration is active."""
 
     def retire() -> Deferred[None]:
-        """Take no new clients, serve those that are here, and let each go with its next answer: another process has
-        taken over. Fires when nobody is left."""
+        """Stops accepting clients and closes each connection after its next response, because another process has taken
+        over. Fires when no connection is left."""
 
     def drain() -> None:
-        """Take no new work from now on; what runs goes on."""
+        """Stops accepting work; messages in progress continue."""
 
     def stop() -> Deferred[None]:
-        """Fires when the last answer is out, or the grace period ended what was left."""
+        """Fires when the last response was sent, or when the grace period has ended."""
 
 
 class ILineSink(Interface):
-    """Takes whole lines from the hot path; writes them later, in one write a reactor turn. Never raises."""
+    """A buffered line writer for the hot path: it writes all lines of a reactor iteration at once. Never raises."""
 
-    json: bool = Attribute('Whether lines are to be JSON objects from now on; may change at any time')
+    json: bool = Attribute('Whether lines should be JSON objects; may change at any time')
 
     def line(text: str) -> None:
-        """Add one line, without its end."""
+        """Appends one line, without its line ending."""
 
 
 def listen_alone(reactor: Any, description: str, factory: Any) -> Deferred[IListeningPort]:
-    """As Twisted does, with a socket of this process's own."""
+    """Listens on a Twisted endpoint description with a socket that this process binds itself."""
     listening: Deferred[IListeningPort] = serverFromString(reactor, description).listen(factory)
     return listening
 
 
 @frozen(kw_only=True)
 class KindContext:
-    """What a node lends to a kind."""
+    """The resources of a node that channels of a kind may use."""
 
     reactor: Any  # IReactorTime, IReactorTCP, IReactorThreads …
     settings: dict[str, Any]  # the kind's section of server.toml
-    lines: Callable[[str], ILineSink]  # an ILineSink by the name of its file in logs/
-    work_dir: str  # a directory of the node's own for temporary files
-    offload: Callable[..., Deferred[Any]]  # (function, *args): run in the node's worker threads
-    memory: ByteBudget = field(factory=ByteBudget)  # that the bodies of requests take, one for the whole process
-    # The meters of the channels of a kind, in Zato's words ('http-soap'), and of a kind of outgoing connections.
+    lines: Callable[[str], ILineSink]  # returns the ILineSink for a file name in logs/
+    work_dir: str  # directory for temporary files of this node
+    offload: Callable[..., Deferred[Any]]  # (function, *args): runs it in the node's thread pool
+    memory: ByteBudget = field(factory=ByteBudget)  # memory budget of request bodies, shared by the whole process
+    # The meters by channel kind in Zato's terms ('http-soap'), and by kind of outgoing connection.
     channel_meters: Callable[[str], IMeters] = no_meter
     outgoing_meters: Callable[[str], IMeters] = no_meter
-    # (Twisted endpoint description, protocol factory): a listening port. A worker gets the one its parent bound.
+    # Called with a Twisted endpoint description and a protocol factory; workers get the socket that the parent process
+    # bound.
     listen: Callable[[str, Any], Deferred[IListeningPort]] = field(
         default=Factory(lambda context: partial(listen_alone, context.reactor), takes_self=True)
     )
@@ -83,32 +85,33 @@ class KindContext:
 
 @frozen(kw_only=True)
 class OutgoingContext:
-    """What a node lends to the outgoing connections of a kind."""
+    """The resources of a node that outgoing connections of a kind may use."""
 
     reactor: Any
     settings: dict[str, Any]  # the kind's section of server.toml
-    offload: Callable[..., Deferred[Any]]  # (function, *args): run in the node's worker threads
-    meters: Callable[[str], IMeters] = no_meter  # those of a kind of connections: 'rest', 'soap' …
-    keyvalue: Any = None  # IKeyValue and IBatch
+    offload: Callable[..., Deferred[Any]]  # (function, *args): runs it in the node's thread pool
+    meters: Callable[[str], IMeters] = no_meter  # by kind of connection: 'rest', 'soap' …
+    keyvalue: Any = None  # ICommands and IBatch
     scripts: Any = None  # IScripts
     leases: Any = None  # ILeases
-    key: Callable[..., str] = ':'.join  # (kind, *names): a name in Redis of this cluster's own
-    seal: Callable[[str], str] = str  # encrypts what is kept in Redis
-    unseal: Callable[[str], str] = str  # reads that, and the encrypted half of a secret of both forms
-    component: str = 'zatotx'  # who calls, as peers see it: 'server1@host'
+    key: Callable[..., str] = ':'.join  # (kind, *names): a Redis key in the namespace of this cluster
+    seal: Callable[[str], str] = str  # encrypts values stored in Redis
+    unseal: Callable[[str], str] = str  # decrypts such values, and the encrypted half of a dual secret
+    component: str = 'zatotx'  # identifies this process to peers: 'server1@host'
 
 
 class IConnectorKind(IPlugin):
-    """What getPlugins finds."""
+    """The plugin interface of a kind."""
 
-    name: str = Attribute('Short and stable: "http", "amqp" …')
-    title: str = Attribute('For people')
+    name: str = Attribute('Short, stable identifier: "http", "amqp" …')
+    title: str = Attribute('Display name')
 
 
 @implementer(IConnectorKind)
 @frozen(kw_only=True)
 class ConnectorKind:
-    """The plugin object of a kind's `__init__.py`. Names its parts by dotted path, so that finding kinds loads none."""
+    """The plugin object in a kind's `__init__.py`. Refers to its parts by dotted path, so that discovery imports none
+    of them."""
 
     name: str
     title: str
@@ -118,9 +121,9 @@ class ConnectorKind:
     codecs: str = ''  # 'package.module:factory', called with (Budget) -> Mapping of data formats to ICodec
     schema: str = ''  # 'package.module:OBJECT_TYPES', a sequence of ObjectType
     settings: str = ''  # 'package.module:check', called with its section of server.toml; raises StartError
-    listens: Sequence[str] = ()  # where it listens, where its section of server.toml has no `listen`
-    needs: Sequence[str] = ()  # modules of optional libraries; one missing disables the kind
-    install: str = ''  # what to say then, e.g. 'pip install zatotx[ibm-mq]'
+    listens: Sequence[str] = ()  # default endpoints if its section of server.toml has no `listen`
+    needs: Sequence[str] = ()  # modules of optional libraries; the kind is disabled if one is missing
+    install: str = ''  # the hint shown then, e.g. 'pip install zatotx[ibm-mq]'
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What a protocol factory may ask of the listeners that serve it."""
+"""Options that a protocol factory requests from its listeners."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from zope.interface import Attribute, Interface
 
 
 class IListenerOptions(Interface):
-    """Provided by protocol factories that do not take a listener as it comes. Listeners of other factories have
-    Twisted's own defaults."""
+    """Provided by protocol factories that configure their listeners. Other factories get Twisted's defaults."""
 
     application_protocols: Sequence[bytes] = Attribute(
-        'What is agreed on with TLS clients that ask for a protocol (ALPN, RFC 7301), best first; none = not negotiated'
+        'Protocols offered by ALPN (RFC 7301), most preferred first; empty = no negotiation'
     )
-    tls_ciphers: str = Attribute("OpenSSL's list of the cipher suites of TLS 1.2; '' = Twisted's own")
+    tls_ciphers: str = Attribute("TLS 1.2 cipher suites in OpenSSL's format; '' = Twisted's default")
 
     def trusts_proxy(address: IAddress) -> bool:
-        """Whether a PROXY protocol header of this peer is to be believed. Asked on `haproxy:` endpoints only."""
+        """Returns whether to trust a PROXY protocol header from this peer. Called for `haproxy:` endpoints only."""

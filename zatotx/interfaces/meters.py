@@ -1,6 +1,6 @@
-"""What is counted where work is done, and read when somebody asks for the metrics: plain attributes, no locks.
+"""Interfaces of counters that the hot path increments and the metrics exposition reads: plain attributes, no locks.
 
-The counters themselves are zatotx.metrics.counters; whoever counts sees them through these interfaces only.
+The implementations are in zatotx.metrics.counters; callers see these interfaces only.
 """
 
 from __future__ import annotations
@@ -16,47 +16,47 @@ _T = TypeVar('_T')
 
 
 class ICallMeter(Interface):
-    """Counts calls of one thing: a service, an outgoing connection, Redis, the ODB."""
+    """Counts calls of one service, outgoing connection, Redis or the ODB."""
 
-    in_flight: int = Attribute('Calls under way; raised and lowered by who makes them')
+    in_flight: int = Attribute('Calls in progress; the caller increments and decrements it')
 
     def observe(seconds: float) -> None:
-        """A call ended, well or not."""
+        """Records the duration of a completed call, successful or not."""
 
     def failed(kind: str) -> None:
-        """One of the observed calls ended in an error, whose class has that name."""
+        """Records that an observed call failed. `kind`: name of the error class."""
 
 
 class IOutgoingMeter(ICallMeter):
-    """Counts what one outgoing connection does."""
+    """Counts the calls of one outgoing connection."""
 
-    circuit_open: bool = Attribute('Its circuit breaker lets nothing through now, or one call to try')
-    circuit_half_open: bool = Attribute('That call is under way')
-    circuits_opened: int = Attribute('Raised when its circuit breaker opens, a try that failed aside')
-    retries: int = Attribute('Raised when a call is made once more')
+    circuit_open: bool = Attribute('The circuit breaker is open or half-open')
+    circuit_half_open: bool = Attribute('The circuit breaker is half-open and its trial call is in progress')
+    circuits_opened: int = Attribute('Number of times the circuit breaker opened, not counting failed trial calls')
+    retries: int = Attribute('Number of repeated calls')
 
 
 class IChannelMeter(Interface):
-    """Counts what one channel takes and answers."""
+    """Counts the requests and responses of one channel."""
 
-    requests: int = Attribute('Raised when a request or message was taken')
+    requests: int = Attribute('Number of requests or messages received')
 
     def answered(hundreds: int, seconds: float) -> None:
-        """One of them is over: answered with a status of `hundreds`xx, or 0 where nobody waited any more."""
+        """Records a completed request. `hundreds`: first digit of the status, or 0 if the client disconnected."""
 
 
 class IMeters(Interface):
-    """The meters of one kind of things, by name. Bounded: when there are too many, further names share one."""
+    """Meters of one kind of object, by name. The number of meters is bounded; names beyond the bound share one."""
 
     def of(name: str) -> Any:
-        """The meter of that name, made when there is none."""
+        """Returns the meter with that name; creates it if necessary."""
 
     def only(names: Iterable[str]) -> None:
-        """These are all there are: meters of other names are forgotten, and their figures vanish."""
+        """Drops the meters, and their metrics, of all other names."""
 
 
 class NoMeter:
-    """A meter of every kind that counts nothing."""
+    """A meter of every interface that counts nothing."""
 
     in_flight = 0
     requests = 0
@@ -76,34 +76,34 @@ class NoMeter:
 
 
 class UserMetrics(Protocol):
-    """IUserMetrics as type checkers read it that know nothing of zope.interface."""
+    """IUserMetrics for type checkers without support for zope.interface."""
 
     def incr(self, name: str, by: float = 1) -> None:
-        """Raise the counter of that name. Raises ValueError for a negative number: counters only grow."""
+        """Increments a counter. Raises ValueError for a negative number."""
 
     def gauge(self, name: str, value: float) -> None:
-        """Say how much of something there is now."""
+        """Sets a gauge to the current value."""
 
     def timing(self, name: str, seconds: float) -> None:
-        """Say how long something took."""
+        """Records a duration."""
 
 
 class IUserMetrics(Interface):
-    """What services count of their own, as `self.metrics`. Any thread may call; nothing waits."""
+    """Metrics of services, as `self.metrics`. Methods are thread-safe and do not block."""
 
     def incr(name: str, by: float = 1) -> None:
-        """Raise the counter of that name. Raises ValueError for a negative number: counters only grow."""
+        """Increments a counter. Raises ValueError for a negative number."""
 
     def gauge(name: str, value: float) -> None:
-        """Say how much of something there is now."""
+        """Sets a gauge to the current value."""
 
     def timing(name: str, seconds: float) -> None:
-        """Say how long something took."""
+        """Records a duration."""
 
 
 @implementer(IUserMetrics)
 class NoUserMetrics:
-    """Where nobody looks at them: services without a node."""
+    """User metrics that are discarded, for services that run without a node."""
 
     def incr(self, name: str, by: float = 1) -> None:
         """See IUserMetrics."""
@@ -121,24 +121,24 @@ class _NoMeters:
         return NoMeter()
 
     def only(self, names: Iterable[str]) -> None:
-        """There is nothing to forget."""
+        """Does nothing."""
 
 
 def no_meter(kind: str) -> IMeters:
-    """Meters that count nothing: for what is built without a node."""
+    """Returns meters that count nothing, for objects created without a node."""
     return _NoMeters()
 
 
-def count_call(meter: Any, seconds: Callable[[], float], doing: Deferred[_T]) -> Deferred[_T]:
-    """The same Deferred, counted as one call of an ICallMeter. Being cancelled is no error of what was called."""
-    began = seconds()
+def count_call(meter: Any, seconds: Callable[[], float], deferred: Deferred[_T]) -> Deferred[_T]:
+    """Counts a Deferred as one call of an ICallMeter and returns it. Cancellation does not count as an error."""
+    started = seconds()
     meter.in_flight += 1
 
-    def over(result: Any) -> Any:
+    def finished(result: Any) -> Any:
         meter.in_flight -= 1
-        meter.observe(seconds() - began)
+        meter.observe(seconds() - started)
         if isinstance(result, Failure) and result.type is not CancelledError:
             meter.failed(result.type.__name__ if result.type is not None else '')
         return result
 
-    return doing.addBoth(over)
+    return deferred.addBoth(finished)

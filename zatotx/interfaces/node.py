@@ -1,4 +1,4 @@
-"""A node as its own internal services see it (`self.server`)."""
+"""Interface of a node for the zato.* services (`self.server`)."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from zatotx.schema.snapshot import Actor
 
 
 class DeployReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How a deployment went, node by node."""
+    """The result of a deployment on each node."""
 
     version: FileVersion
-    refused: dict[str, str] = {}  # node -> why
-    missing: tuple[str, ...] = ()  # living nodes that gave no verdict in time
+    refused: dict[str, str] = {}  # node -> error
+    missing: tuple[str, ...] = ()  # live nodes that did not report in time
 
 
 class IDeployer(Interface):
-    """Brings code to every node."""
+    """Deploys code to all nodes."""
 
     def deploy(file: str, content: bytes, actor: Actor) -> Deferred[DeployReport]:
-        """Check on this node, store, announce, swap in, wait for every living node's verdict. `file` is 'x.py', or
-        'x.zip' for a package x. Fails with BadRequest naming file and line where the code is bad (nothing is stored
-        then), Conflict where a service belongs to another file."""
+        """Checks the code on this node, stores, announces and activates it, and waits for the result of every live
+        node. `file` is 'x.py', or 'x.zip' for a package x. Fails with BadRequest naming file and line if the code is
+        invalid (nothing is stored), with Conflict if another file already provides a service."""
 
     def rollback(name: str, number: int | None, actor: Actor) -> Deferred[DeployReport]:
-        """Bring back version `number` (None: the one before) of the file called `name`, or that holds the service of
-        that name."""
+        """Reactivates version `number` (None: the previous one) of the file called `name`, or of the file that contains
+        the service `name`."""
 
 
 class ILevels(Interface):
-    """The levels of the logs, for as long as nodes run."""
+    """Log levels, changed at run time and until restart."""
 
     def shown() -> Mapping[str, str]:
-        """Those in force here, by area or logger; '' is that of all others."""
+        """Returns the effective levels of this node by area or logger; '' is the default level."""
 
     def set(name: str, level: str) -> Deferred[bool]:
-        """Here at once, and on every other node: False where they could not be told. Raises ValueError for a level that
-        does not exist. `level` '' = none of its own any more."""
+        """Sets a level on this node and announces it to the others; fires with False if that failed. `level` '' removes
+        the level of that logger. Raises ValueError for an unknown level."""
 
 
 class INode(Interface):
-    """What zato.* services may use."""
+    """The part of a node that zato.* services may use."""
 
-    name: str = Attribute('server1')
-    cluster: str = Attribute('The cluster of this node')
+    name: str = Attribute('Name of the server, e.g. server1')
+    cluster: str = Attribute('Name of the cluster')
     config = Attribute('IConfig')
     odb = Attribute('IConfigStore')
     services = Attribute('IServiceStore')
@@ -60,20 +60,20 @@ class INode(Interface):
     outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoing')
 
     def not_ready() -> list[str]:
-        """Why the node does not take requests now, a sentence each; [] when it does."""
+        """Returns the reasons why the node does not accept requests, one sentence each; [] if it is ready."""
 
     def findings() -> list[str]:
-        """What is not as it should be on this node now, a sentence each with what to do about it; [] = all is well.
-        Cheap: called on the reactor."""
+        """Returns the problems of this node, one sentence each including what to do; [] if there are none. Cheap enough
+        to run on the reactor."""
 
     def all_findings() -> Deferred[list[str]]:
-        """Those of all workers of this server."""
+        """Returns the findings of all workers of this server."""
 
     def info() -> Mapping[str, Any]:
-        """Facts for zato.info.*: name, cluster, version, kinds, python, pid, started, revision …"""
+        """Returns the data of zato.info.*: name, cluster, version, kinds, python, pid, started, revision …"""
 
     def metrics() -> Deferred[bytes]:
-        """The Prometheus text."""
+        """Returns the metrics in the Prometheus text format."""
 
     def offload(function: Any, *args: Any) -> Deferred[Any]:
-        """Run a plain function in the node's worker threads."""
+        """Runs a blocking function in the node's thread pool."""

@@ -1,4 +1,4 @@
-"""What may be used once, cluster-wide."""
+"""Interface of the cluster-wide replay protection."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from zope.interface import Interface
 
 
 class INonces(Interface):
-    """Remembers, for the whole cluster, what was used."""
+    """Remembers nonces for the whole cluster."""
 
     def use(name: str, ttl: float) -> Deferred[bool]:
-        """True for one caller of the cluster, whoever is first; False for every other one within the `ttl` seconds of
-        the first. May be cancelled: it counts as used all the same. Fails with Timeout or ServiceUnavailable where that
-        cannot be said now: then it may count as used."""
+        """Fires with True for the first caller in the cluster, with False for all others within `ttl` seconds. Fails
+        with Timeout or ServiceUnavailable if the store is unavailable. After cancellation or failure the nonce may
+        count as used."""

@@ -1,4 +1,4 @@
-"""The exchange as the kinds see it: one way in for every protocol."""
+"""Interfaces of the pipeline, the common path of messages of all protocols."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from zatotx.model.message import Message, Outcome, Principal, Reply
 
 
 class IPendingRequest(Interface):
-    """One exchange under way."""
+    """A request in progress."""
 
     def cancel() -> None:
-        """The client went away: cancel the service; nothing more is answered. Idempotent, harmless when over."""
+        """Cancels the service because the client disconnected; no reply follows. Idempotent, also after completion."""
 
 
 class IDispatcher(Interface):
-    """Given to every channel when it starts."""
+    """Processes messages. Every channel gets it when it starts."""
 
     def deliver(inbound: Message, answered: Callable[[Reply], None]) -> IPendingRequest:
-        """Guard, decode, invoke, encode. `answered` is called exactly once unless the run is cancelled first;
-        where nothing had to wait it is called before this returns. Never raises."""
+        """Authenticates, decodes, invokes the service and encodes its result. Calls `answered` exactly once unless the
+        request is cancelled first, and before returning if nothing had to wait. Never raises."""
 
     def admit(inbound: Message, admitted: Callable[[Reply | None], None]) -> IPendingRequest:
-        """Check the channel's security by the head alone, before the body is asked for (`Expect: 100-continue`).
-        `admitted(None)` = go on (and `inbound.principal` is set); `admitted(reply)` = refuse with it."""
+        """Authenticates by the request head alone, before the body is requested (`Expect: 100-continue`). Calls
+        `admitted(None)` to continue (`inbound.principal` is set), or `admitted(reply)` to reject."""
 
 
 class NeedsBody:
-    """What a guard says where only the body tells who is calling."""
+    """The result of an authentication that requires the body."""
 
     __slots__ = ()
 
@@ -42,38 +42,39 @@ class IAuthenticationPolicy(Interface):
     """Decides who may use a channel."""
 
     def check(inbound: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
-        """The principal by the head, at once where it is known, else awaitable; NEEDS_BODY where `check_body` is to be
-        asked once the body was decoded. An awaitable that will not be awaited is to be closed where it has `close`.
-        Raises Unauthorized, Forbidden or TooManyRequests; ServiceUnavailable where it cannot be said now."""
+        """Authenticates by the request head. Returns the principal at once if it is cached, else an awaitable;
+        NEEDS_BODY if `check_body` must be called after decoding. An awaitable that has `close` must be closed if it is
+        not awaited. Raises Unauthorized, Forbidden or TooManyRequests; ServiceUnavailable if authentication is not
+        possible at the moment."""
 
     def check_body(inbound: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
-        """The principal by what the codec left in `inbound.parsed` too; never NEEDS_BODY. Raises likewise."""
+        """Authenticates by `inbound.parsed` as well; never returns NEEDS_BODY. Raises the same errors."""
 
 
 class ICodec(Interface):
-    """One data format: bytes to a payload, a response to bytes."""
+    """The codec of one data format: decodes payloads and encodes responses."""
 
-    weightless: int = Attribute('Bytes of a body up to which it cannot hold too much')
+    weightless: int = Attribute('Body size in bytes up to which no check is necessary')
 
     def weigh(body: bytes) -> None:
-        """Raises BadRequest where the body holds more than one message may. Takes time with large ones: for threads."""
+        """Raises BadRequest if the body exceeds the limits of a message. Slow for large bodies: call it in a thread."""
 
     def footprint(body: bytes) -> int:
-        """About how many bytes of memory decoding a body takes that is longer than `weightless`, itself not counted.
-        Takes time with large ones: for threads."""
+        """Estimates the bytes of memory that decoding a body larger than `weightless` requires, not counting the body.
+        Slow for large bodies: call it in a thread."""
 
-    threaded: int = Attribute('Bytes of a body above which it is decoded in a thread')
+    threaded: int = Attribute('Body size in bytes above which decoding runs in a thread')
 
-    piecewise: bool = Attribute('Whether `decode` reads a body that is no bytes by itself, in a thread')
+    piecewise: bool = Attribute('Whether `decode` reads bodies that are not plain bytes itself, in a thread')
 
     def decode(inbound: Message) -> object:
-        """The payload of a message whose body is in memory and was weighed; what else a check may have to see of it
-        becomes `inbound.parsed`. Raises BadRequest where it is not of this format."""
+        """Decodes a body that is in memory and was checked; returns the payload. Sets `inbound.parsed` to further
+        content that an authenticator may need. Raises BadRequest if the body is malformed."""
 
     def answer(outcome: Outcome, inbound: Message) -> Reply:
-        """What a service made, as it goes out. Raises TypeError where the value has no form in this format, ValueError
-        for an illegal header."""
+        """Encodes the result of a service. Raises TypeError for a value that the format cannot represent, ValueError
+        for an invalid header field."""
 
     def refuse(fault: ServiceError, details: str, inbound: Message) -> Reply:
-        """The answer that tells the caller of a fault in Zato's form for this format. `details` is what may be said of
-        it. Never raises."""
+        """Encodes an error in Zato's form for this format. `details`: the text that the caller may see. Never
+        raises."""

@@ -1,4 +1,4 @@
-"""Buckets of rate limits as the exchange sees them: those of the cluster, in Redis, and those of one server."""
+"""Interfaces of rate limit buckets: shared by the cluster in Redis, or local to one server."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from zatotx.rules.limits.gcra import Rate
 
 
 class Charge(NamedTuple):
-    """What became of one call."""
+    """The result of charging one call."""
 
     admitted: bool
-    aheads: Sequence[int]  # nanoseconds that each bucket was ahead before
+    aheads: Sequence[int]  # per bucket: nanoseconds by which it was ahead of the clock (GCRA)
 
 
 class IRates(Interface):
-    """Buckets that all nodes of the cluster share, exact to the call."""
+    """Exact rate limit buckets shared by all nodes of the cluster."""
 
     def charge(names: tuple[str, ...], rates: tuple[Rate, ...]) -> Deferred[Charge]:
-        """Count one call in all of these buckets, or in none where one of them has no room. The names are different
-        ones, and within one turn of the reactor a name has one rate. Fails within half a second with Timeout or
-        ServiceUnavailable naming Redis; then, and where it was cancelled, the call may be counted all the same."""
+        """Counts one call in all buckets, or in none if one of them is full. The names must be distinct, and a name
+        must have the same rate within a reactor iteration. Fails within half a second with Timeout or
+        ServiceUnavailable naming Redis; after failure or cancellation the call may be counted."""
 
 
 class IBuckets(Interface):
-    """Buckets of this server. `now`: nanoseconds of its monotonic clock."""
+    """Rate limit buckets of this server. `now`: nanoseconds of its monotonic clock."""
 
     def charge(name: str, rate: Rate, now: int) -> int:
-        """How many nanoseconds the bucket was ahead. Where it takes one more call, that one is counted."""
+        """Returns how many nanoseconds the bucket was ahead of the clock. Counts the call if the bucket accepts it."""
 
     def give_back(name: str, rate: Rate) -> None:
-        """One call that was counted did not take place."""
+        """Refunds a counted call that did not take place."""

@@ -1,4 +1,4 @@
-"""What is built on Redis for everybody else: scripts, leases, fenced writes, streams of work."""
+"""Interfaces of what is built on Redis: scripts, leases, fenced writes and streams."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from zatotx.model.errors import Conflict
 
 @frozen
 class Script:
-    """A Lua script. It may touch the keys it is given and no others."""
+    """A Lua script. It may access only the keys passed to it."""
 
-    name: str  # for people
+    name: str  # for messages
     text: str
     sha: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        # SHA-1 is Redis's name for a script, no protection.
+        # Redis identifies scripts by SHA-1; this is not a security measure.
         object.__setattr__(self, 'sha', sha1(self.text.encode(), usedforsecurity=False).hexdigest())
 
 
 class IScripts(Interface):
-    """Runs Lua scripts, each sent to Redis once."""
+    """Runs Lua scripts; sends the text of each to Redis only once."""
 
     def run(script: Script, keys: Sequence[str], args: Sequence[object] = ()) -> Deferred[Any]:
-        """What the script returns, all of it done or nothing. A Redis that does not know it (any more) is given its
-        text. Fails as IKeyValue.execute does."""
+        """Runs a script atomically and fires with its result. Sends the script's text again if Redis has lost it. Fails
+        like ICommands.execute."""
 
 
 class Busy(Conflict):
-    """Somebody else holds the lease. `left`: seconds until it would run out without being renewed."""
+    """The lease is held by another owner. `left`: seconds until it expires if it is not renewed."""
 
     def __init__(self, msg: str, left: float) -> None:
         super().__init__(None, msg)
@@ -43,88 +43,89 @@ class Busy(Conflict):
 
 
 class ILease(Interface):
-    """Held until it is released or lost; renewed by itself meanwhile."""
+    """A lease that renews itself until it is released or lost."""
 
-    name: str = Attribute('Whose')
-    token: int = Attribute('Grows with every lease that anybody in the cluster gets, also over a loss of Redis. A '
-                           'write that carries it can be refused where a higher one was seen: see IFences')
-    held: bool = Attribute('Whether it is certain now that nobody else has it, by this process alone and its own '
-                           'clock. To be asked right before each act')
+    name: str = Attribute('Name of the lease')
+    token: int = Attribute('Fencing token: increases with every lease in the cluster, even if Redis loses its data. '
+                           'Writes can be rejected if a higher token was seen: see IFences')
+    held: bool = Attribute('Whether the lease is certainly held, judged by this process and its clock alone. Check it'
+                           ' right before each action')
 
     def lost() -> Deferred[str]:
-        """Fires with a sentence once it is not held any more without having been released; with '' after a release."""
+        """Fires with a sentence when the lease is lost, or with '' after a release."""
 
     def release() -> Deferred[None]:
-        """Give it back. Never fails: what Redis does not hear of runs out by itself. Idempotent."""
+        """Releases the lease. Never fails: if Redis is unreachable, the lease expires. Idempotent."""
 
 
 class ILeases(Interface):
-    """Leases of the cluster, by name: one holder at a time."""
+    """Cluster-wide leases by name, each with one holder at a time."""
 
     def acquire(name: str, *, ttl: float, wait: float = 0.0) -> Deferred[ILease]:
-        """Take it; where somebody has it, try for up to `wait` seconds. `ttl`: seconds (0.2 to 86,400) after which a
-        holder that died loses it. Fails with Busy; with Timeout or ServiceUnavailable where Redis, or the ODB after a
-        loss of Redis, is away. May be cancelled: then it is not held, at the latest after `ttl`."""
+        """Acquires a lease; if it is held, retries for up to `wait` seconds. `ttl`: seconds (0.2 to 86,400) after which
+        it expires if its holder dies. Fails with Busy; with Timeout or ServiceUnavailable if Redis, or the ODB after
+        Redis lost its data, is unavailable. May be cancelled: then the lease is free after `ttl` at the latest."""
 
 
 class IFences(Interface):
-    """Writes to Redis that old leaders cannot make."""
+    """Redis writes that reject stale lease holders."""
 
     def write(name: str, token: int, commands: Sequence[Sequence[object]]) -> Deferred[list[Any]]:
-        """Carry out these commands, with nobody's in between, unless a higher token was seen under this name. Their
-        answers. Fails with Conflict, and nothing is written, where one was; with ResponseError where Redis refuses one
-        of them, those before it are done then; as IKeyValue.execute else."""
+        """Executes commands atomically unless a higher fencing token was seen under this name; fires with their
+        results. Fails with Conflict if one was, and nothing is written. Fails with ResponseError if Redis rejects a
+        command, after the preceding ones were executed. Otherwise fails like ICommands.execute."""
 
 
 @frozen(kw_only=True)
 class Entry:
-    """One entry of a stream, as a consumer gets it."""
+    """A stream entry as delivered to a consumer."""
 
     id: str
     fields: Mapping[str, str | bytes]
-    deliveries: int = 1  # how often it was handed out, this time included
+    deliveries: int = 1  # number of deliveries, including this one
 
 
 @frozen(kw_only=True)
 class Backlog:
-    """What was handed out and not acknowledged, and how much there is at all."""
+    """The length of a stream and its unacknowledged entries."""
 
     length: int  # entries in the stream
-    pending: int  # handed out, not acknowledged
-    consumers: Mapping[str, int]  # consumer -> of them
+    pending: int  # delivered but not acknowledged
+    consumers: Mapping[str, int]  # consumer -> number of its pending entries
 
 
 class IStream(Interface):
-    """One stream with one group of consumers: each entry goes to one of them, and to another one where that one does
-    not acknowledge it. Kept by Redis, so it survives everybody's restart, as far as Redis keeps its data."""
+    """A stream with one consumer group: each entry goes to one consumer, and to another one if the first does not
+    acknowledge it. As durable as Redis's data."""
 
     def add(fields: Mapping[str, str | bytes]) -> Deferred[str]:
-        """Append an entry; its id. It counts as accepted when this fires. Fails as IKeyValue.execute does: then it may
-        be there all the same."""
+        """Appends an entry; fires with its id when Redis has accepted it. Fails like ICommands.execute; the entry may
+        exist nevertheless."""
 
     def backlog() -> Deferred[Backlog]:
-        """How much there is."""
+        """Returns the number of entries."""
 
     def trim(longest: int) -> Deferred[int]:
-        """Drop the oldest entries, handed out or not, until `longest` are left. How many went."""
+        """Deletes the oldest entries, delivered or not, until `longest` are left. Fires with the number of deleted
+        entries."""
 
     def forget(consumer: str) -> Deferred[bool]:
-        """Strike out a consumer that is gone for good. False, and it stays, while it has entries that it did not
-        acknowledge: claim them first."""
+        """Removes a consumer that will not return. Fires with False, without removing it, while it has unacknowledged
+        entries: claim them first."""
 
 
 class IConsumer(Interface):
     """One consumer of a stream."""
 
     def read(count: int, wait: float) -> Deferred[list[Entry]]:
-        """Up to `count` entries, as soon as there is one; [] after `wait` seconds without. First come those that were
-        handed to this consumer and never reached it: their answer was lost, or the read that waited for them was
-        cancelled. One read at a time. May be cancelled. Fails as IKeyValue.execute does."""
+        """Fires with up to `count` entries as soon as there is one; with [] after `wait` seconds. First come entries
+        that were delivered to this consumer but never arrived because the response was lost or the read cancelled.
+        Allows one read at a time. May be cancelled. Fails like ICommands.execute."""
 
     def claim(idle: float, count: int = 10) -> Deferred[list[Entry]]:
-        """Take over what anybody was handed and did not acknowledge within `idle` seconds, this consumer too; each
-        entry by one caller, however many ask at once."""
+        """Takes over entries that any consumer, including this one, did not acknowledge within `idle` seconds. With
+        concurrent callers, each entry goes to one of them."""
 
     def ack(ids: Sequence[str]) -> Deferred[int]:
-        """Done with these: they leave the stream. How many did; one that somebody else claimed and was done with, or
-        that was trimmed away, counts as none."""
+        """Acknowledges and deletes entries. Fires with the number deleted; entries that another consumer claimed and
+        acknowledged, or that were trimmed, do not count."""

@@ -1,4 +1,5 @@
-"""Redis as the machinery sees it: commands and announcements. What is built on them is in interfaces/redis.py."""
+"""Interfaces of the Redis connection: commands and publish/subscribe. See interfaces/redis.py for what is built on
+them."""
 
 from __future__ import annotations
 
@@ -11,48 +12,49 @@ from zatotx.model.errors import ServiceUnavailable
 
 
 class IBus(Interface):
-    """Announcements to all nodes of the cluster: at most once, no order, no memory. What must not be missed is in
-    the ODB and found by its revision."""
+    """Publish/subscribe to all nodes of the cluster: delivers at most once, unordered and not stored. Changes that
+    nodes must not miss are in the ODB and found by their revision."""
 
     def announce(topic: str, message: str) -> Deferred[None]:
-        """Tell every node. Fails with ServiceUnavailable where Redis is away; never waits longer than its deadline."""
+        """Publishes a message to all nodes. Fails with ServiceUnavailable if Redis is unavailable, within its
+        deadline."""
 
     def subscribe(topic: str, heard: Callable[[str], None]) -> None:
-        """Call `heard` with each message from now on, across reconnects."""
+        """Calls `heard` with each further message, across reconnects."""
 
 
 class ICommands(Interface):
-    """Commands with a deadline each. A command that fails with Timeout or ServiceUnavailable may have been carried
-    out; it is never sent a second time."""
+    """Redis commands with a deadline. A command that fails with Timeout or ServiceUnavailable may have been executed;
+    it is never sent again."""
 
     def execute(command: str, *args: object) -> Deferred[object]:
-        """One Redis command. Fails with Timeout or ServiceUnavailable naming Redis (RedisRefused where it answers that
-        it cannot now), with ResponseError as Redis says."""
+        """Executes one Redis command. Fails with Timeout or ServiceUnavailable naming Redis (RedisRefused if Redis
+        reports a temporary state), or with ResponseError as reported by Redis."""
 
 
 class IBatch(Interface):
-    """Many commands in one write."""
+    """Pipelined Redis commands."""
 
     def batch(commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
-        """One answer for each command, in their order; all share one deadline. They are carried out one by one: in the
-        place of one that Redis refused stands its ResponseError or RedisRefused, and the others count. Fails as a whole
-        with Timeout or ServiceUnavailable where Redis was lost: then each of them may have been carried out, the first
-        ones rather than the last."""
+        """Executes commands in one write and fires with their results in order; all share one deadline. Commands are
+        executed independently: the result of one that Redis rejects is a ResponseError or RedisRefused. Fails as a
+        whole with Timeout or ServiceUnavailable if the connection is lost: then any prefix of the commands may have
+        been executed."""
 
 
 class ResponseError(Exception):
-    """Redis refused a command, in its own words."""
+    """An error reply of Redis to a command."""
 
     @property
     def code(self) -> str:
-        """What it begins with, in capitals: 'WRONGTYPE', 'NOSCRIPT', 'NOGROUP' …; '' for an error without."""
-        first = str(self).partition(' ')[0]
-        return first if first.isupper() else ''
+        """The error code at the start of the message: 'WRONGTYPE', 'NOSCRIPT', 'NOGROUP' …; '' if there is none."""
+        word = str(self).partition(' ')[0]
+        return word if word.isupper() else ''
 
 
 class RedisRefused(ServiceUnavailable):
-    """Redis answers, but says that it cannot now. `code` is its word: LOADING (reads its data after a start), READONLY
-    (is a replica), OOM (no memory left), MISCONF (cannot write to its disk), BUSY (a script runs) …"""
+    """Redis responds but cannot execute commands now. `code`: LOADING (reads its data after a start), READONLY (is a
+    replica), OOM (out of memory), MISCONF (cannot write to its disk), BUSY (a script runs) …"""
 
     def __init__(self, msg: str, code: str) -> None:
         super().__init__(None, msg)

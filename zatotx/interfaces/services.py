@@ -1,4 +1,4 @@
-"""Services as the exchange and the node see them."""
+"""Interfaces of services for the pipeline and the node."""
 
 from __future__ import annotations
 
@@ -12,40 +12,41 @@ from zatotx.rules.limits.limits import ConcurrencyLimit
 
 
 class IServiceEntry(Interface):
-    """One service of one version of one file: what is looked up once and kept for the whole request."""
+    """One service of one version of a file, looked up once per request."""
 
     name: str = Attribute('Unique in the cluster')
     cls: type = Attribute('The Service subclass')
-    is_internal: bool = Attribute('One of zato.*')
-    is_active: bool = Attribute('Switched on')
-    roles: frozenset[str] = Attribute('Of which a caller must have one; none = whoever its channel lets in')
-    gate: ConcurrencyLimit = Attribute('Lets in so many calls at once; one a name, kept across versions')
-    stats: Any = Attribute('zatotx.metrics.counters.CallSlots: plain counters of this service, kept across versions')
+    is_internal: bool = Attribute('Whether it is a zato.* service')
+    is_active: bool = Attribute('Whether it may be invoked')
+    roles: frozenset[str] = Attribute('The caller must have one of them; empty = no role required')
+    gate: ConcurrencyLimit = Attribute('Limits concurrent calls; one per service name, kept across versions')
+    stats: Any = Attribute('zatotx.metrics.counters.CallSlots: counters of this service, kept across versions')
 
 
 class IServices(Interface):
-    """An immutable map of all services at one moment. A request holds one from start to end, so it sees one version
-    of every file, through self.invoke too."""
+    """An immutable map of all services. A request uses one map from start to end, so that it sees one version of every
+    file, also through self.invoke."""
 
     def get(name: str) -> IServiceEntry | None:
-        """The service of that name, or None."""
+        """Returns the service with that name, or None."""
 
     def __iter__() -> Iterator[IServiceEntry]:
-        """All of them."""
+        """Iterates over all services."""
 
 
 class IServiceStore(Interface):
-    """Holds the current IServices and swaps it whole."""
+    """Holds the current IServices and replaces it as a whole."""
 
-    current: IServices = Attribute('What new requests get')
+    current: IServices = Attribute('The map that new requests use')
 
 
 class IInvoker(Interface):
-    """Runs one service."""
+    """Runs services."""
 
     def invoke(entry: IServiceEntry, services: IServices, inbound: Message, payload: Any) -> Awaitable[Outcome]:
-        """Input, hooks and handle. Raises what handle raised, BadInput for bad input."""
+        """Reads the input, runs hooks and the handle method. Raises BadInput for invalid input, and what the handle
+        method raises."""
 
     def explained(error: BaseException, entry: IServiceEntry, outcome: Outcome | None) -> BaseException:
-        """The error that tells the author of the service best what went wrong: mostly the one given. `outcome`: what
-        the service answered, where it came to that."""
+        """Returns the error to report to the author of the service: usually `error` itself, or a more helpful one.
+        `outcome`: the result of the service, if there is one."""

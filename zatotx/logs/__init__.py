@@ -1,1 +1,1 @@
-"""Log files: lines from the hot path, and the log of the server."""
+"""Log files: buffered line writers, and the observer of the server's log."""

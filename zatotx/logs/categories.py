@@ -1,4 +1,4 @@
-"""Areas of the log: which loggers write into which file of logs/, in Zato's names (its logging.conf)."""
+"""Log categories: which loggers write to which file in logs/, with Zato's names (its logging.conf)."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from attrs import frozen
 
 @frozen
 class Category:
-    """What loggers of these names, and those below them, say goes into `file`."""
+    """A log file and the loggers whose entries, and those of loggers below them, are written to it."""
 
     name: str
     file: str
     loggers: tuple[str, ...]
-    what: str  # for people
+    what: str  # for users
 
 
-SERVER = Category('server', 'server.log', (), 'everything that no other area has, and every warning and error of all')
+SERVER = Category('server', 'server.log', (), 'everything of no other category, and all warnings and errors')
 KVDB = Category('kvdb', 'kvdb.log', ('zatotx.redis', 'txredisapi'), 'the connection to Redis')
-ADMIN = Category('admin', 'admin.log', ('zato',), 'what the zato.* services say')
-ACCESS = Category('http_access', 'http_access.log', (), 'one line a request')
+ADMIN = Category('admin', 'admin.log', ('zato',), 'the zato.* services')
+ACCESS = Category('http_access', 'http_access.log', (), 'one line per request')
 
-APART = (KVDB, ADMIN)  # from server.log
+APART = (KVDB, ADMIN)  # separate from server.log
 ALL = (SERVER, ACCESS, *APART)
 
 
 def category_of(logger: str) -> Category:
-    """The area of a logger, by its dotted name."""
-    for area in APART:
-        for prefix in area.loggers:
+    """Return the category of a logger by its dotted name."""
+    for category in APART:
+        for prefix in category.loggers:
             if logger == prefix or logger.startswith(f'{prefix}.'):
-                return area
+                return category
     return SERVER

@@ -1,4 +1,4 @@
-"""The two forms of an entry: a text line with its traceback indented below it, or one JSON object."""
+"""The formats of log entries: a text line followed by an indented traceback, or a JSON object."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from zatotx.logs.line_buffer import one_line
 
 TEXT, JSON = FORMS = ('text', 'json')
 
-# What JSON leaves as it is and a viewer may take for the end of a line, or a terminal for a command.
+# Characters that JSON does not escape, but that viewers may treat as line ends or terminals as commands.
 _RAW = (0x7F, *range(0x80, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _ESCAPED = {code: f'\\u{code:04x}' for code in _RAW}
 
 
 @frozen
 class LogEntry:
-    """What is to be said, before it has a form."""
+    """A log entry before it is formatted."""
 
-    when: float  # seconds of unix time
+    when: float  # seconds of Unix time
     level: int
     logger: str
     message: str
     service: str = ''
     cid: str = ''
-    within: bool = False  # service and cid are of the request that the logger was used in, unknown to itself
+    within: bool = False  # whether service and cid are those of the current request, not given with the entry
     traceback: str = ''
     extras: Mapping[str, Any] = {}
 
 
 def as_text(entry: LogEntry) -> str:
-    """In Zato's form: `time - LEVEL - service:cid (or logger) - message`, the traceback indented below."""
-    line = f'{_stamp(entry.when)} - {logging.getLevelName(entry.level)} - {one_line(_source(entry))} - ' + one_line(
-        entry.message
+    """Format an entry as Zato does: `time - LEVEL - service:cid (or logger) - message`, then the traceback."""
+    line = (
+        f'{_local_time(entry.when)} - {logging.getLevelName(entry.level)} - {one_line(_source(entry))} - '
+        + one_line(entry.message)
     )
     if entry.traceback:
         line += ''.join(f'\n    {one_line(part)}' for part in entry.traceback.rstrip('\n').split('\n'))
@@ -47,11 +48,11 @@ def as_text(entry: LogEntry) -> str:
 
 
 def as_json(entry: LogEntry) -> str:
-    """One object on one line. Extras whose names are taken here get a `_` behind theirs."""
+    """Format an entry as a JSON object on one line. A `_` is appended to names of extras that are field names."""
     fields: dict[str, Any] = {
         'ts': moment(entry.when),
         'level': logging.getLevelName(entry.level),
-        'pid': os.getpid(),  # several workers may write the same file
+        'pid': os.getpid(),  # several workers may write to the same file
         'logger': entry.logger,
         'message': entry.message,
     }
@@ -67,29 +68,29 @@ def as_json(entry: LogEntry) -> str:
 
 
 def missing_as_json(count: int, why: str) -> str:
-    """The line that stands where entries are missing."""
+    """Return the line written in place of missing entries."""
     return encoded({'level': 'WARNING', 'message': f'Lines of this log missing here: {count} ({why})', 'lost': count})
 
 
 def encoded(fields: Mapping[str, Any]) -> str:
-    """A line of JSON that no viewer takes for two."""
+    """Encode fields as JSON in one line for every viewer."""
     try:
-        text = msgspec.json.encode(fields, enc_hook=_said).decode()
-    except Exception:  # a value of a user's that cannot be written, whatever it is
-        text = msgspec.json.encode({name: _plain(value) for name, value in fields.items()}).decode()
+        text = msgspec.json.encode(fields, enc_hook=_to_str).decode()
+    except Exception:  # an extra whose conversion fails
+        text = msgspec.json.encode({name: _to_plain(value) for name, value in fields.items()}).decode()
     return text if text.isprintable() else text.translate(_ESCAPED)
 
 
 def moment(when: float) -> str:
-    """`when` as RFC 3339 says it, UTC with milliseconds."""
+    """Format a time as RFC 3339, in UTC with milliseconds."""
     return datetime.fromtimestamp(when, UTC).isoformat(timespec='milliseconds').replace('+00:00', 'Z')
 
 
-def _said(value: Any) -> str:
+def _to_str(value: Any) -> str:
     return str(value)
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if value is None or type(value) in (bool, int, float):
         return value if type(value) is not int or abs(value) < 1 << 63 else str(value)
     try:
@@ -105,6 +106,6 @@ def _source(entry: LogEntry) -> str:
     return f'{source} ({entry.logger})' if entry.within else source
 
 
-def _stamp(when: float) -> str:
-    """`when` as logging writes it: local time with milliseconds."""
+def _local_time(when: float) -> str:
+    """Format a time as `logging` does: local time with milliseconds."""
     return f'{strftime("%Y-%m-%d %H:%M:%S", localtime(when))},{int(when % 1 * 1000):03d}'

@@ -1,4 +1,4 @@
-"""From which level on who is heard: one level for all, others by area or by logger."""
+"""Log levels: a default, and levels of categories and loggers."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ _LEVELS = {
     'error': logging.ERROR,
     'critical': logging.CRITICAL,
 }
-LEVELS = tuple(_LEVELS)  # what a setting may say
-_MOST = 10_000  # names whose level is remembered
+LEVELS = tuple(_LEVELS)  # values of settings
+_MAX_CACHED = 10_000  # names whose level is cached
 
 
 class LevelFilter:
-    """The levels in force. What is set for a logger counts before what is set for its area, and for whatever nothing is
-    set the level of all. Any thread may ask; one changes."""
+    """The log levels in force. The level of a logger takes precedence over that of its category, which takes precedence
+    over the default. Any thread may read; one thread changes them."""
 
     def __init__(self, default: str = 'info', table: Mapping[str, str] | None = None) -> None:
-        """`table`: level by area (`kvdb`) or by logger (`crm`, `crm.get-balance`, `twisted.web`). Raises ValueError
-        naming every level that does not exist."""
-        mistakes = [f'[log] level: {level_error(default)}'] if level_error(default) else []
-        mistakes += [
+        """`table`: levels of categories (`kvdb`) and loggers (`crm`, `crm.get-balance`, `twisted.web`). Raises
+        ValueError, which names every invalid level."""
+        errors = [f'[log] level: {level_error(default)}'] if level_error(default) else []
+        errors += [
             f'[log.levels] {name}: {level_error(level)}' for name, level in (table or {}).items() if level_error(level)
         ]
-        if mistakes:
-            raise ValueError('; '.join(mistakes))
+        if errors:
+            raise ValueError('; '.join(errors))
         logging.addLevelName(TRACE1, 'TRACE1')
         self._default = default
         self._table = dict(table or {})
-        self._known: dict[str, int] = {}
+        self._cache: dict[str, int] = {}
 
     def shown(self) -> dict[str, str]:
-        """Level by name; '' is that of all."""
+        """Return levels by name; '' is the default."""
         return {'': self._default, **dict(sorted(self._table.items()))}
 
     def set(self, name: str, level: str) -> None:
-        """From now on. `name`: an area or a logger, '' = the level of all; `level` '' = no level of its own. Raises
-        ValueError for a level that does not exist."""
+        """Set the level of a category or logger, or the default if `name` is ''; `level` '' removes it. Raises
+        ValueError for an invalid level."""
         if level_error(level) and (level or not name):
             raise ValueError(level_error(level))
         if not name:
@@ -52,29 +52,29 @@ class LevelFilter:
         else:
             table = {key: value for key, value in self._table.items() if key != name}
             self._table = {**table, name: level} if level else table
-        self._known = {}
+        self._cache = {}
 
     def of(self, logger: str) -> int:
-        """The number from which on that logger is heard."""
-        known = self._known
-        found = known.get(logger)
-        if found is None:
-            found = _LEVELS[self._found(logger)]
-            if len(known) < _MOST:
-                known[logger] = found
-        return found
+        """Return the number of the level from which on entries of the logger are written."""
+        known = self._cache
+        level = known.get(logger)
+        if level is None:
+            level = _LEVELS[self._level_name(logger)]
+            if len(known) < _MAX_CACHED:
+                known[logger] = level
+        return level
 
     def stdlib(self) -> dict[str, int]:
-        """What stdlib loggers are to be set to, by name; '' is the root."""
+        """Return the levels to set on stdlib loggers by name; '' is the root."""
         table = self._table
-        found = {'': _LEVELS[table.get(SERVER.name, self._default)]}
-        areas = {area.name for area in ALL}
-        for area in APART:
-            found.update(dict.fromkeys(area.loggers, _LEVELS[table.get(area.name, self._default)]))
-        found.update({name: _LEVELS[level] for name, level in table.items() if name not in areas})
-        return found
+        levels = {'': _LEVELS[table.get(SERVER.name, self._default)]}
+        category_names = {category.name for category in ALL}
+        for category in APART:
+            levels.update(dict.fromkeys(category.loggers, _LEVELS[table.get(category.name, self._default)]))
+        levels.update({name: _LEVELS[level] for name, level in table.items() if name not in category_names})
+        return levels
 
-    def _found(self, logger: str) -> str:
+    def _level_name(self, logger: str) -> str:
         name = logger
         while name:
             if name in self._table:
@@ -84,5 +84,5 @@ class LevelFilter:
 
 
 def level_error(level: str) -> str:
-    """What is wrong with a level, '' = nothing."""
-    return '' if level in _LEVELS else f'{level!r} is none of {", ".join(LEVELS)}'
+    """Return why a level is invalid, '' if it is valid."""
+    return '' if level in _LEVELS else f'{level!r} is not one of {", ".join(LEVELS)}'

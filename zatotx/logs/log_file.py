@@ -1,8 +1,8 @@
-"""A log file on disk: appended to by any number of processes, rotated, and never the reason that something else fails.
+"""A rotated log file that several processes append to, and whose errors never affect the rest of the server.
 
-Each write is one call with O_APPEND: the kernel keeps those of several processes apart. Before it, one look at the path
-tells whether this is still the file of that name: whoever rotates it, an external logrotate included, needs to tell
-nobody. Only one process at a time rotates the files of a directory, under a lock that the kernel gives back.
+Each write is one call with O_APPEND, so the kernel keeps those of several processes apart. Before it, a stat of the
+path checks that it is still the open file: tools that rotate it, such as logrotate, need not send a signal. One process
+at a time rotates the files of a directory, under a lock that the kernel releases.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from time import monotonic
 
 MAX_BYTES = 20_000_000  # Zato's logging.conf: maxBytes
 KEEP = 10  # Zato's logging.conf: backupCount
-LOCK = '.rotation'  # in the directory of the logs
-_RETRY = 1.0  # seconds between tries while the disk refuses
+LOCK = '.rotation'  # in the log directory
+_RETRY = 1.0  # seconds between attempts after an error
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
-def missing_lines_message(count: int, why: str) -> str:
-    """The line that stands where entries are missing."""
-    return f'Lines of this log missing here: {count} ({why})'
+def missing_lines_message(count: int, reason: str) -> str:
+    """Return the line written in place of missing entries."""
+    return f'Lines of this log missing here: {count} ({reason})'
 
 
 class LogFile:
-    """Appends entries, each a line (or a line with its traceback below). Where the disk refuses (full, broken, its
-    directory gone), entries are dropped and counted in `lost`, and the file is tried again a second later; the first
-    entry it takes then is preceded by a line that says how many are missing.
+    """Appends entries, each a line or a line with its traceback. If a write fails (disk full or broken, directory
+    removed), entries are dropped and counted in `lost`, and writing is retried a second later; the first entry written
+    then is preceded by a line with the number of missing ones.
 
-    Not thread-safe: one thread at a time. Safe among processes.
+    Not thread-safe, but safe to use from several processes.
     """
 
     def __init__(
@@ -43,100 +43,101 @@ class LogFile:
         mode: int = 0o640,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Raises OSError where the file cannot be opened now."""
+        """Raises OSError if the file cannot be opened."""
         self.path = path
-        self.lost = 0  # entries, since the start
+        self.lost = 0  # number of entries since the start
         self.notice: Callable[[int, str], str] = missing_lines_message
         self._mode = mode
         self._clock = clock
-        self._untold = 0  # entries lost since the file last took one
-        self._why = ''
+        self._unreported = 0  # entries lost since the last successful write
+        self._reason = ''
         self._retry_at = 0.0
-        self._torn = False  # the file ends in the middle of a line
+        self._is_torn = False  # whether the file ends in the middle of a line
         self.limit(max_bytes, keep)
-        self._fd, self._which = self._opened()
+        self._fd, self._identity = self._open()
 
     def limit(self, max_bytes: int, keep: int) -> None:
-        """A file of `max_bytes` becomes .1, and the files up to .`keep` are kept."""
+        """Rotate a file of `max_bytes` to .1, and keep the files up to .`keep`."""
         self._max, self._keep = max_bytes, keep
         self._full_at = max_bytes
 
     def append(self, entries: Sequence[str]) -> None:
-        """Write each entry with its end, all in one write. Never raises."""
-        if self._untold and self._clock() < self._retry_at:
-            self._lose(len(entries))
+        """Write the entries and their line ends in one write. Never raises."""
+        if self._unreported and self._clock() < self._retry_at:
+            self._count_lost(len(entries))
             return
         data = ('\n'.join(entries) + '\n').encode('utf-8', 'backslashreplace')
         try:
-            size = self._followed()
+            size = self._follow_path()
         except OSError as error:
-            self._refused(error, len(entries))
+            self._on_error(error, len(entries))
             return
         if size and size + len(data) > self._full_at:
             self._rotate(size)
-        notice = self._notice()
-        written, wrong = _write(self._fd, notice + data)
-        if wrong is None:
-            self._untold, self._torn = 0, False
+        notice = self._notice_bytes()
+        written, write_error = _write(self._fd, notice + data)
+        if write_error is None:
+            self._unreported, self._is_torn = 0, False
             return
         if written:
-            self._torn = not (notice + data)[:written].endswith(b'\n')
+            self._is_torn = not (notice + data)[:written].endswith(b'\n')
         if written >= len(notice) > 1:
-            self._untold = 0
-        self._refused(wrong, len(entries) - _whole(entries, written - len(notice)))
+            self._unreported = 0
+        self._on_error(write_error, len(entries) - _count_complete(entries, written - len(notice)))
 
     def reopen(self) -> None:
-        """Open the path anew, after somebody moved the file away; where that fails, the old file is written on."""
+        """Open the path again after the file was moved; if that fails, continue with the old file."""
         if self._fd >= 0:
             with suppress(OSError):
                 self._renew()
 
     def close(self) -> None:
-        """Close the file; idempotent. What is appended later is lost."""
+        """Close the file; idempotent. Entries appended later are lost."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
 
-    def _opened(self) -> tuple[int, tuple[int, int]]:
+    def _open(self) -> tuple[int, tuple[int, int]]:
         fd = os.open(self.path, _FLAGS, self._mode)
-        found = os.fstat(fd)
-        return fd, (found.st_dev, found.st_ino)
+        stat = os.fstat(fd)
+        return fd, (stat.st_dev, stat.st_ino)
 
-    def _followed(self) -> int:
-        """The size of the file at the path, which is the one that is open from now on. Raises OSError where it is gone
-        and no other can be made: what were written to it would be nowhere."""
+    def _follow_path(self) -> int:
+        """Return the size of the file at the path, after opening it if it is not the open one. Raises OSError if the
+        open file was removed and no other can be created: writes to it would be lost."""
         if self._fd < 0:
             return 0
-        size = self._size_of_ours()
+        size = self._current_size()
         if size is not None:
             return size
         try:
             return self._renew()
         except OSError:
-            found = os.fstat(self._fd)
-            if found.st_nlink:  # moved, and still to be found somewhere
+            stat = os.fstat(self._fd)
+            if stat.st_nlink:  # moved, and still linked somewhere
                 return 0
             raise
 
-    def _size_of_ours(self) -> int | None:
-        """None where another file, or none, is at the path."""
+    def _current_size(self) -> int | None:
+        """Return the size of the open file, None if it is not the one at the path."""
         try:
-            found = self.path.stat()
+            stat = self.path.stat()
         except OSError:
             return None
-        return found.st_size if (found.st_dev, found.st_ino) == self._which else None
+        return stat.st_size if (stat.st_dev, stat.st_ino) == self._identity else None
 
     def _renew(self) -> int:
         with suppress(OSError):
-            self.path.parent.mkdir(mode=0o750)  # it may have been removed with all that was in it
-        fd, which = self._opened()
+            self.path.parent.mkdir(mode=0o750)  # it may have been removed with its content
+        fd, which = self._open()
         os.close(self._fd)
-        self._fd, self._which, self._torn = fd, which, False
+        self._fd, self._identity, self._is_torn = fd, which, False
         return os.fstat(fd).st_size
 
     def _rotate(self, size: int) -> None:
-        # A directory that lets nothing be renamed must not cost a line: the file grows on and is tried again when it
-        # has grown by as much once more. Nor does anybody wait for who rotates just now: the next look finds it done.
+        # A directory in which files cannot be renamed must not cost a line: the file keeps growing, and rotation is
+        # tried again after it has grown by as much. A rotation by another process is not waited for: the next check
+        # sees its result.
         try:
             lock = os.open(self.path.parent / LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -144,18 +145,18 @@ class LogFile:
             return
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._size_of_ours() is not None:  # else another process was quicker
-                self._shift()
+            if self._current_size() is not None:  # otherwise another process was faster
+                self._shift_numbers()
             self._renew()
             self._full_at = self._max
         except BlockingIOError:
-            pass  # somebody else rotates
+            pass  # another process is rotating
         except OSError:
             self._full_at = size + self._max
         finally:
             os.close(lock)
 
-    def _shift(self) -> None:
+    def _shift_numbers(self) -> None:
         free = next((number for number in range(1, self._keep) if not self._numbered(number).exists()), self._keep)
         for number in range(free - 1, 0, -1):
             self._numbered(number).rename(self._numbered(number + 1))
@@ -164,24 +165,24 @@ class LogFile:
     def _numbered(self, number: int) -> Path:
         return self.path.with_name(f'{self.path.name}.{number}')
 
-    def _notice(self) -> bytes:
-        start = b'\n' if self._torn else b''
-        if not self._untold:
+    def _notice_bytes(self) -> bytes:
+        start = b'\n' if self._is_torn else b''
+        if not self._unreported:
             return start
-        return start + f'{self.notice(self._untold, self._why)}\n'.encode()
+        return start + f'{self.notice(self._unreported, self._reason)}\n'.encode()
 
-    def _refused(self, error: OSError, entries: int) -> None:
-        self._why = error.strerror or str(error)
+    def _on_error(self, error: OSError, entries: int) -> None:
+        self._reason = error.strerror or str(error)
         self._retry_at = self._clock() + _RETRY
-        self._lose(entries)
+        self._count_lost(entries)
 
-    def _lose(self, entries: int) -> None:
+    def _count_lost(self, entries: int) -> None:
         self.lost += entries
-        self._untold += entries
+        self._unreported += entries
 
 
 def _write(fd: int, data: bytes) -> tuple[int, OSError | None]:
-    """How many bytes the file took, and why not all of them."""
+    """Write the data; returns how many bytes were written, and the error if not all were."""
     done = 0
     view = memoryview(data)
     try:
@@ -192,12 +193,12 @@ def _write(fd: int, data: bytes) -> tuple[int, OSError | None]:
     return done, None
 
 
-def _whole(entries: Sequence[str], count: int) -> int:
-    """How many entries lie whole within the first `count` bytes."""
-    whole = 0
+def _count_complete(entries: Sequence[str], count: int) -> int:
+    """Return how many entries are complete within the first `count` bytes."""
+    complete = 0
     for entry in entries:
         count -= len(entry.encode('utf-8', 'backslashreplace')) + 1
         if count < 0:
             break
-        whole += 1
-    return whole
+        complete += 1
+    return complete

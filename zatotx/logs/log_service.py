@@ -1,4 +1,4 @@
-"""A service with a log file of its own."""
+"""A service wrapper with a log file of its own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from zatotx.logs.server_log import ServerLog
 
 
 class LoggedService(Service):
-    """Runs another service and writes what the process logs meanwhile, to its last line, into a file."""
+    """Runs another service, and writes the process's log to a file until that service has stopped."""
 
     def __init__(self, part: IService, path: Path, reactor: Any) -> None:
-        """Raises OSError where the file cannot be opened."""
+        """Raises OSError if the file cannot be opened."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._part = part
         self._writer = SharedLineWriter(reactor, LogFile(path, mode=0o600))

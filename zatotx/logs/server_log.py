@@ -1,9 +1,9 @@
-"""The logs of a process: everything said through twisted.logger and through stdlib logging, by areas, in one form.
+"""The log of a process: writes entries of twisted.logger and stdlib logging by category, in one format.
 
     2026-11-24 08:20:20,123 - INFO - crm.get-balance:5f1c… - what happened
 
-The third part is `service:cid` where an entry carries them (extras of a stdlib record, fields of a Twisted event), or
-where it was said while a service ran; else the logger's name. Or, as JSON, one object a line.
+The third part is `service:cid` if the entry has them (extras of a stdlib record, fields of a Twisted event) or was
+logged while a service ran; otherwise it is the logger's name. In the JSON format, each entry is one object per line.
 """
 
 from __future__ import annotations
@@ -24,30 +24,32 @@ from zatotx.logs.levels import LEVELS, LevelFilter
 from zatotx.logs.line_buffer import SharedLineWriter
 from zatotx.logs.log_file import missing_lines_message
 
-_TWISTED = {
+_TWISTED_LEVELS = {
     'debug': logging.DEBUG,
     'info': logging.INFO,
     'warn': logging.WARNING,
     'error': logging.ERROR,
     'critical': logging.CRITICAL,
 }
-_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {'message', 'asctime', 'service', 'cid'}
-# Fields of an event that say what is said elsewhere in the entry, or nothing to people.
-_EVENT = frozenset({'service', 'cid', 'message', 'time', 'system', 'isError', 'format', 'logLevel', 'why', 'failure'})
-_WORDS = (str, int, float, bool, type(None))
+_RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {'message', 'asctime', 'service', 'cid'}
+# Fields of an event that repeat other parts of the entry, or are meaningless to users.
+_EVENT_FIELDS = frozenset(
+    {'service', 'cid', 'message', 'time', 'system', 'isError', 'format', 'logLevel', 'why', 'failure'}
+)
+_PLAIN_TYPES = (str, int, float, bool, type(None))
 
 Whose = Callable[[], tuple[str, str]]
 
 
 def no_context() -> tuple[str, str]:
-    """Where no services run."""
+    """Return no context, for processes without services."""
     return '', ''
 
 
 @implementer(ILogObserver)
 class ServerLog:
-    """Writes what is at least of its logger's level; critical entries stand on standard error too, for whoever started
-    the process."""
+    """Writes entries of at least their logger's level; critical ones also go to standard error, for the user who
+    started the process."""
 
     def __init__(
         self,
@@ -58,26 +60,26 @@ class ServerLog:
         whose: Whose = no_context,
         publisher: LogPublisher | None = None,
     ) -> None:
-        """`writer`: of whatever has no writer of its own in `areas` (by the area's name). `whose` gives service and
-        cid of the request that the calling code works for, '' each where there is none. `publisher`: where Twisted's
-        events come from, the global one unless told."""
+        """`writer`: for categories without a writer in `areas` (by category name). `whose` returns the service and cid
+        of the request that the calling code processes, '' if there is none. `publisher`: the source of Twisted's
+        events, by default the global one."""
         self.levels = levels or LevelFilter()
         self.form = TEXT
         self._writer = writer
-        self._areas = areas or {}
-        self._whose = whose
+        self._category_writers = areas or {}
+        self._context_of = whose
         self._publisher = globalLogPublisher if publisher is None else publisher
         self._handler = _Handler(self)
-        self._before: dict[str, int] = {}  # levels of stdlib loggers before ours
+        self._previous_levels: dict[str, int] = {}  # levels of stdlib loggers before `install`
 
     def install(self) -> None:
-        """Begin to receive entries."""
+        """Start to receive entries."""
         self.levelled()
         logging.getLogger().addHandler(self._handler)
         self._publisher.addObserver(self)
 
     def uninstall(self) -> None:
-        """Receive no more, and have what was received on disk. The writers stay open."""
+        """Stop receiving, and flush what was received. The writers stay open."""
         self._publisher.removeObserver(self)
         logging.getLogger().removeHandler(self._handler)
         self._restore()
@@ -85,37 +87,37 @@ class ServerLog:
             writer.flush()
 
     def levelled(self) -> None:
-        """The levels were changed: tell stdlib's loggers, which spare the work for what is not heard."""
+        """Apply changed levels to stdlib's loggers, which then skip entries below them early."""
         self._restore()
         for name, level in self.levels.stdlib().items():
             logger = logging.getLogger(name)
-            self._before[name] = logger.level
+            self._previous_levels[name] = logger.level
             logger.setLevel(level)
 
     def formed(self, form: str) -> None:
-        """Write in that form from now on: TEXT or JSON."""
+        """Write in this format from now on: TEXT or JSON."""
         self.form = form
         for writer in self._writers():
             writer.missing(missing_as_json if form == JSON else missing_lines_message)
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """One event of twisted.logger."""
-        level = _TWISTED[getattr(event.get('log_level'), 'name', 'info')]
+        """Write an event of twisted.logger."""
+        level = _TWISTED_LEVELS[getattr(event.get('log_level'), 'name', 'info')]
         logger = str(event.get('log_namespace', '-'))
-        if logger == 'log_legacy':  # twisted.python.log, which Twisted's own older parts still use
+        if logger == 'log_legacy':  # twisted.python.log, still used by older parts of Twisted
             logger = 'twisted'
         if level < self.levels.of(logger):
             return
         failure = event.get('log_failure')
         message = formatEvent(event) or (failure.getErrorMessage() if failure else '')
-        self._say(
+        self._log_entry(
             event, when=event.get('log_time', 0.0), level=level, logger=logger, message=message,
             traceback='' if failure is None else failure.getTraceback(),
             extras=_event_extras(event) if self.form == JSON else {},
         )  # fmt: skip
 
     def record(self, record: logging.LogRecord) -> None:
-        """One record of stdlib logging."""
+        """Write a record of stdlib logging."""
         if record.levelno < self.levels.of(record.name):
             return
         try:
@@ -125,57 +127,60 @@ class ServerLog:
         traceback = ''.join(format_exception(*record.exc_info)) if record.exc_info else ''
         if record.stack_info:
             traceback += record.stack_info
-        self._say(
+        self._log_entry(
             record.__dict__, when=record.created, level=record.levelno, logger=record.name, message=message,
             traceback=traceback,
-            extras={k: v for k, v in record.__dict__.items() if k not in _RECORD} if self.form == JSON else {},
+            extras={k: v for k, v in record.__dict__.items() if k not in _RECORD_FIELDS} if self.form == JSON else {},
         )  # fmt: skip
 
-    def _say(self, fields: Mapping[str, Any], *, logger: str, level: int, **parts: Any) -> None:
+    def _log_entry(self, fields: Mapping[str, Any], *, logger: str, level: int, **parts: Any) -> None:
         service, cid, within = str(fields.get('service') or ''), str(fields.get('cid') or ''), False
         if not service and not cid:
-            service, cid = self._whose()
+            service, cid = self._context_of()
             within = bool(service)
         self._write(LogEntry(level=level, logger=logger, service=service, cid=cid, within=within, **parts))
 
     def _write(self, entry: LogEntry) -> None:
         text = as_json(entry) if self.form == JSON else as_text(entry)
-        apart = self._areas.get(category_of(entry.logger).name)
-        if apart is not None:
-            apart.entry(text)
-        if apart is None or entry.level >= logging.WARNING:
+        category_writer = self._category_writers.get(category_of(entry.logger).name)
+        if category_writer is not None:
+            category_writer.entry(text)
+        if category_writer is None or entry.level >= logging.WARNING:
             self._writer.entry(text)
         if entry.level >= logging.CRITICAL:
-            with suppress(OSError, ValueError):  # a closed terminal
+            with suppress(OSError, ValueError):  # standard error may be closed
                 print(text, file=sys.__stderr__)
 
     def _writers(self) -> list[SharedLineWriter]:
-        return [self._writer, *self._areas.values()]
+        return [self._writer, *self._category_writers.values()]
 
     def _restore(self) -> None:
-        before, self._before = self._before, {}
-        for name, level in before.items():
+        previous_levels, self._previous_levels = self._previous_levels, {}
+        for name, level in previous_levels.items():
             logging.getLogger(name).setLevel(level)
 
 
 class _Handler(logging.Handler):
+    """The handler that passes stdlib records to a ServerLog."""
+
     def __init__(self, log: ServerLog) -> None:
         super().__init__()
         self._log = log
 
     def handle(self, record: logging.LogRecord) -> bool:
-        # Not through logging's lock, which would make the reactor wait for a thread: the writer takes entries from any
-        # thread by itself.
+        # Does not take the lock of `logging`, for which the reactor would wait: the writer accepts entries from any
+        # thread.
         self._log.record(record)
         return True
 
 
 def _event_extras(event: dict[str, Any]) -> dict[str, Any]:
-    """Fields of an event that are words or numbers. Others are objects of the program, whose text says too much."""
+    """Return the fields of an event that are strings or numbers. Others are internal objects, whose representation
+    could reveal too much."""
     return {
         name: value
         for name, value in event.items()
-        if not name.startswith('log_') and name not in _EVENT and isinstance(value, _WORDS)
+        if not name.startswith('log_') and name not in _EVENT_FIELDS and isinstance(value, _PLAIN_TYPES)
     }
 
 

@@ -1,1 +1,1 @@
-"""Counters as plain slots, their Prometheus text, and the watchdog over the reactor."""
+"""Metrics: counters as plain attributes, the Prometheus text format, and the reactor's watchdog."""

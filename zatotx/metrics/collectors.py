@@ -1,5 +1,6 @@
-"""Where the figures of a node are: each function here gives a source of rows, asked at each scrape in the thread that
-makes the sample."""
+"""Sources of metrics: each function returns a callable that yields the current rows, called for each scrape in the
+thread that takes the snapshot.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from zatotx.metrics.snapshot import Row, Source
 
 
 class HttpCounters(Protocol):
-    """What the HTTP kind counts; `answers[n]` those of status nxx."""
+    """The counters of the HTTP server; `answers[n]` counts responses with status nxx."""
 
     accepted: int
     open: int
@@ -28,23 +29,23 @@ class HttpCounters(Protocol):
 
 
 def services(current: Callable[[], Iterable[tuple[str, CallSlots]]], others: CallSlots | None = None) -> Source:
-    """The services there are, by name; those that share `others` are shown as one."""
+    """Return the source of the services' metrics by name; services that share `others` are one series."""
 
     def rows() -> Iterator[Row]:
-        shared = False
+        has_others = False
         for name, slots in current():
             if slots is others:
-                shared = True
+                has_others = True
             else:
                 yield from call_rows('zatotx_service', (name,), slots)
-        if shared and others is not None:
+        if has_others and others is not None:
             yield from call_rows('zatotx_service', (OTHERS,), others)
 
     return rows
 
 
 def http(counters: HttpCounters) -> Source:
-    """The HTTP side of a node as a whole."""
+    """Return the source of the metrics of a node's HTTP server."""
 
     def rows() -> Iterator[Row]:
         yield 'zatotx_http_connections', (), counters.accepted
@@ -64,28 +65,28 @@ def http(counters: HttpCounters) -> Source:
 
 
 def figure(name: str, read: Callable[[], float | Histogram]) -> Source:
-    """A family without labels."""
+    """Return the source of a metric without labels."""
     return lambda: [(name, (), read())]
 
 
 def build(facts: Mapping[str, str]) -> Source:
-    """What runs here: version, python, node, cluster."""
+    """Return the source of the build information: version, python, node, cluster."""
     labels = tuple(facts[name] for name in ('version', 'python', 'node', 'cluster'))
     return lambda: [('zatotx_build_info', labels, 1), ('zatotx_workers', (), 1)]
 
 
 def process() -> Source:
-    """Memory, processor time and file descriptors of this process."""
+    """Return the source of this process's memory, CPU time and file descriptors."""
     collectors: list[Any] = []
 
     def rows() -> Iterator[Row]:
         if not collectors:
-            # Imported when the first scrape comes: it costs a tenth of a second, and a node starts faster without.
+            # Imported by the first scrape: the import takes a tenth of a second, which would delay the start.
             from prometheus_client.process_collector import ProcessCollector
 
             collectors.append(ProcessCollector(registry=None))
         for family in collectors[0].collect():
-            for found in family.samples:
-                yield family.name, (), found.value
+            for sample in family.samples:
+                yield family.name, (), sample.value
 
     return rows

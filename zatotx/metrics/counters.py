@@ -1,7 +1,7 @@
-"""Counters as plain attributes: what the hot path touches, and what a scrape reads.
+"""Counters as plain attributes, updated on the hot path and read by scrapes.
 
-Only the reactor's thread writes them; any thread may read. A scrape may see a request counted and its duration not
-yet; it never sees a count go back.
+Only the reactor's thread writes them; any thread may read. A scrape may see a request counted whose duration is not yet
+observed, but a counter never decreases.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ STALLS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PAUSES = (0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
-# What an error may be called. Services raise what they like: each name would be a series of its own.
+# Names of errors in labels. Services raise any exceptions, and each name would be a time series.
 KINDS = frozenset({'BadOutput', 'CancelledError', 'PeerFault', 'SoapFault'} | {
     name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.ServiceError)
 })  # fmt: skip
@@ -23,8 +23,8 @@ ANY_KIND = 'Exception'
 
 
 class Histogram:
-    """How often each duration was seen. `buckets[i]` counts those of at most `bounds[i]` seconds (and more than the
-    bound before); the last bucket has the rest."""
+    """Counts durations. `buckets[i]` counts those of at most `bounds[i]` seconds and more than the previous bound; the
+    last bucket counts the rest."""
 
     __slots__ = ('bounds', 'buckets', 'sum')
 
@@ -40,15 +40,15 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many durations were counted."""
+        """The number of durations observed."""
         return sum(self.buckets)
 
 
 class CallSlots(Histogram):
-    """The counters of what is called (a service across its versions, Redis …): the durations of its calls, and
+    """Counters of calls (of a service across its versions, of Redis …): a histogram of durations, and
 
-    - `errors`: the calls that ended in an error; `kinds` has them by the name of the fault, ANY_KIND for what is none;
-    - `in_flight`: the calls under way.
+    - `errors`: calls that failed; `kinds` counts them by name of the error, ANY_KIND for errors outside the data model;
+    - `in_flight`: calls in progress.
     """
 
     __slots__ = ('errors', 'in_flight', 'kinds')
@@ -61,23 +61,23 @@ class CallSlots(Histogram):
 
     @property
     def calls(self) -> int:
-        """The calls that ended, errors included: each is observed once."""
+        """The number of finished calls, including failed ones: each is observed once."""
         return self.count
 
     def failed(self, kind: str) -> None:
-        """One of the observed calls ended in an error."""
+        """Count an observed call as failed."""
         self.errors += 1
         kind = kind if kind in KINDS else ANY_KIND
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
 
 
 class OutgoingSlots(CallSlots):
-    """The counters of one outgoing connection, and
+    """Counters of one outgoing connection, and
 
-    - `circuit_open`: its circuit breaker lets nothing through now, or one call to try;
-    - `circuit_half_open`: that call is under way;
-    - `circuits_opened`: how often it opened, tries that failed aside;
-    - `retries`: how often a call was made once more.
+    - `circuit_open`: its circuit breaker is open or half-open;
+    - `circuit_half_open`: its circuit breaker is half-open, with a trial call in progress;
+    - `circuits_opened`: how many times it opened, not counting failed trials;
+    - `retries`: how many calls were repeated.
     """
 
     __slots__ = ('circuit_half_open', 'circuit_open', 'circuits_opened', 'retries')
@@ -91,10 +91,10 @@ class OutgoingSlots(CallSlots):
 
 
 class ChannelSlots(Histogram):
-    """The counters of one channel: how long its requests took from their head to their answer, and
+    """Counters of one channel: a histogram of the time from a request's head to its response, and
 
-    - `requests`: those that were taken;
-    - `answers[n]`: those answered with a status of nxx; `answers[0]`: those whose client left first.
+    - `requests`: requests received;
+    - `answers[n]`: responses with status nxx; `answers[0]`: requests whose client disconnected first.
     """
 
     __slots__ = ('answers', 'requests')
@@ -105,7 +105,7 @@ class ChannelSlots(Histogram):
         self.answers = [0] * 6
 
     def answered(self, hundreds: int, seconds: float) -> None:
-        """One of the requests is over."""
+        """Count a finished request."""
         self.answers[hundreds] += 1
         self.buckets[bisect_left(LATENCY, seconds)] += 1
         self.sum += seconds

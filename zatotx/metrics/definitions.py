@@ -1,7 +1,7 @@
-"""Every metric there is: its name, what it says, its labels, and how the figures of several workers become one.
+"""Definitions of all metrics: name, help text, labels, and how the values of several workers are merged.
 
-Declared once. The Prometheus text, the sums over the workers of a node, and the reference page are derived from it.
-Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` for counters (added by the text form).
+The Prometheus text, the sums over a node's workers and the reference page are derived from them. Names follow
+https://prometheus.io/docs/practices/naming/: base units, and `_total` for counters (added by the text format).
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from zatotx.metrics.counters import LATENCY, PAUSES, STALLS
 
 COUNTER, GAUGE, HISTOGRAM, INFO = 'counter', 'gauge', 'histogram', 'info'
 
-OTHERS = '(others)'  # the label of all that came when a family had its most labels
+OTHERS = '(others)'  # label value for everything beyond the maximum number of series of a metric
 
 
 @frozen
 class MetricDefinition:
-    """One metric. `merge` makes one figure of two workers'; of histograms, sums and buckets are added up."""
+    """One metric. `merge` combines the values of two workers; the sums and buckets of histograms are added."""
 
-    name: str  # as in samples; a counter's has no _total there
+    name: str  # as in samples, where counters have no _total
     kind: str
     text: str
     labels: tuple[str, ...] = ()
     merge: Callable[[float, float], float] = lambda one, other: one + other
-    bounds: tuple[float, ...] = ()  # of a histogram, in seconds
+    bounds: tuple[float, ...] = ()  # upper bounds of a histogram's buckets, in seconds
 
     @property
     def shown(self) -> str:
-        """The name that a query uses; a histogram's is followed by _bucket, _sum and _count."""
+        """The name used in queries; for a histogram, _bucket, _sum and _count are appended."""
         return f'{self.name}_total' if self.kind == COUNTER else self.name
 
 
@@ -41,124 +41,127 @@ _POOL = ('pool',)
 _USER = ('name',)
 
 
-def _calls(prefix: str, what: str, labels: tuple[str, ...] = ()) -> tuple[MetricDefinition, ...]:
-    """The families of what is called, e.g. `what` = 'a service'."""
+def _call_metrics(prefix: str, callee: str, labels: tuple[str, ...] = ()) -> tuple[MetricDefinition, ...]:
+    """Return the metrics of calls of `what`, e.g. 'a service'."""
     return (
-        MetricDefinition(f'{prefix}_calls', COUNTER, f'Calls of {what} that ended, errors included', labels),
-        MetricDefinition(f'{prefix}_errors', COUNTER, f'Calls of {what} that ended in an error', labels),
+        MetricDefinition(f'{prefix}_calls', COUNTER, f'Calls of {callee} that finished, including failed ones', labels),
+        MetricDefinition(f'{prefix}_errors', COUNTER, f'Calls of {callee} that failed', labels),
         MetricDefinition(
             f'{prefix}_errors_by_kind',
             COUNTER,
-            f'Calls of {what} that ended in an error, by the fault: BadRequest,'
-            ' Timeout … or Exception for whatever is no fault of zatotx',
+            f'Calls of {callee} that failed, by error: BadRequest,'
+            ' Timeout … or Exception for errors that zatotx does not define',
             (*labels, 'kind'),
         ),
-        MetricDefinition(f'{prefix}_in_flight', GAUGE, f'Calls of {what} under way', labels),
+        MetricDefinition(f'{prefix}_in_flight', GAUGE, f'Calls of {callee} in progress', labels),
         MetricDefinition(
-            f'{prefix}_duration_seconds', HISTOGRAM, f'How long calls of {what} took', labels, bounds=LATENCY
+            f'{prefix}_duration_seconds', HISTOGRAM, f'Duration of calls of {callee}', labels, bounds=LATENCY
         ),
     )
 
 
-_ALL = (
-    *_calls('zatotx_service', 'a service', _SERVICE),
-    MetricDefinition('zatotx_channel_requests', COUNTER, 'Requests or messages that a channel took', _CHANNEL),
+_DEFINITIONS = (
+    *_call_metrics('zatotx_service', 'a service', _SERVICE),
+    MetricDefinition('zatotx_channel_requests', COUNTER, 'Requests or messages that a channel received', _CHANNEL),
     MetricDefinition(
         'zatotx_channel_answers',
         COUNTER,
-        'Answers of a channel by class of status: 2xx, 4xx … or gone, where the client left first',
+        'Responses of a channel by status class: 2xx, 4xx … or gone if the client disconnected first',
         (*_CHANNEL, 'status'),
     ),
-    MetricDefinition('zatotx_channel_in_flight', GAUGE, 'Requests of a channel that are not answered yet', _CHANNEL),
+    MetricDefinition('zatotx_channel_in_flight', GAUGE, 'Requests of a channel without a response yet', _CHANNEL),
     MetricDefinition(
         'zatotx_channel_duration_seconds',
         HISTOGRAM,
-        'From the head of a request until its answer was written',
+        'Time from the head of a request until its response was written',
         _CHANNEL,
         bounds=LATENCY,
     ),
-    *_calls('zatotx_outgoing', 'an outgoing connection', _OUTGOING),
+    *_call_metrics('zatotx_outgoing', 'an outgoing connection', _OUTGOING),
     MetricDefinition(
         'zatotx_outgoing_circuit_open',
         GAUGE,
-        'Workers in which the circuit breaker of an outgoing connection lets nothing through, or one call to try',
+        'Workers in which the circuit breaker of an outgoing connection is open or half-open',
         _OUTGOING,
     ),
     MetricDefinition(
-        'zatotx_outgoing_circuit_half_open', GAUGE, 'Of them, those in which that one call is under way', _OUTGOING
+        'zatotx_outgoing_circuit_half_open',
+        GAUGE,
+        'Workers in which the circuit breaker of an outgoing connection is half-open',
+        _OUTGOING,
     ),
     MetricDefinition(
         'zatotx_outgoing_circuits_opened',
         COUNTER,
-        'How often the circuit breaker of an outgoing connection opened',
+        'How many times the circuit breaker of an outgoing connection opened',
         _OUTGOING,
     ),
+    MetricDefinition('zatotx_outgoing_retries', COUNTER, 'Retries of calls of an outgoing connection', _OUTGOING),
+    MetricDefinition('zatotx_http_connections', COUNTER, 'Accepted connections'),
+    MetricDefinition('zatotx_http_connections_open', GAUGE, 'Open connections'),
     MetricDefinition(
-        'zatotx_outgoing_retries', COUNTER, 'Calls of an outgoing connection that were made once more', _OUTGOING
-    ),
-    MetricDefinition('zatotx_http_connections', COUNTER, 'Connections that were accepted'),
-    MetricDefinition('zatotx_http_connections_open', GAUGE, 'Connections that are open'),
-    MetricDefinition(
-        'zatotx_http_connections_refused', COUNTER, 'Connections that were cut because their address had too many open'
+        'zatotx_http_connections_refused', COUNTER, 'Connections closed because their address had too many'
     ),
     MetricDefinition(
-        'zatotx_http_accept_pauses', COUNTER, 'How often no more connections were accepted for lack of room'
+        'zatotx_http_accept_pauses', COUNTER, 'How many times accepting connections was paused at the limit'
     ),
-    MetricDefinition('zatotx_http_accept_paused', GAUGE, 'Whether connections are not accepted now: 1 or 0', merge=max),
-    MetricDefinition('zatotx_http_requests', COUNTER, 'Requests that were read'),
-    MetricDefinition('zatotx_http_refused', COUNTER, 'Messages that broke the protocol or a limit'),
-    MetricDefinition('zatotx_http_gone', COUNTER, 'Clients that left before their answer was out'),
+    MetricDefinition('zatotx_http_accept_paused', GAUGE, 'Whether accepting connections is paused: 1 or 0', merge=max),
+    MetricDefinition('zatotx_http_requests', COUNTER, 'Requests read'),
+    MetricDefinition('zatotx_http_refused', COUNTER, 'Requests rejected for violating the protocol or a limit'),
+    MetricDefinition('zatotx_http_gone', COUNTER, 'Clients that disconnected before their response was sent'),
     MetricDefinition(
         'zatotx_http_bad_forwarded',
         COUNTER,
-        'Requests of which a trusted proxy said something, in Forwarded or X-Forwarded-…, that was not taken',
+        'Requests whose Forwarded or X-Forwarded-… fields from a trusted proxy were rejected',
     ),
-    MetricDefinition('zatotx_http_answers', COUNTER, 'Answers by class of status', ('status',)),
-    MetricDefinition('zatotx_service_limit', GAUGE, 'Calls of a service that are let in at once', _SERVICE, merge=max),
-    MetricDefinition('zatotx_service_refused', COUNTER, 'Calls of a service that were too many at once', _SERVICE),
+    MetricDefinition('zatotx_http_answers', COUNTER, 'Responses by status class', ('status',)),
+    MetricDefinition(
+        'zatotx_service_limit', GAUGE, 'Maximum number of concurrent calls of a service', _SERVICE, merge=max
+    ),
+    MetricDefinition(
+        'zatotx_service_refused', COUNTER, 'Calls of a service rejected at its concurrency limit', _SERVICE
+    ),
     MetricDefinition(
         'zatotx_channel_refused',
         COUNTER,
-        'Requests of a channel that were too many at once: queue_full found no place (where no queue is asked for,'
-        ' none is there), queue_late waited too long',
+        'Requests of a channel rejected at its concurrency limit: queue_full if its queue was full (or it'
+        ' has none), queue_late if they waited too long',
         (*_CHANNEL, 'reason'),
     ),
     MetricDefinition(
-        'zatotx_channel_rate_limited', COUNTER, 'Requests of a channel that were over one of its rate limits', _CHANNEL
+        'zatotx_channel_rate_limited', COUNTER, 'Requests of a channel that exceeded one of its rate limits', _CHANNEL
+    ),
+    MetricDefinition('zatotx_rate_limits_unchecked', COUNTER, 'Requests whose exact rate limits Redis could not check'),
+    MetricDefinition('zatotx_channel_queue_length', GAUGE, 'Requests of a channel that wait in its queue', _CHANNEL),
+    MetricDefinition('zatotx_node_in_flight', GAUGE, 'Requests that this server is processing'),
+    MetricDefinition('zatotx_node_limit', GAUGE, 'Maximum number of concurrent requests of this server', merge=max),
+    MetricDefinition('zatotx_node_refused', COUNTER, 'Requests rejected at the concurrency limit of this server'),
+    MetricDefinition('zatotx_body_memory_bytes', GAUGE, 'Memory used by request bodies, raw and parsed, in bytes'),
+    MetricDefinition('zatotx_body_memory_limit_bytes', GAUGE, 'Maximum memory for request bodies, in bytes'),
+    MetricDefinition(
+        'zatotx_body_memory_refused', COUNTER, 'Requests rejected because the memory for bodies was exhausted'
+    ),
+    MetricDefinition('zatotx_pool_threads', GAUGE, 'Maximum number of threads of a pool', _POOL),
+    MetricDefinition('zatotx_pool_busy', GAUGE, 'Busy threads of a pool', _POOL),
+    MetricDefinition('zatotx_pool_waiting', GAUGE, 'Jobs that wait for a thread of a pool', _POOL),
+    MetricDefinition('zatotx_pool_refused', COUNTER, 'Jobs rejected because the queue of a pool was full', _POOL),
+    MetricDefinition(
+        'zatotx_threads_stuck', GAUGE, 'Service threads whose service is still running after its deadline'
     ),
     MetricDefinition(
-        'zatotx_rate_limits_unchecked', COUNTER, 'Requests about whose exact rate limits Redis could not be asked'
-    ),
-    MetricDefinition('zatotx_channel_queue_length', GAUGE, 'Requests of a channel that wait for their turn', _CHANNEL),
-    MetricDefinition('zatotx_node_in_flight', GAUGE, 'Requests of this server under way'),
-    MetricDefinition('zatotx_node_limit', GAUGE, 'Requests of this server that are let in at once', merge=max),
-    MetricDefinition('zatotx_node_refused', COUNTER, 'Requests that were too many at once for this server'),
-    MetricDefinition(
-        'zatotx_body_memory_bytes', GAUGE, 'Bytes of memory that request bodies take, as they came and parsed'
-    ),
-    MetricDefinition('zatotx_body_memory_limit_bytes', GAUGE, 'Bytes of memory that request bodies may take'),
-    MetricDefinition('zatotx_body_memory_refused', COUNTER, 'Requests that found no memory for their body'),
-    MetricDefinition('zatotx_pool_threads', GAUGE, 'Threads a pool may have', _POOL),
-    MetricDefinition('zatotx_pool_busy', GAUGE, 'Threads of a pool that do something', _POOL),
-    MetricDefinition('zatotx_pool_waiting', GAUGE, 'Jobs that wait for a thread of the pool', _POOL),
-    MetricDefinition('zatotx_pool_refused', COUNTER, 'Jobs that found the queue of a pool full', _POOL),
-    MetricDefinition('zatotx_threads_stuck', GAUGE, 'Service threads whose service still runs after its deadline'),
-    MetricDefinition(
-        'zatotx_reactor_stall_seconds', HISTOGRAM, 'How late the reactor came to its timers', bounds=STALLS
+        'zatotx_reactor_stall_seconds', HISTOGRAM, 'How late the reactor called its timers', bounds=STALLS
     ),
     MetricDefinition(
-        'zatotx_gc_pause_seconds', HISTOGRAM, 'How long the garbage collector held everything', bounds=PAUSES
+        'zatotx_gc_pause_seconds', HISTOGRAM, 'Pauses of the process for garbage collection', bounds=PAUSES
     ),
-    MetricDefinition('zatotx_log_lines_lost', COUNTER, 'Log lines that the disk did not take'),
+    MetricDefinition('zatotx_log_lines_lost', COUNTER, 'Log lines lost because they could not be written'),
     MetricDefinition('zatotx_config_revision', GAUGE, 'The revision of the configuration in force', merge=min),
-    MetricDefinition('zatotx_redis_up', GAUGE, 'Whether Redis answers: 1 or 0', merge=min),
-    MetricDefinition(
-        'zatotx_redis_connections', COUNTER, 'Connections to Redis that were made, the first one included'
-    ),
-    *_calls('zatotx_redis', 'Redis'),
-    MetricDefinition('zatotx_odb_up', GAUGE, 'Whether the ODB answered when it was asked last: 1 or 0', merge=min),
-    MetricDefinition('zatotx_odb_revision', GAUGE, 'The revision of the ODB when it was asked last', merge=max),
-    *_calls('zatotx_odb', 'the ODB'),
+    MetricDefinition('zatotx_redis_up', GAUGE, 'Whether Redis is connected: 1 or 0', merge=min),
+    MetricDefinition('zatotx_redis_connections', COUNTER, 'Connections made to Redis, including the first'),
+    *_call_metrics('zatotx_redis', 'Redis'),
+    MetricDefinition('zatotx_odb_up', GAUGE, 'Whether the last query of the ODB succeeded: 1 or 0', merge=min),
+    MetricDefinition('zatotx_odb_revision', GAUGE, 'The last known revision of the ODB', merge=max),
+    *_call_metrics('zatotx_odb', 'the ODB'),
     MetricDefinition(
         'zatotx_certificate_expiry_timestamp_seconds',
         GAUGE,
@@ -166,23 +169,23 @@ _ALL = (
         ('listener',),
         merge=min,
     ),
-    MetricDefinition('zatotx_build_info', INFO, 'What runs here', ('version', 'python', 'node', 'cluster')),
-    MetricDefinition('zatotx_user_counter', COUNTER, 'What services count by self.metrics.incr', _USER),
+    MetricDefinition(
+        'zatotx_build_info', INFO, 'Version and identity of the server', ('version', 'python', 'node', 'cluster')
+    ),
+    MetricDefinition('zatotx_user_counter', COUNTER, 'Counters of services (self.metrics.incr)', _USER),
     MetricDefinition(
         'zatotx_user_gauge',
         GAUGE,
-        'What services measure by self.metrics.gauge; of several workers the highest',
+        'Gauges of services (self.metrics.gauge); the highest of several workers',
         _USER,
         merge=max,
     ),
     MetricDefinition(
-        'zatotx_user_timing_seconds', HISTOGRAM, 'What services time by self.metrics.timing', _USER, bounds=LATENCY
+        'zatotx_user_timing_seconds', HISTOGRAM, 'Timings of services (self.metrics.timing)', _USER, bounds=LATENCY
     ),
-    MetricDefinition(
-        'zatotx_metrics_failed', GAUGE, 'Sources of this text that failed: their figures are missing in it'
-    ),
-    MetricDefinition('zatotx_workers', GAUGE, 'Worker processes whose figures are in this text'),
-    # Those of the process, as prometheus_client's collector calls them.
+    MetricDefinition('zatotx_metrics_failed', GAUGE, 'Sources of metrics that failed, whose metrics are missing'),
+    MetricDefinition('zatotx_workers', GAUGE, 'Worker processes whose metrics are included'),
+    # Metrics of the process, with the names of prometheus_client's collector.
     MetricDefinition('process_virtual_memory_bytes', GAUGE, 'Virtual memory size in bytes'),
     MetricDefinition('process_resident_memory_bytes', GAUGE, 'Resident memory size in bytes'),
     MetricDefinition('process_start_time_seconds', GAUGE, 'Start time since unix epoch in seconds', merge=min),
@@ -191,5 +194,5 @@ _ALL = (
     MetricDefinition('process_max_fds', GAUGE, 'Maximum number of open file descriptors', merge=min),
 )
 
-FAMILIES = {family.name: family for family in _ALL}
-assert len(FAMILIES) == len(_ALL)
+FAMILIES = {family.name: family for family in _DEFINITIONS}
+assert len(FAMILIES) == len(_DEFINITIONS)

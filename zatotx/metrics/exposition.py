@@ -1,4 +1,4 @@
-"""Answers to whoever asks for the metrics: however many ask at once, one text is made at a time."""
+"""The Prometheus exposition of metrics: concurrent scrapes share one text."""
 
 from __future__ import annotations
 
@@ -15,72 +15,71 @@ from zatotx.metrics.snapshot import Sample, Source, add, take_snapshot
 
 
 def no_peers() -> Deferred[list[Sample]]:
-    """The other workers of a node that has one."""
+    """Return no samples, for a node with a single worker."""
     return succeed([])
 
 
 def ignore_result(sample: Sample) -> None:
-    """Nobody will ask for it again."""
+    """Discard a sample that is not needed again."""
 
 
 class MetricsExposition:
-    """Who comes while a text is being made gets the next one, together with all who came meanwhile: no figure in it is
-    older than the question. In the reactor's thread."""
+    """Renders metrics for scrapes. Requests that arrive while a text is being rendered share the next one, so that no
+    value is older than its request. For the reactor's thread."""
 
     def __init__(self, sources: Sequence[Source], offload: Callable[..., Deferred[Any]]) -> None:
-        """`sources`: this process's figures. `offload` runs (function, *args) in a thread."""
-        self.others: Callable[[], Deferred[list[Sample]]] = no_peers  # samples of the node's other workers
-        self.keep: Callable[[Sample], None] = (
-            ignore_result  # called in the thread with each sample, before anybody sees it
-        )
+        """`sources`: the metrics of this process. `offload` runs (function, *args) in a thread."""
+        self.others: Callable[[], Deferred[list[Sample]]] = no_peers  # fetches the samples of the node's other workers
+        self.keep: Callable[[Sample], None] = ignore_result  # called in the thread with each sample before it is used
         self._sources = sources
         self._offload = offload
-        self._making = False
-        self._one = Lock()
+        self._is_rendering = False
+        self._snapshot_lock = Lock()
         self._waiting: list[Deferred[bytes]] = []
 
     def sample(self) -> Deferred[Sample]:
-        """This process's figures now."""
+        """Fires with the present metrics of this process."""
         return self._offload(self._sample)
 
     def _sample(self) -> Sample:
-        with self._one:  # a scrape and another worker may ask at once: what is kept must not get older
-            found = take_snapshot(self._sources)
-            self.keep(found)
-        return found
+        # a scrape and another worker may ask concurrently: the kept sample must not become older
+        with self._snapshot_lock:
+            sample = take_snapshot(self._sources)
+            self.keep(sample)
+        return sample
 
     def text(self) -> Deferred[bytes]:
-        """The figures of all workers in Prometheus' text form."""
+        """Fires with the metrics of all workers in the Prometheus text format."""
         waiting: Deferred[bytes] = Deferred(self._forget)
         self._waiting.append(waiting)
-        if not self._making:
-            self._make()
+        if not self._is_rendering:
+            self._start()
         return waiting
 
-    def _make(self) -> None:
-        self._making = True
+    def _start(self) -> None:
+        self._is_rendering = True
         waiting, self._waiting = self._waiting, []
-        made = Deferred.fromCoroutine(self._made())
-        made.addBoth(self._give, waiting)
+        made = Deferred.fromCoroutine(self._render())
+        made.addBoth(self._deliver, waiting)
 
-    async def _made(self) -> bytes:
-        asked = self.others()  # while they look, we do
+    async def _render(self) -> bytes:
+        others = self.others()  # other workers take their samples at the same time
         own = await self.sample()
-        text: bytes = await self._offload(_together, [own, *await asked])
+        text: bytes = await self._offload(_render_merged, [own, *await others])
         return text
 
-    def _give(self, result: bytes | Failure, waiting: list[Deferred[bytes]]) -> None:
-        self._making = False
+    def _deliver(self, result: bytes | Failure, waiting: list[Deferred[bytes]]) -> None:
+        self._is_rendering = False
         if self._waiting:
-            self._make()
-        for one in waiting:
-            if not one.called:  # else it was cancelled
-                one.callback(result) if isinstance(result, bytes) else one.errback(result)
+            self._start()
+        for waiter in waiting:
+            if not waiter.called:  # otherwise it was cancelled
+                waiter.callback(result) if isinstance(result, bytes) else waiter.errback(result)
 
     def _forget(self, waiting: Deferred[bytes]) -> None:
         if waiting in self._waiting:
             self._waiting.remove(waiting)
 
 
-def _together(samples: Sequence[Sample]) -> bytes:
+def _render_merged(samples: Sequence[Sample]) -> bytes:
     return render(reduce(add, samples))

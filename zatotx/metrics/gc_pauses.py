@@ -1,4 +1,4 @@
-"""How long Python's garbage collector holds everything: it stops all threads of a process while it looks for cycles."""
+"""Pauses for garbage collection, during which Python stops all threads of the process."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from typing import Any
 
 from zatotx.metrics.counters import PAUSES, Histogram
 
-_LONG = 0.05  # seconds; pauses that long are remembered for a while
+_LONG_PAUSE = 0.05  # seconds; the last pauses of this length are kept
 _KEPT = 64
 
 
 class GcPauses:
-    """Counts every collection while it is started; `pauses` may be read anywhere. A collection tells us twice, which
-    costs a microsecond."""
+    """Measures every collection while started; any thread may read `pauses`. A collection causes two callbacks, which
+    take a microsecond."""
 
     def __init__(self) -> None:
         self.pauses = Histogram(PAUSES)
-        self._began = 0.0  # of the one that is under way
-        self._long: deque[tuple[float, float]] = deque(maxlen=_KEPT)  # (when it ended, its length)
+        self._started = 0.0  # the start of the collection in progress
+        self._long: deque[tuple[float, float]] = deque(maxlen=_KEPT)  # (end, length)
 
     def start(self) -> None:
-        """Begin to count."""
-        gc.callbacks.append(self._told)
+        """Start to measure."""
+        gc.callbacks.append(self._on_gc)
 
     def stop(self) -> None:
-        """Count no more; idempotent."""
-        if self._told in gc.callbacks:
-            gc.callbacks.remove(self._told)
+        """Stop measuring; idempotent."""
+        if self._on_gc in gc.callbacks:
+            gc.callbacks.remove(self._on_gc)
 
     def between(self, begin: float, end: float) -> float:
-        """Seconds that long collections took within that time, both on `time.monotonic`. One that is under way counts:
-        who asks may have waited for the interpreter all the while, and gets it before its end is written down."""
-        began = self._began
+        """Return the seconds that long collections took in an interval of `time.monotonic`. A collection in progress
+        counts, because the caller may have waited for the GIL until its end, and runs before the end is recorded."""
+        current_start = self._started
         spans = [(ended - length, ended) for ended, length in tuple(self._long)]
-        if began and not any(abs(start - began) < 1e-6 for start, _ in spans):
-            spans.append((began, end))
+        if current_start and not any(abs(start - current_start) < 1e-6 for start, _ in spans):
+            spans.append((current_start, end))
         return sum(max(0.0, min(ended, end) - max(start, begin)) for start, ended in spans)
 
-    def _told(self, phase: str, info: dict[str, Any]) -> None:
+    def _on_gc(self, phase: str, info: dict[str, Any]) -> None:
         now = monotonic()
         if phase == 'start':
-            self._began = now
-        elif self._began:
-            length = now - self._began
+            self._started = now
+        elif self._started:
+            length = now - self._started
             self.pauses.observe(length)
-            if length >= _LONG:
+            if length >= _LONG_PAUSE:
                 self._long.append((now, length))
-            self._began = 0.0
+            self._started = 0.0

@@ -1,4 +1,4 @@
-"""A sample as Prometheus text, by a collector of prometheus_client."""
+"""Rendering of a sample in the Prometheus text format, with prometheus_client."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ from zatotx.metrics.snapshot import Sample
 
 
 def render(sample: Sample) -> bytes:
-    """The text. Takes tens of milliseconds where there are hundreds of services: call it in a worker thread."""
-    # Imported when the first scrape comes: it costs a tenth of a second, and a node starts faster without.
+    """Render a sample. Takes tens of milliseconds with hundreds of services: call it in a worker thread."""
+    # Imported by the first scrape: the import takes a tenth of a second, which would delay the start.
     from prometheus_client.exposition import generate_latest
 
     return generate_latest(_Collector(sample))
 
 
 class _Collector:
-    """What generate_latest asks."""
+    """The collector that generate_latest calls."""
 
     def __init__(self, sample: Sample) -> None:
         self._sample = sample
 
     def collect(self) -> Iterator[Any]:
-        for name, family in FAMILIES.items():  # always in the same order
+        for name, family in FAMILIES.items():  # in a stable order
             if name in self._sample:
-                yield _filled(family, self._sample[name])
+                yield _make_family(family, self._sample[name])
 
 
-def _filled(family: MetricDefinition, rows: Iterable[Any]) -> Any:
-    filled = _empty(family)
+def _make_family(family: MetricDefinition, rows: Iterable[Any]) -> Any:
+    result = _make_empty_family(family)
     for labels, figure in rows:
         if family.kind == HISTOGRAM:
-            filled.add_metric(labels, _cumulated(family.bounds, figure[1]), figure[0])
+            result.add_metric(labels, _cumulative(family.bounds, figure[1]), figure[0])
         else:
-            filled.add_metric(labels, figure)
-    return filled
+            result.add_metric(labels, figure)
+    return result
 
 
-def _empty(family: MetricDefinition) -> Any:
+def _make_empty_family(family: MetricDefinition) -> Any:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     if family.kind == HISTOGRAM:
         return HistogramMetricFamily(family.name, family.text, labels=family.labels)
     if family.kind == COUNTER:
         return CounterMetricFamily(family.name, family.text, labels=family.labels)
-    assert not (family.kind == INFO and not family.labels)  # an info is a gauge of 1 whose labels say all
+    assert not (family.kind == INFO and not family.labels)  # an info is a gauge of 1 with labels
     return GaugeMetricFamily(family.name, family.text, labels=family.labels)
 
 
-def _cumulated(bounds: tuple[float, ...], buckets: Iterable[int]) -> list[tuple[str, float]]:
-    total, cumulated = 0, []
+def _cumulative(bounds: tuple[float, ...], buckets: Iterable[int]) -> list[tuple[str, float]]:
+    total, result = 0, []
     for bound, count in zip((*bounds, None), buckets, strict=True):
         total += count
-        cumulated.append(('+Inf' if bound is None else f'{bound:g}', float(total)))
-    return cumulated
+        result.append(('+Inf' if bound is None else f'{bound:g}', float(total)))
+    return result

@@ -1,6 +1,6 @@
-"""All figures of one process at one moment, as a plain value that travels as JSON; the sum of two such values.
+"""Samples: all metrics of a process at one moment, as a plain JSON value; merging of samples.
 
-    {"zatotx_service_calls": [[["crm.get-balance"], 12]],                 labels, figure
+    {"zatotx_service_calls": [[["crm.get-balance"], 12]],                 labels, value
      "zatotx_service_duration_seconds": [[["crm.get-balance"], [0.7, [3, 9, 0]]]], …}     labels, [sum, buckets]
 """
 
@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from zatotx.metrics.counters import Histogram
 from zatotx.metrics.definitions import COUNTER, FAMILIES, GAUGE, HISTOGRAM
 
-Row = tuple[str, tuple[str, ...], 'float | Histogram']  # name of a family, labels, figure
+Row = tuple[str, tuple[str, ...], 'float | Histogram']  # name of a metric, labels, value
 Source = Callable[[], Iterable[Row]]
 Sample = dict[str, list[Any]]
 
@@ -23,44 +23,44 @@ _log = Logger()
 
 
 def take_snapshot(sources: Sequence[Source]) -> Sample:
-    """What the sources say now. Takes milliseconds where there are hundreds of services: for a worker thread. A source
-    that fails costs its own figures, is counted and logged; the others are as good as ever."""
-    found: Sample = {}
-    failed = 0
+    """Collect the rows of all sources. Takes milliseconds with hundreds of services: for a worker thread. A source that
+    fails is counted and logged; only its own metrics are missing."""
+    sample: Sample = {}
+    failures = 0
     for source in sources:
         try:
             rows = list(source())
         except Exception:
-            failed += 1
+            failures += 1
             _log.failure('Some metrics cannot be read')
             continue
         for name, labels, value in rows:
             assert len(labels) == len(FAMILIES[name].labels), name
             figure = [value.sum, list(value.buckets)] if isinstance(value, Histogram) else value
-            found.setdefault(name, []).append([list(labels), figure])
-    found[FAILED] = [[[], failed]]
-    return found
+            sample.setdefault(name, []).append([list(labels), figure])
+    sample[FAILED] = [[[], failures]]
+    return sample
 
 
 def without_gauges(sample: Sample) -> Sample:
-    """What of it stays true when its process has ended: what was counted, not what there is."""
+    """Return the part of a sample that remains valid after its process has ended: counters and histograms."""
     return {name: rows for name, rows in sample.items() if FAMILIES[name].kind in (COUNTER, HISTOGRAM)}
 
 
 def add(one: Sample, other: Sample) -> Sample:
-    """What two workers say together. Families that this version does not know, and histograms cut otherwise, are left
-    out: the other worker may be of another version, while they are replaced one by one."""
+    """Merge the samples of two workers. Unknown metrics, and histograms with other buckets, are omitted: the other
+    worker may run another version during a rolling restart."""
     return {
-        name: _merged(name, one.get(name, ()), other.get(name, ()))
+        name: _merge(name, one.get(name, ()), other.get(name, ()))
         for name in (*one, *(name for name in other if name not in one))
         if name in FAMILIES
     }
 
 
-def _merged(name: str, one: Sequence[Any], other: Sequence[Any]) -> list[Any]:
+def _merge(name: str, first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
     family = FAMILIES[name]
     rows: dict[tuple[str, ...], Any] = {}
-    for labels, figure in (*one, *other):
+    for labels, figure in (*first, *second):
         key = tuple(labels)
         if len(key) != len(family.labels):
             continue

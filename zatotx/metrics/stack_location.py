@@ -1,4 +1,4 @@
-"""Where a thread is right now, in words a service author knows: the service, the file and the line."""
+"""The location of a thread in terms of the service author: service, file and line."""
 
 from __future__ import annotations
 
@@ -9,73 +9,73 @@ from typing import NamedTuple
 
 from zatotx.model.gc_disabled import uncollected
 
-_HASH = 64  # hex digits of a SHA-256, the name of the directory that a deployed version lies in
+_HASH = 64  # hex digits of a SHA-256, the directory name of a deployed version
 _POLLING = frozenset({'epollreactor.py', 'pollreactor.py', 'selectreactor.py', 'asyncioreactor.py'})
 
 
 class StackLocation(NamedTuple):
-    """`service` is '' where none is at work."""
+    """A location in the code; `service` is '' if no service is running there."""
 
     service: str
     where: str  # 'crm.py:12'
 
 
 def files_below(root: Path) -> Callable[[str], str]:
-    """A function from a code object's file name to what its author calls the file, '' for files not below `root`.
+    """Return a function from a code object's file name to its name for authors, '' for files not below `root`.
 
     >>> files_below(Path('/env/work'))('/env/work/deployed/<64 hex digits>/crm/util.py')
     'crm/util.py'
     """
-    start = f'{root}/'
+    prefix = f'{root}/'
 
-    def shown(filename: str) -> str:
-        if not filename.startswith(start):
+    def display_name(filename: str) -> str:
+        if not filename.startswith(prefix):
             return ''
-        parts = filename[len(start) :].split('/')
+        parts = filename[len(prefix) :].split('/')
         hashed = max((number for number, part in enumerate(parts) if len(part) == _HASH), default=len(parts) - 2)
         return '/'.join(parts[hashed + 1 :])
 
-    return shown
+    return display_name
 
 
 def location_of(frame: FrameType, deployed: Callable[[str], str]) -> StackLocation | None:
-    """The innermost line of a deployed file, else the innermost line; None where the thread only waits for events.
-    Runs no code of the objects it looks at, nor any other, so that the thread cannot go on in the midst of it."""
+    """Return the innermost line of a deployed file, otherwise the innermost line; None if the thread only waits for
+    events. Runs no other code, so that the observed thread cannot continue meanwhile."""
     with uncollected:
-        return _place_of(frame, deployed)
+        return _find_location(frame, deployed)
 
 
-def _place_of(frame: FrameType, deployed: Callable[[str], str]) -> StackLocation | None:
-    innermost = f'{_short(frame.f_code.co_filename)}:{frame.f_lineno}'
+def _find_location(frame: FrameType, deployed: Callable[[str], str]) -> StackLocation | None:
+    innermost = f'{_shorten(frame.f_code.co_filename)}:{frame.f_lineno}'
     if Path(frame.f_code.co_filename).name in _POLLING:
         return None
     service = where = ''
-    for outer in _outwards(frame):
+    for outer in _frames_outwards(frame):
         name = deployed(outer.f_code.co_filename)
         if name and not where:
             where = f'{name}:{outer.f_lineno}'
-        service = service or _service_at_work(outer)
+        service = service or _service_name(outer)
         if where and service:
             break
     return StackLocation(service, where or innermost)
 
 
-def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+def _frames_outwards(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
 
 
-def _service_at_work(frame: FrameType) -> str:
-    # The name is on the class, where the service store puts it: reading it calls nothing of the service's.
+def _service_name(frame: FrameType) -> str:
+    # The service store sets the name on the class: reading it runs no code of the service.
     for name in ('self', 'service'):
         if name in frame.f_code.co_varnames:
-            found = getattr(type(frame.f_locals.get(name)), '_zatotx_name', '')
-            if isinstance(found, str) and found:
-                return found
+            service_name = getattr(type(frame.f_locals.get(name)), '_zatotx_name', '')
+            if isinstance(service_name, str) and service_name:
+                return service_name
     return ''
 
 
-def _short(filename: str) -> str:
-    """The last two parts of a path: enough to find the file."""
+def _shorten(filename: str) -> str:
+    """Return the last two parts of a path, which suffice to find the file."""
     return '/'.join(filename.split('/')[-2:])

@@ -1,4 +1,4 @@
-"""`self.metrics`: what services count of their own, on the reactor and in threads, without a lock between them."""
+"""`self.metrics`: metrics of services, counted in the reactor and in threads without a lock."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from zatotx.metrics.definitions import OTHERS
 from zatotx.metrics.meters import MOST
 from zatotx.metrics.snapshot import Row
 
-LONGEST = 200  # characters of a name
+LONGEST = 200  # maximum number of characters of a name
 
 _T = TypeVar('_T')
 
 
-class _Cell(threading.local):
-    """What one thread counted. `x += 1` of two threads on one number would lose some."""
+class _ThreadCells(threading.local):
+    """The counts of one thread. `x += 1` in two threads on the same number would lose updates."""
 
     counts: dict[str, float]
     timings: dict[str, Histogram]
@@ -28,41 +28,44 @@ class _Cell(threading.local):
 
 @implementer(IUserMetrics)
 class UserMetrics:
-    """At most `most` names of each sort have a figure of their own; what comes later shares one."""
+    """Keeps at most `most` names per type of metric; later names share one series."""
 
     def __init__(self, most: int = MOST) -> None:
-        self._most = most
-        self._own = _Cell()
+        self._max_names = most
+        self._thread_cells = _ThreadCells()
         self._lock = threading.Lock()  # for new threads and new names only
-        self._counts: list[dict[str, float]] = []  # of each thread, those that have ended too
+        self._counts: list[dict[str, float]] = []  # per thread, including ended ones
         self._timings: list[dict[str, Histogram]] = []
         self._gauges: dict[str, float] = {}
         self._names: dict[str, set[str]] = {'counts': set(), 'gauges': set(), 'timings': set()}
 
     def incr(self, name: str, by: float = 1) -> None:
+        """Increment a counter. Raises ValueError for a negative amount or an invalid name."""
         if by < 0:
-            raise ValueError(f'a counter only grows: {name!r} cannot be raised by {by} (use gauge)')
-        counts = self._counts_here()
+            raise ValueError(f'a counter cannot decrease: {name!r} cannot be raised by {by} (use gauge)')
+        counts = self._thread_counts()
         if name not in counts:
-            name = self._room('counts', name)
+            name = self._limit_name('counts', name)
         counts[name] = counts.get(name, 0) + by
 
     def gauge(self, name: str, value: float) -> None:
+        """Set a gauge. Raises ValueError for an invalid name."""
         if name not in self._gauges:
-            name = self._room('gauges', name)
+            name = self._limit_name('gauges', name)
         self._gauges[name] = float(value)
 
     def timing(self, name: str, seconds: float) -> None:
-        timings = self._timings_here()
+        """Observe a duration. Raises ValueError for an invalid name."""
+        timings = self._thread_timings()
         if name not in timings:
-            name = self._room('timings', name)
+            name = self._limit_name('timings', name)
         histogram = timings.get(name)
         if histogram is None:
             histogram = timings[name] = Histogram()
         histogram.observe(seconds)
 
     def rows(self) -> Iterator[Row]:
-        """The figures, as a source of metrics."""
+        """Yield the metrics, as a source."""
         counts: dict[str, float] = {}
         for cell in tuple(self._counts):
             for name, count in cell.copy().items():
@@ -71,43 +74,44 @@ class UserMetrics:
             yield 'zatotx_user_counter', (name,), count
         for name, value in self._gauges.copy().items():
             yield 'zatotx_user_gauge', (name,), value
-        for name, histogram in self._summed().items():
+        for name, histogram in self._sum_timings().items():
             yield 'zatotx_user_timing_seconds', (name,), histogram
 
-    def _summed(self) -> dict[str, Histogram]:
-        summed: dict[str, Histogram] = {}
+    def _sum_timings(self) -> dict[str, Histogram]:
+        totals: dict[str, Histogram] = {}
         for cell in tuple(self._timings):
             for name, histogram in cell.copy().items():
-                whole = summed.setdefault(name, Histogram())
-                whole.sum += histogram.sum
-                whole.buckets = [a + b for a, b in zip(whole.buckets, tuple(histogram.buckets), strict=True)]
-        return summed
+                total = totals.setdefault(name, Histogram())
+                total.sum += histogram.sum
+                total.buckets = [a + b for a, b in zip(total.buckets, tuple(histogram.buckets), strict=True)]
+        return totals
 
-    def _counts_here(self) -> dict[str, float]:
+    def _thread_counts(self) -> dict[str, float]:
         try:
-            return self._own.counts
+            return self._thread_cells.counts
         except AttributeError:
-            self._own.counts = self._joined(self._counts, {})
-            return self._own.counts
+            self._thread_cells.counts = self._register(self._counts, {})
+            return self._thread_cells.counts
 
-    def _timings_here(self) -> dict[str, Histogram]:
+    def _thread_timings(self) -> dict[str, Histogram]:
         try:
-            return self._own.timings
+            return self._thread_cells.timings
         except AttributeError:
-            self._own.timings = self._joined(self._timings, {})
-            return self._own.timings
+            self._thread_cells.timings = self._register(self._timings, {})
+            return self._thread_cells.timings
 
-    def _joined(self, cells: list[dict[str, _T]], cell: dict[str, _T]) -> dict[str, _T]:
+    def _register(self, cells: list[dict[str, _T]], cell: dict[str, _T]) -> dict[str, _T]:
         with self._lock:
             cells.append(cell)
         return cell
 
-    def _room(self, sort: str, name: str) -> str:
-        """The name, or OTHERS where there is no room for it. Raises ValueError for what is no name."""
+    def _limit_name(self, metric_type: str, name: str) -> str:
+        """Return the name, or OTHERS if the maximum number of names is reached. Raises ValueError for an invalid
+        name."""
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST:
-            raise ValueError(f'the name of a metric is a text of 1 to {LONGEST} characters, not {name!r:.80}')
-        names = self._names[sort]
+            raise ValueError(f'the name of a metric is a string of 1 to {LONGEST} characters, not {name!r:.80}')
+        names = self._names[metric_type]
         with self._lock:
-            if name not in names and len(names) < self._most:
+            if name not in names and len(names) < self._max_names:
                 names.add(name)
             return name if name in names else OTHERS

@@ -1,1 +1,1 @@
-"""Messages, principals and faults: the values every floor speaks of. No Twisted, no I/O."""
+"""Messages, principals and errors: the value types that all layers share. No Twisted, no I/O."""

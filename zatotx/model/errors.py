@@ -1,7 +1,7 @@
-"""Faults: what a service or the broker raises to say why a request cannot be served.
+"""Errors that a service or the broker raises to report why it cannot process a request.
 
-Names and argument order are Zato's: `BadRequest(cid, text)`. The text of a fault reaches the caller; the text of any
-other exception never does.
+Names and argument order are Zato's: `BadRequest(cid, text)`. The caller receives the text of these errors, but never
+the text of any other exception.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from zatotx.model.cid import is_new_cid
 
 
 class ZatoException(Exception):
-    """The root of Zato's exceptions: an optional cid and a message. Raised as such it is a 500."""
+    """The base class of Zato's exceptions: an optional correlation id and a message. Reported with status 500."""
 
     def __init__(self, cid: str | None = None, msg: str | None = None) -> None:
-        if msg is None and not is_new_cid(cid):  # one argument is the message, as people write it, or a cid, as Zato's
+        if msg is None and not is_new_cid(cid):  # a single argument is a message, or a generated cid as in Zato
             cid, msg = None, cid
         super().__init__(msg or '')
         self.cid = cid
@@ -24,7 +24,7 @@ class ZatoException(Exception):
 
 
 class ServiceError(ZatoException):
-    """A fault with a status of its own, whose message the caller may read."""
+    """An error with its own HTTP status and a message that is safe to send to the caller."""
 
     status = 500
     default = 'The request cannot be served'
@@ -35,12 +35,12 @@ class ServiceError(ZatoException):
 
     @property
     def details(self) -> str:
-        """What the caller reads."""
+        """The message that the caller receives."""
         return self.msg
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Header fields the answer must carry beside the body."""
+        """Header fields that the response must carry in addition to the body."""
         return ()
 
 
@@ -50,11 +50,11 @@ class BadRequest(ServiceError):
 
 
 class BadInput(BadRequest):
-    """Every mistake of one input at once, each as (path, what is wrong)."""
+    """All validation errors of one input, each as (path, description)."""
 
     def __init__(self, mistakes: Sequence[tuple[str, str]], cid: str | None = None) -> None:
         self.mistakes = tuple(mistakes)
-        super().__init__(cid, '; '.join(f'{path}: {what}' for path, what in self.mistakes))
+        super().__init__(cid, '; '.join(f'{path}: {description}' for path, description in self.mistakes))
 
 
 class Unauthorized(ServiceError):
@@ -65,11 +65,11 @@ class Unauthorized(ServiceError):
                  more: Sequence[str] = ()) -> None:  # fmt: skip
         super().__init__(cid, msg)
         self.challenge = challenge
-        self.more = tuple(more)  # challenges of other ways in
+        self.more = tuple(more)  # challenges of the other accepted schemes
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        return tuple((b'WWW-Authenticate', each.encode('utf-8')) for each in (self.challenge, *self.more))
+        return tuple((b'WWW-Authenticate', challenge.encode('utf-8')) for challenge in (self.challenge, *self.more))
 
 
 class Forbidden(ServiceError):
@@ -111,7 +111,7 @@ class UnsupportedMediaType(ServiceError):
 
 
 class _Later(ServiceError):
-    """A fault that passes by itself: the answer says when to come back."""
+    """A temporary error: the response carries Retry-After (seconds)."""
 
     def __init__(self, cid: str | None = None, msg: str | None = None, retry_after: int = 1) -> None:
         super().__init__(cid, msg)
@@ -133,14 +133,14 @@ class InternalServerError(ServiceError):
 
 
 class BadGateway(ServiceError):
-    """Another system, which the request needs, answered what is of no use."""
+    """Another system that the request depends on returned an unusable response."""
 
     status = 502
     default = 'Another system gave no usable answer'
 
 
 class BadStatus(BadGateway):
-    """It answered that it could not do what it was asked: `response` is its answer, `status_code` what that says."""
+    """Another system returned an error status. `response` is its response, `status_code` its status."""
 
     def __init__(self, cid: str | None = None, msg: str | None = None, response: Any = None) -> None:
         super().__init__(cid, msg)
@@ -159,16 +159,16 @@ class Timeout(ServiceError):
 
 
 class Inactive(NotFound):
-    """An object that exists but is switched off. As Zato: `[name] is inactive`."""
+    """The object exists but is not active. The message is Zato's: `[name] is inactive`."""
 
     def __init__(self, name: str, cid: str | None = None) -> None:
         super().__init__(cid, f'[{name}] is inactive')
         self.name = name
 
 
-# Zato's name for the same root, as its services import it.
+# The name of the same base class that Zato's services import.
 HTTPException = ServiceError
 
 
 class StartError(Exception):
-    """A component cannot start: one sentence for the person who started it, naming what, where and what to do."""
+    """A component cannot start. The message is one sentence for the operator: what failed, where, and what to do."""

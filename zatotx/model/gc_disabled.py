@@ -1,10 +1,10 @@
-"""Looking at the frames of other threads without a crash.
+"""Disables garbage collection while the frames of other threads are inspected, which avoids a crash of CPython 3.11.
 
-CPython 3.11 makes the frames that are asked for, and the dict of their variables, as they are asked for; that may begin
-a garbage collection, a collection runs Python code (`gc.callbacks`, finalizers), and that lets the other thread go on.
-Where its frame ends meanwhile, the interpreter writes to where it was, and ends by a segmentation fault. While nothing
-is collected nothing of this happens (CPython turns the collector off in `sys._current_frames` for such a reason,
-gh-106883); from 3.12 on no allocation begins a collection.
+CPython 3.11 creates frame objects, and the dict of their variables, on demand. The allocation can start a garbage
+collection, which runs Python code (`gc.callbacks`, finalizers) and so lets the other thread continue. If its frame ends
+meanwhile, the interpreter writes to freed memory and crashes with a segmentation fault. Without a collection this
+cannot happen; CPython disables the collector in `sys._current_frames` for a similar reason (gh-106883). From 3.12 on,
+allocations do not start a collection.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from threading import Lock
 
 
 class GcDisabled:
-    """`with` it no allocation begins a collection, in whatever thread; several threads may be inside at a time."""
+    """A reentrant context manager inside which no allocation starts a garbage collection, in any thread."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._inside = 0
-        self._was_on = False
+        self._depth = 0
+        self._was_enabled = False
 
     def __enter__(self) -> None:
         with self._lock:
-            if not self._inside:
-                self._was_on = gc.isenabled()
+            if not self._depth:
+                self._was_enabled = gc.isenabled()
                 gc.disable()
-            self._inside += 1
+            self._depth += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._inside -= 1
-            if not self._inside and self._was_on:
+            self._depth -= 1
+            if not self._depth and self._was_enabled:
                 gc.enable()
 
 

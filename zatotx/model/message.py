@@ -1,6 +1,6 @@
-"""What travels: an Inbound (request, message or job run) on its way in, a Reply on its way out.
+"""Messages on their way to a service (requests, broker messages, job runs), and the replies to them.
 
-Both are plain slotted objects, made once a request on the hot path.
+All are plain objects with slots; one of each is created per request on the hot path.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zatotx.model.soap import SoapMessage, SoapSpec
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who is calling: the security definition that admitted the request."""
+    """The authenticated caller: the security definition whose credentials the request carries."""
 
     name: str
     username: str = ''
@@ -27,59 +27,59 @@ ANONYMOUS = Principal('anonymous')
 
 
 class ChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What the exchange must know of the channel that brought a message, whatever its protocol."""
+    """The settings of a channel that the pipeline needs, independent of the protocol."""
 
     name: str
     kind: str  # Zato's constant: 'http-soap', 'amqp', 'zmq', 'scheduler', 'invoke' …
-    service: str  # '' where the message itself names it (Inbound.service)
+    service: str  # '' if the message names the service itself (Message.service)
     data_format: str = ''  # '' = raw bytes; 'json', 'form', 'xml', 'soap'
     security: str | None = None  # name of a security definition; None = open, unless there are groups
-    groups: tuple[str, ...] = ()  # names of groups of definitions, any of which admits
-    roles: tuple[str, ...] = ()  # one of which the caller must have; () = none
-    beside: tuple[str, ...] = ()  # methods that other channels take on the same path, where this one takes the rest
-    rates: tuple[str, ...] = ()  # names of the rate limits that hold here
+    groups: tuple[str, ...] = ()  # names of groups of definitions, any of which may authenticate the caller
+    roles: tuple[str, ...] = ()  # the caller must have one of them; () = no role required
+    beside: tuple[str, ...] = ()  # methods that other channels serve on the same path; this channel serves all others
+    rates: tuple[str, ...] = ()  # names of the rate limits that apply
     timeout: float = 60.0  # seconds
-    internal_only: bool = False  # a door that leads to zato.* services only
-    door: bool = False  # one of the broker's own doors: takes any method, with or without a body
-    always_open: bool = False  # served while the node starts or drains, not counted as in flight
-    max_in_flight: int = 0  # requests at once; 0 = no limit but its service's and the node's
-    queue: int = 0  # requests over that which may wait for their turn
-    queue_timeout: float = 10.0  # seconds they wait
+    internal_only: bool = False  # an endpoint that serves zato.* services only
+    door: bool = False  # a built-in endpoint: accepts any method, with or without a body
+    always_open: bool = False  # served during startup and draining; not counted as in flight
+    max_in_flight: int = 0  # concurrent requests; 0 = only the limits of its service and of the node apply
+    queue: int = 0  # maximum number of requests that wait when max_in_flight is reached
+    queue_timeout: float = 10.0  # seconds that a request may wait in the queue
     params_pri: str = 'channel-params-over-msg'
     merge_url_params: bool = True
     soap: SoapSpec | None = None  # set where data_format is 'soap'
 
 
 class Body(Protocol):
-    """A request body that is not there as it is: a spooled file, or one in a content coding. Closed when the exchange
-    is over."""
+    """A request body that is not in memory as plain bytes: a spooled file, or a body with a content coding. It is
+    closed when the request is complete."""
 
-    size: int  # bytes, as it came
+    size: int  # bytes as received
     @property
-    def most(self) -> int: ...  # bytes that `read` gives at most
+    def most(self) -> int: ...  # maximum number of bytes that `read` returns
 
-    seekable: bool  # any part of it can be read at any time: `pieces` and `at` are there
+    seekable: bool  # supports random access: `pieces` and `at` are available
 
     @property
-    def quick(self) -> bool: ...  # `read` takes no time and waits for nothing: on the reactor, else in a thread
+    def quick(self) -> bool: ...  # `read` does not block, so that it may run on the reactor instead of in a thread
 
-    def read(self) -> bytes: ...  # may raise a Fault
-    def pieces(self, size: int) -> Iterator[bytes]: ...  # all of it, so many bytes at a time; in a thread
-    def at(self, start: int, size: int) -> bytes: ...  # what is there, less at the end; from any thread
+    def read(self) -> bytes: ...  # may raise a ServiceError
+    def pieces(self, size: int) -> Iterator[bytes]: ...  # the whole body in chunks of `size` bytes; call in a thread
+    def at(self, start: int, size: int) -> bytes: ...  # up to `size` bytes at an offset; thread-safe
     def close(self) -> None: ...
 
 
 class Charge(Protocol):
-    """What a request is charged for the memory it takes: zatotx.rules.limits.byte_budget.BytesCharge. Closed by who
-    brought it."""
+    """The memory accounted to one request (see zatotx.rules.limits.byte_budget.BytesCharge). The component that created
+    it closes it."""
 
-    def add(self, size: int) -> bool: ...  # from any thread; False = there is no room
+    def add(self, size: int) -> bool: ...  # thread-safe; False = the budget is exhausted
     def give_back(self, size: int) -> None: ...
-    def known(self) -> None: ...  # the caller is authenticated
+    def known(self) -> None: ...  # marks the caller as authenticated
 
 
 class HTTPView:
-    """The HTTP side of a request, as `self.request.http` builds on it."""
+    """The HTTP attributes of a request, the basis of `self.request.http`."""
 
     __slots__ = ('admitted_by', 'certificates', 'headers', 'method', 'own_url', 'params', 'path', 'peer', 'public_url',
                  'query', 'secure', 'target', 'version')  # fmt: skip
@@ -104,29 +104,29 @@ class HTTPView:
         self.path = path  # percent-decoded
         self.query = query  # raw, without '?'
         self.headers = headers  # lower-case names; repeated fields joined by ', '
-        self.params = params  # what the channel's pattern captured
-        self.peer = peer  # the client's address, which trusted proxies may have told
+        self.params = params  # the parameters captured by the channel's URL pattern
+        self.peer = peer  # the client's address, possibly as reported by a trusted proxy
         self.version = version
-        self.certificates = certificates  # that the client sent, in DER, its own first; for the check of it only
-        self.secure = secure  # the client sent it over TLS
-        self.own_url = own_url  # scheme and authority of the listener that it came to
-        self.public_url = public_url  # where clients reach us, as settings or a trusted proxy say; '' = nobody said
-        # The check that has admitted this head. Requests of one connection whose heads are alike to the byte share
-        # this object: with the same credentials there is nothing to compare again.
+        self.certificates = certificates  # the client's certificate chain in DER, leaf first, not yet verified
+        self.secure = secure  # received over TLS
+        self.own_url = own_url  # scheme and authority of the listener that accepted the request
+        self.public_url = public_url  # the URL clients use, from settings or a trusted proxy; '' = unknown
+        # The authenticator that accepted this request head. Requests of one connection with byte-identical heads share
+        # this object, so that the same credentials are verified only once.
         self.admitted_by: object = None
 
 
 class Message:
-    """One message on its way to a service."""
+    """A message to be processed by a service."""
 
     __slots__ = ('body', 'channel', 'charge', 'cid', 'deadline', 'delayed', 'expired', 'headers', 'http', 'parsed',
                  'principal', 'service', 'soap', 'standing', 'trace')  # fmt: skip
-    charge: Charge  # set, and so there, only where the body is large enough to be charged for
-    delayed: bool  # set, and so there, only when it has waited because of wrong credentials that came before
-    expired: bool  # set, and so there, only when the caller was told that the deadline has passed
-    parsed: Any  # set, and so there, only where the codec reads more than the payload: the root of an XML document,
-    # or a tuple of the files of an upload (wire.multipart.Part)
-    soap: SoapMessage  # set, and so there, only where a SOAP channel brought it and the codec has read it
+    charge: Charge  # set only if the body is large enough to be accounted
+    delayed: bool  # set only if the message was delayed because of earlier failed logins
+    expired: bool  # set only after the caller was notified that the deadline has passed
+    parsed: Any  # set only by codecs that read more than the payload: the root of an XML document,
+    # or a tuple of uploaded files (zatotx.wire.http.multipart.Part)
+    soap: SoapMessage  # set only after the codec decoded a message of a SOAP channel
 
     def __init__(
         self,
@@ -147,12 +147,12 @@ class Message:
         self.deadline = deadline  # seconds on the reactor's clock
         self.http = http
         self.trace = trace  # W3C traceparent to continue, or ''
-        self.principal: Principal | None = None  # set by the guard; None = not checked yet
-        self.standing: Any = None  # how it stands with rate limits: rules.rate_fields.Standing, once they were asked
+        self.principal: Principal | None = None  # set by the authentication policy; None = not authenticated yet
+        self.standing: Any = None  # a RateLimitState once the rate limits were checked
 
 
 class Reply:
-    """The answer to an Inbound, before any protocol has framed it."""
+    """The reply to a message, before it is encoded for a protocol."""
 
     __slots__ = ('body', 'content_type', 'error', 'headers', 'status', 'stream')
 
@@ -169,21 +169,21 @@ class Reply:
         self.body = body
         self.content_type = content_type  # b'' = none
         self.headers = headers
-        self.stream = stream  # where set, it is the body
-        self.error = error  # why the exchange failed: message kinds nack by it
+        self.stream = stream  # if set, replaces `body`
+        self.error = error  # why processing failed; messaging kinds reject the message because of it
 
 
 class Outcome:
-    """What a service made of a request, before a codec has written it."""
+    """The result of a service, before a codec encodes it."""
 
     __slots__ = ('content_type', 'element', 'headers', 'internal', 'soap_headers', 'status', 'stream', 'value')
 
     def __init__(self, value: Any, *, element: str = '', status: int = 200, internal: bool = False) -> None:
-        self.value = value  # str and bytes go out unchanged; anything else through the codec
-        self.element = element  # classic SimpleIO's response_elem around it, or ''
+        self.value = value  # str and bytes are sent unchanged; other values are encoded by the codec
+        self.element = element  # the response_elem of a classic SimpleIO service, or ''
         self.status = status
-        self.internal = internal  # zato.* services carry zato_env beside the element
-        self.content_type = ''  # set by the service, overrides the codec's
+        self.internal = internal  # responses of zato.* services carry zato_env beside the element
+        self.content_type = ''  # set by the service; overrides the codec's
         self.headers: Mapping[str, str] = {}
         self.stream: AsyncIterator[bytes] | None = None
-        self.soap_headers: Sequence[Any] = ()  # lxml elements, or XML
+        self.soap_headers: Sequence[Any] = ()  # lxml elements or XML text

@@ -1,4 +1,5 @@
-"""What calling another system by HTTP gives: names as in `requests`, which services written for Zato expect."""
+"""The response of another system to an outgoing HTTP call, with the attribute names of `requests` that Zato's services
+expect."""
 
 from __future__ import annotations
 
@@ -14,17 +15,17 @@ _PHRASES = {int(status): status.phrase for status in HTTPStatus}
 
 
 class Headers(Mapping[str, str]):
-    """Fields of an answer by name, in whatever case; iterated, their names are as they were sent."""
+    """Header fields of a response. Lookup is case-insensitive; iteration yields the names as sent."""
 
     __slots__ = ('_fields',)
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
-        """Values of one name are joined by ', ', in order."""
-        found: dict[str, tuple[str, str]] = {}
+        """Joins repeated fields by ', ' in the order of their appearance."""
+        merged: dict[str, tuple[str, str]] = {}
         for name, value in fields:
-            known = found.get(name.lower())
-            found[name.lower()] = (name, value) if known is None else (known[0], f'{known[1]}, {value}')
-        self._fields = found
+            existing = merged.get(name.lower())
+            merged[name.lower()] = (name, value) if existing is None else (existing[0], f'{existing[1]}, {value}')
+        self._fields = merged
 
     def __getitem__(self, name: str) -> str:
         return self._fields[name.lower()][1]
@@ -43,18 +44,18 @@ class Headers(Mapping[str, str]):
 
 
 class PeerResponse:
-    """What real connections and those that tests script have in common. Those who have it set `status_code` and `cid`,
-    and give `headers`, `text`, `content` and `data`."""
+    """The base class of real and scripted responses. Subclasses set `status_code` and `cid`, and implement `headers`,
+    `text`, `content` and `data`."""
 
     __slots__ = ()
 
     status_code: int
-    cid: str  # of the call that it answers
-    title: str  # of its connection: 'Outgoing connection CRM (rest)'
+    cid: str  # correlation id of the call
+    title: str  # of the connection: 'Outgoing connection CRM (rest)'
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Its fields, by name in whatever case."""
+        """The header fields, by case-insensitive name."""
         raise NotImplementedError
 
     @property
@@ -69,48 +70,49 @@ class PeerResponse:
 
     @property
     def data(self) -> Any:
-        """The body as the value that it stands for."""
+        """The body decoded to a Python value."""
         raise NotImplementedError
 
     @property
     def ok(self) -> bool:
-        """Whether the status says so: below 400."""
+        """Whether the status is below 400."""
         return self.status_code < 400
 
     @property
     def reason(self) -> str:
-        """The status in words."""
+        """The standard reason phrase of the status."""
         return _PHRASES.get(self.status_code, '')
 
     def json(self) -> Any:
-        """The body, read as JSON. Raises ValueError where it is none."""
+        """Decodes the body as JSON. Raises ValueError if it is not valid JSON."""
         return msgspec.json.decode(self.content)
 
     def raise_for_status(self) -> None:
-        """Raises BadStatus, naming the connection, unless it is ok."""
+        """Raises BadStatus, naming the connection, if the status is 400 or above."""
         if not self.ok:
-            said = f'{self.status_code} {self.reason}'.rstrip()
-            raise BadStatus(self.cid, f'{self.title} answered {said}', self)
+            status = f'{self.status_code} {self.reason}'.rstrip()
+            raise BadStatus(self.cid, f'{self.title} answered {status}', self)
 
 
 def to_model(value: Any, model: Any) -> Any:
-    """What a peer answered as a model: a Struct, a dataclass, a Model of Zato, or any type that msgspec reads, such as
-    `list[Customer]`. A list of what is one thing's model is a list of them, as in Zato.
+    """Converts a decoded response to a model: a Struct, a dataclass, a Zato Model, or any type msgspec supports, such
+    as `list[Customer]`. If `value` is a list and `model` is not a collection type, each element is converted, as in
+    Zato.
 
-    Raises ValueError, with the rest of a sentence about the answer, where it does not fit.
+    Raises ValueError if the value does not match; its text continues a sentence about the response.
     """
     if isinstance(value, list) and isinstance(model, type) and not issubclass(model, list | tuple | set):
-        return [to_model(one, model) for one in value]
+        return [to_model(item, model) for item in value]
     try:
         if getattr(model, 'zato_model', False) and isinstance(value, Mapping):
             return model.from_dict(value)
         return msgspec.convert(value, model)
-    except BadRequest as wrong:
-        raise ValueError(f'it does not fit {_called(model)}: {wrong.msg}') from None
-    except msgspec.ValidationError as wrong:
-        text, _, place = str(wrong).replace('`', '').partition(' - at ')
-        raise ValueError(f'it does not fit {_called(model)}: {place or "$"}: {text[:1].lower()}{text[1:]}') from None
+    except BadRequest as error:
+        raise ValueError(f'it does not fit {_model_name(model)}: {error.msg}') from None
+    except msgspec.ValidationError as error:
+        text, _, path = str(error).replace('`', '').partition(' - at ')
+        raise ValueError(f'it does not fit {_model_name(model)}: {path or "$"}: {text[:1].lower()}{text[1:]}') from None
 
 
-def _called(model: Any) -> str:
+def _model_name(model: Any) -> str:
     return model.__name__ if isinstance(model, type) else str(model)

@@ -1,4 +1,4 @@
-"""What SOAP adds to messages and faults."""
+"""SOAP-specific attributes of channels and messages, and SOAP faults."""
 
 from __future__ import annotations
 
@@ -10,58 +10,58 @@ import msgspec
 
 from zatotx.model.errors import ServiceError
 
-# Codes of 1.2, and 1.1's words for two of them.
+# Fault codes of SOAP 1.2, and the names of two of them in SOAP 1.1.
 SENDER, RECEIVER, MUST_UNDERSTAND = 'Sender', 'Receiver', 'MustUnderstand'
-_WORDS = {'Client': SENDER, 'Server': RECEIVER}
-_OF_CALLER = (SENDER, MUST_UNDERSTAND, 'VersionMismatch', 'DataEncodingUnknown')
-CODES = (*_WORDS, RECEIVER, *_OF_CALLER)
-_OF_URI = r"(?:[A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
-_URI = re.compile(f'{_OF_URI}+(?:#{_OF_URI}*)?')
+_SOAP12_CODES = {'Client': SENDER, 'Server': RECEIVER}
+_SENDER_CODES = (SENDER, MUST_UNDERSTAND, 'VersionMismatch', 'DataEncodingUnknown')
+CODES = (*_SOAP12_CODES, RECEIVER, *_SENDER_CODES)
+_URI_CHARACTER = r"(?:[A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
+_URI = re.compile(f'{_URI_CHARACTER}+(?:#{_URI_CHARACTER}*)?')
 _NAME = re.compile(r'[A-Za-z_][A-Za-z0-9_.-]*')
 
 
 def is_namespace(text: str) -> bool:
-    """Whether every reader of XML takes it for a namespace: one without the characters that no URI has (RFC 3986)."""
+    """Returns whether the text is a URI that every XML reader accepts as a namespace (characters of RFC 3986 only)."""
     return _URI.fullmatch(text) is not None
 
 
 def is_qualified(text: str) -> bool:
-    """Whether it is `{namespace}name`."""
+    """Returns whether the text has the form `{namespace}name`."""
     namespace, brace, name = text.removeprefix('{').partition('}')
     return text.startswith('{') and bool(brace) and is_namespace(namespace) and _NAME.fullmatch(name) is not None
 
 
 class SoapSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What the exchange must know of a SOAP channel."""
+    """The SOAP settings of a channel that the pipeline needs."""
 
     action: str = ''
-    version: str = '1.1'  # what a caller is answered in whose message says neither
+    version: str = '1.1'  # version of the response if the request does not tell its version
     operation: str = ''
     namespace: str = ''
-    rpc: bool = False  # parts of a call, unqualified, instead of the elements of a document
+    rpc: bool = False  # RPC style: unqualified parts of a call instead of document elements
     one_way: bool = False
-    fault_status: int = 0  # 0 = each its own
+    fault_status: int = 0  # 0 = the default status of each fault
 
 
 class SoapMessage(msgspec.Struct, frozen=True):
-    """What a SOAP message holds beside its payload."""
+    """The parts of a SOAP message other than its payload."""
 
     version: str  # '1.1', '1.2'
     action: str
     headers: tuple[Any, ...]  # lxml elements
-    demanded: tuple[Any, ...]  # those of them that must be understood here
+    demanded: tuple[Any, ...]  # headers with mustUnderstand addressed to this node
     body: Any  # lxml element
 
 
 class SoapFault(ServiceError):
-    """A fault in SOAP's own words; on channels of other formats an error like any other.
+    """A SOAP fault. On channels of other formats it is reported like any other error.
 
         raise SoapFault('Client', 'There is not enough money', '<shortage xmlns="urn:bank">10.00</shortage>')
 
-    `code`: whose fault it is, 'Client' or 'Sender' for the caller's (400), 'Server' or 'Receiver' (500). `detail`: an
-    lxml element, XML, plain text, or several of them; it reaches the caller. `subcodes`: '{namespace}name', the most
-    general first; SOAP 1.1, which has one code only, carries the last of them. Raises ValueError for an unknown
-    code, and for a subcode that is no name.
+    `code`: 'Client' or 'Sender' for errors of the caller (status 400), 'Server' or 'Receiver' for others (500).
+    `detail`: an lxml element, XML, plain text, or a list of these; the caller receives it. `subcodes`: names as
+    '{namespace}name', the most general first; SOAP 1.1 has a single code and carries the last of them. Raises
+    ValueError for an unknown code and for an invalid subcode.
     """
 
     def __init__(
@@ -70,20 +70,20 @@ class SoapFault(ServiceError):
     ) -> None:  # fmt: skip
         if code not in CODES:
             raise ValueError(f'A SOAP fault has no code {code!r}: use one of {", ".join(CODES)}, and subcodes')
-        wrong = [subcode for subcode in subcodes if not is_qualified(subcode)]
-        if wrong:
-            raise ValueError(f'{wrong[0]!r} is no subcode of a SOAP fault: write "{{namespace}}name"')
+        invalid = [subcode for subcode in subcodes if not is_qualified(subcode)]
+        if invalid:
+            raise ValueError(f'{invalid[0]!r} is no subcode of a SOAP fault: write "{{namespace}}name"')
         super().__init__(cid, string)
         self.string = string
-        self.code = _WORDS.get(code, code)  # 1.2's word
+        self.code = _SOAP12_CODES.get(code, code)  # the SOAP 1.2 name
         self.subcodes = tuple(subcodes)
         self.actor = actor
         self.detail = () if detail is None else tuple(detail) if isinstance(detail, list | tuple) else (detail,)
-        self.status = 400 if self.code in _OF_CALLER else 500
+        self.status = 400 if self.code in _SENDER_CODES else 500
 
 
 class NotUnderstood(SoapFault):
-    """Headers that must be understood, and are not, by their tags."""
+    """The request has headers with mustUnderstand that are not supported. `tags` are their names."""
 
     def __init__(self, tags: Sequence[str], cid: str | None = None) -> None:
         self.tags = tuple(tags)
@@ -91,11 +91,11 @@ class NotUnderstood(SoapFault):
 
 
 class PeerFault(SoapFault):
-    """The fault that another system answered with, in its words: `code` ('Sender', 'Receiver' …; '' where it is one of
-    its own, which then is the first of `subcodes`), `string`, `actor`, and `detail`, elements. `response`: its answer.
+    """The fault that another system returned: `code` ('Sender', 'Receiver' …; '' for a code of its own, which then is
+    the first of `subcodes`), `string`, `actor`, and `detail` (elements). `response`: the response.
 
-    A service that does not catch it is answered with 502 and a sentence that names the connection: what the peer says
-    was said to us, not to our callers.
+    If the service does not catch it, the caller receives 502 and a sentence that names the connection: the fault was
+    addressed to the broker, not to its callers.
     """
 
     def __init__(self, cid: str | None, msg: str, response: Any = None, *, code: str = '', string: str = '',

@@ -1,1 +1,1 @@
-"""A node: what hosts services and channels. A server is one, and later a connector."""
+"""The processes that host services and channels: servers, and later connectors."""

@@ -1,4 +1,4 @@
-"""Attempts at the ODB that come one after another, where one that gets no answer speaks for those that wait."""
+"""A lock that coalesces waiting attempts to read the ODB: one attempt serves all callers that waited for it."""
 
 from __future__ import annotations
 
@@ -12,37 +12,39 @@ from zatotx.model.errors import ServiceUnavailable, Timeout
 
 @define(eq=False)
 class CoalescingLock:
-    """One attempt at a time. Those who wait share: one that began after they came serves them too, and where the ODB is
-    found away, all fail. Each trying for itself, one after the other, they would wait a deadline each."""
+    """Allows one attempt at a time. An attempt that starts after a caller began to wait serves that caller too; if it
+    fails because the ODB is unavailable, all waiting callers fail. If each of them tried again in turn, each would wait
+    for its own timeout."""
 
     _lock: DeferredLock = field(factory=DeferredLock)
-    _begun: int = 0
-    _failed: int = 0
-    _why: Exception = field(factory=lambda: ServiceUnavailable(None, 'The ODB is away'))
+    _started_count: int = 0
+    _failed_count: int = 0
+    _last_error: Exception = field(factory=lambda: ServiceUnavailable(None, 'The ODB is unavailable'))
 
     @property
     def taken(self) -> bool:
-        """Whether an attempt is under way."""
+        """Whether an attempt is in progress."""
         return bool(self._lock.locked)
 
     async def take(self, attempt: Callable[[], Awaitable[None]]) -> None:
-        """Make the attempt when it is its turn. Raises what it raises."""
-        begun, failed = self._begun, self._failed
-        await self._lock.run(lambda: ensureDeferred(self._attempt(attempt, begun, failed)))
+        """Run the attempt under the lock, unless one that started meanwhile serves this caller. Raises what the attempt
+        raises."""
+        started, failed_before = self._started_count, self._failed_count
+        await self._lock.run(lambda: ensureDeferred(self._attempt(attempt, started, failed_before)))
 
     def over(self) -> Deferred[None]:
-        """Fires when what is under way, and what waits now, is done."""
+        """Return a Deferred that fires when the attempt in progress and all that wait now have finished."""
         done: Deferred[None] = self._lock.run(lambda: None)
         return done
 
-    async def _attempt(self, attempt: Callable[[], Awaitable[None]], begun: int, failed: int) -> None:
-        if self._failed != failed:
-            raise self._why
-        if self._begun != begun:
+    async def _attempt(self, attempt: Callable[[], Awaitable[None]], started: int, failed_before: int) -> None:
+        if self._failed_count != failed_before:
+            raise self._last_error
+        if self._started_count != started:
             return
-        self._begun += 1
+        self._started_count += 1
         try:
             await attempt()
         except (ServiceUnavailable, Timeout) as error:
-            self._failed, self._why = self._failed + 1, error
+            self._failed_count, self._last_error = self._failed_count + 1, error
             raise

@@ -1,4 +1,4 @@
-"""The parts a node is made of, built by zatotx.tap and handed over whole."""
+"""The components of a node, constructed by zatotx.tap and passed to Node together."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from zatotx.pipeline.pipeline import Pipeline
 
 @frozen(kw_only=True)
 class NodeComponents:
-    """Who does the work. Only Node knows the order in which they start and stop."""
+    """All components of a node. Node alone decides in which order they start and stop."""
 
     reactor: Any  # IReactorTime, IReactorFromThreads
     settings: Settings
     lock: SlotLocks
     logs: LogFiles
-    pools: Sequence[Any]  # with start, stop and started
+    pools: Sequence[Any]  # thread pools: start(), stop(), started
     channels: Mapping[str, IChannel]  # by kind
     odb: Any  # IConfigStore
     redis: Sequence[Any]  # client and bus: startService(), stopService()
     outgoing: Sequence[Any]  # IOutgoingKind objects
-    at_start: Sequence[Prepare]  # bring the first configuration into force, before anybody is let in
+    at_start: Sequence[Prepare]  # apply the first configuration, before the channels open
     pipeline: Pipeline
     exchange: Dispatcher
     services: Any  # zatotx.service.service_store.ServiceStore
@@ -41,4 +41,4 @@ class NodeComponents:
     watchdog: Any  # zatotx.metrics.watchdog.Watchdog
     trimmer: Trimmer
     reload: SighupReloader
-    company: WorkerGroup | None = None  # of a worker
+    company: WorkerGroup | None = None  # None without workers

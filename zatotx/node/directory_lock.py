@@ -1,4 +1,5 @@
-"""One process a directory, or a Unix socket: locks that the kernel gives back when their holder dies."""
+"""Advisory lock files for a directory or a Unix socket, which the kernel releases when the process that holds them
+dies."""
 
 from __future__ import annotations
 
@@ -12,14 +13,15 @@ from zatotx.model.errors import StartError
 
 
 class DirectoryLock:
-    """Held from `take` to `release`."""
+    """An exclusive lock on a directory, held from `take` to `release`. The lock file contains the process id of the
+    holder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd: int | None = None
 
     def take(self) -> None:
-        """Raises StartError where another process holds it."""
+        """Acquire the lock. Raises StartError if another process holds it."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -35,17 +37,17 @@ class DirectoryLock:
         self._fd = fd
 
     def release(self) -> None:
-        """Idempotent."""
+        """Release the lock. Idempotent."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
 
 class SocketLock:
-    """The lock file of a Unix socket, `<path>.lock`. Held from `take` to `release`.
+    """The lock file of a Unix socket, `<path>.lock`, held from `take` to `release`.
 
-    Not Twisted's FilesystemLock, a symbolic link that names a process id: when its holder is killed and the id goes to
-    another process, that link is in everybody's way for ever.
+    Twisted's FilesystemLock is not used: it is a symbolic link that names a process id. If its holder is killed and
+    another process gets the id, the lock can never be acquired again.
     """
 
     def __init__(self, path: str) -> None:
@@ -53,14 +55,14 @@ class SocketLock:
         self._fd: int | None = None
 
     def take(self) -> None:
-        """Raises OSError where another process holds it."""
+        """Acquire the lock. Raises OSError if another process holds it."""
         while self._fd is None:
             try:
                 fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             except OSError as error:
                 if error.errno != errno.ELOOP:
                     raise
-                os.unlink(self._path)  # noqa: PTH108 - a link of Twisted's, left by an older version
+                os.unlink(self._path)  # noqa: PTH108 - a symbolic link by Twisted, left by an older version
                 continue
             try:
                 self._lock(fd)
@@ -69,15 +71,15 @@ class SocketLock:
                 raise
 
     def release(self) -> None:
-        """Idempotent."""
+        """Release the lock and remove its file. Idempotent."""
         if self._fd is not None:
             with suppress(FileNotFoundError):
-                os.unlink(self._path)  # noqa: PTH108 - while it is held: see _lock
+                os.unlink(self._path)  # noqa: PTH108 - before it is released: see _lock
             os.close(self._fd)
             self._fd = None
 
     def _lock(self, fd: int) -> None:
-        """Lock the file. Leaves `_fd` unset where its last holder has removed it meanwhile."""
+        """Lock the open file. Leaves `_fd` unset if the last holder has removed the file in the meantime."""
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,5 +1,5 @@
-"""What an endpoint description asks for, found out by Twisted's own parsers: they are given a reactor that only notes
-what it is asked to listen on."""
+"""Parses Twisted endpoint descriptions by running Twisted's own parsers on a reactor that only records what it is asked
+to listen on."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.endpoints import serverFromString
 
-BACKLOG = 1024  # connections the kernel may hold until we accept them, where the description does not say
-UNIX_MODE = 0o660  # of a Unix socket, where the description does not say
-PROXIED = 'haproxy:'  # what the description of an endpoint begins with to which a proxy connects, by the PROXY protocol
+BACKLOG = 1024  # default length of the kernel's accept queue
+UNIX_MODE = 0o660  # default file mode of a Unix socket
+PROXIED = 'haproxy:'  # prefix of endpoints to which proxies connect with the PROXY protocol
 _INET_KINDS = ('tcp', 'tcp6', 'ssl')
 
 
 @frozen(kw_only=True)
 class EndpointSpec:
-    """What a description asks a reactor for."""
+    """The parsed endpoint description: what a reactor is asked to listen on."""
 
     factory: Any
     address: int | str = 0  # a port, or the path of a Unix socket
     interface: str = ''
     backlog: int = BACKLOG
     mode: int = UNIX_MODE  # of a Unix socket's file
-    lock: bool = False  # whether a lock file goes with a Unix socket
-    context: Any = None  # of TLS
-    inherited: int = -1  # the descriptor that a process manager bound (systemd:)
+    lock: bool = False  # whether a Unix socket has a lock file
+    context: Any = None  # TLS context
+    inherited: int = -1  # descriptor of a socket that a process manager bound (systemd:)
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -36,8 +36,9 @@ class EndpointSpec:
         return socket.AF_INET6 if ':' in self.interface else socket.AF_INET
 
 
-class _Notes:
-    """A reactor that notes what it is asked for. Its names are IReactorTCP's, IReactorSSL's …"""
+class _RecordingReactor:
+    """A reactor that records the arguments of its listen calls. The method names are those of IReactorTCP, IReactorSSL,
+    IReactorUNIX and IReactorSocket."""
 
     def __init__(self) -> None:
         self.wanted: EndpointSpec | None = None
@@ -58,30 +59,30 @@ class _Notes:
 
 
 def parse_description(description: str, factory: Any) -> EndpointSpec | None:
-    """What a description asks for; None where it is of a kind that asks for something else. Raises what Twisted's
-    parsers, and the files of a certificate, come up with."""
-    notes: Any = _Notes()
-    failed: list[Exception] = []
-    endpoint = serverFromString(notes, with_defaults(without_proxy(description)))
+    """Return the parsed description; None for an endpoint type other than TCP, TLS, Unix or inherited sockets. Raises
+    what Twisted's parsers raise, and errors about the certificate's files."""
+    reactor: Any = _RecordingReactor()
+    errors: list[Exception] = []
+    endpoint = serverFromString(reactor, with_defaults(without_proxy(description)))
     try:
-        endpoint.listen(factory).addErrback(lambda failure: failed.append(failure.value))
-    except AttributeError:  # it asks for what the notes do not have
+        endpoint.listen(factory).addErrback(lambda failure: errors.append(failure.value))
+    except AttributeError:  # the endpoint calls a method that _RecordingReactor lacks
         return None
-    if failed and not isinstance(failed[0], AttributeError):
-        raise failed[0]
-    wanted: EndpointSpec | None = notes.wanted
-    return wanted
+    if errors and not isinstance(errors[0], AttributeError):
+        raise errors[0]
+    spec: EndpointSpec | None = reactor.wanted
+    return spec
 
 
 def without_proxy(description: str) -> str:
-    """The description of what a `haproxy:` endpoint listens on; any other one as it is. The PROXY protocol is read by
-    `node.proxy_protocol`."""
+    """Return the description of what a `haproxy:` endpoint listens on; other descriptions are returned unchanged.
+    `node.proxy_protocol` reads the PROXY protocol."""
     return description.removeprefix(PROXIED)
 
 
 def with_defaults(description: str) -> str:
-    """The description with our defaults for what it leaves open: a longer queue of connections than Twisted's 50, and
-    a Unix socket that only the user and group of the server may connect to, where Twisted lets everybody."""
+    """Return the description with our defaults for missing parameters: a longer accept queue than Twisted's 50, and a
+    Unix socket to which only the server's user and group may connect, whereas Twisted admits everyone."""
     kind, *words = description.replace('\\:', '\0').split(':')
     if kind in _INET_KINDS and 'backlog=' not in description:
         return f'{description}:backlog={BACKLOG}'

@@ -1,6 +1,5 @@
-"""What a node finds not to be as it should be in its own parts: a sentence each, for zato.health.findings and
-`zatotx doctor`. Cheap, no I/O: they read what is known anyway.
-"""
+"""Findings of a node about its own components, one sentence each, for zato.health.findings and `zatotx doctor`. They do
+no I/O and only read state that is already known."""
 
 from __future__ import annotations
 
@@ -9,30 +8,30 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any
 
-RECENT = 3600.0  # seconds that a stall is worth a word
+RECENT = 3600.0  # seconds for which a stall is reported
 _WITHOUT_REDIS = {
-    'local': 'rate limits count on each server alone, not in the cluster ({names})',
-    'open': 'rate limits do not hold ({names})',
-    'closed': 'channels let nobody in, as their rate limits cannot be checked ({names})',
+    'local': 'rate limits are counted per server, not for the cluster ({names})',
+    'open': 'rate limits are not enforced ({names})',
+    'closed': 'channels reject all requests, because their rate limits cannot be checked ({names})',
 }
 
 
 def odb_away(config: Any) -> Iterator[str]:
-    """`config`: LiveConfig."""
+    """Yield a finding if the ODB was unavailable at the last attempt. `config`: LiveConfig."""
     if config.away:
         yield (f'the ODB could not be asked last time, the configuration of revision {config.snapshot.revision} stays '
                f'in force ({config.away}): see that the database runs and can be reached')  # fmt: skip
 
 
 def redis_away(client: Any) -> Iterator[str]:
-    """`client`: zatotx.redis.client.RedisClient."""
+    """Yield a finding if Redis is unavailable. `client`: zatotx.redis.client.RedisClient."""
     if client.problem:
         yield f'Redis is away ({client.problem}): see that it runs, and that [kvdb] url leads to it'
 
 
 def rates_without_redis(limiter: Any, client: Any) -> Iterator[str]:
-    """`limiter`: zatotx.pipeline.rate_limiter.RateLimiter. One sentence for each way in which exact limits hold less
-    now."""
+    """Yield one finding for each way in which cluster-wide rate limits are weakened while Redis is unavailable.
+    `limiter`: zatotx.pipeline.rate_limiter.RateLimiter."""
     if client.problem:
         for setting, names in limiter.exact().items():
             what = _WITHOUT_REDIS[setting].format(names=', '.join(names))
@@ -40,22 +39,23 @@ def rates_without_redis(limiter: Any, client: Any) -> Iterator[str]:
 
 
 def refused_code(keeper: Any) -> Iterator[str]:
-    """`keeper`: VersionKeeper. One sentence for each active version that does not run here."""
+    """Yield a finding for each active code version that this node refused to import. `keeper`: VersionKeeper."""
     for why in keeper.verdicts.values():
         if why:
             yield f'deployed code is refused here ({why}): deploy a version that can be imported, or roll back'
 
 
 def names_kept(works: bool) -> Iterator[str]:
-    """`works`: zatotx.wire.xml.name_cache.works."""
+    """Yield a finding if the installed lxml never frees names of XML elements. `works`:
+    zatotx.wire.xml.name_cache.works."""
     if not works:
         yield ('names in XML documents are never let go of with the lxml that is installed, so that hostile ones take '
                'memory for good: install a version that zatotx requires')  # fmt: skip
 
 
 def stalls(said: Iterable[Any], now: float | None = None) -> Iterator[str]:
-    """`said`: the watchdog's last reports. Those of the last hour, as what is older may be mended, and only those of
-    deployed services: the rest is no fault that anybody could mend. `now`: unix time."""
+    """Yield a finding for each reactor stall of the last hour that a deployed service caused; others cannot be fixed by
+    users. `said`: the watchdog's last reports; `now`: unix time."""
     since = (time() if now is None else now) - RECENT
     for report in tuple(said):
         if report.when >= since and report.service and not report.service.startswith('zato.'):

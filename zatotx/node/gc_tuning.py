@@ -1,4 +1,4 @@
-"""What the garbage collector and malloc are told, so that a node keeps no memory that it does not use."""
+"""Tunes Python's garbage collector and malloc so that a node does not keep memory it no longer uses."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from twisted.internet.task import LoopingCall
 from zatotx.rules.limits.byte_budget import ByteBudget
 from zatotx.rules.limits.collection_pace import CollectionTrigger, TrimTrigger
 
-# A request leaves a few dozen containers behind, nearly all freed by their reference counts. The default of 700 would
-# look for cycles every twenty requests.
+# A request allocates a few dozen containers, nearly all of which are freed by reference counting. Python's default of
+# 700 would start a collection every twenty requests.
 YOUNG, MIDDLE, OLD = 20_000, 20, 20
-INTERVAL = 3.0  # seconds between two looks at the resident size
+INTERVAL = 3.0  # seconds between two checks of the resident size
 
 
 def tune_gc() -> None:
-    """Everything that lives now lives as long as the process: never look through it again. Until now it was searched as
-    often as Python does by itself: a start without that takes a sixth less work, and leaves the server with 8 MB more,
-    of classes that attrs made anew. What the start itself took and freed goes back to the system."""
+    """Exclude all objects that exist now from garbage collection, because they live as long as the process, and raise
+    the thresholds. Until then Python's default thresholds apply: a start without collections takes a sixth less CPU
+    time, but leaves the server with 8 MB more of classes that attrs has replaced. What the
+    start itself allocated and freed is returned to the operating system."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, OLD)
@@ -33,52 +34,53 @@ def tune_gc() -> None:
 
 
 def collector(pace: CollectionTrigger) -> Callable[[int, int], None]:
-    """Collects garbage by the bytes that come in: to be called as ByteBudget does."""
+    """Return a callback for ByteBudget that collects garbage according to the bytes received."""
 
-    def grown(size: int, held: int) -> None:
+    def on_growth(size: int, held: int) -> None:
         generation = pace.due(size, held)
         if generation is not None and gc.isenabled():
             gc.collect(generation)
 
-    return grown
+    return on_growth
 
 
 class Trimmer:
-    """Has malloc give back what a peak left free, in a thread, where the C library is glibc."""
+    """Returns memory that is free after a peak to the operating system, by calling malloc_trim in a thread. Only for
+    glibc."""
 
     def __init__(self, reactor: Any, offload: Callable[..., Deferred[Any]], memory: ByteBudget) -> None:
         self._offload = offload
         self._memory = memory
         self._pace = TrimTrigger()
-        self._under_way = False
-        self._call = LoopingCall(self._look)
-        self._call.clock = reactor
+        self._is_trimming = False
+        self._loop = LoopingCall(self._check)
+        self._loop.clock = reactor
 
     def start(self) -> None:
-        """Begin to look, where there is something to be done."""
+        """Start checking the resident size, if the C library is glibc."""
         if is_glibc():
-            self._call.start(INTERVAL, now=False)
+            self._loop.start(INTERVAL, now=False)
 
     def stop(self) -> None:
-        """End. Harmless when it does not run."""
-        if self._call.running:
-            self._call.stop()
+        """Stop checking. Idempotent."""
+        if self._loop.running:
+            self._loop.stop()
 
-    def _look(self) -> None:
-        if not self._under_way and self._pace.due(resident(), self._memory.held):
-            self._under_way = True
+    def _check(self) -> None:
+        if not self._is_trimming and self._pace.due(resident(), self._memory.held):
+            self._is_trimming = True
             self._offload(trim).addCallbacks(self._trimmed, self._failed)
 
     def _trimmed(self, sizes: tuple[int, int]) -> None:
-        self._under_way = False
+        self._is_trimming = False
         self._pace.trimmed(*sizes, self._memory.held)
 
     def _failed(self, failure: object) -> None:
-        self._call.stop()  # there is no such function here after all
+        self._loop.stop()  # the C library has no malloc_trim
 
 
 def is_glibc() -> bool:
-    """Whether the C library is glibc, whose malloc has arenas to trim."""
+    """Whether the C library is glibc, whose malloc keeps free memory in arenas."""
     try:
         return (os.confstr('CS_GNU_LIBC_VERSION') or '').startswith('glibc')
     except (AttributeError, ValueError, OSError):
@@ -86,13 +88,13 @@ def is_glibc() -> bool:
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """Return the resident size of this process, in bytes."""
     return int(Path('/proc/self/statm').read_bytes().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
 def trim() -> tuple[int, int]:
-    """Have malloc give back all that is free: for threads, as it takes a while after a peak. How much was resident
-    before, and after."""
+    """Make malloc return all free memory to the operating system; blocks. Returns the resident size before and after,
+    in bytes."""
     before = resident()
     ctypes.CDLL(None).malloc_trim(0)
     return before, resident()

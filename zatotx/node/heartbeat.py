@@ -1,8 +1,8 @@
-"""Who of the cluster is up, found out on this node's own clock.
+"""Determines which nodes of the cluster are alive, using this node's own clock only.
 
-A node writes the time of its own clock into its row with each beat. Times of different machines must not be compared:
-one may be an hour off, or be set while it runs. That a row changes is the sign of life; when it changed last is seen
-here, on a clock that nobody sets.
+At each heartbeat a node writes its current time into its row. Times of different machines must not be compared, because
+one clock may be an hour off or be set while it runs. A node is alive while its row changes; when it last changed is
+measured here, on a monotonic clock.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from twisted.internet.interfaces import IReactorTime
 
 from zatotx.interfaces.config import NodeRow
 
-ALIVE = 6.0  # seconds without a beat after which a node counts as gone
+ALIVE = 6.0  # seconds without a heartbeat after which a node counts as dead
 
 
 @define(eq=False)
 class LivenessMonitor:
-    """Remembers of each node when its row changed last. A node that was never looked at before counts as up until its
-    row has not changed for long enough. `clock` is the reactor."""
+    """Remembers when each node's row last changed. A node seen for the first time counts as alive until its row has
+    been unchanged for ALIVE seconds. `clock` is the reactor."""
 
     clock: IReactorTime
-    _felt: dict[int, tuple[float, float]] = field(factory=dict, init=False)  # id -> (seen_at, when that was news here)
+    _last_changes: dict[int, tuple[float, float]] = field(factory=dict, init=False)  # id -> (seen_at, local time)
 
     def living(self, nodes: Sequence[NodeRow]) -> list[NodeRow]:
-        """Those of all nodes of the cluster, read just now, that are up: running by their own word, and with a beat
-        lately."""
+        """Return the nodes that are alive: their status is `running`, and their heartbeat changed recently. `nodes` are
+        all nodes of the cluster, as just read from the ODB."""
         now = self.clock.seconds()
-        before, self._felt = self._felt, {}
+        before, self._last_changes = self._last_changes, {}
         for node in nodes:
-            seen_at, when = before.get(node.id, (None, now))
-            self._felt[node.id] = (node.seen_at, when if seen_at == node.seen_at else now)
-        return [node for node in nodes if node.up_status == 'running' and now - self._felt[node.id][1] < ALIVE]
+            seen_at, changed_at = before.get(node.id, (None, now))
+            self._last_changes[node.id] = (node.seen_at, changed_at if seen_at == node.seen_at else now)
+        return [node for node in nodes if node.up_status == 'running' and now - self._last_changes[node.id][1] < ALIVE]

@@ -1,16 +1,16 @@
-"""Where a node listens, as its row in the ODB says."""
+"""The listen address of a node as stored in its row of the ODB."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-ANYWHERE = '0.0.0.0'  # noqa: S104 - what a Twisted endpoint without an interface means
+ANYWHERE = '0.0.0.0'  # noqa: S104 - the default interface of Twisted endpoints
 
 
 def first_tcp(kinds: Mapping[str, Mapping[str, Any]]) -> tuple[str, int]:
-    """Host and port of the first listener that has a port, from its Twisted endpoint description, `tcp:17010` or
-    `ssl:port=17010:interface=10.0.0.1:…`; ('', 0) where none has."""
+    """Return host and port of the first listener that has a port, from its Twisted endpoint description, e.g.
+    `tcp:17010` or `ssl:port=17010:interface=10.0.0.1:…`; ('', 0) if there is none."""
     for section in kinds.values():
         for description in section.get('listen', ()):
             _, *words = description.replace('\\:', '\0').split(':')

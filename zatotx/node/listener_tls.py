@@ -1,4 +1,4 @@
-"""TLS of a listener: its certificate, its cipher suites, and the protocol that clients ask for in the handshake."""
+"""TLS of a listener: its certificate, its cipher suites and its application protocols (ALPN)."""
 
 from __future__ import annotations
 
@@ -15,45 +15,46 @@ from zatotx.node.endpoint_spec import parse_description
 
 
 class NoApplicationProtocol(SSL.Error):
-    """A client asks for protocols that are not spoken here."""
+    """The client offers only application protocols that the listener does not support."""
 
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ReloadableCertificate:
-    """TLS of one listener, as TLSMemoryBIOFactory asks for it: connections that come after `reload` get the new
-    certificate, the others keep theirs. Those that come while it is `asking` may send a certificate of their own."""
+    """The TLS context of one listener, used by TLSMemoryBIOFactory. After `reload`, new connections get the new
+    certificate and existing ones keep theirs. While `asking` is true, clients may present a certificate."""
 
     def __init__(self, description: str, context: Any, options: IListenerOptions | None = None) -> None:
         """Raises ValueError for cipher suites that OpenSSL does not know."""
         self.description = description
         self.asking = False
         self._options = options
-        self._context = self._prepared(context)
+        self._context = self._make_context(context)
 
     def getContext(self) -> Any:
-        """The context in force."""
+        """Return the current OpenSSL context."""
         return self._context
 
     def serverConnectionForTLS(self, tlsProtocol: object) -> Any:
-        """What Twisted calls for each connection. Sessions are not resumed, so no certificate is lost that way."""
+        """Return an OpenSSL connection; called by Twisted for each client. TLS sessions are not resumed, so client
+        certificates are always available."""
         connection = SSL.Connection(self._context, None)
         if self.asking:
-            connection.set_verify(SSL.VERIFY_PEER, _any)
+            connection.set_verify(SSL.VERIFY_PEER, _accept_any_certificate)
         return connection
 
     def reload(self) -> str:
-        """Read the files again; '', or a sentence that says why the old certificate stays."""
+        """Read the certificate's files again. Returns '' or a sentence that says why the old certificate is kept."""
         try:
-            wanted = parse_description(self.description, Factory())
-            assert wanted is not None
-            self._context = self._prepared(wanted.context)
-        except Exception as error:  # whatever OpenSSL, the files or the parser come up with
+            spec = parse_description(self.description, Factory())
+            assert spec is not None
+            self._context = self._make_context(spec.context)
+        except Exception as error:  # OpenSSL, the files and the parser raise various types
             return (f'[http] listen: the certificate of {self.description!r} cannot be loaded, the old one stays: '
                     f'{error or type(error).__name__}')  # fmt: skip
         return ''
 
-    def _prepared(self, certificate_options: Any) -> Any:
-        """The OpenSSL context of Twisted's CertificateOptions, by the options of this listener."""
+    def _make_context(self, certificate_options: Any) -> Any:
+        """Return the OpenSSL context of Twisted's CertificateOptions with the options of this listener applied."""
         context = certificate_options.getContext()
         options = self._options
         if options is None:
@@ -68,21 +69,21 @@ class ReloadableCertificate:
         return context
 
 
-def select_protocol(spoken: Sequence[bytes]) -> Callable[[Any, Sequence[bytes]], bytes]:
-    """A callback for OpenSSL. Twisted's own selects an empty name where nothing fits, which ends the handshake in an
-    `internal_error` alert; an exception makes it `no_application_protocol` (RFC 7301 §3.2). It is an SSL.Error, which
-    Twisted takes for the end of the handshake and not for a bug."""
+def select_protocol(supported: Sequence[bytes]) -> Callable[[Any, Sequence[bytes]], bytes]:
+    """Return an ALPN callback for OpenSSL. Twisted's own callback selects an empty name if no protocol matches, which
+    ends the handshake with an `internal_error` alert; an exception makes it `no_application_protocol` (RFC 7301 §3.2).
+    It is an SSL.Error, which Twisted treats as a failed handshake and not as a bug."""
 
-    def select(_connection: Any, asked: Sequence[bytes]) -> bytes:
-        for protocol in spoken:
-            if protocol in asked:
+    def select(_connection: Any, offered: Sequence[bytes]) -> bytes:
+        for protocol in supported:
+            if protocol in offered:
                 return protocol
         raise NoApplicationProtocol([('SSL routines', '', 'no application protocol')])
 
     return select
 
 
-def _any(*_certificate: object) -> bool:
-    """OpenSSL asks whether a certificate is to be trusted. That depends on the channel, which is not known yet: what
-    the handshake has to show is that the client has its key."""
+def _accept_any_certificate(*_certificate: object) -> bool:
+    """Accept every client certificate in the handshake, which proves only that the client has its key. Whether it is
+    trusted depends on the channel, which is not known yet."""
     return True

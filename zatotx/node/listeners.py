@@ -1,6 +1,7 @@
-"""How a node comes to its listening sockets: it binds them, or adopts those that the parent of its workers bound.
+"""Opens the listening sockets of a node: binds them, or adopts those that the parent process of the workers has bound.
 
-TLS is put around the connections here and not by the reactor, so that a certificate changes while its socket stays.
+TLS is added to the connections here and not by the reactor, so that the certificate can be replaced while the socket
+stays open.
 """
 
 from __future__ import annotations
@@ -23,74 +24,75 @@ from zatotx.node.workers.shared_counters import SharedCounterRow
 from zatotx.node.workers.shared_listeners import adopt_tcp, adopt_unix
 
 
-def _unshared(name: str) -> None:
-    """No count that others see."""
+def _no_shared_counter(name: str) -> None:
+    """Return None: there are no workers to share a counter with."""
 
 
 @define(eq=False)
 class Listeners:
-    """Listens for the kinds of a node. `adopted` maps descriptions to the descriptors of sockets that the parent
-    process bound; `shared` gives the count of that name which the workers have in common."""
+    """Opens the listeners of a node's kinds. `adopted` maps endpoint descriptions to descriptors of sockets that the
+    parent process has bound; `shared` returns the workers' shared counter of a name."""
 
     reactor: Any  # IReactorTCP, IReactorUNIX, IReactorSocket
     adopted: Mapping[str, int] = field(factory=dict)
-    shared: Callable[[str], SharedCounterRow | None] = _unshared
+    shared: Callable[[str], SharedCounterRow | None] = _no_shared_counter
     certificates: list[Any] = field(factory=list, init=False)  # node.tls.Certificate
     _asking: bool = field(default=False, init=False)
 
     _log = Logger()
 
     def listen(self, description: str, factory: Any) -> Deferred[IListeningPort]:
-        """The listening port. Fails with what Twisted, the kernel and OpenSSL say where that cannot be."""
+        """Return a Deferred that fires with the listening port, or fails with an error of Twisted, the kernel or
+        OpenSSL."""
         return Deferred.fromCoroutine(self._listen(description, factory))
 
     async def _listen(self, description: str, factory: Any) -> IListeningPort:
-        wanted = parse_description(description, factory)
-        plain = without_proxy(description)
-        inner = factory if wanted is None or wanted.context is None else self._with_tls(plain, wanted)
-        if plain != description:
-            inner = ProxyProtocolFactory(self.reactor, inner, IListenerOptions(factory, None))
-        if wanted is None:
-            other: IListeningPort = await serverFromString(self.reactor, plain).listen(inner)
+        spec = parse_description(description, factory)
+        inner_description = without_proxy(description)
+        wrapped = factory if spec is None or spec.context is None else self._with_tls(inner_description, spec)
+        if inner_description != description:
+            wrapped = ProxyProtocolFactory(self.reactor, wrapped, IListenerOptions(factory, None))
+        if spec is None:
+            other: IListeningPort = await serverFromString(self.reactor, inner_description).listen(wrapped)
             return other
-        port: IListeningPort = self._open(description, wanted, inner)
+        port: IListeningPort = self._open(description, spec, wrapped)
         return port
 
-    def _with_tls(self, description: str, wanted: EndpointSpec) -> Any:
+    def _with_tls(self, description: str, spec: EndpointSpec) -> Any:
         from twisted.protocols.tls import TLSMemoryBIOFactory  # costs memory that plain HTTP does not need
 
         from zatotx.node.listener_tls import ReloadableCertificate
 
-        certificate: Any = ReloadableCertificate(description, wanted.context, IListenerOptions(wanted.factory, None))
+        certificate: Any = ReloadableCertificate(description, spec.context, IListenerOptions(spec.factory, None))
         certificate.asking = self._asking
         self.certificates.append(certificate)
-        return TLSMemoryBIOFactory(certificate, False, wanted.factory)
+        return TLSMemoryBIOFactory(certificate, False, spec.factory)
 
-    def _open(self, description: str, wanted: EndpointSpec, factory: Any) -> Any:
-        descriptor = self.adopted.get(description, wanted.inherited)
-        if descriptor < 0 and isinstance(wanted.address, str):
-            bound = BoundSocket(wanted)
-            return adopt_unix(self.reactor, bound.descriptor, wanted, factory, bound.close)
+    def _open(self, description: str, spec: EndpointSpec, factory: Any) -> Any:
+        descriptor = self.adopted.get(description, spec.inherited)
+        if descriptor < 0 and isinstance(spec.address, str):
+            bound = BoundSocket(spec)
+            return adopt_unix(self.reactor, bound.descriptor, spec, factory, bound.close)
         if descriptor < 0:
-            return self.reactor.listenTCP(wanted.address, factory, wanted.backlog, wanted.interface)
-        with socket.socket(fileno=socket.dup(descriptor)) as known:
-            family = known.family
+            return self.reactor.listenTCP(spec.address, factory, spec.backlog, spec.interface)
+        with socket.socket(fileno=socket.dup(descriptor)) as inherited:
+            family = inherited.family
         if family == socket.AF_UNIX:
-            return adopt_unix(self.reactor, descriptor, wanted, factory)
+            return adopt_unix(self.reactor, descriptor, spec, factory)
         return adopt_tcp(self.reactor, descriptor, family, factory, self.shared(f'connections of {description}'))
 
     def ask_clients(self, asking: bool) -> None:
-        """Whether clients are asked for a certificate, from the next handshake on."""
+        """Set whether TLS clients are asked for a certificate, starting with the next handshake."""
         self._asking = asking
         for certificate in self.certificates:
             certificate.asking = asking
 
     def reload(self) -> None:
-        """Take over the certificates as they are on disk now; what is wrong with one is logged."""
+        """Load the certificates from disk again; errors are logged."""
         for certificate in self.certificates:
             why = certificate.reload()
             if why:
                 self._log.error('{why}', why=why)
             else:
-                self._log.info('New connections to {where} get the certificate as it is on disk now',
+                self._log.info('New connections to {where} use the certificate that is on disk now',
                                where=certificate.description)

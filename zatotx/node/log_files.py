@@ -18,49 +18,52 @@ from zatotx.node.settings import Log
 
 
 class LogFiles:
-    """logs/server.log and the files of other areas, and one file of lines for each kind that asks for one. Several
-    processes may write the same files. In the reactor's thread."""
+    """Writes logs/server.log, one file for each other log category, and one line-based file for each kind that requests
+    one. Several processes may write the same files. Not thread-safe: used in the reactor's thread."""
 
     def __init__(self, directory: Path, reactor: Any, settings: Log, *, whose: Whose = no_context) -> None:
-        """`whose`: see ServerLog. Raises StartError where the directory cannot be written or a setting is wrong."""
-        levels, self._form = _checked(settings)
+        """`whose` returns the context of a log event, see ServerLog. Raises StartError if the directory is not writable
+        or a setting is invalid."""
+        levels, self._form = _parse_settings(settings)
         self._directory = directory
         self._reactor = reactor
         self._settings = settings
         self._lines: dict[str, LineWriter] = {}
         self.shared = SharedLineWriter(reactor, self._file(categories.SERVER.file))
-        self._apart = {area.name: SharedLineWriter(reactor, self._file(area.file)) for area in categories.APART}
-        self._server_log = ServerLog(self.shared, levels=levels, areas=self._apart, whose=whose)
+        self._category_writers = {
+            category.name: SharedLineWriter(reactor, self._file(category.file)) for category in categories.APART
+        }
+        self._server_log = ServerLog(self.shared, levels=levels, areas=self._category_writers, whose=whose)
         self._server_log.formed(self._form)
 
     def start(self) -> None:
-        """From now on what is logged goes to the files."""
+        """Start writing log events to the files."""
         self._server_log.install()
 
     def stop(self) -> None:
-        """Have everything on disk and close the files."""
+        """Flush and close the files."""
         for writer in self._lines.values():
             writer.close()
         self._server_log.uninstall()
-        for shared in (self.shared, *self._apart.values()):
+        for shared in (self.shared, *self._category_writers.values()):
             shared.close()
 
     def lines(self, name: str) -> ILineSink:
-        """The sink of the file of that name; one a name."""
+        """Return the sink that writes lines to the file of that name; there is one per name."""
         if name not in self._lines:
             writer = self._lines[name] = LineWriter(self._reactor, self._file(name))
-            self._form_of(writer)
+            self._set_format(writer)
         found: ILineSink = self._lines[name]
         return found
 
     def lost(self) -> int:
-        """Lines that the disk did not take."""
+        """Return the number of lines that could not be written."""
         return sum(writer.lost for writer in self._writers())
 
     def reload(self, settings: Log) -> None:
-        """Take over new settings whole: levels (those set since the last time are over), form, sizes; and open every
-        file anew. Raises StartError, with everything as it was, where a setting is wrong."""
-        levels, self._form = _checked(settings)
+        """Replace all settings: levels (including those set at run time), format and sizes, and reopen every file.
+        Raises StartError, without changing anything, if a setting is invalid."""
+        levels, self._form = _parse_settings(settings)
         self._settings = settings
         self._server_log.levels = levels
         self._server_log.levelled()
@@ -69,22 +72,22 @@ class LogFiles:
             writer.limit(settings.max_size, settings.keep)
             writer.reopen()
         for lines in self._lines.values():
-            self._form_of(lines)
+            self._set_format(lines)
 
     def levels(self) -> Mapping[str, str]:
-        """The levels in force, by area or logger; '' is that of all."""
+        """Return the levels in force by category or logger; '' is the default level."""
         return self._server_log.levels.shown()
 
     def set_level(self, name: str, level: str) -> None:
-        """Until the next reload or restart. `name`: an area, a logger, or '' for all that have none of their own;
-        `level` '' = none of its own any more. Raises ValueError for a level that does not exist."""
+        """Set a level until the next reload or restart. `name`: a category, a logger, or '' for the default level;
+        `level`: '' removes the level of that name. Raises ValueError for an unknown level."""
         self._server_log.levels.set(name, level)
         self._server_log.levelled()
 
     def _writers(self) -> list[SharedLineWriter | LineWriter]:
-        return [self.shared, *self._apart.values(), *self._lines.values()]
+        return [self.shared, *self._category_writers.values(), *self._lines.values()]
 
-    def _form_of(self, writer: LineWriter) -> None:
+    def _set_format(self, writer: LineWriter) -> None:
         writer.json = self._form == JSON
         writer.missing(missing_as_json if writer.json else missing_lines_message)
 
@@ -95,16 +98,16 @@ class LogFiles:
             raise StartError(f'{self._directory / name} cannot be written: {error.strerror}') from None
 
 
-def _checked(settings: Log) -> tuple[LevelFilter, str]:
-    """Levels and form. Raises StartError naming every mistake."""
-    mistakes = []
+def _parse_settings(settings: Log) -> tuple[LevelFilter, str]:
+    """Return the levels and the format. Raises StartError that names all errors."""
+    errors = []
     levels = LevelFilter()
     try:
         levels = LevelFilter(settings.level, settings.levels)
     except ValueError as error:
-        mistakes.append(str(error))
+        errors.append(str(error))
     if settings.form not in FORMS:
-        mistakes.append(f'[log] form: {settings.form!r} is none of {", ".join(FORMS)}')
-    if mistakes:
-        raise StartError('; '.join(mistakes))
+        errors.append(f'[log] form: {settings.form!r} is not one of {", ".join(FORMS)}')
+    if errors:
+        raise StartError('; '.join(errors))
     return levels, settings.form

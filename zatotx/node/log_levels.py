@@ -1,6 +1,6 @@
-"""Levels of the log that are changed while nodes run: here at once, elsewhere by word of the bus.
+"""Log levels that are changed at run time: applied here at once, and announced to the other nodes through Redis.
 
-They are of this run only: a restart or a reload brings back what server.toml says.
+They last until a restart or a reload, which restore the levels in server.toml.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from zatotx.interfaces.node import ILevels
 from zatotx.node.log_files import LogFiles
 
 TOPIC = 'log-level'
-LONGEST = 200  # characters of a logger's name
+LONGEST = 200  # maximum characters of a logger's name
 
 
 @implementer(ILevels)
 @define(eq=False)
 class LiveLogLevels:
-    """`others` tells the other workers of this node, where there are some and the bus may be away."""
+    """Changes log levels on all nodes. `others` sets the level in the other workers of this node, which also works
+    while Redis is unavailable."""
 
     logs: LogFiles
     bus: Any  # IBus
@@ -33,8 +34,8 @@ class LiveLogLevels:
     _log = Logger()
 
     def start(self) -> None:
-        """Listen to the other nodes from now on."""
-        self.bus.subscribe(TOPIC, self._heard)
+        """Subscribe to the changes that other nodes announce."""
+        self.bus.subscribe(TOPIC, self._announced)
 
     def shown(self) -> Mapping[str, str]:
         return self.logs.levels()
@@ -43,29 +44,29 @@ class LiveLogLevels:
         if len(name) > LONGEST:
             raise ValueError(f'the name of a logger has at most {LONGEST} characters')
         self.apply(name, level)
-        return Deferred.fromCoroutine(self._tell(name, level))
+        return Deferred.fromCoroutine(self._announce(name, level))
 
-    async def _tell(self, name: str, level: str) -> bool:
+    async def _announce(self, name: str, level: str) -> bool:
         try:
             await self.others(name, level)
             await self.bus.announce(TOPIC, json.dumps([name, level]))
         except CancelledError:
             raise
         except Exception as error:
-            self._log.warn('The others were not told of the level of the log: {why}', why=str(error))
+            self._log.warn('The log level could not be announced to the other nodes: {why}', why=str(error))
             return False
         return True
 
     def apply(self, name: str, level: str) -> None:
-        """In this process. Raises ValueError for a level that does not exist."""
+        """Set a level in this process. Raises ValueError for an unknown level."""
         if self.logs.levels().get(name, '') != level:
             self.logs.set_level(name, level)
-            self._log.info('The level of {name} is {now} now', name=repr(name) if name else 'all that have none',
-                           now=level or 'that of all')
+            self._log.info('The log level of {name} is now {now}', name=repr(name) if name else 'all other loggers',
+                           now=level or 'the default')
 
-    def _heard(self, message: str) -> None:
+    def _announced(self, message: str) -> None:
         try:
             name, level = json.loads(message)
             self.apply(str(name)[:LONGEST], str(level))
         except (ValueError, TypeError) as error:
-            self._log.warn('A node speaks of a level that does not exist: {why}', why=str(error))
+            self._log.warn('A node announced an unknown log level: {why}', why=str(error))

@@ -1,7 +1,8 @@
-"""A node from its first breath to its last: what starts in which order, and how it drains.
+"""The lifecycle of a node: in which order its components start, drain and stop.
 
-Starting: take the configuration from the ODB, open the listeners (they answer 503), load the deployed services, then
-serve. Stopping: not ready, listeners closed, what runs ends within the grace period, and only then the machinery.
+Start: read the configuration from the ODB, open the listeners (requests get a 503), load the deployed services, then
+serve. Stop: report not ready, close the listeners, let running requests finish within the grace period, then stop all
+other components.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ _log = Logger()
 
 @define(eq=False, slots=False)
 class Node(Service):
-    """A server: hosts services and the channels clients connect to. Built whole by zatotx.tap; knows the order of its
-    parts, not their work."""
+    """A server: hosts services and the channels that clients connect to. Built by zatotx.tap; knows the order in which
+    its components start and stop, not how they work."""
 
     parts: NodeComponents
     config: LiveConfig
@@ -42,40 +43,42 @@ class Node(Service):
     _starting: Deferred[None] | None = None
 
     def startService(self) -> Deferred[None]:
-        """Fires when the node serves. Fails with StartError, one sentence, where it cannot."""
+        """Start the node. The Deferred fires when it serves requests, and fails with StartError, one sentence, if it
+        cannot."""
         super().startService()  # type: ignore[no-untyped-call]
         starting = self._starting = Deferred.fromCoroutine(self._start())
         return starting
 
     def stopService(self) -> Deferred[None]:
-        """Drain and stop; fires when all is down. Harmless for a node that did not get far."""
+        """Drain and stop the node; the Deferred fires when everything has stopped. Also stops a node that has started
+        only partly."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._starting is not None:
             self._starting.cancel()
         return Deferred.fromCoroutine(self._stop())
 
     def retire(self) -> Deferred[None]:
-        """Another process has taken over: take no new clients, and let those that are here go with their next answer.
-        Fires when all have gone, or have had their time to ask once more."""
-        _log.info('{name} of cluster {cluster} hands over', **self._names())
-        over: Deferred[None] = Deferred()
-        late = self.parts.reactor.callLater(LINGER, over.callback, None)
+        """Stop accepting clients because another process has taken over, and close each connection after its next
+        response. The Deferred fires when all connections are closed, or after LINGER seconds."""
+        _log.info('{name} of cluster {cluster} is being replaced', **self._names())
+        retired: Deferred[None] = Deferred()
+        timeout = self.parts.reactor.callLater(LINGER, retired.callback, None)
 
-        def empty(_: object) -> None:
-            if late.active():
-                late.cancel()
-                over.callback(None)
+        def all_closed(_: object) -> None:
+            if timeout.active():
+                timeout.cancel()
+                retired.callback(None)
 
-        gatherResults([channel.retire() for channel in self.parts.channels.values()]).addCallback(empty)
-        return over
+        gatherResults([channel.retire() for channel in self.parts.channels.values()]).addCallback(all_closed)
+        return retired
 
     def reload(self) -> None:
-        """Take over what may change while the node runs."""
+        """Reload the log settings and the certificates."""
         self.parts.reload()
 
     async def _start(self) -> None:
         parts = self.parts
-        self._enter(STARTING)
+        self._set_phase(STARTING)
         parts.logs.start()
         _log.info('Starting {name} of cluster {cluster}', **self._names())
         for pool in parts.pools:
@@ -84,7 +87,7 @@ class Node(Service):
             client.startService()
         if parts.company is not None:
             parts.company.start()
-        await self._join()
+        await self._register()
         await self._configure()
         if not self.place.late:
             await self._listen()
@@ -95,14 +98,14 @@ class Node(Service):
         gc_tuning.tune_gc()
         parts.trimmer.start()
         parts.watchdog.start()
-        self._enter(READY)
+        self._set_phase(READY)
         if self.place.late:
             await self._listen()
         await parts.pickup.start()
         _log.info('{name} of cluster {cluster} is ready', **self._names())
 
-    async def _join(self) -> None:
-        """Be known to the cluster, and know its configuration."""
+    async def _register(self) -> None:
+        """Register the node in the ODB and load the configuration."""
         parts, main = self.parts, self.parts.settings.main
         host, port = first_tcp(parts.settings.kinds)
         row = await parts.odb.register_node(main.name, host, port, os.getpid(), worker=self.place.seat)
@@ -121,38 +124,38 @@ class Node(Service):
             await finishing
 
     async def _listen(self) -> None:
-        """Requests are answered 503 until the services are there. A worker that joins others who serve already comes to
-        this last, so that no client meets a 503 for its sake."""
+        """Open the listeners. Requests get a 503 until the services are loaded; a worker that joins others which serve
+        already listens only once it is ready, so that no client gets a 503 because of it."""
         for channel in self.parts.channels.values():
             await channel.start(self.parts.exchange)
 
     async def _stop(self) -> None:
         parts = self.parts
-        self._enter(DRAINING)
+        self._set_phase(DRAINING)
         channels = list(parts.channels.values())
         for channel in channels:
             channel.drain()
-        await _quietly(parts.pickup.stop(), 'The pickup directory')
-        await gatherResults([_done(channel.stop(), 'A channel') for channel in channels])
+        await _stop_component(parts.pickup.stop(), 'The pickup directory')
+        await gatherResults([_stop_in_parallel(channel.stop(), 'A channel') for channel in channels])
         for outgoing in parts.outgoing:
-            await _quietly(outgoing.stop(), 'Outgoing connections')
-        self._enter(STOPPED)
+            await _stop_component(outgoing.stop(), 'Outgoing connections')
+        self._set_phase(STOPPED)
         if parts.company is not None:
-            await _quietly(parts.company.stop(), 'What the workers of this server share')
+            await _stop_component(parts.company.stop(), 'The connection to the other workers')
         parts.watchdog.stop()
         parts.trimmer.stop()
-        await _quietly(self.config.stop(), 'The configuration')
+        await _stop_component(self.config.stop(), 'The configuration')
         if self.node_id:
-            await _quietly(parts.odb.node_down(self.node_id), 'The row of this node')
+            await _stop_component(parts.odb.node_down(self.node_id), 'The row of this node')
         for client in parts.redis:
-            await _quietly(client.stopService(), 'Redis')
-        await _quietly(parts.odb.close(), 'The ODB')
+            await _stop_component(client.stopService(), 'Redis')
+        await _stop_component(parts.odb.close(), 'The ODB')
         await stop_pools(parts.reactor, parts.pools)
         _log.info('{name} of cluster {cluster} has stopped', **self._names())
         parts.logs.stop()
         parts.lock.release()
 
-    def _enter(self, phase: str) -> None:
+    def _set_phase(self, phase: str) -> None:
         self.state.phase = phase
         self.parts.pipeline.closed = self.state.why if phase == STARTING else ''
 
@@ -162,17 +165,17 @@ class Node(Service):
         return {'name': name, 'cluster': main.cluster}
 
 
-def _done(stopping: Any, what: str) -> Deferred[None]:
-    return Deferred.fromCoroutine(_quietly(stopping, what))
+def _stop_in_parallel(stopping: Any, what: str) -> Deferred[None]:
+    return Deferred.fromCoroutine(_stop_component(stopping, what))
 
 
-async def _quietly(stopping: Any, what: str) -> None:
-    """Wait for a part to stop; one that cannot must not keep the others up."""
+async def _stop_component(stopping: Any, what: str) -> None:
+    """Wait for a component to stop. Errors are logged, so that the other components are stopped anyway."""
     try:
         if stopping is not None:
             await stopping
     except Exception as error:
-        _log.warn('{what} did not stop well: {why}', what=what, why=str(error) or type(error).__name__)
+        _log.warn('{what} did not stop cleanly: {why}', what=what, why=str(error) or type(error).__name__)
 
 
 __all__ = ['Node', 'StartError']

@@ -1,4 +1,4 @@
-"""What the node's own services see of it: `self.server` in zato.* services."""
+"""The interface that a node offers to its internal services: `self.server` in zato.* services."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from zatotx.service.outgoing import Outgoings
 @implementer(INode)
 @define(kw_only=True, eq=False)
 class NodeApi:
-    """INode over the parts of a node."""
+    """Implements INode on the components of a node."""
 
     name: str
     cluster: str
@@ -38,9 +38,9 @@ class NodeApi:
     levels: Any = None  # ILevels
     user_metrics: Any = None  # IUserMetrics
     offloader: Callable[..., Deferred[Any]]
-    finders: Sequence[Callable[[], Iterable[str]]] = ()  # each gives sentences on what is not as it should be
+    finders: Sequence[Callable[[], Iterable[str]]] = ()  # each yields findings, one sentence per problem
     outgoing: Any = field(factory=Outgoings)
-    company: Any = None  # zatotx.node.workers.worker_group.WorkerGroup of a worker
+    company: Any = None  # zatotx.node.workers.worker_group.WorkerGroup; None without workers
     started: float = field(factory=time)
 
     def not_ready(self) -> list[str]:

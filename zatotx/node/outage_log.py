@@ -1,4 +1,4 @@
-"""What a node's log says of an ODB that is away."""
+"""Logs outages of the ODB."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
-REASONS = 5  # of one absence that are said: some databases find a new one each time
+REASONS = 5  # logged per outage at most: some databases report a new reason each time
 
 
 @define(eq=False)
 class OutageLog:
-    """Each reason is said once until the ODB is back, not every two seconds."""
+    """Logs each reason of an outage once until the ODB is available again, instead of every two seconds."""
 
     log: Logger
-    why: str = ''  # the last reason, '' = it is not away
-    _said: set[str] = field(factory=set, init=False)
+    why: str = ''  # the last reason; '' = the ODB is available
+    _logged: set[str] = field(factory=set, init=False)
 
     def goes_on(self, failure: Any) -> None:
-        """The ODB was asked, and did not answer."""
+        """Record that an attempt to read the ODB failed."""
         if failure.check(CancelledError):
             return
         self.why = failure.getErrorMessage()
-        if self.why not in self._said and len(self._said) < REASONS:
-            self._said.add(self.why)
-            self.log.warn('The ODB could not be followed, the configuration in force stays: {why}', why=self.why)
+        if self.why not in self._logged and len(self._logged) < REASONS:
+            self._logged.add(self.why)
+            self.log.warn('The ODB is unavailable, the current configuration stays in force: {why}', why=self.why)
 
     def ends(self, revision: int) -> None:
-        """The ODB answers, and this node is level with it."""
+        """Record that the ODB is available and that this node runs its revision."""
         if self.why:
-            self.log.info('The ODB answers again, this node is at revision {revision}', revision=revision)
+            self.log.info('The ODB is available again, this node is at revision {revision}', revision=revision)
         self.why = ''
-        self._said.clear()
+        self._logged.clear()

@@ -1,8 +1,8 @@
-"""`haproxy:` endpoints: the PROXY protocol header of a connection is read before its protocol is made.
+"""`haproxy:` endpoints: the PROXY protocol header of a connection is read before its protocol is created.
 
-So the protocol sees the client's address from the beginning. Twisted's own wrapper connects the protocol first, which
-then takes the proxy for its client. It also expects the header within TLS, where no proxy sends it, and does not take
-one that comes in two segments.
+The protocol therefore sees the client's address from the start. Twisted's own wrapper connects the protocol first,
+which then takes the proxy for its client. It also expects the header inside TLS, where no proxy sends it, and does not
+accept one that arrives in two segments.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from zatotx.interfaces.listener import IListenerOptions
 from zatotx.wire.http.proxy_protocol import Endpoint, ProxyHeader, read_proxy_header
 from zatotx.wire.malformed import Malformed
 
-HEADER_TIMEOUT = 10.0  # seconds that a proxy has for its header, which it sends at once
+HEADER_TIMEOUT = 10.0  # seconds; proxies send the header immediately
 
 
 class ProxyProtocolFactory(Factory):
-    """Wraps a protocol factory: it gets connections whose header is read and taken off."""
+    """Wraps a protocol factory: reads and removes the PROXY protocol header of each connection."""
 
     noisy = False
 
     def __init__(self, clock: Any, wrapped: Any, options: IListenerOptions | None) -> None:
-        """`clock`: IReactorTime. `options` say whose headers are believed; without them, everybody's are."""
+        """`clock`: IReactorTime. `options` decide which proxies are trusted; without them, all are."""
         self.clock = clock
         self.wrapped = wrapped
         self.options = options
@@ -41,16 +41,16 @@ class ProxyProtocolFactory(Factory):
         self.wrapped.doStop()
 
     def logPrefix(self) -> str:
-        """What Twisted calls the listener in its log."""
+        """Return the listener's name in Twisted's log."""
         return f'{self.wrapped.logPrefix()} (PROXY)'
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """What reads the header."""
+        """Return the protocol that reads the header."""
         return ProxyProtocol(self)
 
 
 class ProxyProtocol(Protocol):
-    """A connection until its header is whole."""
+    """Reads the PROXY protocol header of a connection, then replaces itself with the wrapped protocol."""
 
     transport: Any
     _log = Logger()
@@ -61,40 +61,40 @@ class ProxyProtocol(Protocol):
         self._timeout: Any = None
 
     def connectionMade(self) -> None:
-        """Begin to wait, unless nobody believes this proxy."""
+        """Start the timeout for the header, or close the connection if the proxy is not trusted."""
         options, peer = self._server.options, self.transport.getPeer()
         if options is not None and not options.trusts_proxy(peer):
-            self._refuse('[http] trusted_proxies does not name it')
+            self._reject('the proxy is not in [http] trusted_proxies')
             return
-        self._timeout = self._server.clock.callLater(HEADER_TIMEOUT, self._refuse, 'it sent no header in time')
+        self._timeout = self._server.clock.callLater(HEADER_TIMEOUT, self._reject, 'it sent no header in time')
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes of the proxy, and perhaps of the client behind them."""
+        """Process bytes of the header, and pass on what follows it."""
         if self.transport.disconnecting:
             return
         self._received += data
         try:
             header = read_proxy_header(self._received)
         except Malformed as wrong:
-            self._refuse(str(wrong))
+            self._reject(str(wrong))
             return
         if header is not None:
-            self._stop_waiting()
+            self._cancel_timeout()
             self._hand_over(header, self._received[header.size:])
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The proxy left before its header was whole."""
-        self._stop_waiting()
+        """Cancel the timeout: the proxy closed the connection before its header was complete."""
+        self._cancel_timeout()
 
     def _hand_over(self, header: ProxyHeader, rest: bytes) -> None:
-        """From now on the connection is the client's: its transport gives the addresses of the header."""
+        """Connect the wrapped protocol; the transport now returns the addresses of the header."""
         transport = self.transport
-        if isinstance(transport.getPeer(), UNIXAddress):  # whose socket has nothing of TCP, whatever the header says
-            transport.setTcpNoDelay = _nothing_to_set
+        if isinstance(transport.getPeer(), UNIXAddress):  # a Unix socket has no TCP options, whatever the header says
+            transport.setTcpNoDelay = _ignore_no_delay
         if header.source is not None:
-            transport.getPeer = _given(header.source)
+            transport.getPeer = _constant_address(header.source)
         if header.destination is not None:
-            transport.getHost = _given(header.destination)
+            transport.getHost = _constant_address(header.destination)
         transport.proxied_over_tls = header.secure
         protocol = self._server.wrapped.buildProtocol(transport.getPeer())
         transport.protocol = protocol
@@ -102,22 +102,22 @@ class ProxyProtocol(Protocol):
         if rest:
             protocol.dataReceived(rest)
 
-    def _refuse(self, why: str) -> None:
-        self._stop_waiting()
-        self._log.warn('A connection of {peer} to a haproxy: endpoint is closed: {why}', peer=self.transport.getPeer(),
+    def _reject(self, why: str) -> None:
+        self._cancel_timeout()
+        self._log.warn('Closing a connection from {peer} to a haproxy: endpoint: {why}', peer=self.transport.getPeer(),
                        why=why)  # fmt: skip
         self.transport.abortConnection()
 
-    def _stop_waiting(self) -> None:
+    def _cancel_timeout(self) -> None:
         if self._timeout is not None and self._timeout.active():
             self._timeout.cancel()
 
 
-def _nothing_to_set(enabled: bool) -> None:
-    """A Unix socket does not delay."""
+def _ignore_no_delay(enabled: bool) -> None:
+    """Do nothing: Unix sockets have no Nagle algorithm."""
 
 
-def _given(endpoint: Endpoint) -> Callable[[], IAddress]:
+def _constant_address(endpoint: Endpoint) -> Callable[[], IAddress]:
     host, port = endpoint
     address = IPv6Address('TCP', host, port) if ':' in host else IPv4Address('TCP', host, port)
     return lambda: address

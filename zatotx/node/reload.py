@@ -1,4 +1,4 @@
-"""SIGHUP: what of a running process follows its files."""
+"""SIGHUP: reloads log settings and certificates of a running process."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from zatotx.node.settings import Settings
 
 @frozen
 class SighupReloader:
-    """Reads server.toml again and takes over its [log], and the certificates of the `ssl:` endpoints. What is wrong is
-    logged in a sentence, and stays as it was. Blocks for as long as it takes to read these small files."""
+    """Reads server.toml again and applies its [log] section, and reloads the certificates of `ssl:` endpoints. Errors
+    are logged as one sentence and leave the current settings in force. Blocks while these small files are read."""
 
     read: Callable[[], Settings]  # raises StartError
     logs: Any  # reload(Log)
@@ -27,8 +27,8 @@ class SighupReloader:
         try:
             self.logs.reload(self.read().log)
         except StartError as error:
-            self._log.error('The settings of the log stay as they are: {why}', why=str(error))
+            self._log.error('The log settings are unchanged: {why}', why=str(error))
         else:
-            self._log.info('The settings of the log are those of server.toml now')
+            self._log.info('The log settings were reloaded from server.toml')
         if self.listeners is not None:
             self.listeners.reload()

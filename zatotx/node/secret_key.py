@@ -1,5 +1,5 @@
-"""The cluster's secret key, as a node finds it: ZATOTX_SECRET_KEY, else config/secret.key. Where it was given on stdin
-(`--secret-key -`) it is put where that variable is, in this process alone."""
+"""Finds the cluster's secret key: ZATOTX_SECRET_KEY, otherwise config/secret.key. A key read from stdin (`--secret-key
+-`) is stored in that variable, in this process only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from zatotx.model.errors import StartError
 
 VARIABLE = 'ZATOTX_SECRET_KEY'
-LONGEST = 4096  # bytes of a line with a key, or with the two of a rotation
+LONGEST = 4096  # maximum bytes of the line with the key, or with the two keys of a rotation
 
 
 def read_key(path: Path, environ: Mapping[str, str]) -> str:
-    """The key's text. Raises StartError where it is missing, or readable by others than its owner."""
+    """Return the key's text. Raises StartError if it is missing, or readable by users other than its owner."""
     if environ.get(VARIABLE):
         return environ[VARIABLE].strip()
     try:
@@ -24,7 +24,7 @@ def read_key(path: Path, environ: Mapping[str, str]) -> str:
         key = path.read_text('ascii').strip()
     except (OSError, UnicodeDecodeError) as error:
         raise StartError(
-            f'The secret key {path} cannot be read ({_reason(error)}): restore it, set {VARIABLE}, or give it on stdin'
+            f'The secret key {path} cannot be read ({_reason(error)}): restore it, set {VARIABLE}, or pass it on stdin'
             " with '--secret-key -'"
         ) from None
     if mode:
@@ -33,18 +33,18 @@ def read_key(path: Path, environ: Mapping[str, str]) -> str:
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:
-    """Without what the file holds, which a decoding error quotes."""
-    return (error.strerror or 'error') if isinstance(error, OSError) else 'it is no text'
+    """Describe the error without the file's contents, which a decoding error would quote."""
+    return (error.strerror or 'error') if isinstance(error, OSError) else 'it is not text'
 
 
 def key_from_stdin() -> str:
-    """The first line of stdin, asked for without an echo where a person is there; '' where there is none."""
+    """Return the first line of stdin, prompting without echo on a terminal; '' if there is no stdin or no line."""
     stream = sys.stdin
     if stream is None:
         return ''
     if stream.isatty():
         return getpass.getpass('Secret key: ').strip()
-    # Not a byte beyond the line is taken: what follows is somebody else's.
+    # Reads byte by byte: what follows the line belongs to other readers of stdin.
     line = b''
     while len(line) < LONGEST and (byte := os.read(stream.fileno(), 1)) not in (b'', b'\n'):
         line += byte

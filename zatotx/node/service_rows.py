@@ -1,4 +1,4 @@
-"""Rows of the ODB that a node keeps for itself."""
+"""The ODB rows of the internal services, which a node creates when it starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from zatotx.schema.snapshot import Operation, Snapshot
 
 
 def missing_service_rows(services: Iterable[Any], snapshot: Snapshot) -> list[Operation]:
-    """What to create so that each internal service has its row, with the id that Zato's API speaks of."""
+    """Return the operations that create the missing rows of internal services, so that each has an id for Zato's API.
+    """
     return [
         Operation(
             action='create',

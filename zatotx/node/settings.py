@@ -1,6 +1,7 @@
-"""A node's settings: config/server.toml, read whole, every mistake named at once.
+"""The settings of a node, config/server.toml: validated as a whole, with all errors reported at once.
 
-A text may refer to the environment (`${NAME}`) or to a file (`file:PATH`): zatotx/rules/enmasse/references.py."""
+A string may refer to the environment (`${NAME}`) or to a file (`file:PATH`): zatotx/rules/enmasse/references.py.
+"""
 
 from __future__ import annotations
 
@@ -36,59 +37,59 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Main(_Section, frozen=True, kw_only=True):
-    name: Annotated[str, Meta(min_length=1)]  # of this server, unlike all others of the cluster
-    cluster: Annotated[str, Meta(min_length=1)]  # its name; one cluster a database
-    workers: Annotated[int, Meta(ge=1, le=64)] = 1  # processes that share the listening sockets
-    heartbeat_timeout: Annotated[float, Meta(ge=3, le=86400)] = TIMEOUT  # seconds; a worker silent for longer is killed
-    core_dumps: bool = False  # of a process that crashes: they hold keys and passwords
+    name: Annotated[str, Meta(min_length=1)]  # name of this server, unique in the cluster
+    cluster: Annotated[str, Meta(min_length=1)]  # name of the cluster; one cluster per database
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1  # number of processes that share the listening sockets
+    heartbeat_timeout: Annotated[float, Meta(ge=3, le=86400)] = TIMEOUT  # seconds without one until a worker is killed
+    core_dumps: bool = False  # whether a crash may write a core dump, which contains keys and passwords
 
 
 class Odb(_Section, frozen=True, kw_only=True):
-    url: Annotated[str, Meta(min_length=1)]  # SQLAlchemy's, in clear or as enc:…
+    url: Annotated[str, Meta(min_length=1)]  # SQLAlchemy URL, in clear or encrypted as enc:…
 
 
 class Kvdb(_Section, frozen=True, kw_only=True):
     url: Annotated[str, Meta(min_length=1)]  # redis://, rediss://, unix:// or redis+sentinel://, in clear or as enc:…
-    timeout: _Seconds = 5  # seconds for one command
-    ca: str = ''  # files for rediss://, relative to the server's directory; '' = the system's CAs
-    cert: str = ''  # of a client certificate
-    key: str = ''  # of its key, where that is not in the same file
+    timeout: _Seconds = 5  # seconds per command
+    ca: str = ''  # CA file for rediss://, relative to the server's directory; '' = the system's CAs
+    cert: str = ''  # file of a client certificate
+    key: str = ''  # file of its private key, if it is not in the same file
 
 
 class Threads(_Section, frozen=True, kw_only=True):
-    services: _Count = 20  # `def` services at the same time
-    workers: _Count = 4  # hashing, imports, spooling
+    services: _Count = 20  # maximum number of `def` services that run at the same time
+    workers: _Count = 4  # threads for password hashing, imports and spooling
 
 
 class Limits(_Section, frozen=True, kw_only=True):
-    in_flight: Annotated[int, Meta(ge=1, le=1_000_000)] = NODE  # requests of this node at once
-    service_in_flight: Annotated[int, Meta(ge=1, le=MOST_IN_FLIGHT)] = SERVICE  # of a service that says nothing else
-    body_memory: Annotated[int, Meta(ge=LEAST)] = LIMIT  # bytes of request bodies in a process, parsed ones included
-    json_depth: Annotated[int, Meta(ge=1, le=500)] = 100  # objects and lists within each other, in one body
-    json_keys: _Count = 100_000  # keys and elements of one body
-    form_fields: _Count = 1_000  # of one body
-    xml_depth: Annotated[int, Meta(ge=1, le=DEEPEST)] = 100  # elements within each other, in one body
-    xml_elements: _Count = 600_000  # of one body
-    xml_attributes: _Count = 250_000  # of one body
-    xml_element_attributes: _Count = 256  # of one element
-    xml_namespaces: _Count = 1_000  # different declarations in one body
+    in_flight: Annotated[int, Meta(ge=1, le=1_000_000)] = NODE  # maximum concurrent requests of this node
+    service_in_flight: Annotated[int, Meta(ge=1, le=MOST_IN_FLIGHT)] = SERVICE  # default maximum per service
+    body_memory: Annotated[int, Meta(ge=LEAST)] = LIMIT  # bytes of raw and parsed request bodies per process
+    json_depth: Annotated[int, Meta(ge=1, le=500)] = 100  # maximum nesting of objects and lists in a body
+    json_keys: _Count = 100_000  # maximum number of keys and list elements in a body
+    form_fields: _Count = 1_000  # maximum number of form fields in a body
+    xml_depth: Annotated[int, Meta(ge=1, le=DEEPEST)] = 100  # maximum nesting of XML elements in a body
+    xml_elements: _Count = 600_000  # maximum number of XML elements in a body
+    xml_attributes: _Count = 250_000  # maximum number of XML attributes in a body
+    xml_element_attributes: _Count = 256  # maximum number of attributes of one XML element
+    xml_namespaces: _Count = 1_000  # maximum number of distinct namespace declarations in a body
     xml_text: Annotated[int, Meta(ge=1, le=LONGEST_TEXT)] = LONGEST_TEXT  # characters of one text in a body
 
 
 class HotDeploy(_Section, frozen=True, kw_only=True):
-    pickup_dir: str = 'pickup/incoming/services'  # files dropped there are deployed in the cluster
+    pickup_dir: str = 'pickup/incoming/services'  # directory whose files are deployed to the cluster
 
 
 class Log(_Section, frozen=True, kw_only=True):
-    level: str = 'info'  # of all areas and loggers that have none of their own
-    levels: dict[str, str] = {}  # by area (kvdb, admin) or logger (crm, twisted.web)
-    form: str = 'text'  # or 'json'
-    max_size: Annotated[int, Meta(ge=10_000)] = 20_000_000  # bytes after which a file becomes .1
-    keep: Annotated[int, Meta(ge=1, le=10_000)] = 10  # rotated files
+    level: str = 'info'  # default level of all categories and loggers
+    levels: dict[str, str] = {}  # by category (kvdb, admin) or logger (crm, twisted.web)
+    form: str = 'text'  # log format, 'text' or 'json'
+    max_size: Annotated[int, Meta(ge=10_000)] = 20_000_000  # bytes after which a log file is rotated
+    keep: Annotated[int, Meta(ge=1, le=10_000)] = 10  # number of rotated files to keep
 
 
 class Shutdown(_Section, frozen=True, kw_only=True):
-    grace: Annotated[float, Meta(ge=0, le=3600)] = 10  # seconds that requests under way get to finish
+    grace: Annotated[float, Meta(ge=0, le=3600)] = 10  # seconds that running requests get to finish
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,8 +101,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hot_deploy: HotDeploy = HotDeploy()
     log: Log = Log()
     shutdown: Shutdown = Shutdown()
-    user_config: dict[str, str] = {}  # name -> INI file, as self.user_config.<name>
-    kinds: dict[str, dict[str, Any]] = {}  # each kind's own section; the kind checks it
+    user_config: dict[str, str] = {}  # name -> INI file, available as self.user_config.<name>
+    kinds: dict[str, dict[str, Any]] = {}  # the section of each kind, which the kind validates
 
     def __repr__(self) -> str:
         fields = ', '.join(
@@ -111,48 +112,50 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(path: Path, kinds: Collection[str]) -> Settings:
-    """Read the settings file; `kinds` may have a section each. Raises StartError with one sentence that names every
-    mistake."""
+    """Read the settings file; each of `kinds` may have a section. Raises StartError with one sentence that names all
+    errors."""
     try:
         document = tomllib.loads(path.read_text('utf-8'))
     except FileNotFoundError:
-        raise StartError(f'{path} is missing: is {path.parent.parent} a server that quickstart made?') from None
+        raise StartError(f'{path} is missing: is {path.parent.parent} a server created by quickstart?') from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StartError(f'{path} cannot be read: {error}') from None
-    document, astray = resolved(document, path.parent)
-    settings, mistakes = parse(document, kinds)
-    if astray:  # what else is wrong with those values comes of it
-        mistakes = [*(f'{place}: {text}' for place, text in astray),
-                    *(said for said in mistakes if said.partition(': ')[0] not in dict(astray))]
+    document, unresolved = resolved(document, path.parent)
+    settings, errors = parse(document, kinds)
+    if unresolved:  # other errors of the same values are consequences
+        errors = [*(f'{place}: {text}' for place, text in unresolved),
+                    *(error_text for error_text in errors if error_text.partition(': ')[0] not in dict(unresolved))]
         settings = None
     if settings is None:
-        raise StartError(f'{path}: {"; ".join(mistakes)}')
+        raise StartError(f'{path}: {"; ".join(errors)}')
     return settings
 
 
 class ResolvedSettings(str):
-    """Text that a reference gave: as with all that comes from an environment, it may be meant as a number."""
+    """A string that a reference was resolved to. Like everything from the environment it is text, so it may be
+    converted to a number."""
 
 
 def resolved(document: dict[str, Any], directory: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """The document with its references replaced, and each that leads nowhere as (section.key, what is wrong)."""
+    """Return the document with its references resolved, and a list of (section.key, error) for those that cannot be."""
     sources = ReferenceSources(environ=os.environ, read=reader(directory))
-    astray: list[tuple[str, str]] = []
-    found: dict[str, Any] = {}
+    unresolved: list[tuple[str, str]] = []
+    result: dict[str, Any] = {}
     for place, section, key, value in _values(document):
-        wrong: list[str] = []
-        new = sources.resolve(value, wrong)
+        errors: list[str] = []
+        new = sources.resolve(value, errors)
         new = ResolvedSettings(new) if isinstance(new, str) and is_reference(value) else new
-        astray.extend((place, text) for text in wrong)
+        unresolved.extend((place, text) for text in errors)
         if section:
-            found.setdefault(section, {})[key] = new
+            result.setdefault(section, {})[key] = new
         else:
-            found[key] = new
-    return found, astray
+            result[key] = new
+    return result, unresolved
 
 
 def _values(document: dict[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
-    """(section.key, section, key, value); of what is no section, or an empty one, ('name', '', name, value)."""
+    """Yield (section.key, section, key, value); for a value outside a section, or an empty section, ('name', '', name,
+    value)."""
     for name, section in document.items():
         if isinstance(section, dict) and section:
             for key, value in section.items():
@@ -162,46 +165,46 @@ def _values(document: dict[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
 
 
 def parse(document: dict[str, Any], kinds: Collection[str] = ()) -> tuple[Settings | None, list[str]]:
-    """Settings from a parsed file, or every mistake as `section.key: what is wrong`."""
+    """Return the settings of a parsed file, or None and all errors, each as `section.key: error`."""
     known = {field.name: field for field in msgspec.structs.fields(Settings) if field.name != 'kinds'}
-    mistakes = [
+    errors = [
         f'{name}: no such section (known: {", ".join([*known, *kinds])})'
         for name in document if name not in known and name not in kinds
     ]
-    found: dict[str, Any] = {'kinds': {name: document[name] for name in kinds if name in document}}
-    mistakes += [f'{name}: expected a section' for name, section in found['kinds'].items()
+    sections: dict[str, Any] = {'kinds': {name: document[name] for name in kinds if name in document}}
+    errors += [f'{name}: expected a section' for name, section in sections['kinds'].items()
                  if not isinstance(section, dict)]
     for name, field in known.items():
         if name in document:
-            found[name] = _section(name, field.type, document[name], mistakes)
+            sections[name] = _section(name, field.type, document[name], errors)
         elif field.required:
-            mistakes.append(f'{name}: the section is missing')
-    return (None, mistakes) if mistakes else (Settings(**found), [])
+            errors.append(f'{name}: the section is missing')
+    return (None, errors) if errors else (Settings(**sections), [])
 
 
-def _section(name: str, type_: Any, values: Any, mistakes: list[str]) -> Any:
+def _section(name: str, type_: Any, values: Any, errors: list[str]) -> Any:
     if not isinstance(values, dict):
-        mistakes.append(f'{name}: expected a section')
+        errors.append(f'{name}: expected a section')
         return None
-    if not isinstance(type_, type):  # a free mapping
-        return _converted(name, type_, values, mistakes)
+    if not isinstance(type_, type):  # a mapping without a fixed set of keys
+        return _convert(name, type_, values, errors)
     fields = {field.name: field for field in msgspec.structs.fields(type_)}
-    mistakes += [f'{name}.{key}: no such setting (known: {", ".join(fields)})' for key in values if key not in fields]
-    found = {
-        key: _converted(f'{name}.{key}', field.type, values[key], mistakes)
+    errors += [f'{name}.{key}: no such setting (known: {", ".join(fields)})' for key in values if key not in fields]
+    values_by_key = {
+        key: _convert(f'{name}.{key}', field.type, values[key], errors)
         for key, field in fields.items() if key in values
     }
     for key, field in fields.items():
         if key not in values and field.required:
-            mistakes.append(f'{name}.{key}: missing')
+            errors.append(f'{name}.{key}: missing')
             return None
-    return type_(**found)
+    return type_(**values_by_key)
 
 
-def _converted(path: str, type_: Any, value: Any, mistakes: list[str]) -> Any:
+def _convert(path: str, type_: Any, value: Any, errors: list[str]) -> Any:
     try:
         return msgspec.convert(str(value), type_, strict=False) if isinstance(value, ResolvedSettings) \
             else msgspec.convert(value, type_)
     except msgspec.ValidationError as error:
-        mistakes.append(f'{path}: {error}')
+        errors.append(f'{path}: {error}')
         return None

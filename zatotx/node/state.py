@@ -1,4 +1,4 @@
-"""What phase of its life a node is in."""
+"""The lifecycle phase of a node."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ STARTING, READY, DRAINING, STOPPED = 'starting', 'ready', 'draining', 'stopped'
 _WHY = {
     STARTING: 'The server is starting: its services are being loaded',
     READY: '',
-    DRAINING: 'The server is draining: it ends what runs and takes no new work',
+    DRAINING: 'The server is draining: it finishes running requests and accepts no new ones',
     STOPPED: 'The server has stopped',
 }
 
 
 @define
 class NodeState:
-    """The phase, and why the node is not ready in it ('' = it is)."""
+    """The phase, and why the node is not ready in this phase ('' = it is ready)."""
 
     phase: str = STOPPED
 

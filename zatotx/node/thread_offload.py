@@ -1,7 +1,6 @@
-"""Work for the threads of a pool, as twisted.internet.threads.deferToThreadPool gives it to them, but nothing of it is
-left behind: there, a failure and the frames it was raised in hold each other, with all that was worked on, until the
-garbage collector comes by; and what nobody waits for any more is done all the same.
-"""
+"""Runs functions in a thread pool, like twisted.internet.threads.deferToThreadPool, with two differences: failures keep
+no reference cycle alive (Twisted's hold their frames, with all local data, until the next garbage collection), and a
+call that was cancelled before it started is not run."""
 
 from __future__ import annotations
 
@@ -14,8 +13,9 @@ from twisted.python.failure import Failure
 
 
 def offloader(reactor: Any, pool: Any) -> Callable[..., Deferred[Any]]:
-    """`(function, *args)`: run it in a thread of the pool, and fire with its result or failure in the reactor's. What
-    is cancelled before a thread has come to it is not run. `reactor`: IReactorFromThreads; `pool`: a ThreadPool."""
+    """Return a function `(function, *args)` that runs `function` in a thread of the pool and returns a Deferred, which
+    fires in the reactor's thread. A call that is cancelled before a thread has started it is not run. `reactor`:
+    IReactorFromThreads; `pool`: a ThreadPool."""
 
     def offload(function: Callable[..., Any], *args: Any, **named: Any) -> Deferred[Any]:
         job = _Job(reactor, partial(function, *args, **named))
@@ -26,7 +26,7 @@ def offloader(reactor: Any, pool: Any) -> Callable[..., Deferred[Any]]:
 
 
 class _Job:
-    """One call."""
+    """One call of a function in a thread."""
 
     __slots__ = ('_reactor', '_work', 'done')
 
@@ -36,7 +36,7 @@ class _Job:
         self.done: Deferred[Any] = Deferred(self._cancel)
 
     def run(self) -> None:
-        """In the thread."""
+        """Run the function. Called in a thread of the pool."""
         work, self._work = self._work, None
         if work is None:
             return
@@ -46,7 +46,7 @@ class _Job:
         except BaseException:
             result = Failure()
         self._reactor.callFromThread(self._finish, result)
-        result = None  # a failure holds this frame
+        result = None  # a failure references this frame
 
     def _finish(self, result: Any) -> None:
         if not self.done.called:  # else it was cancelled

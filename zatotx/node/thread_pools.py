@@ -1,4 +1,4 @@
-"""Thread pools that cannot keep a process from ending."""
+"""Thread pools of daemon threads, which cannot keep the process from ending."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-PATIENCE = 2.0  # seconds for the threads of a pool to end what they do
+PATIENCE = 2.0  # seconds that the threads of a pool get to finish
 
 _log = Logger()
 
 
 def daemon_pool(name: str, size: int) -> ThreadPool:
-    """A pool of at most `size` threads, made when they are needed. A service that never returns holds its thread, not
-    the process."""
+    """Return a pool of at most `size` daemon threads, started on demand. A service that never returns blocks its
+    thread, but not the end of the process."""
     pool = ThreadPool(0, size, name)
-    pool.threadFactory = _daemon  # type: ignore[assignment]
+    pool.threadFactory = _make_daemon_thread  # type: ignore[assignment]
     return pool
 
 
-def _daemon(*args: Any, **kwargs: Any) -> Thread:
+def _make_daemon_thread(*args: Any, **kwargs: Any) -> Thread:
     return Thread(*args, **{**kwargs, 'daemon': True})
 
 
 async def stop_pools(reactor: Any, pools: Sequence[Any]) -> None:
-    """Stop the pools; one whose threads do not end in time is left to the end of the process."""
+    """Stop the pools. Threads that do not finish within PATIENCE seconds are abandoned."""
     stopped: Deferred[None] = Deferred()
 
     def stop() -> None:
@@ -42,11 +42,11 @@ async def stop_pools(reactor: Any, pools: Sequence[Any]) -> None:
             stopped.callback(None)
 
     def give_up() -> None:
-        _log.warn('Service threads are still busy: they are left behind')
+        _log.warn('Service threads are still busy and are abandoned')
         settle(None)
 
     Thread(target=stop, daemon=True, name='stop-pools').start()
-    late = reactor.callLater(PATIENCE, give_up)
+    timeout = reactor.callLater(PATIENCE, give_up)
     await stopped
-    if late.active():
-        late.cancel()
+    if timeout.active():
+        timeout.cancel()

@@ -1,4 +1,5 @@
-"""A new configuration in two phases: all parts of a node build theirs, then all of it is brought into force at once."""
+"""Applies a configuration in two phases: all components prepare their changes, then all changes are committed at once.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from zatotx.schema.snapshot import Snapshot
 
 
 async def prepare_all(preparers: Sequence[Prepare], snapshot: Snapshot) -> list[Prepared]:
-    """All that the snapshot changes, built, in the order of `preparers`. Raises what one of them raises: then what the
-    others have built is discarded, and what was in force stays."""
+    """Return the prepared changes of all `preparers`, in their order. If one raises, those already prepared are
+    discarded, the error is raised, and the current configuration stays in force."""
     prepared: list[Prepared] = []
     try:
         for prepare in preparers:
@@ -23,19 +24,19 @@ async def prepare_all(preparers: Sequence[Prepare], snapshot: Snapshot) -> list[
 
 
 def commit_all(prepared: Sequence[Prepared]) -> list[Awaitable[None]]:
-    """Bring it into force. Nothing is awaited among the commits: no request is served by a part that is old and a part
-    that is new. Where one fails the others are made nevertheless, and its error is raised at the end. Returns what is
-    to be awaited afterwards."""
-    after: list[Awaitable[None]] = []
-    failed: Exception | None = None
+    """Commit the prepared changes. Nothing is awaited between the commits, so no request is served by a mix of old and
+    new components. If one fails the others are committed anyway, and its error is raised at the end. Returns the
+    awaitables that finish the changes."""
+    finishing_steps: list[Awaitable[None]] = []
+    first_error: Exception | None = None
     for part in prepared:
         try:
             finishing = part.commit()
         except Exception as error:
-            failed = failed or error
+            first_error = first_error or error
             continue
         if finishing is not None:
-            after.append(finishing)
-    if failed is not None:
-        raise failed
-    return after
+            finishing_steps.append(finishing)
+    if first_error is not None:
+        raise first_error
+    return finishing_steps

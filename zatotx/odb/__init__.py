@@ -1,1 +1,1 @@
-"""The operational database: everything an administrator configures, and every version of the deployed code."""
+"""The operational database (ODB): the configuration, and all kept versions of the deployed code."""

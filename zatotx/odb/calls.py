@@ -1,4 +1,4 @@
-"""The parts of IConfigStore that are about code and about nodes; see there for what each method promises."""
+"""The parts of IConfigStore that deal with deployed code and with nodes; see the interface for each method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zatotx.schema.snapshot import Actor
 
 
 class CodeStore:
-    """Versions of deployed files."""
+    """Stores versions of deployed files."""
 
     __slots__ = ()
     _odb: AsyncDatabase
@@ -37,7 +37,7 @@ class CodeStore:
 
 
 class NodeStore:
-    """Servers, their workers, what they said, and the numbers they draw."""
+    """Stores servers, their workers, their deployment results, and sequences."""
 
     __slots__ = ()
     _odb: AsyncDatabase

@@ -1,7 +1,7 @@
-"""Deployed files: every kept version, which one is active, and the services that follow from it.
+"""Deployed files: their kept versions, which of them is active, and the services that follow from it.
 
-A service whose file no longer has it keeps its row, as in Zato: channels may refer to it, and the next file that has a
-service of that name takes it over. Its `file` is '' then, and requests for it find no code.
+As in Zato, a service whose file no longer defines it keeps its row: channels may refer to it, and the next file that
+defines a service of that name takes it over. Its `file` is then '', and requests for it fail for lack of code.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from zatotx.schema.service import SERVICE
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import namespace_of
 
-KEPT = 20  # versions a file
+KEPT = 20  # versions kept per file
 
 _f = file_version.c
-_SHOWN = [column for column in file_version.c if column.name != 'content']
+_COLUMNS_WITHOUT_CONTENT = [column for column in file_version.c if column.name != 'content']
 
 
 @frozen(kw_only=True)
 class NewVersion:
-    """What was checked and is to be deployed."""
+    """A checked version to be deployed."""
 
     file: str
     form: str  # 'module' or 'package'
@@ -42,56 +42,61 @@ class NewVersion:
 
 
 def add(t: Transaction, new: NewVersion) -> FileVersion:
-    """Store and activate, service rows too. The same content as the active version's: that one, and no change.
-    Raises Conflict where a service belongs to another file."""
+    """Store and activate a version, together with its service rows. If the content equals the active version's, returns
+    that one and changes nothing. Raises Conflict if a service belongs to another file."""
     kept = _versions(t.connection, t.cluster, new.file)
     active = next((v for v in kept if v.active), None)
     digest = sha256(new.content).hexdigest()
     if active is not None and (active.sha256, active.form) == (digest, new.form):
         return active
-    _own_services(t, new.file, new.services)
+    _require_available(t, new.file, new.services)
     number = max((v.number for v in kept), default=0) + 1
-    t.connection.execute(insert(file_version).values(_values(t, new, digest, number)))
+    t.connection.execute(insert(file_version).values(_row_values(t, new, digest, number)))
     added = _activate(t, new.file, number)
     _prune(t, new.file)
-    record(t, [Entry(action='deploy', type='file', name=new.file, old=_facts(active), new=_facts(added))])
+    record(
+        t, [Entry(action='deploy', type='file', name=new.file, old=_history_fields(active), new=_history_fields(added))]
+    )
     return added
 
 
 def activate(t: Transaction, file: str, number: int | None) -> FileVersion:
-    """Make `number` (None: the one before the active) the active version. Raises NotFound naming what there is,
-    Conflict where one of its services belongs to another file by now."""
+    """Activate version `number` (None: the one before the active one). Raises NotFound, which lists the kept versions,
+    or Conflict if one of its services belongs to another file by now."""
     kept = _versions(t.connection, t.cluster, file)
     active = next((v for v in kept if v.active), None)
-    chosen = _chosen(file, kept, number)
-    if chosen.active:
-        return chosen
-    _own_services(t, file, chosen.services)
-    activated = _activate(t, file, chosen.number)
-    record(t, [Entry(action='activate', type='file', name=file, old=_facts(active), new=_facts(activated))])
+    selected = _select_version(file, kept, number)
+    if selected.active:
+        return selected
+    _require_available(t, file, selected.services)
+    activated = _activate(t, file, selected.number)
+    record(
+        t,
+        [Entry(action='activate', type='file', name=file, old=_history_fields(active), new=_history_fields(activated))],
+    )
     return activated
 
 
 def versions(connection: Connection, cluster: Cluster, file: str | None) -> list[FileVersion]:
-    """All kept versions, by file and number."""
+    """Return all kept versions, ordered by file and number."""
     return _versions(connection, cluster, file)
 
 
 def content(connection: Connection, cluster: Cluster, version_id: int) -> bytes:
-    """What was deployed. Raises NotFound."""
-    found = connection.execute(
+    """Return the content of a version. Raises NotFound."""
+    stored = connection.execute(
         select(_f.content).where(_f.id == version_id, _f.cluster_id == cluster.id)
     ).scalar_one_or_none()
-    if found is None:
+    if stored is None:
         raise NotFound(None, f'there is no kept version with the id {version_id}')
-    return bytes(found)
+    return bytes(stored)
 
 
 def _versions(connection: Connection, cluster: Cluster, file: str | None) -> list[FileVersion]:
-    wanted = select(*_SHOWN).where(_f.cluster_id == cluster.id)
+    query = select(*_COLUMNS_WITHOUT_CONTENT).where(_f.cluster_id == cluster.id)
     if file is not None:
-        wanted = wanted.where(_f.file_key == key_of(file))
-    return sorted(map(_version, connection.execute(wanted)), key=lambda v: (v.file, v.number))
+        query = query.where(_f.file_key == key_of(file))
+    return sorted(map(_version, connection.execute(query)), key=lambda v: (v.file, v.number))
 
 
 def _version(row: Any) -> FileVersion:
@@ -109,7 +114,7 @@ def _version(row: Any) -> FileVersion:
     )
 
 
-def _values(t: Transaction, new: NewVersion, digest: str, number: int) -> dict[str, Any]:
+def _row_values(t: Transaction, new: NewVersion, digest: str, number: int) -> dict[str, Any]:
     return {
         'cluster_id': t.cluster.id,
         'file': new.file,
@@ -127,28 +132,28 @@ def _values(t: Transaction, new: NewVersion, digest: str, number: int) -> dict[s
 
 
 def _activate(t: Transaction, file: str, number: int) -> FileVersion:
-    """One active version a file; the service rows follow."""
+    """Mark one version of a file as active, and update the service rows."""
     next_revision(t)
-    mine = (_f.cluster_id == t.cluster.id, _f.file_key == key_of(file))
-    t.connection.execute(update(file_version).where(*mine).values(active=False))
+    of_file = (_f.cluster_id == t.cluster.id, _f.file_key == key_of(file))
+    t.connection.execute(update(file_version).where(*of_file).values(active=False))
     t.connection.execute(
-        update(file_version).where(*mine, _f.number == number).values(active=True, revision=t.revision)
+        update(file_version).where(*of_file, _f.number == number).values(active=True, revision=t.revision)
     )
-    found = next(v for v in _versions(t.connection, t.cluster, file) if v.active)
-    apply_operations(t, list(_service_changes(t, found)))
-    return found
+    active = next(v for v in _versions(t.connection, t.cluster, file) if v.active)
+    apply_operations(t, list(_service_changes(t, active)))
+    return active
 
 
-def _chosen(file: str, kept: Sequence[FileVersion], number: int | None) -> FileVersion:
+def _select_version(file: str, kept: Sequence[FileVersion], number: int | None) -> FileVersion:
     if not kept:
         raise NotFound(None, f'no version of {file!r} is kept: it was never deployed')
     numbers = ', '.join(str(v.number) for v in kept)
     if number is None:
         active = next((v.number for v in kept if v.active), 0)
-        before = [v for v in kept if v.number < active]
-        if not before:
+        earlier = [v for v in kept if v.number < active]
+        if not earlier:
             raise NotFound(None, f'{file!r} has no version before the active {active}; kept: {numbers}')
-        return before[-1]
+        return earlier[-1]
     for version in kept:
         if version.number == number:
             return version
@@ -157,26 +162,26 @@ def _chosen(file: str, kept: Sequence[FileVersion], number: int | None) -> FileV
 
 def _prune(t: Transaction, file: str) -> None:
     old = [v.id for v in _versions(t.connection, t.cluster, file) if not v.active][: -KEPT + 1]
-    for some in chunks(old):
-        t.connection.execute(delete(version_verdict).where(version_verdict.c.version_id.in_(some)))
-        t.connection.execute(delete(file_version).where(_f.id.in_(some)))
+    for chunk in chunks(old):
+        t.connection.execute(delete(version_verdict).where(version_verdict.c.version_id.in_(chunk)))
+        t.connection.execute(delete(file_version).where(_f.id.in_(chunk)))
 
 
-def _own_services(t: Transaction, file: str, services: Sequence[str]) -> None:
+def _require_available(t: Transaction, file: str, services: Sequence[str]) -> None:
     rows = [decode(row.document) for row in _service_rows(t, services)]
-    held = [r for r in rows if r['is_internal'] or (r['file'] not in ('', file) and _is_deployed(t, r))]
-    if held:
-        raise Conflict(None, '; '.join(_whose(row) for row in held))
+    unavailable = [r for r in rows if r['is_internal'] or (r['file'] not in ('', file) and _is_deployed(t, r))]
+    if unavailable:
+        raise Conflict(None, '; '.join(_describe_owner(row) for row in unavailable))
 
 
-def _whose(row: Document) -> str:
+def _describe_owner(row: Document) -> str:
     if row['is_internal']:
         return f"service {row['name']!r} is one of the broker's own"
     return f'service {row["name"]!r} belongs to the deployed file {row["file"]!r}'
 
 
 def _is_deployed(t: Transaction, row: Document) -> bool:
-    """Whether the file the service's row names really has it."""
+    """Return whether the file in the service's row really defines the service."""
     kept = _versions(t.connection, t.cluster, row['file'])
     return any(v.active and row['name'] in v.services for v in kept)
 
@@ -186,20 +191,20 @@ def _service_changes(t: Transaction, version: FileVersion) -> Iterable[Operation
     for name in version.services:
         row = rows.get(name)
         if row is None:
-            yield _service('create', name, None, version.file)
+            yield _service_operation('create', name, None, version.file)
         elif decode(row.document)['file'] != version.file:
-            yield _service('edit', name, row.id, version.file)
-    for name, object_id in _vanished(t, version):
-        yield _service('edit', name, object_id, '')
+            yield _service_operation('edit', name, row.id, version.file)
+    for name, object_id in _removed_services(t, version):
+        yield _service_operation('edit', name, object_id, '')
 
 
-def _service(action: str, name: str, object_id: int | None, file: str) -> Operation:
+def _service_operation(action: str, name: str, object_id: int | None, file: str) -> Operation:
     fields = {'name': name, 'file': file} if action == 'create' else {'file': file}
     return Operation(action=action, type=SERVICE.key, name=name, id=object_id, fields=fields)
 
 
-def _vanished(t: Transaction, version: FileVersion) -> Iterable[tuple[str, int]]:
-    """Services that earlier versions of the file had and this one has not."""
+def _removed_services(t: Transaction, version: FileVersion) -> Iterable[tuple[str, int]]:
+    """Yield services that earlier versions of the file defined and this one does not."""
     earlier = {name for v in _versions(t.connection, t.cluster, version.file) for name in v.services}
     for row in _service_rows(t, sorted(earlier - set(version.services))):
         if decode(row.document)['file'] == version.file:
@@ -208,16 +213,16 @@ def _vanished(t: Transaction, version: FileVersion) -> Iterable[tuple[str, int]]
 
 def _service_rows(t: Transaction, names: Sequence[str]) -> Iterable[Any]:
     c = config_object.c
-    for some in chunks([key_of(name) for name in names]):
+    for chunk in chunks([key_of(name) for name in names]):
         yield from t.connection.execute(
             select(c.id, c.name, c.document).where(
-                c.cluster_id == t.cluster.id, c.space == namespace_of(SERVICE), c.name_key.in_(some)
+                c.cluster_id == t.cluster.id, c.space == namespace_of(SERVICE), c.name_key.in_(chunk)
             )
         )
 
 
-def _facts(version: FileVersion | None) -> Document:
-    """What the history keeps of a version."""
+def _history_fields(version: FileVersion | None) -> Document:
+    """Return the fields of a version that the history records."""
     if version is None:
         return {}
     return {'number': version.number, 'sha256': version.sha256, 'services': list(version.services)}

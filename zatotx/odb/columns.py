@@ -1,4 +1,4 @@
-"""Types of columns and options of tables that mean the same on every database."""
+"""Column types and table options that behave the same on every database."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sqlalchemy.dialects.mysql import DOUBLE, LONGBLOB, LONGTEXT
 
 _MYSQL = ('mysql', 'mariadb')
 
-LONG = Text().with_variant(LONGTEXT(), *_MYSQL)  # a plain TEXT of MySQL ends at 64 KiB
+LONG = Text().with_variant(LONGTEXT(), *_MYSQL)  # MySQL's TEXT holds only 64 KiB
 MOMENT: Float[float] = Float(53).with_variant(DOUBLE(asdecimal=False), *_MYSQL)  # Unix time
 BLOB = LargeBinary().with_variant(LONGBLOB(), *_MYSQL)
 
-# All of Unicode, compared by code points, transactions and foreign keys: whatever the defaults of the database are.
+# Full Unicode, comparison by code points, transactions and foreign keys, independent of the database's defaults.
 TABLE: dict[str, Any] = {
     'mysql_engine': 'InnoDB',
     'mysql_charset': 'utf8mb4',

@@ -1,6 +1,6 @@
-"""What a change lays claim to: names, unique texts, objects to refer to. Found wanting before anything is written.
+"""Checks of a change's names, unique texts and references, made before anything is written.
 
-These run under the cluster's lock, so what they find stays so until the commit.
+They run under the cluster's lock, so their results hold until the commit.
 """
 
 from __future__ import annotations
@@ -20,95 +20,101 @@ from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import no_such_object
 from zatotx.schema.type_registry import namespace_of
 
-_SHOWN = 20  # mistakes that one sentence can carry
+_MAX_LISTED = 20  # violations listed in one message
 
 
 @define(kw_only=True)
 class ObjectChange:
-    """One object of a change: before and after."""
+    """A change of one object: its state before and after."""
 
     action: str
     object_type: ObjectType
     id: int
-    value: Any  # the Struct after the change; of a deletion: before it
-    old: Document  # as shown: references are names; {} of a creation
-    document: Document = Factory(dict)  # to be stored; of a deletion: the last one
+    value: Any  # the Struct after the change, or before a deletion
+    old: Document  # the fields before, with references as names; {} for a creation
+    document: Document = Factory(dict)  # the document to store; for a deletion, the last one
 
     @property
     def name(self) -> str:
+        """The object's name after the change."""
         name: str = self.value.name
         return name
 
     @property
     def place(self) -> tuple[str, str]:
-        """Where and by which name it is found."""
+        """The namespace and the name that identify the object."""
         return namespace_of(self.object_type), self.name
 
     @property
     def unique(self) -> str:
-        """The text it shares with no other of its type, or ''."""
+        """The text that no other object of its type may have, or ''."""
         return '' if self.object_type.unique is None else self.object_type.unique(self.value)
 
     @property
     def title(self) -> str:
+        """The type's title, for messages."""
         return self.object_type.title or self.object_type.key
 
 
 def check_constraints(t: Transaction, written: Sequence[ObjectChange]) -> None:
-    """Check names and unique texts of created and edited objects. Raises Conflict naming all that are taken."""
-    ours = frozenset(target.id for target in written)
-    taken = [*_names_taken(t, written, ours), *_texts_taken(t, written, ours)]
+    """Check names and unique texts of created and edited objects. Raises Conflict, which lists all that are taken."""
+    own_ids = frozenset(target.id for target in written)
+    taken = [*_find_taken_names(t, written, own_ids), *_find_taken_texts(t, written, own_ids)]
     if taken:
-        more = [f'and {len(taken) - _SHOWN} more'] if len(taken) > _SHOWN else []
-        raise Conflict(None, '; '.join(taken[:_SHOWN] + more))
+        rest = [f'and {len(taken) - _MAX_LISTED} more'] if len(taken) > _MAX_LISTED else []
+        raise Conflict(None, '; '.join(taken[:_MAX_LISTED] + rest))
 
 
-def _names_taken(t: Transaction, written: Sequence[ObjectChange], ours: frozenset[int]) -> Iterator[str]:
-    places: dict[tuple[str, str], int] = {}
+def _find_taken_names(t: Transaction, written: Sequence[ObjectChange], own_ids: frozenset[int]) -> Iterator[str]:
+    ids_by_name: dict[tuple[str, str], int] = {}
     for row in _rows(t, config_object.c.name_key, [key_of(target.name) for target in written]):
-        if row.id not in ours:
-            places[row.space, row.name] = row.id
+        if row.id not in own_ids:
+            ids_by_name[row.space, row.name] = row.id
     for target in written:
-        if places.setdefault(target.place, target.id) != target.id:
-            yield f'{target.title} {target.name!r} exists already{_as_another(t, target)}'
+        if ids_by_name.setdefault(target.place, target.id) != target.id:
+            yield f'{target.title} {target.name!r} exists already{_namespace_hint(t, target)}'
 
 
-def _as_another(t: Transaction, target: ObjectChange) -> str:
-    """Names are shared by all types of a section."""
+def _namespace_hint(t: Transaction, target: ObjectChange) -> str:
+    """Return the namespace to mention, because all types of a section share it."""
     others = t.cluster.types.in_space(namespace_of(target.object_type))
     return f' among {namespace_of(target.object_type)} objects' if len(others) > 1 else ''
 
 
-def _texts_taken(t: Transaction, written: Sequence[ObjectChange], ours: frozenset[int]) -> Iterator[str]:
+def _find_taken_texts(t: Transaction, written: Sequence[ObjectChange], own_ids: frozenset[int]) -> Iterator[str]:
     unique = [(target, target.unique) for target in written if target.unique]
     holders: dict[tuple[str, str], str] = {}
     for row in _rows(t, config_object.c.unique_key, [key_of(text) for _, text in unique]):
-        if row.id not in ours:
+        if row.id not in own_ids:
             holders[row.type, row.unique_key] = row.name
     for target, text in unique:
         holder = holders.setdefault((target.object_type.key, key_of(text)), target.name)
         if holder != target.name:
             yield (
                 f'{target.title} {target.name!r} cannot have the {target.object_type.unique_says} {text!r}: '
-                f'{holder!r} has it'
+                f'{holder!r} has it already'
             )
 
 
 def resolve_references(t: Transaction, written: Sequence[ObjectChange]) -> dict[tuple[str, str], int]:
-    """(space, name) -> id of everything that the written objects refer to. Raises BadInput naming what there is not."""
-    ours = frozenset(target.id for target in written)
+    """Return (namespace, name) -> id for everything that the written objects refer to. Raises BadInput, which lists the
+    missing objects."""
+    own_ids = frozenset(target.id for target in written)
     ids = {target.place: target.id for target in written}
-    wanted = {place for _, __, place in _references(written)}
-    for row in _rows(t, config_object.c.name_key, sorted({key_of(name) for _, name in wanted - ids.keys()})):
-        if row.id not in ours:
+    needed = {target_key for _, __, target_key in _references(written)}
+    for row in _rows(t, config_object.c.name_key, sorted({key_of(name) for _, name in needed - ids.keys()})):
+        if row.id not in own_ids:
             ids.setdefault((row.space, row.name), row.id)
-    mistakes = [
-        (field if len(written) == 1 else f'{target.object_type.key} {target.name!r}: {field}', no_such_object(*place))
-        for target, field, place in _references(written)
-        if place not in ids
+    errors = [
+        (
+            field if len(written) == 1 else f'{target.object_type.key} {target.name!r}: {field}',
+            no_such_object(*target_key),
+        )
+        for target, field, target_key in _references(written)
+        if target_key not in ids
     ]
-    if mistakes:
-        raise BadInput(mistakes)
+    if errors:
+        raise BadInput(errors)
     return ids
 
 
@@ -120,10 +126,10 @@ def _references(written: Iterable[ObjectChange]) -> Iterator[tuple[ObjectChange,
 
 
 def _rows(t: Transaction, column: Any, keys: Sequence[str]) -> Iterator[Any]:
-    """The cluster's objects that have one of these keys."""
+    """Yield the cluster's objects that have one of these keys."""
     c = config_object.c
-    for some in chunks(keys):
+    for chunk in chunks(keys):
         yield from t.connection.execute(
-            select(c.id, c.type, c.space, c.name, c.unique_key).where(c.cluster_id == t.cluster.id, column.in_(some))
+            select(c.id, c.type, c.space, c.name, c.unique_key).where(c.cluster_id == t.cluster.id, column.in_(chunk))
         )
         t.moved()

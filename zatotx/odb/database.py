@@ -1,4 +1,4 @@
-"""Transactions on the ODB: in the thread that calls (Database), and in the ODB's threads from the reactor (Access)."""
+"""Transactions on the ODB: blocking (`Database`), and from the reactor through a thread pool (`AsyncDatabase`)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from zatotx.odb.urls import mask_password
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.type_registry import ObjectTypes
 
-ATTEMPTS = 6  # at one write: a deadlock, a lost race
-AT_ONCE = 1.0  # seconds within which a cut connection is replaced by another, once
-PAUSE = 0.02  # seconds at most after the first of them; twice as long after each
+ATTEMPTS = 6  # for one write, in case of deadlocks or lost races
+AT_ONCE = 1.0  # a connection cut within this many seconds is replaced by another, once
+PAUSE = 0.02  # maximum seconds before the second attempt; doubled after each further one
 
 _T = TypeVar('_T')
 _random = SystemRandom()
@@ -37,101 +37,103 @@ _random = SystemRandom()
 
 @define(kw_only=True)
 class Database:
-    """One cluster of the ODB at a URL. That the ODB is of this version and has the cluster is looked at until it was so
-    once, so an ODB that is away at the start is found when it comes."""
+    """One cluster of the ODB at a URL. The schema's version and the existence of the cluster are checked until the
+    check succeeds once, so the ODB may be unavailable at the start."""
 
     url: str = field(repr=mask_password)
     cluster: str
     types: ObjectTypes = field(repr=False)
     secrets: Secrets = field(repr=False)
-    _room: Dialect = field(init=False, repr=False)
-    _reading: Engine = field(init=False, repr=False)
-    _writing: Engine = field(init=False, repr=False)
-    _found: Cluster | None = field(default=None, init=False, repr=False)
+    _dialect: Dialect = field(init=False, repr=False)
+    _read_engine: Engine = field(init=False, repr=False)
+    _write_engine: Engine = field(init=False, repr=False)
+    _cached_cluster: Cluster | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._room = dialect_of(self.url)
-        self._reading = make_engine(self.url, 'read')
-        self._writing = make_engine(self.url, 'write')
+        self._dialect = dialect_of(self.url)
+        self._read_engine = make_engine(self.url, 'read')
+        self._write_engine = make_engine(self.url, 'write')
 
     def read(self, function: Callable[[Connection, Cluster], _T]) -> _T:
-        """The function in a transaction that sees one moment. Raises faults."""
+        """Run the function in a transaction with a consistent snapshot. Raises errors of the data model."""
         with error_mapping(self.url):
-            began = time.monotonic()
+            started = time.monotonic()
             try:
                 return self._read_once(function)
             except DBAPIError as error:
-                if not _cut(error, began):
+                if not _is_cut(error, started):
                     raise
             return self._read_once(function)
 
     def write(self, call: CancellableCall, function: Callable[[Connection, Cluster], _T]) -> _T:
-        """The function in a transaction that writes; committed unless the call was given up. Where the database gave it
-        up for the sake of another one, or its connection was cut, it is begun again, so the function may run more than
-        once. Raises ServiceUnavailable that says so where nobody knows whether it was committed."""
+        """Run the function in a writing transaction, which is committed unless the call was abandoned. The transaction
+        is retried if the database aborted it in favor of another one or the connection was cut, so the function may run
+        more than once. Raises ServiceUnavailable, with a message that says so, if the outcome of a commit is
+        unknown."""
         with error_mapping(self.url):
             for attempt in range(1, ATTEMPTS):
-                began = time.monotonic()
+                started = time.monotonic()
                 try:
                     return self._write_once(call, function)
                 except DBAPIError as error:
-                    cut = error.connection_invalidated
-                    if cut and call.commits:
-                        raise ServiceUnavailable(None, self._unconfirmed(error)) from error
-                    if not (attempt == 1 and _cut(error, began) if cut else self._room.once_more(error)):
+                    is_cut = error.connection_invalidated
+                    if is_cut and call.commits:
+                        raise ServiceUnavailable(None, self._unconfirmed_message(error)) from error
+                    if not (attempt == 1 and _is_cut(error, started) if is_cut else self._dialect.once_more(error)):
                         raise
                 call.again()
-                time.sleep(_random.uniform(0, PAUSE * 2**attempt))  # the thread's own: not the reactor's
+                # sleeps in the executor's thread, not in the reactor's
+                time.sleep(_random.uniform(0, PAUSE * 2**attempt))
             return self._write_once(call, function)
 
-    def _unconfirmed(self, error: DBAPIError) -> str:
-        why = reason(error, self.url)
-        return f'The ODB ({mask_password(self.url)}) did not confirm a commit: look whether it was made ({why})'
+    def _unconfirmed_message(self, error: DBAPIError) -> str:
+        cause = reason(error, self.url)
+        return f'The ODB ({mask_password(self.url)}) did not confirm a commit: check whether it was made ({cause})'
 
     def _read_once(self, function: Callable[[Connection, Cluster], _T]) -> _T:
-        with self._reading.connect() as connection, connection.begin():
+        with self._read_engine.connect() as connection, connection.begin():
             return function(connection, self._cluster(connection))
 
     def _write_once(self, call: CancellableCall, function: Callable[[Connection, Cluster], _T]) -> _T:
-        with self._writing.connect() as connection, connection.begin():
-            call.check()  # being connected is no progress yet: that is the cluster's lock, which may be somebody else's
+        with self._write_engine.connect() as connection, connection.begin():
+            call.check()  # connecting is not progress: on SQLite it includes waiting for the write lock
             result = function(connection, self._cluster(connection))
             call.committing()
         return result
 
     def close(self) -> None:
-        """Close what is not in use."""
-        self._reading.dispose()
-        self._writing.dispose()
+        """Close the unused connections."""
+        self._read_engine.dispose()
+        self._write_engine.dispose()
 
     def _cluster(self, connection: Connection) -> Cluster:
-        if self._found is None:
+        if self._cached_cluster is None:
             require_current(connection, self.url)
-            self._found = find_cluster(connection, self.cluster, self.types, self.secrets)
-        return self._found
+            self._cached_cluster = find_cluster(connection, self.cluster, self.types, self.secrets)
+        return self._cached_cluster
 
 
-def _cut(error: DBAPIError, began: float) -> bool:
-    """Whether the connection was cut, as by an administrator or a failover, and another one may do better: not where
-    that took so long that the server is rather frozen."""
-    return error.connection_invalidated and time.monotonic() - began < AT_ONCE
+def _is_cut(error: DBAPIError, started: float) -> bool:
+    """Return whether the connection was cut, as by an administrator or a failover, so that another one may work. After
+    a long time the server is more likely frozen."""
+    return error.connection_invalidated and time.monotonic() - started < AT_ONCE
 
 
 @contextmanager
 def error_mapping(url: str) -> Iterator[None]:
-    """Turn what the database raises into faults."""
+    """Convert exceptions of the database to errors of the data model."""
     try:
         yield
     except Exception as error:
-        fault = map_error(error, url)
-        if fault is error:
+        mapped = map_error(error, url)
+        if mapped is error:
             raise
-        raise fault from error
+        raise mapped from error
 
 
 @frozen(kw_only=True)
 class AsyncDatabase:
-    """The way from the reactor to the Database: one thread writes, a few read, one hashes."""
+    """Runs transactions from the reactor in threads: one writes, several read, one hashes."""
 
     database: Database
     hashing: DatabaseExecutor
@@ -139,37 +141,38 @@ class AsyncDatabase:
     writing: DatabaseExecutor
 
     def read(self, function: Callable[[Connection, Cluster], _T]) -> Deferred[_T]:
+        """Run a function in a reading transaction."""
         return self.reading.run(lambda call: self.database.read(function))
 
     def read_much(self, function: Callable[[Connection, Cluster, Callable[[], None]], _T]) -> Deferred[_T]:
-        """Likewise, for what may take its time: the function says every now and then that it moves on."""
+        """Run a long read; the function reports its progress by calling its third argument."""
         return self.reading.run(
             lambda call: self.database.read(lambda connection, cluster: function(connection, cluster, call.moved))
         )
 
     def write(self, function: Callable[[Connection, Cluster], _T]) -> Deferred[_T]:
-        """A write that is no change of the configuration."""
+        """Run a write that does not change the configuration."""
         return self.writing.run(lambda call: self.database.write(call, function))
 
     def transact(self, actor: Actor, function: Callable[[Transaction], _T]) -> Deferred[_T]:
-        """A change of the configuration."""
+        """Run a change of the configuration."""
 
-        def within(call: CancellableCall) -> _T:
+        def run_transaction(call: CancellableCall) -> _T:
             return self.database.write(call, lambda c, cluster: function(begin(c, cluster, actor, call.moved)))
 
-        return self.writing.run(within)
+        return self.writing.run(run_transaction)
 
     async def change(self, operations: Sequence[Operation], actor: Actor) -> int:
-        """Secrets are hashed before the transaction, whose lock they would hold for long."""
+        """Apply operations. Secrets are hashed before the transaction, to hold the cluster's lock briefly."""
         types, secrets = self.database.types, self.database.secrets
         if has_secrets(types, operations):
-            clear = operations
-            operations = await self.hashing.run(lambda call: prepare(types, secrets, clear, call.moved))
+            operations_in_clear = operations
+            operations = await self.hashing.run(lambda call: prepare(types, secrets, operations_in_clear, call.moved))
         ready = operations
         return await self.transact(actor, lambda t: apply_operations(t, ready))
 
     async def close(self) -> None:
-        """Let what is under way end, then the threads and connections."""
-        for lane in (self.hashing, self.writing, self.reading):
-            await lane.close()
+        """Wait for the running calls, then close the threads and connections."""
+        for executor in (self.hashing, self.writing, self.reading):
+            await executor.close()
         self.database.close()

@@ -1,6 +1,6 @@
-"""Objects between their two forms: the Struct people and programs see, and the document that is stored.
+"""Conversion of objects between Structs, which programs use, and documents, which are stored.
 
-In the document references are ids, so that renaming is followed by itself, and secrets are encrypted or hashed.
+In a document, references are ids, so that a rename needs no update, and secrets are encrypted or hashed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ Document = dict[str, Any]
 
 
 def encode(document: Mapping[str, Any]) -> str:
+    """Encode a document as JSON."""
     return msgspec.json.encode(document).decode('utf-8')
 
 
 def decode(text: str) -> Document:
+    """Decode a document from JSON."""
     document: Document = msgspec.json.decode(text)
     return document
 
@@ -36,7 +38,8 @@ def decode(text: str) -> Document:
 def prepare(
     types: ObjectTypes, secrets: Secrets, operations: Sequence[Operation], moved: Callable[[], None]
 ) -> list[Operation]:
-    """The operations with their secrets as they are stored. Hashes, so it is slow, and needs no transaction."""
+    """Return the operations with their secrets encrypted or hashed. Slow because of the hashing; needs no
+    transaction."""
     ready = []
     for operation in operations:
         kinds = secrets_of(types[operation.type])
@@ -50,13 +53,13 @@ def prepare(
 
 
 def has_secrets(types: ObjectTypes, operations: Iterable[Operation]) -> bool:
-    """Whether `prepared` has anything to do."""
+    """Return whether `prepare` has anything to do."""
     return any(secrets_of(types[o.type]).keys() & o.fields.keys() for o in operations)
 
 
 def to_struct(object_type: ObjectType, fields: Mapping[str, Any]) -> Any:
-    """The Struct of these fields (names, secrets as given). Raises BadInput where they do not fit: callers validate
-    before, so this is the last line only."""
+    """Convert fields (references as names, secrets as given) to a Struct. Raises BadInput if they do not fit, which
+    callers normally rule out by validation."""
     try:
         return msgspec.convert(dict(fields), object_type.struct)
     except msgspec.ValidationError as error:
@@ -64,7 +67,7 @@ def to_struct(object_type: ObjectType, fields: Mapping[str, Any]) -> Any:
 
 
 def to_document(object_type: ObjectType, value: Any, ids: Mapping[tuple[str, str], int]) -> Document:
-    """The document of a Struct. `ids`: (space, name) -> id, of everything it refers to."""
+    """Convert a Struct to a document. `ids`: (namespace, name) -> id of everything it refers to."""
     document: Document = msgspec.to_builtins(value)
     for info in refs_of(object_type):
         document[info.name] = with_references(document[info.name], partial(_id_of, ids, info.ref))
@@ -76,7 +79,7 @@ def _id_of(ids: Mapping[tuple[str, str], int], space: str, name: str) -> int:
 
 
 def from_document(object_type: ObjectType, document: Document, names: Mapping[int, str], secrets: Secrets) -> Any:
-    """The Struct as it is used. Raises ServiceUnavailable naming the object where this version cannot read it."""
+    """Convert a document to a Struct. Raises ServiceUnavailable, naming the object, if this version cannot read it."""
     document = find_named(object_type, document, names)
     for name, kind in secrets_of(object_type).items():
         if name in document:
@@ -90,7 +93,7 @@ def from_document(object_type: ObjectType, document: Document, names: Mapping[in
 
 
 def find_named(object_type: ObjectType, document: Document, names: Mapping[int, str]) -> Document:
-    """The document with names instead of ids; secrets stay as they are stored."""
+    """Return the document with names instead of ids; secrets stay as stored."""
     named_document = dict(document)
     for info in refs_of(object_type):
         if info.name in document:
@@ -99,18 +102,18 @@ def find_named(object_type: ObjectType, document: Document, names: Mapping[int, 
 
 
 def referenced_objects(object_type: ObjectType, document: Document) -> dict[str, int]:
-    """Path of a field -> id of what it refers to there."""
+    """Return field path -> id of the object that the field refers to."""
     return {
         path: target for info in refs_of(object_type) for path, target in references_in(info, document.get(info.name))
     }
 
 
 def names_of(connection: Connection, object_ids: Iterable[int]) -> dict[int, str]:
-    """Id -> name."""
+    """Return id -> name."""
     names: dict[int, str] = {}
-    for some in chunks(sorted(set(object_ids))):
+    for chunk in chunks(sorted(set(object_ids))):
         rows = connection.execute(
-            select(config_object.c.id, config_object.c.name).where(config_object.c.id.in_(some))
+            select(config_object.c.id, config_object.c.name).where(config_object.c.id.in_(chunk))
         )
         names.update((row.id, row.name) for row in rows)
     return names

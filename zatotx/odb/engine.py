@@ -1,4 +1,4 @@
-"""Which room a URL leads to, and its engines."""
+"""SQLAlchemy engines for the URL of an ODB."""
 
 from __future__ import annotations
 
@@ -14,43 +14,44 @@ from zatotx.odb.engines import mysql, postgresql, sqlite
 from zatotx.odb.engines.dialect import Dialect, Purpose
 from zatotx.odb.urls import mask_password, parse_url
 
-_ROOMS = {'sqlite': sqlite.ROOM, 'postgresql': postgresql.ROOM, 'mysql': mysql.ROOM}
+_DIALECTS = {'sqlite': sqlite.ROOM, 'postgresql': postgresql.ROOM, 'mysql': mysql.ROOM}
 
-# What goes wrong with a connection is raised, and said once by who asked. The pool's own words would be tracebacks.
+# Errors of connections are raised, and logged once by the caller. The pool would log tracebacks.
 logging.getLogger('sqlalchemy.pool').setLevel(logging.CRITICAL)
 
 
 def dialect_of(url: str) -> Dialect:
-    """The database that a URL speaks of. Raises ValueError for a URL that cannot be used."""
-    return _ROOMS[parse_url(url).get_backend_name()]
+    """Return the dialect of a URL. Raises ValueError for an unusable URL."""
+    return _DIALECTS[parse_url(url).get_backend_name()]
 
 
 def make_engine(url: str, purpose: Purpose = 'read') -> Engine:
-    """An engine over an existing database; nothing is connected to. Raises ValueError for a URL that cannot be used, or
-    whose driver is missing."""
-    room = dialect_of(url)
+    """Create an engine for an existing database, without connecting. Raises ValueError for an unusable URL or if the
+    driver is missing."""
+    dialect = dialect_of(url)
     try:
-        import_module(room.driver)
+        import_module(dialect.driver)
     except ImportError as error:
         raise ValueError(
-            f'The ODB is {room.title}, whose driver {room.driver} cannot be imported here: '
-            f"pip install 'zatotx[{room.extra}]'"
+            f'The ODB is {dialect.title}, whose driver {dialect.driver} cannot be imported: '
+            f"pip install 'zatotx[{dialect.extra}]'"
         ) from error
-    known = parse_url(url)
+    parsed = parse_url(url)
     try:
-        engine = room.engine(known, purpose)
+        engine = dialect.engine(parsed, purpose)
     except (TypeError, ValueError) as error:
         raise ValueError(f'The ODB ({mask_password(url)}) cannot be reached by this URL: {error}') from error
     event.listen(engine, 'do_connect', partial(_connect, url))
     return engine
 
 
-def _connect(url: str, dialect: Any, _: Any, words: Any, options: Any) -> Any:
-    """An option that the driver does not take, or a file that it names and is not there, is a mistake of the URL's."""
+def _connect(url: str, dialect: Any, _: Any, args: Any, options: Any) -> Any:
+    """Connect, and report an option that the driver does not accept, or a missing file that it names, as an error of
+    the URL."""
     try:
-        return dialect.connect(*words, **options)
+        return dialect.connect(*args, **options)
     except (TypeError, ValueError, OSError, dialect.loaded_dbapi.ProgrammingError) as error:
-        why = ' '.join(str(error).split())
+        details = ' '.join(str(error).split())
         raise ServiceUnavailable(
-            None, f'The ODB ({mask_password(url)}) cannot be reached: {why}; look at the options of its URL'
+            None, f'The ODB ({mask_password(url)}) cannot be reached: {details}; check the options of its URL'
         ) from error

@@ -1,4 +1,6 @@
-"""What SQLAlchemy and the driver raise, as the faults a caller may see: each names the ODB, never its password."""
+"""Conversion of SQLAlchemy's and the drivers' exceptions to errors of the data model, which name the ODB but never its
+password.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,17 @@ from zatotx.odb.urls import mask_password
 
 
 def map_error(error: Exception, url: str) -> Exception:
-    """ServiceUnavailable where the database is away, locked, full, read-only or not one; the error itself otherwise."""
+    """Return ServiceUnavailable if the database is unreachable, locked, full, read-only or not a database; otherwise
+    the error itself."""
     if isinstance(error, PoolTimeout):
-        return ServiceUnavailable(None, f'The ODB ({mask_password(url)}) has no connection free now')
+        return ServiceUnavailable(None, f'The ODB ({mask_password(url)}) has no free connection now')
     if _is_lost(error) or dialect_of(url).is_away(error):
         return ServiceUnavailable(None, f'The ODB ({mask_password(url)}) cannot be used now: {reason(error, url)}')
     return error
 
 
 def reason(error: Exception, url: str) -> str:
-    """The driver's own words, without SQLAlchemy's statement and parameters around them."""
+    """Return the driver's message, without SQLAlchemy's statement and parameters."""
     origin = getattr(error, 'orig', None) or error
     return dialect_of(url).says(origin) or type(origin).__name__
 

@@ -1,7 +1,7 @@
-"""The ODB's threads. A lane runs plain functions in order, and gives each call a deadline in the reactor.
+"""Threads for database calls. An executor runs functions in order, and enforces a deadline from the reactor.
 
-A call that made no progress for that long is given up: its Deferred fails with Timeout, and what it would still write
-is rolled back, so that a caller who was told "no" is never told wrong. Only a commit already under way is waited for.
+A call without progress for that long is abandoned: its Deferred fails with Timeout, and what it would still write is
+rolled back, so that a reported failure is never a success. Only a commit that has started is waited for.
 """
 
 from __future__ import annotations
@@ -18,173 +18,182 @@ from twisted.python.threadpool import ThreadPool
 from zatotx.interfaces.meters import NoMeter, count_call
 from zatotx.model.errors import ServiceUnavailable, Timeout
 
-DEADLINE = 4.0  # seconds without progress; below the contract's 5, above the times of engines/room.py
+DEADLINE = 4.0  # seconds without progress; below the 5 of the contract, above the timeouts in engines/dialect.py
 
 _T = TypeVar('_T')
 
 
-class CallAbandoned(Exception):  # noqa: N818 - nobody sees it: it only unwinds the thread
-    """The deadline of the call has passed."""
+class CallAbandoned(Exception):  # noqa: N818 - never reported: it only unwinds the thread
+    """Raised in the thread when the deadline of its call has passed."""
 
 
 class CancellableCall:
-    """One call, seen from its thread: says that it moves on, and asks before it commits."""
+    """The thread's side of a call: reports progress, and checks before the commit whether the call was abandoned."""
 
-    __slots__ = ('_committing', '_given_up', '_lock', '_moved_at', '_moves')
+    __slots__ = ('_committing', '_is_abandoned', '_last_progress', '_lock', '_progress_count')
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._given_up = False
+        self._is_abandoned = False
         self._committing = False
-        self._moves = 0
-        self._moved_at = time.monotonic()
+        self._progress_count = 0
+        self._last_progress = time.monotonic()
 
     def moved(self) -> None:
-        """Some work is done. Raises as check does."""
-        self._moves += 1
-        self._moved_at = time.monotonic()
+        """Report progress. Raises CallAbandoned as `check` does."""
+        self._progress_count += 1
+        self._last_progress = time.monotonic()
         self.check()
 
     def check(self) -> None:
-        """Raises CallAbandoned where nobody waits any more."""
-        if self._given_up:
+        """Raise CallAbandoned if the caller no longer waits."""
+        if self._is_abandoned:
             raise CallAbandoned
 
     def committing(self) -> None:
-        """From here on the call cannot be given up. Raises CallAbandoned where it was."""
+        """Mark the start of the commit, after which the call cannot be abandoned. Raises CallAbandoned if it was."""
         with self._lock:
-            if self._given_up:
+            if self._is_abandoned:
                 raise CallAbandoned
             self._committing = True
 
     def again(self) -> None:
-        """The commit did not come about, and the work begins anew. Raises CallAbandoned where nobody waits any more."""
+        """Mark that the transaction starts over without a commit. Raises CallAbandoned if the caller no longer
+        waits."""
         with self._lock:
             self._committing = False
         self.check()
 
     @property
     def commits(self) -> bool:
-        """Whether the commit was begun, so that nobody knows its outcome where it fails."""
+        """Whether the commit has started, so that its outcome is unknown if it fails."""
         return self._committing
 
     def moves(self) -> int:
-        return self._moves
+        """Return the number of progress reports."""
+        return self._progress_count
 
     def resting(self) -> float:
-        """Seconds since it moved last."""
-        return time.monotonic() - self._moved_at
+        """Return the seconds since the last progress."""
+        return time.monotonic() - self._last_progress
 
     def give_up(self) -> bool:
-        """Whether the call could be given up: False once it commits."""
+        """Abandon the call. Returns False if it is committing and cannot be abandoned."""
         with self._lock:
-            self._given_up = not self._committing
-            return self._given_up
+            self._is_abandoned = not self._committing
+            return self._is_abandoned
 
 
 class _DaemonThread(threading.Thread):
-    """A thread that a frozen database holds must not keep the process alive."""
+    """A thread that does not keep the process alive when a frozen database blocks it."""
 
     daemon = True
 
 
 class _DaemonPool(ThreadPool):
+    """A thread pool of daemon threads."""
+
     threadFactory = _DaemonThread
 
 
 class DatabaseExecutor:
-    """`threads` threads in front of the ODB called `what`."""
+    """Runs calls in `threads` threads. `what`: the ODB's URL without password, for messages."""
 
     def __init__(self, reactor: Any, *, threads: int, name: str, what: str) -> None:
         self._reactor = reactor
-        self._what = what
-        self.meter: Any = NoMeter()  # ICallMeter: what calls are counted by, from their asking to their answer
+        self._database_name = what
+        self.meter: Any = NoMeter()  # an ICallMeter that counts calls, including the time they wait for a thread
         self._pool = _DaemonPool(0, threads, name)
         self._pool.start()
-        self._waiting: set[_Wait] = set()
+        self._pending: set[_PendingCall] = set()
         self._closed = False
 
     def run(self, function: Callable[[CancellableCall], _T]) -> Deferred[_T]:
-        """Call the function in a thread. Fails with Timeout as said above, ServiceUnavailable once closed."""
+        """Call the function in a thread. Fails with Timeout after the deadline, with ServiceUnavailable once closed."""
         return count_call(self.meter, self._reactor.seconds, self._run(function))
 
     def _run(self, function: Callable[[CancellableCall], _T]) -> Deferred[_T]:
-        wait = _Wait(self._reactor, self._what, self._waiting.discard)
+        pending = _PendingCall(self._reactor, self._database_name, self._pending.discard)
         if self._closed:
-            wait.deferred.errback(Failure(ServiceUnavailable(None, f'The ODB ({self._what}) is closed')))
-            return wait.deferred
-        self._waiting.add(wait)
-        wait.begin()
+            pending.deferred.errback(Failure(ServiceUnavailable(None, f'The ODB ({self._database_name}) is closed')))
+            return pending.deferred
+        self._pending.add(pending)
+        pending.begin()
         self._pool.callInThreadWithCallback(
-            lambda _, result: self._reactor.callFromThread(wait.ended, result), wait.work, function
+            lambda _, result: self._reactor.callFromThread(pending.ended, result), pending.work, function
         )
-        return wait.deferred
+        return pending.deferred
 
     async def close(self) -> None:
-        """Take no more calls, wait for those under way, end the threads; one that is stuck is left behind."""
+        """Reject new calls, wait for the running ones, and end the threads; a blocked thread is abandoned."""
         if self._closed:
             return
         self._closed = True
-        for wait in list(self._waiting):
-            await wait.over()
+        for pending in list(self._pending):
+            await pending.over()
         ended: Deferred[None] = Deferred()
-        threading.Thread(target=self._stop, args=(ended,), daemon=True).start()
-        late = self._reactor.callLater(DEADLINE, _fire, ended)
+        threading.Thread(target=self._stop_pool, args=(ended,), daemon=True).start()
+        timeout = self._reactor.callLater(DEADLINE, _fire, ended)
         await ended
-        if late.active():
-            late.cancel()
+        if timeout.active():
+            timeout.cancel()
 
-    def _stop(self, ended: Deferred[None]) -> None:
+    def _stop_pool(self, ended: Deferred[None]) -> None:
         self._pool.stop()
         self._reactor.callFromThread(_fire, ended)
 
 
-class _Wait:
-    """The reactor's side of one call."""
+class _PendingCall:
+    """The reactor's side of a call."""
 
-    def __init__(self, reactor: Any, what: str, done: Callable[[_Wait], None]) -> None:
-        self.deferred: Deferred[Any] = Deferred(self._cancelled)
-        self._over: list[Deferred[None]] = []
+    def __init__(self, reactor: Any, what: str, done: Callable[[_PendingCall], None]) -> None:
+        self.deferred: Deferred[Any] = Deferred(self._on_cancel)
+        self._waiters: list[Deferred[None]] = []
         self._call = CancellableCall()
         self._reactor = reactor
-        self._what = what
-        self._done = done
-        self._seen = 0
+        self._database_name = what
+        self._on_done = done
+        self._last_progress_count = 0
         self._timer: Any = None
 
     def begin(self) -> None:
-        self._timer = self._reactor.callLater(DEADLINE, self._look)
+        """Start the deadline."""
+        self._timer = self._reactor.callLater(DEADLINE, self._check_deadline)
 
     def work(self, function: Callable[[CancellableCall], Any]) -> Any:
-        """In the thread. Having waited for it is no progress."""
+        """Run the function; called in the thread. Waiting for a thread does not count as progress."""
         self._call.check()
         return function(self._call)
 
     def ended(self, result: Any) -> None:
-        """The thread is through. A result that comes after the deadline has nobody to go to."""
+        """Handle the thread's result; after the deadline it is discarded."""
         if self._timer is not None:
             self._finish(result)
 
     def over(self) -> Deferred[None]:
-        """Fires when the call has an answer, whichever."""
+        """Fires when the call has a result of any kind."""
         waiting: Deferred[None] = Deferred()
-        self._over.append(waiting)
+        self._waiters.append(waiting)
         return waiting
 
-    def _look(self) -> None:
+    def _check_deadline(self) -> None:
         moves = self._call.moves()
-        if moves != self._seen:
-            self._seen = moves
-            self._timer = self._reactor.callLater(max(DEADLINE - self._call.resting(), 0), self._look)
+        if moves != self._last_progress_count:
+            self._last_progress_count = moves
+            self._timer = self._reactor.callLater(max(DEADLINE - self._call.resting(), 0), self._check_deadline)
         elif self._call.give_up():
-            self._finish(Failure(Timeout(None, f'The ODB ({self._what}) did not answer within {DEADLINE:g} s')))
+            self._finish(
+                Failure(Timeout(None, f'The ODB ({self._database_name}) did not answer within {DEADLINE:g} s'))
+            )
         else:
-            self._finish(Failure(Timeout(None, self._unknown())))
+            self._finish(Failure(Timeout(None, self._unconfirmed_message())))
 
-    def _unknown(self) -> str:
-        return f'The ODB ({self._what}) did not confirm a commit within {DEADLINE:g} s: look whether it was made'
+    def _unconfirmed_message(self) -> str:
+        return (
+            f'The ODB ({self._database_name}) did not confirm a commit within {DEADLINE:g} s: check whether it was made'
+        )
 
-    def _cancelled(self, _: Deferred[Any]) -> None:
+    def _on_cancel(self, _: Deferred[Any]) -> None:
         self._call.give_up()
         self._forget()
 
@@ -196,8 +205,8 @@ class _Wait:
         if self._timer.active():
             self._timer.cancel()
         self._timer = None
-        self._done(self)
-        for waiting in self._over:
+        self._on_done(self)
+        for waiting in self._waiters:
             waiting.callback(None)
 
 

@@ -1,4 +1,4 @@
-"""How an ODB is, for `zatotx doctor`: one look, in the thread that calls, that leaves nothing behind."""
+"""A health check of an ODB for `zatotx doctor`: blocking, and without side effects."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from zatotx.odb.statement_context import Cluster, revision_of
 from zatotx.odb.tables import cluster
 from zatotx.odb.urls import file_of, mask_password, parse_url
 
-# What the clock of a database server says, in Unix time. SQLite has none but this machine's.
-_CLOCKS = {
+# Queries of the database server's clock as Unix time. SQLite uses the clock of this machine.
+_CLOCK_QUERIES = {
     'postgresql': 'SELECT extract(epoch FROM clock_timestamp())',
     'mysql': 'SELECT UNIX_TIMESTAMP(NOW(6))',
 }
-_SIZES = {
+_SIZE_QUERIES = {
     'postgresql': 'SELECT pg_database_size(current_database())',
     'mysql': 'SELECT sum(data_length + index_length) FROM information_schema.tables WHERE table_schema = database()',
 }
@@ -35,51 +35,52 @@ _SIZES = {
 
 @frozen(kw_only=True)
 class OdbHealth:
-    """One look at an ODB that could be used."""
+    """The state of a usable ODB at one moment."""
 
     url: str  # masked
     title: str  # 'SQLite', 'PostgreSQL' …
     revision: int
     nodes: tuple[NodeRow, ...]
     size: int  # bytes
-    ahead: float  # seconds that the database's clock is ahead of ours, its answer's way aside; 0 of a file's
-    way: float  # seconds that its answer took
+    # seconds that the database's clock is ahead of the local one, corrected by the round trip; 0 for SQLite
+    ahead: float
+    way: float  # round-trip time in seconds
 
 
 def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
-    """The ODB as it is now; the database is closed then. Raises faults: it is away, of another schema, has no such
-    cluster, was written with another key, or, where that is to be tried, takes no writes."""
+    """Examine the ODB and close it. Raises errors of the data model if it is unreachable, has another schema version,
+    lacks the cluster, was written with another key or, with `write`, rejects writes."""
     with closing(database):
-        known = dialect_of(database.url)
+        dialect = dialect_of(database.url)
         backend = _backend(database.url)
         revision, rows, size, (ahead, way) = database.read(
             lambda connection, found: (
                 revision_of(connection, found.id), tuple(nodes(connection, found)),
-                _size(connection, backend, database.url), _clock(connection, backend),
+                _size(connection, backend, database.url), _measure_clock(connection, backend),
             )
         )
         if write:
             try_to_write(database)
-        return OdbHealth(url=mask_password(database.url), title=known.title, revision=revision, nodes=rows, size=size,
+        return OdbHealth(url=mask_password(database.url), title=dialect.title, revision=revision, nodes=rows, size=size,
                          ahead=ahead, way=way)
 
 
 def try_to_write(database: Database) -> None:
-    """A write that is taken back. Raises ServiceUnavailable where the database takes none."""
+    """Make a write and roll it back. Raises ServiceUnavailable if the database rejects it."""
     found: Cluster = database.read(lambda _, cluster_: cluster_)
     engine = make_engine(database.url, 'write')
     try:
-        with engine.connect() as connection, _taken_back(connection):
+        with engine.connect() as connection, _rolled_back(connection):
             connection.execute(update(cluster).where(cluster.c.id == found.id).values(revision=cluster.c.revision))
     except DBAPIError as error:
-        said = f'The ODB ({mask_password(database.url)}) takes no writes: {reason(error, database.url)}'
-        raise ServiceUnavailable(None, f'{said}; see who holds it, and whether it is read-only or full') from error
+        message = f'The ODB ({mask_password(database.url)}) rejects writes: {reason(error, database.url)}'
+        raise ServiceUnavailable(None, f'{message}; check whether it is locked, read-only or full') from error
     finally:
         engine.dispose()
 
 
 @contextmanager
-def _taken_back(connection: Connection) -> Iterator[None]:
+def _rolled_back(connection: Connection) -> Iterator[None]:
     transaction = connection.begin()
     try:
         yield
@@ -92,21 +93,21 @@ def _backend(url: str) -> str:
     return name
 
 
-def _clock(connection: Connection, backend: str) -> tuple[float, float]:
-    """How far it is ahead of ours, and how long its answer took."""
-    if backend not in _CLOCKS:
+def _measure_clock(connection: Connection, backend: str) -> tuple[float, float]:
+    """Return how far the database's clock is ahead of the local one, and the round-trip time, both in seconds."""
+    if backend not in _CLOCK_QUERIES:
         return 0.0, 0.0
     before = time.time()
-    theirs = float(_scalar(connection, _CLOCKS[backend]))
+    database_time = float(_scalar(connection, _CLOCK_QUERIES[backend]))
     after = time.time()
-    return theirs - (before + after) / 2, after - before
+    return database_time - (before + after) / 2, after - before
 
 
 def _size(connection: Connection, backend: str, url: str) -> int:
-    if backend in _SIZES:
-        return int(_scalar(connection, _SIZES[backend]) or 0)
+    if backend in _SIZE_QUERIES:
+        return int(_scalar(connection, _SIZE_QUERIES[backend]) or 0)
     path = file_of(url)
-    return sum(each.stat().st_size for each in (Path(f'{path}{end}') for end in ('', '-wal')) if each.exists())
+    return sum(file.stat().st_size for file in (Path(f'{path}{suffix}') for suffix in ('', '-wal')) if file.exists())
 
 
 def _scalar(connection: Connection, statement: str) -> Any:

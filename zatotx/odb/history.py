@@ -1,4 +1,4 @@
-"""Who changed what, when and from where: written in the transaction of the change itself, secrets masked."""
+"""The audit history of configuration changes, written in the transaction of each change with masked secrets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from zatotx.odb.documents import decode, encode
 from zatotx.odb.statement_context import CHUNK, Cluster, Transaction, chunks
 from zatotx.odb.tables import history, object_version
 
-_ADDRESS = 255  # characters of an address that are kept
+_MAX_ADDRESS = 255  # characters of an address that are stored
 
 _h = history.c
 
 
 @frozen(kw_only=True)
 class Entry:
-    """One change, as the history keeps it."""
+    """One change, as recorded in the history."""
 
     action: str  # 'create', 'edit', 'delete', 'deploy', 'activate'
     type: str
@@ -33,17 +33,17 @@ class Entry:
 
 @frozen(kw_only=True)
 class Filter:
-    """Which changes are asked for."""
+    """Selects entries of the history."""
 
-    type: str = ''  # of objects, or 'file'
-    name: str = ''  # what the object is called, or was once
-    since: int = 0  # only what came after that revision
-    revision: int = 0  # only that one
+    type: str = ''  # a type of objects, or 'file'
+    name: str = ''  # a present or former name of the object
+    since: int = 0  # only entries after that revision
+    revision: int = 0  # only entries of that revision
     limit: int = 100
 
 
 def record(t: Transaction, entries: Iterable[Entry]) -> None:
-    """Write the entries."""
+    """Write entries to the history."""
     common = {
         'cluster_id': t.cluster.id,
         'revision': t.revision,
@@ -51,7 +51,7 @@ def record(t: Transaction, entries: Iterable[Entry]) -> None:
         'who': t.actor.who,
         'source': t.actor.source,
         'cid': t.actor.cid,
-        'address': t.actor.address[:_ADDRESS],
+        'address': t.actor.address[:_MAX_ADDRESS],
     }
     rows = [
         {
@@ -65,31 +65,32 @@ def record(t: Transaction, entries: Iterable[Entry]) -> None:
         }
         for e in entries
     ]
-    for some in chunks(rows):
-        t.connection.execute(insert(history), list(some))
+    for chunk in chunks(rows):
+        t.connection.execute(insert(history), list(chunk))
         t.moved()
 
 
 def newest(connection: Connection, cluster: Cluster, wanted: Filter) -> list[HistoryRow]:
-    """The last changes that are asked for, newest first."""
-    chosen = select(history).where(_h.cluster_id == cluster.id)
+    """Return the latest entries that match, newest first."""
+    query = select(history).where(_h.cluster_id == cluster.id)
     if wanted.type:
-        chosen = chosen.where(_h.type == wanted.type)
+        query = query.where(_h.type == wanted.type)
     if wanted.since:
-        chosen = chosen.where(_h.revision > wanted.since)
+        query = query.where(_h.revision > wanted.since)
     if wanted.revision:
-        chosen = chosen.where(_h.revision == wanted.revision)
-    chosen = chosen.order_by(_h.id.desc())
+        query = query.where(_h.revision == wanted.revision)
+    query = query.order_by(_h.id.desc())
     if not wanted.name:
-        return [_row(row) for row in connection.execute(chosen.limit(wanted.limit))]
-    ids = _called(connection, cluster, wanted.name)
-    rows = connection.execute(chosen.where(or_(_h.name == wanted.name, _h.object_id.in_(ids))))
+        return [_row(row) for row in connection.execute(query.limit(wanted.limit))]
+    ids = _ids_with_name(connection, cluster, wanted.name)
+    rows = connection.execute(query.where(or_(_h.name == wanted.name, _h.object_id.in_(ids))))
     exact = (row for row in rows if row.name == wanted.name or row.object_id in ids)
     return [_row(row) for row in islice(exact, wanted.limit)]
 
 
-def _called(connection: Connection, cluster: Cluster, name: str) -> set[int]:
-    """Objects that have or once had the name. Compared here once more: MySQL takes no notice of spaces at the end."""
+def _ids_with_name(connection: Connection, cluster: Cluster, name: str) -> set[int]:
+    """Return the ids of objects that have or had the name. The names are compared again in Python, because MySQL
+    ignores trailing spaces."""
     v = object_version.c
     rows = connection.execute(
         select(v.object_id, v.name).where(v.cluster_id == cluster.id, v.name == name).distinct().limit(CHUNK)

@@ -1,8 +1,8 @@
-"""A cluster's secrets, encrypted anew with the first key. Plain functions, no reactor: for the command line.
+"""Re-encryption of a cluster's secrets with a new key. Blocking functions for the command line.
 
-Whoever writes secrets uses the first key there is at the moment of its transaction (writing.py), so once every process
-can see the new key, one pass over the rows finds all that the old one encrypted. It goes in steps, each under the
-cluster's lock and short, and may be ended and begun again at any of them.
+Every writer of secrets uses the first key present at the time of its transaction (mutations.py). Once all processes can
+read the new key, one pass over the rows therefore finds everything that the old key encrypted. The pass consists of
+short transactions, each under the cluster's lock, and may be interrupted and repeated.
 """
 
 from __future__ import annotations
@@ -20,74 +20,79 @@ from zatotx.odb.statement_context import Cluster, begin
 from zatotx.odb.tables import cluster, config_object, object_version
 from zatotx.schema.snapshot import Actor
 
-ROWS = 500  # in one transaction
-DOCUMENTS = (config_object, object_version)  # the tables that hold stored secrets
+ROWS = 500  # rows per transaction
+DOCUMENTS = (config_object, object_version)  # the tables that contain secrets
 
 _ACTOR = Actor('zatotx', 'crypto rotate-key')
 
 
 def rotate(database: Database) -> int:
-    """Encrypt with the first key what another key of ours encrypted; how many documents that were. Raises faults.
+    """Re-encrypt with the first key what another key of this cluster encrypted; returns the number of changed
+    documents. Raises errors of the data model.
 
-    Secrets are known by their form and by our keys, not by the schema, so objects of kinds that are not installed here
-    are not forgotten."""
-    changed = sum(_table(database, table) for table in DOCUMENTS)
-    database.write(CancellableCall(), _key_check)
+    Secrets are recognized by their form and by the keys, not by the schema, so that objects of plugins that are not
+    installed are included.
+    """
+    changed = sum(_rotate_table(database, table) for table in DOCUMENTS)
+    database.write(CancellableCall(), _renew_key_check)
     return changed
 
 
-def _table(database: Database, table: Table) -> int:
+def _rotate_table(database: Database, table: Table) -> int:
     changed = 0
     last: tuple[Any, ...] | None = None
     while True:
-        found, last = database.write(CancellableCall(), partial(_step, table=table, after=last))
+        found, last = database.write(CancellableCall(), partial(_rotate_chunk, table=table, last_key=last))
         changed += found
         if last is None:
             return changed
 
 
-def _step(
-    connection: Connection, of: Cluster, *, table: Table, after: tuple[Any, ...] | None
+def _rotate_chunk(
+    connection: Connection, cluster_: Cluster, *, table: Table, last_key: tuple[Any, ...] | None
 ) -> tuple[int, tuple[Any, ...] | None]:
-    """The next ROWS rows: how many were changed, and the key of the last one; None where there are no more."""
-    begin(connection, of, _ACTOR, lambda: None)
+    """Re-encrypt the next ROWS rows. Returns how many were changed, and the key of the last row, None at the end."""
+    begin(connection, cluster_, _ACTOR, lambda: None)
     keys = list(table.primary_key.columns)
-    rows = connection.execute(_next(table, of.id, after)).all()
+    rows = connection.execute(_next_rows(table, cluster_.id, last_key)).all()
     changed = 0
     for row in rows:
         document = decode(row.document)
-        new = renewed(document, of.secrets)
-        if new != document:
-            mine = and_(*(key == row[number] for number, key in enumerate(keys)))
-            connection.execute(update(table).where(mine).values(document=encode(new)))
+        re_encrypted = renewed(document, cluster_.secrets)
+        if re_encrypted != document:
+            of_row = and_(*(key == row[number] for number, key in enumerate(keys)))
+            connection.execute(update(table).where(of_row).values(document=encode(re_encrypted)))
             changed += 1
     return changed, tuple(rows[-1][: len(keys)]) if len(rows) == ROWS else None
 
 
-def _next(table: Table, cluster_id: int, after: tuple[Any, ...] | None) -> Select[Any]:
+def _next_rows(table: Table, cluster_id: int, last_key: tuple[Any, ...] | None) -> Select[Any]:
     keys = list(table.primary_key.columns)
-    chosen = select(*keys, table.c.document).where(table.c.cluster_id == cluster_id).order_by(*keys).limit(ROWS)
-    if after is None:
-        return chosen
-    # Row values, written out: not every database compares (a, b) > (x, y).
-    beyond = [
-        and_(*(keys[i] == after[i] for i in range(number)), key > after[number]) for number, key in enumerate(keys)
+    query = select(*keys, table.c.document).where(table.c.cluster_id == cluster_id).order_by(*keys).limit(ROWS)
+    if last_key is None:
+        return query
+    # The comparison of row values, expanded: not every database supports (a, b) > (x, y).
+    later = [
+        and_(*(keys[i] == last_key[i] for i in range(number)), key > last_key[number])
+        for number, key in enumerate(keys)
     ]
-    return chosen.where(or_(*beyond))
+    return query.where(or_(*later))
 
 
 def renewed(value: Any, secrets: Secrets) -> Any:
-    """The value with everything in it that another key of ours encrypted in the form that the first key gives it."""
+    """Return a JSON value in which everything encrypted with another of the keys is re-encrypted with the first one."""
     if isinstance(value, str):
         return secrets.renewed(value)
     if isinstance(value, list):
-        return [renewed(each, secrets) for each in value]
+        return [renewed(item, secrets) for item in value]
     if isinstance(value, dict):
-        return {name: renewed(each, secrets) for name, each in value.items()}
+        return {name: renewed(item, secrets) for name, item in value.items()}
     return value
 
 
-def _key_check(connection: Connection, of: Cluster) -> None:
-    begin(connection, of, _ACTOR, lambda: None)
-    stored = connection.execute(select(cluster.c.key_check).where(cluster.c.id == of.id)).scalar_one()
-    connection.execute(update(cluster).where(cluster.c.id == of.id).values(key_check=of.secrets.renewed(stored)))
+def _renew_key_check(connection: Connection, cluster_: Cluster) -> None:
+    begin(connection, cluster_, _ACTOR, lambda: None)
+    stored = connection.execute(select(cluster.c.key_check).where(cluster.c.id == cluster_.id)).scalar_one()
+    connection.execute(
+        update(cluster).where(cluster.c.id == cluster_.id).values(key_check=cluster_.secrets.renewed(stored))
+    )

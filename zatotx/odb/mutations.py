@@ -1,7 +1,7 @@
-"""Changes to objects: many at once, all of them or none, in a transaction.
+"""Changes of configuration objects: several at once, all or nothing, in one transaction.
 
-The order inside matters: old references go first, then deleted objects (nothing may still lead to them), then names
-are claimed (so that objects can swap theirs), then objects and references are written, then the history.
+The order matters: old references are deleted first, then objects (which must not be referenced any more); then names
+are checked (so that objects can swap theirs), objects and references are written, and the history is recorded.
 """
 
 from __future__ import annotations
@@ -25,38 +25,39 @@ from zatotx.schema.masking import mask_secrets
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import namespace_of
 
-_SHOWN = 10  # users of an object that one sentence names
-OBJECT_IDS = 'config_object'  # the row of `counter` that gives them
+_MAX_LISTED = 10  # users of an object listed in one message
+OBJECT_IDS = 'config_object'  # the row of `counter` that provides object ids
 
 
 def apply_operations(t: Transaction, operations: Sequence[Operation]) -> int:
-    """Do it; gives the transaction's revision.
+    """Apply the operations; returns the revision of the transaction.
 
-    Raises Conflict for a name that is taken, an object still referred to or changed since its editor saw it, NotFound
-    for an unknown id, BadInput for a reference to nothing."""
+    Raises Conflict for a name that is taken, an object that is still referenced or was changed since its editor read
+    it, NotFound for an unknown id, BadInput for a reference to a missing object.
+    """
     next_revision(t)
-    changed = [*_existing(t, operations), *_created(t, operations)]
+    changed = [*_load_changed(t, operations), *_make_created(t, operations)]
     deleted = [target for target in changed if target.action == 'delete']
     written = [target for target in changed if target.action != 'delete']
-    _refuse_unstorable(written)
-    _release(t, changed)
-    _delete(t, deleted)
+    _reject_unstorable(written)
+    _delete_references(t, changed)
+    _delete_objects(t, deleted)
     check_constraints(t, written)
     ids = resolve_references(t, written)
     for target in written:
         target.document = to_document(target.object_type, target.value, ids)
-    _by_the_first_key(t, written)
-    _insert(t, [target for target in written if target.action == 'create'])
-    _update(t, [target for target in written if target.action == 'edit'])
-    _refer(t, written)
-    record(t, map(_entry, changed))
+    _renew_secrets(t, written)
+    _insert_objects(t, [target for target in written if target.action == 'create'])
+    _update_objects(t, [target for target in written if target.action == 'edit'])
+    _insert_references(t, written)
+    record(t, map(_history_entry, changed))
     store_states(t, changed)
     return t.revision
 
 
-def _by_the_first_key(t: Transaction, written: Sequence[ObjectChange]) -> None:
-    """Secrets were encrypted before this transaction: a rotation may have brought a new key since, and from then on
-    nothing may be stored with the old one."""
+def _renew_secrets(t: Transaction, written: Sequence[ObjectChange]) -> None:
+    """Re-encrypt secrets with the first key. They were encrypted before this transaction, and a key rotation may have
+    started since; after that, nothing may be stored with the old key."""
     encrypted = [
         (target, name)
         for target in written
@@ -69,45 +70,45 @@ def _by_the_first_key(t: Transaction, written: Sequence[ObjectChange]) -> None:
         target.document[name] = t.cluster.secrets.renewed(target.document[name])
 
 
-def _refuse_unstorable(written: Sequence[ObjectChange]) -> None:
-    """PostgreSQL has no zero characters in text. Documents are JSON, which has another way of writing them."""
-    wrong = [(f'{target.object_type.key} {target.name!r}: name', 'must not have the character U+0000')
+def _reject_unstorable(written: Sequence[ObjectChange]) -> None:
+    """Raise BadInput for names with NUL characters, which PostgreSQL cannot store. In documents, JSON escapes them."""
+    errors = [(f'{target.object_type.key} {target.name!r}: name', 'must not have the character U+0000')
              for target in written if '\0' in target.name]  # fmt: skip
-    if wrong:
-        raise BadInput(wrong)
+    if errors:
+        raise BadInput(errors)
 
 
-def _created(t: Transaction, operations: Sequence[Operation]) -> list[ObjectChange]:
+def _make_created(t: Transaction, operations: Sequence[Operation]) -> list[ObjectChange]:
     creations = [o for o in operations if o.action == 'create']
     first = _new_ids(t, len(creations))
-    found = []
+    changes = []
     for object_id, operation in enumerate(creations, first):
         object_type = t.cluster.types[operation.type]
         value = to_struct(object_type, operation.fields)
-        found.append(ObjectChange(action='create', object_type=object_type, id=object_id, value=value, old={}))
-    return found
+        changes.append(ObjectChange(action='create', object_type=object_type, id=object_id, value=value, old={}))
+    return changes
 
 
 def _new_ids(t: Transaction, count: int) -> int:
-    """The first of `count` ids that nobody had before."""
+    """Reserve `count` new ids, which were never used before; returns the first."""
     if not count:
         return 0
-    mine = counter.c.name == OBJECT_IDS
-    first: int = t.connection.execute(select(counter.c.value).where(mine).with_for_update()).scalar_one()
-    t.connection.execute(update(counter).where(mine).values(value=first + count))
+    is_object_ids = counter.c.name == OBJECT_IDS
+    first: int = t.connection.execute(select(counter.c.value).where(is_object_ids).with_for_update()).scalar_one()
+    t.connection.execute(update(counter).where(is_object_ids).values(value=first + count))
     return first
 
 
-def _existing(t: Transaction, operations: Sequence[Operation]) -> list[ObjectChange]:
-    """Targets of all edits and deletions: several steps on one object become one."""
+def _load_changed(t: Transaction, operations: Sequence[Operation]) -> list[ObjectChange]:
+    """Return the changed objects of all edits and deletions; several steps on one object become one change."""
     steps = [(o, _id_of(t, o)) for o in operations if o.action != 'create']
-    rows = _load(t, {object_id for _, object_id in steps})
+    rows = _load_rows(t, {object_id for _, object_id in steps})
     documents = {row.id: decode(row.document) for row in rows.values()}
     names = names_of(
         t.connection,
         [x for i, d in documents.items() for x in referenced_objects(t.cluster.types[rows[i].type], d).values()],
     )
-    found: dict[int, ObjectChange] = {}
+    changes_by_id: dict[int, ObjectChange] = {}
     for operation, object_id in steps:
         object_type = t.cluster.types[operation.type]
         row = rows.get(object_id)
@@ -115,18 +116,18 @@ def _existing(t: Transaction, operations: Sequence[Operation]) -> list[ObjectCha
             refuse_if_deleted(t, operation, object_id)
             raise NotFound(None, f'there is no {object_type.title or object_type.key} with the id {object_id}')
         refuse_if_changed(t, operation, row)
-        target = found.get(object_id)
+        target = changes_by_id.get(object_id)
         if target is None:
             old = find_named(object_type, documents[object_id], names)
             value = to_struct(object_type, old)
             target = ObjectChange(action='edit', object_type=object_type, id=object_id, value=value, old=old)
             target.document = documents[object_id]
-            found[object_id] = target
-        _step(target, operation)
-    return list(found.values())
+            changes_by_id[object_id] = target
+        _apply_step(target, operation)
+    return list(changes_by_id.values())
 
 
-def _step(target: ObjectChange, operation: Operation) -> None:
+def _apply_step(target: ObjectChange, operation: Operation) -> None:
     if operation.action == 'delete':
         target.action = 'delete'
     else:
@@ -150,13 +151,13 @@ def _id_of(t: Transaction, operation: Operation) -> int:
     return object_id
 
 
-def _load(t: Transaction, object_ids: Iterable[int]) -> dict[int, Any]:
+def _load_rows(t: Transaction, object_ids: Iterable[int]) -> dict[int, Any]:
     c = config_object.c
     rows: dict[int, Any] = {}
-    for some in chunks(sorted(object_ids)):
+    for chunk in chunks(sorted(object_ids)):
         found = t.connection.execute(
             select(c.id, c.type, c.name, c.revision, c.document).where(
-                c.cluster_id == t.cluster.id, c.id.in_(some)
+                c.cluster_id == t.cluster.id, c.id.in_(chunk)
             )
         )
         rows.update((row.id, row) for row in found if row.type in t.cluster.types)
@@ -164,44 +165,44 @@ def _load(t: Transaction, object_ids: Iterable[int]) -> dict[int, Any]:
     return rows
 
 
-def _release(t: Transaction, changed: Sequence[ObjectChange]) -> None:
-    """Forget what the objects referred to: written anew for those that stay."""
-    for some in chunks([target.id for target in changed if target.action != 'create']):
-        t.connection.execute(delete(reference).where(reference.c.source_id.in_(some)))
+def _delete_references(t: Transaction, changed: Sequence[ObjectChange]) -> None:
+    """Delete the references of changed objects; those that remain are inserted again later."""
+    for chunk in chunks([target.id for target in changed if target.action != 'create']):
+        t.connection.execute(delete(reference).where(reference.c.source_id.in_(chunk)))
         t.moved()
 
 
-def _delete(t: Transaction, deleted: Sequence[ObjectChange]) -> None:
+def _delete_objects(t: Transaction, deleted: Sequence[ObjectChange]) -> None:
     by_id = {target.id: target for target in deleted}
-    for some in chunks(sorted(by_id)):
-        _refuse_if_referred(t, by_id, some)
-        t.connection.execute(delete(config_object).where(config_object.c.id.in_(some)))
+    for chunk in chunks(sorted(by_id)):
+        _reject_if_referenced(t, by_id, chunk)
+        t.connection.execute(delete(config_object).where(config_object.c.id.in_(chunk)))
         t.connection.execute(
             insert(tombstone),
-            [{'object_id': i, 'cluster_id': t.cluster.id, 'revision': t.revision} for i in some],
+            [{'object_id': i, 'cluster_id': t.cluster.id, 'revision': t.revision} for i in chunk],
         )
         t.moved()
 
 
-def _refuse_if_referred(t: Transaction, deleted: dict[int, ObjectChange], ids: Sequence[int]) -> None:
+def _reject_if_referenced(t: Transaction, deleted: dict[int, ObjectChange], ids: Sequence[int]) -> None:
     c = config_object.c
     rows = t.connection.execute(
         select(reference.c.target_id, c.type, c.name)
         .join(config_object, c.id == reference.c.source_id)
         .where(reference.c.target_id.in_(ids))
         .order_by(reference.c.target_id, c.name)
-        .limit(_SHOWN + 1)
+        .limit(_MAX_LISTED + 1)
     ).all()
     if rows:
         target = deleted[rows[0].target_id]
-        users = ', '.join(f'{row.type} {row.name!r}' for row in rows[:_SHOWN] if row.target_id == target.id)
-        users += ' and others' if len(rows) > _SHOWN else ''
+        users = ', '.join(f'{row.type} {row.name!r}' for row in rows[:_MAX_LISTED] if row.target_id == target.id)
+        users += ' and others' if len(rows) > _MAX_LISTED else ''
         raise Conflict(None, f'{target.title} {target.name!r} cannot be deleted: it is used by {users}')
 
 
-def _insert(t: Transaction, created: Sequence[ObjectChange]) -> None:
-    for some in chunks(created):
-        t.connection.execute(insert(config_object), [_row(t, target) for target in some])
+def _insert_objects(t: Transaction, created: Sequence[ObjectChange]) -> None:
+    for chunk in chunks(created):
+        t.connection.execute(insert(config_object), [_row(t, target) for target in chunk])
         t.moved()
 
 
@@ -211,11 +212,11 @@ def _row(t: Transaction, target: ObjectChange) -> dict[str, Any]:
         'cluster_id': t.cluster.id,
         'type': target.object_type.key,
         'space': namespace_of(target.object_type),
-        **_changing(t, target),
+        **_changing_columns(t, target),
     }
 
 
-def _changing(t: Transaction, target: ObjectChange) -> dict[str, Any]:
+def _changing_columns(t: Transaction, target: ObjectChange) -> dict[str, Any]:
     return {
         'name': target.name,
         'name_key': key_of(target.name),
@@ -225,43 +226,45 @@ def _changing(t: Transaction, target: ObjectChange) -> dict[str, Any]:
     }
 
 
-def _update(t: Transaction, edited: Sequence[ObjectChange]) -> None:
-    """Names and unique texts are vacated before they are taken, so that objects can swap them."""
-    mine = config_object.c.id == bindparam('target_id')
+def _update_objects(t: Transaction, edited: Sequence[ObjectChange]) -> None:
+    """Update edited objects. Names and unique texts are cleared before new ones are set, so that objects can swap
+    them."""
+    is_target = config_object.c.id == bindparam('target_id')
     if len(edited) > 1:
-        vacated = update(config_object).where(mine).values(name_key=bindparam('nobody'), unique_key=None)
-        t.connection.execute(vacated, [{'target_id': e.id, 'nobody': f'vacated {e.id}'} for e in edited])
-    for some in chunks(edited):
-        rows = [{'target_id': e.id, **{f'new_{k}': v for k, v in _changing(t, e).items()}} for e in some]
-        columns: dict[str, Any] = {name: bindparam(f'new_{name}') for name in _changing(t, some[0])}
-        t.connection.execute(update(config_object).where(mine).values(columns), rows)
+        clear_names = update(config_object).where(is_target).values(name_key=bindparam('nobody'), unique_key=None)
+        t.connection.execute(clear_names, [{'target_id': e.id, 'nobody': f'vacated {e.id}'} for e in edited])
+    for chunk in chunks(edited):
+        rows = [{'target_id': e.id, **{f'new_{k}': v for k, v in _changing_columns(t, e).items()}} for e in chunk]
+        columns: dict[str, Any] = {name: bindparam(f'new_{name}') for name in _changing_columns(t, chunk[0])}
+        t.connection.execute(update(config_object).where(is_target).values(columns), rows)
         t.moved()
     _touch_referrers(t, [e.id for e in edited if e.old['name'] != e.name])
 
 
 def _touch_referrers(t: Transaction, renamed: Sequence[int]) -> None:
-    """Objects that refer to a renamed one changed too, as everybody sees them."""
-    for some in chunks(renamed):
-        sources = select(reference.c.source_id).where(reference.c.target_id.in_(some))
+    """Update the revision of objects that refer to renamed ones, since their Structs contain the name."""
+    for chunk in chunks(renamed):
+        sources = select(reference.c.source_id).where(reference.c.target_id.in_(chunk))
         t.connection.execute(
             update(config_object).where(config_object.c.id.in_(sources)).values(revision=t.revision)
         )
 
 
-def _refer(t: Transaction, written: Sequence[ObjectChange]) -> None:
+def _insert_references(t: Transaction, written: Sequence[ObjectChange]) -> None:
     rows = [
         {'source_id': target.id, 'field': name, 'target_id': target_id}
         for target in written
         for name, target_id in referenced_objects(target.object_type, target.document).items()
     ]
-    for some in chunks(rows):
-        t.connection.execute(insert(reference), list(some))
+    for chunk in chunks(rows):
+        t.connection.execute(insert(reference), list(chunk))
         t.moved()
 
 
-def _entry(target: ObjectChange) -> Entry:
-    """Of an edit only what changed."""
-    new = {} if target.action == 'delete' else decode(encode(target.value))  # as `old` is: a tuple is a list
+def _history_entry(target: ObjectChange) -> Entry:
+    """Return the history entry of a change; for an edit, only what differs."""
+    # normalized like `old`: tuples become lists
+    new = {} if target.action == 'delete' else decode(encode(target.value))
     old = target.old
     if target.action == 'edit':
         differing = {name for name, value in new.items() if old.get(name) != value}

@@ -1,4 +1,4 @@
-"""The servers of the cluster: who is up, what each runs, what each said of a deployed version."""
+"""The servers of a cluster: which are up, which revision each has applied, and the results of deployments."""
 
 from __future__ import annotations
 
@@ -13,145 +13,145 @@ from zatotx.model.errors import Conflict, NotFound
 from zatotx.odb.statement_context import Cluster, revision_of
 from zatotx.odb.tables import file_version, key_of, server, version_verdict
 
-RUNNING, CLEAN_DOWN = 'running', 'clean-down'  # Zato's words
-ALIVE = 6.0  # seconds without a beat after which a server counts as gone
+RUNNING, CLEAN_DOWN = 'running', 'clean-down'  # Zato's terms
+ALIVE = 6.0  # seconds without a heartbeat after which a server counts as down
 
 
 @frozen(kw_only=True)
 class Address:
-    """A server as it is told to others."""
+    """The address of a server's worker process."""
 
     name: str
     host: str = ''
     port: int = 0
     pid: int = 0
-    worker: int = 0  # of several processes of one server: 0, 1, 2 …
+    worker: int = 0  # index among the worker processes of one server: 0, 1, 2 …
 
 
 def add_node(connection: Connection, cluster: Cluster, address: Address) -> None:
-    """A row for a server that has not been up yet."""
+    """Insert a row for a server that was never up."""
     connection.execute(
         insert(server).values(
             cluster_id=cluster.id,
             name=address.name,
             name_key=key_of(address.name),
             worker=address.worker,
-            **_bound(address),
+            **_address_columns(address),
         )
     )
 
 
 def register(connection: Connection, cluster: Cluster, address: Address) -> NodeRow:
-    """The server is up now. One that has no row yet gets it."""
-    if _find(connection, cluster, address) is None:
+    """Mark a server as running, inserting its row if it has none."""
+    if _find_row(connection, cluster, address) is None:
         add_node(connection, cluster, address)
-    up = {**_bound(address), 'pid': address.pid, 'up_status': RUNNING, 'applied_revision': 0}
+    running = {**_address_columns(address), 'pid': address.pid, 'up_status': RUNNING, 'applied_revision': 0}
     connection.execute(
         update(server)
-        .where(*_is(cluster, address))
-        .values(seen_at=cluster.now(), **up)
+        .where(*_is_worker(cluster, address))
+        .values(seen_at=cluster.now(), **running)
     )
-    found = _find(connection, cluster, address)
-    assert found is not None
-    return _node(found)
+    row = _find_row(connection, cluster, address)
+    assert row is not None
+    return _to_node(row)
 
 
 def beat(
     connection: Connection, cluster: Cluster, node_id: int, applied_revision: int, verdicts: Mapping[int, str]
 ) -> int:
-    """A sign of life. Gives the cluster's revision. Raises NotFound where the server's row is gone."""
-    touched = connection.execute(
+    """Record a heartbeat; returns the cluster's revision. Raises NotFound if the server's row was removed."""
+    updated = connection.execute(
         update(server).where(server.c.id == node_id).values(seen_at=cluster.now(), applied_revision=applied_revision)
     )
-    if touched.rowcount == 0:
+    if updated.rowcount == 0:
         raise NotFound(None, f'the ODB has no server with the id {node_id}')
     if verdicts:
-        _tell(connection, cluster, node_id, verdicts)
+        _store_verdicts(connection, cluster, node_id, verdicts)
     return revision_of(connection, cluster.id)
 
 
 def down(connection: Connection, node_id: int) -> None:
-    """A clean stop."""
+    """Mark a server as cleanly stopped."""
     connection.execute(update(server).where(server.c.id == node_id).values(up_status=CLEAN_DOWN, pid=0))
 
 
 def remove_nodes(connection: Connection, cluster: Cluster, node_id: int) -> None:
-    """Forget a server, with all its workers. Raises Conflict where it is up, NotFound for an unknown id."""
-    found = connection.execute(
+    """Remove a server with all its workers. Raises Conflict if it is running, NotFound for an unknown id."""
+    node = connection.execute(
         select(server).where(server.c.id == node_id, server.c.cluster_id == cluster.id)
     ).one_or_none()
-    if found is None:
+    if node is None:
         raise NotFound(None, f'the ODB has no server with the id {node_id}')
     workers = connection.execute(
-        select(server).where(server.c.cluster_id == cluster.id, server.c.name_key == found.name_key)
+        select(server).where(server.c.cluster_id == cluster.id, server.c.name_key == node.name_key)
     ).all()
-    if any(_lives(worker, cluster.now()) for worker in workers):
-        raise Conflict(None, f'the server {found.name!r} is running: stop it first')
+    if any(_is_alive(worker, cluster.now()) for worker in workers):
+        raise Conflict(None, f'the server {node.name!r} is running: stop it first')
     ids = [worker.id for worker in workers]
     connection.execute(delete(version_verdict).where(version_verdict.c.server_id.in_(ids)))
     connection.execute(delete(server).where(server.c.id.in_(ids)))
 
 
 def nodes(connection: Connection, cluster: Cluster) -> list[NodeRow]:
-    """All workers of all servers, by name and worker."""
+    """Return all workers of all servers, ordered by name and worker."""
     rows = connection.execute(select(server).where(server.c.cluster_id == cluster.id))
-    return sorted((_node(row) for row in rows), key=lambda node: (node.name, node.worker))
+    return sorted((_to_node(row) for row in rows), key=lambda node: (node.name, node.worker))
 
 
 def verdicts_of(connection: Connection, cluster: Cluster, version_id: int) -> dict[str, str]:
-    """Server name -> '' where its workers run the version, else why the first of them refused it. Left out while a
-    worker that is up has not said."""
-    told = and_(version_verdict.c.server_id == server.c.id, version_verdict.c.version_id == version_id)
+    """Return server name -> '' if its workers run the version, otherwise why the first of them rejected it. A server is
+    omitted while one of its running workers has not reported."""
+    is_verdict_of_server = and_(version_verdict.c.server_id == server.c.id, version_verdict.c.version_id == version_id)
     rows = connection.execute(
         select(server.c.name, server.c.up_status, server.c.seen_at, version_verdict.c.verdict)
-        .join_from(server, version_verdict, told, isouter=True)
+        .join_from(server, version_verdict, is_verdict_of_server, isouter=True)
         .where(server.c.cluster_id == cluster.id)
         .order_by(server.c.worker)
     )
-    found: dict[str, str] = {}
-    silent = set()
+    verdicts: dict[str, str] = {}
+    unreported = set()
     for row in rows:
         if row.verdict is not None:
-            found[row.name] = found.get(row.name) or row.verdict
-        elif _lives(row, cluster.now()):
-            silent.add(row.name)
-    return {name: verdict for name, verdict in found.items() if verdict or name not in silent}
+            verdicts[row.name] = verdicts.get(row.name) or row.verdict
+        elif _is_alive(row, cluster.now()):
+            unreported.add(row.name)
+    return {name: verdict for name, verdict in verdicts.items() if verdict or name not in unreported}
 
 
-def _lives(row: Any, now: float) -> bool:
-    """Up by its own word, and heard of lately."""
+def _is_alive(row: Any, now: float) -> bool:
+    """Return whether a server is marked as running and sent a heartbeat recently."""
     return bool(row.up_status == RUNNING and now - row.seen_at < ALIVE)
 
 
-def _tell(connection: Connection, cluster: Cluster, node_id: int, verdicts: Mapping[int, str]) -> None:
-    """Write the verdicts that are news. A version that is no longer kept has none."""
+def _store_verdicts(connection: Connection, cluster: Cluster, node_id: int, verdicts: Mapping[int, str]) -> None:
+    """Store new verdicts; those of versions that are no longer kept are ignored."""
     v = version_verdict.c
     kept = connection.execute(select(file_version.c.id).where(file_version.c.id.in_(list(verdicts)))).scalars().all()
-    told = connection.execute(select(v.version_id, v.verdict).where(v.server_id == node_id, v.version_id.in_(kept)))
-    known = {row.version_id: row.verdict for row in told}
-    news = [i for i in kept if known.get(i) != verdicts[i]]
-    if news:
-        connection.execute(delete(version_verdict).where(v.server_id == node_id, v.version_id.in_(news)))
+    stored = connection.execute(select(v.version_id, v.verdict).where(v.server_id == node_id, v.version_id.in_(kept)))
+    known = {row.version_id: row.verdict for row in stored}
+    changed = [i for i in kept if known.get(i) != verdicts[i]]
+    if changed:
+        connection.execute(delete(version_verdict).where(v.server_id == node_id, v.version_id.in_(changed)))
         connection.execute(
             insert(version_verdict),
-            [{'version_id': i, 'server_id': node_id, 'verdict': verdicts[i], 'at': cluster.now()} for i in news],
+            [{'version_id': i, 'server_id': node_id, 'verdict': verdicts[i], 'at': cluster.now()} for i in changed],
         )
 
 
-def _bound(address: Address) -> dict[str, Any]:
+def _address_columns(address: Address) -> dict[str, Any]:
     return {'host': address.host, 'bind_host': address.host, 'bind_port': address.port}
 
 
-def _is(cluster: Cluster, address: Address) -> tuple[ColumnElement[bool], ...]:
+def _is_worker(cluster: Cluster, address: Address) -> tuple[ColumnElement[bool], ...]:
     s = server.c
     return s.cluster_id == cluster.id, s.name_key == key_of(address.name), s.worker == address.worker
 
 
-def _find(connection: Connection, cluster: Cluster, address: Address) -> Any | None:
-    return connection.execute(select(server).where(*_is(cluster, address))).one_or_none()
+def _find_row(connection: Connection, cluster: Cluster, address: Address) -> Any | None:
+    return connection.execute(select(server).where(*_is_worker(cluster, address))).one_or_none()
 
 
-def _node(row: Any) -> NodeRow:
+def _to_node(row: Any) -> NodeRow:
     return NodeRow(
         id=row.id,
         name=row.name,

@@ -1,4 +1,4 @@
-"""What changed since a revision, as objects."""
+"""Queries for the objects changed since a revision."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from zatotx.odb.tables import config_object, tombstone
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Changes, Stored
 
-_Found = tuple[Any, ObjectType, Document]  # row, its type, its document
+_Row = tuple[Any, ObjectType, Document]  # a row, its type, its document
 
 
 def changes(connection: Connection, cluster: Cluster, since: int, moved: Callable[[], None]) -> Changes:
-    """Objects changed after that revision, and the ids of those deleted. Objects of a type nobody knows here (a kind
-    that is not installed) are left out and left alone. `moved` is called with each object: thousands take their time
-    on a slow machine."""
-    found = list(_moving(_changed(connection, cluster, since), moved))
-    names = {row.id: row.name for row, _, __ in found}
-    names |= names_of(connection, _missing(found, names))
+    """Return the objects changed after a revision, and the ids of deleted ones. Objects of unknown types (of plugins
+    that are not installed) are omitted. `moved` reports progress with each object, since thousands of them take
+    time."""
+    rows = list(_report_progress(_changed_rows(connection, cluster, since), moved))
+    names = {row.id: row.name for row, _, __ in rows}
+    names |= names_of(connection, _missing_names(rows, names))
     return Changes(
         revision=revision_of(connection, cluster.id),
         changed=tuple(
             Stored(row.id, object_type.key, from_document(object_type, document, names, cluster.secrets), row.revision)
-            for row, object_type, document in _moving(found, moved)
+            for row, object_type, document in _report_progress(rows, moved)
         ),
-        deleted=_deleted(connection, cluster, since) if since else (),
+        deleted=_deleted_ids(connection, cluster, since) if since else (),
     )
 
 
-def _changed(connection: Connection, cluster: Cluster, since: int) -> Iterable[_Found]:
+def _changed_rows(connection: Connection, cluster: Cluster, since: int) -> Iterable[_Row]:
     columns = config_object.c
     rows = connection.execute(
         select(columns.id, columns.type, columns.name, columns.document, columns.revision).where(
@@ -46,23 +46,23 @@ def _changed(connection: Connection, cluster: Cluster, since: int) -> Iterable[_
             yield row, object_type, decode(row.document)
 
 
-def _moving(found: Iterable[_Found], moved: Callable[[], None]) -> Iterable[_Found]:
-    for one in found:
+def _report_progress(rows: Iterable[_Row], moved: Callable[[], None]) -> Iterable[_Row]:
+    for row in rows:
         moved()
-        yield one
+        yield row
 
 
-def _missing(found: Sequence[_Found], names: dict[int, str]) -> set[int]:
-    """What the documents refer to and is not among the changed itself."""
+def _missing_names(rows: Sequence[_Row], names: dict[int, str]) -> set[int]:
+    """Return the ids of referenced objects that are not among the changed ones."""
     return {
         target
-        for _, object_type, document in found
+        for _, object_type, document in rows
         for target in referenced_objects(object_type, document).values()
         if target not in names
     }
 
 
-def _deleted(connection: Connection, cluster: Cluster, since: int) -> tuple[int, ...]:
+def _deleted_ids(connection: Connection, cluster: Cluster, since: int) -> tuple[int, ...]:
     rows = connection.execute(
         select(tombstone.c.object_id).where(tombstone.c.cluster_id == cluster.id, tombstone.c.revision > since)
     )

@@ -1,4 +1,4 @@
-"""Whether the tables of an ODB are those this version works with. Needs no alembic, so a node can ask at its start."""
+"""Comparison of an ODB's schema with the one this version needs. Works without alembic, so nodes can use it."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ State = Literal['current', 'older', 'newer', 'empty', 'foreign']
 
 VERSION = 'alembic_version'
 SAID = {
-    'empty': 'is empty: make it with `zatotx quickstart create`',
-    'older': 'is of an older version of zatotx: stop all servers and run `zatotx odb upgrade`',
-    'newer': 'is of a newer version of zatotx than this one: upgrade zatotx on this server',
-    'foreign': 'has tables of another program: zatotx needs a database of its own, an empty one to begin with',
+    'empty': 'is empty: create it with `zatotx quickstart create`',
+    'older': 'has the schema of an older version of zatotx: stop all servers and run `zatotx odb upgrade`',
+    'newer': 'has the schema of a newer version of zatotx: upgrade zatotx on this server',
+    'foreign': 'has tables of another program: zatotx needs an empty database of its own',
 }
 
 
 def state_of(connection: Connection) -> State:
-    """How the ODB's schema stands to SCHEMA. Migrations are numbered, so numbers tell older from newer."""
+    """Return how the ODB's schema relates to SCHEMA. Migrations are numbered, so the numbers show which is older."""
     tables = set(inspect(connection).get_table_names())
     if VERSION not in tables:
         return 'foreign' if tables else 'empty'
-    found = connection.execute(text('SELECT version_num FROM alembic_version')).scalar()
-    if found is None:
-        # On MariaDB, a migration that was killed leaves its first tables: it begins by making alembic_version.
+    version = connection.execute(text('SELECT version_num FROM alembic_version')).scalar()
+    if version is None:
+        # On MariaDB, an interrupted migration leaves its first tables behind; it creates alembic_version first.
         return 'empty' if tables <= {VERSION, *metadata.tables} else 'foreign'
-    if not (len(found) == len(SCHEMA) and found.isdigit()):
+    if not (len(version) == len(SCHEMA) and version.isdigit()):
         return 'foreign'
-    if found == SCHEMA:
+    if version == SCHEMA:
         return 'current'
-    return 'older' if found < SCHEMA else 'newer'
+    return 'older' if version < SCHEMA else 'newer'
 
 
 def require_current(connection: Connection, url: str) -> None:
-    """Raises ServiceUnavailable, with what to do, where the schema is another one."""
+    """Raise ServiceUnavailable, with instructions, unless the schema is current."""
     state = state_of(connection)
     if state != 'current':
         raise ServiceUnavailable(None, f'The ODB ({mask_password(url)}) {SAID[state]}')

@@ -1,4 +1,4 @@
-"""Bringing tables up, step by step, by alembic. A node never does: only commands."""
+"""Schema upgrades with alembic. Only commands upgrade a schema, never a node."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from zatotx.odb.engines.dialect import Dialect
 from zatotx.odb.schema_state import State, require_current, state_of
 from zatotx.odb.tables import cluster
 
-SCRIPTS = 'zatotx.odb:migrations'  # found in an installed wheel too
+SCRIPTS = 'zatotx.odb:migrations'  # works in an installed wheel, too
 
 
-def upgrade_schema(connection: Connection, room: Dialect, url: str, *, new: bool) -> bool:
-    """Take the tables to this version, in the transaction of the connection; whether there was anything to do. `new`:
-    from nothing; else those of an ODB that is in use. Of several at once one does it, and the others find it done.
-    Raises ServiceUnavailable where the schema is in another state."""
-    room.lock_schema(connection)
+def upgrade_schema(connection: Connection, dialect: Dialect, url: str, *, new: bool) -> bool:
+    """Upgrade the tables to this version in the connection's transaction; returns whether there was anything to do.
+    With `new` the tables are created; otherwise those of an ODB in use are upgraded. Concurrent upgrades are
+    serialized. Raises ServiceUnavailable if the schema is in another state."""
+    dialect.lock_schema(connection)
     state = state_of(connection)
-    todo = _is_unused(connection, state) if new else state == 'older'
-    if todo:
+    is_needed = _is_unused(connection, state) if new else state == 'older'
+    if is_needed:
         _migrate(connection)
     require_current(connection, url)
-    return todo
+    return is_needed
 
 
 def _is_unused(connection: Connection, state: State) -> bool:
-    """Also where all of it was made but the last steps, and then killed."""
+    """Return whether the ODB is empty, or was left incomplete by an interrupted creation."""
     return state == 'empty' or (state == 'older' and not connection.execute(select(cluster.c.id)).first())
 
 
 def _migrate(connection: Connection) -> None:
-    """Alembic is imported here only: a node does not need it, and it takes its time."""
+    """Run alembic. It is imported here because nodes do not need it, and the import is slow."""
     from alembic import command
     from alembic.config import Config
 

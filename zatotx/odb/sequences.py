@@ -1,4 +1,4 @@
-"""Numbers that only ever grow, kept where no restart of Redis turns them back: the epochs of leases."""
+"""Sequences that never go back, not even after a restart of Redis: the epochs of leases."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from zatotx.odb.tables import counter, key_of
 
 
 def next_epoch(connection: Connection, cluster: Cluster, name: str) -> int:
-    """The number after the last one given for that name in this cluster; the first is 1."""
-    _lock(connection, cluster)
-    mine = counter.c.name == _row(cluster, name)
-    last = connection.execute(select(counter.c.value).where(mine)).scalar_one_or_none()
+    """Return the next number of the sequence `name` of this cluster; the first is 1."""
+    _lock_cluster(connection, cluster)
+    is_sequence = counter.c.name == _counter_name(cluster, name)
+    last = connection.execute(select(counter.c.value).where(is_sequence)).scalar_one_or_none()
     if last is None:
-        connection.execute(insert(counter).values(name=_row(cluster, name), value=1))
+        connection.execute(insert(counter).values(name=_counter_name(cluster, name), value=1))
         return 1
-    connection.execute(update(counter).where(mine).values(value=last + 1))
+    connection.execute(update(counter).where(is_sequence).values(value=last + 1))
     return int(last) + 1
 
 
-def _lock(connection: Connection, cluster: Cluster) -> None:
-    """One after another, the first of a name too, which has no row yet to be locked."""
+def _lock_cluster(connection: Connection, cluster: Cluster) -> None:
+    """Serialize callers, including the first one of a sequence, which has no row to lock yet."""
     connection.execute(select(cluster_table.c.id).where(cluster_table.c.id == cluster.id).with_for_update())
 
 
-def _row(cluster: Cluster, name: str) -> str:
-    """Of a length that fits, and the same only for the same name."""
+def _counter_name(cluster: Cluster, name: str) -> str:
+    """Return a counter name that fits its column and differs for different names."""
     return f'epoch:{key_of(f"{cluster.id}:{name}")[:56]}'

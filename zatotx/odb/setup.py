@@ -1,6 +1,6 @@
-"""Making and keeping an ODB, for commands that run without a server: plain functions, no reactor.
+"""Creation and maintenance of an ODB, for commands that run without a server: blocking functions.
 
-Whatever goes wrong is raised as a fault (zatotx.model.errors) or a ValueError whose text is a sentence for the user.
+All errors are those of zatotx.model.errors, or a ValueError whose text is a sentence for the user.
 """
 
 from __future__ import annotations
@@ -37,106 +37,107 @@ from zatotx.schema.type_registry import ObjectTypes
 
 @frozen(kw_only=True)
 class NewCluster:
-    """What a new ODB begins with."""
+    """The initial content of a new cluster."""
 
     name: str
     nodes: tuple[Address, ...] = ()
-    operations: tuple[Operation, ...] = ()  # creations, secrets in clear
+    operations: tuple[Operation, ...] = ()  # creations, with secrets in clear text
     actor: Actor = Factory(lambda: Actor('zatotx', 'quickstart'))
 
 
 def open_database(url: str, key: str, *, cluster: str, types: ObjectTypes) -> Database:
-    """The ODB for a command; close it after use. Raises ValueError for a URL or key that cannot be used."""
+    """Open the ODB for a command, which closes it after use. Raises ValueError for an unusable URL or key."""
     return Database(url=url, cluster=cluster, types=types, secrets=Secrets(key))
 
 
 def create(url: str, key: str, new: NewCluster, *, types: ObjectTypes, alone: bool = False) -> None:
-    """Make tables, cluster, nodes and first objects. The database of a server must be there and empty; or of this
-    version, where it gets a cluster more, unless it is to be `alone` in it. An SQLite file is made. What was killed in
-    the middle of this can be done again. Raises Conflict where there is such a cluster, ServiceUnavailable for a
-    database that cannot be used."""
+    """Create tables, cluster, nodes and first objects. A database on a server must exist and be empty, or have this
+    version's schema; then the cluster is added, unless it must be `alone`. An SQLite file is created. An interrupted
+    creation can be repeated. Raises Conflict if the cluster exists, ServiceUnavailable for an unusable database."""
     secrets = Secrets(key)
-    first = prepare(types, secrets, new.operations, lambda: None)
-    made = _make_file(url)
+    prepared = prepare(types, secrets, new.operations, lambda: None)
+    is_new_file = _create_file(url)
     try:
-        with _migrating(url) as connection:
+        with _migration_connection(url) as connection:
             upgrade_schema(connection, dialect_of(url), url, new=True)
             _add_cluster(connection, new.name, secrets, url, alone=alone)
-            found = find_cluster(connection, new.name, types, secrets)
+            cluster_ = find_cluster(connection, new.name, types, secrets)
             for address in new.nodes:
-                add_node(connection, found, address)
-            apply_operations(begin(connection, found, new.actor, lambda: None), first)
+                add_node(connection, cluster_, address)
+            apply_operations(begin(connection, cluster_, new.actor, lambda: None), prepared)
     except BaseException:
-        if made:
+        if is_new_file:
             _remove_files(url)
         raise
 
 
 def schema_state(url: str) -> State:
-    """'current', 'older' (upgrade), 'newer' (than this zatotx), 'empty' or 'foreign'. Raises ServiceUnavailable where
-    there is no database."""
+    """Return 'current', 'older' (needs an upgrade), 'newer' (than this zatotx), 'empty' or 'foreign'. Raises
+    ServiceUnavailable if there is no database."""
     with error_mapping(url), _engine(url) as engine, engine.connect() as connection:
         return state_of(connection)
 
 
 def upgrade(url: str) -> bool:
-    """Bring the tables to this version. Whether there was anything to do. In one transaction where the database has
-    such; elsewhere what was killed in the middle is gone on with by the next upgrade. Raises ServiceUnavailable for an
-    ODB that is empty or of a newer version."""
-    with _migrating(url) as connection:
+    """Upgrade the tables to this version; returns whether there was anything to do. Runs in one transaction if the
+    database supports transactional DDL; otherwise an interrupted upgrade is completed by the next one. Raises
+    ServiceUnavailable for an ODB that is empty or of a newer version."""
+    with _migration_connection(url) as connection:
         return upgrade_schema(connection, dialect_of(url), url, new=False)
 
 
 def snapshot(database: Database) -> Snapshot:
-    """The cluster's objects as they are now."""
-    moved = CancellableCall().moved  # nobody looks
+    """Return the cluster's present objects."""
+    moved = CancellableCall().moved  # progress is not monitored
     return Snapshot().evolve(database.read(lambda connection, found: queries.changes(connection, found, 0, moved)))
 
 
 def schema_and_revision(database: Database, revision: int) -> Snapshot:
-    """The cluster's objects as they were at that revision. Raises NotFound for one that is not kept."""
+    """Return the cluster's objects at a revision. Raises NotFound if it is not kept."""
     return database.read(lambda connection, found: state_at(connection, found, revision))
 
 
 def apply(database: Database, change: Sequence[Operation], actor: Actor) -> int:
-    """Write it, all or nothing; gives the revision. Raises as IConfigStore.write."""
-    ready = prepare(database.types, database.secrets, change, lambda: None)
+    """Apply the operations, all or nothing; returns the revision. Raises as IConfigStore.write does."""
+    prepared = prepare(database.types, database.secrets, change, lambda: None)
 
     call = CancellableCall()
     return database.write(
-        call, lambda connection, found: apply_operations(begin(connection, found, actor, call.moved), ready)
+        call, lambda connection, found: apply_operations(begin(connection, found, actor, call.moved), prepared)
     )
 
 
 @frozen
 class Restored:
-    """What a restore did, or would do."""
+    """The result of a restore, or of its dry run."""
 
-    revision: int  # the new one; the present one where nothing was to be done
-    lines: tuple[str, ...]  # the difference, secrets masked
+    revision: int  # the new revision, or the present one if nothing changed
+    lines: tuple[str, ...]  # the differences, with masked secrets
 
 
 def restore(database: Database, revision: int, actor: Actor, *, dry_run: bool = False) -> Restored:
-    """Bring the objects back to what they were at that revision, all or nothing, as a new revision. Raises NotFound for
-    a revision that is not kept, Conflict where somebody changes the same meanwhile."""
-    then = schema_and_revision(database, revision)
-    now = snapshot(database)
-    steps = plan_restore(now, then, database.types)
+    """Restore the objects of a revision, all or nothing, as a new revision. Raises NotFound for a revision that is not
+    kept, Conflict if the same objects are changed concurrently."""
+    target = schema_and_revision(database, revision)
+    current = snapshot(database)
+    steps = plan_restore(current, target, database.types)
     lines = tuple(line for step in steps for line in shown(step, database.types))
     if dry_run or not steps:
-        return Restored(now.revision, lines)
+        return Restored(current.revision, lines)
     return Restored(apply(database, operations(steps), actor), lines)
 
 
 def set_password(database: Database, name: str, password: str, actor: Actor) -> int:
-    """Give the object of that name whose type has a secret `password` a new one. Raises NotFound."""
-    found = [o for o in snapshot(database) if o.name == name and 'password' in secrets_of(database.types[o.type])]
-    if not found:
-        raise NotFound(None, f'there is nothing called {name!r} that has a password')
-    if len(found) > 1:
-        what = ', '.join(sorted(o.type for o in found))
-        raise Conflict(None, f'several objects are called {name!r} and have a password: {what}')
-    change = Operation(action='edit', type=found[0].type, name=name, id=found[0].id, fields={'password': password})
+    """Set the `password` of the object of that name. Raises NotFound, or Conflict if several objects match."""
+    matching = [o for o in snapshot(database) if o.name == name and 'password' in secrets_of(database.types[o.type])]
+    if not matching:
+        raise NotFound(None, f'there is no object called {name!r} that has a password')
+    if len(matching) > 1:
+        types = ', '.join(sorted(o.type for o in matching))
+        raise Conflict(None, f'several objects are called {name!r} and have a password: {types}')
+    change = Operation(
+        action='edit', type=matching[0].type, name=name, id=matching[0].id, fields={'password': password}
+    )
     return apply(database, [change], actor)
 
 
@@ -150,7 +151,7 @@ def _engine(url: str) -> Iterator[Engine]:
 
 
 @contextmanager
-def _migrating(url: str) -> Iterator[Connection]:
+def _migration_connection(url: str) -> Iterator[Connection]:
     with error_mapping(url):
         engine = make_engine(url, 'migrate')
         try:
@@ -160,15 +161,15 @@ def _migrating(url: str) -> Iterator[Connection]:
             engine.dispose()
 
 
-def _make_file(url: str) -> bool:
-    """Whether the file had to be made."""
+def _create_file(url: str) -> bool:
+    """Create the SQLite file; returns whether it was created."""
     path = file_of(url)
     if path is None or Path(path).exists():
         return False
     try:
         make_file(path)
     except OSError as error:
-        raise ServiceUnavailable(None, f'The ODB ({mask_password(url)}) cannot be made: {error.strerror}') from error
+        raise ServiceUnavailable(None, f'The ODB ({mask_password(url)}) cannot be created: {error.strerror}') from error
     return True
 
 
@@ -178,10 +179,10 @@ def _remove_files(url: str) -> None:
 
 
 def _add_cluster(connection: Connection, name: str, secrets: Secrets, url: str, *, alone: bool) -> None:
-    found = connection.execute(select(cluster.c.name)).scalars().all()
-    if name in found or (alone and found):
+    names = connection.execute(select(cluster.c.name)).scalars().all()
+    if name in names or (alone and names):
         raise Conflict(
-            None, f'The ODB ({mask_password(url)}) has a cluster called {(found[0] if alone else name)!r} already'
+            None, f'The ODB ({mask_password(url)}) has a cluster called {(names[0] if alone else name)!r} already'
         )
     if connection.execute(select(counter.c.name).where(counter.c.name == OBJECT_IDS)).first() is None:
         connection.execute(insert(counter).values(name=OBJECT_IDS, value=1))

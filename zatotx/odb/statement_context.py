@@ -1,4 +1,4 @@
-"""What every statement on the ODB needs beside its connection."""
+"""The context of database statements: the cluster, and the transaction of a write."""
 
 from __future__ import annotations
 
@@ -15,62 +15,64 @@ from zatotx.odb.tables import cluster, key_of
 from zatotx.schema.snapshot import Actor
 from zatotx.schema.type_registry import ObjectTypes
 
-CHUNK = 500  # values in one IN (…): below every database's limit
+CHUNK = 500  # values in one IN (…): below the limit of every database
 
 _T = TypeVar('_T')
 
 
 @frozen(kw_only=True)
 class Cluster:
-    """One cluster of an ODB."""
+    """A cluster in an ODB."""
 
     id: int
     types: ObjectTypes
     secrets: Secrets = field(repr=False)
-    now: Callable[[], float] = time.time  # Unix time: nodes compare each other's
+    now: Callable[[], float] = time.time  # Unix time, because nodes compare it
 
 
 def find_cluster(connection: Connection, name: str, types: ObjectTypes, secrets: Secrets) -> Cluster:
-    """The cluster of that name. Raises ServiceUnavailable where there is none, or the key is not its own."""
+    """Return the cluster of that name. Raises ServiceUnavailable if it does not exist or was written with another
+    key."""
     row = connection.execute(
         select(cluster.c.id, cluster.c.key_check).where(cluster.c.name_key == key_of(name))
     ).one_or_none()
     if row is None:
-        raise ServiceUnavailable(None, f'The ODB has no cluster called {name!r}: look at `cluster` in server.toml')
+        raise ServiceUnavailable(None, f'The ODB has no cluster called {name!r}: check `cluster` in server.toml')
     secrets.check(row.key_check)
     return Cluster(id=row.id, types=types, secrets=secrets)
 
 
 def revision_of(connection: Connection, cluster_id: int) -> int:
+    """Return the revision of a cluster."""
     revision: int = connection.execute(select(cluster.c.revision).where(cluster.c.id == cluster_id)).scalar_one()
     return revision
 
 
 @frozen(kw_only=True)
 class Transaction:
-    """A write under way: what is done in it becomes true at `revision`, all of it or nothing."""
+    """A write in progress: all changes in it take effect at `revision`, or none does."""
 
     connection: Connection
     cluster: Cluster
     actor: Actor
-    moved: Callable[[], None]  # called as the work goes on; may raise to end it
+    moved: Callable[[], None]  # reports progress; may raise to end the transaction
     revision: int
 
 
 def begin(connection: Connection, cluster_: Cluster, actor: Actor, moved: Callable[[], None]) -> Transaction:
-    """Lock the cluster, so that writes come one after another on every database. To have it is no progress yet: who
-    waited for it long has the less time for what is left, and its caller an answer in time."""
-    found = select(cluster.c.revision).where(cluster.c.id == cluster_.id).with_for_update()
-    revision = connection.execute(found).scalar_one() + 1
+    """Begin a transaction by locking the cluster, which serializes writes on every database. Getting the lock does not
+    count as progress: after a long wait, less time is left for the rest, so that the caller is answered in time."""
+    query = select(cluster.c.revision).where(cluster.c.id == cluster_.id).with_for_update()
+    revision = connection.execute(query).scalar_one() + 1
     return Transaction(connection=connection, cluster=cluster_, actor=actor, moved=moved, revision=revision)
 
 
 def next_revision(t: Transaction) -> None:
-    """Say that this transaction changes something. Once or more often: it is raised by one."""
+    """Mark the transaction as a change, which increments the cluster's revision once, however often this is called."""
     t.connection.execute(update(cluster).where(cluster.c.id == t.cluster.id).values(revision=t.revision))
 
 
 def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """The values, as many at a time as one statement takes."""
+    """Split the values into chunks that fit into one statement."""
     for start in range(0, len(values), CHUNK):
         yield values[start : start + CHUNK]

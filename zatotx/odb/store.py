@@ -1,4 +1,4 @@
-"""The ODB behind IConfigStore: every method a Deferred, every statement in a thread."""
+"""The implementation of IConfigStore on the ODB: methods return Deferreds, statements run in threads."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from zatotx.schema.type_registry import ObjectTypes
 
 
 def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, types: ObjectTypes) -> ConfigStore:
-    """The ODB at that URL (absolute: urls.resolve). Nothing is connected to before the first call. Raises ValueError
-    for a URL or key that cannot be used."""
-    shown = mask_password(url)
-    access = AsyncDatabase(
+    """Open the ODB at an absolute URL (see urls.resolve). Nothing is connected to before the first call. Raises
+    ValueError for an unusable URL or key."""
+    masked_url = mask_password(url)
+    async_database = AsyncDatabase(
         database=Database(url=url, cluster=cluster, types=types, secrets=Secrets.of(key)),
-        hashing=DatabaseExecutor(reactor, threads=1, name='odb-hash', what=shown),
-        reading=DatabaseExecutor(reactor, threads=READERS, name='odb-read', what=shown),
-        writing=DatabaseExecutor(reactor, threads=1, name='odb-write', what=shown),
+        hashing=DatabaseExecutor(reactor, threads=1, name='odb-hash', what=masked_url),
+        reading=DatabaseExecutor(reactor, threads=READERS, name='odb-read', what=masked_url),
+        writing=DatabaseExecutor(reactor, threads=1, name='odb-write', what=masked_url),
     )
-    return ConfigStore(odb=access)
+    return ConfigStore(odb=async_database)
 
 
 @implementer(IConfigStore)
 @frozen(kw_only=True)
 class ConfigStore(CodeStore, NodeStore):
-    """IConfigStore; see there for what each method promises."""
+    """Implements IConfigStore; see the interface for each method."""
 
     _odb: AsyncDatabase
 
@@ -54,8 +54,8 @@ class ConfigStore(CodeStore, NodeStore):
         return Deferred.fromCoroutine(self._odb.change(operations, actor))
 
     def history(self, limit: int = 100, **which: Any) -> Deferred[list[HistoryRow]]:
-        wanted = history.Filter(limit=limit, **which)
-        return self._odb.read(lambda connection, cluster: history.newest(connection, cluster, wanted))
+        filter_ = history.Filter(limit=limit, **which)
+        return self._odb.read(lambda connection, cluster: history.newest(connection, cluster, filter_))
 
     def state_at(self, revision: int) -> Deferred[Snapshot]:
         return self._odb.read(lambda connection, cluster: state_at(connection, cluster, revision))
@@ -65,6 +65,6 @@ class ConfigStore(CodeStore, NodeStore):
 
 
 def count_statements(store: ConfigStore, meter: Any) -> ConfigStore:
-    """The same store, whose calls are counted by an ICallMeter from now on."""
+    """Count the store's calls with an ICallMeter from now on; returns the store."""
     store._odb.reading.meter = store._odb.writing.meter = meter
     return store

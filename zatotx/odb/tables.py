@@ -1,10 +1,10 @@
-"""The ODB's tables, in SQLAlchemy Core. What makes them the same on every database:
+"""The tables of the ODB, in SQLAlchemy Core. They behave the same on every database:
 
-- names are compared by a SHA-256 of their exact UTF-8 (`*_key`), so no collation and no index length has a say;
-- documents are JSON in text columns, wide enough on MySQL too; times are Unix time in floats;
-- ids of objects come from a counter row, so they are never used twice and are known before the insert.
+- names are compared by the SHA-256 of their exact UTF-8 (`*_key`), independent of collations and index lengths;
+- documents are JSON in text columns, which are wide enough on MySQL, too; times are Unix time in floats;
+- ids of objects come from a counter row, so they are never reused and are known before the insert.
 
-`migrations/` makes them; a test holds both equal.
+`migrations/` creates them; a test compares both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from zatotx.odb.columns import BLOB, LONG, MOMENT, TABLE
 
-SCHEMA = '0002'  # the migration this code works with; a test holds it equal to the newest script
+SCHEMA = '0002'  # the newest migration, which this code needs; checked by a test
 
 metadata = MetaData(
     naming_convention={
@@ -40,7 +40,7 @@ metadata = MetaData(
 
 
 def key_of(text: str) -> str:
-    """What two names have in common exactly when they are the same code points."""
+    """Return the key of a name: equal exactly for names of the same code points."""
     return sha256(text.encode('utf-8')).hexdigest()
 
 
@@ -64,8 +64,9 @@ cluster = Table(
     Column('name_key', String(64), nullable=False, unique=True),
     Column('revision', BigInteger, nullable=False),
     Column('created', MOMENT, nullable=False),
-    _text('key_check'),  # a known text, encrypted: tells a server that has another key
-    Column('kept_since', BigInteger, nullable=False, server_default='0'),  # from it on object_version has every state
+    _text('key_check'),  # a known text, encrypted: detects a server with another key
+    # the revision from which on object_version has every state
+    Column('kept_since', BigInteger, nullable=False, server_default='0'),
     **TABLE,
 )
 
@@ -83,10 +84,11 @@ config_object = Table(
     Column('id', BigInteger, primary_key=True, autoincrement=False),
     _cluster(),
     Column('type', String(64), nullable=False),
-    Column('space', String(64), nullable=False),  # where the name is unique: zatotx.schema.type_registry.namespace_of
+    # the namespace in which the name is unique: zatotx.schema.type_registry.namespace_of
+    Column('space', String(64), nullable=False),
     _text('name'),
     Column('name_key', String(64), nullable=False),
-    Column('unique_key', String(64), nullable=True),  # of ObjectType.unique, where the type has one
+    Column('unique_key', String(64), nullable=True),  # key of ObjectType.unique, if the type has one
     _text('document'),  # JSON: references are ids, secrets encrypted or hashed
     Column('revision', BigInteger, nullable=False),
     UniqueConstraint('cluster_id', 'space', 'name_key'),
@@ -114,7 +116,7 @@ tombstone = Table(
     **TABLE,
 )
 
-# Every state an object ever had: the configuration at any revision since `cluster.kept_since` is made of them.
+# Every state of each object: the configuration at any revision since `cluster.kept_since` is built from them.
 object_version = Table(
     'object_version',
     metadata,
@@ -123,7 +125,7 @@ object_version = Table(
     _cluster(),
     Column('type', String(64), nullable=False),
     _text('name'),
-    _text('document'),  # as config_object's: secrets encrypted or hashed
+    _text('document'),  # as in config_object: secrets encrypted or hashed
     Column('deleted', Boolean, nullable=False),
     Index('ix_object_version_cluster_id_revision', 'cluster_id', 'revision'),
     **TABLE,
@@ -137,14 +139,15 @@ history = Table(
     Column('revision', BigInteger, nullable=False),
     Column('at', MOMENT, nullable=False),
     _text('who'),
-    _text('source'),  # the door: a channel's name, a command
+    _text('source'),  # where the change came from: the name of a channel or command
     _text('cid', String(64)),
     Column('action', String(32), nullable=False),
     Column('type', String(64), nullable=False),
     _text('name'),
     _text('old', default='{}'),  # JSON, secrets masked
     _text('new', default='{}'),
-    Column('object_id', BigInteger, nullable=False, server_default='0'),  # 0: not of an object, as deployments
+    # 0 if the entry is not about an object, such as a deployment
+    Column('object_id', BigInteger, nullable=False, server_default='0'),
     Column('address', String(255), nullable=False, server_default=''),  # of the caller
     Index('ix_history_cluster_id_revision', 'cluster_id', 'revision'),
     **TABLE,
@@ -165,7 +168,7 @@ server = Table(
     Column('applied_revision', BigInteger, nullable=False, default=0),
     Column('pid', Integer, nullable=False, default=0),
     _text('last_join_status', String(32), default='accepted'),
-    Column('worker', Integer, nullable=False, server_default='0'),  # 0: the first, or the only one
+    Column('worker', Integer, nullable=False, server_default='0'),  # 0: the first or only worker
     UniqueConstraint('cluster_id', 'name_key', 'worker'),
     **TABLE,
 )

@@ -1,4 +1,4 @@
-"""SQLAlchemy URLs of the ODB: made absolute, and shown without their password."""
+"""SQLAlchemy URLs of the ODB: parsing, making paths absolute, and masking passwords."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FORMS = (
     'mysql+pymysql://user:password@host:port/database'
 )
 
-# What is written -> what is used. One driver a database: each is tested.
+# Accepted drivers -> the driver used: one tested driver per database.
 _DRIVERS = {
     'sqlite': 'sqlite',
     'sqlite+pysqlite': 'sqlite',
@@ -26,31 +26,31 @@ _DRIVERS = {
 
 
 def parse_url(url: str) -> URL:
-    """The URL in parts. Raises ValueError, with what is wrong, for one this version cannot use."""
-    if _ambiguous(url):
+    """Parse a URL. Raises ValueError, with the reason, for one this version cannot use."""
+    if _is_ambiguous(url):
         raise ValueError('The URL of the ODB has an @ or / in its user or password: write @ as %40 and / as %2F')
     try:
-        found = make_url(url)
-        driver = _DRIVERS.get(found.drivername)
-    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
+        parsed = make_url(url)
+        driver = _DRIVERS.get(parsed.drivername)
+    except (ArgumentError, ValueError) as error:  # make_url raises ValueError for a port that is not a number
         raise ValueError(f'The URL of the ODB is not of the form {FORMS}') from error
     if driver is None:
-        raise ValueError(f'The ODB cannot be reached by {found.drivername!r}: use {FORMS}')
-    if driver == 'sqlite' and (not found.database or found.database == ':memory:'):
-        raise ValueError('The URL of the ODB names no file: use sqlite:////absolute/path')
-    if not found.database:
-        raise ValueError(f'The URL of the ODB names no database: use {FORMS}')
-    return found.set(drivername=driver)
+        raise ValueError(f'The ODB cannot be reached by {parsed.drivername!r}: use {FORMS}')
+    if driver == 'sqlite' and (not parsed.database or parsed.database == ':memory:'):
+        raise ValueError('The URL of the ODB does not name a file: use sqlite:////absolute/path')
+    if not parsed.database:
+        raise ValueError(f'The URL of the ODB does not name a database: use {FORMS}')
+    return parsed.set(drivername=driver)
 
 
 def file_of(url: str) -> str | None:
-    """The path of an SQLite file; None where the ODB is on a server. Raises ValueError as `parsed`."""
-    found = parse_url(url)
-    return found.database if found.drivername == 'sqlite' else None
+    """Return the path of an SQLite file; None for a database server. Raises ValueError as `parse_url` does."""
+    parsed = parse_url(url)
+    return parsed.database if parsed.drivername == 'sqlite' else None
 
 
 def resolve(url: str, directory: str) -> str:
-    """The URL with the path of an SQLite file made absolute, from this directory. Raises ValueError as `parsed`."""
+    """Return the URL with the path of an SQLite file made absolute. Raises ValueError as `parse_url` does."""
     path = file_of(url)
     if path is None:
         return url
@@ -59,19 +59,19 @@ def resolve(url: str, directory: str) -> str:
 
 
 def mask_password(url: str) -> str:
-    """The URL as it may be shown: a password in its query is one too."""
-    if _ambiguous(url):
+    """Return the URL with its passwords masked, including those in its query."""
+    if _is_ambiguous(url):
         return '(a URL that cannot be read)'
     try:
-        found = make_url(url)
+        parsed = make_url(url)
     except (ArgumentError, ValueError):
         return '(a URL that cannot be read)'
-    hidden = {name: '***' if 'password' in name else value for name, value in found.query.items()}
-    return found.set(query=hidden).render_as_string(hide_password=True)
+    masked_query = {name: '***' if 'password' in name else value for name, value in parsed.query.items()}
+    return parsed.set(query=masked_query).render_as_string(hide_password=True)
 
 
-def _ambiguous(url: str) -> bool:
-    """Whether a password may end in what is read as host or database, and be shown as such."""
+def _is_ambiguous(url: str) -> bool:
+    """Return whether a password may be parsed as part of the host or database, and be shown as such."""
     scheme, _, rest = url.partition('://')
     authority, _, path = rest.partition('?')[0].partition('/')
     return not scheme.startswith('sqlite') and (authority.count('@') > 1 or '@' in path)

@@ -1,1 +1,1 @@
-"""The one path of a message: guard, decode, invoke, encode. The same for every protocol."""
+"""The pipeline that every message passes, whatever its protocol: authentication, decoding, invocation, encoding."""

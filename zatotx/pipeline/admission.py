@@ -1,7 +1,8 @@
-"""Who may in: the limits of node, channel and service, and the queue in front of a channel that asks for one.
+"""Concurrency limits of the node, its channels and services, and the queue in front of a channel that has one.
 
-A request takes a place of the node from its first moment, so that what waits for anything, a login included, is
-bounded; a place of its channel and of its service once it is known who asks. The broker's own health takes none.
+A request counts against the limit of the node from the moment it arrives, so that requests that wait for anything,
+including authentication, are bounded. It counts against the limits of its channel and its service once its principal is
+known. Health checks of the broker itself are not limited.
 """
 
 from __future__ import annotations
@@ -18,83 +19,86 @@ from zatotx.model.message import ChannelSpec
 from zatotx.rules.limits.limits import NODE, ConcurrencyLimit
 from zatotx.schema.snapshot import Snapshot
 
-LOOK = 0.05  # seconds between two looks at those who wait
-_AT_ONCE = 50  # let in by one look: each may run to its end at once, and the reactor has others to serve
+LOOK = 0.05  # seconds between two checks of the queues
+# requests admitted per check: each may run to completion at once, and the reactor has other work to do
+_MAX_ADMITTED_PER_CHECK = 50
 
-MakeGate = Callable[[str, int], ConcurrencyLimit]  # (name of what it is the gate of, limit)
+MakeGate = Callable[[str, int], ConcurrencyLimit]  # (what is limited, for messages; the limit) -> ConcurrencyLimit
 
 
 class ChannelQueue:
-    """The gate of one channel, and who waits in front of it, first come, first served."""
+    """The concurrency limit of one channel and the requests that wait for it, in order of arrival."""
 
     __slots__ = ('_channel', '_waiting', 'gate', 'late', 'overflowed')
 
     def __init__(self, channel: ChannelSpec, gate: ConcurrencyLimit) -> None:
         self._channel = channel
-        self._waiting: OrderedDict[Deferred[None], float] = OrderedDict()  # -> when it has waited long enough
+        # -> when it times out, in seconds of the clock
+        self._waiting: OrderedDict[Deferred[None], float] = OrderedDict()
         self.gate = gate
-        self.late = 0  # gave up waiting
-        self.overflowed = 0  # found no place to wait either
+        self.late = 0  # requests that timed out while they waited
+        self.overflowed = 0  # requests rejected because the queue was full
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """The number of waiting requests."""
         return len(self._waiting)
 
     @property
     def closed(self) -> bool:
-        """Whether the next one could neither enter nor wait."""
+        """Whether the next request could neither be admitted nor wait."""
         return len(self._waiting) >= self._channel.queue and (bool(self._waiting) or self.gate.full)
 
     def follow(self, channel: ChannelSpec) -> None:
-        """These are the channel's limits from now on."""
+        """Apply the limits of a changed channel."""
         if channel is not self._channel:
             self._channel = channel
             self.gate.limit = channel.max_in_flight
 
     def enter(self) -> bool:
-        """Whether there is room; the place is taken then. Nobody overtakes those who wait."""
+        """Count a request against the limit and return True, unless the limit is reached or others wait already."""
         return not self._waiting and self.gate.enter()
 
     def wait(self, now: float) -> Deferred[None]:
-        """Fires when the place is taken. Cancelled, it leaves the queue. Raises ServiceUnavailable where the queue is
-        full, and fails with it when the channel's queue_timeout is over."""
+        """Add a request to the queue. The Deferred fires once the request is admitted; cancelling it removes the
+        request. Raises ServiceUnavailable when the queue is full; the Deferred fails with it after the channel's
+        queue_timeout."""
         channel = self._channel
         if len(self._waiting) >= channel.queue:
             self.overflowed += 1
-            raise ServiceUnavailable(None, self._says())
+            raise ServiceUnavailable(None, self._overload_message())
         waiting: Deferred[None] = Deferred(self._forget)
         self._waiting[waiting] = now + channel.queue_timeout
         return waiting
 
     def look(self, now: float) -> None:
-        """Let in whom there is room for, and send away who has waited too long."""
-        for waiting in [one for one, until in self._waiting.items() if until <= now]:
+        """Admit waiting requests up to the limit, and fail those that have timed out."""
+        for waiting in [request for request, deadline in self._waiting.items() if deadline <= now]:
             del self._waiting[waiting]
             self.late += 1
-            waiting.errback(ServiceUnavailable(None, self._says()))
-        for _ in range(_AT_ONCE):
+            waiting.errback(ServiceUnavailable(None, self._overload_message()))
+        for _ in range(_MAX_ADMITTED_PER_CHECK):
             if not self._waiting or not self.gate.enter():
                 return
             self._waiting.popitem(last=False)[0].callback(None)
 
     def refuse(self) -> ServiceUnavailable:
-        """Turn one away: the fault to raise."""
+        """Count a rejected request; returns the error to raise."""
         self.overflowed += 1
-        return ServiceUnavailable(None, self._says())
+        return ServiceUnavailable(None, self._overload_message())
 
     def _forget(self, waiting: Deferred[None]) -> None:
         self._waiting.pop(waiting, None)
 
-    def _says(self) -> str:
+    def _overload_message(self) -> str:
         queued = f' and {self._channel.queue} may wait' if self._channel.queue else ''
-        return f'Channel {self._channel.name} takes {self.gate.limit} requests at once{queued}: try again later'
+        return f'Channel {self._channel.name} accepts {self.gate.limit} requests at once{queued}: try again later'
 
 
 class Admission:
-    """The limits of one node. Without a clock nobody waits: who would have to is turned away.
+    """Enforces the concurrency limits of one node. Without a clock, requests are rejected rather than queued.
 
-    `make_gate` makes the gate of a channel.
+    `make_gate` creates the concurrency limit of a channel.
     """
 
     def __init__(
@@ -107,48 +111,49 @@ class Admission:
         self.node = ConcurrencyLimit(NODE) if node is None else node
         self._clock = clock
         self._make_gate = make_gate
-        self._entrances: dict[tuple[str, str], ChannelQueue] = {}
-        self._looking = False
-        self._called = False
+        self._queues: dict[tuple[str, str], ChannelQueue] = {}
+        self._check_scheduled = False
+        self._admit_scheduled = False
 
     def entrance(self, channel: ChannelSpec) -> ChannelQueue:
-        """Of a channel that has a limit."""
+        """Return the queue of a channel that has a limit, creating it on first use."""
         key = channel.kind, channel.name
-        found = self._entrances.get(key)
-        if found is None:
+        queue = self._queues.get(key)
+        if queue is None:
             gate = self._make_gate(f'channel {channel.kind} {channel.name}', channel.max_in_flight)
-            found = self._entrances[key] = ChannelQueue(channel, gate)
+            queue = self._queues[key] = ChannelQueue(channel, gate)
         else:
-            found.follow(channel)
-        return found
+            queue.follow(channel)
+        return queue
 
     def apply(self, snapshot: Snapshot) -> None:
-        """Take over the limits of channels from a snapshot, for those too who wait already; forget channels that are
-        gone or have no limit any more, and in which nobody is."""
+        """Apply the channel limits of a snapshot, to waiting requests as well. Drops the queues of channels that are
+        gone or no longer have a limit, once they are empty."""
         limits = {o.name: limit for o in snapshot if (limit := getattr(o.value, 'max_in_flight', None))}
-        for key, entrance in tuple(self._entrances.items()):
+        for key, queue in tuple(self._queues.items()):
             if key[1] in limits:
-                entrance.gate.limit = limits[key[1]]
-            elif not entrance.gate.inside and not entrance.waiting:
-                del self._entrances[key]
+                queue.gate.limit = limits[key[1]]
+            elif not queue.gate.inside and not queue.waiting:
+                del self._queues[key]
 
     def entrances(self) -> Iterator[tuple[tuple[str, str], ChannelQueue]]:
-        """Of all channels that have a limit and were used: (kind, name) and entrance."""
-        return iter(tuple(self._entrances.items()))
+        """Iterate over the queues in use, as ((kind, name), queue)."""
+        return iter(tuple(self._queues.items()))
 
     def enter(self, channel: ChannelSpec, entrance: ChannelQueue) -> Deferred[None] | None:
-        """Take a place of a channel: None = it is taken, else it is when the Deferred fires. Raises
-        ServiceUnavailable."""
+        """Count a request against the limit of its channel. Returns None if it is admitted at once, else a Deferred
+        that fires when it is. Raises ServiceUnavailable."""
         if entrance.enter():
             return None
         if not channel.queue or self._clock is None:
             raise entrance.refuse()
         waiting = entrance.wait(self._clock.seconds())
-        self._look_later()
+        self._schedule_check()
         return waiting
 
     def left(self, gate: ConcurrencyLimit | None, entrance: ChannelQueue | None) -> None:
-        """A request is over: give back its place of the node, and those of its service and channel, if it had them."""
+        """Release everything a finished request counted against: the node, and its service and channel if it got that
+        far."""
         node = self.node
         if node.alone:
             node.held -= 1
@@ -163,16 +168,16 @@ class Admission:
             self.leave(entrance)
 
     def leave(self, entrance: ChannelQueue) -> None:
-        """Give a place of a channel back."""
+        """Release a channel's limit and admit the next waiting request."""
         entrance.gate.leave()
-        if entrance.waiting and not self._called and self._clock is not None:
-            # Not from here: who is let in may leave at once too, and let in the next one, all within each other.
-            self._called = True
-            self._clock.callLater(0, self._let_in)
+        if entrance.waiting and not self._admit_scheduled and self._clock is not None:
+            # Not in this call: an admitted request may finish at once and admit the next one, and the calls would nest.
+            self._admit_scheduled = True
+            self._clock.callLater(0, self._admit_released)
 
     def check(self, channel: ChannelSpec, entry: IServiceEntry | None) -> None:
-        """What would be turned away later may as well be now, before its password is hashed or its body is read. Takes
-        no place. Raises ServiceUnavailable."""
+        """Reject a request early that would be rejected later anyway, before its password is hashed or its body is
+        read. Counts nothing. Raises ServiceUnavailable."""
         if channel.always_open:
             return
         if channel.max_in_flight:
@@ -184,34 +189,34 @@ class Admission:
             raise service_full(entry)
 
     def node_full(self) -> ServiceUnavailable:
-        """The fault to raise where the node has no room."""
-        return ServiceUnavailable(None, f'The server has {self.node.limit} requests under way, its limit: try again '
+        """Return the error to raise when the node has reached its limit."""
+        return ServiceUnavailable(None, f'The server is processing {self.node.limit} requests, its limit: try again '
                                         'later')  # fmt: skip
 
-    def _let_in(self) -> None:
-        self._look_at_all()
-        self._called = any(entrance.waiting and not entrance.gate.full for entrance in self._entrances.values())
-        if self._called:
-            self._call_later(0, self._let_in)
+    def _admit_released(self) -> None:
+        self._check_queues()
+        self._admit_scheduled = any(queue.waiting and not queue.gate.full for queue in self._queues.values())
+        if self._admit_scheduled:
+            self._call_later(0, self._admit_released)
 
-    def _look_later(self) -> None:
-        if not self._looking:
-            self._looking = True
-            self._call_later(LOOK, self._look)
+    def _schedule_check(self) -> None:
+        if not self._check_scheduled:
+            self._check_scheduled = True
+            self._call_later(LOOK, self._check_periodically)
 
-    def _look(self) -> None:
-        """Also for places that came free in another worker, which nobody tells us."""
-        self._looking = False
-        self._look_at_all()
-        if any(entrance.waiting for entrance in self._entrances.values()):
-            self._look_later()
+    def _check_periodically(self) -> None:
+        """Check periodically, because requests that finish in another worker do not notify this one."""
+        self._check_scheduled = False
+        self._check_queues()
+        if any(queue.waiting for queue in self._queues.values()):
+            self._schedule_check()
 
-    def _look_at_all(self) -> None:
+    def _check_queues(self) -> None:
         assert self._clock is not None
         now = self._clock.seconds()
-        for entrance in tuple(self._entrances.values()):
-            if entrance.waiting:
-                entrance.look(now)
+        for queue in tuple(self._queues.values()):
+            if queue.waiting:
+                queue.look(now)
 
     def _call_later(self, seconds: float, function: Callable[[], None]) -> None:
         assert self._clock is not None
@@ -219,6 +224,6 @@ class Admission:
 
 
 def service_full(entry: IServiceEntry) -> ServiceUnavailable:
-    """The fault to raise where a service has no room."""
-    return ServiceUnavailable(None, f'Service {entry.name} has {entry.gate.limit} requests under way, its limit: try '
+    """Return the error to raise when a service has reached its limit."""
+    return ServiceUnavailable(None, f'Service {entry.name} is processing {entry.gate.limit} requests, its limit: try '
                                     'again later')  # fmt: skip

@@ -1,5 +1,5 @@
-"""The deadlines of everything that is under way, kept by one look at all of it every 50 ms: a timer for each would cost
-more than most services do.
+"""Deadlines of all pending requests, checked together every 50 ms: one timer per request would cost more than most
+services take.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-INTERVAL = 0.05  # seconds: a deadline is met at most this much late
+INTERVAL = 0.05  # seconds: a deadline may be met this much late
 
 
 class Expiring(Protocol):
-    """What has a deadline, in seconds on the reactor's clock."""
+    """An object with a deadline, in seconds on the reactor's clock."""
 
     @property
     def deadline(self) -> float: ...
@@ -22,31 +22,31 @@ class Expiring(Protocol):
 
 
 class DeadlineSweeper:
-    """Watches runs from `watch` to `forget`, and expires those that are late. Looks only while there are any.
+    """Expires watched objects whose deadline has passed. The timer runs only while something is watched.
 
-    `forget(run)`: it is over; harmless where it was not watched.
+    `forget(run)` stops watching an object; it does nothing if the object is not watched.
     """
 
-    __slots__ = ('_clock', '_looking', '_runs', 'forget')
+    __slots__ = ('_clock', '_scheduled', '_watched', 'forget')
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._runs: set[Expiring] = set()
-        self.forget: Callable[[Expiring], None] = self._runs.discard
-        self._looking = False
+        self._watched: set[Expiring] = set()
+        self.forget: Callable[[Expiring], None] = self._watched.discard
+        self._scheduled = False
 
     def watch(self, run: Expiring) -> None:
-        """Expire it when its deadline passes."""
-        self._runs.add(run)
-        if not self._looking:
-            self._looking = True
-            self._clock.callLater(INTERVAL, self._look)
+        """Call `run.expire()` when its deadline passes."""
+        self._watched.add(run)
+        if not self._scheduled:
+            self._scheduled = True
+            self._clock.callLater(INTERVAL, self._sweep)
 
-    def _look(self) -> None:
+    def _sweep(self) -> None:
         now = self._clock.seconds()
-        late = [run for run in self._runs if run.deadline <= now]
-        for run in late:
+        expired = [run for run in self._watched if run.deadline <= now]
+        for run in expired:
             run.expire()
-        self._looking = bool(self._runs)
-        if self._looking:
-            self._clock.callLater(INTERVAL, self._look)
+        self._scheduled = bool(self._watched)
+        if self._scheduled:
+            self._clock.callLater(INTERVAL, self._sweep)

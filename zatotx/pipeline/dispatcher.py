@@ -1,7 +1,7 @@
-"""The exchange as the kinds see it: drives the pipeline's coroutine for a message, and ends it in time.
+"""The entry point for channels: runs the pipeline's coroutine for each message and enforces its deadline.
 
-A coroutine that never has to wait costs neither a Deferred nor a timer. One that waits is driven from callback to
-callback by hand, which costs a tenth of what Deferred.fromCoroutine and a timer of its own would.
+A coroutine that never waits costs neither a Deferred nor a timer. One that waits is resumed from callbacks directly, at
+a tenth of the cost of Deferred.fromCoroutine with a timer of its own.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from zatotx.pipeline.pipeline import Pipeline
 
 
 @implementer(IPendingRequest)
-class _Over:
-    """A run that had nothing to wait for."""
+class _CompletedRequest:
+    """A request that completed without waiting."""
 
     __slots__ = ()
 
     def cancel(self) -> None:
-        """Nothing is left to cancel."""
+        """Do nothing: the request is complete."""
 
 
-_OVER = _Over()
+_COMPLETED = _CompletedRequest()
 
 
 @implementer(IPendingRequest)
 class PendingRequest:
-    """An exchange that waits for something. Ends in exactly one of: an answer, the answer that its deadline passed,
-    silence because it was cancelled."""
+    """A request that waits for something. It ends with exactly one of: a reply, a timeout reply, or no reply because it
+    was cancelled."""
 
-    __slots__ = ('_answered', '_coroutine', '_exchange', '_inbound', '_waiting')
+    __slots__ = ('_answered', '_coroutine', '_dispatcher', '_message', '_waiting')
 
     def __init__(
         self,
-        exchange: Dispatcher,
-        inbound: Message,
+        dispatcher: Dispatcher,
+        message: Message,
         coroutine: Coroutine[Any, Any, Any],
         answered: Callable[[Any], None],
     ) -> None:
-        self._exchange = exchange
-        self._inbound = inbound
+        self._dispatcher = dispatcher
+        self._message = message
         self._coroutine = coroutine
         self._answered: Callable[[Any], None] | None = answered
         self._waiting: Deferred[Any] | None = None
@@ -56,43 +56,43 @@ class PendingRequest:
     @property
     def deadline(self) -> float:
         """Seconds on the reactor's clock."""
-        return self._inbound.deadline
+        return self._message.deadline
 
     def wait(self, waiting: object) -> None:
-        """The coroutine has to wait for this."""
+        """Wait for the awaitable that the coroutine yielded."""
         while not isinstance(waiting, Deferred):
-            wrong = TypeError(f'Services await Deferreds and coroutines, not {type(waiting).__name__}')
+            type_error = TypeError(f'Services await Deferreds and coroutines, not {type(waiting).__name__}')
             try:
-                waiting = self._coroutine.throw(wrong)
-            except StopIteration as finished:
-                self._answer(finished.value)
+                waiting = self._coroutine.throw(type_error)
+            except StopIteration as stop:
+                self._answer(stop.value)
                 return
             except BaseException as error:
                 self._fail(error)
                 return
         self._waiting = waiting
-        waiting.addBoth(self._go_on)
+        waiting.addBoth(self._resume)
 
     def cancel(self) -> None:
-        """The client is gone."""
+        """Cancel the service because the client is gone; no reply is sent."""
         if self._close() is not None and self._waiting is not None:
             self._waiting.cancel()
 
     def expire(self) -> None:
-        """The deadline has passed: the caller has its answer now, whatever the service makes of its cancellation."""
-        self._answer(self._exchange.expired(self._inbound))
+        """Reply that the deadline has passed, then cancel the service. The reply does not wait for the cancellation."""
+        self._answer(self._dispatcher.expired(self._message))
         if self._waiting is not None:
             self._waiting.cancel()
 
-    def _go_on(self, result: Any) -> None:
+    def _resume(self, result: Any) -> None:
         self._waiting = None
         try:
             if isinstance(result, Failure):
                 waiting: object = result.throwExceptionIntoGenerator(self._coroutine)
             else:
                 waiting = self._coroutine.send(result)
-        except StopIteration as finished:
-            self._answer(finished.value)
+        except StopIteration as stop:
+            self._answer(stop.value)
         except BaseException as error:
             self._fail(error)
         else:
@@ -102,62 +102,64 @@ class PendingRequest:
         if isinstance(error, KeyboardInterrupt | GeneratorExit):
             raise error
         if self._answered is not None:
-            self._answer(self._exchange.refusal(error, self._inbound))
-        else:  # it was cancelled: CancelledError is what was asked for
-            error.__traceback__ = None  # whose frames hold the message, and those above them the error
+            self._answer(self._dispatcher.refusal(error, self._message))
+        else:  # the request was cancelled, so CancelledError is expected
+            error.__traceback__ = None  # its frames refer to the message, and the frames above them to the error
 
-    def _answer(self, answer: Any) -> None:
-        answered, self._answered = self._answered, None  # `_close`, written out
-        self._exchange.deadlines.forget(self)
+    def _answer(self, reply: Any) -> None:
+        answered, self._answered = self._answered, None  # the body of `_close`, inlined
+        self._dispatcher.deadlines.forget(self)
         if answered is not None:
-            answered(answer)
+            answered(reply)
 
     def _close(self) -> Callable[[Any], None] | None:
         answered, self._answered = self._answered, None
-        self._exchange.deadlines.forget(self)
+        self._dispatcher.deadlines.forget(self)
         return answered
 
 
 @implementer(IDispatcher)
 class Dispatcher:
-    """Runs the pipeline on a reactor's clock."""
+    """Runs the pipeline for messages, with deadlines on the reactor's clock."""
 
     def __init__(self, pipeline: Pipeline, clock: IReactorTime) -> None:
         self._pipeline = pipeline
         self.deadlines = DeadlineSweeper(clock)
 
-    def deliver(self, inbound: Message, answered: Callable[[Reply], None]) -> IPendingRequest:
-        return self._start(self._pipeline.serve(inbound), inbound, answered)
+    def deliver(self, message: Message, answered: Callable[[Reply], None]) -> IPendingRequest:
+        """See IDispatcher."""
+        return self._start(self._pipeline.serve(message), message, answered)
 
-    def admit(self, inbound: Message, admitted: Callable[[Reply | None], None]) -> IPendingRequest:
-        return self._start(self._pipeline.authorize(inbound), inbound, admitted)
+    def admit(self, message: Message, admitted: Callable[[Reply | None], None]) -> IPendingRequest:
+        """See IDispatcher."""
+        return self._start(self._pipeline.authorize(message), message, admitted)
 
-    def refusal(self, error: BaseException, inbound: Message) -> Reply:
-        """The answer to a message whose exchange ended in `error`."""
-        return self._pipeline.refusal(error, inbound)
+    def refusal(self, error: BaseException, message: Message) -> Reply:
+        """Return the reply to a message whose processing failed with `error`."""
+        return self._pipeline.refusal(error, message)
 
-    def expired(self, inbound: Message) -> Reply:
-        """The answer to a message whose deadline passed."""
-        return self._pipeline.expired(inbound)
+    def expired(self, message: Message) -> Reply:
+        """Return the reply to a message whose deadline passed."""
+        return self._pipeline.expired(message)
 
     def _start(
-        self, coroutine: Coroutine[Any, Any, Any], inbound: Message, answered: Callable[[Any], None]
+        self, coroutine: Coroutine[Any, Any, Any], message: Message, answered: Callable[[Any], None]
     ) -> IPendingRequest:
         try:
             waiting = coroutine.send(None)
-        except StopIteration as finished:
-            answer = finished.value
+        except StopIteration as stop:
+            reply = stop.value
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | GeneratorExit):
                 raise
-            answer = self._pipeline.refusal(error, inbound)
+            reply = self._pipeline.refusal(error, message)
         else:
-            run = PendingRequest(self, inbound, coroutine, answered)
-            self.deadlines.watch(run)
-            run.wait(waiting)
-            return run
-        answered(answer)
-        return _OVER
+            pending = PendingRequest(self, message, coroutine, answered)
+            self.deadlines.watch(pending)
+            pending.wait(waiting)
+            return pending
+        answered(reply)
+        return _COMPLETED
 
 
 __all__ = ['CancelledError', 'Dispatcher', 'PendingRequest']

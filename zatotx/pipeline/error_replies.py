@@ -1,4 +1,4 @@
-"""The only place where an exception becomes a reply."""
+"""Converts exceptions to replies, in this module only."""
 
 from __future__ import annotations
 
@@ -12,46 +12,47 @@ from zatotx.model.message import Message, Reply
 
 
 class ErrorReplies:
-    """Replies to exceptions. A Fault's own text reaches the caller; of anything else the caller sees the cid and a
-    constant sentence, and the log the traceback, once."""
+    """Builds the reply to an exception. The text of a ServiceError is sent to the caller. For any other exception, the
+    caller receives the correlation ID and a constant sentence, and the traceback is logged once."""
 
-    frames_stay = False  # whether `Reply.error` shows where it was raised
+    frames_stay = False  # whether `Reply.error` keeps its traceback
     _log = Logger()
 
-    def reply(self, error: BaseException, inbound: Message, codec: ICodec) -> Reply:
-        """The answer that tells the caller of `error`. Never raises."""
+    def reply(self, error: BaseException, message: Message, codec: ICodec) -> Reply:
+        """Return the reply that reports `error` to the caller. Never raises."""
         if isinstance(error, ServiceError):
-            fault = error
-            if fault.status == InternalServerError.status:  # said by a service or about it: the log needs it too
-                self._log.error('{cid}: service {service!r}: {why}', why=fault.details, **_names(inbound))
+            service_error = error
+            if service_error.status == InternalServerError.status:  # raised by a service or because of it: log it, too
+                self._log.error('{cid}: service {service!r}: {why}', why=service_error.details, **_log_fields(message))
         else:
-            fault = self._unexpected(error, inbound)
-        details = fault.details if fault.details != inbound.cid else fault.default  # `Forbidden(self.cid)`, as in Zato
-        reply: Reply = codec.refuse(fault, details, inbound)
+            service_error = self._unexpected(error, message)
+        # Zato's services write `Forbidden(self.cid)`.
+        details = service_error.details if service_error.details != message.cid else service_error.default
+        reply: Reply = codec.refuse(service_error, details, message)
         reply.error = error
         if not self.frames_stay:
-            _let_frames_go(error)
+            _clear_tracebacks(error)
         return reply
 
-    def expired(self, inbound: Message, codec: ICodec) -> Reply:
-        """The answer where the deadline passed while the service was still running."""
-        self._log.warn('{cid}: service {service!r} was still running when its deadline passed', **_names(inbound))
-        return self.reply(Timeout(inbound.cid), inbound, codec)
+    def expired(self, message: Message, codec: ICodec) -> Reply:
+        """Return the reply for a deadline that passed while the service was still running."""
+        self._log.warn('{cid}: service {service!r} was still running when its deadline passed', **_log_fields(message))
+        return self.reply(Timeout(message.cid), message, codec)
 
-    def _unexpected(self, error: BaseException, inbound: Message) -> ServiceError:
+    def _unexpected(self, error: BaseException, message: Message) -> ServiceError:
         if isinstance(error, CancelledError):
-            self._log.warn('{cid}: service {service!r} gave up: something it waited for was cancelled',
-                           **_names(inbound))
+            self._log.warn('{cid}: service {service!r} failed: an operation it was waiting for was cancelled',
+                           **_log_fields(message))
         else:
             failure = Failure(error)
             self._log.failure('{cid}: service {service!r} failed: {what}', failure, LogLevel.error,
-                              what=f'{type(error).__name__}: {error}', **_names(inbound))
-        return InternalServerError(inbound.cid)
+                              what=f'{type(error).__name__}: {error}', **_log_fields(message))
+        return InternalServerError(message.cid)
 
 
 def unwrap_first_error(error: BaseException) -> BaseException:
-    """What a service failed with: where it waited for several things at once, by gatherResults, what the first of them
-    failed with."""
+    """Return the error that a service failed with; for several awaited together with gatherResults, the error of the
+    first that failed."""
     while isinstance(error, FirstError):
         first = error.subFailure.value
         assert first is not None
@@ -59,14 +60,14 @@ def unwrap_first_error(error: BaseException) -> BaseException:
     return error
 
 
-def _let_frames_go(error: BaseException) -> None:
-    """The frames that an error, and what led to it, were raised in hold the message, and often enough the error: all of
-    it would stay until the garbage collector comes by."""
-    one: BaseException | None = error
-    while one is not None and one.__traceback__ is not None:
-        one.__traceback__ = None
-        one = one.__context__
+def _clear_tracebacks(error: BaseException) -> None:
+    """Clear the tracebacks of an error and its causes. Their frames refer to the message and often to the error itself,
+    a cycle that would keep all of it until the garbage collector runs."""
+    current: BaseException | None = error
+    while current is not None and current.__traceback__ is not None:
+        current.__traceback__ = None
+        current = current.__context__
 
 
-def _names(inbound: Message) -> dict[str, str]:
-    return {'cid': inbound.cid, 'service': inbound.service, 'channel': inbound.channel.name}
+def _log_fields(message: Message) -> dict[str, str]:
+    return {'cid': message.cid, 'service': message.service, 'channel': message.channel.name}

@@ -1,4 +1,4 @@
-"""The path of a request, of a message and of a job, as one coroutine."""
+"""The pipeline of a request, a message or a scheduled job, written as one coroutine."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from zatotx.rules.limits.byte_budget import NO_MEMORY
 from zatotx.rules.limits.limits import ConcurrencyLimit
 from zatotx.schema.suggestion import did_you_mean
 
-_Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # what a guard says
+_Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # the result of an AuthenticationPolicy's check
 
 
 @define
 class Pipeline:
-    """limits -> guard -> rate limits -> decode -> invoke -> encode.
+    """Processes a message: concurrency limits, authentication, rate limits, decoding, invocation, encoding.
 
-    `closed` says why nothing is served now ('' = served): a node that is still starting answers 503 with it.
+    `closed` is the reason why no message is processed now, '' if messages are: a node that is still starting replies
+    503 with it.
     """
 
     guard: IAuthenticationPolicy
@@ -42,180 +43,180 @@ class Pipeline:
     admission: Admission = field(factory=Admission)
     rates: RateLimiter = field(factory=RateLimiter)
 
-    async def serve(self, inbound: Message) -> Reply:
-        """The reply to a message, whatever happens on the way. Raises nothing but CancelledError."""
-        codec = self.codecs.of(inbound)
-        channel, admission = inbound.channel, self.admission
-        node: ConcurrencyLimit | None = None  # what was entered, and is left at the end
-        gate: ConcurrencyLimit | None = None
-        entrance: ChannelQueue | None = None
+    async def serve(self, message: Message) -> Reply:
+        """Process a message and return its reply, whatever goes wrong. Raises only CancelledError."""
+        codec = self.codecs.of(message)
+        channel, admission = message.channel, self.admission
+        node_limit: ConcurrencyLimit | None = None  # the limits counted against; released at the end
+        service_limit: ConcurrencyLimit | None = None
+        channel_queue: ChannelQueue | None = None
         entry: IServiceEntry | None = None
         outcome: Outcome | None = None
         began = perf_counter()
         try:
             if not channel.always_open:
-                entering = admission.node
-                if entering.held < entering.room:  # Gate.enter, written out
-                    entering.held += 1
-                elif not entering.enter():
+                limit = admission.node
+                if limit.held < limit.room:  # the body of ConcurrencyLimit.enter, inlined
+                    limit.held += 1
+                elif not limit.enter():
                     raise admission.node_full()
-                node = entering
-            if inbound.principal is None or self.closed:
-                checked = await self._within_limits(inbound) if channel.rates else self.checked(inbound)
+                node_limit = limit
+            if message.principal is None or self.closed:
+                checked = await self._authenticate_and_count(message) if channel.rates else self.checked(message)
                 if type(checked) is Principal:
-                    inbound.principal = checked
+                    message.principal = checked
                 elif checked is not NEEDS_BODY:
-                    inbound.principal = await self._waited(checked, inbound)
+                    message.principal = await self._authenticate_slowly(checked, message)
             services = self.store.current
-            known = services.get(inbound.service)
-            if known is None or not known.is_active or known.roles or channel.internal_only:
-                known = self.found(known, inbound)
-            if node is not None:
+            service = services.get(message.service)
+            if service is None or not service.is_active or service.roles or channel.internal_only:
+                service = self.found(service, message)
+            if node_limit is not None:
                 if channel.max_in_flight:
-                    entrance = await self._entered(channel)
-                entering = known.gate
-                if entering.held < entering.room:
-                    entering.held += 1
-                elif not entering.enter():
-                    raise service_full(known)
-                gate = entering
-            entry = known
+                    channel_queue = await self._admit_to_channel(channel)
+                limit = service.gate
+                if limit.held < limit.room:
+                    limit.held += 1
+                elif not limit.enter():
+                    raise service_full(service)
+                service_limit = limit
+            entry = service
             entry.stats.in_flight += 1
-            body = inbound.body
+            body = message.body
             if type(body) is bytes and len(body) <= codec.weightless:
-                payload = codec.decode(inbound)
-            else:  # spooled, coded or large
-                payload = await self._decoded(inbound, codec)
-            if inbound.principal is None:  # who it is stands in the body
-                await self._known_by_body(known, inbound)
-            outcome = await self.invoker.invoke(entry, services, inbound, payload)
-            reply: Reply = codec.answer(outcome, inbound)
+                payload = codec.decode(message)
+            else:  # spooled, content-encoded or large
+                payload = await self._decode_large(message, codec)
+            if message.principal is None:  # the credentials are in the body
+                await self._authenticate_by_body(service, message)
+            outcome = await self.invoker.invoke(entry, services, message, payload)
+            reply: Reply = codec.answer(outcome, message)
         except CancelledError as error:
-            _count_failed(entry, began, Timeout(inbound.cid) if hasattr(inbound, 'expired') else error)
+            _count_failed(entry, began, Timeout(message.cid) if hasattr(message, 'expired') else error)
             raise
         except (Exception, SystemExit) as error:  # a service's sys.exit() ends the request, not the server
-            failed = self._failed(error, entry, outcome, began)
-            return self.faults.reply(failed, inbound, codec)
+            explained = self._explain_and_count(error, entry, outcome, began)
+            return self.faults.reply(explained, message, codec)
         finally:
-            if node is not None:
-                admission.left(gate, entrance)
+            if node_limit is not None:
+                admission.left(service_limit, channel_queue)
         entry.stats.in_flight -= 1
         entry.stats.observe(perf_counter() - began)
         return reply
 
-    def _failed(
+    def _explain_and_count(
         self, error: BaseException, entry: IServiceEntry | None, outcome: Outcome | None, began: float
     ) -> BaseException:
-        """What a service failed with, counted, in the words that help its author most."""
-        failed = unwrap_first_error(error)
+        """Count a failed call, and return its error with the explanation that helps the service's author most."""
+        explained = unwrap_first_error(error)
         if entry is not None:
-            failed = self.invoker.explained(failed, entry, outcome)
-        _count_failed(entry, began, failed)
-        return failed
+            explained = self.invoker.explained(explained, entry, outcome)
+        _count_failed(entry, began, explained)
+        return explained
 
-    async def _waited(self, checked: _Checked, inbound: Message) -> Principal | None:
-        """The principal, where its password must be hashed first: not for a request that would be turned away. None
-        where the body must tell."""
+    async def _authenticate_slowly(self, checked: _Checked, message: Message) -> Principal | None:
+        """Authenticate when that takes time, such as hashing a password; not for a request that would be rejected
+        anyway. Returns None if the credentials are in the body."""
         try:
-            self.admission.check(inbound.channel, self.store.current.get(inbound.service))
+            self.admission.check(message.channel, self.store.current.get(message.service))
         except ServiceUnavailable:
             if (close := getattr(checked, 'close', None)) is not None:
                 close()
             raise
         return await _principal(checked)
 
-    async def _within_limits(self, inbound: Message) -> Principal | NeedsBody:
-        """As `checked`, on a channel with rate limits: raises TooManyRequests too. Whom the guard refuses is counted as
-        well, so that nobody can go on guessing."""
+    async def _authenticate_and_count(self, message: Message) -> Principal | NeedsBody:
+        """Authenticate a message on a channel with rate limits; may also raise TooManyRequests. Requests that fail
+        authentication are counted, too, to slow down guessing."""
         try:
-            checked = self.checked(inbound)
-            found = checked if type(checked) is Principal else await self._waited(checked, inbound)
+            checked = self.checked(message)
+            principal = checked if type(checked) is Principal else await self._authenticate_slowly(checked, message)
         except (Unauthorized, Forbidden):
-            await _counted(self.rates.take_stranger(inbound))
+            await _await_count(self.rates.take_stranger(message))
             raise
-        if found is not None:
-            inbound.principal = found
-            counting = self.rates.take(inbound)
+        if principal is not None:
+            message.principal = principal
+            counting = self.rates.take(message)
             if counting is not None:
                 await counting
-            return found
-        if inbound.standing is None:  # else it was counted when it was admitted
-            await _counted(self.rates.take_stranger(inbound))
+            return principal
+        if message.standing is None:  # otherwise it was counted when it was admitted
+            await _await_count(self.rates.take_stranger(message))
         return NEEDS_BODY
 
-    async def _known_by_body(self, entry: IServiceEntry, inbound: Message) -> None:
-        """Who it is stands in the body, which is decoded now."""
-        inbound.principal = await _principal(self.guard.check_body(inbound))
-        if inbound.channel.rates:
-            await _counted(self.rates.take_caller(inbound))
-        permit(entry, inbound)
+    async def _authenticate_by_body(self, entry: IServiceEntry, message: Message) -> None:
+        """Authenticate a message by its body, which is decoded by now."""
+        message.principal = await _principal(self.guard.check_body(message))
+        if message.channel.rates:
+            await _await_count(self.rates.take_caller(message))
+        permit(entry, message)
 
-    async def _decoded(self, inbound: Message, codec: ICodec) -> object:
-        """The payload of a body that is in a file, in a coding, or large. Where it takes time it is read and decoded in
-        one go, in a thread, so that no more bodies are in memory than there are threads."""
-        body, principal = inbound.body, inbound.principal
-        if principal is not None and principal.kind != ANONYMOUS.kind and hasattr(inbound, 'charge'):
-            inbound.charge.known()
+    async def _decode_large(self, message: Message, codec: ICodec) -> object:
+        """Decode a body that is in a file, content-encoded or large. If that takes time, reading and decoding run
+        together in a thread, so that at most one body per thread is in memory."""
+        body, principal = message.body, message.principal
+        if principal is not None and principal.kind != ANONYMOUS.kind and hasattr(message, 'charge'):
+            message.charge.known()
         if isinstance(body, bytes):
-            here = len(body) <= codec.threaded
+            is_small = len(body) <= codec.threaded
         elif body.quick:
-            here = _read(inbound, body) <= codec.threaded
+            is_small = _read_into_memory(message, body) <= codec.threaded
         else:
-            here = False
-        return decode(inbound, codec) if here else await self.offload(decode, inbound, codec)
+            is_small = False
+        return decode(message, codec) if is_small else await self.offload(decode, message, codec)
 
-    async def _entered(self, channel: ChannelSpec) -> ChannelQueue:
-        """The channel's entrance, with a place taken, which may have to be waited for."""
+    async def _admit_to_channel(self, channel: ChannelSpec) -> ChannelQueue:
+        """Return the channel's queue once the request is admitted, which may require waiting."""
         entrance = self.admission.entrance(channel)
         waiting = self.admission.enter(channel, entrance)
         if waiting is not None:
             await waiting
         return entrance
 
-    async def authorize(self, inbound: Message) -> None:
-        """Set `inbound.principal` by the head alone. Raises what the guard raises, ServiceUnavailable where a limit
-        would turn the request away."""
-        if not inbound.channel.always_open and self.admission.node.full:
+    async def authorize(self, message: Message) -> None:
+        """Set `message.principal` by the head alone. Raises what the authentication policy raises, and
+        ServiceUnavailable if a limit would reject the request."""
+        if not message.channel.always_open and self.admission.node.full:
             self.admission.node.refused += 1
             raise self.admission.node_full()
-        entry = self.store.current.get(inbound.service)
-        self.admission.check(inbound.channel, entry)
-        checked = self._within_limits(inbound) if inbound.channel.rates else self.checked(inbound)
-        inbound.principal = await _principal(checked)
+        entry = self.store.current.get(message.service)
+        self.admission.check(message.channel, entry)
+        checked = self._authenticate_and_count(message) if message.channel.rates else self.checked(message)
+        message.principal = await _principal(checked)
         if entry is not None:
-            permit(entry, inbound)
+            permit(entry, message)
 
-    def checked(self, inbound: Message) -> _Checked:
-        """The principal of a message that may be served now, at once where nothing must be waited for. Raises what
-        the guard raises, ServiceUnavailable while the pipeline is closed."""
-        if self.closed and not inbound.channel.always_open:
-            raise ServiceUnavailable(inbound.cid, self.closed)
-        return inbound.principal or self.guard.check(inbound)
+    def checked(self, message: Message) -> _Checked:
+        """Return the principal of a message, or an awaitable of it. Raises what the authentication policy raises, and
+        ServiceUnavailable while the pipeline is closed."""
+        if self.closed and not message.channel.always_open:
+            raise ServiceUnavailable(message.cid, self.closed)
+        return message.principal or self.guard.check(message)
 
-    def refusal(self, error: BaseException, inbound: Message) -> Reply:
-        """The answer to a message that is not served because of `error`."""
-        return self.faults.reply(error, inbound, self.codecs.of(inbound))
+    def refusal(self, error: BaseException, message: Message) -> Reply:
+        """Return the reply to a message that failed with `error`."""
+        return self.faults.reply(error, message, self.codecs.of(message))
 
-    def expired(self, inbound: Message) -> Reply:
-        """The answer to a message whose deadline passed while it was served."""
-        inbound.expired = True
-        return self.faults.expired(inbound, self.codecs.of(inbound))
+    def expired(self, message: Message) -> Reply:
+        """Return the reply to a message whose deadline passed while it was processed."""
+        message.expired = True
+        return self.faults.expired(message, self.codecs.of(message))
 
-    def found(self, entry: IServiceEntry | None, inbound: Message) -> IServiceEntry:
-        """The service, where it may be served on this channel, to this principal. Raises NotFound, Inactive,
+    def found(self, entry: IServiceEntry | None, message: Message) -> IServiceEntry:
+        """Return the service if it may be invoked on this channel by this principal. Raises NotFound, Inactive or
         Forbidden."""
-        if entry is None or (inbound.channel.internal_only and not entry.is_internal):
-            meant_name = did_you_mean(inbound.service, self._open_to(inbound))
-            raise NotFound(inbound.cid, f'No such service `{inbound.service}`{meant_name}')
+        if entry is None or (message.channel.internal_only and not entry.is_internal):
+            suggestion = did_you_mean(message.service, self._visible_services(message))
+            raise NotFound(message.cid, f'No such service `{message.service}`{suggestion}')
         if not entry.is_active:
-            raise Inactive(inbound.service, inbound.cid)
-        permit(entry, inbound)
+            raise Inactive(message.service, message.cid)
+        permit(entry, message)
         return entry
 
-    def _open_to(self, inbound: Message) -> Iterator[str]:
-        """The names of the services that a caller of a door may invoke there; strangers, and callers of a channel with
-        a service of its own, hear of none."""
-        principal, channel = inbound.principal, inbound.channel
+    def _visible_services(self, message: Message) -> Iterator[str]:
+        """Yield the names of the services that a caller may invoke on an endpoint of the broker. Yields none to
+        anonymous callers, and none on channels that have a single service."""
+        principal, channel = message.principal, message.channel
         if principal is None or principal is ANONYMOUS or not channel.door or channel.service:
             return
         for entry in self.store.current:
@@ -225,59 +226,59 @@ class Pipeline:
                 yield entry.name
 
 
-def decode(inbound: Message, codec: ICodec) -> object:
-    """The payload of a message whose body may be large, or in a file: for threads. Raises what the codec raises,
-    ServiceUnavailable where there is no room for it in memory."""
-    body = inbound.body
+def decode(message: Message, codec: ICodec) -> object:
+    """Decode a message whose body may be large or in a file; for use in threads. Raises what the codec raises, and
+    ServiceUnavailable if the memory budget is exhausted."""
+    body = message.body
     if not isinstance(body, bytes):
         if codec.piecewise and body.seekable:
-            return codec.decode(inbound)
-        _read(inbound, body)
-        body = inbound.body
+            return codec.decode(message)
+        _read_into_memory(message, body)
+        body = message.body
         assert isinstance(body, bytes)
     if len(body) > codec.weightless:
         codec.weigh(body)
-        _charge(inbound, codec.footprint(body))
-    return codec.decode(inbound)
+        _charge(message, codec.footprint(body))
+    return codec.decode(message)
 
 
-def _read(inbound: Message, body: Body) -> int:
-    """Have all of a body in memory: how many bytes these are."""
-    charge = getattr(inbound, 'charge', None)
+def _read_into_memory(message: Message, body: Body) -> int:
+    """Read a body into memory; returns its size in bytes."""
+    charge = getattr(message, 'charge', None)
     if charge is None:
         data = body.read()
     else:
-        most = body.most
-        _charge(inbound, most)
+        max_size = body.most
+        _charge(message, max_size)
         data = body.read()
-        charge.give_back(most - len(data))
-    inbound.body = data
+        charge.give_back(max_size - len(data))
+    message.body = data
     return len(data)
 
 
-def _charge(inbound: Message, size: int) -> None:
-    if size and hasattr(inbound, 'charge') and not inbound.charge.add(size):
-        raise ServiceUnavailable(inbound.cid, NO_MEMORY)
+def _charge(message: Message, size: int) -> None:
+    if size and hasattr(message, 'charge') and not message.charge.add(size):
+        raise ServiceUnavailable(message.cid, NO_MEMORY)
 
 
-async def _counted(counting: Awaitable[None] | None) -> None:
+async def _await_count(counting: Awaitable[None] | None) -> None:
     if counting is not None:
         await counting
 
 
 async def _principal(checked: _Checked) -> Principal | None:
-    found = await checked if isawaitable(checked) else checked
-    return found if isinstance(found, Principal) else None
+    result = await checked if isawaitable(checked) else checked
+    return result if isinstance(result, Principal) else None
 
 
-def permit(entry: IServiceEntry, inbound: Message) -> None:
-    """Raises Forbidden where the service demands a role that the principal has not; one that is not known yet has every
-    chance. A door with a service of its own decides by itself whom it lets in."""
-    principal, channel = inbound.principal, inbound.channel
+def permit(entry: IServiceEntry, message: Message) -> None:
+    """Raise Forbidden if the service requires a role that the principal lacks. A principal that is not known yet
+    passes, and an endpoint of the broker with a service of its own does its own authorization."""
+    principal, channel = message.principal, message.channel
     if not entry.roles or principal is None or (channel.door and channel.service):
         return
     if entry.roles.isdisjoint(principal.roles):
-        raise Forbidden(inbound.cid)
+        raise Forbidden(message.cid)
 
 
 def _count_failed(entry: IServiceEntry | None, began: float, error: BaseException) -> None:

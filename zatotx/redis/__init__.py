@@ -1,1 +1,1 @@
-"""Redis: the client, the bus, and the server that an environment brings along."""
+"""Redis: the client, pub/sub announcements, leases, streams, and the embedded server of an environment."""

@@ -1,4 +1,4 @@
-"""Announcements to the nodes of a cluster, over Redis pub/sub."""
+"""Announcements to the nodes of a cluster, published over Redis pub/sub."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from zatotx.redis.reconnecting_connection import ConnectionService, Reconnecting
 from zatotx.redis.status_log import ConnectionLog
 from zatotx.redis.url import RedisAddress
 
-LONGEST_MESSAGE = 65_536  # characters; what is longer was not announced by a node
+LONGEST_MESSAGE = 65_536  # characters; nodes announce nothing longer
 
 
 @implementer(IBus)
 class RedisAnnouncements(ConnectionService):
-    """Hears on a connection of its own, speaks through the client's.
+    """Receives on a connection of its own and publishes through the client's.
 
-    Subscriptions are taken up again after every reconnect; what was announced in between is not heard. A connection
-    that fell silent is found by asking it every `timeout` seconds.
+    Subscriptions are renewed after every reconnect; messages published in between are lost. A PING every `timeout`
+    seconds detects a connection that no longer responds.
     """
 
     _log = Logger()
@@ -34,24 +34,24 @@ class RedisAnnouncements(ConnectionService):
         self, reactor: Any, address: RedisAddress, client: ICommands, *, cluster: str, timeout: float = 5.0,
         name: str = '', voice: ConnectionLog | None = None,
     ) -> None:
-        """`reactor`: as the client's, whose `voice` should be given too."""
+        """`reactor`: as for the client, whose `voice` (connection log) should be passed, too."""
         super().__init__(ReconnectingConnection(
             reactor, address, timeout=timeout, name=name, voice=voice, prepare=self._resubscribe, heard=self._received
         ))
         self._client = client
         self._keys = Keys(cluster)
         self._timeout = timeout
-        self._heard: dict[str, list[Callable[[str], None]]] = {}  # channel -> whom to tell
-        self._pulse = LoopingCall(self._look)
-        self._pulse.clock = reactor
+        self._listeners: dict[str, list[Callable[[str], None]]] = {}  # channel -> its listeners
+        self._ping_loop = LoopingCall(self._ping)
+        self._ping_loop.clock = reactor
 
     def startService(self) -> None:
         super().startService()
-        self._pulse.start(self._timeout, now=False)
+        self._ping_loop.start(self._timeout, now=False)
 
     def stopService(self) -> Deferred[None]:
-        if self._pulse.running:
-            self._pulse.stop()
+        if self._ping_loop.running:
+            self._ping_loop.stop()
         return super().stopService()
 
     def announce(self, topic: str, message: str) -> Deferred[None]:
@@ -62,39 +62,39 @@ class RedisAnnouncements(ConnectionService):
     def subscribe(self, topic: str, heard: Callable[[str], None]) -> None:
         """See IBus."""
         channel = self._keys.topic(topic)
-        listeners = self._heard.setdefault(channel, [])
+        listeners = self._listeners.setdefault(channel, [])
         listeners.append(heard)
-        if len(listeners) == 1 and self._link.live is not None:
-            self._command(self._link.live, 'SUBSCRIBE', channel)
+        if len(listeners) == 1 and self._connection.live is not None:
+            self._send(self._connection.live, 'SUBSCRIBE', channel)
 
     async def _resubscribe(self, protocol: Any) -> None:
-        # One command a channel: each is confirmed by one answer, so that answers and commands stay in step.
-        done: set[str] = set()
-        while missing := self._heard.keys() - done:  # asked again: a topic may be added while we wait
+        # One command per channel: each is confirmed by one reply, so that replies match commands.
+        subscribed: set[str] = set()
+        while missing := self._listeners.keys() - subscribed:  # repeated, because a topic may be added during the wait
             for channel in missing:
                 await protocol.ask('SUBSCRIBE', channel)
-            done |= missing
+            subscribed |= missing
 
-    def _look(self) -> None:
-        if self._link.live is not None:
-            self._command(self._link.live, 'PING')
+    def _ping(self) -> None:
+        if self._connection.live is not None:
+            self._send(self._connection.live, 'PING')
 
-    def _command(self, protocol: Any, *words: str) -> None:
-        """Send it; a connection that refuses, or does not answer, is made anew."""
+    def _send(self, protocol: Any, *words: str) -> None:
+        """Send a command, and replace the connection if it fails."""
 
         def failed(failure: Any) -> None:
-            if self._link.live is protocol:
-                self._link.drop(protocol, f'{words[0]} failed: {clause(failure.value, self._timeout)}')
+            if self._connection.live is protocol:
+                self._connection.drop(protocol, f'{words[0]} failed: {clause(failure.value, self._timeout)}')
 
         protocol.ask(*words).addErrback(failed)
 
     def _received(self, channel: object, message: object) -> None:
-        listeners = self._heard.get(channel, ()) if isinstance(channel, str) else ()
+        listeners = self._listeners.get(channel, ()) if isinstance(channel, str) else ()
         if not isinstance(message, str) or len(message) > LONGEST_MESSAGE:
-            self._log.warn('A message on {channel} is no announcement and is ignored', channel=channel)
+            self._log.warn('A message on {channel} is not an announcement and is ignored', channel=channel)
             return
-        for heard in tuple(listeners):
+        for listener in tuple(listeners):
             try:
-                heard(message)
+                listener(message)
             except Exception:
-                self._log.failure('An announcement on {channel} could not be taken', channel=channel)
+                self._log.failure('An announcement on {channel} could not be processed', channel=channel)

@@ -1,4 +1,4 @@
-"""Commands to Redis, each with a deadline."""
+"""A Redis client whose commands each have a deadline."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from zatotx.redis.server_info import ServerInfo, parse_info, unsupported_reason,
 from zatotx.redis.status_log import ConnectionLog
 from zatotx.redis.url import RedisAddress
 
-# Commands that would change or hold up the one connection that everybody shares.
+# Commands that would change or block the connection, which all callers share.
 _SESSION = {'AUTH', 'HELLO', 'MONITOR', 'PSYNC', 'QUIT', 'RESET', 'SELECT', 'SYNC'}
-_LISTENING = {'PSUBSCRIBE', 'PUNSUBSCRIBE', 'SSUBSCRIBE', 'SUBSCRIBE', 'SUNSUBSCRIBE', 'UNSUBSCRIBE'}
+_SUBSCRIPTION = {'PSUBSCRIBE', 'PUNSUBSCRIBE', 'SSUBSCRIBE', 'SUBSCRIBE', 'SUNSUBSCRIBE', 'UNSUBSCRIBE'}
 _TRANSACTION = {'DISCARD', 'EXEC', 'MULTI', 'UNWATCH', 'WATCH'}
 _BLOCKING = {'BLMOVE', 'BLMPOP', 'BLPOP', 'BRPOP', 'BRPOPLPUSH', 'BZMPOP', 'BZPOPMAX', 'BZPOPMIN', 'WAIT', 'WAITAOF'}
-_NOT_SHARED = frozenset(_SESSION | _LISTENING | _TRANSACTION | _BLOCKING)
+_UNSUPPORTED = frozenset(_SESSION | _SUBSCRIPTION | _TRANSACTION | _BLOCKING)
 _MAY_BLOCK = frozenset({'XREAD', 'XREADGROUP'})
-_OF_CLIENT = frozenset({'CACHING', 'NO-EVICT', 'NO-TOUCH', 'REPLY', 'SETNAME', 'TRACKING'})
+_CLIENT_SUBCOMMANDS = frozenset({'CACHING', 'NO-EVICT', 'NO-TOUCH', 'REPLY', 'SETNAME', 'TRACKING'})
 
-_LOOK_EVERY = 10.0  # seconds between questions of how Redis is
+_INFO_INTERVAL = 10.0  # seconds between two INFO commands
 
 
 @implementer(ICommands, IBatch)
 class RedisClient(ConnectionService):
     """One connection for all commands of a node.
 
-    While Redis is away commands fail at once, they are never queued. A command without an answer within `timeout`
-    seconds fails, and the connection is made anew: the answers to come could not be told apart any more. Every ten
-    seconds Redis is asked how it is, so a connection that fell silent is found without a command too.
+    While Redis is unavailable, commands fail at once and are never queued. A command without a reply within `timeout`
+    seconds fails, and the connection is replaced, since later replies could no longer be matched to commands. INFO is
+    sent every ten seconds, so that a dead connection is detected without other commands, too.
     """
 
     def __init__(
@@ -47,36 +47,34 @@ class RedisClient(ConnectionService):
         name: str = '',
         voice: ConnectionLog | None = None,
     ) -> None:
-        """`reactor`: IReactorTime, IReactorTCP, IReactorUNIX. `name`: what Redis shows the connection as."""
-        self._voice = voice or ConnectionLog(str(address))
-        link = ReconnectingConnection(
-            reactor, address, timeout=timeout, name=name, voice=self._voice, prepare=self._learn
+        """`reactor`: IReactorTime, IReactorTCP, IReactorUNIX. `name`: the connection's name in CLIENT LIST."""
+        self._connection_log = voice or ConnectionLog(str(address))
+        connection = ReconnectingConnection(
+            reactor, address, timeout=timeout, name=name, voice=self._connection_log, prepare=self._check_server
         )
-        super().__init__(link)
-        self.known: ServerInfo | None = (
-            None  # what Redis said of itself last; None before, and where it may not be asked
-        )
-        self.meter: Any = NoMeter()  # ICallMeter: what commands are counted by; a batch is one
-        self.connections = 0  # made so far
+        super().__init__(connection)
+        self.known: ServerInfo | None = None  # the last INFO; None before the first, or if the user may not send INFO
+        self.meter: Any = NoMeter()  # an ICallMeter for commands; a batch counts as one
+        self.connections = 0  # number of connections made so far
         self._seconds = reactor.seconds
-        self._looks = LoopingCall(self._look)
-        self._looks.clock = reactor
+        self._info_loop = LoopingCall(self._refresh_info)
+        self._info_loop.clock = reactor
 
     def startService(self) -> None:
         super().startService()
-        self._looks.start(_LOOK_EVERY, now=False)
+        self._info_loop.start(_INFO_INTERVAL, now=False)
 
     def stopService(self) -> Deferred[None]:
-        if self._looks.running:
-            self._looks.stop()
+        if self._info_loop.running:
+            self._info_loop.stop()
         return super().stopService()
 
     def execute(self, command: str, *args: object) -> Deferred[object]:
-        """One command, e.g. `execute('HSET', key, 'field', 'value')`; a command of two words may be one string.
+        """Execute one command, e.g. `execute('HSET', key, 'field', 'value')`; a command of two words may be one string.
 
-        Texts come back as `str` (`bytes` where they are not UTF-8), integers as `int`, nothing as None. Fails with
-        Timeout, ServiceUnavailable or RedisUnable naming Redis, with ResponseError where Redis refuses, with TypeError
-        for an argument that is no str, bytes, int or float.
+        Strings are returned as `str` (`bytes` if they are not UTF-8), integers as `int`, nil as None. Fails with
+        Timeout, ServiceUnavailable or RedisRefused, which name Redis; with ResponseError if Redis rejects the command;
+        with TypeError for an argument that is not str, bytes, int or float.
         """
         return count_call(self.meter, self._seconds, self._execute(command, args))
 
@@ -85,63 +83,63 @@ class RedisClient(ConnectionService):
         return count_call(self.meter, self._seconds, self._batch(commands))
 
     def _execute(self, command: str, args: Sequence[object]) -> Deferred[object]:
-        protocol = self._link.live
+        protocol = self._connection.live
         if protocol is None:
-            return fail(self._link.away())
+            return fail(self._connection.away())
         words = (*command.upper().split(' '), *args)
-        if _not_shared(words):
+        if _is_unsupported(words):
             return fail(ResponseError(f'{words[0]} needs a connection of its own'))
-        answer: Deferred[object] = protocol.ask(*words)
-        return answer
+        reply: Deferred[object] = protocol.ask(*words)
+        return reply
 
     def _batch(self, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
-        protocol = self._link.live
+        protocol = self._connection.live
         if protocol is None:
-            return fail(self._link.away())
+            return fail(self._connection.away())
         if not commands:
             return succeed([])
         for words in commands:
-            if _not_shared(words):
+            if _is_unsupported(words):
                 return fail(ResponseError(f'{words[0]} needs a connection of its own'))
-        answers: Deferred[list[object]] = protocol.ask_all(commands)
-        return answers
+        replies: Deferred[list[object]] = protocol.ask_all(commands)
+        return replies
 
     def facts(self) -> Deferred[ServerInfo]:
-        """How Redis is now. Fails as `execute` does."""
-        return self.execute('INFO').addCallback(self._learned)
+        """Fetch the server's current INFO. Fails as `execute` does."""
+        return self.execute('INFO').addCallback(self._parse_info)
 
-    async def _learn(self, protocol: Any) -> None:
+    async def _check_server(self, protocol: Any) -> None:
         self.connections += 1
         try:
-            info = await protocol.ask('INFO')
+            reply = await protocol.ask('INFO')
         except ResponseError as error:
-            self._voice.warn(f'{self.address} does not answer INFO, so its settings are not checked: {error}')
+            self._connection_log.warn(f'{self.address} does not answer INFO, so its settings are not checked: {error}')
             return
-        facts = self._learned(info)
-        if problem := unsupported_reason(facts):
+        info = self._parse_info(reply)
+        if problem := unsupported_reason(info):
             raise UnfitError(problem)
-        for sentence in warnings(facts, str(self.address)):
-            self._voice.warn(sentence)
+        for sentence in warnings(info, str(self.address)):
+            self._connection_log.warn(sentence)
 
-    def _learned(self, info: object) -> ServerInfo:
-        self.known = facts = parse_info(str(info))
-        return facts
+    def _parse_info(self, info: object) -> ServerInfo:
+        self.known = server_info = parse_info(str(info))
+        return server_info
 
-    def _look(self) -> None:
-        if self._link.live is not None:
-            # What goes wrong is noted where it is to be: by the connection.
+    def _refresh_info(self) -> None:
+        if self._connection.live is not None:
+            # The connection handles errors itself.
             self.facts().addErrback(lambda _: None)
 
 
-def _not_shared(words: Sequence[object]) -> bool:
-    """Whether a command would change or hold up the connection for everybody."""
+def _is_unsupported(words: Sequence[object]) -> bool:
+    """Return whether a command would change or block the shared connection."""
     name = str(words[0]).upper()
     if name in _MAY_BLOCK:
-        return any(_word(word) == 'BLOCK' for word in words)
+        return any(_upper(word) == 'BLOCK' for word in words)
     if name == 'CLIENT':
-        return len(words) > 1 and _word(words[1]) in _OF_CLIENT
-    return name in _NOT_SHARED
+        return len(words) > 1 and _upper(words[1]) in _CLIENT_SUBCOMMANDS
+    return name in _UNSUPPORTED
 
 
-def _word(word: object) -> str:
+def _upper(word: object) -> str:
     return word.upper() if isinstance(word, str) else word.upper().decode('latin-1') if isinstance(word, bytes) else ''

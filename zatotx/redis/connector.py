@@ -1,4 +1,4 @@
-"""Connecting to an address: TCP, TLS, or a Unix socket whose path may be of any length."""
+"""Connections to an address: TCP, TLS, or a Unix socket with a path of any length."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from twisted.internet.protocol import Factory
 from zatotx.redis.tls import client_options
 from zatotx.redis.url import RedisAddress
 
-_LONGEST = 100  # bytes; the kernel's sun_path holds 108 with its NUL, some systems' fewer
+_MAX_SOCKET_PATH = 100  # bytes; sun_path holds 108 in Linux, including its NUL, fewer elsewhere
 
 
-class _Once(Factory):
+class _SingleProtocolFactory(Factory):
     noisy = False
 
     def __init__(self, protocol: IProtocol) -> None:
@@ -29,9 +29,9 @@ class _Once(Factory):
 
 
 async def connect(reactor: Any, address: RedisAddress, protocol: Any, timeout: float) -> None:
-    """Connect `protocol` (an IProtocol) to the address within `timeout` seconds. Raises what Twisted's endpoints
-    raise, OSError where the socket's directory is not there, UnfitError for files of TLS that will not do. Whom TLS
-    does not trust is found by the first command: the connection ends then, and the protocol is told why."""
+    """Connect `protocol` (an IProtocol) to the address within `timeout` seconds. Raises what Twisted's endpoints raise,
+    OSError if the directory of the socket does not exist, UnfitError for unusable TLS files. A certificate that is not
+    trusted is detected by the first command: the connection ends then, and the protocol learns the reason."""
     if not address.path:
         endpoint: Any = HostnameEndpoint(reactor, address.host, address.port, timeout=timeout)
         if address.tls is not None:
@@ -39,23 +39,23 @@ async def connect(reactor: Any, address: RedisAddress, protocol: Any, timeout: f
         await _connect(endpoint, protocol)
         return
     path = Path(address.path)
-    if len(os.fsencode(path)) <= _LONGEST:
-        await _connect(_socket(reactor, str(path), timeout), protocol)
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
+        await _connect(_unix_endpoint(reactor, str(path), timeout), protocol)
         return
-    # The directory is opened as a mere place (O_PATH) and the socket named from there, in a few bytes.
+    # The directory is opened with O_PATH, which gives the socket a short name below /proc/self/fd.
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        await _connect(_socket(reactor, f'/proc/self/fd/{directory}/{path.name}', timeout), protocol)
+        await _connect(_unix_endpoint(reactor, f'/proc/self/fd/{directory}/{path.name}', timeout), protocol)
     finally:
         os.close(directory)
 
 
 async def _connect(endpoint: Any, protocol: Any) -> None:
     try:
-        await endpoint.connect(_Once(protocol))
-    except ConnectingCancelledError:  # an error like others to whoever catches them, and no CancelledError
+        await endpoint.connect(_SingleProtocolFactory(protocol))
+    except ConnectingCancelledError:  # callers expect a CancelledError
         raise CancelledError from None
 
 
-def _socket(reactor: Any, path: str, timeout: float) -> Any:
+def _unix_endpoint(reactor: Any, path: str, timeout: float) -> Any:
     return UNIXClientEndpoint(reactor, path, timeout=timeout)

@@ -1,4 +1,4 @@
-"""The Redis of an environment: a real Valkey server on a Unix socket in its directory, kept running."""
+"""The embedded Redis of an environment: supervises a Valkey server that listens on a Unix socket in its directory."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from zatotx.redis.waiters import Waiters
 from zatotx.rules.resilience.backoff import next_delay
 
 SOCKET, CONFIG = 'redis.sock', 'redis.conf'
-# Held by the supervisor alone, and by the server process and its children, who inherit it.
+# Held by the supervisor only, and by the server process and its children, which inherit it.
 _OWN_LOCK, _SERVER_LOCK = 'supervisor.lock', 'server.lock'
 
-# `appendfsync always`: what was acknowledged is on disk. With `everysec` the server puts a write off while the disk is
-# busy syncing, so that even its own death alone could lose an answered one. A write costs 0.1-0.4 ms more on an SSD,
-# shared by all that come in the same turn.
+# `appendfsync always`: acknowledged writes are on disk. With `everysec`, the server postpones a write while the disk is
+# syncing, so that even a crash of the server alone could lose an acknowledged one. On an SSD this costs 0.1-0.4 ms per
+# write, shared by all writes of one event loop iteration.
 _SETTINGS = f"""\
-# Written anew at every start: changes here are lost. A Redis of your own is named with --redis-url.
+# Generated at every start: changes are lost. To use another Redis server, pass --redis-url.
 port 0
 unixsocket {SOCKET}
 unixsocketperm 700
@@ -47,23 +47,23 @@ aof-load-truncated yes
 maxmemory-policy noeviction
 """
 
-_LONGEST_DELAY = 5.0  # seconds between restarts
-_STABLE = 10.0  # seconds it has to run for the next restart to be quick again
-_PATIENCE = 10.0  # seconds to save and end
-_PROBE = 0.05  # seconds between looks
+_MAX_DELAY = 5.0  # seconds between restarts
+_STABLE_AFTER = 10.0  # seconds of uptime after which the next restart is fast again
+_STOP_TIMEOUT = 10.0  # seconds to save and exit
+_PROBE_INTERVAL = 0.05  # seconds between two probes
 
 
 def make_redis_service(directory: str, reactor: Any) -> RedisSupervisor:
-    """The service that runs the Redis of `directory`. Its `startService` raises StartError where that cannot be, and
-    else returns a Deferred that fires once Redis answers or fails with StartError."""
+    """Create the service that runs the Redis of `directory`. Its `startService` raises StartError if it cannot start,
+    and otherwise returns a Deferred that fires when Redis replies or fails with StartError."""
     return RedisSupervisor(Path(directory).absolute(), reactor)
 
 
 class RedisSupervisor(Service):
-    """Starts the server, starts it again when it dies, ends it when it is stopped itself.
+    """Supervises the server: starts it, restarts it when it dies, and ends it on shutdown.
 
-    One supervisor a directory, by a lock. A server that outlived an earlier supervisor is asked to end first: two on
-    the same files would destroy them.
+    A lock ensures one supervisor per directory. A server left over by an earlier supervisor is shut down first: two
+    servers on the same files would corrupt them.
     """
 
     _log = Logger()
@@ -71,28 +71,28 @@ class RedisSupervisor(Service):
     def __init__(self, directory: Path, reactor: Any) -> None:
         """`reactor`: IReactorTime, IReactorProcess, IReactorUNIX."""
         self.address = RedisAddress(path=str(directory / SOCKET))
-        self.ready = False  # it answered since it was started last
+        self.ready = False  # it has replied since its last start
         self._directory = directory
         self._reactor = reactor
         self._binary = Path()
         self._lock_fd = -1
-        self._child: ServerProcess | None = None
+        self._process: ServerProcess | None = None
         self._task: Deferred[None] | None = None
-        self._answered = False
+        self._was_ready = False
         self._outages = _OutageLog(directory)
-        self._waiting = Waiters()
+        self._waiters = Waiters()
 
     def startService(self) -> Deferred[None]:
         self._binary = find_binary()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock_fd = _locked(self._directory / _OWN_LOCK)
+        self._lock_fd = _try_lock(self._directory / _OWN_LOCK)
         if self._lock_fd < 0:
-            raise StartError(f'{self._directory} has a running zato-redis already: stop that one first')
+            raise StartError(f'{self._directory} already has a running zato-redis: stop that one first')
         super().startService()  # type: ignore[no-untyped-call]
-        self._answered = False
+        self._was_ready = False
         ready = self.wait_ready()
         self._task = Deferred.fromCoroutine(self._run())
-        self._task.addErrback(self._gave_up)
+        self._task.addErrback(self._on_failed)
         return ready
 
     def stopService(self) -> Deferred[None]:
@@ -101,127 +101,127 @@ class RedisSupervisor(Service):
         if self._task is not None:
             self._task.cancel()
             self._task = None
-        gone = succeed(None) if self._child is None else self._child.stop(self._reactor, _PATIENCE)
+        gone = succeed(None) if self._process is None else self._process.stop(self._reactor, _STOP_TIMEOUT)
         return gone.addBoth(self._unlock)
 
     def wait_ready(self) -> Deferred[None]:
-        """Fires when Redis answers; fails with StartError where it cannot start at all or is stopped first."""
+        """Fires when Redis replies; fails with StartError if it cannot start at all or is stopped first."""
         if self.ready:
             return succeed(None)
-        return self._waiting.wait()
+        return self._waiters.wait()
 
     async def _run(self) -> None:
-        """Run one server process after another, for ever. Raises only where none has answered yet: whoever started us
-        waits for that, and the process ends. Once one has answered every failure is retried, whatever it is."""
+        """Run one server process after another. Raises only before the first one has replied: the caller of
+        startService waits for that, and the process exits. After that, every failure is retried."""
         failures = 0
         while True:
             began = self._reactor.seconds()
             try:
-                why, details = await self._one_life()
-                if not self._answered:
+                reason, details = await self._run_once()
+                if not self._was_ready:
                     raise StartError(f'Redis in {self._directory} cannot start: {details}')
             except CancelledError:
                 raise
             except Exception as error:
-                if not self._answered:
+                if not self._was_ready:
                     raise
-                why = details = _cause(error)
+                reason = details = _describe(error)
                 if not isinstance(error, OSError | StartError):
                     self._log.failure('Redis in {where}: it could not be started', where=self._directory)
-            failures = 0 if self._reactor.seconds() - began > _STABLE else failures + 1
-            delay = next_delay(failures, random.random, cap=_LONGEST_DELAY)
-            self._outages.report(why, details, delay)
+            failures = 0 if self._reactor.seconds() - began > _STABLE_AFTER else failures + 1
+            delay = next_delay(failures, random.random, cap=_MAX_DELAY)
+            self._outages.report(reason, details, delay)
             await deferLater(self._reactor, delay)
 
-    async def _one_life(self) -> tuple[str, str]:
-        """From start to end of one server process; why it ended, and the same with its last words."""
+    async def _run_once(self) -> tuple[str, str]:
+        """Run one server process to its end; returns the reason why it ended, without and with its last output."""
         lock = await self._server_lock()
         try:
-            self._child = child = self._spawn(lock)
+            self._process = process = self._spawn(lock)
         finally:
-            os.close(lock)  # the process has its own now
-        probing = Deferred.fromCoroutine(self._until_it_answers(child))
+            os.close(lock)  # the process has inherited it
+        probing = Deferred.fromCoroutine(self._probe_until_ready(process))
         probing.addErrback(lambda failure: failure.trap(CancelledError) and None)
         try:
-            why = await _shared(child.ended)
-            return why, f'{why}: {child.last_words}'
+            reason = await _copy_result(process.ended)
+            return reason, f'{reason}: {process.last_words}'
         finally:
             self.ready = False
             probing.cancel()
 
     async def _server_lock(self) -> int:
-        """The lock that a server process inherits, after the one of an earlier supervisor has ended."""
+        """Acquire the lock that a server process inherits, after the server of an earlier supervisor has ended."""
         path = self._directory / _SERVER_LOCK
-        fd, asked = _locked(path), False
-        until = self._reactor.seconds() + _PATIENCE
-        while fd < 0 and self._reactor.seconds() < until:
-            if not asked:
-                asked = True
-                await self._retire_stranger()
-            await deferLater(self._reactor, _PROBE)
-            fd = _locked(path)
+        fd, is_asked = _try_lock(path), False
+        deadline = self._reactor.seconds() + _STOP_TIMEOUT
+        while fd < 0 and self._reactor.seconds() < deadline:
+            if not is_asked:
+                is_asked = True
+                await self._stop_leftover_server()
+            await deferLater(self._reactor, _PROBE_INTERVAL)
+            fd = _try_lock(path)
         if fd < 0:
             raise StartError(
-                f'{self._directory} is in use by a Redis of an earlier run that does not stop: end process'
-                f' {_content(self._directory / "server.pid")} first'
+                f'{self._directory} is in use by a Redis of an earlier run that does not stop: kill process'
+                f' {_read_pid(self._directory / "server.pid")} first'
             )
         return fd
 
-    async def _retire_stranger(self) -> None:
-        self._log.warn('{where} has a Redis of an earlier run: it is asked to end', where=self._directory)
+    async def _stop_leftover_server(self) -> None:
+        self._log.warn('{where} has a Redis of an earlier run, which is being shut down', where=self._directory)
         try:
             await send_command(self._reactor, self.address, 'SHUTDOWN')
         except CancelledError:
             raise
         except Exception as error:
-            # It hangs up instead of answering, or is past answering: the lock will tell.
+            # It disconnects instead of replying, or cannot reply any more: the lock decides.
             self._log.debug('{where}: SHUTDOWN: {error}', where=self._directory, error=error)
 
     def _spawn(self, lock: int) -> ServerProcess:
         config = self._directory / CONFIG
-        _write_private(config, _SETTINGS)
+        _write_config(config, _SETTINGS)
         (self._directory / SOCKET).unlink(missing_ok=True)
-        child = ServerProcess()
-        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        process = ServerProcess()
+        devnull = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         umask = os.umask(0o077)
         try:
-            # The working directory is its own, so that its socket's name is short however long the path is.
+            # The working directory is the server's, so that the name of its socket is short however long the path is.
             self._reactor.spawnProcess(
-                child,
+                process,
                 str(self._binary),
                 [str(self._binary), str(config)],
                 env={},
                 path=str(self._directory),
-                childFDs={0: nothing, 1: 'r', 2: 'r', 3: lock},
+                childFDs={0: devnull, 1: 'r', 2: 'r', 3: lock},
             )
         finally:
             os.umask(umask)
-            os.close(nothing)
-        return child
+            os.close(devnull)
+        return process
 
-    async def _until_it_answers(self, child: ServerProcess) -> None:
-        while not child.gone:
+    async def _probe_until_ready(self, process: ServerProcess) -> None:
+        while not process.gone:
             try:
                 await send_command(self._reactor, self.address, 'PING')
             except CancelledError:
                 raise
             except Exception:
                 # Not listening yet, or still loading its data.
-                await deferLater(self._reactor, _PROBE)
+                await deferLater(self._reactor, _PROBE_INTERVAL)
             else:
-                self._came_up()
+                self._on_ready()
                 return
 
-    def _came_up(self) -> None:
-        self.ready = self._answered = True
+    def _on_ready(self) -> None:
+        self.ready = self._was_ready = True
         self._outages.over()
         self._log.info('{address} answers', address=self.address)
-        self._waiting.fire()
+        self._waiters.fire()
 
-    def _gave_up(self, failure: Failure) -> None:
-        """None has answered since the start, or we are being stopped."""
+    def _on_failed(self, failure: Failure) -> None:
+        """Fail the waiters: no process has replied since the start, or the service is being stopped."""
         stopped = failure.check(CancelledError)
-        self._waiting.fail(StartError(f'Redis in {self._directory} was stopped') if stopped else failure)
+        self._waiters.fail(StartError(f'Redis in {self._directory} was stopped') if stopped else failure)
 
     def _unlock(self, result: Any) -> Any:
         fd, self._lock_fd = self._lock_fd, -1
@@ -231,7 +231,7 @@ class RedisSupervisor(Service):
 
 
 class _OutageLog:
-    """Logs why Redis is away: each reason once until it answers again."""
+    """Logs why Redis is unavailable, each reason once until Redis replies again."""
 
     _log = Logger()
 
@@ -239,44 +239,44 @@ class _OutageLog:
         self._directory = directory
         self._reported: set[str] = set()
 
-    def report(self, why: str, details: str, delay: float) -> None:
-        """It ended, or could not be started, and is started again in `delay` seconds."""
-        if why not in self._reported:
-            self._reported.add(why)
+    def report(self, reason: str, details: str, delay: float) -> None:
+        """Log that the server ended or could not be started, and that it is restarted in `delay` seconds."""
+        if reason not in self._reported:
+            self._reported.add(reason)
             self._log.error(
-                'Redis in {where}: {details}; it is started again in {delay:.1f} s, and then every few seconds',
+                'Redis in {where}: {details}; it is restarted in {delay:.1f} s, and then every few seconds',
                 where=self._directory,
                 details=details,
                 delay=delay,
             )
 
     def over(self) -> None:
-        """It answers."""
+        """Forget the logged reasons, because Redis replies."""
         self._reported.clear()
 
 
-def _cause(error: Exception) -> str:
-    """Why no server process could be started, in words."""
+def _describe(error: Exception) -> str:
+    """Describe why a server process could not be started."""
     if isinstance(error, OSError) and error.strerror:
         return f'{error.strerror}: {error.filename}' if error.filename else error.strerror
     return str(error) or type(error).__name__
 
 
-def _shared(source: Deferred[str]) -> Deferred[str]:
-    """What `source` gives, to somebody whose cancelling must leave `source` alone."""
+def _copy_result(source: Deferred[str]) -> Deferred[str]:
+    """Return a copy of `source`'s result that can be cancelled without cancelling `source`."""
     copy: Deferred[str] = Deferred()
 
-    def give(value: str) -> str:
+    def copy_result(value: str) -> str:
         if not copy.called:
             copy.callback(value)
         return value
 
-    source.addCallback(give)
+    source.addCallback(copy_result)
     return copy
 
 
-def _locked(path: Path) -> int:
-    """A descriptor that holds the lock at `path`, or -1 where somebody else does."""
+def _try_lock(path: Path) -> int:
+    """Return a descriptor that holds the lock at `path`, or -1 if another process holds it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -286,15 +286,15 @@ def _locked(path: Path) -> int:
     return fd
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Whole or not at all, for the owner alone."""
-    aside = path.with_name(f'.{path.name}.new')
-    aside.unlink(missing_ok=True)
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _write_config(path: Path, text: str) -> None:
+    """Write a file atomically, readable by its owner only."""
+    temporary = path.with_name(f'.{path.name}.new')
+    temporary.unlink(missing_ok=True)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, 'w', encoding='utf-8') as file:
         file.write(text)
-    aside.replace(path)
+    temporary.replace(path)
 
 
-def _content(path: Path) -> str:
-    return path.read_text().strip() if path.is_file() else '(its number is not known)'
+def _read_pid(path: Path) -> str:
+    return path.read_text().strip() if path.is_file() else '(its PID is not known)'

@@ -1,4 +1,4 @@
-"""What goes wrong with Redis, as everybody else knows it."""
+"""Errors of Redis, converted to those of the data model."""
 
 from __future__ import annotations
 
@@ -10,45 +10,46 @@ from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 from zatotx.interfaces.redis_client import RedisRefused, ResponseError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 
-# The first words of Redis's refusals that say something of it, not of the command.
-_UNABLE = {
-    'BUSY': 'a script keeps it busy',
+# Error codes of Redis that describe the server's state, not the command.
+_STATE_ERRORS = {
+    'BUSY': 'it is busy running a script',
     'CLUSTERDOWN': 'its cluster is down',
     'LOADING': 'it is still loading its data',
     'MASTERDOWN': 'it is a replica that lost its master',
-    'MISCONF': 'it cannot save to its disk and takes no writes',
-    'NOREPLICAS': 'it has fewer replicas than a write needs',
-    'OOM': 'its memory is full (maxmemory) and it takes no writes',
-    'READONLY': 'it is a replica, which takes no writes',
-    'TRYAGAIN': 'it moves its data',
+    'MISCONF': 'it cannot save to its disk and rejects writes',
+    'NOREPLICAS': 'it has fewer replicas than writes require',
+    'OOM': 'its memory is full (maxmemory) and it rejects writes',
+    'READONLY': 'it is a replica, which rejects writes',
+    'TRYAGAIN': 'it is moving its data',
 }
-_LATE, _UNABLE_NOW = 'gave no answer', ' cannot serve this now: '
+_NO_REPLY, _CANNOT_SERVE = 'did not reply', ' cannot serve this now: '
 
 
 class UnfitError(Exception):
-    """This Redis, or its settings, will not do: a clause that goes on 'Redis at … is away: '."""
+    """The Redis server or its settings cannot be used. The message is a clause that continues 'Redis at … is away:
+    '."""
 
 
-def refusal(text: str, where: str) -> ResponseError | RedisRefused:
-    """The error for what Redis answered. `where` names it: 'Redis at …'."""
+def refusal(text: str, server: str) -> ResponseError | RedisRefused:
+    """Convert an error reply of Redis. `where` names the server: 'Redis at …'."""
     code = text.partition(' ')[0]
-    if code in _UNABLE:
-        return RedisRefused(f'{where}{_UNABLE_NOW}{_UNABLE[code]} ({text.rstrip(".")})', code)
+    if code in _STATE_ERRORS:
+        return RedisRefused(f'{server}{_CANNOT_SERVE}{_STATE_ERRORS[code]} ({text.rstrip(".")})', code)
     return ResponseError(text.removeprefix('ERR '))
 
 
 def late(where: str, name: str, timeout: float) -> Timeout:
-    """The error of a command that got no answer within `timeout` seconds."""
-    return Timeout(None, f'{where} {_LATE} to {name} within {timeout:g} s')
+    """Return the error of a command without a reply within `timeout` seconds."""
+    return Timeout(None, f'{where} {_NO_REPLY} to {name} within {timeout:g} s')
 
 
 def lost(where: str) -> ServiceUnavailable:
-    """The error of a command whose connection ended before the answer."""
-    return ServiceUnavailable(None, f'{where} was lost before it answered: the command may have been carried out')
+    """Return the error of a command whose connection ended before its reply."""
+    return ServiceUnavailable(None, f'{where} was lost before it replied: the command may have been executed')
 
 
 def cause(error: Exception, protocol: Any) -> Exception:
-    """Why a first word got no answer: what ended the connection says more than that it ended."""
+    """Return the reason why a first command failed: what ended the connection is more useful than that it ended."""
     if type(error) is ServiceUnavailable and protocol.dropped:
         return UnfitError(protocol.dropped)
     if type(error) is ServiceUnavailable and protocol.why is not None:
@@ -57,23 +58,23 @@ def cause(error: Exception, protocol: Any) -> Exception:
 
 
 def clause(error: BaseException, timeout: float) -> str:
-    """Why a connection could not be made or ended, to go on 'Redis at … is away: '."""
+    """Return why connecting failed or a connection ended, as a clause that continues 'Redis at … is away: '."""
     if isinstance(error, ResponseError):
-        return f'it refused the connection: {error}'
+        return f'it rejected the connection: {error}'
     if isinstance(error, TimeoutError):
-        return f'it gave no answer within {timeout:g} s'
+        return f'it did not reply within {timeout:g} s'
     if isinstance(error, Timeout):
-        return f'it {_LATE}{error.msg.partition(_LATE)[2]}'
+        return f'it {_NO_REPLY}{error.msg.partition(_NO_REPLY)[2]}'
     if isinstance(error, RedisRefused):
-        return error.msg.partition(_UNABLE_NOW)[2]
+        return error.msg.partition(_CANNOT_SERVE)[2]
     if isinstance(error, ConnectionDone):
         return 'it closed the connection'
     if isinstance(error, ConnectionLost):
         return 'the connection was lost'
-    return _tls_clause(error) or _words(error)
+    return _tls_clause(error) or _describe(error)
 
 
-def _words(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f'{error.filename}: {error.strerror}'
     if isinstance(error, ConnectError) and error.osError:
@@ -82,7 +83,7 @@ def _words(error: BaseException) -> str:
 
 
 def _tls_clause(error: BaseException) -> str:
-    """For errors of TLS, which say little by themselves; '' for all others."""
+    """Return a clause for errors of TLS, whose own text says little; '' for all others."""
     kind = type(error).__module__.partition('.')[0]
     if kind == 'service_identity':
         return 'its certificate is for another name'
@@ -90,9 +91,9 @@ def _tls_clause(error: BaseException) -> str:
         return ''
     words = str(error)
     if 'certificate verify failed' in words:
-        return 'its certificate is not signed by a CA that is trusted here: name that CA with ca in [kvdb] or ?ca='
+        return 'its certificate is not signed by a trusted CA: configure that CA with ca in [kvdb] or ?ca='
     if 'wrong version number' in words or 'packet length too long' in words:
         return 'it does not speak TLS: write redis:// instead of rediss://'
-    if ' alert ' in words:  # what the other side says before it hangs up
-        return 'it wants a client certificate that it trusts: name one with cert and key in [kvdb]'
+    if ' alert ' in words:  # an alert, sent before the peer disconnects
+        return 'it requires a client certificate that it trusts: configure one with cert and key in [kvdb]'
     return f'TLS failed: {words}'

@@ -1,4 +1,4 @@
-"""Writes that carry a token, and are refused once a higher one was seen."""
+"""Fenced writes: a write carries a fencing token, and is rejected once a higher token was seen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zatotx.interfaces.redis import IFences, IScripts, Script
 from zatotx.model.errors import Conflict
 from zatotx.redis.keys import Keys
 
-# Arguments: the token, then each command as the number of its words and the words.
+# Arguments: the token, then each command as the number of its words followed by the words.
 _WRITE = Script('write with a token', """
 local highest = tonumber(redis.call('GET', KEYS[1]) or '0')
 local token = tonumber(ARGV[1])
@@ -35,7 +35,8 @@ return answers
 
 @implementer(IFences)
 class Fences:
-    """Keeps the highest token of each name in Redis, beside what it protects: whatever wipes one wipes both."""
+    """Stores the highest fencing token per name in Redis, next to the data it protects, so that both are lost
+    together."""
 
     def __init__(self, scripts: IScripts, keys: Keys) -> None:
         self._scripts = scripts
@@ -47,9 +48,9 @@ class Fences:
         for words in commands:
             args += [len(words), *words]
 
-        def checked(answer: list[Any]) -> list[Any]:
-            if answer[0] == 0:
-                raise Conflict(None, f'The token {token} of a write to {name!r} is old: {answer[1]} was seen')
-            return answer[1:]
+        def check_reply(reply: list[Any]) -> list[Any]:
+            if reply[0] == 0:
+                raise Conflict(None, f'The token {token} of a write to {name!r} is outdated: {reply[1]} was seen')
+            return reply[1:]
 
-        return self._scripts.run(_WRITE, (self._keys.key('fence', name),), args).addCallback(checked)
+        return self._scripts.run(_WRITE, (self._keys.key('fence', name),), args).addCallback(check_reply)

@@ -1,4 +1,4 @@
-"""The first words on a connection."""
+"""The handshake on a new connection."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from zatotx.redis.url import RedisAddress
 
 
 async def perform_handshake(protocol: Any, address: RedisAddress, name: str, *, master: bool) -> None:
-    """Log in, choose the database, say our name, and see that it serves. A server counts as there only when it
-    answered: a frozen one accepts connections too. `master`: it has to be one, as a sentinel told. Raises what the
-    commands raise, and UnfitError."""
+    """Authenticate, select the database, set the connection's name, and check that the server replies, because a frozen
+    one accepts connections, too. With `master` it must be a master, as a sentinel claimed. Raises what the commands
+    raise, and UnfitError."""
     await log_in(protocol, address)
     if address.db:
         await protocol.ask('SELECT', address.db)
     await protocol.ask('PING')
     if name:
-        await _introduce(protocol, name)
+        await _set_name(protocol, name)
     if master:
-        await _see_that_it_leads(protocol)
+        await _require_master(protocol)
 
 
 async def log_in(protocol: Any, address: RedisAddress) -> None:
-    """AUTH, where the address has a password."""
+    """Send AUTH if the address has a password."""
     if address.password:
         await protocol.ask('AUTH', *((address.username,) if address.username else ()), address.password)
 
 
-async def _introduce(protocol: Any, name: str) -> None:
-    # A user without the right to name a connection can do all else. CLIENT LIST shows it without a name.
+async def _set_name(protocol: Any, name: str) -> None:
+    # A user may lack the right to name a connection and still do everything else.
     with suppress(ResponseError):
         await protocol.ask('CLIENT', 'SETNAME', name)
 
 
-async def _see_that_it_leads(protocol: Any) -> None:
+async def _require_master(protocol: Any) -> None:
     role = await protocol.ask('ROLE')
     if not (isinstance(role, list) and role and role[0] == 'master'):
-        raise UnfitError('the sentinels named a server as master that is none')
+        raise UnfitError('the server that the sentinels name as master is not a master')

@@ -1,4 +1,4 @@
-"""The one place that makes names in Redis: everything of a cluster is below `zatotx:<cluster>:`."""
+"""Names of keys and channels in Redis: all data of a cluster is below `zatotx:<cluster>:`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ ROOT = 'zatotx'
 
 @frozen
 class Keys:
-    """Names of one cluster. Two clusters on one Redis never have one in common: what a cluster's name has of ':' and
-    the like is percent-encoded."""
+    """Creates the names of one cluster. Two clusters on one Redis never share a name: ':' and similar characters in the
+    cluster's name are percent-encoded."""
 
     cluster: str
     prefix: str = field(init=False)
@@ -21,13 +21,13 @@ class Keys:
         object.__setattr__(self, 'prefix', f'{ROOT}:{quote(self.cluster, safe="")}:')
 
     def key(self, kind: str, *names: str) -> str:
-        """The key of something, e.g. `key('lease', 'scheduler')`. The last name may hold anything."""
+        """Return a key, e.g. `key('lease', 'scheduler')`. The last name may contain any characters."""
         return ':'.join((self.prefix + kind, *names))
 
     def topic(self, topic: str) -> str:
-        """The pub/sub channel of a topic of the bus."""
+        """Return the pub/sub channel of a topic of announcements."""
         return f'{self.prefix}topic:{topic}'
 
     def name(self, node: str) -> str:
-        """What Redis shows a connection of that node as (CLIENT LIST), which takes no space or control character."""
+        """Return the name of a node's connections in CLIENT LIST, which allows no spaces or control characters."""
         return self.prefix + quote(node, safe='')

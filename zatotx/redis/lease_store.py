@@ -1,4 +1,4 @@
-"""Where leases are kept in Redis: three scripts, each of which decides as one."""
+"""The storage of leases in Redis: three atomic Lua scripts."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ from zatotx.rules.resilience.lease import first_token
 
 @frozen
 class Granted:
-    """It is yours."""
+    """The lease was granted."""
 
     token: int
 
 
 @frozen
 class Taken:
-    """It is somebody else's, for so many seconds unless renewed."""
+    """Another owner holds the lease, for `left` more seconds unless it is renewed."""
 
     left: float
 
 
 @frozen
 class Unseeded:
-    """Redis does not know whether it saw all tokens so far: it was wiped, or its process is another one, which may have
-    lost the last writes. It needs an epoch that was made after this `ticket`."""
+    """Redis cannot know all tokens issued so far: it was wiped, or its process was restarted and may have lost the last
+    writes. The caller must fetch an epoch after it receives this `ticket`."""
 
     ticket: str
 
 
 @frozen
 class Seed:
-    """The answer to Unseeded."""
+    """The response to Unseeded: an epoch from the database."""
 
     ticket: str
     epoch: int
 
 
 class ILeaseStore(Protocol):
-    """Keeps leases. Every method fails as IKeyValue.execute does; then what was asked for may have been done."""
+    """Stores leases. Every method fails as ICommands.execute does; the operation may have been done all the same."""
 
     def take(self, name: str, owner: str, ttl: float, seed: Seed | None) -> Deferred[Granted | Taken | Unseeded]:
-        """Give it to `owner`, who gets the same token again where it has it already."""
+        """Grant a lease to `owner`, with the same token again if it holds the lease already."""
 
     def renew(self, name: str, owner: str, ttl: float) -> Deferred[bool]:
-        """`ttl` seconds from now on. False where it is not the owner's."""
+        """Extend a lease to `ttl` seconds from now. False if the owner does not hold it."""
 
     def free(self, name: str, owner: str) -> Deferred[bool]:
-        """Take it back. False where it is not the owner's."""
+        """Release a lease. False if the owner does not hold it."""
 
 
-# An epoch counts only for the ticket it was fetched for: one that was fetched before Redis was wiped once more is old.
-# `run` is the process's own name (INFO run_id): a ticket and a seed never outlive it.
+# An epoch is valid only for the ticket it was fetched for: one fetched before Redis was wiped again is outdated. `run`
+# identifies the server's process (INFO run_id): tickets and seeds are not valid beyond it.
 _TAKE = Script('take a lease', """
 local lease, tokens, seed = KEYS[1], KEYS[2], KEYS[3]
 local owner, ttl, ticket, base, fresh = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -106,31 +106,31 @@ return redis.call('DEL', KEYS[1])
 
 
 class RedisLeaseStore:
-    """A Desk on the shared connection."""
+    """An ILeaseStore on the shared connection."""
 
     def __init__(self, scripts: IScripts, keys: Keys) -> None:
         self._scripts = scripts
         self._keys = keys
 
     def take(self, name: str, owner: str, ttl: float, seed: Seed | None) -> Deferred[Granted | Taken | Unseeded]:
-        """See Desk."""
+        """See ILeaseStore."""
         return Deferred.fromCoroutine(self._take(name, owner, ttl, seed))
 
     async def _take(self, name: str, owner: str, ttl: float, seed: Seed | None) -> Granted | Taken | Unseeded:
         ticket, base = (seed.ticket, str(first_token(seed.epoch))) if seed is not None else ('', '')
         keys = (self._keys.key('lease', name), self._keys.key('lease-tokens'), self._keys.key('lease-seed'))
-        word, value = await self._scripts.run(_TAKE, keys, (owner, _milliseconds(ttl), ticket, base, uuid4().hex))
-        if word == 'granted':
+        result, value = await self._scripts.run(_TAKE, keys, (owner, _milliseconds(ttl), ticket, base, uuid4().hex))
+        if result == 'granted':
             return Granted(int(value))
-        return Taken(max(0, value) / 1000) if word == 'taken' else Unseeded(str(value))
+        return Taken(max(0, value) / 1000) if result == 'taken' else Unseeded(str(value))
 
     def renew(self, name: str, owner: str, ttl: float) -> Deferred[bool]:
-        """See Desk."""
+        """See ILeaseStore."""
         done = self._scripts.run(_RENEW, (self._keys.key('lease', name),), (owner, _milliseconds(ttl)))
         return done.addCallback(bool)
 
     def free(self, name: str, owner: str) -> Deferred[bool]:
-        """See Desk."""
+        """See ILeaseStore."""
         return self._scripts.run(_FREE, (self._keys.key('lease', name),), (owner,)).addCallback(bool)
 
 

@@ -1,4 +1,4 @@
-"""Leases of the cluster: taken, renewed and given back."""
+"""Leases of a cluster: acquiring, renewing and releasing them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from zatotx.redis.lease_store import Granted, ILeaseStore, Seed, Taken, Unseeded
 from zatotx.redis.polling import poll
 from zatotx.rules.resilience.lease import LeaseClaim, granted, refused, renewal, ttl_error
 
-_TRIES = 3  # an epoch may be too late once or twice: Redis was wiped, or others came first
+_ATTEMPTS = 3  # an epoch may be outdated once or twice, if Redis was wiped or other nodes were faster
 
 
 def monotonic_clock() -> float:
-    """Seconds of a clock that nobody sets, and that goes on while the machine sleeps."""
+    """Return seconds of a clock that is never set, and that keeps running while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @implementer(ILeases)
 class Leases:
-    """Takes leases at a desk; see zatotx.rules.resilience.lease for why no two believe to hold one."""
+    """Acquires leases. See zatotx.rules.resilience.lease for why no two nodes believe that they hold the same one."""
 
     def __init__(
         self,
@@ -37,10 +37,11 @@ class Leases:
         *,
         now: Callable[[], float] = monotonic_clock,
     ) -> None:
-        """`clock`: IReactorTime. `epochs`: the ODB's next epoch, asked where Redis lost count. `now`: monotonic."""
+        """`clock`: IReactorTime. `epochs`: fetches the next epoch from the database, when Redis lost its count. `now`:
+        a monotonic clock."""
         self._clock = clock
-        self._desk = desk
-        self._epochs = epochs
+        self._store = desk
+        self._next_epoch = epochs
         self._now = now
 
     def acquire(self, name: str, *, ttl: float, wait: float = 0.0) -> Deferred[ILease]:
@@ -48,56 +49,58 @@ class Leases:
         return Deferred.fromCoroutine(self._acquire(name, ttl, wait))
 
     async def _acquire(self, name: str, ttl: float, wait: float) -> ILease:
-        if mistake := ttl_error(ttl):
-            raise ValueError(mistake)
+        if error := ttl_error(ttl):
+            raise ValueError(error)
         attempt = _Attempt(self, name, ttl)
         try:
             claim = await poll(self._clock, attempt.look, within=wait, random=random.random)
         except BaseException:
-            # Cancelled, or the last answer was lost: Redis may have given it to us all the same.
-            self._give_back(name, attempt.owner)
+            # Cancelled, or the last reply was lost: Redis may have granted the lease all the same.
+            self._free(name, attempt.owner)
             raise
         if claim is None:
             if attempt.lost is not None:
-                self._give_back(name, attempt.owner)
+                self._free(name, attempt.owner)
                 raise attempt.lost
-            raise Busy(f'The lease {name!r} is held by somebody else', attempt.left)
-        return Lease(self._clock, self._desk, name, attempt.owner, claim=claim, now=self._now)
+            raise Busy(f'The lease {name!r} is held by another owner', attempt.left)
+        return Lease(self._clock, self._store, name, attempt.owner, claim=claim, now=self._now)
 
     async def ask(self, attempt: _Attempt) -> LeaseClaim | None:
-        """One question, with a fresh epoch where the desk wants one. None where somebody has it."""
+        """Try once to take the lease, with a new epoch if the store needs one. Returns None if another owner holds
+        it."""
         seed = None
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS):
             sent = self._now()
-            answer = await self._desk.take(attempt.name, attempt.owner, attempt.ttl, seed)
-            if isinstance(answer, Granted):
-                claim = granted(LeaseClaim(ttl=attempt.ttl), answer.token, sent)
+            result = await self._store.take(attempt.name, attempt.owner, attempt.ttl, seed)
+            if isinstance(result, Granted):
+                claim = granted(LeaseClaim(ttl=attempt.ttl), result.token, sent)
                 if claim.holds(self._now()):
                     return claim
-                continue  # the answer was too long on its way: the next one is for a full ttl again
-            if isinstance(answer, Taken):
-                attempt.left = answer.left
+                continue  # the reply took too long: the next one is valid for a full ttl again
+            if isinstance(result, Taken):
+                attempt.left = result.left
                 return None
-            assert isinstance(answer, Unseeded)
-            seed = Seed(answer.ticket, await self._epochs())
+            assert isinstance(result, Unseeded)
+            seed = Seed(result.ticket, await self._next_epoch())
         raise ServiceUnavailable(
-            None, f'The lease {attempt.name!r} was not given in {_TRIES} tries: Redis is slow, or loses its data'
+            None, f'The lease {attempt.name!r} was not granted in {_ATTEMPTS} attempts: Redis is slow or loses its data'
         )
 
-    def _give_back(self, name: str, owner: str) -> None:
-        # Nobody waits for it; where it does not arrive the lease runs out.
-        self._desk.free(name, owner).addErrback(lambda _: None)
+    def _free(self, name: str, owner: str) -> None:
+        # Nothing waits for the result: if the command is lost, the lease expires.
+        self._store.free(name, owner).addErrback(lambda _: None)
 
 
 class _Attempt:
-    """One wish for a lease, under one owner's name: a question that is asked again after a lost answer is the same."""
+    """An attempt to acquire a lease, under one owner name, so that a repeated request after a lost reply is the same
+    one."""
 
     def __init__(self, leases: Leases, name: str, ttl: float) -> None:
         self.name = name
         self.ttl = ttl
         self.owner = uuid4().hex
         self.left = 0.0
-        self.lost: ServiceError | None = None  # why the last question got no answer
+        self.lost: ServiceError | None = None  # why the last request failed
         self._leases = leases
 
     async def look(self) -> LeaseClaim | None:
@@ -106,14 +109,14 @@ class _Attempt:
             return await self._leases.ask(self)
         except CancelledError:
             raise
-        except ServiceError as error:  # Redis, or the ODB, is away: it may be back within the wait
+        except ServiceError as error:  # Redis or the database is unavailable, but may be back within the wait
             self.lost = error
             return None
 
 
 @implementer(ILease)
 class Lease:
-    """Renews itself at a third of its ttl, and sooner after a request that got no answer."""
+    """A lease that is renewed at a third of its ttl, and sooner after a request without a reply."""
 
     def __init__(
         self, clock: Any, desk: ILeaseStore, name: str, owner: str, *, claim: LeaseClaim, now: Callable[[], float]
@@ -121,40 +124,40 @@ class Lease:
         self.name = name
         self.token = claim.token
         self._clock = clock
-        self._desk = desk
+        self._store = desk
         self._owner = owner
         self._claim = claim
         self._now = now
-        self._problem = ''  # of the last renewal
-        self._over: str | None = None  # why it is not held any more, '' after a release
-        self._waiting: list[Deferred[str]] = []
+        self._problem = ''  # the error of the last renewal
+        self._end_reason: str | None = None  # why the lease ended, '' after a release, None while it is held
+        self._waiters: list[Deferred[str]] = []
         self._timer: Any = None
-        self._asking: Deferred[None] | None = None
-        self._plan(failed=False)
+        self._renewal: Deferred[None] | None = None
+        self._schedule(failed=False)
 
     @property
     def held(self) -> bool:
         """See ILease."""
-        return self._over is None and self._claim.holds(self._now())
+        return self._end_reason is None and self._claim.holds(self._now())
 
     def lost(self) -> Deferred[str]:
         """See ILease."""
-        if self._over is not None:
-            return succeed(self._over)
-        waiter: Deferred[str] = Deferred(lambda d: self._waiting.remove(d))
-        self._waiting.append(waiter)
+        if self._end_reason is not None:
+            return succeed(self._end_reason)
+        waiter: Deferred[str] = Deferred(lambda d: self._waiters.remove(d))
+        self._waiters.append(waiter)
         return waiter
 
     def release(self) -> Deferred[None]:
         """See ILease."""
-        if self._over is not None:
+        if self._end_reason is not None:
             return succeed(None)
         self._end('')
-        freed = self._desk.free(self.name, self._owner)
+        freed = self._store.free(self.name, self._owner)
         return freed.addBoth(lambda _: None)
 
-    def _plan(self, *, failed: bool) -> None:
-        """Set the timer for the next renewal, or for the end."""
+    def _schedule(self, *, failed: bool) -> None:
+        """Set the timer for the next renewal, or for the end of the lease."""
         now = self._now()
         at = renewal(self._claim, now, failed=failed)
         if at is None:
@@ -167,45 +170,45 @@ class Lease:
         if not self.held:
             self._end(f'The lease {self.name!r} could not be renewed in time{self._problem}')
             return
-        # The belief may end before the answer comes, so the end has a timer of its own meanwhile.
-        self._timer = self._clock.callLater(max(0.0, self._claim.until - self._now()), self._plan, failed=True)
-        self._asking = Deferred.fromCoroutine(self._ask())
-        self._asking.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        # The lease may expire before the reply arrives, so a timer ends it in the meantime.
+        self._timer = self._clock.callLater(max(0.0, self._claim.until - self._now()), self._schedule, failed=True)
+        self._renewal = Deferred.fromCoroutine(self._request_renewal())
+        self._renewal.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
-    async def _ask(self) -> None:
+    async def _request_renewal(self) -> None:
         sent = self._now()
         try:
-            ours = await self._desk.renew(self.name, self._owner, self._claim.ttl)
+            still_held = await self._store.renew(self.name, self._owner, self._claim.ttl)
         except CancelledError:
             raise
         except Exception as error:
-            # Not heard, or not answered: ask again while there is time.
+            # The request failed: retry while there is time.
             self._problem = f': {error}'
-            self._replan(failed=True)
+            self._reschedule(failed=True)
             return
-        if not ours:
+        if not still_held:
             self._claim = refused(self._claim)
-            self._end(f'The lease {self.name!r} was lost: Redis does not know it any more')
+            self._end(f'The lease {self.name!r} was lost: it is no longer in Redis')
             return
         self._claim, self._problem = granted(self._claim, self.token, sent), ''
-        self._replan(failed=False)
+        self._reschedule(failed=False)
 
-    def _replan(self, *, failed: bool) -> None:
-        self._asking = None
-        if self._over is None:
+    def _reschedule(self, *, failed: bool) -> None:
+        self._renewal = None
+        if self._end_reason is None:
             self._cancel_timer()
-            self._plan(failed=failed)
+            self._schedule(failed=failed)
 
-    def _end(self, why: str) -> None:
-        if self._over is not None:
+    def _end(self, reason: str) -> None:
+        if self._end_reason is not None:
             return
-        self._over = why
+        self._end_reason = reason
         self._cancel_timer()
-        if self._asking is not None:
-            self._asking.cancel()
-        waiting, self._waiting = self._waiting, []
+        if self._renewal is not None:
+            self._renewal.cancel()
+        waiting, self._waiters = self._waiters, []
         for waiter in waiting:
-            waiter.callback(why)
+            waiter.callback(reason)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None and self._timer.active():

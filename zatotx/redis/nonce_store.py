@@ -1,4 +1,4 @@
-"""Nonces in Redis: a key each, that expires. What one turn of the reactor asks goes in one write."""
+"""Nonces in Redis, one expiring key each. Those used in one iteration of the reactor are sent in one write."""
 
 from __future__ import annotations
 
@@ -16,55 +16,55 @@ from zatotx.interfaces.redis_client import IBatch
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.keys import Keys
 
-AT_ONCE = 1_000  # questions in one write
+AT_ONCE = 1_000  # commands in one write
 
-_Asked = tuple[str, int, Deferred[bool]]  # name, milliseconds, whom to answer
+_PendingNonce = tuple[str, int, Deferred[bool]]  # name, ttl in milliseconds, result
 
 
 @implementer(INonces)
 class RedisNonces:
-    """Asks Redis, on the connection that everybody shares."""
+    """Records used nonces over the shared connection."""
 
     def __init__(self, clock: IReactorTime, client: IBatch, keys: Keys) -> None:
         self._clock = clock
         self._client = client
         self._prefix = keys.key('nonce', '')
-        self._asked: list[_Asked] = []
+        self._pending: list[_PendingNonce] = []
 
     def use(self, name: str, ttl: float) -> Deferred[bool]:
         """See INonces."""
-        if not self._asked:
+        if not self._pending:
             self._clock.callLater(0, self._send)
         waiting: Deferred[bool] = Deferred()
-        self._asked.append((name, max(1, ceil(ttl * 1000)), waiting))
+        self._pending.append((name, max(1, ceil(ttl * 1000)), waiting))
         return waiting
 
     def _send(self) -> None:
-        asked, self._asked = self._asked, []
-        for start in range(0, len(asked), AT_ONCE):
-            some = asked[start : start + AT_ONCE]
-            commands = [('SET', self._prefix + name, '', 'NX', 'PX', ttl) for name, ttl, _ in some]
-            self._client.batch(commands).addCallbacks(_answer, _fail, (some,), {}, (some,))
+        pending, self._pending = self._pending, []
+        for start in range(0, len(pending), AT_ONCE):
+            chunk = pending[start : start + AT_ONCE]
+            commands = [('SET', self._prefix + name, '', 'NX', 'PX', ttl) for name, ttl, _ in chunk]
+            self._client.batch(commands).addCallbacks(_deliver, _fail, (chunk,), {}, (chunk,))
 
 
-def _answer(answers: Sequence[object], asked: Sequence[_Asked]) -> None:
-    for answer, (_, __, waiting) in zip(answers, asked, strict=True):
-        if waiting.called:  # it was cancelled
+def _deliver(replies: Sequence[object], chunk: Sequence[_PendingNonce]) -> None:
+    for reply, (_, __, waiting) in zip(replies, chunk, strict=True):
+        if waiting.called:  # cancelled by its caller
             continue
-        if isinstance(answer, Exception):
-            waiting.errback(_unsaid(answer))
+        if isinstance(reply, Exception):
+            waiting.errback(_as_service_error(reply))
         else:
-            waiting.callback(answer is not None)
+            waiting.callback(reply is not None)
 
 
-def _fail(failure: Failure, asked: Sequence[_Asked]) -> None:
-    for _, __, waiting in asked:
+def _fail(failure: Failure, chunk: Sequence[_PendingNonce]) -> None:
+    for _, __, waiting in chunk:
         if not waiting.called:
-            waiting.errback(_unsaid(failure.value))
+            waiting.errback(_as_service_error(failure.value))
 
 
-def _unsaid(error: Any) -> Exception:
-    """A fault, whatever it was: Redis may refuse a command in words of its own."""
+def _as_service_error(error: Any) -> Exception:
+    """Return an error of the data model: Redis may reject a command with a text of its own."""
     if isinstance(error, Timeout | ServiceUnavailable):
         return error
-    return ServiceUnavailable(None, f'Redis does not say what was used: {error}')
+    return ServiceUnavailable(None, f'Redis cannot check nonces: {error}')

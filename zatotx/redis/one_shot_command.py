@@ -1,4 +1,4 @@
-"""One command on a connection of its own."""
+"""A single command on a connection of its own."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from zatotx.redis.url import RedisAddress
 
 
 async def send_command(reactor: Any, address: RedisAddress, *words: str, timeout: float = 2.0) -> object:
-    """The answer, after saying who we are. Raises ResponseError where Redis refuses, RedisUnable where it cannot now,
-    what ended the connection where it hangs up, Timeout where it is silent for `timeout` seconds, and what connecting
-    raises."""
+    """Connect, authenticate, send one command and return its reply. Raises ResponseError if Redis rejects it,
+    RedisRefused if Redis cannot execute it now, the reason for the disconnect if Redis disconnects, Timeout after
+    `timeout` seconds without a reply, and what connecting raises."""
     protocol = new_protocol(reactor, str(address), timeout)
     await connect(reactor, address, protocol, timeout)
     try:
@@ -26,7 +26,7 @@ async def send_command(reactor: Any, address: RedisAddress, *words: str, timeout
     except ServiceUnavailable as error:
         raise cause(error, protocol) from None
     finally:
-        gone: Deferred[object] = protocol.whenDisconnected()
+        disconnected: Deferred[object] = protocol.whenDisconnected()
         if protocol.connected:
             protocol.transport.abortConnection()
-            await gone
+            await disconnected

@@ -1,4 +1,4 @@
-"""Commands that wait for their answers on one connection."""
+"""The commands on a connection that wait for their replies."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 MOST = 50_000  # commands that may wait on one connection
-MOST_BYTES = 64 * 1024 * 1024  # of theirs; one command alone may be larger
+MOST_BYTES = 64 * 1024 * 1024  # their total size; a single command may be larger
 
 
-class _Waiting:
-    """One command, or several sent as one, and whom to answer."""
+class _PendingCommand:
+    """A command, or several sent as one, with the Deferred of its reply."""
 
     __slots__ = ('answers', 'count', 'deadline', 'deferred', 'name', 'size')
 
     def __init__(self, name: str, count: int, size: int, deadline: float) -> None:
         self.name = name
-        self.count = count  # 0 = one command, whose answer is given as it is; else a list of so many
+        # 0 = a single command, whose reply is delivered as it is; otherwise the length of the list of replies
+        self.count = count
         self.size = size
         self.deadline = deadline
         self.answers: list[object] = []
         self.deferred: Deferred[Any] = Deferred()
 
-    def give(self, answer: object) -> None:
-        # A caller that gave up has its answer already; its command kept its place all the same.
+    def deliver(self, answer: object) -> None:
+        # A caller that cancelled has its result already, but its command still keeps its place in the queue.
         if self.deferred.called:
             return
         if isinstance(answer, Exception):
@@ -36,78 +37,78 @@ class _Waiting:
 
 
 class PendingCommands:
-    """Answers come in the order of the commands, so the oldest command has the next deadline: one timer does for all,
-    and it is set anew only when it rings."""
+    """Matches replies to commands, which arrive in the same order. The oldest command has the next deadline, so one
+    timer serves all of them, and is reset only when it fires."""
 
     def __init__(self, clock: Any, timeout: float, expired: Callable[[str], None]) -> None:
-        """`clock`: IReactorTime. `expired` is told the name of a command that got no answer within `timeout` seconds;
-        it is to end the connection, since the answers to come could not be told apart any more."""
+        """`clock`: IReactorTime. `expired` is called with the name of a command without a reply within `timeout`
+        seconds; it must end the connection, since later replies could not be matched to commands."""
         self._clock = clock
         self._timeout = timeout
         self._expired = expired
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[_PendingCommand] = deque()
         self._commands = self._bytes = 0
         self._timer: Any = None
 
     def __len__(self) -> int:
-        """How many commands wait."""
+        """The number of pending commands."""
         return self._commands
 
     def full(self, size: int) -> bool:
-        """Whether so many bytes more would be too much for a Redis that does not keep up."""
+        """Return whether `size` more bytes would be too much for a Redis that does not keep up."""
         return self._commands >= MOST or (self._bytes + size > MOST_BYTES and bool(self._queue))
 
     def expect(self, name: str, size: int, *, count: int = 0, patience: float = 0.0) -> Deferred[Any]:
-        """The answer to a command of `size` bytes that is sent now, or a list of `count` answers to several.
-        `patience`: seconds that the command itself may take, on top of the timeout."""
-        waiting = _Waiting(name, count, size, self._clock.seconds() + self._timeout + patience)
+        """Fires with the reply to a command of `size` bytes that is sent now, or with a list of `count` replies to
+        several. `patience`: seconds that the command itself may take, in addition to the timeout."""
+        waiting = _PendingCommand(name, count, size, self._clock.seconds() + self._timeout + patience)
         self._queue.append(waiting)
         self._commands += count or 1
         self._bytes += size
         if self._timer is None:
-            self._timer = self._clock.callLater(self._timeout + patience, self._ring)
-        elif len(self._queue) == 1 and self._timer.getTime() > waiting.deadline:  # set for a more patient one
+            self._timer = self._clock.callLater(self._timeout + patience, self._check_deadline)
+        elif len(self._queue) == 1 and self._timer.getTime() > waiting.deadline:  # set for a command with more patience
             self._timer.reset(self._timeout + patience)
         return waiting.deferred
 
     def answer(self, answer: object) -> bool:
-        """Hand it to the oldest command. False where none waits."""
+        """Deliver a reply to the oldest command. Returns False if no command is pending."""
         if not self._queue:
             return False
         oldest = self._queue[0]
         if oldest.count == 0:
-            self._next().give(answer)  # off the queue first: whoever is called may send the next command
+            self._pop().deliver(answer)  # removed first: the callback may send the next command
             return True
         oldest.answers.append(answer)
         if len(oldest.answers) == oldest.count:
-            self._next().give(oldest.answers)
+            self._pop().deliver(oldest.answers)
         return True
 
     def expire(self, error: Exception) -> None:
         """Fail the oldest command."""
         if self._queue:
-            self._next().give(error)
+            self._pop().deliver(error)
 
     def fail(self, error: Callable[[], Exception]) -> None:
-        """The connection ended: every command that waits fails."""
+        """Fail all commands, because the connection ended."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._queue:
-            self._next().give(error())
+            self._pop().deliver(error())
 
-    def _next(self) -> _Waiting:
+    def _pop(self) -> _PendingCommand:
         waiting = self._queue.popleft()
         self._commands -= waiting.count or 1
         self._bytes -= waiting.size
         return waiting
 
-    def _ring(self) -> None:
+    def _check_deadline(self) -> None:
         self._timer = None
         if not self._queue:
             return
         left = self._queue[0].deadline - self._clock.seconds()
         if left > 0:
-            self._timer = self._clock.callLater(left, self._ring)
+            self._timer = self._clock.callLater(left, self._check_deadline)
         else:
             self._expired(self._queue[0].name)

@@ -1,4 +1,4 @@
-"""Waiting for something in Redis."""
+"""Polling for a condition in Redis."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from twisted.internet.task import deferLater
 
 T = TypeVar('T')
 
-_FIRST, _LONGEST = 0.02, 0.25  # seconds between looks
+_FIRST_PAUSE, _MAX_PAUSE = 0.02, 0.25  # seconds between two polls
 
 
 async def poll(
     clock: Any, look: Callable[[], Awaitable[T | None]], *, within: float, random: Callable[[], float],
 ) -> T | None:
-    """What `look` gives once it gives something, or None after `within` seconds; it is asked once in any case.
+    """Call `look` until it returns something other than None; returns that, or None after `within` seconds. `look` is
+    called at least once.
 
-    By looking again and again, with growing pauses and full jitter from the middle on: a word over pub/sub could be
-    lost, and a key's own events are switched off in most servers. `random` gives numbers in [0, 1). Raises what `look`
-    raises. Cancelling it cancels the look under way.
+    The pauses grow and have jitter. Polling is used because a pub/sub message could be lost, and keyspace notifications
+    are disabled on most servers. `random` returns numbers in [0, 1). Raises what `look` raises. Cancelling cancels the
+    current call of `look`.
     """
     end = clock.seconds() + within
-    pause = _FIRST
-    while (found := await look()) is None:
+    pause = _FIRST_PAUSE
+    while (result := await look()) is None:
         left = end - clock.seconds()
         if left <= 0:
             return None
         await deferLater(clock, min(left, pause * (0.5 + random())))
-        pause = min(pause * 1.5, _LONGEST)
-    return found
+        pause = min(pause * 1.5, _MAX_PAUSE)
+    return result

@@ -1,8 +1,8 @@
-"""txredisapi behind one small door.
+"""An adapter for txredisapi.
 
-It installs the global reactor when it is imported, so it is imported when the first connection is made, not before.
-Only its reading of Redis's protocol is used, by hiredis: its factories reconnect and queue without bounds, its deadline
-needs a timer a command, and its own way to send formats each word in Python.
+txredisapi installs the global reactor when it is imported, so the import happens with the first connection. Only its
+parsing, by hiredis, is used: its factories reconnect and queue without bounds, its timeout needs one timer per command,
+and its sending formats each word in Python.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ Heard = Callable[[object, object], None]
 
 
 def new_protocol(reactor: Any, where: str, timeout: float, heard: Heard | None = None) -> Any:
-    """A fresh protocol, to be connected. Texts come back as `str`, as bytes where they are not UTF-8.
+    """Create a protocol, to be connected. Strings are returned as `str`, or as bytes if they are not UTF-8.
 
-    `where` names Redis in errors, `timeout`: seconds for each command, `heard(channel, message)` gets what is published
-    to the channels it subscribes to. It has, beside Twisted's methods:
+    `where` names Redis in errors; `timeout`: seconds for each command; `heard(channel, message)` receives what is
+    published to the subscribed channels. The protocol has, besides Twisted's methods:
 
-    `ask(*words, patience=0)`, one command; `ask_all(commands)`, several in one write, whose answers come as one list
-    with errors in their places. Their Deferreds fail with Timeout, ServiceUnavailable, RedisRefused or ResponseError,
-    TypeError or ValueError for a word that has no form in Redis.
+    `ask(*words, patience=0)`: sends one command. `ask_all(commands)`: sends several in one write; its result is a list
+    of the replies, with errors among them. The Deferreds fail with Timeout, ServiceUnavailable, RedisRefused or
+    ResponseError, and with TypeError or ValueError for a word that Redis cannot represent.
 
-    `why`: the Failure that ended it, `dropped`: the clause with which we did. `hung`: called with a clause when Redis
-    went silent or its answers make no sense; whoever keeps the connection ends it. `stale`: called when Redis turned
-    out to be a replica.
+    `why`: the Failure that ended the connection. `dropped`: the reason why this side ended it. `hung`: called with a
+    reason when Redis stops replying or sends invalid data; the owner of the connection must end it. `stale`: called
+    when Redis turns out to be a replica.
     """
-    return _class()(reactor, where, timeout, heard)
+    return _protocol_class()(reactor, where, timeout, heard)
 
 
-class _Asking:
-    """The side that sends; the other one is txredisapi's."""
+class _CommandSender:
+    """The sending half of the protocol; txredisapi implements the receiving half."""
 
     transport: Any
 
@@ -53,9 +53,9 @@ class _Asking:
         self.hung: Callable[[str], None] = lambda _: self.transport.abortConnection()
         self.stale: Callable[[str], None] = lambda _: None
         self._timeout = timeout
-        self._heard = heard
+        self._on_message = heard
         self._pending = PendingCommands(reactor, timeout, self._expired)
-        # It checks for itself what a word may be.
+        # pack_command checks the types of the words.
         self._pack: Callable[[tuple[object, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
     def ask(self, *words: object, patience: float = 0.0) -> Deferred[Any]:
@@ -64,7 +64,7 @@ class _Asking:
         except (TypeError, ValueError) as error:
             return fail(error)
         if self._pending.full(len(data)):
-            return fail(self._too_much())
+            return fail(self._too_many_pending())
         self.transport.write(data)
         return self._pending.expect(str(words[0]).upper(), len(data), patience=patience)
 
@@ -74,11 +74,11 @@ class _Asking:
         except (TypeError, ValueError) as error:
             return fail(error)
         if self._pending.full(len(data)):
-            return fail(self._too_much())
+            return fail(self._too_many_pending())
         self.transport.write(data)
         return self._pending.expect(f'a batch of {len(commands)}', len(data), count=len(commands))
 
-    def _refused(self, text: str) -> Exception:
+    def _error_of(self, text: str) -> Exception:
         error = refusal(text, self.where)
         if isinstance(error, RedisRefused) and error.code == 'READONLY':
             self.stale('it is a replica now')
@@ -89,17 +89,17 @@ class _Asking:
         self.hung(clause(error, self._timeout))
         self._pending.expire(error)
 
-    def _too_much(self) -> ServiceUnavailable:
+    def _too_many_pending(self) -> ServiceUnavailable:
         return ServiceUnavailable(
-            None, f'{self.where} does not keep up: {len(self._pending)} commands wait for their answers'
+            None, f'{self.where} does not keep up: {len(self._pending)} commands wait for replies'
         )
 
 
 @cache
-def _class() -> Any:
+def _protocol_class() -> Any:
     import txredisapi
 
-    class Conversation(_Asking, txredisapi.RedisProtocol):  # type: ignore[misc]
+    class Conversation(_CommandSender, txredisapi.RedisProtocol):  # type: ignore[misc]
         def __init__(self, reactor: Any, where: str, timeout: float, heard: Heard | None) -> None:
             super().__init__(charset='utf-8', errors='strict', convertNumbers=False)
             self.prepare(reactor, where, timeout, heard)
@@ -108,20 +108,20 @@ def _class() -> Any:
             try:
                 super().dataReceived(data, unpause)
             except txredisapi.InvalidData:
-                self.hung("what it says is not Redis's protocol")
+                self.hung('it does not speak the Redis protocol')
 
         def replyReceived(self, reply: object) -> None:
             if isinstance(reply, txredisapi.ResponseError):
-                reply = self._refused(str(reply))
-            elif self._heard is not None and type(reply) is list and reply and reply[0] == 'message':
-                self._heard(reply[1], reply[2])
+                reply = self._error_of(str(reply))
+            elif self._on_message is not None and type(reply) is list and reply and reply[0] == 'message':
+                self._on_message(reply[1], reply[2])
                 return
             if not self._pending.answer(reply):
-                self.hung(f'it said what nobody asked for: {str(reply)[:80]}')
+                self.hung(f'it sent an unexpected reply: {str(reply)[:80]}')
 
         def connectionLost(self, why: Failure) -> None:
             self.why = why
-            super().connectionLost(why)  # whoever keeps the connection knows first: a failed caller may try again
+            super().connectionLost(why)  # the owner of the connection first, because a failed caller may retry
             self._pending.fail(lambda: lost(self.where))
 
     return Conversation

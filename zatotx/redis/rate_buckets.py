@@ -1,7 +1,7 @@
-"""Buckets of rate limits in Redis: one script, called once for all that one turn of the reactor brings.
+"""Token buckets of rate limits in Redis, charged by one script call per iteration of the reactor.
 
-Redis's own clock is the one that counts, so servers need not agree on the time. A bucket is a key that holds its moment
-as nanoseconds since the epoch, and that expires when that moment is past.
+The clock of Redis is used, so the clocks of servers need not agree. A bucket is a key that stores its theoretical
+arrival time (GCRA) in nanoseconds since the epoch, and that expires at that time.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.keys import Keys
 from zatotx.rules.limits.gcra import Rate
 
-PATIENCE = 0.5  # seconds for Redis to answer: requests wait for it
-_STOOD_STILL = 0.1  # seconds that a timer rings late where this process got no processor: the answer may lie unread
+PATIENCE = 0.5  # seconds to wait for a reply: requests wait for it, too
+# If a timer fires this many seconds late, this process had no CPU time, and the reply may be unread in its socket.
+_STALL_THRESHOLD = 0.1
 
-# Arguments: interval and tolerance of each key, then the calls, those together that need the same buckets: how many
-# there are, how many buckets they need, and which. The answer, as one text: for each such lot how many calls were
-# admitted, and how far ahead each of its buckets was. A double holds 15 digits exactly: a moment is kept as seconds and
-# nine digits more, and only its distance from now is ever a number. A bucket that is full again within a minute is not
-# worth a write to Redis's disk and its replicas, for which every request would wait: it is lost with Redis's process.
+# Arguments: interval and tolerance of each key; then, for each batch of calls that use the same buckets, the number of
+# calls, the number of buckets and the indexes of the buckets. The reply is one text: for each batch, the number of
+# admitted calls, and how far ahead each of its buckets was. A double represents 15 digits exactly, so a time is stored
+# as seconds and nine more digits, and only its distance from now is computed as a number. A bucket that refills within
+# a minute is not written to the disk and the replicas of Redis, which every request would wait for: it is lost when the
+# process of Redis ends.
 _CHARGE = Script('charge rate limits', """
 local time = redis.call('TIME')
 local seconds, nanos = tonumber(time[1]), tonumber(time[2]) * 1000
@@ -73,117 +75,119 @@ return table.concat(said, ' ')
 
 
 @define(eq=False)
-class _Lot:
-    """The calls of one turn that need the same buckets."""
+class _Batch:
+    """The calls of one iteration of the reactor that use the same buckets."""
 
     rates: tuple[Rate, ...]
     callers: list[Deferred[Charge]] = field(factory=list)
 
-    def give(self, admitted: int, aheads: Sequence[int]) -> None:
-        """To each its own: the first ones are in, each one interval further ahead than the one before."""
+    def deliver(self, admitted: int, aheads: Sequence[int]) -> None:
+        """Deliver the results: the first `admitted` callers are admitted, each one interval further ahead than the
+        previous."""
         intervals = [rate.interval for rate in self.rates]
         ahead = list(aheads)
-        for number, caller in enumerate(self.callers):
-            if not caller.called:  # else it gave up
-                caller.callback(Charge(number < admitted, ahead))
-            if number < admitted:
-                ahead = [before + interval for before, interval in zip(ahead, intervals, strict=True)]
+        for index, caller in enumerate(self.callers):
+            if not caller.called:  # otherwise it was cancelled
+                caller.callback(Charge(index < admitted, ahead))
+            if index < admitted:
+                ahead = [value + interval for value, interval in zip(ahead, intervals, strict=True)]
 
 
 @implementer(IRates)
 class RedisRates:
-    """On the shared connection. While an answer is overdue nobody else is made to wait for one."""
+    """Charges buckets over the shared connection. While a reply is overdue, further calls fail at once."""
 
     def __init__(self, clock: Any, scripts: IScripts, keys: Keys) -> None:
         """`clock`: IReactorTime."""
         self._clock = clock
         self._scripts = scripts
         self._prefix = keys.key('rate', '')
-        self._lots: dict[tuple[str, ...], _Lot] = {}  # of this turn
+        self._batches: dict[tuple[str, ...], _Batch] = {}  # of this iteration of the reactor
         self._overdue = 0
-        self._refused = ''  # in which words Redis refused the last call, as the log has them
+        self._last_error = ''  # the last error that Redis replied, as logged
 
     @property
     def overdue(self) -> bool:
-        """Whether Redis owes an answer that nobody waits for any more."""
+        """Whether a reply is outstanding whose callers have timed out."""
         return self._overdue > 0
 
     def charge(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> Deferred[Charge]:
+        """See IRates."""
         if self._overdue:
-            return fail(_late())
-        lot = self._lots.get(names)
-        if lot is None:
-            if not self._lots:
+            return fail(_timeout_error())
+        batch = self._batches.get(names)
+        if batch is None:
+            if not self._batches:
                 self._clock.callLater(0, self._send)
-            lot = self._lots[names] = _Lot(rates)
-        caller: Deferred[Charge] = Deferred()
-        lot.callers.append(caller)
-        return caller
+            batch = self._batches[names] = _Batch(rates)
+        waiting: Deferred[Charge] = Deferred()
+        batch.callers.append(waiting)
+        return waiting
 
     def _send(self) -> None:
-        lots, self._lots = self._lots, {}
-        places: dict[str, int] = {}  # name -> its number among the keys
+        batches, self._batches = self._batches, {}
+        indexes: dict[str, int] = {}  # name -> index among the keys
         args: list[object] = []
-        for names, lot in lots.items():
-            for name, rate in zip(names, lot.rates, strict=True):
-                if name not in places:
-                    places[name] = len(places) + 1
+        for names, batch in batches.items():
+            for name, rate in zip(names, batch.rates, strict=True):
+                if name not in indexes:
+                    indexes[name] = len(indexes) + 1
                     args += (rate.interval, rate.tolerance)
-        for names, lot in lots.items():
-            args += (len(lot.callers), len(names), *(places[name] for name in names))
-        asked = self._scripts.run(_CHARGE, [self._prefix + name for name in places], args)
-        _Asked(self, list(lots.values())).wait(asked)
+        for names, batch in batches.items():
+            args += (len(batch.callers), len(names), *(indexes[name] for name in names))
+        replied = self._scripts.run(_CHARGE, [self._prefix + name for name in indexes], args)
+        _PendingCharge(self, list(batches.values())).wait(replied)
 
 
 @define(eq=False)
-class _Asked:
-    """The calls of one turn, on their way."""
+class _PendingCharge:
+    """The calls of one iteration of the reactor, sent to Redis."""
 
     rates: RedisRates
-    lots: list[_Lot]
+    batches: list[_Batch]
     _timer: Any = None
     _due: float = 0.0
     _log = Logger()
 
-    def wait(self, asked: Deferred[Any]) -> None:
-        """Give what comes to whom it is for, or the word that nothing came in time."""
-        self._be_patient()
-        asked.addCallbacks(self._answered, self._failed)
+    def wait(self, replied: Deferred[Any]) -> None:
+        """Deliver the results to the callers, or a timeout."""
+        self._start_timer()
+        replied.addCallbacks(self._deliver, self._failed)
 
-    def _be_patient(self) -> None:
+    def _start_timer(self) -> None:
         clock = self.rates._clock
         self._due = clock.seconds() + PATIENCE
-        self._timer = clock.callLater(PATIENCE, self._late)
+        self._timer = clock.callLater(PATIENCE, self._timeout_error)
 
-    def _answered(self, said: str) -> None:
-        if not self._in_time():
+    def _deliver(self, reply: str) -> None:
+        if not self._stop_timer():
             return
-        self.rates._refused = ''
-        numbers = map(int, said.split())
-        for lot in self.lots:
-            lot.give(next(numbers), [next(numbers) for _ in lot.rates])
+        self.rates._last_error = ''
+        numbers = map(int, reply.split())
+        for batch in self.batches:
+            batch.deliver(next(numbers), [next(numbers) for _ in batch.rates])
 
     def _failed(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, Timeout | ServiceUnavailable):
-            words = error.msg
+            message = error.msg
         else:
-            words = f'Redis does not say how it stands with rate limits: {error}'
-            if words != self.rates._refused:  # not for every request
-                self.rates._refused = words
-                self._log.error('{words}', words=words)
-        if self._in_time():
-            self._fail(partial(ServiceUnavailable, None, words))
+            message = f'Redis cannot check rate limits: {error}'
+            if message != self.rates._last_error:  # once, not for every request
+                self.rates._last_error = message
+                self._log.error('{words}', words=message)
+        if self._stop_timer():
+            self._fail(partial(ServiceUnavailable, None, message))
 
-    def _late(self) -> None:
-        if self.rates._clock.seconds() - self._due > _STOOD_STILL:
-            self._be_patient()  # it was us
+    def _timeout_error(self) -> None:
+        if self.rates._clock.seconds() - self._due > _STALL_THRESHOLD:
+            self._start_timer()  # this process stalled
             return
         self._timer = None
         self.rates._overdue += 1
-        self._fail(_late)
+        self._fail(_timeout_error)
 
-    def _in_time(self) -> bool:
+    def _stop_timer(self) -> bool:
         if self._timer is None:
             self.rates._overdue -= 1
             return False
@@ -191,11 +195,11 @@ class _Asked:
         return True
 
     def _fail(self, error: Callable[[], Exception]) -> None:
-        for lot in self.lots:
-            for caller in lot.callers:
+        for batch in self.batches:
+            for caller in batch.callers:
                 if not caller.called:
                     caller.errback(error())
 
 
-def _late() -> Timeout:
-    return Timeout(None, f'Redis did not say within {PATIENCE:g} s how it stands with rate limits')
+def _timeout_error() -> Timeout:
+    return Timeout(None, f'Redis did not check rate limits within {PATIENCE:g} s')

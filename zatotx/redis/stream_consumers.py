@@ -1,4 +1,4 @@
-"""Consumers of a stream, each on a connection of its own, which may wait."""
+"""Consumers of a stream, each with its own connection, because reads may block."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 2))
 return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
 """)
 
-# Arguments: the group, the consumer, how long an entry must be idle, how many, whose (one consumer's or '' = any),
-# and ids that are not meant. Gives the entries, and which of those ids still wait. XAUTOCLAIM would not tell how often
-# an entry was handed out. What was trimmed away meanwhile leaves the group here: a Redis before 7 gives nothing in its
-# place, and would go on to name it for ever.
+# Arguments: the group, the consumer, the minimum idle time, the maximum count, the consumer whose entries are claimed
+# ('' = any), and ids to skip. Returns the entries, and which of the skipped ids are still pending. XAUTOCLAIM does not
+# return delivery counts. Entries that were trimmed are removed from the group here: a Redis before 7 returns nothing
+# for them, and would list them forever.
 _CLAIM = Script('claim', """
 local stream, group, consumer, idle, count, whose = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local not_meant, found, waits = {}, {}, {}
@@ -51,32 +51,34 @@ return {found, waits}
 """)
 
 
-_ROOM = 1000  # entries given and not acknowledged, from which on it is asked whether they still wait
+_CHECK_THRESHOLD = 1000  # unacknowledged entries above which the consumer checks whether they are still pending
 
 
 @implementer(IConsumer)
 class Consumer(ConnectionService):
-    """Redis remembers what it handed to a consumer, so an answer that was lost is not: after each new connection, and
-    each call that failed or was cancelled, the consumer first asks for its own entries that nobody here ever got."""
+    """A consumer in the stream's group. Redis remembers which entries it delivered, so a lost reply loses nothing:
+    after each reconnect, and after each call that failed or was cancelled, the consumer first claims its own entries
+    that no caller received."""
 
     def __init__(
         self, reactor: Any, address: RedisAddress, stream: Stream, *, consumer: str, timeout: float = 5.0,
         name: str = '', voice: ConnectionLog | None = None,
     ) -> None:
-        """`consumer`: a name that nobody else uses at the same time. The rest as for RedisClient."""
+        """`consumer`: a name that no other consumer uses at the same time. The other parameters are those of
+        RedisClient."""
         super().__init__(ReconnectingConnection(reactor, address, timeout=timeout, name=name, voice=voice))
         self.consumer = consumer
         self._reactor = reactor
         self._timeout = timeout
         self._stream = stream
-        self._one = DeferredLock()
-        self._given: set[str] = set()  # entries that somebody here got, and that were not acknowledged
-        self._room = _ROOM
-        self._owed = True  # whether Redis may have handed us entries that nobody here got
+        self._read_lock = DeferredLock()
+        self._unacknowledged: set[str] = set()  # entries that callers received and did not acknowledge
+        self._check_threshold = _CHECK_THRESHOLD
+        self._may_have_missed = True  # whether Redis may have delivered entries that no caller received
 
     def read(self, count: int, wait: float) -> Deferred[list[Entry]]:
         """See IConsumer."""
-        return self._one.run(lambda: Deferred.fromCoroutine(self._read(count, wait)))
+        return self._read_lock.run(lambda: Deferred.fromCoroutine(self._read(count, wait)))
 
     def claim(self, idle: float, count: int = 10) -> Deferred[list[Entry]]:
         """See IConsumer."""
@@ -89,65 +91,65 @@ class Consumer(ConnectionService):
     async def _ack(self, ids: Sequence[str]) -> int:
         if not ids:
             return 0
-        done: int = await self._stream.run(_ACK, *ids)
-        self._given.difference_update(ids)
-        return done
+        acknowledged: int = await self._stream.run(_ACK, *ids)
+        self._unacknowledged.difference_update(ids)
+        return acknowledged
 
-    async def _claim(self, idle: float, count: int, whose: str, *not_meant: str) -> list[Entry]:
+    async def _claim(self, idle: float, count: int, owner: str, *skipped: str) -> list[Entry]:
         try:
-            rows, waits = await self._stream.run(_CLAIM, self.consumer, int(idle * 1000), count, whose, *not_meant)
+            rows, pending = await self._stream.run(_CLAIM, self.consumer, int(idle * 1000), count, owner, *skipped)
         except BaseException:
-            self._owed = True
+            self._may_have_missed = True
             raise
-        if whose:  # what others claimed from us and were done with is forgotten
-            self._given.intersection_update(waits)
-            self._room = max(_ROOM, 2 * len(self._given))
-        return self._giving([
-            Entry(id=id, fields=_mapping(fields), deliveries=deliveries) for id, fields, deliveries in rows
+        if owner:  # entries that other consumers claimed and acknowledged are forgotten
+            self._unacknowledged.intersection_update(pending)
+            self._check_threshold = max(_CHECK_THRESHOLD, 2 * len(self._unacknowledged))
+        return self._record([
+            Entry(id=id, fields=_to_fields(fields), deliveries=deliveries) for id, fields, deliveries in rows
         ])
 
     async def _read(self, count: int, wait: float) -> list[Entry]:
-        if self._owed or len(self._given) > self._room:
-            self._owed = False
-            missed = await self._claim(0, count, self.consumer, *self._given)
-            if missed:
-                self._owed = True  # there may be more
-                return missed
+        if self._may_have_missed or len(self._unacknowledged) > self._check_threshold:
+            self._may_have_missed = False
+            missed_entries = await self._claim(0, count, self.consumer, *self._unacknowledged)
+            if missed_entries:
+                self._may_have_missed = True  # there may be more
+                return missed_entries
         try:
-            return await self._next(count, wait)
+            return await self._read_new(count, wait)
         except ResponseError as error:
             if not no_group(error):
                 raise
             await self._stream.make_group()
-            self._given.clear()
-            return await self._next(count, wait)
+            self._unacknowledged.clear()
+            return await self._read_new(count, wait)
 
-    async def _next(self, count: int, wait: float) -> list[Entry]:
-        protocol = await self._connection(wait)
+    async def _read_new(self, count: int, wait: float) -> list[Entry]:
+        protocol = await self._wait_for_connection(wait)
         block = ('BLOCK', max(1, int(wait * 1000))) if wait > 0 else ()
-        question = ('XREADGROUP', 'GROUP', GROUP, self.consumer, 'COUNT', count, *block, 'STREAMS', self._stream.key)
+        command = ('XREADGROUP', 'GROUP', GROUP, self.consumer, 'COUNT', count, *block, 'STREAMS', self._stream.key)
         try:
-            rows = await protocol.ask(*question, '>', patience=max(0.0, wait))
+            rows = await protocol.ask(*command, '>', patience=max(0.0, wait))
         except BaseException as error:
-            self._owed = True
-            if isinstance(error, CancelledError) and self._link.live is protocol:
-                # The question is still open there, and its answer would be taken for the next one's.
-                self._link.renew(protocol)
+            self._may_have_missed = True
+            if isinstance(error, CancelledError) and self._connection.live is protocol:
+                # The read is still pending in Redis, and its reply would be taken for the next one's.
+                self._connection.renew(protocol)
             raise
-        return self._giving([Entry(id=id, fields=_mapping(fields)) for id, fields in rows[0][1]] if rows else [])
+        return self._record([Entry(id=id, fields=_to_fields(fields)) for id, fields in rows[0][1]] if rows else [])
 
-    async def _connection(self, wait: float) -> Any:
-        if self._link.live is None:
+    async def _wait_for_connection(self, wait: float) -> Any:
+        if self._connection.live is None:
             try:
-                await self._link.up().addTimeout(max(0.001, min(wait, self._timeout)), self._reactor)
+                await self._connection.up().addTimeout(max(0.001, min(wait, self._timeout)), self._reactor)
             except TimeoutError:
-                raise self._link.away() from None
-        return self._link.live
+                raise self._connection.away() from None
+        return self._connection.live
 
-    def _giving(self, entries: list[Entry]) -> list[Entry]:
-        self._given.update(entry.id for entry in entries)
+    def _record(self, entries: list[Entry]) -> list[Entry]:
+        self._unacknowledged.update(entry.id for entry in entries)
         return entries
 
 
-def _mapping(words: Sequence[Any]) -> dict[str, str | bytes]:
+def _to_fields(words: Sequence[Any]) -> dict[str, str | bytes]:
     return dict(zip(words[::2], words[1::2], strict=True))

@@ -1,4 +1,4 @@
-"""Streams of work on Redis streams, one group of consumers each."""
+"""Work queues on Redis streams, with one consumer group each."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ return 1
 
 @implementer(IStream)
 class Stream:
-    """One stream. Its group is made when it is first needed, and again where Redis lost it: then what is in the stream
-    counts as new, so nothing that is left is missed."""
+    """One stream with its consumer group. The group is created when it is first needed, and again if Redis lost it; it
+    then starts at the beginning of the stream, so that no remaining entry is missed."""
 
     _log = Logger('zatotx.redis')
 
     def __init__(self, client: ICommands, scripts: IScripts, keys: Keys, name: str) -> None:
         self.name = name
         self.key = keys.key('stream', name)
-        self.regrouped = 0  # how often Redis had lost the group since this was made
+        self.regrouped = 0  # how many times the group was lost and created again
         self._client = client
         self._scripts = scripts
-        self._grouped = False  # whether the group was seen
+        self._grouped = False  # whether the group is known to exist
 
     def add(self, fields: Mapping[str, str | bytes]) -> Deferred[str]:
         """See IStream."""
@@ -77,39 +77,40 @@ class Stream:
         return bool(await self.run(_FORGET, consumer))
 
     def run(self, script: Script, *args: object) -> Deferred[Any]:
-        """What a script gives that is called with the stream's key, the group and `args`."""
+        """Run a script with the stream's key, the group and `args`."""
         return Deferred.fromCoroutine(
             self.grouped(lambda: self._scripts.run(script, (self.key,), (GROUP, *args)))
         )
 
     async def grouped(self, command: Any) -> Any:
-        """What `command` gives, after the group was made where it is missing."""
+        """Run `command`, creating the group first if it does not exist."""
         try:
-            found = await command()
+            result = await command()
         except ResponseError as error:
             if not no_group(error):
                 raise
             await self.make_group()
-            found = await command()
+            result = await command()
         self._grouped = True
-        return found
+        return result
 
     async def make_group(self) -> None:
-        """Make the group, and the stream where there is none, from the stream's beginning on."""
+        """Create the group, starting at the beginning of the stream, and the stream if it does not exist."""
         if self._grouped:
             self.regrouped += 1
             self._log.warn(
-                'Redis lost the stream {name!r}: it is made anew, and what was in it and is not in Redis now is gone',
+                'Redis lost the stream {name!r}: it was created again; entries that are not in Redis are lost',
                 name=self.name,
             )
         self._grouped = True
         try:
             await self._client.execute('XGROUP', 'CREATE', self.key, GROUP, '0', 'MKSTREAM')
         except ResponseError as error:
-            if error.code != 'BUSYGROUP':  # another one was quicker
+            if error.code != 'BUSYGROUP':  # otherwise another consumer was faster
                 raise
 
 
 def no_group(error: ResponseError) -> bool:
-    """Whether Redis says that the stream or its group is not there, to one who waits for entries too."""
+    """Return whether the error says that the stream or its group does not exist, including the error of a blocked
+    read."""
     return error.code in ('NOGROUP', 'UNBLOCKED') or 'no such key' in str(error)

@@ -1,4 +1,4 @@
-"""One look at Redis without a reactor, for the command line."""
+"""A synchronous probe of Redis, for the command line."""
 
 from __future__ import annotations
 
@@ -17,67 +17,68 @@ from zatotx.redis.url import RedisAddress, TlsOptions, with_hosts
 
 
 def probe(address: RedisAddress, timeout: float = 3.0) -> ServerInfo:
-    """What it says of itself, after logging in as a server would; blocks, `timeout` seconds a step at most. An empty
-    value where the user may not ask (INFO). Raises ServiceUnavailable with one sentence where it cannot be used."""
-    place = address if address.sentinels is None else _master(address, timeout)
-    with _clear(address), _connected(place, timeout) as line:
+    """Connect as a server would, authenticate and return the reply to INFO; blocks for at most `timeout` seconds per
+    step. Returns an empty ServerInfo if the user may not send INFO. Raises ServiceUnavailable with one sentence if
+    Redis cannot be used."""
+    server = address if address.sentinels is None else _find_master(address, timeout)
+    with _convert_errors(address), _connect(server, timeout) as connection:
         if address.db:
-            line.ask('SELECT', address.db)
-        line.ask('PING')
-        if address.sentinels is not None and line.ask('ROLE')[0] != b'master':
-            raise _TroubleError('the sentinels named a server as master that is none')
+            connection.ask('SELECT', address.db)
+        connection.ask('PING')
+        if address.sentinels is not None and connection.ask('ROLE')[0] != b'master':
+            raise _ProbeError('the server that the sentinels name as master is not a master')
         try:
-            facts = parse_info(line.ask('INFO').decode('utf-8', 'replace'))
-        except _TroubleError:
+            info = parse_info(connection.ask('INFO').decode('utf-8', 'replace'))
+        except _ProbeError:
             return ServerInfo()
-        if problem := unsupported_reason(facts):
-            raise _TroubleError(problem)
-        return facts
+        if problem := unsupported_reason(info):
+            raise _ProbeError(problem)
+        return info
 
 
-class _TroubleError(Exception):
-    """A clause: why it cannot be used."""
+class _ProbeError(Exception):
+    """The reason why Redis cannot be used, as a clause."""
 
 
 @contextmanager
-def _clear(address: RedisAddress) -> Iterator[None]:
+def _convert_errors(address: RedisAddress) -> Iterator[None]:
     try:
         yield
     except ssl.SSLCertVerificationError as error:
-        raise _away(address, f'its certificate is not accepted: {error.verify_message}') from None
+        raise _unavailable(address, f'its certificate is not accepted: {error.verify_message}') from None
     except ssl.SSLError as error:
-        raise _away(address, f'TLS failed: {(error.reason or str(error)).replace("_", " ").lower()}') from None
+        raise _unavailable(address, f'TLS failed: {(error.reason or str(error)).replace("_", " ").lower()}') from None
     except TimeoutError:
-        raise _away(address, 'it gives no answer') from None
+        raise _unavailable(address, 'it does not reply') from None
     except OSError as error:
-        raise _away(address, error.strerror or str(error)) from None
-    except _TroubleError as error:
-        raise _away(address, str(error)) from None
+        raise _unavailable(address, error.strerror or str(error)) from None
+    except _ProbeError as error:
+        raise _unavailable(address, str(error)) from None
 
 
-def _away(address: RedisAddress, clause: str) -> ServiceUnavailable:
+def _unavailable(address: RedisAddress, clause: str) -> ServiceUnavailable:
     return ServiceUnavailable(None, f'{address} cannot be used: {clause}')
 
 
-def _master(address: RedisAddress, timeout: float) -> RedisAddress:
+def _find_master(address: RedisAddress, timeout: float) -> RedisAddress:
     assert address.sentinels is not None
-    name, said = address.sentinels.master, []
+    name, problems = address.sentinels.master, []
     for host, port in address.sentinels.hosts:
         sentinel = address.sentinel(host, port)
         try:
-            with _clear(sentinel), _connected(sentinel, timeout) as line:
-                found = line.ask('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name)
+            with _convert_errors(sentinel), _connect(sentinel, timeout) as connection:
+                reply = connection.ask('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name)
         except ServiceUnavailable as error:
-            said.append(error.msg)
+            problems.append(error.msg)
             continue
-        if found:
-            return address.at(found[0].decode(), int(found[1]))
-        said.append(f'{with_hosts(host, port)} knows no master of that name')
-    raise _away(address, '; '.join(said))
+        if reply:
+            return address.at(reply[0].decode(), int(reply[1]))
+        problems.append(f'{with_hosts(host, port)} knows no master of that name')
+    raise _unavailable(address, '; '.join(problems))
 
 
-class _Line:
-    """A connection on which one command after the other is asked."""
+class _SyncConnection:
+    """A connection that sends one command at a time."""
 
     def __init__(self, connection: socket.socket, where: str) -> None:
         import hiredis
@@ -89,62 +90,63 @@ class _Line:
         self._error = hiredis.ReplyError
 
     def ask(self, *words: object) -> Any:
-        """The answer, texts as bytes. Raises _TroubleError where Redis refuses, OSError."""
+        """Send a command and return its reply, with strings as bytes. Raises _ProbeError if Redis rejects it, and
+        OSError."""
         self._connection.sendall(self._pack(words))
-        while (answer := self._reader.gets()) is False:
+        while (reply := self._reader.gets()) is False:
             data = self._connection.recv(65_536)
             if not data:
-                raise _TroubleError('it hangs up')
+                raise _ProbeError('it closed the connection')
             self._reader.feed(data)
-        if isinstance(answer, self._error):
-            raise _TroubleError(str(refusal(str(answer), self._where)))
-        return answer
+        if isinstance(reply, self._error):
+            raise _ProbeError(str(refusal(str(reply), self._where)))
+        return reply
 
 
 @contextmanager
-def _connected(address: RedisAddress, timeout: float) -> Iterator[_Line]:
-    with _socket(address, timeout) as plain, _secured(plain, address) as connection:
-        line = _Line(connection, str(address))
+def _connect(address: RedisAddress, timeout: float) -> Iterator[_SyncConnection]:
+    with _open_socket(address, timeout) as plain, _wrap_tls(plain, address) as connection:
+        sync_connection = _SyncConnection(connection, str(address))
         if address.password:
-            line.ask('AUTH', *((address.username,) if address.username else ()), address.password)
-        yield line
+            sync_connection.ask('AUTH', *((address.username,) if address.username else ()), address.password)
+        yield sync_connection
 
 
-def _socket(address: RedisAddress, timeout: float) -> socket.socket:
+def _open_socket(address: RedisAddress, timeout: float) -> socket.socket:
     if not address.path:
         return socket.create_connection((address.host, address.port), timeout)
     path = Path(address.path)
-    place = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # a socket's own path must be short
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # gives the socket a short path
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.settimeout(timeout)
-        connection.connect(f'/proc/self/fd/{place}/{path.name}')
+        connection.connect(f'/proc/self/fd/{directory}/{path.name}')
     except BaseException:
         connection.close()
         raise
     finally:
-        os.close(place)
+        os.close(directory)
     return connection
 
 
 @contextmanager
-def _secured(connection: socket.socket, address: RedisAddress) -> Iterator[socket.socket]:
+def _wrap_tls(connection: socket.socket, address: RedisAddress) -> Iterator[socket.socket]:
     if address.tls is None:
         yield connection
         return
-    with _context(address.tls).wrap_socket(connection, server_hostname=address.host) as secure:
+    with _tls_context(address.tls).wrap_socket(connection, server_hostname=address.host) as secure:
         yield secure
 
 
-def _context(tls: TlsOptions) -> ssl.SSLContext:
+def _tls_context(tls: TlsOptions) -> ssl.SSLContext:
     for path in (tls.ca, tls.cert, tls.key):
         if path and not os.access(path, os.R_OK):
-            raise _TroubleError(f'{path} cannot be read')
+            raise _ProbeError(f'{path} cannot be read')
     try:
         context = ssl.create_default_context(cafile=tls.ca or None)
         if tls.cert:
             context.load_cert_chain(tls.cert, tls.key or None, password=lambda: '')
     except ssl.SSLError:
         files = ' or '.join(filter(None, (tls.ca, tls.cert, tls.key)))
-        raise _TroubleError(f'{files} does not hold what it should in PEM form') from None
+        raise _ProbeError(f'{files} is not a valid PEM file for its purpose') from None
     return context

@@ -1,4 +1,4 @@
-"""TLS to Redis: who is trusted, and who we are."""
+"""TLS options for connections to Redis: trusted CAs and the client certificate."""
 
 from __future__ import annotations
 
@@ -10,33 +10,37 @@ from zatotx.redis.url import TlsOptions
 
 
 def client_options(host: str, tls: TlsOptions) -> Any:
-    """Twisted's options for a connection to `host`: TLS 1.2 or newer, chain and name verified. The files are read anew,
-    so that renewed ones are used from the next connection on. Raises UnfitError for files that will not do."""
+    """Return Twisted's options for a connection to `host`: TLS 1.2 or newer, with verification of chain and name. The
+    files are read for each connection, so that renewed ones are used. Raises UnfitError for unusable files."""
     from twisted.internet.ssl import TLSVersion, optionsForClientTLS, platformTrust, trustRootFromCertificates
 
     trust = trustRootFromCertificates(_certificates(tls.ca)) if tls.ca else platformTrust()
     extra: dict[str, Any] = {'raiseMinimumTo': TLSVersion.TLSv1_2}
-    own = None
+    client_certificate = None
     if tls.cert:
-        own, chain = _own(tls)
+        client_certificate, chain = _load_client_certificate(tls)
         if chain:
             extra['extraCertChain'] = chain
-    return optionsForClientTLS(host, trustRoot=trust, clientCertificate=own, extraCertificateOptions=extra)
+    return optionsForClientTLS(
+        host, trustRoot=trust, clientCertificate=client_certificate, extraCertificateOptions=extra
+    )
 
 
-def _own(tls: TlsOptions) -> tuple[Any, list[Any]]:
-    """Our certificate with its key, and what of its chain comes along."""
+def _load_client_certificate(tls: TlsOptions) -> tuple[Any, list[Any]]:
+    """Load the client certificate with its key and the rest of its chain."""
     from twisted.internet.ssl import KeyPair, PrivateCertificate
 
-    first, *rest = _certificates(tls.cert)
+    leaf, *intermediates = _certificates(tls.cert)
     path = tls.key or tls.cert
     try:
-        key = KeyPair.load(_read(path), 1)  # PEM
+        key = KeyPair.load(_read_file(path), 1)  # PEM
     except UnfitError:
         raise
-    except Exception:  # OpenSSL's own kinds; their words could quote the file
+    except Exception:  # OpenSSL's own exception types, whose messages could quote the file
         raise UnfitError(f'{path} holds no private key in PEM form that can be read without a passphrase') from None
-    return PrivateCertificate.fromCertificateAndKeyPair(first, key), [one.original for one in rest]
+    return PrivateCertificate.fromCertificateAndKeyPair(leaf, key), [
+        certificate.original for certificate in intermediates
+    ]
 
 
 def _certificates(path: str) -> list[Any]:
@@ -45,13 +49,13 @@ def _certificates(path: str) -> list[Any]:
     from twisted.internet.ssl import Certificate
 
     try:
-        found = load_pem_x509_certificates(_read(path))
+        certificates = load_pem_x509_certificates(_read_file(path))
     except ValueError:
         raise UnfitError(f'{path} holds no certificate in PEM form') from None
-    return [Certificate(X509.from_cryptography(one)) for one in found]
+    return [Certificate(X509.from_cryptography(certificate)) for certificate in certificates]
 
 
-def _read(path: str) -> bytes:
+def _read_file(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:

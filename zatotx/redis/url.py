@@ -1,4 +1,4 @@
-"""Where Redis is: the URL of `[kvdb] url` and `--redis-url` as a value."""
+"""Parsing of Redis URLs: `[kvdb] url` and `--redis-url`."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ PORT, SENTINEL_PORT = 6379, 26379
 
 _TLS_OPTIONS = ('ca', 'cert', 'key')
 _SENTINEL_OPTIONS = ('sentinel_username', 'sentinel_password')
-_UNCHECKED = ('verify', 'ssl_cert_reqs', 'ssl_check_hostname', 'insecure')  # what others call it
+# options of other clients that disable verification
+_UNVERIFIED_OPTIONS = ('verify', 'ssl_cert_reqs', 'ssl_check_hostname', 'insecure')
 _SCHEMES = ('redis', 'rediss', 'redis+sentinel', 'rediss+sentinel', 'unix')
 
 
 @frozen(kw_only=True)
 class TlsOptions:
-    """Files for TLS, absolute; '' = the system's CAs, and no client certificate. The server is always verified."""
+    """Absolute paths of files for TLS; '' = the system's CAs, and no client certificate. The server is always
+    verified."""
 
     ca: str = ''
     cert: str = ''
-    key: str = ''  # '' = in the file of `cert`
+    key: str = ''  # '' = the key is in the file of `cert`
 
 
 @frozen(kw_only=True)
 class Sentinels:
-    """Whom to ask for the master of that name."""
+    """The sentinels to query for the master of that name."""
 
     hosts: tuple[tuple[str, int], ...]
     master: str
@@ -42,7 +44,7 @@ class Sentinels:
 
 @frozen(kw_only=True)
 class RedisAddress:
-    """A Redis or Valkey server, on TCP (`host`), on a Unix socket (`path`) or behind sentinels."""
+    """The address of a Redis or Valkey server: TCP (`host`), a Unix socket (`path`) or sentinels."""
 
     host: str = ''
     port: int = PORT
@@ -54,11 +56,11 @@ class RedisAddress:
     sentinels: Sentinels | None = None
 
     def __str__(self) -> str:
-        """For people: names the server, never the password."""
-        where = self._where()
+        """Describe the server to users, without the password."""
+        where = self._describe_server()
         return f'{where}, db {self.db}' if self.db else where
 
-    def _where(self) -> str:
+    def _describe_server(self) -> str:
         if self.path:
             return f'Redis at unix:{self.path}'
         if self.sentinels is not None:
@@ -66,33 +68,35 @@ class RedisAddress:
         return f'Redis at {with_hosts(self.host, self.port)}'
 
     def at(self, host: str, port: int) -> RedisAddress:
-        """The server there, of the same user, database and TLS."""
+        """Return the address of a server with the same user, database and TLS options."""
         return evolve(self, host=host, port=port, sentinels=None)
 
     def sentinel(self, host: str, port: int) -> RedisAddress:
-        """One of the sentinels."""
+        """Return the address of one of the sentinels."""
         assert self.sentinels is not None
-        known = self.sentinels
-        return RedisAddress(host=host, port=port, username=known.username, password=known.password, tls=self.tls)
+        sentinels = self.sentinels
+        return RedisAddress(
+            host=host, port=port, username=sentinels.username, password=sentinels.password, tls=self.tls
+        )
 
 
 def parse_address(url: str, directory: Path, tls: TlsOptions | None = None) -> RedisAddress:
-    """The address a URL names. Paths in it are absolute or relative to `directory`; `tls` has the files of settings
-    beside it, which options of the URL go before. Raises StartError, one sentence, without any secret."""
+    """Parse a URL. Relative paths in it are resolved against `directory`. `tls` holds the files from the settings,
+    which options of the URL override. Raises StartError with one sentence that contains no secrets."""
     scheme, colon, rest = url.partition('://')
     if scheme not in _SCHEMES or not colon:
         raise StartError(f'The Redis URL starts with {scheme[:20] if colon else "no scheme"!r}: write {FORMS}')
     if any(letter < ' ' or letter == '\x7f' for letter in unquote(url)):
-        raise StartError('The Redis URL has a control character in it, such as a line end: write it without')
-    # What stands before '?' is not looked for options: a password with a bare '?' in it ends as a wrong host.
+        raise StartError('The Redis URL contains a control character, such as a line end: remove it')
+    # Options are looked for after the first '?' only: a password with an unescaped '?' causes a wrong host.
     rest, _, query = rest.partition('?')
     if scheme == 'unix':
-        return _unix(rest, _options(query, ('db', 'username', 'password')), directory, tls)
-    return _network(scheme, rest, query, directory, tls or TlsOptions())
+        return _parse_unix(rest, _parse_options(query, ('db', 'username', 'password')), directory, tls)
+    return _parse_network(scheme, rest, query, directory, tls or TlsOptions())
 
 
 def resolve_paths(url: str, directory: Path) -> str:
-    """The URL with its paths made absolute, from this directory. Raises StartError as `parse_address`."""
+    """Return the URL with its paths made absolute. Raises StartError as `parse_address` does."""
     parse_address(url, directory)
     head, _, query = url.partition('?')
     if head.startswith('unix://'):
@@ -105,81 +109,81 @@ def resolve_paths(url: str, directory: Path) -> str:
     return f'{head}?{urlencode(options, safe="/")}' if options else head
 
 
-def _network(scheme: str, rest: str, query: str, directory: Path, tls: TlsOptions) -> RedisAddress:
+def _parse_network(scheme: str, rest: str, query: str, directory: Path, tls: TlsOptions) -> RedisAddress:
     secure, sentinel = scheme.startswith('rediss'), scheme.endswith('sentinel')
     authority, _, path = rest.partition('/')
     userinfo, _, hosts = authority.rpartition('@')
-    found = _hosts(hosts, SENTINEL_PORT if sentinel else PORT, many=sentinel)
+    hosts_and_ports = _parse_hosts(hosts, SENTINEL_PORT if sentinel else PORT, many=sentinel)
     master, _, db = path.partition('/') if sentinel else ('', '', path)
-    known = (*(_TLS_OPTIONS if secure else ()), *(_SENTINEL_OPTIONS if sentinel else ()))
-    number = _db(db)
+    known_options = (*(_TLS_OPTIONS if secure else ()), *(_SENTINEL_OPTIONS if sentinel else ()))
+    db_number = _parse_db(db)
     if not secure:
-        _refuse_files(tls)
-    options = _options(query, known)
+        _reject_tls_files(tls)
+    options = _parse_options(query, known_options)
     username, _, password = userinfo.partition(':')
     address = RedisAddress(
-        username=unquote(username), password=unquote(password), db=number,
-        tls=_tls(options, directory, tls) if secure else None,
+        username=unquote(username), password=unquote(password), db=db_number,
+        tls=_tls_options(options, directory, tls) if secure else None,
     )
     if not sentinel:
-        return evolve(address, host=found[0][0], port=found[0][1])
+        return evolve(address, host=hosts_and_ports[0][0], port=hosts_and_ports[0][1])
     if not master:
-        raise StartError(f'The Redis URL names no master after its sentinels: write {FORMS}')
+        raise StartError(f'The Redis URL does not name a master after its sentinels: write {FORMS}')
     return evolve(address, sentinels=Sentinels(
-        hosts=found, master=unquote(master),
+        hosts=hosts_and_ports, master=unquote(master),
         username=options.get('sentinel_username', ''), password=options.get('sentinel_password', ''),
     ))
 
 
-def _unix(path: str, options: dict[str, str], directory: Path, tls: TlsOptions | None) -> RedisAddress:
+def _parse_unix(path: str, options: dict[str, str], directory: Path, tls: TlsOptions | None) -> RedisAddress:
     if not path:
-        raise StartError(f'The Redis URL names no socket: write {FORMS}')
-    _refuse_files(tls)
+        raise StartError(f'The Redis URL does not name a socket: write {FORMS}')
+    _reject_tls_files(tls)
     return RedisAddress(
         path=str((directory / unquote(path)).resolve()),
         username=options.get('username', ''),
         password=options.get('password', ''),
-        db=_db(options.get('db', '')),
+        db=_parse_db(options.get('db', '')),
     )
 
 
-def _hosts(text: str, port: int, *, many: bool) -> tuple[tuple[str, int], ...]:
+def _parse_hosts(text: str, port: int, *, many: bool) -> tuple[tuple[str, int], ...]:
     hosts = text.split(',') if many else [text]
-    return tuple(_host(host, port) for host in hosts)
+    return tuple(_parse_host(host, port) for host in hosts)
 
 
-def _host(text: str, default: int) -> tuple[str, int]:
-    """Host and port. The text is quoted nowhere: where an '@' was forgotten it holds the password."""
+def _parse_host(text: str, default: int) -> tuple[str, int]:
+    """Parse a host and port. Errors do not quote the text: if an '@' is missing it contains the password."""
     host, bracket, rest = text.rpartition(']')
     if bracket:
         host, port = host.removeprefix('['), rest.removeprefix(':')
-        wrong = not text.startswith('[') or ':' not in host or (bool(rest) and not rest.startswith(':'))
+        is_invalid = not text.startswith('[') or ':' not in host or (bool(rest) and not rest.startswith(':'))
     else:
         host, _, port = text.partition(':')
-        wrong = any(letter in ', \t\r\n' for letter in host)
-    if wrong or (port and not _is_number(port, 65535)) or port == '0':
+        is_invalid = any(letter in ', \t\r\n' for letter in host)
+    if is_invalid or (port and not _is_number(port, 65535)) or port == '0':
         raise StartError(f'The Redis URL has a host or port that cannot be read: write {FORMS}')
     if not host:
-        raise StartError(f'The Redis URL names no host: write {FORMS}')
+        raise StartError(f'The Redis URL does not name a host: write {FORMS}')
     return unquote(host).lower(), int(port or default)
 
 
-def _options(query: str, known: tuple[str, ...]) -> dict[str, str]:
+def _parse_options(query: str, known: tuple[str, ...]) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name in options:
-        if name in _UNCHECKED:
+        if name in _UNVERIFIED_OPTIONS:
             raise StartError(
                 f'The Redis URL has the option {name}, but the certificate of Redis is always verified: name its CA'
                 ' with ?ca=, or use redis:// where no TLS is needed'
             )
-    # Names only, and no long ones: a password with a bare '?' in it must not be shown.
+    # Only names, and only if known names are missing: a password with an unescaped '?' must not be shown.
     if unknown := sorted(options.keys() - set(known)):
-        told = f'known {"is" if len(known) == 1 else "are"} {", ".join(known)}' if known else 'it takes none'
-        raise StartError(f'The Redis URL has options that are not known here: {", ".join(unknown)}; {told}')
+        hint = f'known {"is" if len(known) == 1 else "are"} {", ".join(known)}' if known else 'it takes none'
+        raise StartError(f'The Redis URL has unknown options: {", ".join(unknown)}; {hint}')
     return options
 
 
-def _tls(options: dict[str, str], directory: Path, settings: TlsOptions) -> TlsOptions:
+def _tls_options(options: dict[str, str], directory: Path, settings: TlsOptions) -> TlsOptions:
     ca, cert, key = (
         str((directory / path).resolve()) if path else ''
         for path in (options.get(name, getattr(settings, name)) for name in _TLS_OPTIONS)
@@ -189,22 +193,24 @@ def _tls(options: dict[str, str], directory: Path, settings: TlsOptions) -> TlsO
     return TlsOptions(ca=ca, cert=cert, key=key)
 
 
-def _refuse_files(tls: TlsOptions | None) -> None:
-    """Files for TLS beside a URL without it: somebody believes the connection to be secure."""
+def _reject_tls_files(tls: TlsOptions | None) -> None:
+    """Reject TLS files with a URL without TLS, whose author believes that the connection is secure."""
     if tls is not None and tls != TlsOptions():
-        raise StartError('[kvdb] names files for TLS, but the Redis URL is without: write rediss://, or remove them')
+        raise StartError(
+            '[kvdb] names files for TLS, but the Redis URL does not use TLS: write rediss:// or remove them'
+        )
 
 
-def _db(text: str) -> int:
+def _parse_db(text: str) -> int:
     if text and not _is_number(text, 99_999):
         raise StartError('The Redis URL has a database that is not a number: write …/0 or ?db=0')
     return int(text or 0)
 
 
-def _is_number(text: str, most: int) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= most
+def _is_number(text: str, maximum: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= maximum
 
 
 def with_hosts(host: str, port: int) -> str:
-    """`host:port`, brackets around IPv6."""
+    """Format `host:port`, with brackets around IPv6 addresses."""
     return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'

@@ -1,4 +1,4 @@
-"""Those who wait for one thing that comes, goes, and comes again."""
+"""Deferreds that wait for a state that may come and go."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from twisted.python.failure import Failure
 
 
 class Waiters:
-    """Each has a Deferred that may be cancelled."""
+    """A set of Deferreds, each of which may be cancelled."""
 
     def __init__(self) -> None:
-        self._waiting: list[Deferred[None]] = []
+        self._waiters: list[Deferred[None]] = []
 
     def wait(self) -> Deferred[None]:
-        """Fires, or fails, with all others."""
-        waiter: Deferred[None] = Deferred(lambda d: self._waiting.remove(d))
-        self._waiting.append(waiter)
+        """Return a Deferred that fires or fails with all others."""
+        waiter: Deferred[None] = Deferred(lambda d: self._waiters.remove(d))
+        self._waiters.append(waiter)
         return waiter
 
     def fire(self) -> None:
-        """It is there."""
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
+        """Fire all waiting Deferreds."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
             waiter.callback(None)
 
     def fail(self, error: BaseException | Failure) -> None:
-        """It will not come."""
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
+        """Fail all waiting Deferreds."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
             waiter.errback(error)

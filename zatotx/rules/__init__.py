@@ -1,1 +1,1 @@
-"""Decisions: pure functions over values. `now` and chance are parameters."""
+"""Decisions as pure functions: time and random numbers are parameters."""

@@ -1,1 +1,2 @@
-"""Object types as msgspec Structs, and everything that is derived from them. Pure: no Twisted, no I/O."""
+"""Object types as msgspec Structs, and what is derived from them: validation, documentation, references. No Twisted, no
+I/O."""

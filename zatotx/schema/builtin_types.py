@@ -1,4 +1,4 @@
-"""The object types that belong to no kind: every node has them, whatever is installed."""
+"""The object types that do not belong to a kind: every node has them, whichever kinds are installed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A secret in both forms at once, for a definition that channels verify and outgoing connections show to others.
+"""Secrets stored both hashed and encrypted, for definitions that channels verify and outgoing connections send.
 
-What is stored, and what a Struct has, is `$argon2id$… enc:…`: a hash, which is all that verifying needs, and beside it
-what only the secret key opens. One that was stored before there were both is the hash alone.
+The stored form, also in Structs, is `$argon2id$… enc:…`: the hash for verification, and the secret encrypted with the
+secret key. Values stored before dual secrets existed are a hash only.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ _BETWEEN = f' {ENCRYPTED}'
 
 
 def join(hashed: str, sealed: str) -> str:
-    """The two as one text."""
+    """Combines a hash and an encrypted secret into the stored form."""
     return f'{hashed} {sealed}'
 
 
 def hash_of(stored: str) -> str:
-    """What a password is verified against; '' where there is none yet."""
+    """Returns the hash to verify a password against; '' if no password is set."""
     return stored.partition(_BETWEEN)[0]
 
 
 def sealed_of(stored: str) -> str:
-    """What the secret key opens (OutgoingContext.unseal); '' where there is none yet, or only a hash: then the password
-    is to be set again before it can be shown to anybody."""
+    """Returns the encrypted secret for OutgoingContext.unseal; '' if there is none, or only a hash: then the password
+    must be set again before an outgoing connection can use it."""
     return f'{ENCRYPTED}{stored.partition(_BETWEEN)[2]}' if is_dual(stored) else ''
 
 
 def is_dual(text: str) -> bool:
-    """Whether it has this form."""
+    """Returns whether a text has the stored form of a dual secret."""
     return text.startswith(HASHED) and _BETWEEN in text

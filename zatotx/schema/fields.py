@@ -1,4 +1,4 @@
-"""The fields of an object type as values: read once from its Struct, for everything that is derived from them."""
+"""The fields of an object type, read once from its Struct and its annotations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS: Mapping[type, str] = {
     inspect.DictType: 'mapping',
     inspect.StructType: 'mapping',
 }
-_read: dict[type[Any], tuple[FieldInfo, ...]] = {}  # a Struct never changes once it is made
+_cache: dict[type[Any], tuple[FieldInfo, ...]] = {}  # Structs do not change after their definition
 _BOUNDS = ('gt', 'ge', 'lt', 'le', 'min_length', 'max_length', 'pattern')
 
 
@@ -32,10 +32,10 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     kind: str  # 'text', 'bool', 'int', 'float', 'datetime', 'list', 'mapping', 'any'
-    hint: Any  # its annotation, with the bounds in it
-    optional: bool  # None is a value of it
+    hint: Any  # its annotation, including the bounds
+    optional: bool  # whether None is allowed
     required: bool
-    default: Any = NO_DEFAULT  # as the Struct has it; NO_DEFAULT where required
+    default: Any = NO_DEFAULT  # NO_DEFAULT if required
     description: str = ''
     secret: str = ''
     ref: str = ''
@@ -43,55 +43,56 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     aliases: Mapping[str, Any] = {}
     check: Callable[[Any], str] | None = None
-    struct: type[Any] | None = None  # what a mapping with fields of its own is read into
-    bounds: Mapping[str, Any] = {}  # those of gt, ge, lt, le, min_length, max_length, pattern that are set
+    struct: type[Any] | None = None  # the Struct of a nested mapping
+    bounds: Mapping[str, Any] = {}  # the given ones of gt, ge, lt, le, min_length, max_length, pattern
 
 
 def fields_of(object_type: ObjectType) -> tuple[FieldInfo, ...]:
-    """The fields, in the order the Struct declares them. Raises TypeError where the type is no msgspec.Struct."""
+    """Returns the fields in declaration order. Raises TypeError if the type's struct is not a msgspec.Struct."""
     return fields_of_struct(object_type.struct)
 
 
 def field_names(object_type: ObjectType) -> tuple[str, ...]:
+    """Returns the names of the fields in declaration order."""
     return tuple(f.name for f in fields_of(object_type))
 
 
 def refs_of(object_type: ObjectType) -> tuple[FieldInfo, ...]:
-    """The fields that name other objects."""
+    """Returns the fields that refer to other objects by name."""
     return tuple(f for f in fields_of(object_type) if f.ref)
 
 
 def references_in(info: FieldInfo, value: Any) -> list[tuple[str, Any]]:
-    """What a field that refers to others has, each with its path: ('security', 'api.user'), or of a list
-    ('members[0]', 'api.user'), ('members[1]', …). None refers to nothing."""
+    """Returns the references in a field's value with their paths: ('security', 'api.user'), or for a list
+    ('members[0]', 'api.user'), ('members[1]', …). None contains no reference."""
     if isinstance(value, list | tuple):
-        return [(f'{info.name}[{position}]', one) for position, one in enumerate(value)]
+        return [(f'{info.name}[{position}]', name) for position, name in enumerate(value)]
     return [] if value is None else [(info.name, value)]
 
 
 def with_references(value: Any, other: Callable[[Any], Any]) -> Any:
-    """A field's value with `other` of each reference in its place."""
+    """Returns a field's value with `other` applied to each reference."""
     if isinstance(value, list | tuple):
-        return [other(one) for one in value]
+        return [other(name) for name in value]
     return None if value is None else other(value)
 
 
 def secrets_of(object_type: ObjectType) -> Mapping[str, str]:
-    """Secret field -> 'encrypted' or 'both'."""
+    """Returns the secret fields: name -> 'encrypted' or 'both'."""
     return secrets_of_struct(object_type.struct)
 
 
 def secrets_of_struct(struct: type[Any]) -> Mapping[str, str]:
-    """As secrets_of, for those who have the Struct only."""
+    """Like secrets_of, for a Struct."""
     return {f.name: f.secret for f in fields_of_struct(struct) if f.secret}
 
 
 def fields_of_struct(struct: type[Any]) -> tuple[FieldInfo, ...]:
-    """As fields_of: of the Struct itself, or of one that is a field's value (FieldInfo.struct)."""
-    found = _read.get(struct)
-    if found is None:
-        found = _read[struct] = _read_struct(struct)
-    return found
+    """Like fields_of, for a Struct or for the Struct of a nested mapping (FieldInfo.struct)."""
+    fields = _cache.get(struct)
+    if fields is None:
+        fields = _cache[struct] = _read_struct(struct)
+    return fields
 
 
 def _read_struct(struct: type[Any]) -> tuple[FieldInfo, ...]:
@@ -102,16 +103,16 @@ def _read_struct(struct: type[Any]) -> tuple[FieldInfo, ...]:
     return tuple(_field(f, hints[f.name]) for f in described.fields)
 
 
-def _field(found: inspect.Field, hint: Any) -> FieldInfo:
+def _field(declared: inspect.Field, hint: Any) -> FieldInfo:
     meta: dict[str, Any] = {}
-    kind, optional = _look_into(found.type, meta)
+    kind, optional = _inspect_type(declared.type, meta)
     return FieldInfo(
-        name=found.name,
+        name=declared.name,
         kind=kind,
         hint=hint,
         optional=optional,
-        required=found.required,
-        default=_default(found),
+        required=declared.required,
+        default=_default(declared),
         description=meta.get('description', ''),
         secret=meta.get('secret', ''),
         ref=meta.get('ref', ''),
@@ -124,20 +125,21 @@ def _field(found: inspect.Field, hint: Any) -> FieldInfo:
     )
 
 
-def _default(found: inspect.Field) -> Any:
-    if found.default_factory is not NO_DEFAULT:
-        return found.default_factory()
-    return found.default
+def _default(declared: inspect.Field) -> Any:
+    if declared.default_factory is not NO_DEFAULT:
+        return declared.default_factory()
+    return declared.default
 
 
-def _look_into(type_: inspect.Type, meta: dict[str, Any]) -> tuple[str, bool]:
-    """The kind and whether None is allowed; metadata found at any depth of the annotation goes into `meta`."""
+def _inspect_type(type_: inspect.Type, meta: dict[str, Any]) -> tuple[str, bool]:
+    """Returns the kind of a type and whether it allows None; collects metadata from any depth of the annotation in
+    `meta`."""
     if isinstance(type_, inspect.Metadata):
         meta.update(type_.extra_json_schema or {})
         meta.update(type_.extra or {})
-        return _look_into(type_.type, meta)
+        return _inspect_type(type_.type, meta)
     if isinstance(type_, inspect.UnionType):
-        return _look_into_union(type_, meta)
+        return _inspect_union(type_, meta)
     if isinstance(type_, inspect.StructType):
         meta['struct'] = type_.cls
     for name in _BOUNDS:
@@ -146,8 +148,8 @@ def _look_into(type_: inspect.Type, meta: dict[str, Any]) -> tuple[str, bool]:
     return _KINDS.get(type(type_), 'any'), False
 
 
-def _look_into_union(type_: inspect.UnionType, meta: dict[str, Any]) -> tuple[str, bool]:
+def _inspect_union(type_: inspect.UnionType, meta: dict[str, Any]) -> tuple[str, bool]:
     members = [m for m in type_.types if not isinstance(m, inspect.NoneType)]
     optional = len(members) < len(type_.types)
-    kinds = {_look_into(member, meta)[0] for member in members}
+    kinds = {_inspect_type(member, meta)[0] for member in members}
     return (kinds.pop() if len(kinds) == 1 else 'any'), optional

@@ -1,7 +1,8 @@
-"""The leniency of Zato's doors: a request's values may be text, its names Zato's, its references ids.
+"""Lenient conversion of requests to the zato.* services: values may be text, names may be Zato's, references may be
+ids.
 
-What comes out is a document in our names, still to be validated; what could not be understood is left as it was, so
-that validation names it. Forms: Zato's SimpleIO conventions, and contract §4.
+The result is a document with zatotx's field names that still needs validation; values that cannot be converted are left
+unchanged, so that validation reports them. Follows Zato's SimpleIO conventions and contract §4.
 """
 
 from __future__ import annotations
@@ -22,74 +23,77 @@ _NO = frozenset({'false', 'no', 'f', 'n', '0', 'off'})
 
 
 def parse_request(object_type: ObjectType, request: Mapping[str, Any], references: References) -> dict[str, Any]:
-    """The fields of the object type that the request has. Unknown fields are left out; a field given as empty text
-    where that is no value counts as not given."""
+    """Returns the fields of the object type that a request contains. Ignores unknown fields. Empty text counts as a
+    missing field if it is not a valid value."""
     document: dict[str, Any] = {}
     for info in fields_of(object_type):
         name = zato_name(object_type, info.name)
-        given = name if name in request else info.name
-        if given not in request:
+        request_name = name if name in request else info.name
+        if request_name not in request:
             continue
-        value = request[given]
+        value = request[request_name]
         if info.ref and info.kind == 'list':
-            document[info.name] = [_reference(info, given, one, references) for one in _several(value)]
+            document[info.name] = [
+                _resolve_reference(info, request_name, item, references) for item in _to_items(value)
+            ]
         elif info.ref:
-            document[info.name] = _reference(info, given, value, references)
+            document[info.name] = _resolve_reference(info, request_name, value, references)
         else:
-            _plain(info, value, document)
+            _set_value(info, value, document)
     return document
 
 
 def zato_name(object_type: ObjectType, field: str) -> str:
-    """What Zato calls the field."""
+    """Returns Zato's name of a field."""
     return field if object_type.zato is None else object_type.zato.names.get(field, field)
 
 
-def _plain(info: FieldInfo, value: Any, document: dict[str, Any]) -> None:
+def _set_value(info: FieldInfo, value: Any, document: dict[str, Any]) -> None:
     if isinstance(value, str):
         if not value.strip() and info.kind != 'text':
             if not info.optional:
-                return  # not given
+                return  # missing
             value = None
         elif value == '' and info.optional:
             value = None
     document[info.name] = from_text(info, value)
 
 
-def _several(value: Any) -> list[Any]:
-    """A list as doors give it: itself, or text with commas between its members; nothing for nothing."""
+def _to_items(value: Any) -> list[Any]:
+    """Returns the items of a list, or of a comma-separated text; [] for None."""
     if isinstance(value, str):
         return to_list(value)
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
-def _reference(info: FieldInfo, given: str, value: Any, references: References) -> Any:
-    """The name, from a name or an id. Text that is both is an id where the field is called one (`security_id`)."""
+def _resolve_reference(info: FieldInfo, request_name: str, value: Any, references: References) -> Any:
+    """Returns the name for a name or an id. Text that could be both is an id if the field name ends in `id`
+    (`security_id`)."""
     if value is None or (isinstance(value, str) and value.strip().lower() in NO_REFERENCE):
         return None
     if isinstance(value, bool) or not isinstance(value, int | str):
         return value
     text = str(value).strip()
     is_id = text.isascii() and text.isdigit() and len(text) < 19
-    if not is_id or (isinstance(value, str) and not given.endswith('id') and references.has(info.ref, value)):
+    if not is_id or (isinstance(value, str) and not request_name.endswith('id') and references.has(info.ref, value)):
         return value
     name = references.name_of(info.ref, int(text))
     return str(value) if name is None else name
 
 
 def from_text(info: FieldInfo, value: Any) -> Any:
-    """A value given as text where the field is a number, a switch, a date, a list or a mapping; likewise what a mapping
-    with fields of its own has in it. Anything else as it is."""
+    """Converts text to the number, boolean, date, list or mapping that the field requires, also inside nested mappings.
+    Returns other values unchanged."""
     if isinstance(value, str) and info.kind in _CONVERTERS:
         value = _CONVERTERS[info.kind](value)
     if info.struct is None or not isinstance(value, Mapping):
         return value
-    inside = {f.name: f for f in fields_of_struct(info.struct)}
-    return {key: from_text(inside[key], each) if key in inside else each for key, each in value.items()}
+    fields = {f.name: f for f in fields_of_struct(info.struct)}
+    return {key: from_text(fields[key], item) if key in fields else item for key, item in value.items()}
 
 
 def to_bool(text: str) -> Any:
-    """True or False, or the text where it says neither."""
+    """Converts text to a boolean; returns unrecognized text unchanged."""
     folded = text.strip().lower()
     if folded in _YES:
         return True
@@ -97,14 +101,15 @@ def to_bool(text: str) -> Any:
 
 
 def to_int(text: str) -> Any:
-    """The number, or the text where it is none. Digits only: no underscores, no other alphabets, no 10,000 digits."""
+    """Converts decimal digits to an integer; returns other text unchanged. Rejects underscores, non-ASCII digits and
+    more than 19 digits."""
     digits = text.strip()
-    bare = digits[1:] if digits[:1] in ('-', '+') else digits
-    return int(digits) if bare.isascii() and bare.isdigit() and len(bare) < 20 else text
+    unsigned = digits[1:] if digits[:1] in ('-', '+') else digits
+    return int(digits) if unsigned.isascii() and unsigned.isdigit() and len(unsigned) < 20 else text
 
 
 def to_float(text: str) -> Any:
-    """The number, or the text where it is none or not finite."""
+    """Converts text to a finite float; returns other text unchanged."""
     try:
         number = float(text)
     except ValueError:
@@ -113,7 +118,7 @@ def to_float(text: str) -> Any:
 
 
 def to_datetime(text: str) -> Any:
-    """An aware datetime; one without a zone is UTC. The text where it is no date."""
+    """Converts ISO 8601 text to an aware datetime, UTC by default; returns other text unchanged."""
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -122,12 +127,12 @@ def to_datetime(text: str) -> Any:
 
 
 def to_list(text: str) -> list[str]:
-    """The texts between its commas."""
-    return [one.strip() for one in text.split(',') if one.strip()]
+    """Splits comma-separated text."""
+    return [item.strip() for item in text.split(',') if item.strip()]
 
 
 def to_mapping(text: str) -> Any:
-    """The object that the text has as JSON; the text where it has none."""
+    """Decodes a JSON object; returns other text unchanged."""
     try:
         value = msgspec.json.decode(text)
     except msgspec.DecodeError:

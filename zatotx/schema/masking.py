@@ -1,6 +1,6 @@
-"""What of an object people may see: its secrets are `******`, in every repr, history row, diff and answer.
+"""Masks secrets as `******` in reprs, history, diffs and responses.
 
-Where there is no schema that says what is secret (settings, URLs), names and forms tell.
+Values without a schema (settings, URLs) are masked by their names and forms.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _SECRET_NAME = re.compile(r'password|passwd|secret|token|api_?key|private_?key\Z
 
 
 def mask_secrets(struct: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document with a mask in place of every secret that is set."""
+    """Returns the document with all non-empty secrets masked."""
     secrets = secrets_of_struct(struct)
     return {name: MASK if name in secrets and value else value for name, value in document.items()}
 
 
 class ConfigObject(msgspec.Struct, frozen=True, kw_only=True):
-    """The base of all object types' Structs: immutable, and silent about its secrets."""
+    """The base class of the Structs of all object types: immutable, with secrets masked in its repr."""
 
     def __repr__(self) -> str:
         fields = mask_secrets(type(self), msgspec.structs.asdict(self))
@@ -36,16 +36,17 @@ class ConfigObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def mask_url(text: str) -> str:
-    """Text with the passwords of all URLs in it masked."""
+    """Masks the passwords of all URLs in a text."""
     return _ENCRYPTED.sub(f'enc:{MASK}', _IN_QUERY.sub(rf'\1{MASK}', _IN_AUTHORITY.sub(rf'\1{MASK}', text)))
 
 
 def to_masked_document(name: str, value: Any) -> Any:
-    """A setting of that name as it may be shown: a mask where the name says that it is a secret, and in URLs."""
+    """Masks secrets in a setting: text whose name indicates a secret, and passwords in URLs. `name`: name of the
+    setting."""
     if isinstance(value, str):
         return MASK if value and _SECRET_NAME.search(name) else mask_url(value)
     if isinstance(value, Mapping):
-        return {key: to_masked_document(str(key), each) for key, each in value.items()}
+        return {key: to_masked_document(str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [to_masked_document(name, each) for each in value]
+        return [to_masked_document(name, item) for item in value]
     return value

@@ -1,6 +1,5 @@
-"""How an object type describes itself. Everything else is derived from this and the Struct's annotations:
-ODB storage, validation, zato.* services, enmasse, CLI help, the docs table.
-"""
+"""The declaration of an object type. ODB storage, validation, zato.* services, enmasse, CLI help and documentation are
+derived from it and from the annotations of its Struct."""
 
 from __future__ import annotations
 
@@ -12,31 +11,32 @@ from msgspec import Meta
 
 
 class ZatoApi(msgspec.Struct, frozen=True, kw_only=True):
-    """The Zato face of an object type: `zato.<prefix>.<action>` and its field names (feature map 8.8)."""
+    """The zato.* services of an object type: `zato.<prefix>.<action>`, and Zato's field names (feature map 8.8)."""
 
     prefix: str  # 'security.basic-auth'
     actions: tuple[str, ...] = ('create', 'edit', 'delete', 'get-list')
-    fixed: Mapping[str, str] = {}  # request fields that choose among types of one prefix: connection, transport
-    names: Mapping[str, str] = {}  # our field -> Zato's, where they differ: {'security': 'security_id'}
-    extra_out: tuple[str, ...] = ()  # Zato's answer fields that we have no field for: answered as ''
-    sec_type: str = ''  # Zato's word for a security definition of the type, where it is not the tag
-    # Why (object, request to delete it) is to be refused, '' = it need not be.
+    fixed: Mapping[str, str] = {}  # request fields that select among types with the same prefix: connection, transport
+    names: Mapping[str, str] = {}  # zatotx's field name -> Zato's, if they differ: {'security': 'security_id'}
+    extra_out: tuple[str, ...] = ()  # fields of Zato's responses without an equivalent; always ''
+    sec_type: str = ''  # Zato's name of the security type, if it differs from the tag
+    # (object, delete request) -> why deletion is rejected; '' = it is allowed.
     stays: Callable[[Any, Mapping[str, Any]], str] | None = None
 
 
 class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
     """One type of configuration object."""
 
-    key: str  # stable key of storage: 'basic_auth', 'channel_rest'
+    key: str  # storage key, stable: 'basic_auth', 'channel_rest'
     struct: type[Any]  # its msgspec.Struct; must have a field `name: str`
     section: str  # enmasse key: 'security', 'channel_rest'
-    tag: str = ''  # the value of `type:` in an enmasse section that several types share
-    title: str = ''  # for people: 'REST channel'
+    tag: str = ''  # value of `type:` in an enmasse section shared by several types
+    title: str = ''  # display name: 'REST channel'
     zato: ZatoApi | None = None
-    check: Callable[[Any], Sequence[tuple[str, str]]] | None = None  # what one field alone cannot say: (path, mistake)
-    unique: Callable[[Any], str] | None = None  # beside its name: a text no two objects of the type may share, or ''
-    own: frozenset[str] = frozenset()  # names of objects the broker makes itself: no export holds them
-    unique_says: str = ''  # how people call that text: 'url_path and method'
+    check: Callable[[Any], Sequence[tuple[str, str]]] | None = None  # validation across fields: (path, error)
+    # a text other than the name that must be unique among objects of the type; '' = none
+    unique: Callable[[Any], str] | None = None
+    own: frozenset[str] = frozenset()  # names of objects that the broker creates; exports omit them
+    unique_says: str = ''  # display name of the unique text: 'url_path and method'
 
 
 def field(
@@ -52,12 +52,11 @@ def field(
 ) -> Meta:
     """Metadata of one field, for `Annotated[type, field(...)]`.
 
-    `secret`: 'encrypted' (Fernet, can be read back) or 'both' (an argon2id hash too: both_forms.py).
-    `ref`: the enmasse section the value names an object of ('security', 'service'). `ref_types`: the types it may be
-    of ('basic_auth'); none = any of the section.
-    `choices`: the only values allowed. `aliases`: other spellings taken for one of them.
-    `check`: what is wrong with a value that the bounds admit, '' for nothing; never asked about None.
-    `bounds`: msgspec.Meta's ge, le, min_length, max_length, pattern …
+    `secret`: 'encrypted' (Fernet, can be decrypted) or 'both' (also an argon2id hash, see dual_secret.py). `ref`: the
+    enmasse section of the object that the value names ('security', 'service'). `ref_types`: the types that the object
+    may have ('basic_auth'); () = any of the section. `choices`: the allowed values. `aliases`: other spellings of them.
+    `check`: returns the error of a value within the bounds, or ''; not called for None. `bounds`: ge, le, min_length,
+    max_length, pattern … of msgspec.Meta.
     """
     return Meta(
         description=description,

@@ -1,4 +1,4 @@
-"""Which objects there are to refer to: ids to names and back, as a snapshot has them."""
+"""References between objects: resolves ids to names and names to ids, as of a snapshot."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from zatotx.schema.type_registry import ObjectTypes
 
 
 class References(Protocol):
-    """What the doors and enmasse must know of the other objects. `space`: as a field's `ref` says it."""
+    """The objects that can be referred to. `space`: the namespace, as in a field's `ref`."""
 
     def name_of(self, space: str, object_id: int) -> str | None:
-        """The name of the object with that id, or None."""
+        """Returns the name of the object with that id, or None."""
 
     def has(self, space: str, name: str) -> bool:
-        """Whether there is one of that name."""
+        """Returns whether an object with that name exists."""
 
     def type_of(self, space: str, name: str) -> ObjectType | None:
-        """The type of the object of that name, or None."""
+        """Returns the type of the object with that name, or None."""
 
     def names(self, space: str) -> Iterator[str]:
-        """The names of all objects there are."""
+        """Returns the names of all objects."""
 
 
 class SnapshotReferences:
-    """References of a snapshot."""
+    """The references to the objects of a snapshot."""
 
     __slots__ = ('_snapshot', '_types')
 
@@ -38,20 +38,20 @@ class SnapshotReferences:
         self._types = types
 
     def name_of(self, space: str, object_id: int) -> str | None:
-        found = self._snapshot.get(object_id)
-        if found is None or found.type not in self._keys(space):
+        stored = self._snapshot.get(object_id)
+        if stored is None or stored.type not in self._keys(space):
             return None
-        return found.name
+        return stored.name
 
     def has(self, space: str, name: str) -> bool:
         return any(self._snapshot.named(key, name) is not None for key in self._keys(space))
 
     def id_of(self, space: str, name: str) -> int | None:
-        """The id of the object of that name, or None."""
+        """Returns the id of the object with that name, or None."""
         for key in self._keys(space):
-            found = self._snapshot.named(key, name)
-            if found is not None:
-                return found.id
+            stored = self._snapshot.named(key, name)
+            if stored is not None:
+                return stored.id
         return None
 
     def type_of(self, space: str, name: str) -> ObjectType | None:
@@ -68,21 +68,21 @@ class SnapshotReferences:
 def dangling_references(
     references: References, refs: Iterable[FieldInfo], document: Mapping[str, object]
 ) -> list[tuple[str, str]]:
-    """A mistake for every reference of the document that leads nowhere, or to what does not fit; what is no text is for
-    others to name."""
+    """Returns an error for every reference in the document to a missing object or to one of the wrong type. Ignores
+    values that are not text; validation reports them."""
     return [
-        (path, wrong)
+        (path, error)
         for info in refs
         for path, name in references_in(info, document.get(info.name))
         if isinstance(name, str) and (
-            wrong := reference_error(info, name, references.type_of(info.ref, name), references.names(info.ref))
+            error := reference_error(info, name, references.type_of(info.ref, name), references.names(info.ref))
         )
     ]
 
 
 def reference_error(info: FieldInfo, name: str, found: ObjectType | None, known: Iterable[str] = ()) -> str:
-    """What is wrong with a reference to that name, which is of that type; '' for nothing. `known`: the names there
-    are, asked for only where there is nothing of that name, so that a near one is suggested."""
+    """Returns the error of a reference to an object of type `found` (None: it does not exist), or ''. `known`: the
+    existing names, used only to suggest a similar name."""
     if found is None:
         return f'{no_such_object(info.ref, name)}{did_you_mean(name, known)}'
     if info.ref_types and found.key not in info.ref_types:
@@ -91,5 +91,5 @@ def reference_error(info: FieldInfo, name: str, found: ObjectType | None, known:
 
 
 def no_such_object(space: str, name: str) -> str:
-    """The sentence for a dangling name."""
+    """Returns the error for a reference to a missing object."""
     return f'there is no {space} called {name!r}'

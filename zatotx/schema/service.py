@@ -1,4 +1,4 @@
-"""Services as configuration: a row each, kept by deployment and by the start of a node, never by enmasse."""
+"""The configuration of services: one row per service, maintained by deployments and node starts, not by enmasse."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.security.definition import Role, roles_mistake
 
-SLOW = 99999  # milliseconds: Zato's default, which is never
+SLOW = 99999  # milliseconds: Zato's default, which effectively disables it
 MOST_IN_FLIGHT = 4_000  # contract §4
 
 
 class ServiceRow(ConfigObject, frozen=True, kw_only=True):
-    """What the cluster keeps of a service beside its code."""
+    """The stored configuration of a service."""
 
     name: Annotated[str, field('Name of the service, unique in the cluster', min_length=1, max_length=1000)]
     is_active: Annotated[bool, field('Whether it may be invoked')] = True
     impl_name: Annotated[str, field('Module and class that implement it')] = ''
-    is_internal: Annotated[bool, field('Whether it is one of zato.*')] = False
-    slow_threshold: Annotated[int, field('Milliseconds from which on a response counts as slow', ge=0)] = SLOW
+    is_internal: Annotated[bool, field('Whether it is a zato.* service')] = False
+    slow_threshold: Annotated[int, field('Milliseconds from which a response counts as slow', ge=0)] = SLOW
     max_in_flight: (
         Annotated[
             int,
-            field('Calls at once on a node, over it callers get 503; none = as server.toml says', ge=1,
+            field('Concurrent calls per node; further callers get 503; none = the default in server.toml', ge=1,
                   le=MOST_IN_FLIGHT),
         ] | None
     ) = None
     roles: Annotated[
-        list[Role], field('Roles of which a caller must have one; none = whoever its channel lets in', max_length=100,
+        list[Role], field('The caller must have one of these roles; none = no role required', max_length=100,
                           check=roles_mistake),
     ] = []
-    wsdl: Annotated[str, field('A WSDL that was uploaded for it, told in place of the one made; empty = none')] = ''
-    wsdl_name: Annotated[str, field('What the file of that WSDL was called', max_length=1000)] = ''
-    file: Annotated[str, field('The deployed file whose active version has it; empty where none has')] = ''
+    wsdl: Annotated[str, field('An uploaded WSDL that replaces the generated one; empty = none')] = ''
+    wsdl_name: Annotated[str, field('File name of the uploaded WSDL', max_length=1000)] = ''
+    file: Annotated[str, field('The deployed file whose active version contains it; empty if there is none')] = ''
 
 
 SERVICE = ObjectType(key='service', struct=ServiceRow, section='', title='Service')

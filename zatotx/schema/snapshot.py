@@ -9,8 +9,8 @@ import msgspec
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """One object as the ODB has it. `value` is the type's Struct; its references are names, never ids; secrets are
-    in the form they are used in (decrypted, or an argon2 hash)."""
+    """One object in the ODB. `value` is the type's Struct; references are names, not ids; secrets are decrypted or
+    hashed, as they are used."""
 
     id: int
     type: str
@@ -24,7 +24,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What happened between two revisions."""
+    """The changes between two revisions."""
 
     revision: int
     changed: tuple[Stored, ...] = ()
@@ -32,7 +32,7 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 class Snapshot:
-    """All objects of a cluster at `revision`. Never changed: `evolve` makes the next one."""
+    """All objects of a cluster at `revision`. Immutable: `evolve` creates the next one."""
 
     __slots__ = ('_by_id', '_by_name', 'revision')
 
@@ -54,12 +54,12 @@ class Snapshot:
         return self._by_name.get((type_, name))
 
     def of(self, *types: str) -> list[Stored]:
-        """All objects of these types, by name."""
-        wanted = frozenset(types)
-        return sorted((o for o in self._by_id.values() if o.type in wanted), key=lambda o: o.name)
+        """Returns all objects of these types, by name."""
+        keys = frozenset(types)
+        return sorted((o for o in self._by_id.values() if o.type in keys), key=lambda o: o.name)
 
     def evolve(self, changes: Changes) -> Snapshot:
-        """The snapshot after these changes."""
+        """Returns the snapshot after the changes."""
         kept: Mapping[int, Stored] = self._by_id
         if changes.deleted or changes.changed:
             objects = dict(kept)
@@ -71,23 +71,23 @@ class Snapshot:
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of a change: what to do to which object. `fields` are the Struct's, already validated."""
+    """One step of a change. `fields` are validated fields of the Struct."""
 
     action: str  # 'create', 'edit', 'delete'
     type: str
     name: str
-    id: int | None = None  # of edit and delete
-    fields: Mapping[str, Any] = {}  # of create: all of them; of edit: the ones that change
-    revision: int | None = None  # of the object as its editor saw it: Conflict where it is another one by now
+    id: int | None = None  # for edit and delete
+    fields: Mapping[str, Any] = {}  # for create: all fields; for edit: the changed ones
+    revision: int | None = None  # of the object when its editor read it; Conflict if it has changed since
 
-    def __repr__(self) -> str:  # names the fields only: their values may be secrets
+    def __repr__(self) -> str:  # omits the values: they may be secrets
         return f'Operation({self.action} {self.type} {self.name!r}, id={self.id}, fields={sorted(self.fields)})'
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who changes the configuration, and from where: goes into the history."""
+    """Who changes the configuration, and from where; stored in the history."""
 
     who: str  # the principal
-    source: str = ''  # the door: a channel's name, a command
+    source: str = ''  # a channel's name or a command
     cid: str = ''
-    address: str = ''  # of the caller, where there is one
+    address: str = ''  # of the caller, if known

@@ -1,4 +1,4 @@
-"""What a name that nothing has may have been meant for."""
+"""Suggestions of similar names for unknown ones."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
 
-CLOSE = 0.75  # difflib's ratio from which on two names are close
-COMPARED = 50  # names at most: a name costs a few milliseconds, however many there are
-LONGEST = 100  # characters of a name that is compared
+CLOSE = 0.75  # minimum ratio of difflib for a suggestion
+COMPARED = 50  # maximum number of names compared: comparing one takes milliseconds
+LONGEST = 100  # maximum number of characters of a compared name
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`, did you mean 'crm.get-balance'?`, or '' where no known name is close. Case does not count; of names of more
-    than a few characters those are compared that begin or end alike."""
+    """Returns `, did you mean 'crm.get-balance'?`, or '' if no known name is similar. Ignores case; only compares names
+    that share their first or last two characters."""
     folded = name.casefold()
     if len(folded) > LONGEST:
         return ''
     begins, ends = folded[:2], folded[-2:]
-    alike = (
-        (each_folded, each)
-        for each in known
-        if (each_folded := each.casefold()).startswith(begins) or each_folded.endswith(ends)
+    similar = (
+        (candidate_folded, candidate)
+        for candidate in known
+        if (candidate_folded := candidate.casefold()).startswith(begins) or candidate_folded.endswith(ends)
     )
-    candidates = dict(islice((pair for pair in alike if len(pair[0]) <= LONGEST), COMPARED))
-    near = get_close_matches(folded, candidates, n=1, cutoff=CLOSE)
-    return f', did you mean {candidates[near[0]]!r}?' if near else ''
+    candidates = dict(islice((pair for pair in similar if len(pair[0]) <= LONGEST), COMPARED))
+    matches = get_close_matches(folded, candidates, n=1, cutoff=CLOSE)
+    return f', did you mean {candidates[matches[0]]!r}?' if matches else ''

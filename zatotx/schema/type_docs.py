@@ -1,4 +1,4 @@
-"""An object type described for people: the table of the docs, the lines of the CLI's help."""
+"""Documentation of an object type: the table in the docs, and the help lines of the CLI."""
 
 from __future__ import annotations
 
@@ -12,41 +12,42 @@ _COMPARED = {'gt': '>', 'ge': '>=', 'lt': '<', 'le': '<='}
 
 
 def table(object_type: ObjectType) -> str:
-    """A Markdown table of the fields: name, type, default, meaning. Those of a mapping follow it, by their paths."""
+    """Returns a Markdown table of the fields: name, type, default, meaning. Fields of a nested mapping follow it, by
+    path."""
     rows = ['| Field | Type | Default | Meaning |', '| --- | --- | --- | --- |', *_rows(fields_of(object_type))]
     return '\n'.join(rows) + '\n'
 
 
-def _rows(fields: Iterable[FieldInfo], place: str = '') -> Iterator[str]:
+def _rows(fields: Iterable[FieldInfo], prefix: str = '') -> Iterator[str]:
     for f in fields:
-        yield f'| `{place}{f.name}` | {_cell(type_of(f))} | {_cell(default_of(f))} | {_cell(f.description)} |'
+        yield f'| `{prefix}{f.name}` | {_cell(type_of(f))} | {_cell(default_of(f))} | {_cell(f.description)} |'
         if f.struct is not None:
-            yield from _rows(fields_of_struct(f.struct), f'{place}{f.name}.')
+            yield from _rows(fields_of_struct(f.struct), f'{prefix}{f.name}.')
 
 
 def help_of(info: FieldInfo) -> str:
-    """One line on the field."""
+    """Returns one line of help about a field."""
     tail = 'required' if info.required else f'default: {default_of(info)}'
     return f'{info.description} ({type_of(info)}; {tail})'
 
 
 def type_of(info: FieldInfo) -> str:
-    """Kind, choices, bounds and what it refers to, in words."""
+    """Describes the type of a field: kind, choices, bounds and reference."""
     if info.choices:
         return ', '.join(choice or '(empty)' for choice in info.choices)
-    words = [_refers(info) if info.ref else info.kind]
-    words.extend(f'{_COMPARED[b]} {value}' for b, value in info.bounds.items() if b in _COMPARED)
+    parts = [_reference_type(info) if info.ref else info.kind]
+    parts.extend(f'{_COMPARED[b]} {value}' for b, value in info.bounds.items() if b in _COMPARED)
     if info.secret:
-        words.append('secret')
-    return ' '.join(words)
+        parts.append('secret')
+    return ' '.join(parts)
 
 
-def _refers(info: FieldInfo) -> str:
+def _reference_type(info: FieldInfo) -> str:
     return f'names ({info.ref})' if info.kind == 'list' else f'name ({info.ref})'
 
 
 def default_of(info: FieldInfo) -> str:
-    """The default in words; empty text where the field is required."""
+    """Returns the default as text; '' if the field is required."""
     return '' if info.default is NO_DEFAULT else _default(info.default)
 
 

@@ -1,4 +1,4 @@
-"""All object types of a node, found by key, by section or by their Zato face."""
+"""Registry of the object types of a node, by key, by section or by zato.* prefix."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from zatotx.schema.meta import ObjectType
 
 
 def namespace_of(object_type: ObjectType) -> str:
-    """Where the type's names are unique, and what a field's `ref` says: the section, so that two security
-    definitions of different types cannot share a name; the key of a type that has no section."""
+    """Returns the namespace in which names of this type are unique, as used by a field's `ref`: the section, so that
+    security definitions of different types cannot share a name, or the key of a type without section."""
     return object_type.section or object_type.key
 
 
 class ObjectTypes:
-    """An immutable collection. Raises ValueError with every mistake in the types given."""
+    """An immutable collection of object types. Raises ValueError with all errors in their declarations."""
 
     __slots__ = ('_by_key', '_by_space')
 
     def __init__(self, types: Iterable[ObjectType]) -> None:
-        given = tuple(types)
-        self._by_key: Mapping[str, ObjectType] = {t.key: t for t in given}
+        all_types = tuple(types)
+        self._by_key: Mapping[str, ObjectType] = {t.key: t for t in all_types}
         spaces: dict[str, list[ObjectType]] = {}
-        for object_type in given:
+        for object_type in all_types:
             spaces.setdefault(namespace_of(object_type), []).append(object_type)
         self._by_space: Mapping[str, tuple[ObjectType, ...]] = {s: tuple(ts) for s, ts in spaces.items()}
-        mistakes = [*_same_twice(given), *_misdeclared(given, frozenset(spaces))]
-        if mistakes:
-            raise ValueError('; '.join(mistakes))
+        errors = [*_duplicates(all_types), *_declaration_errors(all_types, frozenset(spaces))]
+        if errors:
+            raise ValueError('; '.join(errors))
 
     def __iter__(self) -> Iterator[ObjectType]:
         return iter(self._by_key.values())
@@ -47,32 +47,32 @@ class ObjectTypes:
 
     @property
     def sections(self) -> tuple[str, ...]:
-        """The keys of an enmasse document, in the order the types came."""
+        """The keys of an enmasse document, in the order of the types."""
         return tuple(space for space, types in self._by_space.items() if types[0].section)
 
     def in_space(self, space: str) -> tuple[ObjectType, ...]:
-        """The types of one section, or the one type without a section that has this key; () for an unknown one."""
+        """Returns the types of one section, or the type without section that has this key; () if there is none."""
         return self._by_space.get(space, ())
 
     def of_zato(self, prefix: str, request: Mapping[str, object] | None = None) -> ObjectType | None:
-        """The type behind `zato.<prefix>.…`; where several share the prefix, the one whose fixed fields the request
-        has."""
-        asked = request or {}
-        found = [t for t in self if t.zato is not None and t.zato.prefix == prefix]
-        for object_type in found:
+        """Returns the type behind `zato.<prefix>.…`; if several share the prefix, the one whose fixed fields match the
+        request."""
+        fields = request or {}
+        candidates = [t for t in self if t.zato is not None and t.zato.prefix == prefix]
+        for object_type in candidates:
             assert object_type.zato is not None
-            if all(asked.get(name) == value for name, value in object_type.zato.fixed.items()):
+            if all(fields.get(name) == value for name, value in object_type.zato.fixed.items()):
                 return object_type
         return None
 
 
-def _same_twice(types: tuple[ObjectType, ...]) -> Iterator[str]:
+def _duplicates(types: tuple[ObjectType, ...]) -> Iterator[str]:
     seen: dict[tuple[str, str], str] = {}
     for object_type in types:
         for identity in _identities(object_type):
             if identity in seen:
-                what, text = identity
-                yield f'two object types have the {what} {text!r}: {seen[identity]!r} and {object_type.key!r}'
+                label, text = identity
+                yield f'two object types have the {label} {text!r}: {seen[identity]!r} and {object_type.key!r}'
             seen[identity] = object_type.key
 
 
@@ -85,7 +85,7 @@ def _identities(object_type: ObjectType) -> Iterator[tuple[str, str]]:
         yield 'Zato prefix and fixed fields', f'{object_type.zato.prefix} {fixed}'.strip()
 
 
-def _misdeclared(types: tuple[ObjectType, ...], spaces: frozenset[str]) -> Iterator[str]:
+def _declaration_errors(types: tuple[ObjectType, ...], spaces: frozenset[str]) -> Iterator[str]:
     for object_type in types:
         if 'name' not in field_names(object_type):
             yield f'object type {object_type.key!r} has no field called name'
@@ -94,12 +94,12 @@ def _misdeclared(types: tuple[ObjectType, ...], spaces: frozenset[str]) -> Itera
                 yield f'{object_type.key}.{info.name} refers to {info.ref!r}, which is no section or key of a type'
             if info.secret and (info.kind != 'text' or info.bounds.keys() - {'min_length'}):
                 yield f'{object_type.key}.{info.name} is secret: it must be text without bounds, to be stored longer'
-            yield from _too_deep(f'{object_type.key}.{info.name}', info)
+            yield from _nested_errors(f'{object_type.key}.{info.name}', info)
 
 
-def _too_deep(place: str, info: FieldInfo) -> Iterator[str]:
-    """What is stored in another form than it is used in must be found without looking into values."""
-    for inside in fields_of_struct(info.struct) if info.struct is not None else ():
-        if inside.secret or inside.ref:
-            yield f'{place}.{inside.name} is a secret or a reference: only fields of the object itself can be'
-        yield from _too_deep(f'{place}.{inside.name}', inside)
+def _nested_errors(path: str, info: FieldInfo) -> Iterator[str]:
+    """Reports nested secrets and references: values with a different stored form must be top-level fields."""
+    for nested in fields_of_struct(info.struct) if info.struct is not None else ():
+        if nested.secret or nested.ref:
+            yield f'{path}.{nested.name} is a secret or a reference: only fields of the object itself can be'
+        yield from _nested_errors(f'{path}.{nested.name}', nested)

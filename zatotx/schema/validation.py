@@ -1,6 +1,6 @@
-"""A document against an object type: the Struct, or every mistake with its path.
+"""Validation of documents against an object type; reports every error with its path.
 
-msgspec stops at the first mistake, so each field is converted on its own.
+msgspec stops at the first error, so each field is converted separately.
 """
 
 from __future__ import annotations
@@ -14,66 +14,66 @@ import msgspec
 from zatotx.schema.fields import FieldInfo, fields_of_struct
 from zatotx.schema.meta import ObjectType
 
-Mistake = tuple[str, str]  # (path of the field, what is wrong with it)
+Mistake = tuple[str, str]  # (path of the field, error)
 
 
 def validate(object_type: ObjectType, document: Mapping[str, Any]) -> tuple[Any, list[Mistake]]:
-    """The Struct made of the document and no mistakes, or None and all mistakes. Never raises for bad input.
+    """Returns the Struct and no errors, or None and all errors. Never raises for invalid input.
 
-    References are checked for their form only: whether they lead somewhere the caller knows.
+    Only the form of references is checked, not whether the objects exist.
     """
-    value, mistakes = _read(object_type.struct, document)
+    value, mistakes = _convert(object_type.struct, document)
     if value is not None and object_type.check is not None:
         mistakes.extend(object_type.check(value))
     return (None, mistakes) if mistakes else (value, [])
 
 
 def validate_edit(object_type: ObjectType, current: Any, changes: Mapping[str, Any]) -> tuple[Any, list[Mistake]]:
-    """As validate, for an existing object of which only some fields change; a mapping changes as a whole."""
+    """Like validate, for an existing object of which some fields change; a mapping changes as a whole."""
     return validate(object_type, {**msgspec.structs.asdict(current), **changes})
 
 
 def unknown_fields(key: str, known: Iterable[str]) -> str:
-    """What to say of a key that is none of `known`."""
-    near = get_close_matches(key, list(known), n=1)
-    return f'unknown, did you mean {near[0]}?' if near else 'unknown'
+    """Returns the error for a key that is not among `known`."""
+    matches = get_close_matches(key, list(known), n=1)
+    return f'unknown, did you mean {matches[0]}?' if matches else 'unknown'
 
 
-def _read(struct: type[Any], document: Mapping[str, Any]) -> tuple[Any, list[Mistake]]:
-    """The Struct, or None and the mistakes of all its fields."""
+def _convert(struct: type[Any], document: Mapping[str, Any]) -> tuple[Any, list[Mistake]]:
+    """Returns the Struct, or None and the errors of all fields."""
     fields = {f.name: f for f in fields_of_struct(struct)}
     mistakes = [(str(key), unknown_fields(str(key), fields)) for key in document if key not in fields]
     values: dict[str, Any] = {}
     for name, info in fields.items():
         if name in document:
-            _take(info, document[name], values, mistakes)
+            _convert_field(info, document[name], values, mistakes)
         elif info.required:
             mistakes.append((name, 'missing'))
     return (None, mistakes) if mistakes else (struct(**values), [])
 
 
-def _take(info: FieldInfo, given: Any, values: dict[str, Any], mistakes: list[Mistake]) -> None:
-    if isinstance(given, str):
-        given = info.aliases.get(given, given)
-    if info.struct is not None and isinstance(given, Mapping):
-        given, inside = _read(info.struct, given)
-        if inside:
-            mistakes.extend((f'{info.name}.{path}', text) for path, text in inside)
+def _convert_field(info: FieldInfo, raw_value: Any, values: dict[str, Any], mistakes: list[Mistake]) -> None:
+    if isinstance(raw_value, str):
+        raw_value = info.aliases.get(raw_value, raw_value)
+    if info.struct is not None and isinstance(raw_value, Mapping):
+        raw_value, nested = _convert(info.struct, raw_value)
+        if nested:
+            mistakes.extend((f'{info.name}.{path}', text) for path, text in nested)
             return
     try:
-        value = msgspec.convert(given, info.hint)
+        value = msgspec.convert(raw_value, info.hint)
     except msgspec.ValidationError as error:
-        mistakes.append(_said(info, str(error)))
+        mistakes.append(_describe_error(info, str(error)))
         return
-    wrong = _wrong(info, value)
-    if wrong:
-        mistakes.append((info.name, wrong))
+    problem = _constraint_error(info, value)
+    if problem:
+        mistakes.append((info.name, problem))
     else:
         values[info.name] = value
 
 
-def _wrong(info: FieldInfo, value: Any) -> str:
-    """What msgspec's types and bounds cannot say."""
+def _constraint_error(info: FieldInfo, value: Any) -> str:
+    """Checks constraints beyond msgspec's types and bounds."""
     if info.choices and value is not None and value not in info.choices:
         one_of = ', '.join(choice or "'' (empty)" for choice in info.choices)
         got = '' if info.secret else f', got {value!r}'
@@ -96,10 +96,10 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _said(info: FieldInfo, text: str) -> Mistake:
-    """msgspec's words in ours: 'Expected `int`, got `str` - at `$[0].a`'."""
-    text, _, place = text.replace('`', '').partition(' - at $')
+def _describe_error(info: FieldInfo, text: str) -> Mistake:
+    """Rewords an error of msgspec: 'Expected `int`, got `str` - at `$[0].a`'."""
+    text, _, path = text.replace('`', '').partition(' - at $')
     text = text[:1].lower() + text[1:]
     if 'matching regex' in text and info.description:
         text = f'has not the form it needs ({info.description})'
-    return info.name + place, text
+    return info.name + path, text

@@ -1,1 +1,1 @@
-"""What users subclass, what runs it, and how it is deployed."""
+"""Services: the base class that users subclass, the code that runs services, and their deployment."""

@@ -1,4 +1,4 @@
-"""What the code of a service speaks of, found without running it."""
+"""Inspects the bytecode of a service class without running it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 
 
 def mentioned_names(cls: type, base: type, name: str) -> bool:
-    """Whether a method that a class has beyond `base`, or anything inside of one, reads an attribute of that name, or
-    has the name as a text. Of functions elsewhere that are given `self` nothing is known."""
-    own = [each for each in cls.__mro__ if each not in base.__mro__]
-    return any(name in words for each in own for value in vars(each).values() for words in _words(_code_of(value)))
+    """Return whether any method that `cls` adds to `base` mentions `name`, as an attribute or as a string constant.
+
+    Nested functions and classes are searched too. Functions defined elsewhere that receive `self` are not.
+    """
+    codes = [_code_of(value) for added in cls.__mro__ if added not in base.__mro__ for value in vars(added).values()]
+    return any(name in names for code in codes for names in _names_and_constants(code))
 
 
 def _code_of(value: Any) -> CodeType | None:
-    """The code of a method, whatever decorates it in the way of functools.wraps."""
+    """Return the code object of a method, seen through properties, class and static methods, and functools.wraps."""
     if isinstance(value, property):
         value = value.fget
     elif isinstance(value, (staticmethod, classmethod)):
@@ -27,11 +29,12 @@ def _code_of(value: Any) -> CodeType | None:
     return code
 
 
-def _words(code: CodeType | None) -> Iterator[tuple[Any, ...]]:
+def _names_and_constants(code: CodeType | None) -> Iterator[tuple[Any, ...]]:
+    """Yield the names and constants of a code object and of all code nested in it."""
     if code is None:
         return
     yield code.co_names
     yield code.co_consts
-    for inside in code.co_consts:
-        if isinstance(inside, CodeType):
-            yield from _words(inside)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_and_constants(constant)

@@ -1,4 +1,4 @@
-"""Small values on `self`: channel, deadline, the WSGI view of a request."""
+"""Small values that services see on `self`: the channel, the deadline, the WSGI environ of a request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zatotx.model.message import ChannelSpec, Message
 
 
 class Channel(str):
-    """What brought a request: compares as Zato's constant of its kind ('http-soap', 'invoke' …)."""
+    """The channel of a request; a string equal to Zato's constant for its kind ('http-soap', 'invoke' …)."""
 
     type: str
     name: str
@@ -17,7 +17,7 @@ class Channel(str):
 
     @classmethod
     def of(cls, spec: ChannelSpec) -> Channel:
-        """The channel of a spec."""
+        """Create the channel described by a ChannelSpec."""
         channel = cls(spec.kind)
         channel.type = spec.kind
         channel.name = spec.name
@@ -26,7 +26,7 @@ class Channel(str):
 
 
 class Deadline:
-    """The moment by which a request must be answered."""
+    """The time by which the response of a request must be ready."""
 
     __slots__ = ('_seconds', 'at')
 
@@ -36,12 +36,12 @@ class Deadline:
 
     @property
     def remaining(self) -> float:
-        """Seconds left, never less than 0."""
+        """Seconds left until the deadline, never less than 0."""
         return max(0.0, self.at - self._seconds())
 
     @property
     def passed(self) -> bool:
-        """Whether no time is left."""
+        """Whether the deadline has passed."""
         return self._seconds() >= self.at
 
     def __float__(self) -> float:
@@ -51,9 +51,9 @@ class Deadline:
         return f'<Deadline in {self.remaining:.3f} s>'
 
 
-def wsgi_environ(inbound: Message) -> dict[str, Any]:
-    """The HTTP side as WSGI's environ, which classic Zato services read. {} where HTTP brought nothing."""
-    http = inbound.http
+def wsgi_environ(message: Message) -> dict[str, Any]:
+    """Return the HTTP part of a message as a WSGI environ, as in Zato; {} for messages from other channels."""
+    http = message.http
     if http is None:
         return {}
     environ: dict[str, Any] = {
@@ -64,7 +64,7 @@ def wsgi_environ(inbound: Message) -> dict[str, Any]:
         'REMOTE_ADDR': http.peer,
         'SERVER_PROTOCOL': f'HTTP/{http.version[0]}.{http.version[1]}',
         'zato.http.remote_addr': http.peer,
-        'zato.http.channel_item': {'name': inbound.channel.name, 'data_format': inbound.channel.data_format},
+        'zato.http.channel_item': {'name': message.channel.name, 'data_format': message.channel.data_format},
     }
     for name, value in http.headers.items():
         key = name.decode('latin-1').upper().replace('-', '_')

@@ -1,4 +1,4 @@
-"""Whose work the calling code does: found on the stack, so that a request pays nothing for it."""
+"""Finds the service call that the running code belongs to by walking the stack, so that requests pay nothing for it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from typing import Any
 
 from zatotx.service.service import Service
 
-_DEEPEST = 200  # frames
+_MAX_FRAMES = 200  # frames
 
 
 def current_call() -> tuple[str, str]:
-    """Service and cid of the innermost call of a service that the calling code is part of; '' each where it is part of
-    none. Costs microseconds: for log lines that do not say it themselves."""
+    """Return the service name and correlation id of the innermost service call on the stack, or two empty strings.
+
+    It takes microseconds and serves log records that do not carry these fields themselves.
+    """
     frame = sys._getframe(1)
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_FRAMES):
         if 'self' in frame.f_code.co_varnames:
-            run = _run_of(frame.f_locals.get('self'))
-            if run is not None:
-                return run.entry.name, run.inbound.cid
+            invocation = _invocation_of(frame.f_locals.get('self'))
+            if invocation is not None:
+                return invocation.entry.name, invocation.inbound.cid
         if frame.f_back is None:
             break
         frame = frame.f_back
     return '', ''
 
 
-def _run_of(found: object) -> Any:
-    # vars, not getattr: nothing of the service's may run here.
-    return vars(found).get('_zatotx') if isinstance(found, Service) else None
+def _invocation_of(candidate: object) -> Any:
+    # vars() rather than getattr(), so that no code of the service runs here.
+    return vars(candidate).get('_zatotx') if isinstance(candidate, Service) else None

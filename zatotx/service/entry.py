@@ -1,4 +1,4 @@
-"""A deployed service, as the store keeps it."""
+"""ServiceEntry: a deployed service in the service store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zatotx.service.naming import service_name
 @implementer(IServiceEntry)
 @frozen(kw_only=True, eq=False)
 class ServiceEntry:
-    """One service of one version of one file. Never changed; a new version is a new entry."""
+    """One service of one version of a deployed file. Immutable: a new version is a new entry."""
 
     name: str
     cls: type
@@ -24,7 +24,7 @@ class ServiceEntry:
     is_internal: bool = False
     is_active: bool = True
     roles: frozenset[str] = frozenset()
-    file: str = ''  # 'crm.py', 'crm' for a package, '' for zatotx's own
+    file: str = ''  # 'crm.py', 'crm' for a package, '' for a service built into zatotx
     version: int = 0
     stats: Any = None
     gate: ConcurrencyLimit = field(factory=ConcurrencyLimit)
@@ -34,7 +34,7 @@ class ServiceEntry:
             self.cls._zatotx_name = self.name  # type: ignore[attr-defined]
 
     @classmethod
-    def of(cls, service: type, **known: Any) -> ServiceEntry:
-        """The entry of a class; what is not given is worked out. Raises BadDeclaration."""
-        name = known.pop('name', '') or service_name(service)
-        return cls(name=name, cls=service, traits=describe_service(service), **known)
+    def of(cls, service_class: type, **fields: Any) -> ServiceEntry:
+        """Create the entry of a service class; values that are not given are derived from it. Raises BadDeclaration."""
+        name = fields.pop('name', '') or service_name(service_class)
+        return cls(name=name, cls=service_class, traits=describe_service(service_class), **fields)

@@ -1,4 +1,4 @@
-"""The steps of a call that has hooks, in Zato's order; who runs them decides how to wait."""
+"""Runs the hooks of a service around its handler, in Zato's order, on the reactor or in a thread."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ Steps = Generator[Any, Any, Any]
 
 
 def hook_steps(service: Any, handler: Any, hooks: frozenset[str], job_type: str | None) -> Steps:
-    """Yields what each step gave, awaitable or not, and is sent what came of it. Its value is what `handle` gave."""
+    """Yield the result of each step, which may be awaitable; the caller sends back the awaited value.
+
+    The generator returns what `handle` returned.
+    """
     if 'accept' in hooks and not (yield service.accept()):
         raise BadRequest(service.cid, 'The service does not accept this request')
     if 'validate_input' in hooks:
         yield service.validate_input()
     for name in hook_order.hooks_before(hooks, job_type):
-        yield from _quiet(service, name)
+        yield from _log_errors(service, name)
     returned = yield handler.function(service)
-    run = service._zatotx
-    run.returned_at = run.invoker.now()
+    invocation = service._zatotx
+    invocation.returned_at = invocation.invoker.now()
     if 'validate_output' in hooks:
         yield service.validate_output()
     for name in hook_order.hooks_after(hooks, job_type):
-        yield from _quiet(service, name)
+        yield from _log_errors(service, name)
     return returned
 
 
-def _quiet(service: Any, name: str) -> Steps:
-    """A hook whose mistakes are logged and passed over."""
+def _log_errors(service: Any, name: str) -> Steps:
+    """Run a hook whose exceptions are logged and ignored."""
     try:
         yield getattr(service, name)()
     except CancelledError:
@@ -58,7 +61,7 @@ async def run_steps(steps: Steps) -> Any:
 
 
 def run_steps_blocking(steps: Steps, wait: Callable[[Awaitable[Any]], Any]) -> Any:
-    """Run the steps in a thread; what has to be awaited is awaited by `wait`."""
+    """Run the steps in a thread; `wait` blocks until an awaitable has its result."""
     try:
         value = next(steps)
         while True:

@@ -1,7 +1,7 @@
-"""What a service may do around `handle`, and in which order it is asked (feature map 3.4).
+"""The hooks that a service may define around `handle`, and the order in which they run (feature map 3.4).
 
-A hook that a class does not override costs a call nothing. Exceptions in `before_…`, `after_…` and `finalize_handle`
-are logged and passed over, as in Zato; those of `validate_…` and of `handle` end the call.
+A hook that a class does not override adds no cost to a call. Exceptions in `before_…`, `after_…` and `finalize_handle`
+are logged and ignored, as in Zato; those of `validate_…` and of `handle` end the call.
 """
 
 from __future__ import annotations
@@ -10,63 +10,63 @@ from typing import Any
 
 
 class Hooks:
-    """The hooks with what they do when nobody overrides them: nothing."""
+    """The hooks of a service; each does nothing by default."""
 
     @staticmethod
     def before_add_to_store(logger: Any) -> Any:
-        """Called when the service is deployed; a false value keeps it out."""
+        """Called when the service is deployed; return a false value to leave it out."""
         return True
 
     @staticmethod
     def after_add_to_store(logger: Any) -> None:
-        """Called when the service is deployed and can be reached."""
+        """Called after the service was deployed, when it can be invoked."""
 
     def accept(self) -> Any:
-        """A false value refuses the request with 400, before anything else is run."""
+        """Called first; return a false value to reject the request with status 400."""
         return True
 
     def validate_input(self) -> Any:
-        """Check `self.request`; raise BadRequest where it is wrong."""
+        """Check `self.request`; raise BadRequest if it is invalid."""
 
     def before_job(self) -> Any:
-        """Before a scheduled job of any type."""
+        """Called before a scheduled job of any type."""
 
     def before_handle(self) -> Any:
-        """Right before `handle`."""
+        """Called right before `handle`."""
 
     def validate_output(self) -> Any:
         """Check `self.response` after `handle`."""
 
     def after_handle(self) -> Any:
-        """After `handle` ended well."""
+        """Called after `handle` succeeded."""
 
     def after_job(self) -> Any:
-        """After a scheduled job of any type ended well."""
+        """Called after a scheduled job of any type succeeded."""
 
     def finalize_handle(self) -> Any:
-        """The last word, after everything ended well."""
+        """Called last, after everything else succeeded."""
 
 
 class JobHooks:
-    """The hooks of one type of job each."""
+    """The hooks of the individual job types."""
 
     def before_one_time_job(self) -> Any:
-        """Before a one-time job."""
+        """Called before a one-time job."""
 
     def before_interval_based_job(self) -> Any:
-        """Before a run of an interval-based job."""
+        """Called before a run of an interval-based job."""
 
     def before_cron_style_job(self) -> Any:
-        """Before a run of a cron-style job."""
+        """Called before a run of a cron-style job."""
 
     def after_one_time_job(self) -> Any:
-        """After a one-time job ended well."""
+        """Called after a one-time job succeeded."""
 
     def after_interval_based_job(self) -> Any:
-        """After a run of an interval-based job ended well."""
+        """Called after a run of an interval-based job succeeded."""
 
     def after_cron_style_job(self) -> Any:
-        """After a run of a cron-style job ended well."""
+        """Called after a run of a cron-style job succeeded."""
 
 
 JOB_TYPES = ('one_time', 'interval_based', 'cron_style')
@@ -79,7 +79,7 @@ PER_CALL = frozenset(
 
 
 def overridden_hooks(cls: type) -> frozenset[str]:
-    """The hooks of a call that a class has of its own."""
+    """Return the names of the per-call hooks that a class overrides."""
     return frozenset(
         name
         for name in PER_CALL
@@ -88,12 +88,12 @@ def overridden_hooks(cls: type) -> frozenset[str]:
 
 
 def hooks_before(hooks: frozenset[str], job_type: str | None) -> list[str]:
-    """Those to run before `handle`, in order. `job_type` is None outside the scheduler."""
-    wanted = ['before_job', f'before_{job_type}_job', 'before_handle'] if job_type is not None else ['before_handle']
-    return [name for name in wanted if name in hooks]
+    """Return the hooks to run before `handle`, in order. `job_type` is None outside the scheduler."""
+    names = ['before_job', f'before_{job_type}_job', 'before_handle'] if job_type is not None else ['before_handle']
+    return [name for name in names if name in hooks]
 
 
 def hooks_after(hooks: frozenset[str], job_type: str | None) -> list[str]:
-    """Those to run after `handle` ended well, in order."""
-    jobs = ['after_job', f'after_{job_type}_job'] if job_type is not None else []
-    return [name for name in ('after_handle', *jobs, 'finalize_handle') if name in hooks]
+    """Return the hooks to run after `handle` succeeded, in order."""
+    job_names = ['after_job', f'after_{job_type}_job'] if job_type is not None else []
+    return [name for name in ('after_handle', *job_names, 'finalize_handle') if name in hooks]

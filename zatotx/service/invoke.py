@@ -1,4 +1,4 @@
-"""`self.invoke`: one service calls another. On the reactor it gives an awaitable, in a thread the result itself."""
+"""`self.invoke`: one service calls another. It returns an awaitable on the reactor, the result itself in a thread."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from zatotx.service.io.elements import as_mapping
 from zatotx.service.thread_calls import ThreadCall, ThreadLender
 from zatotx.wire.xml.parser import parse
 
-DEPTH = 32  # calls below the first
+DEPTH = 32  # maximum depth of nested calls
 INVOKE = ChannelSpec(name='invoke', kind='invoke', service='')
-_READ: dict[Any, Callable[[Any], Any]] = {  # what text is, by the data format that a call names
+_DECODERS: dict[Any, Callable[[Any], Any]] = {  # decoders of a payload given as text, by the data format of the call
     'json': msgspec.json.decode,
     'xml': lambda text: parse(text.encode('utf-8') if isinstance(text, str) else text),
 }
-# What Zato's invoke takes too. Those that change nothing here are accepted, so that calls written for it work.
+# Further arguments of Zato's invoke. Those without effect here are accepted, so that calls written for it work.
 ZATO_OPTIONS = frozenset(
     ('channel', 'data_format', 'transport', 'serialize', 'environ', 'needs_response', 'skip_response_elem', 'cid')
 )
 
 
 class ServiceInvocation(msgspec.Struct, kw_only=True):
-    """What a call asks for."""
+    """The arguments of a call of self.invoke."""
 
     target: Any  # a name or a Service subclass
     payload: Any = ''
@@ -47,85 +47,99 @@ class ServiceInvocation(msgspec.Struct, kw_only=True):
             raise TypeError(f'invoke() has no argument {", ".join(unknown)}')
 
 
-def call_service(run: Invocation, call: ServiceInvocation) -> Any:
-    """Invoke from where we are. Raises NotFound and Inactive naming the service, ServiceUnavailable where it has as
-    many calls under way as it takes, InternalServerError too deep down."""
-    if get_ident() == run.invoker.io_thread:
-        return _awaited(run, call, run.lender)
-    return _blocking(run, call)
+def call_service(invocation: Invocation, call: ServiceInvocation) -> Any:
+    """Invoke a service from the calling thread, the reactor's or a service's.
+
+    Raises NotFound and Inactive naming the service, ServiceUnavailable if the service has reached its limit of
+    concurrent calls, InternalServerError if calls are nested too deeply.
+    """
+    if get_ident() == invocation.invoker.io_thread:
+        return _invoke_on_reactor(invocation, call, invocation.lender)
+    return _invoke_from_thread(invocation, call)
 
 
-def child_message(run: Invocation, call: ServiceInvocation) -> Invocation:
-    """The run of the called service: same cid, principal and services, a deadline that is never later."""
+def child_message(invocation: Invocation, call: ServiceInvocation) -> Invocation:
+    """Create the invocation of the called service.
+
+    It has the same cid, principal and services, and a deadline that is never later.
+    """
     name = call.target if isinstance(call.target, str) else call.target.get_name()
-    cid = run.inbound.cid
-    entry = run.services.get(name)
+    cid = invocation.inbound.cid
+    entry = invocation.services.get(name)
     if entry is None:
-        meant = did_you_mean(name, (known.name for known in run.services))
-        raise NotFound(cid, f'Service {name} does not exist{meant}')
-    if run.depth >= DEPTH:
-        raise InternalServerError(cid, f'Services invoke each other more than {DEPTH} deep: {_chain(run, name)}')
-    inbound = _inbound(run, call, name)
-    child = Invocation(run.invoker, entry, run.services, inbound, call.payload)
-    read = _READ.get(call.options.get('data_format'))
-    if read is not None and isinstance(call.payload, (str, bytes)) and call.payload:
-        child.payload = read(call.payload)
+        suggestion = did_you_mean(name, (candidate.name for candidate in invocation.services))
+        raise NotFound(cid, f'Service {name} does not exist{suggestion}')
+    if invocation.depth >= DEPTH:
+        chain = _chain(invocation, name)
+        raise InternalServerError(cid, f'Services invoke each other more than {DEPTH} deep: {chain}')
+    message = _create_message(invocation, call, name)
+    child = Invocation(invocation.invoker, entry, invocation.services, message, call.payload)
+    decode = _DECODERS.get(call.options.get('data_format'))
+    if decode is not None and isinstance(call.payload, (str, bytes)) and call.payload:
+        child.payload = decode(call.payload)
     child.raw = call.payload
-    child.parent = run
-    child.depth = run.depth + 1
+    child.parent = invocation
+    child.depth = invocation.depth + 1
     child.environ = call.options.get('environ')
     return child
 
 
-def _inbound(run: Invocation, call: ServiceInvocation, name: str) -> Message:
-    parent = run.inbound
+def _create_message(invocation: Invocation, call: ServiceInvocation, name: str) -> Message:
+    """Create the message to the called service."""
+    parent = invocation.inbound
     deadline = parent.deadline
     if call.timeout is not None:
-        deadline = min(deadline, run.invoker.reactor.seconds() + call.timeout)
+        deadline = min(deadline, invocation.invoker.reactor.seconds() + call.timeout)
     kind = call.options.get('channel')
     channel = ChannelSpec(name=kind, kind=kind, service='') if kind and kind != 'invoke' else INVOKE
     cid = call.options.get('cid') or parent.cid
-    inbound = Message(cid, channel, name, {}, b'', deadline, None, parent.trace)
-    inbound.principal = parent.principal
-    return inbound
+    message = Message(cid, channel, name, {}, b'', deadline, None, parent.trace)
+    message.principal = parent.principal
+    return message
 
 
-def _chain(run: Invocation, name: str) -> str:
-    names = [*run.names(), name]
+def _chain(invocation: Invocation, name: str) -> str:
+    """Return the names of the nested services, shortened in the middle if there are many."""
+    names = [*invocation.names(), name]
     return ' -> '.join(names if len(names) <= 8 else [*names[:4], '…', *names[-4:]])
 
 
-def _full(child: Invocation) -> ServiceUnavailable:
-    """What a caller gets whose call is one too many."""
+def _limit_reached(child: Invocation) -> ServiceUnavailable:
+    """Return the error for a call beyond the service's limit of concurrent calls."""
     entry = child.entry
-    why = f'Service {entry.name} has {entry.gate.limit} calls under way, its limit: try again later'
-    return ServiceUnavailable(child.inbound.cid, why)
+    reason = f'Service {entry.name} has {entry.gate.limit} calls under way, its limit: try again later'
+    return ServiceUnavailable(child.inbound.cid, reason)
 
 
-async def _awaited(run: Invocation, call: ServiceInvocation, lender: ThreadLender | None) -> Any:
-    child = child_message(run, call)
-    gate = child.entry.gate
-    if not gate.enter():
-        raise _full(child)
-    began = perf_counter()
+async def _invoke_on_reactor(invocation: Invocation, call: ServiceInvocation, lender: ThreadLender | None) -> Any:
+    """Invoke a service on the reactor. `lender` is a waiting thread that may run it."""
+    child = child_message(invocation, call)
+    concurrency_limit = child.entry.gate
+    if not concurrency_limit.enter():
+        raise _limit_reached(child)
+    started_at = perf_counter()
     try:
         if call.timeout is None:
             child.lender = lender
-            outcome: Outcome | None = await run.invoker.perform(child)
+            outcome: Outcome | None = await invocation.invoker.perform(child)
         else:
-            # A thread that waits further up cannot cut short what runs in it: a limited call gets one of its own.
-            outcome = await _limited(run, call, child, Deferred.fromCoroutine(run.invoker.perform(child)))
+            # A waiting thread cannot interrupt what runs in it, so a call with a timeout gets a thread of its own.
+            started = Deferred.fromCoroutine(invocation.invoker.perform(child))
+            outcome = await _with_timeout(invocation, call, child, started)
     except Exception as error:
-        count_failure(child, perf_counter() - began, error)
+        count_failure(child, perf_counter() - started_at, error)
         raise
     finally:
-        gate.leave()
-    count_failure(child, perf_counter() - began, None)
+        concurrency_limit.leave()
+    count_failure(child, perf_counter() - started_at, None)
     return blocking_result(outcome, call)
 
 
 def count_failure(child: Invocation, seconds: float, error: Exception | None) -> None:
-    """On the reactor: the called service's own counters. The first service of a chain is counted by the exchange."""
+    """Record the duration and the error of a call in the counters of the called service. Reactor's thread only.
+
+    The dispatcher counts the first service of a chain.
+    """
     stats = child.entry.stats
     if stats is not None:
         stats.observe(seconds)
@@ -133,10 +147,11 @@ def count_failure(child: Invocation, seconds: float, error: Exception | None) ->
             stats.failed(type(error).__name__)
 
 
-async def _limited(
-    run: Invocation, call: ServiceInvocation, child: Invocation, started: Deferred[Outcome]
+async def _with_timeout(
+    invocation: Invocation, call: ServiceInvocation, child: Invocation, started: Deferred[Outcome]
 ) -> Outcome | None:
-    reactor = run.invoker.reactor
+    """Wait for a call until the deadline, then cancel it. Raises Timeout, or returns None with raise_timeout=False."""
+    reactor = invocation.invoker.reactor
     timer = reactor.callLater(max(0.0, child.inbound.deadline - reactor.seconds()), started.cancel)
     try:
         return await started
@@ -151,45 +166,48 @@ async def _limited(
             timer.cancel()
 
 
-def _blocking(run: Invocation, call: ServiceInvocation) -> Any:
-    """In a thread. A `def` service without a time limit of its own runs right here."""
+def _invoke_from_thread(invocation: Invocation, call: ServiceInvocation) -> Any:
+    """Invoke a service from a service thread. A `def` service without a timeout of its own runs in the same thread."""
     if call.timeout is None:
-        child = child_message(run, call)
+        child = child_message(invocation, call)
         traits = child.entry.traits
         handler = traits.only or select_handler(child)
         if not handler.on_reactor:
-            return blocking_result(_here(run.invoker, child, run.hop), call)
-    return run.invoker.threads.wait(lambda lender: _awaited(run, call, lender), run.hop, run.inbound.deadline)
+            return blocking_result(_run_in_this_thread(invocation.invoker, child, invocation.hop), call)
+    return invocation.invoker.threads.wait(
+        lambda lender: _invoke_on_reactor(invocation, call, lender), invocation.hop, invocation.inbound.deadline
+    )
 
 
-def _here(invoker: Invoker, child: Invocation, hop: ThreadCall | None) -> Outcome:
-    if hop is not None and hop.cancelled:
+def _run_in_this_thread(invoker: Invoker, child: Invocation, thread_call: ThreadCall | None) -> Outcome:
+    """Run a `def` service in the calling service thread."""
+    if thread_call is not None and thread_call.cancelled:
         raise CancelledError('The request is over')
     if invoker.reactor.seconds() >= child.inbound.deadline:
         raise Timeout(child.inbound.cid, f'No time is left to invoke service {child.entry.name}')
-    gate = child.entry.gate
-    if not gate.enter_from_thread():
-        raise _full(child)
-    began = perf_counter()
+    concurrency_limit = child.entry.gate
+    if not concurrency_limit.enter_from_thread():
+        raise _limit_reached(child)
+    started_at = perf_counter()
     try:
-        outcome = invoker.in_thread(prepare_instance(child), child, hop)
+        outcome = invoker.in_thread(prepare_instance(child), child, thread_call)
     except Exception as error:
-        invoker.threads.to_reactor(count_failure, child, perf_counter() - began, error)
+        invoker.threads.to_reactor(count_failure, child, perf_counter() - started_at, error)
         raise
     finally:
-        gate.leave_from_thread()
-    invoker.threads.to_reactor(count_failure, child, perf_counter() - began, None)
+        concurrency_limit.leave_from_thread()
+    invoker.threads.to_reactor(count_failure, child, perf_counter() - started_at, None)
     return outcome
 
 
 def blocking_result(outcome: Outcome | None, call: ServiceInvocation) -> Any:
-    """What the caller gets: the value without its response element."""
+    """Return what the caller of self.invoke gets: the response value without its response element."""
     if outcome is None:
         return None
     value: Any = outcome.value if outcome.stream is None else outcome.stream
     if call.options.get('serialize'):
         return value if isinstance(value, (str, bytes)) else msgspec.json.encode(value).decode('utf-8')
     if call.as_bunch:
-        plain = as_mapping(value)
-        return bunchify(msgspec.to_builtins(value) if plain is not None and plain is not value else value)
+        mapping = as_mapping(value)
+        return bunchify(msgspec.to_builtins(value) if mapping is not None and mapping is not value else value)
     return value

@@ -1,4 +1,4 @@
-"""Runs services: input, hooks, handle, output; for the exchange and for `self.invoke` alike."""
+"""Invoker: runs services (input, hooks, handler, output) for the dispatcher and for `self.invoke`."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from zatotx.service.thread_calls import ServiceThreadCalls, ThreadCall, ThreadLe
 from zatotx.wire.xml.parser import is_element
 
 SCHEDULER = 'scheduler'
-JOB_TYPE = b'x-zato-job-type'  # header of a scheduler's message: one_time, interval_based, cron_style
+JOB_TYPE = b'x-zato-job-type'  # header of the scheduler's messages: one_time, interval_based, cron_style
 
 
 class Invocation:
-    """One call of one service, and its place in a chain of calls."""
+    """One call of one service, and its position in a chain of calls."""
 
     __slots__ = (
         'depth', 'entry', 'environ', 'handler', 'hop', 'inbound', 'invoker', 'lender', 'parent', 'payload', 'raw',
@@ -47,42 +47,42 @@ class Invocation:
     def __init__(self, invoker: Invoker, entry: Any, services: IServices, inbound: Message, payload: Any) -> None:
         self.invoker = invoker
         self.entry: ServiceEntry = entry
-        self.services = services  # of one moment, for the whole chain
+        self.services = services  # the same immutable table for the whole chain
         self.inbound = inbound
         self.payload = payload
-        self.raw: Any = None  # what request.raw_request is, where it is not the body
+        self.raw: Any = None  # request.raw_request, if it is not the message's body
         self.parent: Invocation | None = None
         self.depth = 0
-        self.hop: ThreadCall | None = None  # the thread it runs in
-        self.lender: ThreadLender | None = None  # a waiting thread further up the chain
-        self.handler: Handler = None  # type: ignore[assignment]  # chosen by prepare
+        self.hop: ThreadCall | None = None  # the call in the service thread that runs it
+        self.lender: ThreadLender | None = None  # a waiting thread of a caller in the chain
+        self.handler: Handler = None  # type: ignore[assignment]  # set by prepare_instance
         self.environ: dict[str, Any] | None = None
         self.started_at = invoker.now()
         self.returned_at = 0.0
 
     @property
     def job_type(self) -> str | None:
-        """The scheduler's job type, '' for an unknown one; None where no job brought us here."""
+        """Return the scheduler's job type, '' for an unknown type, None if no job started the call."""
         if self.inbound.channel.kind != SCHEDULER:
             return None
         return self.inbound.headers.get(JOB_TYPE, b'').decode('ascii', 'replace')
 
     def names(self) -> list[str]:
-        """The services of the chain, the first one first."""
+        """Return the names of the services in the chain, the first one first."""
         chain: list[str] = []
-        run: Invocation | None = self
-        while run is not None:
-            chain.append(run.entry.name)
-            run = run.parent
+        invocation: Invocation | None = self
+        while invocation is not None:
+            chain.append(invocation.entry.name)
+            invocation = invocation.parent
         return chain[::-1]
 
 
 @implementer(IInvoker)
 class Invoker:
-    """Runs one service a call. Made in the reactor's thread.
+    """Runs service calls. Must be created in the reactor's thread.
 
-    `reactor` gives time and threads (IReactorTime, IReactorFromThreads); `pool` runs `def` services (ServiceThreads, or
-    anything with callInThread), started by its owner; `node` is what internal services get as `self.server`.
+    `reactor` provides IReactorTime and IReactorFromThreads; `pool` runs `def` services (ServiceThreads, or any object
+    with callInThread) and is started by its owner; `node` is `self.server` of the services built into zatotx.
     """
 
     _log = Logger()
@@ -94,162 +94,171 @@ class Invoker:
         self.node = node
         self.user_config = Bunch() if user_config is None else user_config
         self.io_thread = get_ident()
-        self.now: Callable[[], float] = time  # seconds since 1970, for what services see of the time
+        self.now: Callable[[], float] = time  # seconds since 1970; the wall clock that services see
         self._warned: set[str] = set()
 
     def invoke(
         self, entry: IServiceEntry, services: IServices, inbound: Message, payload: Any
     ) -> Coroutine[Any, Any, Outcome]:
-        """Input, hooks and handle. Raises what handle raised, BadInput for bad input, BadOutput for output that is
-        not as declared, Inactive, MethodNotAllowed."""
+        """Run a service: input, hooks and handler.
+
+        Raises what the handler raised, BadInput for invalid input, BadOutput for output that does not match its
+        declaration, Inactive, MethodNotAllowed.
+        """
         return self.perform(Invocation(self, entry, services, inbound, payload))
 
     def explained(self, error: BaseException, entry: IServiceEntry, outcome: Outcome | None) -> BaseException:
-        """See IInvoker: of an error that a missing `await` led to, where that is."""
+        """Replace an error that a missing `await` caused by one that says where. See IInvoker."""
         return explain_error(error, entry.cls, None if outcome is None else outcome.value)
 
-    async def perform(self, run: Invocation) -> Outcome:
-        """The same for a run that is already set up."""
-        large = run.inbound.channel.data_format in XML and xml_input.is_large(run.inbound)
-        service = prepare_instance(run, with_input=not large)
-        entry, handler = run.entry, run.handler
+    async def perform(self, invocation: Invocation) -> Outcome:
+        """Run a service as `invoke` does, for an invocation that is already set up."""
+        large = invocation.inbound.channel.data_format in XML and xml_input.is_large(invocation.inbound)
+        service = prepare_instance(invocation, with_input=not large)
+        entry, handler = invocation.entry, invocation.handler
         hooks = entry.traits.hooks
         try:
             if large and (entry.traits.io.input is not None or (entry.traits.asks_input and handler.on_reactor)):
-                await self._aside(read_input, service, run)
+                await self._offload(read_input, service, invocation)
             if not handler.on_reactor:
-                return await self._hop(service, run)
+                return await self._run_in_thread(service, invocation)
             if hooks:
-                returned = await run_steps(hook_steps(service, handler, hooks, run.job_type))
+                returned = await run_steps(hook_steps(service, handler, hooks, invocation.job_type))
             else:
                 returned = await handler.function(service)
         except SystemExit as error:
             raise RuntimeError(f'Service {entry.name} tried to end the process: SystemExit({error})') from error
         if returned is not None:
-            self._ignored(run, returned)
-        return await self._aside(build_outcome, service, run) if large else build_outcome(service, run)
+            self._warn_about_return_value(invocation, returned)
+        return await self._offload(build_outcome, service, invocation) if large else build_outcome(service, invocation)
 
-    def _aside(self, function: Callable[[Any, Invocation], Any], service: Any, run: Invocation) -> Deferred[Any]:
-        """What takes long with a large document, and waits for nothing, in a thread."""
+    def _offload(
+        self, function: Callable[[Any, Invocation], Any], service: Any, invocation: Invocation
+    ) -> Deferred[Any]:
+        """Process the input or output of a large document in a thread."""
         return self.threads.hop(
-            lambda hop: function(service, run),
-            lambda: describe_invocation(run),
-            run.lender,
-            deadline=run.inbound.deadline,
+            lambda thread_call: function(service, invocation),
+            lambda: describe_invocation(invocation),
+            invocation.lender,
+            deadline=invocation.inbound.deadline,
         )
 
-    def _hop(self, service: Any, run: Invocation) -> Deferred[Outcome]:
+    def _run_in_thread(self, service: Any, invocation: Invocation) -> Deferred[Outcome]:
+        """Run a `def` service in a thread."""
         return self.threads.hop(
-            lambda hop: self.in_thread(service, run, hop), lambda: describe_invocation(run), run.lender,
-            deadline=run.inbound.deadline,
-        )  # fmt: skip
+            lambda thread_call: self.in_thread(service, invocation, thread_call),
+            lambda: describe_invocation(invocation),
+            invocation.lender,
+            deadline=invocation.inbound.deadline,
+        )
 
-    def in_thread(self, service: Any, run: Invocation, hop: ThreadCall | None) -> Outcome:
-        """In a thread: hooks, handle and output of a `def` service that was prepared."""
-        run.hop = hop
+    def in_thread(self, service: Any, invocation: Invocation, thread_call: ThreadCall | None) -> Outcome:
+        """Run hooks, handler and output of a prepared `def` service. Called in a service thread."""
+        invocation.hop = thread_call
         try:
-            returned = self._handled(service, run)
+            returned = self._run_handler(service, invocation)
             if returned is not None:
-                self._ignored(run, returned)
-            return build_outcome(service, run)
+                self._warn_about_return_value(invocation, returned)
+            return build_outcome(service, invocation)
         finally:
-            run.hop = None  # it holds the run: the message would stay until the garbage collector comes by
+            invocation.hop = None  # breaks a reference cycle, which would keep the message until the next collection
 
-    def _handled(self, service: Any, run: Invocation) -> Any:
-        """In a thread: what `handle` returned, once that and the hooks are done."""
-        handler, hooks = run.handler, run.entry.traits.hooks
+    def _run_handler(self, service: Any, invocation: Invocation) -> Any:
+        """Run the hooks and the handler, and return what the handler returned. Called in a service thread."""
+        handler, hooks = invocation.handler, invocation.entry.traits.hooks
         if hooks:
-            steps = hook_steps(service, handler, hooks, run.job_type)
-            return run_steps_blocking(steps, lambda waited: self._settled(run, waited))
+            steps = hook_steps(service, handler, hooks, invocation.job_type)
+            return run_steps_blocking(steps, lambda awaitable: self._wait_for(invocation, awaitable))
         returned = handler.function(service)
-        return self._settled(run, returned) if isinstance(returned, Awaitable) else returned
+        return self._wait_for(invocation, returned) if isinstance(returned, Awaitable) else returned
 
-    def _settled(self, run: Invocation, waited: Awaitable[Any]) -> Any:
-        """In a thread: what an awaitable gives, which only the reactor may touch."""
+    def _wait_for(self, invocation: Invocation, awaitable: Awaitable[Any]) -> Any:
+        """Block a service thread until an awaitable, which only the reactor may run, has its result."""
 
         async def settle(lender: ThreadLender) -> Any:
-            run.lender = lender
-            return await waited
+            invocation.lender = lender
+            return await awaitable
 
-        return self.threads.wait(settle, run.hop, run.inbound.deadline)
+        return self.threads.wait(settle, invocation.hop, invocation.inbound.deadline)
 
-    def _ignored(self, run: Invocation, returned: Any) -> None:
-        """As in Zato: a service answers through self.response, what handle returns counts for nothing."""
-        if run.entry.name not in self._warned:
-            self._warned.add(run.entry.name)
+    def _warn_about_return_value(self, invocation: Invocation, returned: Any) -> None:
+        """Warn once per service that the return value of `handle` is ignored, as in Zato."""
+        if invocation.entry.name not in self._warned:
+            self._warned.add(invocation.entry.name)
             self._log.warn(
                 'handle of service {service} returned {kind}, which is ignored: set self.response.payload instead '
                 '(cid {cid}; said once)',
-                service=run.entry.name, kind=type(returned).__name__, cid=run.inbound.cid,
+                service=invocation.entry.name, kind=type(returned).__name__, cid=invocation.inbound.cid,
             )  # fmt: skip
 
 
-def describe_invocation(run: Invocation) -> str:
-    return f'Service {run.entry.name} (cid {run.inbound.cid})'
+def describe_invocation(invocation: Invocation) -> str:
+    """Return the service and the correlation id, for log messages."""
+    return f'Service {invocation.entry.name} (cid {invocation.inbound.cid})'
 
 
-def prepare_instance(run: Invocation, *, with_input: bool = True) -> Any:
-    """The instance that serves this run, its handler chosen and, as a rule, its input read. Raises Inactive,
-    MethodNotAllowed, BadInput, NotUnderstood."""
-    entry = run.entry
+def prepare_instance(invocation: Invocation, *, with_input: bool = True) -> Any:
+    """Create the service instance of a call, select its handler and, unless `with_input` is false, read its input.
+
+    Raises Inactive, MethodNotAllowed, BadInput, NotUnderstood.
+    """
+    entry = invocation.entry
     if not entry.is_active:
-        raise Inactive(entry.name, run.inbound.cid)
-    if run.inbound.channel.soap is not None:
-        require_understood(run.inbound, entry.traits.understands)
-    run.handler = entry.traits.only or select_handler(run)
+        raise Inactive(entry.name, invocation.inbound.cid)
+    if invocation.inbound.channel.soap is not None:
+        require_understood(invocation.inbound, entry.traits.understands)
+    invocation.handler = entry.traits.only or select_handler(invocation)
     service: Any = entry.cls()
-    service._zatotx = run
-    io = entry.traits.io
-    service.request = Request(run.inbound, run.payload, run.raw, run)
-    service.response = Response(io.output)
-    if with_input and io.input is not None:
-        read_input(service, run)
+    service._zatotx = invocation
+    declaration = entry.traits.io
+    service.request = Request(invocation.inbound, invocation.payload, invocation.raw, invocation)
+    service.response = Response(declaration.output)
+    if with_input and declaration.input is not None:
+        read_input(service, invocation)
     return service
 
 
-def select_handler(run: Invocation) -> Handler:
-    """`handle_VERB` where a class has some. Raises MethodNotAllowed with what there is."""
-    traits, http = run.entry.traits, run.inbound.http
-    handler = traits.verbs.get(http.method) if http is not None else None
+def select_handler(invocation: Invocation) -> Handler:
+    """Select `handle_VERB` or `handle`. Raises MethodNotAllowed listing the allowed methods."""
+    metadata, http = invocation.entry.traits, invocation.inbound.http
+    handler = metadata.verbs.get(http.method) if http is not None else None
     if handler is None and http is not None and http.method == 'HEAD':
-        handler = traits.verbs.get('GET')
-    if handler is None and (http is None or run.inbound.channel.door):  # no verb was meant
-        handler = traits.handle or (next(iter(traits.verbs.values())) if len(traits.verbs) == 1 else None)
+        handler = metadata.verbs.get('GET')
+    if handler is None and (http is None or invocation.inbound.channel.door):  # the call has no HTTP verb
+        handler = metadata.handle or (next(iter(metadata.verbs.values())) if len(metadata.verbs) == 1 else None)
     if handler is None:
-        allow = sorted({*traits.verbs, *run.inbound.channel.beside})
-        verb = 'Another service' if http is None else f'Method {http.method}'
-        has = ', '.join(sorted(traits.verbs))
-        raise MethodNotAllowed(
-            run.inbound.cid, f'{verb} is not allowed here: service {run.entry.name} has {has}', allow
-        )
+        allow = sorted({*metadata.verbs, *invocation.inbound.channel.beside})
+        caller = 'Another service' if http is None else f'Method {http.method}'
+        available = ', '.join(sorted(metadata.verbs))
+        reason = f'{caller} is not allowed here: service {invocation.entry.name} has {available}'
+        raise MethodNotAllowed(invocation.inbound.cid, reason, allow)
     return handler
 
 
-def read_input(service: Any, run: Invocation) -> None:
-    """Set `request.input`. Raises BadInput."""
-    declared = run.entry.traits.io.input
-    if declared is None:
+def read_input(service: Any, invocation: Invocation) -> None:
+    """Read the declared input and set `request.input`. Raises BadInput."""
+    declaration = invocation.entry.traits.io.input
+    if declaration is None:
         service.request.read_ahead()
         return
-    inbound, payload = run.inbound, run.payload
+    message, payload = invocation.inbound, invocation.payload
     try:
-        texts = inbound.channel.data_format in XML or (inbound.http is None and is_element(payload))
-        if texts:
-            payload = xml_input.values(payload, run.entry.traits.io, inbound)
-        sources = gather_sources(inbound, payload, params_only=declared.params_only, texts=texts)
-        service.request.input = declared.read(sources)
-    except BadInput as bad:
-        bad.cid = inbound.cid
-        if why := unread_json(inbound):
-            raise BadInput([*bad.mistakes, ('$', why)], inbound.cid) from None
+        is_text = message.channel.data_format in XML or (message.http is None and is_element(payload))
+        if is_text:
+            payload = xml_input.values(payload, invocation.entry.traits.io, message)
+        sources = gather_sources(message, payload, params_only=declaration.params_only, texts=is_text)
+        service.request.input = declaration.read(sources)
+    except BadInput as error:
+        error.cid = message.cid
+        if hint := unread_json(message):
+            raise BadInput([*error.mistakes, ('$', hint)], message.cid) from None
         raise
 
 
-def unread_json(inbound: Message) -> str:
-    """Why the elements of a body are missing that is JSON: its channel says nothing of its format. '' where that is not
-    so."""
-    channel, body = inbound.channel, inbound.body
-    if channel.data_format or inbound.http is None or not isinstance(body, bytes):
+def unread_json(message: Message) -> str:
+    """Explain that a JSON body was not read because its channel has no data format; '' if that is not the case."""
+    channel, body = message.channel, message.body
+    if channel.data_format or message.http is None or not isinstance(body, bytes):
         return ''
     if body.lstrip()[:1] not in (b'{', b'['):
         return ''
@@ -257,48 +266,50 @@ def unread_json(inbound: Message) -> str:
             'read: set data_format: json')  # fmt: skip
 
 
-def build_outcome(service: Any, run: Invocation) -> Outcome:
-    """What the exchange gets of what the service set. Raises BadOutput."""
-    entry = run.entry
-    io = entry.traits.io
+def build_outcome(service: Any, invocation: Invocation) -> Outcome:
+    """Build the outcome of a call from what the service set on its response. Raises BadOutput."""
+    entry = invocation.entry
+    declaration = entry.traits.io
     response: Response = service.response
     value = response._payload
     if response.chunks is not None:
-        outcome = Outcome('', status=_status(response), internal=entry.is_internal)
-        outcome.stream = stream(run, response.chunks, response.heartbeat)
-        return _dressed(outcome, response)
-    if io.output is not None and not (isinstance(value, (str, bytes)) and value):
+        outcome = Outcome('', status=_status_code(response), internal=entry.is_internal)
+        outcome.stream = stream(invocation, response.chunks, response.heartbeat)
+        return _with_response_fields(outcome, response)
+    if declaration.output is not None and not (isinstance(value, (str, bytes)) and value):
         try:
             if type(value) is Payload:
                 value = copy_payload(value)
-            elif value is None or isinstance(value, (str, bytes)):  # nothing was set
+            elif value is None or isinstance(value, (str, bytes)):  # the service set nothing
                 value = {}
-            value = io.output.write(value)
-        except ValidationError as wrong:
+            value = declaration.output.write(value)
+        except ValidationError as error:
             forgotten = find_not_awaited(entry.cls, response._payload)
-            raise forgotten or BadOutput(entry.name, wrong.mistakes, run.inbound.cid) from None
-        outcome = Outcome(value, element=io.output.element, internal=entry.is_internal)
+            raise forgotten or BadOutput(entry.name, error.mistakes, invocation.inbound.cid) from None
+        outcome = Outcome(value, element=declaration.output.element, internal=entry.is_internal)
     else:
-        outcome = Outcome(value, element=io.element if entry.is_internal else '', internal=entry.is_internal)
-    if run.inbound.channel.data_format in XML:
-        _write_xml(outcome, run, value)
-    if response.__dict__.keys() <= _BARE:  # as mostly: nothing but a payload was set
+        outcome = Outcome(value, element=declaration.element if entry.is_internal else '', internal=entry.is_internal)
+    if invocation.inbound.channel.data_format in XML:
+        _write_xml(outcome, invocation, value)
+    if response.__dict__.keys() <= _PAYLOAD_ONLY:  # the usual case: the service set nothing but a payload
         return outcome
-    outcome.status = _status(response)
-    return _dressed(outcome, response)
+    outcome.status = _status_code(response)
+    return _with_response_fields(outcome, response)
 
 
-def _write_xml(outcome: Outcome, run: Invocation, value: Any) -> None:
+def _write_xml(outcome: Outcome, invocation: Invocation, value: Any) -> None:
+    """Serialize the response as XML. Raises NotAwaited in place of an error caused by an awaitable in it."""
     try:
-        xml_output.write_response(outcome, run.entry.traits.io, run.inbound, run.entry.name)
+        xml_output.write_response(outcome, invocation.entry.traits.io, invocation.inbound, invocation.entry.name)
     except InternalServerError as error:
-        raise (find_not_awaited(run.entry.cls, value) or error) from None
+        raise (find_not_awaited(invocation.entry.cls, value) or error) from None
 
 
-_BARE = frozenset(('_output', '_payload'))
+_PAYLOAD_ONLY = frozenset(('_output', '_payload'))
 
 
-def _dressed(outcome: Outcome, response: Response) -> Outcome:
+def _with_response_fields(outcome: Outcome, response: Response) -> Outcome:
+    """Copy content type, SOAP headers and HTTP headers of the response to the outcome."""
     if response.content_type:
         outcome.content_type = response.content_type
     if 'soap' in response.__dict__:
@@ -310,38 +321,42 @@ def _dressed(outcome: Outcome, response: Response) -> Outcome:
     return outcome
 
 
-def _status(response: Response) -> int:
+def _status_code(response: Response) -> int:
+    """Return the status as an int."""
     code = response.status_code
     if type(code) is int:
         return code
     return int(code.value) if isinstance(code, HTTPStatus) else int(code)
 
 
-async def stream(run: Invocation, chunks: Any, heartbeat: float = 0.0) -> AsyncIterator[bytes]:
-    """The chunks of a streamed answer as bytes; with a `heartbeat` those of server-sent events. A plain iterator is
-    read in the service threads. Whoever stops reading (aclose) closes the service's own generator too, so that its
-    `finally` runs and what it holds is let go."""
-    source = aiter(chunks) if isinstance(chunks, AsyncIterable) else _read_in_threads(run, iter(chunks))
+async def stream(invocation: Invocation, chunks: Any, heartbeat: float = 0.0) -> AsyncIterator[bytes]:
+    """Yield the chunks of a streamed response as bytes; with a `heartbeat` (seconds), as server-sent events.
+
+    A plain iterator is read in the service threads. Closing the returned generator closes the service's generator too,
+    so that its `finally` blocks run and its resources are released.
+    """
+    source = aiter(chunks) if isinstance(chunks, AsyncIterable) else _read_in_threads(invocation, iter(chunks))
     if heartbeat:
-        source = event_stream(source, run.invoker.reactor, heartbeat)
+        source = event_stream(source, invocation.invoker.reactor, heartbeat)
     try:
         async for chunk in source:
-            yield _bytes(chunk)
+            yield _to_bytes(chunk)
     finally:
         if (close := getattr(source, 'aclose', None)) is not None:
             await close()
 
 
-async def _read_in_threads(run: Invocation, iterator: Iterator[Any]) -> AsyncIterator[Any]:
-    end, turn = object(), Lock()
+async def _read_in_threads(invocation: Invocation, iterator: Iterator[Any]) -> AsyncIterator[Any]:
+    """Yield the items of a plain iterator, each read in a service thread."""
+    end, step_lock = object(), Lock()
 
     def step(function: Callable[[], Any]) -> Deferred[Any]:
-        def one_at_a_time(hop: object) -> Any:
-            with turn:  # a step whose reader has gone may still run when the iterator is to be closed
+        def locked(thread_call: object) -> Any:
+            with step_lock:  # a step may still run after its reader has gone, when the iterator is to be closed
                 return function()
 
-        return run.invoker.threads.hop(
-            one_at_a_time, lambda: describe_invocation(run), None, deadline=run.inbound.deadline
+        return invocation.invoker.threads.hop(
+            locked, lambda: describe_invocation(invocation), None, deadline=invocation.inbound.deadline
         )
 
     try:
@@ -352,6 +367,6 @@ async def _read_in_threads(run: Invocation, iterator: Iterator[Any]) -> AsyncIte
             await step(close)
 
 
-def _bytes(chunk: Any) -> bytes:
+def _to_bytes(chunk: Any) -> bytes:
     return chunk.encode('utf-8') if isinstance(chunk, str) else chunk
 

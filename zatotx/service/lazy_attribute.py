@@ -1,4 +1,5 @@
-"""Attributes made when they are first asked for: a new service instance then costs nothing but itself."""
+"""lazy_attribute: a descriptor that computes an attribute on first access, so that creating service instances is
+cheap."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ T = TypeVar('T')
 
 
 class lazy_attribute(Generic[T]):  # noqa: N801 - used as a decorator and as a declaration
-    """Calls `make(instance)` once and keeps the result in the instance."""
+    """Calls `make(instance)` on first access and stores the result in the instance."""
 
     def __init__(self, make: Callable[[Any], T], doc: str = '') -> None:
         self.make = make

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class ServiceLogger(logging.LoggerAdapter[logging.Logger]):
-    """`self.logger.info('Got %s', x)`. The attributes `service` and `cid` of each record are for the log's format."""
+    """A LoggerAdapter that adds the attributes `service` and `cid` to each record, for the log format."""
 
     def __init__(self, service: str, cid: str) -> None:
         super().__init__(logging.getLogger(service), {'service': service, 'cid': cid})

@@ -1,4 +1,4 @@
-"""What is worked out about a service class once, when it is deployed, so that no call has to."""
+"""Metadata of a service class, computed once at deployment so that calls do not have to."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from zatotx.service.service import Service
 VERBS = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS')
 
 
-class BadDeclaration(ValueError):  # noqa: N818 - it is what the author wrote
-    """A service class that cannot be one: every reason in `mistakes`, a sentence each."""
+class BadDeclaration(ValueError):  # noqa: N818 - describes what the author wrote
+    """Raised for a class that cannot be a service; `mistakes` lists every reason, one sentence each."""
 
     def __init__(self, mistakes: list[str]) -> None:
         self.mistakes = tuple(mistakes)
@@ -28,33 +28,33 @@ class BadDeclaration(ValueError):  # noqa: N818 - it is what the author wrote
 
 @frozen
 class Handler:
-    """One way into a service: `handle` or `handle_VERB`."""
+    """A method that handles requests: `handle` or `handle_VERB`."""
 
     name: str
     function: Callable[[Any], Any]
-    on_reactor: bool  # else in a thread
+    on_reactor: bool  # otherwise it runs in a thread
 
 
 @frozen(kw_only=True)
 class ServiceMetadata:
-    """How a service is run."""
+    """What the invoker needs to know to run a service class."""
 
     io: IO
     handle: Handler | None
     verbs: Mapping[str, Handler]  # HTTP verb -> its handler
-    hooks: frozenset[str]  # those it has of its own
-    only: Handler | None  # `handle`, where there is nothing to choose
-    understands: tuple[str, ...] = ()  # SOAP headers
-    asks_input: bool = True  # its code says `.input`
+    hooks: frozenset[str]  # names of the hooks that the class overrides
+    only: Handler | None  # `handle`, if it is the only handler
+    understands: tuple[str, ...] = ()  # SOAP headers that the service processes
+    asks_input: bool = True  # whether its code mentions `.input`
 
     @property
     def is_async(self) -> bool:
-        """Whether every way in runs on the reactor."""
-        return all(h.on_reactor for h in (*self.verbs.values(), *((self.handle,) if self.handle else ())))
+        """Whether every handler runs on the reactor."""
+        return all(handler.on_reactor for handler in (*self.verbs.values(), *((self.handle,) if self.handle else ())))
 
 
 def describe_service(cls: type) -> ServiceMetadata:
-    """The traits of a Service subclass. Raises BadDeclaration with everything that is wrong with it."""
+    """Return the metadata of a Service subclass. Raises BadDeclaration listing everything that is wrong with it."""
     mistakes: list[str] = []
     handle = _handler(cls, 'handle', mistakes) if getattr(cls, 'handle', None) is not Service.handle else None
     verbs: dict[str, Handler] = {}
@@ -65,7 +65,7 @@ def describe_service(cls: type) -> ServiceMetadata:
                 verbs[name[7:]] = handler
     if handle is None and not verbs and not mistakes:
         mistakes.append(f'{cls.__name__} has no handle(self)')
-    if not _takes_self_alone(cls.__init__):  # type: ignore[misc]  # of this very class, whatever it is
+    if not _accepts_only_self(cls.__init__):  # type: ignore[misc]  # checked for this exact class
         mistakes.append(f'{cls.__name__}.__init__ must work without arguments: each call makes an instance')
     io = IO()
     try:
@@ -85,6 +85,7 @@ def describe_service(cls: type) -> ServiceMetadata:
 
 
 def _handler(cls: type, name: str, mistakes: list[str]) -> Handler | None:
+    """Return the handler of that name, or None after adding the reason to `mistakes`."""
     function = getattr(cls, name)
     if not callable(function) or isinstance(cls.__dict__.get(name), (staticmethod, classmethod)):
         mistakes.append(f'{cls.__name__}.{name} is not a method')
@@ -95,13 +96,14 @@ def _handler(cls: type, name: str, mistakes: list[str]) -> Handler | None:
             'or decorate it with inlineCallbacks'
         )
         return None
-    if not _takes_self_alone(function):
+    if not _accepts_only_self(function):
         mistakes.append(f'{cls.__name__}.{name} must take self and nothing else')
         return None
     return Handler(name, function, runs_on_reactor(function))
 
 
-def _takes_self_alone(function: Callable[..., Any]) -> bool:
+def _accepts_only_self(function: Callable[..., Any]) -> bool:
+    """Return whether a method can be called without arguments."""
     try:
         inspect.signature(function).bind(None)
     except TypeError:
@@ -110,13 +112,16 @@ def _takes_self_alone(function: Callable[..., Any]) -> bool:
 
 
 def runs_on_reactor(function: Any) -> bool:
-    """Whether a method is for the reactor's thread: a coroutine function, or one that inlineCallbacks made, or one
-    annotated as returning a Deferred or an awaitable. Anything else may block and gets a thread."""
+    """Return whether a method runs in the reactor's thread.
+
+    True for coroutine functions, for inlineCallbacks functions, and for functions annotated as returning a Deferred or
+    an awaitable. All others may block and run in a thread.
+    """
     if inspect.iscoroutinefunction(function):
         return True
     wrapped = getattr(function, '__wrapped__', None)
     if wrapped is not None and (runs_on_reactor(wrapped) or inspect.isgeneratorfunction(wrapped)):
         return True
-    returns = getattr(function, '__annotations__', {}).get('return', '')
-    text = returns if isinstance(returns, str) else repr(returns)
-    return any(word in text for word in ('Deferred', 'Awaitable', 'Coroutine'))
+    annotation = getattr(function, '__annotations__', {}).get('return', '')
+    text = annotation if isinstance(annotation, str) else repr(annotation)
+    return any(type_name in text for type_name in ('Deferred', 'Awaitable', 'Coroutine'))

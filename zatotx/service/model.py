@@ -1,4 +1,4 @@
-"""`Model`: the base of typed messages written for Zato 3.x, `@dataclass(init=False) class X(Model)`."""
+"""`Model`: the base class of typed messages written for Zato 3.x, `@dataclass(init=False) class X(Model)`."""
 
 from __future__ import annotations
 
@@ -15,57 +15,57 @@ from zatotx.service.io.zato_models import complete_model
 
 
 class Model:
-    """A dataclass that knows its forms. New code may use a plain dataclass or msgspec.Struct just as well."""
+    """A dataclass with conversions to and from dicts and JSON. New code may use a plain dataclass or msgspec.Struct."""
 
-    zato_model = True  # what zato_models.py looks for
+    zato_model = True  # recognized by zato_models.py
     _zato_complete = False
 
     def __getitem__(self, name: str) -> Any:
-        """A field by its name, None where there is none, as in Zato."""
+        """Return a field by its name; None if it does not exist, as in Zato."""
         return getattr(self, name, None)
 
     def __contains__(self, name: str) -> bool:
         return hasattr(self, name)
 
     def get(self, name: str) -> Any:
-        """As `model[name]`."""
+        """Return a field by its name, as `model[name]`."""
         return self[name]
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The instance for a dict. Raises BadInput with every mistake by its path."""
+        """Create an instance from a dict. Raises BadInput listing every mistake with its path."""
         try:
             if not cls.__dict__.get('_zato_complete'):
                 cls._zato_complete = complete_model(cls)
-            made = convert(data, cls, text=True)
-        except ValidationError as wrong:
-            raise BadInput([(f'${path}', what) for path, what in wrong.mistakes]) from None
-        fill_defaults(made)
-        model: Self = made
+            instance = convert(data, cls, text=True)
+        except ValidationError as error:
+            raise BadInput([(f'${path}', message) for path, message in error.mistakes]) from None
+        fill_defaults(instance)
+        model: Self = instance
         return model
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Self:
-        """The instance for JSON text, likewise."""
+        """Create an instance from JSON text. Raises BadInput listing every mistake with its path."""
         return cls.from_dict(msgspec.json.decode(data))
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain dicts and lists; dates and the like stay what they are."""
+        """Return all fields as plain dicts and lists; dates and similar values are kept as they are."""
         fill_defaults(self)
         plain: dict[str, Any] = _plain(self)
         return plain
 
     def to_json(self) -> str:
-        """All fields as JSON text."""
+        """Return all fields as JSON text."""
         fill_defaults(self)
         return msgspec.json.encode(self).decode('utf-8')
 
     def to_bunch(self) -> Any:
-        """All fields as Bunches."""
+        """Return all fields as Bunches."""
         return bunchify(self.to_dict())
 
     def clone(self) -> Self:
-        """A copy that shares nothing with this one."""
+        """Return a deep copy."""
         return type(self).from_dict(msgspec.to_builtins(self.to_dict()))
 
 
@@ -73,7 +73,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [one.name for one in dataclasses.fields(value)]
+        names = [field.name for field in dataclasses.fields(value)]
         return {name: _plain(getattr(value, name)) for name in names if hasattr(value, name)}
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}

@@ -18,61 +18,62 @@ from zatotx.service.thread_calls import ThreadLender
 
 @implementer(ICall)
 class ServiceCall:
-    """ICall of a run."""
+    """ICall of a service invocation."""
 
-    __slots__ = ('_run', 'cid', 'deadline', 'service', 'trace')
+    __slots__ = ('_invocation', 'cid', 'deadline', 'service', 'trace')
 
-    def __init__(self, run: Any) -> None:
-        inbound = run.inbound
-        self._run = run
+    def __init__(self, invocation: Any) -> None:
+        inbound = invocation.inbound
+        self._invocation = invocation
         self.cid: str = inbound.cid
-        self.service: str = run.entry.name
+        self.service: str = invocation.entry.name
         self.deadline: float = inbound.deadline
         self.trace: str = inbound.trace
 
     def result(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        run = self._run
-        if get_ident() == run.invoker.io_thread:
+        """Run a coroutine for the service: awaitable on the reactor, blocking in a thread."""
+        invocation = self._invocation
+        if get_ident() == invocation.invoker.io_thread:
             return begin()
 
         async def settle(lender: ThreadLender) -> Any:
             return await begin()
 
-        return run.invoker.threads.wait(settle, run.hop, run.inbound.deadline)
+        return invocation.invoker.threads.wait(settle, invocation.hop, invocation.inbound.deadline)
 
 
 NOT_INSTALLED = 'connections of kind {} are not installed here'
 
 
 class OutgoingNamespace:
-    """The connections of a kind, found when they are first asked for."""
+    """Descriptor for the connections of one kind, which are looked up on first access."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
 
     def __get__(self, outgoing: Outgoing, owner: type) -> Any:
-        kind, run = self._kind, outgoing._run
-        call = ServiceCall(run)
-        connections = getattr(run.invoker.node, 'outgoing', None)
-        found = None if connections is None else connections.kind(kind, call)
-        if found is None:
-            why = NOT_INSTALLED.format(kind) if connections is None else connections.why_not(kind)
-            found = NoConnections(kind, why, call.cid)
-        outgoing.__dict__[kind] = found
-        return found
+        kind, invocation = self._kind, outgoing._invocation
+        call = ServiceCall(invocation)
+        connections = getattr(invocation.invoker.node, 'outgoing', None)
+        namespace = None if connections is None else connections.kind(kind, call)
+        if namespace is None:
+            reason = NOT_INSTALLED.format(kind) if connections is None else connections.why_not(kind)
+            namespace = NoConnections(kind, reason, call.cid)
+        outgoing.__dict__[kind] = namespace
+        return namespace
 
 
 class Outgoing:
     """The outgoing connections as one call sees them: `self.out.rest['CRM']`, `self.outgoing.sql.get('CRM')`.
 
-    A connection that is not there raises NotFound naming kind and name.
+    A connection that does not exist raises NotFound naming kind and name.
     """
 
-    rest = OutgoingNamespace('rest')  # a look in vain for an attribute costs as much as all else here
+    rest = OutgoingNamespace('rest')  # declared for speed: a failed attribute lookup costs as much as the rest
     soap = OutgoingNamespace('soap')
 
     def __init__(self, service: Any) -> None:
-        self._run = service._zatotx
+        self._invocation = service._zatotx
 
     def __getattr__(self, kind: str) -> Any:
         if kind.startswith('_'):
@@ -81,11 +82,11 @@ class Outgoing:
 
 
 class NoConnections:
-    """A kind that this node does not have."""
+    """The connections of a kind that this node does not have; every access raises NotFound."""
 
-    def __init__(self, kind: str, why: str, cid: str) -> None:
+    def __init__(self, kind: str, reason: str, cid: str) -> None:
         self._kind = kind
-        self._why = why
+        self._reason = reason
         self._cid = cid
 
     def __getitem__(self, name: str) -> NoReturn:
@@ -94,33 +95,42 @@ class NoConnections:
     get = __getitem__
 
     def send(self, message: object, name: str, *args: object, **options: object) -> NoReturn:
-        """Zato's form: the name follows the message."""
+        """Raise NotFound. In Zato's form of the call, the name follows the message."""
         raise self._not_found(name)
 
     def _not_found(self, name: str) -> NotFound:
-        return NotFound(self._cid, f'self.out.{self._kind}[{name!r}]: {self._why}')
+        return NotFound(self._cid, f'self.out.{self._kind}[{name!r}]: {self._reason}')
 
 
 @implementer(IOutgoing)
 @define(eq=False)
 class Outgoings:
-    """The connections of a node: kind -> what gives its connections for one call; and type -> what asks its peers."""
+    """The outgoing connections of a node.
+
+    `kinds` maps a kind to the function that returns its connections for one call, `pings` an object type to the
+    function that pings a connection.
+    """
 
     kinds: Mapping[str, Callable[[ICall], Any]] = field(factory=dict)
     pings: Mapping[str, Callable[[str, str], Deferred[str]]] = field(factory=dict)
-    disabled: Mapping[str, str] = field(factory=dict)  # kind that is there and lacks a library -> what to install
+    disabled: Mapping[str, str] = field(factory=dict)  # kind with a missing library -> what to install
 
     def kind(self, name: str, call: ICall) -> Any:
+        """Return the connections of a kind for one call, or None."""
         make = self.kinds.get(name)
         return None if make is None else make(call)
 
     def why_not(self, name: str) -> str:
-        why = NOT_INSTALLED.format(name)
+        """Explain why a kind is not available."""
+        reason = NOT_INSTALLED.format(name)
         if name in self.disabled:
-            return f'{why}: {self.disabled[name]}'
-        near = did_you_mean(name, self.kinds)
-        return why + (near or f': there are {", ".join(sorted(self.kinds)) or "none at all"}')
+            return f'{reason}: {self.disabled[name]}'
+        suggestion = did_you_mean(name, self.kinds)
+        return reason + (suggestion or f': there are {", ".join(sorted(self.kinds)) or "none at all"}')
 
     def ping(self, object_type: str, name: str) -> Deferred[str]:
-        ask = self.pings.get(object_type)
-        return fail(not_found(object_type, name, None)) if ask is None else ask(object_type, name)
+        """Ping the connection of that type and name; fires with a description of the answer."""
+        ping_connection = self.pings.get(object_type)
+        if ping_connection is None:
+            return fail(not_found(object_type, name, None))
+        return ping_connection(object_type, name)

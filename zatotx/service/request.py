@@ -1,4 +1,4 @@
-"""`self.request`: what a service was asked."""
+"""`self.request`: the request that a service processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NO_HTTP = HTTPView('', b'', '', b'', {}, {}, '')
 
 
 class Headers(Mapping[str, str]):
-    """Header fields by name in any case; repeated ones joined by a comma."""
+    """Header fields by case-insensitive name; repeated fields are joined by a comma."""
 
     __slots__ = ('_raw',)
 
@@ -39,15 +39,15 @@ class Headers(Mapping[str, str]):
         return len(self._raw)
 
     def __repr__(self) -> str:
-        return f'<Headers {", ".join(sorted(self))}>'  # names only: values may be credentials
+        return f'<Headers {", ".join(sorted(self))}>'  # names only, as values may be credentials
 
 
 class HTTP:
-    """The HTTP side of a request. Empty where the service was reached by another way."""
+    """The HTTP part of a request; empty if the request did not arrive over HTTP."""
 
-    def __init__(self, inbound: Message, payload: Any) -> None:
-        view = inbound.http or _NO_HTTP
-        self._inbound = inbound
+    def __init__(self, message: Message, payload: Any) -> None:
+        view = message.http or _NO_HTTP
+        self._message = message
         self._payload = payload
         self._view = view
         self.method = view.method
@@ -57,84 +57,91 @@ class HTTP:
 
     @property
     def base_url(self) -> str:
-        """Where clients reach this server, as its settings or a trusted proxy say: `https://crm.example/esb`; else
-        scheme and authority of the listener. Never what the client says: it may send any Host."""
+        """The URL under which clients reach this server: `https://crm.example/esb`.
+
+        It is configured or comes from a trusted proxy; the default is scheme and authority of the listener. The
+        client's Host header is never used, as it may be forged.
+        """
         return self.public_url or self._view.own_url or 'http://localhost'
 
     headers = lazy_attribute(lambda self: Headers(self._view.headers), 'The header fields, by name in any case.')
-    params = lazy_attribute(lambda self: Bunch(self._view.params), "What the channel's URL pattern captured.")
+    params = lazy_attribute(lambda self: Bunch(self._view.params), "Path parameters from the channel's URL pattern.")
     GET = lazy_attribute(
-        lambda self: Bunch(parse_params(self._view.query)), 'The query: text, or a list where repeated.'
+        lambda self: Bunch(parse_params(self._view.query)), 'Query parameters: text, or a list if repeated.'
     )
-    POST = lazy_attribute(lambda self: Bunch(form_params(self._inbound, self._payload)), 'The form in the body.')
+    POST = lazy_attribute(lambda self: Bunch(form_params(self._message, self._payload)), 'The form in the body.')
     user_agent = lazy_attribute(lambda self: self.headers.get('User-Agent', ''), "The caller's User-Agent.")
 
     def get_form_data(self) -> dict[str, Any]:
-        """3.x's name for `POST`."""
+        """Return the form in the body; 3.x's name for `POST`."""
         return self.POST
 
 
 class Request:
-    """What a service was asked. `payload` is the decoded body, `input` what the service declares of it."""
+    """The request that a service processes. `payload` is the decoded body, `input` the declared input."""
 
-    def __init__(self, inbound: Message, payload: Any, raw: Any = None, run: Any = None) -> None:
-        self._inbound = inbound
+    def __init__(self, message: Message, payload: Any, raw: Any = None, run: Any = None) -> None:
+        self._message = message
         self._raw = raw
         self._run = run
         self.payload = payload
 
     @lazy_attribute
     def raw_request(self) -> Any:
-        """The body as it came: bytes from a channel, the Python object from another service."""
+        """The body as received: bytes from a channel, a Python object from another service."""
         if self._raw is not None:
             return self._raw
-        body = self._inbound.body
+        body = self._message.body
         return body if isinstance(body, bytes) else body.read()
 
     @lazy_attribute
     def input(self) -> Any:
-        """The declared input, set before the service runs; without a declaration everything there is, merged."""
-        texts = xml_input.is_xml(self._inbound, self.payload)
-        return self._merged(xml_input.values(self.payload) if texts else self.payload, texts=texts)
+        """The declared input, set before the service runs; without a declaration, all input merged."""
+        is_text = xml_input.is_xml(self._message, self.payload)
+        return self._merged(xml_input.values(self.payload) if is_text else self.payload, texts=is_text)
 
     def read_ahead(self) -> None:
-        """Of XML, in a thread, before a service that declares nothing runs on the reactor: have `input` ready, in the
-        quick way, as nobody else looks at the elements yet. Whoever asks for one that is bad is told then."""
+        """Parse the input of an XML message in advance, in a thread.
+
+        This is for services that declare no input and run on the reactor. Invalid input is ignored here; accessing
+        `input` raises BadInput then.
+        """
         with suppress(BadInput):
-            self.input = self._merged(xml_input.values(self.payload, inbound=self._inbound), texts=True)
+            self.input = self._merged(xml_input.values(self.payload, message=self._message), texts=True)
 
     def _merged(self, payload: Any, *, texts: bool) -> Bunch:
-        return Bunch(gather_sources(self._inbound, payload, texts=texts).merged())
+        """Merge all sources of input."""
+        return Bunch(gather_sources(self._message, payload, texts=texts).merged())
 
-    files = lazy_attribute(lambda self: files_of(self._run), 'The files of an upload, by the names of their fields.')
-    soap = lazy_attribute(lambda self: SoapRequest(self._inbound), 'The SOAP envelope: version, action, headers.')
-    http = lazy_attribute(lambda self: HTTP(self._inbound, self.payload), 'The HTTP side.')
+    files = lazy_attribute(lambda self: files_of(self._run), 'The uploaded files, by the names of their form fields.')
+    soap = lazy_attribute(lambda self: SoapRequest(self._message), 'The SOAP envelope: version, action, headers.')
+    http = lazy_attribute(lambda self: HTTP(self._message, self.payload), 'The HTTP part of the request.')
     headers = lazy_attribute(
-        lambda self: Headers(self._inbound.headers), 'Header fields of the message, by name in any case.'
+        lambda self: Headers(self._message.headers), 'Header fields of the message, by name in any case.'
     )
 
     @lazy_attribute
     def channel_params(self) -> dict[str, Any]:
-        """Query and path parameters together; the path wins."""
-        http = self._inbound.http
+        """Query and path parameters together; path parameters take precedence."""
+        http = self._message.http
         return {} if http is None else {**parse_params(http.query), **http.params}
 
     @property
     def cid(self) -> str:
         """The correlation id."""
-        return self._inbound.cid
+        return self._message.cid
 
     @property
     def last_event_id(self) -> str:
-        """The id of the last server-sent event that a client had before it connected anew; '' for none."""
+        """The id of the last server-sent event that the client received before it reconnected, or ''."""
         return self.headers.get('Last-Event-ID', '')
 
     @property
     def data_format(self) -> str:
         """The channel's data format; 'xml' for SOAP, as in Zato."""
-        channel = self._inbound.channel
+        channel = self._message.channel
         return channel.data_format if channel.soap is None else 'xml'
 
     def bunchified(self) -> Any:
-        """The payload with a Bunch in place of every dict."""
+        """Return the payload with every dict replaced by a Bunch."""
         return bunchify(self.payload)

@@ -1,4 +1,4 @@
-"""`self.response`: what a service answers."""
+"""`self.response`: the response of a service."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _set = object.__setattr__
 
 
 class Payload:
-    """What `response.payload` is where output is declared by names: attributes, keys, `[:] =`, `append`.
+    """`response.payload` of a service that declares its output by names.
 
-    Names that are not declared are ignored when the answer is made.
+    It supports attributes, keys, `[:] =` and `append`. Names that are not declared are ignored when the response is
+    serialized.
     """
 
     __slots__ = ('_items', '_values')
@@ -56,7 +57,7 @@ class Payload:
         return name in (self._values if self._items is None else self._items)
 
     def all(self) -> list[Any]:
-        """The list of a repeated output."""
+        """Return the list of items of a repeated output."""
         items = self._items
         if items is None:
             items = []
@@ -64,11 +65,11 @@ class Payload:
         return items
 
     def append(self, item: Any) -> None:
-        """Add one to a repeated output."""
+        """Add one item to a repeated output."""
         self.all().append(item)
 
     def extend(self, items: Iterable[Any]) -> None:
-        """Add several to a repeated output."""
+        """Add several items to a repeated output."""
         self.all().extend(items)
 
     def update(self, values: Mapping[str, Any]) -> None:
@@ -77,12 +78,12 @@ class Payload:
 
 
 def copy_payload(payload: Payload) -> Any:
-    """What was set on a Payload: its list where it has one, else its names."""
+    """Return the content of a Payload: its list of items if it has one, otherwise its values by name."""
     return payload._values if payload._items is None else payload._items
 
 
 def wrap_payload(value: Any, names: Iterable[str], repeated: bool) -> Payload:
-    """A Payload of a whole value: a dict, Struct, dataclass, row, or a list of such."""
+    """Create a Payload from a whole value: a dict, Struct, dataclass, row, or a list of these."""
     payload = Payload()
     if isinstance(value, Payload):
         return value
@@ -97,11 +98,11 @@ def wrap_payload(value: Any, names: Iterable[str], repeated: bool) -> Payload:
 
 
 class Response:
-    """The answer under construction. Where nothing is set, the codec's and HTTP's defaults hold."""
+    """The response of a service. Values that are not set get the defaults of the serializer and of HTTP."""
 
-    # Defaults live on the class: making a response then costs nothing but the object.
+    # Defaults are class attributes, which keeps instances cheap to create.
     status_code: int = 200
-    content_type: str = ''  # overrides the codec's
+    content_type: str = ''  # overrides the serializer's
     content_encoding: str = ''
     data_format: str = ''
     result: str = 'ZATO_OK'
@@ -115,12 +116,12 @@ class Response:
         self._output = output
 
     soap: lazy_attribute[SoapResponse] = lazy_attribute(
-        lambda self: SoapResponse(), 'The SOAP envelope of the answer: headers.'
+        lambda self: SoapResponse(), 'The SOAP envelope of the response: headers.'
     )
 
     @property
     def payload(self) -> Any:
-        """The body: where output is declared by names an object that takes them as attributes; else any value."""
+        """The body: any value; if output is declared by names, an object whose attributes are those names."""
         if self._output is not None and type(self._payload) is str and not self._payload:
             self._payload = Payload()
         return self._payload
@@ -131,7 +132,7 @@ class Response:
         if output is None or isinstance(value, (str, bytes)):
             self._payload = value
         elif output.fields and not hasattr(output, 'model'):
-            names = [one.name for one in output.fields]
+            names = [field.name for field in output.fields]
             self._payload = wrap_payload(value, names, output.repeated)
         else:
             self._payload = value
@@ -142,7 +143,7 @@ class Response:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Fields of the answer's head."""
+        """The HTTP header fields of the response."""
         if self._headers is None:
             self._headers = {}
         return self._headers
@@ -152,18 +153,22 @@ class Response:
         self._headers = dict(value)
 
     def stream(self, chunks: AsyncIterable[Any] | Iterable[Any], content_type: str = '') -> None:
-        """Answer with chunks (bytes, or text as UTF-8) as they come, instead of a payload. A plain iterator is read
-        in the service threads, so that it may block."""
+        """Respond with chunks (bytes, or text encoded as UTF-8) as they become available, instead of a payload.
+
+        A plain iterator is read in the service threads, so it may block.
+        """
         self.chunks = chunks
         if content_type:
             self.content_type = content_type
 
     def events(self, events: AsyncIterable[Any] | Iterable[Any], heartbeat: float = HEARTBEAT) -> None:
-        """Answer with server-sent events as they come: each an Event, or its data (text, else as JSON). A comment goes
-        out whenever none came for `heartbeat` seconds."""
+        """Respond with server-sent events as they become available: each an Event, or its data (text, otherwise JSON).
+
+        A comment is sent whenever there was no event for `heartbeat` seconds.
+        """
         if heartbeat <= 0:
             raise ValueError(f'heartbeat={heartbeat}: it must be above 0 seconds')
         self.stream(events, CONTENT_TYPE)
         self.heartbeat = heartbeat
-        for name, value in (('Cache-Control', 'no-cache'), ('X-Accel-Buffering', 'no')):  # the latter is for nginx
+        for name, value in (('Cache-Control', 'no-cache'), ('X-Accel-Buffering', 'no')):  # the latter is read by nginx
             self.headers.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""Server-sent events as the body of an answer: a service's events in their order, and signs of life between them."""
+"""Server-sent events as a response body: the events of a service in order, and keep-alive comments between them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from twisted.python.failure import Failure
 from zatotx.wire.http.sse import KEEP_ALIVE, encode_event
 
 _NOTHING = object()
-HEARTBEAT = 15.0  # seconds: below the idle timeouts that proxies have
+HEARTBEAT = 15.0  # seconds; shorter than the idle timeouts of common proxies
 
 
 async def event_stream(events: AsyncIterable[Any], clock: IReactorTime, heartbeat: float) -> AsyncIterator[bytes]:
-    """The bytes of events as they come, and a comment whenever none came for `heartbeat` seconds: a client that went
-    away is noticed, and nothing between takes the silence for the end. Closing it closes `events`."""
+    """Yield encoded events as they become available, and a comment whenever there was none for `heartbeat` seconds.
+
+    The comments reveal clients that went away, and keep proxies from closing an idle connection. Closing the generator
+    closes `events`.
+    """
     source = aiter(events)
     pending: _Pending | None = None
     try:
@@ -34,45 +37,46 @@ async def event_stream(events: AsyncIterable[Any], clock: IReactorTime, heartbea
                 result.raiseException()
             yield encode_event(result)
     finally:
-        over = pending is None or pending.cancel()  # else the service goes on though cancelled: it cannot be closed
-        if over and (close := getattr(source, 'aclose', None)) is not None:
+        # A service that ignores the cancellation still runs, and its generator cannot be closed.
+        finished = pending is None or pending.cancel()
+        if finished and (close := getattr(source, 'aclose', None)) is not None:
             await close()
 
 
 class _Pending:
-    """The next event of a source, which may be waited for several times."""
+    """The next event of a source, which may be awaited several times."""
 
     def __init__(self, source: AsyncIterator[Any]) -> None:
         self.result: Any = _NOTHING
-        self._told: Deferred[bool] | None = None
-        self._waiting = Deferred.fromCoroutine(_next(source))
-        self._waiting.addBoth(self._over)
+        self._waiter: Deferred[bool] | None = None
+        self._next_event = Deferred.fromCoroutine(_next(source))
+        self._next_event.addBoth(self._finished)
 
     async def came(self, clock: IReactorTime, seconds: float) -> bool:
-        """Whether it is here within so many seconds."""
+        """Return whether the event arrives within that many seconds."""
         if self.result is not _NOTHING:
             return True
-        told = self._told = Deferred()
-        late = clock.callLater(seconds, self._tell, False)
+        waiter = self._waiter = Deferred()
+        timeout = clock.callLater(seconds, self._notify, False)
         try:
-            return await told
+            return await waiter
         finally:
-            self._told = None
-            if late.active():
-                late.cancel()
+            self._waiter = None
+            if timeout.active():
+                timeout.cancel()
 
     def cancel(self) -> bool:
-        """Nobody waits for it any more. Whether that was its end."""
-        self._waiting.cancel()
+        """Cancel the event; return whether the source has ended."""
+        self._next_event.cancel()
         return self.result is not _NOTHING
 
-    def _over(self, result: Any) -> None:
+    def _finished(self, result: Any) -> None:
         self.result = result
-        self._tell(True)
+        self._notify(True)
 
-    def _tell(self, came: bool) -> None:
-        if self._told is not None and not self._told.called:
-            self._told.callback(came)
+    def _notify(self, arrived: bool) -> None:
+        if self._waiter is not None and not self._waiter.called:
+            self._waiter.callback(arrived)
 
 
 async def _next(source: AsyncIterator[Any]) -> Any:

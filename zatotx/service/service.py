@@ -1,4 +1,4 @@
-"""`Service`: what users subclass."""
+"""`Service`: the base class that users subclass."""
 
 from __future__ import annotations
 
@@ -24,121 +24,123 @@ from zatotx.service.timeutil import TimeUtil
 
 
 def _request(service: Service) -> Request:
-    run = service._zatotx
-    return Request(run.inbound, run.payload, run.raw, run)
+    invocation = service._zatotx
+    return Request(invocation.inbound, invocation.payload, invocation.raw, invocation)
 
 
 def _time(service: Service) -> TimeUtil:
     return TimeUtil(service._zatotx.invoker.now)
 
 
-def _transport(inbound: Message) -> str:
-    if inbound.http is None:
+def _transport(message: Message) -> str:
+    if message.http is None:
         return ''
-    return 'plain_http' if inbound.channel.soap is None else 'soap'
+    return 'plain_http' if message.channel.soap is None else 'soap'
 
 
 def _slow_threshold(service: Service) -> int:
+    """Return the configured threshold of the service in milliseconds, or the default."""
     config = getattr(service._zatotx.invoker.node, 'config', None)
-    stored = None if config is None else config.snapshot.named('service', service._zatotx.entry.name)
-    threshold: int = SLOW if stored is None else stored.value.slow_threshold
+    row = None if config is None else config.snapshot.named('service', service._zatotx.entry.name)
+    threshold: int = SLOW if row is None else row.value.slow_threshold
     return threshold
 
 
 class Service(Hooks, JobHooks):
-    """One unit of integration logic. A new instance serves each call; what is on the class is shared.
+    """One unit of integration logic. A new instance serves each call; class attributes are shared.
 
-    Write `async def handle(self)` to run on the reactor, plain `def handle(self)` to run in a thread, where the same
-    calls give results instead of awaitables; or `handle_GET`, `handle_POST` … for HTTP verbs one by one. Answer by
-    setting `self.response.payload`.
+    Write `async def handle(self)` to run on the reactor, or plain `def handle(self)` to run in a thread, where the same
+    calls return results instead of awaitables; or `handle_GET`, `handle_POST` … for individual HTTP verbs. Set
+    `self.response.payload` to respond.
     """
 
-    # Declarations. `input` and `output`: a name, an element, several of them, or a model; `SimpleIO` the classic way.
+    # Declarations. `input` and `output` are a name, an element, several of them, or a model; or `SimpleIO`, as in Zato.
     input: ClassVar[Any] = None
     output: ClassVar[Any] = None
-    # SOAP headers it takes care of, '{namespace}name' each: what else a message demands to be understood refuses it.
+    # Mandatory SOAP headers that the service processes, '{namespace}name' each; any other one is rejected.
     soap_understands: ClassVar[str | Iterable[str]] = ()
-    _zatotx: Any = None  # the Run of this call
+    _zatotx: Any = None  # the Invocation of this call
     _zatotx_name: ClassVar[str] = ''
 
     name: lazy_attribute[str] | str = lazy_attribute(
-        lambda self: self._zatotx.entry.name, 'What the service is called.'
+        lambda self: self._zatotx.entry.name, 'The name of the service.'
     )
     cid: lazy_attribute[str] = lazy_attribute(
         lambda self: self._zatotx.inbound.cid, 'The correlation id of the request.'
     )
     impl_name: lazy_attribute[str] = lazy_attribute(
-        lambda self: self.get_impl_name(), 'Module and class, as their author knows them.'
+        lambda self: self.get_impl_name(), 'Module and class, as in the source.'
     )
     logger: lazy_attribute[ServiceLogger] = lazy_attribute(
-        lambda self: ServiceLogger(self._zatotx.entry.name, self.cid), 'Its records carry service and cid.'
+        lambda self: ServiceLogger(self._zatotx.entry.name, self.cid), 'A logger whose records carry service and cid.'
     )
-    request: lazy_attribute[Request] = lazy_attribute(_request, 'What was asked.')
+    request: lazy_attribute[Request] = lazy_attribute(_request, 'The request.')
     response: lazy_attribute[Response] = lazy_attribute(
-        lambda self: Response(self._zatotx.entry.traits.io.output), 'What is answered.'
+        lambda self: Response(self._zatotx.entry.traits.io.output), 'The response.'
     )
     channel: lazy_attribute[Channel] = lazy_attribute(
-        lambda self: Channel.of(self._zatotx.inbound.channel), 'What brought us here: its kind, with .type and .name.'
+        lambda self: Channel.of(self._zatotx.inbound.channel), 'The channel of the request, with .type and .name.'
     )
-    chan: lazy_attribute[Channel] = lazy_attribute(lambda self: self.channel, "3.x's name for `channel`.")
+    chan: lazy_attribute[Channel] = lazy_attribute(lambda self: self.channel, "3.x's name of `channel`.")
     principal: lazy_attribute[Principal] = lazy_attribute(
-        lambda self: self._zatotx.inbound.principal or ANONYMOUS, 'Who is calling.'
+        lambda self: self._zatotx.inbound.principal or ANONYMOUS, 'The authenticated caller.'
     )
     deadline: lazy_attribute[Deadline] = lazy_attribute(
         lambda self: Deadline(self._zatotx.inbound.deadline, self._zatotx.invoker.reactor.seconds),
-        'When the answer has to be there.',
+        'The time by which the response must be ready.',
     )
     data_format: lazy_attribute[str] = lazy_attribute(
         lambda self: self.request.data_format, "The channel's data format."
     )
     transport: lazy_attribute[str] = lazy_attribute(
-        lambda self: _transport(self._zatotx.inbound), "Zato's word for the transport."
+        lambda self: _transport(self._zatotx.inbound), "Zato's name of the transport."
     )
     job_type: lazy_attribute[str] = lazy_attribute(
-        lambda self: self._zatotx.job_type or '', "The scheduler's type of job, or ''."
+        lambda self: self._zatotx.job_type or '', "The type of the scheduled job, or ''."
     )
     environ: lazy_attribute[dict[str, Any]] = lazy_attribute(
-        lambda self: {} if self._zatotx.environ is None else self._zatotx.environ, 'Free for use during the call.'
+        lambda self: {} if self._zatotx.environ is None else self._zatotx.environ, 'A dict for any use during the call.'
     )
     wsgi_environ: lazy_attribute[dict[str, Any]] = lazy_attribute(
-        lambda self: wsgi_environ(self._zatotx.inbound), 'The HTTP side in the words of WSGI, as in Zato.'
+        lambda self: wsgi_environ(self._zatotx.inbound), 'The HTTP part of the request as a WSGI environ, as in Zato.'
     )
     server: lazy_attribute[Any] = lazy_attribute(
-        lambda self: self._zatotx.invoker.node, 'The node, for internal services (INode).'
+        lambda self: self._zatotx.invoker.node, 'The node, for services built into zatotx (INode).'
     )
     user_config: lazy_attribute[Bunch] = lazy_attribute(
-        lambda self: self._zatotx.invoker.user_config, "The users' own INI files: user_config.<file>.<section>.<key>."
+        lambda self: self._zatotx.invoker.user_config, "The users' INI files: user_config.<file>.<section>.<key>."
     )
     time: lazy_attribute[TimeUtil] = lazy_attribute(_time, 'Dates as text.')
     out: lazy_attribute[Outgoing] = lazy_attribute(
         Outgoing, 'The outgoing connections: out.<kind>[<name>].<method>(…).'
     )
-    outgoing: lazy_attribute[Outgoing] = lazy_attribute(lambda self: self.out, "Zato's first name for `out`.")
-    rest: lazy_attribute[Any] = lazy_attribute(lambda self: self.out.rest, "3.x's short name for `out.rest`.")
+    outgoing: lazy_attribute[Outgoing] = lazy_attribute(lambda self: self.out, "Zato's older name of `out`.")
+    rest: lazy_attribute[Any] = lazy_attribute(lambda self: self.out.rest, "3.x's short name of `out.rest`.")
     metrics: lazy_attribute[UserMetrics] = lazy_attribute(
         lambda self: getattr(self._zatotx.invoker.node, 'user_metrics', None) or NoUserMetrics(),
-        "Counters of the service's own: metrics.incr(name), .gauge(name, value), .timing(name, seconds).",
+        "Metrics that the service defines: metrics.incr(name), .gauge(name, value), .timing(name, seconds).",
     )
     usage: lazy_attribute[int] = lazy_attribute(
-        lambda self: getattr(self._zatotx.entry.stats, 'calls', 0), 'How many calls of this service ended on this node.'
+        lambda self: getattr(self._zatotx.entry.stats, 'calls', 0),
+        'The number of completed calls of this service on this node.',
     )
 
     slow_threshold: lazy_attribute[int] = lazy_attribute(
-        _slow_threshold, 'Milliseconds from which on a response of it counts as slow.'
+        _slow_threshold, 'The response time in milliseconds above which a call counts as slow.'
     )
 
     @classmethod
     def get_name(cls) -> str:
-        """The name it is deployed under; before that, the one it would get."""
+        """Return the name that the service is deployed under, or the one it would be deployed under."""
         return cls.__dict__.get('_zatotx_name') or service_name(cls)
 
     @classmethod
     def get_impl_name(cls) -> str:
-        """Module and class, as their author knows them: `crm.GetBalance`."""
+        """Return module and class, as in the source: `crm.GetBalance`."""
         return impl_name(cls)
 
     def handle(self) -> Any:
-        """What the service does. Subclasses define it, or handle_GET, handle_POST …"""
+        """Process a request. Subclasses override it, or define handle_GET, handle_POST …"""
         raise NotImplementedError(f'{type(self).__name__} has no handle')
 
     def invoke(
@@ -150,13 +152,14 @@ class Service(Hooks, JobHooks):
         as_bunch: bool = False,
         **options: Any,
     ) -> Any:
-        """Invoke another service, by name or class: same cid and deadline, same process.
+        """Invoke another service by name or class, with the same cid and deadline, in the same process.
 
-        In `async def` to be awaited; in `def` it gives the result itself: what the service set as its payload,
-        without its response element. Of `timeout` (seconds) and the deadline the earlier counts. Zato's further
-        arguments (channel, data_format, transport, serialize, raise_timeout …) are taken, positional ones too.
+        In `async def` services the result must be awaited; `def` services get it directly. It is the payload that the
+        service set, without its response element. The earlier of `timeout` (seconds) and the deadline applies. Zato's
+        further arguments (channel, data_format, transport, serialize, raise_timeout …) are accepted, positional ones
+        too.
 
-        Raises NotFound and Inactive naming the service, Timeout, and whatever it raises.
+        Raises NotFound and Inactive naming the service, Timeout, and whatever the service raises.
         """
         from zatotx.service.invoke import ServiceInvocation, call_service
 
@@ -174,33 +177,33 @@ class Service(Hooks, JobHooks):
         return call_service(self._zatotx, call)
 
     def invoke_by_impl_name(self, impl: str, *args: Any, **options: Any) -> Any:
-        """As `invoke`, by module and class: `crm.GetBalance`."""
-        found = (entry.name for entry in self._zatotx.services if impl_name(entry.cls) == impl)
-        return self.invoke(next(found, impl), *args, **options)
+        """Invoke a service by module and class: `crm.GetBalance`."""
+        names = (entry.name for entry in self._zatotx.services if impl_name(entry.cls) == impl)
+        return self.invoke(next(names, impl), *args, **options)
 
     def log_input(self, user_msg: str = '', level: int = logging.INFO, suppress_keys: Iterable[str] = ()) -> None:
-        """Log what the service was asked. Secrets are masked, by their type or name."""
+        """Log the input of the service. Secrets are masked, by their type or name."""
         if self.logger.isEnabledFor(level):
             self.logger.log(level, '%s input: %s', user_msg, format_for_log(self, 'input', suppress_keys))
 
     def log_output(self, user_msg: str = '', level: int = logging.INFO, suppress_keys: Iterable[str] = ()) -> None:
-        """Log what the service answers, likewise."""
+        """Log the output of the service. Secrets are masked, by their type or name."""
         if self.logger.isEnabledFor(level):
             self.logger.log(level, '%s output: %s', user_msg, format_for_log(self, 'output', suppress_keys))
 
     @property
     def invocation_time(self) -> datetime:
-        """When the call began, UTC, without a zone, as in Zato."""
+        """The start of the call in UTC, as a datetime without time zone, as in Zato."""
         return datetime.fromtimestamp(self._zatotx.started_at, UTC).replace(tzinfo=None)
 
     @property
     def handle_return_time(self) -> datetime | None:
-        """When `handle` ended, likewise; None before. For hooks."""
-        at = self._zatotx.returned_at
-        return datetime.fromtimestamp(at, UTC).replace(tzinfo=None) if at else None
+        """The end of `handle` in UTC, without time zone; None before. For hooks."""
+        returned_at = self._zatotx.returned_at
+        return datetime.fromtimestamp(returned_at, UTC).replace(tzinfo=None) if returned_at else None
 
     @property
     def processing_time(self) -> int | None:
-        """How long `handle` took with its hooks, in milliseconds; None before it ended."""
-        run = self._zatotx
-        return round((run.returned_at - run.started_at) * 1000) if run.returned_at else None
+        """The duration of `handle` and its hooks in milliseconds; None before it ended."""
+        invocation = self._zatotx
+        return round((invocation.returned_at - invocation.started_at) * 1000) if invocation.returned_at else None

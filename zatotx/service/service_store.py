@@ -1,4 +1,4 @@
-"""All services of a node at one moment, and the one place that changes them: whole, never half."""
+"""The services of a node: an immutable table of the current ones, and the store that replaces it atomically."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ from zatotx.service.entry import ServiceEntry
 
 @implementer(IServices)
 class ServiceTable:
-    """An immutable map by name. It holds the versions its services are of, so that what a request began with stays
-    importable until the request is over."""
+    """An immutable mapping of service names to entries.
 
-    __slots__ = ('_entries', '_held', 'get')
+    It holds references to the versions that define its services, so that their modules stay importable until the last
+    request that uses the table is over.
+    """
 
-    def __init__(self, entries: Mapping[str, ServiceEntry], held: Sequence[object] = ()) -> None:
+    __slots__ = ('_entries', '_versions', 'get')
+
+    def __init__(self, entries: Mapping[str, ServiceEntry], versions: Sequence[object] = ()) -> None:
         self._entries = dict(entries)
-        self._held = tuple(held)
+        self._versions = tuple(versions)
         self.get: Callable[[str], ServiceEntry | None] = self._entries.get
 
     def __iter__(self) -> Iterator[ServiceEntry]:
-        """All entries, by name."""
+        """Iterate over all entries, sorted by name."""
         return iter(sorted(self._entries.values(), key=lambda entry: entry.name))
 
     def __len__(self) -> int:
@@ -42,18 +45,17 @@ class ServiceTable:
 @implementer(IServiceStore)
 @define(eq=False)
 class ServiceStore:
-    """The services zatotx brings along, and those of the deployed files. Reactor's thread only."""
+    """The services built into zatotx and those of the deployed files. Reactor's thread only."""
 
     internal: Sequence[ServiceEntry]
-    make_stats: Callable[[str], Any]  # the counters of a service that had none yet, by its name
-    make_gate: Callable[[str], ConcurrencyLimit] = lambda name: (
-        ConcurrencyLimit()
-    )  # likewise the gate; its limit is that of a service without
+    make_stats: Callable[[str], Any]  # service name -> new counters
+    # service name -> new concurrency limit, with the limit of a service that has none configured
+    make_gate: Callable[[str], ConcurrencyLimit] = lambda name: ConcurrencyLimit()
     current: ServiceTable = field(init=False)
     _files: Mapping[str, CheckedVersion] = field(factory=dict, init=False)
     _inactive: frozenset[str] = field(default=frozenset(), init=False)
     _stats: dict[str, Any] = field(factory=dict, init=False)
-    _gates: dict[str, tuple[ConcurrencyLimit, int]] = field(factory=dict, init=False)  # with the limit it was made with
+    _gates: dict[str, tuple[ConcurrencyLimit, int]] = field(factory=dict, init=False)  # with the default limit
     _limits: Mapping[str, int] = field(factory=dict, init=False)
     _roles: Mapping[str, tuple[str, ...]] = field(factory=dict, init=False)
 
@@ -62,73 +64,81 @@ class ServiceStore:
 
     @property
     def files(self) -> Mapping[str, CheckedVersion]:
-        """What is deployed here, by file."""
+        """The deployed versions, by file."""
         return self._files
 
     def swap(self, files: Mapping[str, CheckedVersion]) -> None:
-        """These are all the deployed files from now on. Requests under way keep what they began with."""
+        """Replace all deployed files. Requests in progress keep the versions that they started with."""
         if dict(files) != dict(self._files):
             self._files = dict(files)
             self._build()
 
     def switch(self, inactive: frozenset[str]) -> None:
-        """These services are switched off from now on, all others on."""
+        """Deactivate these services and activate all others."""
         if inactive != self._inactive:
             self._inactive = inactive
             self._build()
 
     def limit(self, limits: Mapping[str, int]) -> None:
-        """So many calls at once, by service; all others as many as their gates were made for."""
+        """Set the concurrency limit of services by name; all others get their default limit."""
         self._limits = limits
         for name in self._gates:
-            self._limited(name)
+            self._limit_of(name)
 
     def demand(self, roles: Mapping[str, tuple[str, ...]]) -> None:
-        """Callers must have one of these roles, by service; the broker's own services demand some by their names."""
+        """Set the roles of which callers must have one, by service name.
+
+        Services built into zatotx require further roles, which follow from their names.
+        """
         if roles != self._roles:
             self._roles = roles
             self._build()
 
     def gates(self) -> list[tuple[str, ConcurrencyLimit]]:
-        """The gates of all services there are or were."""
+        """Return the names and concurrency limits of all services that were ever deployed."""
         return [(name, gate) for name, (gate, _) in self._gates.items()]
 
     def _build(self) -> None:
-        entries = {entry.name: self._ready(entry, 0) for entry in self.internal}
+        """Build the current table."""
+        entries = {entry.name: self._complete_entry(entry, 0) for entry in self.internal}
         for checked in self._files.values():
             for name, entry in checked.services.items():
-                entries[name] = self._ready(entry, checked.number)
+                entries[name] = self._complete_entry(entry, checked.number)
         self.current = ServiceTable(entries, [checked.loaded for checked in self._files.values()])
 
-    def _ready(self, entry: ServiceEntry, version: int) -> ServiceEntry:
-        """The entry with its counters and its gate, which are one a name whatever the version, its switch and roles."""
+    def _complete_entry(self, entry: ServiceEntry, version: int) -> ServiceEntry:
+        """Return an entry with its version, state and roles.
+
+        All versions of a service share its counters and its concurrency limit.
+        """
         stats = self._stats.get(entry.name)
         if stats is None:
             stats = self._stats[entry.name] = self.make_stats(entry.name)
         active = entry.name not in self._inactive
         roles = required_roles(entry.name, is_internal=entry.is_internal, by_row=self._roles.get(entry.name, ()))
-        return attrs.evolve(entry, stats=stats, gate=self._limited(entry.name), version=version, is_active=active,
+        return attrs.evolve(entry, stats=stats, gate=self._limit_of(entry.name), version=version, is_active=active,
                             roles=roles)  # fmt: skip
 
-    def _limited(self, name: str) -> ConcurrencyLimit:
-        """The gate of that name, with the limit it has now."""
-        known = self._gates.get(name)
-        if known is None:
+    def _limit_of(self, name: str) -> ConcurrencyLimit:
+        """Return the concurrency limit of a service, created on first use, with the configured limit."""
+        entry = self._gates.get(name)
+        if entry is None:
             gate = self.make_gate(name)
-            known = self._gates[name] = gate, gate.limit
-        gate, usual = known
-        gate.limit = self._limits.get(name, usual)
+            entry = self._gates[name] = gate, gate.limit
+        gate, default = entry
+        gate.limit = self._limits.get(name, default)
         return gate
-
 
 
 def resolve_conflicts(
     running: Mapping[str, CheckedVersion], fresh: Mapping[str, CheckedVersion]
 ) -> tuple[dict[str, CheckedVersion], dict[str, str]]:
-    """What runs once `fresh` replaces what it can of `running`, and for each fresh file that cannot be, why: one of
-    its services still belongs to another file here, whose new version was refused."""
+    """Merge fresh versions into the running ones; return the resulting files, and the rejected files with the reason.
+
+    A fresh file is rejected if one of its services still belongs to another file whose new version was rejected.
+    """
     accepted = dict(fresh)
-    refused: dict[str, str] = {}
+    rejected: dict[str, str] = {}
     while True:
         files = {**running, **accepted}
         owners = {name: file for file, checked in files.items() if file not in accepted for name in checked.services}
@@ -136,7 +146,7 @@ def resolve_conflicts(
             ((file, name) for file, checked in accepted.items() for name in checked.services if name in owners), None
         )
         if clash is None:
-            return files, refused
+            return files, rejected
         file, name = clash
-        refused[file] = f'{file}: service {name!r} belongs to {owners[name]} here'
+        rejected[file] = f'{file}: service {name!r} belongs to {owners[name]} here'
         del accepted[file]

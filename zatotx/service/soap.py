@@ -1,4 +1,4 @@
-"""What services see of SOAP beside the payload: `self.request.soap`, `self.response.soap`, `soap_understands`."""
+"""SOAP values of services: `self.request.soap`, `self.response.soap`, `soap_understands`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from zatotx.wire.xml.parser import local_name
 
 WS_SECURITY = 'http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd'
 SECURITY = f'{{{WS_SECURITY}}}Security'
-WSS = 'wss'  # the kind of a principal that a wsse:Security let in
+WSS = 'wss'  # kind of a principal that was authenticated by wsse:Security
 _NONE = SoapMessage('', '', (), (), None)
 
 
 class SoapRequest:
-    """The envelope around the payload. Empty where no SOAP channel brought the request."""
+    """The SOAP envelope of a request; empty if the request did not arrive on a SOAP channel."""
 
     __slots__ = ('_message',)
 
@@ -25,43 +25,46 @@ class SoapRequest:
 
     @property
     def version(self) -> str:
-        """'1.1' or '1.2'; '' where it is no SOAP."""
+        """'1.1' or '1.2'; '' for other requests."""
         return self._message.version
 
     @property
     def action(self) -> str:
-        """The SOAPAction that led here."""
+        """The SOAPAction of the request."""
         return self._message.action
 
     @property
     def headers(self) -> list[Any]:
-        """The children of the Header, lxml elements, in their order."""
+        """The children of the Header as lxml elements, in order."""
         return list(self._message.headers)
 
     @property
     def body(self) -> Any:
-        """The Body, an lxml element, with all its children; None where it is no SOAP."""
+        """The Body with all its children as an lxml element; None for other requests."""
         return self._message.body
 
     def header(self, name: str) -> Any:
-        """The first header of that name, `{namespace}name` or a name in any namespace; None where there is none."""
+        """Return the first header named `{namespace}name`, or `name` in any namespace; None if there is none."""
         by_tag = name.startswith('{')
-        return next((one for one in self._message.headers if (one.tag if by_tag else local_name(one)) == name), None)
+        return next(
+            (element for element in self._message.headers if (element.tag if by_tag else local_name(element)) == name),
+            None,
+        )
 
 
 class SoapResponse:
-    """The envelope of the answer."""
+    """The SOAP envelope of the response."""
 
     def __init__(self) -> None:
         self.headers: list[Any] = []  # lxml elements, or XML
 
     def add_header(self, header: Any) -> None:
-        """Put a header into the answer: an lxml element, or XML as text."""
+        """Add a header to the response: an lxml element, or XML as text."""
         self.headers.append(header)
 
 
 def declared_headers(value: Any) -> tuple[str, ...]:
-    """The names of a `soap_understands`, one or several. Raises TypeError."""
+    """Return the names in a `soap_understands`, which is one name or several. Raises TypeError."""
     names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
     for name in names:
         if not isinstance(name, str) or not name.strip('{}'):
@@ -69,15 +72,21 @@ def declared_headers(value: Any) -> tuple[str, ...]:
     return names
 
 
-def require_understood(inbound: Message, understands: tuple[str, ...]) -> None:
-    """Raises NotUnderstood where the message demands that a header be understood which neither the service does nor
-    the guard, which has looked at wsse:Security where that is what let the caller in."""
-    message: SoapMessage | None = getattr(inbound, 'soap', None)
-    if message is None or not message.demanded:
+def require_understood(message: Message, understands: tuple[str, ...]) -> None:
+    """Raise NotUnderstood if a mandatory header of the message was not processed (SOAP 1.1, section 4.2.3).
+
+    Headers are processed by the service, and wsse:Security by the authenticator if it authenticated the caller.
+    """
+    envelope: SoapMessage | None = getattr(message, 'soap', None)
+    if envelope is None or not envelope.demanded:
         return
-    known = {*understands}
-    if inbound.principal is not None and inbound.principal.kind == WSS:
-        known.add(SECURITY)
-    missing = [one.tag for one in message.demanded if one.tag not in known and local_name(one) not in known]
+    understood = {*understands}
+    if message.principal is not None and message.principal.kind == WSS:
+        understood.add(SECURITY)
+    missing = [
+        element.tag
+        for element in envelope.demanded
+        if element.tag not in understood and local_name(element) not in understood
+    ]
     if missing:
-        raise NotUnderstood(missing, inbound.cid)
+        raise NotUnderstood(missing, message.cid)

@@ -1,8 +1,7 @@
-"""Threads that nobody waits for any more: a `def` service that goes on after its deadline cannot be ended, only told
-of.
+"""Reports threads that keep running a `def` service after its deadline; Python cannot kill them.
 
-Each holds a thread of the pool. It is told of in the log, again after growing pauses, with the line it is at; in the
-metrics; and in what `zatotx doctor` finds.
+Each occupies a thread of the pool. It is reported in the log, repeatedly with growing intervals and with the line that
+it executes, in the metrics, and as a finding of `zatotx doctor`.
 """
 
 from __future__ import annotations
@@ -19,13 +18,16 @@ from twisted.logger import Logger
 from zatotx.model.gc_disabled import uncollected
 from zatotx.service.naming import DEPLOYED, plain_name
 
-LOOK = 1.0  # seconds between two looks, and from the deadline to the first word
-_PAUSES = (10.0, 60.0, 600.0, 3600.0)  # seconds from one word to the next; the last one from then on
+LOOK = 1.0  # seconds between two checks, and from the deadline to the first report
+_PAUSES = (10.0, 60.0, 600.0, 3600.0)  # seconds between reports; the last one repeats
 
 
 class RunningCall(Protocol):
-    """A call in a thread. `thread` is 0 before it begins and once it has ended; `deadline` is in seconds on the
-    reactor's clock; `label` names service and cid."""
+    """A call in a service thread.
+
+    `thread` is the thread's identifier, 0 before the call begins and after it ends; `deadline` is in seconds on the
+    reactor's clock; `label` returns service and correlation id.
+    """
 
     thread: int
     deadline: float
@@ -33,82 +35,83 @@ class RunningCall(Protocol):
 
 
 @define
-class _Left:
-    """One call that was left behind."""
+class _AbandonedCall:
+    """A call that continues after its caller stopped waiting."""
 
     call: RunningCall
-    told: int = 0
-    next_word: float = 0.0  # seconds on the reactor's clock
+    reports: int = 0
+    next_report: float = 0.0  # seconds on the reactor's clock
 
 
 @define(eq=False)
 class StuckThreads:
-    """Watches calls that were given up, from `add` until they end. Reactor's thread only, but for `count`."""
+    """Watches abandoned calls from `add` until they end. Reactor's thread only, except `count`."""
 
     clock: IReactorTime
-    _left: dict[int, _Left] = field(factory=dict, init=False)  # by id of the call
-    _next_look: IDelayedCall | None = field(default=None, init=False)
+    _abandoned: dict[int, _AbandonedCall] = field(factory=dict, init=False)  # by id of the call
+    _next_check: IDelayedCall | None = field(default=None, init=False)
     _log = Logger()
 
     def add(self, call: RunningCall) -> None:
-        """Its caller has its answer, or has gone, and it still runs."""
-        first = max(call.deadline, self.clock.seconds()) + LOOK
-        self._left[id(call)] = _Left(call, 0, first)
-        if self._next_look is None:
-            self._next_look = self.clock.callLater(LOOK, self._look)
+        """Watch a call whose caller has timed out or disconnected while it still runs."""
+        first_report = max(call.deadline, self.clock.seconds()) + LOOK
+        self._abandoned[id(call)] = _AbandonedCall(call, 0, first_report)
+        if self._next_check is None:
+            self._next_check = self.clock.callLater(LOOK, self._check)
 
     def forget(self, call: RunningCall) -> None:
-        """It has ended."""
-        self._left.pop(id(call), None)
-        if not self._left and self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
+        """Stop watching a call, which has ended."""
+        self._abandoned.pop(id(call), None)
+        if not self._abandoned and self._next_check is not None:
+            self._next_check.cancel()
+            self._next_check = None
 
     def count(self) -> int:
-        """Threads that are held after the deadline of what they do. Any thread may ask."""
-        return len({left.call.thread for left in self._left.copy().values() if left.told} - {0})
+        """Return the number of threads that run past the deadline of their call. May be called from any thread."""
+        return len({abandoned.call.thread for abandoned in self._abandoned.copy().values() if abandoned.reports} - {0})
 
     def findings(self) -> Iterator[str]:
-        """A sentence for each, for people."""
-        for left in self._left.values():
-            if left.told and left.call.thread:
-                yield (f'{self._sentence(left.call)}: mend the service, and restart the server to have the thread '
+        """Yield a finding for each stuck thread."""
+        for abandoned in self._abandoned.values():
+            if abandoned.reports and abandoned.call.thread:
+                yield (f'{self._message(abandoned.call)}: mend the service, and restart the server to have the thread '
                        'back')  # fmt: skip
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = self.clock.seconds()
-        for left in self._left.values():
-            if now >= left.next_word and left.call.thread:
-                left.next_word = now + _PAUSES[min(left.told, len(_PAUSES) - 1)]
-                left.told += 1
-                self._log.warn('{sentence}', sentence=self._sentence(left.call))
-        self._next_look = self.clock.callLater(LOOK, self._look)
+        for abandoned in self._abandoned.values():
+            if now >= abandoned.next_report and abandoned.call.thread:
+                abandoned.next_report = now + _PAUSES[min(abandoned.reports, len(_PAUSES) - 1)]
+                abandoned.reports += 1
+                self._log.warn('{sentence}', sentence=self._message(abandoned.call))
+        self._next_check = self.clock.callLater(LOOK, self._check)
 
-    def _sentence(self, call: RunningCall) -> str:
+    def _message(self, call: RunningCall) -> str:
         late = self.clock.seconds() - call.deadline
         return (f'{call.label()} still runs {late:.0f} s after its deadline, now at {thread_location(call.thread)}, '
                 'and holds a service thread that nobody can take from it')  # fmt: skip
 
 
 def thread_location(thread: int) -> str:
-    """The line of deployed code that a thread is at (`crm.py:14`), else the line it is at."""
+    """Return the line of deployed code that a thread executes (`crm.py:14`), otherwise its innermost line."""
     frame = sys._current_frames().get(thread)
     if frame is None:
         return 'an unknown place'
     with uncollected:
-        return _where(frame)
+        return _deployed_location(frame)
 
 
-def _where(frame: FrameType) -> str:
-    at: FrameType | None = frame
-    while at is not None:
-        if str(at.f_globals.get('__name__', '')).startswith(f'{DEPLOYED}.'):
-            return _place(at)
-        at = at.f_back
-    return _place(frame)
+def _deployed_location(frame: FrameType) -> str:
+    current: FrameType | None = frame
+    while current is not None:
+        if str(current.f_globals.get('__name__', '')).startswith(f'{DEPLOYED}.'):
+            return _frame_location(current)
+        current = current.f_back
+    return _frame_location(frame)
 
 
-def _place(frame: FrameType) -> str:
+def _frame_location(frame: FrameType) -> str:
+    """Return path and line of a frame, the path relative to the top-level module."""
     path = frame.f_code.co_filename.split('/')
-    deep = plain_name(str(frame.f_globals.get('__name__', ''))).count('.') + 1 + (path[-1] == '__init__.py')
-    return f'{"/".join(path[-deep:])}:{frame.f_lineno}'
+    depth = plain_name(str(frame.f_globals.get('__name__', ''))).count('.') + 1 + (path[-1] == '__init__.py')
+    return f'{"/".join(path[-depth:])}:{frame.f_lineno}'

@@ -1,8 +1,7 @@
-"""Between the reactor and the service threads: one hop there and one back for a `def` service, and the way for it to
-wait for what runs on the reactor.
+"""Calls between the reactor and the service threads: running `def` services, and blocking on results from the reactor.
 
-A thread that waits lends itself to what it waits for: a `def` service called below it runs in it. So services that
-call services never wait for each other's threads, however small the pool.
+A thread that blocks lends itself to the call it waits for: a `def` service invoked by that call runs in it. Therefore
+services that invoke services never wait for each other's threads, however small the pool is.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from twisted.python.failure import Failure
 from zatotx.model.errors import Timeout
 from zatotx.service.stuck_threads import StuckThreads
 
-SLACK = 10.0  # seconds a thread waits beyond the deadline for a reactor that should have spoken
+SLACK = 10.0  # seconds that a thread waits beyond the deadline for an unresponsive reactor
 
 
 class ThreadCall:
-    """One call in a thread."""
+    """One function call in a service thread."""
 
     __slots__ = ('_function', '_threads', 'cancelled', 'deadline', 'deferred', 'label', 'thread', 'waits_for')
     _log = Logger()
@@ -40,13 +39,13 @@ class ThreadCall:
         self._function: Callable[[ThreadCall], Any] | None = function
         self.label = label
         self.deadline = deadline  # seconds on the reactor's clock
-        self.thread = 0  # that runs it now
+        self.thread = 0  # identifier of the thread that runs it now, or 0
         self.cancelled = False
-        self.waits_for: set[Deferred[Any]] = set()  # on the reactor, by this call
+        self.waits_for: set[Deferred[Any]] = set()  # Deferreds that this call waits for
         self.deferred: Deferred[Any] = Deferred(self._cancel)
 
     def run(self) -> None:
-        """In the thread: do it, and take the result to the reactor."""
+        """Run the function and pass its result to the reactor. Called in a service thread."""
         function = self._function
         self.thread = get_ident()
         result: Any = None
@@ -57,7 +56,7 @@ class ThreadCall:
             result = Failure()
         self.thread = 0
         self._threads.to_reactor(self._finish, result)
-        result = None  # a Failure, which holds this frame: the message would stay until the garbage collector comes by
+        result = None  # a Failure references this frame; the cycle would keep the message until the next collection
 
     def _finish(self, result: Any) -> None:
         if self.cancelled:
@@ -72,13 +71,13 @@ class ThreadCall:
         if self.thread:
             self._threads.left_behind.add(self)
         else:
-            self._function = None  # it may stay in a queue that does not move: let go of what it would have worked on
-        for waited in tuple(self.waits_for):
-            waited.cancel()
+            self._function = None  # the queue may be stuck: release what the function references
+        for awaited in tuple(self.waits_for):
+            awaited.cancel()
 
 
 class ThreadLender:
-    """A thread of a service while it waits for something on the reactor."""
+    """A service thread that waits for a result from the reactor, and meanwhile runs jobs."""
 
     __slots__ = ('_items', '_lock', '_open')
 
@@ -88,20 +87,23 @@ class ThreadLender:
         self._open = True
 
     def take(self, job: Callable[[], None]) -> bool:
-        """Have the waiting thread do a job; False where it does not wait any more."""
+        """Queue a job for the waiting thread; return False if it no longer waits."""
         with self._lock:
             if self._open:
                 self._items.put((job, None))
             return self._open
 
     def finish(self, result: Any) -> None:
-        """End the waiting with a result or a Failure."""
+        """Stop waiting, with a result or a Failure."""
         with self._lock:
             self._open = False
         self._items.put((None, result))
 
     def attend(self, timeout: float) -> Any:
-        """In the thread: do jobs until the result is there. Raises what it failed with, Timeout when none came."""
+        """Run jobs until the result arrives, and return it. Called in the service thread.
+
+        Raises the exception of a Failure, and Timeout after `timeout` seconds without a job or a result.
+        """
         while True:
             try:
                 job, result = self._items.get(timeout=timeout)
@@ -115,33 +117,36 @@ class ThreadLender:
                 try:
                     raise result.value.with_traceback(result.getTracebackObject())  # type: ignore[union-attr]  # set
                 finally:
-                    del result  # as in Hop.run
+                    del result  # breaks a reference cycle, as in ThreadCall.run
             return result
 
 
 class ServiceThreadCalls:
-    """The service threads and the reactor they serve."""
+    """Passes calls from the reactor to the service threads and back."""
 
-    __slots__ = ('_calls', '_pool', '_reactor', '_woken', 'left_behind')
+    __slots__ = ('_calls', '_pool', '_reactor', '_wakeup_scheduled', 'left_behind')
     _log = Logger()
 
     def __init__(self, reactor: Any, pool: Any, left_behind: StuckThreads | None = None) -> None:
         self._reactor = reactor  # IReactorTime, IReactorFromThreads
         self._pool = pool  # has callInThread; started and stopped by its owner
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._woken = False  # the reactor was told that calls are there
+        self._wakeup_scheduled = False  # whether the reactor was asked to run the queued calls
         self.left_behind = StuckThreads(reactor) if left_behind is None else left_behind
 
     def to_reactor(self, function: Callable[..., Any], *args: Any) -> None:
-        """In a thread: have the reactor call `function`. Many calls wake it once: each waking is a system call, and a
-        fight over the interpreter's lock."""
-        self._calls.append((function, args))
-        if not self._woken:
-            self._woken = True
-            self._reactor.callFromThread(self._called)
+        """Queue a function to be called by the reactor. Called in a service thread.
 
-    def _called(self) -> None:
-        self._woken = False  # before the look: what is added from here on wakes the reactor again
+        Several calls wake the reactor only once, as each wakeup costs a system call and contention for the GIL.
+        """
+        self._calls.append((function, args))
+        if not self._wakeup_scheduled:
+            self._wakeup_scheduled = True
+            self._reactor.callFromThread(self._run_calls)
+
+    def _run_calls(self) -> None:
+        """Run the calls that are queued now."""
+        self._wakeup_scheduled = False  # cleared first: calls added from here on wake the reactor again
         for _ in range(len(self._calls)):
             function, args = self._calls.popleft()
             try:
@@ -157,47 +162,53 @@ class ServiceThreadCalls:
         *,
         deadline: float,
     ) -> Deferred[Any]:
-        """On the reactor: run `function` in a thread (the lender's, where it waits). Cancelling drops its result; where
-        it still runs after its deadline, it is told of. Raises ServiceUnavailable where the pool takes no more."""
-        hop = ThreadCall(self, function, label, deadline)
-        if lender is None or not lender.take(hop.run):
-            self._pool.callInThread(hop.run)
-        return hop.deferred
+        """Run `function` in a thread, the lender's if it still waits. Reactor's thread only.
+
+        Cancelling the Deferred drops the result; a function that runs past its deadline is reported. Raises
+        ServiceUnavailable if the pool's queue is full.
+        """
+        thread_call = ThreadCall(self, function, label, deadline)
+        if lender is None or not lender.take(thread_call.run):
+            self._pool.callInThread(thread_call.run)
+        return thread_call.deferred
 
     def wait(
-        self, begin: Callable[[ThreadLender], Coroutine[Any, Any, Any]], hop: ThreadCall | None, deadline: float
+        self, begin: Callable[[ThreadLender], Coroutine[Any, Any, Any]], thread_call: ThreadCall | None, deadline: float
     ) -> Any:
-        """In a thread: run a coroutine on the reactor and wait for what it gives, until `deadline` (seconds on the
-        reactor's clock). Raises Timeout, CancelledError where the request is over, and what the coroutine raises."""
+        """Run a coroutine on the reactor and block until it ends or until `deadline`. Called in a service thread.
+
+        `deadline` is in seconds on the reactor's clock. Raises Timeout, CancelledError if the request is over, and what
+        the coroutine raises.
+        """
         lender = ThreadLender()
-        self.to_reactor(self._begin, begin, lender, hop, deadline)
+        self.to_reactor(self._begin, begin, lender, thread_call, deadline)
         return lender.attend(max(0.0, deadline - self._reactor.seconds()) + SLACK)
 
     def _begin(
         self,
         begin: Callable[[ThreadLender], Coroutine[Any, Any, Any]],
         lender: ThreadLender,
-        hop: ThreadCall | None,
+        thread_call: ThreadCall | None,
         deadline: float,
     ) -> None:
-        if hop is not None and hop.cancelled:
+        if thread_call is not None and thread_call.cancelled:
             lender.finish(Failure(CancelledError('The request is over')))
             return
-        waited: Deferred[Any] = Deferred.fromCoroutine(begin(lender))
-        if waited.called and not waited.paused:
-            waited.addBoth(lender.finish)
+        awaited: Deferred[Any] = Deferred.fromCoroutine(begin(lender))
+        if awaited.called and not awaited.paused:
+            awaited.addBoth(lender.finish)
             return
-        if hop is not None:
-            hop.waits_for.add(waited)
-        timer = self._reactor.callLater(max(0.0, deadline - self._reactor.seconds()), waited.cancel)
+        if thread_call is not None:
+            thread_call.waits_for.add(awaited)
+        timer = self._reactor.callLater(max(0.0, deadline - self._reactor.seconds()), awaited.cancel)
 
-        def over(result: Any) -> None:
-            if hop is not None:
-                hop.waits_for.discard(waited)
+        def on_result(result: Any) -> None:
+            if thread_call is not None:
+                thread_call.waits_for.discard(awaited)
             if timer.active():
                 timer.cancel()
             elif isinstance(result, Failure) and result.check(CancelledError):
                 result = Failure(Timeout())
             lender.finish(result)
 
-        waited.addBoth(over)
+        awaited.addBoth(on_result)

@@ -1,5 +1,6 @@
-"""The threads of `def` services: at most so many, made when there is work for them, handed their work through one
-C queue. Beside twisted.python.threadpool, a call costs a tenth when many are under way.
+"""The thread pool of `def` services: threads start on demand and take jobs from one SimpleQueue.
+
+Under load, a call costs a tenth of one in twisted.python.threadpool.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ Job = Callable[[], object]
 
 
 class ServiceThreads:
-    """A pool of threads that cannot keep a process from ending: a service that never returns holds its thread only.
+    """A pool of daemon threads, so that a service that never returns cannot keep the process from exiting.
 
-    At most `most_waiting` jobs wait. `refused` counts those that found no place.
+    At most `most_waiting` jobs are queued; `refused` counts the jobs rejected because the queue was full.
     """
 
     _log = Logger()
@@ -31,17 +32,20 @@ class ServiceThreads:
         self.refused = 0
         self.started = False
         self.threads: list[Thread] = []
-        self._at_work: list[bool] = []  # by thread, each of which writes its own
+        self._busy_flags: list[bool] = []  # whether each thread is busy; each thread writes its own item
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = Lock()
 
     def start(self) -> None:
-        """Work may be run from now on, and what was given before."""
+        """Start running jobs, including those queued before."""
         self.started = True
         self._grow()
 
     def stop(self) -> None:
-        """Run what was given, then end every thread. Blocks until they have ended: not for the reactor's thread."""
+        """Run the queued jobs, then end all threads.
+
+        Blocks until they have ended; never call it in the reactor's thread.
+        """
         with self._lock:
             self.started = False
             threads, self.threads = self.threads, []
@@ -52,45 +56,44 @@ class ServiceThreads:
 
     @property
     def busy(self) -> int:
-        """How many threads do something now."""
-        return sum(self._at_work)
+        """The number of threads that run a job."""
+        return sum(self._busy_flags)
 
     @property
     def waiting(self) -> int:
-        """How many jobs wait for a thread."""
+        """The number of queued jobs."""
         return self._jobs.qsize()
 
     def callInThread(self, job: Job) -> None:
-        """Have one of the threads run `job`. Any thread may call. Raises ServiceUnavailable where too many jobs wait
-        already: none of the threads gets on, so that this one would wait for nothing."""
+        """Queue a job. May be called from any thread. Raises ServiceUnavailable if the queue is full."""
         if self._jobs.qsize() >= self.most_waiting:
             self.refused += 1
-            why = f'All {self.size} {self.name} threads are busy and {self.most_waiting} calls wait: try again later'
-            raise ServiceUnavailable(None, why)
+            reason = f'All {self.size} {self.name} threads are busy and {self.most_waiting} calls wait: try again later'
+            raise ServiceUnavailable(None, reason)
         self._jobs.put(job)
         if len(self.threads) < self.size:
             self._grow()
 
     def _grow(self) -> None:
-        """Add a thread where work waits. Once all are there, nobody comes here any more."""
+        """Start another thread if jobs are queued. Not called any more once all threads are running."""
         with self._lock:
             if self.started and len(self.threads) < self.size and not self._jobs.empty():
-                number = len(self._at_work)
-                self._at_work.append(False)
+                number = len(self._busy_flags)
+                self._busy_flags.append(False)
                 thread = Thread(target=self._work, args=(number,), daemon=True, name=f'{self.name}-{number}')
                 self.threads.append(thread)
                 thread.start()
 
     def _work(self, number: int) -> None:
-        get, at_work = self._jobs.get, self._at_work
+        get, busy_flags = self._jobs.get, self._busy_flags
         while True:
             job = get()
             if job is None:
                 return
-            at_work[number] = True
+            busy_flags[number] = True
             try:
                 job()
             except Exception:
                 self._log.failure('A job of the {name} threads failed', name=self.name)
-            at_work[number] = False
-            del job  # while it waits for the next one, the thread holds nothing of the last
+            busy_flags[number] = False
+            del job  # release the job's references while waiting for the next one

@@ -1,4 +1,4 @@
-"""`self.request.files`: what was uploaded, read where it lies and never all of it in memory unless asked for."""
+"""`self.request.files`: uploaded files, read from the stored body and loaded into memory only on request."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PIECE = 256 * 1024  # bytes
 
 
 class UploadedFile:
-    """One file of a request. `filename` is what its sender calls it: a text, never to be used as a path.
+    """An uploaded file. `filename` is the name that the client gave it: text that must never be used as a path.
 
-    In `async def` services `read` and `save` are to be awaited, and `chunks` is for `async for`; in `def` services they
-    give results themselves.
+    In `async def` services, await `read` and `save` and iterate over `chunks` with `async for`; in `def` services they
+    return results directly.
     """
 
-    def __init__(self, part: FilePart, body: bytes | Body, run: Any) -> None:
-        self._part, self._body, self._run = part, body, run
+    def __init__(self, part: FilePart, body: bytes | Body, invocation: Any) -> None:
+        self._part, self._body, self._invocation = part, body, invocation
         self.name = part.name
         self.filename = part.filename
         self.content_type = part.content_type
@@ -36,31 +36,37 @@ class UploadedFile:
         return f'<UploadedFile {self.name!r} {self.filename!r}, {self.size} bytes>'
 
     def read(self) -> Any:
-        """All of it, as bytes: for files that are known to be small."""
+        """Return the whole content as bytes. Use it only for files that are known to be small."""
         return self._result(lambda: self.at(0, self.size))
 
     def save(self, path: str | os.PathLike[str]) -> Any:
-        """Write it to a file of this path, readable by this user only; how many bytes that were. One that is there is
-        replaced, by all of it or not at all. Raises OSError."""
-        return self._result(lambda: _saved(self, Path(path)))
+        """Write the file to a path, readable by this user only, and return its size in bytes.
+
+        An existing file is replaced atomically. Raises OSError.
+        """
+        return self._result(lambda: _save_file(self, Path(path)))
 
     def chunks(self, size: int = PIECE) -> FileChunks:
-        """All of it, so many bytes at a time."""
+        """Iterate over the content in chunks of `size` bytes."""
         return FileChunks(self, size)
 
     def at(self, start: int, size: int) -> bytes:
-        """Bytes of it from `start` on, fewer at its end. Blocks where the body lies in a file: for threads."""
+        """Return up to `size` bytes from `start` on. Blocks if the body is stored in a file: for threads."""
         size = min(size, self.size - start)
-        begin = self._part.start + start
+        offset = self._part.start + start
         body = self._body
-        return body[begin : begin + size] if isinstance(body, bytes) else _filled(body, begin, size)
+        return body[offset : offset + size] if isinstance(body, bytes) else _read_fully(body, offset, size)
 
     def _result(self, read: Callable[[], Any]) -> Any:
-        run = self._run
-        if get_ident() != run.invoker.io_thread:
+        invocation = self._invocation
+        if get_ident() != invocation.invoker.io_thread:
             return read()
-        return run.invoker.threads.hop(lambda hop: read(), lambda: f'An upload of {run.entry.name}', run.lender,
-                                       deadline=run.inbound.deadline)
+        return invocation.invoker.threads.hop(
+            lambda thread_call: read(),
+            lambda: f'An upload of {invocation.entry.name}',
+            invocation.lender,
+            deadline=invocation.inbound.deadline,
+        )
 
     def _piece(self, start: int, size: int) -> Deferred[bytes]:
         read: Deferred[bytes] = (
@@ -71,7 +77,7 @@ class UploadedFile:
 
 
 class FileChunks:
-    """A file piece by piece: for `for` in `def` services, for `async for` in others."""
+    """The content of a file in chunks, for `for` in `def` services and `async for` in `async def` services."""
 
     def __init__(self, file: UploadedFile, size: int) -> None:
         self._file, self._size = file, size
@@ -85,13 +91,15 @@ class FileChunks:
             yield await self._file._piece(start, self._size)
 
 
-class MissingFile(BadInput, KeyError):  # noqa: N818 - a fault, as its parent
-    """A file that a service asked for by its name, and nobody sent: 400, and a KeyError as of any mapping."""
+class MissingFile(BadInput, KeyError):  # noqa: N818 - named as its parent
+    """Raised for a file that the request does not contain: status 400, and a KeyError as for any mapping."""
 
 
 class UploadedFiles(Mapping[str, UploadedFile]):
-    """The files of a request by the names of their fields; `getlist` gives all of one name, in their order. One that is
-    not there is a MissingFile."""
+    """The uploaded files by the names of their form fields; `getlist` returns all files of one name.
+
+    A missing file raises MissingFile.
+    """
 
     def __init__(self, files: Iterable[UploadedFile]) -> None:
         self._by_name: dict[str, list[UploadedFile]] = {}
@@ -111,39 +119,39 @@ class UploadedFiles(Mapping[str, UploadedFile]):
         return len(self._by_name)
 
     def getlist(self, name: str) -> list[UploadedFile]:
-        """All files of that name; [] for none."""
+        """Return all files of that name, in order."""
         return list(self._by_name.get(name, ()))
 
 
-def files_of(run: Any) -> UploadedFiles:
-    """Those of the message of a run."""
-    inbound = run.inbound
-    parts = getattr(inbound, 'parsed', ())
+def files_of(invocation: Any) -> UploadedFiles:
+    """Return the uploaded files of an invocation."""
+    message = invocation.inbound
+    parts = getattr(message, 'parsed', ())
     return (
-        UploadedFiles(UploadedFile(part, inbound.body, run) for part in parts)
+        UploadedFiles(UploadedFile(part, message.body, invocation) for part in parts)
         if isinstance(parts, tuple)
         else UploadedFiles(())
     )
 
 
-def _filled(body: Body, start: int, size: int) -> bytes:
-    """In a thread. A read may give less than it was asked for."""
-    out = bytearray()
-    while len(out) < size and (piece := body.at(start + len(out), size - len(out))):
-        out += piece
-    return bytes(out)
+def _read_fully(body: Body, start: int, size: int) -> bytes:
+    """Read exactly `size` bytes, as one read may return less. Called in a thread."""
+    content = bytearray()
+    while len(content) < size and (piece := body.at(start + len(content), size - len(content))):
+        content += piece
+    return bytes(content)
 
 
-def _saved(file: UploadedFile, path: Path) -> int:
-    """In a thread."""
-    beside = path.with_name(f'{path.name}.{os.getpid()}-{get_ident()}.part')
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _save_file(file: UploadedFile, path: Path) -> int:
+    """Write a file atomically. Called in a thread."""
+    temporary = path.with_name(f'{path.name}.{os.getpid()}-{get_ident()}.part')
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, 'wb') as out:
+        with os.fdopen(descriptor, 'wb') as stream:
             for piece in file.chunks():
-                out.write(piece)
-        beside.replace(path)
+                stream.write(piece)
+        temporary.replace(path)
     except BaseException:
-        beside.unlink()
+        temporary.unlink()
         raise
     return file.size

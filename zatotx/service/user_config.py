@@ -1,4 +1,4 @@
-"""`self.user_config`: the users' own INI files, read once when a node starts."""
+"""`self.user_config`: INI files of the users, read once when a node starts."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from zatotx.service.compat.bunch import Bunch
 
 
 def load_user_config(files: Mapping[str, Path]) -> Bunch:
-    """name -> file, as `self.user_config.<name>.<section>.<key>`. Values are text; keys keep their case.
+    """Load INI files by name, accessible as `self.user_config.<name>.<section>.<key>`.
 
-    Reads files: call it outside the reactor's thread. Raises ValueError naming every file that cannot be read and why.
+    Values are text; keys keep their case. Blocks: call it outside the reactor's thread. Raises ValueError naming every
+    file that cannot be read and the reason.
     """
     config = Bunch()
     mistakes: list[str] = []
     for name, path in files.items():
         parser = ConfigParser(interpolation=None, strict=True)
-        parser.optionxform = str  # type: ignore[assignment,method-assign]  # configparser's own way to keep case
+        parser.optionxform = str  # type: ignore[assignment,method-assign]  # keeps the case of keys
         try:
             parser.read_string(path.read_text('utf-8'), str(path))
         except OSError as error:

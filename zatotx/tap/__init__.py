@@ -1,1 +1,2 @@
-"""What twistd finds: one module a plugin, each with Options and makeService. The only place that builds things."""
+"""Twistd plugins: one module per plugin, each with `Options` and `makeService`. Objects are constructed and wired here
+only."""

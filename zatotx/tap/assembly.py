@@ -1,4 +1,4 @@
-"""Builds a server out of its parts: the only place that knows them all."""
+"""Composition root of a server: constructs every component and wires them together."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ from zatotx.wire.xml import name_cache
 
 
 def make_server(directory: str, reactor: Any, place: WorkerSpec | None = None) -> Node:
-    """The server of that directory, ready to be started; with a `place`, one of its workers. Raises StartError."""
+    """Return the server of a directory, not yet started; with a `place`, one of its workers. Raises StartError."""
     home = Path(directory)
     kinds = find_kinds()
     settings = read_decrypted(
@@ -95,7 +95,7 @@ def make_server(directory: str, reactor: Any, place: WorkerSpec | None = None) -
 
 @frozen
 class _Infrastructure:
-    """What all else of a server stands on."""
+    """The components that all others depend on: logs, limits, ODB, Redis, services."""
 
     logs: LogFiles
     counts: Any
@@ -113,7 +113,7 @@ class _Infrastructure:
 
 @frozen
 class _Endpoints:
-    """The two sides of a server that others see; `preparers` bring a configuration into force there."""
+    """The channels and outgoing connections of a server; `preparers` apply a configuration to them."""
 
     outgoing: Sequence[Any]  # IOutgoingKind
     guard: AuthenticationPolicy
@@ -124,7 +124,7 @@ class _Endpoints:
 
 @define
 class _ServerBuilder:
-    """What the steps of building share."""
+    """Builds a Node step by step; the attributes are shared by the steps."""
 
     home: Path
     reactor: Any
@@ -134,42 +134,69 @@ class _ServerBuilder:
     place: WorkerSpec
 
     def node(self) -> Node:
-        ground, settings, reactor = self._ground(), self.settings, self.reactor
-        limited = ground.limited
-        doors = self._doors(ground)
-        config = LiveConfig(ground.odb, ground.bus, reactor,
-                            [ground.keeper.prepare_level, at_once(limited.admission.apply), *doors.preparers],
-                            lambda: ground.keeper.verdicts)
-        deployer = Deployer(odb=ground.odb, config=config, keeper=ground.keeper, bring=config.bring)
+        infrastructure, settings, reactor = self._infrastructure(), self.settings, self.reactor
+        limited = infrastructure.limited
+        endpoints = self._endpoints(infrastructure)
+        config = LiveConfig(
+            infrastructure.odb,
+            infrastructure.bus,
+            reactor,
+            [infrastructure.keeper.prepare_level, at_once(limited.admission.apply), *endpoints.preparers],
+            lambda: infrastructure.keeper.verdicts,
+        )
+        deployer = Deployer(odb=infrastructure.odb, config=config, keeper=infrastructure.keeper, bring=config.bring)
         state = NodeState()
-        view = self._view(ground, doors, config=config, deployer=deployer, state=state)
-        invoker = Invoker(reactor, limited.service_threads, node=view, user_config=self._user_config(),
-                          left_behind=limited.left_behind)
-        pipeline = Pipeline(guard=doors.guard, store=ground.services, invoker=invoker, codecs=limited.codecs,
-                            faults=ErrorReplies(), offload=ground.offload, admission=limited.admission,
-                            rates=limited.rates)
+        node_api = self._node_api(infrastructure, endpoints, config=config, deployer=deployer, state=state)
+        invoker = Invoker(
+            reactor,
+            limited.service_threads,
+            node=node_api,
+            user_config=self._user_config(),
+            left_behind=limited.left_behind,
+        )
+        pipeline = Pipeline(
+            guard=endpoints.guard,
+            store=infrastructure.services,
+            invoker=invoker,
+            codecs=limited.codecs,
+            faults=ErrorReplies(),
+            offload=infrastructure.offload,
+            admission=limited.admission,
+            rates=limited.rates,
+        )
         work = self.home / 'work'
         pickup = PickupWatcher(
             reactor=reactor,
             directory=str(self.home / settings.hot_deploy.pickup_dir),
             deployer=deployer,
-            odb=ground.odb,
-            offload=ground.offload,
+            odb=infrastructure.odb,
+            offload=infrastructure.offload,
             since=report_ready(work),
         )
         parts = NodeComponents(
-            reactor=reactor, settings=settings, lock=self.lock, logs=ground.logs,
-            pools=(limited.workers, limited.service_threads), channels=doors.channels, odb=ground.odb,
-            redis=(ground.client, ground.bus), outgoing=doors.outgoing, at_start=doors.preparers, pipeline=pipeline,
-            exchange=Dispatcher(pipeline, reactor), services=ground.services, code=ground.keeper,
-            pickup=pickup_task(pickup, work, reactor), watchdog=ground.observed.watchdog,
-            trimmer=Trimmer(reactor, ground.offload, limited.memory),
-            reload=SighupReloader(self._settings_of_now, ground.logs, doors.listeners),
-            company=worker_group(work, self.place, view, reactor),
-        )  # fmt: skip
+            reactor=reactor,
+            settings=settings,
+            lock=self.lock,
+            logs=infrastructure.logs,
+            pools=(limited.workers, limited.service_threads),
+            channels=endpoints.channels,
+            odb=infrastructure.odb,
+            redis=(infrastructure.client, infrastructure.bus),
+            outgoing=endpoints.outgoing,
+            at_start=endpoints.preparers,
+            pipeline=pipeline,
+            exchange=Dispatcher(pipeline, reactor),
+            services=infrastructure.services,
+            code=infrastructure.keeper,
+            pickup=pickup_task(pickup, work, reactor),
+            watchdog=infrastructure.observed.watchdog,
+            trimmer=Trimmer(reactor, infrastructure.offload, limited.memory),
+            reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
+            company=worker_group(work, self.place, node_api, reactor),
+        )
         return Node(parts, config, state, self.place)
 
-    def _ground(self) -> _Infrastructure:
+    def _infrastructure(self) -> _Infrastructure:
         settings, reactor = self.settings, self.reactor
         logs = LogFiles(self.home / 'logs', reactor, settings.log, whose=current_call)
         counts = shared_counters(self.home / 'work', self.place)
@@ -177,21 +204,23 @@ class _ServerBuilder:
         rates = rate_limiter(reactor, client, settings.main.cluster, shared_buckets(self.home / 'work', self.place))
         limited = LimitsWiring(settings, reactor, rates, shared_limits(counts), partial(formats, self.kinds))
         offload = offloader(reactor, limited.workers)
-        observed = Monitoring(reactor, self._deployed())
+        observed = Monitoring(reactor, self._deployed_directory())
         types = ObjectTypes([*BUILTIN_TYPES, *object_types(self.kinds)])
         secrets = self._secrets()
         odb = count_statements(self._odb(types, secrets), observed.meters.odb)
         services = ServiceStore(internal_entries(types), observed.meters.services.of, limited.gate_of_service)
         observed.counts(services, client)
-        keeper = VersionKeeper(odb=odb, store=services, directory=self._deployed(), reactor=reactor, offload=offload)
+        keeper = VersionKeeper(
+            odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
+        )
         return _Infrastructure(
             logs, counts, limited, offload, observed, types, secrets, odb, client, bus, services, keeper
         )
 
-    def _doors(self, ground: _Infrastructure) -> _Endpoints:
-        """Where messages come in and go out, and who is let through."""
-        settings, reactor, offload, client = self.settings, self.reactor, ground.offload, ground.client
-        meters = ground.observed.meters
+    def _endpoints(self, infrastructure: _Infrastructure) -> _Endpoints:
+        """Build the channels, the outgoing connections and the authentication policy."""
+        settings, reactor, offload, client = self.settings, self.reactor, infrastructure.offload, infrastructure.client
+        meters = infrastructure.observed.meters
         outgoing = outgoing_kinds(
             self.kinds,
             OutgoingDependencies(
@@ -200,64 +229,98 @@ class _ServerBuilder:
                 offload=offload,
                 meters=meters,
                 client=client,
-                odb=ground.odb,
-                secrets=ground.secrets,
+                odb=infrastructure.odb,
+                secrets=infrastructure.secrets,
             ),
         )
         nonces = RedisNonces(reactor, client, Keys(settings.main.cluster))
         guard = make_authentication_policy(
             AuthenticationDependencies(reactor=reactor, offload=offload, nonces=nonces, fetcher=fetcher(outgoing))
         )
-        listeners = Listeners(reactor, self.place.sockets, ground.counts)
-        channels = self._channels(ground.logs, ground.limited, offload, listeners=listeners, meters=meters)
+        listeners = Listeners(reactor, self.place.sockets, infrastructure.counts)
+        channels = self._channels(
+            infrastructure.logs, infrastructure.limited, offload, listeners=listeners, meters=meters
+        )
         preparers = [
             guard.prepare,
             at_once(requests_client_certificates(listeners)),
-            at_once(ground.limited.rates.apply),
+            at_once(infrastructure.limited.rates.apply),
             *(o.prepare for o in outgoing),
             *(c.prepare for c in channels.values()),
         ]
         return _Endpoints(outgoing, guard, listeners, channels, preparers)
 
-    def _view(
-        self, ground: _Infrastructure, doors: _Endpoints, *, config: LiveConfig, deployer: Deployer, state: NodeState
+    def _node_api(
+        self,
+        infrastructure: _Infrastructure,
+        endpoints: _Endpoints,
+        *,
+        config: LiveConfig,
+        deployer: Deployer,
+        state: NodeState,
     ) -> NodeApi:
-        """The node as zato.* services see it."""
-        main, observed, limited = self.settings.main, ground.observed, ground.limited
-        levels = LiveLogLevels(ground.logs, ground.bus)
+        """Build the NodeApi that zato.* services use."""
+        main, observed, limited = self.settings.main, infrastructure.observed, infrastructure.limited
+        levels = LiveLogLevels(infrastructure.logs, infrastructure.bus)
         levels.start()
         sources = [
-            *observed.sources(names={'node': main.name, 'cluster': main.cluster}, services=ground.services,
-                              channels=doors.channels, logs=ground.logs, config=config, client=ground.client),
-            *limited.sources(ground.services),
-            certificates(doors.listeners),
+            *observed.sources(
+                names={'node': main.name, 'cluster': main.cluster},
+                services=infrastructure.services,
+                channels=endpoints.channels,
+                logs=infrastructure.logs,
+                config=config,
+                client=infrastructure.client,
+            ),
+            *limited.sources(infrastructure.services),
+            certificates(endpoints.listeners),
         ]
         finders = [
-            partial(findings.odb_away, config), partial(findings.redis_away, ground.client),
-            partial(findings.rates_without_redis, limited.rates, ground.client),
-            partial(findings.refused_code, ground.keeper), limited.left_behind.findings, observed.findings,
-            doors.guard.findings, partial(list, xml_names_findings(name_cache.works())),
-            *(part.findings for part in (*doors.channels.values(), *doors.outgoing) if hasattr(part, 'findings')),
+            partial(findings.odb_away, config),
+            partial(findings.redis_away, infrastructure.client),
+            partial(findings.rates_without_redis, limited.rates, infrastructure.client),
+            partial(findings.refused_code, infrastructure.keeper),
+            limited.left_behind.findings,
+            observed.findings,
+            endpoints.guard.findings,
+            partial(list, xml_names_findings(name_cache.works())),
+            *(
+                part.findings
+                for part in (*endpoints.channels.values(), *endpoints.outgoing)
+                if hasattr(part, 'findings')
+            ),
         ]
         return NodeApi(
-            name=main.name, cluster=main.cluster, config=config, odb=ground.odb, services=ground.services,
-            deployer=deployer, types=ground.types, state=state, kinds=self.kinds, offloader=ground.offload,
-            finders=finders, scrapes=MetricsExposition(sources, ground.offload), levels=levels,
-            user_metrics=observed.user_metrics, outgoing=outgoings(doors.outgoing, self.kinds),
+            name=main.name,
+            cluster=main.cluster,
+            config=config,
+            odb=infrastructure.odb,
+            services=infrastructure.services,
+            deployer=deployer,
+            types=infrastructure.types,
+            state=state,
+            kinds=self.kinds,
+            offloader=infrastructure.offload,
+            finders=finders,
+            scrapes=MetricsExposition(sources, infrastructure.offload),
+            levels=levels,
+            user_metrics=observed.user_metrics,
+            outgoing=outgoings(endpoints.outgoing, self.kinds),
         )
 
-    def _settings_of_now(self) -> Settings:
+    def _current_settings(self) -> Settings:
         return load(self.home / 'config' / 'server.toml', [found.kind.name for found in self.kinds])
 
-    def _deployed(self) -> Path:
-        """Where this process unpacks code: its own, as each forgets by itself what is no longer kept."""
+    def _deployed_directory(self) -> Path:
+        """The directory into which this process unpacks deployed code. Each worker has its own, because each one
+        removes the versions it no longer keeps."""
         seat = self.place.seat
         return self.home / 'work' / (f'deployed-{seat}' if seat else 'deployed')
 
     def _secrets(self) -> Secrets:
         read = partial(read_key, self.home / 'config' / 'secret.key', dict(os.environ))
         try:
-            return Secrets(read(), read)  # the file is read again where a rotation may have changed it
+            return Secrets(read(), read)  # the file is read again in case a rotation has changed it
         except ValueError as error:
             raise StartError(str(error)) from None
 
@@ -268,18 +331,33 @@ class _ServerBuilder:
         except ValueError as error:
             raise StartError(str(error)) from None
 
-    def _channels(self, logs: LogFiles, limited: LimitsWiring, offload: Callable[..., Any], *, listeners: Listeners,
-                  meters: MeterRegistry) -> Mapping[str, IChannel]:
-        work = self.home / 'work' / 'spool'
-        work.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def _channels(
+        self,
+        logs: LogFiles,
+        limited: LimitsWiring,
+        offload: Callable[..., Any],
+        *,
+        listeners: Listeners,
+        meters: MeterRegistry,
+    ) -> Mapping[str, IChannel]:
+        spool = self.home / 'work' / 'spool'
+        spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         channels = {}
         for found in self.kinds:
             if found.enabled and found.kind.runs_in == SERVER and found.kind.channel:
                 name = found.kind.name
                 section = {'grace': self.settings.shutdown.grace, **self.settings.kinds.get(name, {})}
-                context = KindContext(reactor=self.reactor, settings=section, lines=logs.lines, work_dir=str(work),
-                                      offload=offload, memory=limited.memory, listen=listeners.listen,
-                                      channel_meters=meters.channels, outgoing_meters=meters.outgoing)
+                context = KindContext(
+                    reactor=self.reactor,
+                    settings=section,
+                    lines=logs.lines,
+                    work_dir=str(spool),
+                    offload=offload,
+                    memory=limited.memory,
+                    listen=listeners.listen,
+                    channel_meters=meters.channels,
+                    outgoing_meters=meters.outgoing,
+                )
                 channels[name] = found.load(found.kind.channel)(context)
         return channels
 

@@ -1,4 +1,4 @@
-"""Puts together who may use a channel: a check for each type of security definition."""
+"""Builds the authentication policy of a node: an authenticator for each type of security definition."""
 
 from __future__ import annotations
 
@@ -25,31 +25,33 @@ from zatotx.schema.snapshot import Snapshot, Stored
 
 @frozen(kw_only=True)
 class AuthenticationDependencies:
-    """What checks need beside a definition."""
+    """The collaborators that authenticators need besides their definition."""
 
     reactor: Any
     offload: Callable[..., Any]
     nonces: INonces
-    fetcher: IFetcher | None  # for the keys of an issuer; None = there is no kind that has one
+    fetcher: IFetcher | None  # fetches the keys of JWT issuers; None = no installed kind provides one
 
 
-def make_authentication_policy(means: AuthenticationDependencies) -> AuthenticationPolicy:
-    """The guard of a node, without definitions yet."""
-    guesses = SecretComparison(means.reactor)  # whoever guesses at one definition is slow at all of them
-    verifier = PasswordVerifier(means.offload, guesses)
+def make_authentication_policy(dependencies: AuthenticationDependencies) -> AuthenticationPolicy:
+    """Return the authentication policy of a node, without any definitions yet."""
+    # One for all authenticators: failed guesses at one definition slow down guesses at all of them.
+    secret_comparison = SecretComparison(dependencies.reactor)
+    verifier = PasswordVerifier(dependencies.offload, secret_comparison)
     return AuthenticationPolicy({
-        'apikey': partial(ApiKeyAuthenticator, guesses),
+        'apikey': partial(ApiKeyAuthenticator, secret_comparison),
         'basic_auth': partial(BasicAuthAuthenticator, verifier),
-        'jwt': partial(_jwt_check, means),
-        'mtls': _mtls_check,
-        'tech_account': partial(TechAccountAuthenticator, guesses),
-        'wss': partial(_wss_check, means, guesses),
-        'xpath': partial(_xpath_check, means, guesses),
+        'jwt': partial(_make_jwt_authenticator, dependencies),
+        'mtls': _make_mtls_authenticator,
+        'tech_account': partial(TechAccountAuthenticator, secret_comparison),
+        'wss': partial(_make_wss_authenticator, dependencies, secret_comparison),
+        'xpath': partial(_make_xpath_authenticator, dependencies, secret_comparison),
     })  # fmt: skip
 
 
 def requests_client_certificates(listeners: Listeners) -> Callable[[Snapshot], None]:
-    """Applies a snapshot: clients are asked for certificates while there is a definition that looks at them."""
+    """Return a function that applies a snapshot: TLS listeners request client certificates while any mTLS definition is
+    active."""
 
     def apply(snapshot: Snapshot) -> None:
         listeners.ask_clients(any(stored.value.is_active for stored in snapshot.of('mtls')))
@@ -57,37 +59,41 @@ def requests_client_certificates(listeners: Listeners) -> Callable[[Snapshot], N
     return apply
 
 
-def _jwt_check(means: AuthenticationDependencies, stored: Stored) -> Any:
+def _make_jwt_authenticator(dependencies: AuthenticationDependencies, stored: Stored) -> Any:
     from zatotx.pipeline.security.jwt import (
-        make_jwt_authenticator,  # PyJWT takes its time, and few have such definitions
+        make_jwt_authenticator,  # PyJWT is slow to import, and few installations use JWT
     )
 
     return make_jwt_authenticator(
-        stored, fetcher=means.fetcher or _NoFetcher(), clock=means.reactor, offload=means.offload
+        stored, fetcher=dependencies.fetcher or _NoFetcher(), clock=dependencies.reactor, offload=dependencies.offload
     )
 
 
-def _mtls_check(stored: Stored) -> Any:
-    from zatotx.pipeline.security.mtls import MtlsAuthenticator  # likewise
+def _make_mtls_authenticator(stored: Stored) -> Any:
+    from zatotx.pipeline.security.mtls import MtlsAuthenticator  # imported on demand, too
 
     return MtlsAuthenticator(stored)
 
 
-def _wss_check(means: AuthenticationDependencies, guesses: SecretComparison, stored: Stored) -> Any:
-    from zatotx.pipeline.security.wss import WssAuthenticator, WssDependencies  # lxml likewise
+def _make_wss_authenticator(
+    dependencies: AuthenticationDependencies, secret_comparison: SecretComparison, stored: Stored
+) -> Any:
+    from zatotx.pipeline.security.wss import WssAuthenticator, WssDependencies  # lxml is imported on demand, too
 
-    return WssAuthenticator(WssDependencies(guesses, means.nonces), stored)
+    return WssAuthenticator(WssDependencies(secret_comparison, dependencies.nonces), stored)
 
 
-def _xpath_check(means: AuthenticationDependencies, guesses: SecretComparison, stored: Stored) -> Any:
+def _make_xpath_authenticator(
+    dependencies: AuthenticationDependencies, secret_comparison: SecretComparison, stored: Stored
+) -> Any:
     from zatotx.pipeline.security.xpath import XPathAuthenticator
 
-    return XPathAuthenticator(guesses, means.offload, stored)
+    return XPathAuthenticator(secret_comparison, dependencies.offload, stored)
 
 
 @implementer(IFetcher)
 class _NoFetcher:
-    """There is no kind that fetches."""
+    """The IFetcher that is used if no installed kind provides one: every fetch fails."""
 
     def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[Fetched]:
         return fail(ServiceUnavailable(None, 'no kind of connections that could fetch them is installed'))

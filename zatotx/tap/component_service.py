@@ -1,7 +1,7 @@
-"""The service that twistd runs for one part of an environment.
+"""The service that twistd runs for one component of an environment.
 
-It adds to the part what every process of ours owes its surroundings: a pid file while it runs, one sentence on stderr
-and exit code 1 where it cannot start, exit code 0 after SIGTERM.
+It wraps the component with what all processes of an environment have in common: a pid file while it runs, one sentence
+on stderr and exit code 1 if it cannot start, exit code 0 after SIGTERM.
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ from zatotx.tap.exit_status import end_well_on_sigterm, error_sentence, fail_sta
 
 Build = Callable[[str, Any], IService]
 
-SIGNALS = {signal.SIGHUP: 'reload', signal.SIGUSR2: 'replace'}  # what a part does then, if it has it
+SIGNALS = {signal.SIGHUP: 'reload', signal.SIGUSR2: 'replace'}  # signal -> optional method of the component
 
 
 class DirectoryOptions(usage.Options):
-    """The options of a part that lives in one directory."""
+    """Command-line options of a component that has its own directory."""
 
-    optParameters = [['dir', 'd', '', "The part's directory in an environment, e.g. PATH/server1."]]
+    optParameters = [['dir', 'd', '', "The component's directory in an environment, e.g. PATH/server1."]]
 
     def postOptions(self) -> None:
-        """Raises UsageError where there is no directory to run in."""
-        reactor.install()  # here, before twistd starts whichever there is
-        # twistd's own pid file would be in the current directory, where two parts are in each other's way.
+        """Install our reactor. Raises UsageError if --dir is missing."""
+        reactor.install()  # before twistd imports the default reactor
+        # twistd would write its own pid file to the current directory, where two components would collide.
         if self.parent is not None and self.parent['pidfile'] == 'twistd.pid':
             self.parent['pidfile'] = ''
         if not self['dir']:
-            raise usage.UsageError("--dir is missing: name the part's directory, e.g. --dir /opt/env/server1.")
+            raise usage.UsageError("--dir is missing: give the component's directory, e.g. --dir /opt/env/server1.")
 
 
 def make_component_service(options: DirectoryOptions, build: Build, pid_file: str) -> IService:
-    """Build the part and wrap it. A part that cannot be built ends the process: SystemExit, code 1."""
-    from twisted.internet import reactor as running
+    """Build the component and wrap it in a ComponentService. Raises SystemExit with code 1 if it cannot be built."""
+    from twisted.internet import reactor as reactor_in_use
 
     directory = Path(options['dir']).absolute()
     if not (directory / '.zato-info').is_file():
         raise startup_error(
-            StartError(f"{directory} is no part of an environment: 'zatotx quickstart create' makes them.")
+            StartError(f"{directory} is not a component of an environment: create one with 'zatotx quickstart create'.")
         )
     try:
-        part = build(str(directory), running)
+        part = build(str(directory), reactor_in_use)
     except (StartError, OSError) as error:
         raise startup_error(error) from None
-    return ComponentService(part, directory / pid_file, running)
+    return ComponentService(part, directory / pid_file, reactor_in_use)
 
 
 def startup_error(error: Exception, tell: Callable[[str], None] | None = None) -> SystemExit:
-    """Say why the part cannot start; the exception to raise."""
+    """Print why the component cannot start, and return the SystemExit to raise."""
     (tell or print_error)(error_sentence(error))
     return SystemExit(1)
 
 
 class ComponentService(Service):
-    """Starts and stops the part; see the module."""
+    """Starts and stops a component; see the module's docstring."""
 
     def __init__(self, part: IService, pid_file: Path, reactor: Any) -> None:
         self._part = part
@@ -91,7 +91,7 @@ class ComponentService(Service):
         return stopped.addBoth(self._stopped)
 
     def _begin(self, start: Callable[[], object]) -> None:
-        """Run one of the two steps of a start, which may fail now or later."""
+        """Run one of the two start methods, which may fail immediately or through a Deferred."""
         try:
             started = start()
         except (StartError, OSError) as error:
@@ -100,16 +100,16 @@ class ComponentService(Service):
             started.addCallbacks(self._began, self._failed)
 
     def say(self, sentence: str) -> None:
-        """Tell whoever started us."""
+        """Report an error to the process that started this one."""
         print_error(sentence)
 
     def _began(self, result: Any) -> Any:
-        """The part has started."""
+        """Called when the component has started."""
         return result
 
     def _failed(self, failure: Failure) -> None:
         error = failure.value
-        if self._stopping or error is None:  # what a stop cuts short is no news
+        if self._stopping or error is None:  # a start that is cancelled by a stop is not an error
             return
         if isinstance(error, StartError | OSError):
             fail_start(self._reactor, error_sentence(error), tell=self.say)
@@ -118,24 +118,24 @@ class ComponentService(Service):
                        tell=self.say)
 
     def _stopped(self, result: Any) -> Any:
-        """The pid file goes last, and only if it is still ours."""
+        """Remove the pid file as the last step, and only if it still holds this process's id."""
         try:
             if self._pid_file.read_text() == pid_line():
                 self._pid_file.unlink()
         except FileNotFoundError:
-            pass  # somebody tidied up: what we wanted
+            pass  # already removed
         return result
 
     def _write_pid(self) -> None:
-        """Whole or not at all: a reader never sees half a number."""
-        aside = self._pid_file.with_name(f'.{self._pid_file.name}.{os.getpid()}')
+        """Write the pid file atomically, so that a reader never sees a partial number."""
+        temporary = self._pid_file.with_name(f'.{self._pid_file.name}.{os.getpid()}')
         try:
-            aside.write_text(pid_line())
-            aside.replace(self._pid_file)
+            temporary.write_text(pid_line())
+            temporary.replace(self._pid_file)
         except OSError as error:
             raise startup_error(error) from None
 
 
 def pid_line() -> str:
-    """What the pid file of this process holds."""
+    """Return the contents of this process's pid file."""
     return f'{os.getpid()}\n'

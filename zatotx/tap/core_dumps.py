@@ -1,4 +1,4 @@
-"""Core dumps hold what the process holds: keys and passwords in clear. So there are none unless server.toml asks."""
+"""Disables core dumps, which would contain keys and passwords in clear, unless server.toml enables them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ FILTER = Path('/proc/self/coredump_filter')
 
 
 def forbid_core_dumps() -> None:
-    """For this process and all it starts: no file; and a program that takes dumps, as systemd-coredump, for which the
-    limit does not count, gets no memory from the kernel. See core(5)."""
+    """Disable core dumps of this process and its children. The resource limit prevents core files; it does not apply to
+    a program that receives the dump, e.g. systemd-coredump, so the kernel is told to include no memory. See core(5)."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError):  # a kernel without it, or a /proc that is not to be written: the limit stands
+    with suppress(OSError):  # the kernel lacks it, or /proc is read-only: the limit still applies
         FILTER.write_text('0')

@@ -1,4 +1,4 @@
-"""Settings with their secrets in clear: `enc:…` URLs, as quickstart writes those that hold a password."""
+"""Decrypts the `enc:…` URLs in server.toml, which quickstart writes if a URL contains a password."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from zatotx.schema.dual_secret import ENCRYPTED
 
 
 def read_decrypted(read: Callable[[], Settings], key: Callable[[], str]) -> Settings:
-    """The settings as they are used: looked at twice where need be, since the end of a key's rotation may fall between
-    the look at the one file and that at the other. Raises StartError."""
+    """Read and decrypt the settings. Tries twice, because a key rotation may end between reading the settings and
+    reading the key. Raises StartError."""
     try:
         return decrypt_urls(read(), key())
     except StartError:
@@ -22,16 +22,16 @@ def read_decrypted(read: Callable[[], Settings], key: Callable[[], str]) -> Sett
 
 
 def decrypt_urls(settings: Settings, key: str) -> Settings:
-    """The settings as they are used. Raises StartError for a value that was encrypted with another key."""
+    """Return the settings with decrypted URLs. Raises StartError for a value that was encrypted with another key."""
     odb, kvdb = settings.odb, settings.kvdb
     return replace(
         settings,
-        odb=replace(odb, url=_clear('odb.url', odb.url, key)),
-        kvdb=replace(kvdb, url=_clear('kvdb.url', kvdb.url, key)),
+        odb=replace(odb, url=_decrypt('odb.url', odb.url, key)),
+        kvdb=replace(kvdb, url=_decrypt('kvdb.url', kvdb.url, key)),
     )
 
 
-def _clear(name: str, value: str, key: str) -> str:
+def _decrypt(name: str, value: str, key: str) -> str:
     if not value.startswith(ENCRYPTED):
         return value
     try:

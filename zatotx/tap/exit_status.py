@@ -1,4 +1,4 @@
-"""How a process of ours ends: 0 after SIGTERM, 1 with one sentence on stderr where it could not start."""
+"""Exit status of our processes: 0 after SIGTERM, 1 with one sentence on stderr if the component cannot start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = Logger()
 
 
 def print_error(sentence: str) -> None:
-    """One line on the process's own stderr, which twistd's logging has not taken over."""
+    """Write one line to the process's original stderr, which twistd's logging does not redirect."""
     stream = sys.__stderr__
     if stream is not None:
         stream.write(' '.join(sentence.split()) + '\n')
@@ -25,7 +25,7 @@ def print_error(sentence: str) -> None:
 
 
 def error_sentence(error: BaseException) -> str:
-    """What to tell a person about an error that has no sentence of its own."""
+    """Return a message for an exception that has none written for people."""
     if isinstance(error, OSError) and error.strerror:
         return f'{error.strerror}: {error.filename}' if error.filename else error.strerror
     return str(error) or type(error).__name__
@@ -33,40 +33,41 @@ def error_sentence(error: BaseException) -> str:
 
 def fail_start(reactor: Any, sentence: str, failure: Failure | None = None, *,
                tell: Callable[[str], None] | None = None) -> None:
-    """End a process whose part could not start: the sentence on stderr, everything stopped in order, exit code 1.
+    """End a process whose component cannot start: print the sentence to stderr, stop everything in order, exit with
+    code 1.
 
-    `failure` is given where the reason is not one of ours, so that the log has its traceback. `tell`
-    takes the sentence instead of stderr.
+    `failure` is given for unexpected exceptions, so that the log shows the traceback. `tell` receives the sentence
+    instead of stderr.
     """
     if failure is not None:
-        _log.failure('The part could not start', failure=failure)
+        _log.failure('The component could not start', failure=failure)
     (tell or print_error)(sentence)
-    # twistd has no way to ask for an exit code; after 'shutdown' nothing of ours is left to run.
-    reactor.addSystemEventTrigger('after', 'shutdown', _leave, 1)
+    # twistd offers no way to set the exit code; after 'shutdown' none of our code is left to run.
+    reactor.addSystemEventTrigger('after', 'shutdown', _exit, 1)
     reactor.callWhenRunning(stop, reactor)
 
 
 def end_well_on_sigterm(reactor: Any) -> None:
-    """From now on SIGTERM stops the reactor and the process exits with 0 after its drain.
+    """Make SIGTERM stop the reactor, so that the process exits with code 0 after it has drained.
 
-    twistd on its own would end by the signal once more, which process managers count as a failure. To be called when
-    the reactor runs, in the main thread: it replaces the reactor's own way with SIGTERM.
+    twistd by itself raises the signal again at the end, which process managers count as a failure. Call this in the
+    main thread once the reactor runs, because it replaces the reactor's SIGTERM handler.
     """
     signal.signal(signal.SIGTERM, lambda _number, _frame: reactor.callFromThread(stop, reactor))
 
 
 def on_signal(reactor: Any, number: signal.Signals, action: Callable[[], object]) -> None:
-    """From now on that signal has `action` called in the reactor's thread. In the main thread."""
+    """Call `action` in the reactor's thread whenever the signal arrives. Must be called in the main thread."""
     signal.signal(number, lambda _number, _frame: reactor.callFromThread(action))
 
 
 def stop(reactor: Any) -> None:
-    """Have the reactor stop, whatever it does now."""
-    with suppress(ReactorNotRunning):  # it stops already
+    """Stop the reactor; does nothing if it is stopping already."""
+    with suppress(ReactorNotRunning):  # it is stopping already
         reactor.stop()
 
 
-def _leave(code: int) -> None:
+def _exit(code: int) -> None:
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None:
             stream.flush()

@@ -1,4 +1,4 @@
-"""Puts together what keeps a server from taking more than it can do: gates, queues, thread pools, budgets."""
+"""Builds what limits the load of a server: concurrency limits, queues, thread pools, budgets."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from zatotx.service.thread_pool import ServiceThreads
 from zatotx.wire.xml.budget import XmlBudget as XmlBudget
 
 _log = Logger()
-MOST_FILES = 65_536  # that a server asks for; what the machine allows may be less
+MOST_FILES = 65_536  # file descriptors that a server requests; the hard limit may be lower
 
 
 def raise_file_limit() -> None:
-    """Have as many file descriptors as the machine allows: each connection takes one, and the usual soft limit of 1024
-    is there for programs that use select()."""
+    """Raise the soft limit of file descriptors as far as the hard limit allows. Each connection takes one descriptor,
+    and the usual soft limit of 1024 exists for programs that use select()."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -47,8 +47,8 @@ def raise_file_limit() -> None:
 
 
 def xml_names_findings(works: bool) -> list[str]:
-    """What there is to say of the memory that names in XML documents take. It is logged too, once, at the start of a
-    server. `works`: zatotx.wire.xml.name_cache.works()."""
+    """Return the findings on the memory that names in XML documents take, and log each of them as an error. `works`:
+    zatotx.wire.xml.name_cache.works()."""
     found = list(findings.names_kept(works))
     for sentence in found:
         _log.error('{sentence}', sentence=sentence)
@@ -57,16 +57,16 @@ def xml_names_findings(works: bool) -> list[str]:
 
 MakeGate = Callable[
     [str, int], ConcurrencyLimit
-]  # (name of what it is the gate of: 'node', 'service crm.get' …; limit)
+]  # (name of the limited object: 'node', 'service crm.get' …; limit)
 
 
 def node_limit(name: str, limit: int) -> ConcurrencyLimit:
-    """A gate of this process alone."""
+    """Return a concurrency limit that counts this process only."""
     return ConcurrencyLimit(limit)
 
 
 def rate_limiter(reactor: Any, client: Any, cluster: str, buckets: IBuckets) -> RateLimiter:
-    """The rate limits of a node. `client`: zatotx.redis.client.RedisClient."""
+    """Return the rate limiter of a node. `client`: zatotx.redis.client.RedisClient."""
     return RateLimiter(RedisRates(reactor, Scripts(client), Keys(cluster)), buckets, reactor.seconds)
 
 
@@ -81,13 +81,13 @@ def _budget(limits: Limits) -> MessageBudget:
 
 @define
 class LimitsWiring:
-    """What of a server is limited, by its settings."""
+    """The limits of a server, built from its settings."""
 
     settings: Settings
     reactor: Any
     rates: RateLimiter = field(factory=RateLimiter)
     make_gate: MakeGate = node_limit
-    formats: Callable[[MessageBudget], Mapping[str, ICodec]] = lambda budget: {}  # those that kinds bring
+    formats: Callable[[MessageBudget], Mapping[str, ICodec]] = lambda budget: {}  # codecs of the installed kinds
     workers: ThreadPool = field(init=False)
     service_threads: ServiceThreads = field(init=False)
     left_behind: StuckThreads = field(init=False)
@@ -107,13 +107,13 @@ class LimitsWiring:
         self.codecs = Codecs(budget, self.formats(budget))
 
     def gate_of_service(self, name: str) -> ConcurrencyLimit:
-        """The gate of a service that has none yet."""
+        """Return a new concurrency limit for a service."""
         return self.make_gate(f'service {name}', self.settings.limits.service_in_flight)
 
     def sources(self, services: Any) -> list[Source]:
-        """Where the figures of all this are. `services`: zatotx.service.service_store.ServiceStore."""
+        """Return the metric sources of the limits. `services`: zatotx.service.service_store.ServiceStore."""
 
-        def of_services() -> Iterator[Row]:
+        def service_rows() -> Iterator[Row]:
             entries = list(services.current)
             for entry in entries[:MOST]:
                 yield 'zatotx_service_limit', (entry.name,), entry.gate.limit
@@ -122,33 +122,33 @@ class LimitsWiring:
                 refused = sum(entry.gate.refused for entry in entries[MOST:])
                 yield 'zatotx_service_refused', (OTHERS,), refused
 
-        return [self._of_node, self._of_memory, of_services, self._of_channels, self._of_rates,
-                self._of_service_threads, self._of_workers]  # fmt: skip
+        return [self._node_rows, self._memory_rows, service_rows, self._channel_rows, self._rate_rows,
+                self._service_thread_rows, self._worker_thread_rows]  # fmt: skip
 
-    def _of_node(self) -> Iterator[Row]:
+    def _node_rows(self) -> Iterator[Row]:
         node = self.admission.node
         yield 'zatotx_node_in_flight', (), node.inside
         yield 'zatotx_node_limit', (), node.limit
         yield 'zatotx_node_refused', (), node.refused
 
-    def _of_memory(self) -> Iterator[Row]:
+    def _memory_rows(self) -> Iterator[Row]:
         memory = self.memory
         yield 'zatotx_body_memory_bytes', (), memory.held
         yield 'zatotx_body_memory_limit_bytes', (), memory.limit
         yield 'zatotx_body_memory_refused', (), memory.refused
 
-    def _of_channels(self) -> Iterator[Row]:
-        for name, entrance in islice(self.admission.entrances(), MOST):
-            yield 'zatotx_channel_refused', (*name, 'queue_full'), entrance.overflowed
-            yield 'zatotx_channel_refused', (*name, 'queue_late'), entrance.late
-            yield 'zatotx_channel_queue_length', name, entrance.waiting
+    def _channel_rows(self) -> Iterator[Row]:
+        for name, queue in islice(self.admission.entrances(), MOST):
+            yield 'zatotx_channel_refused', (*name, 'queue_full'), queue.overflowed
+            yield 'zatotx_channel_refused', (*name, 'queue_late'), queue.late
+            yield 'zatotx_channel_queue_length', name, queue.waiting
 
-    def _of_rates(self) -> Iterator[Row]:
+    def _rate_rows(self) -> Iterator[Row]:
         for name, refused in islice(self.rates.refused.copy().items(), MOST):
             yield 'zatotx_channel_rate_limited', name, refused
         yield 'zatotx_rate_limits_unchecked', (), self.rates.unchecked
 
-    def _of_service_threads(self) -> Iterator[Row]:
+    def _service_thread_rows(self) -> Iterator[Row]:
         pool = self.service_threads
         yield 'zatotx_pool_threads', (pool.name,), pool.size
         yield 'zatotx_pool_busy', (pool.name,), pool.busy
@@ -156,9 +156,9 @@ class LimitsWiring:
         yield 'zatotx_pool_refused', (pool.name,), pool.refused
         yield 'zatotx_threads_stuck', (), self.left_behind.count()
 
-    def _of_workers(self) -> Iterator[Row]:
+    def _worker_thread_rows(self) -> Iterator[Row]:
         pool = self.workers
-        name, now = str(pool.name), pool._team.statistics()
+        name, statistics = str(pool.name), pool._team.statistics()
         yield 'zatotx_pool_threads', (name,), pool.max
-        yield 'zatotx_pool_busy', (name,), now.busyWorkerCount
-        yield 'zatotx_pool_waiting', (name,), now.backloggedWorkCount
+        yield 'zatotx_pool_busy', (name,), statistics.busyWorkerCount
+        yield 'zatotx_pool_waiting', (name,), statistics.backloggedWorkCount

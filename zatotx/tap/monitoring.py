@@ -1,4 +1,4 @@
-"""Puts together what shows how a server is doing: meters, watchdog, the sources of the metrics."""
+"""Builds the monitoring of a server: meters, watchdog and metric sources."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = Logger('zatotx.watchdog')
 
 @define
 class Monitoring:
-    """What of a server counts and watches. `deployed`: where its code lies."""
+    """The meters and the watchdog of a server. `deployed`: the directory of the deployed code."""
 
     reactor: Any
     deployed: Path
@@ -38,25 +38,25 @@ class Monitoring:
                                  lambda sentence: _log.warn('{sentence}', sentence=sentence))
 
     def findings(self) -> Iterator[str]:
-        """Who held the reactor lately."""
+        """Yield a finding for each recent stall of the reactor."""
         return stalls(self.watchdog.reports.said)
 
     def counts(self, services: Any, client: Any) -> None:
-        """The store of services and Redis's client are counted from now on."""
+        """Start counting the calls of services and of the Redis client."""
         self.meters.services.alive = lambda: [entry.name for entry in services.current]
         client.meter = self.meters.redis
 
     def sources(self, *, names: Mapping[str, str], services: Any, channels: Mapping[str, Any], logs: Any, config: Any,
                 client: Any) -> list[Source]:
-        """Where the figures of a server are. `names`: node and cluster."""
-        counting = [channel.counters for channel in channels.values() if hasattr(channel, 'counters')]
+        """Return the metric sources of a server. `names`: node and cluster."""
+        counters_of_channels = [channel.counters for channel in channels.values() if hasattr(channel, 'counters')]
         watchdog = self.watchdog
         return [
             collectors.services(lambda: [(entry.name, entry.stats) for entry in services.current],
                            self.meters.services.others),
             *self.meters.sources(),
             self.user_metrics.rows,
-            *(collectors.http(counters) for counters in counting),
+            *(collectors.http(counters) for counters in counters_of_channels),
             collectors.figure('zatotx_reactor_stall_seconds', lambda: watchdog.stalls),
             collectors.figure('zatotx_gc_pause_seconds', lambda: watchdog.pauses.pauses),
             collectors.figure('zatotx_log_lines_lost', logs.lost),
@@ -71,7 +71,8 @@ class Monitoring:
 
 
 def certificates(listeners: Any) -> Source:
-    """When the certificates of TLS listeners expire. `listeners`: zatotx.node.listeners.Listeners."""
+    """Return a metric source with the expiry times of the listeners' TLS certificates. `listeners`:
+    zatotx.node.listeners.Listeners."""
 
     def rows() -> Iterator[Row]:
         for certificate in tuple(listeners.certificates):

@@ -1,4 +1,4 @@
-"""Puts together what services call other systems with: the outgoing connections of all kinds."""
+"""Builds the outgoing connections of all kinds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from zatotx.service.outgoing import Outgoings
 
 @frozen(kw_only=True)
 class OutgoingDependencies:
-    """What all kinds get."""
+    """The collaborators that every kind receives."""
 
     reactor: Any
     settings: Settings
@@ -37,25 +37,25 @@ class OutgoingDependencies:
 
 
 def outgoing_kinds(kinds: Sequence[FoundKind], shared: OutgoingDependencies) -> list[Any]:
-    """An IOutgoingKind of every enabled kind that has outgoing connections."""
-    made = []
+    """Return an IOutgoingKind for every enabled kind that has outgoing connections."""
+    outgoing = []
     for found in kinds:
         if found.enabled and found.kind.outgoing:
-            made.append(found.load(found.kind.outgoing)(_context(found.kind.name, shared)))
-    return made
+            outgoing.append(found.load(found.kind.outgoing)(_context(found.kind.name, shared)))
+    return outgoing
 
 
 def outgoings(made: Sequence[Any], kinds: Sequence[FoundKind]) -> Outgoings:
-    """All of them, as services and zato.* services reach them; of a kind that lacks a library they hear what to
-    install."""
-    doors = {name: door for kind in made for name, door in kind.doors.items()}
+    """Return the outgoing connections as services use them. Accessing a kind whose library is missing raises an error
+    that says what to install."""
+    namespaces = {name: namespace for kind in made for name, namespace in kind.doors.items()}
     pings = {object_type: kind.ping for kind in made for object_type in kind.types}
     disabled = {found.kind.name.replace('-', '_'): found.why for found in kinds if not found.enabled}
-    return Outgoings(doors, pings, disabled)
+    return Outgoings(namespaces, pings, disabled)
 
 
 def fetcher(made: Sequence[Any]) -> Any:
-    """The IFetcher that a kind offers to the rest of the node; None where none does."""
+    """Return the first kind that provides IFetcher; None if there is none."""
     return next((kind for kind in made if IFetcher.providedBy(kind)), None)
 
 

@@ -1,4 +1,4 @@
-"""Builds the parent process of a server with workers."""
+"""Builds the parent process of a server with several workers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'
 
 
 def make_parent(directory: str, reactor: Any, workers: int | None) -> WorkerParent:
-    """The parent of the directory's workers, ready to be started. `workers`: as many, whatever server.toml says. Raises
-    StartError."""
+    """Return the parent of the workers of a directory, not yet started. `workers` overrides the number in server.toml.
+    Raises StartError."""
     home = Path(directory)
     work = home / 'work'
     kinds = find_kinds()
@@ -44,23 +44,23 @@ def make_parent(directory: str, reactor: Any, workers: int | None) -> WorkerPare
     except BaseException:
         lock.release()
         raise
-    sockets, board = ListeningSockets(), create_counters_file(work, workers or settings.main.workers)
+    sockets, shared_counters = ListeningSockets(), create_counters_file(work, workers or settings.main.workers)
     create_buckets_file(work)
-    crew = WorkerSupervisor(
+    supervisor = WorkerSupervisor(
         reactor=reactor, hire=WorkerSpawner(reactor, partial(worker_command, home)), seat=partial(free_slot, work),
-        descriptors=sockets.descriptors, changed=lambda: parent.list_workers(), left=board.clear,
+        descriptors=sockets.descriptors, changed=lambda: parent.list_workers(), left=shared_counters.clear,
         gave_up=lambda sentence: fail_start(reactor, sentence),
     )  # fmt: skip
     remove_all(work)
     parent = WorkerParent(
-        reactor=reactor, work=work, plan=lambda: parent_plan(read(), kinds, workers), crew=crew, sockets=sockets,
+        reactor=reactor, work=work, plan=lambda: parent_plan(read(), kinds, workers), crew=supervisor, sockets=sockets,
         lock=lock, logs=logs, follow_files=SighupReloader(read, logs),
     )  # fmt: skip
     return parent
 
 
 def parent_plan(settings: Settings, kinds: list[FoundKind], workers: int | None) -> ParentPlan:
-    """What the settings ask a parent for."""
+    """Return the part of the settings that the parent process needs."""
     listen: list[str] = []
     for found in kinds:
         if found.enabled and found.kind.runs_in == SERVER:
@@ -71,7 +71,8 @@ def parent_plan(settings: Settings, kinds: list[FoundKind], workers: int | None)
 
 
 def worker_command(home: Path, seat: int) -> list[str]:
-    """The command line of a worker: this installation's twistd, with the server's directory for people to see."""
+    """Return the command line of a worker: the twistd of this installation, with the server's directory visible in the
+    process list."""
     script = Path(sys.argv[0])
     twistd = [str(script)] if script.name == 'twistd' and script.is_file() else ['-c', RUN_TWISTD]
     return [sys.executable, *twistd, '--nodaemon', '--pidfile=', 'zato-server', '--dir', str(home), '--worker',

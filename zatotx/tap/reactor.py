@@ -1,10 +1,10 @@
-"""Twisted's epoll reactor on a clock that nobody sets, without the logging context it makes around every event.
+"""An epoll reactor with a monotonic clock, without Twisted's logging context around every event.
 
-Twisted's own reactors count their seconds by the wall clock. There every deadline passes at once when an administrator,
-or NTP after a long sleep, sets it an hour forward, and every timer stands still for an hour when it is set back.
+Twisted's own reactors use the wall clock. If an administrator, or NTP after a long sleep, sets it an hour forward,
+every deadline expires at once; if it is set back, every timer stops for an hour.
 
-The logging context lets an old-style `log.msg` say which protocol it came from. Nothing here logs that way, and it is
-the dearest single step of a small request that is not the request's own work: 1.4 of 23 microseconds, measured.
+The logging context tells an old-style `log.msg` which protocol is active. Nothing in zatotx logs that way, and it is
+the most expensive single step of a small request that is not the request's own work: 1.4 of 23 microseconds, measured.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _log = Logger()
 
 
 class QuickReactor(EPollReactor):
-    """EPollReactor whose events go straight to their selectables, and whose seconds are monotonic: good for comparing
-    with each other, never a time of day."""
+    """EPollReactor that calls selectables directly, and whose `seconds()` is monotonic: its values can be compared with
+    each other, but are not times of day."""
 
     seconds = staticmethod(monotonic)
 
     def doPoll(self, timeout: float | None) -> None:
-        """Wait for events at most `timeout` seconds (None: as long as it takes), and serve them."""
+        """Wait at most `timeout` seconds for events (None: without limit), and dispatch them."""
         selectables = self._selectables
         try:
             events = self._poller.poll(-1 if timeout is None else timeout, len(selectables))
@@ -35,7 +35,7 @@ class QuickReactor(EPollReactor):
             return
         for fd, event in events:
             selectable = selectables.get(fd)
-            if selectable is None:  # an event before this one has closed it
+            if selectable is None:  # closed by an earlier event of this batch
                 continue
             if event == EPOLLIN:
                 self._read(selectable)
@@ -47,15 +47,15 @@ class QuickReactor(EPollReactor):
     def _read(self, selectable: Any) -> None:
         try:
             why = selectable.doRead()
-        except BaseException as error:  # as Twisted has it: it ends this one connection, with its traceback in the log
-            _log.failure('A connection ended by an error')
+        except BaseException as error:  # as in Twisted: closes this connection only
+            _log.failure('A connection is closed because of an error')
             why = error
         if why:
             self._disconnectSelectable(selectable, why, True)  # type: ignore[no-untyped-call]
 
 
 def install() -> None:
-    """Make it the reactor of this process, unless there is one already (`twistd --reactor=…`)."""
+    """Install QuickReactor, unless the process already has a reactor (`twistd --reactor=…`)."""
     if 'twisted.internet.reactor' not in sys.modules:
         from twisted.internet.main import installReactor
 

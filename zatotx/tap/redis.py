@@ -1,4 +1,4 @@
-"""`twistd -n zato-redis --dir PATH/redis`."""
+"""The twistd plugin `zato-redis`: `twistd -n zato-redis --dir PATH/redis`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ PID_FILE = 'redis.pid'
 
 
 class Options(DirectoryOptions):
-    """--dir, the redis/ directory of an environment."""
+    """Options of the plugin: --dir, the redis/ directory of an environment."""
 
     longdesc = 'Runs the Redis (Valkey) of a zatotx environment. Example: twistd -n zato-redis --dir /opt/env/redis'
 
 
 def makeService(options: Options) -> IService:
-    """The Redis of the directory, ready to be started by twistd."""
+    """Return the Redis service of the directory, to be started by twistd."""
     return make_component_service(options, _build, PID_FILE)
 
 

@@ -1,4 +1,4 @@
-"""Redis as a node has it: built out of its settings."""
+"""Builds the Redis client of a node from its settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zatotx.redis.url import TlsOptions, parse_address
 
 
 def make_redis_client(settings: Settings, home: Path, reactor: Any) -> tuple[RedisClient, RedisAnnouncements]:
-    """Not started. Raises StartError for settings that name no Redis."""
+    """Return the client and its pub/sub announcements, not yet started. Raises StartError if the URL is not valid."""
     kvdb, main = settings.kvdb, settings.main
     address = parse_address(kvdb.url, home, TlsOptions(ca=kvdb.ca, cert=kvdb.cert, key=kvdb.key))
     shared: Any = {

@@ -1,7 +1,7 @@
-"""`--secret-key -`: the secret key comes on stdin, and stands in no file, no list of processes and no environment as
-the kernel shows it.
+"""The option `--secret-key -`: reads the secret key from stdin, so that it appears in no file, no process list and no
+environment that the kernel shows.
 
-From there on it is where a key of ZATOTX_SECRET_KEY is, so the workers of a server inherit it.
+The key is then kept in this process's ZATOTX_SECRET_KEY variable, from where the workers of a server get it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from twisted.python import usage
 
 from zatotx.node.secret_key import VARIABLE, key_from_stdin
 
-OPTION = ['secret-key', None, None, '"-": the secret key is the first line of stdin, not config/secret.key.']
+OPTION = ['secret-key', None, None, '"-": read the secret key from stdin, not from config/secret.key.']
 
 
 def read_secret_key_option(given: str | None) -> None:
-    """Read the key that the option asks for. Raises UsageError where there is none, and for one on the command line."""
+    """Read the key as the option says. Raises UsageError if stdin has no key, and if the key itself is on the command
+    line."""
     if given is None:
         return
     if given != '-':
         raise usage.UsageError(
-            'a secret key on the command line can be read by everybody: write --secret-key - and give it on stdin.'
+            'a secret key on the command line can be read by every user: use --secret-key - and pass the key on stdin.'
         )
     key = key_from_stdin()
     if not key:
-        raise usage.UsageError('stdin gives no secret key: its first line must be one.')
+        raise usage.UsageError('stdin contains no secret key: its first line must be the key.')
     os.environ[VARIABLE] = key

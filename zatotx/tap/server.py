@@ -1,4 +1,4 @@
-"""`twistd -n zato-server --dir PATH/server1`."""
+"""The twistd plugin `zato-server`: `twistd -n zato-server --dir PATH/server1`."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ MOST_WORKERS = 64
 
 
 class Options(DirectoryOptions):
-    """--dir, the directory of one server of an environment."""
+    """Options of the plugin: the directory of a server, the number of workers, the source of the secret key."""
 
     longdesc = (
-        'Runs one server of a zatotx environment. Example: twistd -n zato-server --dir /opt/env/server1. SIGTERM lets '
-        'requests under way finish and ends it, SIGHUP reloads the settings of the log and certificates, SIGUSR2 '
-        'replaces the workers, where there are several, one after another.'
+        'Runs one server of a zatotx environment. Example: twistd -n zato-server --dir /opt/env/server1. SIGTERM stops '
+        'the server after its running requests have finished, SIGHUP reloads the log settings and the certificates, '
+        'SIGUSR2 replaces the workers of a server that has several, one after another.'
     )
     optParameters: ClassVar[list[list[str | None]]] = [  # type: ignore[misc,assignment]
-        ['workers', 'w', None, 'Processes that share the listening sockets; default: [main] workers of server.toml.'],
-        ['worker', None, None, 'For the parent process alone: be the worker of that number.'],
+        ['workers', 'w', None, 'Number of processes that share the sockets; default: [main] workers in server.toml.'],
+        ['worker', None, None, 'Used by the parent process only: run as the worker of that number.'],
         secret_key_option.OPTION,
     ]
 
     def postOptions(self) -> None:
-        """Raises UsageError for a number that cannot be."""
+        """Read the secret key and convert the number of workers. Raises UsageError if the number is out of range."""
         super().postOptions()
         secret_key_option.read_secret_key_option(self['secret-key'])
-        wanted = self['workers']
-        if wanted is not None:
-            if not wanted.isdecimal() or not 1 <= int(wanted) <= MOST_WORKERS:
-                raise usage.UsageError(f'--workers {wanted}: give a number from 1 to {MOST_WORKERS}.')
-            self['workers'] = int(wanted)
+        workers = self['workers']
+        if workers is not None:
+            if not workers.isdecimal() or not 1 <= int(workers) <= MOST_WORKERS:
+                raise usage.UsageError(f'--workers {workers}: specify a number from 1 to {MOST_WORKERS}.')
+            self['workers'] = int(workers)
 
 
 def makeService(options: Options) -> IService:
-    """The server of the directory, or its parent process where there are several workers, ready to be started."""
+    """Return the server of the directory, or its parent process if there are several workers, not yet started."""
     if options['worker'] is not None:
         from zatotx.tap.worker import make_worker
 
@@ -61,7 +61,8 @@ def makeService(options: Options) -> IService:
 
 
 def configured_workers(directory: Path) -> int:
-    """[main] workers of server.toml; 1 where that says nothing usable, which is complained of when it is read whole."""
+    """Return [main] workers of server.toml; 1 if the file has no usable value. Errors in the file are reported later,
+    when it is read as a whole."""
     try:
         main = tomllib.loads((directory / 'config' / 'server.toml').read_text('utf-8')).get('main', {})
         return int(main.get('workers', 1))

@@ -1,4 +1,4 @@
-"""`twistd zato-server --worker K`: one of the processes of a server, started by its parent and by nobody else."""
+"""The worker process of a server, `twistd zato-server --worker K`; started only by the server's parent process."""
 
 from __future__ import annotations
 
@@ -17,55 +17,57 @@ from zatotx.tap.exit_status import error_sentence, print_error, stop
 
 
 def make_worker(options: DirectoryOptions) -> IService:
-    """The worker, ready to be started. Where it cannot be built its parent is told: SystemExit, code 1."""
+    """Return the worker, not yet started. If it cannot be built, the error is sent to the parent and SystemExit with
+    code 1 is raised."""
     from twisted.internet import reactor
 
     from zatotx.tap.assembly import make_server
 
     try:
-        place = read_worker_spec()
+        spec = read_worker_spec()
     except (OSError, ValueError) as error:
-        print_error(f'--worker is for the parent process of a server with workers, which starts this itself: {error}')
+        print_error(f'--worker is only for the parent process of a server, which starts its workers itself: {error}')
         raise SystemExit(1) from None
-    if place.key:
-        os.environ[VARIABLE] = place.key
-    lifeline = ControlPipe(reactor)
+    if spec.key:
+        os.environ[VARIABLE] = spec.key
+    control_pipe = ControlPipe(reactor)
     try:
-        part = make_server(str(Path(options['dir']).absolute()), reactor, place)
+        node = make_server(str(Path(options['dir']).absolute()), reactor, spec)
     except (StartError, OSError) as error:
-        lifeline.tell(REFUSED, error_sentence(error))
+        control_pipe.tell(REFUSED, error_sentence(error))
         raise SystemExit(1) from None
-    return WorkerService(part, Path(options['dir']), reactor, lifeline)
+    return WorkerService(node, Path(options['dir']), reactor, control_pipe)
 
 
 class WorkerService(ComponentService):
-    """No pid file, which is the parent's; what there is to say goes to the parent, which decides what people hear."""
+    """Runs a node as a worker: writes no pid file, which is the parent's, and reports errors to the parent instead of
+    stderr."""
 
-    def __init__(self, part: Node, directory: Path, reactor: Any, lifeline: ControlPipe) -> None:
-        super().__init__(part, directory / 'server.pid', reactor)
-        self._node = part
-        self._lifeline = lifeline
+    def __init__(self, node: Node, directory: Path, reactor: Any, control_pipe: ControlPipe) -> None:
+        super().__init__(node, directory / 'server.pid', reactor)
+        self._node = node
+        self._control_pipe = control_pipe
 
     def startService(self) -> None:
-        self._lifeline.follow(self._ordered, self._orphaned)
+        self._control_pipe.follow(self._handle_command, self._parent_lost)
         super().startService()
 
     def say(self, sentence: str) -> None:
-        self._lifeline.tell(REFUSED, ' '.join(sentence.split()))
+        self._control_pipe.tell(REFUSED, ' '.join(sentence.split()))
 
     def _began(self, result: Any) -> Any:
-        self._lifeline.tell(READY)
-        self._lifeline.start_heartbeat()
+        self._control_pipe.tell(READY)
+        self._control_pipe.start_heartbeat()
         return result
 
-    def _ordered(self, order: str) -> None:
-        if order == RELOAD:
+    def _handle_command(self, command: str) -> None:
+        if command == RELOAD:
             self._node.reload()
-        elif order == RETIRE:
+        elif command == RETIRE:
             self._node.retire().addBoth(lambda _: stop(self._reactor))
 
-    def _orphaned(self) -> None:
+    def _parent_lost(self) -> None:
         stop(self._reactor)
 
     def _write_pid(self) -> None:
-        """The parent has written its own."""
+        """Do nothing: the parent process writes the pid file."""

@@ -1,4 +1,4 @@
-"""What assembly adds to a node because there may be several processes of its server."""
+"""Builds the parts of a node that depend on whether its server has several worker processes."""
 
 from __future__ import annotations
 
@@ -20,49 +20,49 @@ from zatotx.tap.limits import MakeGate
 
 
 def report_ready(work: Path) -> float:
-    """When the server was started, in unix time: with workers that is when their parent was."""
+    """Return when the server was started, in unix time; for a worker, when its parent was started."""
     return (work / 'lock').stat().st_mtime
 
 
 def shared_counters(work: Path, place: WorkerSpec) -> Callable[[str], SharedCounterRow | None]:
-    """Gives this process its part of the counts that the workers have in common; None where it is alone."""
+    """Return a function that gives this process's row of a shared counter by name, or None if the server has a single
+    process."""
     if not place.crewed:
         return lambda name: None
-    board = SharedCounters(work)
-    board.clear(place.seat)
-    return lambda name: board.shared(name, place.seat)
+    counters = SharedCounters(work)
+    counters.clear(place.seat)
+    return lambda name: counters.shared(name, place.seat)
 
 
-def shared_limits(counts: Callable[[str], SharedCounterRow | None]) -> MakeGate:
-    """Makes the gates of a process: what is inside of them is counted together with the other workers."""
+def shared_limits(shared_counter: Callable[[str], SharedCounterRow | None]) -> MakeGate:
+    """Return a factory of concurrency limits that count the requests of all workers."""
 
-    def gate(name: str, limit: int) -> ConcurrencyLimit:
-        shared = counts(name)
+    def make_limit(name: str, limit: int) -> ConcurrencyLimit:
+        row = shared_counter(name)
         return (
-            ConcurrencyLimit(limit)
-            if shared is None
-            else ConcurrencyLimit(limit, others=shared.others, publish=shared.publish)
+            ConcurrencyLimit(limit) if row is None else ConcurrencyLimit(limit, others=row.others, publish=row.publish)
         )
 
-    return gate
+    return make_limit
 
 
 def shared_buckets(work: Path, place: WorkerSpec) -> IBuckets:
-    """Where this process counts the rate limits of its server: with the other workers, where there are any."""
+    """Return the rate-limit buckets of this process, shared with the other workers if there are any."""
     return cast('IBuckets', SharedBuckets(work) if place.crewed else Buckets())
 
 
 def worker_group(work: Path, place: WorkerSpec, view: NodeApi, reactor: Any) -> WorkerGroup | None:
-    """A worker's way to the others, put between its node and whoever asks that for metrics or findings."""
+    """Return the WorkerGroup that connects a worker with the others for metrics, findings and log levels; None without
+    workers."""
     if not place.crewed:
         return None
-    company = WorkerGroup(work=work, seat=place.seat, reactor=reactor, scrapes=view.scrapes, findings=view.findings,
+    group = WorkerGroup(work=work, seat=place.seat, reactor=reactor, scrapes=view.scrapes, findings=view.findings,
                       offload=view.offload, levels=view.levels)  # fmt: skip
-    view.company = company
-    return company
+    view.company = group
+    return group
 
 
 def pickup_task(pickup: Any, work: Path, reactor: Any) -> SingletonTask:
-    """The pickup watcher, in one process of the server."""
+    """Return the pickup watcher as a task that runs in one process of the server."""
     return SingletonTask(name='the pickup directory', lock=DirectoryLock(work / 'duty-pickup.lock'), begin=pickup.start,
                 end=pickup.stop, clock=reactor)  # fmt: skip

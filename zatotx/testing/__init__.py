@@ -1,8 +1,8 @@
-"""For the tests of services: a broker in memory, scripted connections, a clock (docs/testing.md).
+"""The test kit for services: a broker in memory, scripted connections, a clock (docs/testing.md).
 
     from zatotx.testing import ServiceTestCase, load
 
-Beside that, the doubles that zatotx's own tests use, each in the module of its subject.
+It also contains the test doubles of zatotx's own tests, each in a module named for its subject.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from zatotx.testing.pending_call import Pending
     from zatotx.testing.script import Call, Unscripted
 
-# Where each public name lives, loaded when it is asked for.
-_PLACES = {
+# Maps each module to the public names it defines, which load on first access.
+_PUBLIC_NAMES = {
     'zatotx.testing.call_result': ('Answer', 'ChannelAnswer'),
     'zatotx.testing.case': ('ServiceTestCase', 'ServiceTesting'),
     'zatotx.testing.doubles': ('Response', 'Row'),
@@ -29,7 +29,7 @@ _PLACES = {
     'zatotx.testing.pending_call': ('Pending',),
     'zatotx.testing.script': ('Call', 'Unscripted'),
 }  # fmt: skip
-_HOME = {name: module for module, names in _PLACES.items() for name in names}
+_MODULE_OF_NAME = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}
 
 __all__ = [
     'Answer', 'Call', 'ChannelAnswer', 'Pending', 'Response', 'Row', 'ServiceFile', 'ServiceKit', 'ServiceTestCase',
@@ -38,13 +38,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
+    module = _MODULE_OF_NAME.get(name)
+    if module is None:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    value = getattr(import_module(home), name)
+    value = getattr(import_module(module), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_MODULE_OF_NAME})

@@ -1,4 +1,4 @@
-"""What connections of a kind have: a scripted one has no method and takes no argument that a real one does not."""
+"""Signatures of outgoing connections, so that scripted ones accept no method or argument that real ones lack."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class ApiSignature:
-    """The methods of one kind's connections, and what they take."""
+    """The methods of one kind's connections, and their arguments."""
 
     title: str  # 'REST'
     methods: Sequence[str]
-    zato_methods: Sequence[str]  # of `.conn`
-    called: str  # what comes first in `call`
+    zato_methods: Sequence[str]  # methods of `.conn`
+    called: str  # the first argument of `call`
     positional: Sequence[str]
     options: Sequence[str]
 
     def must_have(self, method: str, methods: Sequence[str]) -> None:
-        """Raises AttributeError where it is none of these."""
+        """Raise AttributeError if the connection has no such method."""
         if method not in methods:
             raise AttributeError(f'An outgoing {self.title} connection has no {method} here, but {", ".join(methods)}')
 
     def must_take(self, method: str, args: Sequence[Any], options: Mapping[str, Any]) -> None:
-        """Raises TypeError for arguments that the method does not take."""
-        own = (self.called,) if method == 'call' else ()
-        taken = () if method == 'ping' else (*own, *self.positional)
-        if len(args) > len(taken):
-            raise TypeError(f'{method}() takes no more than {len(taken)} arguments without a name, '
+        """Raise TypeError for arguments that the method does not accept."""
+        first = (self.called,) if method == 'call' else ()
+        positional = () if method == 'ping' else (*first, *self.positional)
+        if len(args) > len(positional):
+            raise TypeError(f'{method}() takes no more than {len(positional)} arguments without a name, '
                             f'{len(args)} were given')  # fmt: skip
-        known = (*taken, *self.options) if taken else ()
-        if unknown := [name for name in options if name not in known]:
+        accepted = (*positional, *self.options) if positional else ()
+        if unknown := [name for name in options if name not in accepted]:
             raise TypeError(f'{method}() has no argument {", ".join(unknown)}')

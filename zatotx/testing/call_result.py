@@ -1,4 +1,4 @@
-"""What a call gives to a test."""
+"""The results of calls in tests."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from zatotx.wire.xml.parser import parse
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a service made of a call, before any channel has written it."""
+    """The result of a service call, before a channel has serialized it."""
 
-    payload: Any = None  # without its response element; of a stream all of it, as bytes
+    payload: Any = None  # without its response element; a stream is collected as bytes
     status: int = 200
     content_type: str = ''  # '' = the channel's
     headers: Mapping[str, str] = {}
-    element: str = ''  # classic SimpleIO's response_elem around the payload, or ''
+    element: str = ''  # the response_elem around the payload (classic SimpleIO), or ''
     cid: str = ''
 
 
 class ChannelAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client of a channel gets."""
+    """The response that a client of a channel receives."""
 
     status: int
     body: bytes
     content_type: str
     headers: Mapping[str, str]
     cid: str
-    error: BaseException | None = None  # what the service raised, where the answer tells of that
+    error: BaseException | None = None  # the exception that the service raised, if the response reports it
 
     @property
     def text(self) -> str:
@@ -38,16 +38,16 @@ class ChannelAnswer(msgspec.Struct, frozen=True, kw_only=True):
         return self.body.decode('utf-8')
 
     def json(self) -> Any:
-        """The body, read as JSON."""
+        """Return the body, parsed as JSON."""
         return msgspec.json.decode(self.body)
 
     def xml(self) -> Any:
-        """The body, read as XML: what lxml.objectify makes of it."""
+        """Return the body, parsed as XML by lxml.objectify."""
         return parse(self.body)
 
     @property
     def details(self) -> str:
-        """What an error answer says, in the form of JSON channels or in that of XML ones."""
+        """The details of an error response, of JSON or XML channels."""
         if self.content_type == 'application/xml':
             return self.xml().findtext('details') or ''
         details: str = self.json()['zato_env']['details']
@@ -55,12 +55,12 @@ class ChannelAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def whole(stream: AsyncIterator[bytes]) -> bytes:
-    """All of a streamed answer."""
+    """Collect a streamed response."""
     return b''.join([chunk async for chunk in stream])
 
 
 def answer_of(outcome: Outcome, streamed: bytes | None, cid: str) -> Answer:
-    """What a service made, for the test."""
+    """Return the result of a service call."""
     return Answer(
         payload=outcome.value if streamed is None else streamed,
         status=outcome.status,
@@ -72,7 +72,7 @@ def answer_of(outcome: Outcome, streamed: bytes | None, cid: str) -> Answer:
 
 
 def channel_answer_of(reply: Reply, streamed: bytes | None, cid: str) -> ChannelAnswer:
-    """What the client gets, for the test."""
+    """Return the response of a channel."""
     return ChannelAnswer(
         status=reply.status,
         body=reply.body if streamed is None else streamed,

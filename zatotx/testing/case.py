@@ -1,4 +1,4 @@
-"""`ServiceTestCase`: a test case with a kit of its own for every test."""
+"""`ServiceTestCase`: a test case that has its own ServiceKit in every test."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from zatotx.testing.script import Call, ServiceScript
 
 
 class ServiceTesting:
-    """The words of a service's test, for any test case of unittest or of trial: list it before that one.
+    """The methods of a test of services, as a mixin for test cases of unittest or trial; list it before the test case.
 
-    What is on the class says what every test begins with. No setUp is needed: the kit is made by the first word.
+    Class attributes configure the kit. No setUp is needed: the kit is created on first use.
     """
 
-    services: ClassVar[Sequence[Given]] = ()  # those that are called, or invoked by others, by name
+    services: ClassVar[Sequence[Given]] = ()  # services to call, or invoked by others by name
     user_config: ClassVar[Mapping[str, Any]] = {}  # file -> section -> key -> value
-    starts_at: ClassVar[datetime] = STARTS_AT  # what self.time says when a test begins
+    starts_at: ClassVar[datetime] = STARTS_AT  # the value of self.time when a test begins
     reactor: ClassVar[Any] = None  # the running reactor, for services that need one
     _kit: ServiceKit | None = None
     _has_failed = False
 
     def run(self, result: Any = None) -> Any:
-        """As the test case beside us does, with the test watched: no test case tells its cleanups whether it failed."""
-        name = self._testMethodName  # type: ignore[attr-defined]  # of the test case beside us
-        # Only now: whoever loads tests by their names compares the methods of a case with those of its class.
-        setattr(self, name, _watched(self, getattr(self, name)))
+        """Run the test and remember whether it failed, as test cases do not pass this to their cleanups."""
+        name = self._testMethodName  # type: ignore[attr-defined]  # of the test case
+        # Not earlier: loaders of tests by name compare the methods of an instance with those of its class.
+        setattr(self, name, _record_failure(self, getattr(self, name)))
         return super().run(result)  # type: ignore[misc]
 
     @property
     def kit(self) -> ServiceKit:
-        """This test's kit. It is checked and closed when the test is over."""
+        """The kit of this test, which is checked and closed after the test."""
         if self._kit is None:
             self._kit = ServiceKit(*self.services, user_config=self.user_config, starts_at=self.starts_at,
                                    reactor=self.reactor)
-            self.addCleanup(_finish, self, self._kit)  # type: ignore[attr-defined]  # of the test case beside us
+            self.addCleanup(_finish, self, self._kit)  # type: ignore[attr-defined]  # of the test case
         return self._kit
 
     @property
@@ -53,12 +53,12 @@ class ServiceTesting:
 
     @property
     def clock(self) -> Any:
-        """The time: `self.clock.advance(seconds)`, `self.clock.seconds()`."""
+        """The clock: `self.clock.advance(seconds)`, `self.clock.seconds()`."""
         return self.kit.clock
 
     @property
     def records(self) -> list[logging.LogRecord]:
-        """All that was logged."""
+        """All log records."""
         return self.kit.records
 
     @overload
@@ -82,24 +82,24 @@ class ServiceTesting:
         return self.kit.start(target, payload, through_channel=through_channel, **request)
 
     def invokes(self, name: str) -> ServiceScript:
-        """The script of another service: `self.invokes('crm.get-rates').answers({…})`."""
+        """Return the script of another service: `self.invokes('crm.get-rates').answers({…})`."""
         return self.kit.invokes(name)
 
     def calls(self, kind: str, name: str) -> list[Call]:
-        """All calls that were made of a connection, in their order."""
+        """Return all calls of a connection, in order."""
         return self.kit.calls(kind, name)
 
     def sent(self, kind: str, name: str) -> list[Any]:
-        """What went out by a connection: `self.sent('amqp', 'Audit')`."""
+        """Return all messages sent by a connection: `self.sent('amqp', 'Audit')`."""
         return self.kit.sent(kind, name)
 
     def logged(self, level: int = logging.INFO) -> list[str]:
-        """The texts of what was logged at that level or above."""
+        """Return the texts of the records logged at that level or above."""
         return self.kit.logged(level)
 
 
-def _watched(case: Any, method: Callable[[], Any]) -> Callable[[], Any]:
-    """The test, which notes that it failed."""
+def _record_failure(case: Any, method: Callable[[], Any]) -> Callable[[], Any]:
+    """Wrap a test to remember that it failed."""
 
     @wraps(method)
     def test() -> Any:
@@ -113,14 +113,15 @@ def _watched(case: Any, method: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def _finish(case: Any, kit: ServiceKit) -> None:
+    """Close and check the kit after a test."""
     kit.close()
     kit.settled()
-    if not case._has_failed:  # else what is left of the script is a consequence
+    if not case._has_failed:  # after a failure, unused script entries are only a consequence
         kit.check()
 
 
 class ServiceTestCase(ServiceTesting, TestCase):
-    """For unittest, pytest and trial alike: no reactor runs, and none is needed."""
+    """A test case for unittest, pytest and trial. No reactor runs, and none is needed."""
 
 
 __all__ = ['ServiceTestCase', 'ServiceTesting']

@@ -1,4 +1,4 @@
-"""Time in a test: it stands still until somebody moves it, or until a call has nothing else to wait for."""
+"""The clock of a test, which moves only when the test advances it, or to the next event that a call waits for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 @implementer(IReactorTime)
 class Borrowed:
-    """The timers of a running reactor, as long as they are needed: what is left is cancelled when the kit is closed."""
+    """The timers that a test sets on a running reactor; remaining ones are cancelled when the kit is closed."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -23,37 +23,39 @@ class Borrowed:
         return now
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object) -> Any:
-        """As IReactorTime's."""
+        """Schedule a call, as IReactorTime does."""
         self._timers = self.getDelayedCalls()
         timer = self._reactor.callLater(delay, callable, *args, **kwargs)
         self._timers.append(timer)
         return timer
 
     def getDelayedCalls(self) -> list[Any]:
-        """Those that are still to come."""
+        """Return the pending timers."""
         return [timer for timer in self._timers if timer.active()]
 
     def cancel(self) -> None:
-        """Let go of all timers."""
+        """Cancel all timers."""
         for timer in self.getDelayedCalls():
             timer.cancel()
 
 
 class KitClock(Clock):
-    """Twisted's Clock (`seconds`, `callLater`, `advance`), that can also go on by itself to what comes next."""
+    """Twisted's Clock (`seconds`, `callLater`, `advance`), which can also advance to the next event by itself."""
 
     def callFromThread(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """There is one thread: at once."""
+        """Call the function immediately, as there is only one thread."""
         function(*args, **kwargs)
 
     def run_until(self, done: Callable[[], bool], limit: float = float('inf')) -> bool:
-        """Move from event to event until `done` says so, or nothing is to come before `limit` (seconds on this clock,
-        where it then stands). Whether it is done."""
+        """Advance from event to event until `done` returns true; return whether it did.
+
+        Without an event before `limit` (seconds on this clock), the clock stops at `limit`.
+        """
         while not done():
-            coming = min((call.getTime() for call in self.getDelayedCalls()), default=float('inf'))
-            if coming > limit or coming == float('inf'):
+            next_event = min((call.getTime() for call in self.getDelayedCalls()), default=float('inf'))
+            if next_event > limit or next_event == float('inf'):
                 if limit != float('inf'):
                     self.advance(max(0.0, limit - self.seconds()))
                 return done()
-            self.advance(max(0.0, coming - self.seconds()))
+            self.advance(max(0.0, next_event - self.seconds()))
         return True

@@ -1,4 +1,4 @@
-"""The two ends of a scripted connection: `self.outgoing` in the test, `self.out` in the service."""
+"""Scripted outgoing connections: `self.outgoing` in the test, `self.out` in the service."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from zatotx.testing import rest, soap
 from zatotx.testing.doubles import HTTP_KINDS, Response, answered
 from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical_form
 
-_SHAPES = {rest.REST: rest.SHAPE, soap.SOAP: soap.SHAPE}  # of the kinds that are built; others have every method
+# Signatures of the implemented kinds; other kinds accept every method.
+_SIGNATURES = {rest.REST: rest.SHAPE, soap.SOAP: soap.SHAPE}
 
-# What follows the cid in Zato's calls of an HTTP connection, and the connection's name in its sends.
+# Positional arguments after the cid in Zato's calls of an HTTP connection, and after the connection's name in sends.
 _ZATO_HTTP = dict.fromkeys(('post', 'put', 'patch', 'send'), ('data', 'params'))
 _ZATO_SEND: Mapping[str, tuple[str, ...]] = {
     'amqp': ('exchange', 'routing_key', 'properties', 'headers'),
@@ -26,7 +27,7 @@ _ZATO_SEND: Mapping[str, tuple[str, ...]] = {
 
 
 class Scripting:
-    """`self.outgoing` in a test: `self.outgoing.rest['CRM'].answers(…)`, whatever the kind."""
+    """`self.outgoing` in a test: `self.outgoing.rest['CRM'].answers(…)`, for every kind."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
@@ -49,7 +50,7 @@ class KindScripting:
 
 @implementer(IOutgoing)
 class ScriptedOutgoing:
-    """The outgoing connections of a test's node: every kind and name, each as it is scripted."""
+    """The outgoing connections of a test's node: every kind and name exists and follows its script."""
 
     def __init__(self, scripts: Scripts, clock: IReactorTime) -> None:
         self.scripts, self.clock = scripts, clock
@@ -58,16 +59,16 @@ class ScriptedOutgoing:
         return KindDouble(self, canonical_form(name), call)
 
     def why_not(self, name: str) -> str:
-        """Never asked: there is every kind."""
+        """Explain why a kind is missing; never called, as every kind exists."""
         return f'connections of kind {name} are not scripted'
 
     def ping(self, object_type: str, name: str) -> Deferred[str]:
-        """Tests have no zato.* services that would ask."""
+        """Succeed; the zato.* services that call this do not exist in tests."""
         return succeed(f'{name} is scripted')
 
 
 class KindDouble:
-    """`self.out.<kind>` of a service under test."""
+    """`self.out.<kind>` in a service under test."""
 
     def __init__(self, outgoing: ScriptedOutgoing, kind: str, call: ICall) -> None:
         self._outgoing, self._kind, self._call = outgoing, kind, call
@@ -79,25 +80,27 @@ class KindDouble:
         return ConnectionDouble(self._outgoing, (self._kind, name), self._call)
 
     def get(self, name: str) -> ConnectionDouble:
-        """Zato's form of `[name]`."""
+        """Return a connection; Zato's form of `[name]`."""
         return self[name]
 
     def send(self, message: Any, name: str, *args: Any, **options: Any) -> Any:
-        """Zato's form of `[name].send(message, …)`."""
-        named = dict(zip(_ZATO_SEND.get(self._kind, ()), args, strict=False))
-        return self[name].send(message, *args[len(named):], **named, **options)
+        """Send a message; Zato's form of `[name].send(message, …)`."""
+        keywords = dict(zip(_ZATO_SEND.get(self._kind, ()), args, strict=False))
+        return self[name].send(message, *args[len(keywords):], **keywords, **options)
 
 
 class ConnectionDouble:
-    """`self.out.<kind>[<name>]` of a service under test: every method is there and does what the script says. One of
-    REST or SOAP has those that the real one has, with the same arguments."""
+    """`self.out.<kind>[<name>]` in a service under test: every method exists and follows the script.
+
+    REST and SOAP connections have only the methods and arguments of the real ones.
+    """
 
     def __init__(self, outgoing: ScriptedOutgoing, target: tuple[str, str], call: ICall) -> None:
         self._outgoing, self._target, self._call = outgoing, target, call
 
     @property
     def conn(self) -> Any:
-        """Zato's way to an HTTP connection's methods, which take the cid first; of other kinds the connection."""
+        """The HTTP methods in Zato's form, with the cid as first argument; for other kinds the connection itself."""
         return ZatoHTTP(self) if self._target[0] in HTTP_KINDS else self
 
     def __getattr__(self, method: str) -> Any:
@@ -106,47 +109,50 @@ class ConnectionDouble:
         kind = self._target[0]
         if kind == soap.SOAP and method == 'client':
             return self._client()
-        shape = _SHAPES.get(kind)
-        if shape is not None:
-            shape.must_have(method, shape.methods)
+        signature = _SIGNATURES.get(kind)
+        if signature is not None:
+            signature.must_have(method, signature.methods)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            if shape is not None:
-                shape.must_take(method, args, kwargs)
-            return self._called(method, args, kwargs)
+            if signature is not None:
+                signature.must_take(method, args, kwargs)
+            return self._run_script(method, args, kwargs)
 
         return call
 
-    def _called(self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        outgoing, asker = self._outgoing, self._call
+    def _run_script(self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run the script for a call of a method."""
+        outgoing, caller = self._outgoing, self._call
 
-        async def play() -> Any:
+        async def run() -> Any:
             call = Call.of(self._target, method, args, kwargs)
-            given = await outgoing.scripts.play(call, asker.service).run(call, asker.cid, outgoing.clock)
+            result = await outgoing.scripts.play(call, caller.service).run(call, caller.cid, outgoing.clock)
             title = outgoing.scripts.of(*self._target).title
-            shown = answered(given, title, asker.cid, kwargs)
-            return soap.read(shown, title, asker.cid) if self._target[0] == soap.SOAP else shown
+            response = answered(result, title, caller.cid, kwargs)
+            return soap.read(response, title, caller.cid) if self._target[0] == soap.SOAP else response
 
-        return asker.result(play)
+        return caller.result(run)
 
     def _client(self) -> soap.ClientDouble:
-        asker = self._call
+        """Return the `.client` of a SOAP connection."""
+        caller = self._call
 
-        async def given(value: Any) -> Any:
+        async def returned(value: Any) -> Any:
             return value
 
-        return soap.ClientDouble(self._operated, lambda value: asker.result(partial(given, value)))
+        return soap.ClientDouble(self._run_operation, lambda value: caller.result(partial(returned, value)))
 
-    def _operated(self, operation: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        outgoing, asker = self._outgoing, self._call
+    def _run_operation(self, operation: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run the script for a call of a SOAP operation."""
+        outgoing, caller = self._outgoing, self._call
 
-        async def play() -> Any:
+        async def run() -> Any:
             call = Call.of(self._target, operation, args, kwargs)
-            given = await outgoing.scripts.play(call, asker.service).run(call, asker.cid, outgoing.clock)
-            shown = soap.read(given, outgoing.scripts.of(*self._target).title, asker.cid)
-            return soap.to_record(shown.data) if isinstance(shown, Response) else shown
+            result = await outgoing.scripts.play(call, caller.service).run(call, caller.cid, outgoing.clock)
+            response = soap.read(result, outgoing.scripts.of(*self._target).title, caller.cid)
+            return soap.to_record(response.data) if isinstance(response, Response) else response
 
-        return asker.result(play)
+        return caller.result(run)
 
 
 class ZatoHTTP:
@@ -159,16 +165,16 @@ class ZatoHTTP:
         if method.startswith('_'):
             raise AttributeError(method)
         kind = self._connection._target[0]
-        shape = _SHAPES[kind]
-        shape.must_have(method, shape.zato_methods)
+        signature = _SIGNATURES[kind]
+        signature.must_have(method, signature.zato_methods)
         if kind == soap.SOAP and method == 'client':
             return self._connection._client
         names = _ZATO_HTTP.get(method, ('params',))
 
         def call(cid: str, *args: Any, **options: Any) -> Any:
-            named = dict(zip(names, args, strict=False))
-            more = args[len(named):]
-            shape.must_take(method, more, {**named, **options})
-            return self._connection._called(method, more, {**named, **options})
+            keywords = dict(zip(names, args, strict=False))
+            remaining = args[len(keywords):]
+            signature.must_take(method, remaining, {**keywords, **options})
+            return self._connection._run_script(method, remaining, {**keywords, **options})
 
         return call

@@ -1,4 +1,4 @@
-"""Values that stand for what connections give: HTTP responses and rows."""
+"""Doubles of the values that connections return: HTTP responses and database rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HTTP_KINDS = frozenset(('rest', 'soap'))
 
 @frozen(kw_only=True)
 class Response(PeerResponse):
-    """What a call of an HTTP connection gives: names as in `requests`, and `data`, the parsed body."""
+    """The result of a call of an HTTP connection: names as in `requests`, and `data`, the parsed body."""
 
     status_code: int = 200
     _data: Any = None
@@ -25,30 +25,29 @@ class Response(PeerResponse):
     headers: Mapping[str, str] = Headers()
     cid: str = ''
     title: str = 'The scripted connection'
-    _model: Any = None  # what `data` is to be
+    _model: Any = None  # the type that `data` is converted to
 
     @property
     def data(self) -> Any:
-        """The value that was scripted, as the call's model where it has one. Raises BadGateway where that does not
-        fit."""
+        """The scripted value, converted to the call's model if it has one. Raises BadGateway if it does not match."""
         if self._model is None or (isinstance(self._model, type) and isinstance(self._data, self._model)):
             return self._data
         try:
             return to_model(self._data, self._model)
-        except ValueError as wrong:
-            raise BadGateway(self.cid, f'{self.title} gave no usable answer: {wrong}') from None
+        except ValueError as error:
+            raise BadGateway(self.cid, f'{self.title} gave no usable answer: {error}') from None
 
     @property
     def content(self) -> bytes:
-        """The body."""
+        """The body as bytes."""
         return self.text.encode('utf-8')
 
     @classmethod
     def of(cls, value: Any, *, status_code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-        """The response whose body is `value`: text, bytes and XML as they are, anything else as JSON."""
-        written = parser.to_bytes(value) if parser.is_element(value) else value
-        if isinstance(written, bytes):
-            text = written.decode('utf-8', 'replace')
+        """Create the response whose body is `value`: text, bytes and XML unchanged, anything else as JSON."""
+        body = parser.to_bytes(value) if parser.is_element(value) else value
+        if isinstance(body, bytes):
+            text = body.decode('utf-8', 'replace')
         else:
             text = value if isinstance(value, str) else msgspec.json.encode(value).decode('utf-8')
         return cls(status_code=status_code, data=value, text=text, headers=Headers((headers or {}).items()))
@@ -56,7 +55,7 @@ class Response(PeerResponse):
 
 @frozen(kw_only=True)
 class StreamedResponse(Response):
-    """What a call with `stream=True` gives: its body is read piece by piece, here in one."""
+    """The result of a call with `stream=True`; the body is read in chunks, here in a single one."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._pieces()
@@ -69,24 +68,26 @@ class StreamedResponse(Response):
         return iter([self.content] if self.text else [])
 
     async def aclose(self) -> None:
-        """As `close`."""
+        """Stop reading."""
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
 
 
 def answered(value: Any, title: str, cid: str, options: Mapping[str, Any]) -> Any:
-    """A value as the call of a connection gives it: a response says whose it is, and what it answers, and is what the
-    call's options ask for: a model, a stream."""
+    """Return a scripted value as the call of a connection returns it.
+
+    A Response gets the name of the connection, and the model or stream that the call's options request.
+    """
     if not isinstance(value, Response):
         return value
-    kind = StreamedResponse if options.get('stream') else Response
-    return kind(status_code=value.status_code, data=value._data, text=value.text, headers=value.headers, cid=cid,
-                title=title, model=options.get('model'))  # fmt: skip
+    response_class = StreamedResponse if options.get('stream') else Response
+    return response_class(status_code=value.status_code, data=value._data, text=value.text, headers=value.headers,
+                          cid=cid, title=title, model=options.get('model'))  # fmt: skip
 
 
 class Row:
-    """A row of a database: its columns as attributes, by position and by `_mapping`, as SQLAlchemy's."""
+    """A database row with its columns as attributes, by position and in `_mapping`, as in SQLAlchemy."""
 
     __slots__ = ('_mapping',)
 
@@ -94,7 +95,7 @@ class Row:
         self._mapping = dict(values)
 
     def __getattr__(self, name: str) -> Any:
-        if name == '_mapping':  # while it is being copied
+        if name == '_mapping':  # not set yet while the row is being copied
             raise AttributeError(name)
         try:
             return self._mapping[name]
@@ -121,7 +122,10 @@ class Row:
 
 
 def rows(value: Any) -> Any:
-    """Rows of a list of dicts, one row of a dict; anything else is what a statement gives by itself."""
+    """Convert a list of dicts to rows, and a dict to one row.
+
+    Other values, the results of other statements, are returned unchanged.
+    """
     if isinstance(value, Mapping):
         return Row(value)
     if isinstance(value, list):
@@ -130,7 +134,7 @@ def rows(value: Any) -> Any:
 
 
 def snapshot(value: Any) -> Any:
-    """The value with its dicts, lists and tuples copied, so that later changes of the original do not show."""
+    """Return a copy of all dicts, lists and tuples in a value, so that later changes of the original have no effect."""
     if type(value) is dict:
         return {key: snapshot(item) for key, item in value.items()}
     if type(value) is list:

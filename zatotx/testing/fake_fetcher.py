@@ -1,4 +1,4 @@
-"""A double of IFetcher: what is at a URL is said beforehand, and whether answers come at once."""
+"""A double of IFetcher with documents in memory."""
 
 from __future__ import annotations
 
@@ -15,39 +15,42 @@ from zatotx.model.errors import ServiceUnavailable
 @implementer(IFetcher)
 @define
 class FakeFetcher:
-    """`documents`: URL -> what is there, or the fault that fetching it ends in; at other URLs there is nobody. `asked`
-    has the URLs in order. While `holding`, answers wait until `release`."""
+    """An IFetcher in memory; fetching other URLs fails with ServiceUnavailable.
+
+    `documents` maps a URL to a document or to the exception that fetching it raises. `asked` lists the fetched URLs in
+    order. While `holding` is true, results are withheld until `release`.
+    """
 
     documents: dict[str, Fetched | Exception] = field(factory=dict)
     asked: list[str] = field(factory=list)
     holding: bool = False
-    _held: list[tuple[str, int, Deferred[Fetched]]] = field(factory=list)
+    _waiting: list[tuple[str, int, Deferred[Fetched]]] = field(factory=list)
 
     def serve(self, url: str, body: bytes, *, status: int = 200, headers: Mapping[bytes, bytes] | None = None) -> None:
-        """Put a document there."""
+        """Add a document."""
         self.documents[url] = Fetched(status=status, headers=headers or {}, body=body)
 
     def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[Fetched]:
         self.asked.append(url)
         if self.holding:
             waiting: Deferred[Fetched] = Deferred()
-            self._held.append((url, most, waiting))
+            self._waiting.append((url, most, waiting))
             return waiting
-        found = self._found(url, most)
-        return fail(found) if isinstance(found, Exception) else succeed(found)
+        result = self._result_for(url, most)
+        return fail(result) if isinstance(result, Exception) else succeed(result)
 
     def release(self) -> None:
-        """Answer whoever waits, with what is there by now."""
-        held, self._held = self._held, []
-        for url, most, waiting in held:
-            found = self._found(url, most)
-            if isinstance(found, Exception):
-                waiting.errback(found)
+        """Deliver the withheld results, with the documents that exist now."""
+        waiting_fetches, self._waiting = self._waiting, []
+        for url, most, waiting in waiting_fetches:
+            result = self._result_for(url, most)
+            if isinstance(result, Exception):
+                waiting.errback(result)
             else:
-                waiting.callback(found)
+                waiting.callback(result)
 
-    def _found(self, url: str, most: int) -> Fetched | Exception:
-        found = self.documents.get(url, ServiceUnavailable(None, f'nobody is at {url}'))
-        if isinstance(found, Fetched) and len(found.body) > most:
+    def _result_for(self, url: str, most: int) -> Fetched | Exception:
+        result = self.documents.get(url, ServiceUnavailable(None, f'nobody is at {url}'))
+        if isinstance(result, Fetched) and len(result.body) > most:
             return ServiceUnavailable(None, f'{url} answers with more than {most} bytes')
-        return found
+        return result

@@ -1,4 +1,4 @@
-"""Doubles around the exchange: services that are plain functions, messages in one line."""
+"""Doubles for the parts around the pipeline: services that are plain functions, and messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPEN = ChannelSpec(name='test', kind='http-soap', service='test.service', data_f
 
 
 class CountingStats:
-    """Counts what the exchange reports of a service."""
+    """Counts what the dispatcher reports about a service."""
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -33,7 +33,7 @@ class CountingStats:
 
 @implementer(IServiceEntry)
 class FunctionEntry:
-    """A service made of a coroutine function: (inbound, payload) -> Outcome."""
+    """A service implemented by a coroutine function (message, payload) -> Outcome."""
 
     def __init__(self, name: str, function: Callable[[Message, Any], Any], *, internal: bool = False,
                  active: bool = True) -> None:
@@ -49,7 +49,7 @@ class FunctionEntry:
 
 @implementer(IServices)
 class FunctionServices:
-    """Services by name."""
+    """A table of FunctionEntry objects by name."""
 
     def __init__(self, *entries: FunctionEntry) -> None:
         self._entries = {entry.name: entry for entry in entries}
@@ -63,7 +63,7 @@ class FunctionServices:
 
 @implementer(IServiceStore)
 class FunctionStore:
-    """Holds FunctionServices."""
+    """A service store with FunctionServices."""
 
     def __init__(self, *entries: FunctionEntry) -> None:
         self.current = FunctionServices(*entries)
@@ -71,7 +71,7 @@ class FunctionStore:
 
 @implementer(IInvoker)
 class FunctionInvoker:
-    """Calls the function of a FunctionEntry."""
+    """Invokes a FunctionEntry."""
 
     async def invoke(self, entry: Any, services: IServices, inbound: Message, payload: Any) -> Outcome:
         outcome: Outcome = await entry.function(inbound, payload)
@@ -82,7 +82,7 @@ class FunctionInvoker:
 
 
 class Spooled:
-    """A body that lies elsewhere, as one in a file: model.message.Body. Must not be closed by who reads it."""
+    """A body stored outside memory, like a temporary file (model.message.Body); readers must not close it."""
 
     quick = False
     seekable = True
@@ -106,7 +106,7 @@ class Spooled:
 
 @implementer(IAuthenticationPolicy)
 class OpenGuard:
-    """Lets everybody in."""
+    """An authentication policy that accepts every request."""
 
     def check(self, inbound: Message) -> Principal:
         return ANONYMOUS
@@ -122,7 +122,7 @@ def message(
     headers: dict[bytes, bytes] | None = None,
     deadline: float = 60.0,
 ) -> Message:
-    """A request as the HTTP kind would deliver it."""
+    """Create a message as an HTTP channel delivers it."""
     fields = headers or {}
     http = HTTPView(method, b'/test', '/test', b'', fields, {}, '127.0.0.1')
     return Message('0123456789abcdef01234567', channel, channel.service or 'test.service', fields, body, deadline, http)

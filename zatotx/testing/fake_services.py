@@ -1,4 +1,4 @@
-"""The services of a test: those it was given, and those that are scripted."""
+"""The services of a test: those that it provides, and scripted ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zatotx.testing.script import INACTIVE, MISSING, SERVICE, Call, Scripts
 
 @implementer(IServices, IServiceStore)
 class FakeServices:
-    """Services by name. One that is asked for, was not given and is not scripted fails the test."""
+    """Services by name. Calling one that is neither provided nor scripted fails the test."""
 
     def __init__(self, scripts: Scripts, clock: Any) -> None:
         self._scripts, self._clock = scripts, clock
@@ -25,14 +25,15 @@ class FakeServices:
 
     @property
     def current(self) -> FakeServices:
-        """A test has one version of everything."""
+        """The services themselves, as a test has only one version of them."""
         return self
 
     def add(self, given: type[Service] | ServiceFile) -> list[str]:
-        """Have these services; their names. Raises BadDeclaration."""
-        return [self._have(cls) for cls in (given.services if isinstance(given, ServiceFile) else [given])]
+        """Add services and return their names. Raises BadDeclaration."""
+        return [self._add_class(cls) for cls in (given.services if isinstance(given, ServiceFile) else [given])]
 
-    def _have(self, cls: type[Service]) -> str:
+    def _add_class(self, cls: type[Service]) -> str:
+        """Add one service and return its name. Raises ValueError if the name is taken."""
         name = cls.get_name()
         known = self._entries.get(name)
         if known is not None and known.cls is not cls:
@@ -45,8 +46,10 @@ class FakeServices:
         return iter(self._entries.values())
 
     def get(self, name: str) -> ServiceEntry | None:
-        """The service of that name, the scripted one where the test has a script for it; None where the test says
-        that it is missing. Any other name fails the test when it is called."""
+        """Return the service of that name, the scripted one if it has a script; None if the test declares it missing.
+
+        Any other name returns a service that fails the test when it is called.
+        """
         script = self._scripts.known(SERVICE, name)
         if script is None and name in self._entries:
             return self._entries[name]
@@ -55,15 +58,16 @@ class FakeServices:
         return self._scripted(name, active=script is None or script.state != INACTIVE)
 
     def _scripted(self, name: str, *, active: bool) -> ServiceEntry:
+        """Create a service that follows its script."""
         scripts, clock = self._scripts, self._clock
 
         class Scripted(Service):
-            """Stands for a service that the test did not give."""
+            """A service that follows its script."""
 
             async def handle(self) -> None:
-                asker = self._zatotx.parent
+                caller = self._zatotx.parent
                 call = Call.of((SERVICE, name), 'invoke', (self.request.payload,), {})
-                play = scripts.play(call, '' if asker is None else asker.entry.name)
-                self.response.payload = await play.run(call, self.cid, clock)
+                result = scripts.play(call, '' if caller is None else caller.entry.name)
+                self.response.payload = await result.run(call, self.cid, clock)
 
         return ServiceEntry.of(Scripted, name=name, stats=CountingStats(), is_active=active)

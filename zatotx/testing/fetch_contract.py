@@ -1,4 +1,4 @@
-"""What every IFetcher keeps, the double like the real one: a mixin of tests."""
+"""FetcherContract: the tests that every IFetcher must pass, the real one and the double."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ else:
 
 
 class FetcherContract(Case):
-    """A test case mixes it in beside trial's TestCase, and says how documents get to where they are."""
+    """A mixin for trial's TestCase; subclasses provide the fetcher and publish documents."""
 
     def fetcher(self) -> IFetcher:
-        """The one that is tested."""
+        """Return the fetcher under test."""
         raise NotImplementedError
 
     def published(self, body: bytes, *, status: int = 200, headers: Mapping[bytes, bytes] | None = None) -> str:
-        """Put a document somewhere: its URL."""
+        """Publish a document and return its URL."""
         raise NotImplementedError
 
     def nowhere(self) -> str:
-        """A URL on 127.0.0.1 at which nobody is."""
+        """Return a URL on 127.0.0.1 that refuses connections."""
         raise NotImplementedError
 
     async def test_provides_interface(self) -> None:
-        """It is an IFetcher."""
+        """The fetcher provides IFetcher."""
         self.assertTrue(verifyObject(IFetcher, self.fetcher()))
 
     async def test_a_document(self) -> None:
-        """Status, header fields by lower-case names, and the bytes that are there."""
+        """Fetching returns the status, the header fields by lower-case names, and the body."""
         url = self.published(b'{"keys": []}', headers={b'cache-control': b'max-age=60'})
-        found = await self.fetcher().fetch(url, timeout=10.0, most=1000)
-        self.assertEqual((found.status, found.body), (200, b'{"keys": []}'))
-        self.assertEqual(found.headers[b'cache-control'], b'max-age=60')
+        result = await self.fetcher().fetch(url, timeout=10.0, most=1000)
+        self.assertEqual((result.status, result.body), (200, b'{"keys": []}'))
+        self.assertEqual(result.headers[b'cache-control'], b'max-age=60')
 
     async def test_other_answers(self) -> None:
-        """A status that is no success is an answer too; a redirection is not followed."""
+        """Error statuses are returned like any other; redirects are not followed."""
         for status in (404, 503):
-            found = await self.fetcher().fetch(self.published(b'x', status=status), timeout=10.0, most=1000)
-            self.assertEqual((found.status, found.body), (status, b'x'))
+            result = await self.fetcher().fetch(self.published(b'x', status=status), timeout=10.0, most=1000)
+            self.assertEqual((result.status, result.body), (status, b'x'))
         url = self.published(b'', status=302, headers={b'location': self.published(b'x').encode()})
         self.assertEqual((await self.fetcher().fetch(url, timeout=10.0, most=1000)).status, 302)
 
     async def test_what_cannot_be_had(self) -> None:
-        """More than was asked for, or nobody there: ServiceUnavailable, which names the host."""
+        """A body above the limit, or a refused connection, raises ServiceUnavailable naming the host."""
         for url in (self.published(b'x' * 1001), self.nowhere()):
             with self.assertRaises(ServiceUnavailable) as caught:
                 await self.fetcher().fetch(url, timeout=10.0, most=1000)
             self.assertIn('127.0.0.1', str(caught.exception))
-        found = await self.fetcher().fetch(self.published(b'x' * 1000), timeout=10.0, most=1000)
-        self.assertEqual(len(found.body), 1000)
+        result = await self.fetcher().fetch(self.published(b'x' * 1000), timeout=10.0, most=1000)
+        self.assertEqual(len(result.body), 1000)

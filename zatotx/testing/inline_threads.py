@@ -1,6 +1,6 @@
-"""`def` services in the test's own thread: what they wait for is waited for by moving the test's clock.
+"""Runs `def` services in the test's own thread, and advances the test's clock while they wait.
 
-So a breakpoint, a traceback and a profile show what they always show, and nothing runs at the same time as the test.
+Breakpoints, tracebacks and profiles work as usual, and nothing runs concurrently with the test.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from zatotx.model.errors import Timeout
 from zatotx.service.thread_calls import ServiceThreadCalls, ThreadCall, ThreadLender
 from zatotx.testing.clock import KitClock
 
-_ELSEWHERE = 0  # no thread has this number
+_SERVICE_THREAD = 0  # not a valid thread identifier
 
 
 class InlineThreads(ServiceThreadCalls):
-    """Threads without threads. `invoker.io_thread` says which side of the hop the code is on."""
+    """Service thread calls without threads; sets `invoker.io_thread` to the thread that the running code simulates."""
 
     __slots__ = ('_clock', '_invoker')
 
@@ -31,33 +31,36 @@ class InlineThreads(ServiceThreadCalls):
         self._clock = clock
 
     def callInThread(self, job: Callable[[], object]) -> None:
-        """The pool's part of a hop."""
-        with self._side(_ELSEWHERE):
+        """Run a job as if in a service thread."""
+        with self._simulated_thread(_SERVICE_THREAD):
             job()
 
     def to_reactor(self, function: Callable[..., None], *args: Any) -> None:
         function(*args)
 
     def wait(
-        self, begin: Callable[[ThreadLender], Coroutine[Any, Any, Any]], hop: ThreadCall | None, deadline: float
+        self, begin: Callable[[ThreadLender], Coroutine[Any, Any, Any]], thread_call: ThreadCall | None, deadline: float
     ) -> Any:
-        """As Threads.wait; meanwhile the clock moves on."""
-        if hop is not None and hop.cancelled:
+        """Wait as ServiceThreadCalls.wait does, and advance the clock meanwhile."""
+        if thread_call is not None and thread_call.cancelled:
             raise CancelledError('The request is over')
-        with self._side(get_ident()):
-            return self._driven(begin, hop, deadline)
+        with self._simulated_thread(get_ident()):
+            return self._run_until_done(begin, thread_call, deadline)
 
-    def _driven(self, begin: Callable[[Any], Coroutine[Any, Any, Any]], hop: ThreadCall | None, deadline: float) -> Any:
+    def _run_until_done(
+        self, begin: Callable[[Any], Coroutine[Any, Any, Any]], thread_call: ThreadCall | None, deadline: float
+    ) -> Any:
+        """Run a coroutine, advancing the clock until it has ended or until the deadline."""
         results: list[Any] = []
-        waited: Deferred[Any] = Deferred.fromCoroutine(begin(None))
-        waited.addBoth(results.append)
-        if hop is not None:
-            hop.waits_for.add(waited)
+        awaited: Deferred[Any] = Deferred.fromCoroutine(begin(None))
+        awaited.addBoth(results.append)
+        if thread_call is not None:
+            thread_call.waits_for.add(awaited)
         in_time = self._clock.run_until(lambda: bool(results), deadline)
         if not in_time:
-            waited.cancel()
-        if hop is not None:
-            hop.waits_for.discard(waited)
+            awaited.cancel()
+        if thread_call is not None:
+            thread_call.waits_for.discard(awaited)
         result = results[0] if results else None
         if isinstance(result, Failure):
             if not in_time and result.check(CancelledError):
@@ -68,9 +71,10 @@ class InlineThreads(ServiceThreadCalls):
         return result
 
     @contextmanager
-    def _side(self, ident: int) -> Iterator[None]:
-        before, self._invoker.io_thread = self._invoker.io_thread, ident
+    def _simulated_thread(self, ident: int) -> Iterator[None]:
+        """Run code as if in another thread: io_thread equals the current thread only on the reactor's side."""
+        previous, self._invoker.io_thread = self._invoker.io_thread, ident
         try:
             yield
         finally:
-            self._invoker.io_thread = before
+            self._invoker.io_thread = previous

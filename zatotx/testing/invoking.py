@@ -1,4 +1,4 @@
-"""The real Invoker and the real answers to faults, as a test needs them: nothing is logged away, nothing is lost."""
+"""The real Invoker, codecs and error responses, adapted to the test kit: results and log events are kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from zatotx.testing.request_builder import INVOKE, NOTHING, BuiltRequest
 
 @define(eq=False)
 class KitNode:
-    """What services see of the node in a test."""
+    """The node as services see it in a test."""
 
     outgoing: ScriptedOutgoing
     name: str = 'test'
@@ -34,13 +34,13 @@ class KitNode:
 
 
 class KitInvoker(Invoker):
-    """Runs services, and keeps what the first of each chain made before it is written."""
+    """An Invoker that keeps the outcome of each call's first service, before it is serialized."""
 
-    def __init__(self, clock: Any, node: KitNode, recorder: Recorder, **known: Any) -> None:
-        self.pool = ServiceThreads('service', 5)  # threads are made only where a reactor runs
-        super().__init__(clock, self.pool, node=node, **known)
+    def __init__(self, clock: Any, node: KitNode, recorder: Recorder, **options: Any) -> None:
+        self.pool = ServiceThreads('service', 5)  # its threads start only if a reactor runs
+        super().__init__(clock, self.pool, node=node, **options)
         self._log = Logger('zatotx.service', observer=recorder)
-        self.asked: dict[int, BuiltRequest] = {}  # by the id of their messages, until they are run
+        self.asked: dict[int, BuiltRequest] = {}  # by id of their messages, until they run
         self.outcomes: dict[int, Outcome] = {}
         if isinstance(clock, KitClock):
             self.threads = InlineThreads(self, clock)
@@ -48,36 +48,39 @@ class KitInvoker(Invoker):
             self.pool.start()
 
     def close(self) -> None:
-        """Let go of the threads. One whose service never returns is left behind: it keeps nobody from ending."""
+        """End the threads.
+
+        A thread whose service never returns is abandoned: it does not keep the process from exiting.
+        """
         if self.pool.started:
             Thread(target=self.pool.stop, daemon=True).start()
 
     def invoke(
-        self, entry: IServiceEntry, services: IServices, inbound: Message, payload: Any
+        self, entry: IServiceEntry, services: IServices, message: Message, payload: Any
     ) -> Coroutine[Any, Any, Outcome]:
-        run = Invocation(self, entry, services, inbound, payload)
-        asked = self.asked.pop(id(inbound))
-        if asked.handed is not NOTHING:  # as facade.child_run does it
-            run.payload = run.raw = asked.handed
-        if asked.environ is not None:
-            run.environ = dict(asked.environ)
-        return self._kept(run)
+        invocation = Invocation(self, entry, services, message, payload)
+        request = self.asked.pop(id(message))
+        if request.handed is not NOTHING:  # as zatotx.service.invoke.child_message does
+            invocation.payload = invocation.raw = request.handed
+        if request.environ is not None:
+            invocation.environ = dict(request.environ)
+        return self._perform_and_keep(invocation)
 
-    async def _kept(self, run: Invocation) -> Outcome:
-        outcome = self.outcomes[id(run.inbound)] = await self.perform(run)
+    async def _perform_and_keep(self, invocation: Invocation) -> Outcome:
+        outcome = self.outcomes[id(invocation.inbound)] = await self.perform(invocation)
         return outcome
 
 
 @implementer(ICodec)
 class Unwritten(RawCodec):
-    """Between services values are handed over, not written."""
+    """A codec that does not serialize, as services pass values to each other."""
 
     def encode(self, value: object) -> bytes:
         return b''
 
 
 class KitCodecs(Codecs):
-    """The codecs of channels; none for what one service hands to another."""
+    """The codecs of channels, and none for values that services pass to each other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,9 +94,9 @@ class KitCodecs(Codecs):
 
 
 class KitFaults(ErrorReplies):
-    """Answers to faults; what they log is kept."""
+    """Error responses whose log events are kept."""
 
-    frames_stay = True  # whoever tests a service looks for the line
+    frames_stay = True  # keeps traceback frames, as tests show the failing line
 
     def __init__(self, recorder: Recorder) -> None:
         self._log = Logger('zatotx.pipeline', observer=recorder)

@@ -1,5 +1,4 @@
-"""A broker in memory for one test: the real way of a message through guard, codec and service, and around it a world
-that the test scripts."""
+"""ServiceKit: a broker in memory for one test, with the real pipeline and services but scripted connections."""
 
 from __future__ import annotations
 
@@ -30,14 +29,14 @@ from zatotx.testing.recorder import Recorder
 from zatotx.testing.request_builder import NOTHING, Request, build_message
 from zatotx.testing.script import SERVICE, Call, Matcher, Scripts, ServiceScript, Unscripted, canonical_form
 
-STARTS_AT = datetime(2026, 1, 1, tzinfo=UTC)  # what self.time says when a test begins
+STARTS_AT = datetime(2026, 1, 1, tzinfo=UTC)  # the value of self.time when a test begins
 
 Target = type[Service] | str
 Given = type[Service] | ServiceFile
 
 
 class Observed:
-    """What a test can see of what its services did."""
+    """The observable effects of services in a test: log records and calls."""
 
     def __init__(self) -> None:
         self._scripts = Scripts()
@@ -45,40 +44,40 @@ class Observed:
 
     @property
     def records(self) -> list[logging.LogRecord]:
-        """All that the services and the broker logged, with `service` and `cid` on what services say."""
+        """All log records of the services and the broker; those of services have `service` and `cid`."""
         return self._recorder.records
 
     def logged(self, level: int = logging.INFO) -> list[str]:
-        """The texts of the records at that level or above."""
+        """Return the texts of the records at that level or above."""
         return self._recorder.messages(level)
 
     def calls(self, kind: str, name: str) -> list[Call]:
-        """All calls that were made of a connection, in their order."""
+        """Return all calls of a connection, in order."""
         return [call for call in self._scripts.calls if (call.kind, call.name) == (canonical_form(kind), name)]
 
     def sent(self, kind: str, name: str) -> list[Any]:
-        """What went out by a connection: the messages, or the bodies of the requests that had one."""
+        """Return the data sent by a connection: the messages, or the bodies of requests that have one."""
         return [call.data for call in self.calls(kind, name) if call.data is not None]
 
     def check(self) -> None:
-        """Raises AssertionError naming what was scripted and never asked for."""
+        """Raise AssertionError naming the script entries that were not used."""
         unused = self._scripts.unused()
         if unused:
             raise AssertionError(f'Scripted and never asked for: {"; ".join(unused)}')
 
     def settled(self) -> None:
-        """Raises Unscripted where a service asked for what the test did not script, even if the service caught it."""
+        """Raise Unscripted if a service called something that is not scripted, even if the service caught the error."""
         problems, self._scripts.problems = self._scripts.problems, []
         if problems:
             raise Unscripted('\n'.join(problems))
 
 
 class ServiceKit(Observed):
-    """Runs services in memory. As a context manager it checks at the end that the whole script was played.
+    """Runs services in memory. As a context manager, it checks at the end that the whole script was used.
 
-    `services`: classes, and files that `load` gave; a class that is called is known without being named. `user_config`:
-    file -> section -> key -> value. `starts_at`: what self.time says at second 0 of the clock. `reactor`: the running
-    reactor, for services that need one; without it time stands still until the test, or a call that waits, moves it.
+    `services` are classes and files loaded with `load`; a class that is called need not be listed. `user_config` maps
+    file -> section -> key -> value. `starts_at` is the value of self.time at second 0 of the clock. `reactor` is the
+    running reactor, for services that need one; without it, time advances only by the test or by a call that waits.
     """
 
     def __init__(self, *services: Given, user_config: Mapping[str, Any] | None = None,
@@ -92,12 +91,12 @@ class ServiceKit(Observed):
         offset = starts_at.timestamp() - self.clock.seconds()
         self._invoker.now = lambda: offset + self.clock.seconds()
         pipeline = Pipeline(guard=OpenGuard(), store=self._targets, invoker=self._invoker, codecs=KitCodecs(),
-                            faults=KitFaults(self._recorder), offload=_here)
-        self._timers: Any = self.clock if reactor is None else Borrowed(reactor)  # of the deadlines
-        self._exchange = Dispatcher(pipeline, self._timers)
+                            faults=KitFaults(self._recorder), offload=_run_inline)
+        self._timers: Any = self.clock if reactor is None else Borrowed(reactor)  # of deadlines
+        self._dispatcher = Dispatcher(pipeline, self._timers)
         self._numbers = count(1)
-        for given in services:
-            self._add(given)
+        for service in services:
+            self._add(service)
 
     @property
     def outgoing(self) -> Scripting:
@@ -105,7 +104,7 @@ class ServiceKit(Observed):
         return Scripting(self._scripts)
 
     def invokes(self, name: str) -> ServiceScript:
-        """The script of another service, in place of any the kit was given: `kit.invokes('a.b').answers(…)`."""
+        """Return the script of another service, which replaces a provided one: `kit.invokes('a.b').answers(…)`."""
         return ServiceScript(self._scripts.of(SERVICE, name), Matcher())
 
     @overload
@@ -118,10 +117,11 @@ class ServiceKit(Observed):
 
     def call(self, target: Target, payload: Any = NOTHING, *, through_channel: bool = False,
              **request: Unpack[Request]) -> Answer | ChannelAnswer:
-        """Call a service to its end. While it waits, the clock goes on to what comes next, at last to its deadline.
+        """Call a service and return its result; while it waits, the clock advances up to the deadline.
 
-        Gives what the service made, or raises what it raised. With `through_channel` it gives what a client of the
-        channel gets, where a fault is a status. Raises Unscripted for what the test did not script.
+        Returns the result of the service, or raises what it raised. With `through_channel`, returns the response that a
+        client of the channel receives, in which an error is a status. Raises Unscripted for calls that the test did not
+        script.
         """
         pending = self.start(target, payload, through_channel=through_channel, **request)
         if pending.waiting and isinstance(self.clock, KitClock):
@@ -133,20 +133,20 @@ class ServiceKit(Observed):
 
     def start(self, target: Target, payload: Any = NOTHING, *, through_channel: bool = False,
               **request: Unpack[Request]) -> Pending[Any]:
-        """Call a service and come back when it has to wait."""
+        """Start calling a service, and return when it has ended or has to wait."""
         name = target if isinstance(target, str) else self._add(target)
-        asked = build_message(name, payload, request, now=self.clock.seconds(), cid=f'{next(self._numbers):024x}')
-        inbound = asked.inbound
-        if through_channel and asked.handed is not NOTHING:
+        built = build_message(name, payload, request, now=self.clock.seconds(), cid=f'{next(self._numbers):024x}')
+        message = built.inbound
+        if through_channel and built.handed is not NOTHING:
             raise TypeError('What one service hands to another has no form in bytes: leave out through_channel')
-        read = partial(self._channel_answer if through_channel else self._answer, inbound)
+        read = partial(self._channel_answer if through_channel else self._answer, message)
         pending: Pending[Any] = Pending(f'Service {name}', read, self.settled)
-        self._invoker.asked[id(inbound)] = asked
-        pending.began(self._exchange.deliver(inbound, pending.replied))
+        self._invoker.asked[id(message)] = built
+        pending.began(self._dispatcher.deliver(message, pending.replied))
         return pending
 
     def close(self) -> None:
-        """Let go of loggers and threads. Idempotent."""
+        """Restore the loggers and end the threads. Idempotent."""
         self._recorder.close()
         self._invoker.close()
         if isinstance(self._timers, Borrowed):
@@ -161,21 +161,21 @@ class ServiceKit(Observed):
             self.settled()
             self.check()
 
-    def _add(self, given: Given) -> str:
-        names = self._targets.add(given)
+    def _add(self, source: Given) -> str:
+        names = self._targets.add(source)
         for name in names:
             self._recorder.watch(name)
         return names[0]
 
-    def _answer(self, inbound: Message, reply: Reply, streamed: bytes | None) -> Answer:
+    def _answer(self, message: Message, reply: Reply, streamed: bytes | None) -> Answer:
         if reply.error is not None:
             raise reply.error
-        return answer_of(self._invoker.outcomes[id(inbound)], streamed, inbound.cid)
+        return answer_of(self._invoker.outcomes[id(message)], streamed, message.cid)
 
-    def _channel_answer(self, inbound: Message, reply: Reply, streamed: bytes | None) -> ChannelAnswer:
-        return channel_answer_of(reply, streamed, inbound.cid)
+    def _channel_answer(self, message: Message, reply: Reply, streamed: bytes | None) -> ChannelAnswer:
+        return channel_answer_of(reply, streamed, message.cid)
 
 
-def _here(function: Any, *args: Any) -> Deferred[Any]:
-    """What goes to a worker thread elsewhere."""
+def _run_inline(function: Any, *args: Any) -> Deferred[Any]:
+    """Run immediately what a node runs in a worker thread."""
     return maybeDeferred(function, *args)

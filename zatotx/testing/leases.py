@@ -1,4 +1,4 @@
-"""Leases without Redis."""
+"""Leases in memory, without Redis."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from zatotx.rules.resilience.lease import first_token
 
 @define(slots=False)
 class MemoryLeaseStore:
-    """Keeps leases as Redis does, on a clock of its own. `wiped` is what happens to a Redis that loses its data."""
+    """A lease store in memory that behaves like the one in Redis. `wiped` simulates the loss of Redis's data."""
 
     clock: Any  # seconds()
-    held: dict[str, tuple[str, int, float]] = field(factory=dict)  # name -> owner, token, when it runs out
-    tokens: int = 0  # the last one
+    held: dict[str, tuple[str, int, float]] = field(factory=dict)  # name -> owner, token, expiry time
+    tokens: int = 0  # the last token issued
     seeded: bool = False
     ticket: str = ''
 
@@ -33,49 +33,50 @@ class MemoryLeaseStore:
         return succeed(self.freed(name, owner))
 
     def taken(self, name: str, owner: str, ttl: float, seed: Seed | None) -> Granted | Taken | Unseeded:
-        """The answer to `take`."""
+        """Return the result of `take`."""
         if not self.seeded:
             self.ticket = self.ticket or uuid4().hex
             if seed is None or seed.ticket != self.ticket:
                 return Unseeded(self.ticket)
             self.tokens, self.seeded, self.ticket = max(self.tokens, first_token(seed.epoch)), True, ''
-        held = self._holder(name)
-        if held is not None and held[0] != owner:
-            return Taken(held[2] - self.clock.seconds())
-        if held is None:
+        lease = self._current_lease(name)
+        if lease is not None and lease[0] != owner:
+            return Taken(lease[2] - self.clock.seconds())
+        if lease is None:
             self.tokens += 1
-        token = self.tokens if held is None else held[1]
+        token = self.tokens if lease is None else lease[1]
         self.held[name] = (owner, token, self.clock.seconds() + ttl)
         return Granted(token)
 
     def renewed(self, name: str, owner: str, ttl: float) -> bool:
-        """The answer to `renew`."""
-        held = self._holder(name)
-        if held is None or held[0] != owner:
+        """Return the result of `renew`."""
+        lease = self._current_lease(name)
+        if lease is None or lease[0] != owner:
             return False
-        self.held[name] = (owner, held[1], self.clock.seconds() + ttl)
+        self.held[name] = (owner, lease[1], self.clock.seconds() + ttl)
         return True
 
     def freed(self, name: str, owner: str) -> bool:
-        """The answer to `free`."""
-        held = self._holder(name)
-        if held is None or held[0] != owner:
+        """Return the result of `free`."""
+        lease = self._current_lease(name)
+        if lease is None or lease[0] != owner:
             return False
         del self.held[name]
         return True
 
     def wiped(self) -> None:
-        """Everything is lost."""
+        """Lose all data."""
         self.held.clear()
         self.tokens, self.seeded, self.ticket = 0, False, ''
 
-    def _holder(self, name: str) -> tuple[str, int, float] | None:
-        held = self.held.get(name)
-        return held if held is not None and held[2] > self.clock.seconds() else None
+    def _current_lease(self, name: str) -> tuple[str, int, float] | None:
+        """Return the lease of that name unless it has expired."""
+        lease = self.held.get(name)
+        return lease if lease is not None and lease[2] > self.clock.seconds() else None
 
 
 class Epochs:
-    """The ODB's epochs."""
+    """A double of the ODB's sequence of epochs."""
 
     def __init__(self) -> None:
         self.last = 0
@@ -86,5 +87,5 @@ class Epochs:
 
 
 def memory_leases(clock: Any, desk: MemoryLeaseStore | None = None) -> Leases:
-    """ILeases in memory, on that clock (IReactorTime)."""
+    """Return ILeases in memory that use this clock (IReactorTime)."""
     return Leases(clock, desk or MemoryLeaseStore(clock), Epochs(), now=clock.seconds)

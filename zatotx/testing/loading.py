@@ -1,5 +1,7 @@
-"""The services of a file, imported as a deployment imports them, but from where the file lies: so breakpoints and
-coverage are those of the file itself."""
+"""Loads the services of a file for a test, as a deployment does but from the file's own path.
+
+Breakpoints and coverage therefore apply to the file itself.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,14 @@ from zatotx.service.service import Service
 
 
 class ServiceFile:
-    """A loaded file or package: what its module defines as attributes, its services in `services`."""
+    """A loaded module or package: its module's names as attributes, its services in `services`."""
 
     def __init__(self, checked: CheckedVersion) -> None:
-        self._checked = checked  # as long as it is there, the modules are
+        self._checked = checked  # keeps the modules importable
 
     @property
     def services(self) -> list[type[Service]]:
-        """The services a deployment of the file would bring, in its order, each with the name it would get."""
+        """The services that a deployment of the file would add, in order and with the same names."""
         return [entry.cls for entry in self._checked.services.values()]
 
     def __getattr__(self, name: str) -> Any:
@@ -39,25 +41,26 @@ class ServiceFile:
 
 
 def load(path: str | Path) -> ServiceFile:
-    """The services of a module, or of a package by its directory. Zato's imports work in it, and relative ones.
+    """Load the services of a module, or of a package directory. Imports of Zato and relative imports work.
 
-    Raises BadRequest, as a deployment does, with every mistake by file and line; OSError where it cannot be read.
+    Raises BadRequest listing every mistake with file and line, as a deployment does; OSError if the file cannot be
+    read.
     """
-    place = Path(path).resolve()
-    source = _source(place)
+    file_path = Path(path).resolve()
+    source = _source(file_path)
     import_finder.install()
-    space = ModuleNamespace(place.parent, () if source.form == MODULE else source.tops)
-    space.open()
+    namespace = ModuleNamespace(file_path.parent, () if source.form == MODULE else source.tops)
+    namespace.open()
     try:
-        modules = [space.load(name) for name in module_names(source)]
+        modules = [namespace.load(name) for name in module_names(source)]
     except Exception as error:
-        space.close()
-        told = error_sentence(error, place.parent, source.file).replace(space.package + '.', '')
-        raise BadRequest(told) from error
-    return ServiceFile(check_services(LoadedModule(source, space, modules)))
+        namespace.close()
+        sentence = error_sentence(error, file_path.parent, source.file).replace(namespace.package + '.', '')
+        raise BadRequest(sentence) from error
+    return ServiceFile(check_services(LoadedModule(source, namespace, modules)))
 
 
-def _source(place: Path) -> SourcePackage:
-    if place.is_dir():
-        return accept(f'{place.name}.zip', pack_directory(place))
-    return accept(place.name, place.read_bytes())
+def _source(file_path: Path) -> SourcePackage:
+    if file_path.is_dir():
+        return accept(f'{file_path.name}.zip', pack_directory(file_path))
+    return accept(file_path.name, file_path.read_bytes())

@@ -1,4 +1,4 @@
-"""Nodes in one process, without ports: real ODB, real threads, real exchange; only the bus is a list of callables."""
+"""Nodes in one process without ports: real ODB, threads and pipeline, but a message bus in memory."""
 
 from __future__ import annotations
 
@@ -35,32 +35,32 @@ from zatotx.service.service_store import ServiceStore
 from zatotx.testing.fake_pipeline import CountingStats, OpenGuard
 
 CLUSTER = 'test'
-KEY = 'bm90LWEtc2VjcmV0LWp1c3QtYS10ZXN0LWtleS0xMjM='  # Fernet's form
+KEY = 'bm90LWEtc2VjcmV0LWp1c3QtYS10ZXN0LWtleS0xMjM='  # a Fernet key
 DOOR = ChannelSpec(name='test', kind='http-soap', service='', data_format='json')
-_templates: dict[tuple[str, ...], Path] = {}  # object types -> an ODB that is made once and copied
+_templates: dict[tuple[str, ...], Path] = {}  # object types -> an ODB that is created once and copied
 
 
 @implementer(IBus)
 class MemoryBus:
-    """Says everything to everybody at once; `deaf` = nothing gets through."""
+    """A bus that delivers every announcement immediately; with `deaf`, none."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, Callable[[str], None]]] = []
         self.deaf = False
 
     def announce(self, topic: str, message: str) -> Deferred[None]:
-        for about, heard in self.heard:
-            if about == topic and not self.deaf:
-                heard(message)
+        for subscribed_topic, callback in self.heard:
+            if subscribed_topic == topic and not self.deaf:
+                callback(message)
         return succeed(None)
 
-    def subscribe(self, topic: str, heard: Callable[[str], None]) -> None:
-        self.heard.append((topic, heard))
+    def subscribe(self, topic: str, callback: Callable[[str], None]) -> None:
+        self.heard.append((topic, callback))
 
 
 @implementer(ILevels)
 class MemoryLevels:
-    """Remembers what was set; knows one level, 'loud', that does not exist."""
+    """Log levels in memory; the level 'loud' is rejected as unknown."""
 
     def __init__(self) -> None:
         self.levels = {'': 'info'}
@@ -76,8 +76,8 @@ class MemoryLevels:
 
 
 def make_odb(directory: Path, types: ObjectTypes, operations: Sequence[Operation] = ()) -> str:
-    """A new SQLite ODB with one cluster; gives its URL."""
-    key = tuple(sorted(t.key for t in types))
+    """Create a SQLite ODB with one cluster and return its URL."""
+    key = tuple(sorted(object_type.key for object_type in types))
     template = _templates.get(key)
     if template is None or not template.exists():
         template = _templates[key] = directory / 'template.db'
@@ -89,10 +89,10 @@ def make_odb(directory: Path, types: ObjectTypes, operations: Sequence[Operation
 
 @implementer(INode)
 class NodeInMemory:
-    """One node. `await start()`, then `call`; `await stop()` at the end."""
+    """A node in memory: `await start()`, then `call`, `await stop()` at the end."""
 
     def __init__(self, reactor: Any, name: str, directory: Path, url: str, **parts: Any) -> None:
-        """`parts`: types (ObjectTypes), bus, and optionally internal (ServiceEntry objects)."""
+        """Create a node; `parts` are types (ObjectTypes), bus, and optionally internal (ServiceEntry objects)."""
         self.reactor, self.name, self.cluster = reactor, name, CLUSTER
         self.types: ObjectTypes = parts['types']
         self.bus: MemoryBus = parts['bus']
@@ -123,7 +123,7 @@ class NodeInMemory:
         self.deployer: Any = None
 
     async def start(self) -> None:
-        """Join the cluster and load what is active."""
+        """Join the cluster and load the active configuration and code."""
         self.pool.start()
         row = await self.odb.register_node(self.name, '127.0.0.1', 17010, 1)
         self.config = LiveConfig(
@@ -142,7 +142,7 @@ class NodeInMemory:
         await self.config.sync()
 
     async def stop(self) -> None:
-        """A clean stop."""
+        """Leave the cluster and stop."""
         await self.config.stop()
         await self.odb.node_down(self.config.node_id)
         await self.odb.close()
@@ -168,15 +168,15 @@ class NodeInMemory:
         return done
 
     async def reply(self, service: str, payload: Any = None, *, channel: ChannelSpec = DOOR) -> Reply:
-        """The whole path of a request by that door: what goes back to the client."""
+        """Process a request on a channel and return the reply to the client."""
         body = payload if isinstance(payload, bytes) else msgspec.json.encode({} if payload is None else payload)
         deadline = self.reactor.seconds() + 30.0
-        inbound = Message(new_cid(), channel, service, {}, body, deadline)
-        inbound.principal = Principal('admin.invoke', 'admin.invoke', 'basic_auth', roles=frozenset({ADMIN}))
-        return await self.pipeline.serve(inbound)
+        message = Message(new_cid(), channel, service, {}, body, deadline)
+        message.principal = Principal('admin.invoke', 'admin.invoke', 'basic_auth', roles=frozenset({ADMIN}))
+        return await self.pipeline.serve(message)
 
     async def call(self, service: str, payload: Any = None) -> Any:
-        """The answer as JSON. A status that is not 2xx is AssertionError."""
+        """Call a service and return its JSON response. Raises AssertionError for a status other than 2xx."""
         reply = await self.reply(service, payload)
         if reply.status >= 300:
             raise AssertionError(f'{service} answered {reply.status}: {reply.body!r}') from reply.error
@@ -184,7 +184,7 @@ class NodeInMemory:
 
 
 def internal_entry(cls: type) -> ServiceEntry:
-    """An entry for a zato.* service."""
+    """Return the entry of a zato.* service."""
     return ServiceEntry.of(cls, is_internal=True)
 
 

@@ -1,4 +1,4 @@
-"""What was used once, without Redis."""
+"""Nonces in memory, without Redis."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from zatotx.interfaces.nonces import INonces
 
 @implementer(INonces)
 class MemoryNonces:
-    """Several with one `used` are processes of one cluster. `away`: what every question fails with."""
+    """INonces in memory. Instances that share `used` act as processes of one cluster.
+
+    `away` is the exception that every call fails with, None to succeed.
+    """
 
     def __init__(self, clock: IReactorTime, used: dict[str, float] | None = None) -> None:
         self._clock = clock
-        self.used = {} if used is None else used  # name -> when it may be used again
+        self.used = {} if used is None else used  # name -> when it expires
         self.away: Exception | None = None
 
     def use(self, name: str, ttl: float) -> Deferred[bool]:

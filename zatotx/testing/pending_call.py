@@ -1,4 +1,4 @@
-"""A call that may have to wait."""
+"""Pending: a service call in a test that may have to wait."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ T = TypeVar('T')
 
 
 class Pending(Generic[T]):
-    """A call under way: move the clock, look whether it still waits, take its answer. May be awaited too.
+    """A call in progress: advance the clock, check whether it still waits, get its result. It may be awaited too.
 
-    `read` makes the answer of the reply and of what it streamed; `settled` raises what the test has to fail of.
+    `read` creates the result from the reply and the streamed body; `settled` raises the errors that fail the test.
     """
 
     def __init__(self, title: str, read: Callable[[Reply, bytes | None], T], settled: Callable[[], None]) -> None:
         self._title, self._read, self._settled = title, read, settled
-        self._run: IPendingRequest | None = None
+        self._request: IPendingRequest | None = None
         self._result: Callable[[], T] | None = None
         self._waiters: list[Deferred[None]] = []
 
     @property
     def waiting(self) -> bool:
-        """Whether there is no answer yet."""
+        """Whether there is no result yet."""
         return self._result is None
 
     def answer(self) -> T:
-        """The answer; raises what the service raised, AssertionError while there is none."""
+        """Return the result. Raises what the service raised, AssertionError if there is no result yet."""
         if self._result is None:
             self._settled()
             raise AssertionError(f'{self._title} still waits for something: move self.clock to when it comes')
@@ -41,10 +41,10 @@ class Pending(Generic[T]):
         return self._result()
 
     def cancel(self) -> None:
-        """The client goes away: the service is cancelled, and there is no answer."""
+        """Simulate that the client disconnects: the service is cancelled, and there is no response."""
         if self._result is None:
-            if self._run is not None:
-                self._run.cancel()
+            if self._request is not None:
+                self._request.cancel()
             self._fail(CancelledError(f'{self._title} was cancelled'))
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -54,21 +54,21 @@ class Pending(Generic[T]):
             yield from waiter
         return self.answer()
 
-    def began(self, run: IPendingRequest) -> None:
-        """What can be cancelled."""
-        self._run = run
+    def began(self, request: IPendingRequest) -> None:
+        """Set the request to cancel."""
+        self._request = request
 
     def replied(self, reply: Reply) -> None:
-        """The exchange has an answer; what it streams is still to be read."""
+        """Handle the reply of the dispatcher, and read its stream if it has one."""
         if self._result is not None:
             return
         if reply.stream is None:
             self._end(lambda: self._read(reply, None))
             return
         reading: Deferred[bytes] = Deferred.fromCoroutine(whole(reply.stream))
-        reading.addCallbacks(lambda streamed: self._end(lambda: self._read(reply, streamed)), self._broken)
+        reading.addCallbacks(lambda streamed: self._end(lambda: self._read(reply, streamed)), self._on_stream_error)
 
-    def _broken(self, failure: Failure) -> None:
+    def _on_stream_error(self, failure: Failure) -> None:
         self._fail(failure.value)
 
     def _fail(self, error: BaseException | None) -> None:

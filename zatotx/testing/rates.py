@@ -1,4 +1,4 @@
-"""Rate limits without Redis."""
+"""Rate limits in memory, without Redis."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from zatotx.rules.limits.gcra import SECOND, Rate, admit_all
 @implementer(IRates)
 @define(eq=False)
 class MemoryRates:
-    """Keeps buckets as Redis does, and tells in the next turn of a clock. `away`: why nothing can be asked; `asked` are
-    the names of all calls."""
+    """IRates in memory that behaves like the one in Redis; results arrive in the next turn of a clock.
+
+    `away` is the reason why calls fail, '' to succeed; `asked` lists the names of all calls.
+    """
 
     clock: Any  # seconds() and callLater()
-    moments: dict[str, int] = field(factory=dict)  # name -> until when it is used up
+    moments: dict[str, int] = field(factory=dict)  # name -> theoretical arrival time (GCRA)
     away: str = ''
     asked: list[tuple[str, ...]] = field(factory=list)
 
     def charge(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> Deferred[Charge]:
         self.asked.append(names)
-        said: Deferred[Charge] = Deferred()
-        self.clock.callLater(0, self._tell, said, None if self.away else self.charged(names, rates))
-        return said
+        result: Deferred[Charge] = Deferred()
+        self.clock.callLater(0, self._deliver, result, None if self.away else self.charged(names, rates))
+        return result
 
     def charged(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> Charge:
-        """Count one call, and say what became of it."""
+        """Count one call and return its result."""
         now = round(self.clock.seconds() * SECOND)
         aheads = [max(0, self.moments.get(name, 0) - now) for name in names]
         admitted = admit_all(rates, aheads, 1) == 1
@@ -40,10 +42,10 @@ class MemoryRates:
                 self.moments[name] = now + ahead + rate.interval
         return Charge(admitted, aheads)
 
-    def _tell(self, said: Deferred[Charge], charge: Charge | None) -> None:
-        if said.called:  # cancelled
+    def _deliver(self, result: Deferred[Charge], charge: Charge | None) -> None:
+        if result.called:  # cancelled
             return
         if charge is None:
-            said.errback(ServiceUnavailable(None, self.away))
+            result.errback(ServiceUnavailable(None, self.away))
         else:
-            said.callback(charge)
+            result.callback(charge)

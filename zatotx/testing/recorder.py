@@ -1,4 +1,4 @@
-"""What services and the broker log while a test runs, kept as records of the standard library's logging."""
+"""Records the log of services and the broker during a test, as records of the standard library's logging."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ _LEVELS = {'debug': logging.DEBUG, 'info': logging.INFO, 'warn': logging.WARNING
 
 @implementer(ILogObserver)
 class Recorder(logging.Handler):
-    """Keeps every record of the loggers it watches, down to DEBUG, whatever the program's own levels. Called with an
-    event of twisted.logger it keeps that as a record too."""
+    """Keeps every record of the watched loggers from DEBUG on, whatever levels the program sets.
+
+    It is also a log observer of Twisted and keeps events as records.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.records: list[logging.LogRecord] = []
-        self._watched: dict[str, int] = {}  # logger -> the level it had
+        self._watched: dict[str, int] = {}  # logger -> its original level
 
     def watch(self, name: str) -> None:
-        """Keep what the logger of that name gets."""
+        """Start recording a logger."""
         if name in self._watched:
             return
         logger = logging.getLogger(name)
@@ -31,11 +33,12 @@ class Recorder(logging.Handler):
         logger.setLevel(logging.DEBUG)
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not any(record is known for known in self.records[-1:]):  # both crm and crm.orders may be watched
+        # If both crm and crm.orders are watched, a record is delivered twice.
+        if not any(record is known for known in self.records[-1:]):
             self.records.append(record)
 
     def __call__(self, event: LogEvent) -> None:
-        """An observer of twisted.logger."""
+        """Record a log event of Twisted."""
         level = _LEVELS[event['log_level'].name]
         failure = event.get('log_failure')
         exc_info = (failure.type, failure.value, failure.getTracebackObject()) if failure is not None else None
@@ -43,11 +46,11 @@ class Recorder(logging.Handler):
         self.records.append(logging.LogRecord(name, level, '', 0, formatEvent(event), None, exc_info))
 
     def messages(self, level: int) -> list[str]:
-        """What was logged at that level or above, as text."""
+        """Return the texts of the records logged at that level or above."""
         return [record.getMessage() for record in self.records if record.levelno >= level]
 
     def close(self) -> None:
-        """Leave the loggers as they were."""
+        """Restore the loggers."""
         for name, level in self._watched.items():
             logger = logging.getLogger(name)
             logger.removeHandler(self)

@@ -1,7 +1,7 @@
-"""What every implementation of the interfaces on Redis keeps, the double in memory like the real one: mixins of tests.
+"""Tests that every implementation of the Redis interfaces must pass, the doubles in memory like the real ones.
 
-A test case mixes one in beside trial's TestCase and says how the parts are made; `later` is how time passes, `got` how
-something is waited for.
+The mixins are combined with trial's TestCase, which creates the objects under test; `later` lets time pass and `got`
+waits for a result.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ else:
 
 class _Contract(Case):
     async def later(self, seconds: float) -> None:
-        """So much time passes."""
+        """Let that many seconds pass."""
         raise NotImplementedError
 
     async def got(self, waiting: Deferred[Any]) -> Any:
-        """What comes, as time passes."""
+        """Wait for a result while time passes."""
         return await waiting
 
 
 class LeaseContract(_Contract):
-    """ILeases. TTL is a ttl whose third is easily kept."""
+    """Tests of ILeases. TTL is long enough to renew a lease after a third of it."""
 
     TTL = 1.0
 
     def leases(self) -> ILeases:
-        """A process of the cluster: two of them compete."""
+        """Return the leases of another process of the cluster."""
         raise NotImplementedError
 
     def held(self, name: str = 'a', **options: Any) -> Any:
-        """A lease by a process of its own, as a Deferred."""
+        """Acquire a lease in a new process; returns a Deferred."""
         return self.leases().acquire(name, ttl=self.TTL, **options)
 
     async def test_one_holder(self) -> None:
-        """While one holds it nobody else gets it, however often it is renewed; other names are free."""
+        """A lease that is held and renewed cannot be acquired by others; leases with other names can."""
         first = await self.held()
         verifyObject(ILease, first)
         verifyObject(ILeases, self.leases())
@@ -63,8 +63,7 @@ class LeaseContract(_Contract):
         await other.release()
 
     async def test_release(self) -> None:
-        """A lease that is given back is free at once, its loss is no loss, and a second release does nothing to the
-        next holder."""
+        """A released lease is available at once and not reported as lost; a second release has no effect."""
         first = await self.held()
         lost = first.lost()
         await first.release()
@@ -79,7 +78,7 @@ class LeaseContract(_Contract):
         await second.release()
 
     async def test_tokens_grow(self) -> None:
-        """Each lease has a greater token than all before, whatever its name."""
+        """Each lease has a greater fencing token than all leases before it, whatever its name."""
         tokens = []
         for name in ('a', 'b', 'a', 'c'):
             lease = await self.held(name)
@@ -88,7 +87,7 @@ class LeaseContract(_Contract):
         self.assertEqual(tokens, sorted(set(tokens)))
 
     async def test_waiting(self) -> None:
-        """Who waits gets it once it is free, and Busy after its time."""
+        """A waiting caller gets the lease when it is released, or Busy after its timeout."""
         first = await self.held()
         waiting = self.held(wait=self.TTL * 20)
         with self.assertRaises(Busy):
@@ -100,7 +99,7 @@ class LeaseContract(_Contract):
         await second.release()
 
     async def test_cancelled(self) -> None:
-        """Who gives up waiting leaves nothing held."""
+        """A caller that cancels its wait holds no lease."""
         first = await self.held()
         waiting = self.held(wait=self.TTL * 20)
         waiting.cancel()
@@ -111,52 +110,52 @@ class LeaseContract(_Contract):
         await second.release()
 
     async def test_wrong_ttl(self) -> None:
-        """A ttl that cannot be kept is refused in a sentence."""
+        """A TTL out of range raises ValueError."""
         for ttl in (0, -1, 0.1, 1e6):
             with self.assertRaisesRegex(ValueError, 'ttl of a lease is 0.2 to 86,400 seconds'):
                 await self.leases().acquire('a', ttl=ttl)
 
 
 class StreamContract(_Contract):
-    """IStream and IConsumer."""
+    """Tests of IStream and IConsumer."""
 
     IDLE = 0.3
 
     def stream(self) -> IStream:
-        """The stream, the same one each time."""
+        """Return the stream, always the same one."""
         raise NotImplementedError
 
     async def consumer(self, name: str) -> IConsumer:
-        """One of its consumers, ready to read."""
+        """Return a consumer that is ready to read."""
         raise NotImplementedError
 
     async def aged(self, seconds: float) -> None:
-        """What was handed out was so, so long ago."""
+        """Let the delivered entries grow older by that many seconds."""
         await self.later(seconds)
 
     async def test_in_order(self) -> None:
-        """Entries come in the order they were added, whole, as they were: text and bytes."""
+        """Entries arrive in the order they were added, with unchanged text and bytes."""
         stream, consumer = self.stream(), await self.consumer('c1')
         verifyObject(IStream, stream)
         verifyObject(IConsumer, consumer)
-        ids = [await stream.add({'n': str(n), 'text': 'zażółć', 'raw': b'\xff\xfe'}) for n in range(5)]
-        found = [*await consumer.read(3, 0), *await consumer.read(3, 0)]
-        self.assertEqual([entry.id for entry in found], ids)
-        self.assertEqual([entry.fields['n'] for entry in found], list('01234'))
-        self.assertEqual((found[0].fields['text'], found[0].fields['raw']), ('zażółć', b'\xff\xfe'))
-        self.assertEqual({entry.deliveries for entry in found}, {1})
+        ids = [await stream.add({'n': str(number), 'text': 'zażółć', 'raw': b'\xff\xfe'}) for number in range(5)]
+        entries = [*await consumer.read(3, 0), *await consumer.read(3, 0)]
+        self.assertEqual([entry.id for entry in entries], ids)
+        self.assertEqual([entry.fields['n'] for entry in entries], list('01234'))
+        self.assertEqual((entries[0].fields['text'], entries[0].fields['raw']), ('zażółć', b'\xff\xfe'))
+        self.assertEqual({entry.deliveries for entry in entries}, {1})
         self.assertEqual(await consumer.read(3, 0), [])
 
     async def test_each_to_one(self) -> None:
-        """No entry goes to two consumers, and none is left out; entries that were there first count too."""
+        """Each entry is delivered to exactly one consumer, including entries that existed before the consumers."""
         stream = self.stream()
-        ids = [await stream.add({'n': str(n)}) for n in range(20)]
+        ids = [await stream.add({'n': str(number)}) for number in range(20)]
         consumers = [await self.consumer('c1'), await self.consumer('c2')]
-        found = [entry.id for _ in range(5) for one in consumers for entry in await one.read(2, 0)]
-        self.assertEqual(sorted(found), sorted(ids))
+        delivered = [entry.id for _ in range(5) for consumer in consumers for entry in await consumer.read(2, 0)]
+        self.assertEqual(sorted(delivered), sorted(ids))
 
     async def test_waiting(self) -> None:
-        """A read waits for the next entry, and ends empty after its time."""
+        """A read waits for the next entry, and returns none after its timeout."""
         stream, consumer = self.stream(), await self.consumer('c1')
         waiting = consumer.read(1, 30)
         await self.later(0.05)
@@ -168,7 +167,7 @@ class StreamContract(_Contract):
         self.assertEqual(await self.got(late), [])
 
     async def test_cancelled(self) -> None:
-        """A read that was given up loses no entry."""
+        """A cancelled read loses no entry."""
         stream, consumer = self.stream(), await self.consumer('c1')
         waiting = consumer.read(1, 30)
         await self.later(0.05)
@@ -179,7 +178,7 @@ class StreamContract(_Contract):
         self.assertEqual([entry.id for entry in await consumer.read(1, 5)], [entry_id])
 
     async def test_acknowledged(self) -> None:
-        """What was acknowledged is gone; acknowledging twice, or what never was, counts for nothing."""
+        """Acknowledged entries are removed; acknowledging twice, or an unknown entry, has no effect."""
         stream, consumer = self.stream(), await self.consumer('c1')
         await stream.add({'a': 'b'})
         (entry,) = await consumer.read(1, 0)
@@ -190,10 +189,9 @@ class StreamContract(_Contract):
         self.assertEqual((backlog.length, backlog.pending), (0, 0))
 
     async def test_dead_consumer(self) -> None:
-        """What a consumer was handed and did not acknowledge goes to one who claims it after the idle time, not before,
-        with the number of times it was handed out; then the dead one can be struck out."""
+        """Unacknowledged entries can be claimed after the idle time; then the dead consumer can be removed."""
         stream, dead, alive = self.stream(), await self.consumer('dead'), await self.consumer('alive')
-        ids = [await stream.add({'n': str(n)}) for n in range(3)]
+        ids = [await stream.add({'n': str(number)}) for number in range(3)]
         await dead.read(3, 0)
         self.assertEqual(await alive.claim(30), [])
         self.assertFalse(await stream.forget('dead'))
@@ -208,9 +206,9 @@ class StreamContract(_Contract):
         self.assertEqual(await alive.ack(ids), 3)
 
     async def test_trimmed(self) -> None:
-        """Trimming drops the oldest; one that somebody was handed is not named for ever."""
+        """Trimming removes the oldest entries, also from the pending ones."""
         stream, consumer = self.stream(), await self.consumer('c1')
-        ids = [await stream.add({'n': str(n)}) for n in range(5)]
+        ids = [await stream.add({'n': str(number)}) for number in range(5)]
         await consumer.read(2, 0)
         self.assertEqual(await stream.trim(2), 3)
         self.assertEqual(await consumer.claim(0), [])
@@ -219,21 +217,20 @@ class StreamContract(_Contract):
 
 
 class RateContract(_Contract):
-    """IRates. SLOW gives nothing back while a test runs, QUICK does."""
+    """Tests of IRates. SLOW restores nothing during a test, QUICK does."""
 
     SLOW, QUICK = Rate.of(1, 60, 5), Rate.of(5, 1, 3)
 
     def rates(self) -> IRates:
-        """A node of the cluster: all of them share the buckets."""
+        """Return the rates of another node of the cluster; all nodes share the buckets."""
         raise NotImplementedError
 
     async def charged(self, rates: IRates, *names: str, rate: Rate | None = None) -> Any:
-        """One call."""
+        """Charge one call."""
         return await self.got(rates.charge(names, (rate or self.SLOW,) * len(names)))
 
     async def test_a_burst_and_no_more(self) -> None:
-        """As many as may come at once, each one interval further ahead; those that are refused count for nothing, and
-        another name is another bucket."""
+        """Each bucket admits a burst up to the limit; rejected calls are not counted."""
         rates = self.rates()
         verifyObject(IRates, rates)
         charges = [await self.charged(rates, 'a') for _ in range(8)]
@@ -244,7 +241,7 @@ class RateContract(_Contract):
         self.assertTrue((await self.charged(rates, 'b')).admitted)
 
     async def test_time_gives_back(self) -> None:
-        """One interval after a burst there is room for one more, and not for the whole burst."""
+        """One interval after a burst, one more call is admitted, not a whole burst."""
         rates = self.rates()
         for _ in range(3):
             self.assertTrue((await self.charged(rates, 'a', rate=self.QUICK)).admitted)
@@ -255,19 +252,19 @@ class RateContract(_Contract):
         self.assertEqual([charge.admitted for charge in again], [True, True, True, False])
 
     async def test_many_of_one_turn(self) -> None:
-        """Calls that come at once are counted one by one, each is told how it stood, in the order they came."""
+        """Simultaneous calls are counted one by one, and each gets its own result, in order."""
         rates, other = self.rates(), self.rates()
         charges = await self.got(gatherResults(
             [rates.charge(('a',), (self.SLOW,)) for _ in range(4)] + [rates.charge(('b',), (self.SLOW,))]
         ))  # fmt: skip
         self.assertEqual([charge.admitted for charge in charges], [True] * 5)
         self.assertEqual([round(charge.aheads[0] / SECOND / 60) for charge in charges], [0, 1, 2, 3, 0])
-        both = [some.charge(('a',), (self.SLOW,)) for some in (rates, other) for _ in range(10)]
+        both = [node_rates.charge(('a',), (self.SLOW,)) for node_rates in (rates, other) for _ in range(10)]
         charges = await self.got(gatherResults(both))
         self.assertEqual(sum(charge.admitted for charge in charges), 1)
 
     async def test_all_buckets_or_none(self) -> None:
-        """A call that one bucket refuses is counted in no other one, also among calls that come at once."""
+        """A call rejected by one bucket is counted in no other, also among simultaneous calls."""
         rates = self.rates()
         narrow = (Rate.of(1, 60, 2), self.SLOW)
         charges = await self.got(gatherResults([rates.charge(('n', 'w'), narrow) for _ in range(4)]))
@@ -277,7 +274,7 @@ class RateContract(_Contract):
         self.assertEqual([charge.admitted for charge in alone], [True, True, True, False])
 
     async def test_a_lower_limit_holds_at_once(self) -> None:
-        """What was admitted before counts."""
+        """A lowered limit applies at once, including calls admitted before."""
         rates = self.rates()
         for _ in range(3):
             await self.charged(rates, 'a')
@@ -285,7 +282,7 @@ class RateContract(_Contract):
         self.assertTrue((await self.charged(rates, 'a', rate=Rate.of(1, 60, 4))).admitted)
 
     async def test_cancelled(self) -> None:
-        """Who gives up holds nobody else up."""
+        """A cancelled call does not delay others."""
         rates = self.rates()
         gone, staying = (rates.charge(('a',), (self.SLOW,)) for _ in range(2))
         gone.cancel()
@@ -295,36 +292,36 @@ class RateContract(_Contract):
 
 
 class NonceContract(_Contract):
-    """INonces. SHORT passes while a test waits."""
+    """Tests of INonces. SHORT expires while a test waits."""
 
     SHORT, LONG = 0.2, 60.0
 
     def nonces(self) -> INonces:
-        """A node of the cluster: what one has used, all have."""
+        """Return the nonces of another node of the cluster; all nodes share them."""
         raise NotImplementedError
 
     async def used(self, nonces: INonces, name: str, ttl: float = LONG) -> bool:
-        """Whether this is its first use."""
+        """Return whether this is the first use."""
         first: bool = await self.got(nonces.use(name, ttl))
         return first
 
     async def test_once(self) -> None:
-        """Whoever comes first, on whatever node; other names are theirs."""
-        one, two = self.nonces(), self.nonces()
-        verifyObject(INonces, one)
-        self.assertEqual([await self.used(one, 'a'), await self.used(one, 'a'), await self.used(two, 'a')],
+        """Only the first use of a name succeeds, on whatever node; other names are independent."""
+        first, second = self.nonces(), self.nonces()
+        verifyObject(INonces, first)
+        self.assertEqual([await self.used(first, 'a'), await self.used(first, 'a'), await self.used(second, 'a')],
                          [True, False, False])
-        self.assertTrue(await self.used(two, 'b'))
-        self.assertFalse(await self.used(one, 'b'))
+        self.assertTrue(await self.used(second, 'b'))
+        self.assertFalse(await self.used(first, 'b'))
 
     async def test_in_one_moment(self) -> None:
-        """Of several at once one is the first."""
+        """Of several simultaneous uses, one is the first."""
         nodes = [self.nonces() for _ in range(3)]
         waiting = [node.use('a', self.LONG) for node in nodes for _ in range(5)]
-        self.assertEqual(sum([await self.got(each) for each in waiting]), 1)
+        self.assertEqual(sum([await self.got(use) for use in waiting]), 1)
 
     async def test_forgotten(self) -> None:
-        """After its time, and not before."""
+        """A nonce may be used again after its TTL, and not before."""
         nonces = self.nonces()
         await self.used(nonces, 'short', self.SHORT)
         await self.used(nonces, 'long')

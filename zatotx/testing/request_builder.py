@@ -1,4 +1,4 @@
-"""A call as a test words it becomes the message that a channel would bring."""
+"""Builds the message that a channel would deliver from the arguments of a test's call."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from zatotx.wire.json import codec
 from zatotx.wire.xml.parser import is_element, to_bytes
 
 HTTP, INVOKE = 'http-soap', 'invoke'
-NOTHING = object()  # no payload at all
+NOTHING = object()  # no payload
 _FORMS = ('form', 'post')
 XML = 'xml'
 
 
 class Request(TypedDict, total=False):
-    """How a service is asked, beside its payload. All of it may be left out."""
+    """The arguments of a call besides its payload. All are optional."""
 
-    channel: str  # what brings it, by Zato's constants: 'http-soap' (the default), 'invoke', 'amqp', 'scheduler' …
+    channel: str  # the kind of channel: 'http-soap' (the default), 'invoke', 'amqp', 'scheduler' …
     channel_name: str  # 'test'
     data_format: str  # 'json' (the default), 'xml', 'form', or '' for raw bytes
-    method: str  # HTTP's: POST where there is a payload, else GET
+    method: str  # HTTP method: POST with a payload, otherwise GET
     path: str  # '/'
-    params: Mapping[str, str]  # what the channel's URL pattern captured
-    query: Mapping[str, Any]  # name -> text, or a list where it is repeated
+    params: Mapping[str, str]  # path parameters, as from the channel's URL pattern
+    query: Mapping[str, Any]  # name -> text, or a list for repeated parameters
     headers: Mapping[str, str]
-    files: Mapping[str, File | list[File]]  # what is uploaded beside the payload, a dict of fields: {'doc': b'…'}
+    files: Mapping[str, File | list[File]]  # uploaded files beside the payload, a dict of fields: {'doc': b'…'}
     peer: str  # the client's address: '127.0.0.1'
-    principal: str | Principal  # who asks: anonymous by default; a name stands for a Basic auth definition
+    principal: str | Principal  # the caller: anonymous by default; a name is a Basic auth definition
     timeout: float  # seconds until the deadline: 60
     cid: str  # the correlation id
-    job_type: str  # of a scheduler's channel: one_time, interval_based, cron_style
-    environ: Mapping[str, Any]  # what self.environ begins with
+    job_type: str  # for the scheduler's channel: one_time, interval_based, cron_style
+    environ: Mapping[str, Any]  # the initial self.environ
 
 
 _KNOWN = Request.__optional_keys__
@@ -45,40 +45,45 @@ _KNOWN = Request.__optional_keys__
 
 @frozen
 class BuiltRequest:
-    """A message for the exchange, and what of it goes another way."""
+    """A message for the dispatcher, and values that are not part of it."""
 
     inbound: Message
-    handed: Any = NOTHING  # the payload of a call by self.invoke, handed over as it is
+    handed: Any = NOTHING  # the payload of a call by self.invoke, which is passed unchanged
     environ: Mapping[str, Any] | None = None
 
 
 def build_message(service: str, payload: Any, request: Request, *, now: float, cid: str) -> BuiltRequest:
-    """The message. `now`: seconds on the clock. Raises TypeError for a word that Request does not have, and for a
-    payload that has no form in the data format."""
+    """Build the message. `now` is in seconds on the clock.
+
+    Raises TypeError for an argument that Request does not have, and for a payload that the data format cannot
+    represent.
+    """
     unknown = sorted(set(request) - _KNOWN)
     if unknown:
         raise TypeError(f'A call has no {", ".join(unknown)}: there are {", ".join(sorted(_KNOWN))}')
     kind = request.get('channel', HTTP)
-    handed = kind == INVOKE
-    data_format = request.get('data_format', '' if handed or type(payload) is bytes else 'json')
+    is_invoke = kind == INVOKE
+    data_format = request.get('data_format', '' if is_invoke or type(payload) is bytes else 'json')
     spec = ChannelSpec(name=request.get('channel_name', 'test'), kind=kind, service=service, data_format=data_format)
     headers = _headers(request)
     if 'files' in request:
         body = upload({} if payload is NOTHING else payload, request['files'])
         headers[b'content-type'] = CONTENT_TYPE
     else:
-        body = b'' if handed else encoded(payload, data_format)
+        body = b'' if is_invoke else encoded(payload, data_format)
     http = _http(request, headers, payload is not NOTHING or 'files' in request) if kind == HTTP else None
     deadline = now + request.get('timeout', 60.0)
-    inbound = Message(request.get('cid', cid), spec, service, headers, body, deadline, http)
-    inbound.principal = _principal(request.get('principal', ANONYMOUS))
-    given = '' if payload is NOTHING else payload
-    return BuiltRequest(inbound, given if handed else NOTHING, request.get('environ'))
+    message = Message(request.get('cid', cid), spec, service, headers, body, deadline, http)
+    message.principal = _principal(request.get('principal', ANONYMOUS))
+    invoke_payload = '' if payload is NOTHING else payload
+    return BuiltRequest(message, invoke_payload if is_invoke else NOTHING, request.get('environ'))
 
 
 def encoded(payload: Any, data_format: str) -> bytes:
-    """The payload as the body of a message: bytes as they are, text too where the format is none or XML. Raises
-    TypeError."""
+    """Encode the payload as a message body. Raises TypeError.
+
+    Bytes are unchanged, as is text without data format or as XML.
+    """
     if payload is NOTHING:
         return b''
     if isinstance(payload, bytes):
@@ -95,8 +100,8 @@ def encoded(payload: Any, data_format: str) -> bytes:
 
 
 def _headers(request: Request) -> dict[bytes, bytes]:
-    given = request.get('headers', {})
-    headers = {name.lower().encode('ascii'): value.encode('utf-8') for name, value in given.items()}
+    fields = request.get('headers', {})
+    headers = {name.lower().encode('ascii'): value.encode('utf-8') for name, value in fields.items()}
     if 'job_type' in request:
         headers[JOB_TYPE] = request['job_type'].encode('ascii')
     return headers
@@ -111,5 +116,5 @@ def _http(request: Request, headers: Mapping[bytes, bytes], has_body: bool) -> H
     return HTTPView(method, target, path, query, headers, request.get('params', {}), peer)
 
 
-def _principal(given: str | Principal) -> Principal:
-    return given if isinstance(given, Principal) else Principal(given, given, 'basic_auth')
+def _principal(value: str | Principal) -> Principal:
+    return value if isinstance(value, Principal) else Principal(value, value, 'basic_auth')

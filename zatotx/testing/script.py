@@ -1,4 +1,4 @@
-"""What a test says of the world around a service: who answers what, in which order."""
+"""Scripts of tests: how connections and other services respond, in which order."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from zatotx.testing.doubles import HTTP_KINDS, Response, rows, snapshot
 from zatotx.testing.scripted_results import Later, Never, Returns, ScriptedResult
 
 TIMEOUT = 10.0  # seconds: the default `timeout` of every outgoing connection
-SERVICE = 'service'  # the kind under which scripted services are kept
+SERVICE = 'service'  # the kind of scripted services
 SAME = {'plain_http': 'rest', 'jms_wmq': 'ibm_mq'}  # Zato's names for kinds
 ANY = object()
 MISSING, INACTIVE = 'missing', 'inactive'
 
 
-class Unscripted(AssertionError):  # noqa: N818 - it is what was asked for
-    """The service asked for something that the test did not script. The test fails, whatever the service does."""
+class Unscripted(AssertionError):  # noqa: N818 - names what was called
+    """Raised when a service calls something that the test did not script.
+
+    The test fails even if the service catches it.
+    """
 
 
 def canonical_form(kind: str) -> str:
-    """A kind by zatotx's name: self.out.rest and Zato's self.outgoing.plain_http reach the same connections."""
+    """Return zatotx's name of a kind: self.out.rest and Zato's self.outgoing.plain_http are the same connections."""
     return SAME.get(kind, kind)
 
 
 @define(frozen=True)
 class Call:
-    """One call of a connection or of another service, as it was made."""
+    """A recorded call of a connection or of another service."""
 
     kind: str
     name: str  # of the connection or service
@@ -40,29 +43,29 @@ class Call:
 
     @property
     def data(self) -> Any:
-        """What went out: the body of a request, the message of a send, the payload for a service; else None."""
+        """The data sent: the body of a request, the message of a send, the payload for a service; otherwise None."""
         if 'data' in self.kwargs:
             return self.kwargs['data']
         return self.args[0] if self.args else None
 
     @property
     def target(self) -> str:
-        """`rest 'CRM'`"""
+        """The kind and the name: `rest 'CRM'`."""
         return f'{self.kind} {self.name!r}'
 
     def __str__(self) -> str:
-        given = [repr(value) for value in self.args] + [f'{name}={value!r}' for name, value in self.kwargs.items()]
-        return f'{self.method}({", ".join(given)})'
+        arguments = [repr(value) for value in self.args] + [f'{name}={value!r}' for name, value in self.kwargs.items()]
+        return f'{self.method}({", ".join(arguments)})'
 
     @classmethod
     def of(cls, target: tuple[str, str], method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
-        """The record of a call, which later changes of what was handed over do not touch."""
+        """Record a call with copies of its arguments, so that later changes have no effect."""
         return cls(*target, method, snapshot(tuple(args)), snapshot(dict(kwargs)))
 
 
 @define(frozen=True)
 class Matcher:
-    """Which calls an entry of a script is for."""
+    """Selects the calls that an entry of a script applies to."""
 
     method: str = ''  # '' = any
     args: tuple[Any, ...] = ()
@@ -74,35 +77,37 @@ class Matcher:
             return False
         if len(self.args) > len(call.args):
             return False
-        if not all(_same(wanted, given) for wanted, given in zip(self.args, call.args, strict=False)):
+        if not all(_same(expected, actual) for expected, actual in zip(self.args, call.args, strict=False)):
             return False
-        if not all(name in call.kwargs and _same(wanted, call.kwargs[name]) for name, wanted in self.kwargs.items()):
+        if not all(
+            name in call.kwargs and _same(expected, call.kwargs[name]) for name, expected in self.kwargs.items()
+        ):
             return False
         return self.where is None or bool(self.where(call))
 
     def __str__(self) -> str:
-        given = [repr(value) for value in self.args] + [f'{name}={value!r}' for name, value in self.kwargs.items()]
+        arguments = [repr(value) for value in self.args] + [f'{name}={value!r}' for name, value in self.kwargs.items()]
         if self.where is not None:
-            given.append('where=…')
-        return f'{self.method or "any method"}({", ".join(given) or "…"})'
+            arguments.append('where=…')
+        return f'{self.method or "any method"}({", ".join(arguments) or "…"})'
 
 
-def _same(wanted: Any, given: Any) -> bool:
-    """Whether a value is the wanted one; a function that is wanted decides itself."""
-    return bool(wanted(given)) if callable(wanted) else bool(wanted == given)
+def _same(expected: Any, actual: Any) -> bool:
+    """Return whether a value equals the expected one, or satisfies it if that is a function."""
+    return bool(expected(actual)) if callable(expected) else bool(expected == actual)
 
 
 @define(eq=False)
 class Entry:
-    """One line of a script."""
+    """One entry of a script."""
 
     matcher: Matcher
     play: ScriptedResult
-    times: int | None  # how often it may still be played; None = as often as it is asked for
+    times: int | None  # remaining uses; None = unlimited
     played: int = 0
 
     def take(self, call: Call) -> bool:
-        """Whether it is for this call; it is used up by it."""
+        """Return whether the entry applies to a call, and count the use."""
         if self.times == 0 or not self.matcher.matches(call):
             return False
         self.played += 1
@@ -119,62 +124,65 @@ class Entry:
 
 
 class Script:
-    """What one connection or service answers, entry by entry: the first that matches a call and is not used up."""
+    """The script of one connection or service; the first entry that matches a call and is not used up applies."""
 
     def __init__(self, kind: str, name: str) -> None:
         self.kind, self.name = kind, name
         self.entries: list[Entry] = []
-        self.state = ''  # MISSING, INACTIVE, or as it should be
+        self.state = ''  # MISSING, INACTIVE, or '' for a normal one
 
     @property
     def title(self) -> str:
-        """How faults name it."""
+        """The name in error messages."""
         return f'Outgoing connection {self.name} ({self.kind})' if self.kind != SERVICE else f'Service {self.name}'
 
     def check(self, cid: str) -> None:
-        """Whether a connection is there. Raises NotFound, Inactive."""
+        """Raise NotFound or Inactive if the test declares the connection missing or inactive."""
         if self.state == MISSING:
             raise not_found(self.kind, self.name, cid)
         if self.state == INACTIVE:
             raise Inactive(self.name, cid)
 
     def find(self, call: Call) -> Entry | None:
-        """The entry for a call."""
+        """Return the entry for a call."""
         return next((entry for entry in self.entries if entry.take(call)), None)
 
     def unused(self) -> list[str]:
-        """What was scripted and not asked for."""
+        """Return descriptions of the entries that were not used."""
         return [f'{self.kind} {self.name!r} {entry.matcher}' for entry in self.entries if entry.unused]
 
 
 class Expectation:
-    """What is to happen when calls of one kind come: each verb adds one entry to the script, played once unless
-    `times` says how often (None: as often as it is asked for, and not at all is fine too)."""
+    """Defines the result of matching calls: each method adds an entry to the script.
+
+    An entry is used once, or `times` times; with None, any number of times including none.
+    """
 
     def __init__(self, script: Script, matcher: Matcher) -> None:
         self._script = script
         self._matcher = matcher
 
-    def _add(self, play: ScriptedResult, times: int | None) -> Self:
+    def _add(self, result: ScriptedResult, times: int | None) -> Self:
+        """Add an entry."""
         if times is not None and times < 1:
             raise ValueError(f'times={times}: an answer is given once or more; None = as often as it is asked for')
-        self._script.entries.append(Entry(self._matcher, play, times))
+        self._script.entries.append(Entry(self._matcher, result, times))
         return self
 
     def _shaped(self, value: Any, **head: Any) -> Any:
-        """A value as this kind gives it to services."""
+        """Convert a scripted value to what this kind returns to services."""
         return value
 
     def answers(self, value: Any = None, *, times: int | None = 1, after: float = 0.0) -> Self:
-        """Gives `value`, `after` seconds on the test's clock."""
+        """Return `value`, after `after` seconds on the test's clock."""
         return self._add(Later(after, Returns(lambda call: self._shaped(snapshot(value)))), times)
 
     def does(self, function: Callable[[Call], Any], *, times: int | None = 1) -> Self:
-        """Gives what `function` makes of the Call; raises what it raises."""
+        """Return what `function` returns for the Call, and raise what it raises."""
         return self._add(Returns(lambda call: self._shaped(function(call))), times)
 
     def raises(self, error: BaseException | type[BaseException], *, times: int | None = 1) -> Self:
-        """Raises `error`."""
+        """Raise `error`."""
 
         def fail(call: Call) -> Any:
             raise error
@@ -182,38 +190,41 @@ class Expectation:
         return self._add(Returns(fail), times)
 
     def times_out(self, after: float = TIMEOUT, *, times: int | None = 1) -> Self:
-        """Raises Timeout naming it, `after` seconds on the test's clock."""
+        """Raise Timeout naming the connection or service, after `after` seconds on the test's clock."""
         sentence = f'{self._script.title} gave no answer within {after:g} s'
         return self._add(Later(after, Returns.raising(lambda cid: Timeout(cid, sentence))), times)
 
     def never_answers(self, *, times: int | None = 1) -> Self:
-        """Keeps the service waiting until its deadline."""
+        """Keep the service waiting until its deadline."""
         return self._add(Never(), times)
 
     def is_missing(self) -> None:
-        """There is nothing of that name: asking for it raises NotFound."""
+        """Declare that nothing of this name exists: accessing it raises NotFound."""
         self._script.state = MISSING
 
     def is_inactive(self) -> None:
-        """It is switched off: asking for it raises Inactive."""
+        """Declare it inactive: accessing it raises Inactive."""
         self._script.state = INACTIVE
 
 
 class ServiceScript(Expectation):
-    """What `self.invokes(name)` is: the script of another service."""
+    """The script of another service, as returned by `self.invokes(name)`."""
 
     def on(self, payload: Any = ANY, *, where: Callable[[Call], object] | None = None) -> Expectation:
-        """The same for calls with this payload only; `where` decides by the Call."""
+        """Limit the following entry to calls with this payload; `where` receives the Call."""
         return Expectation(self._script, Matcher(args=() if payload is ANY else (payload,), where=where))
 
 
 class ConnectionScript(Expectation):
-    """What `self.outgoing.<kind>[name]` is in a test: the script of one connection."""
+    """The script of one connection, `self.outgoing.<kind>[name]` in a test."""
 
     def on(self, method: str = '', *args: Any, where: Callable[[Call], object] | None = None,
            **kwargs: Any) -> ConnectionScript:
-        """The same for calls of `method` only, with these arguments; others the call may have beside. An argument that
-        is a function decides itself whether it likes what was given, `where` decides by the whole Call."""
+        """Limit the following entry to calls of `method` with these arguments; the calls may have further arguments.
+
+        An argument that is a function is called with the actual value and returns whether it matches; `where` is called
+        with the Call.
+        """
         return ConnectionScript(self._script, Matcher(method, args, kwargs, where))
 
     def _shaped(self, value: Any, **head: Any) -> Any:
@@ -224,8 +235,11 @@ class ConnectionScript(Expectation):
 
     def answers(self, value: Any = None, *, times: int | None = 1, after: float = 0.0, status: int = 200,
                 headers: Mapping[str, str] | None = None) -> Self:
-        """Gives `value` as connections of its kind do, `after` seconds on the test's clock: of an HTTP connection a
-        response with `status`, `headers` and the value as `.data`, of SQL rows of dicts, else the value itself."""
+        """Return `value` as connections of this kind do, after `after` seconds on the test's clock.
+
+        HTTP connections return a response with `status`, `headers` and the value as `.data`, SQL connections rows for
+        dicts, others the value itself.
+        """
         if (status != 200 or headers) and self._script.kind not in HTTP_KINDS:
             raise TypeError(f'Answers of {self._script.kind} have no status and no headers')
         head = {'status_code': status, 'headers': dict(headers or {})}
@@ -233,26 +247,26 @@ class ConnectionScript(Expectation):
 
     def answers_status(self, status: int, value: Any = '', *, headers: Mapping[str, str] | None = None,
                        times: int | None = 1) -> Self:
-        """Gives a response with that status, of an HTTP connection."""
+        """Return an HTTP response with that status."""
         if self._script.kind not in HTTP_KINDS:
             raise TypeError(f'Answers of {self._script.kind} have no status: script the fault, e.g. refuses()')
         return self.answers(value, status=status, headers=headers, times=times)
 
     def refuses(self, *, times: int | None = 1) -> Self:
-        """Nobody is at the peer: raises ServiceUnavailable naming the connection."""
+        """Raise ServiceUnavailable naming the connection, as if the peer refused connections."""
         return self._unavailable('nobody is at its address', times)
 
     def cut_off(self, *, times: int | None = 1) -> Self:
-        """Its circuit breaker is open: raises ServiceUnavailable naming the connection."""
+        """Raise ServiceUnavailable naming the connection, as if its circuit breaker were open."""
         return self._unavailable('it is cut off by its circuit breaker', times)
 
-    def _unavailable(self, why: str, times: int | None) -> Self:
-        sentence = f'{self._script.title} cannot be used: {why}'
+    def _unavailable(self, reason: str, times: int | None) -> Self:
+        sentence = f'{self._script.title} cannot be used: {reason}'
         return self._add(Returns.raising(lambda cid: ServiceUnavailable(cid, sentence)), times)
 
 
 class Scripts:
-    """All scripts of a test, what was asked, and what was asked for without a script."""
+    """All scripts of a test, the calls made, and the calls without a script."""
 
     def __init__(self) -> None:
         self.scripts: dict[tuple[str, str], Script] = {}
@@ -260,7 +274,7 @@ class Scripts:
         self.problems: list[str] = []
 
     def of(self, kind: str, name: str) -> Script:
-        """The script of a connection or service, made where there is none yet."""
+        """Return the script of a connection or service, created on first use."""
         key = canonical_form(kind), name
         return self.scripts.setdefault(key, Script(*key))
 
@@ -268,26 +282,33 @@ class Scripts:
         return self.scripts.get((kind, name))
 
     def play(self, call: Call, asker: str) -> ScriptedResult:
-        """What is to happen now. `asker`: the service that calls, '' for the test itself. Raises Unscripted, which the
-        test fails of even where the service catches it."""
+        """Return the scripted result of a call. `asker` is the calling service, '' for the test itself.
+
+        Raises Unscripted, which fails the test even if the service catches it.
+        """
         self.calls.append(call)
         script = self.known(call.kind, call.name)
         entry = script.find(call) if script is not None else None
         if entry is not None:
             return entry.play
-        verb = f'{call.target} for {call}'
-        who = f'Service {asker}' if asker else 'The test'
-        sentence = f'{who} asked {verb}, which is not scripted. {self._scripted(script, call)}'
+        request = f'{call.target} for {call}'
+        caller = f'Service {asker}' if asker else 'The test'
+        sentence = f'{caller} asked {request}, which is not scripted. {self._scripted(script, call)}'
         self.problems.append(sentence)
         raise Unscripted(sentence)
 
     def _scripted(self, script: Script | None, call: Call) -> str:
+        """Describe what is scripted, for error messages."""
         if script is not None and script.entries:
             return f'Scripted for it: {", ".join(map(str, script.entries))}.'
-        others = [f'{kind} {name!r}' for (kind, name), other in self.scripts.items() if other.entries]
-        how = f'self.invokes({call.name!r})' if call.kind == SERVICE else f'self.outgoing.{call.kind}[{call.name!r}]'
-        return f'Scripted are: {", ".join(others) or "none"}. Say what it gives with {how}.answers(…).'
+        others = [
+            f'{kind} {name!r}' for (kind, name), script_of_other in self.scripts.items() if script_of_other.entries
+        ]
+        expression = (
+            f'self.invokes({call.name!r})' if call.kind == SERVICE else f'self.outgoing.{call.kind}[{call.name!r}]'
+        )
+        return f'Scripted are: {", ".join(others) or "none"}. Say what it gives with {expression}.answers(…).'
 
     def unused(self) -> list[str]:
-        """What was scripted and never asked for."""
+        """Return descriptions of all entries that were not used."""
         return [line for script in self.scripts.values() for line in script.unused()]

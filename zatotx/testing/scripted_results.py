@@ -1,4 +1,4 @@
-"""What happens when a scripted call is made: each play gives a value, raises, or waits on the test's clock."""
+"""Results of scripted calls: return a value, raise, or wait on the test's clock."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from twisted.internet.task import deferLater
 
 
 class ScriptedResult(Protocol):
-    """One way to answer."""
+    """The result of a scripted call."""
 
     async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any: ...
 
 
 @define(frozen=True)
 class Returns:
-    """At once: what a function makes of the call."""
+    """Returns immediately what a function returns for the call."""
 
     make: Callable[[Any], Any]
     fault: Callable[[str], Exception] | None = None
 
     @classmethod
     def raising(cls, fault: Callable[[str], Exception]) -> Returns:
-        """A fault that names the request it happens in."""
+        """Create a result that raises an error naming the request."""
         return cls(lambda call: None, fault)
 
     async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:
@@ -37,7 +37,7 @@ class Returns:
 
 @define(frozen=True)
 class Later:
-    """Another play, after some seconds."""
+    """Another result after some seconds."""
 
     seconds: float
     play: ScriptedResult
@@ -50,7 +50,7 @@ class Later:
 
 @define(frozen=True)
 class Never:
-    """Nothing, until the one who waits gives up."""
+    """Waits until the caller cancels."""
 
     async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:
         return await Deferred()

@@ -1,4 +1,4 @@
-"""Doubles around the guard: definitions whose checks do what a test says."""
+"""Doubles of authenticators, controlled by the test."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from zatotx.schema.snapshot import Stored
 
 
 class FieldAuthenticator:
-    """Admits whoever has the definition's password in a header field. `waits`: says so only when the test lets it;
-    `fault`: what it raises instead of saying anything."""
+    """Accepts requests with the definition's password in a header field.
+
+    While `waits` is true, checks wait until the test fires the Deferreds in `waiting`. `fault` is raised instead of
+    checking.
+    """
 
     def __init__(self, stored: Stored, field: bytes = b'x-key', *, needs_body: bool = False) -> None:
         self._principal = principal_of(stored)
@@ -37,30 +40,30 @@ class FieldAuthenticator:
     def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
         self.asked += 1
         if self.waits:
-            return self._later(inbound)
-        return self._at_once(inbound)
+            return self._check_later(inbound)
+        return self._check_now(inbound)
 
-    async def _later(self, inbound: Message) -> Principal:
+    async def _check_later(self, message: Message) -> Principal:
         self.waiting.append(Deferred())
         await self.waiting[-1]
-        return self._at_once(inbound)
+        return self._check_now(message)
 
-    def _at_once(self, inbound: Message) -> Principal:
+    def _check_now(self, message: Message) -> Principal:
         if self.fault is not None:
             raise self.fault
-        if inbound.headers.get(self._field, b'').decode() != self._password:
-            raise Unauthorized(inbound.cid, None, self.challenge)
+        if message.headers.get(self._field, b'').decode() != self._password:
+            raise Unauthorized(message.cid, None, self.challenge)
         return self._principal
 
 
-async def admitted(guard: IAuthenticationPolicy, inbound: Message) -> Principal:
-    """Whom the guard lets in, by the body where it must. Raises what the guard raises."""
-    found: Any = await _waited(guard.check(inbound))
-    if isinstance(found, NeedsBody):
-        found = await _waited(guard.check_body(inbound))
-    assert isinstance(found, Principal)
-    return found
+async def admitted(policy: IAuthenticationPolicy, message: Message) -> Principal:
+    """Return the principal that the policy accepts, reading the body if needed. Raises what the policy raises."""
+    result: Any = await _await_result(policy.check(message))
+    if isinstance(result, NeedsBody):
+        result = await _await_result(policy.check_body(message))
+    assert isinstance(result, Principal)
+    return result
 
 
-async def _waited(checked: Any) -> Any:
+async def _await_result(checked: Any) -> Any:
     return checked if isinstance(checked, Principal | NeedsBody) else await checked

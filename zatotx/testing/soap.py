@@ -1,4 +1,4 @@
-"""Scripted SOAP connections: what real ones have, and how those show what a script answers."""
+"""Scripted SOAP connections: their signature, and the conversion of scripted values to their responses."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from zatotx.wire.xml import parser
 
 SOAP = 'soap'
 METHODS = ('post', 'send', 'call', 'ping')
-ZATO_METHODS = ('post', 'send', 'ping', 'client')  # of `.conn`
-CLIENT = ('using', 'type', 'service', 'factory')  # of `.client`, beside the operations
+ZATO_METHODS = ('post', 'send', 'ping', 'client')  # methods of `.conn`
+CLIENT = ('using', 'type', 'service', 'factory')  # attributes of `.client`, besides the operations
 POSITIONAL = ('data', 'params', 'headers')
 OPTIONS = ('soap_action', 'soap_headers', 'one_way', 'timeout')
 SHAPE = ApiSignature(title='SOAP', methods=METHODS, zato_methods=ZATO_METHODS, called='action', positional=POSITIONAL,
@@ -27,31 +27,33 @@ SHAPE = ApiSignature(title='SOAP', methods=METHODS, zato_methods=ZATO_METHODS, c
 
 @frozen(kw_only=True)
 class SoapResponse(Response):
-    """What a call of a SOAP connection gives."""
+    """The result of a call of a SOAP connection."""
 
     envelope: Any = None
     soap_headers: tuple[Any, ...] = ()
 
 
-def read(given: Any, title: str, cid: str) -> Any:
-    """A response as a SOAP connection shows it: `data` is an element where it was XML, the content of its Body where it
-    was a whole envelope. Raises PeerFault for an envelope with a fault, BadStatus for a status that is none of success.
+def read(response: Any, title: str, cid: str) -> Any:
+    """Return a response as a SOAP connection returns it.
+
+    `data` is an element if the value is XML, the content of the Body if it is an envelope. Raises PeerFault for an
+    envelope with a fault, BadStatus for a status that is not successful.
     """
-    if not isinstance(given, Response):
-        return given
-    data, envelope = _parsed(given._data), None
+    if not isinstance(response, Response):
+        return response
+    data, envelope = _parsed(response._data), None
     if parser.is_element(data) and soap.is_envelope(data):
         envelope = soap.read(data)
         data = envelope.payload
         fault = None if data is None else read_fault(data)
         if fault is not None:
-            said = f' ({fault.code})' if fault.code else ''
-            raise PeerFault(cid, f'{title} answered with a fault{said}', given, code=fault.code, string=fault.reason,
-                            subcodes=fault.subcodes, actor=fault.actor, detail=fault.detail)
-    if not 200 <= given.status_code < 300:
-        raise BadStatus(cid, f'{title} answered {given.status_code} {given.reason}'.rstrip(), given)
+            code_text = f' ({fault.code})' if fault.code else ''
+            raise PeerFault(cid, f'{title} answered with a fault{code_text}', response, code=fault.code,
+                            string=fault.reason, subcodes=fault.subcodes, actor=fault.actor, detail=fault.detail)
+    if not 200 <= response.status_code < 300:
+        raise BadStatus(cid, f'{title} answered {response.status_code} {response.reason}'.rstrip(), response)
     return SoapResponse(
-        status_code=given.status_code, data=data, text=given.text, headers=given.headers, cid=cid, title=title,
+        status_code=response.status_code, data=data, text=response.text, headers=response.headers, cid=cid, title=title,
         envelope=None if envelope is None else envelope.body.getparent(),
         soap_headers=() if envelope is None else envelope.headers,
     )  # fmt: skip
@@ -66,7 +68,7 @@ def _parsed(value: Any) -> Any:
 
 
 class SoapRecord(dict[str, Any]):
-    """A record as zeep shows it: its fields as attributes, and by name."""
+    """A record as in zeep: its fields are attributes and keys."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -79,19 +81,21 @@ class SoapRecord(dict[str, Any]):
 
 
 def to_record(value: Any) -> Any:
-    """What an operation gives, of what its script answers: records of dicts."""
+    """Convert the scripted result of an operation: dicts become records."""
     if isinstance(value, Mapping):
-        return SoapRecord({name: to_record(one) for name, one in value.items()})
-    return [to_record(one) for one in value] if isinstance(value, list) else value
+        return SoapRecord({name: to_record(item) for name, item in value.items()})
+    return [to_record(item) for item in value] if isinstance(value, list) else value
 
 
-Called = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Any]  # an operation
+Called = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Any]  # runs an operation
 
 
 @frozen
 class ClientDouble:
-    """`.client` of a SOAP connection: every operation is there and gives what the script says of it. `made(value)`: a
-    value as a method gives it, awaitable in an async service."""
+    """`.client` of a SOAP connection: every operation exists and follows the script.
+
+    `made` returns a value as a method does, awaitable in `async def` services.
+    """
 
     _called: Called
     _made: Callable[[Any], Any]
@@ -106,35 +110,35 @@ class ClientDouble:
 
     @property
     def service(self) -> Self:
-        """Its operations."""
+        """The operations."""
         return self
 
     @property
     def factory(self) -> FactoryDouble:
-        """Values of its types."""
+        """Creates values of the types."""
         return FactoryDouble(self._made)
 
     def using(self, headers: Mapping[str, Any] | None = None, timeout: float | None = None) -> Self:
-        """The same."""
+        """Return a client with other options, which have no effect here."""
         return evolve(self)
 
     def type(self, name: str) -> Any:
-        """A type, to be called with its fields."""
+        """Return a type, which is called with its fields."""
         return self._made(SoapRecord)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """There is nothing to give back."""
+        """Do nothing, as there are no resources to release."""
 
 
 @frozen
 class FactoryDouble:
-    """`.client.factory`."""
+    """`.client.factory` of a SOAP connection."""
 
     _made: Callable[[Any], Any]
 
     def create(self, name: str) -> Any:
-        """A record with nothing in it yet."""
+        """Return an empty record."""
         return self._made(SoapRecord())

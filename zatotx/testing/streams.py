@@ -1,4 +1,4 @@
-"""Streams of work without Redis."""
+"""Work streams in memory, without Redis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from zatotx.interfaces.redis import Backlog, Entry, IConsumer, IStream
 
 
 @define
-class _Handed:
+class _Delivery:
+    """An entry delivered to a consumer."""
     consumer: str
     at: float
     deliveries: int = 1
@@ -23,18 +24,18 @@ class _Handed:
 @implementer(IStream)
 @define(eq=False)
 class MemoryStream:
-    """One stream in memory, on a clock (seconds() and callLater())."""
+    """A work stream in memory that uses a clock (seconds() and callLater())."""
 
     clock: Any
     entries: dict[str, dict[str, str | bytes]] = field(factory=dict)  # by id, oldest first
-    handed: dict[str, _Handed] = field(factory=dict)
-    known: set[str] = field(factory=set)  # consumers
+    handed: dict[str, _Delivery] = field(factory=dict)
+    known: set[str] = field(factory=set)  # names of consumers
     waiting: list[tuple[MemoryConsumer, int, Deferred[list[Entry]]]] = field(factory=list)
-    _last: int = 0
+    _last_id: int = 0
 
     def add(self, fields: Mapping[str, str | bytes]) -> Deferred[str]:
-        self._last += 1
-        entry_id = f'{self._last}-0'
+        self._last_id += 1
+        entry_id = f'{self._last_id}-0'
         self.entries[entry_id] = dict(fields)
         if self.waiting:
             consumer, count, deferred = self.waiting.pop(0)
@@ -46,10 +47,10 @@ class MemoryStream:
         return succeed(Backlog(length=len(self.entries), pending=counts.total(), consumers=dict(counts)))
 
     def trim(self, longest: int) -> Deferred[int]:
-        gone = list(self.entries)[: max(0, len(self.entries) - longest)]
-        for entry_id in gone:
+        removed = list(self.entries)[: max(0, len(self.entries) - longest)]
+        for entry_id in removed:
             del self.entries[entry_id]
-        return succeed(len(gone))
+        return succeed(len(removed))
 
     def forget(self, consumer: str) -> Deferred[bool]:
         if any(handed.consumer == consumer for handed in self.handed.values()):
@@ -58,14 +59,14 @@ class MemoryStream:
         return succeed(True)
 
     def hand(self, consumer: str, count: int) -> list[Entry]:
-        """Up to `count` entries that nobody was handed yet."""
-        fresh = [entry_id for entry_id in self.entries if entry_id not in self.handed][:count]
-        for entry_id in fresh:
-            self.handed[entry_id] = _Handed(consumer, self.clock.seconds())
-        return [Entry(id=entry_id, fields=self.entries[entry_id]) for entry_id in fresh]
+        """Deliver up to `count` new entries to a consumer."""
+        new_ids = [entry_id for entry_id in self.entries if entry_id not in self.handed][:count]
+        for entry_id in new_ids:
+            self.handed[entry_id] = _Delivery(consumer, self.clock.seconds())
+        return [Entry(id=entry_id, fields=self.entries[entry_id]) for entry_id in new_ids]
 
     def consumer(self, name: str) -> MemoryConsumer:
-        """One of its consumers."""
+        """Return a consumer of the stream."""
         self.known.add(name)
         return MemoryConsumer(self, name)
 
@@ -79,42 +80,42 @@ class MemoryConsumer:
     consumer: str
 
     def read(self, count: int, wait: float) -> Deferred[list[Entry]]:
-        found = self.stream.hand(self.consumer, count)
-        if found or wait <= 0:
-            return succeed(found)
-        return self._later(count, wait)
+        entries = self.stream.hand(self.consumer, count)
+        if entries or wait <= 0:
+            return succeed(entries)
+        return self._wait_for_entries(count, wait)
 
-    def _later(self, count: int, wait: float) -> Deferred[list[Entry]]:
-        def leave() -> None:
-            self.stream.waiting[:] = [place for place in self.stream.waiting if place[2] is not answer]
+    def _wait_for_entries(self, count: int, wait: float) -> Deferred[list[Entry]]:
+        def stop_waiting() -> None:
+            self.stream.waiting[:] = [waiter for waiter in self.stream.waiting if waiter[2] is not result]
 
-        def late() -> None:
-            leave()
-            answer.callback([])
+        def on_timeout() -> None:
+            stop_waiting()
+            result.callback([])
 
-        answer: Deferred[list[Entry]] = Deferred(lambda _: leave())
-        self.stream.waiting.append((self, count, answer))
-        timer = self.stream.clock.callLater(wait, late)
+        result: Deferred[list[Entry]] = Deferred(lambda _: stop_waiting())
+        self.stream.waiting.append((self, count, result))
+        timer = self.stream.clock.callLater(wait, on_timeout)
 
-        def settled(result: Any) -> Any:
+        def cancel_timer(entries: Any) -> Any:
             if timer.active():
                 timer.cancel()
-            return result
+            return entries
 
-        return answer.addBoth(settled)
+        return result.addBoth(cancel_timer)
 
     def claim(self, idle: float, count: int = 10) -> Deferred[list[Entry]]:
         now = self.stream.clock.seconds()
-        found: list[Entry] = []
+        claimed: list[Entry] = []
         for entry_id, handed in list(self.stream.handed.items()):
-            if now - handed.at < idle or len(found) == count:
+            if now - handed.at < idle or len(claimed) == count:
                 continue
-            if entry_id not in self.stream.entries:  # trimmed away meanwhile
+            if entry_id not in self.stream.entries:  # removed by trim meanwhile
                 del self.stream.handed[entry_id]
                 continue
-            taken = self.stream.handed[entry_id] = _Handed(self.consumer, now, handed.deliveries + 1)
-            found.append(Entry(id=entry_id, fields=self.stream.entries[entry_id], deliveries=taken.deliveries))
-        return succeed(found)
+            delivery = self.stream.handed[entry_id] = _Delivery(self.consumer, now, handed.deliveries + 1)
+            claimed.append(Entry(id=entry_id, fields=self.stream.entries[entry_id], deliveries=delivery.deliveries))
+        return succeed(claimed)
 
     def ack(self, ids: Sequence[str]) -> Deferred[int]:
         done = 0

@@ -1,4 +1,4 @@
-"""A form with files, as a browser would send it."""
+"""Encodes a form with files as a browser does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ File = bytes | tuple[str, bytes] | tuple[str, bytes, str]  # content; or file na
 
 
 def upload(fields: Mapping[str, Any], files: Mapping[str, File | list[File]]) -> bytes:
-    """The body. Values of fields are text, or lists of it. Raises ValueError where a file holds the boundary."""
+    """Return the multipart body. Values of fields are text or lists of text.
+
+    Raises ValueError if a file contains the boundary.
+    """
     parts = [*_fields(fields), *_files(files)]
     if any(BOUNDARY.encode('ascii') in content for _, content in parts):
         raise ValueError(f'A file of a test must not hold {BOUNDARY}')
@@ -27,12 +30,15 @@ def _fields(fields: Mapping[str, Any]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _files(files: Mapping[str, File | list[File]]) -> Iterator[tuple[bytes, bytes]]:
-    for name, given in files.items():
-        for file in given if isinstance(given, list) else [given]:
-            filename, content, *more = (name, file) if isinstance(file, bytes) else file
+    for name, content_or_list in files.items():
+        for file in content_or_list if isinstance(content_or_list, list) else [content_or_list]:
+            filename, content, *content_type = (name, file) if isinstance(file, bytes) else file
             head = _head(name, f'; filename="{filename}"')
-            yield head + f'\r\nContent-Type: {more[0] if more else "application/octet-stream"}'.encode(), content
+            yield (
+                head + f'\r\nContent-Type: {content_type[0] if content_type else "application/octet-stream"}'.encode(),
+                content,
+            )
 
 
-def _head(name: str, also: str = '') -> bytes:
-    return f'Content-Disposition: form-data; name="{name}"{also}'.encode()
+def _head(name: str, parameters: str = '') -> bytes:
+    return f'Content-Disposition: form-data; name="{name}"{parameters}'.encode()

@@ -1,1 +1,1 @@
-"""Bytes to values and back. No I/O, no Twisted."""
+"""Codecs: parsers and writers of wire formats. No I/O, no Twisted."""

@@ -1,8 +1,8 @@
-"""The one exception of everything in wire/ that reads what a caller wrote, HTTP framing aside."""
+"""The exception that all parsers in wire/ raise, except those of HTTP framing."""
 
 from __future__ import annotations
 
 
-class Malformed(ValueError):  # noqa: N818 - what the text is
-    """What was read is not of the form it claims. The message is one plain phrase that the caller may see: what is
-    wrong and, where known, at which byte."""
+class Malformed(ValueError):  # noqa: N818 - named for the condition
+    """The input is malformed. The message is a plain phrase that the caller may see: what is wrong and, if known, at
+    which byte."""

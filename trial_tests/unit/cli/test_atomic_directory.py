@@ -1,4 +1,4 @@
-"""A directory that comes into being whole, or not at all."""
+"""Directories that are created atomically."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.cli.environment.atomic_directory import MARK, atomic_directory, publish
+from zatotx.cli.environment.atomic_directory import PREFIX, atomic_directory, publish
 from zatotx.cli.errors import CommandError
 
 
-class StagingTests(SynchronousTestCase):
-    """staged() makes what is at a path, or leaves the path as it was."""
+class AtomicDirectoryTests(SynchronousTestCase):
+    """atomic_directory() creates a complete directory, or leaves the path unchanged."""
 
     def setUp(self) -> None:
         self.parent = Path(self.mktemp()).absolute()
@@ -29,7 +29,7 @@ class StagingTests(SynchronousTestCase):
         return sorted(entry.name for entry in self.parent.iterdir())
 
     def test_absent_and_empty(self) -> None:
-        """Both are filled, and nothing is left beside."""
+        """An absent and an empty directory are filled, and no temporary directory remains."""
         self.make()
         self.assertEqual(self.left(), ['env'])
         self.assertEqual(sorted(entry.name for entry in self.target.iterdir()), ['a', 'last'])
@@ -39,15 +39,15 @@ class StagingTests(SynchronousTestCase):
         self.assertEqual((self.target / 'a').read_text(), '1')
 
     def test_parents_are_made(self) -> None:
-        """As with mkdir -p."""
+        """Missing parents are created, as with mkdir -p."""
         self.target = self.parent / 'x' / 'y' / 'env'
         self.make()
         self.assertTrue((self.target / 'last').is_file())
 
     def test_what_is_in_the_way(self) -> None:
-        """A file, a directory with something in it, a link to nowhere: a sentence each, and nothing is touched."""
+        """A file, a non-empty directory and a dangling link each give one sentence and stay unchanged."""
         self.target.write_text('mine')
-        for expected in ('is a file', 'is not empty', 'is a link'):
+        for expected in ('is a file', 'is not empty', 'is a symbolic link'):
             error = self.assertRaises(CommandError, self.make)
             self.assertIn(expected, error.format_message())
             self.target.unlink() if expected != 'is not empty' else None
@@ -60,7 +60,7 @@ class StagingTests(SynchronousTestCase):
                 self.target.symlink_to(self.parent / 'nowhere')
 
     def test_a_failure_leaves_nothing(self) -> None:
-        """Whatever went wrong inside."""
+        """An exception in the block leaves nothing behind."""
 
         def fail() -> None:
             with atomic_directory(self.target, 'last') as directory:
@@ -71,9 +71,9 @@ class StagingTests(SynchronousTestCase):
         self.assertEqual(self.left(), [])
 
     def test_a_directory_that_cannot_be_moved(self) -> None:
-        """Into a mount point the entries are moved, the one that marks a whole environment after all others."""
+        """If the target is a mount point, its entries are moved, the one that marks a complete environment last."""
         self.target.mkdir()
-        aside = self.target / f'{MARK}x'
+        aside = self.target / f'{PREFIX}x'
         aside.mkdir()
         order: list[str] = []
         for name in ('last', 'a', 'b'):
@@ -90,7 +90,7 @@ class StagingTests(SynchronousTestCase):
         self.assertEqual((self.target / 'last').read_text(), 'last')
 
     def test_inside_where_the_parent_is_closed(self) -> None:
-        """A directory of ours in a parent that is not is filled from within."""
+        """A directory in a parent that is not writable is filled from within."""
         self.target.mkdir()
         access = os.access
         self.patch(os, 'access', lambda path, mode: path != self.parent and access(path, mode))
@@ -98,7 +98,7 @@ class StagingTests(SynchronousTestCase):
         self.assertEqual(sorted(entry.name for entry in self.target.iterdir()), ['a', 'last'])
 
     def test_a_parent_that_is_closed(self) -> None:
-        """One sentence naming it."""
+        """A parent that is not writable gives one sentence that names it."""
         access = os.access
         self.patch(os, 'access', lambda path, mode: path != self.parent and access(path, mode))
         error = self.assertRaises(CommandError, self.make)

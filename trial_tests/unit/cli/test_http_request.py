@@ -1,4 +1,4 @@
-"""The command line's own HTTP: one request, bounded in time, each way to fail told apart."""
+"""The HTTP client of the command line: one request, a timeout for the whole, and distinct errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-CID: c\r\n\r\nok'
 
 
 class Peer:
-    """A server that takes one connection after the other and does with each what it was told."""
+    """A server that accepts one connection at a time and handles each with the given function."""
 
     def __init__(self, *turns: Callable[[socket.socket], object]) -> None:
         self.heard: list[bytes] = []
@@ -61,12 +61,12 @@ def says(data: bytes) -> Callable[[socket.socket], object]:
 
 
 def until_closed(connection: socket.socket) -> None:
-    """Say nothing for as long as the other side is there."""
+    """Send nothing until the client closes the connection."""
     connection.recv(1)
 
 
 def drip(connection: socket.socket) -> None:
-    """A byte every 50 ms for as long as the other side takes them."""
+    """Send a byte every 50 ms until the client closes the connection."""
     connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n')
     pause = threading.Event()
     try:
@@ -76,8 +76,8 @@ def drip(connection: socket.socket) -> None:
         return
 
 
-class AskTests(SynchronousTestCase):
-    """ask() gives the answer, or says whether the request may have been done."""
+class SendRequestTests(SynchronousTestCase):
+    """send_request() returns the response, or says whether the request may have been processed."""
 
     def peer(self, *turns: Callable[[socket.socket], object]) -> tuple[Peer, ListenAddress]:
         peer = Peer(*turns)
@@ -85,33 +85,33 @@ class AskTests(SynchronousTestCase):
         return peer, ListenAddress('http', '127.0.0.1', peer.port)
 
     def test_an_answer(self) -> None:
-        """Status, headers in lower case, body; what was sent is what was asked for."""
+        """The response has status, lower-case headers and body; the request is sent as specified."""
         peer, address = self.peer(says(OK))
         self.assertEqual(send_request(address, GET, 5), HttpResponse(200, {'content-length': '2', 'x-cid': 'c'}, b'ok'))
         self.assertTrue(peer.heard[0].startswith(b'GET /x HTTP/1.1\r\n'), peer.heard)
         self.assertIn(b'X-A: b\r\n', peer.heard[0])
 
     def test_nobody_there(self) -> None:
-        """Nothing was done: another server may be asked."""
+        """A refused connection is an UnreachableError: another server may be tried."""
         with socket.create_server(('127.0.0.1', 0)) as gone:
             port = gone.getsockname()[1]
         error = self.assertRaises(UnreachableError, send_request, ListenAddress('http', '127.0.0.1', port), GET, 5)
-        self.assertIn(f'127.0.0.1:{port} does not answer', str(error))
+        self.assertIn(f'127.0.0.1:{port} is unreachable', str(error))
 
     def test_cut_off(self) -> None:
-        """No answer, half an answer, nonsense: it may have been done."""
+        """A missing, truncated or malformed response is a CutOffError: the request may have been processed."""
         for data in (b'', OK[:20], OK[:-1], b'nonsense\r\n\r\n'):
             _, address = self.peer(says(data))
             error = self.assertRaises(CutOffError, send_request, address, GET, 5)
-            self.assertIn('broke the connection off', str(error))
+            self.assertIn('closed the connection', str(error))
 
     def test_silence_and_drips_end_in_time(self) -> None:
-        """The whole exchange is bounded, not only each of its steps."""
+        """The timeout applies to the whole request, not only to each step."""
         for turn in (until_closed, drip):
             _, address = self.peer(turn)
             begun = time.monotonic()
             error = self.assertRaises(CutOffError, send_request, address, GET, 0.4)
-            self.assertIn('no answer within 0.4 s', str(error))
+            self.assertIn('did not respond within 0.4 s', str(error))
             self.assertTrue(0.3 < time.monotonic() - begun < 30)
 
     def test_basic(self) -> None:
@@ -120,24 +120,24 @@ class AskTests(SynchronousTestCase):
 
 
 class ReasonTests(SynchronousTestCase):
-    """What a person is told of an answer."""
+    """Error messages made of responses."""
 
     def test_details(self) -> None:
-        """The server's own words; for a 500 where its traceback is; a body of another form as it came."""
+        """The server's message; for a 500 where the traceback is; any other body unchanged."""
         cases = {
             (400, b'{"zato_env": {"details": "$.a: missing", "cid": "c"}}'): '$.a: missing',
             (500, b'{"zato_env": {"details": "Failed", "cid": "c1"}}'):
-                'Failed (cid c1: its traceback is in the log of the server)',
+                'Failed (cid c1: the traceback is in the log of the server)',
             (400, b'{"zato_env": {"details": ["a", "b"]}}'): 'a; b',
-            (502, b'<html>'): 'The server answered 502 <html>',
-            (502, b''): 'The server answered 502',
-            (404, b'[]'): 'The server answered 404 []',
+            (502, b'<html>'): 'The server responded with 502 <html>',
+            (502, b''): 'The server responded with 502',
+            (404, b'[]'): 'The server responded with 404 []',
         }
         for (status, body), expected in cases.items():
             self.assertEqual(error_reason(HttpResponse(status, {}, body)), expected)
 
     def test_several_mistakes(self) -> None:
-        """Each by itself: those of an import, of an input by their paths, of a file by their lines."""
+        """Errors of an import, of input elements and of a deployed file are separated."""
         for details, expected in (
             ('$.a: missing; $.b: x; y', ['$.a: missing', '$.b: x; y']), ('s: a\ns: b; c', ['s: a', 's: b; c']),
             ('crm.py:3: x; y; crm/util.py:7: z', ['crm.py:3: x; y', 'crm/util.py:7: z']), (['a', 'b'], ['a', 'b']),
@@ -145,31 +145,31 @@ class ReasonTests(SynchronousTestCase):
             body = json.dumps({'zato_env': {'details': details}}).encode()
             self.assertEqual(mistakes_of(HttpResponse(400, {}, body)), expected)
             said = self.assertRaises(CommandError, successful, HttpResponse(400, {}, body)).format_message()
-            self.assertEqual(said.splitlines(), ['The server found 2 mistakes:', *(f'  {each}' for each in expected)])
+            self.assertEqual(said.splitlines(), ['The server reported 2 errors:', *(f'  {each}' for each in expected)])
 
     def test_elements(self) -> None:
-        """What stands beside zato_env; nothing where nothing does."""
+        """The element beside zato_env; None if there is none."""
         for body, expected in ((b'{"zato_env": {}, "x_response": [1]}', [1]), (b'{"zato_env": {}}', None), (b'', None),
                                (b'[2]', [2])):
             self.assertEqual(element(HttpResponse(200, {}, body)), expected)
 
 
     def test_why_a_server_is_not_ready(self) -> None:
-        """Its own reasons; of another body the status."""
+        """The server's reasons; for any other body the status."""
         self.assertEqual(
             not_ready_reasons(HttpResponse(503, {}, b'{"status": "not ready", "reasons": ["a", "b"]}')), 'a; b'
         )
         for body in (b'', b'[]', b'{}', b'{"reasons": []}'):
-            self.assertEqual(not_ready_reasons(HttpResponse(503, {}, body)), '/zato/ready answers 503')
+            self.assertEqual(not_ready_reasons(HttpResponse(503, {}, body)), '/zato/ready responds with 503')
 
     def test_deployments(self) -> None:
-        """Nodes that refused it, each with its reason, and nodes that said nothing, a line each."""
+        """Nodes that refused a version, with the reason, and nodes that did not respond, one per line."""
         report = {'file': 'a.py', 'number': 2, 'refused': {'server2': 'a.py:1: no'}, 'missing': ['server3']}
         error = self.assertRaises(CommandError, print_report, report)
         self.assertEqual(
             error.format_message(),
             '2 nodes do not run it:\n  server2 refused a.py version 2: a.py:1: no.\n'
-            '  server3 did not say in time whether it runs a.py version 2.',
+            '  server3 did not report in time whether it runs a.py version 2.',
         )
 
 
@@ -177,7 +177,7 @@ class WaitTests(SynchronousTestCase):
     """`zatotx wait`."""
 
     def test_until_it_answers_well(self) -> None:
-        """503 is waited out, 2xx is success."""
+        """The command waits while the status is 503, and succeeds with a 2xx."""
         peer = Peer(says(b'HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n'), says(OK))
         said = zatotx('wait', '--address', f'http://127.0.0.1:{peer.port}', '--url-path', 'x/y', '--interval', '0.01')
         peer.close()
@@ -185,9 +185,9 @@ class WaitTests(SynchronousTestCase):
         self.assertTrue(peer.heard[1].startswith(b'GET /x/y '), peer.heard)
 
     def test_until_its_time_is_over(self) -> None:
-        """Exit code 1, with what was wrong last."""
+        """After the timeout the exit code is 1, with the last error."""
         with socket.create_server(('127.0.0.1', 0)) as gone:
             port = gone.getsockname()[1]
         said = zatotx('wait', '--address', f'127.0.0.1:{port}', '--timeout', '0.1', '--interval', '0.02')
         self.assertEqual(said.code, 1)
-        self.assertIn(f'127.0.0.1:{port}/zato/ping did not answer well within 0.1 s', said.err)
+        self.assertIn(f'127.0.0.1:{port}/zato/ping did not respond with 2xx within 0.1 s', said.err)

@@ -1,4 +1,4 @@
-"""What the command line reads off the disk: parts, settings, addresses, credentials, files."""
+"""What the command line reads from disk: components, settings, addresses, credentials, files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ USERS = {'api': Credentials('admin.invoke', 'p"a\\s'), 'pubapi': Credentials('pu
 
 
 def environment(directory: Path, servers: int = 2, redis_url: str = '') -> EnvironmentPlan:
-    """An environment without a database."""
+    """Create an environment without a database."""
     directory.mkdir()
     ports = tuple(range(17010, 17010 + servers))
     plan = EnvironmentPlan('c "1"', ports, '', redis_url, new_key(), USERS)
@@ -43,19 +43,19 @@ def environment(directory: Path, servers: int = 2, redis_url: str = '') -> Envir
 
 
 class LayoutTests(SynchronousTestCase):
-    """An environment is known by its files."""
+    """Environments are recognized by their files."""
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute()
         self.plan = environment(self.path, servers=11)
 
     def test_parts_in_their_order(self) -> None:
-        """Redis first, since servers use it; servers by number, 10 after 9."""
+        """Redis comes first, because servers use it; servers are sorted by number, 10 after 9."""
         names = [part.name for part in components_of(self.path)]
         self.assertEqual(names, ['redis', *(f'server{number}' for number in range(1, 12))])
 
     def test_the_whole_and_a_part(self) -> None:
-        """PATH is the environment or one of its parts, with or without a slash at its end."""
+        """PATH is the environment or one of its components, with or without a trailing slash."""
         whole, one = find_environment(str(self.path)), find_environment(f'{self.path}/server2/')
         self.assertTrue(whole.whole)
         self.assertEqual(len(whole.parts), 12)
@@ -64,17 +64,17 @@ class LayoutTests(SynchronousTestCase):
         self.assertEqual({part.kind for part in whole.parts}, {SERVER, REDIS})
 
     def test_relative_paths_become_absolute(self) -> None:
-        """The command line of a process carries the whole path, whatever the user typed."""
+        """Relative paths are made absolute, so that the command line of a process has the full path."""
         self.assertEqual(find_environment(os.path.relpath(self.path)).environment, self.path)
 
     def test_info_says_what_made_it(self) -> None:
-        """Zato's fields."""
+        """.zato-info has Zato's fields."""
         self.assertEqual(
             sorted(read_info(self.path / 'server1')), ['component', 'created_ts', 'created_user_host', 'version']
         )
 
     def test_damaged_info(self) -> None:
-        """Text that is no JSON object, and a component nobody knows, are named with their file."""
+        """Text that is not a JSON object, and an unknown component, are reported with the file."""
         info = self.path / 'server1' / '.zato-info'
         for text in ('{', '[]', '{}', '{"component": "TOASTER"}'):
             info.write_text(text)
@@ -82,7 +82,7 @@ class LayoutTests(SynchronousTestCase):
             self.assertIn(str(info), error.format_message())
 
     def test_settings_are_what_was_asked_for(self) -> None:
-        """Any text survives as TOML."""
+        """Any text is written as valid TOML."""
         values = settings(components_of(self.path)[1])
         self.assertEqual(values['main'], {'name': 'server1', 'cluster': 'c "1"', 'workers': 1})
         self.assertEqual(values['odb']['url'], 'sqlite:///../odb/zatotx.db')
@@ -90,26 +90,26 @@ class LayoutTests(SynchronousTestCase):
         self.assertEqual(cluster_name(find_environment(str(self.path))), 'c "1"')
 
     def test_settings_that_are_no_toml(self) -> None:
-        """The sentence names file and line."""
+        """The error names file and line."""
         part = components_of(self.path)[1]
         for content in (b'[main', b'\xff'):
             (part.path / 'config' / 'server.toml').write_bytes(content)
             self.assertIn('server.toml', self.assertRaises(CommandError, settings, part).format_message())
 
     def test_a_setting_of_another_type_counts_as_none(self) -> None:
-        """What cannot be used is the server's to complain about; a command goes on with the default."""
+        """For a setting of the wrong type, which the server reports, a command uses the default."""
         self.assertEqual(setting({'shutdown': {'grace': 3.5}}, 'shutdown', 'grace', 10.0), 3.5)
         for values in ({}, {'shutdown': 7}, {'shutdown': {'grace': 'long'}}):
             self.assertEqual(setting(values, 'shutdown', 'grace', 10.0), 10.0)
 
     def test_credentials(self) -> None:
-        """By section, with any password; a section that is not whole is named with its file."""
+        """Credentials are read by section, with any password; an incomplete section is reported with its file."""
         self.assertEqual(credentials(self.path, 'api'), USERS['api'])
         error = self.assertRaises(CommandError, credentials, self.path, 'nobody')
         self.assertIn('[nobody]', error.format_message())
 
     def test_urls_with_passwords_are_encrypted(self) -> None:
-        """No password of a URL is readable in server.toml; the key of the environment brings it back."""
+        """URLs with passwords are encrypted in server.toml and can be decrypted with the key of the environment."""
         path = Path(self.mktemp()).absolute()
         url = 'redis://user:s3cret@cache:6379/1'
         plan = environment(path, servers=1, redis_url=url)
@@ -118,7 +118,7 @@ class LayoutTests(SynchronousTestCase):
         self.assertEqual(Secrets(plan.key).decrypt(tomllib.loads(text)['kvdb']['url']), url)
 
     def test_all_of_it_is_closed_to_others(self) -> None:
-        """Whatever the umask: every file and directory that quickstart writes is its owner's alone."""
+        """Only the owner can access the files and directories that quickstart writes, whatever the umask."""
         before = os.umask(0)
         try:
             path = Path(self.mktemp()).absolute()
@@ -129,7 +129,7 @@ class LayoutTests(SynchronousTestCase):
 
 
 class PasswordFileTests(SynchronousTestCase):
-    """credentials.toml after a change of password."""
+    """credentials.toml after a password change."""
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
@@ -137,7 +137,7 @@ class PasswordFileTests(SynchronousTestCase):
         self.path = self.directory / 'credentials.toml'
 
     def test_only_the_password_of_the_user_changes(self) -> None:
-        """Comments, other users, ports and what somebody added stay as they are."""
+        """Comments, other users, ports and additions stay unchanged."""
         self.path.write_text(self.path.read_text() + '\n# mine\n[demo]\nusername = "x"\npassword = "y"\n')
         before = self.path.read_text().splitlines()
         self.assertEqual(change_in_file(self.path, 'pubapi', 'new "one"'), f' and in {self.path}')
@@ -147,17 +147,18 @@ class PasswordFileTests(SynchronousTestCase):
         self.assertTrue(is_private(self.path))
 
     def test_a_user_that_is_not_in_it(self) -> None:
-        """The file is not touched, and nothing is said of it."""
+        """The file stays unchanged, and the message does not mention it."""
         before = self.path.read_bytes()
         self.assertEqual(change_in_file(self.path, 'api.user', 'new'), '')
         self.assertEqual(self.path.read_bytes(), before)
 
 
 class AddressTests(SynchronousTestCase):
-    """Endpoint descriptions as Twisted reads them."""
+    """Endpoint descriptions are read as Twisted reads them."""
 
     def test_forms(self) -> None:
-        """Named and positional ports, interfaces, wildcards become the loopback, IPv6, TLS with its certificate."""
+        """Named and positional ports, interfaces, wildcards (replaced by the loopback address), IPv6, TLS with its
+        certificate."""
         here = Path('/env/server1')
         cases = {
             'tcp:port=17010:interface=127.0.0.1': ListenAddress('http', '127.0.0.1', 17010),
@@ -173,15 +174,16 @@ class AddressTests(SynchronousTestCase):
             self.assertIsNone(parse(description, here))
 
     def test_escapes(self) -> None:
-        """A backslash takes the meaning of the character after it, its own too."""
+        """A backslash escapes the next character, including another backslash."""
         self.assertEqual(fields_of('unix:a\\:b\\\\c:mode=1'), ['unix', 'a:b\\c', 'mode=1'])
 
     def test_urls(self) -> None:
-        """An IPv6 host stands in brackets."""
+        """IPv6 hosts are in brackets."""
         self.assertEqual(ListenAddress('http', '::1', 80).url, 'http://[::1]:80')
 
     def test_of_a_server(self) -> None:
-        """All TCP listeners; the first is the one commands use; none is a sentence with the setting to change."""
+        """All TCP listeners are returned; commands use the first one; if there is none, the error names the setting to
+        change."""
         directory = Path(self.mktemp()).absolute()
         environment(directory)
         part = components_of(directory)[1]
@@ -197,13 +199,13 @@ class FileTests(SynchronousTestCase):
     """Writing files."""
 
     def test_whole_or_not_at_all(self) -> None:
-        """A file that cannot be written leaves the old one, and nothing beside it."""
+        """If a file cannot be written, the old one stays, and no temporary file remains."""
         path = make_dir(Path(self.mktemp())) / 'a'
         write(path, 'one')
         self.assertRaises(UnicodeEncodeError, write, path, '\ud800')
         self.assertEqual((path.read_text(), list(path.parent.iterdir())), ('one', [path]))
 
     def test_toml_strings(self) -> None:
-        """Every text comes back, control characters and emoji included."""
+        """Every text survives a round trip, including control characters and emoji."""
         for text in ('', 'a"b', '\\', '\n\t\x00\x1f\x7f', 'żółć 🎉', '${X}'):
             self.assertEqual(tomllib.loads(f'a = {toml_string(text)}'), {'a': text})

@@ -1,4 +1,4 @@
-"""The command line as a whole: help, exit codes, one sentence for every mistake."""
+"""The command line as a whole: help, exit codes, one sentence per error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def raising(error: BaseException) -> Callable[[str], object]:
 
 
 def every_command() -> list[tuple[list[str], click.Command]]:
-    """All commands, sub-commands too, by the words that name them."""
+    """Return all commands and subcommands by their words."""
     found: list[tuple[list[str], click.Command]] = []
     waiting: list[tuple[list[str], click.Command]] = [([], cli)]
     while waiting:
@@ -39,10 +39,10 @@ def every_command() -> list[tuple[list[str], click.Command]]:
 
 
 class HelpTests(SynchronousTestCase):
-    """What a person finds out without a manual."""
+    """The help of the command line."""
 
     def test_every_command_has_help_with_examples(self) -> None:
-        """`--help` works everywhere, and every command that does something shows how it is called."""
+        """`--help` works for all commands, and every command that is not a group has examples."""
         for words, command in every_command():
             said = zatotx(*words, '--help')
             self.assertEqual(said.code, 0, words)
@@ -56,7 +56,7 @@ class HelpTests(SynchronousTestCase):
         self.assertEqual(zatotx('--version').out, f'{__version__}\n')
 
     def test_a_group_without_a_command_shows_its_commands(self) -> None:
-        """It is wrong usage: help on stderr, exit code 2."""
+        """A group without a command is wrong usage: help on stderr, exit code 2."""
         for words in ([], ['service'], ['odb']):
             said = zatotx(*words)
             self.assertEqual(said.code, 2)
@@ -73,43 +73,43 @@ class UsageTests(SynchronousTestCase):
         return said.err
 
     def test_unknown_command(self) -> None:
-        """Named, with the help that lists those there are."""
+        """The error names the command and the help that lists the existing ones."""
         self.assertEqual(self.wrong('launch'), "Error: No such command 'launch': see 'zatotx --help'.\n")
 
     def test_missing_path(self) -> None:
-        """Every command of the table that takes PATH says so."""
+        """Every command that requires PATH reports that it is missing."""
         for name in ('start', 'stop', 'restart', 'status', 'info', 'enmasse', 'check-config', 'component-version'):
             self.assertIn(f"Missing argument 'PATH': see 'zatotx {name} --help'", self.wrong(name))
 
     def test_unknown_option(self) -> None:
-        """Named."""
+        """The error names the option."""
         self.assertIn('--fast', self.wrong('start', '/x', '--fast'))
 
     def test_values_out_of_range(self) -> None:
-        """The range is said."""
+        """The error contains the valid range."""
         self.assertIn('1<=x<=11', self.wrong('quickstart', 'create', '/x', '--servers', '0'))
 
     def test_enmasse_wants_one_direction(self) -> None:
-        """Neither, both, and options of the other direction are refused before anything is looked at."""
-        self.assertIn('--import and --export', self.wrong('enmasse', '/x'))
-        self.assertIn('--import and --export', self.wrong('enmasse', '/x', '--import', '--export'))
+        """Neither or both directions, and options of the other direction, are rejected before anything is read."""
+        self.assertIn('either --import or --export', self.wrong('enmasse', '/x'))
+        self.assertIn('either --import or --export', self.wrong('enmasse', '/x', '--import', '--export'))
         self.assertIn('--dry-run', self.wrong('enmasse', '/x', '--export', '--dry-run'))
         self.assertIn('--output', self.wrong('enmasse', '/x', '--import', '--output', 'y'))
 
     def test_payload_and_headers(self) -> None:
-        """What is no JSON and no NAME=VALUE is refused here, where it can be named best."""
+        """Payloads that are not JSON and headers not of the form NAME=VALUE are rejected."""
         self.assertIn('--payload', self.wrong('service', 'invoke', '/x', 'demo.echo', '--payload', '{'))
         self.assertIn('NAME=VALUE', self.wrong('service', 'invoke', '/x', 'demo.echo', '--headers', 'x'))
         self.assertIn('NAME=VALUE', self.wrong('service', 'invoke', '/x', 'demo.echo', '--headers', 'a=b\r\nc: d'))
 
     def test_wait_wants_an_http_address(self) -> None:
-        """Another scheme, no host, a port that is none."""
+        """Other schemes, missing hosts and invalid ports are rejected."""
         for address in ('ftp://x', 'http://', 'http://x:70000', 'http://x:y'):
             self.assertIn('--address', self.wrong('wait', '--address', address))
 
 
 class FailureTests(SynchronousTestCase):
-    """What cannot be done is exit code 1 and one sentence."""
+    """Failures give exit code 1 and one sentence."""
 
     def fails(self, *args: object) -> str:
         said = zatotx(*args)
@@ -117,29 +117,29 @@ class FailureTests(SynchronousTestCase):
         return said.err
 
     def test_path_that_is_nowhere(self) -> None:
-        """The sentence says how to make one."""
+        """The message says how to create an environment."""
         for words in (['start'], ['stop'], ['status'], ['info'], ['check-config'], ['component-version']):
             self.assertIn('quickstart create /no/where', self.fails(*words, '/no/where'))
 
     def test_path_that_is_something_else(self) -> None:
-        """A directory without what makes an environment, with the names of what is missing."""
+        """A directory that is not an environment: the message names the missing files."""
         error = self.fails('start', Path(self.mktemp()).parent)
         self.assertIn('credentials.toml', error)
         self.assertIn('.zato-info', error)
 
     def test_what_the_operating_system_refuses(self) -> None:
-        """Its words and the file; an interruption by its name."""
+        """The message contains the operating system's reason and the file; an interruption is named."""
         for error, expected in (
             (PermissionError(13, 'Permission denied', '/x'),
-             'Error: Permission denied: /x: run it as the user who owns that\n'),
+             'Error: Permission denied: /x: run the command as the owner of the file\n'),
             (KeyboardInterrupt(), '\nError: Interrupted.\n'),
         ):
-            self.patch(process, 'find', raising(error))
+            self.patch(process, 'find_environment', raising(error))
             said = zatotx('status', '/x')
             self.assertEqual((said.code, said.out, said.err), (1, '', expected))
 
     def test_an_environment_of_somebody_else(self) -> None:
-        """Is no wrong usage: the command goes on to what it may not read."""
+        """An inaccessible environment is not wrong usage."""
         self.patch(os, 'access', lambda *words, **options: False)
         path = self.mktemp()
         Path(path).mkdir()
@@ -148,13 +148,13 @@ class FailureTests(SynchronousTestCase):
         self.assertNotIn('--help', said.err)
 
     def test_a_choice_that_is_missing(self) -> None:
-        """Is one sentence with what there is to choose."""
+        """The sentence lists the choices."""
         said = zatotx('completion')
         self.assertEqual((said.code, said.err.count('\n')), (2, 1))
         self.assertIn('bash, fish, zsh', said.err)
 
     def test_every_command_of_the_table_is_there(self) -> None:
-        """The table's places hold the commands it promises."""
+        """Every entry of the command table can be imported."""
         context = click.Context(cli)
         for name in COMMANDS:
             command = cli.get_command(context, name) if isinstance(cli, click.Group) else None

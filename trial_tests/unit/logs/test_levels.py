@@ -1,4 +1,4 @@
-"""Levels by area and by logger, the two forms of an entry, and whose request a line belongs to."""
+"""Levels by category and logger, the two formats of entries, and the request that an entry belongs to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from zatotx.logs.server_log import ServerLog, Whose, no_context
 
 class LevelsTests(SynchronousTestCase):
     def test_precedence(self) -> None:
-        """A logger's own level counts before its parents', those before its area's, that before the level of all."""
+        """A logger's own level takes precedence over its parents', its category's and the default."""
         levels = LevelFilter(
             'error', {'crm': 'info', 'crm.get.balance': 'debug', 'kvdb': 'warning', 'server': 'critical'}
         )
@@ -40,7 +40,7 @@ class LevelsTests(SynchronousTestCase):
         self.assertEqual({name: levels.of(name) for name in numbers}, numbers)
 
     def test_change(self) -> None:
-        """A level may be set, and given back, at any time; what was asked before does not stick."""
+        """A level may be set and removed at any time; cached levels are updated."""
         levels = LevelFilter('info')
         self.assertEqual(levels.of('crm.x'), logging.INFO)
         levels.set('crm', 'debug')
@@ -50,13 +50,13 @@ class LevelsTests(SynchronousTestCase):
         self.assertEqual((levels.of('crm.x'), levels.shown()), (logging.ERROR, {'': 'error'}))
 
     def test_all_mistakes_at_once(self) -> None:
-        """Every level that does not exist is named, with where it stands and what there is."""
+        """Every invalid level is named, with its setting and the valid levels."""
         with self.assertRaises(ValueError) as caught:
             LevelFilter('loud', {'kvdb': 'debug', 'crm': 'LOUDER'})
         known = ', '.join(LEVELS)
         self.assertEqual(
             str(caught.exception),
-            f"[log] level: 'loud' is none of {known}; [log.levels] crm: 'LOUDER' is none of {known}",
+            f"[log] level: 'loud' is not one of {known}; [log.levels] crm: 'LOUDER' is not one of {known}",
         )
         levels = LevelFilter()
         for name, level in (('crm', 'loud'), ('', '')):
@@ -65,14 +65,14 @@ class LevelsTests(SynchronousTestCase):
         self.assertEqual(levels.shown(), {'': 'info'})
 
     def test_memory_is_bounded(self) -> None:
-        """However many names are asked for, what is remembered stays bounded, and right."""
+        """The cache of levels is bounded and correct."""
         levels = LevelFilter('info', {'crm': 'debug'})
         for number in range(20_000):
             self.assertEqual(levels.of(f'crm.{number}'), logging.DEBUG)
-        self.assertLessEqual(len(levels._known), 10_000)
+        self.assertLessEqual(len(levels._cache), 10_000)
 
     def test_areas(self) -> None:
-        """Loggers belong to areas by their dotted names, not by their first letters; each area has its own file."""
+        """Loggers belong to categories by dotted names, not by prefixes; each category has its own file."""
         self.assertEqual(category_of('zatotx.redis.reconnecting_connection'), KVDB)
         self.assertEqual(category_of('zato.ping'), ADMIN)
         self.assertEqual((category_of('zatotx.node'), category_of('zatox'), category_of('')), (SERVER,) * 3)
@@ -124,8 +124,7 @@ class Chatty(SynchronousTestCase):
 
 class RoutingTests(Chatty):
     def test_by_area(self) -> None:
-        """What an area says is in its file; warnings and errors are in server.log too, which tells all that went
-        wrong."""
+        """Entries of a category are in its file; warnings and errors are also in server.log."""
         self.install()
         self.twisted('zatotx.redis.reconnecting_connection').info('it answers')
         self.twisted('zatotx.redis.reconnecting_connection').warn('it is away')
@@ -134,7 +133,7 @@ class RoutingTests(Chatty):
         self.assertEqual(self.said(), ['it is away', 'hello'])
 
     def test_levels(self) -> None:
-        """Levels work for both kinds of loggers, and stdlib's know theirs, so that what is not heard costs nothing."""
+        """Levels apply to both kinds of loggers; stdlib loggers skip entries below them early."""
         self.install(default='warning', table={'crm': 'debug', 'kvdb': 'error', 'some.lib': 'error'})
         self.twisted('crm').debug('heard 1')
         logging.getLogger('crm.x').debug('heard 2')
@@ -147,7 +146,7 @@ class RoutingTests(Chatty):
         self.assertFalse(logging.getLogger('some.lib.part').isEnabledFor(logging.WARNING))
 
     def test_changed_while_it_runs(self) -> None:
-        """A level that is changed counts from the next line on, and every logger is as it was afterwards."""
+        """A changed level applies from the next entry on, and loggers are restored afterwards."""
         log = self.install()
         crm, root = logging.getLogger('crm'), logging.getLogger()
         logging.getLogger('crm.x').debug('quiet')
@@ -161,7 +160,7 @@ class RoutingTests(Chatty):
         self.assertEqual((crm.level, root.level), (logging.NOTSET, logging.INFO))
 
     def test_trace1(self) -> None:
-        """Zato's level below debug is there, under its name."""
+        """Zato's level below debug exists under its name."""
         self.install(default='trace1')
         logging.getLogger('crm').log(6, 'fine')
         self.assertIn(' - TRACE1 - crm - fine', self.lines()[0])
@@ -172,7 +171,7 @@ class WhoseTests(Chatty):
         return self.who
 
     def test_within_a_request(self) -> None:
-        """What a library says while a service runs carries the service and the cid, and the library's name."""
+        """Entries of libraries during a service carry the service, the cid, and the library's name."""
         self.install(whose=self.whose)
         self.who = ('crm.x', 'abc12345')
         logging.getLogger('urllib3').info('connecting')
@@ -185,7 +184,7 @@ class WhoseTests(Chatty):
 
 class JsonTests(Chatty):
     def test_fields(self) -> None:
-        """Time in UTC, level, logger, service, cid, message, and a service's extras as they are."""
+        """Time in UTC, level, logger, service, cid, message, and the extras of a service."""
         self.install(JSON)
         extra = {'service': 'crm.x', 'cid': 'abc12345', 'amount': 3, 'tags': ['a', 'b'], 'level': 'mine'}
         logging.getLogger('crm.x').info('Paid %s', 'it', extra=extra)
@@ -198,7 +197,7 @@ class JsonTests(Chatty):
         })  # fmt: skip
 
     def test_twisted(self) -> None:
-        """An event's fields are there where they are words or numbers; objects of the program are not."""
+        """An event's fields are included if they are strings or numbers; other objects are not."""
         self.install(JSON)
         self.twisted('zatotx.x').warn('{what} at {port}', what='It', port=7, protocol=object())
         (found,) = self.objects()
@@ -218,7 +217,7 @@ class JsonTests(Chatty):
             self.assertIn('ValueError: deep', found['traceback'])
 
     def test_nothing_can_be_forged(self) -> None:
-        """Whatever is in a text, an entry is one line to every viewer, and moves no terminal's cursor."""
+        """An entry is one line in every viewer and cannot control terminals, whatever its text."""
         self.install(JSON)
         text = 'a\r\n{"level": "INFO"}\u2028b\x85c\x1b[2J\u202e'
         logging.getLogger('x').info('%s', text, extra={'what': text, 'te\nxt': 1})
@@ -227,7 +226,7 @@ class JsonTests(Chatty):
         self.assertEqual((json.loads(line)['message'], json.loads(line)['what']), (text, text))
 
     def test_values_that_cannot_be_written(self) -> None:
-        """No value of a service's keeps its line from being written."""
+        """No value of a service prevents its entry from being written."""
         self.install(JSON)
         knot: dict[str, Any] = {}
         knot['self'] = knot
@@ -239,7 +238,7 @@ class JsonTests(Chatty):
         self.assertIn('cannot be written', found['strange'])
 
     def test_missing_lines(self) -> None:
-        """The line that says how many are missing is an object too, so that no reader stumbles."""
+        """The notice about missing entries is an object, too, so that readers can parse it."""
         file = LogFile(Path('/dev/full'))
         self.writers['server'] = SharedLineWriter(Clock(), file)
         log = self.install(JSON)

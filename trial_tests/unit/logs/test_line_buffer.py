@@ -1,4 +1,4 @@
-"""Line writers: one write a turn from the reactor, at once from other threads, nothing forged."""
+"""Line writers: one write per iteration in the reactor, immediate writes from other threads, no forged entries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LineWriterTests(SynchronousTestCase):
         self.addCleanup(self.writer.close)
 
     def test_once_a_turn(self) -> None:
-        """Lines of one turn are written together when it is over."""
+        """The lines of one iteration are written together at its end."""
         verifyObject(ILineSink, self.writer)
         self.writer.line('one')
         self.writer.line('two')
@@ -38,14 +38,14 @@ class LineWriterTests(SynchronousTestCase):
         self.assertEqual(self.path.read_text(), 'one\ntwo\nthree\n')
 
     def test_forged(self) -> None:
-        """A line that holds line ends stays one line; the others stay as they are."""
+        """A line that contains line ends stays one line; others are unchanged."""
         self.writer.line('GET /a\r\n1.2.3.4 forged')
         self.writer.line('zażółć\tok')
         self.clock.advance(0)
         self.assertEqual(self.path.read_text().split('\n'), ['GET /a\\r\\n1.2.3.4 forged', 'zażółć\tok', ''])
 
     def test_flood(self) -> None:
-        """However much one turn says, memory stays bounded and nothing is lost."""
+        """Many lines in one iteration use bounded memory, and none is lost."""
         for number in range(25_000):
             self.writer.line(f'{number}')
         self.assertGreater(self.path.stat().st_size, 0)
@@ -53,7 +53,7 @@ class LineWriterTests(SynchronousTestCase):
         self.assertEqual(self.path.read_text(), ''.join(f'{n}\n' for n in range(25_000)))
 
     def test_close(self) -> None:
-        """Closing writes what there is, leaves no call behind, and may be done twice."""
+        """Closing writes buffered lines, leaves no delayed call, and may be repeated."""
         self.writer.line('last')
         self.writer.close()
         self.writer.close()
@@ -61,7 +61,7 @@ class LineWriterTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_reopen(self) -> None:
-        """After the file was moved, what waits to be written goes to the new one."""
+        """After the file was moved, buffered lines go to the new one."""
         self.writer.line('old')
         moved = self.path.with_suffix('.moved')
         self.path.rename(moved)
@@ -71,7 +71,7 @@ class LineWriterTests(SynchronousTestCase):
         self.assertEqual((moved.read_text(), self.path.read_text()), ('', 'old\nnew\n'))
 
     def test_lost(self) -> None:
-        """Lines the disk did not take are counted."""
+        """Lines that could not be written are counted."""
         writer = LineWriter(self.clock, LogFile(Path('/dev/full')))
         writer.line('gone')
         self.clock.advance(0)
@@ -80,7 +80,7 @@ class LineWriterTests(SynchronousTestCase):
 
 class OneLineTests(SynchronousTestCase):
     def test_escapes(self) -> None:
-        """What ends a line, moves a terminal's cursor or turns the direction of text is escaped; the rest is kept."""
+        """Line ends, terminal controls and text direction marks are escaped; everything else is kept."""
         self.assertEqual(
             one_line('a\nb\rc\x1b[2Jd\x00\x85\u2028\u202ee'), 'a\\nb\\rc\\x1b[2Jd\\x00\\x85\\u2028\\u202ee'
         )
@@ -96,7 +96,7 @@ class SharedLineWriterTests(TestCase):
         self.addCleanup(self.writer.close)
 
     async def test_reactor(self) -> None:
-        """The reactor's lines are written when its turn is over."""
+        """Lines of the reactor's thread are written at the end of its iteration."""
         verifyObject(ILineSink, self.writer)
         self.writer.line('one')
         self.writer.line('two\n')
@@ -105,8 +105,8 @@ class SharedLineWriterTests(TestCase):
         self.assertEqual(self.path.read_text(), 'one\ntwo\\n\n')
 
     def test_stalled_reactor(self) -> None:
-        """A thread's line is on disk when `line` returns, though the reactor's turn never ends, and what the reactor
-        said before stands before it."""
+        """A thread's line is on disk when `line` returns, even if the reactor is stalled, after the reactor's earlier
+        lines."""
         self.writer.line('reactor')
         thread = Thread(target=self.writer.line, args=('thread',))
         thread.start()
@@ -114,7 +114,7 @@ class SharedLineWriterTests(TestCase):
         self.assertEqual(self.path.read_text(), 'reactor\nthread\n')
 
     async def test_many_threads(self) -> None:
-        """Lines of many threads at once are all there, whole, each thread's in its order."""
+        """Lines of many threads are complete, whole, and in order per thread."""
 
         def say(name: int) -> None:
             for number in range(500):
@@ -132,7 +132,7 @@ class SharedLineWriterTests(TestCase):
             self.assertEqual([number for who, number in lines if who == name], list(range(500)))
 
     def test_never_waits(self) -> None:
-        """While another thread writes to a disk that hangs, a line is taken at once; that thread writes it too."""
+        """While another thread's write blocks, a line is accepted at once; that thread writes it, too."""
         read, write = os.pipe()
         self.addCleanup(os.close, read)
         os.set_blocking(write, True)
@@ -152,14 +152,14 @@ class SharedLineWriterTests(TestCase):
         writer.close()
 
     async def test_close(self) -> None:
-        """Closing writes what there is, and may be done twice."""
+        """Closing writes buffered lines, and may be repeated."""
         self.writer.line('last')
         self.writer.close()
         self.writer.close()
         self.assertEqual(self.path.read_text(), 'last\n')
 
     async def test_reopen(self) -> None:
-        """After the file was moved, what waits to be written goes to the new one."""
+        """After the file was moved, buffered lines go to the new one."""
         self.writer.line('old')
         moved = self.path.with_suffix('.moved')
         self.path.rename(moved)

@@ -28,7 +28,7 @@ class LogFileTests(SynchronousTestCase):
         return file
 
     def limited(self, size: int, act: Callable[[], None]) -> None:
-        """Do it while no file of this process may grow beyond `size` bytes."""
+        """Call a function while no file of this process may grow beyond `size` bytes."""
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
         try:
@@ -37,7 +37,7 @@ class LogFileTests(SynchronousTestCase):
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     def test_appends(self) -> None:
-        """Entries are added to what the file had, each with its end, whatever characters they hold."""
+        """Entries are appended with their line ends, whatever characters they contain."""
         self.path.write_text('before\n')
         file = self.file()
         file.append(['one', 'zażółć \udcff'])
@@ -45,14 +45,14 @@ class LogFileTests(SynchronousTestCase):
         self.assertEqual(self.path.read_text('utf-8'), 'before\none\nzażółć \\udcff\nthree\n')
 
     def test_mode(self) -> None:
-        """A new file is closed to others."""
+        """A new file is not readable by others."""
         before = os.umask(0)
         self.addCleanup(os.umask, before)
         self.file(mode=0o600)
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
 
     def test_rotation(self) -> None:
-        """A full file becomes .1, that one .2 and so on; the oldest goes, and no line is lost on the way."""
+        """A full file becomes .1, that one .2 and so on; the oldest is removed, and no line is lost."""
         file = self.file(max_bytes=10, keep=3)
         for number in range(6):
             file.append([f'line-{number}'])
@@ -68,13 +68,13 @@ class LogFileTests(SynchronousTestCase):
         )
 
     def test_rotation_after_restart(self) -> None:
-        """What the file held before the process started counts."""
+        """The size of the file before the process started counts."""
         self.path.write_text('x' * 30)
         self.file(max_bytes=32).append(['new'])
         self.assertEqual(self.path.read_text(), 'new\n')
 
     def test_no_rotation_possible(self) -> None:
-        """Where files cannot be renamed the log goes on in the one it has."""
+        """If files cannot be renamed, the log continues in the present one."""
         file = self.file(max_bytes=10, keep=1)
         (self.directory / 'server.log.1').mkdir()
         for number in range(4):
@@ -83,7 +83,7 @@ class LogFileTests(SynchronousTestCase):
         self.assertEqual(file.lost, 0)
 
     def test_reopen(self) -> None:
-        """After somebody moved the file away, lines go to a new one of its name."""
+        """After the file was moved, lines go to a new one of its name."""
         file = self.file()
         file.append(['old'])
         self.path.rename(self.directory / 'moved')
@@ -92,8 +92,8 @@ class LogFileTests(SynchronousTestCase):
         self.assertEqual((self.path.read_text(), (self.directory / 'moved').read_text()), ('new\n', 'old\n'))
 
     def test_full_disk(self) -> None:
-        """A full disk costs the lines that do not fit, no error; when there is room again, the log says how many are
-        missing, on a line of its own even where the last one was torn."""
+        """A full disk loses the lines that do not fit, without an error; later the log says how many are missing, on a
+        separate line even after an incomplete one."""
         file = self.file()
         file.append(['first'])
         self.limited(12, lambda: file.append(['second', 'third', 'fourth']))
@@ -110,7 +110,7 @@ class LogFileTests(SynchronousTestCase):
         )
 
     def test_full_for_long(self) -> None:
-        """What was lost in several tries is told once, in all."""
+        """Lines lost in several attempts are reported once, in total."""
         file = self.file()
         for _ in range(3):
             self.limited(0, lambda: file.append(['a', 'b']))
@@ -120,7 +120,7 @@ class LogFileTests(SynchronousTestCase):
         self.assertEqual(file.lost, 6)
 
     def test_full_in_the_notice(self) -> None:
-        """Whole lines that a filling disk still took are not counted as lost."""
+        """Complete lines that were written to a filling disk are not counted as lost."""
         file = self.file()
         self.limited(0, lambda: file.append(['a', 'b']))
         self.now += 2
@@ -140,14 +140,14 @@ class LogFileTests(SynchronousTestCase):
         )
 
     def test_full_device(self) -> None:
-        """A device without room is no error either."""
+        """A full device causes no error either."""
         self.path.symlink_to('/dev/full')
         file = self.file()
         file.append(['lost'])
         self.assertEqual(file.lost, 1)
 
     def test_cannot_open(self) -> None:
-        """A path that cannot be written to is an error at once, when somebody is there to read it."""
+        """A path that cannot be written to is an error in the constructor."""
         with self.assertRaises(OSError):
             LogFile(self.directory / 'nowhere' / 'server.log')
 
@@ -159,8 +159,7 @@ class LogFileTests(SynchronousTestCase):
         self.assertEqual(file.lost, 1)
 
     def test_moved_by_another(self) -> None:
-        """Whoever moves the file away (another worker, logrotate) needs to tell nobody: the next line is in the new
-        file."""
+        """If the file is moved (by another worker or logrotate), the next line is in a new file without a signal."""
         ours, theirs = self.file(), self.file()
         ours.append(['old'])
         self.path.rename(self.directory / 'moved')
@@ -169,7 +168,7 @@ class LogFileTests(SynchronousTestCase):
         self.assertEqual((self.path.read_text(), (self.directory / 'moved').read_text()), ('new\nnewer\n', 'old\n'))
 
     def test_size_of_all(self) -> None:
-        """A file is full by what all its writers wrote."""
+        """The size includes what all writers wrote."""
         ours, theirs = self.file(max_bytes=20), self.file(max_bytes=20)
         for number in range(3):
             theirs.append([f'their-{number}'])
@@ -179,8 +178,7 @@ class LogFileTests(SynchronousTestCase):
         self.assertEqual(self.path.read_text(), 'their-3\n')
 
     def test_another_rotates(self) -> None:
-        """While another process rotates, even one that froze in the middle, nobody waits: lines go on in the file there
-        is."""
+        """While another process rotates, even a frozen one, no writer waits: lines go to the present file."""
         file = self.file(max_bytes=10)
         file.append(['line-0'])
         with (self.directory / LOCK).open('w') as held:
@@ -191,7 +189,7 @@ class LogFileTests(SynchronousTestCase):
         self.assertEqual(self.path.read_text(), 'line-2\n')
 
     def test_deleted(self) -> None:
-        """A file that was deleted is there again with the next line, also where its directory went with it."""
+        """A deleted file is created again with the next line, including its directory."""
         file = self.file()
         file.append(['one'])
         self.path.unlink()
@@ -202,8 +200,7 @@ class LogFileTests(SynchronousTestCase):
         self.assertEqual((self.path.read_text(), file.lost), ('three\n', 0))
 
     def test_no_way_back(self) -> None:
-        """While no file can be made in place of the deleted one, lines are counted as lost; after that the log says how
-        many are missing."""
+        """While a deleted file cannot be created, lines are counted as lost and reported later."""
         file = self.file()
         shutil.rmtree(self.directory)
         self.directory.touch()
@@ -216,7 +213,7 @@ class LogFileTests(SynchronousTestCase):
         self.assertEqual(self.path.read_text(), 'Lines of this log missing here: 2 (Not a directory)\nback\n')
 
     def test_moved_and_no_way_back(self) -> None:
-        """Where the file was moved and no new one can be made, lines go where it is now: they are to be found."""
+        """If the file was moved and no new one can be created, lines go to the moved file."""
         file = self.file()
         self.directory.rename(moved := self.directory.with_suffix('.moved'))
         self.directory.touch()
@@ -224,7 +221,7 @@ class LogFileTests(SynchronousTestCase):
         self.assertEqual(((moved / 'server.log').read_text(), file.lost), ('on\n', 0))
 
     def test_emptied(self) -> None:
-        """A file that logrotate's copytruncate emptied is written on from its beginning."""
+        """A file truncated by logrotate's copytruncate is continued from its beginning."""
         file = self.file(max_bytes=10)
         file.append(['line-0'])
         os.truncate(self.path, 0)
@@ -232,7 +229,7 @@ class LogFileTests(SynchronousTestCase):
         self.assertEqual(self.path.read_text(), 'line-1\n')
 
     def test_new_limits(self) -> None:
-        """Limits may be changed while the file is written."""
+        """Limits may be changed while the file is in use."""
         file = self.file()
         file.append(['x' * 30])
         file.limit(10, 1)

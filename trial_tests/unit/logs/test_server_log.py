@@ -1,4 +1,4 @@
-"""The server's log: one form for whatever is said through twisted.logger and stdlib logging."""
+"""The server's log: one format for twisted.logger and stdlib logging."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ServerLogTests(SynchronousTestCase):
         return self.path.read_text().splitlines()
 
     def test_service(self) -> None:
-        """A service's line names it and the request, in Zato's form."""
+        """A service's entry names it and the request, in Zato's format."""
         self.install()
         extra = {'service': 'crm.get-balance', 'cid': 'abc123'}
         logging.getLogger('crm.get-balance').info('Got %s', 7, extra=extra)
@@ -53,7 +53,7 @@ class ServerLogTests(SynchronousTestCase):
         self.assertRegex(line, rf'^{STAMP} - INFO - crm\.get-balance:abc123 - Got 7$')
 
     def test_twisted(self) -> None:
-        """Twisted's events stand beside them, by their namespace or the service they name."""
+        """Twisted's events are written with their namespace or the service they name."""
         self.install()
         self.log.warn('{what} happened', what='It')
         self.log.error('{service} failed', service='crm.x', cid='c1')
@@ -62,7 +62,7 @@ class ServerLogTests(SynchronousTestCase):
         self.assertRegex(second, rf'^{STAMP} - ERROR - crm\.x:c1 - crm\.x failed$')
 
     def test_legacy(self) -> None:
-        """What Twisted's older parts say through twisted.python.log stands there as Twisted's, with its own level."""
+        """Messages of twisted.python.log are written as Twisted's, with their own level."""
         server_log = self.install()
         legacy = LegacyPublisher(observerPublisher=self.publisher, publishPublisher=self.publisher)
         legacy.msg('Port', 'closed')
@@ -72,7 +72,7 @@ class ServerLogTests(SynchronousTestCase):
         self.assertRegex(line, rf'^{STAMP} - INFO - twisted - Port closed$')
 
     def test_tracebacks(self) -> None:
-        """A traceback stands indented below its line, and cannot be taken for another entry."""
+        """A traceback is indented below its line, and cannot be mistaken for another entry."""
         self.install()
         forged = '2026-01-01 00:00:00,000 - INFO - x - forged'
         try:
@@ -87,10 +87,10 @@ class ServerLogTests(SynchronousTestCase):
         self.assertTrue(heads[0].endswith(f'It broke\\n{forged}'))
         self.assertIn('    ValueError: first', lines)
         self.assertIn(f'    {forged}\\x1b[0m', lines)
-        self.assertTrue(any('test_logs_server.py' in line for line in lines))
+        self.assertTrue(any('test_server_log.py' in line for line in lines))
 
     def test_level(self) -> None:
-        """What is below the level is not written; every level of a setting is known."""
+        """Entries below the level are not written; every level of a setting is known."""
         self.install('warning')
         logging.getLogger('x').info('quiet')
         logging.getLogger('x').warning('loud')
@@ -102,14 +102,14 @@ class ServerLogTests(SynchronousTestCase):
             self.log.emit(level, 'each has a name')
 
     def test_cannot_be_formatted(self) -> None:
-        """A record whose arguments do not fit is written as far as it goes, and raises nothing."""
+        """A record whose arguments do not fit is written as far as possible, and raises nothing."""
         self.install()
         logging.getLogger('x').info('%d items', 'many')
         (line,) = self.lines()
         self.assertIn("'%d items' with ('many',) cannot be formatted", line)
 
     def test_critical(self) -> None:
-        """What is critical stands on standard error too."""
+        """Critical entries also go to standard error."""
         self.install()
         logging.getLogger('x').critical('The end')
         logging.getLogger('x').error('Not yet')
@@ -117,7 +117,7 @@ class ServerLogTests(SynchronousTestCase):
         self.assertIn('CRITICAL - x - The end', self.stderr.getvalue())
 
     def test_uninstall(self) -> None:
-        """Afterwards nothing is received and logging is as it was."""
+        """Afterwards nothing is received, and logging is as before."""
         root = logging.getLogger()
         before = (root.level, list(root.handlers))
         self.install().uninstall()
@@ -127,7 +127,7 @@ class ServerLogTests(SynchronousTestCase):
 
 
 class Talker(Service):
-    """Says something when it starts and when it has stopped, which takes a while."""
+    """Logs when it starts and when it has stopped, which takes a while."""
 
     log = Logger()
 
@@ -141,7 +141,7 @@ class Talker(Service):
 
 class LoggedTests(SynchronousTestCase):
     def test_to_the_last_line(self) -> None:
-        """What a service says from its start to the end of its stop is in its file, closed to others."""
+        """What a service logs from its start to the end of its stop is in its file, not readable by others."""
         path = Path(self.mktemp()) / 'logs' / 'redis.log'
         talker = Talker()
         logged = LoggedService(talker, path, Clock())

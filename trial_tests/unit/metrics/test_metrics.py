@@ -1,4 +1,4 @@
-"""Counters, samples of them, their sums, and the Prometheus text made of them."""
+"""Counters, samples, merging, and the Prometheus text format."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def samples(*sources: Source) -> Samples:
 
 class SlotsTests(SynchronousTestCase):
     def test_histogram(self) -> None:
-        """A duration counts in the first bucket whose bound is at least it, the longest in the last one."""
+        """A duration counts in the first bucket whose bound is not below it, the longest in the last one."""
         histogram = Histogram((0.1, 1.0))
         for seconds in (0.05, 0.1, 0.5, 1.0, 7.0):
             histogram.observe(seconds)
@@ -73,7 +73,7 @@ class SlotsTests(SynchronousTestCase):
         self.assertAlmostEqual(histogram.sum, 8.65)
 
     def test_service(self) -> None:
-        """Every observed call counts, errors are counted beside and by kind."""
+        """Every observed call counts; errors are counted separately, by name."""
         slots = CallSlots()
         for kind in ('', 'Timeout', 'BadInput', 'Timeout'):
             slots.observe(0.01)
@@ -82,7 +82,7 @@ class SlotsTests(SynchronousTestCase):
         self.assertEqual((slots.calls, slots.errors, slots.kinds), (4, 3, {'Timeout': 2, 'BadInput': 1}))
 
     def test_kinds_are_few(self) -> None:
-        """However services name what they raise, the kinds of errors are those of zatotx and one for the rest."""
+        """Whatever services raise, the names of errors are those of zatotx and one for the rest."""
         slots = CallSlots()
         for number in range(1000):
             slots.failed(f'Error{number}')
@@ -90,14 +90,14 @@ class SlotsTests(SynchronousTestCase):
         self.assertEqual(slots.kinds, {'Exception': 1000, 'NotFound': 1})
 
     def test_no_other_attributes(self) -> None:
-        """A misspelt counter is an error, not a new one."""
+        """A misspelled counter is an error."""
         with self.assertRaises(AttributeError):
             CallSlots().call = 1  # type: ignore[attr-defined]
 
 
 class RenderTests(SynchronousTestCase):
     def test_services(self) -> None:
-        """Each service has its calls, its errors (0 too), those by kind, and its durations, by its name."""
+        """Each service has its calls, errors (0, too), errors by name, and durations, by its name."""
         busy, idle = CallSlots(), CallSlots()
         busy.observe(0.004)
         busy.observe(40.0)
@@ -118,7 +118,7 @@ class RenderTests(SynchronousTestCase):
         self.assertEqual(got['zatotx_service_errors_total', frozenset({('service', 'idle')})], 0)
 
     def test_everything_else(self) -> None:
-        """HTTP, stalls, lost lines, revision, Redis, the build and the process are there where they are given."""
+        """HTTP, stalls, lost lines, revision, Redis, the build and the process are included if given."""
         stalls = Histogram(FAMILIES['zatotx_reactor_stall_seconds'].bounds)
         stalls.observe(0.3)
         facts = {'version': '0.1', 'python': '3.13.0', 'node': 'server1', 'cluster': 'qs'}
@@ -144,8 +144,8 @@ class RenderTests(SynchronousTestCase):
         self.assertGreater(got['process_resident_memory_bytes', NONE], 0)
 
     def test_names(self) -> None:
-        """Names keep to Prometheus' conventions: a prefix, base units at the end, no _total of their own, and every
-        family says what it counts."""
+        """Names follow Prometheus' conventions: a prefix, base units as suffix, no _total of their own, and a help
+        text."""
         for name, family in FAMILIES.items():
             self.assertRegex(name, r'^(zatotx|process)_[a-z_]*[a-z]$')
             self.assertFalse(name.endswith(('_total', '_count', '_sum', '_bucket', '_ms', '_milliseconds')), name)
@@ -156,7 +156,7 @@ class RenderTests(SynchronousTestCase):
 
 
     def test_one_fails(self) -> None:
-        """A source that fails costs its own figures only, and is counted and logged."""
+        """A source that fails loses only its own metrics, and is counted and logged."""
 
         def broken() -> Iterator[Row]:
             yield 'zatotx_config_revision', (), 1
@@ -170,7 +170,7 @@ class RenderTests(SynchronousTestCase):
 
 class MetersTests(SynchronousTestCase):
     def test_channels(self) -> None:
-        """A channel has its requests, answers by class, those under way, and how long they took."""
+        """A channel has requests, responses by status class, requests in flight, and durations."""
         meters = MeterRegistry()
         slots = meters.channels('http-soap').of('crm "1"')
         for hundreds in (2, 2, 4, 0):
@@ -187,7 +187,7 @@ class MetersTests(SynchronousTestCase):
         self.assertEqual(got['zatotx_channel_duration_seconds_bucket', crm | {('le', '0.005')}], 4)
 
     def test_outgoing(self) -> None:
-        """An outgoing connection, by whatever kind it is of, has its calls, errors by kind, and its circuit breaker."""
+        """An outgoing connection of any kind has calls, errors by name, and its circuit breaker."""
         meters = MeterRegistry()
         slots = meters.outgoing('rest').of('CRM')
         slots.in_flight += 1
@@ -204,8 +204,8 @@ class MetersTests(SynchronousTestCase):
         self.assertEqual(got['zatotx_outgoing_circuit_half_open', crm], 1)
 
     def test_bounded(self) -> None:
-        """However many names there are, the figures stay few: who comes last shares one set. Names that are gone
-        make room for new ones, and vanish."""
+        """The number of names is bounded: later names share one set. Names that no longer exist make room for new
+        ones."""
         named = MeterSet(ChannelSlots, most=3)
         made = {name: named.of(name) for name in 'abcde'}
         self.assertIs(made['d'], made['e'])
@@ -216,7 +216,7 @@ class MetersTests(SynchronousTestCase):
         self.assertIsNot(named.of('d'), made['d'])
 
     def test_room_for_the_living(self) -> None:
-        """Services that were deleted make room when it is needed, without a word from anybody."""
+        """Deleted services make room when it is needed, without a notification."""
         living = ['a', 'b']
         named = MeterSet(CallSlots, most=2, alive=lambda: living)
         first = named.of('a')
@@ -227,7 +227,7 @@ class MetersTests(SynchronousTestCase):
         self.assertIs(named.of('d'), named.others)
 
     def test_services_that_share(self) -> None:
-        """Services without figures of their own are shown as one."""
+        """Services without counters of their own are shown as one."""
         others = CallSlots()
         others.observe(0.1)
         own = CallSlots()
@@ -237,7 +237,7 @@ class MetersTests(SynchronousTestCase):
         self.assertEqual(calls, {'a': 0, '(others)': 1})
 
     def test_measured(self) -> None:
-        """A call that is waited for is counted, its error by its class; one that was cancelled is no error."""
+        """An awaited call is counted, its error by class; a cancelled one is not an error."""
         clock, slots = Clock(), CallSlots()
         good: Deferred[int] = Deferred()
         bad: Deferred[int] = Deferred()
@@ -256,7 +256,7 @@ class MetersTests(SynchronousTestCase):
         self.assertAlmostEqual(slots.sum, 0.6)
 
     def test_cost(self) -> None:
-        """Counting a request costs next to nothing: it is a few additions, not a labelled metric's microseconds."""
+        """Counting a request takes a few additions, not the microseconds of a labelled metric."""
         slots = ChannelSlots()
 
         def count() -> None:
@@ -268,7 +268,7 @@ class MetersTests(SynchronousTestCase):
 
 class UserTests(SynchronousTestCase):
     def test_figures(self) -> None:
-        """What services count, measure and time is there under its name."""
+        """Counters, gauges and timings of services are exposed under their names."""
         user = UserMetrics()
         verifyObject(IUserMetrics, user)
         verifyObject(IUserMetrics, NoUserMetrics())
@@ -283,7 +283,7 @@ class UserTests(SynchronousTestCase):
         self.assertEqual(got['zatotx_user_timing_seconds_count', frozenset({('name', 'parse')})], 1)
 
     def test_threads(self) -> None:
-        """Threads that count the same lose nothing, and what a thread counted stays when it has ended."""
+        """Concurrent counts in threads are not lost, and remain after a thread has ended."""
         user = UserMetrics()
 
         def count() -> None:
@@ -301,7 +301,7 @@ class UserTests(SynchronousTestCase):
         self.assertEqual(got['zatotx_user_timing_seconds_count', frozenset({('name', 'each')})], 40_000)
 
     def test_bounded(self) -> None:
-        """However many names services make up, few have figures of their own; the rest is counted together."""
+        """The number of names is bounded; further names share one series."""
         user = UserMetrics(most=3)
         for number in range(100):
             user.incr(f'n{number}')
@@ -313,9 +313,9 @@ class UserTests(SynchronousTestCase):
         self.assertIn(('zatotx_user_counter', ('(others)',), 97), rows)
 
     def test_nonsense(self) -> None:
-        """A counter that would fall, and what is no name, are refused in words."""
+        """Decreasing counters and invalid names are rejected with a message."""
         user = UserMetrics()
-        with self.assertRaisesRegex(ValueError, 'only grows'):
+        with self.assertRaisesRegex(ValueError, 'cannot decrease'):
             user.incr('orders', -1)
         for name in ('', 'x' * 201):
             with self.assertRaisesRegex(ValueError, '1 to 200 characters'):
@@ -325,7 +325,7 @@ class UserTests(SynchronousTestCase):
 
 class CertificateTests(SynchronousTestCase):
     def test_expiry(self) -> None:
-        """When the certificate of a listener expires is a figure; one that is replaced counts from then on."""
+        """The expiry of a listener's certificate is a metric, updated when it is replaced."""
 
         def context(days: int) -> SSL.Context:
             key = ec.generate_private_key(ec.SECP256R1())
@@ -372,8 +372,8 @@ class SumTests(SynchronousTestCase):
         return found
 
     def test_sums(self) -> None:
-        """Two workers together: counters, histograms and what is under way add up; the revision in force is the lower
-        one, Redis is up where both have it, what runs is said once. All that after a way as JSON."""
+        """For two workers, counters, histograms and requests in flight are added; the revision is the lower one, Redis
+        is up if both are connected, and the build is shown once. All of this after a round trip as JSON."""
         got = parsed(render(add(self.one(2, 7), self.one(3, 5))))
         crm = frozenset({('service', 'crm')})
         self.assertEqual(got['zatotx_service_calls_total', crm], 5)
@@ -386,21 +386,21 @@ class SumTests(SynchronousTestCase):
         self.assertEqual([value for (name, _), value in got.items() if name == 'zatotx_build_info'], [1])
 
     def test_what_one_has(self) -> None:
-        """What only one of two workers knows stands for itself."""
+        """A metric of only one worker is kept."""
         calls, up = 'zatotx_service_calls', 'zatotx_redis_up'
         got = add({calls: [[['a'], 1]]}, {calls: [[['b'], 2]], up: [[[], 1]]})
         self.assertEqual(got, {calls: [[['a'], 1], [['b'], 2]], up: [[[], 1]]})
 
     def test_another_version(self) -> None:
-        """A worker of another version, while they are replaced, spoils nothing: its unknown families, histograms cut
-        otherwise and rows with other labels are left out."""
+        """A worker of another version during a rolling restart does no harm: unknown metrics, histograms with other
+        buckets and rows with other labels are omitted."""
         name = 'zatotx_service_duration_seconds'
         ours = take_snapshot([collectors.services(lambda: [('crm', CallSlots())])])
         theirs = {'zatotx_of_tomorrow': [[[], 1]], name: [[['crm'], [1.0, [1, 2]]]], 'zatotx_service_calls': [[[], 9]]}
         self.assertEqual(add(ours, theirs), ours)
 
     def test_rules(self) -> None:
-        """Whatever two workers say of a family, the sum can be said too."""
+        """Any two values of a metric can be merged."""
         for name, family in FAMILIES.items():
             figure: Any = [0.5, [1] * (len(family.bounds) + 1)] if family.kind == HISTOGRAM else 1
             one = {name: [[['x'] * len(family.labels), figure]]}
@@ -410,7 +410,7 @@ class SumTests(SynchronousTestCase):
 
 
 class Later:
-    """An offload whose results come when the test wants them."""
+    """An offload function whose results the test delivers."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Deferred[Any], Callable[..., Any], tuple[Any, ...]]] = []
@@ -421,7 +421,7 @@ class Later:
         return deferred
 
     def run(self) -> None:
-        """Finish what is under way now."""
+        """Finish the calls in progress."""
         calls, self.calls = self.calls, []
         for deferred, function, args in calls:
             try:
@@ -441,8 +441,8 @@ class ScrapesTests(SynchronousTestCase):
         return self.asked
 
     def test_fifty_at_once(self) -> None:
-        """Fifty who ask at once cost two texts: the first one's, and one for all who came while it was made. Never are
-        two made at a time, and nobody gets figures older than his question."""
+        """Fifty concurrent scrapes render two texts: one for the first, and one for all others. Texts are rendered one
+        at a time, and no value is older than its scrape."""
         texts = [self.scrapes.text() for _ in range(50)]
         for _ in range(4):
             self.assertLessEqual(len(self.offload.calls), 1)
@@ -452,7 +452,7 @@ class ScrapesTests(SynchronousTestCase):
         self.assertEqual(self.asked, 2)
 
     def test_gone(self) -> None:
-        """Who hangs up meanwhile gets nothing, and the others all the same."""
+        """A disconnected client gets nothing, and the others are not affected."""
         first, second, third = self.scrapes.text(), self.scrapes.text(), self.scrapes.text()
         for text in (first, second):
             text.addErrback(lambda failure: None)
@@ -462,7 +462,7 @@ class ScrapesTests(SynchronousTestCase):
         self.assertIn(b'zatotx_log_lines_lost_total 2.0', self.successResultOf(third))
 
     def test_workers(self) -> None:
-        """The figures of the node's other workers are added."""
+        """The metrics of the node's other workers are added."""
         others: list[Sample] = [{'zatotx_log_lines_lost': [[[], lost]]} for lost in (10, 5)]
         self.scrapes.others = lambda: succeed(others)
         text = self.scrapes.text()
@@ -473,7 +473,7 @@ class ScrapesTests(SynchronousTestCase):
 
 class ImportTests(TestCase):
     async def test_lazy(self) -> None:
-        """Importing the collector does not load prometheus_client: a node starts without."""
+        """Importing the module does not import prometheus_client, so that nodes start faster."""
         code = (
             'import sys, zatotx.metrics.prometheus_text, zatotx.metrics.exposition, zatotx.metrics.collectors;'
             "print('prometheus_client' in sys.modules)"

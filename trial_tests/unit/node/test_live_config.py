@@ -142,7 +142,7 @@ class LiveConfigTests(SynchronousTestCase):
         """The ODB went away right after the commit: who is told 503 must not take it for not made."""
         self.store.unread = Timeout(None, 'Frozen')
         said = str(self.failureResultOf(self.change(), ServiceUnavailable).value)
-        self.assertIn('The change is made, as revision 1, but not in force yet', said)
+        self.assertIn('The change is stored as revision 1, but not in force yet', said)
         self.assertIn('(Frozen)', said)
         self.store.unread = None
         self.clock.advance(BEAT)
@@ -253,7 +253,7 @@ class LiveConfigTests(SynchronousTestCase):
         self.assertEqual(self.applied, [3])
 
     def test_an_absence_is_said_once(self) -> None:
-        """Each reason, not every two seconds; not that it is over while a part of the ODB is locked."""
+        """Each reason is logged once, not every two seconds; the end of the outage only when everything can be read."""
         said: list[str] = []
 
         @implementer(ILogObserver)
@@ -271,7 +271,7 @@ class LiveConfigTests(SynchronousTestCase):
         self.assertEqual([line.rpartition(': ')[2] for line in said], ['Locked', 'Refused', '0', '1', '2'])
         self.store.away = self.store.unread = None
         self.clock.pump([BEAT] * 3)
-        self.assertEqual(said[5:], ['The ODB answers again, this node is at revision 1'])
+        self.assertEqual(said[5:], ['The ODB is available again, this node is at revision 1'])
 
     def test_an_odb_restored_from_a_backup_is_read_anew(self) -> None:
         """A revision lower than ours means that what we know may never have been."""

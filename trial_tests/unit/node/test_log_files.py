@@ -63,7 +63,7 @@ class LogbookTests(SynchronousTestCase):
         book = self.book(levels={'crm': 'debug'})
         with self.assertRaises(StartError) as caught:
             book.reload(Log(level='loud', levels={'kvdb': 'x'}, form='xml'))
-        for part in ("[log] level: 'loud'", "[log.levels] kvdb: 'x'", "[log] form: 'xml' is none of text, json"):
+        for part in ("[log] level: 'loud'", "[log.levels] kvdb: 'x'", "[log] form: 'xml' is not one of text, json"):
             self.assertIn(part, str(caught.exception))
         self.assertEqual(book.levels(), {'': 'info', 'crm': 'debug'})
         logging.getLogger('crm').debug('heard')

@@ -62,7 +62,7 @@ class LiveLevelsTests(SynchronousTestCase):
         """A level that does not exist is refused, here and from the bus; nothing changes and nobody is told."""
         bus = MemoryBus()
         one, two = self.node(bus), self.node(bus)
-        with self.assertRaisesRegex(ValueError, "'loud' is none of trace1, debug"):
+        with self.assertRaisesRegex(ValueError, "'loud' is not one of trace1, debug"):
             one.set('crm', 'loud')
         with self.assertRaisesRegex(ValueError, 'at most 200'):
             one.set('x' * 201, 'debug')

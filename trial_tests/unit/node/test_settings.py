@@ -1,4 +1,4 @@
-"""server.toml: read whole, every mistake named at once."""
+"""server.toml is validated as a whole, with all errors reported at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The parent's decisions, with doubles of its processes: who is started, replaced, ended, and when it gives up."""
+"""The supervisor of the workers, with fake processes: when workers are started, replaced and stopped, and when it gives
+up."""
 
 from __future__ import annotations
 
@@ -108,8 +109,8 @@ class Logs:
         """Nothing to do."""
 
 
-class CrewTests(SynchronousTestCase):
-    """A crew of two."""
+class SupervisorTests(SynchronousTestCase):
+    """Supervising two workers."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -131,7 +132,7 @@ class CrewTests(SynchronousTestCase):
         self.hired.ready(0, 1)
 
     def test_as_many_as_are_wanted(self) -> None:
-        """Each has a seat of its own and all sockets; the crew is complete when all are ready."""
+        """Each worker has its own slot and all sockets; the supervisor reports when all are ready."""
         self.crew.fill()
         self.assertEqual(self.seats(), [0, 1])
         self.assertEqual(self.hired.handed, [{'tcp:1': 7}] * 2)
@@ -141,8 +142,8 @@ class CrewTests(SynchronousTestCase):
         self.successResultOf(self.crew.complete)
 
     def test_a_dead_one_is_replaced_at_once(self) -> None:
-        """The first death: in the same instant of the clock, on the seat that is free again, and late: it listens only
-        when it is ready, since another serves."""
+        """After the first death a worker is started immediately, in the free slot, and listens only when it is ready
+        because another one serves."""
         self.serving()
         self.hired.die(0)
         self.assertEqual((self.left, self.seats()), ([0], [1]))
@@ -151,7 +152,8 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(self.hired.late, [False, False, True])
 
     def test_all_die_at_once(self) -> None:
-        """Their clients wait in the socket until a new one is ready to serve, rather than meet one that starts."""
+        """If all die, new workers listen only when they are ready: clients wait in the accept queue rather than get a
+        503."""
         self.serving()
         self.hired.die(0)
         self.hired.die(1)
@@ -159,7 +161,7 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(self.hired.late, [False, False, True, True])
 
     def test_repeated_deaths(self) -> None:
-        """After the second the next start waits, and is not forgotten."""
+        """After the second death the next start is delayed."""
         self.serving()
         self.hired.die(0)
         self.hired.die(1)
@@ -173,7 +175,7 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(len(self.crew.active), 2)
 
     def test_gives_up(self) -> None:
-        """5 deaths in 30 s: one sentence that says so, and nobody is started any more."""
+        """After 5 deaths in 30 s it gives up with one sentence, and starts no more workers."""
         self.serving()
         for number in range(5):
             self.assertEqual(self.given_up, [])
@@ -186,7 +188,7 @@ class CrewTests(SynchronousTestCase):
         self.flushLoggedErrors()
 
     def test_gives_up_at_the_start(self) -> None:
-        """Nobody has served yet: the start fails with the sentence."""
+        """If no worker has served yet, the start fails with the sentence."""
         self.crew.fill()
         for number in range(5):
             self.hired.die(number)
@@ -195,20 +197,20 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(self.given_up, [])
 
     def test_refused_at_the_start(self) -> None:
-        """A worker that says why it cannot start ends the start with just that sentence: trying again is no use."""
+        """If a worker reports why it cannot start, the start fails with that sentence and is not repeated."""
         self.crew.fill()
         self.hired.refuse(0, 'The ODB is away')
         self.assertEqual(str(self.failureResultOf(self.crew.complete, StartError).value), 'The ODB is away')
 
     def test_refused_at_the_start_though_another_serves(self) -> None:
-        """The same: half a server is no start."""
+        """The same if another worker serves already."""
         self.crew.fill()
         self.hired.ready(1)
         self.hired.refuse(0, 'The ODB is away')
         self.failureResultOf(self.crew.complete, StartError)
 
     def test_refused_when_nobody_serves(self) -> None:
-        """All have died, and the next one says why it cannot start: the server ends with that sentence."""
+        """If all have died and the next one reports why it cannot start, the server stops with that sentence."""
         self.serving()
         self.hired.die(0)
         self.hired.die(1)
@@ -218,7 +220,7 @@ class CrewTests(SynchronousTestCase):
         self.flushLoggedErrors()
 
     def test_deaths_after_giving_up(self) -> None:
-        """It gives up once, however the others end, and a start that was put off is not made any more."""
+        """It gives up once, and a delayed start is cancelled."""
         self.crew.wanted = 6
         self.crew.fill()
         self.hired.ready(*range(6))
@@ -231,8 +233,7 @@ class CrewTests(SynchronousTestCase):
         self.flushLoggedErrors()
 
     def test_one_that_takes_over_before_all_are_ready(self) -> None:
-        """A worker that dies while others still start, and one serves already: the next one listens only when it is
-        ready."""
+        """If a worker dies while others start and one serves, its replacement listens only when it is ready."""
         self.crew.fill()
         self.hired.ready(0)
         self.hired.die(1)
@@ -240,7 +241,7 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(self.hired.late, [False, False, True])
 
     def test_refused_later(self) -> None:
-        """While another serves, a start that is refused is tried again for ever, after pauses; nothing is given up."""
+        """While another worker serves, a failed start is repeated with delays, without giving up."""
         self.serving()
         self.hired.die(0)
         self.clock.advance(0)
@@ -252,7 +253,7 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(len(self.crew.ready), 2)
 
     def test_no_process_to_be_had(self) -> None:
-        """The system gives no process, or there is no seat left: logged and tried again."""
+        """If no process can be created, or no slot is free, that is logged and the start is repeated."""
         self.serving()
         self.hired.failing = True
         self.hired.die(0)
@@ -269,7 +270,7 @@ class CrewTests(SynchronousTestCase):
         raise StartError('there are 256 processes that do not end')
 
     def test_stops(self) -> None:
-        """All get SIGTERM; it is over when all are gone, and none is replaced."""
+        """All workers get SIGTERM; the Deferred fires when all have ended, and none is replaced."""
         self.serving()
         self.successResultOf(self.crew.stop(GRACE))
         self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [['TERM'], ['TERM']])
@@ -278,7 +279,7 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(len(self.hired.workers), 2)
 
     def test_one_that_does_not_end_is_killed(self) -> None:
-        """After the patience, not before; whoever ended is left alone."""
+        """A worker is killed after the time limit, not before."""
         self.hired.obedient = False
         self.serving()
         stopping = self.crew.stop(GRACE)
@@ -290,7 +291,7 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [['TERM'], ['TERM', 'KILL']])
 
     def test_stopped_while_one_is_awaited(self) -> None:
-        """A start that was put off is not made any more, however many it was for."""
+        """A delayed start is cancelled."""
         self.serving()
         self.hired.die(0)
         self.hired.die(1)

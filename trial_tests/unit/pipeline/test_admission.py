@@ -1,4 +1,6 @@
-"""The limits on the path of a message: who is let in, who waits, who is turned away, and that all is given back."""
+"""Concurrency limits of the pipeline: which requests are admitted, queued or rejected, and that every limit is
+released.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ from zatotx.testing.fake_pipeline import OPEN, FunctionEntry, FunctionInvoker, F
 
 
 class HashingGuard:
-    """A guard that needs time for everybody; counts whom it was asked about and for whom it began to hash."""
+    """An authentication policy that takes time for every request; counts its checks and the hashes it started."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -42,7 +44,7 @@ class HashingGuard:
 
 
 class AdmissionCase(SynchronousTestCase):
-    """An exchange whose service holds each request until it is told to go on."""
+    """A dispatcher whose service holds each request until the test ends it."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -73,12 +75,12 @@ class AdmissionCase(SynchronousTestCase):
         return self.exchange.deliver(inbound, self.replies.append)
 
     def end_one(self) -> None:
-        """Let the oldest request under way end."""
+        """End the oldest request in progress."""
         self.holding.pop(0).callback(None)
         self.clock.advance(0)
 
     def refused(self) -> Reply:
-        """The last answer, which turned somebody away in the way that clients can go by."""
+        """Return the last reply, a rejection with everything that clients need to retry."""
         reply = self.replies.pop()
         self.assertEqual(reply.status, 503)
         ((name, value),) = reply.headers
@@ -91,11 +93,11 @@ class AdmissionCase(SynchronousTestCase):
 
 class ServiceLimitTests(AdmissionCase):
     def test_over_the_limit_of_a_service_is_503_at_once(self) -> None:
-        """With Retry-After, naming the service; the next one is served when one has ended."""
+        """The reply has Retry-After and names the service; the next request is served once one has ended."""
         self.entry.gate.limit = 2
         for cid in 'abc':
             self.send(cid)
-        self.assertIn('Service test.service has 2 requests under way', self.details(self.refused()))
+        self.assertIn('Service test.service is processing 2 requests', self.details(self.refused()))
         self.assertEqual((self.served, self.entry.gate.refused), (['a', 'b'], 1))
         self.end_one()
         self.assertEqual(self.replies.pop().status, 200)
@@ -103,7 +105,7 @@ class ServiceLimitTests(AdmissionCase):
         self.assertEqual(self.served, ['a', 'b', 'd'])
 
     def test_places_are_given_back_however_a_request_ends(self) -> None:
-        """Well, in an error, in bad input, in its deadline, because the client left, refused by the guard."""
+        """After success, an error, bad input, a deadline, a disconnect, and failed authentication."""
         async def raising(inbound: Message, payload: Any) -> Outcome:
             raise ValueError('inside')
 
@@ -135,7 +137,7 @@ class ServiceLimitTests(AdmissionCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_a_service_that_ignores_its_cancellation_keeps_its_place(self) -> None:
-        """Its caller has the 504, but it still runs: the place is free when it has ended."""
+        """The caller gets 504, but the service still counts until it has ended."""
         stubborn: Deferred[None] = Deferred(lambda deferred: None)
 
         async def ignoring(inbound: Message, payload: Any) -> Outcome:
@@ -154,14 +156,14 @@ class ServiceLimitTests(AdmissionCase):
         self.assertEqual(self.entry.gate.inside, 0)
 
     def test_what_is_turned_away_is_not_decoded(self) -> None:
-        """A malformed body is 503 like any other: nobody has looked at it."""
+        """A malformed body gets 503 like any other, because it is not decoded."""
         self.entry.gate.limit = 1
         self.send()
         self.send(body=b'{"a": ')
         self.refused()
 
     def test_no_password_is_hashed_for_what_would_be_turned_away(self) -> None:
-        """Whoever needs a hash finds out before it."""
+        """The limit is checked before a password is hashed."""
         self.entry.gate.limit = 1
         self.send()
         guard = HashingGuard()
@@ -171,7 +173,7 @@ class ServiceLimitTests(AdmissionCase):
         self.assertEqual((guard.asked, guard.hashing), (1, []))
 
     def test_a_place_lost_while_a_password_was_hashed(self) -> None:
-        """The limit holds for those who were let through to the guard together."""
+        """The limit holds for requests that were authenticated at the same time."""
         guard = HashingGuard()
         self.make(guard)
         self.entry.gate.limit = 1
@@ -183,7 +185,7 @@ class ServiceLimitTests(AdmissionCase):
         self.refused()
 
     def test_the_head_alone_is_turned_away(self) -> None:
-        """Before a large body is asked for: by service, channel and node."""
+        """A request is rejected before its body is requested, by service, channel and node."""
         answers: list[Reply | None] = []
         channel = msgspec.structs.replace(OPEN, max_in_flight=1)
         self.exchange.admit(message(), answers.append)
@@ -202,17 +204,17 @@ class ServiceLimitTests(AdmissionCase):
 
 class NodeLimitTests(AdmissionCase):
     def test_over_the_limit_of_a_node_is_503_at_once(self) -> None:
-        """Whatever the service; the guard is not even asked."""
+        """Requests for any service are rejected without authentication."""
         self.admission.node.limit = 1
         guard = HashingGuard()
         self.make(guard)
         self.send()
         self.send()
-        self.assertIn('The server has 1 requests under way', self.details(self.refused()))
+        self.assertIn('The server is processing 1 requests', self.details(self.refused()))
         self.assertEqual(guard.asked, 1)
 
     def test_health_is_never_refused_and_never_counted(self) -> None:
-        """ping, live, ready and metrics answer on a node that is full, and take no place of it."""
+        """ping, live, ready and metrics respond on a node at its limit, and do not count."""
         health = ChannelSpec(name='ping', kind='http-soap', service='test.service', always_open=True)
         self.admission.node.limit = self.entry.gate.limit = 1
         self.send('a')
@@ -229,15 +231,15 @@ class ChannelLimitTests(AdmissionCase):
         self.queueing = msgspec.structs.replace(self.channel, queue=3, queue_timeout=5.0)
 
     def test_over_the_limit_of_a_channel_is_503_at_once(self) -> None:
-        """Others that lead to the same service are none the worse."""
+        """Other channels of the same service are not affected."""
         self.send('a', self.channel)
         self.send('b', self.channel)
-        self.assertIn('Channel narrow takes 1 requests at once', self.details(self.refused()))
+        self.assertIn('Channel narrow accepts 1 requests at once', self.details(self.refused()))
         self.send('c')
         self.assertEqual(self.served, ['a', 'c'])
 
     def test_a_queue_is_first_come_first_served(self) -> None:
-        """And who comes when a place has just come free does not overtake those who wait."""
+        """A new request does not overtake waiting ones, even if one has just ended."""
         for cid in 'abc':
             self.send(cid, self.queueing)
         self.assertEqual((self.served, self.replies), (['a'], []))
@@ -250,14 +252,14 @@ class ChannelLimitTests(AdmissionCase):
         self.assertEqual((self.served, [r.status for r in self.replies]), (['a', 'b', 'c', 'd'], [200] * 4))
 
     def test_a_full_queue_is_503_at_once(self) -> None:
-        """It is bounded: a place, three that wait, and no more."""
+        """The queue is bounded: one request in progress, three waiting, no more."""
         for cid in 'abcde':
             self.send(cid, self.queueing)
         self.assertIn('3 may wait', self.details(self.refused()))
         self.assertEqual(self.admission.entrance(self.queueing).waiting, 3)
 
     def test_waiting_too_long_is_503(self) -> None:
-        """After queue_timeout, with the next ones still waiting for theirs."""
+        """After queue_timeout; later requests keep waiting."""
         self.send('a', self.queueing)
         self.send('b', self.queueing)
         self.clock.pump([1.0] * 3)
@@ -270,7 +272,7 @@ class ChannelLimitTests(AdmissionCase):
         self.assertEqual(self.served, ['a', 'c'])
 
     def test_a_client_that_leaves_leaves_the_queue(self) -> None:
-        """Its place in it is free, its turn goes to the next, nobody answers it."""
+        """A disconnected client leaves the queue, the next request takes its turn, and no reply is sent to it."""
         self.send('a', self.queueing)
         gone = self.send('b', self.queueing)
         self.send('c', self.queueing)
@@ -280,7 +282,7 @@ class ChannelLimitTests(AdmissionCase):
         self.assertEqual((self.served, len(self.replies)), (['a', 'c'], 1))
 
     def test_the_deadline_of_a_request_holds_in_the_queue(self) -> None:
-        """504, and it waits no more."""
+        """The request gets 504 and leaves the queue."""
         self.send('a', self.queueing)
         self.send('b', self.queueing, deadline=1.0)
         self.clock.pump([0.1] * 12)
@@ -288,7 +290,7 @@ class ChannelLimitTests(AdmissionCase):
         self.assertEqual(self.admission.entrance(self.queueing).waiting, 0)
 
     def test_a_higher_limit_lets_in_those_who_wait(self) -> None:
-        """A change of the channel holds at once."""
+        """A changed limit of the channel takes effect at once."""
         for cid in 'abc':
             self.send(cid, self.queueing)
         self.admission.entrance(msgspec.structs.replace(self.queueing, max_in_flight=3))
@@ -296,8 +298,8 @@ class ChannelLimitTests(AdmissionCase):
         self.assertEqual(self.served, ['a', 'b', 'c'])
 
     def test_a_change_of_the_configuration(self) -> None:
-        """It holds for those who wait already, before anybody new comes; channels that are gone are forgotten once
-        nobody is in them."""
+        """It applies to waiting requests before new ones arrive; queues of removed channels are dropped once they are
+        empty."""
         def snapshot(*channels: RestChannel) -> Snapshot:
             return Snapshot(1, [Stored(n, 'channel_rest', one, 1) for n, one in enumerate(channels)])
 
@@ -317,7 +319,7 @@ class ChannelLimitTests(AdmissionCase):
         self.assertEqual(list(self.admission.entrances()), [])
 
     def test_a_channel_that_goes_while_somebody_waits(self) -> None:
-        """Its place is free and nobody has taken it yet: who waits for it is let in nevertheless."""
+        """A request that waits in the queue of a removed channel is still admitted."""
         for cid in 'ab':
             self.send(cid, self.queueing)
         self.holding.pop(0).callback(None)
@@ -326,7 +328,7 @@ class ChannelLimitTests(AdmissionCase):
         self.assertEqual(self.served, ['a', 'b'])
 
     def test_a_place_that_comes_free_in_another_worker(self) -> None:
-        """Nobody tells us: it is found by looking."""
+        """Capacity freed in another worker is found by the periodic check."""
         elsewhere = [1]
         self.admission = Admission(
             self.clock, make_gate=lambda name, limit: ConcurrencyLimit(limit, others=lambda: elsewhere[0])
@@ -339,7 +341,7 @@ class ChannelLimitTests(AdmissionCase):
         self.assertEqual(self.served, ['a'])
 
     def test_services_that_end_at_once_are_no_recursion(self) -> None:
-        """A queue of thousands whose requests need no time: each ends before the next one begins."""
+        """A queue of thousands of requests that end at once causes no recursion."""
         async def at_once(inbound: Message, payload: Any) -> Outcome:
             return Outcome('')
 
@@ -355,7 +357,7 @@ class ChannelLimitTests(AdmissionCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_without_a_clock_nobody_waits(self) -> None:
-        """An exchange in a test need not have one."""
+        """Without a clock, as in some tests, requests are rejected instead of queued."""
         self.admission = Admission()
         self.make(OpenGuard())
         self.send('a', self.queueing)
@@ -363,7 +365,7 @@ class ChannelLimitTests(AdmissionCase):
         self.refused()
 
     def test_nothing_is_left_of_those_who_failed_to_wait(self) -> None:
-        """A guard that fails after the queue was full takes no place."""
+        """Authentication that fails after the queue was full releases everything."""
         class Failing:
             def check(self, inbound: Message) -> Any:
                 return fail(Unauthorized(inbound.cid))

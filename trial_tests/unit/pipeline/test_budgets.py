@@ -1,4 +1,4 @@
-"""What one message may hold: JSON's depth and keys, a form's fields; and the memory that it takes."""
+"""Limits of one message: depth and keys of JSON, fields of forms; and the memory budget."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from zatotx.wire.json.budget import exceeds_depth, has_more_keys
 
 
 def held(value: Any) -> int:
-    """Commas and containers of a value, counted the slow way."""
+    """Count the commas and containers of a value with a simple algorithm."""
     if isinstance(value, dict | list):
         children = list(value.values()) if isinstance(value, dict) else value
         return 1 + max(0, len(children) - 1) + sum(held(child) for child in children)
@@ -46,7 +46,7 @@ def depth(value: Any) -> int:
 
 
 def made_up(random: Random, deep: int) -> Any:
-    """Some JSON value whose texts are full of what JSON itself is made of."""
+    """Return a JSON value whose texts contain JSON syntax."""
     kind = random.randrange(6) if deep else random.randrange(3)
     if kind == 0:
         return ''.join(random.choice('[]{},"\\: xé\n') for _ in range(random.randrange(30)))
@@ -61,7 +61,7 @@ def made_up(random: Random, deep: int) -> Any:
 
 class CountingTests(SynchronousTestCase):
     def test_counts_as_the_slow_way_does(self) -> None:
-        """Keys and depth of values whose texts are full of brackets, commas, quotes and backslashes."""
+        """Keys and depth are counted correctly with brackets, commas, quotes and backslashes in texts."""
         random = Random(5)
         for _ in range(400):
             value = made_up(random, random.randrange(1, 7))
@@ -74,7 +74,7 @@ class CountingTests(SynchronousTestCase):
                 self.assertTrue(exceeds_depth(body, value, deep - 1), body)
 
     def test_texts_longer_than_a_slice(self) -> None:
-        """Whatever stands at the border of two slices, runs of backslashes too: none of it is mistaken."""
+        """Any characters at the border of two slices, including runs of backslashes, are counted correctly."""
         for run in range(65_520, 65_545):
             for text in ('\\' * run + '",[', 'x' * run + '\\",{[', 'x' * run + '"' * 5 + ',,,', '\\"' * (run // 2)):
                 body = json.dumps([text, 1, {'a': text}]).encode()
@@ -82,7 +82,7 @@ class CountingTests(SynchronousTestCase):
                 self.assertTrue(has_more_keys(body, 3), run)
 
     def test_what_is_no_json_is_counted_in_bounded_time(self) -> None:
-        """Every answer is good; no fault, and no time that grows faster than the body."""
+        """Counting invalid JSON raises nothing and takes linear time."""
         for body in (b'"' * 2_000_000, b'\\' * 2_000_000, b'",' * 1_000_000, b'[' * 2_000_000, b'\xff,' * 1_000_000):
             self.assertIn(has_more_keys(body, 1000), (True, False))
 
@@ -111,14 +111,14 @@ class CodecTests(SynchronousTestCase):
         return reply.status, json.loads(reply.body)['zato_env']['details'] if reply.status != 200 else ''
 
     def test_depth(self) -> None:
-        """As deep as it may be is taken, one more is 400 and says why."""
+        """The maximum depth is accepted; one more level is 400 with the reason."""
         for opening, middle, closing in ((b'[', b'', b']'), (b'{"a":', b'1', b'}')):
             self.assertEqual(self.said(opening * 5 + middle + closing * 5)[0], 200)
             status, why = self.said(opening * 6 + middle + closing * 6)
             self.assertEqual((status, 'nested more than 5 deep' in why), (400, True))
 
     def test_keys(self) -> None:
-        """As many as there may be are taken, one more is 400 and says why; brackets in texts do not count."""
+        """The maximum number of keys is accepted; one more is 400 with the reason; brackets in texts do not count."""
         self.assertEqual(self.said(json.dumps(list(range(20))).encode())[0], 200)
         self.assertEqual(self.said(json.dumps(['[{,' * 100] * 10).encode())[0], 200)
         too_much: list[Any] = [list(range(21)), dict.fromkeys('abcdefghijklmnopqrstuvwxyz'), [[]] * 12]
@@ -127,11 +127,11 @@ class CodecTests(SynchronousTestCase):
             self.assertEqual((status, 'more than 20 keys and elements' in why), (400, True), body)
 
     def test_too_many_keys_are_not_decoded(self) -> None:
-        """They are counted in the text: what comes after the limit may be anything."""
+        """Keys are counted in the text: anything may follow after the limit."""
         self.assertIn('keys and elements', self.said(b'[' + b'1,' * 100 + b'!')[1])
 
     def test_large_bodies_are_counted_off_the_reactor(self) -> None:
-        """Where a body must be read in a thread, it is counted there too; one that is quick is read here."""
+        """A body that must be read in a thread is also counted there; a fast one is read in the reactor."""
         class Body:
             size = 1000
 
@@ -149,7 +149,7 @@ class CodecTests(SynchronousTestCase):
             self.assertEqual(self.offloaded, offloaded)
 
     def test_a_fault_of_a_body_is_the_answer(self) -> None:
-        """What cannot be read says by itself what is wrong with it."""
+        """An error of reading a body determines the reply."""
         class Bomb:
             size, quick = 10, True
 
@@ -162,19 +162,19 @@ class CodecTests(SynchronousTestCase):
         self.assertEqual(self.said(Bomb()), (413, 'boom'))
 
     def test_form_fields(self) -> None:
-        """As many as there may be are taken, one more is 400."""
+        """The maximum number of fields is accepted, one more is 400."""
         headers = {b'content-type': b'application/x-www-form-urlencoded'}
         self.assertEqual(self.said(b'a=1&b=2&c=3', headers=headers)[0], 200)
         status, why = self.said(b'a=1&b=2&c=3&d=4', headers=headers)
         self.assertEqual((status, 'more than 3 pairs' in why), (400, True))
 
     def test_bodies_without_a_format_are_not_looked_into(self) -> None:
-        """Bytes are bytes."""
+        """Bodies without a format are not inspected."""
         raw = msgspec.structs.replace(OPEN, data_format='')
         self.assertEqual(self.reply(message(b'[' * 1000, channel=raw)).status, 200)
 
     def test_the_usual_budget(self) -> None:
-        """A hundred levels, a hundred thousand keys."""
+        """The default is a hundred levels and a hundred thousand keys."""
         codec = JsonCodec()
         codec.decode(message(b'[' * 100 + b']' * 100))
         self.assertRaises(BadRequest, codec.decode, message(b'[' * 101 + b']' * 101))
@@ -183,7 +183,7 @@ class CodecTests(SynchronousTestCase):
 
 
 class MemoryTests(SynchronousTestCase):
-    """Bodies that are charged for: read and decoded in one go, within the budget of the process."""
+    """Bodies charged to the memory budget: read and decoded in one step, within the budget of the process."""
 
     def setUp(self) -> None:
         self.jobs: list[tuple[Deferred[Any], Callable[[], Any]]] = []
@@ -196,7 +196,7 @@ class MemoryTests(SynchronousTestCase):
         return self.jobs[-1][0]
 
     def serve(self, body: bytes, data_format: str, guard: Any = None) -> BytesCharge:
-        """A request with that body in a file. The charge that its kind would close."""
+        """Serve a request with that body in a file; returns the charge that the connector would close."""
         async def note(inbound: Message, payload: Any) -> Outcome:
             self.held.append(self.memory.held)
             return Outcome('done')
@@ -215,7 +215,7 @@ class MemoryTests(SynchronousTestCase):
             execute(job).chainDeferred(done)
 
     def test_read_and_parsed_in_one_go(self) -> None:
-        """While others wait for a thread nothing of theirs is in memory; what is parsed is charged by what it takes."""
+        """Bodies that wait for a thread use no memory; a parsed one is charged by its size."""
         document = b'<rows>' + b'<row><name>Anna</name></row>' * 20_000 + b'</rows>'
         charges = [self.serve(document, 'xml') for _ in range(3)]
         self.assertEqual((len(self.jobs), self.memory.held), (3, 0))
@@ -228,7 +228,7 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(self.memory.held, 0)
 
     def test_every_format_has_its_weight(self) -> None:
-        """JSON by its texts and its objects, a form likewise; bytes are themselves."""
+        """JSON and forms are charged by their texts and objects, bytes by their length."""
         euro = json.dumps(['\u20ac' + 'x' * 100_000], ensure_ascii=False).encode()
         for data_format, body, times in (('json', b'[' + b'"x",' * 30_000 + b'"x"]', 18), ('', bytes(100_000), 1),
                                          ('json', b'["' + b'x' * 100_000 + b'"]', 2), ('json', euro, 5),
@@ -239,8 +239,8 @@ class MemoryTests(SynchronousTestCase):
             charge.close()
 
     def test_no_room(self) -> None:
-        """503 with Retry-After, for the body as it came and for what it would become; a caller who is known may have
-        the room that strangers may not."""
+        """503 with Retry-After, for the raw body and for its parsed form; authenticated callers may use memory that
+        anonymous ones may not."""
         document = b'<rows>' + b'<row/>' * 100_000 + b'</rows>'
         for others, sort, statuses in ((49_500_000, UNKNOWN, (503, 200)), (49_999_999, UNKNOWN, (503, 200)),
                                        (99_500_000, KNOWN, (503, 503))):  # fmt: skip
@@ -266,7 +266,7 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(self.replies[0].status, 400)
 
     def test_over_meanwhile(self) -> None:
-        """Where the client has gone, the thread that comes to its body reads nothing."""
+        """If the client has disconnected, the thread does not read the body."""
         charge = self.serve(b'<a/>', 'xml')
         charge.close()
         self.work()
@@ -274,7 +274,7 @@ class MemoryTests(SynchronousTestCase):
 
 
 class Knows(OpenGuard):
-    """Has everybody's login."""
+    """Authenticates every caller."""
 
     def check(self, inbound: Message) -> Principal:
         return Principal('api.user', kind='basic_auth')

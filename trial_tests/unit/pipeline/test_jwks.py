@@ -1,4 +1,4 @@
-"""The keys that an issuer publishes: which are used, when they are fetched, and who waits for that."""
+"""Published key sets: which keys are used, when they are fetched, and which requests wait for that."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ NEW = jwks(jwk(TWO, kid='two'))
 
 
 def token(key: Any = ONE, **header: Any) -> bytes:
-    """Good for as long as any test goes on."""
+    """Return a token that is valid for the whole test."""
     return signed({**GOOD, 'exp': NOW + 10 * STALE}, key=key, **header)
 
 
 class Issuer(SynchronousTestCase):
-    """A definition whose keys are at URL; what the issuer has there; a clock for both kinds of time."""
+    """A definition whose keys are at URL, the issuer's present keys, and a clock for both kinds of time."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -61,7 +61,7 @@ class Issuer(SynchronousTestCase):
         return check
 
     def asked(self, check: JwtAuthenticator, text: bytes) -> Deferred[Any]:
-        """The check of a request with that token, as the exchange awaits it."""
+        """Check a request with that token, as the pipeline does."""
 
         async def wait() -> Principal:
             found = check.check(bearing(text))
@@ -70,15 +70,15 @@ class Issuer(SynchronousTestCase):
         return Deferred.fromCoroutine(wait())
 
     def admitted(self, check: JwtAuthenticator, text: bytes) -> None:
-        """At once."""
+        """The token is accepted at once."""
         self.assertEqual(self.successResultOf(self.asked(check, text)).username, 'joe')
 
     def refused(self, check: JwtAuthenticator, text: bytes) -> None:
-        """At once, with 401."""
+        """The token is rejected at once with 401."""
         self.failureResultOf(self.asked(check, text), Unauthorized)
 
     def away(self) -> None:
-        """Nobody is at the URL from now on."""
+        """Make the URL unreachable from now on."""
         self.fetcher.documents.clear()
 
 
@@ -88,7 +88,7 @@ def bearing(text: bytes) -> Message:
 
 class FetchingTests(Issuer):
     def test_before_the_first_request(self) -> None:
-        """The keys are fetched when the definition is made, once, and requests find them there."""
+        """The keys are fetched once, when the definition is created, before any request."""
         check = self.make()
         self.assertEqual(self.fetcher.asked, [URL])
         self.admitted(check, token(kid='one'))
@@ -97,7 +97,7 @@ class FetchingTests(Issuer):
         self.assertTrue(IFetcher.providedBy(self.fetcher))
 
     def test_one_at_a_time(self) -> None:
-        """However many requests need the keys: one fetch is under way, and all go on when it is over."""
+        """Concurrent requests share one fetch, and all continue after it."""
         self.fetcher.holding = True
         check = self.make()
         waiting = [self.asked(check, token(kid='one')) for _ in range(5)]
@@ -109,8 +109,8 @@ class FetchingTests(Issuer):
             self.assertEqual(self.successResultOf(each).username, 'joe')
 
     def test_beside_the_requests(self) -> None:
-        """Keys are fetched again before their time is over, and no request waits for it; tokens that were accepted
-        before are looked at again then, so that somebody notices."""
+        """Keys are refreshed before they expire while requests continue; accepted tokens are checked again by then, so
+        that the refresh is triggered."""
         check = self.make()
         self.admitted(check, token(kid='one'))
         self.clock.advance(0.79 * DEFAULT)
@@ -126,7 +126,7 @@ class FetchingTests(Issuer):
         self.admitted(check, token(kid='one'))
 
     def test_after_a_long_rest(self) -> None:
-        """Where the time of the keys is over and nobody asked meanwhile, a request waits for the next ones."""
+        """If the keys expired without requests, the next request waits for new ones."""
         check = self.make()
         self.admitted(check, token(kid='one'))
         self.clock.advance(2 * DEFAULT)
@@ -137,7 +137,7 @@ class FetchingTests(Issuer):
         self.assertEqual(self.successResultOf(waiting).username, 'joe')
 
     def test_not_everybody_waits(self) -> None:
-        """Of very many requests that need the keys some thousand wait, the others are told to come back."""
+        """About a thousand requests may wait for the keys; further ones are told to retry."""
         self.fetcher.holding = True
         check = self.make()
         waiting = [self.asked(check, token(kid='one')) for _ in range(WAITING)]
@@ -147,7 +147,7 @@ class FetchingTests(Issuer):
             self.successResultOf(each)
 
     def test_cancelled(self) -> None:
-        """A request whose client went away while it waited takes nothing from the others."""
+        """Cancelling a waiting request does not affect the others."""
         self.fetcher.holding = True
         check = self.make()
         gone, stays = self.asked(check, token(kid='one')), self.asked(check, token(kid='one'))
@@ -158,7 +158,7 @@ class FetchingTests(Issuer):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_bug_is_told_of(self) -> None:
-        """What no fetcher should raise costs the keys, not the server: it is logged, and tried again."""
+        """An unexpected exception of the fetcher is logged and the fetch retried; the server continues."""
         self.fetcher.documents[URL] = ZeroDivisionError()
         check = self.make()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -169,7 +169,7 @@ class FetchingTests(Issuer):
 
 class AwayTests(Issuer):
     def test_never_there(self) -> None:
-        """Without keys nobody can be told from anybody: 503 for tokens that may be good, 401 for those that are not."""
+        """Without keys, tokens that may be valid get 503, and invalid ones 401."""
         self.away()
         check = self.make()
         self.failureResultOf(self.asked(check, token(kid='one')), ServiceUnavailable)
@@ -178,7 +178,7 @@ class AwayTests(Issuer):
         self.refused(check, signed(algorithm='HS256', kid='one'))
 
     def test_patience(self) -> None:
-        """No request waits longer than its time from the beginning of the fetch, those that come later not at all."""
+        """No request waits longer than the limit from the start of a fetch; later ones do not wait at all."""
         self.fetcher.holding = True
         check = self.make()
         first = self.asked(check, token(kid='one'))
@@ -194,7 +194,7 @@ class AwayTests(Issuer):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_old_keys_stay(self) -> None:
-        """While the issuer is away the keys that were there are used; that is logged once, and that it is over."""
+        """While the issuer is unreachable, the previous keys are used; the problem and its end are logged once each."""
         check = self.make()
         self.away()
         self.clock.advance(2 * DEFAULT)
@@ -203,16 +203,16 @@ class AwayTests(Issuer):
             self.clock.advance(60.0)
         (said,) = self.log.messages(logging.WARNING)
         self.assertIn("The keys of JWT definition 'idp' at https://idp.example/jwks: nobody is at", said)
-        self.assertIn("JWT definition 'idp' has no keys, or those of before alone: nobody", next(check.findings()))
+        self.assertIn("JWT definition 'idp' has no keys, or only outdated ones: nobody", next(check.findings()))
         self.fetcher.serve(URL, NEW)
         self.clock.advance(60.0)
         self.admitted(check, token(TWO, kid='two'))
         self.refused(check, token(kid='one'))
-        self.assertIn('are there again', self.log.messages(logging.INFO)[-1])
+        self.assertIn('are available again', self.log.messages(logging.INFO)[-1])
         self.assertEqual(list(check.findings()), [])
 
     def test_a_frozen_issuer_delays_one_request(self) -> None:
-        """Once it is known that the issuer does not answer, requests are served by the old keys without waiting."""
+        """Once the issuer is known not to respond, requests use the previous keys without waiting."""
         check = self.make()
         self.clock.advance(2 * DEFAULT)
         self.fetcher.holding = True
@@ -227,7 +227,7 @@ class AwayTests(Issuer):
         self.assertIn('gave no answer', self.log.messages(logging.WARNING)[0])
 
     def test_not_for_ever(self) -> None:
-        """After a day without the issuer its old keys are good for nothing."""
+        """Keys are rejected after the issuer was unreachable for a day."""
         check = self.make()
         self.away()
         self.clock.advance(DEFAULT + STALE - 1)
@@ -236,7 +236,7 @@ class AwayTests(Issuer):
         self.failureResultOf(self.asked(check, token(kid='one')), ServiceUnavailable)
 
     def test_not_asked_all_the_time(self) -> None:
-        """An issuer that is away is asked every few seconds, not with every request."""
+        """An unreachable issuer is queried every few seconds, not for each request."""
         self.away()
         check = self.make()
         for _ in range(600):
@@ -246,7 +246,7 @@ class AwayTests(Issuer):
         self.assertGreater(len(self.fetcher.asked), 5)
 
     def test_answers_that_are_no_keys(self) -> None:
-        """Another status, other documents, too long ones: as if the issuer were away."""
+        """Other statuses, other documents and documents above the size limit count as an unreachable issuer."""
         check = self.make()
         for body, status in ((OLD, 500), (OLD, 302), (OLD, 204), (b'', 200), (b'<html>', 200), (b'[]', 200),
                              (b'{}', 200), (b'{"keys": {}}', 200), (b'{"keys": [], "keys": []}', 200),
@@ -258,8 +258,8 @@ class AwayTests(Issuer):
             self.assertEqual(len(self.fetcher.asked), before + 1)
 
     def test_keys_that_were_withdrawn(self) -> None:
-        """An issuer that has no keys any more has withdrawn them: nobody is admitted, and the log says why where there
-        was something in their place."""
+        """An issuer with an empty key set has withdrawn its keys: tokens are rejected, and the log gives the reason if
+        there were unusable keys."""
         check = self.make()
         self.fetcher.serve(URL, jwks(jwk(ONE, kid='one', use='enc')))
         self.clock.advance(DEFAULT)
@@ -269,7 +269,7 @@ class AwayTests(Issuer):
 
 class RotationTests(Issuer):
     def test_a_new_key(self) -> None:
-        """A token with a kid that is not known has the keys fetched, once, and is accepted by them."""
+        """A token with an unknown kid causes one fetch, and is accepted with the new key."""
         check = self.make()
         self.admitted(check, token(kid='one'))
         self.fetcher.serve(URL, jwks(jwk(ONE, kid='one'), jwk(TWO, kid='two')))
@@ -279,7 +279,7 @@ class RotationTests(Issuer):
         self.admitted(check, token(kid='one'))
 
     def test_a_key_that_is_gone(self) -> None:
-        """Tokens that were accepted by it are refused from the moment that is known, whatever was remembered."""
+        """Cached tokens of a removed key are rejected as soon as the removal is known."""
         check = self.make()
         self.admitted(check, token(kid='one'))
         self.fetcher.serve(URL, NEW)
@@ -288,7 +288,7 @@ class RotationTests(Issuer):
         self.refused(check, token(kid='one'))
 
     def test_a_kid_that_means_another_key(self) -> None:
-        """Likewise where the new key has the old one's kid."""
+        """The same applies if the new key has the kid of the old one."""
         check = self.make()
         self.admitted(check, token(kid='one'))
         self.fetcher.serve(URL, jwks(jwk(TWO, kid='one')))
@@ -297,8 +297,7 @@ class RotationTests(Issuer):
         self.refused(check, token(kid='one'))
 
     def test_guessed_kids(self) -> None:
-        """Whoever makes kids up has the issuer asked every ten seconds at last, not with every request, and delays
-        nobody whose key is known."""
+        """Made-up kids cause at most one fetch every ten seconds, and do not delay tokens with known keys."""
         check = self.make()
         for number in range(600):
             self.refused(check, token(THREE, kid=f'guess {number}'))
@@ -307,7 +306,7 @@ class RotationTests(Issuer):
         self.assertLess(len(self.fetcher.asked), 12)
 
     def test_a_guess_waits_no_longer_than_others(self) -> None:
-        """A token with an unknown kid is refused when the fetch for it takes too long; the keys stay."""
+        """A token with an unknown kid is rejected when its fetch takes too long; the keys are kept."""
         check = self.make()
         self.clock.advance(1.0)
         self.fetcher.holding = True
@@ -321,7 +320,7 @@ class RotationTests(Issuer):
         self.admitted(check, token(TWO, kid='two'))
 
     def test_two_rotations_soon_after_each_other(self) -> None:
-        """A fetch that brought what it was for makes nobody wait for the next one."""
+        """After a useful fetch, the next unknown kid is fetched without a delay."""
         check = self.make()
         for number in range(2, 6):
             self.clock.advance(1.0)
@@ -330,7 +329,8 @@ class RotationTests(Issuer):
             self.admitted(check, token(key, kid=str(number)))
 
     def test_without_a_kid(self) -> None:
-        """It is accepted where one key of the set is for its algorithm, and has nothing fetched where not."""
+        """A token without a kid is accepted if exactly one key fits its algorithm; otherwise nothing is fetched for
+        it."""
         self.fetcher.serve(URL, jwks(jwk(ONE, kid='one'), jwk(private_key('ES256'), kid='curve')))
         check = self.make()
         self.admitted(check, token())
@@ -344,7 +344,7 @@ class RotationTests(Issuer):
         self.assertEqual(len(self.fetcher.asked), asked)
 
     def test_the_alg_is_the_keys(self) -> None:
-        """A token is refused whose alg is not for the key of its kid, and one whose alg the key's own alg rules out."""
+        """A token is rejected if its alg does not fit the key of its kid, or contradicts the key's own alg."""
         self.fetcher.serve(URL, jwks(jwk(ONE, kid='one', alg='RS256'), jwk(private_key('ES256'), kid='curve')))
         check = self.make('RS256', 'PS256', 'ES256')
         self.admitted(check, token(kid='one'))
@@ -353,7 +353,7 @@ class RotationTests(Issuer):
         self.refused(check, signed({**GOOD, 'exp': NOW + 1e6}, 'ES256', kid='one'))
 
     def test_urls_in_tokens(self) -> None:
-        """Nothing but the definition's own URL is ever fetched (contract §4)."""
+        """Only the URL of the definition is ever fetched (contract §4)."""
         check = self.make()
         self.clock.advance(20.0)
         urls = {'jku': 'https://evil.example/a', 'x5u': 'https://evil.example/b', 'iss': 'https://evil.example/c'}
@@ -361,7 +361,7 @@ class RotationTests(Issuer):
         self.assertEqual(set(self.fetcher.asked), {URL})
 
     def test_the_hash_of_a_public_key(self) -> None:
-        """A set of public keys verifies no HMAC, whatever the set or the token says."""
+        """A set of public keys verifies no HMAC, whatever the set or the token contains."""
         text = json.dumps({'kty': 'oct', 'k': part(SECRET.encode()).decode(), 'alg': 'HS256', 'use': 'sig', 'kid': 's'})
         self.fetcher.serve(URL, b'{"keys": [' + text.encode() + b']}')
         check = self.make('RS256', 'HS256')  # as no definition can say it
@@ -374,7 +374,7 @@ class KeyTests(SynchronousTestCase):
         return str(error)
 
     def test_every_type(self) -> None:
-        """RSA, the three curves, both of Edwards: each knows its algorithms."""
+        """RSA, the three curves and both Edwards curves support their algorithms."""
         for name in ('RS256', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed448'):
             key = key_of_jwk(jwk(private_key(name), kid='k'))
             self.assertIn({'Ed448': 'EdDSA'}.get(name, name), key.algorithms)
@@ -382,7 +382,8 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(key_of_jwk(jwk(ONE)).algorithms, key_of_jwk(jwk(ONE, use=None)).algorithms)
 
     def test_what_it_is_for(self) -> None:
-        """`use` other than sig, `key_ops` without verify: not used (contract §4); what is not said is allowed."""
+        """Keys with `use` other than sig or `key_ops` without verify are not used (contract §4); missing members allow
+        everything."""
         for use in ('enc', '', 'SIG', 7, ['sig']):
             self.assertEqual(self.wrong(use=use), 'is not for verifying signatures')
         for operations in (['sign'], [], 'verify', None, {'verify': 1}, ['Verify']):
@@ -390,19 +391,19 @@ class KeyTests(SynchronousTestCase):
         self.assertTrue(key_of_jwk(jwk(ONE, use=None, key_ops=['sign', 'verify'])).algorithms)
 
     def test_alg(self) -> None:
-        """A key that says its alg is for that alone; one that does not fit the key makes it useless."""
+        """A key with an alg is used for that algorithm only; an alg that does not fit makes it unusable."""
         self.assertEqual(key_of_jwk(jwk(ONE, alg='PS384')).algorithms, {'PS384'})
         for alg in ('RSA-OAEP', 'HS256', 'none', 'ES256', '', 7, None, ['RS256']):
             self.assertEqual(self.wrong(alg=alg), 'has an alg that does not fit it')
 
     def test_private_and_shared_ones(self) -> None:
-        """A private key that was published is nobody's any more; a shared secret is no public key."""
+        """Published private keys and symmetric keys are not used."""
         document = get_default_algorithms()['RS256'].to_jwk(ONE, as_dict=True)
         self.assertIn('private', str(self.assertRaises(Malformed, key_of_jwk, document)))
         self.assertIn('no type', self.wrong(kty='oct', k='AAAA'))
 
     def test_weak_ones(self) -> None:
-        """RSA of 1024 bits, a curve that no algorithm here has, a key of an exchange."""
+        """RSA with 1024 bits, unsupported curves and key-exchange keys are rejected."""
         weak = jwk(rsa.generate_private_key(65537, 1024))
         self.assertIn('1024 bits', str(self.assertRaises(Malformed, key_of_jwk, weak)))
         other = jwk(ec.generate_private_key(ec.SECP256K1()))
@@ -412,7 +413,7 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(str(self.assertRaises(Malformed, key_of_jwk, exchange)), 'cannot be read')
 
     def test_broken_ones(self) -> None:
-        """Members that are missing, of another type, no base64, or no point of the curve."""
+        """Missing members, wrong types, invalid base64 and points not on the curve are rejected."""
         broken: list[dict[str, Any]] = [{'n': ''}, {'n': 7}, {'n': None}, {'e': 'AA'}, {'n': '!'}, {'n': []}, {'e': {}}]
         for members in broken:
             self.assertTrue(self.wrong(**members))
@@ -426,14 +427,14 @@ class KeyTests(SynchronousTestCase):
             self.assertEqual(str(error), 'cannot be read')
 
     def test_a_set(self) -> None:
-        """What cannot be used is left out and told of by its place; a key that stands twice counts once."""
+        """Unusable keys are skipped and reported by position; duplicate keys count once."""
         body = json.dumps({'keys': [jwk(ONE, kid='a'), jwk(ONE, kid='a'), 7, jwk(TWO, use='enc'), jwk(TWO, kid='b')]})
         keys, wrong = read_key_set(body.encode())
         self.assertEqual([key.kid for key in keys], ['a', 'b'])
         self.assertEqual(wrong, ['key 3 is of no type that has public keys', 'key 4 is not for verifying signatures'])
 
     def test_a_large_set(self) -> None:
-        """A thousand keys are read, more are refused with their number."""
+        """A thousand keys are accepted; more are rejected with their number."""
         many = [jwk(ONE, kid=str(number)) for number in range(1_001)]
         keys, wrong = read_key_set(json.dumps({'keys': many[1:]}).encode())
         self.assertEqual((len(keys), wrong), (1_000, []))
@@ -443,7 +444,8 @@ class KeyTests(SynchronousTestCase):
 
 class LifetimeTests(SynchronousTestCase):
     def test_by_the_answer(self) -> None:
-        """Cache-Control's max-age less Age, within bounds; what must not be kept is fetched again soon."""
+        """The lifetime is Cache-Control's max-age minus Age, within bounds; no-store responses are fetched again
+        soon."""
         for field, age, seconds in (
             (b'', b'', DEFAULT), (b'public', b'', DEFAULT), (b'max-age=600', b'', 600.0),
             (b'public, MAX-AGE = 600', b'', DEFAULT), (b'public, Max-Age=600', b'200', 400.0),

@@ -1,4 +1,4 @@
-"""Who may use a channel by a token: what is accepted of signatures, headers and claims, and what never is."""
+"""Authentication by JWT: which signatures, headers and claims are accepted, and which never are."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _PUBLIC = ('RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384
 
 
 def definition(*algorithms: str, **fields: Any) -> Stored:
-    """Of the algorithms' own key, with everything that can be asked of a token."""
+    """Return a definition with the algorithm's key and all optional requirements."""
     names = algorithms or ('RS256',)
     source = {'secret': SECRET} if names[0] in _SECRETS else {'public_key': pem(private_key(names[0]))}
     values = {'name': 'idp', 'algorithms': list(names), 'issuer': 'https://idp/', 'audience': ['zatotx'], **source}
@@ -74,7 +74,7 @@ class JwtTestCase(SynchronousTestCase):
         return found
 
     def refused(self, check: JwtAuthenticator, token: bytes, why: str) -> None:
-        """With the one answer that all refused tokens get, and the reason in the log alone."""
+        """All rejected tokens get the same response, and the reason is in the log only."""
         self.log.records.clear()
         error = self.assertRaises(Unauthorized, check.check, bearing(token))
         self.assertEqual((error.challenge, error.details), (REFUSED, Unauthorized.default))
@@ -86,20 +86,20 @@ class JwtTestCase(SynchronousTestCase):
 
 class AcceptedTests(JwtTestCase):
     def test_every_algorithm(self) -> None:
-        """A good token of each algorithm is accepted, with its claims and its user name on the principal."""
+        """A valid token of each algorithm is accepted, with its claims and user name on the principal."""
         for algorithm in (*_SECRETS, *_PUBLIC):
             principal = self.admitted(self.check_of(definition(algorithm)), signed(algorithm=algorithm))
             self.assertEqual((principal.name, principal.username, principal.kind), ('idp', 'joe', 'jwt'), algorithm)
             self.assertEqual(principal.claims['iss'], 'https://idp/')
 
     def test_ed448(self) -> None:
-        """EdDSA is both of its curves."""
+        """EdDSA covers both curves."""
         key = private_key('Ed448')
         check = self.check_of(definition('EdDSA', public_key=pem(key)))
         self.assertEqual(self.admitted(check, signed(algorithm='EdDSA', key=key)).username, 'joe')
 
     def test_seen_before(self) -> None:
-        """A token is verified once; the very same principal comes of it until it ends, and then it is refused."""
+        """A token is verified once; the same principal is returned until it expires, and then it is rejected."""
         check = self.check_of(definition())
         first = self.admitted(check, signed())
         self.assertIs(self.admitted(check, signed()), first)
@@ -109,7 +109,7 @@ class AcceptedTests(JwtTestCase):
         self.refused(check, signed(), 'exp has passed')
 
     def test_a_changed_definition_forgets(self) -> None:
-        """What a definition accepted is forgotten when it changes."""
+        """Changing a definition clears its cache of tokens."""
         guard = AuthenticationPolicy({'jwt': self.check_of})
         guard.apply(Snapshot(1, [definition()]))
         self.assertIsInstance(guard.check(bearing(signed())), Principal)
@@ -118,25 +118,25 @@ class AcceptedTests(JwtTestCase):
         self.assertEqual(list(guard.findings()), [])
 
     def test_the_scheme_has_no_case(self) -> None:
-        """RFC 9110 §11.1: `bearer` is Bearer, and more blanks than one are no part of the token."""
+        """RFC 9110 §11.1: `bearer` is Bearer, and additional spaces are not part of the token."""
         check = self.check_of(definition())
         self.assertIsInstance(check.check(bearing(signed(), b'bearer   ')), Principal)
 
     def test_what_is_not_asked_for(self) -> None:
-        """Without issuer and audience nobody's are looked at, and without `require_exp` a token needs no end."""
+        """Without issuer and audience, those claims are ignored; without `require_exp`, tokens need not expire."""
         check = self.check_of(definition(issuer='', audience=[], require_exp=False))
         self.assertEqual(self.admitted(check, signed({'aud': 'others'})).username, '')
         self.now += 10.0**8
         self.admitted(check, signed({'aud': 'others'}))
 
     def test_audiences(self) -> None:
-        """One of the audience's names is enough, on either side a list or a text."""
+        """One matching audience is enough; both sides may be a list or a string."""
         check = self.check_of(definition(audience=['zatotx', 'broker']))
         for aud in ('broker', ['x', 'zatotx'], [7, 'broker']):
             self.admitted(check, signed({**GOOD, 'aud': aud}))
 
     def test_leeway(self) -> None:
-        """Clocks may differ by so much, and no more, in all three dates."""
+        """Clocks may differ by the leeway, but no more, for all three dates."""
         check = self.check_of(definition(leeway=30.0))
         self.admitted(check, signed({**GOOD, 'exp': NOW - 29}))
         self.admitted(check, signed({**GOOD, 'nbf': NOW + 30, 'iat': NOW + 30}))
@@ -145,8 +145,7 @@ class AcceptedTests(JwtTestCase):
         self.refused(check, signed({**GOOD, 'iat': NOW + 31}), 'iat is yet to come')
 
     def test_types(self) -> None:
-        """Tokens that say they are access tokens, and those that say nothing or something of their own, are taken;
-        those made for other uses are not."""
+        """Access tokens and tokens without or with an unknown type are accepted; types for other uses are rejected."""
         check = self.check_of(definition())
         for kind in ('JWT', 'at+jwt', 'application/at+JWT', 'Application/AT+JWT', '', 'Bearer'):
             self.admitted(check, signed(typ=kind))
@@ -155,7 +154,7 @@ class AcceptedTests(JwtTestCase):
             self.refused(check, signed(typ=other), 'its typ is not')
 
     def test_claims_cannot_be_changed(self) -> None:
-        """One principal serves many requests: no service changes what others see."""
+        """A principal is shared by requests, so services cannot modify its claims."""
         principal = self.admitted(self.check_of(definition()), signed())
         with self.assertRaises(TypeError):
             principal.claims['sub'] = 'root'  # type: ignore[index]
@@ -163,7 +162,7 @@ class AcceptedTests(JwtTestCase):
 
 class IdentityTests(JwtTestCase):
     def test_username(self) -> None:
-        """Another claim may be the user name, a number too; a list or a number of many digits is none."""
+        """Another claim may contain the user name, also a number; lists and very long numbers are rejected."""
         check = self.check_of(definition(username_claim='email'))
         self.assertEqual(self.admitted(check, signed({**GOOD, 'email': 'joe@example.com'})).username, 'joe@example.com')
         self.assertEqual(self.admitted(check, signed({**GOOD, 'email': 17})).username, '17')
@@ -171,7 +170,7 @@ class IdentityTests(JwtTestCase):
             self.refused(check, signed({**GOOD, 'email': email}), 'its email is no text')
 
     def test_roles(self) -> None:
-        """Those of the definition, and those that its claim has: a list, or a text with blanks, or deeper."""
+        """Roles come from the definition and from its claim: a list, a string with spaces, or a nested value."""
         check = self.check_of(definition(roles=['partner'], roles_claim='realm_access.roles'))
         self.assertEqual(self.admitted(check, signed()).roles, {'partner'})
         with_roles: list[Any] = [{'realm_access': {'roles': ['a', 'b', 7]}}, {'realm_access.roles': 'a  b'}]
@@ -183,7 +182,7 @@ class IdentityTests(JwtTestCase):
             self.assertEqual(self.admitted(check, signed({**GOOD, **claims})).roles, {'partner'})
 
     def test_the_brokers_own_roles_are_not_the_issuers_to_give(self) -> None:
-        """A token never makes anybody an administrator; the definition's own roles may."""
+        """A token never grants administrator roles; only the definition may."""
         claims = {**GOOD, 'roles': ['admin', 'api', 'monitor', 'clerk']}
         self.assertEqual(self.admitted(self.check_of(definition(roles_claim='roles')), signed(claims)).roles, {'clerk'})
         check = self.check_of(definition(roles_claim='roles', roles=['api']))
@@ -196,13 +195,13 @@ class RefusedTests(JwtTestCase):
         self.check = self.check_of(definition())
 
     def test_nothing_sent(self) -> None:
-        """Who sent no token, or credentials of another scheme, is told the scheme and no error (RFC 6750 §3.1)."""
+        """Without a token, or with another scheme, the challenge names the scheme but no error (RFC 6750 §3.1)."""
         for headers in ({}, {b'authorization': b'Basic dTpw'}, {b'authorization': signed()}):
             error = self.assertRaises(Unauthorized, self.check.check, message(channel=SECURED, headers=headers))
             self.assertEqual(error.challenge, CHALLENGE)
 
     def test_unsigned(self) -> None:
-        """`none` in any case, with or without a signature, also where the definition is for a secret."""
+        """`none` is rejected in any case, with or without a signature, also for definitions with a secret."""
         for check in (self.check, self.check_of(definition('HS256'))):
             for name in ('none', 'None', 'NONE', 'nOnE', ''):
                 unsigned = part({'alg': name, 'typ': 'JWT'}) + b'.' + part(GOOD) + b'.'
@@ -210,81 +209,82 @@ class RefusedTests(JwtTestCase):
                 self.refused(check, unsigned + signed().split(b'.')[2], 'alg is none of the definition')
 
     def test_algorithm_confusion(self) -> None:
-        """The public key is nobody's secret: a token signed by HMAC with its text, or its bytes, is refused, and so are
-        other algorithms of the same key that the definition does not name."""
+        """The public key is never used as a secret: a token signed by HMAC with its text or bytes is rejected, and so
+        are other algorithms of the same key that the definition does not list."""
         for secret in (pem(private_key('RS256')).encode(), pem(private_key('RS256')).strip().encode()):
             self.refused(self.check, signed(algorithm='HS256', key=secret), 'alg is none of the definition')
-            self.refused(self.check, signed(by='HS256', key=secret), 'signature is not of the key')
+            self.refused(self.check, signed(by='HS256', key=secret), 'signature does not match the key')
         for name in ('RS512', 'PS256'):
             self.refused(self.check, signed(algorithm=name, key=private_key('RS256')), 'alg is none of the definition')
-        self.refused(self.check, signed(by='PS256', key=private_key('RS256')), 'signature is not of the key')
+        self.refused(self.check, signed(by='PS256', key=private_key('RS256')), 'signature does not match the key')
 
     def test_a_definition_that_names_too_much(self) -> None:
-        """Were a definition with HS256 beside RS256 stored by some older version: the key itself is for RSA only."""
+        """If an older version stored a definition with HS256 and RS256, its key is still used for RSA only."""
         check = self.check_of(definition('RS256', 'HS256'))
         confused = signed(algorithm='HS256', key=pem(private_key('RS256')).encode())
-        self.refused(check, confused, 'signature is not of the key')
+        self.refused(check, confused, 'signature does not match the key')
         self.admitted(check, signed())
 
     def test_alg_of_odd_kinds(self) -> None:
-        """An alg is a text, as it is spelled in the definition."""
+        """An alg must be a string, spelled as in the definition."""
         for name in (None, 7, ['RS256'], {'a': 1}, 'rs256', 'RS256 ', True):
             self.refused(self.check, signed(alg=name, by='RS256'), 'alg is none of the definition')
         header = part({'typ': 'JWT'})
         self.refused(self.check, header + b'.' + part(GOOD) + b'.AA', 'alg is none of the definition')
 
     def test_another_key(self) -> None:
-        """A signature by a key that is not the definition's."""
-        self.refused(self.check, signed(key=private_key('RS256', 2)), 'signature is not of the key')
+        """A signature by another key is rejected."""
+        self.refused(self.check, signed(key=private_key('RS256', 2)), 'signature does not match the key')
 
     def test_keys_in_the_token(self) -> None:
-        """A token's own key or the URL of one changes nothing: it is neither used nor fetched."""
+        """Keys and key URLs in a token are neither used nor fetched."""
         mine = private_key('RS256', 2)
         embedded = {'kty': 'RSA', 'n': 'AQAB', 'e': 'AQAB'}
         for header in ({'jwk': embedded}, {'jku': 'http://127.0.0.1:1/keys'}, {'x5u': 'http://127.0.0.1:1/c'},
                        {'x5c': ['MIIB']}, {'kid': '../../dev/null'}):
-            self.refused(self.check, signed(key=mine, **header), 'signature is not of the key')
+            self.refused(self.check, signed(key=mine, **header), 'signature does not match the key')
             self.admitted(self.check, signed(**header))
 
     def test_crit(self) -> None:
-        """An extension that must be understood is not understood here, whatever it is."""
+        """Tokens with critical extensions are rejected."""
         for crit in (['exp'], ['b64'], [], None, 'x'):
             self.refused(self.check, signed(crit=crit), 'it has a crit')
         self.refused(self.check, signed(b64=False), 'it has a b64')
 
     def test_kid_of_odd_kinds(self) -> None:
-        """A kid is a text."""
+        """A kid must be a string."""
         kids: list[Any] = [7, ['a'], {}, True]
         for kid in kids:
             self.refused(self.check, signed(kid=kid), 'its kid is no text')
 
     def test_tampered(self) -> None:
-        """Another payload, another header or a bit of the signature: refused."""
+        """A changed payload, header or signature bit is rejected."""
         header, payload, signature = signed().split(b'.')
-        self.refused(self.check, b'.'.join([header, part({**GOOD, 'sub': 'root'}), signature]), 'signature is not')
-        self.refused(self.check, b'.'.join([part({'alg': 'RS256'}), payload, signature]), 'signature is not')
+        self.refused(self.check, b'.'.join([header, part({**GOOD, 'sub': 'root'}), signature]), 'signature does not')
+        self.refused(self.check, b'.'.join([part({'alg': 'RS256'}), payload, signature]), 'signature does not')
         other = b'B' if signature[:1] == b'A' else b'A'
-        self.refused(self.check, b'.'.join([header, payload, other + signature[1:]]), 'signature is not')
-        self.refused(self.check, b'.'.join([header, payload, b'']), 'signature is not')
+        self.refused(self.check, b'.'.join([header, payload, other + signature[1:]]), 'signature does not')
+        self.refused(self.check, b'.'.join([header, payload, b'']), 'signature does not')
 
     def test_signatures_of_odd_lengths(self) -> None:
-        """Cut, longer or empty signatures of every algorithm are refused, none fails otherwise."""
+        """Truncated, longer and empty signatures of every algorithm are rejected without other errors."""
         for algorithm in (*_SECRETS, *_PUBLIC):
             check = self.check_of(definition(algorithm))
             text = part({'alg': algorithm}) + b'.' + part(GOOD)
             right = sign(text, algorithm, private_key(algorithm))
             for signature in (b'', b'\0', right[:-1], right + b'\0', right[::-1], bytes(len(right)), bytes(2000)):
-                self.refused(check, text + b'.' + part(signature), 'signature is not of the key')
+                self.refused(check, text + b'.' + part(signature), 'signature does not match the key')
 
     def test_a_signature_of_the_other_form(self) -> None:
-        """An ECDSA signature in DER, as OpenSSL writes it, is not the JWS form."""
+        """An ECDSA signature in DER, as OpenSSL writes it, is not valid in JWS."""
         key = private_key('ES256')
         text = part({'alg': 'ES256'}) + b'.' + part(GOOD)
         der = key.sign(text, ec.ECDSA(SHA256()))
-        self.refused(self.check_of(definition('ES256')), text + b'.' + part(der), 'signature is not of the key')
+        self.refused(self.check_of(definition('ES256')), text + b'.' + part(der), 'signature does not match the key')
 
     def test_no_token(self) -> None:
-        """Other texts: too few or many parts, five as an encrypted one has, no base64url, spare bits, no JSON."""
+        """Other texts are rejected: too few or many parts, five as in an encrypted token, invalid base64url, spare
+        bits, invalid JSON."""
         good = signed()
         header, payload, signature = good.split(b'.')
         self.refused(self.check, b'x', 'parts')
@@ -302,7 +302,7 @@ class RefusedTests(JwtTestCase):
         self.refused(self.check, b'x' * 20_000, 'longer than 16384 bytes')
 
     def test_spare_bits(self) -> None:
-        """A token has one text: the unused bits of base64 cannot be used to make another one of the same bytes."""
+        """The unused bits of base64 cannot be used to write the same token differently."""
         good = signed({**GOOD, 'pad': ''})
         for text in (good, signed({**GOOD, 'pad': 'x'}), signed({**GOOD, 'pad': 'xx'})):
             payload = text.split(b'.')[1]
@@ -311,7 +311,7 @@ class RefusedTests(JwtTestCase):
                 self.refused(self.check, text.replace(payload, payload[:-1] + last), 'base64url')
 
     def test_repeated_members(self) -> None:
-        """A member that stands twice, in the header or in the claims, at any depth, written in any way."""
+        """Duplicate members in the header or claims are rejected, at any depth and with any escapes."""
         twice = json.dumps(dict(GOOD))[:-1] + ', "sub": "root"}'
         escaped = json.dumps(dict(GOOD))[:-1] + ', "s\\u0075b": "root"}'
         deep = json.dumps(dict(GOOD))[:-1] + ', "a": [{"b": 1, "b": 2}]}'
@@ -321,7 +321,8 @@ class RefusedTests(JwtTestCase):
         self.refused(self.check, header + b'.' + part(GOOD) + b'.AA', 'stands twice')
 
     def test_dates(self) -> None:
-        """No dates are: negative and huge numbers, texts, lists, switches, null; nothing of that is a failure."""
+        """Invalid dates (negative and huge numbers, strings, lists, booleans, null) are rejected without other
+        errors."""
         no_dates: list[Any] = [-1, -0.5, -(10**30), 10**30, 253_402_300_800, 1e300, 10**400, '1', '', [], {}, True,
                                None]
         for name in ('exp', 'nbf', 'iat'):
@@ -334,14 +335,14 @@ class RefusedTests(JwtTestCase):
         self.admitted(self.check, signed({**GOOD, 'iat': 0}))
 
     def test_moments(self) -> None:
-        """Ended, not yet begun, made in the future, without an end."""
+        """Expired tokens, tokens not yet valid, tokens from the future and tokens without an expiry are rejected."""
         self.refused(self.check, signed({**GOOD, 'exp': NOW}), 'exp has passed')
         self.refused(self.check, signed({**GOOD, 'nbf': NOW + 1}), 'nbf is yet to come')
         self.refused(self.check, signed({**GOOD, 'iat': NOW + 1}), 'iat is yet to come')
         self.refused(self.check, signed({name: GOOD[name] for name in GOOD if name != 'exp'}), 'it has no exp')
 
     def test_issuer_and_audience(self) -> None:
-        """Where they are set they must be there, and equal."""
+        """If configured, they must be present and equal."""
         for issuer in (None, '', 'https://idp', 'https://idp/ ', ['https://idp/'], 7):
             self.refused(self.check, signed({**GOOD, 'iss': issuer}), 'its iss is not')
         for audience in (None, '', 'zatotx ', ['x'], [], [None], {'zatotx': 1}, 7, 'zato'):
@@ -350,17 +351,17 @@ class RefusedTests(JwtTestCase):
             self.refused(self.check, signed({each: GOOD[each] for each in GOOD if each != name}), f'its {name} is not')
 
     def test_refusals_are_not_remembered_as_good(self) -> None:
-        """A refused token stays refused, and spoils nothing for a good one."""
+        """A rejected token stays rejected and does not affect valid ones."""
         bad = signed(key=private_key('RS256', 2))
         for _ in range(3):
-            self.refused(self.check, bad, 'signature is not of the key')
+            self.refused(self.check, bad, 'signature does not match the key')
         self.admitted(self.check, signed())
-        self.refused(self.check, bad, 'signature is not of the key')
+        self.refused(self.check, bad, 'signature does not match the key')
 
 
 class RememberedTests(SynchronousTestCase):
     def test_bounded(self) -> None:
-        """Of more than so many the oldest goes; what is kept again is the newest."""
+        """The cache drops the oldest entry when full; storing a key again makes it the newest."""
         memory: PrincipalCache[int] = PrincipalCache(3)
         for key in (1, 2, 3, 1, 4):
             memory.keep(key, ANONYMOUS, 10.0)
@@ -373,7 +374,8 @@ class RememberedTests(SynchronousTestCase):
 
 class ChooseTests(SynchronousTestCase):
     def test_only_one_that_fits(self) -> None:
-        """By kid and algorithm; without a kid only where there is one key for the algorithm: nothing is tried out."""
+        """Keys are selected by kid and algorithm; without a kid only if one key fits. Keys are never tried one by
+        one."""
         rsa_1, rsa_2 = (VerificationKey(n, frozenset({'RS256', 'PS256'}), f'r{n}') for n in (1, 2))
         curve = VerificationKey(3, frozenset({'ES256'}), 'e')
         keys = [rsa_1, rsa_2, curve]
@@ -398,7 +400,7 @@ class DefinitionTests(SynchronousTestCase):
         self.assertIn(why, found[field])
 
     def test_good_ones(self) -> None:
-        """Each source of keys with what it is for; a certificate is as good as its key."""
+        """Each source of keys with its algorithms is valid; a certificate works like its key."""
         self.assertEqual(self.mistakes(algorithms=['HS256', 'HS512'], secret=SECRET), {})
         self.assertEqual(self.mistakes(algorithms=['RS256', 'PS512'], public_key=pem(private_key('RS256'))), {})
         self.assertEqual(self.mistakes(algorithms=['ES384'], public_key=pem(private_key('ES384'))), {})
@@ -409,13 +411,13 @@ class DefinitionTests(SynchronousTestCase):
         )
 
     def test_exactly_one_source(self) -> None:
-        """No key and more than one are told of."""
+        """Definitions without a key or with several are reported."""
         self.assert_wrong('secret', 'exactly one of secret, public_key, jwks_url', algorithms=['HS256'])
         self.assert_wrong('secret', "not secret and jwks_url; set the others to ''", algorithms=['HS256'],
                           secret=SECRET, jwks_url='https://idp/jwks')  # fmt: skip
 
     def test_algorithms_fit_the_source(self) -> None:
-        """A secret is for HMAC alone, and HMAC for a secret alone; a key is for what its type and curve are for."""
+        """Secrets are for HMAC only and HMAC for secrets only; a key is for the algorithms of its type and curve."""
         public = pem(private_key('RS256'))
         self.assert_wrong('algorithms', 'not for RS256', algorithms=['HS256', 'RS256'], secret=SECRET)
         self.assert_wrong('algorithms', 'not for HS256', algorithms=['RS256', 'HS256'], public_key=public)
@@ -425,14 +427,14 @@ class DefinitionTests(SynchronousTestCase):
         self.assert_wrong('algorithms', 'not for HS512', algorithms=['HS512'], jwks_url='https://idp/jwks')
 
     def test_unknown_algorithms(self) -> None:
-        """`none` is no algorithm, whatever its case; nor is what is misspelled, and there must be one at least."""
+        """`none` in any case and misspelled names are rejected, and at least one algorithm is required."""
         for name in ('none', 'None', 'rs256', 'RS1024', ''):
             self.assert_wrong('algorithms', 'must be of: HS256', algorithms=[name], secret=SECRET)
         self.assertIn('algorithms', self.mistakes(algorithms=[], secret=SECRET))
         self.assertEqual(self.mistakes(secret=SECRET), {'algorithms': 'missing'})
 
     def test_weak_keys(self) -> None:
-        """RSA below 2048 bits, and secrets shorter than a hash that is asked for (RFC 7518 §3.2, §3.3)."""
+        """RSA below 2048 bits and secrets shorter than the hash are rejected (RFC 7518 §3.2, §3.3)."""
         weak = rsa.generate_private_key(65537, 1024)
         self.assert_wrong('public_key', '1024 bits', algorithms=['RS256'], public_key=pem(weak))
         self.assert_wrong('secret', 'has 31 bytes', algorithms=['HS256'], secret='x' * 31)
@@ -441,7 +443,8 @@ class DefinitionTests(SynchronousTestCase):
         self.assertEqual(self.mistakes(algorithms=['HS384'], secret='é' * 24), {})
 
     def test_keys_that_are_none(self) -> None:
-        """Private keys, other curves and texts that are no keys; a public key as a secret. No sentence shows them."""
+        """Private keys, other curves, texts that are not keys, and public keys as secrets are rejected without showing
+        them."""
         private = private_key('RS256').private_bytes(*_private_form()).decode()
         self.assert_wrong('public_key', 'is a private key', algorithms=['RS256'], public_key=private)
         for text in ('x', '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----', '-----BEGIN CERTIFICATE-----'):
@@ -451,7 +454,7 @@ class DefinitionTests(SynchronousTestCase):
         self.assert_wrong('secret', 'that others may know', algorithms=['HS256'], secret=pem(private_key('RS256')))
 
     def test_urls(self) -> None:
-        """https, or http on loopback alone (contract §4); nothing secret in it, and nothing that is no URL."""
+        """URLs are https, or http on loopback (contract §4), without credentials."""
         for url in ('https://idp/jwks', 'http://127.0.0.1:8080/jwks', 'http://[::1]/jwks', 'http://localhost/jwks'):
             self.assertEqual(self.mistakes(algorithms=['RS256'], jwks_url=url), {}, url)
         for url, why in (
@@ -465,12 +468,12 @@ class DefinitionTests(SynchronousTestCase):
             self.assert_wrong('jwks_url', why, algorithms=['RS256'], jwks_url=url)
 
     def test_leeway_is_bounded(self) -> None:
-        """From none to ten minutes."""
+        """The leeway is between zero and ten minutes."""
         for leeway in (-1, 601):
             self.assertIn('leeway', self.mistakes(algorithms=['HS256'], secret=SECRET, leeway=leeway))
 
     def test_silence(self) -> None:
-        """No repr shows the secret: not of the definition, and not of the key that is made of it."""
+        """No repr of a definition or its key shows the secret."""
         value = definition('HS256').value
         for each in (value, key_of_secret(SECRET), self.assertRaises(Malformed, key_of_secret, 'short secret')):
             self.assertNotIn('secret as', repr(each) + str(each))
@@ -482,15 +485,15 @@ class MadeTests(JwtTestCase):
         return make_jwt_authenticator(definition(**fields), fetcher=FakeFetcher(), clock=Clock(), offload=_never)
 
     def test_of_a_definition(self) -> None:
-        """A key or secret of the definition is ready at once, by the time of day."""
+        """A key or secret in the definition is usable at once, with the wall clock."""
         check = self.make()
         self.assertRaises(Unauthorized, check.check, bearing(signed({**GOOD, 'exp': 1})))
         self.assertIsInstance(check.check(bearing(signed({**GOOD, 'iat': 1, 'exp': 250_000_000_000}))), Principal)
 
     def test_of_one_that_is_not_valid_any_more(self) -> None:
-        """A key that an older version took and this one does not: nobody is admitted, and the log says why."""
+        """A definition whose key is no longer valid rejects all tokens, and the log gives the reason."""
         check = self.make(public_key='', secret='short')
-        self.assertIn("JWT definition 'idp' admits nobody: its key has 5 bytes", self.log.messages(logging.ERROR)[0])
+        self.assertIn("JWT definition 'idp' rejects all tokens: its key has 5", self.log.messages(logging.ERROR)[0])
         self.assertIn('has 5 bytes', next(check.findings()))
         self.assertRaises(Unauthorized, check.check, bearing(signed({**GOOD, 'iat': 1, 'exp': 250_000_000_000})))
 

@@ -1,4 +1,4 @@
-"""Who may use a channel by a client certificate: which are accepted, by what, and until when."""
+"""Authentication by client certificate: which certificates are accepted, why, and until when."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def definition(revision: int = 1, **fields: Any) -> Stored:
 
 
 def from_client(*sent: Issued) -> Message:
-    """A request on a connection whose client sent these."""
+    """Return a request on a connection whose client sent these certificates."""
     inbound = message(channel=SECURED)
     assert inbound.http is not None
     inbound.http.certificates = tuple(each.der for each in sent)
@@ -60,7 +60,7 @@ class MtlsTestCase(SynchronousTestCase):
         return MtlsAuthenticator(definition(**fields), lambda: self.now)
 
     def refused(self, check: MtlsAuthenticator, *sent: Issued, why: str) -> None:
-        """With the one answer that all get, and the reason in the log alone."""
+        """All rejected certificates get the same response, and the reason is in the log only."""
         self.log.records.clear()
         error = self.assertRaises(Unauthorized, check.check, from_client(*sent))
         self.assertEqual((error.challenge, error.details), (CHALLENGE, Unauthorized.default))
@@ -71,7 +71,7 @@ class MtlsTestCase(SynchronousTestCase):
 
 class AcceptedTests(MtlsTestCase):
     def test_principal(self) -> None:
-        """The certificate of the right authority with the right subject; what it says is on the principal."""
+        """A certificate of the right authority and subject is accepted, and its fields are on the principal."""
         principal = self.check(roles=['partner']).check(from_client(PARTNER))
         self.assertEqual((principal.name, principal.username, principal.kind), ('partner', 'CN=partner,O=Bank', 'mtls'))
         self.assertEqual(principal.roles, {'partner'})
@@ -79,7 +79,7 @@ class AcceptedTests(MtlsTestCase):
         self.assertEqual(principal.claims['issuer'], 'CN=Bank CA')
 
     def test_seen_before(self) -> None:
-        """It is verified once, and the very same principal comes of it until it ends."""
+        """A certificate is verified once; the same principal is returned until it expires."""
         check = self.check()
         first = check.check(from_client(PARTNER))
         self.now = NOW + HOUR - 1
@@ -88,7 +88,7 @@ class AcceptedTests(MtlsTestCase):
         self.refused(check, PARTNER, why='it has expired')
 
     def test_a_changed_definition_forgets(self) -> None:
-        """What a definition accepted is looked at again once it has changed, on the same connection too."""
+        """After a change of the definition, certificates are verified again, also on open connections."""
         guard = AuthenticationPolicy({'mtls': lambda stored: MtlsAuthenticator(stored, lambda: self.now)})
         guard.apply(Snapshot(1, [definition()]))
         same_connection = from_client(PARTNER)
@@ -99,13 +99,13 @@ class AcceptedTests(MtlsTestCase):
         self.assertRaises(Unauthorized, guard.check, same_connection)
 
     def test_any_of_an_authority(self) -> None:
-        """A definition that says nothing but its authority takes everybody whom that has signed."""
+        """A definition with only an authority accepts every certificate signed by it."""
         check = self.check(subject='')
         check.check(from_client(BANK.issue('CN=anybody')))
         self.refused(check, OTHER.issue('CN=anybody'), why='not signed by the authority')
 
     def test_keys(self) -> None:
-        """RSA from 2048 bits and Ed25519 are as good as elliptic curves."""
+        """RSA from 2048 bits, Ed25519 and elliptic curves are accepted."""
         check = self.check()
         for key in (rsa.generate_private_key(65537, 2048), ed25519.Ed25519PrivateKey.generate()):
             check.check(from_client(BANK.issue(key=key)))
@@ -113,27 +113,28 @@ class AcceptedTests(MtlsTestCase):
         self.refused(check, weak, why='RSA key of 1024 bits')
 
     def test_uses(self) -> None:
-        """A certificate that names no uses is for all, one that names some must name clients, or any."""
+        """A certificate without extended key usage is accepted; otherwise it must include client authentication or
+        any."""
         check = self.check()
         for good in ((), (CLIENT,), (ANY,), (SERVER, CLIENT)):
             check.check(from_client(BANK.issue(uses=good)))
         self.refused(check, BANK.issue(uses=[SERVER]), why='not made for clients')
 
     def test_several_authorities(self) -> None:
-        """`ca` may hold more than one, for the time in which an authority changes."""
+        """`ca` may contain several certificates, for a change of the authority."""
         check = self.check(ca=BANK.pem + Issuer('Next CA').pem + OTHER.pem)
         check.check(from_client(PARTNER))
         check.check(from_client(OTHER.issue()))
 
     def test_an_authority_that_was_renewed(self) -> None:
-        """Its old certificate beside the new one, in either order, does no harm after it has expired."""
+        """An expired certificate of the authority next to the new one does no harm, in either order."""
         old, new = BANK.renewed(begins=-2 * HOUR, ends=-HOUR), BANK.renewed()
         for both in (old + new, new + old):
             self.check(ca=both).check(from_client(PARTNER))
         self.refused(self.check(ca=old), PARTNER, why='one that signed it has expired')
 
     def test_of_the_support(self) -> None:
-        """A certificate without uses by an authority of the other tests, which signs servers as a rule."""
+        """A certificate without extended key usage from the other tests' authority is accepted."""
         authority = Authority(Path(self.mktemp()))
         certificate, _key = authority.sign('partner')
         own = Issued(x509.load_pem_x509_certificate(certificate.read_bytes()), None)
@@ -147,26 +148,26 @@ class ChainTests(MtlsTestCase):
         self.own = self.below.issue()
 
     def test_authorities_below(self) -> None:
-        """An authority between, sent by the client, is followed; one that is not sent is not known."""
+        """Intermediates sent by the client are used; missing ones cause a rejection."""
         check = self.check()
         self.refused(check, self.own, why='not signed by an authority that is trusted')
         check.check(from_client(self.own, self.below.own))
         check.check(from_client(self.own))
 
     def test_the_one_below_is_named(self) -> None:
-        """A definition may name the authority below another one: nobody else of the upper one gets in."""
+        """A definition may name an intermediate: other certificates of the root are rejected."""
         check = self.check(ca=self.below.pem)
         check.check(from_client(self.own))
         self.refused(check, PARTNER, why='not signed by an authority that is trusted')
 
     def test_order_and_company(self) -> None:
-        """What is sent beside may come in any order, and hold what is of no use."""
+        """Additional certificates may be in any order and include unrelated ones."""
         deep = Issuer('Desk CA', above=self.below)
         self.check().check(from_client(deep.issue(), self.below.own, OTHER.own, deep.own))
 
     def test_no_authority(self) -> None:
-        """A client's certificate signs no others; an authority of length 0 has none below it; one that is made for
-        servers makes none for clients."""
+        """Client certificates sign no others; path length 0 allows no intermediates; a CA for servers issues no
+        clients."""
         leaf = Issuer.__new__(Issuer)
         leaf._key, leaf._name = PARTNER.key, PARTNER.certificate.subject
         forged = leaf.issue('CN=partner,O=Bank')
@@ -178,13 +179,13 @@ class ChainTests(MtlsTestCase):
         self.refused(self.check(), servers.issue(), servers.own, why='not made for clients')
 
     def test_an_authority_that_has_expired(self) -> None:
-        """Between the two, or the definition's own."""
+        """An expired intermediate or root causes a rejection."""
         self.now = NOW + 10 * 24 * HOUR
         own = BANK.issue(ends=30 * 24 * HOUR)
         self.refused(self.check(), own, why='one that signed it has expired')
 
     def test_remembered_until_the_first_of_a_chain_ends(self) -> None:
-        """An authority between that ends before the client's certificate ends its being accepted."""
+        """The cache entry expires with the first certificate of the chain."""
         own = self.below.issue(ends=30 * 24 * HOUR)
         check = self.check()
         check.check(from_client(own, self.below.own))
@@ -192,11 +193,11 @@ class ChainTests(MtlsTestCase):
         self.refused(check, own, self.below.own, why='one that signed it has expired')
 
     def test_too_many(self) -> None:
-        """A client that sends very many is not looked at."""
+        """A client that sends too many certificates is rejected without verification."""
         self.refused(self.check(), self.own, *[self.below.own] * MOST_SENT, why='more than 10')
 
     def test_a_signature_that_is_broken(self) -> None:
-        """A certificate that was changed after it was signed."""
+        """A certificate changed after signing is rejected."""
         der = bytearray(PARTNER.der)
         der[-1] ^= 1
         inbound = from_client(PARTNER)
@@ -205,7 +206,7 @@ class ChainTests(MtlsTestCase):
         self.assertRaises(Unauthorized, self.check().check, inbound)
 
     def test_bytes_that_are_none(self) -> None:
-        """What is no certificate at all, though no TLS would let it through."""
+        """Bytes that are not a certificate are rejected, although TLS would not accept them either."""
         for junk in (b'', b'\x30\x80', PARTNER.der[:-1], PARTNER.der + b'\0'):
             inbound = from_client(PARTNER)
             assert inbound.http is not None
@@ -215,7 +216,7 @@ class ChainTests(MtlsTestCase):
 
 class RefusedTests(MtlsTestCase):
     def test_none_sent(self) -> None:
-        """Without a certificate, without TLS, or on a channel that is not HTTP: nobody."""
+        """Requests without a certificate, without TLS or not over HTTP are rejected."""
         check = self.check()
         self.assertEqual(self.assertRaises(Unauthorized, check.check, from_client()).challenge, CHALLENGE)
         elsewhere = from_client(PARTNER)
@@ -225,7 +226,7 @@ class RefusedTests(MtlsTestCase):
                          [None, None, ANY_OF_THEM])  # fmt: skip
 
     def test_wrong_authority(self) -> None:
-        """The right subject from another authority, also from one of the same name, or by its own signature."""
+        """The right subject from another authority, even with the same name, or self-signed, is rejected."""
         check = self.check()
         self.refused(check, OTHER.issue(), why='not signed by the authority that it names')
         self.refused(check, OTHER.issue(), OTHER.own, why='')
@@ -234,7 +235,7 @@ class RefusedTests(MtlsTestCase):
         self.refused(check, self_signed(), BANK.own, why='signed by itself')
 
     def test_not_at_this_time(self) -> None:
-        """Expired, or not valid yet."""
+        """Expired and not yet valid certificates are rejected."""
         check = self.check()
         self.refused(check, BANK.issue(begins=-2 * HOUR, ends=-1), why='it has expired')
         self.refused(check, BANK.issue(begins=1), why='it is not valid yet')
@@ -242,14 +243,14 @@ class RefusedTests(MtlsTestCase):
         check.check(from_client(BANK.issue(begins=1)))
 
     def test_another_subject(self) -> None:
-        """Another, a longer, a shorter one, another case."""
+        """Different, longer, shorter and differently capitalized subjects are rejected."""
         check = self.check()
         for subject in ('CN=partner', 'CN=partner,O=Bank,C=PL', 'CN=Partner,O=Bank', 'CN=partner,OU=Bank',
                         'CN=partner+O=Bank', 'CN=Bank,O=partner', 'O=Bank'):  # fmt: skip
             self.refused(check, BANK.issue(subject), why='another subject')
 
     def test_alternative_names(self) -> None:
-        """One of the definition's must be in the certificate, as it is written there; of any of the four kinds."""
+        """One of the definition's names must be in the certificate exactly; all four kinds are supported."""
         check = self.check(san=['api.partner.example', 'spiffe://partner/api', '10.1.2.3', 'email:Api@partner.example'])
         for good in ('DNS:API.partner.example', 'URI:spiffe://partner/api', 'IP:10.1.2.3', 'email:Api@Partner.example'):
             check.check(from_client(BANK.issue(names=['DNS:x.example', good])))
@@ -260,7 +261,8 @@ class RefusedTests(MtlsTestCase):
         self.refused(check, BANK.issue('CN=api.partner.example,O=Bank'), why='another subject')
 
     def test_fingerprints(self) -> None:
-        """One of the definition's, beside all else that it asks for; or alone, of a certificate of any origin."""
+        """One of the definition's fingerprints must match in addition to its other requirements; or alone, for a
+        certificate of any issuer."""
         check = self.check(fingerprint=[PARTNER.fingerprint])
         check.check(from_client(PARTNER))
         self.refused(check, BANK.issue(), why='another fingerprint')
@@ -273,7 +275,7 @@ class RefusedTests(MtlsTestCase):
         self.refused(alone, pinned, why='it has expired')
 
     def test_signed_with_a_hash_that_is_broken(self) -> None:
-        """Nobody but who made it vouches for such a certificate, whatever its fingerprint is."""
+        """Certificates signed with a broken hash are rejected, whatever their fingerprint."""
         signer = Issuer()
         signer._key = rsa.generate_private_key(65537, 2048)
         rsa_with = bytes.fromhex('2a864886f70d0101')  # RFC 8017 appendix A.2.4: the OID goes on with the hash
@@ -283,7 +285,7 @@ class RefusedTests(MtlsTestCase):
             self.refused(self.check(ca='', fingerprint=[weak.fingerprint]), weak, why=f'it is signed with {hashed}')
 
     def test_one_certificate_as_authority(self) -> None:
-        """A partner's self-signed certificate in `ca` means that one alone."""
+        """A partner's self-signed certificate in `ca` accepts that certificate only."""
         pinned = self_signed(uses=())
         check = self.check(ca=pinned.pem)
         check.check(from_client(pinned))
@@ -292,39 +294,39 @@ class RefusedTests(MtlsTestCase):
 
 class RevokedTests(MtlsTestCase):
     def test_revoked(self) -> None:
-        """Who is on the list is out, the others are not; other lists beside it do no harm."""
+        """Revoked certificates are rejected, others are not; additional lists do no harm."""
         gone = BANK.issue()
         check = self.check(crl=Issuer('Third CA').revoked() + BANK.revoked(gone))
         self.refused(check, gone, why='was revoked')
         check.check(from_client(PARTNER))
 
     def test_a_list_that_has_expired(self) -> None:
-        """Nobody is admitted by it, also who was before, and the log says so once until it is over."""
+        """An expired list rejects all certificates, including cached ones, and is logged once until it is replaced."""
         check = self.check(crl=BANK.revoked(ends=60))
         check.check(from_client(PARTNER))
         self.now = NOW + 61
         for _ in range(3):
             self.assertRaises(Unauthorized, check.check, from_client(PARTNER))
         (said,) = self.log.messages(logging.WARNING)
-        self.assertIn("'partner' admits nobody: its list of revoked certificates has expired", said)
-        self.assertIn("'partner' admits nobody whom CN=Bank CA has signed", next(check.findings()))
+        self.assertIn("'partner' rejects all certificates: its revocation list has expired", said)
+        self.assertIn("'partner' rejects certificates signed by CN=Bank CA", next(check.findings()))
         self.now = NOW
         self.assertEqual(list(check.findings()), [])
 
     def test_a_list_of_the_future(self) -> None:
-        """A list that is not valid yet says nothing."""
+        """A list that is not valid yet is ignored."""
         self.refused(self.check(crl=BANK.revoked(begins=60)), PARTNER, why='is not valid yet')
 
     def test_no_list_of_this_authority(self) -> None:
-        """With lists, but none of who signed the certificate: nobody can say whether it was revoked."""
+        """If there are lists, but none of the issuer, the certificate is rejected."""
         self.refused(self.check(crl=Issuer('Third CA').revoked()), PARTNER, why='no list of revoked certificates')
 
     def test_a_list_that_somebody_else_signed(self) -> None:
-        """A list in the authority's name with another's signature is none."""
+        """A list in the authority's name signed by another key is ignored."""
         self.refused(self.check(crl=BANK.revoked(by=OTHER)), PARTNER, why='')
 
     def test_the_newest_list(self) -> None:
-        """Of several lists of an authority the newest is in force."""
+        """Of several lists of an authority, the newest is used."""
         gone = BANK.issue()
         old, new = BANK.revoked(begins=-HOUR, ends=-60), BANK.revoked(gone, begins=-60)
         for both in (old + new, new + old):
@@ -333,7 +335,7 @@ class RevokedTests(MtlsTestCase):
             self.refused(check, gone, why='was revoked')
 
     def test_authorities_below(self) -> None:
-        """An authority between is looked up where there is a list of who signed it."""
+        """Intermediates are checked if there is a list of their issuer."""
         below = Issuer('Branch CA', above=BANK)
         own = below.issue()
         lists = below.revoked()
@@ -345,7 +347,7 @@ class RevokedTests(MtlsTestCase):
 
 class NameTests(SynchronousTestCase):
     def test_as_people_write_them(self) -> None:
-        """RFC 4514, what OpenSSL prints, either order: one name."""
+        """RFC 4514 and OpenSSL's format, in either order, denote the same name."""
         name = name_of(BANK.issue('CN=partner,OU=API,O=Bank\\, Inc,C=PL').certificate.subject)
         for text in (
             'CN=partner,OU=API,O=Bank\\, Inc,C=PL', 'C = PL, O = "Bank, Inc", OU = API, CN = partner',
@@ -357,7 +359,7 @@ class NameTests(SynchronousTestCase):
             self.assertFalse(is_same(parse_name(text), name), text)
 
     def test_order_of_units(self) -> None:
-        """Where a type stands more than once order counts: forwards, or backwards."""
+        """If a type occurs several times, the order matters: forwards or backwards."""
         name = name_of(BANK.issue('CN=x,OU=inner,OU=outer').certificate.subject)
         self.assertTrue(is_same(parse_name('CN=x,OU=inner,OU=outer'), name))
         self.assertTrue(is_same(parse_name('OU=outer,OU=inner,CN=x'), name))
@@ -365,13 +367,13 @@ class NameTests(SynchronousTestCase):
         self.assertFalse(is_same(parse_name('CN=x,OU=inner'), name))
 
     def test_values(self) -> None:
-        """Escapes, UTF-8, blanks at the ends that are meant."""
+        """Escapes, UTF-8 and escaped spaces at the ends are parsed."""
         self.assertEqual(parse_name('CN=J\\C3\\A9 \\"x\\" \\+\\= \\ '), (frozenset({('2.5.4.3', 'Jé "x" += ' + ' ')}),))
         self.assertEqual(parse_name('CN=a=b'), (frozenset({('2.5.4.3', 'a=b')}),))
         self.assertEqual(len(parse_name('CN=a+UID=b,O=c')[0]), 2)
 
     def test_no_names(self) -> None:
-        """What cannot be read is told of by its place, or by what is not known."""
+        """Unreadable names are reported with the position or the unknown part."""
         for text, why in (('', 'character 1'), ('CN=a,', 'character 6'), ('CN=a,,O=b', 'character 6'),
                           ('/CN=a/O=b', 'character 1'), ('partner', 'character 1'), ('FOO=1', 'FOO is no attribute'),
                           ('CN=', 'without a value'), ('CN=#0c01', 'hexadecimal'), ('CN=\\C3', 'no UTF-8'),
@@ -379,7 +381,7 @@ class NameTests(SynchronousTestCase):
             self.assertIn(why, str(self.assertRaises(Malformed, parse_name, text)))
 
     def test_alternative_names(self) -> None:
-        """With the kind before it, as OpenSSL writes it, or by its looks."""
+        """Names are given with their kind, as OpenSSL writes them, or recognized by their form."""
         for text, name in (
             ('Host.Example', ('dns', 'host.example')), ('DNS:10.0.0.1', ('dns', '10.0.0.1')),
             ('10.0.0.1', ('ip', '10.0.0.1')), ('2001:DB8::1', ('ip', '2001:db8::1')), ('IP: ::1', ('ip', '::1')),
@@ -398,7 +400,7 @@ class DefinitionTests(SynchronousTestCase):
         return dict(mistakes)
 
     def test_good_ones(self) -> None:
-        """An authority, a fingerprint, or everything."""
+        """An authority, a fingerprint, or everything together is valid."""
         self.assertEqual(self.mistakes(ca=BANK.pem), {})
         self.assertEqual(self.mistakes(fingerprint=[PARTNER.fingerprint.upper()]), {})
         self.assertEqual(self.mistakes(
@@ -407,31 +409,31 @@ class DefinitionTests(SynchronousTestCase):
         ), {})  # fmt: skip
 
     def test_something_must_prove_it(self) -> None:
-        """Neither authority nor fingerprint: whoever can run OpenSSL would be admitted."""
+        """A definition without authority and fingerprint would accept any certificate and is rejected."""
         self.assertIn('anybody can make a certificate', self.mistakes(subject='CN=partner')['ca'])
         self.assertIn('of no use', self.mistakes(fingerprint=['ab' * 32], crl=BANK.revoked())['crl'])
 
     def test_all_at_once(self) -> None:
-        """Every field that cannot be read, each by its name."""
+        """All unreadable fields are reported by name at once."""
         wrong = self.mistakes(subject='x', san=['IP:x'], ca='x', fingerprint=['ab'], crl='x')
         self.assertEqual(list(wrong), ['subject', 'san', 'ca', 'fingerprint', 'crl'])
 
     def test_private_keys_do_not_belong_here(self) -> None:
-        """They are refused, and not shown."""
+        """Private keys are rejected and not shown."""
         private = PARTNER.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         said = self.mistakes(ca=BANK.pem + private)['ca']
         self.assertIn('private key', said)
         self.assertNotIn(private.split('\n')[1], said)
 
     def test_stored_by_an_older_version(self) -> None:
-        """A definition that is not valid any more admits nobody, and the log says why."""
+        """A definition that is no longer valid rejects all certificates, and the log gives the reason."""
         log = Recorder()
         globalLogPublisher.addObserver(log)
         self.addCleanup(globalLogPublisher.removeObserver, log)
         check = MtlsAuthenticator(definition(ca='nonsense'), lambda: NOW)
-        self.assertIn("'partner' admits nobody: holds no certificate", log.messages(logging.ERROR)[0])
+        self.assertIn("'partner' rejects all certificates: holds no certificate", log.messages(logging.ERROR)[0])
         self.assertRaises(Unauthorized, check.check, from_client(PARTNER))
-        self.assertIn('is not valid any more', next(check.findings()))
+        self.assertIn('it is invalid', next(check.findings()))
         guard = AuthenticationPolicy(
             {'mtls': lambda stored: MtlsAuthenticator(stored, lambda: NOW), 'other': FieldAuthenticator}
         )

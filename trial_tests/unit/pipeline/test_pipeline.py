@@ -1,4 +1,4 @@
-"""The one path of a message, without any protocol around it."""
+"""The pipeline of a message, without any protocol."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from zatotx.testing.fake_pipeline import FunctionEntry, FunctionInvoker, Functio
 
 
 class Document:
-    """Something large."""
+    """A large object."""
 
 
 async def echo(inbound: Message, payload: Any) -> Outcome:
@@ -71,27 +71,27 @@ class ExchangeCase(SynchronousTestCase):
 
 class SynchronousServiceTests(ExchangeCase):
     def test_provides_what_kinds_expect(self) -> None:
-        """Exchange is an IExchange, what it gives back an IRun."""
+        """Dispatcher provides IDispatcher, and its result IPendingRequest."""
         exchange = self.exchange(FunctionEntry('test.service', echo))
         self.assertTrue(IDispatcher.providedBy(exchange))
         self.assertTrue(IPendingRequest.providedBy(exchange.deliver(message(), self.replies.append)))
 
     def test_answers_before_deliver_returns(self) -> None:
-        """A service that waits for nothing is answered in the same call, with no timer left behind."""
+        """A service that does not wait is answered in the same call, without a timer."""
         self.serve(echo, message(b'{"a": [1, 2]}'))
         self.assertEqual(json.loads(self.reply().body), {'a': [1, 2]})
         self.assertEqual(self.reply().content_type, b'application/json')
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_element_wraps_the_value(self) -> None:
-        """A classic SimpleIO answer stands in its response element."""
+        """A classic SimpleIO response is wrapped in its response element."""
         async def wrapped(inbound: Message, payload: Any) -> Outcome:
             return Outcome({'a': 1}, element='response')
         self.serve(wrapped)
         self.assertEqual(json.loads(self.reply().body), {'response': {'a': 1}})
 
     def test_internal_services_carry_zato_env(self) -> None:
-        """A zato.* answer has zato_env beside its element, with the request's cid."""
+        """The response of a zato.* service has zato_env next to its element, with the request's cid."""
         async def internal(inbound: Message, payload: Any) -> Outcome:
             return Outcome({'pong': 'zato'}, element='zato_ping_response', internal=True)
         self.serve(internal)
@@ -100,7 +100,7 @@ class SynchronousServiceTests(ExchangeCase):
         self.assertEqual(body['zato_ping_response'], {'pong': 'zato'})
 
     def test_text_and_bytes_go_out_unchanged(self) -> None:
-        """What the service wrote itself is not encoded again."""
+        """Text and bytes of the service are not encoded again."""
         for value in ('žluťoučký', b'\x00\xff'):
             self.replies.clear()
 
@@ -110,7 +110,7 @@ class SynchronousServiceTests(ExchangeCase):
             self.assertEqual(self.reply().body, value.encode() if isinstance(value, str) else value)
 
     def test_success_is_counted_once(self) -> None:
-        """Each call is observed with its time, and no error is counted for a good one."""
+        """Each call is observed with its duration, and a successful one counts no error."""
         entry = self.serve(echo)
         self.assertEqual(len(entry.stats.times), 1)
         self.assertEqual(entry.stats.errors, {})
@@ -118,8 +118,8 @@ class SynchronousServiceTests(ExchangeCase):
 
 class RefusalTests(ExchangeCase):
     def test_nothing_is_left_of_what_was_refused(self) -> None:
-        """What a message brought goes with its answer, not when the garbage collector comes by: large documents that
-        nobody is let in with must not pile up."""
+        """A rejected message is freed with its reply, not by the garbage collector: large unauthenticated documents
+        must not accumulate."""
         brought: list[weakref.ref[Any]] = []
 
         async def refusing(inbound: Message, payload: Any) -> Outcome:
@@ -138,7 +138,7 @@ class RefusalTests(ExchangeCase):
         self.assertIsNone(brought[0]())
 
     def test_malformed_json_is_400_and_never_reaches_the_service(self) -> None:
-        """A body that is not JSON is the caller's mistake."""
+        """Malformed JSON is an error of the caller."""
         called: list[object] = []
 
         async def recording(inbound: Message, payload: Any) -> Outcome:
@@ -150,25 +150,25 @@ class RefusalTests(ExchangeCase):
         self.assertEqual(called, [])
 
     def test_unknown_service_is_404_by_name(self) -> None:
-        """The name that does not exist is in the answer."""
+        """The reply contains the unknown name."""
         self.exchange().deliver(message(), self.replies.append)
         self.assertEqual(self.reply().status, 404)
         self.assertIn('test.service', self.details())
 
     def test_inactive_service_is_404(self) -> None:
-        """A service that is switched off is not served."""
+        """An inactive service is not served."""
         self.exchange(FunctionEntry('test.service', echo, active=False)).deliver(message(), self.replies.append)
         self.assertEqual(self.reply().status, 404)
         self.assertIn('is inactive', self.details())
 
     def test_internal_door_leads_to_internal_services_only(self) -> None:
-        """The public API's door does not open other services."""
+        """The public API's endpoint does not invoke other services."""
         door = ChannelSpec(name='json', kind='http-soap', service='', internal_only=True, data_format='json')
         self.exchange(FunctionEntry('test.service', echo)).deliver(message(channel=door), self.replies.append)
         self.assertEqual(self.reply().status, 404)
 
     def test_a_caller_who_is_known_by_the_body_needs_the_roles_too(self) -> None:
-        """WS-Security and XPath tell who calls when the body is there: what the service demands is asked then."""
+        """For WS-Security and XPath, roles are checked after the body was decoded."""
         class BodyGuard:
             def check(self, inbound: Message) -> Any:
                 return NEEDS_BODY
@@ -192,7 +192,7 @@ class RefusalTests(ExchangeCase):
         self.assertEqual(([reply.status for reply in self.replies], called), ([403, 200], ['payer']))
 
     def test_closed_pipeline_answers_503_but_for_what_is_always_open(self) -> None:
-        """While a node starts, only its own health is served."""
+        """While a node starts, only its health endpoints are served."""
         exchange = self.exchange(FunctionEntry('test.service', echo))
         self.pipeline.closed = 'The server is starting'
         exchange.deliver(message(), self.replies.append)
@@ -202,7 +202,7 @@ class RefusalTests(ExchangeCase):
         self.assertEqual(self.replies[1].status, 200)
 
     def test_each_fault_has_its_status_and_headers(self) -> None:
-        """Faults keep their status, text and header fields."""
+        """Errors keep their status, text and header fields."""
         cases = [
             (BadRequest('c', 'text'), 400, ()),
             (Unauthorized('c', 'text', 'Basic realm="x"'), 401, ((b'WWW-Authenticate', b'Basic realm="x"'),)),
@@ -225,7 +225,7 @@ class RefusalTests(ExchangeCase):
             self.assertEqual(entry.stats.errors, {type(fault).__name__: 1})
 
     def test_unexpected_errors_are_500_without_their_text(self) -> None:
-        """The caller sees a constant sentence; the log has the traceback once."""
+        """The caller sees a constant sentence; the traceback is logged once."""
         async def broken(inbound: Message, payload: Any) -> Outcome:
             raise ZeroDivisionError('secret inner text')
         self.serve(broken)
@@ -234,8 +234,7 @@ class RefusalTests(ExchangeCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_the_first_fault_of_several_calls(self) -> None:
-        """A service that waits for several calls at once, by gatherResults, ends as if it had waited for the one that
-        failed first."""
+        """A service that awaits several calls with gatherResults fails with the error of the first that failed."""
         async def several(inbound: Message, payload: Any) -> Outcome:
             late: Deferred[Any] = fail(Timeout(inbound.cid, 'no answer'))
             both: Deferred[Any] = gatherResults([late, Deferred()], consumeErrors=True)
@@ -245,7 +244,7 @@ class RefusalTests(ExchangeCase):
         self.assertEqual(entry.stats.errors, {'Timeout': 1})
 
     def test_a_fault_with_a_cid_alone_has_its_usual_text(self) -> None:
-        """`raise Forbidden(self.cid)`, as Zato 3.x takes it, whoever made the cid: a cid is no reason."""
+        """`raise Forbidden(self.cid)`, as in Zato 3.x, uses the default text: a cid is not a reason."""
         async def failing(inbound: Message, payload: Any) -> Outcome:
             raise Forbidden(inbound.cid)
         for cid in ('0123456789abcdef01234567', 'from-the-caller'):
@@ -266,7 +265,7 @@ class RefusalTests(ExchangeCase):
         self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
 
     def test_value_without_a_form_is_500(self) -> None:
-        """What cannot be written as JSON is the service's mistake and named in the log."""
+        """A value that cannot be encoded as JSON is an error of the service, and logged."""
         async def wrong(inbound: Message, payload: Any) -> Outcome:
             return Outcome(object())
         self.serve(wrong)
@@ -276,8 +275,8 @@ class RefusalTests(ExchangeCase):
 
 class NearNameTests(ExchangeCase):
     def test_a_service_that_was_meant(self) -> None:
-        """A near name is suggested to whoever may invoke any service by its name, among those that he may: not on a
-        channel with a service of its own, and not to strangers."""
+        """A similar service name is suggested to callers who may invoke any service by name, among those they may
+        invoke: not on channels of a single service, and not to anonymous callers."""
         known, hidden = FunctionEntry('crm.get-balance', echo), FunctionEntry('crm.get-balances', echo)
         hidden.roles = frozenset({'root'})
         caller = Principal('ann', 'ann', 'basic_auth')
@@ -302,7 +301,7 @@ class WaitingServiceTests(ExchangeCase):
         return something
 
     def test_answers_when_done(self) -> None:
-        """A service that waits is answered when it is done, and nobody looks after it any more."""
+        """A service that waits is answered when it is done, and its deadline is no longer watched."""
         something = self.waiting()
         self.assertEqual((self.replies, self.entry.stats.in_flight), ([], 1))
         something.callback(7)
@@ -312,7 +311,7 @@ class WaitingServiceTests(ExchangeCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_nothing_is_left_of_what_was_given_up(self) -> None:
-        """What a message brought goes when its service has ended, whoever ended it: its deadline, or its client."""
+        """A message is freed when its service has ended because of a deadline or a disconnect."""
         brought: list[weakref.ref[Any]] = []
 
         async def patient(inbound: Message, payload: Any) -> Outcome:
@@ -330,7 +329,7 @@ class WaitingServiceTests(ExchangeCase):
         self.assertEqual([one() for one in brought], [None, None])
 
     def test_deadline_answers_504_and_cancels(self) -> None:
-        """At the deadline the caller has its answer and the service is cancelled."""
+        """At the deadline, the caller gets a reply and the service is cancelled."""
         self.waiting(deadline=5.0)
         self.clock.advance(4.9)
         self.assertEqual(self.replies, [])
@@ -340,7 +339,7 @@ class WaitingServiceTests(ExchangeCase):
         self.assertEqual(self.entry.stats.errors, {'Timeout': 1})
 
     def test_service_that_ignores_its_cancellation_is_answered_all_the_same(self) -> None:
-        """A service cannot keep its caller waiting by catching CancelledError."""
+        """A service cannot delay the reply by catching CancelledError."""
         never: Deferred[None] = Deferred()
         more: Deferred[None] = Deferred()
 
@@ -357,7 +356,7 @@ class WaitingServiceTests(ExchangeCase):
         self.assertEqual(self.reply().status, 504)
 
     def test_cancel_is_silent(self) -> None:
-        """When the client is gone the service is cancelled and nothing is answered or logged as an error."""
+        """When the client disconnects, the service is cancelled; nothing is sent or logged as an error."""
         self.waiting()
         self.run_.cancel()
         self.run_.cancel()
@@ -366,19 +365,19 @@ class WaitingServiceTests(ExchangeCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_foreign_cancellation_is_an_error(self) -> None:
-        """Where something the service waited for was cancelled by others, the caller is told."""
+        """If something else cancels what the service waits for, the caller gets an error."""
         something = self.waiting()
         something.cancel()
         self.assertEqual(self.reply().status, 500)
 
     def test_failure_after_waiting_is_a_reply(self) -> None:
-        """An error after an await is answered like one before it."""
+        """An error after an await is reported like one before it."""
         something = self.waiting()
         something.errback(BadRequest('c', 'not so'))
         self.assertEqual((self.reply().status, self.details()), (400, 'not so'))
 
     def test_what_cannot_be_awaited_is_said(self) -> None:
-        """Awaiting what is neither a Deferred nor a coroutine is an error of the service, raised where it awaits."""
+        """Awaiting anything but a Deferred or a coroutine raises an error in the service."""
         class Foreign:
             def __await__(self) -> Any:
                 yield self
@@ -392,7 +391,7 @@ class WaitingServiceTests(ExchangeCase):
         self.assertEqual(self.reply().body, b'Services await Deferreds and coroutines, not Foreign')
 
     def test_values_and_errors_cross_many_awaits(self) -> None:
-        """A service may await, catch and await again; each step gets its own result."""
+        """A service may await, catch and await again; each await gets its own result."""
         steps: list[Deferred[int]] = [Deferred() for _ in range(4)]
 
         async def stepping(inbound: Message, payload: Any) -> Outcome:
@@ -413,7 +412,7 @@ class WaitingServiceTests(ExchangeCase):
 
 class AdmissionTests(ExchangeCase):
     def test_admitted_head_keeps_its_principal(self) -> None:
-        """A head that may go on is told so, and is not checked a second time with its body."""
+        """An admitted head is not authenticated again with its body."""
         checks: list[int] = []
 
         class CountingGuard(OpenGuard):
@@ -428,7 +427,7 @@ class AdmissionTests(ExchangeCase):
         self.assertEqual((admitted, len(checks), self.reply().status), ([None], 1, 200))
 
     def test_refused_head_has_its_reply(self) -> None:
-        """A head that may not go on gets the refusal the request would have got."""
+        """A rejected head gets the same reply as the whole request."""
         class ClosedGuard(OpenGuard):
             def check(self, inbound: Message) -> Any:
                 raise Unauthorized(inbound.cid)
@@ -454,7 +453,7 @@ class CodecTests(ExchangeCase):
         self.assertEqual(json.loads(self.reply().body), {'a': '1', 'b': 'ž'})
 
     def test_json_that_is_called_a_form(self) -> None:
-        """`curl -d` calls all that it sends a form: JSON on a JSON channel is read as JSON, within its limits."""
+        """`curl -d` declares everything as a form: JSON on a JSON channel is decoded as JSON, within its limits."""
         headers = {b'content-type': b'application/x-www-form-urlencoded'}
         for body in (b'{"a":"1&2=%41+"}', b' \r\n[1, 2]'):
             self.serve(echo, message(body, headers=headers))
@@ -467,13 +466,13 @@ class CodecTests(ExchangeCase):
             self.assertIn(wrong, reply.body)
 
     def test_raw_channel_gets_bytes(self) -> None:
-        """Without a data format the payload is the body as it came."""
+        """Without a data format, the payload is the raw body."""
         raw = ChannelSpec(name='raw', kind='http-soap', service='test.service')
         self.serve(echo, message(b'\x00any', channel=raw))
         self.assertEqual(self.reply().body, b'\x00any')
 
     def test_text_of_a_raw_channel_is_text(self) -> None:
-        """Not JSON, which other answers and errors are."""
+        """Text responses are sent as text, other responses and errors as JSON."""
         raw = ChannelSpec(name='raw', kind='http-soap', service='test.service')
         for value, content_type in (('é', b'text/plain; charset=utf-8'), ({}, b'application/json')):
             async def answers(inbound: Message, payload: Any, value: Any = value) -> Outcome:
@@ -483,7 +482,7 @@ class CodecTests(ExchangeCase):
             self.assertEqual(self.replies.pop().content_type, content_type)
 
     def test_spooled_body_is_read_back(self) -> None:
-        """A body that was spooled to a file is decoded like any other."""
+        """A body spooled to a file is decoded like any other."""
         inbound = message()
         inbound.body = Spooled(b'{"a": 1}')
         self.serve(echo, inbound)

@@ -1,4 +1,4 @@
-"""Who may use a channel: Basic auth against argon2id hashes, verified once, remembered by a keyed digest."""
+"""Authentication by Basic auth: argon2id hashes, verified once and cached by a keyed digest."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def login(username: str = 'user', password: str = 'p:ž', *, peer: str = '127.0.
 
 
 class GuardCase(SynchronousTestCase):
-    """A guard with one Basic auth definition. `held`: hashes that threads are at, where the test says when they end."""
+    """A policy with one Basic auth definition. `held`: hashes running in threads, which the test ends."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -72,14 +72,14 @@ class GuardCase(SynchronousTestCase):
         return failure.value
 
     def start(self, inbound: Message) -> Deferred[Any]:
-        """A check that may have to wait."""
+        """Start a check that may wait."""
         async def wait() -> Any:
             checked: Any = self.guard.check(inbound)
             return checked if isinstance(checked, Principal) else await checked
         return Deferred.fromCoroutine(wait())
 
     def hold(self) -> list[Deferred[Any]]:
-        """Hashes from now on end when the test fires them."""
+        """Let the test end all further hashes."""
         held: list[Deferred[Any]] = []
 
         def holding(*args: Any) -> Deferred[Any]:
@@ -92,34 +92,34 @@ class GuardCase(SynchronousTestCase):
 
 class GuardTests(GuardCase):
     def test_provides_interface(self) -> None:
-        """Guard is an IGuard."""
+        """AuthenticationPolicy provides IAuthenticationPolicy."""
         self.assertTrue(IAuthenticationPolicy.providedBy(self.guard))
 
     def test_open_channel(self) -> None:
-        """A channel without security lets everybody in as anonymous."""
+        """A channel without security admits everyone as anonymous."""
         self.assertEqual(self.check(message()).kind, 'anonymous')
 
     def test_right_password_is_verified_once(self) -> None:
-        """The first request pays for the hash, the next ones do not; colons and UTF-8 in passwords are fine."""
+        """Only the first request computes a hash; passwords may contain colons and UTF-8."""
         self.assertEqual(self.check(login()).username, 'user')
         self.assertIsInstance(self.guard.check(login()), Principal)
         self.assertEqual(len(self.verified), 1)
 
     def test_wrong_password_and_unknown_user_cost_the_same(self) -> None:
-        """Both verify a hash, both get the same challenge."""
+        """Both compute a hash and get the same challenge."""
         wrong, unknown = self.refused(login(password='x')), self.refused(login(username='nobody'))
         self.assertEqual(len(self.verified), 2)
         self.assertEqual(wrong.challenge, 'Basic realm="API \\"x\\""')
         self.assertEqual((wrong.challenge, wrong.details), (unknown.challenge, unknown.details))
 
     def test_missing_and_malformed_credentials(self) -> None:
-        """No header, another scheme and bad base64 are refused without work."""
+        """A missing header, another scheme and invalid base64 are rejected without a hash."""
         for value in (None, b'Bearer x', b'Basic ?', b'Basic', b'Basic ' + b64encode(b'nocolon')):
             self.refused(message(channel=SECURED, headers={} if value is None else {b'authorization': value}))
         self.assertEqual(self.verified, [])
 
     def test_whom_a_request_names(self) -> None:
-        """The user name, for a choice among several definitions; None where no login was sent at all."""
+        """The lookup key is the user name; None if there are no credentials."""
         check = BasicAuthAuthenticator(self.verifier, definition())
         self.assertEqual(check.claimed(login('somebody')), 'somebody')
         self.assertEqual(check.claimed(message(headers={b'authorization': b'Basic ?'})), NOBODY)
@@ -135,15 +135,15 @@ class GuardTests(GuardCase):
         self.check(login(password='new'))
 
     def test_unchanged_definition_is_remembered(self) -> None:
-        """A change elsewhere costs nobody a new verification."""
+        """Other changes cause no new verification."""
         self.check(login())
         self.guard.apply(Snapshot(2, [definition(), Stored(2, 'basic_auth', BasicAuth(name='b', username='b'), 2)]))
         self.check(login())
         self.assertEqual(len(self.verified), 1)
 
     def test_gone_inactive_and_passwordless_definitions_admit_nobody(self) -> None:
-        """A definition that is not there, is off, or has no password yet lets nobody in; the challenge is that of its
-        type as far as it is known (RFC 9110 §11.6.1)."""
+        """A missing or inactive definition, or one without a password, rejects everyone; the challenge is that of its
+        type if known (RFC 9110 §11.6.1)."""
         own = 'Basic realm="API \\"x\\""'
         for objects, challenge in (([], 'Basic realm="zatotx"'), ([definition(is_active=False)], own),
                                    ([definition(password='')], own)):  # fmt: skip
@@ -151,14 +151,14 @@ class GuardTests(GuardCase):
             self.assertEqual(self.refused(login()).challenge, challenge)
 
     def test_an_inactive_key_asks_for_no_password(self) -> None:
-        """A browser that is answered `Basic` asks its user for a password."""
+        """The challenge is not `Basic`, for which a browser would prompt its user."""
         guard = AuthenticationPolicy({'apikey': lambda stored: BasicAuthAuthenticator(self.verifier, stored)})
         guard.apply(Snapshot(3, [Stored(1, 'apikey', ApiKey(name='api', is_active=False), 1)]))
         self.assertEqual(self.assertRaises(Unauthorized, guard.check, login()).challenge, 'zato-apikey')
 
     def test_a_renamed_definition(self) -> None:
-        """Requests whose head came before the change go by its former name, and it admits whom it admitted; one that
-        was deleted, or whose name another definition has taken, does not."""
+        """Requests that arrived before a rename use the former name and are admitted as before, unless the definition
+        was deleted or another one took the name."""
         before = login()
         self.guard.apply(Snapshot(2, [definition(2, name='new')]))
         self.assertEqual(self.check(before).name, 'new')
@@ -171,8 +171,8 @@ class GuardTests(GuardCase):
         self.refused(login())
 
     def test_many_connections_of_one_client_pay_for_one_hash(self) -> None:
-        """The same credentials on many connections at once are verified once, and a client that leaves meanwhile
-        takes nobody with it."""
+        """The same credentials on many connections are verified once, and a client that disconnects does not affect the
+        others."""
         held = self.hold()
         waiting = [self.start(login()) for _ in range(5)]
         waiting[0].addErrback(lambda failure: failure.trap(CancelledError))
@@ -182,29 +182,29 @@ class GuardTests(GuardCase):
         self.assertEqual([self.successResultOf(d).username for d in waiting[1:]], ['user'] * 4)
 
     def test_memory_of_verified_credentials_is_bounded(self) -> None:
-        """What is remembered never outgrows its bound, and holds no password."""
+        """The cache is bounded and contains no passwords."""
         check = BasicAuthAuthenticator(self.verifier, definition())
         check._known = dict.fromkeys(str(n).encode() for n in range(REMEMBERED))
         header = login().headers[b'authorization']
-        self.successResultOf(Deferred.fromCoroutine(check._first_time(login(), header, b'd', 0.0)))
+        self.successResultOf(Deferred.fromCoroutine(check._check_new(login(), header, b'd', 0.0)))
         self.assertEqual(list(check._known), [b'd'])
         self.assertNotIn('p:ž', repr(check._known) + repr(self.verifier))
 
     def test_verify_survives_any_hash(self) -> None:
-        """No hash and a broken hash match nothing."""
+        """A missing or broken hash matches nothing."""
         self.assertEqual([verify(hashed, 'x') for hashed in ('', '$argon2id$broken', 'plain')], [False] * 3)
 
 
 class GuesserTests(GuardCase):
-    """Guessers at one address, `GUESSER`, and everybody else."""
+    """Password guessing from one address, `GUESSER`, and requests from others."""
 
     def guess(self, times: int, **fields: Any) -> None:
-        """So many wrong passwords that are answered at once."""
+        """Send that many wrong passwords, which are answered at once."""
         for number in range(times):
             self.refused(login(password=f'wrong {number}', peer=GUESSER, **fields))
 
     def test_over_the_limit_nothing_is_compared_before_the_delay(self) -> None:
-        """Neither a wrong nor a right password is looked at before; then it is, and who was right is let in."""
+        """Neither wrong nor right passwords are compared before the delay; after it the right one is admitted."""
         self.guess(21)
         self.verified.clear()
         waiting = [self.start(login(password=password, peer=GUESSER)) for password in ('wrong', 'p:ž')]
@@ -216,7 +216,7 @@ class GuesserTests(GuardCase):
         self.assertEqual(self.successResultOf(waiting[1]).name, 'api')
 
     def test_verified_credentials_cannot_be_guessed_at_full_speed(self) -> None:
-        """They are known, and still the right ones wait at the guesser's address as wrong ones do."""
+        """Even cached credentials wait at the guesser's address as wrong ones do."""
         self.check(login())
         self.guess(21)
         waiting = self.start(login(peer=GUESSER))
@@ -226,7 +226,7 @@ class GuesserTests(GuardCase):
         self.assertEqual(self.successResultOf(waiting).name, 'api')
 
     def test_known_clients_behind_the_address_of_a_guesser(self) -> None:
-        """Who was let in from there before is served at once, while others are guessed at."""
+        """Clients admitted from there before are served at once while other secrets are guessed."""
         other = Stored(2, 'basic_auth', BasicAuth(name='other', username='other', password=HASH), 1)
         self.guard.apply(Snapshot(2, [definition(), other]))
         self.check(login(peer=GUESSER))
@@ -235,8 +235,8 @@ class GuesserTests(GuardCase):
         self.assertEqual(self.check(login(peer=GUESSER)).name, 'api')
 
     def test_known_clients_who_are_guessed_at_from_their_own_address(self) -> None:
-        """Wait too: right answers at once beside wrong ones that wait would tell which are right. A connection that
-        goes on with the same head does not, as it guesses nothing."""
+        """They wait, too: an immediate response to right credentials only would reveal them. A connection that repeats
+        its head does not wait, since it guesses nothing."""
         connection = login(peer=GUESSER)
         self.check(connection)
         self.guess(21)
@@ -247,7 +247,7 @@ class GuesserTests(GuardCase):
         self.successResultOf(waiting)
 
     def test_who_was_right_is_not_counted(self) -> None:
-        """A client that logs in for the first time from a guesser's address does not prolong the delays."""
+        """A successful first login from a guesser's address does not prolong the delays."""
         self.guess(21)
         count = self.verifier.guesses.throttle._count(GUESSER, 0.0)
         waiting = self.start(login(peer=GUESSER))
@@ -256,8 +256,8 @@ class GuesserTests(GuardCase):
         self.assertLess(self.verifier.guesses.throttle._count(GUESSER, 0.5), count)
 
     def test_a_bounded_number_of_one_network_waits(self) -> None:
-        """One more is refused without a look, whatever it has; others are verified at once meanwhile, and there is room
-        again when those that wait have had their answers."""
+        """One more is rejected without a comparison; others are verified at once, and there is room again after the
+        waiting ones ended."""
         self.guess(21)
         waiting = [self.start(login(password=f'guess {n}', peer=GUESSER)) for n in range(MOST_OF_NETWORK)]
         refused = self.failureResultOf(self.start(login(peer=GUESSER)), TooManyRequests).value
@@ -271,15 +271,15 @@ class GuesserTests(GuardCase):
         self.successResultOf(again)
 
     def test_connections_with_one_guess_are_bounded_too(self) -> None:
-        """Though they share one hash: each holds a place of the node."""
+        """Requests that share a hash are bounded as well, since each counts against the node."""
         self.guess(21)
         for _ in range(MOST_OF_NETWORK):
             self.assertNoResult(self.start(login(password='guess', peer=GUESSER)))
         self.failureResultOf(self.start(login(password='guess', peer=GUESSER)), TooManyRequests)
 
     def test_networks_take_turns(self) -> None:
-        """A first login from another address is the next to be verified, however many wait; of those of one address
-        there are a bounded number."""
+        """A first login from another address is verified next, however many are waiting; waiting ones per address are
+        bounded."""
         held = self.hold()
         for number in range(2 + WAITING_OF_NETWORK):
             self.start(login(password=f'wrong {number}', peer=GUESSER)).addErrback(lambda failure: None)
@@ -293,8 +293,7 @@ class GuesserTests(GuardCase):
         self.assertEqual(self.successResultOf(first).name, 'api')
 
     def test_who_hangs_up_is_not_verified(self) -> None:
-        """Nothing is computed for a client that is gone, and it was a guess nevertheless. What a thread is at keeps its
-        place until it is done."""
+        """Nothing is computed for a disconnected client, but the guess counts. A running thread keeps its slot."""
         held = self.hold()
         guesses = [self.start(login(password=f'wrong {number}', peer=GUESSER)) for number in range(40)]
         for guess in guesses:
@@ -310,7 +309,7 @@ class GuesserTests(GuardCase):
         self.assertGreater(self.verifier.guesses.throttle.delay(GUESSER, 0.0), 0.0)
 
     def test_one_that_stays_is_verified_for_all(self) -> None:
-        """Of requests with the same credentials one hangs up while they wait."""
+        """One of several requests with the same credentials disconnects while they wait."""
         held = self.hold()
         for number in range(2):
             self.start(login(password=f'wrong {number}', peer=GUESSER)).addErrback(lambda failure: None)

@@ -1,5 +1,4 @@
-"""Rate limits on the path of a message: who is counted together, what is refused, and what becomes of them without
-Redis."""
+"""Rate limits in the pipeline: what is counted together, what is rejected, and how they work without Redis."""
 
 from __future__ import annotations
 
@@ -39,13 +38,13 @@ from zatotx.testing.rates import MemoryRates
 
 
 def mistakes(**fields: Any) -> dict[str, str]:
-    """Of a limit."""
+    """Return the validation errors of a limit."""
     return dict(validate(RATE_LIMIT, {'name': 'l', **fields})[1])
 
 
 class SchemaTests(SynchronousTestCase):
     def test_the_forms_of_a_limit(self) -> None:
-        """A number of requests and a span: seconds, minutes, hours, days, or seconds without a unit."""
+        """A limit is a number of requests and a period: seconds, minutes, hours, days, or seconds without a unit."""
         self.assertEqual(
             [parse_rate(text) for text in ('100/1m', '10/s', '5 / 2h', '1/d', '100/60', '7/1S')],
             [(100, 60), (10, 1), (5, 7200), (1, 86_400), (100, 60), (7, 1)],
@@ -55,7 +54,7 @@ class SchemaTests(SynchronousTestCase):
             self.assertIn('such as 100/1m', mistakes(limit=text)['limit'], text)
 
     def test_bounds(self) -> None:
-        """What no server could count, and bursts that could not be had again within a season."""
+        """Limits that cannot be counted, and bursts that take a season to refill, are rejected."""
         self.assertEqual(mistakes(limit='1000000/1s'), {})
         self.assertEqual(mistakes(limit='1/31d', burst=3), {})
         self.assertIn('1 to 1000000', mistakes(limit='0/s')['limit'])
@@ -67,14 +66,14 @@ class SchemaTests(SynchronousTestCase):
                          {'burst', 'per', 'when_redis_is_away'})  # fmt: skip
 
     def test_every_limit_can_be_counted(self) -> None:
-        """What the schema admits is exact in whole nanoseconds, and in Redis's doubles."""
+        """Every valid limit is exact in whole nanoseconds, and in Redis's doubles."""
         for limit, burst in (('1000000/1s', None), ('7/31d', 22), ('1/31d', 3), ('999999/31d', 1_000_000), ('3/1s', 1)):
             value, found = validate(RATE_LIMIT, {'name': 'l', 'limit': limit, 'burst': burst})
             self.assertEqual(found, [], limit)
             self.assertEqual(Rate.of(*value.pace).burst, value.pace[2])
 
     def test_a_channel_names_its_limits(self) -> None:
-        """Each once."""
+        """A channel lists each limit once."""
         fields = {'name': 'c', 'url_path': '/c', 'service': 's'}
         value, _ = validate(CHANNEL_REST, {**fields, 'rate_limits': ['a', 'b']})
         self.assertEqual(value.rate_limits, ['a', 'b'])
@@ -84,7 +83,7 @@ class SchemaTests(SynchronousTestCase):
 
 class FieldsTests(SynchronousTestCase):
     def test_one_limit(self) -> None:
-        """Both forms of the fields say the same, in whole seconds."""
+        """Both forms of the header fields agree, in whole seconds."""
         fields = RateLimitHeaders(['api'], [Rate.of(100, 60, 100)])
         self.assertEqual(fields.lines((7 * SECOND,)).decode().splitlines(), [
             'RateLimit-Policy: "api";q=100;w=60',
@@ -95,8 +94,8 @@ class FieldsTests(SynchronousTestCase):
         ])  # fmt: skip
 
     def test_several_limits(self) -> None:
-        """The draft's fields name all of them, the older ones are about the one with least left; of two with as much
-        left, about the one that takes longer."""
+        """The draft's fields contain all limits; the older ones describe the one with least left, or the longer wait
+        among equals."""
         rates = [Rate.of(100, 60, 10), Rate.of(5, 1, 5), Rate.of(1, 1, 3)]
         lines = RateLimitHeaders(['a', 'b', 'c'], rates).lines((0, 2 * SECOND // 5, 0)).decode().splitlines()
         self.assertEqual(lines[0], 'RateLimit-Policy: "a";q=10;w=6, "b";q=5;w=1, "c";q=3;w=3')
@@ -104,19 +103,19 @@ class FieldsTests(SynchronousTestCase):
         self.assertEqual(lines[2:], ['RateLimit-Limit: 5', 'RateLimit-Remaining: 3', 'RateLimit-Reset: 1'])
 
     def test_any_name_is_ascii(self) -> None:
-        """And ends neither its string nor the line."""
+        """A name cannot end its string or the line."""
         lines = RateLimitHeaders(['żółw "1"\\ 100%\r\n'], [Rate.of(1, 1, 1)]).lines((0,))
         self.assertEqual(lines.count(b'\r\n'), 5)
         self.assertIn(b'"%C5%BC%C3%B3%C5%82w %221%22%5C 100%25%0D%0A";q=1;w=1', lines)
 
     def test_nothing_to_tell(self) -> None:
-        """No line at all."""
+        """Without limits there are no fields."""
         self.assertEqual(RateLimitHeaders([], []).lines(()), b'')
 
 
 @implementer(IAuthenticationPolicy)
 class _Guard:
-    """Knows callers by a header; some must show a body first, some have to be waited for."""
+    """Identifies callers by a header; some need a body first, some have to be waited for."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -142,7 +141,7 @@ class _Guard:
 
 
 class RatesCase(SynchronousTestCase):
-    """An exchange with rate limits, on a clock."""
+    """A dispatcher with rate limits and a clock."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -156,7 +155,7 @@ class RatesCase(SynchronousTestCase):
         self.revision = 0
 
     def made(self, limiter: RateLimiter) -> Dispatcher:
-        """A node."""
+        """Create a node."""
         pipeline = Pipeline(guard=self.guard, store=FunctionStore(self.entry), invoker=FunctionInvoker(),
                             codecs=Codecs(), faults=ErrorReplies(), offload=maybeDeferred, rates=limiter)  # fmt: skip
         return Dispatcher(pipeline, self.clock)
@@ -166,7 +165,7 @@ class RatesCase(SynchronousTestCase):
         return Outcome(payload)
 
     def limits(self, *limits: RateLimit, channels: tuple[str, ...] = ()) -> None:
-        """These are in force; ids by their order."""
+        """Put these limits in force, with ids by their order."""
         self.revision += 1
         stored = [Stored(number, 'rate_limit', limit, 1) for number, limit in enumerate(limits, 1)]
         if channels:
@@ -175,7 +174,7 @@ class RatesCase(SynchronousTestCase):
         self.limiter.apply(Snapshot(self.revision, stored))
 
     def send(self, *names: str, who: str = '', peer: str = '127.0.0.1', body: bytes = b'{}', **more: Any) -> Any:
-        """One request: a list that gets the reply, and the inbound."""
+        """Send a request; returns a list that receives the reply, and the message."""
         channel = msgspec.structs.replace(OPEN, rates=names, **more)
         inbound = message(body, channel=channel, headers={b'who': who.encode()})
         assert inbound.http is not None
@@ -186,7 +185,7 @@ class RatesCase(SynchronousTestCase):
         return replies, inbound
 
     def status(self, *names: str, **options: Any) -> int:
-        """Of one request."""
+        """Return the status of one request."""
         replies, _ = self.send(*names, **options)
         self.clock.advance(0)
         (reply,) = replies
@@ -202,7 +201,7 @@ THERE = RateLimit(name='there', limit='2/1m')
 
 class TakeTests(RatesCase):
     def test_over_the_limit(self) -> None:
-        """429 that says which limit and when to come back; at that moment one is served, a moment before none is."""
+        """429 names the limit and the time to retry; a request at that time is served, one just before is not."""
         for limit in (HERE, THERE):
             self.limits(limit, channels=('here', 'there'))
             self.assertEqual(self.statuses(2, limit.name), [200, 200])
@@ -211,7 +210,7 @@ class TakeTests(RatesCase):
             (reply,) = replies
             self.assertEqual((reply.status, dict(reply.headers)), (429, {b'Retry-After': b'30'}))
             details = json.loads(reply.body)['zato_env']['details']
-            self.assertEqual(details, f'Too many requests: rate limit {limit.name} takes the next one in 30 s')
+            self.assertEqual(details, f'Too many requests: rate limit {limit.name} admits the next one in 30 s')
             self.assertIn(b'r=0;t=60', inbound.standing.lines())
             self.clock.advance(29.999)
             self.assertEqual(self.status(limit.name), 429)
@@ -222,7 +221,7 @@ class TakeTests(RatesCase):
         self.assertEqual(self.limiter.refused, {}, 'a channel without limits is not counted any more')
 
     def test_one_that_is_served_knows_how_it_stands(self) -> None:
-        """The request itself included."""
+        """The fields of a served request include the request itself."""
         for limit in (HERE, THERE):
             self.limits(limit)
             replies, inbound = self.send(limit.name)
@@ -231,19 +230,18 @@ class TakeTests(RatesCase):
             self.assertIn(b'RateLimit-Remaining: 1\r\nRateLimit-Reset: 30\r\n', inbound.standing.lines())
 
     def test_without_limits(self) -> None:
-        """Nobody is asked, and nothing is told."""
+        """Nothing is counted, and no fields are sent."""
         _, inbound = self.send()
         self.assertEqual((inbound.standing, self.shared.asked), (None, []))
 
     def test_per_channel(self) -> None:
-        """Channels that have the same limit have a bucket each."""
+        """Channels with the same limit have separate buckets."""
         self.limits(HERE)
         self.assertEqual(self.statuses(3, 'here'), [200, 200, 429])
         self.assertEqual(self.status('here', name='other'), 200)
 
     def test_per_principal(self) -> None:
-        """Each user has a bucket, the same one on every channel that has the limit; who does not log in has that of the
-        address."""
+        """Each user has one bucket for all channels with the limit; anonymous callers have that of their address."""
         for exact in (False, True):
             self.limits(RateLimit(name='each', limit='2/1m', per='principal', exact=exact))
             self.assertEqual(self.statuses(3, 'each', who='anna'), [200, 200, 429])
@@ -253,7 +251,7 @@ class TakeTests(RatesCase):
             self.assertEqual(self.statuses(3, 'each', peer='127.0.0.2'), [200, 200, 429])
 
     def test_per_address(self) -> None:
-        """Whoever is logged in; of IPv6 a whole network is one, as one customer has it."""
+        """The address counts, whoever is logged in; for IPv6 it is a customer's whole network."""
         self.limits(RateLimit(name='each', limit='2/1m', per='address', exact=False))
         self.assertEqual([self.status('each', who=who) for who in ('anna', 'bert', 'anna')], [200, 200, 429])
         self.assertEqual(self.status('each', peer='127.0.0.2'), 200)
@@ -263,7 +261,7 @@ class TakeTests(RatesCase):
         self.assertEqual(self.status('each', peer='2001:db8:0:1::1'), 200)
 
     def test_all_limits_or_none(self) -> None:
-        """What one limit refuses uses up no other one, wherever each of them counts."""
+        """A request rejected by one limit does not count against the others, local or exact."""
         for wide in (RateLimit(name='wide', limit='3/1m', exact=False), RateLimit(name='wide', limit='3/1m')):
             for narrow in (HERE, THERE):
                 self.limiter = RateLimiter(MemoryRates(self.clock), now=self.clock.seconds)
@@ -273,18 +271,18 @@ class TakeTests(RatesCase):
                 self.assertEqual(self.statuses(2, 'wide'), [200, 429], (wide.exact, narrow.name))
 
     def test_one_question_a_request(self) -> None:
-        """However many exact limits there are; none where this server's own ones refuse."""
+        """Exact limits need one call to Redis per request, none if a local limit rejects it."""
         self.limits(HERE, THERE, RateLimit(name='each', limit='9/1m', per='address'))
         self.assertEqual(self.statuses(3, 'here', 'there', 'each'), [200, 200, 429])
         self.assertEqual(self.shared.asked, [('2:channel:2/60/2:test', '3:address:9/60/9:127.0.0.1')] * 2)
 
     def test_unknown_and_inactive_limits(self) -> None:
-        """Do not hold."""
+        """They are ignored."""
         self.limits(msgspec.structs.replace(HERE, limit='1/1m', is_active=False))
         self.assertEqual(self.statuses(3, 'here', 'nothing'), [200] * 3)
 
     def test_a_limit_that_is_renamed_goes_on(self) -> None:
-        """With what it has counted; under its old name too, until the channels have heard of the new one."""
+        """It keeps its counts, also under its old name until the channels have changed."""
         self.limits(HERE)
         self.assertEqual(self.statuses(2, 'here'), [200, 200])
         self.limits(msgspec.structs.replace(HERE, name='hither'))
@@ -293,7 +291,7 @@ class TakeTests(RatesCase):
         self.assertEqual((self.status('here'), self.status('hither')), (200, 429))
 
     def test_a_change_holds_at_once(self) -> None:
-        """For those who have used it up too: they begin anew."""
+        """It resets the counts of callers who had exhausted the limit."""
         self.limits(HERE)
         self.assertEqual(self.statuses(3, 'here'), [200, 200, 429])
         self.limits(msgspec.structs.replace(HERE, limit='4/1m'))
@@ -303,7 +301,7 @@ class TakeTests(RatesCase):
         self.assertEqual(self.statuses(3, 'here'), [200] * 3)
 
     def test_a_client_that_leaves(self) -> None:
-        """While Redis is asked: nothing is served, nobody else is held up."""
+        """A disconnect during the call to Redis serves nothing and delays nobody."""
         self.limits(THERE)
         channel = msgspec.structs.replace(OPEN, rates=('there',))
         inbound = message(channel=channel)
@@ -315,7 +313,7 @@ class TakeTests(RatesCase):
         self.assertEqual(self.status('there'), 200)
 
     def test_two_nodes(self) -> None:
-        """Share what is exact, and nothing else."""
+        """They share exact limits only."""
         other = self.made(RateLimiter(self.shared, now=self.clock.seconds))
         self.limits(HERE, THERE)
         snapshot = Snapshot(1, [Stored(1, 'rate_limit', HERE, 1), Stored(2, 'rate_limit', THERE, 1)])
@@ -327,10 +325,11 @@ class TakeTests(RatesCase):
 
 
 class StrangerTests(RatesCase):
-    """Those whom the guard does not let in."""
+    """Requests that fail authentication."""
 
     def test_guessing_is_limited(self) -> None:
-        """Refused callers count per address and channel: over the limit they get 429, right or wrong."""
+        """Failed requests count per address and channel: over the limit they get 429, with right or wrong
+        credentials."""
         for per in ('address', 'channel'):
             for exact in (False, True):
                 self.limits(RateLimit(name=f'{per}{exact}', limit='2/1m', per=per, exact=exact))
@@ -340,26 +339,26 @@ class StrangerTests(RatesCase):
         self.assertEqual(self.served, [])
 
     def test_the_forbidden(self) -> None:
-        """Count likewise."""
+        """Forbidden requests count, too."""
         self.limits(RateLimit(name='each', limit='2/1m', per='address', exact=False))
         self.assertEqual(self.statuses(3, 'each', who='forbidden'), [403, 403, 429])
 
     def test_nobody_is_counted_as_somebody(self) -> None:
-        """A limit per principal does not hold for those who are none, and they use up nobody's."""
+        """Limits per principal do not apply to requests without one, and are not used up by them."""
         self.limits(RateLimit(name='each', limit='1/1m', per='principal', exact=False))
         self.assertEqual(self.statuses(3, 'each', who='wrong'), [401] * 3)
         self.assertEqual(self.status('each', who='anna'), 200)
 
 
 class BodyTests(RatesCase):
-    """Where only the body tells who is calling."""
+    """Authentication by the body."""
 
     both = (RateLimit(name='address', limit='4/1m', per='address'), RateLimit(name='each', limit='2/1m',
             per='principal'))  # fmt: skip
 
     def test_each_limit_is_asked_when_it_can_be(self) -> None:
-        """That of the address before the body is decoded, that of the principal once that is known; each request
-        counts once for each."""
+        """The address's limit is checked before the body is decoded, the principal's after; each request counts once
+        per limit."""
         self.limits(*self.both)
         anna, bert = b'{"who": "anna"}', b'{"who": "bert"}'
         self.assertEqual(self.statuses(3, 'address', 'each', who='body', body=anna), [200, 200, 429])
@@ -367,14 +366,14 @@ class BodyTests(RatesCase):
         self.assertEqual(self.status('address', 'each', who='body', body=b'{'), 429)
 
     def test_wrong_ones_count(self) -> None:
-        """For their address."""
+        """Failed requests count for their address."""
         self.limits(*self.both)
         wrong = b'{"who": "wrong"}'
         self.assertEqual(self.statuses(5, 'address', 'each', who='body', body=wrong), [401] * 4 + [429])
 
 
 class AdmitTests(RatesCase):
-    """Bodies that are asked for (Expect: 100-continue) or are large."""
+    """Bodies sent after the head was admitted (Expect: 100-continue), or large ones."""
 
     def admit(self, who: str) -> tuple[list[Reply | None], Message]:
         channel = msgspec.structs.replace(OPEN, rates=('each', 'address'))
@@ -386,7 +385,7 @@ class AdmitTests(RatesCase):
         return said, inbound
 
     def test_counted_once(self) -> None:
-        """When they are admitted, and not again when they are there; over the limit nobody sends a body in vain."""
+        """They count when the head is admitted, and not again; over the limit no body is requested."""
         self.limits(RateLimit(name='each', limit='2/1m', per='principal'), RateLimit(name='address', limit='3/1m',
                     per='address', exact=False))  # fmt: skip
         for who in ('anna', 'body'):
@@ -405,17 +404,17 @@ class AdmitTests(RatesCase):
 
 
 class AwayTests(RatesCase):
-    """Redis cannot be asked."""
+    """Redis is unavailable."""
 
     def away(self, *settings: str) -> tuple[str, ...]:
-        """Exact limits of two a minute with these settings; their names."""
+        """Create exact limits of two per minute with these settings; returns their names."""
         self.limits(*(RateLimit(name=setting, limit='2/1m', when_redis_is_away=setting) for setting in settings),
                     RateLimit(name='mine', limit='5/1m', exact=False), channels=settings)  # fmt: skip
         self.shared.away = 'Redis is away'
         return settings
 
     def test_local(self) -> None:
-        """The limit holds on this server alone, and the fields tell of it."""
+        """The limit applies in this process, and the fields describe it."""
         self.away('local')
         self.assertEqual(self.statuses(3, 'local'), [200, 200, 429])
         self.assertEqual(self.limiter.unchecked, 3)
@@ -424,7 +423,7 @@ class AwayTests(RatesCase):
         self.assertIn(b'"local";r=0;t=60', inbound.standing.lines())
 
     def test_open(self) -> None:
-        """It does not hold, and nothing is told of it; limits of this server still do."""
+        """It does not apply and has no fields; local limits still apply."""
         self.away('open')
         self.assertEqual(self.statuses(3, 'open'), [200] * 3)
         self.assertEqual(self.statuses(6, 'open', 'mine'), [200] * 5 + [429])
@@ -433,7 +432,7 @@ class AwayTests(RatesCase):
         self.assertEqual(inbound.standing.lines(), b'')
 
     def test_closed(self) -> None:
-        """Nobody is let in: 503 that says why; and nothing is used up by that."""
+        """Requests get 503 with the reason, and no limit is used up."""
         self.away('closed')
         replies, _ = self.send('closed', 'mine')
         self.clock.advance(0)
@@ -443,28 +442,27 @@ class AwayTests(RatesCase):
         self.assertEqual(self.statuses(6, 'mine'), [200] * 5 + [429])
 
     def test_together(self) -> None:
-        """Each by its own setting; one that is closed closes the channel."""
+        """Each limit follows its own setting; one that is closed closes the channel."""
         self.away('local', 'open', 'closed')
         self.assertEqual(self.statuses(3, 'local', 'open'), [200, 200, 429])
         self.assertEqual(self.status('local', 'open', 'closed'), 503)
 
     def test_back(self) -> None:
-        """It is asked again, and counts from what it knows."""
+        """Redis is used again, with the counts it has."""
         self.away('local')
         self.assertEqual(self.statuses(3, 'local'), [200, 200, 429])
         self.shared.away = ''
         self.assertEqual(self.statuses(3, 'local'), [200, 200, 429])
 
     def test_none_at_all(self) -> None:
-        """As in the kit for services' tests."""
+        """It works without Redis, as in the test kit for services."""
         self.limiter = RateLimiter(now=self.clock.seconds)
         self.exchange = self.made(self.limiter)
         self.limits(THERE)
         self.assertEqual(self.statuses(3, 'there'), [200, 200, 429])
 
     def test_told_of(self) -> None:
-        """What is found while Redis is away: a sentence for each way in which limits hold less, by the names of those
-        that channels have."""
+        """Findings name the limits in use that are weaker while Redis is unavailable."""
         self.away('local', 'open', 'closed')
 
         class Client:
@@ -484,7 +482,7 @@ class AwayTests(RatesCase):
 
 class DeadlineTests(RatesCase):
     def test_a_deadline_that_passes_meanwhile(self) -> None:
-        """Ends the request with 504, whatever Redis says then."""
+        """The request ends with 504, whatever Redis replies later."""
 
         class Never:
             def charge(self, names: object, rates: object) -> Deferred[Any]:
@@ -502,7 +500,7 @@ class DeadlineTests(RatesCase):
 
 class DocsTests(SynchronousTestCase):
     def test_the_examples_can_be_imported(self) -> None:
-        """Every YAML of the pages on limits and on what channels put on answers."""
+        """Every YAML example on limits and response headers is valid."""
         pages = Path(__file__).resolve().parents[3] / 'docs'
         found = [block for page in ('limits.md', 'http.md') for block in
                  re.findall(r'```yaml\n(.*?)```', (pages / page).read_text('utf-8'), re.DOTALL)]  # fmt: skip

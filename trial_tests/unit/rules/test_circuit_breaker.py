@@ -1,4 +1,4 @@
-"""Circuit breakers: who keeps failing is left alone, probed by one call at a time, and taken back."""
+"""Tests of the circuit breaker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, OPEN, Cir
 
 
 def opened(failures: int = 3, reset: float = 10.0, at: float = 100.0) -> CircuitBreaker:
-    """A breaker that has just opened."""
+    """Returns a circuit breaker that has just opened."""
     breaker = CircuitBreaker(failures, reset)
     for _ in range(failures):
         fail(breaker, at)
@@ -16,14 +16,14 @@ def opened(failures: int = 3, reset: float = 10.0, at: float = 100.0) -> Circuit
 
 
 def fail(breaker: CircuitBreaker, now: float) -> None:
-    """One call that fails."""
+    """Makes a call that fails."""
     ticket = breaker.enter(now)
     assert ticket is not None
     breaker.failed(ticket, now)
 
 
 def succeed(breaker: CircuitBreaker, now: float) -> None:
-    """One call that does not."""
+    """Makes a call that succeeds."""
     ticket = breaker.enter(now)
     assert ticket is not None
     breaker.succeeded(ticket)
@@ -31,7 +31,7 @@ def succeed(breaker: CircuitBreaker, now: float) -> None:
 
 class BreakerTests(SynchronousTestCase):
     def test_opens_after_failures_in_a_row(self) -> None:
-        """The third of three opens it: nobody is let through for its time."""
+        """The third of three consecutive failures opens it: all calls are rejected for the reset time."""
         breaker = CircuitBreaker(3, 10.0)
         fail(breaker, 100.0)
         fail(breaker, 100.0)
@@ -42,7 +42,7 @@ class BreakerTests(SynchronousTestCase):
         self.assertEqual([breaker.wait(now) for now in (100.0, 104.0, 111.0)], [10.0, 6.0, 0.0])
 
     def test_one_success_forgets_failures(self) -> None:
-        """A peer that fails now and then is never cut off."""
+        """Occasional failures never open it."""
         breaker = CircuitBreaker(3, 10.0)
         for _ in range(50):
             fail(breaker, 100.0)
@@ -51,7 +51,7 @@ class BreakerTests(SynchronousTestCase):
         self.assertEqual((breaker.state, breaker.opened), (CLOSED, 0))
 
     def test_calls_beside_each_other(self) -> None:
-        """While it is closed, a call that succeeds or is given up takes nothing from what those beside it will tell."""
+        """While it is closed, a successful or abandoned call does not affect the results of concurrent calls."""
         breaker = CircuitBreaker(2, 10.0)
         first, second, third, fourth = (ticket for _ in range(4) if (ticket := breaker.enter(100.0)) is not None)
         breaker.succeeded(first)
@@ -62,14 +62,14 @@ class BreakerTests(SynchronousTestCase):
         self.assertEqual(breaker.state, OPEN)
 
     def test_one_probe_at_a_time(self) -> None:
-        """After its time one call is let through, others are not while it is under way."""
+        """After the reset time one call is admitted; others are rejected while it is in progress."""
         breaker = opened()
         self.assertIsNotNone(breaker.enter(110.0))
         self.assertEqual(breaker.state, HALF_OPEN)
         self.assertEqual([breaker.enter(now) for now in (110.0, 500.0)], [None, None])
 
     def test_a_probe_that_succeeds(self) -> None:
-        """Closes it, and failures are counted from none on."""
+        """A successful trial call closes it and resets the failure count."""
         breaker = opened()
         succeed(breaker, 110.0)
         self.assertEqual((breaker.state, breaker.wait(110.0)), (CLOSED, 0.0))
@@ -78,14 +78,14 @@ class BreakerTests(SynchronousTestCase):
         self.assertEqual(breaker.state, CLOSED)
 
     def test_a_probe_that_fails(self) -> None:
-        """Opens it for its whole time again; that counts as one time of being open."""
+        """A failed trial call reopens it for the whole reset time, without counting as another opening."""
         breaker = opened()
         fail(breaker, 115.0)
         self.assertEqual((breaker.state, breaker.enter(124.9), breaker.opened), (OPEN, None, 1))
         self.assertIsNotNone(breaker.enter(125.0))
 
     def test_a_probe_whose_caller_gave_up(self) -> None:
-        """Says nothing: the next call is the probe."""
+        """After an abandoned trial call, the next call is the trial."""
         breaker = opened()
         ticket = breaker.enter(110.0)
         assert ticket is not None
@@ -94,7 +94,7 @@ class BreakerTests(SynchronousTestCase):
         self.assertIsNotNone(breaker.enter(110.0))
 
     def test_calls_of_an_earlier_time(self) -> None:
-        """A call that began before it opened neither closes nor re-opens it, however it ends."""
+        """A call that began before it opened neither closes nor reopens it, however it ends."""
         breaker = CircuitBreaker(2, 10.0)
         early = [breaker.enter(100.0) for _ in range(5)]
         first, second, third, fourth, fifth = (ticket for ticket in early if ticket is not None)

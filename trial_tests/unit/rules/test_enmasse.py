@@ -1,4 +1,4 @@
-"""enmasse as a pure decision: documents and snapshots in, plans and documents out."""
+"""Tests of enmasse as pure functions: from documents and snapshots to plans and documents."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _NO_DOCUMENTS: tuple[object, ...] = (None, [], 'text', 7)
 
 
 def verify(hashed: str, clear: str) -> bool:
-    """The tests' hash of a secret is `$argon2id$#secret`."""
+    """Verifies a secret against the tests' hash, `$argon2id$#secret`."""
     return hashed == f'$argon2id$#{clear}'
 
 
 def kept(clear: str) -> str:
-    """A secret as it is stored."""
+    """Returns the stored form of a secret."""
     return f'$argon2id$#{clear} enc:{clear[::-1]}'
 
 
@@ -49,14 +49,14 @@ BASE = stored(ECHO, API, CHANNEL)
 def plan(
     document: object, snapshot: Snapshot = BASE, *, replace: bool = False, types: ObjectTypes = TYPES
 ) -> ImportPlan:
-    """Of a document, or of its YAML."""
+    """Plans the import of a document, or of its YAML."""
     if isinstance(document, str):
         document = yaml.safe_load(document)
     return plan_import(document, types, snapshot, replace=replace, verify=verify)
 
 
 def applied(snapshot: Snapshot, operations: Iterable[Operation], types: ObjectTypes = TYPES) -> Snapshot:
-    """The snapshot after them; secrets hashed as the tests do."""
+    """Returns the snapshot after the operations, with secrets hashed by the tests' hash."""
     objects = {o.id: o for o in snapshot}
     for operation in operations:
         fields = dict(operation.fields)
@@ -72,7 +72,7 @@ def applied(snapshot: Snapshot, operations: Iterable[Operation], types: ObjectTy
 
 class ImportTests(SynchronousTestCase):
     def test_new_objects_are_created(self) -> None:
-        """Those of one document may refer to each other, whatever their order."""
+        """New objects of one document may refer to each other in any order."""
         found = plan('''
             channel_rest:
               - {name: d, url_path: /d, service: echo, security: new, method: POST}
@@ -88,7 +88,7 @@ class ImportTests(SynchronousTestCase):
         self.assertIn("    password: '******'", found.lines)
 
     def test_what_is_there_already_is_no_change(self) -> None:
-        """With the same password, its hash, both its forms, or without any."""
+        """The same password, its hash, its stored form, or no password does not change an existing object."""
         for password in ('', ', password: sesame', ", password: '$argon2id$#sesame'",
                          f", password: '{kept('sesame')}'"):
             found = plan(f'security: [{{name: api, type: basic_auth, username: api{password}}}]')
@@ -96,7 +96,8 @@ class ImportTests(SynchronousTestCase):
             self.assertEqual(found.lines, ())
 
     def test_a_password_of_which_there_is_only_a_hash(self) -> None:
-        """Is stored in both forms by the next import that gives it; its hash alone heals nothing."""
+        """A secret stored as a hash becomes a dual secret when an import contains the password; the hash alone does not
+        suffice."""
         before = stored(('basic_auth', BasicAuth(name='api', username='api', password='$argon2id$#sesame')))
         found = plan('security: [{name: api, type: basic_auth, username: api, password: sesame}]', before)
         self.assertEqual([step.fields for step in found.operations], [{'password': 'sesame'}])
@@ -104,14 +105,14 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual(same.unchanged, 1)
 
     def test_what_differs_is_changed(self) -> None:
-        """And what the document leaves out stays as it is."""
+        """Changed fields are edited, and omitted fields keep their values."""
         found = plan('channel_rest: [{name: c, url_path: /moved}]')
         self.assertEqual(found.mistakes, ())
         self.assertEqual([step.fields for step in found.operations], [{'url_path': '/moved'}])
         self.assertEqual(found.lines, ("~ channel_rest 'c': url_path: '/c' → '/moved'",))
 
     def test_replace_makes_an_object_just_what_the_document_says(self) -> None:
-        """What it leaves out is as by default."""
+        """With replace, omitted fields get their defaults."""
         found = plan('channel_rest: [{name: c, url_path: /moved, service: echo}]', replace=True)
         self.assertEqual(
             found.operations,
@@ -120,7 +121,7 @@ class ImportTests(SynchronousTestCase):
         )  # fmt: skip
 
     def test_another_password_is_a_change(self) -> None:
-        """And is never shown; the right one beside another change is none."""
+        """A different password is a change and is never shown; the same password beside another change is not."""
         document = 'security: [{name: api, type: basic_auth, username: api, password: other}]'
         found = plan(document)
         self.assertEqual(found.operations[0].fields, {'password': 'other'})
@@ -130,12 +131,12 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual(same.lines, ("~ security 'api': username: 'api' → 'a'",))
 
     def test_what_the_document_does_not_name_stays(self) -> None:
-        """With replace too."""
+        """Objects missing from the document are not touched, even with replace."""
         for document in ('channel_rest: []', 'security:', '{}'):
             self.assertEqual(plan(document, replace=True), ImportPlan())
 
     def test_paths_may_be_swapped(self) -> None:
-        """Only what is so afterwards counts."""
+        """Uniqueness is checked for the state after the import."""
         snapshot = stored(
             ECHO,
             ('channel_rest', RestChannel(name='a', url_path='/a', service='echo')),
@@ -149,12 +150,12 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual(len(plan(document, snapshot, replace=True).operations), 2)
 
     def test_text_of_the_environment_becomes_numbers_and_switches(self) -> None:
-        """`timeout: ${TIMEOUT}` is text after all."""
+        """Text is converted, since `timeout: ${TIMEOUT}` is substituted as text."""
         found = plan('channel_rest: [{name: d, url_path: /d, service: echo, timeout: "5", is_active: "no"}]')
         self.assertEqual((found.operations[0].fields['timeout'], found.operations[0].fields['is_active']), (5.0, False))
 
     def test_a_type_may_be_left_out_where_there_is_one(self) -> None:
-        """Nothing else could be meant."""
+        """The type is optional in sections with one type."""
         found = plan('security: [{name: n, username: n}]', Snapshot(), types=ObjectTypes([BASIC_AUTH]))
         self.assertEqual(found.operations[0].type, 'basic_auth')
 
@@ -166,7 +167,8 @@ class MistakeTests(SynchronousTestCase):
         return [str(mistake) for mistake in found.mistakes]
 
     def test_all_at_once_each_with_its_place(self) -> None:
-        """Section, object, field; several in one object, too; a good object does not help."""
+        """All errors are reported with section, object and field, several per object too, even if other objects are
+        valid."""
         found = self.mistakes('''
             chanel_rest: []
             security:
@@ -199,7 +201,8 @@ class MistakeTests(SynchronousTestCase):
         self.assertEqual(len(found), 11)
 
     def test_references_to_what_does_not_fit(self) -> None:
-        """Channels and groups want to know who calls, connections say who we are: in the document or there already."""
+        """References to definitions of an unsuitable type are rejected, in the document or the cluster: channels
+        verify, outgoing connections send credentials."""
         ours = stored(ECHO, API, ('digest_auth', DigestAuth(name='digest', username='u')))
         found = plan('''
             security:
@@ -223,7 +226,8 @@ class MistakeTests(SynchronousTestCase):
         ])
 
     def test_a_path_that_is_taken_is_named_with_its_holder(self) -> None:
-        """In the cluster or in the document; what a parameter is called makes no difference."""
+        """A duplicate path is reported with the object that has it, in the cluster or the document; parameter names do
+        not matter."""
         self.assertEqual(
             self.mistakes('channel_rest: [{name: d, url_path: /c, service: echo}]'),
             ["channel_rest 'd': method and url_path: 'any /c' is taken by 'c'"],
@@ -236,7 +240,7 @@ class MistakeTests(SynchronousTestCase):
         self.assertEqual(found, ["channel_rest 'e': method and url_path: 'any /x/{}' is taken by 'd'"])
 
     def test_what_is_no_document_is_refused(self) -> None:
-        """Whatever it is."""
+        """Any input other than a document is rejected."""
         for document in _NO_DOCUMENTS:
             self.assertIn('must be a mapping of sections', self.mistakes(document)[0])
         self.assertIn('must be a list of objects', self.mistakes({'channel_rest': 7})[0])
@@ -245,7 +249,7 @@ class MistakeTests(SynchronousTestCase):
         self.assertIn('unknown', str(self.mistakes({'channel_rest': [{'name': 'x', 7: 8}]})))
 
     def test_a_name_that_was_meant(self) -> None:
-        """A near one is suggested, of the cluster or of the document; for the first mistakes only, as it takes time."""
+        """A similar name of the cluster or the document is suggested, for the first errors only, since it is slow."""
         found = self.mistakes('''
             security: [{name: partner, type: basic_auth, username: p}]
             channel_rest: [{name: d, url_path: /d, service: ecko, security: Partners}]
@@ -257,7 +261,8 @@ class MistakeTests(SynchronousTestCase):
         self.assertEqual(sum('did you mean' in said for said in self.mistakes(many)), 20)
 
     def test_references_that_nobody_read(self) -> None:
-        """Are mistakes of a document whose sender says nothing of them, in any field; the values stay unsaid."""
+        """Unresolved references in any field are errors if the sender does not declare them resolved; values are not
+        shown."""
         for text in ('${PW}', 'x${PW}', 'Zato_Enmasse_Env.PW', '$PW'):
             document = {'security': [{'name': 'n', 'type': 'basic_auth', 'username': 'u', 'password': text}]}
             found = plan_import(document, TYPES, BASE, replace=False, verify=verify, resolved=False)
@@ -267,23 +272,23 @@ class MistakeTests(SynchronousTestCase):
             self.assertEqual(len(plan(document).operations), 1)
 
     def test_services_are_no_section(self) -> None:
-        """Code is deployed, not imported."""
+        """Services cannot be imported: code is deployed."""
         self.assertIn('service: section unknown', self.mistakes({'service': []})[0])
 
     def test_a_name_of_another_type_is_a_mistake(self) -> None:
-        """Names are one space in a section."""
+        """Names are unique in a section across types."""
         found = plan('security: [{name: api, type: key}]', types=MORE)
         self.assertEqual(str(found.mistakes[0]), "security 'api': type: it exists already as basic_auth")
 
     def test_no_mistake_shows_a_secret(self) -> None:
-        """Whatever else is wrong."""
+        """No error contains a secret."""
         found = self.mistakes('security: [{name: x, type: basic_auth, username: "a:b", password: sEcReT, colour: red}]')
         self.assertNotIn('sEcReT', str(found))
         self.assertEqual(len(found), 2)
 
 
 class Key(ConfigObject, frozen=True, kw_only=True):
-    """A second type of the security section, that nothing in the house knows."""
+    """An additional type in the security section."""
 
     name: Annotated[str, field('Its name')]
     secret: Annotated[str, field('Read back', secret='encrypted')] = ''
@@ -306,7 +311,7 @@ class ExportTests(SynchronousTestCase):
     )
 
     def test_an_export_is_sorted_and_leaves_defaults_out(self) -> None:
-        """Nor has it services, or what every environment has of its own."""
+        """An export is sorted, and omits defaults, services and built-in objects."""
         self.assertEqual(
             export(self.snapshot, MORE),
             {
@@ -323,13 +328,13 @@ class ExportTests(SynchronousTestCase):
         )
 
     def test_an_export_is_the_same_each_time(self) -> None:
-        """Whatever the order of ids; through YAML too."""
+        """An export does not depend on the order of ids, also through YAML."""
         turned = Snapshot(1, reversed(list(self.snapshot)))
         self.assertEqual(yaml.safe_dump(export(turned, MORE)), yaml.safe_dump(export(self.snapshot, MORE)))
 
     def test_an_export_imports_back_to_the_same_state(self) -> None:
-        """Over itself nothing changes; into an empty cluster with the same services it makes the same objects; with
-        secrets as they are, or with the environment's."""
+        """Importing an export into the same cluster changes nothing; into an empty cluster with the same services it
+        creates the same objects, with secrets included or from environment variables."""
         environ = {'ZATOTX_API_PASSWORD': 'sesame', 'ZATOTX_K_SECRET': 'a ${b} c'}
         empty = stored(ECHO)
         for secrets in (True, False):
@@ -344,7 +349,7 @@ class ExportTests(SynchronousTestCase):
             self.assertEqual(export(made, MORE, secrets=True), export(self.snapshot, MORE, secrets=True))
 
     def test_every_secret_has_a_variable_of_its_own(self) -> None:
-        """Names that look alike as variables, or like nothing, get a tail; each name always the same."""
+        """Names that map to the same or an invalid variable get a suffix, which is stable."""
         names = ['api.user', 'api-user', 'żółw', 'żółty', 'plain']
         snapshot = stored(*(('basic_auth', BasicAuth(name=n, username='u', password='#x')) for n in names))
         found = {o['name']: o['password'] for o in export(snapshot, TYPES)['security']}
@@ -354,13 +359,13 @@ class ExportTests(SynchronousTestCase):
             self.assertRegex(placeholder, r'\A\$\{[A-Z][A-Z0-9_]*\}\Z')
 
     def test_a_cluster_without_objects_is_an_empty_document(self) -> None:
-        """That imports, too."""
+        """A cluster without objects is exported as an empty document, which can be imported."""
         self.assertEqual(export(stored(ECHO), TYPES), {})
 
 
 class SubstituteTests(SynchronousTestCase):
     def test_placeholders_are_read_from_the_environment(self) -> None:
-        """Anywhere in a value, at any depth; keys and all else stay."""
+        """Variables are substituted anywhere in a value, at any depth; keys and other text are unchanged."""
         item = {'name': '${A}', 'n': 1, 'l': ['x${A}y${B}', {'${A}': '${B}'}]}
         document = {'s': [item, 7], 't': None, 'u': '${A}'}
         found, missing = substitute(document, {'A': 'a', 'B': '${A}'})
@@ -370,7 +375,7 @@ class SubstituteTests(SynchronousTestCase):
         )
 
     def test_missing_variables_are_mistakes_with_their_place(self) -> None:
-        """All at once, each once a field."""
+        """All missing variables are reported with their location, once per field."""
         document: dict[str, Any] = {'security': [{'name': 'a', 'password': '${P}${P}'}, {'password': '${Q}'}]}
         _, missing = substitute(document, {})
         self.assertEqual(
@@ -383,17 +388,17 @@ class SubstituteTests(SynchronousTestCase):
         self.assertIsInstance(missing[0], DocumentError)
 
     def test_a_doubled_dollar_is_the_text_itself(self) -> None:
-        """And a dollar alone is a dollar."""
+        """A doubled dollar escapes a reference; a single dollar is literal."""
         found, missing = substitute({'s': [{'a': '$${X} $5 $X {X} ${'}]}, {})
         self.assertEqual((found, missing), ({'s': [{'a': '${X} $5 $X {X} ${'}]}, []))
 
     def test_what_is_no_document_is_left_for_the_plan(self) -> None:
-        """It names it."""
+        """Input other than a document is returned unchanged, so that the plan reports it."""
         self.assertEqual(substitute([1], {}), ([1], []))
 
     def test_files_are_read(self) -> None:
-        """Whole values that begin with `file:`, at any depth; a path may have variables in it; what a file holds is no
-        reference again; all that cannot be read is said with its place."""
+        """Values that begin with `file:` are replaced at any depth; paths may contain variables; file contents are not
+        expanded; unreadable files are reported with their location."""
         def read(path: str) -> str:
             if path == 'gone':
                 raise ValueError('the file gone cannot be read')
@@ -417,7 +422,7 @@ class SubstituteTests(SynchronousTestCase):
 
 class OpenTests(SynchronousTestCase):
     def test_channels_that_anyone_may_use(self) -> None:
-        """Are told of, changed or not: those with neither security nor groups, as they are after the import."""
+        """Channels with neither security nor groups after the import are reported, changed or not."""
         there = stored(ECHO, API, CHANNEL, ('channel_rest', RestChannel(name='o', url_path='/o', service='echo')))
         found = plan('''
             groups: [{name: g, members: [api]}]
@@ -436,7 +441,7 @@ class OpenTests(SynchronousTestCase):
 
 class DiffTests(SynchronousTestCase):
     def test_mappings(self) -> None:
-        """Show the values that changed, also where all of one are those by default."""
+        """The diff of a mapping shows its changed values, also if all new values are defaults."""
         old = RestOutgoing(name='CRM', host='http://h', url_path='/', retry=Retry(attempts=4))
         new = msgspec.structs.replace(old, retry=Retry(attempts=5), circuit_breaker=CircuitBreaker())
         found = diff(OUTGOING_REST, old, new)
@@ -445,7 +450,7 @@ class DiffTests(SynchronousTestCase):
         self.assertNotIn('{}', ''.join([*found, *diff(OUTGOING_REST, None, new)]))
 
     def test_new_gone_and_changed(self) -> None:
-        """A line each, secrets masked."""
+        """There is one line per change, with secrets masked."""
         old, new = CHANNEL[1], RestChannel(name='c', url_path='/d', service='echo')
         self.assertEqual(
             diff(CHANNEL_REST, old, new),

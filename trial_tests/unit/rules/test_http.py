@@ -1,4 +1,4 @@
-"""What decides about answers to browsers and caches: other sites, entity tags, codings. Pure."""
+"""Tests of decisions about responses to browsers and caches: CORS, entity tags, compression."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ SHOP, ADMIN, OTHER = b'https://shop.example', b'http://admin.example:8080', b'ht
 
 
 def rules(**fields: Any) -> CorsRules:
-    """Of a channel that two sites may use."""
+    """Returns the CORS rules of a channel with two allowed sites."""
     return cors_rules(Cors(**{'origins': ['https://Shop.example', 'http://admin.example:8080'], **fields}))
 
 
 def told(fields: Fields) -> dict[str, str]:
-    """By what follows Access-Control-."""
+    """Returns fields by the part of their names after Access-Control-."""
     return {name.decode().removeprefix('Access-Control-'): value.decode() for name, value in fields}
 
 
 class AnswerTests(SynchronousTestCase):
     def test_sites_that_may(self) -> None:
-        """Are named, each for itself."""
+        """Each allowed site is named individually."""
         for origin in (SHOP, ADMIN):
             self.assertEqual(told(rules().of_answer(origin)), {'Allow-Origin': origin.decode()})
 
     def test_sites_that_may_not(self) -> None:
-        """Hear nothing, however near their names are; nor does who is no site."""
+        """Other sites, however similar, and requests without an Origin get no fields."""
         for origin in (OTHER, b'null', b'https://shop.example:8443', b'http://shop.example', b'https://shop.example.ev',
                        b'https://xshop.example', b'https://shop.example, https://evil.ev', b'*', b'\xff', b'', None):
             self.assertEqual(rules().of_answer(origin), (), origin)
 
     def test_any_site(self) -> None:
-        """Is told so: the answer is the same for all."""
+        """If any site is allowed, all get the same response."""
         anybody = rules(origins=['*'])
         self.assertEqual(told(anybody.of_answer(OTHER)), {'Allow-Origin': '*'})
         self.assertEqual((anybody.varies, rules().varies), (False, True))
 
     def test_more(self) -> None:
-        """Credentials, and fields that scripts may read."""
+        """Credentials and exposed header fields are sent."""
         self.assertEqual(told(rules(credentials=True, expose=['X-Zato-CID', 'ETag']).of_answer(SHOP)), {
             'Allow-Origin': 'https://shop.example', 'Allow-Credentials': 'true', 'Expose-Headers': 'X-Zato-CID, ETag',
         })  # fmt: skip
@@ -55,7 +55,7 @@ class AnswerTests(SynchronousTestCase):
 
 class PreflightTests(SynchronousTestCase):
     def test_what_is_asked_is_allowed(self) -> None:
-        """By name, for ten minutes, unless the channel says otherwise."""
+        """Requested methods and headers are allowed by name, for ten minutes unless configured otherwise."""
         self.assertEqual(told(rules().of_preflight(SHOP, b'PUT', b'content-type, authorization')), {
             'Allow-Origin': 'https://shop.example', 'Allow-Methods': 'PUT',
             'Allow-Headers': 'content-type, authorization', 'Max-Age': '600',
@@ -68,7 +68,7 @@ class PreflightTests(SynchronousTestCase):
         self.assertNotIn('Allow-Headers', told(rules().of_preflight(SHOP, b'PUT', None)))
 
     def test_what_is_not(self) -> None:
-        """Says why."""
+        """A rejected preflight says why."""
         strict = rules(methods=['GET'], headers=['X-One'])
         for origin, method, headers, why in (
             (OTHER, b'GET', None, 'site'),
@@ -88,7 +88,7 @@ class PreflightTests(SynchronousTestCase):
 
 class OriginTests(SynchronousTestCase):
     def test_origins_as_browsers_send_them(self) -> None:
-        """Nothing less and nothing more."""
+        """Origins are accepted only in the form that browsers send."""
         for origin in ('https://shop.example', 'http://localhost:3000', 'http://127.0.0.1', 'http://[::1]:8080', '*',
                        'https://xn--bcher-kva.example', 'chrome-extension://abcdef', 'capacitor://localhost'):
             self.assertEqual(origin_mistake(origin), '', origin)
@@ -100,14 +100,14 @@ class OriginTests(SynchronousTestCase):
             self.assertNotEqual(origin_mistake(origin), '', origin)
 
     def test_names_of_fields(self) -> None:
-        """Or `*`, alone."""
+        """Header names are tokens, or `*` alone."""
         self.assertEqual(header_mistake(['X-One', 'etag']), '')
         self.assertEqual(header_mistake(['*']), '')
         for wrong in (['X One'], ['*', 'X-One'], [''], ['X-Żółw'], ['a\r\nb']):
             self.assertNotEqual(header_mistake(wrong), '', wrong)
 
     def test_a_channel_names_its_mistakes(self) -> None:
-        """All of them, by their paths; and credentials go to no site that is not named."""
+        """A channel reports all errors by path; credentials require named sites."""
         fields = {'name': 'c', 'url_path': '/c', 'service': 's'}
 
         def mistakes(**cors: Any) -> dict[str, str]:
@@ -127,7 +127,7 @@ class OriginTests(SynchronousTestCase):
 
 class TagTests(SynchronousTestCase):
     def test_tags(self) -> None:
-        """One a body, strong; weak where the bytes may differ."""
+        """There is one strong tag per body; it is weak if the bytes may differ."""
         tag = compute_etag(b'one')
         self.assertEqual((tag, is_etag(tag), len(tag)), (compute_etag(b'one'), True, 34))
         self.assertNotEqual(tag, compute_etag(b'two'))
@@ -137,7 +137,7 @@ class TagTests(SynchronousTestCase):
         self.assertEqual([is_etag(text) for text in (b'""', b'W/""', b'"a b,c"')], [True] * 3)
 
     def test_what_the_client_has(self) -> None:
-        """One of a list, strong or weak, with commas in it; anything where it says so."""
+        """If-None-Match matches one tag of a list, strong or weak, with commas inside; `*` matches any."""
         for known in (b'"a"', b'W/"a"', b'"b", "a"', b'"b",W/"a","c"', b'*', b' * ', b'"x,y" , "a"'):
             for tag in (b'"a"', b'W/"a"'):
                 self.assertTrue(matches_if_none_match(known, tag), (known, tag))
@@ -148,14 +148,14 @@ class TagTests(SynchronousTestCase):
 
     @holds(known=st.binary(max_size=60))
     def test_any_field_can_be_read(self, known: bytes) -> None:
-        """And says that the client has what it does not name only by `*`."""
+        """Any field value can be parsed; a tag that is not listed matches only `*`."""
         tag = compute_etag(b'body')
         self.assertEqual(matches_if_none_match(known, tag), known.strip() == b'*')
 
 
 class CodingTests(SynchronousTestCase):
     def test_clients_that_take_gzip(self) -> None:
-        """By the weights they give it."""
+        """Acceptance of gzip follows the quality values."""
         for field in (b'gzip', b'deflate, gzip', b'GZIP;q=0.5', b'*', b'x-gzip', b'gzip; q=1.0 , identity;q=0.5',
                       b'br;q=1, gzip;q=0.8, *;q=0.1', b'identity;q=0, *', b'gzip ;q=0.001'):  # fmt: skip
             self.assertTrue(takes_gzip(field), field)
@@ -166,7 +166,7 @@ class CodingTests(SynchronousTestCase):
             self.assertFalse(takes_gzip(field), field)
 
     def test_what_shrinks(self) -> None:
-        """Text of all kinds, not what is compressed already or goes on for hours."""
+        """All kinds of text are compressed, but not compressed formats or event streams."""
         for content_type in (b'application/json', b'text/html; charset=utf-8', b'application/problem+json', b'TEXT/XML',
                              b'application/soap+xml', b'image/svg+xml', b'application/x-ndjson'):  # fmt: skip
             self.assertTrue(is_textual(content_type), content_type)

@@ -1,4 +1,4 @@
-"""A gate: how many are inside at once, by the reactor, by threads and by other workers."""
+"""Tests of the concurrency limit, with the reactor, threads and other workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zatotx.rules.limits.limits import ConcurrencyLimit
 
 class GateTests(SynchronousTestCase):
     def test_lets_in_up_to_its_limit(self) -> None:
-        """One more is turned away and counted, until somebody leaves."""
+        """Calls above the limit are rejected and counted until a slot is released."""
         gate = ConcurrencyLimit(2)
         self.assertEqual([gate.enter() for _ in range(3)], [True, True, False])
         self.assertEqual((gate.inside, gate.refused, gate.full), (2, 1, True))
@@ -20,7 +20,7 @@ class GateTests(SynchronousTestCase):
         self.assertTrue(gate.enter())
 
     def test_a_new_limit_holds_for_those_who_come(self) -> None:
-        """A lower one cuts nobody off; a higher one lets in at once."""
+        """A lower limit affects new calls only; a higher one takes effect immediately."""
         gate = ConcurrencyLimit(2)
         gate.enter()
         gate.enter()
@@ -32,7 +32,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(gate.inside, 2)
 
     def test_threads_and_the_reactor_share_the_places(self) -> None:
-        """What a thread holds the reactor does not get, and the other way round."""
+        """Threads and the reactor share the slots."""
         gate = ConcurrencyLimit(2)
         self.assertTrue(gate.enter_from_thread())
         self.assertEqual([gate.enter(), gate.enter()], [True, False])
@@ -42,7 +42,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(gate.inside, 2)
 
     def test_many_threads_lose_no_count(self) -> None:
-        """Threads that come and go while the reactor does: in the end nobody is inside."""
+        """With concurrent threads and the reactor, the count is zero in the end."""
         gate = ConcurrencyLimit(1_000)
 
         def come_and_go() -> None:
@@ -62,7 +62,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual([gate.enter() for _ in range(1_001)].count(True), 1_000)
 
     def test_what_is_inside_elsewhere_counts(self) -> None:
-        """Two workers of one node: together they hold the limit, and each hears of the other by what it published."""
+        """Two workers share the limit by publishing their counts."""
         board = {'a': 0, 'b': 0}
         a = ConcurrencyLimit(3, others=lambda: board['b'], publish=lambda inside: board.update(a=inside))
         b = ConcurrencyLimit(3, others=lambda: board['a'], publish=lambda inside: board.update(b=inside))
@@ -76,7 +76,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual((board, b.full), ({'a': 1, 'b': 1}, False))
 
     def test_the_last_place_is_never_given_twice(self) -> None:
-        """An entry is published before the others are asked: who looks at the same moment sees it."""
+        """An entry is published before the other counts are read, so that concurrent workers see it."""
         board = {'a': 0}
         seen: list[int] = []
 

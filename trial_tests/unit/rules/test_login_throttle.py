@@ -1,4 +1,4 @@
-"""Slowing down a network that keeps failing, and giving networks their turns."""
+"""Tests of the login throttle and the fair queue."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class ThrottleTests(SynchronousTestCase):
         return throttle
 
     def test_within_the_limit(self) -> None:
-        """Twenty failures cost nothing, and nobody else pays for them."""
+        """Twenty failures cause no delay, and do not affect other networks."""
         throttle = self.failing(20)
         self.assertEqual(throttle.delay('10.0.0.1', 0.0), 0.0)
         self.assertEqual(throttle.delay('10.0.0.2', 0.0), 0.0)
 
     def test_grows(self) -> None:
-        """Over the limit the delay doubles with each failure, from half a second up to eight."""
+        """Above the limit the delay doubles with each failure, from half a second up to eight seconds."""
         delays = [self.failing(times).delay('10.0.0.1', 0.0) for times in (21, 22, 23, 24, 25, 26, 100)]
         self.assertEqual(delays, [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0])
 
     def test_drains(self) -> None:
-        """A minute after any number of failures the address is within its limit again, two minutes after it is as
-        good as new."""
+        """A minute after any number of failures the network is within its limit again, after two minutes its count is
+        zero."""
         throttle = self.failing(1000)
         self.assertGreater(throttle.delay('10.0.0.1', 59.0), 0.0)
         self.assertEqual(throttle.delay('10.0.0.1', 60.0), 0.0)
@@ -37,7 +37,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(throttle.delay('10.0.0.1', 120.0), 0.0)
 
     def test_steady_failures(self) -> None:
-        """Somebody who fails twenty times a minute, evenly, is never slowed down; at twice that rate he is."""
+        """Twenty failures per minute at a constant rate are never delayed; twice that rate is."""
         for gap, slowed in ((3.0, False), (1.5, True)):
             throttle = LoginThrottle()
             for number in range(200):
@@ -45,14 +45,14 @@ class ThrottleTests(SynchronousTestCase):
             self.assertEqual(throttle.delay('10.0.0.1', 200 * gap) > 0.0, slowed)
 
     def test_bounded(self) -> None:
-        """Memory stays bounded under any number of addresses; who failed longest ago is forgotten first."""
+        """Memory is bounded for any number of addresses; the network whose last failure is oldest is dropped first."""
         throttle = LoginThrottle(limit=0, most=100)
         for number in range(1000):
             throttle.failed(f'10.0.{number // 256}.{number % 256}', 0.0)
         self.assertEqual(len(throttle), 100)
 
     def test_networks(self) -> None:
-        """IPv6 addresses of one /64 count together: their owner has all of them."""
+        """IPv6 addresses of one /64 count together, since they have one owner."""
         same = ('2001:db8:1:2:3:4:5:6', '2001:db8:1:2::7', '2001:db8:1:2:ffff::')
         self.assertEqual({network_of(address) for address in same}, {'2001:db8:1:2'})
         self.assertEqual(network_of('2001:db8::1'), network_of('2001:db8:0:0:9::'))
@@ -60,15 +60,15 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(network_of('192.0.2.7'), '192.0.2.7')
 
     def test_networks_of_a_dual_stack_listener(self) -> None:
-        """A listener on `::` sees IPv4 clients as mapped addresses: each is the IPv4 address that it stands for, as a
-        listener on 0.0.0.0 would see it."""
+        """IPv4-mapped addresses, as a listener on `::` sees IPv4 clients, count as IPv4 addresses, as with a listener
+        on 0.0.0.0."""
         for address in ('::ffff:192.0.2.7', '::FFFF:192.0.2.7', '0:0:0:0:0:ffff:192.0.2.7'):
             self.assertEqual(network_of(address), '192.0.2.7')
         self.assertNotEqual(network_of('::ffff:192.0.2.7'), network_of('::ffff:192.0.2.8'))
         self.assertEqual(network_of('2001:db8:1:2::192.0.2.7'), '2001:db8:1:2')
 
     def test_forgiven(self) -> None:
-        """What was counted beforehand and turned out to be right is as if it had not been."""
+        """A revoked failure has no effect."""
         throttle = self.failing(22)
         throttle.forgive('10.0.0.1', 0.0)
         self.assertEqual(throttle.delay('10.0.0.1', 0.0), 0.5)
@@ -78,7 +78,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(len(throttle), 1)
 
     def test_who_is_slowed(self) -> None:
-        """Is known at one look, and forgotten when it is over, though nobody asks about that network again."""
+        """Delayed networks are found by one lookup, and dropped afterwards even without another attempt."""
         throttle = self.failing(21)
         throttle.failed('10.0.0.2', 0.0)
         self.assertEqual(throttle.slowed, {'10.0.0.1': 3.0})
@@ -88,7 +88,7 @@ class ThrottleTests(SynchronousTestCase):
 
 class FairQueueTests(SynchronousTestCase):
     def test_owners_take_turns(self) -> None:
-        """In the order of their first items; those of one owner in theirs."""
+        """Owners take turns in the order of their first items; items of one owner keep their order."""
         queue: FairQueue[str] = FairQueue(10, 10)
         for item in ('a1', 'a2', 'a3', 'b1', 'c1', 'c2'):
             queue.add(item[0], item)
@@ -96,7 +96,8 @@ class FairQueueTests(SynchronousTestCase):
         self.assertRaises(KeyError, queue.pop)
 
     def test_bounds(self) -> None:
-        """Of one owner; and of all, where whoever has most loses the newest item to one that has fewer."""
+        """Items are limited per owner and in total; when full, the owner with most items loses its newest to one with
+        fewer."""
         queue: FairQueue[str] = FairQueue(5, 3)
         self.assertEqual([queue.add('a', f'a{n}') for n in range(3)], [None] * 3)
         self.assertEqual((queue.full_for('a'), queue.full_for('b')), (True, False))
@@ -107,7 +108,7 @@ class FairQueueTests(SynchronousTestCase):
         self.assertEqual([queue.pop() for _ in range(len(queue))], ['a0', 'b0', 'c0', 'd0', 'e0'])
 
     def test_removed(self) -> None:
-        """Has no turn; removing it again is harmless."""
+        """A removed item is skipped; removing it again has no effect."""
         queue: FairQueue[str] = FairQueue(5, 5)
         for item in ('a1', 'a2', 'b1'):
             queue.add(item[0], item)

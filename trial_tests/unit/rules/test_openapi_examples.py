@@ -1,4 +1,4 @@
-"""Examples from schemas, texts from patterns, and how an OpenAPI document is put together: the pure parts."""
+"""Tests of the pure parts of OpenAPI documents: examples from schemas and patterns, and the document itself."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Times(msgspec.Struct):
 
 
 class Odd:
-    """No model at all."""
+    """A class that is not a model."""
 
 
 class WithOdd(msgspec.Struct):
@@ -53,7 +53,7 @@ class WithOdd(msgspec.Struct):
 
 class ExampleTests(SynchronousTestCase):
     def test_bounds(self) -> None:
-        """Numbers, texts and lists are within their bounds, edges included."""
+        """Numbers, texts and lists are within their bounds, including the limits."""
         for schema in (
             {'type': 'integer', 'exclusiveMinimum': 5, 'maximum': 6},
             {'type': 'integer', 'minimum': -9, 'maximum': -7, 'multipleOf': 4},
@@ -72,7 +72,7 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(make_example({'type': 'array', 'maxItems': 0}, {}), [])
 
     def test_what_is_said_counts(self) -> None:
-        """The author's own example, a default, a constant and the first of an enumeration are taken as they are."""
+        """An explicit example, a default, a constant and the first value of an enumeration are used."""
         for schema, expected in (
             ({'type': 'string', 'examples': ['Ann']}, 'Ann'),
             ({'type': 'integer', 'default': 7}, 7),
@@ -86,7 +86,7 @@ class ExampleTests(SynchronousTestCase):
             self.assertEqual(make_example(schema, {}), expected)
 
     def test_models_that_hold_themselves(self) -> None:
-        """They end where they may; where they may not, there is no example."""
+        """Examples of recursive models end if possible; otherwise there is no example."""
         schema, components = model_schema(Tree)
         self.assertEqual(make_example(schema, components), {'name': 'text', 'below': []})
         schema, components = model_schema(Endless)
@@ -94,7 +94,7 @@ class ExampleTests(SynchronousTestCase):
             make_example(schema, components)
 
     def test_there_is_none(self) -> None:
-        """Schemas that contradict themselves have no example, rather than a wrong one."""
+        """Contradictory schemas have no example."""
         for schema in (
             {'type': 'integer', 'exclusiveMinimum': 1, 'exclusiveMaximum': 2},
             {'type': 'string', 'pattern': '^a$', 'minLength': 2},
@@ -106,7 +106,7 @@ class ExampleTests(SynchronousTestCase):
                 make_example(schema, {})
 
     def test_dates_of_models(self) -> None:
-        """A date-time has its format wherever it stands, and one without offset an example without."""
+        """A date-time has its format wherever it occurs; one without offset has an example without it."""
         schema, components = model_schema(Times)
         value = make_example(schema, components)
         msgspec.convert(value, Times)
@@ -115,21 +115,21 @@ class ExampleTests(SynchronousTestCase):
         self.assertNotIn('format', properties['naive'])
 
     def test_classes_that_are_no_models(self) -> None:
-        """They may be anything: the rest of the model is told of."""
+        """Unknown classes are documented as any value; the rest of the model is described."""
         _, components = model_schema(WithOdd)
         self.assertEqual(components['WithOdd']['properties']['text']['type'], 'string')
 
 
 class PatternTests(SynchronousTestCase):
     def test_patterns(self) -> None:
-        """A text is found for what people write."""
+        """Typical patterns have a matching example."""
         for pattern in ('^[A-Z]{2}-[0-9]{3,5}$', r'\d+|x', '^(foo|bar)?$', '[^a-zA-Z]{4}', r'^\S+@\S+\.\w{2,}$', '^a*$',
                         r'^[^\d\s]$', '(?i)abc', '^.{3}$', r'\bword\b', 'x{0}', '(?:a(b(c)))'):  # fmt: skip
             self.assertTrue(re.search(pattern, example_matching(pattern)), pattern)
 
     @holds(pattern=st.from_regex(r'[a-c0-9\[\](){}|*+?^.\\$-]{0,12}', fullmatch=True))
     def test_any_text_as_a_pattern(self, pattern: str) -> None:
-        """Whatever is written: a text that matches, or NoExample, and nothing else."""
+        """Any text as a pattern gives a matching text or NoExample."""
         with warnings.catch_warnings(action='ignore', category=FutureWarning):  # '[[', which may mean more one day
             try:
                 found = example_matching(pattern)
@@ -148,7 +148,8 @@ TEXT, OBJECT = {'type': 'string'}, {'type': 'object'}
 
 class DocumentTests(SynchronousTestCase):
     def test_methods(self) -> None:
-        """A channel without a method is told of once, with one that its path has left, or with its service's verbs."""
+        """A channel without a method is documented once, with a free method of its path, or with its service's
+        verbs."""
         plain = Channel(name='a', path='/a', service=ServiceShape(name='s'), data_format='json')
         self.assertEqual(methods_of(plain, {}), (['POST'], ''))
         self.assertEqual(methods_of(plain, {'post': 1}), (['GET'], ''))
@@ -161,7 +162,7 @@ class DocumentTests(SynchronousTestCase):
         self.assertIn('other channels', methods_of(plain, full)[1])
 
     def test_words(self) -> None:
-        """Templates, tags and names of components are in the forms OpenAPI has for them."""
+        """Templates, tags and component names have the forms that OpenAPI requires."""
         self.assertEqual(path_template('/ä b/{x:path}.{y}'), '/%C3%A4%20b/{x}.{y}')
         self.assertEqual([operation_tag(name) for name in ('crm.get', 'crm', '.x')], ['crm', 'others', 'others'])
         self.assertEqual((safe_component_name('a b/ü'), safe_component_name('')), ('a_b__', '_'))
@@ -169,8 +170,8 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual([names.new('a') for _ in range(3)], ['a', 'a_2', 'a_3'])
 
     def test_components(self) -> None:
-        """What is the same through and through is there once; the same words about other things get a name of their
-        own; ours is never taken."""
+        """Identical schemas are registered once; different schemas with the same name get distinct names; reserved
+        names are never used."""
         components = Components()
         first = components.take(TypeShape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
         again = components.take(TypeShape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
@@ -181,8 +182,7 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual(mine, {'$ref': f'{REF}{ERROR}_2'})
 
     def test_examples_only_where_they_are_taken(self) -> None:
-        """Where the reader refuses what was made up, no example is given; a service that takes parameters only has no
-        body."""
+        """An example that input validation rejects is omitted; a service that reads parameters only has no body."""
         fields = (FieldShape('a', TEXT, True, TEXT), FieldShape('b', OBJECT, False, OBJECT))
         channel = Channel(name='c', path='/c', service=service(*fields, accepts=False), data_format='json')
         asked = describe_request(channel, 'POST')
@@ -199,12 +199,12 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual(([p.place for p in params.params], params.bodies), (['query', 'query'], ()))
 
     def test_text_of_values(self) -> None:
-        """As query and form carry them."""
+        """Values have their form in query and form."""
         values = 'a', True, 1.5, None, [1, 'b']
         self.assertEqual([as_text(one) for one in values], ['a', 'true', '1.5', '', ['1', 'b']])
 
     def test_security_without_words(self) -> None:
-        """A kind of login that the document has no scheme for is told of in the description."""
+        """A definition type without a security scheme is mentioned in the description."""
         accepted = (SecuritySchemes('old', 'tech_account'),)
         channel = Channel(name='c', path='/c', service=ServiceShape(name='s'), security=accepted)
         made = build_document(DocumentInfo(title='t', version='1'), [channel])
@@ -214,7 +214,7 @@ class DocumentTests(SynchronousTestCase):
         self.assertIn('401', operation['responses'])
 
     def test_any_of_several_logins(self) -> None:
-        """Each type in OpenAPI's words, one scheme a definition however many channels accept it."""
+        """Each type is described by OpenAPI's terms, with one scheme per definition however many channels use it."""
         accepted = (
             SecuritySchemes('user', 'basic_auth', 'API'),
             SecuritySchemes('key', 'apikey', '', 'header', 'X-Key'),
@@ -236,7 +236,7 @@ class DocumentTests(SynchronousTestCase):
         })  # fmt: skip
 
     def test_many(self) -> None:
-        """A document of 500 channels has 500 operations, each id once."""
+        """A document of 500 channels has 500 operations with unique ids."""
         channels = [Channel(name='c', path=f'/c/{n}', service=ServiceShape(name='s')) for n in range(500)]
         made = build_document(DocumentInfo(title='t', version='1'), channels)
         ids = {operation['operationId'] for item in made['paths'].values() for operation in item.values()}

@@ -1,4 +1,4 @@
-"""Retries: which calls are made again, after which pause, and how much load all of them may add."""
+"""Tests of retries: which calls are repeated, after which delay, and how much load they add."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ NOW = 1_795_600_000.0  # 2026-11-25T09:46:40Z
 
 
 def longest(tried: FailedAttempt, *, made: int = 1, again: bool = True, repeats: RetryPolicy = THRICE) -> float | None:
-    """The pause where the dice fall highest."""
+    """Returns the longest delay that can be drawn."""
     return retry_delay(repeats, made, tried, again=again, random=lambda: 1.0)
 
 
 class PauseTests(SynchronousTestCase):
     def test_attempts(self) -> None:
-        """There are as many as the connection says, the first one included; by default one."""
+        """The configured number of attempts includes the first one; the default is one."""
         refused = FailedAttempt(reached=False)
         self.assertEqual([longest(refused, made=made) is None for made in (1, 2, 3, 4)], [False, False, True, True])
         self.assertIsNone(longest(refused, repeats=RetryPolicy()))
 
     def test_what_may_be_repeated(self) -> None:
-        """Safe methods, and any with an Idempotency-Key or that the connection's owner names; no other that the peer
-        may have got. What it never got is sent again whatever it is."""
+        """Safe methods, configured methods and requests with an Idempotency-Key are repeated. Requests that never
+        reached the peer are always repeated."""
         self.assertTrue(all(THRICE.may(method, keyed=False) for method in ('GET', 'HEAD', 'OPTIONS', 'TRACE')))
         others = ('POST', 'PUT', 'PATCH', 'DELETE', 'get', 'LOCK')
         self.assertFalse(any(THRICE.may(method, keyed=False) for method in others))
@@ -43,26 +43,27 @@ class PauseTests(SynchronousTestCase):
         self.assertIsNotNone(longest(FailedAttempt(reached=False), again=False))
 
     def test_which_answers(self) -> None:
-        """502, 503 and 504; 429 only where it says when. All others are answers."""
+        """502, 503 and 504 are retried, 429 only with Retry-After, others are not."""
         again = [status for status in range(100, 600) if longest(FailedAttempt(status=status)) is not None]
         self.assertEqual(again, [502, 503, 504])
         self.assertEqual(longest(FailedAttempt(status=429, retry_after=3.0)), 3.0)
         self.assertEqual([status for status in range(100, 600) if is_transient_status(status)], [429, 502, 503, 504])
 
     def test_the_pause_grows(self) -> None:
-        """Full jitter: from nothing up to the backoff, twice that before the third attempt, ten seconds at most."""
+        """Full jitter: the delay is between zero and the backoff, twice that before the third attempt, at most ten
+        seconds."""
         many = RetryPolicy(attempts=20, backoff=0.2)
         pauses = [longest(FailedAttempt(), made=made, repeats=many) for made in (1, 2, 3, 10)]
         self.assertEqual(pauses, [0.2, 0.4, 0.8, 10.0])
         self.assertEqual(retry_delay(many, 1, FailedAttempt(), again=True, random=lambda: 0.0), 0.0)
 
     def test_never_sooner_than_asked(self) -> None:
-        """The peer's own Retry-After is kept to, however long it is; a shorter one makes no pause shorter."""
+        """The delay is at least Retry-After, however long; a shorter Retry-After does not shorten it."""
         self.assertEqual(longest(FailedAttempt(status=503, retry_after=100.0)), 100.0)
         self.assertEqual(longest(FailedAttempt(status=503, retry_after=0.0)), 0.2)
 
     def test_retry_after(self) -> None:
-        """A number of seconds or a date, a past one is now; anything else is as if it were not there."""
+        """Retry-After is a number of seconds or a date; a past date means now; invalid values are ignored."""
         for value, expected in (
             (None, None), (b'0', 0.0), (b'120', 120.0), (b'', None), (b'-1', None), (b'1.5', None), (b'soon', None),
             (b'9' * 30, None), (b'999999999', 999_999_999.0), (b'1000000000', None),
@@ -75,7 +76,7 @@ class PauseTests(SynchronousTestCase):
 
 class BudgetTests(SynchronousTestCase):
     def test_a_fifth_of_the_calls(self) -> None:
-        """A thousand calls that all fail make two hundred more, not two thousand."""
+        """A thousand failing calls cause two hundred retries, not two thousand."""
         budget = RetryBudget()
         taken = 0
         for _ in range(1000):
@@ -84,13 +85,13 @@ class BudgetTests(SynchronousTestCase):
         self.assertEqual(taken, 200)
 
     def test_few_calls(self) -> None:
-        """Ten in ten seconds are granted in any case: a connection with a call a minute may repeat it."""
+        """Ten retries in ten seconds are always allowed, so that a connection with few calls can retry."""
         budget = RetryBudget()
         budget.called(100.0)
         self.assertEqual(sum(budget.take(100.0) for _ in range(30)), 10)
 
     def test_old_calls_do_not_count(self) -> None:
-        """What was long ago allows nothing now, and stands in nobody's way."""
+        """Old calls and retries do not count."""
         budget = RetryBudget()
         for _ in range(1000):
             budget.called(100.0)

@@ -1,4 +1,4 @@
-"""The route table: precedence, holes, methods, mistakes, and that its cost does not grow with it."""
+"""Tests of the route table: precedence, placeholders, methods, errors, and lookup cost independent of its size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zatotx.wire.malformed import Malformed
 
 
 def table(*patterns: str | tuple[str, str], match_slash: bool = False) -> RouteTable:
-    """A table of patterns for any method, or of (method, pattern); each target is its pattern."""
+    """Returns a table of patterns for any method, or of (method, pattern); each target is its pattern."""
     pairs = [(ANY, pattern) if isinstance(pattern, str) else pattern for pattern in patterns]
     return RouteTable.build([Route(pattern, method, pattern, match_slash) for method, pattern in pairs])
 
@@ -34,7 +34,7 @@ class Case(SynchronousTestCase):
 
 class PathTests(Case):
     def test_exact(self) -> None:
-        """A path without holes matches itself, case and trailing slash included, and costs no allocation."""
+        """A path without placeholders matches exactly, including case and trailing slash, and allocates nothing."""
         routes = table('/', '/a/b', '/a/b/', '/a//b')
         for path in ('/', '/a/b', '/a/b/', '/a//b'):
             self.goes(routes, path.encode(), path)
@@ -45,18 +45,18 @@ class PathTests(Case):
         self.assertIs(found.params, NO_PARAMS)
 
     def test_one_segment(self) -> None:
-        """{name} matches one segment that is not empty."""
+        """{name} matches one non-empty segment."""
         routes = table('/a/{x}', '/a/{x}/c/{y}')
         self.goes(routes, b'/a/b', '/a/{x}', x='b')
         self.goes(routes, b'/a/b/c/d', '/a/{x}/c/{y}', x='b', y='d')
         self.nowhere(routes, b'/a/', b'/a/b/', b'/a/b/d', b'/a//c/d', b'/a/b/c/', b'/b/a', b'/')
 
     def test_only_paths_have_segments(self) -> None:
-        """What is not a path, as the targets of CONNECT and `OPTIONS *`, matches no pattern."""
+        """Targets other than paths, as of CONNECT and `OPTIONS *`, match no pattern."""
         self.nowhere(table('/{x}', '/{x:path}/y'), b'*', b'a.example:443', b'')
 
     def test_text_around_holes(self) -> None:
-        """Literal text may stand around a hole and between two; values but the last are as short as can be."""
+        """Literal text may surround and separate placeholders; all values but the last are as short as possible."""
         routes = table('/f/{name}.json', '/v{major}.{minor}', '/d/{a}-{b}-end', '/t/pre{x}')
         self.goes(routes, b'/f/a.b.json', '/f/{name}.json', name='a.b')
         self.goes(routes, b'/v1.2.3', '/v{major}.{minor}', major='1', minor='2.3')
@@ -66,7 +66,7 @@ class PathTests(Case):
                      b'/t/pre', b'/t/pr', b'/f/on')
 
     def test_the_rest_of_a_path(self) -> None:
-        """{name:path} matches over slashes, something at least, and may be followed by more."""
+        """{name:path} matches across slashes, at least one character, and may be followed by more."""
         routes = table('/tree/{rest:path}', '/z/{p:path}/meta/{id}', '/g/at-{p:path}.git')
         self.goes(routes, b'/tree/a', '/tree/{rest:path}', rest='a')
         self.goes(routes, b'/tree/a/b//c/', '/tree/{rest:path}', rest='a/b//c/')
@@ -76,7 +76,7 @@ class PathTests(Case):
                      b'/g/at.git', b'/g/at-a.gi')
 
     def test_match_slash(self) -> None:
-        """Of a route with match_slash every {name} matches over slashes; no route has it unless it says so."""
+        """With match_slash every {name} matches across slashes; it is off by default."""
         self.assertIsNone(RouteTable.build([Route('/a/{x}', ANY, None)]).find('GET', b'/a/1/2'))
         routes = table('/a/{x}', '/b/{x}/c/{y}', match_slash=True)
         self.goes(routes, b'/a/1/2/3', '/a/{x}', x='1/2/3')
@@ -98,11 +98,11 @@ class PathTests(Case):
 
 class PrecedenceTests(Case):
     def test_exact_beats_pattern(self) -> None:
-        """An exact path wins even where a pattern is for the very method and it is for any."""
+        """An exact path for any method takes precedence over a pattern for the specific method."""
         self.goes(table('/a/b', ('GET', '/a/{x}')), b'/a/b', '/a/b')
 
     def test_the_longest_literal_prefix_wins(self) -> None:
-        """Of two patterns the one whose text before the first hole is longer wins, whatever follows the hole."""
+        """Among patterns, the one with the longer text before its first placeholder takes precedence."""
         routes = table('/{x}/b/c', '/a/{y}/c', '/a/b{z}/{w}', '/a/bb{p:path}')
         self.goes(routes, b'/a/x/c', '/a/{y}/c', y='x')
         self.goes(routes, b'/z/b/c', '/{x}/b/c', x='z')
@@ -111,14 +111,15 @@ class PrecedenceTests(Case):
         self.goes(routes, b'/a/b/c', '/a/{y}/c', y='b')
 
     def test_the_method_decides_next(self) -> None:
-        """With the same literal prefix a route for the method beats one for any, which would be more literal."""
+        """With the same literal prefix, a route for the specific method takes precedence over a more literal one for
+        any method."""
         routes = table('/a/{x}.json', ('GET', '/a/{x}'), '/a/b{x}', ('PUT', '/a/{x}'))
         self.goes(routes, b'/a/c.json', '/a/{x}', x='c.json')
         self.goes(routes, b'/a/c.json', '/a/{x}.json', 'POST', x='c')
         self.goes(routes, b'/a/b1', '/a/b{x}', x='1')
 
     def test_more_literal_text_decides_last(self) -> None:
-        """All else equal, more literal text wins, and one segment before many."""
+        """Otherwise more literal text takes precedence, and one segment over many."""
         routes = table('/a/{x}', '/a/{x}.json', '/a/{x}-{y}.json', '/a/{x:path}', '/a/{x}/b', '/a/{x}/{y}')
         self.goes(routes, b'/a/c', '/a/{x}', x='c')
         self.goes(routes, b'/a/c.json', '/a/{x}.json', x='c')
@@ -127,8 +128,8 @@ class PrecedenceTests(Case):
         self.goes(routes, b'/a/c/d/e', '/a/{x:path}', x='c/d/e')
 
     def test_of_holes_at_one_place(self) -> None:
-        """The longer prefix wins, then one segment before many, then the longer suffix, then more text between; in
-        whichever order they are given."""
+        """The longer prefix takes precedence, then one segment over many, then the longer suffix, then more text
+        between, in any order of definition."""
         for path, better, worse in (
             (b'/abcd', '/ab{x}', '/a{x}'), (b'/abcd', '/ab{x:path}', '/a{x}'), (b'/ab', '/a{x}', '/a{x:path}'),
             (b'/a1.json', '/a{x}.json', '/a{x}n'), (b'/a1.json', '/a{x}n', '/a{x:path}.json'),
@@ -141,7 +142,7 @@ class PrecedenceTests(Case):
                 self.assertEqual(found.target, better, path)
 
     def test_the_order_of_routes_decides_nothing(self) -> None:
-        """Whatever the order in which routes are given, the same one wins."""
+        """The order of definition does not matter."""
         patterns = ['/a/{x}', '/a/b{x}', '/{x}/b', '/a/{x:path}', '/a/b']
         paths = [b'/a/b', b'/a/bc', b'/a/c', b'/z/b', b'/a/b/c']
         turned = [table(*patterns[turn:], *patterns[:turn]) for turn in range(len(patterns))]
@@ -150,7 +151,7 @@ class PrecedenceTests(Case):
 
 class MethodTests(Case):
     def test_missing(self) -> None:
-        """A path that is there with other methods only is MethodNotRouted, with all of them, HEAD where there is
+        """A path that exists with other methods only is MethodNotRouted with all of them, including HEAD if there is
         GET."""
         routes = table(('GET', '/a'), ('PUT', '/a'), ('POST', '/b/{x}'), ('DELETE', '/b/{x:path}'), ('PATCH', '/b/c'))
         self.assertEqual(routes.find('POST', b'/a'), MethodNotRouted(('GET', 'HEAD', 'PUT')))
@@ -159,13 +160,13 @@ class MethodTests(Case):
         self.assertIsNone(routes.find('POST', b'/c'))
 
     def test_a_pattern_serves_where_the_exact_path_has_other_methods(self) -> None:
-        """An exact path keeps only its own methods from a pattern."""
+        """An exact path hides patterns for its own methods only."""
         routes = table(('POST', '/a/b'), ('GET', '/a/{x}'))
         self.goes(routes, b'/a/b', '/a/{x}', x='b')
         self.goes(routes, b'/a/b', '/a/b', 'POST')
 
     def test_head(self) -> None:
-        """HEAD is served by GET unless it has a route of its own."""
+        """GET serves HEAD unless there is a route for it."""
         routes = table(('GET', '/a'), ('GET', '/b/{x}'), ('HEAD', '/c/{x}'), ('GET', '/c/{x}'), '/a', '/b/{x}')
         self.goes(routes, b'/a', '/a', 'HEAD')
         self.goes(routes, b'/b/1', '/b/{x}', 'HEAD', x='1')
@@ -173,7 +174,7 @@ class MethodTests(Case):
         self.assertEqual([getattr(own.find(m, b'/a'), 'target', None) for m in ('GET', 'HEAD', 'PUT')], [1, 2, 3])
 
     def test_methods_in_any_case(self) -> None:
-        """A route may write its method small."""
+        """A route may have its method in lower case."""
         self.goes(table(('post', '/a')), b'/a', '/a', 'POST')
 
 
@@ -183,7 +184,7 @@ class MistakeTests(Case):
         return mistakes
 
     def test_all_at_once(self) -> None:
-        """Every mistake of every route is named, each in a sentence with its pattern."""
+        """All errors of all routes are reported, each in a sentence with the pattern."""
         bad = ['a', '/{x}/{x}', '/{x', '/x}', '/{{x}}', '/{x:int}', '/{}', '/{1x}', '/{a}{b}', '/p?x', '/p#x',
                '/{a}-{b:path}', '', '/' + '/'.join('a' * 101)]
         mistakes = self.mistakes('/good', *bad)
@@ -193,14 +194,14 @@ class MistakeTests(Case):
         self.assertEqual(len(self.mistakes('/{a}{a}?')), 3)
 
     def test_twice(self) -> None:
-        """Two routes with one path and method are a mistake, also where only the names in braces differ."""
+        """Two routes with the same path and method are an error, also if only parameter names differ."""
         self.assertEqual(len(self.mistakes(('GET', '/a/{x}'), ('get', '/a/{y}'), '/b', '/b', ('GET', '/b'))), 2)
         self.assertIn('any method', self.mistakes('/b', '/b')[0])
         table('/a/{x}', ('GET', '/a/{x}'), '/a/{x:path}', '/a/{x}.json')
 
 
 def reference(patterns: list[str], path: str) -> set[str]:
-    """The patterns that match, told by regular expressions, of those whose literal prefix is longest."""
+    """Returns the patterns with the longest literal prefix that match, by regular expressions."""
     holes = {'{x}': '[^/]+', '{y}': '[^/]+', '{p:path}': '.+', '{q:path}': '.+'}
     matching = [
         pattern for pattern in patterns
@@ -224,7 +225,7 @@ class EquivalenceTests(Case):
         path=st.lists(st.sampled_from(('a', 'b', 'ab', '', 'c', 'aab')), min_size=1, max_size=5),
     )  # fmt: skip
     def test_as_regular_expressions_would(self, patterns: set[str], path: list[str]) -> None:
-        """The trie finds a route exactly where patterns read as regular expressions match, with the longest prefix."""
+        """The trie finds the same routes as regular expressions do."""
         text = '/' + '/'.join(path)
         found = table(*patterns).find('GET', text.encode())
         wanted = reference(sorted(patterns), text)
@@ -236,7 +237,7 @@ class EquivalenceTests(Case):
 
 class CostTests(Case):
     def seconds(self, routes: RouteTable, *paths: bytes) -> float:
-        """The best of many short runs: what other processes do does not count."""
+        """Returns the best of many short runs, to exclude the effect of other processes."""
         find = routes.find
         return min(repeat(lambda: [find('GET', path) for path in paths], number=20, repeat=200))
 
@@ -248,7 +249,7 @@ class CostTests(Case):
         )
 
     def test_ten_thousand_routes_cost_what_ten_do(self) -> None:
-        """Lookups among 10,000 routes of all shapes take at most 1.3 times what they take among 10."""
+        """Lookups among 10,000 routes take at most 1.3 times as long as among 10."""
         paths = [b'/exact/1/path', b'/api/r1/55/items/77', b'/t/a.suffix1', b'/s/a/b/end1', b'/q/r1', b'/no/such/path']
         few, many = self.big(10), self.big(10_000)
         for path in paths:
@@ -257,7 +258,7 @@ class CostTests(Case):
         self.assertTrue(any(ratio < 1.3 for ratio in ratios))
 
     def test_hostile_paths_cost_little(self) -> None:
-        """Paths made to let two spanning holes try everything take milliseconds, not minutes."""
+        """Paths designed for backtracking between two spanning placeholders take milliseconds."""
         routes = table('/a/{x:path}/b/{y:path}/c', '/a/{x:path}/b/{y:path}/d/{z:path}/e', '/{p:path}/b/{q:path}/b/{r}')
         for path in (b'/a' + b'/b' * 4000, b'/a' + b'/b/d' * 2000, b'/' * 8000, b'/a' + b'/' * 8000,
                      b'/b' * 4000 + b'/'):

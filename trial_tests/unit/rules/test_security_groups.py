@@ -1,4 +1,4 @@
-"""Channels that accept several security definitions, and channels that demand roles."""
+"""Tests of channels that accept several security definitions, and of channels that require roles."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def group(number: int, name: str, *members: str) -> Stored:
 
 
 class GroupCase(SynchronousTestCase):
-    """Definitions a and b are read from the field X-Key, o from another one, body from the body."""
+    """Definitions a and b read the field X-Key, o another field, body the body."""
 
     def setUp(self) -> None:
         self.made: dict[str, FieldAuthenticator] = {}
@@ -87,13 +87,14 @@ class GroupTests(GroupCase):
             self.refused(asked, body='x')
 
     def test_any_member_is_let_in_under_its_own_name(self) -> None:
-        """Members of all groups, and the channel's own definition, whatever they look at."""
+        """All members of all groups, and the channel's own definition, are accepted whatever they read."""
         asked = channel(security='o', groups=('keys',))
         self.assertEqual([self.who(asked, key='a'), self.who(asked, key='b'), self.who(asked, other='o')],
                          ['a', 'b', 'o'])
 
     def test_nobody_else_is(self) -> None:
-        """Not who is inactive, in another group, or wrong; and all challenges are told, the channel's own first."""
+        """Inactive definitions, those of other groups and wrong credentials are rejected with all challenges, the
+        channel's own first."""
         asked = channel(security='o', groups=('keys',))
         tries: list[dict[str, Any]] = [{}, {'key': 'off'}, {'key': 'wrong'}, {'body': 'body'}]
         for fields in tries:
@@ -102,13 +103,14 @@ class GroupTests(GroupCase):
                              [b'x-other o', b'x-key a', b'x-key b'])
 
     def test_a_group_without_members_is_no_open_door(self) -> None:
-        """Nor is one that is gone."""
+        """A group that is empty or was deleted does not allow anonymous access."""
         for name in ('empty', 'gone'):
             self.refused(channel(groups=(name,)), key='a')
             self.refused(channel(groups=(name,)))
 
     def test_a_group_whose_members_are_all_inactive(self) -> None:
-        """Has their challenges, as far as their types are known; one that has none at all has the general one."""
+        """The response has the challenges of inactive members of known types; without any it has the default
+        challenge."""
         self.guard = AuthenticationPolicy({'apikey': self.maker()})
         for asked, expected in ((channel(groups=('off',)), b'zato-apikey'),
                                 (channel(groups=('empty',)), b'Basic realm="zatotx"')):
@@ -116,18 +118,19 @@ class GroupTests(GroupCase):
             self.assertEqual(self.refused(asked).headers, ((b'WWW-Authenticate', expected),))
 
     def test_a_group_that_was_renamed(self) -> None:
-        """Requests whose head came before go by its former name."""
+        """Requests whose head arrived before the change use the former name."""
         self.apply(group(10, 'renamed', 'a', 'b', 'off'))
         self.assertEqual(self.who(channel(groups=('keys',)), key='b'), 'b')
 
     def test_only_what_the_request_carries_is_asked(self) -> None:
-        """A definition whose field is not there costs nothing."""
+        """A definition whose field is missing is not evaluated."""
         asked = channel(groups=('all',))
         self.who(asked, key='a')
         self.assertEqual((self.made['o'].asked, self.made['body'].asked), (0, 0))
 
     def test_the_first_that_admits(self) -> None:
-        """The head before the body, then in the order of the channel; one that refuses hands on to the next."""
+        """Definitions that read the head come before those that read the body, then in the channel's order; after a
+        rejection the next one is tried."""
         asked = channel(groups=('all',))
         self.assertEqual(self.who(asked, body='body', other='o', key='a'), 'o')
         self.assertEqual(self.who(asked, body='body', other='wrong', key='a'), 'a')
@@ -136,7 +139,7 @@ class GroupTests(GroupCase):
         self.refused(asked, body='wrong', other='wrong')
 
     def test_one_that_has_to_wait(self) -> None:
-        """Hands on likewise, to the body too."""
+        """Asynchronous definitions are chained in the same way, including to the body."""
         asked = channel(groups=('all',))
         self.made['o'].waits = True
         for fields, expected in (({'other': 'o'}, 'o'), ({'other': 'x', 'key': 'b'}, 'b'),
@@ -147,7 +150,7 @@ class GroupTests(GroupCase):
             self.assertEqual(self.successResultOf(waiting).name, expected)
 
     def test_one_that_cannot_say_now(self) -> None:
-        """Is told of only where nobody else admits."""
+        """A temporary failure is reported only if no other definition accepts."""
         asked = channel(groups=('all',))
         for waits in (False, True):
             self.apply(stored(20, 'key', f'change {waits}'))
@@ -166,7 +169,7 @@ class GroupTests(GroupCase):
             self.failureResultOf(waiting, ServiceUnavailable)
 
     def test_a_request_that_is_turned_away_unasked(self) -> None:
-        """Leaves no coroutine behind that complains."""
+        """A request rejected early leaves no coroutine that was never awaited."""
         self.made['o'].waits = True
         for asked in (channel(groups=('all',)), channel(groups=('all',), roles=('writer',))):
             checked: Any = self.guard.check(self.request(asked, other='o'))
@@ -176,7 +179,7 @@ class GroupTests(GroupCase):
         self.assertEqual(self.flushWarnings(), [])
 
     def test_a_change_of_a_group_is_in_force_at_once(self) -> None:
-        """With the snapshot that has it."""
+        """A change of a group takes effect with its snapshot."""
         asked = channel(groups=('empty',))
         self.refused(asked, key='a')
         self.apply(group(12, 'empty', 'a'))
@@ -185,7 +188,7 @@ class GroupTests(GroupCase):
         self.refused(asked, key='a')
 
     def test_challenges_are_bounded(self) -> None:
-        """A group of a thousand definitions makes no head that clients refuse."""
+        """A group of a thousand definitions does not create a head that clients reject."""
         many = [stored(number, 'key', f'k{number}') for number in range(100, 200)]
         self.apply(*many, group(12, 'empty', *(each.name for each in many)))
         self.assertEqual(len(self.refused(channel(groups=('empty',))).headers), MOST_CHALLENGES)
@@ -193,7 +196,8 @@ class GroupTests(GroupCase):
 
 class RoleTests(GroupCase):
     def test_one_of_the_roles_is_enough(self) -> None:
-        """Else it is 403 with a sentence that tells nothing, not 401: who it is was proved."""
+        """One of the roles suffices; otherwise the response is 403 without details, not 401, since the caller was
+        authenticated."""
         asked = channel(groups=('all',), roles=('reader', 'writer'))
         self.assertEqual((self.who(asked, key='a'), self.who(asked, other='o')), ('a', 'o'))
         error = self.refused(asked, Forbidden, key='b')
@@ -202,7 +206,7 @@ class RoleTests(GroupCase):
         self.refused(asked, Unauthorized, key='wrong')
 
     def test_with_one_definition(self) -> None:
-        """Likewise, waiting or not."""
+        """Roles are checked with a single definition too, synchronous or not."""
         self.assertEqual(self.who(channel(security='a', roles=('reader',)), key='a'), 'a')
         self.refused(channel(security='b', roles=('reader',)), Forbidden, key='b')
         self.made['b'].waits = True
@@ -212,7 +216,7 @@ class RoleTests(GroupCase):
         self.failureResultOf(waiting, Forbidden)
 
     def test_a_door_of_the_broker(self) -> None:
-        """Lets in every definition that has one of its roles, and no other."""
+        """A built-in endpoint accepts every definition that has one of its roles, and no other."""
         door = channel(security='gone', roles=('writer',), door=True)
         self.assertEqual(self.who(door, other='o'), 'o')
         self.refused(door, key='a')
@@ -222,7 +226,7 @@ class RoleTests(GroupCase):
 
 
 class ManyUsersTests(SynchronousTestCase):
-    """A group of Basic auth definitions."""
+    """A group of Basic Auth definitions."""
 
     def setUp(self) -> None:
         self.verified = 0
@@ -247,7 +251,7 @@ class ManyUsersTests(SynchronousTestCase):
         return Deferred.fromCoroutine(admitted(self.guard, inbound))
 
     def test_the_user_name_says_who_is_asked(self) -> None:
-        """One hash for each definition that has the name, however many there are in the group."""
+        """Only the definitions with the user name are verified, one hash each, however many are in the group."""
         for credentials, expected, hashes in (('bob:of two', 'two', 1), ('ann:of one', 'one', 1),
                                               ('ann:of three', 'three', 2), ('bob:of two', 'two', 0)):
             self.verified = 0
@@ -255,7 +259,7 @@ class ManyUsersTests(SynchronousTestCase):
             self.assertEqual(self.verified, hashes, credentials)
 
     def test_an_unknown_user_costs_what_a_known_one_costs(self) -> None:
-        """One hash is verified, for no name at all too, and the answer is the same."""
+        """One hash is verified for an unknown or empty user name too, and the response is the same."""
         for credentials in ('nobody:x', 'bob:x', ':x'):
             self.verified = 0
             self.assertEqual(self.failureResultOf(self.login(credentials), Unauthorized).value.details,
@@ -263,7 +267,7 @@ class ManyUsersTests(SynchronousTestCase):
             self.assertEqual(self.verified, 1, credentials)
 
     def test_malformed_credentials_cost_nothing(self) -> None:
-        """And are refused."""
+        """Malformed credentials are rejected without verifying a hash."""
         for value in (b'Basic ?', b'Basic ' + b64encode(b'nocolon'), b'Bearer x', b'Basic'):
             inbound = message(channel=channel(groups=('users',)), headers={b'authorization': value})
             self.failureResultOf(Deferred.fromCoroutine(admitted(self.guard, inbound)), Unauthorized)

@@ -1,4 +1,4 @@
-"""Targets of outgoing calls: paths that parameters fill, and queries of the others."""
+"""Tests of URL templates of outgoing calls, and of query strings."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ class TemplateTests(SynchronousTestCase):
         return str(self.assertRaises(ValueError, UrlTemplate(text).fill, params))
 
     def test_without_parameters(self) -> None:
-        """A path that has none takes none: all of them are the query's."""
+        """A path without placeholders leaves all parameters to the query."""
         self.assertEqual(self.filled('/a/b', id=1), (b'/a/b', {'id': 1}))
         self.assertEqual(self.filled(''), (b'/', {}))
         self.assertEqual(UrlTemplate('/a').fill(None), (b'/a', {}))
 
     def test_parameters(self) -> None:
-        """Each is taken out of the given ones, which stay as they were; what is left is the query's."""
+        """Used parameters are removed from the result, not from the caller's mapping; the others are left for the
+        query."""
         given = {'id': 5, 'part': 'x y', 'q': 'z'}
         target, left = UrlTemplate('/customers/{id}/{part}.json').fill(given)
         self.assertEqual((target, dict(left)), (b'/customers/5/x%20y.json', {'q': 'z'}))
         self.assertEqual(given, {'id': 5, 'part': 'x y', 'q': 'z'})
 
     def test_values_stay_values(self) -> None:
-        """Whatever a caller gives, it makes no new segment, no query and no fragment."""
+        """No value can add a segment, a query or a fragment."""
         for value, expected in (('a/b', b'a%2Fb'), ('a?b', b'a%3Fb'), ('a#b', b'a%23b'), ('%2e', b'%252e'),
                                 ('ž\r\n', b'%C5%BE%0D%0A'), ('a+b', b'a%2Bb'), ('...', b'...')):  # fmt: skip
             self.assertEqual(self.filled('/x/{id}', id=value)[0], b'/x/' + expected, value)
@@ -49,7 +50,8 @@ class TemplateTests(SynchronousTestCase):
         self.assertEqual(self.filled('/files/{name:path}', name='a/b c')[0], b'/files/a/b%20c')
 
     def test_nothing_leads_elsewhere(self) -> None:
-        """Empty text and dots would make it another resource: they are refused, as what is missing is, all at once."""
+        """Empty values and dot segments would address another resource: all of them are rejected together with missing
+        ones."""
         for value, why in (('', 'id is empty'), ('..', 'id leads out of its place'), ('.', 'id leads out of its place'),
                            (None, 'params has no id'), (b'', 'id is empty')):  # fmt: skip
             self.assertEqual(self.refused('/x/{id}', {'id': value}), f'The URL path /x/{{id}} cannot be filled: {why}')
@@ -59,21 +61,21 @@ class TemplateTests(SynchronousTestCase):
         self.assertIn('params has no id', self.refused('/x/{id}', None))
 
     def test_in_the_query(self) -> None:
-        """A path may have a query of its own, with parameters that may be empty."""
+        """A template may have a query with placeholders, whose values may be empty."""
         self.assertEqual(self.filled('/a/{id}?v={v}&fixed=x%20y', id=1, v='', w=2), (b'/a/1?v=&fixed=x%20y', {'w': 2}))
 
     def test_literal_text(self) -> None:
-        """What people write is percent-encoded where it must be; their own escapes stay."""
+        """Literal text is percent-encoded if necessary; existing escapes are unchanged."""
         self.assertEqual(self.filled('/výpis/a%20b')[0], b'/v%C3%BDpis/a%20b')
 
     def test_what_is_fixed(self) -> None:
-        """The part of a path that is there whatever fills it, for pings."""
+        """The fixed part of a path is available for pings."""
         for text, fixed in (('/a/b', b'/a/b'), ('/a/b?c=1', b'/a/b'), ('/a/{id}/b', b'/a/'), ('/a/x-{id}', b'/a/'),
                             ('/{id}', b'/'), ('', b'/')):  # fmt: skip
             self.assertEqual(UrlTemplate(text).fixed, fixed, text)
 
     def test_mistakes(self) -> None:
-        """A template that cannot be used is told with all that is wrong."""
+        """All errors of an invalid template are reported."""
         for text in ('', '/', '/a', '/a/{b}/{c:path}', '/a?b={b}', '/a/{b}?c={c}&d=e'):
             self.assertEqual(template_error(text), '', text)
         for text, wrong in (('a', 'must begin with /'), ('/{', 'braces'), ('/{1}', 'needs a name'), ('/a#b', '#'),
@@ -85,7 +87,7 @@ class TemplateTests(SynchronousTestCase):
 
 class QueryTests(SynchronousTestCase):
     def test_values(self) -> None:
-        """In their order, with values as JSON and ISO 8601 have them; None is left out."""
+        """Values keep their order, with JSON and ISO 8601 forms; None is omitted."""
         moment = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
         for value, expected in (
             ('a b', b'a%20b'), (5, b'5'), (1.5, b'1.5'), (True, b'true'), (Decimal('1.50'), b'1.50'),
@@ -97,11 +99,11 @@ class QueryTests(SynchronousTestCase):
         self.assertEqual(encode_query({'a': None, 'b': 1, 'a=': 2}), b'b=1&a%3D=2')
 
     def test_repeated(self) -> None:
-        """Lists are repeated names; pairs may repeat theirs too."""
+        """Lists give repeated names; pairs may repeat names too."""
         self.assertEqual(encode_query({'a': [1, None, 'x'], 'b': ()}), b'a=1&a=x')
         self.assertEqual(encode_query([('a', 1), ('b', 2), ('a', 3)]), b'a=1&b=2&a=3')
 
     def test_what_has_no_form(self) -> None:
-        """Text without UTF-8, and bytes that are not: ValueError."""
+        """Text that cannot be encoded as UTF-8, and invalid UTF-8, raise ValueError."""
         self.assertRaises(ValueError, encode_query, {'a': '\ud800'})
         self.assertRaises(ValueError, encode_query, {'a': b'\xff'})

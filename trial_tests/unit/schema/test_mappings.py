@@ -1,4 +1,4 @@
-"""Fields that are mappings with fields of their own: named by path, read leniently, described, exported, compared."""
+"""Tests of nested mappings: error paths, lenient conversion, documentation, export, comparison."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zatotx.schema.validation import validate, validate_edit
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How fast."""
+    """A nested Struct."""
 
     steps: Annotated[int, field('How many', ge=1)]
     pause: Annotated[float, field('Seconds between them', ge=0)] = 0.5
@@ -30,7 +30,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Walk(ConfigObject, frozen=True, kw_only=True):
-    """With a pace of its own, or without."""
+    """An object with an optional nested mapping."""
 
     name: Annotated[str, field('Its name')]
     pace: Annotated[Pace | None, field('How fast it goes; none = as it comes')] = None
@@ -38,14 +38,14 @@ class Walk(ConfigObject, frozen=True, kw_only=True):
 
 
 class Inner(msgspec.Struct):
-    """What no field's value may have."""
+    """A nested Struct with fields that are not allowed there."""
 
     key: Annotated[str, field('A key', secret='encrypted')] = ''
     to: Annotated[str, field('A walk', ref='walk')] = ''
 
 
 class Outer(msgspec.Struct):
-    """Of something that has it all the same."""
+    """An object with such a Struct."""
 
     name: str
     inner: Inner | None = None
@@ -57,13 +57,13 @@ NOTHING = SnapshotReferences(Snapshot(), TYPES)
 
 
 def mistakes(document: dict[str, Any]) -> dict[str, str]:
-    """Path -> mistake."""
+    """Returns the errors as path -> error."""
     return dict(validate(WALK, document)[1])
 
 
 class ValidateTests(SynchronousTestCase):
     def test_a_mapping_is_its_struct(self) -> None:
-        """With its own defaults; none where none may be, and what is such a Struct already stays."""
+        """A mapping is converted to its Struct with defaults; None and Structs are accepted where allowed."""
         value, found = validate(WALK, {'name': 'w', 'pace': {'steps': 3, 'on': ['a']}})
         self.assertEqual(found, [])
         self.assertEqual(value, Walk(name='w', pace=Pace(steps=3, on=['a'])))
@@ -71,7 +71,7 @@ class ValidateTests(SynchronousTestCase):
         self.assertEqual(validate_edit(WALK, value, {'name': 'v'})[0], Walk(name='v', pace=Pace(steps=3, on=['a'])))
 
     def test_every_mistake_is_named_by_its_path(self) -> None:
-        """At once: unknown, missing, of the wrong type, out of bounds, none of the choices."""
+        """All errors have their path: unknown, missing, wrong type, out of bounds, invalid choice."""
         found = mistakes({
             'name': 'w',
             'pace': {'paus': 1, 'pause': -1, 'on': ['a', 3], 'way': 'left'},
@@ -87,14 +87,14 @@ class ValidateTests(SynchronousTestCase):
         })  # fmt: skip
 
     def test_what_is_no_mapping(self) -> None:
-        """Is a mistake of the field itself."""
+        """A value that is not a mapping is an error of the field itself."""
         self.assertEqual(mistakes({'name': 'w', 'pace': 3, 'least': None}), {
             'pace': 'expected object | null, got int',
             'least': 'expected object, got null',
         })  # fmt: skip
 
     def test_no_secret_and_no_reference_hides_in_one(self) -> None:
-        """They are stored in another form, which nobody would look for there."""
+        """Nested secrets and references are rejected, because their stored form differs."""
 
         error = self.assertRaises(ValueError, ObjectTypes, (WALK, ObjectType(key='o', struct=Outer, section='o')))
         for path in ('o.inner.key', 'o.inner.to'):
@@ -103,7 +103,7 @@ class ValidateTests(SynchronousTestCase):
 
 class DoorTests(SynchronousTestCase):
     def test_text_becomes_what_the_field_inside_is(self) -> None:
-        """Also where the whole mapping comes as text, which is JSON then; none of it is left for validation to name."""
+        """Nested text is converted, also if the whole mapping is JSON text; invalid text is left for validation."""
         wanted = {'pace': {'steps': 3, 'pause': 0.5, 'on': ['a', 'b'], 'odd': '1'}}
         given = {'steps': '3', 'pause': '0.5', 'on': 'a, b', 'odd': '1'}
         for pace in (given, msgspec.json.encode(given).decode()):
@@ -114,7 +114,7 @@ class DoorTests(SynchronousTestCase):
             self.assertEqual(parse_request(WALK, {'pace': text}, NOTHING), {'pace': text})
 
     def test_an_import_takes_text_too(self) -> None:
-        """As the environment gives it for `${NAME}`."""
+        """Text substituted for `${NAME}` is converted."""
         plan = plan_import({'walk': [{'name': 'w', 'pace': {'steps': '3'}}]}, TYPES, Snapshot(), replace=False,
                            verify=lambda hashed, clear: False)  # fmt: skip
         self.assertEqual(plan.mistakes, ())
@@ -125,7 +125,7 @@ class OutsideTests(SynchronousTestCase):
     walk = Walk(name='w', pace=Pace(steps=3, way='down'))
 
     def test_described(self) -> None:
-        """Its fields follow it, by their paths."""
+        """Nested fields follow their field in the table, by path."""
         table = type_docs.table(WALK)
         self.assertIn('| `pace` | mapping | none | How fast it goes; none = as it comes |\n| `pace.steps` | int >= 1 |',
                       table)  # fmt: skip
@@ -133,7 +133,7 @@ class OutsideTests(SynchronousTestCase):
         self.assertEqual({f.name: f.kind for f in fields_of(WALK)}['pace'], 'mapping')
 
     def test_exported_and_imported_again(self) -> None:
-        """Without what is by default, and without a difference."""
+        """An export omits defaults and imports without a difference."""
         snapshot = Snapshot(1, [Stored(1, 'walk', self.walk, 1)])
         document = export(snapshot, TYPES)
         self.assertEqual(document, {'walk': [{'name': 'w', 'pace': {'steps': 3, 'way': 'down'}}]})
@@ -142,7 +142,7 @@ class OutsideTests(SynchronousTestCase):
             self.assertEqual((plan.operations, plan.mistakes, plan.unchanged), ((), (), 1))
 
     def test_compared(self) -> None:
-        """By what is said of it, not by how it is kept."""
+        """Mappings are compared by their values."""
         self.assertEqual(diff(WALK, None, self.walk), ["+ walk 'w'", "    pace: {'steps': 3, 'way': 'down'}"])
         slower = msgspec.structs.replace(self.walk, pace=Pace(steps=3, on=['sand']), least=Pace(steps=1, way='down'))
         changed = ("pace.on: [] → ['sand']", "pace.way: 'down' → 'up'", "least.way: 'up' → 'down'")

@@ -1,4 +1,4 @@
-"""The schema: object types, their fields, validation, the doors' leniency, the docs."""
+"""Tests of object types, their fields, validation, lenient conversion and documentation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHANNEL: dict[str, Any] = {'name': 'c', 'url_path': '/c', 'service': 's'}
 
 
 class Everything(ConfigObject, frozen=True, kw_only=True):
-    """A field of each kind."""
+    """A Struct with a field of each kind."""
 
     name: Annotated[str, field('Its name')]
     count: Annotated[int, field('How many', ge=0, le=9)] = 1
@@ -43,7 +43,7 @@ EVERYTHING = ObjectType(key='everything', struct=Everything, section='everything
 
 
 def mistakes(object_type: ObjectType, document: dict[str, Any]) -> dict[str, str]:
-    """Path -> mistake."""
+    """Returns the errors as path -> error."""
     value, found = validate(object_type, document)
     assert (value is None) == bool(found)
     return dict(found)
@@ -51,7 +51,7 @@ def mistakes(object_type: ObjectType, document: dict[str, Any]) -> dict[str, str
 
 class TypesTests(SynchronousTestCase):
     def test_found_by_key_space_and_zato_face(self) -> None:
-        """Three ways to one type."""
+        """A type is found by key, by section and by zato.* prefix."""
         self.assertIs(TYPES['channel_rest'], CHANNEL_REST)
         self.assertIs(TYPES.get('nothing'), None)
         self.assertIn('service', TYPES)
@@ -68,8 +68,8 @@ class TypesTests(SynchronousTestCase):
         self.assertIs(TYPES.of_zato('security.basic-auth'), BASIC_AUTH)
 
     def test_every_mistake_in_the_types_is_named(self) -> None:
-        """Twice the same key, section with tag, Zato face; a Struct without a name; a reference to nothing; a secret
-        with a bound that its stored form would break."""
+        """All errors of the declarations are reported: duplicate keys, section and tag, or zato.* prefix; a Struct
+        without a name; a dangling reference; a secret with bounds that its stored form would violate."""
 
         class Nameless(msgspec.Struct):
             title: str
@@ -96,14 +96,14 @@ class TypesTests(SynchronousTestCase):
             self.assertIn(part, str(error))
 
     def test_a_type_that_is_no_struct_is_refused(self) -> None:
-        """With a sentence."""
+        """A type that is not a Struct raises an error with a sentence."""
         error = self.assertRaises(TypeError, fields_of, ObjectType(key='x', struct=dict, section=''))
         self.assertIn('is not a msgspec.Struct', str(error))
 
 
 class FieldsTests(SynchronousTestCase):
     def test_fields_are_read_with_all_that_is_said_of_them(self) -> None:
-        """Kind, bounds, default, description, reference, secret, wherever in the annotation they stand."""
+        """Kind, bounds, default, description, reference and secret are read from any depth of the annotation."""
         found = {f.name: f for f in fields_of(EVERYTHING)}
         self.assertEqual(
             {name: f.kind for name, f in found.items()},
@@ -128,19 +128,19 @@ class FieldsTests(SynchronousTestCase):
         self.assertEqual({f.name: f.secret for f in fields_of(BASIC_AUTH) if f.secret}, {'password': 'both'})
 
     def test_every_field_of_every_type_is_described(self) -> None:
-        """The docs and the CLI's help are made of it."""
+        """Every field has a description, which the docs and the CLI's help need."""
         self.assertEqual([f'{t.key}.{f.name}' for t in TYPES for f in fields_of(t) if not f.description], [])
 
 
 class ValidateTests(SynchronousTestCase):
     def test_a_good_document_is_its_struct(self) -> None:
-        """Defaults filled in, aliases resolved."""
+        """A valid document becomes the Struct, with defaults and resolved aliases."""
         value, found = validate(CHANNEL_REST, {**CHANNEL, 'data_format': 'post', 'timeout': 5})
         self.assertEqual(found, [])
         self.assertEqual(value, RestChannel(name='c', url_path='/c', service='s', data_format='form', timeout=5.0))
 
     def test_every_mistake_is_named_with_its_path(self) -> None:
-        """Unknown, missing, of the wrong type, out of bounds, none of the choices, of the wrong form: at once."""
+        """All errors are reported at once: unknown, missing, wrong type, out of bounds, invalid choice, wrong form."""
         found = mistakes(
             CHANNEL_REST,
             {
@@ -163,41 +163,41 @@ class ValidateTests(SynchronousTestCase):
         self.assertIn("got 'yaml'", found['data_format'])
 
     def test_a_path_leads_into_a_value(self) -> None:
-        """Down to the element."""
+        """Error paths include the index of an element."""
         self.assertEqual(mistakes(EVERYTHING, {'name': 'x', 'tags': ['a', 3]}), {'tags[1]': 'expected str, got int'})
 
     def test_an_unknown_key_that_is_near_nothing_is_just_unknown(self) -> None:
-        """No far-fetched suggestion."""
+        """Dissimilar names are not suggested."""
         self.assertEqual(mistakes(CHANNEL_REST, {**CHANNEL, 'qqq': 1}), {'qqq': 'unknown'})
 
     def test_text_that_no_database_can_keep_is_a_mistake(self) -> None:
-        """NUL and lone surrogates; any other Unicode is good."""
+        """NUL and lone surrogates are rejected; other Unicode is accepted."""
         self.assertIn('NUL', mistakes(CHANNEL_REST, {**CHANNEL, 'name': 'a\0b'})['name'])
         self.assertIn('Unicode', mistakes(CHANNEL_REST, {**CHANNEL, 'name': 'a\ud800'})['name'])
         for name in ('żółw', 'ÅNGSTRÖM', '🐢', 'e\u0301', ' spaced ', "quote'\"", '{x}'):
             self.assertEqual(mistakes(CHANNEL_REST, {**CHANNEL, 'name': name}), {})
 
     def test_a_path_must_be_one_the_router_can_serve(self) -> None:
-        """And lie outside the broker's own."""
+        """A channel's path must be a valid pattern outside the built-in endpoints."""
         for path in ('', 'x', '/zato', '/zato/ping', '/{', '/{a}/{a}', '/x?y=1'):
             self.assertIn('url_path', mistakes(CHANNEL_REST, {**CHANNEL, 'url_path': path}), path)
         for path in ('/', '/zatotx', '/a/{b}', '/a/{b:path}'):
             self.assertEqual(mistakes(CHANNEL_REST, {**CHANNEL, 'url_path': path}), {}, path)
 
     def test_a_user_name_must_fit_into_basic_credentials(self) -> None:
-        """RFC 7617: no colon, no control character; UTF-8 is good."""
+        """RFC 7617: no colon and no control characters; UTF-8 is accepted."""
         for username in ('a:b', 'a\nb', 'a\x7f', ''):
             self.assertIn('username', mistakes(BASIC_AUTH, {'name': 'u', 'username': username}), username)
         self.assertIn('realm', mistakes(BASIC_AUTH, {'name': 'u', 'username': 'u', 'realm': 'a\r\nb'}))
         self.assertEqual(mistakes(BASIC_AUTH, {'name': 'u', 'username': 'jürgen 🐢'}), {})
 
     def test_no_mistake_shows_a_secret(self) -> None:
-        """Whatever is wrong with it."""
+        """No error contains a secret."""
         for secret in (['sEcReT'], 'sEcReT\0', {'a': 'sEcReT'}):
             self.assertNotIn('sEcReT', str(mistakes(BASIC_AUTH, {'name': 'u', 'username': 'u', 'password': secret})))
 
     def test_what_one_field_cannot_say_the_type_can(self) -> None:
-        """ObjectType.check sees the whole Struct."""
+        """ObjectType.check validates the whole Struct."""
 
         def check(value: Everything) -> list[tuple[str, str]]:
             return [('share', 'must be 0 where count is 0')] if value.count == 0 and value.share else []
@@ -207,7 +207,7 @@ class ValidateTests(SynchronousTestCase):
         self.assertEqual(mistakes(checked, {'name': 'x', 'count': 0, 'share': 0}), {})
 
     def test_an_edit_is_checked_with_what_stays(self) -> None:
-        """Only the changed fields are given."""
+        """An edit validates the changed fields together with the current ones."""
         current = Everything(name='x', count=3)
         self.assertEqual(validate_edit(EVERYTHING, current, {'on': False})[0], Everything(name='x', count=3, on=False))
         self.assertEqual(validate_edit(EVERYTHING, current, {'count': 10})[1], [('count', 'expected int <= 9')])
@@ -233,7 +233,7 @@ class DoorTests(SynchronousTestCase):
         return parse_request(EVERYTHING, request, self.references)
 
     def test_text_becomes_what_the_field_is(self) -> None:
-        """Numbers, switches in all their spellings, dates: without a zone they are UTC."""
+        """Text becomes numbers, booleans in all spellings, and dates, in UTC without a zone."""
         self.assertEqual(
             self.every(name='5', count='5', share='0.25', on='Yes', since='2026-01-02T03:04:05'),
             {'name': '5', 'count': 5, 'share': 0.25, 'on': True, 'since': datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)},
@@ -245,7 +245,7 @@ class DoorTests(SynchronousTestCase):
         self.assertEqual(self.every(since='2026-01-02T03:04:05+02:00')['since'].utcoffset().total_seconds(), 7200)
 
     def test_what_is_none_of_it_stays_for_validation_to_name(self) -> None:
-        """No guess, no crash, no huge number."""
+        """Invalid text is left unchanged for validation."""
         given = {'count': 'many', 'share': 'nan', 'on': 'perhaps', 'since': 'today', 'name': 'x'}
         self.assertEqual(self.every(**given), given)
         self.assertEqual(set(mistakes(EVERYTHING, self.every(**given))), {'count', 'share', 'on', 'since'})
@@ -253,30 +253,30 @@ class DoorTests(SynchronousTestCase):
         self.assertEqual(self.every(count='1_0')['count'], '1_0')
 
     def test_empty_text_is_no_value(self) -> None:
-        """Of an optional field none; of a number or a switch: not given."""
+        """Empty text is None for an optional field, and a missing value for a number or boolean."""
         self.assertEqual(
             self.every(name='x', count='', on=' ', since='', text=''), {'name': 'x', 'since': None, 'text': None}
         )
         self.assertEqual(self.rest(method='', data_format=''), {'method': None, 'data_format': ''})
 
     def test_unknown_fields_are_ignored(self) -> None:
-        """cluster_id and all the rest Zato's clients send."""
+        """cluster_id and other fields of Zato's clients are ignored."""
         self.assertEqual(self.rest(cluster_id=1, connection='channel', name='x'), {'name': 'x'})
 
     def test_references_come_as_ids_or_names(self) -> None:
-        """An id where Zato's field is called one, a name first otherwise; numbers are ids."""
+        """Text is an id if Zato's field name ends in id, otherwise first a name; numbers are ids."""
         self.assertEqual(self.rest(security_id='7', service='9'), {'security': 'api', 'service': '9'})
         self.assertEqual(self.rest(security_id=7, service=9), {'security': 'api', 'service': 'echo'})
         self.assertEqual(self.rest(security='7', service='echo'), {'security': '7', 'service': 'echo'})
         self.assertEqual(self.rest(security_id='api'), {'security': 'api'})
 
     def test_no_reference_has_many_names(self) -> None:
-        """ZATO_NONE and its kin."""
+        """ZATO_NONE and similar values mean no reference."""
         for nothing in ('ZATO_NONE', 'zato_none', 'None', '', None, 'zato-no-security'):
             self.assertEqual(self.rest(security_id=nothing), {'security': None})
 
     def test_a_reference_to_nothing_is_left_for_a_mistake(self) -> None:
-        """An id of nothing, or of an object of another kind, and what is no reference at all."""
+        """Unknown ids, ids of objects of another kind and invalid references are left for validation."""
         for given in ('99', 99, 9):
             self.assertEqual(self.rest(security_id=given), {'security': str(given)})
         self.assertEqual(self.rest(security_id=True), {'security': True})
@@ -288,14 +288,14 @@ class DoorTests(SynchronousTestCase):
         )
 
     def test_names_become_ids_again(self) -> None:
-        """For answers."""
+        """Names are converted to ids for responses."""
         self.assertEqual(self.references.id_of('security', 'api'), 7)
         self.assertEqual(self.references.id_of('security', 'echo'), None)
 
 
 class SilenceTests(SynchronousTestCase):
     def test_no_repr_shows_a_secret(self) -> None:
-        """Neither of the object, nor of what holds it, nor of a change."""
+        """The reprs of objects, containers and changes contain no secrets."""
         value = BasicAuth(name='u', username='u', password='sEcReT')
         fields = {'name': 'u', 'username': 'u', 'password': 'sEcReT'}
         for shown in (value, Stored(1, 'basic_auth', value, 1), Operation(
@@ -307,20 +307,20 @@ class SilenceTests(SynchronousTestCase):
 
 class DocsTests(SynchronousTestCase):
     def test_a_type_describes_itself(self) -> None:
-        """A row a field, in Markdown that its text cannot break."""
+        """The table has one row per field, in Markdown that texts cannot break."""
         table = type_docs.table(EVERYTHING)
         self.assertIn('| `count` | int >= 0 <= 9 | 1 | How many |', table)
         self.assertIn('Some \\| text', table)
         self.assertEqual(len(table.splitlines()), 2 + len(fields_of(EVERYTHING)))
 
     def test_a_field_describes_itself_in_a_line(self) -> None:
-        """For the CLI."""
+        """Help for the CLI is one line."""
         found = {f.name: type_docs.help_of(f) for f in fields_of(CHANNEL_REST)}
-        self.assertEqual(found['service'], 'Service that answers (name (service); required)')
-        self.assertEqual(found['method'], 'HTTP method it takes, in capitals; none = any (text; default: none)')
+        self.assertEqual(found['service'], 'Service to invoke (name (service); required)')
+        self.assertEqual(found['method'], 'HTTP method, in capitals; none = any (text; default: none)')
         secret = {f.name: type_docs.help_of(f) for f in fields_of(BASIC_AUTH)}['password']
         self.assertIn('(text secret; default: (empty))', secret)
 
     def test_the_zato_face_has_defaults(self) -> None:
-        """Four actions, as most of Zato's prefixes have."""
+        """ZatoApi has four default actions, as most of Zato's prefixes."""
         self.assertEqual(ZatoApi(prefix='x').actions, ('create', 'edit', 'delete', 'get-list'))

@@ -1,4 +1,4 @@
-"""Modules written for Zato run unchanged: the names they import are there, and mean the same."""
+"""Modules written for Zato run unchanged: the names that they import exist and have the same meaning."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class Search(Service):
 
 
 class ZatoModules:
-    """Writes modules to a directory and imports them, as deployment does, and forgets them again."""
+    """Writes modules to a directory, imports them as a deployment does, and removes them again."""
 
     def __init__(self, case: TestCase | SynchronousTestCase) -> None:
         import_finder.install()
@@ -221,7 +221,7 @@ class UnchangedModuleTests(TestCase):
         return await calls.start(calls.http(body=body, **request), payload)
 
     async def test_classic(self) -> None:
-        """A module of 1.1 and 2.0: names, SimpleIO, invoke, bunch, anyjson, verbs, hooks."""
+        """A module for Zato 1.1 and 2.0 works: names, SimpleIO, invoke, bunch, anyjson, verbs, hooks."""
         entries = services_of(self.modules.load('my_api', CLASSIC))
         self.assertEqual({entry.name for entry in entries}, {
             'my-api.get-client-details', 'my-api.get-profile', 'my-api.get-orders', 'profiles.set',
@@ -242,7 +242,7 @@ class UnchangedModuleTests(TestCase):
         )
 
     async def test_modern(self) -> None:
-        """A module of 3.x: models, short form, its exceptions."""
+        """A module for Zato 3.x works: models, short form, exceptions."""
         entries = services_of(self.modules.load('users_api', MODERN))
         outcome = await self.ask(entries, 'users-api.create-user', {
             'name': 'ann', 'addresses': [{'city': 'Opole'}], 'roles': ['admin'],
@@ -269,7 +269,7 @@ class FinderTests(SynchronousTestCase):
         self.modules = ZatoModules(self)
 
     def test_all_modules_can_be_imported(self) -> None:
-        """Each offers what it says, and from where it says."""
+        """Each module provides the declared names from the declared source."""
         for name in import_finder.MODULES:
             module = importlib.import_module(name)
             for home, names in import_finder.MODULES[name].items():
@@ -278,17 +278,17 @@ class FinderTests(SynchronousTestCase):
                     self.assertIn(one, vars(module)['__all__'])
 
     def test_the_service_is_ours(self) -> None:
-        """One class under two names, so that isinstance and issubclass agree."""
+        """Service is one class under two names, so that isinstance and issubclass agree."""
         self.assertIs(importlib.import_module('zato.server.service').Service, zatotx.Service)
         self.assertIs(importlib.import_module('zato.common').HTTPException, errors.HTTPException)
 
     def test_what_is_not_there_is_an_import_error(self) -> None:
-        """As for any module."""
+        """A missing name raises ImportError, as for any module."""
         for statement in ('import zato.no_such', 'from zato.common import no_such'):
             self.assertRaises(ImportError, exec, statement, {})
 
     def test_a_real_package_wins(self) -> None:
-        """What is installed under such a name is used, and nothing is added below it."""
+        """An installed package of such a name is used, and nothing is added below it."""
         import_finder.uninstall()
         self.modules.names += ['zato', 'bunch']
         (self.modules.place / 'bunch.py').write_text('Bunch = "real"', 'utf-8')
@@ -300,7 +300,7 @@ class FinderTests(SynchronousTestCase):
         self.assertRaises(ImportError, importlib.import_module, 'zato.server.service')
 
     def test_it_is_installed_once_and_last(self) -> None:
-        """Everything else on the path is asked first."""
+        """The finder is installed once, after all other finders."""
         self.assertIs(import_finder.install(), import_finder.install())
         self.assertIs(sys.meta_path[-1], import_finder.install())
         import_finder.uninstall()
@@ -308,7 +308,7 @@ class FinderTests(SynchronousTestCase):
         self.assertNotIn('zato', sys.modules)
 
     def test_helpers(self) -> None:
-        """asbool reads what SimpleIO reads; anyjson has its older names too."""
+        """asbool accepts what SimpleIO accepts; anyjson also has its older names."""
         util = importlib.import_module('zato.common.util')
         self.assertEqual([util.asbool('yes'), util.asbool('Off')], [True, False])
         self.assertRaises(ValueError, util.asbool, 'perhaps')
@@ -316,7 +316,7 @@ class FinderTests(SynchronousTestCase):
         self.assertEqual(anyjson.deserialize(anyjson.serialize({'a': [1]})), {'a': [1]})
 
     def test_names_of_each_age(self) -> None:
-        """The job types as 1.1 and 2.0 import them, and 3.x's dataclasses with fields that are lists."""
+        """The job types of 1.1 and 2.0 can be imported, and dataclasses of 3.x with fields that are lists."""
         common = importlib.import_module('zato.common')
         self.assertEqual(common.SCHEDULER_JOB_TYPE.CRON_STYLE, common.SCHEDULER.JOB_TYPE.CRON_STYLE)
         names = importlib.import_module('zato.common.typing_')
@@ -331,7 +331,7 @@ class NamingTests(SynchronousTestCase):
         return service_name(type(cls_name, (zatotx.Service,), attributes), module)
 
     def test_derived(self) -> None:
-        """Module and class, dashed, as Zato has it."""
+        """The default name is module and class, dashed, as in Zato."""
         for cls_name, expected in (
             ('GetClientDetails', 'get-client-details'), ('Ping', 'ping'), ('HTTPPing', 'http-ping'),
             ('GetV2Data', 'get-v2-data'), ('GetURL', 'get-url'), ('my_service', 'my-service'), ('Ping2', 'ping2'),
@@ -340,13 +340,13 @@ class NamingTests(SynchronousTestCase):
         self.assertEqual(self.name('Get', 'crm.orders_v2'), 'crm.orders-v2.get')
 
     def test_given(self) -> None:
-        """`name`, or get_name as a static or class method."""
+        """`name`, or get_name as a static or class method, sets the name."""
         self.assertEqual(self.name('X', name='crm.x'), 'crm.x')
         self.assertEqual(self.name('X', get_name=staticmethod(lambda: 'crm.y')), 'crm.y')
         self.assertEqual(self.name('X', get_name=classmethod(lambda cls: cls.__name__ + '!')), 'X!')
 
     def test_a_name_is_not_inherited(self) -> None:
-        """A service that builds on another has a name of its own; self.name is what it is deployed under."""
+        """A service that inherits from another has its own name; self.name is the deployed name."""
 
         class First(zatotx.Service):
             name = 'first'

@@ -1,4 +1,4 @@
-"""What a service finds on `self`, beside input, output and invoke."""
+"""The attributes that a service has on `self`, besides input, output and invoke."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zatotx.testing.fake_pipeline import Spooled
 
 
 def seen(look: Any, payload: Any = '', /, known: dict[str, Any] | None = None, **request: Any) -> Any:
-    """What a service sees that looks at itself."""
+    """Return what a function sees of a service's `self`."""
 
     class Looking(Service):
         name = 'looking'
@@ -36,21 +36,21 @@ def seen(look: Any, payload: Any = '', /, known: dict[str, Any] | None = None, *
 
 class ContextTests(SynchronousTestCase):
     def test_who_and_what(self) -> None:
-        """Names, the cid, the caller, the channel."""
+        """Names, cid, caller and channel are available."""
         found = seen(lambda s: (s.name, s.get_name(), s.cid, s.principal.name, s.data_format, s.transport, s.job_type))
         self.assertEqual(found, ('looking', 'looking', CID, 'tester', 'json', 'plain_http', ''))
-        self.assertTrue(seen(lambda s: s.impl_name).endswith('test_service_context.seen.<locals>.Looking'))
+        self.assertTrue(seen(lambda s: s.impl_name).endswith('test_context.seen.<locals>.Looking'))
         self.assertEqual(seen(lambda s: s.impl_name), seen(lambda s: s.get_impl_name()))
 
     def test_channel(self) -> None:
-        """It compares as Zato's constant and knows its name."""
+        """The channel equals Zato's constant and has a name."""
         channel = seen(lambda s: s.channel)
         self.assertEqual(channel, 'http-soap')
         self.assertEqual((channel.type, channel.name, channel.data_format), ('http-soap', 'test', 'json'))
         self.assertEqual(seen(lambda s: s.chan.name), 'test')
 
     def test_deadline(self) -> None:
-        """How much is left, never less than nothing."""
+        """The remaining time is never negative."""
         calls = Calls(type('Timed', (Service,), {'handle': _nothing}))
         inbound = calls.http()
         service = calls.entries[0].cls()
@@ -65,7 +65,7 @@ class ContextTests(SynchronousTestCase):
         self.assertEqual((deadline.remaining, deadline.passed), (0, True))
 
     def test_an_instance_a_call(self) -> None:
-        """What a call leaves on self is gone with it."""
+        """Each call has its own instance."""
         instances: list[Any] = []
 
         class Kept(Service):
@@ -79,7 +79,7 @@ class ContextTests(SynchronousTestCase):
         self.assertIsNot(instances[0], instances[1])
 
     def test_logger(self) -> None:
-        """Named after the service; each record carries service and cid, and what the author adds."""
+        """The logger is named after the service; each record has service, cid and extra attributes of the author."""
         with self.assertLogs('looking', 'INFO') as logged:
             seen(lambda s: s.logger.info('Got %s', 5, extra={'order': 7}))
             seen(lambda s: s.logger.warning('Again'))
@@ -89,18 +89,18 @@ class ContextTests(SynchronousTestCase):
         self.assertEqual((second['service'], second['cid']), ('looking', CID))
 
     def test_server_and_user_config(self) -> None:
-        """What the node gives to its invoker."""
+        """The node and the user configuration of the invoker are available."""
         config = bunchify({'user': {'crm': {'url': 'x'}}})
         known = {'node': 'a node', 'user_config': config}
         self.assertEqual(seen(lambda s: (s.server, s.user_config.user.crm.url), known=known), ('a node', 'x'))
         self.assertEqual(seen(lambda s: (s.server, s.user_config)), (None, {}))
 
     def test_usage(self) -> None:
-        """How often it was called, where anybody counts."""
+        """The number of calls is available if calls are counted."""
         self.assertEqual(seen(lambda s: s.usage), 0)
 
     def test_slow_threshold(self) -> None:
-        """As zato.service.edit has set it; Zato's default where nobody has, or where there is no server."""
+        """The threshold is the configured one, otherwise Zato's default."""
         stored = SimpleNamespace(value=SimpleNamespace(slow_threshold=250))
         for row, expected in ((stored, 250), (None, 99999)):
             asked: list[tuple[str, str]] = []
@@ -114,7 +114,7 @@ class ContextTests(SynchronousTestCase):
         self.assertEqual(seen(lambda s: s.slow_threshold), 99999)
 
     def test_public_names(self) -> None:
-        """Each name of `zatotx` is there when it is asked for."""
+        """Each public name of `zatotx` loads on access."""
         for name in zatotx.__all__:
             self.assertTrue(hasattr(zatotx, name))
         self.assertRaises(AttributeError, getattr, zatotx, 'no_such')
@@ -122,12 +122,12 @@ class ContextTests(SynchronousTestCase):
 
 
 async def _nothing(self: Any) -> None:
-    """A handle."""
+    """A handler that does nothing."""
 
 
 class RequestTests(SynchronousTestCase):
     def test_http(self) -> None:
-        """Method, path, parameters, fields of the head in any case."""
+        """Method, path, parameters and case-insensitive header fields are available."""
         headers = {b'x-one': b'1', b'user-agent': b'curl', b'content-type': b'application/json'}
         found = seen(lambda s: s.request.http, headers=headers, query=b'a=1&a=2&b=%C5%BC', params={'p': 'q'})
         self.assertEqual((found.method, found.path, found.peer, found.user_agent), ('POST', '/a/b', '10.0.0.1', 'curl'))
@@ -137,19 +137,19 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual((len(found.headers), sorted(found.headers)), (3, ['content-type', 'user-agent', 'x-one']))
 
     def test_headers_do_not_show_themselves(self) -> None:
-        """Values may be credentials: a repr has the names only."""
+        """The repr of headers contains only names, as values may be credentials."""
         shown = repr(seen(lambda s: s.request.headers, headers={b'authorization': b'Basic c2VjcmV0'}))
         self.assertIn('authorization', shown)
         self.assertNotIn('c2VjcmV0', shown)
 
     def test_channel_params(self) -> None:
-        """Query and path together; the path wins."""
+        """Query and path parameters are merged; path parameters take precedence."""
         self.assertEqual(
             seen(lambda s: s.request.channel_params, query=b'a=1&b=2', params={'a': 'p'}), {'a': 'p', 'b': '2'}
         )
 
     def test_form(self) -> None:
-        """POST is the form, also of a channel that leaves the body alone."""
+        """POST is the form, also on a channel that does not decode the body."""
         headers = {b'content-type': b'application/x-www-form-urlencoded'}
         self.assertEqual(seen(lambda s: s.request.http.POST, b'a=1', headers=headers, data_format=''), {'a': '1'})
         self.assertEqual(
@@ -157,19 +157,19 @@ class RequestTests(SynchronousTestCase):
         )
 
     def test_payload_and_raw_request(self) -> None:
-        """The decoded value and the bytes it came from."""
+        """The decoded value and the original bytes are available."""
         found = seen(lambda s: (s.request.payload, s.request.raw_request, s.request.bunchified().a.b), {'a': {'b': 1}},
                      body=b'{"a":{"b":1}}')
         self.assertEqual(found, ({'a': {'b': 1}}, b'{"a":{"b":1}}', 1))
         self.assertEqual(seen(lambda s: (s.request.cid, s.request.data_format)), (CID, 'json'))
 
     def test_a_spooled_body(self) -> None:
-        """raw_request reads it when it is asked for."""
+        """raw_request reads a spooled body on access."""
         spooled: Body = Spooled(b'big')
         self.assertEqual(seen(lambda s: s.request.raw_request, body=spooled), b'big')
 
     def test_without_http(self) -> None:
-        """A service that was reached by another way finds an empty HTTP side."""
+        """The HTTP part is empty for a request from another channel."""
 
         class Looking(Service):
             async def handle(self) -> None:
@@ -183,7 +183,7 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(outcome_of(calls.start(calls.inbound())).value, ['', {}, {}, {}, {}, {}, {}, ''])
 
     def test_wsgi_environ(self) -> None:
-        """In the words that classic services read."""
+        """The WSGI environ has the keys that classic services read."""
         headers = {b'x-one': b'1', b'content-type': b'text/plain'}
         found = seen(lambda s: s.wsgi_environ, headers=headers, query=b'a=1')
         self.assertEqual([found[key] for key in (
@@ -202,13 +202,13 @@ class ResponseTests(SynchronousTestCase):
         return call(Answering)
 
     def test_nothing(self) -> None:
-        """A service that sets nothing answers 200 and an empty body."""
+        """A service that sets nothing responds with 200 and an empty body."""
         outcome = self.outcome(lambda r: None)
         self.assertEqual((outcome.status, outcome.value, outcome.element), (200, '', ''))
         self.assertEqual((outcome.content_type, outcome.headers), ('', {}))
 
     def test_status_and_head(self) -> None:
-        """Status as a number or by name, content type, fields."""
+        """Status as a number or by name, content type and header fields are sent."""
 
         def answer(response: Any) -> None:
             response.status_code = HTTPStatus.CREATED
@@ -223,7 +223,7 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual(self.outcome(lambda r: setattr(r, 'headers', {'A': 'b'})).headers, {'A': 'b'})
 
     def test_a_stream(self) -> None:
-        """Chunks of bytes or text as they come."""
+        """A stream consists of chunks of bytes or text."""
 
         async def chunks() -> Any:
             yield b'a'
@@ -240,7 +240,7 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual((found, outcome.content_type), ([b'a', 'ż'.encode()], 'text/plain'))
 
     def test_a_stream_that_nobody_reads_on_is_closed(self) -> None:
-        """The generator's `finally` runs, so that what it holds is let go."""
+        """The generator's `finally` runs when the reader closes the stream."""
         over: list[str] = []
 
         async def chunks() -> Any:
@@ -261,7 +261,7 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual(over, ['closed'])
 
     def test_deleted(self) -> None:
-        """A payload that is taken back was never set."""
+        """A deleted payload counts as never set."""
 
         def answer(response: Any) -> None:
             response.payload = {'a': 1}
@@ -270,7 +270,7 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual(self.outcome(answer).value, '')
 
     def test_the_payload_object(self) -> None:
-        """It can be read as it was written."""
+        """The payload object can be read after it was written."""
         payload = Payload()
         payload.a = 1
         self.assertEqual((payload.a, payload['a'], 'a' in payload, len(payload), list(payload)), (1, 1, True, 1, ['a']))
@@ -282,7 +282,7 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual((payload[:], list(payload)), ([{'x': 1}, 3], [{'x': 1}, 3]))
 
     def test_a_payload_taken_over(self) -> None:
-        """Assigning the object to itself changes nothing."""
+        """Assigning the payload object to itself changes nothing."""
 
         def answer(response: Any) -> None:
             response.payload.a = 1
@@ -313,7 +313,7 @@ class LogInputTests(SynchronousTestCase):
         return logged.records[0].getMessage()
 
     def test_secrets_are_masked(self) -> None:
-        """By their type, by their usual names, and by what the author says."""
+        """Secrets are masked by type, by their usual names, and by names that the author gives."""
         shown = self.logged(
             lambda s: s.log_input('Got', suppress_keys=['pin']),
             {'user': 'ann', 'password': 'S1', 'pin': 'S2', 'card': 'S3', 'below': 'x'},
@@ -324,13 +324,13 @@ class LogInputTests(SynchronousTestCase):
         self.assertFalse([secret for secret in ('S1', 'S2', 'S3') if secret in shown])
 
     def test_at_any_depth(self) -> None:
-        """In a payload that nobody declared too."""
+        """Secrets are masked at any depth, in undeclared payloads too."""
         shown = self.logged(lambda s: s.log_input(), {'a': [{'password': 'S1', 'b': 1}]})
         self.assertIn("'b': 1", shown)
         self.assertNotIn('S1', shown)
 
     def test_output(self) -> None:
-        """Likewise, whatever form it has."""
+        """Secrets in output are masked, in whatever form it was set."""
 
         def answer(service: Any) -> None:
             service.response.payload.token = 'S1'
@@ -342,7 +342,7 @@ class LogInputTests(SynchronousTestCase):
         self.assertNotIn('S1', shown)
 
     def test_length_is_bounded(self) -> None:
-        """A large payload does not fill the log."""
+        """The logged text has a maximum length."""
         self.assertLess(len(self.logged(lambda s: s.log_input(), {'a': 'x' * 100_000})), 21_000)
 
 
@@ -351,36 +351,36 @@ class TimeTests(SynchronousTestCase):
         self.time = TimeUtil(lambda: 1_767_225_599.0)  # 2025-12-31 23:59:59 UTC
 
     def test_now(self) -> None:
-        """Arrow's tokens, Zato's defaults."""
+        """Formats use Arrow's tokens, with Zato's defaults."""
         self.assertEqual(self.time.utcnow(), '2025-12-31 23:59:59')
         self.assertEqual(self.time.utcnow('YYYY'), '2025')
         self.assertEqual(self.time.now('YYYY-MM-DD HH', 'Europe/Warsaw'), '2026-01-01 00')
         self.assertEqual(self.time.utcnow(needs_format=False).year, 2025)
 
     def test_days(self) -> None:
-        """Today depends on where one is."""
+        """The current date depends on the time zone."""
         self.assertEqual((self.time.today(), self.time.today('DD', 'Europe/Warsaw')), ('2025-12-31', '01'))
         self.assertEqual((self.time.yesterday(), self.time.yesterday('DD', 'Europe/Warsaw')), ('2025-12-30', '31'))
         self.assertEqual(self.time.today(needs_format=False).hour, 0)
         self.assertEqual(self.time.yesterday(needs_format=False).day, 30)
 
     def test_reformat(self) -> None:
-        """From one format to another; what is not in the first is an error."""
+        """Text is converted between formats; text that does not match the first one is an error."""
         self.assertEqual(self.time.reformat('01/02/2026', 'DD/MM/YYYY', 'YYYY-MM-DD'), '2026-02-01')
         self.assertRaises(ValueError, self.time.reformat, 'x', 'DD/MM/YYYY', 'YYYY')
 
     def test_formats_in_redis(self) -> None:
-        """They are refused with a sentence."""
+        """Formats stored in Redis are rejected with a message."""
         self.assertIn('kvdb:mine', str(self.assertRaises(ValueError, self.time.utcnow, 'kvdb:mine')))
 
     def test_on_a_service(self) -> None:
-        """self.time is of this moment."""
+        """self.time returns the current time."""
         self.assertRegex(seen(lambda s: s.time.utcnow()), r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$')
 
 
 class UserConfigTests(SynchronousTestCase):
     def test_load(self) -> None:
-        """INI as file.section.key: text, keys in their case."""
+        """INI files are available as file.section.key: values are text, keys keep their case."""
         path = Path(self.mktemp())
         path.write_text('[crm]\nUrl = http://x/%s\n', 'utf-8')
         config = load_user_config({'user': path})
@@ -398,7 +398,7 @@ class UserConfigTests(SynchronousTestCase):
 
 class BunchTests(SynchronousTestCase):
     def test_attributes_are_keys(self) -> None:
-        """Read, written and deleted."""
+        """Keys are read, written and deleted as attributes."""
         bunch = Bunch(a=1)
         bunch.b = 2
         del bunch.a
@@ -408,7 +408,7 @@ class BunchTests(SynchronousTestCase):
         self.assertEqual(repr(bunch), "Bunch({'b': 2})")
 
     def test_all_the_way_down(self) -> None:
-        """There and back, lists and tuples included."""
+        """Values are converted both ways at any depth, including lists and tuples."""
         deep = {'a': [{'b': ({'c': 1},)}]}
         bunch = bunchify(deep)
         self.assertEqual(bunch.a[0].b[0].c, 1)

@@ -1,4 +1,4 @@
-"""The examples of docs/services.md work."""
+"""The examples in docs/services.md work."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class ServicesPageTests(SynchronousTestCase):
         return {outcome.element: value} if outcome.element else value
 
     def test_first_service(self) -> None:
-        """It invokes the other one."""
+        """The first service invokes the other one."""
         self.assertEqual(self.ask('GetBalance', {'account_id': 1}), {'balance': 100, 'currency': 'EUR'})
 
     def test_three_ways_of_input(self) -> None:
-        """All lead to the same thing, mistakes included."""
+        """All three declarations give the same input and the same mistakes."""
         good = {'name': 'a', 'items': [{'sku': 'x', 'qty': 1}, {'sku': 'y'}]}
         self.assertEqual(self.ask('WithModel', good), {'lines': 2})
         self.assertEqual(self.ask('ShortForm', good), {'lines': 2})
@@ -54,7 +54,7 @@ class ServicesPageTests(SynchronousTestCase):
             self.assertIn(error.details, PAGE.read_text('utf-8'))
 
     def test_forms_of_output(self) -> None:
-        """Each answers what the page says."""
+        """Each form responds as the page says."""
         self.assertEqual(self.ask('ByAttribute'), {'name': 'Ann', 'city': ''})
         self.assertEqual(self.ask('Several'), [{'name': 'Ann', 'city': ''}, {'name': 'Bob', 'city': 'Opole'}])
         self.assertEqual(self.ask('AsInZato'), {'customers': [{'name': 'Ann'}]})
@@ -64,6 +64,6 @@ class ServicesPageTests(SynchronousTestCase):
         self.assertEqual(outcome.headers, {'X-Report': 'daily'})
 
     def test_faults(self) -> None:
-        """They are raised as they are written."""
+        """The errors are raised as shown."""
         self.assertRaises(BadRequest, self.ask, 'Close', {'account': '0'})
         self.assertRaises(NotFound, self.ask, 'Close', {'account': '1'})

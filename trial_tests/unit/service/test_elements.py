@@ -1,4 +1,4 @@
-"""Every element type, in and out, and the conventions of names."""
+"""Every element type in input and output, and the types implied by names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ID = uuid.UUID('5b8f2a52-3c0e-4a1f-9d55-0f6f3b6b9b10')
 
 
 class Case:
-    """A conversion: what goes into an element, what comes out."""
+    """A conversion: the value given to an element, and the result."""
 
     def __init__(self, element: Any, value: Any, expected: Any) -> None:
         self.element, self.value, self.expected = element, value, expected
@@ -93,25 +93,25 @@ REFUSED = [
 
 class ElementTests(SynchronousTestCase):
     def test_taken(self) -> None:
-        """What a service sees is of the declared type."""
+        """Input has the declared type."""
         for case in TAKEN:
             found = case.element.take(case.value)
             self.assertEqual((repr(case.element), found), (repr(case.element), case.expected))
             self.assertIs(type(found) is bool, type(case.expected) is bool)
 
     def test_given(self) -> None:
-        """What goes out is what the wire can say."""
+        """Output has the form used in messages."""
         for case in GIVEN:
             self.assertEqual((repr(case.element), case.element.give(case.value)), (repr(case.element), case.expected))
 
     def test_refused(self) -> None:
-        """What cannot be converted is named by kinds, never by its value."""
+        """Values that cannot be converted are reported by their type, never by value."""
         for case in REFUSED:
             wrong = self.assertRaises(ValidationError, case.element.take, case.value)
             self.assertEqual((repr(case.element), wrong.mistakes), (repr(case.element), [('', case.expected)]))
 
     def test_mistakes_below_are_all_named(self) -> None:
-        """A list of objects names each wrong and each missing element with its index."""
+        """A list of objects reports each invalid and each missing element with its index."""
         element = r.ListOfDicts('items', e.Int('qty'), 'sku')
         wrong = self.assertRaises(
             ValidationError, element.take, [{'qty': 1, 'sku': 'a'}, {'sku': 'b'}, 5, {'qty': 'x'}]
@@ -122,7 +122,7 @@ class ElementTests(SynchronousTestCase):
         ])  # fmt: skip
 
     def test_text_beside_the_body(self) -> None:
-        """A query value for a list is a list of one; a CSV is split; a repeated scalar is a mistake."""
+        """A query value for a list is a list of one item; a CSV is split; a repeated scalar is a mistake."""
         self.assertEqual(e.List('a').take_text('x'), ['x'])
         self.assertEqual(e.List('a').take_text(['x', 'y']), ['x', 'y'])
         self.assertEqual(e.CSV('a').take_text('x,y'), ['x', 'y'])
@@ -135,34 +135,34 @@ class ElementTests(SynchronousTestCase):
         self.assertEqual(taken.b, 1)
 
     def test_a_minus_means_optional(self) -> None:
-        """In names and in elements alike."""
+        """A leading minus marks names and elements as optional."""
         self.assertEqual([e.Int('a').required, e.Int('-a').required, e.Int('-a').name], [True, False, 'a'])
 
 
 class NameTests(SynchronousTestCase):
     def test_int_by_name(self) -> None:
-        """id and the endings of Zato's configuration are ints."""
+        """The name id and Zato's configured suffixes imply an int."""
         for name in ('id', 'cust_id', 'pool_size', 'read_timeout', 'retry_count', 'x_size_min', 'x_size_max'):
             self.assertEqual(r.element(name).take('7'), 7)
             self.assertRaises(ValidationError, r.element(name).take, 'x')
 
     def test_bool_by_name(self) -> None:
-        """Names that begin as a question are bools."""
+        """Names with a prefix such as is_ imply a bool."""
         for name in ('is_active', 'needs_ack', 'should_retry', 'by_name', 'has_more', 'may_fail'):
             self.assertIs(r.element(name).take('yes'), True)
             self.assertRaises(ValidationError, r.element(name).take, 'x')
 
     def test_other_names_pass(self) -> None:
-        """A plain name is no promise of a type; dates get their text."""
+        """Other names imply no type; dates are output as text."""
         for value in ('x', 1, [1], {'a': 1}, True):
             self.assertEqual(r.element('identity').take(value), value)
         self.assertEqual(r.element('when').give(MOMENT), '2026-02-01T10:20:30')
 
     def test_as_is_switches_conventions_off(self) -> None:
-        """AsIs('cust_id') takes a text id."""
+        """AsIs('cust_id') accepts an id that is text."""
         self.assertEqual(r.element(e.AsIs('cust_id')).take('A-1'), 'A-1')
 
     def test_conventions_never_break_an_answer(self) -> None:
-        """On the way out a number in text becomes one, other text stays."""
+        """In output, a number in text becomes a number, other text is unchanged."""
         self.assertEqual([r.element('cust_id').give('5'), r.element('cust_id').give('A-1')], [5, 'A-1'])
         self.assertEqual([r.element('is_x').give('no'), r.element('is_x').give('dunno')], [False, 'dunno'])

@@ -1,4 +1,4 @@
-"""Hooks and verbs: what runs, and in which order."""
+"""Hooks and handlers of verbs: which run, and in which order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zatotx.service.metadata import BadDeclaration, describe_service, runs_on_re
 
 
 class Recording(Service):
-    """Notes each step in its answer; every other hook is a coroutine, which is awaited."""
+    """Records each step in its response; every other hook is a coroutine."""
 
     steps: list[str]
 
@@ -60,13 +60,13 @@ class Recording(Service):
 
 class HookTests(SynchronousTestCase):
     def test_order(self) -> None:
-        """As the feature map has it."""
+        """The order is that of the feature map."""
         self.assertEqual(call(Recording).value, [
             'accept', 'validate_input', 'before_handle', 'handle', 'validate_output', 'after_handle', 'finalize_handle',
         ])  # fmt: skip
 
     def test_order_of_a_job(self) -> None:
-        """A scheduled run has its job hooks too, those of its type only."""
+        """A scheduled call also runs the job hooks of its type."""
         calls = Calls(Recording)
         inbound = calls.inbound(kind='scheduler')
         inbound.headers = {b'x-zato-job-type': b'interval_based'}
@@ -76,7 +76,7 @@ class HookTests(SynchronousTestCase):
         ])  # fmt: skip
 
     def test_refused(self) -> None:
-        """accept() that gives a false value: 400, and nothing else is run."""
+        """If accept() returns a false value, the status is 400 and nothing else runs."""
 
         class Refusing(Recording):
             def accept(self) -> bool:
@@ -85,7 +85,7 @@ class HookTests(SynchronousTestCase):
         self.assertEqual(self.assertRaises(BadRequest, call, Refusing).status, 400)
 
     def test_validation_ends_the_call(self) -> None:
-        """What validate_input raises is the answer; handle is not reached."""
+        """An exception of validate_input ends the call before handle."""
 
         class Validating(Recording):
             def validate_input(self) -> None:  # type: ignore[override]
@@ -94,7 +94,7 @@ class HookTests(SynchronousTestCase):
         self.assertEqual(str(self.assertRaises(BadRequest, call, Validating)), 'No such account')
 
     def test_mistakes_of_hooks_are_passed_over(self) -> None:
-        """They are logged with service and cid, the call goes on."""
+        """Exceptions in other hooks are logged with service and cid, and the call continues."""
 
         class Faulty(Service):
             name = 'faulty'
@@ -116,7 +116,7 @@ class HookTests(SynchronousTestCase):
         self.assertEqual([record.__dict__['cid'] for record in logged.records], ['0123456789abcdef01234567'] * 2)
 
     def test_mistakes_of_handle_end_the_call(self) -> None:
-        """After-hooks are not run then."""
+        """After an exception in handle, the hooks that follow it do not run."""
 
         class Raising(Recording):
             seen: list[Any] = []
@@ -131,7 +131,7 @@ class HookTests(SynchronousTestCase):
         self.assertEqual(Raising.seen, [])
 
     def test_a_cancelled_hook_ends_the_call(self) -> None:
-        """The caller is gone: nothing goes on."""
+        """Cancellation in a hook ends the call."""
 
         class Waiting(Recording):
             reached: list[int] = []
@@ -149,7 +149,7 @@ class HookTests(SynchronousTestCase):
         self.assertEqual(Waiting.reached, [])
 
     def test_times(self) -> None:
-        """After handle the times of the call are known."""
+        """After handle, the times of the call are available."""
 
         class Timed(Service):
             async def handle(self) -> None:
@@ -175,11 +175,11 @@ class Verbs(Service):
 
 class VerbTests(SynchronousTestCase):
     def test_by_verb(self) -> None:
-        """Each verb has its own; HEAD is served as GET."""
+        """Each verb has its own handler; HEAD uses that of GET."""
         self.assertEqual([call(Verbs, method=verb).value for verb in ('GET', 'POST', 'HEAD')], ['got', 'posted', 'got'])
 
     def test_an_unknown_verb(self) -> None:
-        """405 naming those there are."""
+        """Other verbs respond with 405 and the allowed ones."""
         bad = self.assertRaises(MethodNotAllowed, call, Verbs, method='PUT')
         self.assertEqual(bad.headers, ((b'Allow', b'GET, POST'),))
         self.assertIn('Method PUT is not allowed here: service verbs has GET, POST', bad.details)
@@ -187,7 +187,7 @@ class VerbTests(SynchronousTestCase):
         self.assertEqual(bad.headers, ((b'Allow', b'GET, PATCH, POST'),), 'and those of other channels on the path')
 
     def test_handle_is_for_those_who_have_no_verb(self) -> None:
-        """A door and another service mean `handle`, or the only verb there is."""
+        """Calls without an HTTP verb use `handle`, or the only handler."""
 
         class Both(Verbs):
             async def handle(self) -> None:
@@ -208,7 +208,7 @@ class VerbTests(SynchronousTestCase):
 
 class TraitsTests(SynchronousTestCase):
     def test_where_a_service_runs(self) -> None:
-        """Coroutines, inlineCallbacks and what is annotated as asynchronous on the reactor, the rest in threads."""
+        """Coroutines, inlineCallbacks and methods annotated as asynchronous run on the reactor, others in threads."""
 
         @inlineCallbacks
         def inline(self: Any) -> Any:
@@ -224,7 +224,7 @@ class TraitsTests(SynchronousTestCase):
         self.assertEqual([runs_on_reactor(f) for f in (inline, coroutine, deferred, plain)], [True, True, True, False])
 
     def test_async_is_told(self) -> None:
-        """Of all ways in together."""
+        """A service is asynchronous if all of its handlers are."""
 
         class Mixed(Verbs):
             def handle_PUT(self) -> None: ...
@@ -232,7 +232,7 @@ class TraitsTests(SynchronousTestCase):
         self.assertEqual([describe_service(Verbs).is_async, describe_service(Mixed).is_async], [True, False])
 
     def test_what_is_no_service(self) -> None:
-        """Everything that is wrong with a class, at once."""
+        """Everything that is wrong with a class is reported at once."""
 
         class Nothing(Service):
             input = 5
@@ -263,7 +263,7 @@ class TraitsTests(SynchronousTestCase):
         ])  # fmt: skip
 
     def test_inline_callbacks(self) -> None:
-        """A service in that style is run on the reactor and awaited."""
+        """An inlineCallbacks handler runs on the reactor and is awaited."""
 
         class Inline(Service):
             @inlineCallbacks
@@ -274,7 +274,7 @@ class TraitsTests(SynchronousTestCase):
         self.assertEqual(call(Inline).value, 'x')
 
     def test_what_handle_returns_counts_for_nothing(self) -> None:
-        """As in Zato; it is said once in the log."""
+        """The return value of handle is ignored, as in Zato, with one warning in the log."""
 
         class Returning(Service):
             async def handle(self) -> str:

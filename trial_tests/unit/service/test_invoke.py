@@ -22,7 +22,7 @@ class Point(msgspec.Struct):
 
 
 class Told(Service):
-    """Answers what it knows of its call."""
+    """Responds with what it knows about its call."""
 
     name = 'told'
 
@@ -73,7 +73,7 @@ class Endless(Service):
 
 
 def asking(*args: Any, **options: Any) -> type[Service]:
-    """A service that invokes another and answers what came back."""
+    """Return a service that invokes another and responds with the result."""
 
     class Asking(Service):
         async def handle(self) -> None:
@@ -88,7 +88,7 @@ class InvokeTests(SynchronousTestCase):
         return outcome_of(calls.start(calls.http())).value
 
     def test_the_call_goes_on_as_the_same_request(self) -> None:
-        """Same cid, principal and deadline; the channel says that a service called."""
+        """The call has the same cid, principal and deadline; its channel is 'invoke'."""
         found = self.ask('told', {'a': 1})
         self.assertEqual(found, {
             'cid': CID, 'channel': 'invoke', 'who': 'tester', 'left': 60.0, 'payload': {'a': 1}, 'raw': {'a': 1},
@@ -96,27 +96,27 @@ class InvokeTests(SynchronousTestCase):
         })  # fmt: skip
 
     def test_the_earlier_of_timeout_and_deadline_counts(self) -> None:
-        """A timeout shortens what is left, it never lengthens it."""
+        """A timeout can shorten the deadline but never extend it."""
         self.assertEqual(self.ask('told', timeout=5)['left'], 5.0)
         self.assertEqual(self.ask('told', timeout=500)['left'], 60.0)
 
     def test_payload_without_its_element(self) -> None:
-        """Input is read by the declaration, whatever brings it; the answer has no response element."""
+        """Input is read by the declaration, on every channel; the result has no response element."""
         for payload in ({'x': 1, 'y': '2'}, Bunch(x=1, y=2), Point(1, 2), '{"x": 1, "y": 2}'):
             self.assertEqual(self.ask('summed', payload), {'sum': 3})
 
     def test_models_pass_as_they_are(self) -> None:
-        """Nothing is written and read again between services."""
+        """Values are passed between services without serialization."""
         point = Point(1, 2)
         self.assertIs(self.ask('typed', point), point)
         self.assertEqual(self.ask('typed', {'x': 3}), Point(3))
 
     def test_by_class(self) -> None:
-        """A class stands for the name it is deployed under."""
+        """A class is invoked by the name it is deployed under."""
         self.assertEqual(self.ask(Summed, {'x': 1, 'y': 2}), {'sum': 3})
 
     def test_by_module_and_class(self) -> None:
-        """Zato's invoke_by_impl_name; what is not there is named."""
+        """Zato's invoke_by_impl_name works; a missing implementation is named."""
         def asked(impl: str) -> Any:
             class ByImpl(Service):
                 async def handle(self) -> None:
@@ -127,12 +127,12 @@ class InvokeTests(SynchronousTestCase):
         self.assertIn('no.Such', self.assertRaises(NotFound, asked, 'no.Such').details)
 
     def test_bad_input_of_the_called_service(self) -> None:
-        """The caller may catch it; else it is the request's."""
+        """The caller may catch BadInput; otherwise it is the response to the request."""
         bad = self.assertRaises(BadInput, self.ask, 'summed', {'x': 'a'})
         self.assertEqual(bad.mistakes, (('$.x', 'expected int, got str'), ('$.y', 'missing')))
 
     def test_arguments_of_zato(self) -> None:
-        """The further ones are taken, by position too; what is no argument at all is named."""
+        """Zato's further arguments are accepted, by position too; unknown arguments are named."""
         self.assertEqual(self.ask('told', '', 'my-channel')['channel'], 'my-channel')
         self.assertEqual(self.ask('told', '{"a": 1}', data_format='json')['payload'], {'a': 1})
         self.assertEqual(self.ask('told', environ={'k': 1}, transport=None)['environ'], {'k': 1})
@@ -143,12 +143,12 @@ class InvokeTests(SynchronousTestCase):
         self.assertIn('surprise', str(error))
 
     def test_unknown(self) -> None:
-        """404 naming it, and the one that was meant."""
+        """An unknown service raises NotFound with its name and the most similar one."""
         self.assertEqual(self.assertRaises(NotFound, self.ask, 'no.such').details, 'Service no.such does not exist')
         self.assertIn(", did you mean 'summed'?", self.assertRaises(NotFound, self.ask, 'sumed').details)
 
     def test_inactive(self) -> None:
-        """A service that is switched off says so, however it is reached."""
+        """An inactive service raises Inactive, however it is invoked."""
         asleep = ServiceEntry.of(Told, is_active=False)
         calls = Calls(asking('told'), asleep)
         inactive = self.assertRaises(Inactive, outcome_of, calls.start(calls.http()))
@@ -157,7 +157,7 @@ class InvokeTests(SynchronousTestCase):
         self.assertRaises(Inactive, outcome_of, calls.start(calls.http()))
 
     def test_depth_is_bounded(self) -> None:
-        """32 calls below the first, then a fault that names the chain."""
+        """Calls nest up to 32 deep; then an error names the chain."""
         calls = Calls(Endless)
         calls.entries[0] = calls.services.entries['endless'] = ServiceEntry.of(Endless, stats=CallSlots())
         fault = self.assertRaises(InternalServerError, outcome_of, calls.start(calls.http()))
@@ -166,7 +166,7 @@ class InvokeTests(SynchronousTestCase):
         self.assertEqual((stats.calls, stats.errors), (32, 32))
 
     def test_a_service_may_call_itself(self) -> None:
-        """To a depth of its own."""
+        """A service may invoke itself."""
 
         class Countdown(Service):
             name = 'countdown'
@@ -179,7 +179,7 @@ class InvokeTests(SynchronousTestCase):
         self.assertEqual(outcome_of(calls.start(calls.http(), 32)).value[:3], [32, 31, 30])
 
     def test_timeout(self) -> None:
-        """What takes longer than the call allows is cancelled, and named."""
+        """A call that exceeds its timeout is cancelled and named."""
         calls = Calls(asking('hanging', timeout=3), Hanging)
         started = calls.start(calls.http())
         calls.clock.advance(2.9)
@@ -190,7 +190,7 @@ class InvokeTests(SynchronousTestCase):
         Hanging.ended.clear()
 
     def test_timeout_without_raising(self) -> None:
-        """Zato's raise_timeout=False gives None."""
+        """With Zato's raise_timeout=False the result is None."""
         calls = Calls(asking('hanging', timeout=3, raise_timeout=False), Hanging)
         started = calls.start(calls.http())
         calls.clock.advance(3)
@@ -198,7 +198,7 @@ class InvokeTests(SynchronousTestCase):
         Hanging.ended.clear()
 
     def test_cancelling_reaches_the_called_service(self) -> None:
-        """A client that leaves ends the whole chain, with a timeout or without."""
+        """When a client disconnects, the whole chain is cancelled, with or without a timeout."""
         for options in ({}, {'timeout': 5}):
             calls = Calls(asking('hanging', **options), Hanging)
             started = calls.start(calls.http())
@@ -209,7 +209,7 @@ class InvokeTests(SynchronousTestCase):
             Hanging.ended.clear()
 
     def test_a_request_sees_one_moment(self) -> None:
-        """Services that are swapped while it runs are not its own: it goes on with what it began with."""
+        """A request continues with the services that existed when it started."""
         waits: Deferred[None] = Deferred()
 
         class Slow(Service):
@@ -237,7 +237,7 @@ class InvokeTests(SynchronousTestCase):
         self.assertEqual(outcome_of(calls.start(calls.http())).value, [{'sum': 2}, {'sum': 4}])
 
     def test_inline_callbacks_may_yield_it(self) -> None:
-        """Services in that style invoke in it."""
+        """inlineCallbacks services can yield the result of invoke."""
 
         class Inline(Service):
             @inlineCallbacks
@@ -249,7 +249,7 @@ class InvokeTests(SynchronousTestCase):
         self.assertEqual(outcome_of(calls.start(calls.http())).value, {'sum': 3})
 
     def test_called_services_are_counted(self) -> None:
-        """Each in its own counters, errors too."""
+        """Calls and errors are counted per service."""
         calls = Calls(asking('summed', {'x': 1}), ServiceEntry.of(Summed, stats=CallSlots()))
         self.assertRaises(BadInput, outcome_of, calls.start(calls.http()))
         stats = calls.entries[1].stats

@@ -48,7 +48,7 @@ class Order(Service):
 
 
 def answering(value: Any, **sio: Any) -> Outcome:
-    """The outcome of a service that sets that payload under those declarations."""
+    """Return the outcome of a service that sets that payload under those declarations."""
 
     class Answers(Service):
         SimpleIO: ClassVar[Any] = type('SimpleIO', (), sio)
@@ -68,12 +68,12 @@ class InputTests(SynchronousTestCase):
         return bad.mistakes
 
     def test_classic(self) -> None:
-        """Required and optional elements by name; names convert; the answer stands in its element."""
+        """Required and optional elements are read by name; names imply types; the response is in its element."""
         outcome = call(Classic, {'name': 'Ann', 'cust_id': '7', 'unknown': 1})
         self.assertEqual((outcome.element, outcome.value), ('response', {'name': 'Ann', 'cust_id': 7, 'note': ''}))
 
     def test_json_that_nobody_reads(self) -> None:
-        """A body that looks like JSON on a channel without a data format: beside what is missing, why."""
+        """For a JSON body on a channel without a data format, the error also explains why it was not read."""
         why = ("the body looks like JSON, and channel 'test' has no data_format, so that its elements are not read: "
                'set data_format: json')  # fmt: skip
         calls = Calls(Short)
@@ -84,13 +84,13 @@ class InputTests(SynchronousTestCase):
                 self.assertEqual(bad.mistakes[-1] == ('$', why), bool(told) and not data_format, (body, data_format))
 
     def test_short_form(self) -> None:
-        """What is optional and absent is ''; what is unknown is ignored; the answer is bare."""
+        """Absent optional elements are ''; unknown ones are ignored; the response has no element."""
         outcome = call(Short, {'name': 'Ann', 'qty': '2', 'unknown': 1})
         self.assertEqual(outcome.element, '')
         self.assertEqual(outcome.value, {'input': {'name': 'Ann', 'nick': '', 'qty': 2, 'price': ''}, 'note': ''})
 
     def test_a_single_name_is_enough(self) -> None:
-        """`input = 'name'`."""
+        """`input = 'name'` declares one element."""
 
         class One(Service):
             input = 'name'
@@ -102,7 +102,7 @@ class InputTests(SynchronousTestCase):
         self.assertEqual(call(One, {'name': 'x'}).value, {'name': 'x'})
 
     def test_all_mistakes_at_once(self) -> None:
-        """Everything missing and wrong, by path."""
+        """All missing and invalid elements are reported, by path."""
         items = [{'qty': 1, 'sku': 'a'}, {'sku': 'b'}, {'qty': 1, 'sku': 'c'}, {'qty': 'x'}]
         self.assertEqual(
             self.mistakes(Order, {'items': items}),
@@ -113,13 +113,13 @@ class InputTests(SynchronousTestCase):
         )  # fmt: skip
 
     def test_the_caller_reads_them(self) -> None:
-        """They are a 400 with the cid of the request."""
+        """Mistakes are a 400 response with the cid of the request."""
         bad = self.assertRaises(BadInput, call, Short, {'qty': []})
         self.assertEqual((bad.status, bad.cid), (400, '0123456789abcdef01234567'))
         self.assertEqual(bad.details, '$.name: missing; $.qty: expected int, got array')
 
     def test_query_and_path_by_name(self) -> None:
-        """Text beside the body is converted, and named bare."""
+        """Text from query and path is converted; its mistakes have the bare name."""
         outcome = call(Short, method='GET', query=b'qty=5&price=1.5', params={'name': 'a b'})
         self.assertEqual(outcome.value['input'], {'name': 'a b', 'nick': '', 'qty': 5, 'price': 1.5})
         self.assertEqual(
@@ -128,7 +128,7 @@ class InputTests(SynchronousTestCase):
         )
 
     def test_repeated_parameters(self) -> None:
-        """Each value of a list where the field is one, or `AsIs`; else a mistake, of a plain name too."""
+        """A repeated parameter is a list if the field is a list or `AsIs`, otherwise a mistake."""
 
         class Takes(Service):
             input = '-lang', List('-tag'), AsIs('-raw'), Int('-n'), Text('-text')
@@ -146,14 +146,14 @@ class InputTests(SynchronousTestCase):
         self.assertEqual(call(Takes, {'lang': ['en', 'pl']}).value.lang, ['en', 'pl'], 'JSON says what it means')
 
     def test_integers_with_a_point(self) -> None:
-        """5.0 is an integer, in text too; 5.5 is none."""
+        """5.0 is an integer, in text too; 5.5 is not."""
         for qty in (5.0, '5.0', '5.', '5'):
             self.assertEqual(call(Short, {'name': 'a', 'qty': qty}).value['input']['qty'], 5)
         for qty in (5.5, '5.5', '.5', '.', '5.0e1'):
             self.assertEqual(self.mistakes(Short, {'name': 'a', 'qty': qty})[0][0], '$.qty', qty)
 
     def test_form_by_name(self) -> None:
-        """A form is text like a query, whatever the channel's format."""
+        """A form is text like a query, whatever the channel's data format."""
         calls = Calls(Short)
         headers = {b'content-type': b'application/x-www-form-urlencoded; charset=utf-8'}
         for data_format, payload in (('form', {'name': 'A', 'qty': '1'}), ('json', {'name': 'A', 'qty': '1'}),
@@ -168,11 +168,11 @@ class InputTests(SynchronousTestCase):
         self.assertEqual(bad.mistakes, (('name', 'missing'), ('qty', 'expected int, got str')))
 
     def test_a_malformed_query_is_a_mistake(self) -> None:
-        """What is no query is refused, not guessed at."""
+        """A malformed query is rejected."""
         self.assertEqual(self.mistakes(Short, {'name': 'a', 'qty': 1}, query=b'x=%zz')[0][0], 'query')
 
     def test_parameters_win_unless_told_otherwise(self) -> None:
-        """Zato's params_pri; the path wins over the query."""
+        """Zato's params_pri is respected; path parameters take precedence over the query."""
         body = {'name': 'body', 'qty': 1}
         request = {'query': b'name=query&nick=q', 'params': {'name': 'path'}}
         self.assertEqual(call(Short, body, **request).value['input']['name'], 'path')
@@ -182,7 +182,7 @@ class InputTests(SynchronousTestCase):
         self.assertEqual((found['name'], found['nick']), ('body', ''))
 
     def test_an_address_is_no_input(self) -> None:
-        """A door's path parameter names the service: it does not hide a field of the body."""
+        """A path parameter that names the service does not hide a field of the body."""
 
         class Takes(Service):
             input = 'service'
@@ -195,7 +195,7 @@ class InputTests(SynchronousTestCase):
         self.assertEqual(found.value, {'service': 'body'})
 
     def test_parameters_only(self) -> None:
-        """use_channel_params_only: the body is left alone."""
+        """With use_channel_params_only the body is ignored."""
 
         class Only(Service):
             class SimpleIO:
@@ -209,12 +209,12 @@ class InputTests(SynchronousTestCase):
         self.assertEqual(self.mistakes(Only, {'name': 'body'}), (('name', 'missing'),))
 
     def test_a_body_that_is_no_object(self) -> None:
-        """Said once, for the whole."""
+        """A body that is not an object is reported once."""
         for value, kind in (([1], 'array'), ('x', 'str'), (5, 'int')):
             self.assertEqual(self.mistakes(Short, value), (('$', f'expected object, got {kind}'),))
 
     def test_null(self) -> None:
-        """Null is absent where it may be, a mistake where it may not."""
+        """Null means absent for optional elements, and is a mistake for required ones."""
         found = call(Short, {'name': 'a', 'qty': 1, 'nick': None}).value['input']
         self.assertEqual(found['nick'], '')
         self.assertEqual(
@@ -223,13 +223,13 @@ class InputTests(SynchronousTestCase):
         )
 
     def test_empty_text(self) -> None:
-        """Empty text is a text; for a number it is absent where it may be, a mistake where it may not."""
+        """Empty text is valid text; for a number it means absent if optional, and is a mistake if required."""
         found = call(Short, {'name': '', 'qty': 1, 'price': ''}).value['input']
         self.assertEqual((found['name'], found['price']), ('', ''))
         self.assertEqual(self.mistakes(Short, {'name': 'a', 'qty': ''}), (('$.qty', 'expected int, got str'),))
 
     def test_defaults(self) -> None:
-        """default_value for all, `default=` for one; a mutable one is not shared."""
+        """default_value applies to all elements, `default=` to one; mutable defaults are not shared."""
 
         class Defaults(Service):
             class SimpleIO:
@@ -245,7 +245,7 @@ class InputTests(SynchronousTestCase):
             self.assertEqual(call(Defaults, {}).value, {'a': 5, 'b': 'none', 'c': [1]})
 
     def test_allow_empty_required(self) -> None:
-        """3.x's switch: False refuses empty required text, True takes it for numbers too."""
+        """3.x's option: False rejects empty required text, True accepts it for numbers too."""
         for allowed, value, expected in ((False, {'a': '', 'n': 1}, (('$.a', 'must not be empty'),)),
                                          (True, {'a': '', 'n': ''}, None)):
 
@@ -263,7 +263,7 @@ class InputTests(SynchronousTestCase):
                 self.assertEqual(self.mistakes(Empty, value), expected)
 
     def test_everything_merged_without_a_declaration(self) -> None:
-        """A service that declares nothing finds body, query and path together."""
+        """Without a declaration, input is body, query and path merged."""
 
         class Free(Service):
             async def handle(self) -> None:
@@ -273,7 +273,7 @@ class InputTests(SynchronousTestCase):
         self.assertEqual(found, {'a': 1, 'b': ['2', '3'], 'c': '4'})
 
     def test_the_description_is_one(self) -> None:
-        """Both ways lead to the same fields, for whoever describes services to others."""
+        """Both declarations give the same description."""
         for service in (Classic, Short):
             io = describe_io(service)
             assert io.input is not None
@@ -282,7 +282,7 @@ class InputTests(SynchronousTestCase):
 
 class DeclarationTests(SynchronousTestCase):
     def test_nonsense_is_named(self) -> None:
-        """A wrong declaration says which and why."""
+        """An invalid declaration is named with the reason."""
         for attributes, sentence in (
             ({'input': ('a', 5)}, 'input: 5 is neither a name nor an element such as Int("x")'),
             ({'output': ('a', 'a')}, "output: 'a' is declared twice"),
@@ -294,7 +294,7 @@ class DeclarationTests(SynchronousTestCase):
             self.assertIn(sentence, str(error))
 
     def test_short_forms_inside_simple_io(self) -> None:
-        """3.x's `class SimpleIO: input = …; output = …` answers bare, as there."""
+        """3.x's `class SimpleIO: input = …; output = …` responds without an element."""
 
         class Inner(Service):
             class SimpleIO:
@@ -308,7 +308,7 @@ class DeclarationTests(SynchronousTestCase):
         self.assertEqual((outcome.element, outcome.value), ('', {'a': 1}))
 
     def test_inherited_declarations(self) -> None:
-        """A SimpleIO may build on another's."""
+        """A SimpleIO may inherit from another."""
 
         class Base:
             input_required = ('a',)
@@ -327,7 +327,7 @@ class DeclarationTests(SynchronousTestCase):
 
 class OutputTests(SynchronousTestCase):
     def test_all_forms_of_one_answer(self) -> None:
-        """Attributes, keys, dict, Bunch, Struct, row: one and the same answer."""
+        """Attributes, keys, dict, Bunch, Struct and row give the same response."""
 
         class Model(msgspec.Struct):
             a: int
@@ -349,7 +349,7 @@ class OutputTests(SynchronousTestCase):
             self.assertEqual((outcome.element, outcome.value), ('response', {'a': 1, 'b': 2}))
 
     def test_all_forms_of_a_list(self) -> None:
-        """`payload[:] =`, `append`, a whole list, a generator: each item by the declaration."""
+        """`payload[:] =`, `append`, a list and a generator are converted item by item."""
 
         def by_slice(response: Any) -> None:
             response.payload[:] = [{'a': 1, 'x': 0}, Row(2, 0)]
@@ -363,30 +363,30 @@ class OutputTests(SynchronousTestCase):
             self.assertEqual(outcome.value, [{'a': 1}, {'a': 2}])
 
     def test_an_empty_list(self) -> None:
-        """Nothing to list is an empty list."""
+        """An empty repeated output is an empty list."""
         forms: tuple[Any, ...] = ([], lambda response: response.payload.extend([]))
         for value in forms:
             self.assertEqual(answering(value, output_required=('a',), output_repeated=True).value, [])
 
     def test_what_is_missing_is_named(self) -> None:
-        """A required element that was not set is the service's fault, with all of them named."""
+        """Required elements that were not set are an error of the service naming all of them."""
         bad = self.assertRaises(BadOutput, answering, {'c': Text}, output_required=('a', 'b', Text('c')))
         self.assertEqual(bad.status, 500)
         self.assertEqual(bad.mistakes, (('.a', 'missing'), ('.b', 'missing'), ('.c', 'expected str, got type')))
         self.assertIn('$.a: missing; $.b: missing', str(bad))
 
     def test_nothing_set_at_all(self) -> None:
-        """The same, where the service did not touch its response; optional ones are then just empty."""
+        """The same applies if the service sets nothing; optional elements are empty then."""
         self.assertRaises(BadOutput, answering, lambda r: None, output_required=('a',))
         self.assertEqual(answering(lambda r: None, output_optional=('a',)).value, {'a': ''})
 
     def test_missing_in_a_list(self) -> None:
-        """Each item is named by its index."""
+        """Missing elements are reported with the index of their item."""
         bad = self.assertRaises(BadOutput, answering, [{'a': 1}, {}], output_required=('a',), output_repeated=True)
         self.assertEqual(bad.mistakes, (('[1].a', 'missing'),))
 
     def test_conversions_on_the_way_out(self) -> None:
-        """Types and formats of the declaration hold for the answer too."""
+        """Types and formats of the declaration apply to output too."""
         value = {'day': dt.date(2026, 2, 1), 'at': dt.datetime(2026, 2, 1, 3), 'n': '5', 'order_id': '6', 'x': None}
         outcome = answering(value, output_required=(Date('day'), 'at', Int('n'), 'order_id', 'x'))
         self.assertEqual(
@@ -398,24 +398,24 @@ class OutputTests(SynchronousTestCase):
         self.assertEqual(outcome.value, {'day': '02', 'at': '2026'})
 
     def test_response_elem(self) -> None:
-        """Its own name, or none."""
+        """The response element can be renamed or omitted."""
         self.assertEqual(answering({'a': 1}, output_required='a', response_elem='mine').element, 'mine')
         self.assertEqual(answering({'a': 1}, output_required='a', response_elem=None).element, '')
 
     def test_empty_keys(self) -> None:
-        """skip_empty_keys leaves out what is empty, force_empty_keys keeps some of it."""
+        """skip_empty_keys omits empty values, except those in force_empty_keys."""
         sio = {'output_optional': ('a', 'b', 'c'), 'skip_empty_keys': True, 'force_empty_keys': ('b',)}
         self.assertEqual(answering({'a': '', 'c': 0}, **sio).value, {'b': '', 'c': 0})
         sio = {'output_optional': ('a', 'b'), 'skip_empty_keys': ('a',)}
         self.assertEqual(answering({}, **sio).value, {'b': ''})
 
     def test_text_goes_out_unchanged(self) -> None:
-        """A service may answer in text whatever it declares: without element."""
+        """Text is sent unchanged and without element, whatever is declared."""
         outcome = answering('<x/>', output_required=('a',))
         self.assertEqual((outcome.element, outcome.value), ('', '<x/>'))
 
     def test_without_a_declaration(self) -> None:
-        """Any value is the answer, as it is."""
+        """Without a declaration, any value is the response."""
         for value in ({'a': 1}, [1], 'x', b'x', 5, None, Row(1, 2)):
             outcome = answering(value, input_optional='x')
             self.assertEqual((outcome.element, outcome.value), ('', value))

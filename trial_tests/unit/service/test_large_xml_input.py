@@ -1,4 +1,4 @@
-"""Large XML documents: their input and answers are worked on in threads, services run where they always do."""
+"""Large XML documents are read and written in threads, while services run where they always do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Row(msgspec.Struct):
 
 
 class Rows(Service):
-    """How many there are."""
+    """Responds with the number of rows."""
 
     input = list[Row]
     output = 'rows', 'thread'
@@ -51,7 +51,7 @@ class InThread(Service):
 
 
 class Payload(Service):
-    """Its payload, and where it runs."""
+    """Responds with its payload and the thread it runs in."""
 
     async def handle(self) -> None:
         self.response.headers['Thread'] = str(get_ident())
@@ -59,7 +59,7 @@ class Payload(Service):
 
 
 class Asks(Service):
-    """Declares nothing; what it asks for, and whether that was there before it asked."""
+    """Declares no input; responds with its input, and whether that was read before it was accessed."""
 
     async def handle(self) -> None:
         ready = 'input' in vars(self.request)
@@ -110,13 +110,13 @@ class InProperty(Service):
 
 
 def rows(size: int) -> bytes:
-    """A document of about that size."""
+    """Return a document of about that size."""
     row = b'<item><number>%06d</number></item>'
     return b'<rows>' + b''.join(row % number for number in range(size // len(row % 0))) + b'</rows>'
 
 
 def numbers(size: int) -> bytes:
-    """Likewise, of elements with others in them."""
+    """Return a document of about that size with nested elements."""
     row = b'<number><a>%06d</a><b><item>1</item><item>2</item></b></number>'
     return b'<all>' + b''.join(row % number for number in range(size // len(row % 0))) + b'</all>'
 
@@ -135,7 +135,7 @@ class LargeTests(TestCase):
         return calls.start(inbound, inbound.parsed)
 
     async def test_input_is_read_in_a_thread(self) -> None:
-        """And the service runs on the reactor all the same; of a small one nothing leaves it."""
+        """Large input is read in a thread while the service runs on the reactor; small input never leaves it."""
         for size, here in ((LONG // 2, True), (LONG * 2, False)):
             READ_IN.clear()
             written = (await self.start(Rows, rows(size))).value.element()
@@ -143,20 +143,20 @@ class LargeTests(TestCase):
             self.assertEqual({ident == get_ident() for ident in READ_IN}, {here})
 
     async def test_def_services(self) -> None:
-        """Find their input read too."""
+        """`def` services get their input the same way."""
         written = (await self.start(InThread, rows(LONG * 2))).value.element()
         self.assertEqual(written.rows, len(READ_IN))
         self.assertNotEqual(written.thread, get_ident())
 
     async def test_elements_are_written_in_a_thread(self) -> None:
-        """What goes out is bytes already; the service was on the reactor."""
+        """Elements are serialized in a thread."""
         outcome = await self.start(Payload, rows(LONG * 2))
         self.assertEqual(outcome.value.data, rows(LONG * 2))
         self.assertEqual(outcome.headers['Thread'], str(get_ident()))
 
     async def test_input_that_is_not_declared(self) -> None:
-        """Is read in a thread before a service runs that asks for it on the reactor: the same as what is read when
-        it is asked for."""
+        """Undeclared input of a service on the reactor is read in advance in a thread, with the same result as on
+        access."""
         for size, ready in ((LONG // 2, 'False'), (LONG * 2, 'True')):
             document = numbers(size)
             outcome = await self.start(Asks, document, query=b'q=1')
@@ -167,7 +167,7 @@ class LargeTests(TestCase):
             self.assertEqual([child.text for child in written.first.b.item.getchildren()], ['1', '2'])
 
     async def test_input_that_nobody_asks_for(self) -> None:
-        """Is not read; nor ahead for a service that has a thread of its own."""
+        """Input is not read if the code does not mention it, nor in advance for `def` services."""
         document = numbers(LONG * 2)
         outcome = await self.start(AsksInThread, document)
         self.assertEqual(outcome.headers['Ready'], 'False')
@@ -176,37 +176,37 @@ class LargeTests(TestCase):
         self.assertNotIn('input', outcome.value)
 
     def test_who_asks(self) -> None:
-        """Is known by the code: a service's own and what it inherits from other services, in whatever it is wrapped."""
+        """Access to input is found in a service's own and inherited methods, decorated or not."""
         for cls, asks in ((Asks, True), (Silent, False), (Inherits, True), (Wrapped, True), (Inside, True),
                           (ByName, True), (InProperty, True), (Rows, True), (InThread, True), (Payload, False)):
             self.assertEqual(mentioned_names(cls, Service, 'input'), asks, cls)
 
     async def test_input_that_is_bad(self) -> None:
-        """Concerns only those who ask."""
+        """Invalid undeclared input is an error only on access."""
         bad = await self.assertFailure(self.start(Asks, numbers(LONG * 2), query=b'q=%ff'), BadInput)
         self.assertIn('query', str(bad))
         outcome = await self.start(Asks, numbers(LONG * 2), query=b'q=%ff', headers={b'ask': b'no'})
         self.assertEqual(outcome.headers['Ready'], 'False')
 
     async def test_mistakes_reach_the_caller(self) -> None:
-        """From there as well, each by its path, with the cid."""
+        """Mistakes found in the thread reach the caller, each with its path, with the cid."""
         document = rows(LONG * 2).replace(b'<number>000007<', b'<number>x<')
         bad: Any = await self.assertFailure(self.start(Rows, document), BadInput)
         self.assertEqual((bad.details, bad.cid), ('$[7].number: expected int, got str', '0123456789abcdef01234567'))
 
     async def test_who_gives_up(self) -> None:
-        """Is not made to wait for the thread."""
+        """A caller that cancels does not wait for the thread."""
         deferred = self.start(Rows, rows(LONG * 2))
         deferred.cancel()
         await self.assertFailure(deferred, CancelledError)
 
     def test_many_of_one_name(self) -> None:
-        """Cost each as much as a single one, in whatever form the elements are."""
+        """Reading time is linear in the number of siblings with the same name."""
         root = parse(b'<rows>' + b'<row>1</row>' * 50_000 + b'</rows>')
         began = thread_time()
         self.assertEqual(len(values(root)['row']), 50_000)
         self.assertLess(thread_time() - began, 5)
 
     def test_sizes(self) -> None:
-        """Documents are parsed in a thread from 256 KiB on, read from 64."""
+        """Documents are parsed in a thread from 256 KiB on, and read in one from 64 KiB on."""
         self.assertEqual((XmlCodec().threaded, LARGE, LONG), (256 * 1024, 256 * 1024, 64 * 1024))

@@ -1,4 +1,4 @@
-"""Code imported aside: versions side by side, and what users' mistakes look like."""
+"""Isolated imports: several versions at the same time, and the reporting of users' mistakes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def module(text: str, name: str = 'crm.py') -> SourcePackage:
 
 
 def package(init: str = '', **files: str) -> SourcePackage:
-    """A package crm; `__` in a name stands for a directory."""
+    """Return a package crm; `__` in a name stands for a directory."""
     named = {f'crm/{name.replace("__", "/")}.py': text.encode() for name, text in files.items()}
     return accept('crm.zip', pack({'crm/__init__.py': init.encode(), **named}))
 
@@ -48,7 +48,7 @@ class LoadTests(SynchronousTestCase):
         return told
 
     def test_versions_side_by_side(self) -> None:
-        """Two versions of a module live at the same time, each with its own state."""
+        """Two versions of a module exist at the same time, each with its own state."""
         one, two = self.load(module('x = 1\ndef f(): return x')), self.load(module('x = 2\ndef f(): return x'))
         self.assertEqual([v.modules[0].f() for v in (one, two, one)], [1, 2, 1])
         self.assertNotEqual(one.modules[0].__name__, two.modules[0].__name__)
@@ -56,7 +56,7 @@ class LoadTests(SynchronousTestCase):
         self.assertEqual(impl_name(type('Get', (), {'__module__': one.modules[0].__name__})), 'crm.Get')
 
     def test_dropped_with_its_last_holder(self) -> None:
-        """A version is in sys.modules exactly as long as somebody holds it; what still runs of it runs on."""
+        """A version is in sys.modules exactly as long as it is referenced; running code continues."""
         loaded = self.load(module('x = 7\nclass A:\n    def f(self): return x'))
         name, call = loaded.modules[0].__name__, loaded.modules[0].A().f
         self.assertIs(sys.modules[name], loaded.modules[0])
@@ -101,7 +101,7 @@ class Lazy:
         self.assertNotIn('crm', sys.modules)
 
     def test_lazy_import_of_the_old_version_while_the_new_one_runs(self) -> None:
-        """A function of the old version that imports for the first time after the new one came gets the old module."""
+        """A function of the old version gets the old module even if it imports it after the new version was loaded."""
         init = 'def value():\n    from crm import test_lazy\n    return test_lazy.VALUE'
         old = self.load(package(init=init, test_lazy='VALUE = "old"'))
         new = self.load(package(init=init, test_lazy='VALUE = "new"'))
@@ -113,7 +113,7 @@ class Lazy:
         self.assertEqual([m.x for m in loaded.modules], [5, 5])
 
     def test_module_may_be_called_as_what_it_imports(self) -> None:
-        """A module json.py that imports json gets the library, not itself."""
+        """A module json.py that imports json gets the standard library's, not itself."""
         loaded = self.load(module('import json\nx = json.dumps([])', 'json.py'))
         self.assertEqual(loaded.modules[0].x, '[]')
 
@@ -124,7 +124,7 @@ class Lazy:
         self.assertEqual(loaded.modules[0].x, 'here')
 
     def test_annotations_are_found(self) -> None:
-        """What looks types up through sys.modules (dataclasses, get_type_hints, pickle) works."""
+        """Code that resolves types through sys.modules (dataclasses, get_type_hints, pickle) works."""
         text = """from __future__ import annotations
 import dataclasses, pickle, typing
 @dataclasses.dataclass
@@ -149,7 +149,7 @@ def same(): return type(pickle.loads(pickle.dumps(B()))) is B
         self.assertIn('return 1 / 0  # here', shown)
 
     def test_files_are_closed_to_others(self) -> None:
-        """Deployed source is readable by the node's user alone, and damage on disk is repaired."""
+        """Deployed source is readable by the node's user alone, and damaged files are restored."""
         source = module('x = 1')
         self.load(source)
         path = self.place / source.sha256 / 'crm.py'
@@ -158,7 +158,7 @@ def same(): return type(pickle.loads(pickle.dumps(B()))) is B
         self.assertEqual(self.load(source).modules[0].x, 1)
 
     def test_what_is_looked_at(self) -> None:
-        """All modules of a package are imported but tests, setup and `__main__`."""
+        """All modules of a package are imported except tests, setup and `__main__`."""
         paths = 'crm/__init__ crm/__main__ crm/a crm/conftest crm/setup crm/sub/__init__ crm/sub/c crm/sub/tests/d'
         paths += ' crm/test_a crm/tests/b'
         files = {f'{path}.py': b'' for path in paths.split()} | {'crm/data.txt': b''}
@@ -166,7 +166,7 @@ def same(): return type(pickle.loads(pickle.dumps(B()))) is B
         self.assertEqual(module_names(source), ['crm', 'crm.a', 'crm.sub', 'crm.sub.c'])
 
     def test_mistakes_name_file_and_line(self) -> None:
-        """Whatever a module does wrong is one sentence with the user's file and line, and leaves nothing behind."""
+        """Every error in a module becomes one sentence with the user's file and line, and leaves no modules behind."""
         cases = {
             'import json\nx = y\n': "crm.py:2: NameError: name 'y' is not defined",
             'def f():\n    return 1/0\n\nf()': 'crm.py:2: ZeroDivisionError: division by zero',
@@ -186,12 +186,12 @@ def same(): return type(pickle.loads(pickle.dumps(B()))) is B
                 self.assertIn(told, self.refusal(module(text)))
 
     def test_bytes_that_are_no_text(self) -> None:
-        """A file that is not Python text is refused with its name."""
+        """A file that is not Python text is rejected by name."""
         for content in (b'\xff\xfe\x00', b'x = "\x00"', b'# coding: no-such\n'):
             self.assertTrue(self.refusal(accept('crm.py', content)).startswith('crm.py:'), content)
 
     def test_mistakes_in_packages(self) -> None:
-        """In a package the path of the file is named, and names are told as the author knows them."""
+        """In a package, the path of the file is named, and module names are those that the author knows."""
         self.assertIn('crm/sub/deep.py:1: ZeroDivisionError', self.refusal(package(sub__deep='1/0')))
         told = self.refusal(package(a='import crm.b', b='from crm import nothing'))
         self.assertIn("crm/b.py:1: ImportError: cannot import name 'nothing' from 'crm'", told)
@@ -216,7 +216,7 @@ class OwnThreadTests(TestCase):
         self.assertEqual(loaded.modules[0].name, 'the import of crm.py')
 
     async def test_endless_import_is_given_up(self) -> None:
-        """An import that loops for ever is refused with the line it is at, its thread ends, nothing of it stays."""
+        """An endless import is rejected with its current line, its thread ends, and nothing of it remains."""
         refused = self.run_aside(module('x = 1\nwhile True:\n    x = 2\n'), 2.0)
         told = (await self.assertFailure(refused, BadRequest)).msg
         self.assertRegex(told, r'^crm\.py:[23]: the import did not end within 2 s$')
@@ -227,7 +227,7 @@ class OwnThreadTests(TestCase):
         self.assertEqual([name for name in ours() if name.endswith('crm')], [])
 
     async def test_import_that_waits_for_ever(self) -> None:
-        """An import stuck in a call that cannot be interrupted is refused as well, and ends when the call does."""
+        """An import in an uninterruptible call is rejected too, and ends when the call does."""
         text = 'import threading\ngo = threading.Event()\nthreading.waiter = go\ngo.wait()\n'
         self.addCleanup(lambda: vars(threading).pop('waiter'))
         told = (await self.assertFailure(self.run_aside(module(text), 2.0), BadRequest)).msg

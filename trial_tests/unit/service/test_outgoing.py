@@ -21,7 +21,7 @@ class Node:
 
 
 class Greeter:
-    """A connection of the kind these tests have."""
+    """A connection of these tests' kind."""
 
     def __init__(self, call: ICall) -> None:
         self.call = call
@@ -63,12 +63,12 @@ class OutgoingTests(SynchronousTestCase):
         return outcome_of(calls.start(calls.inbound())).value
 
     def test_a_kind_gives_its_connections(self) -> None:
-        """A connection knows whose call it serves, and out and outgoing are one."""
+        """A connection knows the call that it serves; `out` and `outgoing` are the same."""
         self.assertEqual(self.call(Greets, Node(hello=Greeter)), [f'out.greets {CID} 60', True])
 
     def test_no_such_connection(self) -> None:
-        """A kind that is not installed is told from a connection that is not there: NotFound says what there is, what
-        was meant, or what to install, in the new and in Zato's forms, on a node with other kinds or without any."""
+        """NotFound distinguishes missing kinds from missing connections, and says what exists, what is similar or
+        what to install, in the new and in Zato's form."""
         pika = Node(hello=Greeter)
         pika.outgoing.disabled = {'amqp': 'AMQP needs pika: pip install zatotx[amqp]'}
         for node, why in ((Node(), ': there are none at all'), (Node(hello=Greeter), ': there are hello'), (None, ''),
@@ -81,7 +81,7 @@ class OutgoingTests(SynchronousTestCase):
                                       'needs pika: pip install zatotx[amqp]')  # fmt: skip
 
     def test_interfaces(self) -> None:
-        """What the kinds will see is what the interfaces say."""
+        """The objects provide their interfaces."""
         calls = Calls(Greets)
         run: Any = type('Run', (), {'inbound': calls.inbound(), 'entry': calls.entries[0], 'invoker': calls.invoker})
         self.assertTrue(verifyObject(ICall, ServiceCall(run)))

@@ -1,4 +1,4 @@
-"""Modules, packages and zips as they are accepted for deployment."""
+"""Modules, packages and zips accepted for deployment."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class AcceptTests(SynchronousTestCase):
         return told
 
     def test_module(self) -> None:
-        """A module is taken as it is, under its own name."""
+        """A module is accepted unchanged, under its own name."""
         source = accept('my-api.py', b'x = 1\n')
         self.assertEqual((source.file, source.form, source.tops), ('my-api.py', MODULE, ('my-api',)))
         self.assertEqual((source.content, dict(source.files)), (b'x = 1\n', {'my-api.py': b'x = 1\n'}))
 
     def test_package_has_its_own_name(self) -> None:
-        """A package is called by its directory, whatever its zip was called."""
+        """A package is named by its directory, whatever the name of its zip."""
         source = accept('crm-1.2.zip', zipped(('crm/', b''), ('crm/__init__.py', b''), ('crm/data.txt', b'd')))
         self.assertEqual((source.file, source.form, source.tops), ('crm', PACKAGE, ('crm',)))
         self.assertEqual(dict(source.files), {'crm/__init__.py': b'', 'crm/data.txt': b'd'})
 
     def test_flat_modules(self) -> None:
-        """Zato's archives of flat modules are one deployed file, called by the archive."""
+        """Zato's archives of flat modules are one deployed file, named by the archive."""
         source = accept('bundle.zip', zipped(('b.py', b'2'), ('a.py', b'1')))
         self.assertEqual((source.file, source.form, source.tops), ('bundle', PACKAGE, ('a', 'b')))
 
     def test_same_code_same_bytes(self) -> None:
-        """Order, dates and caches of a zip do not make another version of the same code."""
+        """Order, dates and caches in a zip do not change the version."""
         dated = zipfile.ZipInfo('crm/__init__.py', (2020, 2, 2, 2, 2, 2))
         one = accept('crm.zip', zipped(('crm/a.py', b'a'), (dated, b'i')))
         cached = zipped(('crm/__init__.py', b'i'), ('crm/__pycache__/a.pyc', b'?'), ('crm/a.py', b'a'))
@@ -54,19 +54,19 @@ class AcceptTests(SynchronousTestCase):
         self.assertEqual(one.sha256, other.sha256)
 
     def test_kept_form_comes_back(self) -> None:
-        """What the ODB keeps of a package or of a module restores to the same source."""
+        """The stored form of a package or module restores to the same source."""
         for name, content in (('crm.zip', zipped(('crm/__init__.py', b'i'))), ('m.py', b'm')):
             source = accept(name, content)
             self.assertEqual(restore(source.file, source.form, source.content), source)
 
     def test_names_that_lead_elsewhere(self) -> None:
-        """A member that would be written outside of the package is refused, naming it."""
+        """A member whose path leads out of the package is rejected by name."""
         for path in ('/etc/x.py', '../x.py', 'crm/../../x.py', 'crm//x.py', './x.py', 'c:/x.py', 'crm\\x.py'):
             told = self.refusal('crm.zip', zipped(('crm/__init__.py', b''), (path, b'')))
             self.assertIn(path.replace('\\', '\\\\'), told)
 
     def test_links_and_twins(self) -> None:
-        """Links and members that are there twice are refused, all of them in one answer."""
+        """Links and duplicate members are rejected, all at once."""
         link = zipfile.ZipInfo('crm/link.py')
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         content = zipped(('crm/__init__.py', b''), ('crm/__init__.py', b''), (link, b'/etc/passwd'))
@@ -76,7 +76,7 @@ class AcceptTests(SynchronousTestCase):
         self.assertIn("'crm/__init__.py' is there twice", told)
 
     def test_sizes(self) -> None:
-        """Too much content, unpacked bytes or members: refused with the limit, before it fills memory."""
+        """Exceeded limits of content, unpacked bytes or members are rejected before they fill memory."""
         self.patch(package, 'MAX_UNPACKED', 1000)
         self.assertIn('more than 1000 bytes', self.refusal('a.zip', zipped(('a.py', b'#' * 1001))))
         self.patch(package, 'MAX_MEMBERS', 2)
@@ -85,7 +85,7 @@ class AcceptTests(SynchronousTestCase):
         self.assertIn('at most 5', self.refusal('a.py', b'123456'))
 
     def test_what_is_not_a_package(self) -> None:
-        """Each shape that cannot be deployed gets a sentence of its own."""
+        """Each kind of content that cannot be deployed has its own message."""
         shapes: list[tuple[str, bytes, str]] = [
             ('crm.zip', b'PK no zip', 'not a zip that can be read'),
             ('crm.zip', zipped(('crm/__init__.py', b'x' * 100))[:-30], 'not a zip that can be read'),
@@ -106,7 +106,7 @@ class AcceptTests(SynchronousTestCase):
                 self.assertIn(expected, self.refusal(name, content))
 
     def test_damaged_compression(self) -> None:
-        """A zip whose bytes were damaged inside of a member is refused like any other bad zip."""
+        """A zip with damaged member data is rejected like any other damaged zip."""
         good = bytearray(pack({'crm/__init__.py': bytes(range(256)) * 20}))
         good[60:80] = b'\xff' * 20
         self.assertIn('not a zip that can be read', self.refusal('crm.zip', bytes(good)))
@@ -120,7 +120,7 @@ class PackDirectoryTests(SynchronousTestCase):
         (self.root / 'sub' / 'a.py').write_text('a')
 
     def test_directory_is_packed(self) -> None:
-        """A directory gives the zip that is accepted as its package, without caches and editors' files."""
+        """A directory becomes the zip of its package, without caches and editors' files."""
         (self.root / '__pycache__').mkdir()
         (self.root / '__pycache__' / 'a.pyc').write_bytes(b'?')
         (self.root / '.hidden').write_text('?')
@@ -130,7 +130,7 @@ class PackDirectoryTests(SynchronousTestCase):
         self.assertEqual(source.content, pack_directory(str(self.root)))
 
     def test_links_and_missing_init(self) -> None:
-        """A link inside, and a directory that is no package, are refused by name."""
+        """A link in a directory, and a directory that is not a package, are rejected by name."""
         (self.root / 'sub' / 'link.py').symlink_to('a.py')
         self.assertIn('crm/sub/link.py is a link', self.assertRaises(BadRequest, pack_directory, self.root).msg)
         (self.root / 'sub' / 'link.py').unlink()

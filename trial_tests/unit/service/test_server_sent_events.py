@@ -1,4 +1,4 @@
-"""Server-sent events: their bytes, and the signs of life between them."""
+"""Server-sent events: their encoding, and the keep-alive comments between them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from zatotx.wire.http.sse import KEEP_ALIVE, encode_event
 
 class FormTests(SynchronousTestCase):
     def test_data_alone(self) -> None:
-        """Text as it is, anything else as JSON."""
+        """Text is sent unchanged, anything else as JSON."""
         self.assertEqual(encode_event('hello é'), 'data: hello é\n\n'.encode())
         self.assertEqual(encode_event({'n': 1}), b'data: {"n":1}\n\n')
         self.assertEqual(encode_event(''), b'data: \n\n')
 
     def test_everything(self) -> None:
-        """Name, id, and the pause before a client connects anew."""
+        """An event may have a name, an id, and a reconnection time."""
         event = Event([1], event='tick', id='7', retry=2000)
         self.assertEqual(encode_event(event), b'event: tick\nid: 7\nretry: 2000\ndata: [1]\n\n')
         self.assertEqual(encode_event(Event(retry=1)), b'retry: 1\n\n')
 
     def test_no_text_can_begin_a_field(self) -> None:
-        """Each kind of line end begins a new line of data; names and ids have none."""
+        """Each kind of line end starts a new data line; names and ids cannot contain one."""
         self.assertEqual(encode_event('a\rid: 1\r\nb\n\n'), b'data: a\ndata: id: 1\ndata: b\ndata: \ndata: \n\n')
         for bad in ({'event': 'a\nb'}, {'id': 'a\rb'}, {'id': 'a\0'}):
             self.assertRaises(ValueError, Event, 'x', **bad)
 
     def test_a_response_of_events(self) -> None:
-        """Says what it is, and that nobody is to keep or gather it; what the service set before stays."""
+        """The response has the content type of events and headers against caching and buffering, unless the service
+        set them."""
         response = Response()
         response.headers['Cache-Control'] = 'no-store'
         response.events(iter(()))
@@ -45,7 +46,7 @@ class FormTests(SynchronousTestCase):
 
 
 class Source:
-    """Events that come when told; says how it ended."""
+    """Events controlled by the test; records how it ended."""
 
     def __init__(self) -> None:
         self.next: Deferred[Any] = Deferred()
@@ -81,7 +82,7 @@ class StreamTests(SynchronousTestCase):
         return Deferred.fromCoroutine(wait())
 
     def test_events_come_at_once(self) -> None:
-        """In their order; the end of the source is the end."""
+        """Events are sent at once and in order; the end of the source ends the stream."""
         first = self.next()
         self.source.give('a')
         self.assertEqual(self.successResultOf(first), b'data: a\n\n')
@@ -91,7 +92,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual((self.source.ended, self.clock.getDelayedCalls()), ('over', []))
 
     def test_silence_is_filled(self) -> None:
-        """A comment every 15 seconds, and no event is lost by it."""
+        """A comment is sent every 15 seconds without an event, and no event is lost."""
         first = self.next()
         self.clock.advance(14.9)
         self.assertNoResult(first)
@@ -105,7 +106,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_an_event_may_come_while_nobody_reads(self) -> None:
-        """It is kept."""
+        """An event that arrives between two reads is kept."""
         first = self.next()
         self.clock.advance(15)
         self.successResultOf(first)
@@ -113,7 +114,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.next()), b'data: kept\n\n')
 
     def test_closing_ends_the_service(self) -> None:
-        """What it waits for is cancelled, and its `finally` runs."""
+        """Closing the stream cancels the service's wait and runs its `finally`."""
         first = self.next()
         self.clock.advance(15)
         self.successResultOf(first)
@@ -121,14 +122,14 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual((self.source.ended, self.clock.getDelayedCalls()), ('cancelled', []))
 
     def test_a_reader_that_is_cancelled_ends_it_too(self) -> None:
-        """As when the client goes away in the middle of a silence."""
+        """Cancelling the reader ends the service, as when a client disconnects."""
         first = self.next()
         first.cancel()
         self.failureResultOf(first, CancelledError)
         self.assertEqual((self.source.ended, self.clock.getDelayedCalls()), ('cancelled', []))
 
     def test_what_the_service_raises_comes_through(self) -> None:
-        """So that the answer is broken off, and logged."""
+        """An exception of the service ends the stream and is logged."""
         first = self.next()
         self.source.next.errback(ValueError('no more'))
         self.failureResultOf(first, ValueError)

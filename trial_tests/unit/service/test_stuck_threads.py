@@ -1,4 +1,4 @@
-"""Thread pools are bounded, and a `def` service that never returns is told of."""
+"""Thread pools are bounded, and a `def` service that never returns is reported."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Call:
 
 @contextmanager
 def said() -> Iterator[list[str]]:
-    """The warnings of a block."""
+    """Collect the warnings of a block."""
     lines: list[str] = []
 
     @implementer(ILogObserver)
@@ -70,7 +70,7 @@ class LeftBehindTests(SynchronousTestCase):
             self.clock.advance(LOOK)
 
     def test_told_after_the_deadline_with_growing_pauses(self) -> None:
-        """A second after it, then 10 s, a minute, ten minutes and from then on an hour later; never before."""
+        """A call is reported a second after its deadline, then after 10 s, 1, 10 and every 60 minutes."""
         call = Call(deadline=5.0)
         with said() as lines:
             self.left.add(call)
@@ -82,7 +82,7 @@ class LeftBehindTests(SynchronousTestCase):
         self.assertIn('Service crm.slow (cid abc) still runs 1 s after its deadline', lines[0])
 
     def test_ended_it_is_forgotten(self) -> None:
-        """No timer is left behind, nothing more is said."""
+        """A call that has ended leaves no timer and is not reported again."""
         call = Call(deadline=0.0)
         self.left.add(call)
         self.wait(2)
@@ -91,7 +91,8 @@ class LeftBehindTests(SynchronousTestCase):
         self.assertEqual((self.left.count(), list(self.left.findings()), self.clock.getDelayedCalls()), (0, [], []))
 
     def test_a_finding_names_service_and_place(self) -> None:
-        """For `zatotx doctor`, with what to do; nothing about one whose time has not come."""
+        """The finding for `zatotx doctor` names service, line and remedy, and does not appear before the first
+        report."""
         self.left.add(Call(deadline=100.0))
         self.wait(3)
         self.assertEqual(list(self.left.findings()), [])
@@ -103,14 +104,15 @@ class LeftBehindTests(SynchronousTestCase):
         self.assertIn('restart the server', finding)
 
     def test_threads_are_counted_once(self) -> None:
-        """A service and one it calls in the same thread hold one thread."""
+        """A service and one that it invokes in the same thread count as one thread."""
         for _ in range(2):
             self.left.add(Call(deadline=0.0))
         self.wait(2)
         self.assertEqual(self.left.count(), 1)
 
     def test_the_place_is_the_line_of_deployed_code(self) -> None:
-        """Not that of the library it waits in; by the name its author knows, in a package too."""
+        """The location is that of deployed code, not of the library that it waits in, under the author's module
+        name."""
         for file, content, shown in (
             ('crm.py', WAITS, 'crm.py:3'),
             ('shop.zip', _zipped({'shop/__init__.py': b'', 'shop/deep.py': WAITS}), 'shop/deep.py:3'),
@@ -133,7 +135,7 @@ class LeftBehindTests(SynchronousTestCase):
         return thread_location(thread) == place
 
     def test_a_thread_that_is_gone(self) -> None:
-        """Has no place, and is no fault."""
+        """A thread that has ended has no location and causes no error."""
         self.assertEqual(thread_location(-1), 'an unknown place')
 
 
@@ -147,7 +149,7 @@ def _zipped(files: dict[str, bytes]) -> bytes:
 
 class PoolTests(SynchronousTestCase):
     def test_the_queue_is_bounded(self) -> None:
-        """Threads and places taken: the next is refused at once and counted; what waits is run later."""
+        """With all threads busy and the queue full, a call is rejected at once and counted; queued calls run later."""
         pool, release = ServiceThreads('service', 2, 3), Event()
         pool.start()
         done: list[int] = []
@@ -176,7 +178,7 @@ class HopTests(TestCase):
         return self.threads.hop(function, lambda: 'Service crm.slow (cid abc)', None, deadline=deadline)
 
     async def test_one_that_never_returns_is_told_of_until_it_does(self) -> None:
-        """Given up, it holds its thread and is counted; when it ends it is forgotten."""
+        """An abandoned call is counted until it ends."""
         release = Event()
         with said() as lines:
             waiting = self.hop(lambda hop: release.wait(120), 0.0)
@@ -191,7 +193,7 @@ class HopTests(TestCase):
         self.pool.stop()
 
     async def test_what_waits_lets_go_of_its_work(self) -> None:
-        """A call that was given up before it began holds nothing, though the queue does not move."""
+        """A call cancelled before it started releases its references, even while the queue is stuck."""
         release = Event()
         ran: list[Any] = []
         first = self.hop(lambda hop: release.wait(120))
@@ -213,7 +215,7 @@ class HopTests(TestCase):
         self.assertEqual((ran, self.threads.left_behind.count()), ([], 0))
 
     async def looked(self, found: Any) -> None:
-        """Let the reactor turn until something is so."""
+        """Run the reactor until a condition is true."""
         for _ in range(3000):
             if found():
                 return

@@ -1,4 +1,4 @@
-"""`def` services in real threads, and what they call."""
+"""`def` services in real threads, and the services they invoke."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ REACTOR: Any = reactor
 
 
 class Document:
-    """Something large."""
+    """A large object."""
 
 
 class OnReactor(Service):
-    """Says in which thread it ran; with a payload it waits that many seconds first."""
+    """Responds with the thread it runs in; waits first for as many seconds as its payload says."""
 
     name = 'on-reactor'
 
@@ -57,7 +57,7 @@ class Refusing(Service):
 
 
 class Catching(Service):
-    """Hands on what it got, whatever comes of it."""
+    """Invokes a service and responds with its result or its error."""
 
     def handle(self) -> None:
         for target in ('refusing', 'on-reactor'):
@@ -68,7 +68,7 @@ class Catching(Service):
 
 
 class Asking(Service):
-    """Invokes what its payload says, and answers what came back and its own thread."""
+    """Invokes the service named in its payload, and responds with the result and its own thread."""
 
     name = 'asking'
 
@@ -78,7 +78,7 @@ class Asking(Service):
 
 
 class Relay(Service):
-    """On the reactor between two services of threads."""
+    """Runs on the reactor between two services in threads."""
 
     name = 'relay'
 
@@ -94,7 +94,7 @@ class Deep(Service):
 
 
 class Recording(Service):
-    """A `def` service with hooks of both sorts; each says whether it ran on the reactor."""
+    """A `def` service with plain and asynchronous hooks, which record whether they run on the reactor."""
 
     io_thread = 0
 
@@ -131,7 +131,7 @@ class ThreadTests(TestCase):
         Recording.io_thread = self.io_thread
 
     def stop_pool(self) -> Deferred[None]:
-        """Ends the threads; the reactor goes on meanwhile, as they may wait for it."""
+        """End the threads while the reactor runs, as they may wait for it."""
         return deferToThread(self.pool.stop)
 
     def calls(self, *services: Any) -> Calls:
@@ -144,12 +144,11 @@ class ThreadTests(TestCase):
         return (await calls.start(inbound, payload)).value
 
     async def test_it_runs_in_a_thread(self) -> None:
-        """Not in the reactor's."""
+        """A `def` service does not run in the reactor's thread."""
         self.assertNotEqual(await self.answer(InThread), self.io_thread)
 
     async def test_nothing_is_left(self) -> None:
-        """What a message brought goes with its answer, not when the garbage collector comes by: a large document would
-        wait long for that."""
+        """The objects of a message are freed with its response, not by the garbage collector."""
         gc.disable()
         self.addCleanup(gc.enable)
         for services in ((InThread,), (Refusing,), (Catching, Refusing), (Catching, OnReactor)):
@@ -164,32 +163,32 @@ class ThreadTests(TestCase):
                 await deferLater(REACTOR, 0.01)
 
     async def test_invoke_gives_results(self) -> None:
-        """What runs on the reactor runs there, and its answer comes back as a value."""
+        """Invoking a service on the reactor returns its result as a value."""
         found, own = await self.answer(Asking, OnReactor, payload=['on-reactor', '', {}])
         self.assertEqual(found, self.io_thread)
         self.assertNotEqual(own, self.io_thread)
 
     async def test_threads_do_not_pile_up(self) -> None:
-        """A service of threads that calls another runs it in its own, directly or through the reactor."""
+        """A `def` service invoked from a thread runs in that thread, directly or through the reactor."""
         for target in ('in-thread', 'relay'):
             found, own = await self.answer(Asking, InThread, Relay, payload=[target, '', {}])
             self.assertEqual(found, own)
 
     async def test_more_callers_than_threads(self) -> None:
-        """Ten callers, two threads, a call below each: nobody waits for somebody else's thread."""
+        """With ten callers, two threads and nested calls, no call waits for another's thread."""
         calls = self.calls(Asking, InThread, Relay)
         started = [calls.start(calls.http(), ['relay', '', {}]) for _ in range(10)]
         outcomes = await gatherResults(started)
         self.assertEqual([one.value[0] == one.value[1] for one in outcomes], [True] * 10)
 
     async def test_depth(self) -> None:
-        """32 deep with two threads, then the fault."""
+        """Calls nest 32 deep with two threads; then there is an error."""
         with self.assertRaises(InternalServerError) as raised:
             await self.answer(Deep)
         self.assertIn('more than 32 deep', str(raised.exception))
 
     async def test_hooks(self) -> None:
-        """Plain hooks run in the thread, coroutines on the reactor, in the one order; mistakes are passed over."""
+        """Plain hooks run in the thread, coroutines on the reactor, in order; their errors are ignored."""
         with self.assertLogs(Recording.get_name(), 'ERROR'):
             found = await self.answer(Recording, OnReactor)
         self.assertEqual(found['steps'], [
@@ -199,7 +198,7 @@ class ThreadTests(TestCase):
         self.assertEqual(found['asked'], self.io_thread)
 
     async def test_a_deferred_is_awaited(self) -> None:
-        """A plain def may give one, made on the reactor by whatever library."""
+        """A plain def may return a Deferred."""
 
         class Giving(Service):
             def handle(self) -> Any:
@@ -209,7 +208,7 @@ class ThreadTests(TestCase):
         self.assertEqual(await self.answer(Giving), 'given')
 
     async def test_mistakes_come_through(self) -> None:
-        """What handle raises, and what the called service raises, with their types."""
+        """Exceptions of handle and of invoked services keep their types."""
 
         class Raising(Service):
             name = 'raising'
@@ -238,7 +237,7 @@ class ThreadTests(TestCase):
         self.assertEqual(await self.answer(Catching), 'Service no.such does not exist')
 
     async def test_timeout_of_a_call(self) -> None:
-        """A call with a timeout ends in time, whether it calls the reactor's or a thread's."""
+        """A call with a timeout ends in time, on the reactor or in a thread."""
         release = Event()
         self.addCleanup(release.set)
 
@@ -255,7 +254,7 @@ class ThreadTests(TestCase):
         release.set()
 
     async def test_the_deadline_bounds_every_call(self) -> None:
-        """A thread does not wait for the reactor longer than its request may take."""
+        """A thread waits for the reactor only until the deadline of its request."""
         with self.assertRaises(Timeout):
             await self.answer(Asking, OnReactor, payload=['on-reactor', 5, {}], deadline=0.05)
         with self.assertRaises(Timeout) as raised:
@@ -263,7 +262,7 @@ class ThreadTests(TestCase):
         self.assertIn('in-thread', str(raised.exception))
 
     async def test_a_cancelled_run_wakes_its_thread(self) -> None:
-        """A thread that waits for the reactor is told that its request is over."""
+        """A thread that waits for the reactor is woken when its request is cancelled."""
         begun: Deferred[None] = Deferred()
         ended: Deferred[str] = Deferred()
 
@@ -295,7 +294,7 @@ class ThreadTests(TestCase):
         self.assertEqual(await ended, 'cancelled')
 
     async def test_a_late_result_is_dropped_and_logged(self) -> None:
-        """A thread cannot be stopped; what it brings after its request is over goes nowhere, with a line in the log."""
+        """A result that arrives after its request has ended is dropped, with a log message."""
         release, began = Event(), Event()
 
         class Late(Service):
@@ -325,7 +324,7 @@ class ThreadTests(TestCase):
         self.assertEqual(await said, f'Service late (cid {CID})')
 
     async def test_a_run_cancelled_in_the_queue_never_starts(self) -> None:
-        """With all threads busy, a request that is over does not get one later."""
+        """A queued call whose request is cancelled never starts."""
         release = Event()
         ran: list[str] = []
 
@@ -346,7 +345,7 @@ class ThreadTests(TestCase):
         self.assertEqual(sorted(ran), ['a', 'b', 'd'])
 
     async def test_threads_of_its_own(self) -> None:
-        """A service may call others from threads it made."""
+        """A service may invoke others from threads that it creates."""
 
         class Making(Service):
             def handle(self) -> None:
@@ -361,14 +360,14 @@ class ThreadTests(TestCase):
         self.assertEqual(await self.answer(Making, OnReactor), [self.io_thread] * 3)
 
     async def test_calls_in_a_thread_are_counted_on_the_reactor(self) -> None:
-        """Counters have one writer."""
+        """Counters are written by the reactor's thread only."""
         entry = ServiceEntry.of(InThread, stats=CallSlots())
         await self.answer(Asking, entry, payload=['in-thread', '', {}])
         await deferLater(REACTOR, 0)
         self.assertEqual(entry.stats.calls, 1)
 
     async def test_a_plain_iterator_streams_from_threads(self) -> None:
-        """Its chunks may block, the reactor does not."""
+        """A plain iterator may block without blocking the reactor."""
 
         class Streaming(Service):
             def handle(self) -> None:
@@ -381,7 +380,7 @@ class ThreadTests(TestCase):
         self.assertEqual(outcome.content_type, 'text/csv')
 
     async def test_a_plain_iterator_that_nobody_reads_on_is_closed(self) -> None:
-        """Its `finally` runs, in a thread."""
+        """The iterator's `finally` runs in a thread."""
         closed: list[int] = []
 
         def chunks() -> Any:
@@ -405,7 +404,7 @@ class ThreadTests(TestCase):
 
 class LenderTests(TestCase):
     def test_a_lender_that_is_done_takes_no_job(self) -> None:
-        """The job then goes to the pool."""
+        """A lender that has finished rejects jobs, which then go to the pool."""
         lender = ThreadLender()
         done: list[int] = []
         self.assertTrue(lender.take(lambda: done.append(1)))
@@ -414,7 +413,7 @@ class LenderTests(TestCase):
         self.assertEqual((lender.attend(1), done), ('result', [1]))
 
     def test_a_reactor_that_never_speaks(self) -> None:
-        """The thread gives up in the end."""
+        """A thread stops waiting for an unresponsive reactor."""
         lender = ThreadLender()
         self.assertRaises(Timeout, lender.attend, 0.01)
         self.assertFalse(lender.take(lambda: None))

@@ -1,4 +1,4 @@
-"""The threads of def services."""
+"""The thread pool of `def` services."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class PoolTests(SynchronousTestCase):
         self.addCleanup(self.pool.stop)
 
     def test_threads_are_made_when_needed(self) -> None:
-        """None for nothing; as many as work at once; never more than its size."""
+        """Threads start on demand, up to the size of the pool."""
         self.pool.start()
         self.assertEqual(self.pool.threads, [])
         release, together = Event(), Barrier(4)
@@ -39,7 +39,7 @@ class PoolTests(SynchronousTestCase):
         self.assertTrue(all(name.startswith('service-') for name in done))
 
     def test_work_given_before_the_start(self) -> None:
-        """It is run once the pool starts."""
+        """Jobs queued before the start run once the pool starts."""
         done = Event()
         self.pool.callInThread(done.set)
         self.assertEqual(self.pool.threads, [])
@@ -47,7 +47,7 @@ class PoolTests(SynchronousTestCase):
         self.assertTrue(done.wait(60))
 
     def test_a_job_that_fails_costs_no_thread(self) -> None:
-        """It is logged; the next one is run."""
+        """A failing job is logged, and its thread runs the next one."""
         self.pool.start()
         done = Event()
         for job in (lambda: 1 / 0, done.set):
@@ -57,7 +57,7 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_threads_do_not_hold_the_process(self) -> None:
-        """They are daemons: a service that never returns does not keep the server from ending."""
+        """The threads are daemons, so a stuck service does not keep the server from exiting."""
         self.pool.start()
         seen: list[bool] = []
         self.pool.callInThread(lambda: seen.append(current_thread().daemon))
@@ -65,7 +65,7 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(seen, [True])
 
     def test_stopping_twice(self) -> None:
-        """There is nothing left to stop."""
+        """Stopping twice has no effect."""
         self.pool.start()
         self.pool.stop()
         self.pool.stop()
@@ -73,7 +73,7 @@ class PoolTests(SynchronousTestCase):
 
 
 class WakingReactor:
-    """Notes how often it is woken."""
+    """Counts how often it is woken."""
 
     def __init__(self) -> None:
         self.woken: list[Any] = []
@@ -82,7 +82,7 @@ class WakingReactor:
         self.woken.append((function, args))
 
     def turn(self) -> None:
-        """One turn of the reactor."""
+        """Run one iteration of the reactor."""
         woken, self.woken = self.woken, []
         for function, args in woken:
             function(*args)
@@ -90,7 +90,7 @@ class WakingReactor:
 
 class WakingTests(SynchronousTestCase):
     def test_many_calls_wake_the_reactor_once(self) -> None:
-        """Until it looked; what comes while it looks wakes it again."""
+        """Several queued calls wake the reactor once; calls added while they run wake it again."""
         reactor = WakingReactor()
         threads = ServiceThreadCalls(reactor, None)
         seen: list[int] = []
@@ -108,7 +108,7 @@ class WakingTests(SynchronousTestCase):
         self.assertEqual(seen, [1, 2, 3])
 
     def test_a_call_that_fails_harms_no_other(self) -> None:
-        """It is logged."""
+        """A failing call is logged and does not affect others."""
         reactor = WakingReactor()
         threads = ServiceThreadCalls(reactor, None)
         seen: list[int] = []

@@ -108,13 +108,13 @@ class TypedInputTests(SynchronousTestCase):
         return set(self.assertRaises(BadInput, call, service, payload, **request).mistakes)
 
     def test_a_struct(self) -> None:
-        """The service gets an instance; the answer is one, bare."""
+        """Input is an instance of the Struct; the response has no element."""
         outcome = call(Struct, {'name': 'a', 'items': [{'sku': 'x', 'qty': 2}], 'due': '2026-01-02', 'unknown': 1})
         self.assertEqual(outcome.element, '')
         self.assertEqual(outcome.value, Order('a', [Item('x', 2)], dt.date(2026, 1, 2)))
 
     def test_a_dataclass_model(self) -> None:
-        """Defaults are there on the instance and in the answer, below too."""
+        """Defaults are set on instances and in the response, nested ones too."""
         outcome = call(Dataclass, {'owner': 'a', 'lines': [{'sku': 'x'}]})
         self.assertIsInstance(outcome.value, Basket)
         self.assertEqual(
@@ -123,7 +123,7 @@ class TypedInputTests(SynchronousTestCase):
         )
 
     def test_all_mistakes_at_once(self) -> None:
-        """Wherever they are, each by its path."""
+        """All mistakes at any depth are reported, each with its path."""
         found = self.mistakes(Struct, {
             'items': [{'sku': 'a', 'qty': 1}, {'sku': 'b'}, {'sku': 5, 'qty': 0}, {'sku': 'd', 'qty': 'x'}, 7],
             'due': 'soon', 'tags': {'x': 'y'}, 'codes': [1, '2'], 'urgent': 1,
@@ -137,7 +137,7 @@ class TypedInputTests(SynchronousTestCase):
         })  # fmt: skip
 
     def test_mistakes_of_dataclasses(self) -> None:
-        """They are named as those of Structs."""
+        """Mistakes in dataclasses are reported like those in Structs."""
         found = self.mistakes(Dataclass, {'lines': [{'qty': 'x'}], 'coupon': 5})
         self.assertEqual(found, {
             ('$.owner', 'missing'), ('$.lines[0].sku', 'missing'), ('$.lines[0].qty', 'expected int, got str'),
@@ -145,7 +145,7 @@ class TypedInputTests(SynchronousTestCase):
         })  # fmt: skip
 
     def test_renamed_fields(self) -> None:
-        """Paths are those of the wire."""
+        """Paths contain the names used in messages."""
 
         class Renamed(msgspec.Struct, rename='camel'):
             first_name: str
@@ -153,7 +153,7 @@ class TypedInputTests(SynchronousTestCase):
         self.assertEqual(self.mistakes(taking(Renamed), {}), {('$.firstName', 'missing')})
 
     def test_unknown_fields_where_a_model_forbids_them(self) -> None:
-        """They are named too."""
+        """Unknown fields are reported if the model forbids them."""
 
         class Strict(msgspec.Struct, forbid_unknown_fields=True):
             a: int
@@ -161,7 +161,7 @@ class TypedInputTests(SynchronousTestCase):
         self.assertEqual(self.mistakes(taking(Strict), {'a': 1, 'b': 2}), {('$', 'object contains unknown field b')})
 
     def test_tagged_unions(self) -> None:
-        """The tag says which model's mistakes are meant."""
+        """The tag selects the model whose mistakes are reported."""
 
         self.assertEqual(call(taking(Owner), {'pet': {'type': 'Dog', 'name': 'Rex'}}).value, Owner(Dog('Rex')))
         self.assertEqual(
@@ -186,14 +186,14 @@ class TypedInputTests(SynchronousTestCase):
         )  # fmt: skip
 
     def test_a_list_of_models(self) -> None:
-        """`input = list[Item]` takes an array."""
+        """`input = list[Item]` accepts an array."""
         self.assertEqual(call(taking(list[Item]), [{'sku': 'a', 'qty': 1}]).value, [Item('a', 1)])
         self.assertEqual(self.mistakes(taking(list[Item]), [{'qty': 1}]), {('$[0].sku', 'missing')})
         self.assertEqual(self.mistakes(taking(list[Item]), {'a': 1}), {('$', 'expected array, got object')})
 
     def test_a_body_that_is_no_object(self) -> None:
-        """Said once, for the whole, with parameters beside it too: a list of pairs is no object either, nor are null
-        and an empty text; from XML the same."""
+        """A body that is not an object is reported once, also with parameters and from XML; so are null and an empty
+        text."""
         for body, kind in (([1], 'array'), ([['sku', 'x'], ['qty', 1]], 'array'), ([], 'array'), (5, 'int')):
             for request in ({}, {'params': {'sku': 'x'}}, {'query': b'sku=x&qty=2'}):
                 found = self.mistakes(taking(Item), body, **request)
@@ -210,7 +210,7 @@ class TypedInputTests(SynchronousTestCase):
             self.assertEqual(bad.mistakes, (('$', 'expected object, got str'),), data_format)
 
     def test_models_that_are_lists(self) -> None:
-        """A Struct that is written as a list is none of the objects that parameters can join."""
+        """A Struct encoded as a list cannot be combined with parameters."""
 
         class Point(msgspec.Struct, array_like=True):
             x: int
@@ -220,7 +220,7 @@ class TypedInputTests(SynchronousTestCase):
         self.assertEqual(self.mistakes(taking(Point), {'x': 1}, query=b'x=5'), {('$', 'expected array, got object')})
 
     def test_integers_with_a_point(self) -> None:
-        """1.0 is an integer wherever one is wanted and nothing else, as JSON Schema says. 1.5 is none."""
+        """1.0 is an integer where only an integer is valid, as in JSON Schema; 1.5 is not."""
 
         class Numbers(msgspec.Struct):
             n: int
@@ -246,7 +246,7 @@ class TypedInputTests(SynchronousTestCase):
                          {('$.n', 'expected int, got float'), ('$.listed[1]', 'expected int, got float')})
 
     def test_query_and_path(self) -> None:
-        """Text is converted by the field's type; its mistakes have bare names, the body's their paths."""
+        """Text is converted by the field's type; its mistakes have bare names, those of the body paths."""
 
         class Search(msgspec.Struct):
             limit: int
@@ -267,13 +267,13 @@ class TypedInputTests(SynchronousTestCase):
         self.assertEqual(self.mistakes(taking(Search), method='GET'), {('limit', 'missing')})
 
     def test_forms(self) -> None:
-        """A form is text too."""
+        """Values of forms are converted from text too."""
         calls = Calls(Dataclass)
         inbound = calls.http(data_format='form')
         self.assertEqual(outcome_of(calls.start(inbound, {'owner': 'a', 'currency': 'PLN'})).value.currency, 'PLN')
 
     def test_text_needs_a_text_source(self) -> None:
-        """In JSON the text of a number is no number."""
+        """In JSON, the text of a number is not a number."""
         self.assertEqual(
             self.mistakes(Struct, {'name': 'a', 'items': [{'sku': 'x', 'qty': '2'}]}),
             {('$.items[0].qty', 'expected int, got str')},
@@ -281,7 +281,7 @@ class TypedInputTests(SynchronousTestCase):
 
 
 def taking(model: Any) -> type[Service]:
-    """A service that takes and returns such input."""
+    """Return a service that declares and returns that input."""
 
     class Takes(Service):
         input = model
@@ -294,7 +294,7 @@ def taking(model: Any) -> type[Service]:
 
 class TypedOutputTests(SynchronousTestCase):
     def test_all_forms_of_one_answer(self) -> None:
-        """An instance, a dict, a Bunch, attributes, a row, another model: one answer."""
+        """An instance, a dict, a Bunch, attributes, a row and another model give the same response."""
 
         class Row:
             sku = 'x'
@@ -310,26 +310,26 @@ class TypedOutputTests(SynchronousTestCase):
             self.assertEqual(answering(Item, value), {'sku': 'x', 'qty': 2, 'note': None})
 
     def test_a_list(self) -> None:
-        """`output = list[Item]` takes any of those in a list."""
+        """`output = list[Item]` accepts any of these in a list."""
         self.assertEqual(
             answering(list[Line], [Line('a', 2), {'sku': 'b'}]), [{'sku': 'a', 'qty': 2}, {'sku': 'b', 'qty': 1}]
         )
         self.assertEqual(answering(list[Line], []), [], 'an empty list is an answer')
 
     def test_what_is_wrong_is_named(self) -> None:
-        """It is the service's fault, each mistake by its path."""
+        """Invalid output is an error of the service listing each mistake with its path."""
         bad = self.assertRaises(BadOutput, answering, Order, {'items': [{'sku': 1, 'qty': 1}]})
         self.assertEqual(set(bad.mistakes), {('.name', 'missing'), ('.items[0].sku', 'expected str, got int')})
 
     def test_a_model_that_is_not_filled(self) -> None:
-        """A dataclass without a required attribute does not go out with a hole in it."""
+        """A dataclass without a required attribute is an error."""
         basket = Basket()
         basket.lines = [Line('a')]
         bad = self.assertRaises(BadOutput, answering, Basket, basket)
         self.assertEqual(bad.mistakes, (('.owner', 'missing'),))
 
     def test_defaults_of_a_model_made_by_hand(self) -> None:
-        """They go out although nobody set them."""
+        """Defaults of the class are serialized although they were never set."""
         basket = Basket()
         basket.owner = 'me'
         self.assertEqual(
@@ -339,7 +339,7 @@ class TypedOutputTests(SynchronousTestCase):
 
 class ModelTests(SynchronousTestCase):
     def test_forms(self) -> None:
-        """Dict, JSON and Bunch, there and back."""
+        """Models are converted to and from dict, JSON and Bunch."""
         basket = Basket.from_dict({'owner': 'a', 'lines': [{'sku': 'x'}]})
         whole = {'owner': 'a', 'lines': [{'sku': 'x', 'qty': 1}], 'coupon': None, 'currency': 'EUR'}
         self.assertEqual(basket.to_dict(), whole)
@@ -348,18 +348,18 @@ class ModelTests(SynchronousTestCase):
         self.assertEqual(basket.to_bunch().lines[0].sku, 'x')
 
     def test_a_clone_shares_nothing(self) -> None:
-        """A change in one is not in the other."""
+        """A change of a clone does not affect the original."""
         basket = Basket.from_dict({'owner': 'a', 'lines': [{'sku': 'x'}]})
         basket.clone().lines[0].sku = 'y'
         self.assertEqual(basket.lines[0].sku, 'x')
 
     def test_mistakes(self) -> None:
-        """from_dict names them all."""
+        """from_dict reports all mistakes."""
         bad = self.assertRaises(BadInput, Basket.from_dict, {'lines': [{}]})
         self.assertEqual(set(bad.mistakes), {('$.owner', 'missing'), ('$.lines[0].sku', 'missing')})
 
     def test_what_may_be_none_may_be_left_out(self) -> None:
-        """With the values that Zato gives it, by from_dict, on input and on output."""
+        """Optional fields may be omitted and get Zato's defaults, by from_dict, in input and in output."""
         whole = {'weight': 1.5, 'city': '', 'number': 0, 'lines': [], 'extra': {}, 'after': None}
         self.assertEqual(Stop.from_dict({'weight': 1.5}).to_dict(), whole)
 
@@ -378,12 +378,12 @@ class ModelTests(SynchronousTestCase):
         self.assertEqual(bad.mistakes, (('$.weight', 'missing'),))
 
     def test_numbers_may_be_text(self) -> None:
-        """As in Zato; what is no number is still wrong."""
+        """Numbers may be text, as in Zato; other text is a mistake."""
         self.assertEqual(Stop.from_dict({'weight': '1.5', 'number': '7'}).number, 7)
         bad = self.assertRaises(BadInput, Stop.from_dict, {'weight': 1, 'number': 'seven'})
         self.assertEqual(bad.mistakes, (('$.number', 'expected int | null, got str'),))
 
     def test_fields_by_name(self) -> None:
-        """As a mapping's, None for what is not there."""
+        """Fields can be read by name as in a mapping; missing ones are None."""
         stop = Stop.from_dict({'weight': 1, 'city': 'Opole'})
         self.assertEqual((stop['city'], stop.get('number'), stop['no_such'], 'city' in stop), ('Opole', 0, None, True))

@@ -1,4 +1,5 @@
-"""Declared input from XML, in its three forms: where it is looked for, what it becomes, how mistakes are named."""
+"""Declared input from XML, in its three forms: where elements are looked up, how they are converted, how mistakes
+are reported."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ NIL = f'xmlns:xsi="{XSI}" xsi:nil="true"'
 
 
 def taken(declared: type, document: str = '', /, **request: Any) -> Any:
-    """What a service with those declarations finds in request.input, on an XML channel."""
+    """Return the request.input of a service with those declarations on an XML channel."""
     seen = []
 
     class Asked(declared, Service):  # type: ignore[misc]  # any declaration
@@ -45,37 +46,37 @@ def taken(declared: type, document: str = '', /, **request: Any) -> Any:
 
 
 def short(*names: Any) -> type:
-    """The short form."""
+    """Return a service with the short form."""
     return type('Short', (), {'input': names})
 
 
 def classic(**options: Any) -> type:
-    """Classic SimpleIO."""
+    """Return a service with classic SimpleIO."""
     return type('Classic', (), {'SimpleIO': type('SimpleIO', (), options)})
 
 
 def typed(model: Any) -> type:
-    """A model."""
+    """Return a service with a model."""
     return type('Typed', (), {'input': model})
 
 
 class Case(SynchronousTestCase):
     def mistakes(self, declared: type, document: str = '', /, **request: Any) -> dict[str, str]:
-        """What is wrong, by path."""
+        """Return the mistakes by path."""
         bad: BadInput = self.assertRaises(BadInput, taken, declared, document, **request)
         return dict(bad.mistakes)
 
 
 class PlaceTests(Case):
-    """Feature map 3.5: where elements are looked up."""
+    """Where elements are looked up (feature map 3.5)."""
 
     def test_children_of_the_root(self) -> None:
-        """In any namespace, by their names alone; what is not declared is ignored."""
+        """Children of the root are read by local name, in any namespace; undeclared ones are ignored."""
         for document in ('<x><a>1</a><c/></x>', '<x xmlns="urn:x"><a>1</a></x>', '<x><n:a xmlns:n="urn:n">1</n:a></x>'):
             self.assertEqual(taken(short('a', '-b'), document), {'a': '1', 'b': ''})
 
     def test_under_the_request_element(self) -> None:
-        """The root itself, or the first of that name in it."""
+        """The request element is the root, or the first element of that name in it."""
         get = classic(request_elem='get', input_required='a')
         for document in ('<get><a>1</a></get>', '<x><a>0</a><y/><get><a>1</a></get></x>',
                          '<n:get xmlns:n="urn:n"><n:a>1</n:a></n:get>'):  # fmt: skip
@@ -83,7 +84,7 @@ class PlaceTests(Case):
         self.assertEqual(self.mistakes(get, '<got><a>1</a></got>'), {'$': 'expected the element get, got got'})
 
     def test_in_the_namespace(self) -> None:
-        """Where one is declared, all of it stands in that one."""
+        """With a declared namespace, all elements must be in it."""
         get = classic(request_elem='get', namespace='urn:x', input_required='a', input_optional='b')
         self.assertEqual(taken(get, '<get xmlns="urn:x"><a>1</a><b xmlns="">2</b></get>'), {'a': '1', 'b': ''})
         self.assertEqual(taken(get, '<n:get xmlns:n="urn:x"><n:a>1</n:a></n:get>'), {'a': '1', 'b': ''})
@@ -94,7 +95,7 @@ class PlaceTests(Case):
                          {'$.a': 'missing'})  # fmt: skip
 
     def test_many_namespaces_are_not_remembered(self) -> None:
-        """What callers think of takes no memory."""
+        """Namespaces invented by callers do not consume memory."""
         io = describe_io(short('a'))
         for number in range(2_000):
             document = f'<x xmlns="urn:{number}"><a>1</a><b{number}/></x>'
@@ -103,7 +104,7 @@ class PlaceTests(Case):
         self.assertLess(len(shape._tags), 20)
 
     def test_path_and_query_join(self) -> None:
-        """As with JSON: they win, unless the channel says otherwise, and are text."""
+        """Path and query are merged as with JSON: they take precedence by default, and are text."""
         both, document = short(Int('a'), 'b', '-c'), '<x><a>1</a><b>2</b></x>'
         url: dict[str, Any] = {'query': b'b=query&c=3', 'params': {'a': '7'}}
         self.assertEqual(taken(both, document, **url), {'a': 7, 'b': 'query', 'c': '3'})
@@ -113,31 +114,31 @@ class PlaceTests(Case):
         self.assertEqual(taken(typed(Line), '<x><qty>1</qty></x>', query=b'sku=7'), Line('7', 1))
 
     def test_no_body(self) -> None:
-        """The URL alone may be enough; what is missing is named by what it may be."""
+        """The URL alone may be sufficient input; missing elements are reported."""
         self.assertEqual(taken(short('a'), method='GET', query=b'a=1'), {'a': '1'})
         self.assertEqual(self.mistakes(short('a'), method='GET'), {'a': 'missing'})
         self.assertEqual(self.mistakes(typed(Line), '<x/>'), {'$.sku': 'missing', '$.qty': 'missing'})
 
     def test_it_is_xml_whatever_it_is_called(self) -> None:
-        """`curl -d` calls all that it sends a form."""
+        """The body is XML whatever its Content-Type, as `curl -d` always sends that of a form."""
         form = {b'content-type': b'application/x-www-form-urlencoded'}
         self.assertEqual(taken(short('a'), '<x><a>1</a></x>', headers=form), {'a': '1'})
 
     def test_all_there_is_without_a_declaration(self) -> None:
-        """Objects, lists where names are repeated, texts."""
+        """Without a declaration, input is objects, lists for repeated names, and texts."""
         document = f'<x><a>1</a><b><c>2</c><c/></b><d {NIL}/></x>'
         self.assertEqual(taken(Undeclared, document, query=b'e=3'),
                          {'a': '1', 'b': {'c': ['2', '']}, 'd': None, 'e': '3'})  # fmt: skip
 
     def test_an_element_that_another_service_hands_over(self) -> None:
-        """self.invoke with an lxml element, from whatever parser."""
+        """self.invoke accepts an lxml element of any parser."""
         for document in (etree.fromstring('<x><a>1</a></x>'), parse(b'<x><a>1</a></x>')):
             calls = Calls(type('Asked', (short(Int('a')), Service), {'handle': answer_input}))
             value = outcome_of(calls.start(calls.inbound(kind='invoke'), document)).value
             self.assertEqual(value, {'a': 1})
 
     def test_text_that_another_service_hands_over(self) -> None:
-        """self.invoke with data_format='xml', as in Zato."""
+        """self.invoke with data_format='xml' parses text, as in Zato."""
 
         class Asking(Service):
             async def handle(self) -> None:
@@ -149,7 +150,7 @@ class PlaceTests(Case):
         self.assertEqual(outcome_of(calls.start(calls.inbound())).value, [{'a': 1}, {'a': 2}])
 
     def test_a_message_of_another_kind(self) -> None:
-        """An AMQP channel of XML reads as HTTP's does."""
+        """XML from an AMQP channel is read like that from HTTP."""
         calls = Calls(type('Asked', (typed(Line), Service), {'handle': answer_input}))
         inbound = calls.inbound(data_format='xml')
         value = outcome_of(calls.start(inbound, parse(b'<x><sku>a</sku><qty>2</qty></x>'))).value
@@ -157,7 +158,7 @@ class PlaceTests(Case):
 
 
 async def answer_input(self: Any) -> None:
-    """A handle that answers what it was given."""
+    """A handler that responds with its input."""
     self.response.payload = self.request.input
 
 
@@ -166,10 +167,10 @@ class Undeclared:
 
 
 class ElementTests(Case):
-    """Classic SimpleIO and the short form: a value is text first, then what the element says."""
+    """Elements of classic SimpleIO and the short form: values are text, converted by the element."""
 
     def test_scalars(self) -> None:
-        """Each by its type, blanks around numbers and the like aside; texts as they are."""
+        """Values are converted by their types, without whitespace around numbers and the like; texts are unchanged."""
         everything = short(
             'plain', 'an_id', 'is_it', Text('text'), Int('int'), Float('float'), Bool('bool'),
             zatotx.Decimal('decimal'), zatotx.UUID('uuid'), Date('date'), DateTime('moment'), zatotx.UTC('utc'),
@@ -189,7 +190,7 @@ class ElementTests(Case):
         })  # fmt: skip
 
     def test_values_in_pieces(self) -> None:
-        """Comments, processing instructions and CDATA sections cut nothing off."""
+        """Comments, processing instructions and CDATA sections do not truncate a value."""
         declared = short('an_id', Text('text'), List('list'), Dict('dict'))
         document = ('<x><an_id>1<!-- -->2</an_id><text>a<?b?>c<![CDATA[<d>]]></text><!---->'
                     '<list><a>1<!-- -->2</a><!----></list>'
@@ -198,7 +199,7 @@ class ElementTests(Case):
                          {'an_id': 12, 'text': 'ac<d>', 'list': ['12'], 'dict': {'key': 'vw'}})  # fmt: skip
 
     def test_lists(self) -> None:
-        """Items in an element of that name, whatever they are called, or the element itself repeated."""
+        """A list is an element with items of any name, or the element itself repeated."""
         for document in ('<x><a><item>1</item><item>2</item></a></x>', '<x><a><b>1</b><b>2</b></a></x>',
                          '<x><a>1</a><c/><a>2</a></x>'):  # fmt: skip
             self.assertEqual(taken(short(List('a')), document), {'a': ['1', '2']})
@@ -208,7 +209,7 @@ class ElementTests(Case):
         self.assertEqual(taken(short(List('a')), '<x><a><item><b>1</b></item></a></x>'), {'a': [{'b': '1'}]})
 
     def test_dicts(self) -> None:
-        """Zato's pairs of key and value, or children; with keys declared only those, of their types."""
+        """A dict is Zato's pairs of key and value, or children; declared keys limit and convert them."""
         free, keyed = short(Dict('a')), short(Dict('a', Int('b'), '-c'))
         pairs = '<item><key>b</key><value>1</value></item><item><value>2</value><key>x y</key></item>'
         self.assertEqual(taken(free, f'<x><a>{pairs}</a></x>'), {'a': {'b': '1', 'x y': '2'}})
@@ -218,7 +219,7 @@ class ElementTests(Case):
             self.assertEqual(taken(keyed, document), {'a': {'b': 1, 'c': ''}})
 
     def test_nested(self) -> None:
-        """Objects in objects, to any depth."""
+        """Objects nest to any depth."""
         outer = short(Nested('a', Int('b'), Nested('c', List('d'), Int('e'))))
         document = '<x><a><b>1</b><c><d>2</d><d>3</d><e>x</e></c></a></x>'
         self.assertEqual(self.mistakes(outer, document), {'$.a.c.e': 'expected int, got str'})
@@ -227,7 +228,7 @@ class ElementTests(Case):
         self.assertEqual(taken(short(Nested('a')), '<x><a><b>1</b></a></x>'), {'a': {'b': '1'}})
 
     def test_lists_of_dicts(self) -> None:
-        """Zato's `<item_dict>` of pairs, items with children, or the element repeated."""
+        """A list of dicts is Zato's `<item_dict>` of pairs, items with children, or the element repeated."""
         rows = short(ListOfDicts('a', Int('b'), 'c'))
         pairs = '<item><key>b</key><value>{}</value></item><item><key>c</key><value>{}</value></item>'
         for document in (
@@ -240,7 +241,7 @@ class ElementTests(Case):
         self.assertEqual(taken(rows, '<x><a><b>1</b><c>2</c></a></x>'), {'a': [{'b': 1, 'c': '2'}]})
 
     def test_null_and_nothing(self) -> None:
-        """xsi:nil is null; an element without content is an empty text, which is no number."""
+        """xsi:nil is null; an element without content is an empty text, which is not a number."""
         self.assertEqual(taken(short('-a', Int('-b'), zatotx.AsIs('c')), f'<x><a {NIL}/><b {NIL}/><c {NIL}/></x>'),
                          {'a': '', 'b': '', 'c': None})  # fmt: skip
         self.assertEqual(taken(short('a', Int('-b'), Text('-c')), '<x><a/><b/><c/></x>'), {'a': '', 'b': '', 'c': ''})
@@ -248,14 +249,14 @@ class ElementTests(Case):
                          {'$.a': 'expected int, got str', '$.b': 'expected int, got null'})  # fmt: skip
 
     def test_what_a_scalar_is_not(self) -> None:
-        """Repeated, or with children: no piece of it is taken for the whole."""
+        """A repeated scalar, or one with children, is a mistake."""
         for document, got in (('<x><a>1</a><a>2</a></x>', 'array'), ('<x><a>1<b/>0</a></x>', 'object'),
                               ('<x><a><b>1</b></a></x>', 'object')):  # fmt: skip
             self.assertEqual(self.mistakes(short(Int('a')), document), {'$.a': f'expected int, got {got}'})
             self.assertEqual(self.mistakes(short(Text('a')), document), {'$.a': f'expected str, got {got}'})
 
     def test_all_mistakes_at_once(self) -> None:
-        """Everything missing and wrong, by path."""
+        """All missing and invalid elements are reported, by path."""
         order = short(Int('id'), 'name', ListOfDicts('items', Int('qty'), 'sku'))
         document = '''<order><id>x</id><items><item><qty>1</qty><sku>a</sku></item><item><qty>z</qty></item>
                       </items></order>'''
@@ -265,13 +266,13 @@ class ElementTests(Case):
         })  # fmt: skip
 
     def test_the_elements_themselves(self) -> None:
-        """use_text = False."""
+        """With use_text = False, values are the elements."""
         found = taken(classic(input_required=('a', Int('b')), use_text=False), '<x><a><c>1</c></a><b>2</b></x>')
         self.assertEqual((etree.tostring(found.a), found.b), (b'<a><c>1</c></a>', 2))
         self.assertEqual(found.a.c + 1, 2)
 
     def test_types_of_the_sender_count_for_nothing(self) -> None:
-        """xsi:type: an int is what is declared as one."""
+        """xsi:type is ignored; the declared type applies."""
         document = f'<x xmlns:xsi="{XSI}"><a xsi:type="xsd:int">x</a><b xsi:type="xsd:string">1</b></x>'
         self.assertEqual(taken(short('a', Int('b')), document), {'a': 'x', 'b': 1})
 
@@ -366,10 +367,10 @@ EVERYTHING = f'''<everything xmlns="urn:any">
 
 
 class ModelTests(Case):
-    """Typed models: Structs, dataclasses, and all that is in them."""
+    """Typed models: Structs and dataclasses with all types of fields."""
 
     def test_everything(self) -> None:
-        """Each type from its text, lists in both forms, pairs and children."""
+        """Each type is converted from text; lists and mappings have both forms."""
         self.assertEqual(taken(typed(Everything), EVERYTHING), Everything(
             text=' a ', number=1, real=1000.0, sure=True, price=Number('1.50'),
             moment=dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC), day=dt.date(2026, 1, 31), span=dt.timedelta(hours=1),
@@ -379,7 +380,7 @@ class ModelTests(Case):
         ))  # fmt: skip
 
     def test_all_mistakes_at_once(self) -> None:
-        """By path, as in JSON."""
+        """All mistakes are reported by path, as in JSON."""
         document = EVERYTHING.replace('<number> 1 ', '<number> x ').replace('<qty>2', '<qty>y') \
             .replace('<sku>d</sku>', '').replace('<value>1', '<value>z').replace('<sure>1</sure>', '')
         self.assertEqual(self.mistakes(typed(Everything), document), {
@@ -388,7 +389,7 @@ class ModelTests(Case):
         })  # fmt: skip
 
     def test_numerals(self) -> None:
-        """In all the ways of XML Schema; what is none is told as such."""
+        """Numbers may have all forms of XML Schema; other text is reported."""
         numbers = typed(msgspec.defstruct('Numbers', [('a', int), ('b', float), ('c', int | None, None)]))
         for a, b, c, expected in (('007', '.5', '', (7, 0.5, None)), ('+7', '1.', '-0', (7, 1.0, 0)),
                                 (' 1 ', ' 1e3 ', ' ', (1, 1000.0, None))):  # fmt: skip
@@ -399,7 +400,7 @@ class ModelTests(Case):
                              {'$.a': 'expected int, got str'})  # fmt: skip
 
     def test_dataclasses(self) -> None:
-        """With the defaults of their classes, nested ones too."""
+        """Dataclasses get the defaults of their classes, nested ones too."""
 
         @dataclass
         class Inner:
@@ -417,8 +418,8 @@ class ModelTests(Case):
                          Outer('', Inner(), [Inner(1), Inner()]))  # fmt: skip
 
     def test_lists_of_models(self) -> None:
-        """Items, elements with names of their own, the element repeated, and one that is alone; an item of one field
-        that is called so is told apart."""
+        """A list may have items, elements with other names, the element repeated, or a single one; an item with one
+        field of that name is distinguished."""
         lines = typed(msgspec.defstruct('Lines', [('lines', list[Line])]))
         a, b = '<sku>a</sku><qty>1</qty>', '<qty>2</qty><sku>b</sku>'
         for document in (f'<item>{a}</item><item>{b}</item>', f'<line>{a}</line><line>{b}</line>',
@@ -432,7 +433,7 @@ class ModelTests(Case):
         self.assertEqual(taken(single, '<x><all><tag>1</tag></all></x>').all[0].tag, '1')
 
     def test_a_list_at_the_root(self) -> None:
-        """Of items, and of elements with names of their own."""
+        """The root may be a list of items or of elements with other names."""
         for name in ('item', 'line'):
             document = f'<x><{name}><sku>a</sku><qty>1</qty></{name}></x>'
             self.assertEqual(taken(typed(list[Line]), document), [Line('a', 1)])
@@ -441,7 +442,7 @@ class ModelTests(Case):
                          {'$[0].sku': 'missing'})  # fmt: skip
 
     def test_models_by_their_tags(self) -> None:
-        """The tag is a child; a number where the models say so."""
+        """The tag is a child element, a number if the models declare one."""
         pay = typed(msgspec.defstruct('Pay', [('by', Card | Cash)]))
         self.assertEqual(taken(pay, '<x><by><type>cash</type><amount>1.5</amount></by></x>').by, Cash(Number('1.5')))
         self.assertEqual(self.mistakes(pay, '<x><by><type>gold</type></by></x>'), {'$.by.type': "invalid value 'gold'"})
@@ -449,22 +450,22 @@ class ModelTests(Case):
         self.assertEqual(taken(number, '<x><by><kind>2</kind><b>1</b></by></x>').by, Two('1'))
 
     def test_models_that_hold_themselves(self) -> None:
-        """Each level is a list."""
+        """Recursive models are read at any depth."""
         document = '<x><name>a</name><children><name>b</name><children><name>c</name></children></children></x>'
         self.assertEqual(taken(typed(Tree), document), Tree('a', [Tree('b', [Tree('c')])]))
 
     def test_unknown_fields(self) -> None:
-        """Ignored, unless the model forbids them."""
+        """Unknown fields are ignored, unless the model forbids them."""
         self.assertEqual(taken(typed(Line), '<x><sku/><qty>1</qty><more/></x>'), Line('', 1))
         self.assertEqual(self.mistakes(typed(Strict), '<x><a>1</a><more/></x>'),
                          {'$': 'object contains unknown field more'})  # fmt: skip
 
     def test_names_on_the_wire(self) -> None:
-        """As the model renames them."""
+        """Elements have the names that the model gives its fields in messages."""
         self.assertEqual(taken(typed(Renamed), '<x><firstName>Ann</firstName></x>'), Renamed('Ann'))
 
     def test_what_a_field_is_not(self) -> None:
-        """Text for an object, children or a repetition for a scalar."""
+        """Text for an object, and children or repetition for a scalar, are mistakes."""
         for document, path, what in (
             ('<x><sku>a</sku><qty><b>1</b></qty></x>', '$.qty', 'expected int, got object'),
             ('<x><sku>a</sku><qty>1</qty><qty>2</qty></x>', '$.qty', 'expected int, got array'),

@@ -1,4 +1,4 @@
-"""Answers in XML: the forms of classic SimpleIO, short form and models; payloads that are no values; errors."""
+"""XML responses: classic SimpleIO, short form and models; text, bytes and elements; errors."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Order(msgspec.Struct):
 
 
 def in_zato_env(inside: str) -> str:
-    """What stands in a response element of Zato's form."""
+    """Return the content of a response element in Zato's form."""
     return f'<zato_env><cid>CID</cid><result>ZATO_OK</result></zato_env>{inside}'
 
 
 def answering(payload: Any, *, output: Any = None, **sio: Any) -> type[Service]:
-    """A service that sets that payload."""
+    """Return a service that sets that payload."""
 
     class Answers(Service):
         name = f'test.answers.{next(NUMBERS)}'
@@ -59,11 +59,11 @@ def answering(payload: Any, *, output: Any = None, **sio: Any) -> type[Service]:
 
 class Case(ServiceTesting, TestCase):
     def answer(self, service: type, payload: Any = '<x/>', **request: Any) -> ChannelAnswer:
-        """What a client of an XML channel gets."""
+        """Return the response to a client of an XML channel."""
         return self.call(service, payload, through_channel=True, data_format='xml', **request)
 
     def body(self, service: type, payload: Any = '<x/>', **request: Any) -> str:
-        """The body of a good answer; its cid, which is another one each time, as CID."""
+        """Return the body of a successful response, with its cid replaced by CID."""
         answer = self.answer(service, payload, **request)
         self.assertEqual((answer.status, answer.content_type), (200, 'application/xml'), answer.text)
         etree.fromstring(answer.body)
@@ -71,10 +71,10 @@ class Case(ServiceTesting, TestCase):
 
 
 class ClassicTests(Case):
-    """Feature map 3.5."""
+    """Responses of classic SimpleIO (feature map 3.5)."""
 
     def test_one_record(self) -> None:
-        """In the response element, zato_env and an item; in the namespace, where there is one."""
+        """The response element contains zato_env and an item, in the declared namespace."""
         given: dict[str, Any] = {'output_required': ('a', Int('b')), 'output_optional': ('c', 'd')}
         value = {'a': 1, 'b': '2', 'd': None, 'unknown': 3}
         item = in_zato_env('<item><a>1</a><b>2</b><c></c><d xsi:nil="true"/></item>')
@@ -83,7 +83,7 @@ class ClassicTests(Case):
                          f'<got xmlns="urn:x" xmlns:xsi="{XSI}">{item}</got>')  # fmt: skip
 
     def test_several_records(self) -> None:
-        """A list of items, of whatever they are; an empty one too."""
+        """Repeated output is a list of items, from any iterable, also an empty one."""
         given: dict[str, Any] = {'output_required': ('a', 'b'), 'output_repeated': True}
         rows = in_zato_env('<item_list><item><a>1</a><b>2</b></item></item_list>')
         for records in ([{'a': 1, 'b': 2}], [Row(1, 2)]):
@@ -93,7 +93,7 @@ class ClassicTests(Case):
         self.assertEqual(self.body(answering([], **given)), f'<response>{empty}</response>')
 
     def test_elements(self) -> None:
-        """Lists of items, dicts as pairs, lists of dicts, objects in objects, each by its type."""
+        """Lists are items, dicts pairs, objects nested, each value by its type."""
         elements = (List('list'), Dict('dict'), Dict('keyed', Int('k')), ListOfDicts('rows'), Nested('deep', Int('n')),
                     Date('day'), Bool('sure'))  # fmt: skip
         value = {'list': [1, 'a'], 'dict': {'x y': True}, 'keyed': {'k': '7'}, 'rows': [{'k': 1}, {}],
@@ -109,19 +109,19 @@ class ClassicTests(Case):
         )))  # fmt: skip
 
     def test_in_3x_form(self) -> None:
-        """Without a response element, bare fields in a response."""
+        """Without a response element, the fields are directly in `<response>`."""
         self.assertEqual(self.body(answering({'a': 1}, output_required='a', response_elem=None)),
                          '<response><a>1</a></response>')  # fmt: skip
 
 
 class FieldTests(Case):
     def test_short_form(self) -> None:
-        """A response with the fields themselves; undeclared ones stay behind."""
+        """`<response>` contains the declared fields; undeclared ones are omitted."""
         self.assertEqual(self.body(answering({'a': 'x & y', 'c': 1}, output=('a', '-b'))),
                          '<response><a>x &amp; y</a><b></b></response>')  # fmt: skip
 
     def test_models(self) -> None:
-        """Each field by its type; what is None is null, and left out where that is what it is by default."""
+        """Each field is written by its type; None is null, and omitted if it is the default."""
         order = Order(1, [Line('a', 2), Line('', 3)], {'a b': Number('1.50')}, dt.date(2026, 1, 31), True, None)
         self.assertEqual(self.body(answering(order, output=Order)), ''.join((
             f'<response xmlns:xsi="{XSI}"><id>1</id>',
@@ -133,14 +133,14 @@ class FieldTests(Case):
                          '<response><item><sku>a</sku><qty>1</qty></item></response>')  # fmt: skip
 
     def test_undeclared_values(self) -> None:
-        """Objects, lists and single values stand in a response as well."""
+        """Undeclared objects, lists and single values are in `<response>` too."""
         for value, inside in (({'a': [1, {'b': 2}]}, '<a><item>1</item><item><b>2</b></item></a>'),
                               ([1, 2], '<item>1</item><item>2</item>'), (5, '5'), (Line('a', 1),
                               '<sku>a</sku><qty>1</qty>')):  # fmt: skip
             self.assertEqual(self.body(answering(value)), f'<response>{inside}</response>')
 
     def test_answers_are_read_back(self) -> None:
-        """By a service that takes what this one gives."""
+        """A service with the same input declaration can read the response."""
 
         class Taker(Service):
             input = output = Order
@@ -155,7 +155,7 @@ class FieldTests(Case):
 
 class PayloadTests(Case):
     def test_text_and_bytes_go_out_unchanged(self) -> None:
-        """Whatever is in them, also where output is declared."""
+        """Text and bytes are sent unchanged, also with declared output."""
         for payload in ('<a>é</a>', 'no XML at all'):
             self.assertEqual(self.answer(answering(payload)).body, payload.encode())
             self.assertEqual(self.answer(answering(payload, output='a')).body, payload.encode())
@@ -163,7 +163,7 @@ class PayloadTests(Case):
         self.assertEqual((answer.body, answer.content_type), (b'<a>\xff', 'application/xml'))
 
     def test_elements(self) -> None:
-        """Of lxml, of objectify, and the request's own."""
+        """Elements of lxml, of objectify, and of the request itself can be sent."""
         made = objectify.Element('made')
         made.number = 1
         self.assertEqual(self.body(answering(etree.fromstring('<a><b/></a>'))), '<a><b/></a>')
@@ -178,8 +178,8 @@ class PayloadTests(Case):
             self.assertEqual(self.body(Echo, document), '<a b="1"><c> é </c></a>')
 
     def test_parts_of_the_payload(self) -> None:
-        """Leaves are what they say, converted where the declaration has a type; others go out with all that is in
-        them, whatever they are called."""
+        """Leaf elements are converted by the declared type; others are sent with their content, under the declared
+        name."""
 
         class Parts(Service):
             output = 'a', Int('b'), 'c', '-d', Int('-e')
@@ -202,7 +202,7 @@ class PayloadTests(Case):
         self.assertEqual(self.body(Whole, odd), f'<response>{inside}</response>')
 
     def test_the_services_own_content_type(self) -> None:
-        """And its status and headers."""
+        """Content type, status and headers of the service are sent."""
 
         class Typed(Service):
             async def handle(self) -> None:
@@ -216,7 +216,7 @@ class PayloadTests(Case):
                          (201, 'application/vnd.a+xml', 'b', '<response><a>1</a></response>'))  # fmt: skip
 
     def test_threads_do_the_same(self) -> None:
-        """A def service of an XML channel."""
+        """A def service on an XML channel responds the same way."""
 
         class InThread(Service):
             input = Int('a')
@@ -230,7 +230,7 @@ class PayloadTests(Case):
 
 class ErrorTests(Case):
     def refused(self, service: type, payload: Any = '<x/>', **request: Any) -> tuple[int, str]:
-        """Status and details of an error answer."""
+        """Return status and details of an error response."""
         answer = self.answer(service, payload, **request)
         self.assertEqual(answer.content_type, 'application/xml')
         root = etree.fromstring(answer.body)
@@ -239,7 +239,7 @@ class ErrorTests(Case):
         return answer.status, root[1].text or ''
 
     def test_of_the_caller(self) -> None:
-        """Malformed XML, an empty body, bad input: each 400, with what is wrong."""
+        """Malformed XML, an empty body and bad input are 400 with the reason."""
         typed = type('Typed', (Service,), {'input': (Int('a'), 'b'), 'handle': lambda self: None})
         for body, details in (
             ('<x>', 'Malformed XML: premature end of data in tag x line 1 (line 1, column 4)'),
@@ -253,7 +253,7 @@ class ErrorTests(Case):
         self.assertEqual(self.refused(typed, '<x/>', headers={'Content-Type': 'text/xml; charset=utf-7'})[0], 400)
 
     def test_that_services_raise(self) -> None:
-        """With their own status; whatever they quote, the answer is XML."""
+        """Errors have their own status; the response is XML whatever text they contain."""
 
         class Refuses(Service):
             async def handle(self) -> None:
@@ -262,7 +262,8 @@ class ErrorTests(Case):
         self.assertEqual(self.refused(Refuses), (403, 'Not <here> & \ufffdnot \ufffd now'))
 
     def test_of_the_service(self) -> None:
-        """What XML cannot hold, and what is not as declared: 500 with the reason, never half an answer."""
+        """Values that XML cannot represent or that do not match the declaration are 500 with the reason, never a
+        partial response."""
         no_form = 'gives what has no form in XML: '
         for service, details in (
             (answering({'a': 'x\0'}), f'{no_form}The text of a has the character U+0000, which XML cannot hold'),

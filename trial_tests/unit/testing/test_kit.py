@@ -1,4 +1,4 @@
-"""The test kit: services run in memory, on a clock, with what a test may ask about them."""
+"""The test kit: services run in memory, on a clock, and tests inspect what they did."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zatotx.testing import ServiceKit, ServiceTesting, Unscripted, load
 
 
 class Add(Service):
-    """Adds; refuses 13."""
+    """Adds two numbers; rejects 13."""
 
     name = 'kit.add'
     input = Int('a'), Int('-b', default=1)
@@ -36,7 +36,7 @@ class Add(Service):
 
 
 class Facts(Service):
-    """Says everything about its call."""
+    """Responds with everything about its call."""
 
     name = 'kit.facts'
 
@@ -54,7 +54,7 @@ class Facts(Service):
 
 
 class Middle(Service):
-    """A `def` service that asks another, with the time limit of its payload."""
+    """A `def` service that invokes another with the timeout in its payload."""
 
     name = 'kit.middle'
 
@@ -78,7 +78,7 @@ class Far(Service):
 
 
 class Streams(Service):
-    """Chunks from a generator that blocks, or one that waits."""
+    """Streams chunks from a blocking or an asynchronous generator."""
 
     name = 'kit.streams'
 
@@ -87,7 +87,7 @@ class Streams(Service):
 
 
 class Waits(Service):
-    """For ever."""
+    """Waits forever."""
 
     name = 'kit.waits'
 
@@ -100,7 +100,7 @@ class Waits(Service):
 
 
 class Hooked(Service):
-    """Tells in which order it was asked."""
+    """Records the order of its hooks."""
 
     name = 'kit.hooked'
 
@@ -130,7 +130,7 @@ class Promises(Service):
 
 
 class Catches(Service):
-    """Catches everything, the fault of an unscripted call too."""
+    """Catches all exceptions, including those of unscripted calls."""
 
     name = 'kit.catches'
 
@@ -142,7 +142,7 @@ class Catches(Service):
 
 
 class Files(Service):
-    """Reads what is uploaded."""
+    """Reads uploaded files."""
 
     name = 'kit.files'
     input = '-note'
@@ -156,20 +156,20 @@ class Files(Service):
 
 
 class CallTests(ServiceTesting, SynchronousTestCase):
-    """One call."""
+    """Single calls."""
 
     services = (Far, Middle)
     user_config = {'app': {'limits': {'most': '5'}}}
     starts_at = datetime(2030, 5, 6, 7, 8, 9, tzinfo=UTC)
 
     def test_answer(self) -> None:
-        """Payload as declared, status, headers and cid of what the service made."""
+        """The result has the declared payload, status, headers and cid."""
         answer = self.call(Add, {'a': 41}, cid='my-own-cid')
         self.assertEqual((answer.payload, answer.status, answer.cid), ({'total': 42}, 201, 'my-own-cid'))
         self.assertEqual((answer.headers, answer.content_type, answer.element), ({'X-Sum': 'yes'}, '', ''))
 
     def test_faults_are_raised(self) -> None:
-        """The service's own, bad input with every mistake by its path, output that is not as declared."""
+        """Errors of the service, bad input with every path, and invalid output are raised."""
         refused = self.assertRaises(Forbidden, self.call, Add, {'a': 13})
         self.assertEqual(refused.msg, 'Not with 13')
         wrong = self.assertRaises(BadInput, self.call, Add, {'a': 'x', 'b': []})
@@ -178,7 +178,7 @@ class CallTests(ServiceTesting, SynchronousTestCase):
         self.assertRaises(BadRequest, self.call, Hooked, 'unwanted')
 
     def test_through_a_channel(self) -> None:
-        """Bytes, status and headers, for faults too."""
+        """A channel returns bytes, status and headers, for errors too."""
         answer = self.call(Add, {'a': 41}, through_channel=True)
         self.assertEqual((answer.status, answer.body, answer.json()), (201, b'{"total":42}', {'total': 42}))
         self.assertEqual((answer.content_type, answer.headers), ('application/json', {'X-Sum': 'yes'}))
@@ -190,7 +190,7 @@ class CallTests(ServiceTesting, SynchronousTestCase):
         self.assertIn('Malformed JSON', broken.text)
 
     def test_uploads(self) -> None:
-        """Files beside fields: their content alone, or with a name and a type, one or several."""
+        """Files are uploaded beside fields: content alone, or with name and type, one or several."""
         files: dict[str, Any] = {'a': b'1', 'b': [('x.csv', b'2'), ('y.txt', b'3', 'text/plain')]}
         answer = self.call(Files, {'note': 'é'}, files=files)
         self.assertEqual(answer.payload, {'note': 'é', 'files': [
@@ -200,7 +200,7 @@ class CallTests(ServiceTesting, SynchronousTestCase):
         self.assertEqual(self.call(Files, files={}).payload, {'note': '', 'files': []})
 
     def test_what_is_not_there(self) -> None:
-        """A service that says it is missing or switched off is to be found so; one without a script fails the test."""
+        """A service scripted as missing or inactive behaves so; one without a script fails the test."""
         self.invokes('kit.gone').is_missing()
         self.invokes('kit.off').is_inactive()
         self.assertRaises(NotFound, self.call, 'kit.gone')
@@ -208,7 +208,7 @@ class CallTests(ServiceTesting, SynchronousTestCase):
         self.assertRaises(Unscripted, self.call, 'kit.never-heard-of')
 
     def test_everything_about_a_call(self) -> None:
-        """What a test says of a request is what the service sees."""
+        """The arguments of a call are what the service sees."""
         self.clock.advance(3)
         payload = self.call(
             Facts, {'x': 'é'}, method='PUT', path='/a/é b', params={'id': '7'}, query={'q': ['1', '2'], 'r': 'ž'},
@@ -224,7 +224,7 @@ class CallTests(ServiceTesting, SynchronousTestCase):
         })  # fmt: skip
 
     def test_channels(self) -> None:
-        """Forms, raw bytes, calls by self.invoke, messages and jobs."""
+        """Forms, raw bytes, calls by self.invoke, messages and jobs can be simulated."""
         form = self.call(Facts, {'a': ['1', '2']}, data_format='form').payload
         self.assertEqual((form['post'], form['method']), ({'a': ['1', '2']}, 'POST'))
         raw = self.call(Facts, b'\xff', channel='amqp').payload
@@ -241,19 +241,19 @@ class CallTests(ServiceTesting, SynchronousTestCase):
         self.assertEqual(self.call(Facts, principal=who).payload['who'], 'gw')
 
     def test_words_that_are_none(self) -> None:
-        """A misspelt part of a request is named, with those there are."""
+        """An unknown argument is named, with the valid ones."""
         wrong: Any = {'metod': 'GET'}
         error = self.assertRaises(TypeError, self.call, Facts, **wrong)
         self.assertIn('A call has no metod: there are', str(error))
 
     def test_def_services(self) -> None:
-        """Run in the thread of the test, nested in async ones and the other way round, with one cid."""
+        """`def` services run in the thread of the test, nested in async ones and vice versa, with one cid."""
         far, thread = self.call(AsyncMiddle, {'x': 1}, cid='cid-of-mine').payload
         self.assertEqual(far, {'cid': 'cid-of-mine', 'got': {'x': 1}})
         self.assertEqual(thread, get_ident())
 
     def test_def_services_wait_on_the_clock(self) -> None:
-        """What another service takes passes on the clock; more than the time given is Timeout."""
+        """A `def` service waits on the test's clock; exceeding the timeout raises Timeout."""
         self.invokes('kit.far').answers('late', after=3.0, times=2)
         self.assertEqual(self.call(Middle, {}).payload[0], 'late')
         self.assertEqual(self.clock.seconds(), 3.0)
@@ -264,23 +264,23 @@ class CallTests(ServiceTesting, SynchronousTestCase):
         self.assertEqual(self.clock.seconds(), 11.5)
 
     def test_hooks(self) -> None:
-        """In their order, a mistake of the last one logged."""
+        """Hooks run in order; an error in the last one is logged."""
         self.assertEqual(self.call(Hooked).payload, ['before', 'handle', 'after'])
         self.assertEqual(self.logged(), ['finalize_handle of kit.hooked failed; the call goes on'])
 
     def test_streams(self) -> None:
-        """A streamed answer is read to its end."""
+        """A streamed response is read to its end."""
         self.assertEqual(self.call(Streams).payload, b'0;1;2;')
         answer = self.call(Streams, through_channel=True)
         self.assertEqual((answer.body, answer.content_type), (b'0;1;2;', 'text/csv'))
 
     def test_unscripted_is_not_swallowed(self) -> None:
-        """The test fails even where the service catches what it asked for in vain."""
+        """The test fails even if the service catches the error of an unscripted call."""
         error = self.assertRaises(Unscripted, self.call, Catches)
         self.assertIn("Service kit.catches asked service 'kit.unknown' for invoke(1), which is not", str(error))
 
     def test_two_services_of_one_name(self) -> None:
-        """Are refused: the test would not know which it tests."""
+        """Two services with one name are rejected."""
         other = type('Other', (Service,), {'name': 'kit.add', 'handle': Add.handle})
         self.call(Add, {'a': 1})
         self.assertRaises(ValueError, self.call, other, {'a': 1})
@@ -290,7 +290,7 @@ class TimeTests(ServiceTesting, SynchronousTestCase):
     """Calls that wait."""
 
     def test_deadline(self) -> None:
-        """A service that waits for ever ends at its deadline, on the clock: nobody waits for that."""
+        """A service that waits forever ends at its deadline on the clock, without real waiting."""
         self.assertRaises(Timeout, self.call, Waits, 'Godot', timeout=30)
         self.assertAlmostEqual(self.clock.seconds(), 30, delta=0.1)
         self.assertEqual(self.logged(), [
@@ -299,7 +299,7 @@ class TimeTests(ServiceTesting, SynchronousTestCase):
         ])  # fmt: skip
 
     def test_step_by_step(self) -> None:
-        """A started call waits until the test moves the clock, and says so when asked too early."""
+        """A started call waits until the test advances the clock; its result is an error before."""
         self.invokes('kit.far').answers('late', after=3.0)
         pending = self.start(Middle, {})  # a def service is called to its end: nothing else could run meanwhile
         self.assertFalse(pending.waiting)
@@ -312,7 +312,7 @@ class TimeTests(ServiceTesting, SynchronousTestCase):
         self.assertRaises(Timeout, waits.answer)
 
     def test_a_client_that_goes_away(self) -> None:
-        """Cancels the service."""
+        """A disconnecting client cancels the service."""
         waits = self.start(Waits, 'x')
         waits.cancel()
         waits.cancel()
@@ -320,7 +320,7 @@ class TimeTests(ServiceTesting, SynchronousTestCase):
         self.assertEqual(self.logged(logging.WARNING), ['Waited enough'])
 
     def test_records(self) -> None:
-        """Carry service and cid, whatever the level of the program's loggers; loggers are left as they were."""
+        """Records have service and cid, whatever the loggers' levels, which are restored."""
         before = logging.getLogger('kit.waits').level
         with ServiceKit(Waits) as kit:
             waits = kit.start(Waits, 'x', cid='cid-of-mine')
@@ -347,18 +347,18 @@ class DefWithReactor(Service):
 
 
 class ReactorTests(ServiceTesting, TestCase):
-    """Services that need a reactor, under trial's asynchronous TestCase."""
+    """Services that need a reactor, in trial's asynchronous TestCase."""
 
     reactor = reactor
     services = (UsesThreads,)
 
     async def test_awaited(self) -> None:
-        """Threads are threads there; def services have theirs."""
+        """With a reactor, `def` services run in real threads."""
         one, two = (await self.start(DefWithReactor)).payload
         self.assertNotIn(get_ident(), (one, two))
 
     async def test_call_says_what_to_do(self) -> None:
-        """A call cannot wait for the reactor it runs in."""
+        """A call cannot wait for the running reactor; the error says what to do."""
         error = self.assertRaises(AssertionError, self.call, UsesThreads)
         self.assertIn('answer = await kit.start(…)', str(error))
 
@@ -369,7 +369,7 @@ class ReactorTests(ServiceTesting, TestCase):
 
 
 class LoadTests(SynchronousTestCase):
-    """Services from files."""
+    """Services loaded from files."""
 
     def write(self, text: str, name: str = 'crm_api.py') -> Path:
         path = Path(self.mktemp())
@@ -378,7 +378,7 @@ class LoadTests(SynchronousTestCase):
         return path / name
 
     def test_a_file(self) -> None:
-        """As a deployment reads it: Zato's imports, names by the file; and from where it lies."""
+        """A file is loaded as in a deployment, with Zato's imports and names by file, but from its own path."""
         path = self.write('from zato.server.service import Service\n\nLIMIT = 5\n\nclass GetRates(Service):\n'
                           '    def handle(self):\n        self.response.payload = LIMIT\n')
         crm = load(path)
@@ -390,7 +390,7 @@ class LoadTests(SynchronousTestCase):
             self.assertEqual(kit.call(crm.GetRates).payload, 5)
 
     def test_a_package(self) -> None:
-        """By its directory, with its own imports."""
+        """A package is loaded by its directory, with its own imports."""
         path = self.write('LIMIT = 6\n', '__init__.py').parent
         package = path.rename(path.with_name('billing'))
         (package / 'rates.py').write_text('from zatotx import Service\nfrom billing import LIMIT\n\n'
@@ -400,7 +400,7 @@ class LoadTests(SynchronousTestCase):
             self.assertEqual(kit.call('billing.rates.get').payload, 6)
 
     def test_mistakes(self) -> None:
-        """The sentence of a deployment that is refused, with file and line."""
+        """Mistakes raise the error of a deployment, with file and line."""
         for text, sentence in (
             ('import nowhere\n', "crm_api.py:1: ModuleNotFoundError: No module named 'nowhere'"),
             ('def f(:\n', 'crm_api.py:1: SyntaxError: invalid syntax'),

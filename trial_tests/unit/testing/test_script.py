@@ -1,4 +1,4 @@
-"""The test kit's scripts: connections and services that answer what the test says, and nothing else."""
+"""The test kit's scripts: connections and services respond as scripted, and only as scripted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Steps = Callable[[Service], Any]
 
 
 class Does(Service):
-    """Does on the reactor what its payload, a coroutine function, says."""
+    """Runs its payload, a coroutine function, on the reactor."""
 
     name = 'script.does'
 
@@ -24,7 +24,7 @@ class Does(Service):
 
 
 class DoesInThread(Service):
-    """Does as a `def` service what its payload, a function, says."""
+    """Runs its payload, a function, as a `def` service."""
 
     name = 'script.does.thread'
 
@@ -33,22 +33,22 @@ class DoesInThread(Service):
 
 
 class Scripted(ServiceTesting, SynchronousTestCase):
-    """Services made of a function each."""
+    """Helpers to run functions as services."""
 
     def does(self, steps: Steps) -> Any:
-        """What a coroutine function gives on the reactor."""
+        """Return the result of a coroutine function on the reactor."""
         return self.call(Does, steps, channel='invoke').payload
 
     def blocks(self, steps: Steps) -> Any:
-        """What a function gives in a `def` service."""
+        """Return the result of a function in a `def` service."""
         return self.call(DoesInThread, steps, channel='invoke').payload
 
 
 class AnswerTests(Scripted):
-    """What connections give."""
+    """The results of connections."""
 
     def test_http(self) -> None:
-        """A response as `requests` has them, in the new and in Zato's form, awaited and plain."""
+        """HTTP responses have the attributes of `requests`, in the new and in Zato's form, awaited and blocking."""
         self.outgoing.rest['CRM'].answers({'a': 1}, status=201, headers={'X': 'y'}, times=4)
 
         async def new(service: Any) -> Any:
@@ -69,7 +69,7 @@ class AnswerTests(Scripted):
         self.assertEqual(self.sent('plain_http', 'CRM'), [{'b': 2}])
 
     def test_bodies(self) -> None:
-        """Text and bytes are bodies as they are; a Response of one's own is taken as it is."""
+        """Text and bytes are bodies unchanged; a Response is used as it is."""
         own = Response(status_code=203, text='tea')
         self.outgoing.soap['Old'].answers('<a/>').answers(b'<b/>').answers(own)
         found = [self.blocks(lambda s: s.out.soap['Old'].conn.post(s.cid, '<q/>')) for _ in range(3)]
@@ -91,7 +91,8 @@ class AnswerTests(Scripted):
         self.assertEqual(self.blocks(lambda s: s.out.sql['DB'].execute('delete')), 3)
 
     def test_messages(self) -> None:
-        """Sends in the new form and in Zato's, where the name follows the message and the rest has its places."""
+        """Sends work in the new form and in Zato's, with the name after the message and further positional
+        arguments."""
         for kind in ('amqp', 'jms_wmq', 'zmq', 'carrier_pigeon'):
             getattr(self.outgoing, kind)['Out'].answers(times=None)
 
@@ -111,7 +112,7 @@ class AnswerTests(Scripted):
         self.assertEqual([str(call) for call in self.calls('carrier_pigeon', 'Out')], ["fly('e', over='sea')"])
 
     def test_what_was_sent_stays_as_it_was(self) -> None:
-        """Later changes of a message do not reach what was recorded, nor of an answer the script."""
+        """Later changes of a message do not affect the record, nor changes of a result the script."""
         self.outgoing.amqp['Out'].answers({'list': []}, times=2)
 
         def twice(service: Any) -> Any:
@@ -124,7 +125,7 @@ class AnswerTests(Scripted):
         self.assertEqual(self.sent('amqp', 'Out'), [{'n': [1]}, {'n': [1, 2]}])
 
     def test_functions(self) -> None:
-        """An answer may be worked out from the call, and be late."""
+        """A result may be computed from the call, and delayed."""
         self.outgoing.rest['CRM'].does(lambda call: {'asked': call.method}).answers('late', after=2.5)
         self.assertEqual(self.blocks(lambda s: s.out.rest['CRM'].put(data=1)).data, {'asked': 'put'})
         self.assertEqual(self.blocks(lambda s: s.out.rest['CRM'].put(data=1)).data, 'late')
@@ -132,10 +133,10 @@ class AnswerTests(Scripted):
 
 
 class MatchTests(Scripted):
-    """Which answer is for which call."""
+    """Which entry of a script applies to which call."""
 
     def test_order(self) -> None:
-        """One after the other, each as often as said, then none: that fails the test."""
+        """Entries are used in order, each as often as declared; a further call fails the test."""
         self.outgoing.rest['CRM'].answers(1).answers(2, times=2)
         get = lambda s: s.out.rest['CRM'].get().data  # noqa: E731
         self.assertEqual([self.blocks(get) for _ in range(3)], [1, 2, 2])
@@ -144,7 +145,8 @@ class MatchTests(Scripted):
                                      'Scripted for it: any method(…) (used up), any method(…) (used up).')
 
     def test_matchers(self) -> None:
-        """By method, by arguments or what a function says of them, by the whole call; others may be there beside."""
+        """Entries match by method, by arguments or predicates on them, or by the whole call; further arguments are
+        ignored."""
         crm = self.outgoing.rest['CRM']
         crm.on('get', params={'id': 1}).answers('one')
         crm.on('get', params=lambda params: params['id'] > 5).answers('big')
@@ -160,7 +162,7 @@ class MatchTests(Scripted):
         self.assertIn("fetch_all('select 1') (used up)", str(error))
 
     def test_nothing_scripted(self) -> None:
-        """The sentence says what there is, and how it would be scripted."""
+        """The error says what is scripted, and how to script the call."""
         self.outgoing.amqp['Audit'].answers(times=None)
         error = self.assertRaises(Unscripted, self.call, 'no.such', {})
         self.assertTrue(str(error).startswith("The test asked service 'no.such' for invoke({})"), error)
@@ -170,17 +172,17 @@ class MatchTests(Scripted):
                                      "self.outgoing.ftp['Files'].answers(…).")
 
     def test_bad_scripts(self) -> None:
-        """What makes no sense is refused where it is written."""
+        """Invalid scripts are rejected where they are written."""
         self.assertRaises(ValueError, self.outgoing.rest['CRM'].answers, 1, times=0)
         self.assertRaises(TypeError, self.outgoing.amqp['Out'].answers_status, 500)
         self.assertRaises(TypeError, self.outgoing.sql['DB'].answers, [], status=500)
 
 
 class FaultTests(Scripted):
-    """Faults by name, typed and naming the connection, on the reactor and in `def` services."""
+    """Scripted errors, typed and naming the connection, on the reactor and in `def` services."""
 
     def raised(self, kind: type[Exception]) -> tuple[str, float]:
-        """What a call of rest CRM raises both ways, and after how many seconds."""
+        """Return what a call of rest CRM raises in both ways, and after how many seconds."""
         began = self.clock.seconds()
 
         async def get(service: Any) -> Any:
@@ -194,14 +196,14 @@ class FaultTests(Scripted):
         return error.msg, seconds
 
     def test_times_out(self) -> None:
-        """Timeout, when the time is over."""
+        """Timeout is raised after the timeout."""
         self.outgoing.rest['CRM'].times_out(times=2)
         said, seconds = self.raised(Timeout)
         self.assertEqual(said, 'Outgoing connection CRM (rest) gave no answer within 10 s')
         self.assertAlmostEqual(seconds, 10, delta=0.001)
 
     def test_refuses_and_cut_off(self) -> None:
-        """ServiceUnavailable, at once; not caught it is a 503 of the channel."""
+        """ServiceUnavailable is raised at once; uncaught, it is a 503 response of the channel."""
         self.outgoing.rest['CRM'].refuses(times=2).cut_off(times=3)
         said, seconds = self.raised(ServiceUnavailable)
         self.assertEqual(said, 'Outgoing connection CRM (rest) cannot be used: nobody is at its address')
@@ -218,7 +220,7 @@ class FaultTests(Scripted):
         self.assertEqual((answer.status, 'CRM' in answer.details), (503, True))
 
     def test_status_and_own_errors(self) -> None:
-        """A bad status is an answer; any exception can be raised."""
+        """A bad status is a response; any exception can be raised."""
         self.outgoing.rest['CRM'].answers_status(500, 'broken').raises(OSError('cable'))
         response = self.blocks(lambda s: s.out.rest['CRM'].get())
         self.assertEqual((response.status_code, response.text, response.ok), (500, 'broken', False))
@@ -231,7 +233,7 @@ class FaultTests(Scripted):
         self.assertAlmostEqual(self.clock.seconds(), 60, delta=0.1)
 
     def test_inactive_and_missing(self) -> None:
-        """Asking for the connection raises, naming it."""
+        """Accessing the connection raises an error naming it."""
         self.outgoing.rest['CRM'].is_inactive()
         self.outgoing.rest['ERP'].is_missing()
         inactive = self.assertRaises(Inactive, self.blocks, lambda s: s.out.rest['CRM'])
@@ -244,7 +246,8 @@ class InvokeTests(Scripted):
     """Scripted services."""
 
     def test_answers(self) -> None:
-        """By payload, in order, also in place of a service that was given; what they were asked is on record."""
+        """Scripted services respond by payload and in order, also in place of a provided service; their calls are
+        recorded."""
         self.invokes('crm.rates').on({'to': 'EUR'}).answers({'rate': 4})
         self.invokes('crm.rates').answers(1).does(lambda call: call.data)
 
@@ -257,7 +260,7 @@ class InvokeTests(Scripted):
         self.assertEqual(self.blocks(lambda s: s.invoke(Does, 1)), 'scripted')
 
     def test_faults(self) -> None:
-        """A service that is late, missing or off."""
+        """A scripted service may be slow, missing or inactive."""
         self.invokes('a.late').times_out(3)
         late = self.assertRaises(Timeout, self.blocks, lambda s: s.invoke('a.late'))
         self.assertEqual((late.msg, self.clock.seconds()), ('Service a.late gave no answer within 3 s', 3.0))
@@ -268,7 +271,7 @@ class InvokeTests(Scripted):
 
 
 def bad_tests() -> type[unittest.TestCase]:
-    """Tests that are run to see how they end."""
+    """Tests that are run to see how they fail."""
 
     class Bad(ServiceTestCase):
         def test_leaves_over(self) -> None:
@@ -293,21 +296,21 @@ async def _swallow(service: Any) -> None:
 
 
 class LeftoverTests(SynchronousTestCase):
-    """What a script promised has to happen."""
+    """A script must be used completely."""
 
     def ends(self, name: str) -> list[str]:
-        """The last lines of what unittest has to say about one of the bad tests."""
+        """Return the last lines of unittest's report on one of the bad tests."""
         result = unittest.TestResult()
         bad_tests()(name).run(result)
         return [text.strip().splitlines()[-1] for _, text in [*result.failures, *result.errors]]
 
     def test_unused(self) -> None:
-        """A test that leaves answers over fails, and says which; those for any number of calls may stay."""
+        """A test fails if it leaves entries unused, and names them; those for any number of calls may remain."""
         self.assertEqual(self.ends('test_leaves_over'),
                          ["AssertionError: Scripted and never asked for: rest 'CRM' get(params={'id': 1})"])
 
     def test_one_failure_is_enough(self) -> None:
-        """A test that failed already is not blamed for what it did not come to."""
+        """A failed test is not blamed for unused entries too."""
         self.assertEqual(self.ends('test_fails_before'), ['AssertionError: 1 != 2'])
 
     def test_swallowed(self) -> None:
@@ -316,7 +319,7 @@ class LeftoverTests(SynchronousTestCase):
         self.assertIn("Service script.does asked rest 'CRM' for get()", line)
 
     def test_context_manager(self) -> None:
-        """A kit of one's own checks when its block ends well, and lets other errors through."""
+        """A kit as context manager checks its script when the block succeeds, and passes other errors on."""
 
         def leave(error: Exception | None) -> None:
             with ServiceKit() as kit:

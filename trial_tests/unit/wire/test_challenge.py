@@ -1,4 +1,4 @@
-"""What peers say of how to log in."""
+"""Tests of authentication challenges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from zatotx.wire.http.challenge import Challenge, parse_challenges, parse_parame
 
 class ChallengeTests(SynchronousTestCase):
     def test_forms(self) -> None:
-        """RFC 9110 §11.6.1: several in a field, with parameters, quoted or bare, with a token, or with nothing."""
+        """RFC 9110 §11.6.1: a field may contain several challenges, with quoted or plain parameters, a token68, or
+        neither."""
         for value, expected in (
             (b'Basic realm="a b"', [('basic', {'realm': 'a b'})]),
             (b'Digest realm="x", nonce="n,1", qop="auth,auth-int", stale=FALSE',
@@ -28,17 +29,17 @@ class ChallengeTests(SynchronousTestCase):
             self.assertEqual(found, [Challenge(scheme, params) for scheme, params in expected], value)
 
     def test_several_fields(self) -> None:
-        """One after the other; the first of two parameters of one name counts."""
+        """Challenges of several fields are returned in order; the first of two parameters with one name wins."""
         found = parse_challenges([b'Basic realm=a', b'Digest realm=b, realm=c'])
         self.assertEqual([one.params['realm'] for one in found], ['a', 'b'])
 
     def test_parameters(self) -> None:
-        """Authentication-Info is a list of parameters."""
+        """Authentication-Info is parsed as a list of parameters."""
         self.assertEqual(parse_parameters(b'nextnonce="a\\"b", qop=auth, nc=00000001'),
                          {'nextnonce': 'a"b', 'qop': 'auth', 'nc': '00000001'})  # fmt: skip
         self.assertEqual(parse_parameters(b'nonsense'), {})
 
     def test_quoted(self) -> None:
-        """What is quoted is read back."""
+        """A quoted string is parsed back to the original text."""
         for text in ('', 'a', 'a"b\\c', '\\"'):
             self.assertEqual(parse_parameters(b'x=' + quote_string(text).encode()), {'x': text})

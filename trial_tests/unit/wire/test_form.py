@@ -1,4 +1,4 @@
-"""Forms and query strings, paths, Basic credentials, traceparent: text that callers write."""
+"""Tests of forms, query strings, paths, Basic credentials and traceparent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=8)
 
 class FormTests(SynchronousTestCase):
     def test_pairs(self) -> None:
-        """Names and values are decoded; repeated names have lists in order; a lone name has the empty text."""
+        """Names and values are decoded; repeated names have lists in order; a name without '=' has the empty text."""
         self.assertEqual(decode_form(b''), {})
         self.assertEqual(
             decode_form(b'a=1&b=x+y%20z&a=2&&c&=d&e=f=g&a=&%C3%A9=%2B'),
@@ -29,18 +29,18 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(decode_form(b'a=1;b=2'), {'a': '1;b=2'})
 
     def test_malformed(self) -> None:
-        """A % without two hex digits and octets that are not UTF-8 are refused."""
+        """A % without two hex digits and invalid UTF-8 are rejected."""
         for data in (b'a=%', b'a=%4', b'%zz=1', b'a=%C3', b'a=\xff', b'a=%+1', b'a=%ED%A0%80'):
             self.assertRaises(Malformed, decode_form, data)
 
     def test_bounded(self) -> None:
-        """As many pairs as allowed are read, one more is refused."""
+        """The maximum number of pairs is accepted, one more is rejected."""
         self.assertEqual(len(decode_form(b'&'.join(b'%d=' % number for number in range(MOST_PAIRS)))), MOST_PAIRS)
         self.assertRaises(Malformed, decode_form, b'&' * MOST_PAIRS)
         self.assertRaises(Malformed, decode_form, b'a&b&c', 2)
 
     def test_what_the_standard_library_writes(self) -> None:
-        """Whatever urlencode writes is read back as it was."""
+        """The output of urlencode is parsed back to the original."""
 
         @settings(max_examples=200, deadline=None, database=None, derandomize=True,
                   suppress_health_check=[HealthCheck.too_slow])
@@ -53,13 +53,13 @@ class FormTests(SynchronousTestCase):
 
 class TargetTests(SynchronousTestCase):
     def test_percent_decode(self) -> None:
-        """Escapes of either case become their octets, + stays."""
+        """Escapes in either case are decoded; + is unchanged."""
         self.assertEqual(percent_decode(b'%41%2f%2F%ff+%00'), b'A//\xff+\0')
         for data in (b'%', b'a%4', b'%g0', b'%%41'):
             self.assertRaises(Malformed, percent_decode, data)
 
     def test_paths_and_segments(self) -> None:
-        """Both become text; what is not UTF-8 or has a NUL is refused."""
+        """Paths and segments are decoded to text; invalid UTF-8 and NUL are rejected."""
         self.assertEqual(decode_path(b'/a/b'), '/a/b')
         self.assertEqual(decode_path(b'/caf%C3%A9%20/x'), '/café /x')
         self.assertEqual(decode_segment(b'a%2Fb'), 'a/b')
@@ -67,7 +67,7 @@ class TargetTests(SynchronousTestCase):
             self.assertRaises(Malformed, decode_path, path)
 
     def test_what_the_standard_library_writes(self) -> None:
-        """Whatever quote writes is read back as it was."""
+        """The output of quote is decoded back to the original."""
 
         @settings(max_examples=200, deadline=None, database=None, derandomize=True,
                   suppress_health_check=[HealthCheck.too_slow])
@@ -80,14 +80,15 @@ class TargetTests(SynchronousTestCase):
 
 class CredentialsTests(SynchronousTestCase):
     def test_basic(self) -> None:
-        """Username to the first colon, password after it, in UTF-8; either may be empty; the scheme in any case."""
+        """The user name ends at the first colon; both parts are UTF-8 and may be empty; the scheme is
+        case-insensitive."""
         for pair in (('user', 'pass'), ('ü', 'p:ä:'), ('', ''), ('a b', '日本')):
             token = b64encode(':'.join(pair).encode())
             self.assertEqual(parse_basic(b'Basic ' + token), pair)
             self.assertEqual(parse_basic(b'bASIC  ' + token), pair)
 
     def test_malformed(self) -> None:
-        """Anything else is Malformed, and its message repeats nothing of it."""
+        """Other input is Malformed, and the message does not contain the input."""
         bad = [b'', b'Basic', b'Basic ', b'Bearer abc', b'Basic !!!!', b'Basic dTpw=', b'Basic dT pw', b'Basic dTp\xff',
                b'Basic ' + b64encode(b'nocolon'), b'Basic ' + b64encode(b'u:\xff'), b'Basic ' + b64encode(b'u:p\n'),
                b'Basic ' + b64encode(b'u\0:p'), b'Basic\tdTpw', b'dTpw', b'Basic ' + b64encode(b'u:' + b'x' * 9000)]
@@ -101,13 +102,13 @@ class TraceTests(SynchronousTestCase):
     given = b'00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
 
     def test_parse(self) -> None:
-        """A well-formed field is a trace, and the trace is that field."""
+        """A valid field is parsed, and formatted to the same field."""
         trace = parse_traceparent(self.given)
         self.assertEqual(trace, TraceContext('4bf92f3577b34da6a3ce929d0e0e4736', '00f067aa0ba902b7', True))
         self.assertEqual(str(trace).encode(), self.given)
 
     def test_ill_formed(self) -> None:
-        """Wrong lengths, capitals, zero ids, version ff and more than version 00 has are no trace."""
+        """Wrong lengths, upper case, zero ids, version ff and trailing data in version 00 are rejected."""
         for bad in (b'', self.given[:-1], self.given + b'0', self.given + b'-x', self.given.upper(),
                     b'ff' + self.given[2:], b'00-' + b'0' * 32 + self.given[35:], self.given[:36] + b'0' * 16 + b'-01',
                     b'0g' + self.given[2:], self.given.replace(b'-', b'_'), b'000' + self.given[2:],
@@ -117,13 +118,13 @@ class TraceTests(SynchronousTestCase):
             self.assertEqual(continued(bad), '')
 
     def test_later_versions(self) -> None:
-        """Of a later version what is known of it counts, whatever follows."""
+        """Future versions are parsed by their known parts and may have trailing data."""
         for later in (b'01' + self.given[2:], b'cc' + self.given[2:] + b'-what-ever'):
             self.assertEqual(parse_traceparent(later), parse_traceparent(self.given))
         self.assertIsNone(parse_traceparent(b'cc' + self.given[2:] + b'x'))
 
     def test_continued(self) -> None:
-        """What is sent on has the same trace and flag, a new span, version 00."""
+        """The propagated context has the same trace id and flag, a new span id and version 00."""
         for flags, kept in ((b'01', '01'), (b'00', '00'), (b'03', '01'), (b'fe', '00')):
             version, trace_id, span, sampled = continued(self.given[:-2] + flags).split('-')
             self.assertEqual((version, trace_id, sampled), ('00', '4bf92f3577b34da6a3ce929d0e0e4736', kept))

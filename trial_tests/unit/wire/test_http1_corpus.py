@@ -1,4 +1,5 @@
-"""gunicorn's request corpus against our parser: every case as it stands, with a Host, and split everywhere."""
+"""Runs gunicorn's request corpus against the request parser: every case unchanged, with a Host field, and split at
+every position."""
 
 from __future__ import annotations
 
@@ -57,23 +58,24 @@ class InvalidTests(SynchronousTestCase):
     cases = http1_cases('invalid')
 
     def test_all_are_here(self) -> None:
-        """The corpus is whole, and each exception is one of its cases."""
+        """The corpus is complete, and each listed exception is one of its cases."""
         self.assertEqual(len(self.cases), 74)
         self.assertLessEqual(set(LEGAL_HERE), set(self.cases))
 
     def test_each_is_refused_as_it_stands(self) -> None:
-        """The bytes of each case, as they are, never make a request that is taken, the written exceptions aside."""
+        """The unchanged bytes of each case are never accepted, except for the listed exceptions."""
         taken = {name for name, data in self.cases.items() if not outcome([data]).status}
         self.assertEqual(taken, {'006', '011', '012'})
 
     def test_each_is_refused_for_its_own_fault(self) -> None:
-        """With a Host, so that its absence is not the reason, each is still refused, the written exceptions aside."""
+        """Each case is rejected even with a Host field, so that a missing Host is not the reason, except for the listed
+        exceptions."""
         taken = {name for name, data in self.cases.items() if not outcome([with_host(data)]).status}
         self.assertEqual(taken, set(LEGAL_HERE))
 
     def test_statuses(self) -> None:
-        """Going over a limit is 431, what is not spoken 501 or 505; everything else is 400. All but the first say that
-        the framing cannot be believed."""
+        """Exceeding a limit gives 431, unsupported features 501 or 505, everything else 400. All but the first are
+        framing errors."""
         outcomes = {name: outcome([with_host(data)]) for name, data in self.cases.items() if name not in LEGAL_HERE}
         over = {name for name, got in outcomes.items() if got.status == 431 and not got.framing}
         wrong = {name for name, got in outcomes.items()
@@ -86,12 +88,13 @@ class ValidTests(SynchronousTestCase):
     cases = http1_cases('valid')
 
     def test_all_are_here(self) -> None:
-        """The corpus is whole, and each exception is one of its cases."""
+        """The corpus is complete, and each listed exception is one of its cases."""
         self.assertEqual(len(self.cases), 63)
         self.assertLessEqual(set(REFUSED_HERE), set(self.cases))
 
     def test_each_is_taken_with_a_host(self) -> None:
-        """Every request of every case is taken whole once HTTP/1.1 has its Host, the written exceptions aside."""
+        """Every request of every case is accepted once HTTP/1.1 requests have a Host, except for the listed
+        exceptions."""
         for name, data in self.cases.items():
             got = outcome([with_host(data)])
             self.assertEqual((name, got.status), (name, REFUSED_HERE.get(name, (0, ''))[0]), got.reason)
@@ -99,7 +102,7 @@ class ValidTests(SynchronousTestCase):
                 self.assertTrue(all(message.end is not None for message in got.messages), name)
 
     def test_http_1_1_without_host_is_refused(self) -> None:
-        """As they stand, those that speak HTTP/1.1 without a Host are refused (RFC 9112 §3.2), and no others."""
+        """Unchanged HTTP/1.1 requests without a Host are rejected (RFC 9112 §3.2), and no others."""
         for name, data in self.cases.items():
             if name not in REFUSED_HERE:
                 lacks = with_host(data) != data and b'HTTP/1.1\r\n' in data
@@ -107,20 +110,20 @@ class ValidTests(SynchronousTestCase):
                 self.assertEqual((name, outcome([data]).status), (name, 400 if lacks and not first_is_last else 0))
 
     def test_a_cut_body_is_waited_for(self) -> None:
-        """Case 099 is taken when the bytes that its Content-Length promises have come."""
+        """Case 099 is accepted when the bytes announced by its Content-Length have arrived."""
         data = self.cases['099']
         _, _, body = data.partition(b'\r\n\r\n')
         got = outcome([data, b'x' * (17_914 - len(body))])
         self.assertEqual((got.status, len(got.messages[0].body)), (0, 17_914))
 
     def test_pipelined_requests_are_told_apart(self) -> None:
-        """Cases with two requests give two; after one that closes, what follows is not read."""
+        """Cases with two requests yield two; data after a request that closes the connection is ignored."""
         names = ('018', '019', '021', '022', '023')
         both = {name: len(outcome([with_host(self.cases[name])]).messages) for name in names}
         self.assertEqual(both, {'018': 2, '019': 1, '021': 1, '022': 2, '023': 2})
 
     def test_bodies(self) -> None:
-        """Chunked bodies come out whole, and trailers beside them."""
+        """Chunked bodies are decoded completely, with separate trailers."""
         got = outcome([with_host(self.cases['012'])]).messages[0]
         self.assertEqual(got.body, b'hello world')
         assert got.end is not None
@@ -128,7 +131,7 @@ class ValidTests(SynchronousTestCase):
 
 
 class SplitTests(SynchronousTestCase):
-    """How bytes arrive is the network's whim."""
+    """The result does not depend on how the network splits the input."""
 
     cases = [
         data
@@ -138,7 +141,7 @@ class SplitTests(SynchronousTestCase):
     ]
 
     def test_every_split_gives_the_same(self) -> None:
-        """Each case cut in two at each position gives the verdict and the requests that it gives in one piece."""
+        """Each case split at each position gives the same result as in one piece."""
         for data in self.cases:
             whole = outcome([data]).verdict
             for at in range(1, len(data)):
@@ -146,7 +149,7 @@ class SplitTests(SynchronousTestCase):
                     self.fail(f'{data[:60]!r}… gives another verdict when it is cut at {at}')
 
     def test_byte_by_byte_gives_the_same(self) -> None:
-        """Each case sent byte by byte gives the verdict and the requests that it gives in one piece."""
+        """Each case sent byte by byte gives the same result as in one piece."""
         for data in self.cases:
             self.assertEqual(outcome(one_by_one(data)).verdict, outcome([data]).verdict, data[:60])
 
@@ -162,7 +165,8 @@ class SplitTests(SynchronousTestCase):
     def test_damaged_requests_too(
         self, case: bytes, changes: list[tuple[int, bytes]], cuts: set[int]
     ) -> None:
-        """Cases with bytes put in, taken out or replaced give one verdict however they are cut, and never a fault."""
+        """Cases with inserted, removed or replaced bytes give one result however they are split, and never an
+        unexpected exception."""
         for at, octets in changes:
             case = case[:at] + octets + case[at + 1 :]
         edges = [0, *sorted(cut for cut in cuts if cut < len(case)), len(case)]

@@ -1,4 +1,4 @@
-"""gzip and deflate bodies: taken off whole, in any pieces, never beyond the limits."""
+"""Tests of decompression of gzip and deflate bodies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def inflated(
 
 class InflaterTests(SynchronousTestCase):
     def test_gives_what_was_compressed(self) -> None:
-        """Both codings, at every level, however the pieces are cut; nothing too."""
+        """Both codings are decompressed, at every level, for any split, and for empty bodies."""
         for plain in (b'', b'x', TEXT, Random(1).randbytes(100_000)):
             for level in (0, 1, 9):
                 for coding, data in (('gzip', gzip.compress(plain, level)), ('deflate', zlib.compress(plain, level))):
@@ -33,18 +33,18 @@ class InflaterTests(SynchronousTestCase):
                         self.assertEqual(inflated(data, coding, piece=piece), plain)
 
     def test_members_one_after_the_other(self) -> None:
-        """A gzip body may have several (RFC 1952 2.2), wherever they are cut."""
+        """A gzip body may have several members (RFC 1952 §2.2), split at any position."""
         data = gzip.compress(b'one ') + gzip.compress(b'') + gzip.compress(b'two')
         for piece in range(1, len(data) + 1):
             self.assertEqual(inflated(data, piece=piece), b'one two')
 
     def test_too_many_members(self) -> None:
-        """Each costs time and none need hold anything: a thousand are enough."""
+        """More than a thousand members are rejected, since each takes time even if it is empty."""
         self.assertEqual(inflated(gzip.compress(b'') * 1_000), b'')
         self.assertRaises(Malformed, inflated, gzip.compress(b'') * 1_001)
 
     def test_damaged(self) -> None:
-        """Cut short, flipped bits, another coding, garbage behind it: Malformed, never another exception."""
+        """Truncation, flipped bits, another coding and trailing garbage raise Malformed and no other exception."""
         for coding, data in (('gzip', gzip.compress(TEXT)), ('deflate', zlib.compress(TEXT))):
             for broken in (b'', data[:-1], data[:10], data + b'x', data + b'\0' * 8, b'plain text', data[1:],
                            TEXT[:100], data[:-6] + b'\xff' * 6):  # fmt: skip
@@ -54,7 +54,7 @@ class InflaterTests(SynchronousTestCase):
         self.assertRaises(Malformed, inflated, gzip.compress(TEXT), 'deflate')
 
     def test_any_flipped_bit_is_a_fault_or_harmless(self) -> None:
-        """Checksums catch what changes the content; a bit of the head may say nothing."""
+        """Checksums detect changed content; some bits of the header have no effect."""
         plain, random = TEXT[:300], Random(2)
         data = gzip.compress(plain)
         for _ in range(300):
@@ -67,20 +67,20 @@ class InflaterTests(SynchronousTestCase):
                 continue
 
     def test_absolute_limit(self) -> None:
-        """As much as may be is given, one byte more is a bomb that names the limit."""
+        """Output up to the limit is returned; one byte more raises DecompressionBomb, which names the limit."""
         self.assertEqual(len(inflated(gzip.compress(TEXT), most=len(TEXT))), len(TEXT))
         why = self.assertRaises(DecompressionBomb, inflated, gzip.compress(TEXT), most=len(TEXT) - 1)
         self.assertIn(str(len(TEXT) - 1), str(why))
 
     def test_ratio(self) -> None:
-        """Beyond the first 64 KiB it may grow so many times; small bodies may shrink as they like."""
+        """The ratio applies after the first 64 KiB; small bodies may compress arbitrarily well."""
         self.assertEqual(len(inflated(gzip.compress(bytes(64 * 1024)), ratio=2)), 64 * 1024)
         why = self.assertRaises(DecompressionBomb, inflated, gzip.compress(bytes(1 << 20)), ratio=100)
         self.assertIn('100 times', str(why))
         self.assertEqual(inflated(gzip.compress(TEXT), ratio=50), TEXT)
 
     def test_a_bomb_is_never_in_memory(self) -> None:
-        """A gigabyte in a megabyte: what is held while it is refused is bounded by the limit."""
+        """Rejecting a gigabyte compressed to a megabyte uses memory bounded by the limit."""
         bomb = gzip.compress(bytes(1 << 24)) * 64
         tracemalloc.start()
         try:
@@ -91,7 +91,7 @@ class InflaterTests(SynchronousTestCase):
         self.assertLess(peak, 8 << 20)
 
     def test_names(self) -> None:
-        """As RFC 9110 8.4.1 has them, in any case; several on top of each other are not taken."""
+        """Names of codings follow RFC 9110 §8.4.1, in any case; multiple codings are rejected."""
         known = {None: '', b'': '', b'identity': '', b'gzip': 'gzip', b'X-GZip': 'gzip', b' deflate ': 'deflate'}
         for field, coding in known.items():
             self.assertEqual(coding_of(field), coding)

@@ -1,4 +1,4 @@
-"""JSON: JSONTestSuite, what is said of malformed text, and what values have a form."""
+"""Tests of the JSON codec: JSONTestSuite, error messages, and supported values."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ JSON_VALUES = st.recursive(
 
 class CorpusTests(SynchronousTestCase):
     def test_all_are_here(self) -> None:
-        """The corpus is whole."""
+        """The corpus is complete."""
         self.assertEqual([len(json_cases(prefix)) for prefix in ('y_', 'n_', 'i_')], [95, 188, 35])
 
     def test_what_must_be_accepted(self) -> None:
-        """Every y_ text has a value, which goes out as JSON again."""
+        """Every y_ text is decoded, and its value can be encoded again."""
         for name, text in json_cases('y_').items():
             self.assertEqual(decode(encode(decode(text))), decode(text), name)
 
     def test_what_must_be_refused(self) -> None:
-        """Every n_ text is Malformed and nothing else."""
+        """Every n_ text raises Malformed."""
         for text in json_cases('n_').values():
             self.assertRaises(Malformed, decode, text)
 
     def test_what_may_be_either(self) -> None:
-        """An i_ text has a value or is Malformed, and the accepted ones are known."""
+        """Every i_ text is decoded or raises Malformed, and the accepted ones are known."""
         accepted = set()
         for name, text in json_cases('i_').items():
             try:
@@ -59,7 +59,7 @@ class CorpusTests(SynchronousTestCase):
 
 class MalformedTests(SynchronousTestCase):
     def test_words(self) -> None:
-        """What is wrong is said in one phrase, with the byte where it is known."""
+        """The message is one phrase, with the position of the byte if known."""
         for text, phrase in (
             (b'', 'there is no text'),
             (b'[1,', 'the text ends too early (byte 3)'),
@@ -78,17 +78,17 @@ class MalformedTests(SynchronousTestCase):
             self.assertEqual(str(self.assertRaises(Malformed, decode, text)), phrase)
 
     def test_numbers_of_absurd_length(self) -> None:
-        """A million digits are refused or read, quickly, and are no fault."""
+        """A number of a million digits is rejected or decoded quickly, without another exception."""
         self.assertRaises(Malformed, decode, b'1' * 1_000_000)
         self.assertAlmostEqual(decode(b'0.' + b'1' * 1_000_000), 0.1111111, 5)
 
     def test_repeated_keys_and_nul(self) -> None:
-        """Of repeated keys the last counts; an escaped NUL is text, a raw one is not."""
+        """The last of repeated keys wins; an escaped NUL is accepted, a raw one is rejected."""
         self.assertEqual(decode(b'{"a":1,"a":2,"b":"\\u0000"}'), {'a': 2, 'b': '\0'})
         self.assertRaises(Malformed, decode, b'"\0"')
 
     def test_any_bytes(self) -> None:
-        """Whatever comes, there is a value or Malformed."""
+        """Any input is decoded or raises Malformed."""
 
         @settings(max_examples=300, deadline=None, database=None, derandomize=True,
                   suppress_health_check=[HealthCheck.too_slow])
@@ -120,21 +120,21 @@ class Pair:
 
 
 class Text(str):
-    """As ORMs and XML libraries have them."""
+    """A subclass of str, as in ORMs and XML libraries."""
 
     __slots__ = ()
 
 
 class Count(int):
-    """Likewise."""
+    """A subclass of int."""
 
 
 class Ratio(float):
-    """Likewise."""
+    """A subclass of float."""
 
 
 class Row(Mapping[str, int]):
-    """A mapping that is no dict."""
+    """A mapping other than dict."""
 
     def __getitem__(self, key: str) -> int:
         return {'a': 1}[key]
@@ -148,7 +148,7 @@ class Row(Mapping[str, int]):
 
 class EncodeTests(SynchronousTestCase):
     def test_types(self) -> None:
-        """Every type that services answer with has its form."""
+        """All types that services return are encoded."""
         for value, text in (
             ({'a': [1, 2.5, None, True, 'é']}, '{"a":[1,2.5,null,true,"é"]}'),
             (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), '"2026-01-02T03:04:05Z"'),
@@ -179,7 +179,7 @@ class EncodeTests(SynchronousTestCase):
             self.assertEqual(encode(value).decode(), text)
 
     def test_what_has_no_form(self) -> None:
-        """Other objects are a TypeError that names the type; other keys one that says so."""
+        """Other objects raise a TypeError that names the type; invalid keys raise one that says so."""
         self.assertIn('object', str(self.assertRaises(TypeError, encode, {'a': object()})))
         self.assertRaises(TypeError, encode, iter([1]))
         self.assertRaises(TypeError, encode, {(1, 2): 3})
@@ -187,7 +187,7 @@ class EncodeTests(SynchronousTestCase):
         self.assertRaises(TypeError, encode, {None: 3})
 
     def test_what_cannot_be_written(self) -> None:
-        """Lone surrogates and what contains itself are a ValueError, not a crash."""
+        """Lone surrogates and recursive values raise ValueError."""
         self.assertRaises(ValueError, encode, ['\ud800'])
         self.assertRaises(ValueError, encode, {'\udfff': 1})
         endless: list[object] = []
@@ -195,7 +195,7 @@ class EncodeTests(SynchronousTestCase):
         self.assertRaises(ValueError, encode, endless)
 
     def test_there_and_back(self) -> None:
-        """Every JSON value comes back from its text as it was."""
+        """Every JSON value is decoded from its encoding unchanged."""
 
         @settings(max_examples=200, deadline=None, database=None, derandomize=True,
                   suppress_health_check=[HealthCheck.too_slow])

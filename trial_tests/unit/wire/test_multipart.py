@@ -1,4 +1,4 @@
-"""multipart/form-data as bytes: fields, and where files lie."""
+"""Tests of multipart/form-data: fields and the positions of files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PARTS = st.lists(st.tuples(st.sampled_from('abc'), PIECES, st.booleans()), max_s
 
 
 def written(*parts: tuple[str, bytes, str | None]) -> bytes:
-    """A body of (name, content, filename or None)."""
+    """Returns a body with parts given as (name, content, filename or None)."""
     out = b''
     for name, content, filename in parts:
         also = f'; filename="{filename}"' if filename is not None else ''
@@ -24,7 +24,7 @@ def written(*parts: tuple[str, bytes, str | None]) -> bytes:
 
 
 def read(body: bytes, size: int = 1 << 20, **limits: int) -> MultipartForm:
-    """`body`, so many bytes at a time."""
+    """Parses `body` in pieces of `size` bytes."""
     pieces = (body[start : start + size] for start in range(0, len(body), size))
     return read_form(pieces, lambda start, size: body[start : start + size], BOUNDARY, Limits(**limits))
 
@@ -34,13 +34,13 @@ class FormTests(SynchronousTestCase):
         return str(self.assertRaises(Malformed, read, body, **limits))
 
     def test_fields_are_text_and_repeated_ones_lists(self) -> None:
-        """In the order of the body, in UTF-8."""
+        """Fields are decoded as UTF-8; repeated ones are lists in the order of the body."""
         form = read(written(('a', 'é'.encode(), None), ('b', b'1', None), ('b', b'', None), ('b', b'3', None)))
         self.assertEqual(form.fields, {'a': 'é', 'b': ['1', '', '3']})
         self.assertEqual(form.files, ())
 
     def test_what_a_file_says_of_itself_is_kept(self) -> None:
-        """Name, file name as sent, content type, headers."""
+        """Field name, file name as sent, content type and headers are available."""
         more = b'\r\nContent-Type: a/b\r\nX-Y: z\r\n\r\n'
         body = written(('doc', b'PDF', '../../etc/passwd')).replace(b'\r\n\r\n', more, 1)
         [part] = read(body).files
@@ -48,19 +48,20 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(part.headers['X-Y'], 'z')
 
     def test_a_part_with_a_content_type_is_a_file_also_without_a_name(self) -> None:
-        """As clients send blobs; text/plain is how some send fields."""
+        """Parts with a content type are files, as clients send blobs, except text/plain, which some use for fields."""
         typed = written(('a', b'x', None)).replace(b'\r\n\r\n', b'\r\nContent-Type: image/png\r\n\r\n', 1)
         self.assertEqual([part.name for part in read(typed).files], ['a'])
         plain = written(('a', b'x', None)).replace(b'\r\n\r\n', b'\r\nContent-Type: text/plain\r\n\r\n', 1)
         self.assertEqual(read(plain).fields, {'a': 'x'})
 
     def test_an_empty_form_and_one_after_a_preamble(self) -> None:
-        """Both are forms."""
+        """An empty form and a form after a preamble are accepted."""
         self.assertEqual(read(f'--{BOUNDARY}--'.encode()).fields, {})
         self.assertEqual(read(b'read on\r\n' + written(('a', b'1', None))).fields, {'a': '1'})
 
     def test_a_preamble_moves_no_file(self) -> None:
-        """Even if the boundary's text and an empty line are in it; a long one is refused with what is wrong."""
+        """A preamble with the boundary's text and an empty line does not affect positions; a long preamble is
+        rejected."""
         for preamble in (b'', f'about {BOUNDARY}\r\n\r\n'.encode(), b'\r\n\r\n', b'x' * 16_000 + b'\r\n'):
             body = preamble + written(('f', b'content', 'x'), ('g', b'more', 'y'))
             self.assertEqual([body[part.start : part.start + part.size] for part in read(body).files],
@@ -69,7 +70,8 @@ class FormTests(SynchronousTestCase):
                       self.refused(b'x' * 20_000 + b'\r\n' + written(('f', b'content', 'x'))))
 
     def test_names_of_files_beyond_ascii(self) -> None:
-        """As they are, with quotes as browsers and as others write them, or as RFC 8187 has it, which goes first."""
+        """Non-ASCII file names are accepted unescaped, quoted in different styles, or encoded by RFC 8187, which takes
+        precedence."""
         for said, name in (
             ('filename="\u017c.txt"', '\u017c.txt'), ('filename="a%22b;c"', 'a"b;c'), ('filename="a\\"b;c"', 'a"b;c'),
             ("filename*=UTF-8''na%C3%AFve%20x.txt", 'na\xefve x.txt'), ("FileName*=\"utf-8'en'%e2%82%ac\"", '\u20ac'),
@@ -83,7 +85,7 @@ class FormTests(SynchronousTestCase):
             self.assertEqual(self.refused(body), 'the filename* of a part cannot be read')
 
     def test_what_ends_early_or_is_none_is_refused(self) -> None:
-        """At whatever byte it ends."""
+        """A body truncated at any byte is rejected."""
         whole = written(('a', b'1', None), ('f', b'22', 'x'))
         for end in range(len(whole) - 4):
             self.refused(whole[:end])
@@ -92,7 +94,7 @@ class FormTests(SynchronousTestCase):
         self.refused(written(('', b'1', None)))
 
     def test_limits(self) -> None:
-        """Of parts, of text, of headers and their number."""
+        """Limits on parts, text, header size and header count are enforced."""
         many = written(*((str(n), b'', None) for n in range(11)))
         self.refused(many, parts=10)
         self.assertEqual(len(read(many, parts=11).fields), 11)
@@ -104,13 +106,14 @@ class FormTests(SynchronousTestCase):
                          'parts, 8 headers a part, 4096 bytes a header')
 
     def test_a_field_that_is_not_utf8_is_named(self) -> None:
-        """Never guessed."""
+        """The error names a field that is not UTF-8; the encoding is never guessed."""
         self.assertEqual(self.refused(written(('a', b'\xff', None))), "the field 'a' is not UTF-8")
         self.assertEqual(self.refused(written(('f', b'1', 'FILE')).replace(b'FILE', b'\xff')),
                          'segment header failed to decode')
 
     def test_what_is_said_twice(self) -> None:
-        """Is refused: of two names, readers take different ones. Quoted, it says nothing."""
+        """Duplicate parameters are rejected, since programs may use different ones. Inside quoted strings they have no
+        effect."""
         for said, what in (('name="g"', 'name'), ('Name=g', 'name'), ('filename="x"; filename="y"', 'filename')):
             body = written(('f', b'1', None)).replace(b'"f"', b'"f"; ' + said.encode())
             self.assertEqual(self.refused(body), f'a part says its {what} twice')
@@ -120,7 +123,7 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(str(error), 'Content-Type says its boundary twice')
 
     def test_boundaries(self) -> None:
-        """Quoted or not; none, an overlong or a strange one is refused."""
+        """A boundary may be quoted; a missing, overlong or unprintable one is rejected."""
         self.assertEqual(boundary_of(b'multipart/form-data; boundary=x'), 'x')
         self.assertEqual(boundary_of(b'multipart/form-data; charset=utf-8; boundary="a b"'), 'a b')
         said = b'multipart/form-data; boundary='
@@ -131,7 +134,7 @@ class FormTests(SynchronousTestCase):
 class PlaceTests(SynchronousTestCase):
     @holds(parts=PARTS, size=st.integers(1, 40))
     def test_every_file_is_found_where_it_lies(self, parts: list[tuple[str, list[bytes], bool]], size: int) -> None:
-        """Whatever is in it, and however the body comes in pieces."""
+        """Positions are correct for any content and any split."""
         sent = [(name, b''.join(pieces), 'f' if is_file else None) for name, pieces, is_file in parts]
         sent = [one for one in sent if b'\r\n--XbX' not in b'\r\n' + one[1]]
         body = written(*sent)

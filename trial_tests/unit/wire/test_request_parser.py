@@ -1,4 +1,4 @@
-"""The request parser: what it takes, what it refuses and why, its limits."""
+"""Tests of the request parser: what it accepts, what it rejects and why, and its limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def chunked(body: bytes) -> bytes:
 
 class Case(SynchronousTestCase):
     def sent(self, data: bytes, limits: ParserLimits | None = None) -> Outcome:
-        """What comes of these bytes, in one piece and one by one alike."""
+        """Returns the events for these bytes; checks that one piece and single bytes give the same."""
         got = outcome([data], limits)
         self.assertEqual(outcome(one_by_one(data), limits).verdict, got.verdict, data[:80])
         return got
@@ -42,7 +42,7 @@ class Case(SynchronousTestCase):
 
 class HeadTests(Case):
     def test_a_request_as_values(self) -> None:
-        """Method, target, path, query, version and fields come out as sent; names in lower case beside them."""
+        """Method, target, path, query, version and fields are as sent; names are also available in lower case."""
         message = self.taken(request(
             b'Content-Length: 2', b'X-Thing:  a b \t', b'x-thing: c', b'Cookie: p=1', b'Cookie: q=2',
             line=b'POST /a%20b/c?x=1&y HTTP/1.1', body=b'{}',
@@ -58,7 +58,7 @@ class HeadTests(Case):
         self.assertEqual((message.body, message.end), (b'{}', END))
 
     def test_methods(self) -> None:
-        """Each method that llhttp knows is taken, in capitals only; another token is 501, what is no token 400."""
+        """Methods that llhttp supports are accepted in upper case only; another token gives 501, other text 400."""
         for method in METHODS:
             target = b'a:1' if method == b'CONNECT' else b'/'
             self.assertEqual(self.taken(request(line=method + b' ' + target + b' HTTP/1.1')).head.method,
@@ -69,8 +69,8 @@ class HeadTests(Case):
             self.refused(request(line=method + b' / HTTP/1.1'))
 
     def test_versions(self) -> None:
-        """HTTP/1.0 is itself, later minor versions are served as 1.1; another major version is 505 whatever its method,
-        what is no version 400."""
+        """HTTP/1.0 is kept, later minor versions are treated as 1.1; another major version gives 505 whatever the
+        method, other text 400."""
         self.assertEqual(self.taken(request(line=b'GET / HTTP/1.0')).head.version, (1, 0))
         for version in (b'HTTP/1.2', b'HTTP/1.9'):
             head = self.taken(request(line=b'GET / ' + version)).head
@@ -87,20 +87,20 @@ class HeadTests(Case):
         self.refused(b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505)
 
     def test_spaces_of_the_request_line(self) -> None:
-        """One space on either side of the target and nowhere else."""
+        """The request line has exactly one space on either side of the target."""
         for line in (b' GET / HTTP/1.1', b'GET  / HTTP/1.1', b'GET /  HTTP/1.1', b'GET\t/ HTTP/1.1',
                      b'GET / x HTTP/1.1'):
             self.refused(request(line=line))
 
     def test_empty_lines_before_a_request(self) -> None:
-        """Up to four empty lines before a request are skipped (RFC 9112 §2.2), a fifth is refused."""
+        """Up to four empty lines before a request are skipped (RFC 9112 §2.2), a fifth is rejected."""
         self.taken(b'\r\n' * 4 + request())
         self.refused(b'\r\n' * 5 + request())
         self.refused(b'\n' + request())
         self.assertEqual(len(self.sent(request() + b'\r\n' + request() + b'\r\n' * 4 + request()).messages), 3)
 
     def test_octets_of_names(self) -> None:
-        """A field name is a token: any other octet in it refuses the request."""
+        """A field name is a token: any other octet in it is rejected."""
         for octet in range(256):
             field = b'A' + bytes((octet,)) + b'B: x'
             if octet in TOKEN or octet == ord(':'):
@@ -111,7 +111,7 @@ class HeadTests(Case):
         self.refused(request(b'A'))
 
     def test_octets_of_values(self) -> None:
-        """A field value has no control character but the tab."""
+        """A field value has no control characters except tab."""
         for octet in range(256):
             field = b'A: x' + bytes((octet,)) + b'y'
             if octet == 9 or (octet >= 32 and octet != 127):
@@ -120,13 +120,13 @@ class HeadTests(Case):
                 self.refused(request(field))
 
     def test_whitespace_of_fields(self) -> None:
-        """Space before a colon, folds and a space before the first field are refused, not repaired."""
+        """Space before a colon, folded lines and a space before the first field are rejected."""
         for field in (b'A : x', b'A\t: x', b' A: x', b'A: x\r\n y', b'A: x\r\n\ty', b'A:\r\n x', b'A: x\r\n '):
             self.refused(request(field))
             self.refused(request(field, host=b'') if field == b' A: x' else request(field))
 
     def test_line_ends(self) -> None:
-        """A bare CR or LF is refused wherever it stands, and at once where the head could otherwise go on for ever."""
+        """A bare CR or LF is rejected anywhere, and immediately if the head could otherwise continue indefinitely."""
         for data in (b'GET / HTTP/1.1\nHost: a\r\n\r\n', b'GET / HTTP/1.1\r\nHost: a\nB: c\r\n\r\n',
                      b'GET / HTTP/1.1\r\nHost: a\rB: c\r\n\r\n', b'GET / HTTP/1.1\r\nHost: a\r\n\n',
                      b'GET / HTTP/1.1\r\nHost: a\n\n', b'GET / HTTP/1.1\r\r\nHost: a\r\n\r\n', b'\n\n'):
@@ -135,18 +135,19 @@ class HeadTests(Case):
             self.assertEqual(outcome([data], eof=False).status, 400, data)
 
     def test_upgrade_is_ignored(self) -> None:
-        """A wish to upgrade leaves the request what it is."""
+        """An Upgrade field has no effect."""
         message = self.taken(request(b'Upgrade: websocket', b'Connection: upgrade', b'Content-Length: 2', body=b'ab'))
         self.assertEqual((message.body, message.head.keep_alive), (b'ab', True))
 
     def test_repeated_singletons(self) -> None:
-        """Fields that have one value may not stand twice, even with the same value; lists may."""
+        """Fields with a single value must not be repeated, even with the same value; list fields may be."""
         for name in (b'Host', b'Content-Type', b'Authorization', b'Expect', b'Range', b'If-Range', b'Date'):
             self.refused(request(name + b': a', name.lower() + b': a', host=b'' if name == b'Host' else b'Host: a'))
         self.assertEqual(self.taken(request(b'Accept: a', b'Accept: b')).head.headers[b'accept'], b'a, b')
 
     def test_underscores_that_imitate(self) -> None:
-        """A name that is a framing, routing or authorizing field when _ is read as - is refused; others are not."""
+        """Names that equal a framing, routing or authorization field when _ is replaced by - are rejected; others are
+        accepted."""
         for name in (b'Content_Length', b'Transfer_Encoding', b'CONTENT_TYPE', b'transfer-Encoding_', b'X_Thing',
                      b'a_b'):
             if name in (b'transfer-Encoding_', b'X_Thing', b'a_b'):
@@ -162,7 +163,7 @@ class TargetTests(Case):
         return head.path, head.query
 
     def test_origin_form(self) -> None:
-        """A path with an optional query; a fragment is cut off; slashes stay as they are."""
+        """A path with an optional query is accepted; a fragment is removed; slashes are unchanged."""
         self.assertEqual(self.path(b'/'), (b'/', b''))
         self.assertEqual(self.path(b'/a/b?c?d=/e'), (b'/a/b', b'c?d=/e'))
         self.assertEqual(self.path(b'/a#b?c'), (b'/a', b''))
@@ -170,7 +171,7 @@ class TargetTests(Case):
         self.assertEqual(self.path(b'///a//"{|}"'), (b'///a//"{|}"', b''))
 
     def test_absolute_form(self) -> None:
-        """An http or https URL: its path counts, and its authority stands in for Host (RFC 9112 §3.2.2)."""
+        """For an http or https URL, its path is used, and its authority replaces Host (RFC 9112 §3.2.2)."""
         for target, path, host in (
             (b'http://b.example/x?y', b'/x', b'b.example'), (b'HTTPS://u:p@b:8080/x?y', b'/x', b'b:8080'),
             (b'http://b?y', b'/', b'b'), (b'http://[::1]:80/#f', b'/', b'[::1]:80'),
@@ -184,7 +185,7 @@ class TargetTests(Case):
             self.refused(request(line=b'GET ' + target + b' HTTP/1.1'))
 
     def test_asterisk_and_authority_forms(self) -> None:
-        """`*` belongs to OPTIONS alone, host and port to CONNECT alone."""
+        """`*` is accepted for OPTIONS only, host and port for CONNECT only."""
         self.assertEqual(self.path(b'*', b'OPTIONS'), (b'*', b''))
         self.assertEqual(self.path(b'a.example:443', b'CONNECT'), (b'a.example:443', b''))
         for line in (b'GET *', b'OPTIONS *x', b'GET a:443', b'CONNECT /', b'CONNECT a', b'CONNECT a:',
@@ -192,7 +193,7 @@ class TargetTests(Case):
             self.refused(request(line=line + b' HTTP/1.1'))
 
     def test_octets_and_escapes(self) -> None:
-        """Only visible ASCII; a % has two hex digits after it; no encoded NUL in the path."""
+        """Targets are visible ASCII; a % is followed by two hex digits; the path has no encoded NUL."""
         for octet in range(256):
             line = b'GET /' + bytes((octet,)) + b'x?y HTTP/1.1'
             if 0x21 <= octet < 0x7F and octet != ord('%'):
@@ -206,7 +207,7 @@ class TargetTests(Case):
 
 class HostTests(Case):
     def test_one_well_formed_host(self) -> None:
-        """HTTP/1.1 has one Host, a name or address with an optional port; HTTP/1.0 may have none."""
+        """HTTP/1.1 requires one Host, a name or address with an optional port; for HTTP/1.0 it is optional."""
         self.refused(request(host=b''))
         self.taken(request(line=b'GET / HTTP/1.0', host=b''))
         for host in (b'a', b'a.b:80', b'0.0.0.0=5000', b'[::1]', b'[::1]:8080', b'a:', b'a_b', b'%61', b"!$&'()*+,;="):
@@ -218,7 +219,7 @@ class HostTests(Case):
             self.refused(request(line=b'GET / HTTP/1.0', host=b'Host: ' + host))
 
     def test_addresses_as_the_standard_library_sees_them(self) -> None:
-        """Bracketed addresses are taken exactly where ipaddress takes them."""
+        """Bracketed addresses are accepted exactly if ipaddress accepts them."""
         texts = ['::', '::1', '1::', '1:2:3:4:5:6:7:8', '1:2:3:4:5:6:7', '1:2:3:4:5:6:7:8:9', '1::2::3', ':::', ':1',
                  '1:', '::1.2.3.4', '1.2.3.4::', '::1.2.3', '::256.1.1.1', '1:2:3:4:5:6:1.2.3.4',
                  '1:2:3:4:5:6:7:1.2.3.4', 'g::', '12345::', '::1.2.3.4:5', '1.2.3.4', '', 'fe80::1', '::ffff:1.2.3.4',
@@ -233,7 +234,7 @@ class HostTests(Case):
 
 class FramingTests(Case):
     def test_content_length(self) -> None:
-        """One decimal number; anything cleverer is refused."""
+        """Content-Length is one decimal number; anything else is rejected."""
         self.assertEqual(self.taken(request(b'Content-Length: 003', body=b'abc')).body, b'abc')
         self.assertEqual(self.taken(request(b'Content-Length: 0')).head.length, 0)
         for value in (b'5, 5', b'+1', b'-0', b'0_1', b'0 1', b'1.0', b'0x1', b'', b'1' * 20, b'0' * 20, b'\xb2', b'1;'):
@@ -242,8 +243,8 @@ class FramingTests(Case):
         self.refused(request(b'Content-Length: 1', b'content-length: 2', body=b'ab'))
 
     def test_transfer_encoding(self) -> None:
-        """chunked alone is taken; never with Content-Length or in 1.0. Other codings before it are 501: the service
-        would get them as they come. Where chunked is not the last, or stands twice, nobody knows how long it is."""
+        """Only chunked is accepted, never with Content-Length or in HTTP/1.0. Other codings before it give 501, since
+        they would not be decoded. If chunked is not the last coding, or is repeated, the length is unknown."""
         for value in (b'chunked', b'Chunked'):
             message = self.taken(request(b'Transfer-Encoding: ' + value, body=b'1\r\na\r\n0\r\n\r\n'))
             self.assertEqual((message.head.length, message.body), (None, b'a'))
@@ -260,7 +261,7 @@ class FramingTests(Case):
         self.refused(request(b'Transfer-Encoding: chunked', line=b'POST / HTTP/1.0', body=b'0\r\n\r\n'))
 
     def test_chunk_sizes(self) -> None:
-        """1 to 16 hex digits, then the end of the line or an extension at once."""
+        """A chunk size has 1 to 16 hex digits, followed immediately by the end of the line or an extension."""
         self.assertEqual(self.taken(chunked(b'00a\r\n0123456789\r\nB\r\n0123456789a\r\n000\r\n\r\n')).body,
                          b'01234567890123456789a')
         for size in (b'', b' 1', b'1 ', b'+1', b'-1', b'1_0', b'0x1', b'g', b'\t1', b'0' * 17, b'1 ;a', b'1\n',
@@ -268,14 +269,14 @@ class FramingTests(Case):
             self.refused(chunked(size + b'\r\na\r\n0\r\n\r\n'))
 
     def test_chunk_ends(self) -> None:
-        """A chunk is followed by CR LF and nothing else; a body ends with an empty line."""
+        """A chunk ends with CR LF; a body ends with an empty line."""
         for body in (b'1\r\nab\r\n0\r\n\r\n', b'1\r\na\n0\r\n\r\n', b'1\r\na\rx0\r\n\r\n', b'1\r\na0\r\n\r\n',
                      b'1\na\r\n0\r\n\r\n', b'0\r\n', b'0\r\nPOST / HTTP/1.1\r\n\r\n', b'0\n\n', b'1\r\na\r\n',
                      b'1\r\n'):
             self.refused(chunked(body))
 
     def test_chunk_extensions(self) -> None:
-        """Extensions are read over where they are well-formed, and bounded over the whole body."""
+        """Valid extensions are ignored, and their total size is limited per body."""
         for extension in (b';a', b';a=b', b'; a = b ;c', b';a="b;\\"c"', b';a=""', b';a;b;c'):
             self.assertEqual(self.taken(chunked(b'1' + extension + b'\r\na\r\n0' + extension + b'\r\n\r\n')).body, b'a')
         for extension in (b';', b';;a', b';a=', b';a="b', b';a b', b';a=b\x01', b';a=b\rc', b';a="\x7f"', b';=b',
@@ -287,7 +288,8 @@ class FramingTests(Case):
         self.refused(chunked(b'1;' + b'a' * 5000), limits=ParserLimits())
 
     def test_trailers(self) -> None:
-        """Trailers come with the end, apart from the head; those that would frame, route or authorize are refused."""
+        """Trailers come with the end, separate from the head; framing, routing and authorization fields are
+        rejected."""
         message = self.taken(chunked(b'0\r\nX-Sum: 1\r\nVary:\t* \r\n\r\n'))
         self.assertEqual(message.end, EndOfBody(((b'X-Sum', b'1'), (b'Vary', b'*'))))
         self.assertNotIn(b'x-sum', message.head.headers)
@@ -298,7 +300,7 @@ class FramingTests(Case):
             self.refused(chunked(b'0\r\n' + line + b'\r\n\r\n'))
 
     def test_end_of_input(self) -> None:
-        """A connection that ends between messages ended well; inside one, the message is refused."""
+        """A connection may end between messages; an end inside a message rejects it."""
         whole = chunked(b'1\r\na\r\n0\r\nA: b\r\n\r\n')
         for at in range(1, len(whole)):
             self.assertEqual(outcome([whole[:at]]).status, 400, whole[:at])
@@ -307,7 +309,7 @@ class FramingTests(Case):
         self.assertEqual(outcome([b'\r\n']).status, 0)
 
     def test_junk_after_a_message(self) -> None:
-        """What follows a message is the next request, and is refused where it is none."""
+        """Data after a message is parsed as the next request, and rejected if it is not one."""
         got = self.sent(request(b'Content-Length: 1', body=b'ajunk\r\n\r\n') + request())
         self.assertEqual((got.status, len(got.messages), got.messages[0].body), (400, 1, b'a'))
 
@@ -317,7 +319,7 @@ class ConnectionTests(Case):
         return self.taken(request(*fields, line=b'GET / HTTP/' + version)).head.keep_alive
 
     def test_keep_alive(self) -> None:
-        """1.1 goes on unless it says close, 1.0 only where it says keep-alive; close wins."""
+        """HTTP/1.1 connections persist unless close is sent, 1.0 only with keep-alive; close takes precedence."""
         self.assertTrue(self.kept())
         self.assertTrue(self.kept(b'Connection: keep-alive'))
         self.assertFalse(self.kept(b'Connection: Close'))
@@ -328,7 +330,7 @@ class ConnectionTests(Case):
         self.assertFalse(self.kept(b'Connection: keep-alive, close', version=b'1.0'))
 
     def test_nothing_follows_the_last_message(self) -> None:
-        """After a message that closes, whatever comes is dropped and costs no memory."""
+        """After a message that closes the connection, input is discarded and uses no memory."""
         parser = RequestParser(ParserLimits())
         parser.feed(request(b'Connection: close') + b'x' * 100)
         self.assertIsInstance(parser.next(), RequestHead)
@@ -339,13 +341,13 @@ class ConnectionTests(Case):
         self.assertEqual((parser.over, parser.pending), (True, 0))
 
     def test_expect(self) -> None:
-        """Expect is passed on in lower case; HTTP/1.0 has no such thing (RFC 9110 §10.1.1)."""
+        """Expect is returned in lower case; it is ignored for HTTP/1.0 (RFC 9110 §10.1.1)."""
         self.assertEqual(self.taken(request(b'Expect: 100-Continue')).head.expects, b'100-continue')
         self.assertEqual(self.taken(request(b'Expect: tea')).head.expects, b'tea')
         self.assertEqual(self.taken(request(b'Expect: 100-continue', line=b'GET / HTTP/1.0')).head.expects, b'')
 
     def test_pipelined_requests_come_one_by_one(self) -> None:
-        """What is fed and not asked for waits; `pending` says how much, `idle` when there is nothing at all."""
+        """Input that was not requested stays buffered; `pending` returns its size, `idle` whether there is none."""
         one = request(b'Content-Length: 3', body=b'abc')
         parser = RequestParser(ParserLimits())
         self.assertTrue(parser.idle)
@@ -362,7 +364,7 @@ class ConnectionTests(Case):
         self.assertEqual((parser.next(), parser.next(), parser.idle), (b'c', END, True))
 
     def test_a_refusal_stays(self) -> None:
-        """Once refused, always refused: with the same words and the request line, and nothing more is kept."""
+        """After a rejection, every call raises the same error with the request line, and nothing is buffered."""
         parser = RequestParser(ParserLimits(fields=1))
         parser.feed(request(b'A: b', line=b'GET /secret HTTP/1.1'))
         for _ in range(2):
@@ -376,30 +378,31 @@ class ConnectionTests(Case):
 
 class LimitTests(Case):
     def test_head(self) -> None:
-        """A head of the limit's length is taken, one byte more is 431, without waiting for its end."""
+        """A head of the maximum size is accepted, one byte more gives 431 without waiting for its end."""
         head = request(b'A: ' + b'b' * 100)
         self.taken(head, ParserLimits(head=len(head)))
         self.refused(head, 431, ParserLimits(head=len(head) - 1))
         self.assertEqual(outcome([head[:-4] + b'c' * 100], ParserLimits(head=len(head)), eof=False).status, 431)
 
     def test_fields(self) -> None:
-        """100 fields are taken, 101 are 431."""
+        """100 fields are accepted, 101 give 431."""
         self.taken(request(*(b'F%d: x' % number for number in range(99))))
         self.refused(request(*(b'F%d: x' % number for number in range(100))), 431)
 
     def test_field(self) -> None:
-        """A field line of 8,190 bytes with its end is taken, a longer one is 431."""
+        """A field line of 8,190 bytes including its end is accepted, a longer one gives 431."""
         self.taken(request(b'A: ' + b'x' * (8_190 - 5)))
         self.refused(request(b'A: ' + b'x' * (8_190 - 4)), 431)
 
     def test_target(self) -> None:
-        """A target of 8,192 bytes is taken, a longer one is 414, without waiting for its end."""
+        """A target of 8,192 bytes is accepted, a longer one gives 414 without waiting for its end."""
         self.taken(request(line=b'GET /' + b'x' * 8_191 + b' HTTP/1.1'))
         self.refused(request(line=b'GET /' + b'x' * 8_192 + b' HTTP/1.1'), 414)
         self.assertEqual(outcome([b'GET /' + b'x' * 9_000], eof=False).status, 414)
 
     def test_body(self) -> None:
-        """A body over the limit is 413: by its Content-Length before a byte of it came, by chunks when it goes over."""
+        """A body over the limit gives 413: by Content-Length before any of it arrives, by chunks when it exceeds the
+        limit."""
         limits = ParserLimits(body=4)
         self.taken(request(b'Content-Length: 4', body=b'abcd'), limits)
         self.refused(request(b'Content-Length: 5'), 413, limits)
@@ -409,7 +412,7 @@ class LimitTests(Case):
         self.refused(chunked(b'f' * 16 + b'\r\n'), 413)
 
     def test_trailers(self) -> None:
-        """Trailers within the limit are taken; longer or more of them are 431."""
+        """Trailers within the limits are accepted; larger or more of them give 431."""
         limits = ParserLimits(trailers=8, fields=2)
         self.taken(chunked(b'0\r\nA: bcd\r\n\r\n'), limits)
         self.refused(chunked(b'0\r\nA: bcdef\r\n\r\n'), 431, limits)
@@ -418,7 +421,7 @@ class LimitTests(Case):
         self.refused(chunked(b'0\r\n' + b'x' * 9000), 431)
 
     def test_memory_is_bounded_at_every_stage(self) -> None:
-        """However a sender stalls a message, no more of it is held than its limit."""
+        """However a message is stalled, no more of it is buffered than its limit."""
         for start in (b'', b'GET / HTTP/1.1\r\nA: ', b'GET / HTTP/1.1\r\n', chunked(b''), chunked(b'0;'),
                       chunked(b'0\r\n')):
             parser = RequestParser(ParserLimits())

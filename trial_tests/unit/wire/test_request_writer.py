@@ -1,4 +1,4 @@
-"""Heads of requests as they are written, and what is never written."""
+"""Tests of the request writer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zatotx.wire.http1.request_writer import CHUNKED, CLOSE, COUNTED, EXPECT, NO
 
 class HeadTests(SynchronousTestCase):
     def read(self, data: bytes) -> RequestHead:
-        """As our own server reads it."""
+        """Parses a head with the request parser."""
         parser = RequestParser(ParserLimits())
         parser.feed(data)
         head = parser.next()
@@ -20,7 +20,7 @@ class HeadTests(SynchronousTestCase):
         return head
 
     def test_a_head(self) -> None:
-        """Line, Host, fields in their order, framing last."""
+        """A head has the request line, Host, the fields in order, and the framing last."""
         data = request_head('POST', b'/a?b', b'c:1', [(b'X', b'y'), (b'x', b'')], CLOSE + EXPECT + COUNTED % 3)
         self.assertEqual(data, b'POST /a?b HTTP/1.1\r\nHost: c:1\r\nX: y\r\nx: \r\nConnection: close\r\n'
                                b'Expect: 100-continue\r\nContent-Length: 3\r\n\r\n')
@@ -28,17 +28,17 @@ class HeadTests(SynchronousTestCase):
         self.assertEqual((head.length, head.keep_alive, head.expects), (3, False, b'100-continue'))
 
     def test_endings(self) -> None:
-        """Each frames the body in its way."""
+        """Each ending frames the body in its way."""
         for ending, length in ((NO_BODY, 0), (COUNTED % 7, 7), (CHUNKED, None)):
             self.assertEqual(self.read(request_head('POST', b'/', b'a', (), ending)).length, length)
 
     def test_host(self) -> None:
-        """Stands once, the caller's own where he has one."""
+        """Host is written once; a Host field of the caller takes precedence."""
         head = self.read(request_head('GET', b'/', b'a', [(b'HOST', b'b')], NO_BODY))
         self.assertEqual(head.headers, {b'host': b'b'})
 
     def test_octets_of_values(self) -> None:
-        """Whatever could end a line is refused, without being shown; all else goes out as it is."""
+        """Values that could end a line are rejected without being shown; all others are unchanged."""
         for octet in range(256):
             value = b'secret' + bytes((octet,)) + b'x'
             if octet == 9 or (octet >= 32 and octet != 127):
@@ -49,13 +49,13 @@ class HeadTests(SynchronousTestCase):
                 self.assertEqual(str(error), 'The value of the field A has control characters')
 
     def test_a_pair_of_values_that_make_a_line_end(self) -> None:
-        """Each is looked at, not their sum."""
+        """Values are checked individually, not concatenated."""
         fields = [(b'A', b'x\r'), (b'\nB', b'y')]
         self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', fields, NO_BODY)
         self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', [(b'A', b'x\r\n'), (b'B', b'y')], NO_BODY)
 
     def test_fields_whose_names_are_known(self) -> None:
-        """Go out as pairs do; a value is looked at once: when the fields are made, or when they are sent."""
+        """NamedFields are written like pairs; each value is checked once, at creation or when sent."""
         pairs = ((b'X', b'y'), (b'Z', b'1'))
         self.assertEqual(tuple(NamedFields.of(pairs)), pairs)
         for fields in (
@@ -74,7 +74,7 @@ class HeadTests(SynchronousTestCase):
             self.assertEqual(str(error), 'The value of the field Z has control characters')
 
     def test_octets_of_names(self) -> None:
-        """Tokens only."""
+        """Names must be tokens."""
         for octet in range(256):
             fields = [(b'A' + bytes((octet,)), b'x')]
             if octet in TOKEN:
@@ -83,7 +83,7 @@ class HeadTests(SynchronousTestCase):
                 self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', fields, NO_BODY)
 
     def test_octets_of_targets(self) -> None:
-        """Visible ASCII only: what else there is must be percent-encoded."""
+        """Targets must be visible ASCII; other characters must be percent-encoded."""
         for octet in range(256):
             target = b'/' + bytes((octet,))
             if 0x21 <= octet < 0x7F:
@@ -92,13 +92,13 @@ class HeadTests(SynchronousTestCase):
                 self.assertRaises(ValueError, request_head, 'GET', target, b'a', (), NO_BODY)
 
     def test_owned_fields(self) -> None:
-        """What frames a request, or speaks for one connection only, is the client's to write."""
+        """Framing and connection-specific fields cannot be set by the caller."""
         for name in OWNED:
             error = self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', [(name.title(), b'x')], NO_BODY)
             self.assertIn('is written by the client and cannot be set', str(error))
 
     def test_methods(self) -> None:
-        """Any one word."""
+        """Any token is accepted as a method."""
         self.assertTrue(request_head('PROPFIND', b'/', b'a', (), NO_BODY).startswith(b'PROPFIND / '))
         for method in ('', 'A B', 'A\r\nB', 'A\0', 'GÉT', 'A:'):
             self.assertRaises(ValueError, request_head, method, b'/', b'a', (), NO_BODY)

@@ -1,4 +1,4 @@
-"""The parser of answers: what it takes, what it refuses, its limits; and that none of it depends on how bytes come."""
+"""Tests of the response parser: what it accepts and rejects, its limits, and independence of how the input is split."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ def pieces(data: bytes, cuts: set[int]) -> list[bytes]:
 
 class CorpusTests(SynchronousTestCase):
     def read(self, data: bytes, method: str = 'GET') -> Reading:
-        """What comes of these bytes, in one piece and one by one alike."""
+        """Returns the events for these bytes; checks that one piece and single bytes give the same."""
         whole = reading([data], [method])
         parts = one_by_one(data) if len(data) < 3000 else pieces(data, set(range(0, len(data), 97)))
         self.assertEqual(reading(parts, [method]).verdict, whole.verdict, data[:80])
         return whole
 
     def test_bad_answers(self) -> None:
-        """None is believed, and no part of one is: there is no end of it."""
+        """Invalid responses are rejected before their end is reported."""
         for name, data in BAD.items():
             got = self.read(data)
             self.assertIn(got.status, (400, 431), name)
             self.assertNotIn(END, got.ends, name)
 
     def test_short_answers(self) -> None:
-        """An answer whose connection ends before it does is none."""
+        """A truncated response is rejected."""
         for name, data in SHORT.items():
             got = self.read(data)
             self.assertEqual((got.status, END in got.ends), (400, False), name)
 
     def test_odd_answers(self) -> None:
-        """What is unusual and clear is taken."""
+        """Unusual but unambiguous responses are accepted."""
         for name, (data, body) in ODD.items():
             got = self.read(data)
             self.assertEqual((got.status, got.bodies, got.reason), (0, (body,), ''), name)
 
     def test_nothing_at_all(self) -> None:
-        """A connection that ends before an answer, or after a whole one, is not the parser's to judge."""
+        """A connection that ends before a response, or after a complete one, is not an error."""
         self.assertEqual(self.read(b'').verdict, ((), (), (), 0))
         self.assertEqual(self.read(b'HTTP/1.1 100 Continue\r\n\r\n').status, 0)
 
     def test_what_follows_an_answer(self) -> None:
-        """Bytes after an answer are those of no other: the answer stands, they are refused."""
+        """Data after a response is rejected, but the response is not affected."""
         data = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
         for more in (b'x', b'\r\n', b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno'):
             got = self.read(data + more)
@@ -74,7 +74,7 @@ class AnswerTests(SynchronousTestCase):
         return got.heads[-1]
 
     def test_an_answer_as_values(self) -> None:
-        """Version, status, reason and fields come out as sent; names in lower case beside them."""
+        """Version, status, reason and fields are as sent; names are also available in lower case."""
         head = self.head(b'HTTP/1.1 404 Not  Found\r\nX-Thing:  a b \t\r\nx-thing: c\r\nSet-Cookie: a=1, b\r\n'
                          b'Set-Cookie: c\r\nContent-Length: 2\r\n\r\nok')
         self.assertEqual((head.version, head.status, head.reason, head.length), ((1, 1), 404, b'Not  Found', 2))
@@ -83,13 +83,13 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(len(head.raw_headers), 5)
 
     def test_trailers(self) -> None:
-        """Stand beside the head's fields."""
+        """Trailers are separate from the header fields."""
         got = reading([b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nDigest: x\r\n\r\n'])
         self.assertEqual((got.bodies, got.ends), ((b'a',), (EndOfBody(((b'Digest', b'x'),)),)))
         self.assertNotIn(b'digest', got.heads[0].headers)
 
     def test_what_a_head_answers(self) -> None:
-        """An answer to HEAD has no body, whatever it says of one; a GET's that looks the same has."""
+        """A response to HEAD has no body, whatever its fields; the same head for GET has one."""
         for framing in (b'Content-Length: 2', b'Transfer-Encoding: chunked', b'A: b'):
             data = b'HTTP/1.1 200 OK\r\n' + framing + b'\r\n\r\n'
             got = reading([data + data], ['HEAD', 'HEAD'])
@@ -98,7 +98,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(reading([data + data + b'ok' + data], ['HEAD', 'GET', 'HEAD']).bodies, (b'', b'ok', b''))
 
     def test_what_a_connect_answers(self) -> None:
-        """Of 2xx no body, whatever the fields say, and nothing that follows is read: it is the tunnel's."""
+        """A 2xx response to CONNECT has no body, whatever its fields; the data after it belongs to the tunnel."""
         parser = ResponseParser(ANSWER_LIMITS)
         parser.expect('CONNECT')
         parser.feed(b'HTTP/1.1 200 Go\r\nContent-Length: 5\r\n\r\n\x16\x03')
@@ -108,7 +108,8 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(reading([b'HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno'], ['CONNECT']).bodies, (b'no',))
 
     def test_whether_the_connection_goes_on(self) -> None:
-        """By version and Connection; never after a body that its end delimits."""
+        """Persistence follows from version and Connection; it is never kept after a body that ends with the
+        connection."""
         for line, fields, goes_on in (
             (b'HTTP/1.1', b'Content-Length: 0', True), (b'HTTP/1.0', b'Content-Length: 0', False),
             (b'HTTP/1.1', b'Content-Length: 0\r\nConnection: x, Close', False),
@@ -126,7 +127,7 @@ class AnswerTests(SynchronousTestCase):
                 self.assertEqual(parser.over, not goes_on)
 
     def test_one_go(self) -> None:
-        """A small answer is taken whole right after its head; one that is not here yet comes in pieces."""
+        """A complete small body is returned at once after its head; an incomplete one in pieces."""
         parser = ResponseParser(ANSWER_LIMITS)
         data = b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n'
         parser.expect('GET')
@@ -141,7 +142,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual((parser.next(), parser.next()), (b'cd', END))
 
     def test_a_head_that_comes_again(self) -> None:
-        """Is read once, and shared."""
+        """Identical heads are parsed once and share an object."""
         data = b'HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n'
         got = reading([data + b'a' + data + b'b'], ['GET', 'GET'])
         self.assertEqual(got.bodies, (b'a', b'b'))
@@ -150,7 +151,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(other.verdict, got.verdict)
 
     def test_a_refusal_is_for_ever(self) -> None:
-        """What was refused stays refused, and what is fed after it is dropped."""
+        """After a rejection, every call raises it again, and input is discarded."""
         parser = ResponseParser(ANSWER_LIMITS)
         parser.expect('GET')
         parser.feed(b'nonsense')
@@ -161,13 +162,13 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual((parser.over, parser.pending), (True, 0))
 
     def test_nobody_asked(self) -> None:
-        """Bytes that come before a request are refused."""
+        """Data before a request is rejected."""
         parser = ResponseParser(ANSWER_LIMITS)
         parser.feed(b'HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n')
         self.assertIn('no answer', self.assertRaises(MessageRejected, parser.next).reason)
 
     def test_limits(self) -> None:
-        """Of head, fields and field; each at its last byte."""
+        """The limits of head, field count and field size are exact."""
         fields = b'A: b\r\nContent-Length: 0\r\n'
         data = b'HTTP/1.1 200 OK\r\n' + fields + b'\r\n'
         for limits, status in (
@@ -199,7 +200,7 @@ class PropertyTests(SynchronousTestCase):
 
     @holds(data=st.binary(max_size=120), methods=METHODS, cuts=CUTS)
     def test_any_bytes(self, data: bytes, methods: list[str], cuts: set[int]) -> None:
-        """Have one verdict, however they are cut."""
+        """Any input gives the same result however it is split."""
         self.check(data, methods, cuts)
         self.check(b'HTTP/1.1 200 OK\r\n' + data, methods, cuts)
 
@@ -208,7 +209,7 @@ class PropertyTests(SynchronousTestCase):
     def test_damaged(
         self, cases: list[bytes], changes: list[tuple[int, bytes]], methods: list[str], cuts: set[int]
     ) -> None:
-        """Too."""
+        """Corrupted responses give the same result however they are split."""
         data = b''.join(cases)
         for at, octets in changes:
             data = data[:at] + octets + data[at + 1 :]
@@ -219,7 +220,7 @@ class PropertyTests(SynchronousTestCase):
     def test_what_was_sent(
         self, sent: list[tuple[list[tuple[bytes, bytes]], bytes, list[int] | None]], cuts: set[int]
     ) -> None:
-        """Answers one after another come out as they were meant, in however many pieces."""
+        """Consecutive responses are parsed as sent, in any number of pieces."""
         data = b''.join(self.octets(*each) for each in sent)
         got = reading(pieces(data, cuts), ['GET'] * len(sent))
         self.assertEqual((got.status, got.bodies), (0, tuple(body for _, body, _ in sent)), got.reason)

@@ -1,4 +1,4 @@
-"""Heads, chunks and dates of answers."""
+"""Tests of heads, chunks and dates of responses."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class HeadTests(SynchronousTestCase):
         return head.split(b'\r\n')[:-2]
 
     def test_a_plain_answer(self) -> None:
-        """Status line, type, length, cid, date and server, each on a line, in this order."""
+        """A head has status line, type, length, cid, date and server, one per line, in this order."""
         self.assertEqual(self.head(), [
             b'HTTP/1.1 200 OK', b'Content-Type: text/plain', b'Content-Length: 3', b'X-Zato-CID: a1b2c3d4',
             b'Date: Sun, 06 Nov 1994 08:49:37 GMT', b'Server: zatotx',
         ])  # fmt: skip
 
     def test_framing(self) -> None:
-        """A length, chunks, or neither; never any for a status that has no body."""
+        """The framing is a length, chunks, or neither; statuses without a body never have framing fields."""
         self.assertIn(b'Content-Length: 0', self.head(length=0))
         self.assertIn(b'Transfer-Encoding: chunked', self.head(length=CHUNKED))
         for status, length in ((200, None), (204, 3), (304, 0), (204, CHUNKED), (101, 1)):
@@ -47,24 +47,24 @@ class HeadTests(SynchronousTestCase):
             self.assertNotIn(b'Transfer-Encoding', head)
 
     def test_statuses(self) -> None:
-        """Known statuses have their phrase, others none; what is no status is refused."""
+        """Known statuses have their reason phrase, others none; invalid ones are rejected."""
         self.assertEqual(self.head(404)[0], b'HTTP/1.1 404 Not Found')
         self.assertEqual(self.head(799)[0], b'HTTP/1.1 799 ')
         for status in (0, 99, 1000, -1):
             self.assertRaises(ValueError, self.head, status)
 
     def test_no_content_type(self) -> None:
-        """An empty content type is no field."""
+        """An empty content type omits the field."""
         self.assertEqual(self.head(content_type=b'')[1], b'Content-Length: 3')
 
     def test_connection(self) -> None:
-        """The connection's fate follows from the ending: silent, kept for HTTP/1.0, closed."""
+        """The ending determines the Connection field: none, keep-alive for HTTP/1.0, or close."""
         self.assertNotIn(b'Connection', STAMP.keep)
         self.assertIn(b'\r\nConnection: keep-alive\r\n\r\n', STAMP.keep_1_0)
         self.assertIn(b'\r\nConnection: close\r\n\r\n', STAMP.close)
 
     def test_nothing_splits_an_answer(self) -> None:
-        """CR, LF, NUL and other controls in a content type, a cid, a name or a value are refused."""
+        """CR, LF, NUL and other controls in a content type, cid, name or value are rejected."""
         for bad in ('a\r\nSet-Cookie: x', 'a\n', '\rb', 'a\0b', 'a\x7f'):
             octets = bad.encode()
             self.assertRaises(ValueError, response_head, 200, octets, 0, 'cid', STAMP.keep)
@@ -76,14 +76,14 @@ class HeadTests(SynchronousTestCase):
         self.assertRaises(ValueError, field_lines, [(b'A b', b'x')])
 
     def test_other_fields(self) -> None:
-        """Fields become lines as given; those that the writer owns are refused whatever their case."""
+        """Additional fields are written as given; reserved ones are rejected in any case."""
         self.assertEqual(field_lines([(b'Allow', b'GET, PUT'), (b'X-A', b'')]), b'Allow: GET, PUT\r\nX-A: \r\n')
         self.assertEqual(field_lines([]), b'')
         for name in OWNED:
             self.assertRaises(ValueError, field_lines, [(name.upper(), b'1')])
 
     def test_interim(self) -> None:
-        """100 Continue is a head of its own, with no field."""
+        """100 Continue is a head without fields."""
         self.assertEqual(CONTINUE, b'HTTP/1.1 100 Continue\r\n\r\n')
 
     def test_dates(self) -> None:
@@ -93,7 +93,7 @@ class HeadTests(SynchronousTestCase):
 
 class ChunkTests(SynchronousTestCase):
     def test_what_is_written_is_read_back(self) -> None:
-        """Chunks and trailers as written here are what our decoder reads."""
+        """The chunked decoder reads the chunks and trailers of the writer."""
         pieces = [b'a', b'', b'b' * 300, b'\r\n0\r\n\r\n']
         trailers = ((b'X-Sum', b'1'),)
         written = b''.join(map(chunk, pieces)) + last_chunk(trailers)
@@ -102,7 +102,7 @@ class ChunkTests(SynchronousTestCase):
         self.assertEqual(decoder.end, EndOfBody(trailers))
 
     def test_forms(self) -> None:
-        """No data is no chunk; parts are the chunk uncopied; the last chunk needs no trailers."""
+        """No data gives no chunk; chunk_parts does not copy; the last chunk needs no trailers."""
         self.assertEqual(chunk(b''), b'')
         data = b'x' * 26
         self.assertEqual(chunk(data), b'1a\r\n' + data + b'\r\n')

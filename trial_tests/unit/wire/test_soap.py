@@ -1,4 +1,4 @@
-"""SOAP envelopes and actions, bytes to values and back."""
+"""Tests of SOAP envelopes and actions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VERSIONS = (SOAP_11, SOAP_12)
 
 
 def envelope(inside: str, version: Version = SOAP_11) -> Any:
-    """The root of an envelope that holds this; `s:` is the version's own prefix."""
+    """Returns the root of an envelope with this content; `s:` is the prefix of the version."""
     return parser.parse(f'<s:Envelope xmlns:s="{version.namespace}">{inside}</s:Envelope>'.encode())
 
 
@@ -41,7 +41,7 @@ class ReadTests(SynchronousTestCase):
         return str(self.assertRaises(Malformed, read, root))
 
     def test_the_parts(self) -> None:
-        """Version, headers and body are found, and the payload is the first element of the body."""
+        """Version, headers and body are returned; the payload is the first element of the body."""
         for found, version in zip(both('<s:Header><h xmlns="u:h"/></s:Header><s:Body><a xmlns="u:a"><b>1</b></a>'
                                        '<c xmlns="u:a"/></s:Body>'), VERSIONS, strict=True):
             self.assertIs(found.version, version)
@@ -51,13 +51,13 @@ class ReadTests(SynchronousTestCase):
             self.assertEqual((found.payload.tag, found.payload.b.text), ('{u:a}a', '1'))
 
     def test_no_header_and_an_empty_body(self) -> None:
-        """Both are messages; there is no payload then."""
+        """An envelope without a header or with an empty body is valid and has no payload."""
         for inside in ('<s:Body/>', '<s:Body>\n</s:Body>', '<s:Header/>\n<s:Body/>\n'):
             for found in both(inside):
                 self.assertEqual((found.headers, found.payload), ((), None))
 
     def test_refused(self) -> None:
-        """What is not an optional Header and one Body after it is told of, in one phrase."""
+        """Anything but an optional Header and one Body after it raises Malformed with one phrase."""
         body = '<s:Body><a/></s:Body>'
         for inside, why in (
             ('', 'has no Body'),
@@ -78,7 +78,8 @@ class ReadTests(SynchronousTestCase):
                 self.assertIn(why, self.refused(envelope(inside, version)), inside)
 
     def test_messages_within_messages(self) -> None:
-        """A body holds no envelope, header or body, of either version: nobody may read that one instead."""
+        """A body that contains an envelope, header or body of either version is rejected, since it could be confused
+        with the real one."""
         for outer in VERSIONS:
             for inner in VERSIONS:
                 for name in ('Envelope', 'Header', 'Body'):
@@ -88,7 +89,7 @@ class ReadTests(SynchronousTestCase):
                         self.assertIn('a message within the message', said)
 
     def test_hidden_bodies_are_nobodys(self) -> None:
-        """A body in a header, or deeper in the payload, is data: the payload stays that of the envelope's own body."""
+        """A Body element inside a header, or deeper in the payload, is data and does not change the payload."""
         for version in VERSIONS:
             hidden = f'<w xmlns="u:w"><i:Body xmlns:i="{version.namespace}"><evil/></i:Body></w>'
             for inside in (f'<s:Header>{hidden}</s:Header><s:Body><good/></s:Body>',
@@ -98,7 +99,7 @@ class ReadTests(SynchronousTestCase):
                 self.assertEqual(found.payload.tag, 'good')
 
     def test_other_roots(self) -> None:
-        """An Envelope of another namespace is another version; anything else is no envelope at all."""
+        """An Envelope in another namespace is an unsupported version; other roots are not an envelope."""
         for namespace in ('http://www.w3.org/2001/12/soap-envelope', 'urn:x', NS_11 + '/', NS_12[:-1]):
             root = parser.parse(f'<e:Envelope xmlns:e="{namespace}"><e:Body/></e:Envelope>'.encode())
             self.assertIn(NS_11, str(self.assertRaises(WrongVersion, read, root)))
@@ -107,7 +108,7 @@ class ReadTests(SynchronousTestCase):
         self.assertNotIsInstance(other, WrongVersion)
 
     def test_bodies_of_the_other_version(self) -> None:
-        """The parts are of the envelope's own namespace."""
+        """The parts must be in the namespace of the envelope."""
         self.assertIn('the element Body', self.refused(envelope(f'<o:Body xmlns:o="{NS_12}"/>')))
 
 
@@ -117,7 +118,8 @@ class DemandedTests(SynchronousTestCase):
         return [one.tag for one in mandatory_headers(read(root))]
 
     def test_must_understand(self) -> None:
-        """1 and true ask for it, 0, false and silence do not; the attribute is the version's own."""
+        """mustUnderstand is set by 1 and true, not by 0, false or its absence; it is in the namespace of the
+        version."""
         for version in VERSIONS:
             for value, expected in (('1', True), ('true', True), (' 1 ', True), ('0', False), ('false', False)):
                 self.assertEqual(bool(self.asked(f's:mustUnderstand="{value}"', version)), expected, value)
@@ -127,12 +129,12 @@ class DemandedTests(SynchronousTestCase):
             self.assertEqual(self.asked(f'xmlns:o="{other.namespace}" o:mustUnderstand="1"', version), [])
 
     def test_neither_yes_nor_no(self) -> None:
-        """A value that is no boolean is refused: taken for a no it would switch off what the sender insists on."""
+        """A value that is not a boolean is rejected: treating it as false would ignore the sender's demand."""
         for value in ('TRUE', 'yes', '', '2'):
             self.assertRaises(Malformed, self.asked, f's:mustUnderstand="{value}"', SOAP_12)
 
     def test_for_whom(self) -> None:
-        """Only what is for the receiver of the message, or the next one, is asked of us."""
+        """Only headers addressed to the ultimate receiver or the next node are mandatory."""
         next_11 = 'http://schemas.xmlsoap.org/soap/actor/next'
         for version, attribute, uri, ours in (
             (SOAP_11, 'actor', next_11, True), (SOAP_11, 'actor', '', True), (SOAP_11, 'actor', 'urn:gateway', False),
@@ -147,7 +149,7 @@ class DemandedTests(SynchronousTestCase):
 
 class WriteTests(SynchronousTestCase):
     def test_read_back(self) -> None:
-        """Elements and XML, as content and as headers, are where they belong."""
+        """Elements and XML are written as content and as headers."""
         element = etree.fromstring('<a xmlns="u:a"><b>ż</b></a>')
         for version in VERSIONS:
             data = write(version, element, b'<c xmlns="u:c"/>', headers=[b'<h xmlns="u:h"/>', etree.Element('{u:i}i')])
@@ -159,41 +161,41 @@ class WriteTests(SynchronousTestCase):
             self.assertEqual(found.payload.b.text, 'ż')
 
     def test_nothing(self) -> None:
-        """An empty body, and no header where there are none."""
+        """The body may be empty; the header is omitted if there are no headers."""
         for version in VERSIONS:
             data = write(version)
             self.assertIsNone(read(parser.parse(data)).payload)
             self.assertNotIn(b'Header', data)
 
     def test_namespaces_go_along(self) -> None:
-        """A part of a document takes the namespaces with it that were declared around it."""
+        """A part of a document is written with the namespaces in scope."""
         root = parser.parse(b'<x:a xmlns:x="u:x"><x:b kind="x:k"/></x:a>')
         found = read(parser.parse(write(SOAP_11, root.find('{u:x}b')))).payload
         assert found is not None
         self.assertEqual((found.tag, found.nsmap['x']), ('{u:x}b', 'u:x'))
 
     def test_notes_of_objectify_stay(self) -> None:
-        """What lxml.objectify writes into its own elements does not go out."""
+        """Annotations of lxml.objectify are not written."""
         made = objectify.Element('balance')
         made.amount = 10
         self.assertNotIn(b'pytype', write(SOAP_11, made))
 
     def test_whole_messages(self) -> None:
-        """They are known by their root."""
+        """Envelopes are recognized by their root."""
         self.assertTrue(all(is_envelope(envelope('<s:Body/>', version)) for version in VERSIONS))
         self.assertFalse(is_envelope(etree.Element('Envelope')))
 
 
 class ActionTests(SynchronousTestCase):
     def test_of_1_1(self) -> None:
-        """SOAPAction, with its quotation marks or without."""
+        """SOAPAction is read with or without quotation marks."""
         for sent, expected in ((b'"urn:a"', 'urn:a'), (b'urn:a', 'urn:a'), (b'""', ''), (b'', ''), (b'" a "', 'a'),
                                ('"ż"'.encode(), 'ż')):  # fmt: skip
             self.assertEqual(action_of({b'soapaction': sent, b'content-type': b'text/xml'}), expected)
         self.assertEqual(action_of({b'content-type': b'text/xml; action="urn:a"'}), '')
 
     def test_of_1_2(self) -> None:
-        """The parameter of the Content-Type, wherever it stands in it; SOAPAction where there is none."""
+        """The action parameter of Content-Type is read at any position; SOAPAction is used if there is none."""
         for sent, expected in (
             (b'application/soap+xml;action="urn:a"', 'urn:a'), (b'application/soap+xml; action=urn:a', 'urn:a'),
             (b'Application/SOAP+XML; charset=utf-8; Action="a;b=\\"c\\""', 'a;b="c"'),
@@ -207,16 +209,16 @@ class ActionTests(SynchronousTestCase):
         self.assertEqual(action_of(both_), 'urn:a')
 
     def test_no_text(self) -> None:
-        """Bytes that are no text are refused."""
+        """An action that is not UTF-8 is rejected."""
         self.assertRaises(Malformed, action_of, {b'soapaction': b'"\xff"'})
 
     def test_quotation_marks(self) -> None:
-        """Those around an action are none of it."""
+        """The quotation marks around an action are removed."""
         for given, expected in (('"a"', 'a'), ('a', 'a'), ('"', '"'), ('""', ''), (' "a b" ', 'a b')):
             self.assertEqual(unquote(given), expected)
 
     def test_what_a_head_says(self) -> None:
-        """Which requests mean SOAP, in which version, and which bodies may be it."""
+        """Header fields determine whether a request is SOAP, in which version, and which bodies may be SOAP."""
         for headers, means, version, may in (
             ({}, False, '1.1', True), ({b'soapaction': b''}, True, '1.1', True),
             ({b'content-type': b'text/xml; charset=utf-8'}, False, '1.1', True),

@@ -1,4 +1,4 @@
-"""SOAP faults: one value, two shapes."""
+"""Tests of SOAP faults in both versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def written(version: Version, fault: FaultElement, *headers: bytes) -> Envelope:
 
 
 def qname(element: Any) -> str:
-    """The qualified name that the text, or `qname`, of an element is."""
+    """Returns the qualified name in the text, or the `qname` attribute, of an element."""
     given = element.get('qname') or element.text
     prefix, _, name = given.partition(':')
     return f'{{{element.nsmap[prefix]}}}{name}'
@@ -34,7 +34,7 @@ def fault_of(inside: str, version: Version = SOAP_11) -> FaultElement:
 
 class WriteTests(SynchronousTestCase):
     def test_of_1_1(self) -> None:
-        """faultcode, faultstring, faultactor, detail: in no namespace, in this order (§4.4)."""
+        """A 1.1 fault has faultcode, faultstring, faultactor and detail in no namespace, in this order (§4.4)."""
         fault = FaultElement(
             code='Sender', reason='No <such> account', actor='urn:us', detail=(b'<d xmlns="u:d">1</d>',)
         )
@@ -49,7 +49,7 @@ class WriteTests(SynchronousTestCase):
         self.assertEqual(element.find('detail/{u:d}d').text, '1')
 
     def test_of_1_2(self) -> None:
-        """Code with its Subcodes one in the other, Reason in a language, Node, Role, Detail (part 1 §5.4)."""
+        """A 1.2 fault has Code with nested Subcodes, Reason with a language, Node, Role, Detail (part 1 §5.4)."""
         fault = FaultElement(code='Sender', reason='No <such> account', subcodes=('{u:a}A', '{u:b}B'), node='urn:node',
                       actor='urn:us', detail=(b'<d xmlns="u:d">1</d>',))  # fmt: skip
         element = written(SOAP_12, fault).payload
@@ -65,7 +65,7 @@ class WriteTests(SynchronousTestCase):
         self.assertEqual(element.find('e:Detail/{u:d}d', ENV).text, '1')
 
     def test_codes(self) -> None:
-        """Each code has its word in either version; 1.1, which has one code only, carries the last subcode."""
+        """Each code has its name in either version; 1.1, which has a single code, carries the last subcode."""
         for code, in_11 in (('Sender', 'Client'), ('Receiver', 'Server'), ('VersionMismatch', 'VersionMismatch'),
                             ('MustUnderstand', 'MustUnderstand')):  # fmt: skip
             for version, word in ((SOAP_11, in_11), (SOAP_12, code)):
@@ -78,7 +78,7 @@ class WriteTests(SynchronousTestCase):
         self.assertEqual(qname(element.find('faultcode')), '{u:b}B')
 
     def test_headers_of_1_2(self) -> None:
-        """Which headers were not understood, and which envelopes are: their names, with the namespaces in scope."""
+        """The headers with names that were not understood, and supported envelopes, have their namespaces in scope."""
         found = written(
             SOAP_12, FaultElement(code='MustUnderstand', reason='x'), *not_understood(['{u:h}H', 'plain'])
         ).headers
@@ -90,7 +90,7 @@ class WriteTests(SynchronousTestCase):
         self.assertEqual([qname(one) for one in found.iterchildren()], [f'{{{NS_12}}}Envelope', f'{{{NS_11}}}Envelope'])
 
     def test_any_text(self) -> None:
-        """What XML has no form for does not break the answer: it is replaced."""
+        """Characters that XML cannot represent are replaced."""
         for version in (SOAP_11, SOAP_12):
             reason = 'a\x00b\x1b[1m\ud800\uffff\r\n<&>"ż'
             element = written(version, FaultElement(reason=reason)).payload
@@ -102,7 +102,7 @@ class WriteTests(SynchronousTestCase):
 
 class ReadTests(SynchronousTestCase):
     def test_read_back(self) -> None:
-        """What was written is what is read."""
+        """Written faults are read back unchanged."""
         for version in (SOAP_11, SOAP_12):
             fault = FaultElement(
                 code='Receiver', reason='Late', actor='urn:us', lang='' if version is SOAP_11 else 'en'
@@ -110,11 +110,11 @@ class ReadTests(SynchronousTestCase):
             self.assertEqual(read_fault(written(version, fault).payload), fault)
 
     def test_no_fault(self) -> None:
-        """An element that is none."""
+        """Other elements are not faults."""
         self.assertIsNone(read_fault(parser.parse(b'<Fault/>')))
 
     def test_codes_of_1_1(self) -> None:
-        """Client and Server by any prefix or none, dotted ones, and codes of the peer's own."""
+        """Client and Server are read with any prefix or none, with dotted suffixes; other codes are subcodes."""
         for code, expected in (
             ('<faultcode>s:Client</faultcode>', ('Sender', ())), ('<faultcode>Server</faultcode>', ('Receiver', ())),
             ('<faultcode>other:Client</faultcode>', ('Sender', ())),  # a prefix that is not declared
@@ -126,7 +126,7 @@ class ReadTests(SynchronousTestCase):
             self.assertEqual((found.code, found.subcodes, found.reason), (*expected, 'Why'), code)
 
     def test_parts_of_1_2(self) -> None:
-        """Subcodes in their order, the English reason before others, the elements of the detail."""
+        """Subcodes are read in order, the English reason is preferred, and the detail elements are returned."""
         found = fault_of(
             '<s:Code><s:Value>s:Receiver</s:Value><s:Subcode xmlns:b="u:b"><s:Value>b:A</s:Value>'
             '<s:Subcode><s:Value>b:B</s:Value></s:Subcode></s:Subcode></s:Code>'
@@ -138,7 +138,7 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual([one.tag for one in found.detail if not isinstance(one, bytes)], ['a', 'b'])
 
     def test_codes_of_1_2(self) -> None:
-        """A code that 1.2 does not know is the peer's own; one that is not there is none."""
+        """An unknown code becomes a subcode; a missing code is empty."""
         for code, expected in (
             ('<s:Code><s:Value xmlns:b="u:b">b:A</s:Value></s:Code>', ('', ('{u:b}A',))), ('<s:Code/>', ('', ())),
             ('', ('', ())),

@@ -1,4 +1,5 @@
-"""XML to trees: what is taken, what is refused and in which words; encodings, nulls and types; what is let go of."""
+"""Tests of the XML parser: accepted and rejected documents, error messages, encodings, nulls and types, and the release
+of names."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ ACCENTS = '<a>é€</a>'
 
 class Case(SynchronousTestCase):
     def refused(self, document: bytes | str, *, charset: str = '', budget: XmlBudget | None = None) -> str:
-        """Why it is refused, in one line."""
+        """Returns the error message for a document, which must be one line."""
         data = document.encode() if isinstance(document, str) else document
         error = self.assertRaises(Malformed, parse, data, charset, budget or XmlBudget())
         self.assertEqual(len(str(error).splitlines()), 1)
@@ -43,23 +44,23 @@ class Case(SynchronousTestCase):
 
 class TreeTests(Case):
     def test_it_is_what_objectify_shows(self) -> None:
-        """Children as attributes, numbers as such, in the document's namespace."""
+        """Children are attributes, numbers are converted, in the namespace of the document."""
         order = parse(b'<order xmlns="urn:o"><id>7</id><line><sku>a</sku></line><line><sku>b</sku></line></order>')
         self.assertEqual(order.id + 1, 8)
         self.assertEqual([line.sku.text for line in order.line], ['a', 'b'])
 
     def test_comments_and_processing_instructions_are_not_in_it(self) -> None:
-        """Between elements they say nothing to anybody."""
+        """Comments and processing instructions between elements are removed."""
         root = parse(b'<?xml version="1.0"?>\n<?xml-stylesheet href="x"?><!-- a --><a><!-- b --><b>1</b><?c d?></a>')
         self.assertEqual(to_bytes(root), b'<a><b>1</b></a>')
 
     def test_texts_keep_every_blank(self) -> None:
-        """Line ends become what XML says; references to them stay."""
+        """White space is kept; line ends are normalized as XML requires, character references are not."""
         root = parse(b'<a><b> x\t</b><c>\r\n</c><d>&#13;&#10;</d><e>&amp;&lt;&gt;&quot;&apos;</e></a>')
         self.assertEqual([child.text for child in root.iterchildren()], [' x\t', '\n', '\r\n', '&<>"\''])
 
     def test_what_is_no_xml_is_told_with_its_place(self) -> None:
-        """In libxml2's words, our form, and never longer than anybody reads."""
+        """The error has libxml2's message and the position, and its length is limited."""
         for document, why in (
             ('', 'document is empty (line 1, column 1)'),
             ('  \n ', "start tag expected, '<' not found (line 2, column 2)"),
@@ -79,15 +80,15 @@ class TreeTests(Case):
         self.assertTrue(len(self.refused('<' + 'a' * 40_000 + '></b>')) < 300)
 
     def test_foreign_elements_are_copied(self) -> None:
-        """A tree that somebody else parsed is read as one of ours; ours is not copied."""
+        """A tree of another parser is copied to one of ours; our own trees are not copied."""
         theirs, ours = etree.fromstring('<a><b>1</b></a>'), parse(b'<a><b>1</b></a>')
         self.assertIs(own_tree(ours), ours)
         self.assertEqual(to_bytes(own_tree(theirs)), to_bytes(ours))
         self.assertEqual(own_tree(theirs).b, 1)
 
     def test_plain_for_a_moment(self) -> None:
-        """Elements are plain while they are read, and objectify's before and after; other documents see nothing of
-        it."""
+        """Elements are plain inside the context manager, and objectified before and after it; other documents are not
+        affected."""
         root, other = parse(b'<a><b>1</b></a>'), parse(b'<a><b>1</b></a>')
         with PlainElement(root):
             self.assertIs(type(root.getchildren()[0]), etree._Element)
@@ -95,7 +96,7 @@ class TreeTests(Case):
         self.assertEqual(root.b, 1)
 
     def test_small_words(self) -> None:
-        """Names without namespaces; what is an element and what is not."""
+        """local_name returns names without namespaces; is_element recognizes elements."""
         root = parse(b'<x:a xmlns:x="urn:x"/>')
         self.assertEqual(local_name(root), 'a')
         self.assertTrue(is_element(root))
@@ -107,8 +108,8 @@ CUTS = ('<!-- -->', '<!-- <b> ]]> -->', '<?a b?>', '<?a?><!---->', '<![CDATA[]]>
 
 class PieceTests(Case):
     def test_a_value_in_pieces_is_read_whole(self) -> None:
-        """Wherever a comment, a processing instruction or a CDATA section stands: at every place of a text, between
-        blanks, beside elements. None is refused."""
+        """A comment, processing instruction or CDATA section anywhere in a text, between white space or beside elements
+        does not change the value and is not rejected."""
         text = ' ab\n\u00e9&lt; '
         pieces = [text[:at] for at in range(len(text) + 1) if at not in (6, 7, 8)]  # not inside of a reference
         for cut in CUTS:
@@ -121,7 +122,7 @@ class PieceTests(Case):
                 self.assertEqual(text_of(root), ' ab\n\u00e9< ')
 
     def test_sections_are_text(self) -> None:
-        """Whatever markup is quoted in them, alone, beside text and beside each other."""
+        """CDATA sections are text, whatever markup they quote, alone, beside text and beside each other."""
         for document, value in (
             ('<a><![CDATA[<b>&amp;</b>]]></a>', '<b>&amp;</b>'), ('<a>\n<![CDATA[x]]>\n</a>', '\nx\n'),
             ('<a>ab<![CDATA[cd]]></a>', 'abcd'), ('<a><![CDATA[ab]]>cd</a>', 'abcd'),
@@ -135,14 +136,14 @@ class PieceTests(Case):
             self.assertEqual(text_of(parse(document.encode())), value, document)
 
     def test_texts_of_other_trees(self) -> None:
-        """Whose parser has left comments in them, and of elements with elements in them: XPath's string value."""
+        """Texts of trees with comments, and of elements with children, have their XPath string value."""
         for document, value in (('<a>1<!-- 2 -->3<?p 4?>5</a>', '135'), ('<a>1<b>2<c>3</c></b><!-- x -->4</a>', '1234'),
                                 ('<a/>', ''), ('<a><!-- x --></a>', ''), ('<a><b/></a>', '')):  # fmt: skip
             self.assertEqual(text_of(etree.fromstring(document)), value, document)
             self.assertEqual(text_of(parse(document.encode())), value, document)
 
     def test_a_document_type_is_refused(self) -> None:
-        """Whatever is in it, wherever it stands, and in any case."""
+        """A DTD is rejected, whatever its content and position, in any case."""
         for before in ('', '<?xml version="1.0"?>', '<!-- a -->\n', '<?a b?>'):
             why = self.refused(f'{before}<!DOCTYPE a><a/>')
             self.assertIn('a document type declaration (DTD) is not accepted here (line ', why)
@@ -152,20 +153,20 @@ class PieceTests(Case):
             self.refused(document)
 
     def test_many_comments_and_sections(self) -> None:
-        """They cost little, and are within the limit of elements."""
+        """Many comments and sections cost little, and count for the limit of elements."""
         taken = b'<a>' + b'<!---->' * 300_000 + b'<![CDATA[c]]>' * 200_000 + b'<?b?>' * 99_000 + b'</a>'
         self.assertEqual(text_of(parse(taken)), 'c' * 200_000)
         self.assertIn('more than 600000 elements', self.refused(taken.replace(b'</a>', b'<?b?>' * 2_000 + b'</a>')))
 
     def test_unfinished_markup_is_the_parsers_to_tell(self) -> None:
-        """What begins and never ends."""
+        """Markup that does not end is reported by the parser."""
         for document in ('<a><!-- ', '<a><![CDATA[ ', '<a><? ', '<a><!-', '<!', '<?', '<?xml', '<a>!', '?'):
             self.refused(document)
 
 
 class SchemaTests(Case):
     def test_types_change_nothing(self) -> None:
-        """xsi:type, and lxml's own way of saying it, are taken off: what a value is, its reader says."""
+        """xsi:type and lxml's equivalent are removed and do not change values."""
         root = parse(f'<a {SCHEMA} xmlns:py="{objectify.PYTYPE_ATTRIBUTE[1:-7]}">'
                      '<b xsi:type="xsd:int">x</b><c py:pytype="float">1</c><d xsi:type="t:Admin"><e>1</e></d>'
                      '</a>'.encode())  # fmt: skip
@@ -173,31 +174,31 @@ class SchemaTests(Case):
         self.assertFalse(any(child.attrib for child in root.iter()))
 
     def test_types_of_a_root(self) -> None:
-        """Also where the root is all there is."""
+        """Types are also removed if the root is the only element."""
         root = parse(f'<a {SCHEMA} xsi:type="xsd:int">x</a>'.encode())
         self.assertEqual(root.text, 'x')
         self.assertNotIsInstance(root, objectify.IntElement)
 
     def test_null(self) -> None:
-        """An element that says xsi:nil is None for services too."""
+        """An element with xsi:nil is None for services."""
         root = parse(f'<a {SCHEMA}><b xsi:nil="true"/><c xsi:nil="1"/><d xsi:nil="false">1</d></a>'.encode())
         self.assertIsNone(root.b.pyval)
         self.assertEqual(root.d, 1)
 
     def test_a_null_that_has_content_is_refused(self) -> None:
-        """It would be null for some readers and a value for others."""
+        """An element with xsi:nil and content is rejected, since programs would interpret it differently."""
         for content in ('x', ' ', '<b/>', '<![CDATA[x]]>'):
             for nil in ('true', '1', ' true '):
                 self.assertEqual(self.refused(f'<r {SCHEMA}><a xsi:nil="{nil}">{content}</a></r>'),
                                  'the element a is null (xsi:nil) and has content')  # fmt: skip
 
     def test_blanks_are_those_of_xml(self) -> None:
-        """Other characters that look like some say nothing."""
+        """Only XML's white space is ignored around the value of xsi:nil."""
         root = parse(f'<r {SCHEMA}><a xsi:nil="\xa0true">x</a><b xsi:nil="\ttrue"/></r>'.encode())
         self.assertEqual([is_nil(child) for child in root.getchildren()], [False, True])
 
     def test_xinclude_is_refused(self) -> None:
-        """Its elements, not the word."""
+        """XInclude elements are rejected, the word in a text is not."""
         include = '<a><i:include xmlns:i="http://www.w3.org/2001/XInclude" href="file:///etc/passwd"/></a>'
         self.assertEqual(self.refused(include), 'XInclude is not accepted here')
         self.assertEqual(parse(b'<a>http://www.w3.org/2001/XInclude</a>').text, 'http://www.w3.org/2001/XInclude')
@@ -209,7 +210,7 @@ class EncodingTests(Case):
         return text
 
     def test_what_is_accepted(self) -> None:
-        """Each by what the document declares, and by what the Content-Type says."""
+        """Each supported encoding is accepted by XML declaration and by Content-Type."""
         for name, codec in (('UTF-8', 'utf-8'), ('utf8', 'utf-8'), ('ISO-8859-15', 'iso8859-15'),
                             ('windows-1252', 'cp1252'), ('UTF-16', 'utf-16')):  # fmt: skip
             for quote in '"\'':
@@ -220,13 +221,13 @@ class EncodingTests(Case):
         self.assertEqual(self.text(b'<a>e</a>', 'us-ascii'), 'e')
 
     def test_utf_8_is_what_nobody_says(self) -> None:
-        """With a byte order mark or without."""
+        """UTF-8 is the default, with or without a byte order mark."""
         self.assertEqual(self.text(ACCENTS.encode()), 'é€')
         self.assertEqual(self.text(codecs.BOM_UTF8 + ACCENTS.encode()), 'é€')
         self.assertEqual(self.text(codecs.BOM_UTF8 + ACCENTS.encode(), 'utf-8'), 'é€')
 
     def test_utf_16(self) -> None:
-        """Marked and declared, either end first."""
+        """UTF-16 is accepted with a byte order mark and a declaration, in either byte order."""
         for mark, codec in ((codecs.BOM_UTF16_LE, 'utf-16-le'), (codecs.BOM_UTF16_BE, 'utf-16-be')):
             bare, own = mark + ACCENTS.encode(codec), codec.replace('16-', '16')
             self.assertEqual(self.text(bare, 'utf-16'), 'é€')
@@ -243,7 +244,7 @@ class EncodingTests(Case):
         self.assertIn('a NUL byte', self.refused('<a>\0</a>'.encode('utf-16'), charset='utf-16'))
 
     def test_what_is_not_accepted(self) -> None:
-        """By its name, however it is said; the names that are are told."""
+        """Unsupported encodings are rejected by name; the message lists the supported ones."""
         for name in ('UTF-7', 'UTF-32', 'EBCDIC-CP-BE', 'ISO-8859-2', 'Shift_JIS', 'x' * 500, 'utf 8', '..'):
             declared = f'<?xml version="1.0" encoding="{name}"?><a/>'
             for why in (self.refused(declared), self.refused('<a/>', charset=name.lower())):
@@ -255,13 +256,13 @@ class EncodingTests(Case):
         self.assertIn("'<' not found", self.refused('+ADw-a/+AD4-'))
 
     def test_a_declaration_that_hides_what_it_says(self) -> None:
-        """Behind more blanks than anybody looks through."""
+        """A declaration with excessive white space is rejected."""
         for blanks in (900, 2_000, 2_000_000):
             declared = f'<?xml version="1.0" {" " * blanks}encoding="UTF-7"?><a/>'
             self.assertRegex(self.refused(declared), 'UTF-7 is not accepted|does not end within 1000 bytes')
 
     def test_whose_bytes_are_none(self) -> None:
-        """Told with their place; surrogates and overlong forms are not UTF-8."""
+        """Invalid bytes are reported with their position; surrogates and overlong forms are invalid UTF-8."""
         for data, charset, why in (
             (b'<a>\n\xff</a>', '', 'invalid UTF-8 (line 2, column 1)'),
             (b'<a>\xed\xa0\x80</a>', '', 'invalid UTF-8 (line 1, column 4)'),
@@ -274,7 +275,7 @@ class EncodingTests(Case):
             self.assertEqual(self.refused(data, charset=charset), why)
 
     def test_two_that_do_not_agree(self) -> None:
-        """Refused where they would give different texts."""
+        """Conflicting encodings are rejected if they would give different texts."""
         declared = '<?xml version="1.0" encoding="ISO-8859-1"?>'
         self.assertEqual(self.refused(declared.encode() + '<a>é</a>'.encode(), charset='utf-8'),
                          'the encoding is said to be UTF-8 and ISO-8859-1')  # fmt: skip
@@ -283,7 +284,7 @@ class EncodingTests(Case):
         self.assertEqual(self.text(declared.encode() + b'<a>e</a>', 'utf-8'), 'e')
 
     def test_charset_of_a_content_type(self) -> None:
-        """In any case, quoted or not; none where there is none; one only."""
+        """A charset is read in any case, quoted or not; a missing one is ''; several are rejected."""
         for field, charset in (
             (b'', ''), (b'text/xml', ''), (b'text/xml; charset=UTF-8', 'utf-8'), (b'text/xml;charset="utf-8"', 'utf-8'),
             (b'application/xml; a=b; Charset = utf-16 ', 'utf-16'), (b'text/xml; charset=a; charset=A', 'a'),
@@ -295,7 +296,7 @@ class EncodingTests(Case):
 
 class BudgetTests(Case):
     def test_each_limit_holds_to_the_number(self) -> None:
-        """What is at the limit is taken, one more is refused, and the limit told."""
+        """Each limit is exact, and named in the message."""
         for over, limit, why in (
             (b'<a>' * 5 + b'</a>' * 5, XmlBudget(depth=4), 'elements are nested more than 4 deep'),
             (b'<a><a><a><a><a/></a></a></a></a>', XmlBudget(depth=4), 'elements are nested more than 4 deep'),
@@ -315,14 +316,14 @@ class BudgetTests(Case):
             parse(over, budget=XmlBudget(**{name: 6}))
 
     def test_what_only_looks_like_much(self) -> None:
-        """Texts and repeated declarations count for nothing."""
+        """Texts and repeated declarations do not count."""
         parse(b'<a><b>' + b'x=1 ' * 200 + b'</b></a>', budget=XmlBudget(attributes=10, per_element=10))
         parse(b'<a b="=>==>"><c d=">>=="/></a>', budget=XmlBudget(per_element=1))
         parse(b'<a>' + b'<b xmlns="urn:b" xmlns:c="urn:c"/>' * 50 + b'</a>', budget=XmlBudget(namespaces=3))
         parse(b'<a>' + b'<b>&lt;</b>' * 50 + b'</a>', budget=XmlBudget(elements=51, depth=2))
 
     def test_what_is_counted_in_windows(self) -> None:
-        """Is counted once, also where the windows meet."""
+        """Occurrences across the borders of windows are counted once."""
         for piece, name in ((b'<b></b>', 'elements'), (b'<b c = "=>"/>', 'attributes')):
             for shift in range(len(piece)):
                 document = b'<a>' + b' ' * shift + piece * 20_000 + b'x=' * 9 + b'</a>'
@@ -335,7 +336,7 @@ class BudgetTests(Case):
         self.assertRaises(Malformed, check, spaces, XmlBudget(namespaces=8_999))
 
     def test_long_names(self) -> None:
-        """libxml2 takes no longer ones, which of very long ones is found before it reads them, whatever is named."""
+        """Names longer than libxml2 supports are rejected, very long ones of any kind before parsing."""
         self.assertEqual(len(parse(b'<' + b'a' * LONGEST_NAME + b'/>').tag), LONGEST_NAME)
         self.assertEqual(self.refused('<' + 'a' * LONGEST_NAME + 'a/>'), NAME_TOO_LONG)
         name = 'n' * 600_000
@@ -352,7 +353,7 @@ class BudgetTests(Case):
             parse(document.encode())
 
     def test_limits_of_libxml2_are_told_as_ours(self) -> None:
-        """Which is who refuses very deep documents and very long texts."""
+        """libxml2's own errors for depth and text size are reported like ours."""
         self.assertEqual(self.refused(b'<a>' * 300), 'elements are nested more than 100 deep, the limit here')
         self.assertEqual(self.refused(b'<a>' + b'x' * 10_000_001 + b'</a>'),
                          'a text has more than 10000000 characters, the limit here')  # fmt: skip
@@ -360,14 +361,14 @@ class BudgetTests(Case):
 
 class NameTests(SynchronousTestCase):
     def names(self, threads: Iterable[str]) -> None:
-        """Parse documents of names that nobody used before."""
+        """Parses documents with names that were not used before."""
         for thread in threads:
             for number in range(160):
                 many = [f'{thread}{number}x{n}{"y" * 90}' for n in range(5_000)]
                 parse(f'<r>{"".join(f"<{name}/>" for name in many)}</r>'.encode())
 
     def test_names_are_let_go(self) -> None:
-        """Eighty megabytes of names, in the reactor's thread and in another, leave a small part of that behind."""
+        """Eighty megabytes of names, in the reactor's thread and in another, leave little memory in use."""
         self.names(['warm'])
         before = resident()
         other = Thread(target=self.names, args=(['b'],))
@@ -377,8 +378,8 @@ class NameTests(SynchronousTestCase):
         self.assertLess(resident() - before, 64 * 2**20)
 
     def test_it_works_with_this_lxml(self) -> None:
-        """Names are where they are looked for, in every thread: with a version of lxml that keeps them elsewhere they
-        would stay, and nothing would say so."""
+        """Names are found in every thread: if another version of lxml stores them elsewhere they would leak
+        silently."""
         found: list[bool] = []
         for _ in range(2):
             other = Thread(target=lambda: found.append(name_cache.works()))
@@ -387,7 +388,7 @@ class NameTests(SynchronousTestCase):
         self.assertEqual((name_cache.works(), name_cache.release(), found), (True, False, [True, True]))
 
     def test_documents_outlive_the_names(self) -> None:
-        """A tree keeps what it needs, and can be joined with one that came later."""
+        """A tree remains usable after a release, and can be combined with a later one."""
         old = parse(b'<old xmlns:x="urn:x"><x:a b="1">text</x:a></old>')
         kept = copy.deepcopy(old)
         name_cache.parsed(name_cache.EVERY + 1)
@@ -400,5 +401,5 @@ class NameTests(SynchronousTestCase):
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds."""
+    """Returns the resident size of this process in bytes."""
     return int(Path('/proc/self/statm').read_text().split()[1]) * 4096

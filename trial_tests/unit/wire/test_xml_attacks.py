@@ -1,4 +1,5 @@
-"""XML that means harm: each refused before it costs anything, with nothing opened, nothing read and nothing kept."""
+"""Tests of malicious XML: each document is rejected at little cost, without opening or reading anything, and without
+leaking memory."""
 
 from __future__ import annotations
 
@@ -22,12 +23,12 @@ DTD = 'a document type declaration (DTD) is not accepted here'
 
 
 def numbered(template: str, times: int) -> str:
-    """A template for each number."""
+    """Yields a template formatted with each number."""
     return ' '.join(template.format(n) for n in range(times))
 
 
 def entities() -> Iterator[tuple[str, str, str]]:
-    """What is sent by way of a DTD, as (name, document, what the refusal says)."""
+    """Yields attacks that use a DTD, as (name, document, expected error)."""
     laughs = ''.join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
     yield 'billion laughs', f'<!DOCTYPE l [<!ENTITY l0 "lol">{laughs}]><l>&l9;</l>', DTD
     yield 'quadratic blow-up', f'<!DOCTYPE a [<!ENTITY x "{"y" * 100_000}">]><a>{"&x;" * 100_000}</a>', DTD
@@ -39,7 +40,7 @@ def entities() -> Iterator[tuple[str, str, str]]:
 
 
 def shapes() -> Iterator[tuple[str, str, str]]:
-    """Too much of something."""
+    """Yields documents that exceed a limit."""
     attributes, spaced = numbered('a{}=""', 1_000_000), numbered("a{} = ''", 1_000_000)
     yield 'attributes', f'<a {attributes}/>', 'more than 250000 attributes'
     yield 'spaced attributes', f'<a {spaced}/>', 'more than 250000 attributes'
@@ -72,7 +73,7 @@ def shapes() -> Iterator[tuple[str, str, str]]:
 
 
 def disguises() -> Iterator[tuple[str, bytes, str]]:
-    """What one reader takes for something else than another."""
+    """Yields documents that programs may interpret differently."""
     dtd = '<!DOCTYPE a><a/>'
     yield 'UTF-7', b'<?xml version="1.0" encoding="UTF-7"?>+ADw-a/+AD4-', 'UTF-7 is not accepted'
     yield 'UTF-7, not declared', b'+ADwAIQ-DOCTYPE a+AD4-', "'<' not found"
@@ -88,7 +89,7 @@ def disguises() -> Iterator[tuple[str, bytes, str]]:
 
 
 def attacks() -> Iterator[tuple[str, bytes, str]]:
-    """All of them, each made when it is asked for."""
+    """Yields all attacks, each created on demand."""
     for name, document, why in chain(entities(), shapes()):
         yield name, document.encode(), why
     yield from disguises()
@@ -96,7 +97,7 @@ def attacks() -> Iterator[tuple[str, bytes, str]]:
 
 class AttackTests(SynchronousTestCase):
     def test_each_is_refused_for_little(self) -> None:
-        """With a sentence that says why, in little time and little memory."""
+        """Each attack is rejected with the expected sentence, in little time and memory."""
         for name, document, why in attacks():
             with Peak() as peak:
                 began = time.thread_time()
@@ -107,32 +108,32 @@ class AttackTests(SynchronousTestCase):
             self.assertLess(len(said), 300, name)
 
     def test_one_after_the_other_leave_nothing(self) -> None:
-        """Memory is where it was."""
+        """Repeated attacks do not leak memory."""
         self.refuse_all()
         with Peak() as peak:
             self.refuse_all()
         self.assertLess(peak.left, 32 * MIB)
 
     def refuse_all(self) -> None:
-        """Each once."""
+        """Checks that each attack is rejected."""
         for name, document, _ in attacks():
             self.assertTrue(refusal(document), name)
 
     def test_the_largest_that_is_taken(self) -> None:
-        """As many elements and attributes as there may be: bounded, too."""
+        """Parsing a document with the maximum of elements and attributes uses bounded memory."""
         with Peak() as peak:
             root = parse(b'<a>' + b'<b c="">x</b>' * 249_000 + b'<b>x</b>' * 350_000 + b'</a>')
         self.assertEqual(root.countchildren(), 599_000)
         self.assertLess(peak.grown, 320 * MIB)
 
     def test_five_megabytes_of_records(self) -> None:
-        """What people send is taken: a hundred thousand short records, each with an attribute."""
+        """A typical large document is accepted: a hundred thousand short records, each with an attribute."""
         record = b'<row id="1"><name>Ann</name><qty>5</qty></row>'
         self.assertEqual(parse(b'<a>' + record * (5 * MIB // len(record)) + b'</a>').countchildren(), 113_975)
 
 
 class OutsideTests(SynchronousTestCase):
-    """Nothing but the document is looked at."""
+    """Nothing outside the document is accessed."""
 
     def setUp(self) -> None:
         self.secret = Path(self.mktemp())
@@ -150,7 +151,7 @@ class OutsideTests(SynchronousTestCase):
         self.file = f'file://{self.secret.absolute()}'
 
     def documents(self) -> Iterator[str]:
-        """All that ask for something else."""
+        """Yields documents that refer to external resources."""
         include = 'xmlns:i="http://www.w3.org/2001/XInclude"'
         for where in (self.url, self.file, str(self.secret.absolute()), f'netdoc:{self.secret}'):
             yield f'<!DOCTYPE a SYSTEM "{where}"><a/>'
@@ -162,7 +163,7 @@ class OutsideTests(SynchronousTestCase):
             yield f'<i:include {include} href="{where}"><i:fallback/></i:include>'
 
     def taken(self) -> Iterator[str]:
-        """Those that name something else, and ask for nothing."""
+        """Yields documents that mention external resources without requesting them."""
         for where in (self.url, self.file):
             yield f'<?xml-stylesheet type="text/xsl" href="{where}"?><a/>'
             yield (f'<a xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation="urn:a {where}" '
@@ -170,7 +171,7 @@ class OutsideTests(SynchronousTestCase):
             yield f'<a xmlns="{where}" xml:base="{where}" href="{where}"/>'
 
     def test_nothing_else_is_opened(self) -> None:
-        """No connection is made, no file is read."""
+        """No connection is made and no file is read."""
         for document in self.documents():
             self.assertRaises(Malformed, parse, document.encode())
         for document in self.taken():
@@ -180,7 +181,7 @@ class OutsideTests(SynchronousTestCase):
 
 
 def refusal(document: bytes) -> str:
-    """Why it is refused, '' where it is not."""
+    """Returns the error for a document, '' if it is accepted."""
     try:
         parse(document)
     except Malformed as error:
@@ -189,7 +190,7 @@ def refusal(document: bytes) -> str:
 
 
 class Peak:
-    """How much memory this process takes while it is entered: `grown` at most, `left` at the end, both in bytes."""
+    """A context manager that measures memory: `grown` is the peak and `left` the final increase, in bytes."""
 
     grown = left = 0
 
@@ -204,6 +205,6 @@ class Peak:
 
 
 def status(key: str) -> int:
-    """Bytes, of /proc/self/status."""
+    """Returns a value of /proc/self/status in bytes."""
     lines = Path('/proc/self/status').read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024

@@ -1,4 +1,4 @@
-"""Values to XML: the form of each, what has none, and elements that services made themselves."""
+"""Tests of the XML writer: the form of values, unsupported values, and elements created by services."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Text(str):
 
 
 def written(value: Any, name: str = 'v') -> str:
-    """The value as a document."""
+    """Returns the value as a document."""
     return document(name, value).data.decode()
 
 
 class ValueTests(SynchronousTestCase):
     def test_scalars(self) -> None:
-        """Each as XML Schema writes it."""
+        """Scalars have the lexical form of XML Schema."""
         for value, text in (
             ('a', 'a'), ('', ''), (Text('<b>'), '&lt;b&gt;'), ('& < > " \'', '&amp; &lt; &gt; " \''),
             ('\r\n\t', '&#13;\n\t'), ('é€😀', 'é€😀'), (True, 'true'), (False, 'false'), (7, '7'), (Size.LARGE, '3'),
@@ -62,7 +62,7 @@ class ValueTests(SynchronousTestCase):
             self.assertEqual(written(value), f'<v>{text}</v>')
 
     def test_null(self) -> None:
-        """As XML Schema says it, at the root too; its prefix is there where it is needed."""
+        """None is xsi:nil, also at the root; the prefix is declared only if needed."""
         self.assertEqual(written(None), f'<v xmlns:xsi="{XSI}" xsi:nil="true"/>')
         self.assertEqual(written({'a': None}), f'<v xmlns:xsi="{XSI}"><a xsi:nil="true"/></v>')
         self.assertEqual(written(' xsi:nil="true"/>'), '<v> xsi:nil="true"/&gt;</v>')
@@ -76,15 +76,15 @@ class ValueTests(SynchronousTestCase):
                          '<v><name>a</name><at><x>1</x><y>2</y></at></v>')  # fmt: skip
 
     def test_lists(self) -> None:
-        """An item for each, whatever kind of list it is; lists of lists too."""
+        """Every kind of list has an item per element, including nested lists."""
         for value in ([1, 2], (1, 2), deque([1, 2]), range(1, 3), {1: 0, 2: 0}.keys()):
             self.assertEqual(written(value), '<v><item>1</item><item>2</item></v>')
         self.assertEqual(written([]), '<v></v>')
         self.assertEqual(written([[1], []]), '<v><item><item>1</item></item><item></item></v>')
 
     def test_what_has_no_form(self) -> None:
-        """Characters that XML cannot hold, keys that are no names, objects of nobody knows what: a sentence that names
-        the element."""
+        """Characters that XML cannot represent, invalid keys and unsupported objects raise an error that names the
+        element."""
         for value, why in (
             ('\0', 'The text of v has the character U+0000, which XML cannot hold'),
             ({'a': {'b': 'x\x1fy'}}, 'The text of b has the character U+001F, which XML cannot hold'),
@@ -99,25 +99,25 @@ class ValueTests(SynchronousTestCase):
             self.assertEqual(str(self.assertRaises(NotRepresentable, written, value)), why)
 
     def test_what_holds_itself(self) -> None:
-        """Is refused as well."""
+        """Recursive values are rejected."""
         value: list[Any] = []
         value.append(value)
         self.assertIn('nested too deeply', str(self.assertRaises(NotRepresentable, written, value)))
 
     def test_names(self) -> None:
-        """Of any script, without colons."""
+        """Names of any script without colons are valid."""
         for name, good in (('a', True), ('_a-1.b', True), ('é', True), ('名', True), ('1a', False), ('-a', False),
                            ('a:b', False), ('a b', False), ('', False), ('a>', False), ('a\n', False)):  # fmt: skip
             self.assertEqual(is_name(name), good, name)
 
     def test_sayable(self) -> None:
-        """What an error quotes goes out whatever is in it."""
+        """Error details are written whatever characters they contain."""
         self.assertEqual(is_representable('a\0b\ud800c\n'), 'a�b�c\n')
 
 
 class RootTests(SynchronousTestCase):
     def test_namespaces(self) -> None:
-        """All that is in it is in the namespace; unqualified, the root alone."""
+        """All elements are in the namespace; unqualified, only the root is."""
         pieces = ['<a>', '<b xsi:nil="true"/>', '</a>']
         whole, root = wrap_in_root('a', pieces, 'urn:&x'), wrap_in_root('a', pieces, 'urn:x', qualified=False)
         self.assertEqual([each.tag for each in etree.fromstring(whole.data).iter()],
@@ -128,19 +128,19 @@ class RootTests(SynchronousTestCase):
         self.assertEqual(etree.fromstring(empty.data).tag, '{urn:x}a')
 
     def test_around_pieces(self) -> None:
-        """The root may be put around what was written."""
+        """A root can be wrapped around written pieces."""
         self.assertEqual(markup('a', ['x', '<b/>'], 'urn:x').data, b'<a xmlns="urn:x">x<b/></a>')
 
 
 class ElementTests(SynchronousTestCase):
     def test_parsed_ones_go_out_as_they_came(self) -> None:
-        """In UTF-8, without declaration, and without what stands after them."""
+        """Parsed elements are written in UTF-8, without declaration and tail."""
         root = parse('<?xml version="1.0" encoding="ISO-8859-1"?>\n<a b="c">é<d/>\n</a>\n'.encode('latin-1'))
         self.assertEqual(to_bytes(root), '<a b="c">é<d/>\n</a>'.encode())
         self.assertEqual(to_bytes(parse(b'<a><b/>tail</a>').b), b'<b/>')
 
     def test_ones_made_with_objectify(self) -> None:
-        """Without the notes that it takes; the service's own object stays as it is."""
+        """Objectified elements are written without annotations; the service's object is not changed."""
         root = objectify.Element('a')
         root.b, root.c = 1, None
         out = etree.fromstring(to_bytes(root))
@@ -150,7 +150,7 @@ class ElementTests(SynchronousTestCase):
         self.assertIn(b'pytype', etree.tostring(root))
 
     def test_comments_cut_nothing_off(self) -> None:
-        """An element that a service parsed itself, comments and all, is written with its whole text."""
+        """An element that a service parsed with comments is written with its whole text."""
         mine = etree.fromstring('<a>1<!-- -->2<?p?>3</a>')
         self.assertEqual(document('r', {'n': mine}).data, b'<r><n>123</n></r>')
         self.assertEqual(document('r', {'n': etree.fromstring('<a><!-- x --><b/></a>')}).data, b'<r><n><b/></n></r>')

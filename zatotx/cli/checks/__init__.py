@@ -1,2 +1,2 @@
-"""What `zatotx doctor` looks at: one file a subject, its checks listed in `CHECKS`. A check gives findings, changes
-nothing, and asks what it asks with a deadline."""
+"""The checks of `zatotx doctor`: one module per subject, each with a tuple `CHECKS`. A check yields findings, changes
+nothing, and uses a timeout for every request."""

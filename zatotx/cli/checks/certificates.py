@@ -1,4 +1,4 @@
-"""Certificates of TLS endpoints: there, in time, and of their keys."""
+"""Checks of TLS certificates: present, valid, and matching their keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAY = 86400
 
 
 def endpoints(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Each `ssl:` endpoint of a server."""
+    """Check the certificate of each `ssl:` endpoint of a server."""
     for description in setting(settings(part), 'http', 'listen', []):
         kind, *fields = fields_of(str(description).removeprefix('haproxy:'))
         named = dict(field.split('=', 1) for field in fields if '=' in field)
@@ -29,45 +29,46 @@ def endpoints(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]
 
 
 def redis_endpoints(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """The client certificate and the authorities that [kvdb] names."""
-    said = settings(part)
-    named = {name: setting(said, 'kvdb', name, '') for name in ('ca', 'cert', 'key')}
-    if named['ca']:
-        yield from check_validity(part.path / named['ca'], scene.now())
-    if named['cert']:
+    """Check the client certificate and the CA file in [kvdb]."""
+    loaded = settings(part)
+    files = {name: setting(loaded, 'kvdb', name, '') for name in ('ca', 'cert', 'key')}
+    if files['ca']:
+        yield from check_validity(part.path / files['ca'], scene.now())
+    if files['cert']:
         yield from check_certificate(
-            part.path / named['cert'], part.path / (named['key'] or named['cert']), scene.now()
+            part.path / files['cert'], part.path / (files['key'] or files['cert']), scene.now()
         )
 
 
 def check_certificate(certificate: Path, key: Path, now: float) -> Iterator[tuple[str, str]]:
-    """A certificate and its key. `now`: Unix time."""
+    """Check a certificate and its key. `now`: Unix time."""
     yield from check_validity(certificate, now)
     first = next(iter(_certificates(certificate)), None)
     if first is None:
         return
     private = _private_key(key)
     if private is None:
-        yield BROKEN, f'{key} holds no private key that can be read: put the key of {certificate} there, in PEM form'
+        yield BROKEN, f'{key} contains no readable private key: store the key of {certificate} there, in PEM format'
     elif private.public_key() != first.public_key():
-        yield BROKEN, f'{key} is not the key of {certificate}: put in place the pair that belongs together'
+        yield BROKEN, f'{key} is not the key of {certificate}: install a matching pair'
 
 
 def check_validity(path: Path, now: float) -> Iterator[tuple[str, str]]:
-    """The first certificate of a file is one and in time."""
-    found = next(iter(_certificates(path)), None)
-    if found is None:
-        yield BROKEN, f'{path} holds no certificate that can be read: put one there, in PEM form'
+    """Check that the first certificate of a file is readable and within its validity period."""
+    certificate = next(iter(_certificates(path)), None)
+    if certificate is None:
+        yield BROKEN, f'{path} contains no readable certificate: store one there, in PEM format'
         return
-    left = (found.not_valid_after_utc.timestamp() - now) / DAY
-    day = found.not_valid_after_utc.strftime('%Y-%m-%d')
-    if found.not_valid_before_utc > datetime.fromtimestamp(now, UTC):
-        yield BROKEN, f'the certificate {path} is valid from {found.not_valid_before_utc:%Y-%m-%d} only: see the clock'
-    elif left < 0:
+    days_left = (certificate.not_valid_after_utc.timestamp() - now) / DAY
+    day = certificate.not_valid_after_utc.strftime('%Y-%m-%d')
+    if certificate.not_valid_before_utc > datetime.fromtimestamp(now, UTC):
+        start = certificate.not_valid_before_utc.strftime('%Y-%m-%d')
+        yield BROKEN, f'the certificate {path} is not valid before {start}: check the clock'
+    elif days_left < 0:
         yield BROKEN, f'the certificate {path} expired on {day}: replace it'
-    elif left < SOON:
-        severity = BROKEN if left < VERY_SOON else WARNING
-        yield severity, f'the certificate {path} expires in {left:.0f} days, on {day}: replace it'
+    elif days_left < SOON:
+        severity = BROKEN if days_left < VERY_SOON else WARNING
+        yield severity, f'the certificate {path} expires in {days_left:.0f} days, on {day}: replace it'
 
 
 def _certificates(path: Path) -> list[Certificate]:
@@ -90,7 +91,7 @@ def _private_key(path: Path) -> Any:
 
 
 CHECKS = (
-    Check('certificates', 'a certificate of an `ssl:` endpoint is missing, garbled, expired, expires within 30 days '
-          '(warning) or 7 (broken), or its key is another one', SERVER, endpoints),
-    Check('certificates', 'the same of the files that [kvdb] names', SERVER, redis_endpoints),
+    Check('certificates', 'a certificate of an `ssl:` endpoint is missing, corrupt, expired, expires within 30 days '
+          '(warning) or 7 days (broken), or does not match its key', SERVER, endpoints),
+    Check('certificates', 'the same problems with the files in [kvdb]', SERVER, redis_endpoints),
 )  # fmt: skip

@@ -1,4 +1,5 @@
-"""What runs: the nodes of the cluster by their rows, and what each server of this environment finds in itself."""
+"""Checks of the running cluster: the nodes by their rows in the ODB, and what each server of this environment reports
+about itself."""
 
 from __future__ import annotations
 
@@ -23,85 +24,85 @@ if TYPE_CHECKING:
 
 
 def workers(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Every node that has not been stopped gives its signs of life, and runs the cluster's revision."""
+    """Check that every node that was not stopped sends heartbeats and runs the cluster's revision."""
     found: OdbHealth = scene.once(inspect_odb, part)
     local = {server.name for server in scene.place.servers}
     for row in found.nodes:
         mine = row.name == part.name
         if row.up_status != 'running' or not (mine or (row.name not in local and _first(scene, part))):
             continue
-        if mine and row.worker >= node_finding(part):  # its pid file tells of a server that died
+        if mine and row.worker >= node_finding(part):  # the row of a server that died, which the pid file shows
             continue
         yield from check_node(row, found.revision, scene.now())
 
 
 def check_node(row: Any, revision: int, now: float) -> Iterator[tuple[str, str]]:
-    """What is to be said of a node that says it runs. `row`: NodeRow."""
+    """Check a node whose status is `running`. `row`: NodeRow."""
     silent = now - row.seen_at
     name = f'worker {row.worker} of {row.name}' if row.worker else row.name
     if silent > GONE:
-        yield BROKEN, (f'{name} has given no sign of life for {silent:.0f} s: see its logs; it may be dead, frozen or '
-                       'cut off from the ODB')  # fmt: skip
+        yield BROKEN, (f'{name} has sent no heartbeat for {silent:.0f} s: see its logs; it may be dead, frozen or '
+                       'disconnected from the ODB')  # fmt: skip
     elif row.applied_revision < revision:
         yield WARNING, (f'{name} runs revision {row.applied_revision} of the configuration, the cluster is at '
-                        f'{revision}: see its log if that stays so')  # fmt: skip
+                        f'{revision}: see its log if this persists')  # fmt: skip
 
 
 def node_finding(part: Component) -> int:
-    """How many processes a server means to have: the row of a worker beyond them is of an earlier life. 0 where it does
-    not run."""
+    """Return how many processes a server should have; 0 if it is not running. The row of a worker with a higher number
+    is left from an earlier run."""
     process = running_process(part)
     if process is None:
         return 0
-    roster = read_worker_status(part, process)
-    return 1 if roster is None else roster.wanted
+    status = read_worker_status(part, process)
+    return 1 if status is None else status.wanted
 
 
 def _first(scene: CheckContext, part: Component) -> bool:
-    """Of servers that share an ODB one tells of the nodes elsewhere."""
+    """Whether the server is the one that reports on nodes elsewhere, for all servers that share an ODB."""
     return scene.place.servers[0] == part
 
 
 def node_findings(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """What a running server finds wrong with itself, and its version."""
+    """Report the findings of a running server about itself, and whether its version is not the installed one."""
     process = running_process(part)
     if process is None or not holds_port(process.pid, address(part).port):
         return
     info = invoke(part, 'zato.info.get-info')
     version = str(info.get('version', ''))
     if version and version != __version__:
-        yield WARNING, (f'it runs zatotx {version}, {__version__} is installed here: '
-                        f"'zatotx restart {part.path}' brings it up")  # fmt: skip
+        yield WARNING, (f'it runs zatotx {version}, but {__version__} is installed: '
+                        f"update it with 'zatotx restart {part.path}'")  # fmt: skip
     for sentence in invoke(part, 'zato.health.findings').get('findings', ()):
         yield WARNING, str(sentence)
 
 
 def invoke(part: Component, service: str) -> dict[str, Any]:
-    """The answer of an internal service of this very server. Raises Failure."""
-    fields = {
+    """Return the response of an internal service of exactly this server. Raises CommandError."""
+    headers = {
         'Authorization': basic_auth(credentials(part.path.parent, 'api')),
         'Content-Type': 'application/json',
         'X-Zato-Deadline-Ms': str(int(PATIENCE * 1000)),
     }
     try:
-        answer = send_request(
-            address(part), Request('POST', f'/zato/api/invoke/{quote(service)}', fields, b'{}'), PATIENCE
+        response = send_request(
+            address(part), Request('POST', f'/zato/api/invoke/{quote(service)}', headers, b'{}'), PATIENCE
         )
     except (UnreachableError, CutOffError) as error:
-        raise CommandError(f'it was asked how it is: {error}.') from None
-    if answer.status == 401:
-        raise CommandError("it does not know the password of [api] in credentials.toml: set one with 'zatotx update "
+        raise CommandError(f'the server could not be queried: {error}.') from None
+    if response.status == 401:
+        raise CommandError("it does not accept the password of [api] in credentials.toml: set one with 'zatotx update "
                       f"password {part.path.parent} admin.invoke'.")  # fmt: skip
-    if answer.status >= 400:
-        raise CommandError(f'it was asked how it is ({service}): {error_reason(answer)}.')
-    found = element(answer)
-    return found if isinstance(found, dict) else {}
+    if response.status >= 400:
+        raise CommandError(f'the server could not be queried ({service}): {error_reason(response)}.')
+    result = element(response)
+    return result if isinstance(result, dict) else {}
 
 
 CHECKS = (
-    Check('cluster', 'a server or worker that was not stopped gives no sign of life, or runs an older revision', SERVER,
+    Check('cluster', 'a server or worker that was not stopped sends no heartbeat, or runs an older revision', SERVER,
           workers, asks=True),
-    Check('server', 'what a running server finds in itself (zato.health.findings): stuck threads, stalls of the '
-          'reactor, an ODB or a Redis that is away, refused code; or it runs another version than the one installed',
+    Check('server', 'a running server reports problems (zato.health.findings): stuck threads, stalls of the '
+          'reactor, an unavailable ODB or Redis, refused code; or its version is not the one that is installed',
           SERVER, node_findings, asks=True),
 )  # fmt: skip

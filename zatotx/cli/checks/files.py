@@ -1,4 +1,4 @@
-"""Files: there, readable, and closed to others."""
+"""Checks of files: present, readable, and not accessible to others."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ PICKUP = 'pickup/incoming/services'
 
 
 def credentials_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """credentials.toml has the users that commands log in as."""
+    """Check that credentials.toml contains the users that commands log in as."""
     path = part.path / CREDENTIALS
     if not path.is_file():
-        yield BROKEN, f'{path} is missing: without it no command can log in; restore it from a backup'
+        yield BROKEN, f'{path} is missing: commands cannot log in without it; restore it from a backup'
         return
     for section in ('api', 'pubapi'):
         try:
@@ -41,17 +41,17 @@ def credentials_there(scene: CheckContext, part: Component) -> Iterator[tuple[st
 
 
 def info_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """.zato-info says what a directory is."""
+    """Check that .zato-info names the component in a directory."""
     path = part.path / INFO_FILE
     try:
         if read_info(part.path).get('component') not in PLUGINS:
-            yield BROKEN, f'{path} names no component: one of {", ".join(PLUGINS)} must stand there'
+            yield BROKEN, f'{path} names no component: it must contain one of {", ".join(PLUGINS)}'
     except CommandError as error:
         yield BROKEN, error.format_message().rstrip('.')
 
 
 def settings_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """server.toml is there and is TOML."""
+    """Check that server.toml exists and is valid TOML."""
     path = part.path / 'config' / 'server.toml'
     if not path.is_file():
         yield BROKEN, f'{path} is missing: restore it from a backup'
@@ -60,22 +60,22 @@ def settings_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, 
 
 
 def key_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """The secret key is there, is one, and is nobody else's."""
+    """Check that the secret key exists, is valid, and is not accessible to others."""
     read_secret_key(part)
     yield from ()
 
 
 def directories_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """The directories a part writes to are there and it may write."""
+    """Check that the directories to which a component writes exist and are writable."""
     for directory in is_writable(part):
         if not directory.is_dir():
             yield BROKEN, f"{directory} is missing: 'mkdir -p -m 700 {directory}'"
         elif not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-            yield BROKEN, f'{directory} is not writable: change its owner to the one who starts {part.name}'
+            yield BROKEN, f'{directory} is not writable: change its owner to the user who starts {part.name}'
 
 
 def is_writable(part: Component) -> list[Path]:
-    """The directories that a part writes to."""
+    """Return the directories to which a component writes."""
     if part.kind != SERVER:
         return [part.path]
     pickup = setting(settings(part), 'hot_deploy', 'pickup_dir', PICKUP)
@@ -83,15 +83,15 @@ def is_writable(part: Component) -> list[Path]:
 
 
 def open_to_others(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """What holds secrets is closed to group and others."""
+    """Check that files and directories with secrets are not accessible to group and others."""
     for path in secret_files(part):
         if path.exists() and not is_private(path):
             mode = '700' if path.is_dir() else '600'
-            yield BROKEN, f"{path} is open to others, and holds secrets: 'chmod {mode} {path}'"
+            yield BROKEN, f"{path} contains secrets and is accessible to other users: 'chmod {mode} {path}'"
 
 
 def secret_files(part: Component) -> Iterator[Path]:
-    """All that must be nobody else's."""
+    """Yield all files and directories that only their owner may access."""
     if part.kind == ENVIRONMENT:
         yield part.path / CREDENTIALS
         yield part.path / 'odb'
@@ -105,7 +105,7 @@ def secret_files(part: Component) -> Iterator[Path]:
 
 
 def private_keys(part: Component) -> Iterator[Path]:
-    """The files with private keys of the endpoints that speak TLS."""
+    """Yield the private key files of the TLS endpoints."""
     for description in setting(settings(part), 'http', 'listen', []):
         kind, *fields = fields_of(str(description).removeprefix('haproxy:'))
         named = dict(field.split('=', 1) for field in fields if '=' in field)
@@ -114,14 +114,16 @@ def private_keys(part: Component) -> Iterator[Path]:
 
 
 CHECKS = (
-    Check('files', 'credentials.toml is missing, is no TOML, or lacks [api] or [pubapi]', ENVIRONMENT,
+    Check('files', 'credentials.toml is missing, is not valid TOML, or lacks [api] or [pubapi]', ENVIRONMENT,
           credentials_there),
-    Check('files', '.zato-info of a part is missing or garbled', EVERY_PART, info_there),
-    Check('files', 'server.toml is missing or no TOML', SERVER, settings_there),
-    Check('files', 'the secret key is missing, open to others or none', SERVER, key_there),
+    Check('files', '.zato-info of a component is missing or corrupt', EVERY_PART, info_there),
+    Check('files', 'server.toml is missing or not valid TOML', SERVER, settings_there),
+    Check('files', 'the secret key is missing, accessible to other users or invalid', SERVER, key_there),
     Check('files', 'a directory that a server writes to is missing or not writable: logs, work, pickup', SERVER,
           directories_there),
-    Check('permissions', 'credentials.toml or the SQLite ODB is open to others', ENVIRONMENT, open_to_others),
-    Check('permissions', 'server.toml, the secret key or a private key is open to others', SERVER, open_to_others),
-    Check('permissions', "Redis's directory is open to others", REDIS, open_to_others),
+    Check('permissions', 'credentials.toml or the SQLite ODB is accessible to other users', ENVIRONMENT,
+          open_to_others),
+    Check('permissions', 'server.toml, the secret key or a private key is accessible to other users', SERVER,
+          open_to_others),
+    Check('permissions', "the directory of Redis is accessible to other users", REDIS, open_to_others),
 )  # fmt: skip

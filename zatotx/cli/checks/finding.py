@@ -1,4 +1,4 @@
-"""What a check is, and what it finds."""
+"""Checks and findings."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from typing import Any, NamedTuple
 from zatotx.cli.environment.layout import Component, Environment
 
 BROKEN, WARNING = 'broken', 'warning'
-ENVIRONMENT, EVERY_PART = 'ENVIRONMENT', 'EVERY PART'  # beside SERVER and REDIS: whom a check is of
-PATIENCE = 3.0  # seconds that one question over the network may take
+ENVIRONMENT, EVERY_PART = 'ENVIRONMENT', 'EVERY PART'  # what a check applies to, besides SERVER and REDIS
+PATIENCE = 3.0  # timeout in seconds of one request over the network
 
 
 class Finding(NamedTuple):
-    """One thing that is not as it should be."""
+    """A problem that a check has found."""
 
     severity: str  # BROKEN, WARNING
     where: str  # 'server1', 'environment'
-    subject: str  # of its check
+    subject: str  # subject of the check
     text: str  # one sentence: what, where and what to do
 
 
 class CheckContext:
-    """What all checks of one run look at. What several of them ask is asked once."""
+    """The input of all checks in one run. Caches what several checks need."""
 
     def __init__(self, place: Environment, now: Callable[[], float] = time.time) -> None:
-        """`now` gives Unix time."""
+        """`now` returns Unix time."""
         self.place = place
         self.now = now
         self._answers: dict[Any, tuple[bool, Any]] = {}
         self._locks: dict[Any, threading.Lock] = {}
-        self._guard = threading.Lock()
+        self._locks_lock = threading.Lock()
 
     def once(self, ask: Callable[[Component], Any], part: Component) -> Any:
-        """`ask(part)`, asked once a run; what it raises is raised again to whoever asks the same."""
+        """Return `ask(part)`, which is called once per run; an exception is raised again to each caller."""
         key = ask, part.path
-        with self._guard:
+        with self._locks_lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
             if key not in self._answers:
@@ -46,25 +46,25 @@ class CheckContext:
                     self._answers[key] = True, ask(part)
                 except Exception as error:
                     self._answers[key] = False, error
-        good, answer = self._answers[key]
-        if not good:
-            raise answer
-        return answer
+        succeeded, result = self._answers[key]
+        if not succeeded:
+            raise result
+        return result
 
 
 Look = Callable[[CheckContext, Component], Iterable[tuple[str, str]]]  # (severity, sentence) of each finding
 
 
 class Check(NamedTuple):
-    """One check."""
+    """A check of `zatotx doctor`."""
 
-    subject: str  # in one or two words, as findings name it
-    says: str  # for the documentation: what makes it find something
+    subject: str  # one or two words, shown in findings
+    says: str  # the problems that it finds, for the documentation
     of: str  # ENVIRONMENT, EVERY_PART, SERVER or REDIS
     look: Look
-    asks: bool = False  # it asks other processes or machines: in a thread of its own
+    asks: bool = False  # sends requests to other processes or machines, so runs in its own thread
 
 
 def environment(place: Environment) -> Component:
-    """The environment as a check of it gets it: a part without a process."""
+    """Return the environment as a Component without a process, to which checks of the environment are applied."""
     return Component(ENVIRONMENT, Path(place.environment))

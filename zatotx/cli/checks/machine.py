@@ -1,4 +1,4 @@
-"""The machine: room on its disks, limits of processes."""
+"""Checks of the machine: disk space and resource limits."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from zatotx.cli.environment.layout import SERVER, Component, setting, settings
 from zatotx.cli.environment.pid_files import running_process
 
 MIB = 1024 * 1024
-LITTLE, TOO_LITTLE = 1024 * MIB, 64 * MIB  # bytes that are free
-FEW = 0.05  # of all bytes or inodes
-FEW_FILES, TOO_FEW_FILES = 4096, 256  # descriptors of a process
+LITTLE, TOO_LITTLE = 1024 * MIB, 64 * MIB  # free bytes
+FEW = 0.05  # share of all bytes or inodes
+FEW_FILES, TOO_FEW_FILES = 4096, 256  # file descriptors per process
 
 
 def free_space(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """There is room where a part writes; said once a file system and part."""
+    """Check the free space where a component writes; once per file system."""
     seen: set[int] = set()
     for directory in (*is_writable(part), part.path.parent / 'odb'):
         if directory.is_dir() and (device := directory.stat().st_dev) not in seen:
@@ -29,22 +29,22 @@ def free_space(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]
 
 
 def check_free_space(directory: Path, found: Any) -> Iterator[tuple[str, str]]:
-    """What is to be said of a file system, by what statvfs gives."""
+    """Check the free space of a file system, by the result of statvfs."""
     free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
-    fix = 'remove what is not needed, or make the file system larger'
+    fix = 'remove files, or enlarge the file system'
     if free < TOO_LITTLE:
-        yield BROKEN, f'{directory} has {free // MIB} MiB of room left: {fix}'
+        yield BROKEN, f'{directory} has {free // MIB} MiB of free space left: {fix}'
     elif free < LITTLE and free < total * FEW:
-        yield WARNING, f'{directory} has {free // MIB} MiB of room left, {free * 100 // total} % of it: {fix}'
+        yield WARNING, f'{directory} has {free // MIB} MiB ({free * 100 // total} %) of free space left: {fix}'
     if found.f_files and found.f_favail < found.f_files * FEW:
         severity = BROKEN if found.f_favail < 1000 else WARNING
-        yield severity, f'{directory} has room for {found.f_favail} more files (inodes): remove old ones'
+        yield severity, f'{directory} has only {found.f_favail} free inodes: remove old files'
 
 
 def descriptors(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """A server may open as many connections as it is made for."""
+    """Check that a server may open enough files and connections."""
     limit, whose = limit_of(part, 'Max open files', resource.RLIMIT_NOFILE)
-    fix = "raise it ('ulimit -n 65536' before the start, LimitNOFILE=65536 with systemd) and restart it"
+    fix = "raise it ('ulimit -n 65536' before the start, LimitNOFILE=65536 with systemd) and restart the server"
     if limit < TOO_FEW_FILES:
         yield BROKEN, f'{whose} may open {limit} files and connections at once: {fix}'
     elif limit < FEW_FILES:
@@ -52,19 +52,19 @@ def descriptors(scene: CheckContext, part: Component) -> Iterator[tuple[str, str
 
 
 def core_dumps(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """A server that crashes leaves no image of its memory, which holds keys and passwords."""
+    """Check that a server that crashes leaves no core dump, which would contain keys and passwords."""
     process = running_process(part)
     if process is None or setting(settings(part), 'main', 'core_dumps', False):
         return
     limit, _ = limit_of(part, 'Max core file size', resource.RLIMIT_CORE)
     if limit:
-        yield WARNING, ("its process may leave a core dump, which holds keys and passwords: 'ulimit -c 0' before the "
-                        'start, LimitCORE=0 with systemd, and restart it')  # fmt: skip
+        yield WARNING, ("its process may leave a core dump, which contains keys and passwords: 'ulimit -c 0' before "
+                        'the start, LimitCORE=0 with systemd, and restart it')  # fmt: skip
 
 
 def limit_of(part: Component, name: str, number: int) -> tuple[int, str]:
-    """A soft limit of the process of a part; where it does not run, the one it would have, as a server raises what it
-    may to the hard one. And whose it is."""
+    """Return a soft limit of a component's process, and whose limit it is. If the component is stopped, the limit that
+    it would have: the hard limit, to which a server raises the soft one."""
     process = running_process(part)
     if process is not None:
         found = read_limit(Path(f'/proc/{process.pid}/limits'), name, lambda path: path.read_text())
@@ -75,18 +75,18 @@ def limit_of(part: Component, name: str, number: int) -> tuple[int, str]:
 
 
 def read_limit(path: Path, name: str, read: Callable[[Path], str]) -> int | None:
-    """The soft limit of that name in /proc/PID/limits; None where it cannot be seen."""
+    """Return the soft limit of that name in /proc/PID/limits; None if it cannot be read."""
     try:
         line = next(line for line in read(path).splitlines() if line.startswith(name))
     except (OSError, StopIteration):
         return None
-    word = line[len(name) :].split()[0]
-    return 2**63 if word == 'unlimited' else int(word)
+    value = line[len(name) :].split()[0]
+    return 2**63 if value == 'unlimited' else int(value)
 
 
 CHECKS = (
-    Check('disk', 'under logs, work, odb or redis there are less than 1 GiB and 5 % (warning) or 64 MiB (broken), or '
-          'few inodes', EVERY_PART, free_space),
+    Check('disk', 'logs, work, odb or redis have less than 1 GiB and 5 % (warning) or 64 MiB (broken) of free space, '
+          'or few free inodes', EVERY_PART, free_space),
     Check('limits', 'a server may open fewer than 4096 files (warning) or 256 (broken)', SERVER, descriptors),
-    Check('limits', "a running server may leave core dumps, without [main] core_dumps", SERVER, core_dumps),
+    Check('limits', "a running server may leave core dumps although [main] core_dumps is not set", SERVER, core_dumps),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Processes and ports: what should run does, and has its address."""
+"""Checks of processes and ports."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ from zatotx.cli.environment.readiness_probe import probe
 
 
 def is_running(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """A part that does not run was stopped, and not alone."""
+    """Check that a component is running, or was stopped together with the others."""
     if running_process(part) is not None:
         return
     if part.pid_file.exists():
         pid = part.pid_file.read_text(errors='replace').strip()[:20]
-        yield BROKEN, (f'it ended without being stopped: {part.pid_file} names process {pid or "none"}, which is none '
-                       f"of its own; see {part.path}/logs, then 'zatotx start {part.path}'")  # fmt: skip
+        yield BROKEN, (f'it ended without being stopped: {part.pid_file} names process {pid or "none"}, which is not '
+                       f"its own; see {part.path}/logs, then 'zatotx start {part.path}'")  # fmt: skip
     elif any(running_process(other) is not None for other in scene.place.parts):
-        yield WARNING, f"it does not run, others of its environment do: 'zatotx start {part.path}'"
+        yield WARNING, f"it is stopped while other components are running: 'zatotx start {part.path}'"
 
 
 def is_answering(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """A part that runs is ready."""
+    """Check that a running component is ready."""
     state = probe(part, PATIENCE)
     if state.pid is not None and state.why:
-        yield BROKEN, f"it runs and is not ready: {state.why}; see {part.path}/logs"
+        yield BROKEN, f'it is running but not ready: {state.why}; see {part.path}/logs'
 
 
 def port_is_ours(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """A server's ports are free, or held by itself."""
+    """Check that a server's ports are free, or in use by the server itself."""
     file, process = part.path / 'config' / 'server.toml', running_process(part)
-    for where in addresses(part):
-        if process is not None and holds_port(process.pid, where.port):
+    for address in addresses(part):
+        if process is not None and holds_port(process.pid, address.port):
             continue
         if process is not None:
-            yield BROKEN, (f'it runs and does not listen on port {where.port}: see {part.path}/logs, then '
+            yield BROKEN, (f'it is running but does not listen on port {address.port}: see {part.path}/logs, then '
                            f"'zatotx restart {part.path}'")  # fmt: skip
-        elif not is_free(where.host, where.port):
-            other = port_owner(where.port)
-            by = described(other) if other else 'another program'
-            yield BROKEN, f'port {where.port} is taken by {by}: end it, or change http.listen in {file}'
+        elif not is_free(address.host, address.port):
+            pid = port_owner(address.port)
+            user = described(pid) if pid else 'another program'
+            yield BROKEN, f'port {address.port} is in use by {user}: stop it, or change http.listen in {file}'
 
 
 def ports_differ(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """No two servers of an environment want the same port."""
-    mine = {where.port for where in addresses(part)}
+    """Check that no two servers of an environment use the same port."""
+    mine = {address.port for address in addresses(part)}
     for other in scene.place.servers:
         if other.path < part.path:
-            for port in sorted(mine & {where.port for where in addresses(other)}):
-                yield BROKEN, (f'port {port} is {other.name}\'s too: change http.listen in '
+            for port in sorted(mine & {address.port for address in addresses(other)}):
+                yield BROKEN, (f'port {port} is also used by {other.name}: change http.listen in '
                                f'{part.path}/config/server.toml')  # fmt: skip
 
 
 def redis_program(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """There is a program for the embedded Redis."""
+    """Check that a server program for the embedded Redis is installed."""
     from zatotx.model.errors import StartError
     from zatotx.redis.server_binary import find_binary
 
@@ -68,12 +68,12 @@ def redis_program(scene: CheckContext, part: Component) -> Iterator[tuple[str, s
 
 
 CHECKS = (
-    Check('processes', 'a part ended without being stopped (a pid file is left that names none of its processes), or '
-          'does not run while others do', EVERY_PART, is_running),
-    Check('ports', 'a port is taken by another program, or a running server does not listen on it', SERVER,
+    Check('processes', 'a component ended without being stopped (its pid file names another process or none), or is '
+          'stopped while others are running', EVERY_PART, is_running),
+    Check('ports', 'a port is in use by another program, or a running server does not listen on it', SERVER,
           port_is_ours),
     Check('ports', 'two servers have the same port', SERVER, ports_differ),
-    Check('files', 'there is no program for the embedded Redis', REDIS, redis_program),
-    Check('ready', 'a server runs and /zato/ready does not answer 200', SERVER, is_answering, asks=True),
-    Check('ready', 'the embedded Redis runs and does not answer', REDIS, is_answering, asks=True),
+    Check('files', 'no program for the embedded Redis is installed', REDIS, redis_program),
+    Check('ready', 'a server is running and /zato/ready does not respond with 200', SERVER, is_answering, asks=True),
+    Check('ready', 'the embedded Redis is running and does not respond', REDIS, is_answering, asks=True),
 )  # fmt: skip

@@ -1,4 +1,5 @@
-"""All checks, and one run of them: those that ask others each in a thread of its own, all of them within a time."""
+"""The list of all checks, and their execution: checks that send requests run in threads of their own, with a common
+timeout."""
 
 from __future__ import annotations
 
@@ -24,25 +25,26 @@ CHECKS: tuple[Check, ...] = (
     *files.CHECKS, *processes.CHECKS, *versions.CHECKS, *certificates.CHECKS, *machine.CHECKS, *stores.CHECKS,
     *cluster.CHECKS,
 )  # fmt: skip
-LONGEST = 10.0  # seconds that all questions together may take; each gives up by itself after PATIENCE
+LONGEST = 10.0  # timeout in seconds for all requests together; each has its own timeout of PATIENCE
 AT_ONCE = 16
 
 Job = tuple[Check, Component]
 
 
 def run_checks(scene: CheckContext, checks: Iterable[Check] = CHECKS, longest: float = LONGEST) -> list[Finding]:
-    """Everything that is found, a sentence once. What asks nobody is looked at first: asking may put things right."""
+    """Run all checks and return their findings without duplicates. Checks that send no requests run first, because
+    requests may change what they would find."""
     jobs = [job for check in checks for job in _jobs(check, scene)]
     found: dict[int, list[Finding]] = {}
     for number, (check, part) in enumerate(jobs):
         if not check.asks:
             found[number] = run_check(check, part, scene)
-    found.update(_asked({n: job for n, job in enumerate(jobs) if job[0].asks}, scene, longest))
-    told: dict[tuple[str, str], Finding] = {}
+    found.update(_run_in_threads({n: job for n, job in enumerate(jobs) if job[0].asks}, scene, longest))
+    unique: dict[tuple[str, str], Finding] = {}
     for number in sorted(found):
         for finding in found[number]:
-            told.setdefault((finding.where, finding.text), finding)
-    return sorted(told.values(), key=lambda one: one.severity)
+            unique.setdefault((finding.where, finding.text), finding)
+    return sorted(unique.values(), key=lambda one: one.severity)
 
 
 def _jobs(check: Check, scene: CheckContext) -> Iterator[Job]:
@@ -56,7 +58,7 @@ def _jobs(check: Check, scene: CheckContext) -> Iterator[Job]:
 
 
 def run_check(check: Check, part: Component, scene: CheckContext) -> list[Finding]:
-    """What one check finds. Where it cannot look, that is what it finds."""
+    """Run one check and return its findings. An exception in the check is a finding, too."""
     where = 'environment' if part.kind == ENVIRONMENT else part.name
     found: list[tuple[str, str]] = []
     try:
@@ -64,19 +66,19 @@ def run_check(check: Check, part: Component, scene: CheckContext) -> list[Findin
     except CommandError as error:
         found.append((BROKEN, error.format_message()))
     except OSError as error:
-        found.append((BROKEN, f'it cannot be looked at: {error_sentence(error)}'))
+        found.append((BROKEN, f'the check failed: {error_sentence(error)}'))
     except Exception as error:
-        found.append((BROKEN, f'it cannot be looked at: {type(error).__name__}: {error}; please report this'))
+        found.append((BROKEN, f'the check failed: {type(error).__name__}: {error}; please report this'))
     return [Finding(severity, where, check.subject, text.rstrip('.')) for severity, text in found]
 
 
-def _asked(jobs: dict[int, Job], scene: CheckContext, longest: float) -> dict[int, list[Finding]]:
-    """What the checks that ask find, side by side. A thread that hangs is left behind: it ends with the process."""
+def _run_in_threads(jobs: dict[int, Job], scene: CheckContext, longest: float) -> dict[int, list[Finding]]:
+    """Run checks that send requests in parallel. Threads that hang are abandoned: they end with the process."""
     found: dict[int, list[Finding]] = {}
-    turns = threading.Semaphore(AT_ONCE)
+    semaphore = threading.Semaphore(AT_ONCE)
 
     def work(number: int, job: Job) -> None:
-        with turns:
+        with semaphore:
             found[number] = run_check(*job, scene)
 
     threads: dict[int, Any] = {
@@ -84,11 +86,11 @@ def _asked(jobs: dict[int, Job], scene: CheckContext, longest: float) -> dict[in
     }
     for thread in threads.values():
         thread.start()
-    end = time.monotonic() + longest
+    deadline = time.monotonic() + longest
     for number, thread in threads.items():
-        thread.join(max(0.0, end - time.monotonic()))
+        thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
             check, part = jobs[number]
-            late = f'no answer within {longest:g} s: see whether what it depends on hangs'
-            found[number] = [Finding(BROKEN, part.name, check.subject, late)]
+            timeout_text = f'the check took longer than {longest:g} s: see whether what it depends on hangs'
+            found[number] = [Finding(BROKEN, part.name, check.subject, timeout_text)]
     return dict(found)

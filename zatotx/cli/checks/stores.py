@@ -1,4 +1,4 @@
-"""The ODB and Redis: reachable, of this version, usable; and the clocks of both."""
+"""Checks of the ODB and Redis: reachable, of the right version, usable; and of the clocks of both."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from zatotx.redis.server_info import ServerInfo
 
 LARGE = 20 * 1024**3  # bytes of an SQLite file
-FULL = 0.9  # of the memory that Redis may have
-AHEAD = 2.0  # seconds between two clocks that are still alright
-GONE = 6.0  # seconds after which nodes take each other for gone: zatotx.node.live_config.ALIVE
+FULL = 0.9  # share of Redis's maxmemory
+AHEAD = 2.0  # tolerated difference of two clocks in seconds
+GONE = 6.0  # seconds without a heartbeat after which nodes count as dead: zatotx.node.heartbeat.ALIVE
 
 
 def inspect_odb(part: Component) -> OdbHealth:
-    """The ODB as a server would find it. Raises Failure."""
+    """Inspect the ODB with the settings of a server. Raises CommandError."""
     from zatotx.odb.health import examine_odb
     from zatotx.odb.setup import open_database, schema_state
 
@@ -34,14 +34,14 @@ def inspect_odb(part: Component) -> OdbHealth:
         url = odb_url(part)
         state = schema_state(url)
         if state == 'older':
-            raise CommandError("The ODB is of an older version of zatotx: stop all servers and run 'zatotx odb upgrade "
+            raise CommandError("The ODB has an older schema version: stop all servers and run 'zatotx odb upgrade "
                           f"{part.path.parent}'.")  # fmt: skip
         cluster = setting(settings(part), 'main', 'cluster', '')
         return examine_odb(open_database(url, read_secret_key(part), cluster=cluster, types=object_types()))
 
 
 class RedisInspection(NamedTuple):
-    """What Redis said of itself, when, and how long that took."""
+    """What Redis reports about itself, when, and how long the request took."""
 
     facts: ServerInfo
     at: float  # Unix time
@@ -49,13 +49,13 @@ class RedisInspection(NamedTuple):
 
 
 def inspect_redis(part: Component) -> RedisInspection | None:
-    """Redis as a server would find it; None for the environment's own, where that does not run. Raises Failure."""
+    """Inspect Redis with the settings of a server; None for an embedded Redis that is stopped. Raises CommandError."""
     from zatotx.model.errors import ServiceUnavailable
     from zatotx.redis.sync_probe import probe
 
     address = redis_address(part)
-    own = Component(REDIS, part.path.parent / 'redis')
-    if is_embedded(address, part) and running_process(own) is None:
+    embedded = Component(REDIS, part.path.parent / 'redis')
+    if is_embedded(address, part) and running_process(embedded) is None:
         return None
     before = time.time()
     try:
@@ -67,72 +67,74 @@ def inspect_redis(part: Component) -> RedisInspection | None:
 
 
 def odb(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """It can be reached, read and written, and is not too large for a file."""
+    """Check that the ODB is reachable, readable and writable, and not too large for SQLite."""
     found: OdbHealth = scene.once(inspect_odb, part)
     if found.title == 'SQLite' and found.size > LARGE:
-        yield WARNING, (f'the ODB ({found.url}) has {found.size // 1024**3} GiB, much for a file: move it to '
+        yield WARNING, (f'the ODB ({found.url}) has {found.size // 1024**3} GiB, which is large for SQLite: move it to '
                         'PostgreSQL or MariaDB')  # fmt: skip
 
 
 def redis(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """It can be reached, keeps what it accepted, and has memory left."""
+    """Check that Redis is reachable, persists its data, and has memory left."""
     from zatotx.redis.server_info import warnings
 
-    look: RedisInspection | None = scene.once(inspect_redis, part)
-    if look is None or not look.facts.run_id:  # it does not run, or its user may not ask
+    inspection: RedisInspection | None = scene.once(inspect_redis, part)
+    if inspection is None or not inspection.facts.run_id:  # it is stopped, or its user may not run INFO
         return
-    found = look.facts
+    found = inspection.facts
     where = str(redis_address(part))
     for sentence in warnings(found, where):
         yield WARNING, sentence
     if not found.keeps:
-        yield WARNING, (f"{where} keeps no append-only file: what it accepted is lost when it ends: set "
+        yield WARNING, (f"{where} has no append-only file, so a restart loses data: set "
                         "'appendonly yes' there")  # fmt: skip
     if found.memory_limit and found.memory > found.memory_limit * FULL:
-        yield WARNING, (f'{where} uses {found.memory * 100 // found.memory_limit} % of the memory it may have: raise '
-                        'maxmemory there, or see what fills it')  # fmt: skip
+        yield WARNING, (f'{where} uses {found.memory * 100 // found.memory_limit} % of its maximum memory: raise '
+                        'maxmemory there, or see what uses it')  # fmt: skip
 
 
 def clocks(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """This machine, the ODB, Redis and the other nodes have the same time."""
+    """Check that this machine, the ODB, Redis and the other nodes have the same time."""
     for ahead, whose in _differences(scene, part):
         if abs(ahead) > AHEAD:
             severity = BROKEN if abs(ahead) > GONE else WARNING
             yield severity, (f"the clock of {whose} is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this "
-                             "machine's: have both kept by NTP (chrony, systemd-timesyncd)")  # fmt: skip
+                             "machine's: synchronize both with NTP (chrony, systemd-timesyncd)")  # fmt: skip
 
 
 def check_ntp(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """The clock of a machine that is not alone in its cluster is kept by something."""
-    found: OdbHealth | None = _asked(scene, inspect_odb, part)
+    """Check that NTP synchronizes the clock of a machine whose cluster has other machines."""
+    found: OdbHealth | None = _inspect_or_none(scene, inspect_odb, part)
     local = {server.name for server in components_of(part.path.parent)}
     if found is not None and any(row.name not in local for row in found.nodes) and is_clock_unsynchronized():
-        yield WARNING, ("nothing keeps this machine's clock, and the cluster has servers on others: run chrony or "
-                        'systemd-timesyncd')  # fmt: skip
+        yield WARNING, ("this machine's clock is not synchronized, and the cluster has servers on other machines: run "
+                        'chrony or systemd-timesyncd')  # fmt: skip
 
 
 def _differences(scene: CheckContext, part: Component) -> Iterator[tuple[float, str]]:
-    """By how much a clock is ahead of this one, surely, and whose it is. What cannot be asked is no finding here."""
+    """Yield by how much at least a clock is ahead of this one, and whose clock it is. Failed requests are ignored here.
+    """
     from zatotx.odb.nodes import RUNNING
 
-    found: OdbHealth | None = _asked(scene, inspect_odb, part)
+    found: OdbHealth | None = _inspect_or_none(scene, inspect_odb, part)
     if found is not None:
-        yield _surely(found.ahead, found.way / 2), f'the ODB ({found.url})'
-        for row in found.nodes:  # one that is behind looks like one that has not been heard of
+        yield _minimum_difference(found.ahead, found.way / 2), f'the ODB ({found.url})'
+        for row in found.nodes:  # a clock that is behind looks like a missing heartbeat
             if row.up_status == RUNNING:
                 yield max(0.0, row.seen_at - scene.now()), row.name
-    look: RedisInspection | None = _asked(scene, inspect_redis, part)
-    if look is not None and look.facts.time:
+    inspection: RedisInspection | None = _inspect_or_none(scene, inspect_redis, part)
+    if inspection is not None and inspection.facts.time:
         shift = scene.now() - time.time()
-        yield _surely(look.facts.time - look.at - shift, look.way), str(redis_address(part))
+        difference = inspection.facts.time - inspection.at - shift
+        yield _minimum_difference(difference, inspection.way), str(redis_address(part))
 
 
-def _surely(ahead: float, unsure: float) -> float:
-    """A difference less what its measuring may have added."""
+def _minimum_difference(ahead: float, unsure: float) -> float:
+    """Return a difference reduced by the uncertainty of its measurement."""
     return max(0.0, ahead - unsure) if ahead > 0 else min(0.0, ahead + unsure)
 
 
-def _asked(scene: CheckContext, ask: Any, part: Component) -> Any:
+def _inspect_or_none(scene: CheckContext, ask: Any, part: Component) -> Any:
     try:
         return scene.once(ask, part)
     except (CommandError, OSError):
@@ -140,12 +142,13 @@ def _asked(scene: CheckContext, ask: Any, part: Component) -> Any:
 
 
 CHECKS = (
-    Check('ODB', 'the ODB is away, gives no answer, takes no writes, is of another version, was written with another '
-          'key or holds no such cluster; its SQLite file has more than 20 GiB', SERVER, odb, asks=True),
-    Check('Redis', 'Redis is away or refuses; it is too old, a replica, drops keys when full (maxmemory-policy), keeps '
-          'no append-only file, could not write, or has used 90 % of its memory', SERVER, redis, asks=True),
+    Check('ODB', 'the ODB is unavailable, does not respond, rejects writes, has another schema version, was encrypted '
+          'with another key or lacks the cluster; its SQLite file has more than 20 GiB', SERVER, odb, asks=True),
+    Check('Redis', 'Redis is unavailable or rejects the login; it is too old, a replica, evicts keys when full '
+          '(maxmemory-policy), has no append-only file, failed to write, or uses 90 % of its memory', SERVER, redis,
+          asks=True),
     Check('clocks', 'the clock of the ODB, of Redis or of another node differs by 2 s (warning) or 6 s (broken)',
           SERVER, clocks, asks=True),
-    Check('clocks', "nothing keeps this machine's clock (NTP), and the cluster has servers on other machines", SERVER,
+    Check('clocks', 'NTP does not synchronize this machine, and the cluster has servers on other machines', SERVER,
           check_ntp, asks=True),
 )  # fmt: skip

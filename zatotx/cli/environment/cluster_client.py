@@ -1,4 +1,4 @@
-"""The cluster as commands use it: any of its servers, through /zato/api/invoke."""
+"""A client for the cluster of an environment: invokes services on any of its servers through /zato/api/invoke."""
 
 from __future__ import annotations
 
@@ -20,37 +20,38 @@ from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Component, Enviro
 from zatotx.cli.environment.listen_addresses import address
 from zatotx.cli.errors import CommandError, failure_of
 
-# What stands between mistakes: of an import, of an input with their paths, of a deployed file with their lines.
-_BETWEEN = re.compile(r'\n+|; (?=\$[.\[:])|; (?=[\w./-]+\.py:\d+: )')
+# Separates errors: of an import, of input elements (with their paths), of a deployed file (with line numbers).
+_ERROR_SEPARATOR = re.compile(r'\n+|; (?=\$[.\[:])|; (?=[\w./-]+\.py:\d+: )')
 TIMEOUT = 60.0  # seconds for one call
-SLACK = 5.0  # the server's deadline comes this much before ours, so that its answer names what was slow
+SLACK = 5.0  # seconds by which the server's deadline is earlier than ours, so that its response names what was slow
 
 
 class UnknownPasswordError(CommandError):
-    """The cluster has another password for admin.invoke than credentials.toml."""
+    """The cluster does not accept the password of admin.invoke in credentials.toml."""
 
 
 class Cluster:
-    """Calls services as admin.invoke on the server that PATH names, or else on the first that can be reached."""
+    """Invokes services as admin.invoke, on the server in PATH, or on the first one that is reachable."""
 
     def __init__(self, place: Environment) -> None:
         self._place = place
-        everyone = [part for part in components_of(place.environment) if part.kind == SERVER]
-        self._servers: list[Component] = [*place.servers, *(part for part in everyone if part not in place.servers)]
+        all_servers = [part for part in components_of(place.environment) if part.kind == SERVER]
+        self._servers: list[Component] = [*place.servers, *(part for part in all_servers if part not in place.servers)]
 
     def call(self, service: str, payload: object, timeout: float = TIMEOUT) -> Any:
-        """Invoke an internal service; the value of its response element. Raises Failure with the server's sentence."""
+        """Invoke an internal service and return the value of its response element. Raises CommandError with the
+        server's message."""
         return element(successful(self.invoke(service, payload, timeout)))
 
     def invoke(self, service: str, payload: object, timeout: float = TIMEOUT) -> HttpResponse:
-        """Invoke an internal service; its answer, whatever its status."""
+        """Invoke an internal service and return its response, whatever its status."""
         body = json.dumps(payload, ensure_ascii=False).encode('utf-8', 'surrogatepass')
         return self.post(service, body, timeout=timeout)
 
     def post(
         self, service: str, body: bytes, *, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT
     ) -> HttpResponse:
-        """The answer as it came, whatever its status. Raises Failure where there is none."""
+        """Return the unparsed response, whatever its status. Raises CommandError if there is none."""
         fields = {
             'Authorization': basic_auth(credentials(self._place.environment, 'api')),
             'Content-Type': 'application/json',
@@ -58,22 +59,23 @@ class Cluster:
             **(headers or {}),
         }
         request = Request('POST', f'/zato/api/invoke/{quote(service, safe="")}', fields, body)
-        return self._ask(request, timeout + SLACK)
+        return self._send(request, timeout + SLACK)
 
-    def _ask(self, request: Request, timeout: float) -> HttpResponse:
-        """From the first server that takes it. One that took it and broke off is the end: it may have done it."""
+    def _send(self, request: Request, timeout: float) -> HttpResponse:
+        """Send the request to the first server that is reachable. If that one closes the connection, no other server is
+        tried, because the request may have been processed."""
         for part in self._servers:
             try:
-                answer = send_request(address(part), request, timeout)
+                response = send_request(address(part), request, timeout)
             except UnreachableError:
                 continue
             except CutOffError as error:
                 raise CommandError(
-                    f'{part.name} at {error}: it may have done what it was asked, so look before you ask again; its '
-                    f'logs are in {part.path}/logs.'
+                    f'{part.name} at {error}: the request may have been processed, so check before you repeat it; '
+                    f'the logs are in {part.path}/logs.'
                 ) from None
-            self._check_credentials(answer)
-            return answer
+            self._check_credentials(response)
+            return response
         raise CommandError(
             f"No server of {self._place.environment} is running: 'zatotx start {self._place.environment}'."
         )
@@ -82,38 +84,38 @@ class Cluster:
         if answer.status == 401:
             file = self._place.environment / CREDENTIALS
             raise UnknownPasswordError(
-                f"The cluster does not know the password of [api] in {file}: set one with 'zatotx update password "
+                f"The cluster does not accept the password of [api] in {file}: set one with 'zatotx update password "
                 f"{self._place.environment} admin.invoke'."
             )
 
 
 def successful(answer: HttpResponse) -> HttpResponse:
-    """The answer of a call that succeeded. Raises Failure with the reason of one that did not, a line each where there
-    are several."""
+    """Return the response if the call succeeded. Raises CommandError with the errors of a failed one, one per line if
+    there are several."""
     if answer.status >= 400:
-        raise failure_of(mistakes_of(answer), 'The server found {} mistakes')
+        raise failure_of(mistakes_of(answer), 'The server reported {} errors')
     return answer
 
 
 def error_reason(answer: HttpResponse) -> str:
-    """Why a call failed, as the server says it."""
+    """Return the server's message for a failed call."""
     return '; '.join(mistakes_of(answer))
 
 
 def mistakes_of(answer: HttpResponse) -> list[str]:
-    """The same, mistake by mistake."""
+    """Return the errors of a failed call one by one."""
     try:
         env = json.loads(answer.body)['zato_env']
         details, cid = env['details'], env.get('cid', '')
     except (ValueError, KeyError, TypeError):
-        return [f'The server answered {answer.status} {answer.body[:200].decode("utf-8", "replace")}'.strip()]
+        return [f'The server responded with {answer.status} {answer.body[:200].decode("utf-8", "replace")}'.strip()]
     if answer.status == 500:
-        return [f'{details} (cid {cid}: its traceback is in the log of the server)']
-    return [str(each) for each in details] if isinstance(details, list) else _BETWEEN.split(str(details))
+        return [f'{details} (cid {cid}: the traceback is in the log of the server)']
+    return [str(each) for each in details] if isinstance(details, list) else _ERROR_SEPARATOR.split(str(details))
 
 
 def element(answer: HttpResponse) -> Any:
-    """What stands beside zato_env in an internal service's answer; None where nothing does."""
+    """Return the only element beside zato_env in an internal service's response; None if there is none."""
     document = json.loads(answer.body or b'null')
     if not isinstance(document, dict):
         return document

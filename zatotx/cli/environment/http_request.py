@@ -1,4 +1,4 @@
-"""One HTTP request to a running server, bounded in time as a whole."""
+"""A blocking HTTP request to a running server, with a timeout for the whole request."""
 
 from __future__ import annotations
 
@@ -30,29 +30,30 @@ class HttpResponse(NamedTuple):
 
 
 class UnreachableError(Exception):
-    """Nobody took the request: nothing was done, another server may be asked."""
+    """No connection was made, so nothing was processed and another server may be tried."""
 
 
 class CutOffError(Exception):
-    """The request was sent and no whole answer came back: it may have been done."""
+    """The request was sent but no complete response was received, so it may have been processed."""
 
 
 def send_request(address: ListenAddress, request: Request, timeout: float) -> HttpResponse:
-    """One request, answered within `timeout` seconds. Raises UnreachableError or CutOffError, each with a sentence."""
+    """Send a request and return the response, within `timeout` seconds. Raises UnreachableError or CutOffError, each
+    with a sentence."""
     end = time.monotonic() + timeout
     connection = connect(address, timeout)
     try:
         return exchange(connection, request, end)
     except TimeoutError:
-        raise CutOffError(f'{address.url} gave no answer within {timeout:g} s') from None
+        raise CutOffError(f'{address.url} did not respond within {timeout:g} s') from None
     except (OSError, http.client.HTTPException) as error:
-        raise CutOffError(f'{address.url} broke the connection off: {error}') from None
+        raise CutOffError(f'{address.url} closed the connection: {error}') from None
     finally:
         connection.close()
 
 
 def connect(address: ListenAddress, timeout: float) -> http.client.HTTPConnection:
-    """A connection to the address and to nobody else."""
+    """Connect to the address directly, without a proxy."""
     connection: http.client.HTTPConnection
     try:
         if address.scheme == 'https':
@@ -62,29 +63,29 @@ def connect(address: ListenAddress, timeout: float) -> http.client.HTTPConnectio
             connection = http.client.HTTPConnection(address.host, address.port, timeout=timeout)
         connection.connect()
     except OSError as error:
-        raise UnreachableError(f'{address.url} does not answer: {error.strerror or error}') from None
+        raise UnreachableError(f'{address.url} is unreachable: {error.strerror or error}') from None
     return connection
 
 
 def tls_context(certificate: Path | None) -> ssl.SSLContext:
-    """Whom to believe over TLS: the holder of this very certificate, or whom the system believes."""
+    """Return a TLS context that trusts exactly this certificate, or the system's CAs if there is none."""
     if certificate is None:
         return ssl.create_default_context()
     context = ssl.create_default_context(cafile=str(certificate))
-    context.check_hostname = False  # the very certificate is known, whatever names are in it
+    context.check_hostname = False  # exactly this certificate is trusted, so its names do not matter
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 
 
 def exchange(connection: http.client.HTTPConnection, request: Request, end: float) -> HttpResponse:
-    """Send and read to the end, with the time that is left for each step."""
+    """Send the request and read the whole response, limiting each step to the remaining time."""
     headers = {'Connection': 'close', **request.headers}
     connection.request(request.method, request.target, body=request.body or None, headers=headers)
     response = connection.getresponse()
     names = {name.lower(): value for name, value in response.getheaders()}
-    expected = response.length  # None where the body is chunked or ends with the connection
+    expected = response.length  # None if the body is chunked or ends with the connection
     if expected is None and not response.chunked and 'close' not in names.get('connection', ''):
-        raise http.client.IncompleteRead(b'')  # a head that was cut off looks like this too
+        raise http.client.IncompleteRead(b'')  # indistinguishable from a truncated head
     body = read(connection, response, end)
     if expected is not None and len(body) != expected:
         raise http.client.IncompleteRead(body, expected - len(body))
@@ -92,19 +93,19 @@ def exchange(connection: http.client.HTTPConnection, request: Request, end: floa
 
 
 def read(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, end: float) -> bytes:
-    """The body, by `end` on the monotonic clock. Raises TimeoutError."""
+    """Read the body until `end` on the monotonic clock. Raises TimeoutError."""
     pieces = []
     while piece := response.read1(CHUNK):
         pieces.append(piece)
-        left = end - time.monotonic()
-        if left <= 0:
+        remaining = end - time.monotonic()
+        if remaining <= 0:
             raise TimeoutError
         if connection.sock is not None:
-            connection.sock.settimeout(left)
+            connection.sock.settimeout(remaining)
     return b''.join(pieces)
 
 
 def basic_auth(user: Credentials) -> str:
-    """The Authorization field of a user."""
+    """Return the Authorization header of a user."""
     pair = f'{user.username}:{user.password}'.encode()
     return 'Basic ' + base64.b64encode(pair).decode('ascii')

@@ -1,4 +1,4 @@
-"""What an environment is on disk: its parts, their files, their ports, the credentials of its users."""
+"""The layout of an environment on disk: its components, their files and ports, the credentials of its users."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SERVER, REDIS = 'SERVER', 'REDIS'
 INFO_FILE = '.zato-info'
 CREDENTIALS = 'credentials.toml'
 PLUGINS = {SERVER: 'zato-server', REDIS: 'zato-redis'}
-ORDER = (REDIS, SERVER)  # what is started first, and stopped last
+ORDER = (REDIS, SERVER)  # start order; components are stopped in reverse
 
-SERVER_PORT = 17010  # server1's; each next server has the next one
+SERVER_PORT = 17010  # port of server1; each further server has the next one
 
 
 class Component(NamedTuple):
-    """One component of an environment: a directory with a process of its own."""
+    """A component of an environment: a directory with a process of its own."""
 
     kind: str  # SERVER, REDIS
     path: Path  # absolute
@@ -31,7 +31,7 @@ class Component(NamedTuple):
 
     @property
     def plugin(self) -> str:
-        """What twistd calls it."""
+        """The name of the component's twistd plugin."""
         return PLUGINS[self.kind]
 
     @property
@@ -44,10 +44,10 @@ class Component(NamedTuple):
 
 
 class Environment(NamedTuple):
-    """What PATH stands for: an environment, and the parts of it that are meant."""
+    """What PATH refers to: an environment, and the selected components of it."""
 
     environment: Path
-    parts: tuple[Component, ...]  # all of it, or the one that PATH names
+    parts: tuple[Component, ...]  # all components, or the one that PATH names
     whole: bool
 
     @property
@@ -56,21 +56,21 @@ class Environment(NamedTuple):
 
 
 def find_environment(path: str) -> Environment:
-    """The environment or part at `path`. Raises Failure where there is none."""
+    """Return the environment or component at `path`. Raises CommandError if there is none."""
     directory = Path(path).absolute()
     if (directory / CREDENTIALS).is_file():
         return Environment(directory, components_of(directory), whole=True)
     if (directory / INFO_FILE).is_file():
         return Environment(directory.parent, (component_at(directory),), whole=False)
     if not directory.exists():
-        raise CommandError(f"{path} does not exist: 'zatotx quickstart create {path}' makes an environment there.")
+        raise CommandError(f"{path} does not exist: create an environment with 'zatotx quickstart create {path}'.")
     raise CommandError(
-        f'{path} is neither an environment (it has no {CREDENTIALS}) nor a part of one (no {INFO_FILE}).'
+        f'{path} is neither an environment (it has no {CREDENTIALS}) nor a component of one (no {INFO_FILE}).'
     )
 
 
 def components_of(environment: Path) -> tuple[Component, ...]:
-    """The parts of an environment in the order they are started in, servers by number."""
+    """Return the components of an environment in start order, servers by number."""
     found = [component_at(info.parent) for info in environment.glob(f'*/{INFO_FILE}')]
     return tuple(sorted(found, key=lambda part: (ORDER.index(part.kind), len(part.name), part.name)))
 
@@ -79,24 +79,24 @@ def component_at(directory: Path) -> Component:
     kind = read_info(directory).get('component')
     if kind not in PLUGINS:
         raise CommandError(
-            f'{directory / INFO_FILE} names no component that zatotx knows: one of {", ".join(PLUGINS)}.'
+            f'{directory / INFO_FILE} names no known component: it must contain one of {", ".join(PLUGINS)}.'
         )
     return Component(str(kind), directory)
 
 
 def read_info(directory: Path) -> dict[str, Any]:
-    """What `.zato-info` says: version, created_user_host, created_ts, component."""
+    """Return the contents of `.zato-info`: version, created_user_host, created_ts, component."""
     try:
         info = json.loads((directory / INFO_FILE).read_text())
     except ValueError:
         info = None
     if not isinstance(info, dict):
-        raise CommandError(f'{directory / INFO_FILE} is not the JSON object that quickstart made: restore it.')
+        raise CommandError(f'{directory / INFO_FILE} is not the JSON object that quickstart created: restore it.')
     return info
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file. Raises Failure naming the line that is wrong."""
+    """Return a parsed TOML file. Raises CommandError that names the line of the error."""
     try:
         with path.open('rb') as file:
             return tomllib.load(file)
@@ -105,13 +105,14 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 class NotAnEnvironment(str):
-    """A setting with a reference that leads nowhere, as it is written; `why`, a sentence."""
+    """A setting with a reference that cannot be resolved, as it is written; `why` is the error."""
 
     why: str
 
 
 def settings(part: Component) -> dict[str, Any]:
-    """A server's server.toml, references replaced by what they lead to, or by an Astray."""
+    """Return a server's server.toml, with references replaced by their values, or by NotAnEnvironment if they cannot be
+    resolved."""
     from zatotx.node.settings import resolved
 
     file = part.path / 'config' / 'server.toml'
@@ -126,18 +127,19 @@ def settings(part: Component) -> dict[str, Any]:
 
 
 def setting(values: Mapping[str, Any], section: str, key: str, default: Any) -> Any:
-    """One value of server.toml, or the default where it says nothing usable. Raises Failure for an Astray."""
+    """Return one value of server.toml, or the default if there is no usable value. Raises CommandError for a reference
+    that cannot be resolved."""
     found = values.get(section, {})
     value = found.get(key, default) if isinstance(found, Mapping) else default
     if isinstance(value, NotAnEnvironment):
         raise CommandError(value.why)
-    if isinstance(value, str) and isinstance(default, int | float):  # what an environment gives is text
+    if isinstance(value, str) and isinstance(default, int | float):  # values from the environment are text
         value = number(value, default)
     return value if isinstance(value, type(default)) else default
 
 
 def number(text: str, default: float) -> float:
-    """As the server reads a number that a reference gave."""
+    """Convert the value of a reference to a number, as the server does."""
     try:
         return type(default)(text)
     except ValueError:
@@ -145,7 +147,7 @@ def number(text: str, default: float) -> float:
 
 
 def cluster_name(place: Environment) -> str:
-    """What the first server calls its cluster; '' in an environment without one."""
+    """Return the cluster name of the first server; '' in an environment without servers."""
     for part in components_of(place.environment):
         if part.kind == SERVER:
             return str(setting(settings(part), 'main', 'cluster', ''))
@@ -158,7 +160,7 @@ class Credentials(NamedTuple):
 
 
 def credentials(environment: Path, section: str) -> Credentials:
-    """One user of credentials.toml, e.g. 'api'."""
+    """Return one user of credentials.toml, e.g. 'api'."""
     path = environment / CREDENTIALS
     found = read_toml(path).get(section)
     if not isinstance(found, dict) or not {'username', 'password'} <= found.keys():

@@ -1,4 +1,4 @@
-"""Where a server listens, read from the Twisted endpoint descriptions of its server.toml."""
+"""The listen addresses of a server, read from the Twisted endpoint descriptions in its server.toml."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ WILDCARDS = {'': '127.0.0.1', '0.0.0.0': '127.0.0.1', '::': '::1'}  # noqa: S104
 
 
 class ListenAddress(NamedTuple):
-    """Where to connect to."""
+    """An address to connect to."""
 
     scheme: str  # 'http' or 'https'
     host: str
     port: int
-    certificate: Path | None = None  # of https: the one that the server shows, hence the one we trust
+    certificate: Path | None = None  # https only: the server's certificate, which is trusted
 
     @property
     def url(self) -> str:
@@ -27,7 +27,7 @@ class ListenAddress(NamedTuple):
 
 
 def fields_of(description: str) -> list[str]:
-    """An endpoint description split at its colons; a backslash keeps the next character as it is."""
+    """Split an endpoint description at its colons; a backslash escapes the next character."""
     fields, current, escaped = [], '', False
     for character in description:
         if escaped or character not in '\\:':
@@ -41,7 +41,7 @@ def fields_of(description: str) -> list[str]:
 
 
 def parse(description: str, directory: Path) -> ListenAddress | None:
-    """The address of a `tcp:` or `ssl:` description, with files relative to `directory`; None for any other."""
+    """Return the address of a `tcp:` or `ssl:` description, with files relative to `directory`; None for any other."""
     kind, *rest = fields_of(description)
     named = dict(field.split('=', 1) for field in rest if '=' in field)
     positional = [field for field in rest if '=' not in field]
@@ -56,16 +56,16 @@ def parse(description: str, directory: Path) -> ListenAddress | None:
 
 
 def addresses(part: Component) -> Iterator[ListenAddress]:
-    """Every TCP address that a server listens on."""
+    """Yield all TCP addresses that a server listens on."""
     listen = setting(settings(part), 'http', 'listen', [])
     found = (parse(str(description), part.path) for description in listen)
     return (address for address in found if address is not None)
 
 
 def address(part: Component) -> ListenAddress:
-    """The first one, which commands use."""
+    """Return the first TCP address, which commands use."""
     found = next(addresses(part), None)
     if found is None:
         file = part.path / 'config' / 'server.toml'
-        raise CommandError(f'{part.name} listens on no TCP port: add one to http.listen in {file}.')
+        raise CommandError(f'{part.name} does not listen on a TCP port: add one to http.listen in {file}.')
     return found

@@ -1,4 +1,4 @@
-"""An environment's database without a running server."""
+"""Access to the database of an environment without a running server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def object_types() -> ObjectTypes:
-    """All object types there are: those every node has, and those of the kinds that are found here."""
+    """Return all object types: the built-in ones and those of the installed kinds."""
     from zatotx.connectors.kind_registry import find_kinds
     from zatotx.connectors.kind_registry import object_types as types_of
     from zatotx.schema.builtin_types import BUILTIN_TYPES
@@ -30,7 +30,7 @@ def object_types() -> ObjectTypes:
 
 
 def odb_url(part: Component) -> str:
-    """The URL of a server's database, in clear and with its path absolute."""
+    """Return the decrypted URL of a server's database, with an absolute path."""
     from zatotx.odb.urls import resolve
     from zatotx.schema.dual_secret import ENCRYPTED
 
@@ -44,19 +44,19 @@ def odb_url(part: Component) -> str:
 
 
 def command_actor(command: str) -> Actor:
-    """Who runs the command, for the history: the account of the operating system."""
+    """Return who runs the command, for the history: the operating system's account."""
     from zatotx.schema.snapshot import Actor
 
     try:
-        who = getpass.getuser()
+        user = getpass.getuser()
     except (KeyError, OSError):  # an account without a name, as in containers
-        who = f'uid {os.getuid()}'
-    return Actor(who, f'zatotx {command}', '', socket.gethostname())
+        user = f'uid {os.getuid()}'
+    return Actor(user, f'zatotx {command}', '', socket.gethostname())
 
 
 @contextmanager
 def error_sentences() -> Iterator[None]:
-    """What goes wrong with a database, as a Failure."""
+    """Convert database errors to CommandError."""
     from zatotx.model.errors import ServiceError
 
     try:
@@ -69,7 +69,7 @@ def error_sentences() -> Iterator[None]:
 
 @contextmanager
 def database(place: Environment) -> Iterator[Database]:
-    """The database of an environment, closed at the end. Its faults are raised as Failure."""
+    """Open the database of an environment, and close it at the end. Database errors are raised as CommandError."""
     from zatotx.odb.setup import open_database
 
     part = any_server(place)

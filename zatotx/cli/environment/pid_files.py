@@ -1,4 +1,4 @@
-"""The process of a part, found through its pid file and told apart from whatever else has that pid today."""
+"""Finds the process of a component by its pid file, and verifies that the process is the component's."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import NamedTuple
 from zatotx.cli.environment.layout import PLUGINS, Component
 from zatotx.node.workers.procfs import process_start_time
 
-STEP = 0.02  # seconds between two looks
+STEP = 0.02  # seconds between two checks
 
 
 class Process(NamedTuple):
-    """A live process that carries a part's directory in its command line."""
+    """A running process whose command line contains a component's directory."""
 
     pid: int
-    started: str  # in clock ticks since boot: with the pid it names one process for ever
+    started: str  # in clock ticks since boot; together with the pid it identifies a process uniquely
 
     def alive(self) -> bool:
         return process_start_time(self.pid) == self.started
 
     def send(self, number: signal.Signals) -> None:
-        """Signal it, unless it has ended meanwhile."""
+        """Send a signal, unless the process has ended."""
         if self.alive():
             try:
                 os.kill(self.pid, number)
@@ -34,7 +34,7 @@ class Process(NamedTuple):
                 return
 
     def ended_within(self, seconds: float) -> bool:
-        """Wait for its end."""
+        """Wait for the end of the process; whether it ended in time."""
         end = time.monotonic() + seconds
         while self.alive():
             if time.monotonic() > end:
@@ -44,7 +44,8 @@ class Process(NamedTuple):
 
 
 def running_process(part: Component) -> Process | None:
-    """The process of a part; None where its pid file is absent, stale, or names a process of another program."""
+    """Return the process of a component; None if its pid file is absent or stale, or names a process of another
+    program."""
     try:
         pid = int(part.pid_file.read_text())
     except (FileNotFoundError, ValueError):
@@ -54,35 +55,37 @@ def running_process(part: Component) -> Process | None:
 
 
 def is_running(pid: int, part: Component) -> bool:
-    """Whether the process is twistd on this part: the plugin's name, then --dir with this very directory."""
+    """Whether the process is twistd running this component: the name of the plugin, then --dir with exactly this
+    directory."""
     try:
         return directory_of(pid, (part.plugin,)) == part.path.resolve()
-    except OSError:  # it ended, or is somebody else's
+    except OSError:  # it has ended, or belongs to another user
         return False
 
 
 def described(pid: int) -> str:
-    """A process for people: `server1 of /home/ann/env/qs-1 (process 12)` for a component, else `process 12 (nginx)`."""
+    """Describe a process for messages: `server1 of /home/ann/env/qs-1 (process 12)` for a component, else `process 12
+    (nginx)`."""
     try:
         name = Path(f'/proc/{pid}/comm').read_text().strip()
         directory = directory_of(pid, tuple(PLUGINS.values()))
-    except OSError:  # it ended, or is somebody else's
+    except OSError:  # it has ended, or belongs to another user
         return f'process {pid}'
     return f'process {pid} ({name})' if directory is None else f'{directory.name} of {directory.parent} (process {pid})'
 
 
 def directory_of(pid: int, plugins: Sequence[str]) -> Path | None:
-    """The directory of the component that a process runs, by its command line; None where it runs none of these
-    twistd plugins. Raises OSError where the process has ended or is somebody else's."""
-    words = [os.fsdecode(word) for word in Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')]
-    directory = directory_option(words)
-    if not directory or not any(plugin in words for plugin in plugins):
+    """Return the directory of the component that a process runs, by its command line; None if it runs none of these
+    twistd plugins. Raises OSError if the process has ended or belongs to another user."""
+    arguments = [os.fsdecode(argument) for argument in Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')]
+    directory = directory_option(arguments)
+    if not directory or not any(plugin in arguments for plugin in plugins):
         return None
     return Path(f'/proc/{pid}/cwd', directory).resolve()
 
 
 def directory_option(words: Sequence[str]) -> str:
-    """What a command line gives as --dir."""
+    """Return the value of --dir in a command line."""
     for word, following in zip_longest(words, words[1:], fillvalue=''):
         if word in ('--dir', '-d'):
             return following

@@ -1,4 +1,4 @@
-"""Who listens on a TCP port of this machine."""
+"""Finds the process that listens on a TCP port of this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LISTEN = '0A'  # a socket's state in /proc/net/tcp
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now, as Twisted would (with SO_REUSEADDR)."""
+    """Whether a server could listen on the port now, with SO_REUSEADDR as in Twisted."""
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -23,13 +23,13 @@ def is_free(host: str, port: int) -> bool:
 
 
 def holds_port(pid: int, port: int) -> bool:
-    """Whether the process itself has a socket that listens on the port."""
+    """Whether the process itself has a listening socket on the port."""
     wanted = {f'socket:[{inode}]' for inode in listening_inodes(port)}
     return bool(wanted & open_files(pid))
 
 
 def port_owner(port: int) -> int | None:
-    """The process that listens on the port, where we may see it."""
+    """Return the process that listens on the port, if we have permission to see it."""
     wanted = {f'socket:[{inode}]' for inode in listening_inodes(port)}
     for entry in Path('/proc').iterdir():
         if entry.name.isdecimal() and wanted & open_files(int(entry.name)):
@@ -38,10 +38,10 @@ def port_owner(port: int) -> int | None:
 
 
 def listening_inodes(port: int) -> list[str]:
-    """The inodes of the sockets that listen on the port, whatever their address."""
+    """Return the inodes of the sockets that listen on the port, on any address."""
     found = []
     for table in ('/proc/net/tcp', '/proc/net/tcp6'):
-        if not Path(table).exists():  # no IPv6 in this kernel
+        if not Path(table).exists():  # the kernel has no IPv6
             continue
         for line in Path(table).read_text().splitlines()[1:]:
             fields = line.split()
@@ -51,7 +51,7 @@ def listening_inodes(port: int) -> list[str]:
 
 
 def open_files(pid: int) -> set[str]:
-    """What the descriptors of a process point to; nothing where it is gone or somebody else's."""
+    """Return the link targets of a process's descriptors; empty if it has ended or belongs to another user."""
     try:
         return {link_target(entry) for entry in Path(f'/proc/{pid}/fd').iterdir()}
     except OSError:
@@ -60,6 +60,6 @@ def open_files(pid: int) -> set[str]:
 
 def link_target(descriptor: Path) -> str:
     try:
-        return os.readlink(descriptor)  # noqa: PTH115 - 'socket:[1]' is no path
-    except OSError:  # closed meanwhile
+        return os.readlink(descriptor)  # noqa: PTH115 - 'socket:[1]' is not a path
+    except OSError:  # closed in the meantime
         return ''

@@ -1,4 +1,4 @@
-"""Files that nobody else may read, written whole or not at all."""
+"""Files that only their owner can read, written atomically."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PRIVATE_DIR, PRIVATE_FILE = 0o700, 0o600
 
 
 def make_dir(path: Path) -> Path:
-    """A directory of ours alone, its parents included, whatever the umask."""
+    """Create a directory with mode 0700, including its parents, whatever the umask."""
     if not path.is_dir():
         make_dir(path.parent)
         path.mkdir(mode=PRIVATE_DIR)
@@ -19,13 +19,13 @@ def make_dir(path: Path) -> Path:
 
 
 def write(path: Path, text: str) -> None:
-    """Put a file of ours alone in place in one step: a reader sees the old text or the new one. Raises OSError."""
-    aside = path.with_name(f'.{path.name}.{os.getpid()}')
+    """Write a file with mode 0600 atomically: a reader sees the old text or the new one. Raises OSError."""
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
-        aside.unlink(missing_ok=True)
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
     except OSError as error:
-        error.filename = str(path)  # the file that people know of
+        error.filename = str(path)  # report the name that users know
         raise
     try:
         with os.fdopen(descriptor, 'w', encoding='utf-8') as file:
@@ -33,17 +33,18 @@ def write(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 def toml_string(text: str) -> str:
-    """Text as a TOML basic string: JSON's escapes are TOML's, save for DEL, which only TOML wants escaped."""
+    """Return text as a TOML basic string: JSON's escapes are valid in TOML, except that TOML requires DEL to be
+    escaped."""
     return json.dumps(text, ensure_ascii=False).replace('\x7f', '\\u007f')
 
 
 def is_private(path: Path) -> bool:
-    """Whether group and others are shut out."""
+    """Whether group and others have no access."""
     return path.stat().st_mode & 0o077 == 0

@@ -1,4 +1,4 @@
-"""Starting parts as processes of their own, and waiting until they answer."""
+"""Starts components as processes of their own, and waits until they are ready."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from zatotx.cli.environment.port_owner import holds_port, is_free, port_owner
 from zatotx.cli.environment.readiness_probe import probe
 from zatotx.node.secret_key import VARIABLE
 
-START_TIMEOUT = 60.0  # seconds until each part must answer, on a busy machine too
-GOING = 30.0  # seconds that the kernel, or its workers, may take with the sockets of a killed process
+START_TIMEOUT = 60.0  # seconds until each component must be ready, also on a busy machine
+PORT_RELEASE_TIMEOUT = 30.0  # seconds until the kernel, or its workers, close the sockets of a killed process
 STEP = 0.05
-IN_USE = 'Address already in use'  # in the words of the operating system
-STDERR_KEPT = 1024 * 1024  # bytes after which stderr.log begins anew, the old one kept beside it
+IN_USE = 'Address already in use'  # message of the operating system
+STDERR_KEPT = 1024 * 1024  # bytes after which stderr.log is rotated
 
 RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'
 
 
 class LaunchedProcess(NamedTuple):
-    """A part that was just started."""
+    """A component that was just started."""
 
     part: Component
     process: subprocess.Popen[bytes]
-    said_before: int  # the length of its stderr.log at that moment
+    said_before: int  # size of its stderr.log before the start
 
 
 def twistd_command(part: Component) -> list[str]:
-    """twistd in the foreground with the part: the twistd of this very installation."""
+    """Return the command line that runs the component in the foreground, with the twistd of this installation."""
     script = Path(sys.executable).with_name('twistd')
     twistd = [str(script)] if script.is_file() else ['-c', RUN_TWISTD]
     return [sys.executable, *twistd, '--nodaemon', '--pidfile=', part.plugin, '--dir', str(part.path)]
 
 
 def launch(part: Component) -> LaunchedProcess:
-    """Start it in a session of its own, so that it outlives us and our terminal."""
+    """Start the component in its own session, so that it outlives this process and its terminal."""
     log = truncate_stderr_log(part.stderr_log)
     key = os.environ.get(VARIABLE, '') if part.kind == SERVER else ''
     with log.open('ab') as stderr:
@@ -53,7 +53,7 @@ def launch(part: Component) -> LaunchedProcess:
             cwd=part.path,
             env={name: value for name, value in os.environ.items() if name != VARIABLE},
             stdin=subprocess.PIPE if key else subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # what it logs is in its own files
+            stdout=subprocess.DEVNULL,  # it logs to its own files
             stderr=stderr,
             start_new_session=True,
             umask=0o077,
@@ -64,14 +64,14 @@ def launch(part: Component) -> LaunchedProcess:
 
 
 def pass_secret_key(process: subprocess.Popen[bytes], key: str) -> None:
-    """The secret key by a pipe: the environment of a process can be read for as long as it runs."""
+    """Write the secret key to the process's stdin: the environment of a process can be read as long as it runs."""
     assert process.stdin is not None
-    with suppress(BrokenPipeError), process.stdin as pipe:  # one that ended already has said why
+    with suppress(BrokenPipeError), process.stdin as pipe:  # if it has ended already, the reason is in stderr.log
         pipe.write(key.encode('utf-8') + b'\n')
 
 
 def truncate_stderr_log(path: Path) -> Path:
-    """The file for what a process says outside its logs, kept from growing without end."""
+    """Return the file for the stderr of a process, rotated if it is too large."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     if path.exists() and path.stat().st_size > STDERR_KEPT:
         path.replace(path.with_name(f'{path.name}.1'))
@@ -80,25 +80,26 @@ def truncate_stderr_log(path: Path) -> Path:
 
 
 def taken_port(part: Component) -> str:
-    """A sentence where another program has a port of the part; '' otherwise."""
+    """Return a sentence if another program uses a port of the component; '' otherwise."""
     if part.kind != SERVER:
         return ''
-    for where in addresses(part):
-        if not wait_until_free(where.host, where.port, part):
-            pid = port_owner(where.port)
-            by = described(pid) if pid else 'another program'
+    for address in addresses(part):
+        if not wait_until_free(address.host, address.port, part):
+            pid = port_owner(address.port)
+            user = described(pid) if pid else 'another program'
             file = part.path / 'config' / 'server.toml'
-            return f'port {where.port} is taken by {by}: end it, or change http.listen in {file}'
+            return f'port {address.port} is in use by {user}: stop it, or change http.listen in {file}'
     return ''
 
 
 def wait_until_free(host: str, port: int, part: Component) -> bool:
-    """Whether the port is free, now or when the process that had it is taken down: for a moment after kill -9 it is
-    taken, and by nobody. The workers of a killed parent notice, and let go of it first of all."""
-    end = time.monotonic() + GOING
+    """Wait until the port is free; returns False if another program uses it. After SIGKILL the port of a process stays
+    in use for a moment without an owner; and the workers of a killed parent close their sockets as soon as they notice.
+    """
+    end = time.monotonic() + PORT_RELEASE_TIMEOUT
     while not is_free(host, port):
         pid = port_owner(port)
-        # Asked once more at the end: a worker that lets go and ends this moment is nobody's any more.
+        # Checked again at the end: a worker that is just ending no longer looks like one of ours.
         foreign = pid is not None and not is_running(pid, part) and holds_port(pid, port)
         if foreign or time.monotonic() > end:
             return False
@@ -107,51 +108,53 @@ def wait_until_free(host: str, port: int, part: Component) -> bool:
 
 
 def start_components(parts: Sequence[Component], timeout: float = START_TIMEOUT) -> list[str]:
-    """Start those that do not run, all at once; what went wrong, a sentence for each."""
-    faults, launched = [], []
+    """Start all components that are stopped, in parallel. Returns errors, one sentence per component."""
+    errors, launched = [], []
     for part in parts:
         if probe(part).pid is not None:
-            continue  # a start by somebody else is under way: its end is awaited like that of ours
-        fault = taken_port(part)
-        if fault:
-            faults.append(f'{part.name} cannot start: {fault}')
+            continue  # another process is starting it; its readiness is awaited, too
+        error = taken_port(part)
+        if error:
+            errors.append(f'{part.name} cannot start: {error}')
         else:
             launched.append(launch(part))
     end = time.monotonic() + timeout
-    waiting = {begun.part: begun for begun in launched}
-    failed = {fault.split(' ', 1)[0] for fault in faults}
+    launched_by_component = {launched_process.part: launched_process for launched_process in launched}
+    failed = {error.split(' ', 1)[0] for error in errors}
     for part in parts:
         if part.name not in failed:
-            faults.extend(await_ready(part, waiting.get(part), end))
-    return faults
+            errors.extend(await_ready(part, launched_by_component.get(part), end))
+    return errors
 
 
-def await_ready(part: Component, begun: LaunchedProcess | None, end: float) -> list[str]:
-    """Wait for one part; why it does not answer."""
+def await_ready(part: Component, launched: LaunchedProcess | None, end: float) -> list[str]:
+    """Wait until a component is ready. Returns a list with the error, if it fails."""
     while True:
-        ended = begun is None or begun.process.poll() is not None  # asked first: it cannot begin again
+        has_ended = launched is None or launched.process.poll() is not None  # checked before the probe
         state = probe(part)
         if state.ready:
             return []
-        if ended and state.pid is None:
-            return [f'{part.name} cannot start: {why_ended(begun)}' if begun else f'{part.name} ended meanwhile']
+        if has_ended and state.pid is None:
+            if launched is None:
+                return [f'{part.name} ended in the meantime']
+            return [f'{part.name} cannot start: {why_ended(launched)}']
         if time.monotonic() > end:
-            why = state.why or f'it says nothing: see {part.path}/logs'
+            why = state.why or f'it does not respond: see {part.path}/logs'
             return [f'{part.name} is not ready after {START_TIMEOUT:g} s: {why}']
         time.sleep(STEP)
 
 
-def why_ended(begun: LaunchedProcess) -> str:
-    """Why a process ended: by its last words; where another one took its port meanwhile, which."""
-    said = last_stderr_lines(begun)
-    return (taken_port(begun.part) or said) if IN_USE in said else said
+def why_ended(launched: LaunchedProcess) -> str:
+    """Return why a process ended: its last line on stderr, or which program uses its port."""
+    message = last_stderr_lines(launched)
+    return (taken_port(launched.part) or message) if IN_USE in message else message
 
 
-def last_stderr_lines(begun: LaunchedProcess) -> str:
-    """The last line that the process wrote to stderr."""
-    with begun.part.stderr_log.open('rb') as file:
-        file.seek(begun.said_before)
+def last_stderr_lines(launched: LaunchedProcess) -> str:
+    """Return the last line that the process wrote to stderr."""
+    with launched.part.stderr_log.open('rb') as file:
+        file.seek(launched.said_before)
         lines = [line.strip() for line in file.read().decode('utf-8', 'replace').splitlines() if line.strip()]
     if lines:
         return lines[-1]
-    return f'it ended with exit code {begun.process.returncode} without a word: see {begun.part.path}/logs'
+    return f'it ended with exit code {launched.process.returncode} and no message: see {launched.part.path}/logs'

@@ -1,4 +1,4 @@
-"""Whether a part answers."""
+"""Determines whether a component is ready."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from zatotx.cli.environment.pid_files import running_process
 from zatotx.cli.environment.port_owner import holds_port
 from zatotx.cli.environment.worker_status import missing_workers
 
-TIMEOUT = 3.0  # seconds for one look: a busy machine may give no processor for one or two
+TIMEOUT = 3.0  # seconds per probe; on a busy machine a process may not run for one or two
 
 
 class Health(NamedTuple):
-    state: str  # 'running', 'starting' (it runs and is not ready) or 'stopped'
+    state: str  # 'running', 'starting' (running but not ready) or 'stopped'
     pid: int | None = None
-    why: str = ''  # it is not ready
+    why: str = ''  # why it is not ready
 
     @property
     def ready(self) -> bool:
@@ -29,7 +29,7 @@ class Health(NamedTuple):
 
 
 def probe(part: Component, timeout: float = TIMEOUT) -> Health:
-    """How a part is, asked now. One that gives no answer within `timeout` seconds is not ready."""
+    """Return the current state of a component. If it does not respond within `timeout` seconds it is not ready."""
     process = running_process(part)
     if process is None:
         return Health('stopped')
@@ -41,38 +41,39 @@ def probe(part: Component, timeout: float = TIMEOUT) -> Health:
 
 
 def server_error(part: Component, pid: int, timeout: float = TIMEOUT) -> str:
-    """Why a server is not ready, '' when it is. The answer counts only from the part's own process: another program,
-    or another environment's server, may be on that port."""
-    where = address(part)
-    if not holds_port(pid, where.port):
-        return f'it does not listen on port {where.port} yet'
+    """Return why a server is not ready, '' if it is. Only responses of the component's own process count: another
+    program, or a server of another environment, may use the port."""
+    listen_address = address(part)
+    if not holds_port(pid, listen_address.port):
+        return f'it is not listening on port {listen_address.port} yet'
     try:
-        answer = send_request(where, Request('GET', '/zato/ready'), timeout)
+        response = send_request(listen_address, Request('GET', '/zato/ready'), timeout)
     except (UnreachableError, CutOffError) as error:
         return str(error)
-    return '' if answer.status == 200 else not_ready_reasons(answer)
+    return '' if response.status == 200 else not_ready_reasons(response)
 
 
 def not_ready_reasons(answer: HttpResponse) -> str:
-    """What the body of a 503 of /zato/ready says."""
+    """Return the reasons in the body of a 503 of /zato/ready."""
     try:
         found = json.loads(answer.body)['reasons']
     except (ValueError, KeyError, TypeError):
         found = []
-    return '; '.join(map(str, found)) or f'/zato/ready answers {answer.status}'
+    return '; '.join(map(str, found)) or f'/zato/ready responds with {answer.status}'
 
 
 def redis_error(directory: Path, timeout: float = TIMEOUT) -> str:
-    """Why the embedded Redis is not ready, '' when it is."""
+    """Return why the embedded Redis is not ready, '' if it is."""
     try:
         answer = redis_command(directory / 'redis.sock', b'PING', timeout)
     except OSError as error:
-        return f'redis.sock does not answer: {error.strerror or error}'
+        return f'redis.sock is not responding: {error.strerror or error}'
     return '' if answer.startswith(b'+PONG') else answer.decode('utf-8', 'replace').strip('-\r\n')
 
 
 def redis_command(path: Path, command: bytes, timeout: float = TIMEOUT) -> bytes:
-    """The first bytes of Redis's answer. The directory is opened first: a socket's own path must be short."""
+    """Return the first bytes of Redis's response. The directory is opened first, because the length of a socket's path
+    is limited."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:

@@ -1,4 +1,4 @@
-"""The Redis that a server's settings name, as the command line sees it."""
+"""Access to the Redis of a server's settings."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def redis_address(part: Component) -> RedisAddress:
-    """Raises Failure, one sentence, for settings that name none."""
+    """Return the address of a server's Redis. Raises CommandError if the settings contain no valid one."""
     from zatotx.model.errors import StartError
     from zatotx.redis.url import TlsOptions, parse_address
     from zatotx.schema.dual_secret import ENCRYPTED
 
-    said = settings(part)
-    url = setting(said, 'kvdb', 'url', '')
+    loaded = settings(part)
+    url = setting(loaded, 'kvdb', 'url', '')
     if url.startswith(ENCRYPTED):
         url = open_secrets(part).decrypt(url)
-    ca, cert, key = (setting(said, 'kvdb', name, '') for name in ('ca', 'cert', 'key'))
+    ca, cert, key = (setting(loaded, 'kvdb', name, '') for name in ('ca', 'cert', 'key'))
     try:
         return parse_address(url, part.path, TlsOptions(ca=ca, cert=cert, key=key))
     except StartError as error:
@@ -30,12 +30,12 @@ def redis_address(part: Component) -> RedisAddress:
 
 
 def is_embedded(address: RedisAddress, part: Component) -> bool:
-    """Whether it is the one that the environment brings along, a part of its own."""
+    """Whether the address is that of the embedded Redis, a component of the environment."""
     return address.path == str((part.path.parent / 'redis' / 'redis.sock').resolve())
 
 
 def redis_error(part: Component, timeout: float) -> str:
-    """Why somebody else's Redis cannot be used, a sentence; '' where it can."""
+    """Return why an external Redis cannot be used, as a sentence; '' if it can."""
     from zatotx.model.errors import ServiceUnavailable
     from zatotx.redis.sync_probe import probe
 

@@ -1,4 +1,4 @@
-"""The secret key of an environment: where it comes from and who may read it."""
+"""Access to the secret key of an environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def key_file(part: Component) -> Path:
 
 
 def any_server(place: Environment) -> Component:
-    """The server that PATH names, or the environment's first: all share one key and one database."""
+    """Return the server in PATH, or the environment's first one: all servers share one key and one database."""
     found = place.servers or [part for part in components_of(place.environment) if part.kind == SERVER]
     if not found:
         raise CommandError(f'{place.environment} has no server.')
@@ -28,7 +28,7 @@ def any_server(place: Environment) -> Component:
 
 
 def read_secret_key(part: Component) -> str:
-    """A server's secret key. Raises Failure for one that is missing, open to others or none."""
+    """Return a server's secret key. Raises CommandError if it is missing, accessible to other users or invalid."""
     from zatotx.odb.secrets import Secrets
 
     given = os.environ.get(VARIABLE)
@@ -44,7 +44,8 @@ def read_secret_key(part: Component) -> str:
 
 
 def open_secrets(part: Component) -> Secrets:
-    """What encrypts and decrypts for a server. Raises Failure as key_of."""
+    """Return the Secrets with which values of a server are encrypted and decrypted. Raises CommandError like
+    read_secret_key."""
     from zatotx.odb.secrets import Secrets
 
     return Secrets(read_secret_key(part))

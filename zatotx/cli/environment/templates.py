@@ -1,4 +1,4 @@
-"""The files of an environment as quickstart writes them."""
+"""The files of an environment as quickstart creates them."""
 
 from __future__ import annotations
 
@@ -19,68 +19,68 @@ SERVER_DIRS = ('config', 'logs', 'work', 'pickup/incoming/services')
 
 SERVER_TOML = """\
 # Settings of this server, read when it starts. Relative paths are relative to the server's directory.
-# In any text ${{NAME}} is a variable of the environment; a text file:PATH is what that file holds.
+# ${{NAME}} in a string is replaced by an environment variable; a string file:PATH by the contents of that file.
 
 [main]
 name = {name}
 cluster = {cluster}
-workers = {workers}              # processes that share the listening sockets; more than cores bring nothing
-# core_dumps = false     whether a process that crashes may leave one: it holds keys and passwords
+workers = {workers}              # processes that share the listening sockets; at most one per CPU core is useful
+# core_dumps = false     whether a crash may write a core dump, which contains keys and passwords
 
 [http]
 # Twisted endpoint descriptions. With TLS: "ssl:port=8443:interface=0.0.0.0:privateKey=key.pem:certKey=cert.pem"
 listen = ["tcp:port={port}:interface=127.0.0.1"]
-# head_timeout = 10      seconds for a request's head
-# body_timeout = 30      seconds without progress in a request's body
-# idle_timeout = 60      seconds that a kept connection may be idle
-# write_timeout = 60     seconds that an answer may stay unread
+# head_timeout = 10      seconds to receive the head of a request
+# body_timeout = 30      seconds without progress in the body of a request
+# idle_timeout = 60      seconds that a keep-alive connection may be idle
+# write_timeout = 60     seconds until an unread response closes the connection
 # max_head = 32768       bytes; also max_fields = 100, max_field = 8190, max_target = 8192
-# max_body = 20971520    bytes; from spool_above = 1048576 on a body waits in work/
-# openapi = "basic"      who may read /zato/openapi.json: admin.invoke; "open" = everybody, "off" = nobody
-# docs = true            whether the page /zato/docs is there
-# public_url = ""        where clients reach the cluster, "https://api.example.com": WSDL and OpenAPI tell it
-# trusted_proxies = []   addresses and networks of proxies whose X-Forwarded-… and Forwarded fields are read
+# max_body = 20971520    bytes; bodies above spool_above = 1048576 are stored in work/
+# openapi = "basic"      access to /zato/openapi.json: "basic" = admin.invoke only, "open" = everyone, "off" = disabled
+# docs = true            whether to serve the page /zato/docs
+# public_url = ""        URL at which clients reach the cluster, "https://api.example.com", for WSDL and OpenAPI
+# trusted_proxies = []   addresses and networks of proxies whose X-Forwarded-… and Forwarded headers are trusted
 
 [odb]
 url = {odb}
 
 [kvdb]
 url = {redis}
-timeout = 5              # seconds for one command
-# ca = "config/redis-ca.pem"     who signed the certificate of a rediss:// server; default: the system's CAs
-# cert, key                      files of a client certificate, where that server wants one
+timeout = 5              # seconds per command
+# ca = "config/redis-ca.pem"     CA of the certificate of a rediss:// server; default: the system's CAs
+# cert, key                      files of a client certificate, if that server requires one
 
 [threads]
-services = 20            # `def` services at the same time
+services = 20            # maximum number of `def` services that run at the same time
 
 [hot_deploy]
 pickup_dir = "pickup/incoming/services"
 
 [log]
 level = "info"           # trace1, debug, info, warning, error, critical
-# form = "json"          one JSON object a line, in the access log too; default: text
-# max_size = 20000000    bytes after which a file becomes .1
-# keep = 10              such files
+# form = "json"          one JSON object per line, in the access log too; default: "text"
+# max_size = 20000000    bytes after which a log file is rotated
+# keep = 10              number of rotated files to keep
 
-[log.levels]             # by area, service or logger; `zatotx log level` sets them for a while
+[log.levels]             # by category, service or logger; `zatotx log level` sets them temporarily
 # kvdb = "warning"
 # "crm.get-balance" = "debug"
 
-[user_config]            # INI files of your own, for services: self.user_config.<name>.<section>.<key>
+[user_config]            # your INI files, which services read: self.user_config.<name>.<section>.<key>
 # app = "config/app.ini"
 
 [shutdown]
-grace = 10               # seconds that requests under way get to finish
+grace = 10               # seconds that running requests get to finish
 """
 
 CREDENTIALS_TOML = """\
-# Passwords in clear, for people and for the zatotx command: keep this file to yourself (0600).
-# Change one with 'zatotx update password', which changes the cluster and this file together.
+# Passwords in clear, for users and for the zatotx command: only the owner may read this file (0600).
+# Change a password with 'zatotx update password', which changes the cluster and this file together.
 """
 
 
 class EnvironmentPlan(NamedTuple):
-    """What quickstart was asked for, with the secrets it made."""
+    """The options of quickstart, with the generated secrets."""
 
     cluster: str
     ports: tuple[int, ...]  # of server1, server2 …
@@ -91,23 +91,23 @@ class EnvironmentPlan(NamedTuple):
     workers: int = 1  # of each server
 
     def odb_url_from(self, directory: Path) -> str:
-        """Where the database is while the environment is made in `directory`."""
+        """Return the URL of the database while the environment is being created in `directory`."""
         return self.odb_url or f'sqlite:///{directory / ODB_FILE}'
 
     def api_users(self) -> list[Credentials]:
-        """Those that are security definitions of the cluster."""
+        """Return the users that are security definitions of the cluster."""
         return [self.users['api'], self.users['pubapi']]
 
 
 def write_redis(environment: Path) -> None:
-    """The directory of the embedded Redis; the rest is made by its first start."""
+    """Create the directory of the embedded Redis; its first start creates the rest."""
     directory = make_dir(environment / 'redis')
     make_dir(directory / 'logs')
     write_info(directory, REDIS)
 
 
 def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
-    """One server: its directories, its settings, the key it shares with the others."""
+    """Create a server: its directories, its settings, and the key that it shares with the others."""
     directory = make_dir(environment / f'server{number}')
     for name in SERVER_DIRS:
         make_dir(directory / name)
@@ -125,14 +125,14 @@ def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
 
 
 def stored_url(plan: EnvironmentPlan, url: str) -> str:
-    """A URL as a settings file may hold it: encrypted where there may be a password in it."""
+    """Return a URL as it is written to server.toml: encrypted if it may contain a password."""
     from zatotx.odb.secrets import Secrets
 
     return Secrets(plan.key).encrypt(url) if '@' in url or 'password=' in url else url
 
 
 def write_credentials(environment: Path, plan: EnvironmentPlan) -> None:
-    """Users and ports, for people and for the command line."""
+    """Write credentials.toml with users and ports."""
     lines = [CREDENTIALS_TOML]
     for section, user in plan.users.items():
         lines.append(f'[{section}]\nusername = {toml_string(user.username)}\npassword = {toml_string(user.password)}\n')
@@ -142,18 +142,18 @@ def write_credentials(environment: Path, plan: EnvironmentPlan) -> None:
 
 
 def write_info(directory: Path, component: str) -> None:
-    """`.zato-info`, with Zato's fields: what the directory is, made by which version, by whom and when."""
-    made = {
+    """Write `.zato-info` with Zato's fields: the type of component, and who created it when with which version."""
+    info = {
         'component': component,
         'version': __version__,
         'created_user_host': f'{user_name()}@{socket.gethostname()}',
         'created_ts': datetime.now(UTC).isoformat(),
     }
-    write(directory / INFO_FILE, json.dumps(made, indent=2) + '\n')
+    write(directory / INFO_FILE, json.dumps(info, indent=2) + '\n')
 
 
 def user_name() -> str:
-    """Who runs this; the number where no name goes with it, as in many containers."""
+    """Return the name of the current user, or the user id if there is no name, as in many containers."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""The workers of a server, as its parent process lists them, and their replacement."""
+"""Reads the status of a server's workers, as its parent process writes it, and replaces the workers."""
 
 from __future__ import annotations
 
@@ -9,40 +9,42 @@ from zatotx.cli.environment.layout import SERVER, Component
 from zatotx.cli.environment.pid_files import STEP, Process, running_process
 from zatotx.node.workers.status_file import StatusFile, read_status_file
 
-PATIENCE = 60.0  # seconds that the replacement of one worker may take beyond the time to drain
+PATIENCE = 60.0  # seconds that replacing one worker may take in addition to its grace period
 
 
 def read_worker_status(part: Component, process: Process | None) -> StatusFile | None:
-    """What the parent process of a server's workers says of them; None where the server is one process, or down."""
+    """Return the status that the parent process of a server's workers has written; None if the server has a single
+    process or is stopped."""
     if part.kind != SERVER or process is None:
         return None
     return read_status_file(part.path / 'work', process.pid)
 
 
 def missing_workers(part: Component, process: Process) -> str:
-    """A sentence where not all workers serve, '' where they do or there are none."""
-    roster = read_worker_status(part, process)
-    if roster is None or roster.ready >= roster.wanted:
+    """Return a sentence if not all workers serve requests; '' if they do or there are none."""
+    status = read_worker_status(part, process)
+    if status is None or status.ready >= status.wanted:
         return ''
-    return f'{roster.ready} of {roster.wanted} workers are ready'
+    return f'{status.ready} of {status.wanted} workers are ready'
 
 
 def replace_workers(part: Component, grace: float) -> list[str] | None:
-    """Have the parent replace all workers, with the listening sockets kept; what went wrong, a sentence. None where the
-    server has no parent process that could."""
+    """Make the parent process replace all workers, which keeps the listening sockets. Returns errors, one sentence
+    each; None if the server has no parent process."""
     process = running_process(part)
-    roster = read_worker_status(part, process)
-    if process is None or roster is None:
+    status = read_worker_status(part, process)
+    if process is None or status is None:
         return None
-    wanted = roster.asked + 1
-    end = time.monotonic() + (PATIENCE + grace) * (len(roster.workers) + 1)
+    target = status.asked + 1
+    deadline = time.monotonic() + (PATIENCE + grace) * (len(status.workers) + 1)
     process.send(signal.SIGUSR2)
     while process.alive():
-        roster = read_worker_status(part, process)
-        if roster is not None and roster.done >= wanted:
-            why = roster.why.rstrip('.')
-            return [f'the workers of {part.name} could not all be replaced: {why}; those that run go on'] if why else []
-        if time.monotonic() > end:
+        status = read_worker_status(part, process)
+        if status is not None and status.done >= target:
+            why = status.why.rstrip('.')
+            error = f'not all workers of {part.name} could be replaced: {why}; the running ones continue'
+            return [error] if why else []
+        if time.monotonic() > deadline:
             return [f'the workers of {part.name} are not replaced yet: see {part.path}/logs']
         time.sleep(STEP)
-    return [f'{part.name} ended meanwhile: see {part.path}/logs']
+    return [f'{part.name} ended in the meantime: see {part.path}/logs']

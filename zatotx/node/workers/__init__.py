@@ -1,1 +1,2 @@
-"""A server of several processes: the parent that holds the sockets, its workers, and what workers share."""
+"""Servers with several processes: the parent, which holds the listening sockets, its workers, and the state they share.
+"""

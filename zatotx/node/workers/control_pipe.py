@@ -1,8 +1,9 @@
-"""The two pipes between a worker and its parent, as the worker sees them.
+"""The two pipes between a worker and its parent, on the worker's side.
 
-Orders come down one pipe, a JSON value a line: first what the worker is to be, later `"reload"` and `"retire"`. Notices
-go up the other: that it is ready, or why it cannot start, and heartbeats while it serves. When the parent is gone,
-however it went, the kernel closes the first pipe: nobody would look after this worker any more, so it drains and ends.
+The parent writes commands to one pipe, one JSON value per line: first the WorkerSpec, later `"reload"` and `"retire"`.
+The worker writes notices to the other: that it is ready, or why it cannot start, and heartbeats while it serves. When
+the parent ends, for whatever reason, the kernel closes the first pipe; since the worker is no longer supervised then,
+it drains and exits.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from twisted.logger import Logger
 
 from zatotx.rules.resilience.heartbeat import INTERVAL
 
-ORDERS, NOTICES = 3, 4  # descriptors that a worker inherits; sockets follow
+ORDERS, NOTICES = 3, 4  # inherited descriptors of the pipes; those of the sockets follow
 RELOAD, RETIRE = 'reload', 'retire'
 READY, REFUSED, HEARTBEAT = 'ready', 'refused', 'heartbeat'
-LINGER = 5.0  # seconds that clients of a retired worker get to ask once more and be told to reconnect
+LINGER = 5.0  # seconds for clients of a retired worker to send another request and receive `Connection: close`
 
 
 @frozen(kw_only=True)
 class WorkerSpec:
-    """What a process of a server is told at its start."""
+    """What a worker process receives from its parent when it starts."""
 
     seat: int
-    late: bool  # others serve already: listen only when ready to serve too
-    crewed: bool = False  # it is a worker: there are, or may be, others
+    late: bool  # other workers serve already, so listen only when ready
+    crewed: bool = False  # whether the process is a worker, so that others may exist
     sockets: Mapping[str, int] = field(factory=dict)  # endpoint description -> inherited descriptor
-    key: str = field(default='', repr=False)  # the secret key, where no file has it
+    key: str = field(default='', repr=False)  # the secret key, if it is not in a file
 
     def line(self) -> bytes:
-        """As the first line of the orders."""
+        """Return the first line that the parent writes to the pipe."""
         return json.dumps(asdict(self)).encode() + b'\n'
 
 
@@ -44,22 +45,22 @@ ALONE = WorkerSpec(seat=0, late=False, sockets={})
 
 
 def read_worker_spec(descriptor: int = ORDERS) -> WorkerSpec:
-    """Wait for the first order. All inherited descriptors are kept from what this process will start. Raises OSError or
-    ValueError where there is no parent."""
+    """Wait for the WorkerSpec. Inherited descriptors are marked as not inheritable by child processes. Raises OSError
+    or ValueError if there is no parent."""
     line = b''
     while not line.endswith(b'\n'):
         byte = os.read(descriptor, 1)
         if not byte:
-            raise ValueError('the parent process is gone')
+            raise ValueError('the parent process has ended')
         line += byte
-    place = WorkerSpec(**json.loads(line))
-    for inherited in (ORDERS, NOTICES, *place.sockets.values()):
+    spec = WorkerSpec(**json.loads(line))
+    for inherited in (ORDERS, NOTICES, *spec.sockets.values()):
         os.set_inheritable(inherited, False)
-    return place
+    return spec
 
 
 class ControlPipe:
-    """In the reactor of a worker: `heard` is called with each order, `orphaned` when the parent is gone."""
+    """Connects a worker's reactor with its parent process."""
 
     _log = Logger()
 
@@ -68,26 +69,26 @@ class ControlPipe:
         self._reactor = reactor
         self._orders = orders
         self._notices = notices
-        self._rest = b''
-        self._heard: Callable[[str], None] = lambda order: None
-        self._orphaned: Callable[[], None] = lambda: None
+        self._buffer = b''
+        self._on_command: Callable[[str], None] = lambda order: None
+        self._on_parent_lost: Callable[[], None] = lambda: None
 
     def follow(self, heard: Callable[[str], None], orphaned: Callable[[], None]) -> None:
-        """From now on."""
-        self._heard, self._orphaned = heard, orphaned
+        """Start reading: call `heard` with each command, and `orphaned` when the parent has ended."""
+        self._on_command, self._on_parent_lost = heard, orphaned
         fdesc.setNonBlocking(self._orders)
-        fdesc.setNonBlocking(self._notices)  # a parent that stands still reads nothing, and must not hold us up
+        fdesc.setNonBlocking(self._notices)  # a frozen parent must not block the worker
         self._reactor.addReader(self)
 
     def tell(self, notice: str, why: str = '') -> None:
-        """To the parent, which may be gone."""
+        """Send a notice to the parent, if it still runs."""
         try:
             os.write(self._notices, json.dumps([notice, why]).encode() + b'\n')
         except OSError as error:
-            self._log.debug('The parent did not take the notice {notice}: {error}', notice=notice, error=error)
+            self._log.debug('The notice {notice} could not be sent to the parent: {error}', notice=notice, error=error)
 
     def start_heartbeat(self) -> None:
-        """Tell the parent every INTERVAL seconds, from now on, that this reactor turns."""
+        """Start sending a heartbeat every INTERVAL seconds, which shows that this reactor is running."""
         loop = LoopingCall(self.tell, HEARTBEAT)
         loop.clock = self._reactor
         loop.start(INTERVAL)
@@ -98,16 +99,16 @@ class ControlPipe:
         return self._orders
 
     def logPrefix(self) -> str:
-        return 'lifeline'
+        return 'control pipe'
 
     def doRead(self) -> Any:
         return fdesc.readFromFD(self._orders, self._received)
 
     def connectionLost(self, reason: Any) -> None:
         self._reactor.removeReader(self)
-        self._orphaned()
+        self._on_parent_lost()
 
     def _received(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b'\n')
+        *lines, self._buffer = (self._buffer + data).split(b'\n')
         for line in lines:
-            self._heard(json.loads(line))
+            self._on_command(json.loads(line))

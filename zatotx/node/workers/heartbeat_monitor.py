@@ -1,4 +1,4 @@
-"""How a parent process finds workers whose reactor does not turn any more."""
+"""Finds workers whose reactor no longer runs."""
 
 from __future__ import annotations
 
@@ -14,36 +14,35 @@ from zatotx.rules.resilience.heartbeat import INTERVAL, TIMEOUT
 
 @define(eq=False, kw_only=True)
 class HeartbeatMonitor:
-    """Calls `hung` with each worker that serves and has given no heartbeat for `timeout` seconds of the time in which
-    this process ran itself. `hung` ends its serving phase. A worker that starts or leaves is not judged: both may take
-    long, and leaving has a limit of its own.
-    """
+    """Calls `hung` with each ready worker that has sent no heartbeat for `timeout` seconds, counting only time in which
+    the parent process was running itself. `hung` must end the worker's ready phase. Workers that are starting or
+    stopping are not checked: both may take long, and stopping has its own time limit."""
 
     reactor: Any  # IReactorTime
     workers: Callable[[], Iterable[WorkerProcess]]
     hung: Callable[[WorkerProcess], None]
     timeout: float = TIMEOUT
-    _last: float = field(default=0.0, init=False)  # when it looked last
+    _last_check: float = field(default=0.0, init=False)  # time of the last check
     _loop: LoopingCall = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._loop = LoopingCall(self._look)
+        self._loop = LoopingCall(self._check)
         self._loop.clock = self.reactor
 
     def start(self) -> None:
-        """Look from now on. Idempotent."""
+        """Start checking. Idempotent."""
         if not self._loop.running:
-            self._last = self.reactor.seconds()
+            self._last_check = self.reactor.seconds()
             self._loop.start(INTERVAL, now=False)
 
     def stop(self) -> None:
-        """Idempotent."""
+        """Stop checking. Idempotent."""
         if self._loop.running:
             self._loop.stop()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = self.reactor.seconds()
-        elapsed, self._last = now - self._last, now
+        elapsed, self._last_check = now - self._last_check, now
         for worker in [worker for worker in self.workers() if worker.phase == READY]:
             worker.silence = worker.silence.after(elapsed)
             if worker.silence.is_hung(self.timeout):

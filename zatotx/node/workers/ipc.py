@@ -1,5 +1,5 @@
-"""Workers of one server ask each other small things: each listens on a Unix socket of its own in work/, and answers
-frames of JSON (their length in four bytes, then the value).
+"""Requests between the workers of a server: each listens on its own Unix socket in work/ and answers frames of JSON
+(length in four bytes, then the value).
 
     {"ask": "metrics", "with": []} ──► {"pid": 4711, "answer": …}    or    {"pid": 4711, "fault": "why"}
 """
@@ -22,52 +22,52 @@ from twisted.logger import Logger
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
-DEADLINE = 1.0  # seconds for an answer
-_LONGEST = 64 * 1024 * 1024  # bytes of a frame: the figures of tens of thousands of services
+DEADLINE = 1.0  # seconds for a response
+_LONGEST = 64 * 1024 * 1024  # maximum bytes of a frame: enough for the metrics of tens of thousands of services
 
-Answers = Mapping[str, Callable[..., Any]]  # question -> what answers it, called with the asker's words
+Answers = Mapping[str, Callable[..., Any]]  # request name -> handler, called with the request's arguments
 
 
 @frozen
 class PeerReply:
-    """What another worker said."""
+    """The response of another worker."""
 
     seat: int
     pid: int
     value: Any
 
 
-class _Frames(Int32StringReceiver):
+class _FrameProtocol(Int32StringReceiver):
     MAX_LENGTH = _LONGEST
 
 
-class _Asked(_Frames):
-    """Answers one question after the other."""
+class _ServerProtocol(_FrameProtocol):
+    """Answers the requests of one connection."""
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
 
     def stringReceived(self, string: bytes) -> None:
-        asked = json.loads(string)
-        question = asked.get('ask')
-        found = self._answers.get(question)
-        if found is None:
-            self._give({'fault': f'there is no question {question!r}'})
+        request = json.loads(string)
+        name = request.get('ask')
+        handler = self._answers.get(name)
+        if handler is None:
+            self._send({'fault': f'unknown request {name!r}'})
         else:
-            maybeDeferred(found, *asked.get('with', ())).addCallbacks(self._answered, self._failed)
+            maybeDeferred(handler, *request.get('with', ())).addCallbacks(self._succeeded, self._failed)
 
-    def _answered(self, value: Any) -> None:
-        self._give({'answer': value})
+    def _succeeded(self, value: Any) -> None:
+        self._send({'answer': value})
 
     def _failed(self, failure: Failure) -> None:
-        self._give({'fault': failure.getErrorMessage()})
+        self._send({'fault': failure.getErrorMessage()})
 
-    def _give(self, said: dict[str, Any]) -> None:
-        self.sendString(json.dumps({'pid': os.getpid(), **said}).encode())  # type: ignore[no-untyped-call]
+    def _send(self, response: dict[str, Any]) -> None:
+        self.sendString(json.dumps({'pid': os.getpid(), **response}).encode())  # type: ignore[no-untyped-call]
 
 
-class _Asking(_Frames):
-    """Asks once; `answer` fires with what comes back, and fails where nothing does."""
+class _ClientProtocol(_FrameProtocol):
+    """Sends one request. `answer` fires with the response, and fails if the connection closes without one."""
 
     transport: Any = None
 
@@ -88,10 +88,10 @@ class _Asking(_Frames):
             self.answer.errback(reason)
 
 
-class _Factory(Factory):
+class _PeerFactory(Factory):
     noisy = False
 
-    def __init__(self, make: Callable[[], _Frames]) -> None:
+    def __init__(self, make: Callable[[], _FrameProtocol]) -> None:
         self._make = make
 
     def buildProtocol(self, addr: Any) -> Any:
@@ -99,7 +99,7 @@ class _Factory(Factory):
 
 
 class WorkerPeers:
-    """This worker's socket, and the way to those of the others."""
+    """Listens on this worker's socket, and sends requests to the other workers."""
 
     _log = Logger()
 
@@ -113,15 +113,15 @@ class WorkerPeers:
         self._port: Any = None
 
     def start(self) -> None:
-        """Answer from now on. Raises what Twisted says where the socket cannot be had."""
-        # Named from the open directory: the kernel takes no path of more than 107 bytes.
+        """Start answering requests. Raises Twisted's error if the socket cannot be opened."""
+        # Addressed relative to the open directory, because the kernel limits socket paths to 107 bytes.
         self._directory = os.open(self._work, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        (self._work / socket_name(self._seat)).unlink(missing_ok=True)  # what a killed process left: the seat is ours
-        self._port = self._reactor.listenUNIX(self._path(self._seat), _Factory(partial(_Asked, self._answers)),
-                                              mode=0o600)
+        (self._work / socket_name(self._seat)).unlink(missing_ok=True)  # left by a killed process
+        factory = _PeerFactory(partial(_ServerProtocol, self._answers))
+        self._port = self._reactor.listenUNIX(self._path(self._seat), factory, mode=0o600)
 
     async def stop(self) -> None:
-        """Answer no more. Idempotent."""
+        """Stop answering. Idempotent."""
         port, self._port = self._port, None
         if port is not None:
             await maybeDeferred(port.stopListening)
@@ -130,42 +130,42 @@ class WorkerPeers:
             os.close(directory)
 
     async def ask_all(self, question: str, *words: object) -> list[PeerReply]:
-        """What the other workers answer to the question with those words, which JSON can say. Who does not within
-        DEADLINE, or not well, is not among them."""
+        """Send a request with those JSON-serializable arguments to all other workers, and return their responses.
+        Workers that fail or do not respond within DEADLINE seconds are omitted."""
         if self._directory < 0:
             return []
-        seats = [seat for seat in sorted(_seats(self._work)) if seat != self._seat]
-        found = await gatherResults([Deferred.fromCoroutine(self._ask(seat, question, words)) for seat in seats])
+        seats = [seat for seat in sorted(_slots_with_sockets(self._work)) if seat != self._seat]
+        found = await gatherResults([Deferred.fromCoroutine(self._request(seat, question, words)) for seat in seats])
         return [answer for answer in found if answer is not None]
 
-    async def _ask(self, seat: int, question: str, words: Sequence[object]) -> PeerReply | None:
-        asking = _Asking(question, words)
+    async def _request(self, seat: int, question: str, words: Sequence[object]) -> PeerReply | None:
+        client = _ClientProtocol(question, words)
         endpoint = UNIXClientEndpoint(self._reactor, self._path(seat), timeout=DEADLINE)
         try:
-            await endpoint.connect(_Factory(lambda: asking))
-            said = await asking.answer.addTimeout(DEADLINE, self._reactor)
-        except Exception as error:  # it is gone, going, coming, or stands still
-            self._log.debug('Worker {seat} does not answer: {why}', seat=seat, why=str(error) or type(error).__name__)
-            if asking.transport is not None:
-                asking.transport.abortConnection()
+            await endpoint.connect(_PeerFactory(lambda: client))
+            response = await client.answer.addTimeout(DEADLINE, self._reactor)
+        except Exception as error:  # it has ended, is starting or stopping, or hangs
+            self._log.debug('Worker {seat} does not respond: {why}', seat=seat, why=str(error) or type(error).__name__)
+            if client.transport is not None:
+                client.transport.abortConnection()
             return None
-        if 'answer' not in said:
-            self._log.warn('Worker {seat} has no answer: {why}', seat=seat, why=said.get('fault'))
+        if 'answer' not in response:
+            self._log.warn('Worker {seat} failed to respond: {why}', seat=seat, why=response.get('fault'))
             return None
-        return PeerReply(seat, int(said['pid']), said['answer'])
+        return PeerReply(seat, int(response['pid']), response['answer'])
 
     def _path(self, seat: int) -> str:
         return f'/proc/self/fd/{self._directory}/{socket_name(seat)}'
 
 
 def socket_name(seat: int) -> str:
-    """Of the socket's file in work/."""
+    """Return the name of a worker's socket file in work/."""
     return f'worker-{seat}.sock'
 
 
-def _seats(work: Path) -> set[int]:
+def _slots_with_sockets(work: Path) -> set[int]:
     found = set()
     for path in work.glob('worker-*.sock'):
-        with suppress(ValueError):  # nothing of ours
+        with suppress(ValueError):  # not a worker's socket
             found.add(int(path.stem.removeprefix('worker-')))
     return found

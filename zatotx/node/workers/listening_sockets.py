@@ -1,4 +1,4 @@
-"""The listening sockets of a server with workers, as its parent process holds them."""
+"""The listening sockets of a server with workers, which its parent process holds."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from zatotx.node.endpoint_spec import EndpointSpec, parse_description
 
 
 class BoundSocket:
-    """One socket that listens. Nobody accepts here."""
+    """A listening socket on which this process does not accept connections."""
 
-    def __init__(self, wanted: EndpointSpec) -> None:
-        """Raises OSError."""
-        self._wanted = wanted
+    def __init__(self, spec: EndpointSpec) -> None:
+        """Bind the socket and listen. Raises OSError."""
+        self._spec = spec
         self._lock: SocketLock | None = None
-        if wanted.inherited >= 0:
-            self._socket = socket.socket(fileno=os.dup(wanted.inherited))
+        if spec.inherited >= 0:
+            self._socket = socket.socket(fileno=os.dup(spec.inherited))
         else:
-            self._socket = socket.socket(wanted.family, socket.SOCK_STREAM)
+            self._socket = socket.socket(spec.family, socket.SOCK_STREAM)
         try:
             self._socket.setblocking(False)
-            if wanted.inherited < 0:
-                self._bind(wanted)
+            if spec.inherited < 0:
+                self._bind(spec)
         except BaseException:
             self._socket.close()
             self._unlock()
@@ -39,99 +39,99 @@ class BoundSocket:
 
     @property
     def descriptor(self) -> int:
-        """To be inherited by workers."""
+        """The file descriptor that workers inherit."""
         return self._socket.fileno()
 
     @property
     def port(self) -> int:
-        """Of a TCP socket."""
+        """The port of a TCP socket."""
         number: int = self._socket.getsockname()[1]
         return number
 
     def close(self) -> None:
-        """Give the address up."""
+        """Close the socket, and remove the file of a Unix socket."""
         self._socket.close()
-        if isinstance(self._wanted.address, str):
+        if isinstance(self._spec.address, str):
             with suppress(FileNotFoundError):
-                os.unlink(self._wanted.address)  # noqa: PTH108 - may be an abstract name
+                os.unlink(self._spec.address)  # noqa: PTH108 - may be an abstract name
         self._unlock()
 
     def _unlock(self) -> None:
         if self._lock is not None:
             self._lock.release()
 
-    def _bind(self, wanted: EndpointSpec) -> None:
-        if isinstance(wanted.address, str):
-            self._bind_unix(wanted.address, wanted)
+    def _bind(self, spec: EndpointSpec) -> None:
+        if isinstance(spec.address, str):
+            self._bind_unix(spec.address, spec)
         else:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind((wanted.interface, wanted.address))
-        self._socket.listen(wanted.backlog)
+            self._socket.bind((spec.interface, spec.address))
+        self._socket.listen(spec.backlog)
 
-    def _bind_unix(self, path: str, wanted: EndpointSpec) -> None:
-        if wanted.lock:
+    def _bind_unix(self, path: str, spec: EndpointSpec) -> None:
+        if spec.lock:
             self._lock = SocketLock(path)
             self._lock.take()
             if _is_served(path):
                 raise OSError(errno.EADDRINUSE, 'another process listens there')
             with suppress(FileNotFoundError):
-                os.unlink(path)  # noqa: PTH108 - what a killed process left
-        os.fchmod(self._socket.fileno(), wanted.mode)  # what the umask leaves of it, from the first moment on
+                os.unlink(path)  # noqa: PTH108 - left by a killed process
+        os.fchmod(self._socket.fileno(), spec.mode)  # before bind(), which also applies the umask
         self._socket.bind(path)
-        os.chmod(path, wanted.mode)  # noqa: PTH101
+        os.chmod(path, spec.mode)  # noqa: PTH101
 
 
 def _is_served(path: str) -> bool:
-    """Whether a process listens at the path of a Unix socket: one that has no lock of ours. Raises OSError where
-    something else lies there."""
+    """Whether a process that does not use our lock file listens on a Unix socket. Raises OSError if the path is not a
+    socket."""
     with suppress(FileNotFoundError):
         if not S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116
-            raise OSError(errno.EADDRINUSE, 'a file that is no socket lies there')
-    with socket.socket(socket.AF_UNIX) as asking:
-        asking.setblocking(False)
-        return asking.connect_ex(path) not in (errno.ENOENT, errno.ECONNREFUSED)
+            raise OSError(errno.EADDRINUSE, 'the path exists and is not a socket')
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        return client.connect_ex(path) not in (errno.ENOENT, errno.ECONNREFUSED)
 
 
 @define(eq=False)
 class ListeningSockets:
-    """By endpoint description."""
+    """The bound sockets by endpoint description."""
 
     bound: dict[str, BoundSocket] = field(factory=dict)
 
     def open(self, descriptions: Iterable[str]) -> None:
-        """Have all of them bound; those that are already stay as they are. Raises StartError naming the first that
-        cannot be, and then nothing has changed."""
+        """Bind all sockets that are not bound yet. Raises StartError that names the first one that cannot be bound;
+        then none is added."""
         added: dict[str, BoundSocket] = {}
         for description in descriptions:
             if description not in self.bound and description not in added:
                 try:
-                    added[description] = _bound(description)
-                except Exception as error:  # whatever an endpoint's parser or its files come up with
+                    added[description] = _bind_socket(description)
+                except Exception as error:  # endpoint parsers and their files raise various types
                     for socket_ in added.values():
                         socket_.close()
                     raise StartError(cannot_listen(description, error)) from error
         self.bound.update(added)
 
     def keep(self, descriptions: Iterable[str]) -> None:
-        """Close the others."""
+        """Close all sockets except those of the descriptions."""
         kept = set(descriptions)
         for description in self.bound.keys() - kept:
             self.bound.pop(description).close()
 
     def descriptors(self) -> Mapping[str, int]:
-        """What a worker inherits."""
+        """Return the file descriptors that a worker inherits, by description."""
         return {description: bound.descriptor for description, bound in self.bound.items()}
 
 
-def _bound(description: str) -> BoundSocket:
-    wanted = parse_description(description, Factory())
-    if wanted is None:
-        raise ValueError('with workers it has to be a tcp:, ssl:, unix: or systemd: description')
-    return BoundSocket(wanted)
+def _bind_socket(description: str) -> BoundSocket:
+    spec = parse_description(description, Factory())
+    if spec is None:
+        raise ValueError('a server with workers supports tcp:, ssl:, unix: and systemd: endpoints only')
+    return BoundSocket(spec)
 
 
 def cannot_listen(description: str, error: Exception) -> str:
-    """The sentence for people."""
+    """Return the error message for an endpoint that cannot be bound."""
     why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
     return (f'[http] listen: cannot listen on {description!r}: {why}; choose another address in config/server.toml, or '
-            'end what uses this one')  # fmt: skip
+            'stop the program that uses this one')  # fmt: skip

@@ -1,9 +1,8 @@
-"""What the workers of a server have counted, also those that are gone: figures that were shown once never go back.
+"""Stores the metrics of all workers of a server, so that counters never decrease when a worker ends.
 
-Every sample that somebody is shown is first written to work/samples/, a file a worker; so is the last one, when a
-worker ends in good order. What a file of a process that is gone says goes into one sum. A worker that is killed takes
-with it what it counted since the metrics were asked for last. A new start of the whole server begins at 0. All of it
-blocks: for threads.
+Each snapshot is written to work/samples/, one file per worker, before it is exposed, and a last one when a worker stops
+regularly. The files of workers that have ended are added up in one file. A worker that is killed loses what it counted
+since the last scrape. A restart of the whole server resets all counters. All functions block and are meant for threads.
 """
 
 from __future__ import annotations
@@ -28,29 +27,30 @@ _GONE = 'gone.json'
 
 @frozen
 class RetiredWorkers:
-    """What was known before the other workers were asked."""
+    """What was stored when the other workers were asked."""
 
-    gone: Sample  # of those that have ended
-    others: dict[tuple[int, int], Sample]  # the last ones of those that have not, by seat and process
+    gone: Sample  # the sum for workers that have ended
+    others: dict[tuple[int, int], Sample]  # the last snapshot of running workers, by slot and process id
 
 
 class MetricsStore:
-    """One worker's access to what all of them keep."""
+    """One worker's access to the stored metrics of all workers."""
 
     def __init__(self, work: Path, seat: int) -> None:
         self._folder = work / FOLDER
         self._seat = seat
-        self._keeping = Lock()
-        self._me = f'{os.getpid()}-{process_start_time(os.getpid())}'
+        self._lock = Lock()
+        self._process_id = f'{os.getpid()}-{process_start_time(os.getpid())}'
 
     def keep(self, sample: Sample) -> None:
-        """Of this worker, before anybody sees it."""
+        """Store a snapshot of this worker, before it is exposed."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        with self._keeping:  # a scrape here and a question of another worker may come together
-            _write(self._folder / f'{self._seat}-{self._me}.json', without_gauges(sample))
+        with self._lock:  # a scrape and a request of another worker may coincide
+            _write(self._folder / f'{self._seat}-{self._process_id}.json', without_gauges(sample))
 
     def before(self) -> RetiredWorkers:
-        """What to count besides the answers that are about to be asked for; see `together`."""
+        """Return the stored snapshots to combine with the responses that are about to be requested; see
+        `sum_snapshots`."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         with self._locked():
             gone = _read(self._folder / _GONE)
@@ -80,21 +80,21 @@ class MetricsStore:
 
 
 def sum_snapshots(before: RetiredWorkers, answers: Iterable[tuple[int, int, Sample]]) -> list[Sample]:
-    """All there is to add up: what the others answered (seat, process, sample), for who did not answer what it said
-    last, and what those that are gone left. What was `before` is looked at first and the answers come then, so that a
-    worker that ends in between is counted once."""
+    """Return the snapshots to add up: the responses of the other workers (slot, process id, snapshot), the last stored
+    snapshot of those that did not respond, and the sum for those that have ended. `before` is read before the responses
+    are requested, so a worker that ends in between is counted once."""
     answered = {(seat, pid): sample for seat, pid, sample in answers}
     silent = [sample for key, sample in before.others.items() if key not in answered]
     return [before.gone, *silent, *answered.values()]
 
 
 def remove_all(work: Path) -> None:
-    """Begin at 0."""
+    """Delete all stored metrics, which resets the counters."""
     rmtree(work / FOLDER, ignore_errors=True)
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, int, int, str]]:
-    for path in sorted(folder.glob('[0-9]*-*-*.json')):  # not those that are being written: a dot and `*` match
+    for path in sorted(folder.glob('[0-9]*-*-*.json')):  # skips temporary files, whose names start with a dot
         seat, pid, started = path.stem.split('-')
         yield path, int(seat), int(pid), started
 
@@ -102,12 +102,12 @@ def _files(folder: Path) -> Iterator[tuple[Path, int, int, str]]:
 def _read(path: Path) -> Sample:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Sample)
-    except (OSError, msgspec.DecodeError):  # none yet, or the disk was full when it was written
+    except (OSError, msgspec.DecodeError):  # the file does not exist, or was written to a full disk
         return {}
 
 
 def _write(path: Path, sample: Sample) -> None:
-    aside = path.with_name(f'.{path.name}')
-    aside.touch(mode=0o600)
-    aside.write_bytes(msgspec.json.encode(sample))
-    aside.replace(path)
+    temporary = path.with_name(f'.{path.name}')
+    temporary.touch(mode=0o600)
+    temporary.write_bytes(msgspec.json.encode(sample))
+    temporary.replace(path)

@@ -1,5 +1,5 @@
-"""The parent of a server's workers: binds the listening sockets, keeps workers running that share them, replaces them
-one after another when asked to. It serves nobody itself, so nothing of a user's can break it."""
+"""The parent process of a server's workers: binds the listening sockets, supervises the workers that share them, and
+replaces them one after another on request. It serves no requests itself, so user code cannot break it."""
 
 from __future__ import annotations
 
@@ -25,24 +25,25 @@ from zatotx.node.workers.supervisor import WorkerSupervisor
 from zatotx.node.workers.worker_process import WorkerEndedError, WorkerProcess
 from zatotx.rules.resilience.heartbeat import TIMEOUT
 
-BEYOND_GRACE = 8.0  # seconds that a worker may take to end after its drain
-_LETTING_GO = 15.0  # seconds for the workers of a killed parent to let go of their sockets
-_LOOK = 0.05
+BEYOND_GRACE = 8.0  # seconds that a worker may take to exit after its grace period
+_SOCKET_RELEASE_TIMEOUT = 15.0  # seconds that the workers of a killed parent may take to close their sockets
+_RETRY_INTERVAL = 0.05
 
 
 @frozen(kw_only=True)
 class ParentPlan:
-    """What server.toml and the command line ask for."""
+    """The settings of the parent process, from server.toml and the command line."""
 
     workers: int
     listen: Sequence[str]  # endpoint descriptions of all kinds
-    grace: float  # seconds for what runs to end
-    heartbeat_timeout: float = TIMEOUT  # seconds that a worker may be silent
+    grace: float  # seconds that running requests may take to finish
+    heartbeat_timeout: float = TIMEOUT  # seconds without a heartbeat after which a worker is killed
 
 
 @define(eq=False, slots=False, kw_only=True)
 class WorkerParent(Service):
-    """`plan` reads the settings, at the start and at each replacement; it raises StartError with one sentence."""
+    """The service of the parent process. `plan` reads the settings at the start and at each replacement; it raises
+    StartError with one sentence."""
 
     reactor: Any  # IReactorTime
     work: Path  # the server's work/
@@ -50,19 +51,20 @@ class WorkerParent(Service):
     crew: WorkerSupervisor
     sockets: ListeningSockets
     lock: DirectoryLock
-    logs: Any  # with start() and stop()
-    follow_files: Callable[[], None]  # takes over [log] of server.toml
+    logs: Any  # LogFiles: start(), stop()
+    follow_files: Callable[[], None]  # reloads [log] from server.toml
     _grace: float = 10.0
-    _asked: int = 0
-    _done: int = 0
-    _why: str = ''
-    _replacing: Deferred[None] | None = field(default=None, init=False)
+    _requested_replacements: int = 0
+    _finished_replacements: int = 0
+    _replacement_error: str = ''
+    _replacement: Deferred[None] | None = field(default=None, init=False)
     _starting: Deferred[None] | None = field(default=None, init=False)
 
     _log = Logger()
 
     def startService(self) -> Deferred[None]:
-        """Fires when all workers serve. Fails with StartError, one sentence, where that cannot be."""
+        """Start the workers. The Deferred fires when all of them serve, and fails with StartError, one sentence, if
+        they cannot."""
         super().startService()  # type: ignore[no-untyped-call]
         starting = self._starting = Deferred.fromCoroutine(self._start())
         return starting
@@ -79,23 +81,24 @@ class WorkerParent(Service):
         await self.crew.complete
 
     async def _bind(self, listen: Sequence[str]) -> None:
-        """The workers of a parent that was killed end by themselves, and let go of the sockets first of all."""
-        end = self.reactor.seconds() + _LETTING_GO
+        """Bind the sockets. Workers of a parent that was killed exit by themselves and close their sockets first, so
+        this waits while such workers exist."""
+        deadline = self.reactor.seconds() + _SOCKET_RELEASE_TIMEOUT
         while True:
             try:
                 self.sockets.open(listen)
                 return
             except StartError:
-                if not any_taken(self.work) or self.reactor.seconds() >= end:
+                if not any_taken(self.work) or self.reactor.seconds() >= deadline:
                     raise
-            await deferLater(self.reactor, _LOOK)
+            await deferLater(self.reactor, _RETRY_INTERVAL)
 
     def stopService(self) -> Deferred[None]:
-        """Drain all workers and end them; fires when all are gone."""
+        """Drain and stop all workers; the Deferred fires when all have ended."""
         super().stopService()  # type: ignore[no-untyped-call]
-        for under_way in (self._starting, self._replacing):
-            if under_way is not None:
-                under_way.cancel()
+        for pending in (self._starting, self._replacement):
+            if pending is not None:
+                pending.cancel()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -109,69 +112,76 @@ class WorkerParent(Service):
     # Signals
 
     def reload(self) -> None:
-        """SIGHUP: all read again what may change while they run."""
+        """SIGHUP: reload log settings and certificates in all processes."""
         self.follow_files()
         for worker in self.crew.active:
             worker.reload()
 
     def replace(self) -> None:
-        """SIGUSR2: a new worker for each, one after another, with the settings of now. One that is asked for while one
-        is under way begins after it."""
-        self._asked += 1
+        """SIGUSR2: replace all workers one after another, with the current settings. A request that arrives during a
+        replacement starts another one afterwards."""
+        self._requested_replacements += 1
         self.list_workers()
-        if self.running and (self._replacing is None or self._replacing.called):
-            self._replacing = Deferred.fromCoroutine(self._replace_all())
-            self._replacing.addErrback(_broken_off)
+        if self.running and (self._replacement is None or self._replacement.called):
+            self._replacement = Deferred.fromCoroutine(self._replace_all())
+            self._replacement.addErrback(_ignore_cancellation)
 
     async def _replace_all(self) -> None:
-        while self._done < self._asked:
-            asked = self._asked
-            self._log.info('The workers are replaced one after another')
-            self._why = await self._replaced()
-            self._done = asked
-            if self._why:
-                self._log.error('The workers could not all be replaced: {why}; those that run go on', why=self._why)
+        while self._finished_replacements < self._requested_replacements:
+            requested = self._requested_replacements
+            self._log.info('Replacing the workers one after another')
+            self._replacement_error = await self._try_replace_all()
+            self._finished_replacements = requested
+            if self._replacement_error:
+                self._log.error('Not all workers could be replaced: {why}; the running ones continue',
+                                why=self._replacement_error)
             self.list_workers()
 
-    async def _replaced(self) -> str:
-        """'' or why not all were."""
-        before, wanted = list(self.sockets.bound), self.crew.wanted
-        olds = self.crew.active
+    async def _try_replace_all(self) -> str:
+        """Replace all workers. Returns '' or why not all could be replaced."""
+        before, wanted_before = list(self.sockets.bound), self.crew.wanted
+        old_workers = self.crew.active
         try:
             plan = self.plan()
             self.sockets.open(plan.listen)
             self._grace = plan.grace
             self.crew.monitor.timeout = plan.heartbeat_timeout
             self.crew.wanted = plan.workers
-            await self._replace_each(olds)
+            await self._replace_each(old_workers)
             self.crew.fill()
             self.sockets.keep(plan.listen)
         except CancelledError:
             raise
         except (StartError, WorkerEndedError, OSError) as error:
-            self.crew.wanted = wanted
-            if all(worker in olds for worker in self.crew.active):  # nobody would accept at a new address
+            self.crew.wanted = wanted_before
+            if all(worker in old_workers for worker in self.crew.active):  # the new sockets have no worker
                 self.sockets.keep(before)
             return str(error)
         return ''
 
-    async def _replace_each(self, olds: Sequence[WorkerProcess]) -> None:
-        for number, old in enumerate(olds):
+    async def _replace_each(self, old_workers: Sequence[WorkerProcess]) -> None:
+        for number, old_worker in enumerate(old_workers):
             if number < self.crew.wanted:
                 await self.crew.add(late=True).ready
-            if old in self.crew.members:
-                await self.crew.retire(old, LINGER + self._grace + BEYOND_GRACE)
+            if old_worker in self.crew.members:
+                await self.crew.retire(old_worker, LINGER + self._grace + BEYOND_GRACE)
 
     def list_workers(self) -> None:
-        """Say how things are, in work/workers.json."""
-        listed = tuple(WorkerStatus(worker.seat, worker.pid, worker.phase) for worker in self.crew.members)
-        roster = StatusFile(parent=os.getpid(), wanted=self.crew.wanted, workers=listed, asked=self._asked,
-                        done=self._done, why=self._why)  # fmt: skip
+        """Write the state of the workers to work/workers.json."""
+        workers = tuple(WorkerStatus(worker.seat, worker.pid, worker.phase) for worker in self.crew.members)
+        status = StatusFile(
+            parent=os.getpid(),
+            wanted=self.crew.wanted,
+            workers=workers,
+            asked=self._requested_replacements,
+            done=self._finished_replacements,
+            why=self._replacement_error,
+        )
         try:
-            write_status_file(self.work, roster)
+            write_status_file(self.work, status)
         except OSError as error:
             self._log.error('{where} cannot be written: {why}', where=str(self.work / FILE), why=error.strerror)
 
 
-def _broken_off(failure: Failure) -> None:
+def _ignore_cancellation(failure: Failure) -> None:
     failure.trap(CancelledError)  # the server is being stopped

@@ -1,4 +1,4 @@
-"""Processes told apart for ever: a number is given again, a number with the moment of its start is not."""
+"""Identifies processes by id and start time, because the kernel reuses process ids."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from pathlib import Path
 
 
 def process_start_time(pid: int) -> str:
-    """When the process started, in clock ticks since boot; '' where there is none, or where it has ended and only
-    awaits its parent."""
+    """Return when the process started, in clock ticks since boot; '' if it does not exist, or is a zombie."""
     try:
         stat = Path(f'/proc/{pid}/stat').read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ''
-    state, *fields = stat.rpartition(')')[2].split()  # the name before it may hold anything
+    state, *fields = stat.rpartition(')')[2].split()  # the process name in parentheses may contain anything
     return '' if state in 'ZX' else fields[18]

@@ -1,8 +1,8 @@
-"""Counts that the workers of a server share: a file in work/ that all of them have mapped into their memory.
+"""Counters that the workers of a server share, in a memory-mapped file in work/.
 
-Each count is a row of numbers, one a seat: a worker writes its own and reads those of the others, without a lock and
-without asking anybody. A worker that died leaves no counts behind: its parent clears its seat, and so does whoever sits
-down there next. Which row has which name stands in a second file, that only grows.
+Each counter is a row of integers, one per slot: a worker writes its own integer and reads those of the others, without
+locks or messages. The parent clears the slot of a worker that has died, and so does the next worker in that slot. A
+second, append-only file maps rows to names.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from pathlib import Path
 from attrs import frozen
 from twisted.logger import Logger
 
-ROWS = 4096  # names: more counts than any server has; those beyond count each worker alone
+ROWS = 4096  # maximum number of counters; further ones are counted per worker
 _LEAST_SEATS = 16
 _FILE, _NAMES = 'board', 'board.names'
-_SIZE = 4  # bytes of a number
+_SIZE = 4  # bytes of an integer
 
 
 @frozen
 class SharedCounterRow:
-    """One count as one worker has it."""
+    """One counter, from the point of view of one worker."""
 
-    publish: Callable[[int], None]  # this worker's number
-    others: Callable[[], int]  # the sum of the others'
-    least: Callable[[], int]  # the smallest of the others' that is not 0; 0 where there is none
+    publish: Callable[[int], None]  # sets this worker's value
+    others: Callable[[], int]  # returns the sum of the other workers' values
+    least: Callable[[], int]  # returns the smallest non-zero value of the other workers; 0 if there is none
 
 
 class SharedCounters:
-    """The mapped file."""
+    """The memory-mapped file of shared counters."""
 
     _log = Logger()
 
     def __init__(self, work: Path) -> None:
-        """Raises OSError where there is none: `make_board` makes it."""
+        """Open the file that `create_counters_file` has created. Raises OSError if it does not exist."""
         self._names_file = work / _NAMES
         fd = os.open(work / _FILE, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -48,24 +48,24 @@ class SharedCounters:
         self._numbers = memoryview(self._map).cast('i')
         self.seats = len(self._numbers) // ROWS
         self._names: dict[str, int] = {}
-        self._read = 0  # bytes of the names' file that are known
-        self._told = False
+        self._read = 0  # bytes of the names file that have been read
+        self._has_warned = False
 
     def clear(self, seat: int) -> None:
-        """Nobody sits there any more, or somebody new."""
+        """Reset the counters of a slot, because its worker has ended or a new one starts."""
         if seat < self.seats:
             for row in range(ROWS):
                 self._numbers[row * self.seats + seat] = 0
 
     def shared(self, name: str, seat: int) -> SharedCounterRow | None:
-        """The count of that name for the worker of that seat; None where there is no room for it. Blocks for as long as
-        it takes to read and write a line in a file."""
+        """Return the row of a counter for the worker in that slot; None if the file is full. Blocks while a line is
+        read from or written to a file."""
         row = self._row(name)
         if row is None or seat >= self.seats:
-            if not self._told:
-                self._told = True
-                self._log.warn('There is no room on {where} for {name} of worker {seat}: it is counted in each worker'
-                               ' alone', where=str(self._names_file.with_name(_FILE)), name=name, seat=seat)
+            if not self._has_warned:
+                self._has_warned = True
+                self._log.warn('{where} is full, so {name} of worker {seat} is counted for this worker'
+                               ' only', where=str(self._names_file.with_name(_FILE)), name=name, seat=seat)
             return None
         numbers = self._numbers[row * self.seats : (row + 1) * self.seats]
 
@@ -98,8 +98,8 @@ class SharedCounters:
 
 
 def create_counters_file(work: Path, workers: int) -> SharedCounters:
-    """An empty board with seats for so many workers, and for as many that drain beside them. The workers of an earlier
-    parent keep theirs."""
+    """Create an empty file with slots for that many workers, and as many that drain beside them. Workers of an earlier
+    parent keep using the old file."""
     for name in (_FILE, _NAMES):
         (work / name).unlink(missing_ok=True)
     fd = os.open(work / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

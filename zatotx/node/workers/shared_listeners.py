@@ -1,11 +1,11 @@
-"""Listening ports over sockets that several processes share.
+"""Listening ports on sockets that several processes share.
 
-Twisted's own `adoptStreamPort` takes it that the socket is the process's alone: closing an adopted Unix port shuts the
-socket down for everybody and removes its file. And a port that shares a socket has to leave something to the others.
-The kernel wakes all of them for each connection, and the one that is awake already, because it has more to do, is the
-first to accept: it would get ever more of what stays. So each says how many connections it has, and one that has
-clearly more than another gives that one a moment before it takes the next. Only a moment: the other may stand still.
-Connections that live for one request even out by themselves: while most are like that, nobody waits for anybody.
+Twisted's own `adoptStreamPort` assumes that the process owns the socket: closing an adopted Unix port shuts the socket
+down for all processes and removes its file. In addition, ports that share a socket must balance the connections. The
+kernel wakes all processes for each connection, and the busiest one, which is awake already, accepts first, so it would
+get more and more of the long-lived connections. Therefore each worker publishes its number of connections, and one that
+has clearly more than another waits a moment before it accepts the next; only a moment, because the other may be frozen.
+Connections that live for one request only even out by themselves, so while most are short-lived, no worker waits.
 """
 
 from __future__ import annotations
@@ -20,74 +20,78 @@ from twisted.internet import tcp, unix
 from zatotx.node.endpoint_spec import EndpointSpec
 from zatotx.node.workers.shared_counters import SharedCounterRow
 
-AT_ONCE = 8  # connections accepted at one wake-up
-SLACK = 4  # connections, and an eighth of what it has, that a worker may have more than another
-MOMENT = 0.002  # seconds that another worker gets
-BRIEF = 0.1  # seconds: a connection that lived no longer was for one request
+AT_ONCE = 8  # connections accepted per wake-up
+SLACK = 4  # connections, plus an eighth of its own, by which a worker may exceed another
+MOMENT = 0.002  # seconds to wait for another worker to accept
+BRIEF = 0.1  # seconds; a connection that lives no longer is taken to be for one request
 
 
 class AcceptBalancer:
-    """Whose turn it is to accept. Without `shared` it is always ours."""
+    """Decides whether this worker or another one accepts the next connection. Without `shared`, always this one."""
 
     def __init__(self, shared: SharedCounterRow | None = None) -> None:
         self._shared = shared
-        self._open = 0
-        self._brief = 0.0  # the share of brief connections among those that went lately
+        self._open_count = 0
+        self._brief_share = 0.0  # the share of short-lived connections among those closed recently
         self.changed(0)
 
     def changed(self, by: int) -> None:
-        """So many connections came or went. Others see one more than there are: 0 is who does not accept."""
-        self._open += by
+        """Adjust the number of open connections. The published value is one more: 0 means that the worker does not
+        accept."""
+        self._open_count += by
         if self._shared is not None:
-            self._shared.publish(self._open + 1)
+            self._shared.publish(self._open_count + 1)
 
     def came(self, many: int) -> None:
-        """So many connections were accepted."""
-        self._brief -= self._brief * min(many, AT_ONCE) / 64  # what was seen of others fades
+        """Record that connections were accepted."""
+        self._brief_share -= self._brief_share * min(many, AT_ONCE) / 64  # the weight of earlier connections decays
         self.changed(many)
 
     def went(self, lived: float) -> None:
-        """A connection is gone, after so many seconds."""
-        self._brief += ((lived < BRIEF) - self._brief) / 16
+        """Record that a connection was closed, and how many seconds it lived."""
+        self._brief_share += ((lived < BRIEF) - self._brief_share) / 16
         self.changed(-1)
 
     def over(self) -> None:
-        """We accept no more."""
+        """Stop taking part: this worker no longer accepts."""
         if self._shared is not None:
             self._shared.publish(0)
             self._shared = None
 
     def ours(self) -> bool:
-        """Whether nobody has clearly fewer connections, of a kind that stays."""
-        if self._shared is None or self._brief > 0.5:
+        """Whether this worker should accept: no other has clearly fewer connections, or most connections are
+        short-lived."""
+        if self._shared is None or self._brief_share > 0.5:
             return True
         least = self._shared.least()
-        return not least or self._open < least + SLACK + (self._open >> 3)
+        return not least or self._open_count < least + SLACK + (self._open_count >> 3)
 
 
-class _AtOnce:
-    """`numberAccepts` of a shared port: Twisted adapts it to the traffic, here it stays."""
+class _FixedAcceptCount:
+    """A descriptor for `numberAccepts` of a shared port: keeps it constant, whereas Twisted adapts it to the traffic.
+    """
 
     def __get__(self, port: object, kind: object = None) -> int:
         return AT_ONCE
 
     def __set__(self, port: object, value: int) -> None:
-        """Not taken over."""
+        """Ignore the value that Twisted computes."""
 
 
-class _Accepted(tcp.Server):
-    """A connection that its port counts."""
+class _CountedConnection(tcp.Server):
+    """A connection that reports its end to its port."""
 
-    since = 0.0  # when it came, on the reactor's clock
+    since = 0.0  # when it was accepted, on the reactor's clock
 
     def startReading(self) -> None:
-        if not self.since:  # the last that Twisted does with a new one
+        if not self.since:  # the last call that Twisted makes for a new connection
             self.since = _seconds(self.reactor)
         super().startReading()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Any) -> None:
         port: Any = self.server
-        port.turns.went(_seconds(self.reactor) - self.since)
+        balancer: AcceptBalancer = port.balancer
+        balancer.went(_seconds(self.reactor) - self.since)
         super().connectionLost(reason)
 
 
@@ -97,42 +101,43 @@ def _seconds(reactor: Any) -> float:
 
 
 class SharedTCPPort(tcp.Port):
-    """Leaves to the other workers what is theirs."""
+    """A TCP port on a shared socket, which leaves connections to less busy workers."""
 
-    numberAccepts = _AtOnce()
-    transport = _Accepted
-    turns = AcceptBalancer()
-    _waited = False
+    numberAccepts = _FixedAcceptCount()
+    transport = _CountedConnection
+    balancer = AcceptBalancer()
+    _has_waited = False
 
     def doRead(self) -> None:
-        """Accept, or give another one a moment to."""
-        if not self._waited and not self.turns.ours():
-            self._waited = True
+        """Accept connections, or first give another worker a moment to accept them."""
+        if not self._has_waited and not self.balancer.ours():
+            self._has_waited = True
             reactor: Any = self.reactor
             self.stopReading()  # type: ignore[no-untyped-call]
             reactor.callLater(MOMENT, self._resume)
             return
-        self._waited = False
+        self._has_waited = False
         before = self.sessionno
         super().doRead()  # type: ignore[no-untyped-call]
         if self.sessionno != before:
-            self.turns.came(self.sessionno - before)
+            self.balancer.came(self.sessionno - before)
 
     def _resume(self) -> None:
         if self.connected and not self.disconnecting:
             self.startReading()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Any) -> None:
-        self.turns.over()
+        self.balancer.over()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
 
 class SharedUNIXPort(unix.Port):
-    """Leaves the socket and its file alone at its end: they are the parent's."""
+    """A Unix port on a shared socket, which leaves the socket and its file alone when it closes: they belong to the
+    parent."""
 
-    numberAccepts = _AtOnce()
+    numberAccepts = _FixedAcceptCount()
     _shouldShutdown = False
-    closed: Callable[[], None] | None = None  # called when it listens no more
+    closed: Callable[[], None] | None = None  # called when the port has stopped listening
 
     def connectionLost(self, reason: Any) -> None:
         tcp.Port.connectionLost(self, reason)
@@ -141,11 +146,11 @@ class SharedUNIXPort(unix.Port):
 
 
 def adopt_tcp(reactor: Any, descriptor: int, family: int, factory: Any, shared: SharedCounterRow | None = None) -> Any:
-    """A port over the descriptor, which stays open: it may be adopted again. `shared`: where the workers say how many
-    connections they have."""
+    """Return a listening port on a duplicate of the descriptor, which stays open and may be adopted again. `shared`
+    counts the connections of all workers."""
     adopted: Any = SharedTCPPort
     port = adopted._fromListeningDescriptor(reactor, descriptor, family, factory)
-    port.turns = AcceptBalancer(shared)
+    port.balancer = AcceptBalancer(shared)
     port.startListening()
     return port
 
@@ -153,7 +158,8 @@ def adopt_tcp(reactor: Any, descriptor: int, family: int, factory: Any, shared: 
 def adopt_unix(
     reactor: Any, descriptor: int, wanted: EndpointSpec, factory: Any, closed: Callable[[], None] | None = None
 ) -> Any:
-    """Likewise for a Unix socket, without turns. `closed` is called when the port listens no more."""
+    """Return a listening port on a duplicate of a Unix socket's descriptor, without balancing. `closed` is called when
+    the port has stopped listening."""
     shared = socket.socket(fileno=os.dup(descriptor))
     port = SharedUNIXPort(shared.getsockname(), factory, wanted.backlog, wanted.mode, reactor)
     port._preexistingSocket = shared

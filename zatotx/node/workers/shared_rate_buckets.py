@@ -1,9 +1,9 @@
-"""Buckets of rate limits that the workers of a server share: a table in a file that all of them have mapped.
+"""Rate-limit buckets that the workers of a server share, in a hash table in a memory-mapped file.
 
-A bucket lies in one of a few places, by a hash of its name; one that finds no free place takes that of the bucket which
-is full again soonest. A worker works on a place while it holds the lock of that part of the file. The kernel gives the
-locks of a dead process back; for one that is stopped with a lock in its hand nobody waits longer than some
-milliseconds, once a second: what is counted without the lock may be lost to what somebody else counts.
+The hash of its name assigns a bucket to a lot of several places. If all are taken, the bucket that is full again
+soonest is evicted. A worker accesses a lot while it holds the lock of that part of the file. The kernel releases the
+locks of dead processes; a process that is frozen while it holds a lock delays the others by some milliseconds at most
+once a second. Updates made without the lock may be lost.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ from zope.interface import implementer
 from zatotx.interfaces.rates import IBuckets
 from zatotx.rules.limits.gcra import Rate
 
-PLACES = 8  # of one lot, among which a bucket has its own
+PLACES = 8  # buckets per lot
 LOTS = 8_192
 _FILE = 'rates'
-_PLACE = Struct('=Qq')  # hash of the name, and the moment until which the bucket is used up, in nanoseconds
+_PLACE = Struct('=Qq')  # hash of the name, and the time until which the bucket is used up, in nanoseconds
 _LOT = Struct('=' + 'Qq' * PLACES)
-_PATIENCE = 0.005  # seconds for the lock of a lot, which is held for some microseconds
-_PAUSE = 1.0  # seconds without locking a lot whose lock did not come in time
+_PATIENCE = 0.005  # seconds to wait for the lock of a lot, which is held for microseconds
+_PAUSE = 1.0  # seconds for which a lot is used without its lock after a timeout
 
 
 @implementer(IBuckets)
 class SharedBuckets:
-    """As rules.gcra.Buckets, on the clock that all processes of a machine have in common."""
+    """Implements IBuckets like rules.limits.gcra.Buckets, on the monotonic clock that all processes of a machine share.
+    """
 
     def __init__(self, work: Path, patience: float = _PATIENCE) -> None:
-        """`patience`: seconds to wait for a lock. Raises OSError where there is no table: `make_table` makes it."""
+        """`patience`: seconds to wait for a lock. Raises OSError if `create_buckets_file` has not created the table."""
         self._fd = os.open(work / _FILE, os.O_RDWR | os.O_CLOEXEC)
         self._map = mmap.mmap(self._fd, LOTS * _LOT.size)
         self._patience = patience
-        self._unlocked: dict[int, float] = {}  # lot -> until when it is not waited for
+        self._unlocked_until: dict[int, float] = {}  # lot -> time until which its lock is not waited for
 
     def charge(self, name: str, rate: Rate, now: int) -> int:
         digest = _digest(name)
@@ -69,12 +70,12 @@ class SharedBuckets:
                 self._unlock(lot)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Unmap and close the file."""
         self._map.close()
         os.close(self._fd)
 
     def _find(self, digest: int, lot: int) -> tuple[int, int]:
-        """The place of a bucket in its lot, and until when it is used up; 0 where it is not there yet."""
+        """Return the offset of a bucket in the file, and until when it is used up; 0 for a new bucket."""
         start = lot * _LOT.size
         numbers = _LOT.unpack_from(self._map, start)
         digests, moments = numbers[::2], numbers[1::2]
@@ -84,19 +85,19 @@ class SharedBuckets:
         return start + moments.index(min(moments)) * _PLACE.size, 0
 
     def _lock(self, lot: int) -> bool:
-        if self._try(lot):
+        if self._try_lock(lot):
             return True
         now = monotonic()
-        if self._unlocked.get(lot, 0.0) > now:
+        if self._unlocked_until.get(lot, 0.0) > now:
             return False
         while monotonic() < now + self._patience:
-            os.sched_yield()  # whoever holds it may need this very processor
-            if self._try(lot):
+            os.sched_yield()  # the holder may be waiting for this processor
+            if self._try_lock(lot):
                 return True
-        self._unlocked[lot] = now + _PAUSE
+        self._unlocked_until[lot] = now + _PAUSE
         return False
 
-    def _try(self, lot: int) -> bool:
+    def _try_lock(self, lot: int) -> bool:
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, lot)
         except OSError:
@@ -108,7 +109,7 @@ class SharedBuckets:
 
 
 def create_buckets_file(work: Path) -> None:
-    """An empty table. The workers of an earlier parent keep theirs."""
+    """Create an empty table. Workers of an earlier parent keep using the old file."""
     (work / _FILE).unlink(missing_ok=True)
     fd = os.open(work / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     os.ftruncate(fd, LOTS * _LOT.size)
@@ -117,5 +118,5 @@ def create_buckets_file(work: Path) -> None:
 
 @lru_cache(maxsize=4096)
 def _digest(name: str) -> int:
-    """Of its own in all processes, and never 0, which stands for a free place."""
+    """Return the hash of a name, which is the same in all processes and never 0: 0 marks a free place."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), 'little') or 1

@@ -1,5 +1,5 @@
-"""What one process of a server does for all of them: whoever holds the duty's lock. When that process ends, however it
-ends, the kernel gives the lock back and another process takes the duty over."""
+"""Tasks that run in exactly one process of a server: the one that holds the task's lock. When it ends, for whatever
+reason, the kernel releases the lock and another process takes over."""
 
 from __future__ import annotations
 
@@ -14,52 +14,53 @@ from twisted.logger import Logger
 from zatotx.model.errors import StartError
 from zatotx.node.directory_lock import DirectoryLock
 
-EVERY = 0.5  # seconds between two tries
+EVERY = 0.5  # seconds between attempts to acquire the lock
 
 
 @define(eq=False, kw_only=True)
 class SingletonTask:
-    """`begin` and `end` do it; both may return a Deferred."""
+    """A task that `begin` starts and `end` stops; both may return a Deferred."""
 
-    name: str  # for people: 'the pickup directory'
+    name: str  # for log messages, e.g. 'the pickup directory'
     lock: DirectoryLock
     begin: Callable[[], Any]
     end: Callable[[], Any]
     clock: Any  # IReactorTime
     held: bool = field(default=False, init=False)
-    _trying: LoopingCall | None = field(default=None, init=False)
+    _retry_loop: LoopingCall | None = field(default=None, init=False)
 
     _log = Logger()
 
     def start(self) -> Deferred[None]:
-        """Take the duty, now or as soon as it is free. Fires when it has begun, or when somebody else has it."""
+        """Start the task now, or as soon as the lock is free. The Deferred fires when the task has started, or at once
+        if another process runs it."""
         begun: Deferred[None] = maybeDeferred(self._try)
-        trying = self._trying = LoopingCall(self._try)
-        trying.clock = self.clock
+        loop = self._retry_loop = LoopingCall(self._try)
+        loop.clock = self.clock
         if not self.held:
-            trying.start(EVERY, now=False).addErrback(self._failed)
+            loop.start(EVERY, now=False).addErrback(self._failed)
         return begun
 
     def stop(self) -> Deferred[None]:
-        """Give it back; fires when it has ended."""
-        if self._trying is not None and self._trying.running:
-            self._trying.stop()
+        """Stop the task and release the lock; the Deferred fires when the task has stopped."""
+        if self._retry_loop is not None and self._retry_loop.running:
+            self._retry_loop.stop()
         if not self.held:
             return maybeDeferred(lambda: None)
-        return maybeDeferred(self.end).addBoth(self._give_back)
+        return maybeDeferred(self.end).addBoth(self._release)
 
     def _try(self) -> Any:
         try:
             self.lock.take()
-        except StartError:  # another process has it
+        except StartError:  # another process holds the lock
             return None
         self.held = True
-        if self._trying is not None:
-            self._trying.stop()
-            self._log.info('This process looks after {name} from now on', name=self.name)
+        if self._retry_loop is not None:
+            self._retry_loop.stop()
+            self._log.info('This process has taken over {name}', name=self.name)
         return self.begin()
 
-    def _give_back(self, result: Any) -> Any:
+    def _release(self, result: Any) -> Any:
         self.held = False
         self.lock.release()
         return result

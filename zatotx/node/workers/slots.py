@@ -1,9 +1,7 @@
-"""The seats of a server's processes: 0, 1, 2 …, each held by one process at a time, by a lock that the kernel gives
-back.
+"""Slots of a server's processes: numbers 0, 1, 2 …, each held by one process at a time through an advisory lock.
 
-What a process has for itself (its row in the ODB, its socket for the other workers, the directory of its deployed code)
-goes by its seat. So a worker that drains and the one that takes over from it are never in each other's way: they sit on
-different seats. Seats are few and used again.
+The resources of a process (its row in the ODB, its IPC socket, the directory of its deployed code) are named by its
+slot. A worker that drains and its replacement therefore never conflict: they hold different slots. Slots are reused.
 """
 
 from __future__ import annotations
@@ -17,16 +15,16 @@ from zatotx.model.errors import StartError
 from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.workers.control_pipe import WorkerSpec
 
-MOST = 256  # seats of a server: far more than workers, for those that drain beside those that serve
+MOST = 256  # slots per server; more than the maximum of workers, because draining workers keep theirs
 
 
 def slot_file(work: Path, seat: int) -> Path:
-    """The file whose lock is the seat."""
+    """Return the path of a slot's lock file."""
     return work / f'worker-{seat}.lock'
 
 
 def is_taken(path: Path) -> bool:
-    """Whether a process holds the lock of that file now."""
+    """Whether a process holds the lock of that file."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -41,40 +39,40 @@ def is_taken(path: Path) -> bool:
 
 
 def free_slot(work: Path, besides: Collection[int] = ()) -> int:
-    """The lowest seat that nobody holds and that is none of `besides`. Raises StartError where there is none."""
+    """Return the lowest free slot that is not in `besides`. Raises StartError if there is none."""
     for seat in range(MOST):
         if seat not in besides and not is_taken(slot_file(work, seat)):
             return seat
-    raise StartError(f'{work} has {MOST} processes that do not end: end those of {work.parent} first')
+    raise StartError(f'All {MOST} slots of {work.parent} are taken by processes that do not end: end them first')
 
 
 def any_taken(work: Path) -> bool:
-    """Whether processes of an earlier parent are still there."""
+    """Whether processes of an earlier parent still run."""
     return any(is_taken(path) for path in work.glob('worker-*.lock'))
 
 
 class SlotLocks:
-    """Several locks as one."""
+    """Several locks that are released together."""
 
     def __init__(self, *locks: DirectoryLock) -> None:
         self._locks = locks
 
     def release(self) -> None:
-        """Idempotent."""
+        """Release all locks. Idempotent."""
         for lock in self._locks:
             lock.release()
 
 
 def acquire_slot(work: Path, place: WorkerSpec | None) -> tuple[WorkerSpec, SlotLocks]:
-    """Take the seat that a worker was given; without a place, the server's directory whole and the lowest free seat.
-    Raises StartError where another process has it."""
+    """Acquire the slot of a worker; without a `place`, acquire the server's directory and its lowest free slot. Raises
+    StartError if another process holds it."""
     if place is not None:
         seat = DirectoryLock(slot_file(work, place.seat))
         seat.take()
         return place, SlotLocks(seat)
     lock = DirectoryLock(work / 'lock')
     lock.take()
-    number = free_slot(work)  # not 0 where workers of a killed parent still drain
+    number = free_slot(work)  # not 0 while workers of a killed parent still drain
     seat = DirectoryLock(slot_file(work, number))
     seat.take()
     return WorkerSpec(seat=number, late=False, sockets={}), SlotLocks(seat, lock)

@@ -1,4 +1,4 @@
-"""work/workers.json: what a parent process says of its workers to the commands of `zatotx`."""
+"""The status file work/workers.json, in which a parent process reports its workers to the `zatotx` commands."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ FILE = 'workers.json'
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """One worker."""
+    """The status of one worker."""
 
-    worker: int  # its seat
+    worker: int  # its slot
     pid: int
     state: str  # starting, ready, leaving, hung
 
 
 class StatusFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The moment's truth. `asked` and `done` count the replacements of all workers (SIGUSR2): `done` is the last one
-    that is over, `why` what it failed of ('' = it did not)."""
+    """The contents of the status file. `asked` counts the requested replacements of all workers (SIGUSR2), `done` the
+    finished ones; `why` is the error of the last one, '' if it succeeded."""
 
-    parent: int  # its process
+    parent: int  # its process id
     wanted: int
     workers: tuple[WorkerStatus, ...] = ()
     asked: int = 0
@@ -30,22 +30,23 @@ class StatusFile(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ready(self) -> int:
-        """How many serve."""
+        """The number of workers that serve requests."""
         return sum(worker.state == 'ready' for worker in self.workers)
 
 
-def write_status_file(work: Path, roster: StatusFile) -> None:
-    """Whole or not at all."""
-    aside = work / f'.{FILE}'
-    aside.touch(mode=0o600)
-    aside.write_bytes(msgspec.json.encode(roster))
-    aside.replace(work / FILE)
+def write_status_file(work: Path, status: StatusFile) -> None:
+    """Write the file atomically."""
+    temporary = work / f'.{FILE}'
+    temporary.touch(mode=0o600)
+    temporary.write_bytes(msgspec.json.encode(status))
+    temporary.replace(work / FILE)
 
 
 def read_status_file(work: Path, parent: int) -> StatusFile | None:
-    """What the process `parent` says; None where it is no parent, or an earlier one's word is all there is."""
+    """Return the status that the process `parent` wrote; None if it is not a parent, or the file was written by an
+    earlier one."""
     try:
-        roster = msgspec.json.decode((work / FILE).read_bytes(), type=StatusFile)
+        status = msgspec.json.decode((work / FILE).read_bytes(), type=StatusFile)
     except (OSError, msgspec.DecodeError):
         return None
-    return roster if roster.parent == parent else None
+    return status if status.parent == parent else None

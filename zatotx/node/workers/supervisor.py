@@ -1,4 +1,5 @@
-"""The workers of one server together: as many as are wanted, one that dies replaced, all of them ended."""
+"""Supervises the worker processes of a server: starts the configured number, restarts those that die, stops all on
+shutdown."""
 
 from __future__ import annotations
 
@@ -19,35 +20,35 @@ T = TypeVar('T')
 
 
 class SpawnWorker(Protocol):
-    """Starts a worker process. Raises OSError where none can be had."""
+    """Starts a worker process. Raises OSError if the process cannot be created."""
 
     def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> WorkerProcess: ...
 
 
-def _nothing(seat: int) -> None:
-    """A seat that is free leaves nothing behind."""
+def _do_nothing(seat: int) -> None:
+    """The default of `left`: ignores that a worker's slot is free."""
 
 
 @define(eq=False, kw_only=True)
 class WorkerSupervisor:
-    """`changed` is called whenever somebody comes, is ready or goes. `gave_up` is called with one sentence when the
-    workers die too often, or none can start at all; nobody is started any more then."""
+    """Supervises workers. `changed` is called whenever a worker starts, becomes ready or ends. `gave_up` is called with
+    one sentence if workers die too often, or none can start; after that no worker is started."""
 
     reactor: Any  # IReactorTime
     hire: SpawnWorker
-    seat: Callable[[set[int]], int]  # a free one besides those
+    seat: Callable[[set[int]], int]  # returns a free slot that is not among those
     descriptors: Callable[[], Mapping[str, int]]
     changed: Callable[[], None]
     gave_up: Callable[[str], None]
-    left: Callable[[int], None] = _nothing  # called with the seat of each that is gone
+    left: Callable[[int], None] = _do_nothing  # called with the slot of each worker that has ended
     random: Callable[[], float] = random.random
     wanted: int = 0
-    members: list[WorkerProcess] = field(factory=list, init=False)  # all that have a process
+    members: list[WorkerProcess] = field(factory=list, init=False)  # all workers that have a process
     monitor: HeartbeatMonitor = field(init=False)
-    complete: Deferred[None] = field(factory=Deferred, init=False)  # fires once, when all that are wanted are ready
+    complete: Deferred[None] = field(factory=Deferred, init=False)  # fires once, when the wanted number is ready
     closing: bool = field(default=False, init=False)
-    _deaths: RestartPolicy = field(factory=RestartPolicy, init=False)
-    _pause: Any = field(default=None, init=False)  # the IDelayedCall of the next start
+    _restart_policy: RestartPolicy = field(factory=RestartPolicy, init=False)
+    _delayed_start: Any = field(default=None, init=False)  # IDelayedCall of the next start
 
     _log = Logger()
 
@@ -56,85 +57,87 @@ class WorkerSupervisor:
 
     @property
     def ready(self) -> list[WorkerProcess]:
-        """Those that serve."""
+        """The workers that serve requests."""
         return [worker for worker in self.members if worker.phase == READY]
 
     @property
     def active(self) -> list[WorkerProcess]:
-        """Those that serve or will."""
+        """The workers that serve requests or are starting."""
         return [worker for worker in self.members if worker.phase in (STARTING, READY)]
 
     def fill(self) -> None:
-        """Have as many as are wanted."""
-        self._pause = None
+        """Start workers up to the wanted number."""
+        self._delayed_start = None
         while len(self.active) < self.wanted:
             try:
                 self.add()
             except (OSError, StartError) as error:
-                self._deaths = self._deaths.refusal()
-                self._later(f'No worker process can be started: {error}')
+                self._restart_policy = self._restart_policy.refusal()
+                self._start_later(f'No worker process can be started: {error}')
                 return
 
     def add(self, *, late: bool = False) -> WorkerProcess:
-        """One more. `late`: it listens only when it is ready; so does each that comes while another serves, or once all
-        have: clients rather wait than meet a 503. Raises OSError, or StartError where there is no seat left."""
+        """Start one more worker. With `late` it listens only when it is ready. So does each worker that starts while
+        another one serves, or after all have been ready: clients wait rather than get a 503. Raises OSError, or
+        StartError if no slot is free."""
         seat = self.seat({worker.seat for worker in self.members})
         worker = self.hire(seat, late=late or bool(self.ready) or self.complete.called,
                            descriptors=self.descriptors())
         self.members.append(worker)
-        worker.ready.addCallback(self._came, worker)
-        worker.gone.addCallback(self._went, worker)
+        worker.ready.addCallback(self._became_ready, worker)
+        worker.gone.addCallback(self._ended, worker)
         self.changed()
         return worker
 
     def stop(self, patience: float) -> Deferred[None]:
-        """Have all of them drain and end; what is left after `patience` seconds is killed. Fires when all are gone."""
-        self._close()
-        leaving = list(self.members)
-        gone = gatherResults([_after(worker.gone) for worker in leaving])
-        for worker in leaving:
+        """Drain and stop all workers, and kill those that still run after `patience` seconds. The Deferred fires when
+        all have ended."""
+        self._stop_starting()
+        stopping = list(self.members)
+        ended = gatherResults([_fires_after(worker.gone) for worker in stopping])
+        for worker in stopping:
             worker.stop()
-        late = self.reactor.callLater(patience, self._kill, leaving)
+        timeout = self.reactor.callLater(patience, self._kill, stopping)
         self.changed()
 
-        def over(_: object) -> None:
-            if late.active():
-                late.cancel()
+        def cancel_timeout(_: object) -> None:
+            if timeout.active():
+                timeout.cancel()
 
-        return gone.addCallback(over)
+        return ended.addCallback(cancel_timeout)
 
     def retire(self, worker: WorkerProcess, patience: float) -> Deferred[None]:
-        """Let a worker go whose place another one has taken, and kill it if it stays longer than `patience` seconds.
-        Fires when it is gone."""
-        gone = _after(worker.gone)
+        """Stop a worker that has been replaced, and kill it if it still runs after `patience` seconds. The Deferred
+        fires when it has ended."""
+        ended = _fires_after(worker.gone)
         worker.retire()
-        late = self.reactor.callLater(patience, self._kill, [worker])
+        timeout = self.reactor.callLater(patience, self._kill, [worker])
 
-        def over(result: T) -> T:
-            if late.active():
-                late.cancel()
+        def cancel_timeout(result: T) -> T:
+            if timeout.active():
+                timeout.cancel()
             return result
 
         self.changed()
-        return gone.addBoth(over)
+        return ended.addBoth(cancel_timeout)
 
-    def _close(self) -> None:
-        """Nobody is started any more."""
+    def _stop_starting(self) -> None:
+        """Start no more workers."""
         self.closing = True
         self.monitor.stop()
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        if self._delayed_start is not None:
+            self._delayed_start.cancel()
+            self._delayed_start = None
 
     def _kill(self, workers: Sequence[WorkerProcess]) -> None:
         for worker in workers:
             if worker in self.members:
-                self._log.error('Worker {seat} (process {pid}) does not end: it is killed', seat=worker.seat,
+                self._log.error('Worker {seat} (process {pid}) does not end and is killed', seat=worker.seat,
                                 pid=worker.pid)
                 worker.kill()
 
-    def _came(self, _: None, worker: WorkerProcess) -> None:
-        self._deaths = self._deaths.started()
+    def _became_ready(self, _: None, worker: WorkerProcess) -> None:
+        self._restart_policy = self._restart_policy.started()
         self.monitor.start()
         self._log.info('Worker {seat} (process {pid}) is ready', seat=worker.seat, pid=worker.pid)
         self.changed()
@@ -142,46 +145,47 @@ class WorkerSupervisor:
             self.complete.callback(None)
 
     def _hung(self, worker: WorkerProcess) -> None:
-        """Another one takes its place at once. It is not counted among the deaths: a hang takes so long to notice that
-        starting again and again costs little, and workers that hang together for a while do not end the server."""
+        """Kill a worker that hangs and start another one. Hangs are not counted as deaths: they take so long to detect
+        that restarting repeatedly costs little, and workers that hang at the same time for a while do not stop the
+        server."""
         worker.abandon()
         self.changed()
-        self._later(f'Worker {worker.seat} (process {worker.pid}) hangs, without a heartbeat for '
-                    f'{worker.silence.seconds:.0f} s: it is killed')
+        self._start_later(f'Worker {worker.seat} (process {worker.pid}) has sent no heartbeat for '
+                    f'{worker.silence.seconds:.0f} s and is killed')
 
-    def _went(self, why: str, worker: WorkerProcess) -> str:
+    def _ended(self, why: str, worker: WorkerProcess) -> str:
         self.members.remove(worker)
         self.left(worker.seat)
         self.changed()
         if worker.asked_to_go or self.closing:
             self._log.info('Worker {seat} (process {pid}) has ended', seat=worker.seat, pid=worker.pid)
         else:
-            self._died(worker, why)
+            self._handle_death(worker, why)
         return why
 
-    def _died(self, worker: WorkerProcess, why: str) -> None:
+    def _handle_death(self, worker: WorkerProcess, why: str) -> None:
         what = f'Worker {worker.seat} (process {worker.pid}): {why}'
         if worker.refusal:
             if not self.complete.called or not self.ready:
                 self._give_up(worker.refusal)
                 return
-            self._deaths = self._deaths.refusal()
+            self._restart_policy = self._restart_policy.refusal()
         else:
-            self._deaths = self._deaths.another(self.reactor.seconds())
-            if self._deaths.hopeless:
-                self._give_up(f'{MOST} workers died within {WITHIN:g} s, the last one: {why}; the server is stopped: '
-                              'see its logs for why')  # fmt: skip
+            self._restart_policy = self._restart_policy.another(self.reactor.seconds())
+            if self._restart_policy.hopeless:
+                self._give_up(f'{MOST} workers died within {WITHIN:g} s, the last one: {why}; the server is stopped, '
+                              'see its logs')  # fmt: skip
                 return
-        self._later(what)
+        self._start_later(what)
 
-    def _later(self, what: str) -> None:
-        delay = self._deaths.delay(self.random)
-        self._log.error('{what}; another one is started in {delay:.1f} s', what=what, delay=delay)
-        if self._pause is None:
-            self._pause = self.reactor.callLater(delay, self.fill)
+    def _start_later(self, what: str) -> None:
+        delay = self._restart_policy.delay(self.random)
+        self._log.error('{what}; starting another one in {delay:.1f} s', what=what, delay=delay)
+        if self._delayed_start is None:
+            self._delayed_start = self.reactor.callLater(delay, self.fill)
 
     def _give_up(self, sentence: str) -> None:
-        self._close()
+        self._stop_starting()
         self._log.critical('{sentence}', sentence=sentence)
         if not self.complete.called:
             self.complete.errback(StartError(sentence))
@@ -189,8 +193,8 @@ class WorkerSupervisor:
             self.gave_up(sentence)
 
 
-def _after(source: Deferred[str]) -> Deferred[None]:
-    """Fires after `source`, and leaves its result alone."""
+def _fires_after(source: Deferred[str]) -> Deferred[None]:
+    """Return a Deferred that fires when `source` fires, without changing its result."""
     after: Deferred[None] = Deferred()
 
     def pass_on(result: str) -> str:

@@ -1,4 +1,4 @@
-"""One worker among the others of its server: what it tells them and what it asks them."""
+"""Connects a worker with the other workers of its server."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ METRICS, FINDINGS, LEVEL = 'metrics', 'findings', 'level'
 
 @define(eq=False, kw_only=True)
 class WorkerGroup:
-    """Has the metrics of any worker show all of them, its findings name those of all, and all hear a level of the log
-    that one is told."""
+    """Extends a worker's metrics and findings with those of the other workers, and sets log levels in all of them."""
 
     reactor: Any
     work: Path
@@ -28,36 +27,36 @@ class WorkerGroup:
     findings: Callable[[], Sequence[str]]  # of this worker
     offload: Callable[..., Deferred[Any]]
     levels: Any  # zatotx.node.log_levels.LiveLogLevels
-    _tallies: MetricsStore = field(init=False)
+    _metrics_store: MetricsStore = field(init=False)
     _peers: WorkerPeers = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._tallies = MetricsStore(self.work, self.seat)
+        self._metrics_store = MetricsStore(self.work, self.seat)
         self._peers = WorkerPeers(self.reactor, self.work, self.seat, {
             METRICS: self.scrapes.sample, FINDINGS: lambda: list(self.findings()), LEVEL: self.levels.apply,
         })  # fmt: skip
         self.levels.others = lambda name, level: Deferred.fromCoroutine(self._peers.ask_all(LEVEL, name, level))
-        self.scrapes.keep = self._tallies.keep
+        self.scrapes.keep = self._metrics_store.keep
         self.scrapes.others = lambda: Deferred.fromCoroutine(self.samples())
 
     def start(self) -> None:
-        """Answer the others from now on."""
+        """Start answering the requests of the other workers."""
         self._peers.start()
 
     async def stop(self) -> None:
-        """Leave behind what was counted, when nothing is counted any more, and answer no more."""
+        """Store the final metrics, then stop answering."""
         try:
             await self.scrapes.sample()
         finally:
             await self._peers.stop()
 
     async def samples(self) -> list[Sample]:
-        """Of all workers but this one, those that are gone included."""
-        before = await self.offload(self._tallies.before)
+        """Return the metrics of all other workers, including those that have ended."""
+        before = await self.offload(self._metrics_store.before)
         answers = await self._peers.ask_all(METRICS)
         return sum_snapshots(before, [(answer.seat, answer.pid, answer.value) for answer in answers])
 
     async def found_by_others(self) -> list[str]:
-        """What the other workers find wrong with themselves."""
+        """Return the findings of the other workers."""
         answers = await self._peers.ask_all(FINDINGS)
         return [f'worker {answer.seat}: {sentence}' for answer in answers for sentence in answer.value]

@@ -1,4 +1,4 @@
-"""One worker process as its parent sees it."""
+"""A worker process, on the parent's side."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from zatotx.node.workers.control_pipe import NOTICES, ORDERS, WorkerSpec
 from zatotx.rules.resilience.heartbeat import SilenceDetector
 
 STARTING, READY, LEAVING, HUNG, GONE = 'starting', 'ready', 'leaving', 'hung', 'gone'
-_LAST_WORDS = 0.5  # seconds that its pipes may still hold something after its end
+_PIPE_DRAIN_TIMEOUT = 0.5  # seconds after its end in which its pipes may still contain data
 
 
 class WorkerProcess(ProcessProtocol):
-    """`ready` fires when it serves, `gone` when it has ended, with why. Both fire for every worker that ends: `ready`
-    fails then with what `gone` says, if it had not fired."""
+    """Controls one worker. `ready` fires when it serves requests, `gone` when it has ended, with the reason. If it ends
+    before it is ready, `ready` fails with the same reason."""
 
     _log = Logger()
 
@@ -33,47 +33,47 @@ class WorkerProcess(ProcessProtocol):
         self.seat = seat
         self.phase = STARTING
         self.asked_to_go = False
-        self.silence = SilenceDetector()  # since its last heartbeat
+        self.silence = SilenceDetector()  # measures the time since its last heartbeat
         self.pid = 0
-        self.refusal = ''  # why it could not start, in its own words
+        self.refusal = ''  # the error with which it failed to start
         self.ready: Deferred[None] = Deferred()
         self.gone: Deferred[str] = Deferred()
         self._reactor = reactor
-        self._rest = b''
+        self._buffer = b''
 
-    # Orders
+    # Commands
 
     def retire(self) -> None:
-        """Have it serve whom it has and take nobody in; it ends by itself."""
-        self._order(control_pipe.RETIRE)
-        self._leave()
+        """Tell the worker to accept no new clients and to exit when those it has are done."""
+        self._send_command(control_pipe.RETIRE)
+        self._mark_leaving()
 
     def reload(self) -> None:
-        """Have it read again what may change while it runs."""
-        self._order(control_pipe.RELOAD)
+        """Tell the worker to reload log settings and certificates."""
+        self._send_command(control_pipe.RELOAD)
 
     def stop(self) -> None:
-        """SIGTERM: it drains and ends."""
+        """Send SIGTERM: the worker drains and exits."""
         self._signal('TERM')
-        self._leave()
+        self._mark_leaving()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self._signal('KILL')
 
     def abandon(self) -> None:
-        """SIGKILL for one that hangs. It does not count any more from now on, however long the kernel takes."""
+        """Kill a worker that hangs. It is no longer counted, even if the kernel takes long to end it."""
         self.asked_to_go = True
         if self.phase != GONE:
             self.phase = HUNG
         self.kill()
 
-    def _leave(self) -> None:
+    def _mark_leaving(self) -> None:
         self.asked_to_go = True
         if self.phase != GONE:
             self.phase = LEAVING
 
-    def _order(self, order: str) -> None:
+    def _send_command(self, order: str) -> None:
         if self.phase != GONE:
             transport: Any = self.transport
             transport.writeToChild(ORDERS, json.dumps(order).encode() + b'\n')
@@ -85,26 +85,26 @@ class WorkerProcess(ProcessProtocol):
         except ProcessExitedAlready:
             self._log.debug('Worker {seat} ended before {name}', seat=self.seat, name=name)
 
-    # What the process does
+    # IProcessProtocol
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
         self.pid = transport.pid
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b'\n')
+        *lines, self._buffer = (self._buffer + data).split(b'\n')
         for line in lines:
-            self._noticed(*json.loads(line))
+            self._handle_notice(*json.loads(line))
 
     def processExited(self, reason: Failure) -> None:
-        """Its own children may hold its pipes open for ever: they are waited for only as long as its last words may
-        take."""
-        self._reactor.callLater(_LAST_WORDS, self._over, reason)
+        """Schedule the end: children of the worker may keep its pipes open forever, so the pipes are read for a limited
+        time only."""
+        self._reactor.callLater(_PIPE_DRAIN_TIMEOUT, self._finish, reason)
 
     def processEnded(self, reason: Failure) -> None:
-        self._over(reason)
+        self._finish(reason)
 
-    def _noticed(self, notice: str, why: str) -> None:
+    def _handle_notice(self, notice: str, why: str) -> None:
         self.silence = SilenceDetector()
         if notice == control_pipe.READY and self.phase == STARTING:
             self.phase = READY
@@ -112,13 +112,13 @@ class WorkerProcess(ProcessProtocol):
         elif notice == control_pipe.REFUSED:
             self.refusal = why
 
-    def _over(self, reason: Failure) -> None:
+    def _finish(self, reason: Failure) -> None:
         if self.phase == GONE:
             return
         self.phase = GONE
         transport: Any = self.transport
         transport.loseConnection()
-        why = self.refusal or _why(reason.value)
+        why = self.refusal or _exit_reason(reason.value)
         if not self.ready.called:
             self.ready.addErrback(lambda failure: None)
             self.ready.errback(WorkerEndedError(why))
@@ -126,10 +126,10 @@ class WorkerProcess(ProcessProtocol):
 
 
 class WorkerEndedError(Exception):
-    """It ended before it was ready."""
+    """The worker ended before it was ready."""
 
 
-def _why(error: Any) -> str:
+def _exit_reason(error: Any) -> str:
     if isinstance(error, ProcessDone):
         return 'it ended by itself'
     if getattr(error, 'signal', None) is not None:
@@ -139,24 +139,29 @@ def _why(error: Any) -> str:
 
 @define
 class WorkerSpawner:
-    """Starts worker processes. `command` gives the command line for a seat. A secret key that this process was given
-    goes down the pipe: in the environment of a process its owner's other processes could read it."""
+    """Starts worker processes. `command` returns the command line for a slot. A secret key from the environment is
+    passed through the pipe instead, because other processes of the same user can read a process's environment."""
 
     reactor: Any  # IReactorProcess, IReactorTime
     command: Callable[[int], Sequence[str]]
     environment: Mapping[str, str] = field(factory=lambda: os.environ, repr=False)
 
     def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> WorkerProcess:
-        """A worker that begins to start, with those listening sockets. Raises OSError where no process can be had."""
+        """Start a worker that inherits those listening sockets. Raises OSError if the process cannot be created."""
         worker = WorkerProcess(seat, self.reactor)
-        words = list(self.command(seat))
-        handed = dict(enumerate(descriptors.values(), NOTICES + 1))
+        command = list(self.command(seat))
+        child_descriptors = dict(enumerate(descriptors.values(), NOTICES + 1))
         self.reactor.spawnProcess(
-            worker, words[0], words, env={n: v for n, v in self.environment.items() if n != VARIABLE},
-            childFDs={0: 0, 1: 1, 2: 2, ORDERS: 'w', NOTICES: 'r', **handed},
+            worker, command[0], command, env={n: v for n, v in self.environment.items() if n != VARIABLE},
+            childFDs={0: 0, 1: 1, 2: 2, ORDERS: 'w', NOTICES: 'r', **child_descriptors},
         )  # fmt: skip
-        place = WorkerSpec(seat=seat, late=late, crewed=True, sockets=dict(zip(descriptors, handed, strict=True)),
-                      key=self.environment.get(VARIABLE, ''))  # fmt: skip
+        spec = WorkerSpec(
+            seat=seat,
+            late=late,
+            crewed=True,
+            sockets=dict(zip(descriptors, child_descriptors, strict=True)),
+            key=self.environment.get(VARIABLE, ''),
+        )
         transport: Any = worker.transport
-        transport.writeToChild(ORDERS, place.line())
+        transport.writeToChild(ORDERS, spec.line())
         return worker

@@ -1,1 +1,1 @@
-"""One room a database: how it is connected to, which of its errors mean what, and the lock around its migrations."""
+"""Database dialects: how to connect, the meaning of errors, and the lock around migrations."""

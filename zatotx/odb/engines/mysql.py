@@ -1,9 +1,9 @@
-"""MariaDB and MySQL, by PyMySQL.
+"""The MariaDB and MySQL dialect, with PyMySQL.
 
-- A read sees one moment: REPEATABLE READ. A write runs in READ COMMITTED, which locks no gaps, and locks the cluster's
-  row first (context.begin), so writes come one after another and each sees what the one before committed.
-- Tables say their engine and their character set themselves (columns.TABLE); each session says its SQL mode.
-- Every DDL statement commits by itself, so migrations are made of steps that can be repeated (migrations/steps.py).
+- Reads use REPEATABLE READ for a consistent snapshot. Writes use READ COMMITTED, which takes no gap locks, and lock the
+row of the cluster first (statement_context.begin), so that writes are serialized and see each other's commits.
+- Tables declare their engine and character set (columns.TABLE); each session sets its SQL mode.
+- Every DDL statement commits by itself, so migrations consist of idempotent steps (migrations/steps.py).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 
 from zatotx.odb.engines.dialect import CONNECT, IDLE, LOCK, MIGRATION_LOCK, STATEMENT, Dialect, Purpose, max_connections
 
-_PATIENT = 600.0  # seconds for one DDL statement of a migration
-_ONCE_MORE = (1213, 1020)  # deadlock; record has changed since last read
-_TOO_BIG = (1153, 2006, 2013)  # said so, or found the connection cut while it was still sending
-_READ_ONLY = (1290, 1792, 1836)  # by an option of the server; this transaction; the server says so itself
-_BIG = 1_000_000  # bytes from which on a cut connection may be the statement's fault
+_MIGRATION_TIMEOUT = 600.0  # seconds for one DDL statement of a migration
+_RETRYABLE = (1213, 1020)  # deadlock; record has changed since last read
+_PACKET_TOO_LARGE = (1153, 2006, 2013)  # the server's error, or a connection cut while sending
+_READ_ONLY = (1290, 1792, 1836)  # server option; read-only transaction; read-only mode
+_LARGE_STATEMENT = 1_000_000  # bytes; above this size the statement may be the cause of a cut connection
 _HINTS = {
     1044: 'the account needs ALL PRIVILEGES on this database',
     1142: 'the account needs ALL PRIVILEGES on this database',
@@ -28,17 +28,17 @@ _HINTS = {
 
 
 def make_engine(url: URL, purpose: Purpose) -> Engine:
-    """An engine of one purpose; nothing is connected to."""
-    patience = _PATIENT if purpose == 'migrate' else STATEMENT
+    """Create an engine for one purpose, without connecting."""
+    timeout = _MIGRATION_TIMEOUT if purpose == 'migrate' else STATEMENT
     engine = create_engine(
         url,
         connect_args={
             'connect_timeout': CONNECT,
-            'read_timeout': patience,
-            'write_timeout': patience,
+            'read_timeout': timeout,
+            'write_timeout': timeout,
             'charset': 'utf8mb4',
             'password': _password(url),
-            'init_command': _session(purpose),
+            'init_command': _session_statement(purpose),
             'local_infile': False,
         },
         isolation_level='REPEATABLE READ' if purpose == 'read' else 'READ COMMITTED',
@@ -48,18 +48,18 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
         pool_pre_ping=True,
         hide_parameters=True,
     )
-    event.listen(engine, 'connect', lambda connection, _: _limits(connection, purpose))
+    event.listen(engine, 'connect', lambda connection, _: _set_timeouts(connection, purpose))
     event.listen(engine, 'handle_error', _explain)
     return engine
 
 
 def _password(url: URL) -> bytes:
-    """Text PyMySQL would take for Latin-1."""
-    given = url.password or url.query.get('password', '')
-    return (given if isinstance(given, str) else given[-1]).encode()
+    """Encode the password as UTF-8; PyMySQL encodes text as Latin-1."""
+    password = url.password or url.query.get('password', '')
+    return (password if isinstance(password, str) else password[-1]).encode()
 
 
-def _session(purpose: Purpose) -> str:
+def _session_statement(purpose: Purpose) -> str:
     lock = int(MIGRATION_LOCK if purpose == 'migrate' else LOCK)
     return (
         f'SET SESSION innodb_lock_wait_timeout = {lock}, lock_wait_timeout = {lock}, '
@@ -67,8 +67,8 @@ def _session(purpose: Purpose) -> str:
     )
 
 
-def _limits(connection: Any, purpose: Purpose) -> None:
-    """What the two name differently: how long a statement may take, how long a transaction may say nothing."""
+def _set_timeouts(connection: Any, purpose: Purpose) -> None:
+    """Set the timeouts of statements and idle transactions, whose names differ between MariaDB and MySQL."""
     if purpose == 'migrate':
         return
     if 'MariaDB' in connection.get_server_info():
@@ -80,60 +80,64 @@ def _limits(connection: Any, purpose: Purpose) -> None:
 
 
 def lock_schema(connection: Connection) -> None:
-    """Until the connection is closed. Raises OperationalError where another upgrade takes too long."""
-    got = connection.execute(
+    """Lock the schema until the connection is closed. Raises OperationalError if another upgrade takes too long."""
+    is_locked = connection.execute(
         text("SELECT GET_LOCK(CONCAT('zatotx.', MD5(DATABASE())), :seconds)"), {'seconds': int(MIGRATION_LOCK)}
     ).scalar()
-    if not got:
-        raise OperationalError('GET_LOCK', None, Exception('another upgrade is under way'))
+    if not is_locked:
+        raise OperationalError('GET_LOCK', None, Exception('another upgrade is running'))
 
 
 def is_away(error: Exception) -> bool:
-    """PyMySQL calls what has a number below 1000 InternalError: those of files and disks."""
+    """Return whether the error is about the database. PyMySQL raises InternalError for errors of files and disks, whose
+    numbers are below 1000."""
     if isinstance(error, OperationalError | InterfaceError):
         return True
-    return isinstance(error, DBAPIError) and 0 < _number(error.orig) < 1000
+    return isinstance(error, DBAPIError) and 0 < _error_number(error.orig) < 1000
 
 
 def is_retryable(error: Exception) -> bool:
-    """A broken constraint too: what a transaction looked at before has changed, and it says so better itself."""
-    return isinstance(error, IntegrityError) or (isinstance(error, DBAPIError) and _number(error.orig) in _ONCE_MORE)
+    """Return whether a retry may succeed. This includes constraint violations: the data changed since the transaction
+    read it, and the retry reports a better error."""
+    return isinstance(error, IntegrityError) or (
+        isinstance(error, DBAPIError) and _error_number(error.orig) in _RETRYABLE
+    )
 
 
 def error_message(error: Exception) -> str:
-    """The server's words without their number, and what to do where they do not say."""
-    words = error.args[1] if len(error.args) > 1 else error
-    said = ' '.join(str(words).split())
-    hint = _HINTS.get(_number(error), '')
-    return f'{said}; {hint}' if hint else said
+    """Return the server's message without its number, with a hint for some errors."""
+    text_or_error = error.args[1] if len(error.args) > 1 else error
+    message = ' '.join(str(text_or_error).split())
+    hint = _HINTS.get(_error_number(error), '')
+    return f'{message}; {hint}' if hint else message
 
 
-def _number(error: object) -> int:
+def _error_number(error: object) -> int:
     number = getattr(error, 'args', (0,))[:1]
     return number[0] if number and isinstance(number[0], int) else 0
 
 
 def _explain(context: ExceptionContext) -> None:
-    """A statement above max_allowed_packet is cut off while it is sent, and the connection with it, which may look like
-    a server that went away."""
+    """Explain the error of a statement above max_allowed_packet: the server cuts the connection while receiving it,
+    which looks like a server that went away."""
     error = context.original_exception
-    if _number(error) in _READ_ONLY:
-        context.is_disconnect = True  # after a failover the name may lead to a server that may be written to
-    if _number(error) in _TOO_BIG:
-        context.is_disconnect = True  # no rollback over it, whose failure would hide this one
-        size = _size(context)
-        if size > _BIG:
+    if _error_number(error) in _READ_ONLY:
+        context.is_disconnect = True  # after a failover, the host name may lead to a writable server
+    if _error_number(error) in _PACKET_TOO_LARGE:
+        context.is_disconnect = True  # avoids a rollback, whose error would hide this one
+        size = _statement_size(context)
+        if size > _LARGE_STATEMENT:
             error.args = (
-                _number(error),
+                _error_number(error),
                 f'{error.args[1]}: a statement of {size / 2**20:.1f} MB was cut off; if that happens again, raise '
                 'max_allowed_packet in the configuration of the server',
             )
 
 
-def _size(context: ExceptionContext) -> int:
+def _statement_size(context: ExceptionContext) -> int:
     rows = context.parameters or ()
-    many = rows if isinstance(rows, list) else [rows]
-    values = [v for row in many for v in (row.values() if isinstance(row, dict) else row)]
+    batch = rows if isinstance(rows, list) else [rows]
+    values = [v for row in batch for v in (row.values() if isinstance(row, dict) else row)]
     return sum(len(value) for value in values if isinstance(value, str | bytes))
 
 

@@ -1,9 +1,9 @@
-"""PostgreSQL, by psycopg 3.
+"""The PostgreSQL dialect, with psycopg 3.
 
-- A read sees one moment: REPEATABLE READ. A write runs in READ COMMITTED and locks the cluster's row first
-  (context.begin), so writes come one after another and each sees what the one before committed.
-- The server ends a statement, a wait for a lock and a transaction that says nothing, each before somebody minds.
-- The kernel notices a host that is gone: keepalive while nothing is sent, TCP_USER_TIMEOUT while something is.
+- Reads use REPEATABLE READ for a consistent snapshot. Writes use READ COMMITTED and lock the row of the cluster first
+(statement_context.begin), so that writes are serialized and see each other's commits.
+- The server limits the time of statements, of waits for locks and of idle transactions, below the executor's deadline.
+- The kernel detects unreachable hosts: keepalive while nothing is sent, TCP_USER_TIMEOUT while data is sent.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 
 from zatotx.odb.engines.dialect import CONNECT, IDLE, LOCK, MIGRATION_LOCK, STATEMENT, Dialect, Purpose, max_connections
 
-_SCHEMA_LOCK = 0x7A61746F7478  # 'zatotx': the advisory lock of upgrades, one a database
+_SCHEMA_LOCK = 0x7A61746F7478  # the advisory: 'zatotx' in ASCII: the advisory lock of upgrades, per database
 
-# Of SQLSTATE: errors that are about the server, the account or the disk, though psycopg calls some of them
-# ProgrammingError or InternalError. https://www.postgresql.org/docs/current/errcodes-appendix.html
+# SQLSTATE prefixes of errors that are about the server, the account or the disk, although psycopg raises some of them
+# as ProgrammingError or InternalError. https://www.postgresql.org/docs/current/errcodes-appendix.html
 _AWAY = ('08', '28', '3D', '53', '54', '55', '57', '58', 'XX', '22021', '22P05', '25006', '42501')
 _READ_ONLY = '25006'
-_ONCE_MORE = ('40001', '40P01')  # serialization_failure, deadlock_detected
+_RETRYABLE = ('40001', '40P01')  # serialization_failure, deadlock_detected
 
 
 def make_engine(url: URL, purpose: Purpose) -> Engine:
-    """An engine of one purpose; nothing is connected to."""
+    """Create an engine for one purpose, without connecting."""
     engine = create_engine(
         url,
-        connect_args=_arguments(url, purpose),
+        connect_args=_connect_args(url, purpose),
         isolation_level='REPEATABLE READ' if purpose == 'read' else 'READ COMMITTED',
         pool_size=max_connections(purpose),
         max_overflow=0,
@@ -36,18 +36,18 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
         pool_pre_ping=True,
         hide_parameters=True,
     )
-    event.listen(engine, 'handle_error', _give_up_read_only)
+    event.listen(engine, 'handle_error', _discard_read_only)
     return engine
 
 
-def _give_up_read_only(context: ExceptionContext) -> None:
-    """A session stays read-only when its database or role is made writable again, and after a failover its server is a
-    replica: another connection may do better."""
+def _discard_read_only(context: ExceptionContext) -> None:
+    """Discard connections that are read-only: a session stays so when its database or role becomes writable again, and
+    after a failover its server is a replica."""
     if getattr(context.original_exception, 'sqlstate', '') == _READ_ONLY:
         context.is_disconnect = True
 
 
-def _arguments(url: URL, purpose: Purpose) -> dict[str, Any]:
+def _connect_args(url: URL, purpose: Purpose) -> dict[str, Any]:
     return {
         'connect_timeout': CONNECT,
         'keepalives': 1,
@@ -57,12 +57,12 @@ def _arguments(url: URL, purpose: Purpose) -> dict[str, Any]:
         'tcp_user_timeout': int(STATEMENT * 1000),
         'application_name': 'zatotx',
         'client_encoding': 'utf8',
-        'prepare_threshold': None,  # connections may be pooled by pgbouncer, which gives another server each time
-        'options': f'{_given_options(url)} {_limits(purpose)}'.strip(),
+        'prepare_threshold': None,  # pgbouncer may use a different server connection each time
+        'options': f'{_url_options(url)} {_timeout_options(purpose)}'.strip(),
     }
 
 
-def _limits(purpose: Purpose) -> str:
+def _timeout_options(purpose: Purpose) -> str:
     seconds = {
         'statement_timeout': 0.0 if purpose == 'migrate' else STATEMENT,
         'lock_timeout': MIGRATION_LOCK if purpose == 'migrate' else LOCK,
@@ -71,40 +71,42 @@ def _limits(purpose: Purpose) -> str:
     return ' '.join(f'-c {name}={int(value * 1000)}' for name, value in seconds.items())
 
 
-def _given_options(url: URL) -> str:
-    """What the URL says itself, as a search_path."""
-    given = url.query.get('options', '')
-    return given if isinstance(given, str) else ' '.join(given)
+def _url_options(url: URL) -> str:
+    """Return the options in the URL, such as a search_path."""
+    options = url.query.get('options', '')
+    return options if isinstance(options, str) else ' '.join(options)
 
 
 def lock_schema(connection: Connection) -> None:
-    """Until the end of the transaction. Raises OperationalError where another upgrade takes too long."""
+    """Lock the schema until the end of the transaction. Raises OperationalError if another upgrade takes too long."""
     connection.execute(text('SELECT pg_advisory_xact_lock(:number)'), {'number': _SCHEMA_LOCK})
 
 
 def is_away(error: Exception) -> bool:
+    """Return whether the error is about the database, not about the statement."""
     if isinstance(error, OperationalError | InterfaceError):
         return True
-    return isinstance(error, DBAPIError) and _state(error).startswith(_AWAY)
+    return isinstance(error, DBAPIError) and _sqlstate(error).startswith(_AWAY)
 
 
 def is_retryable(error: Exception) -> bool:
-    """A broken constraint too: what a transaction looked at before has changed, and it says so better itself."""
-    return isinstance(error, IntegrityError) or (isinstance(error, DBAPIError) and _state(error) in _ONCE_MORE)
+    """Return whether a retry may succeed. This includes constraint violations: the data changed since the transaction
+    read it, and the retry reports a better error."""
+    return isinstance(error, IntegrityError) or (isinstance(error, DBAPIError) and _sqlstate(error) in _RETRYABLE)
 
 
 def error_message(error: Exception) -> str:
-    """libpq's words in one line, with what to do where the server's do not say."""
-    said = ' '.join(str(error).split())
-    state = getattr(error, 'sqlstate', '') or ''
-    if state == '42501':
-        return f'{said}; the account needs CREATE and USAGE on the schema, and must own the tables'
-    if state in ('22021', '22P05'):
-        return f'{said}; the encoding of the database must be UTF8'
-    return said
+    """Return libpq's message as one line, with a hint for some errors."""
+    message = ' '.join(str(error).split())
+    sqlstate = getattr(error, 'sqlstate', '') or ''
+    if sqlstate == '42501':
+        return f'{message}; the account needs CREATE and USAGE on the schema, and must own the tables'
+    if sqlstate in ('22021', '22P05'):
+        return f'{message}; the encoding of the database must be UTF8'
+    return message
 
 
-def _state(error: DBAPIError) -> str:
+def _sqlstate(error: DBAPIError) -> str:
     return getattr(error.orig, 'sqlstate', '') or ''
 
 

@@ -1,10 +1,10 @@
-"""SQLite, a file: the database of an environment that names none.
+"""The SQLite dialect, the default database of an environment.
 
-- WAL: readers never wait for the writer. A committed transaction is in the operating system's hands, so it survives
-  kill -9 of the process; `synchronous=NORMAL` gives up only the last ones when the machine itself loses power.
-- A writing transaction takes the write lock at its begin (`BEGIN IMMEDIATE`), so none fails half way for a lock.
-- The file and what SQLite puts beside it are 0600 whatever the umask: SQLite gives -wal and -shm the file's mode.
-- A file that was moved away or replaced is noticed: its connections are not used again.
+- WAL mode: readers never wait for the writer. A committed transaction is in the operating system's cache, so it
+survives kill -9 of the process; `synchronous=NORMAL` loses only the last ones when the machine loses power.
+- A writing transaction takes the write lock at its start (`BEGIN IMMEDIATE`), so none fails later for lack of it.
+- The file, and the -wal and -shm files that SQLite creates with its mode, are 0600 whatever the umask.
+- A file that was moved or replaced is detected: its connections are not used again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from zatotx.odb.engines.dialect import MIGRATION_LOCK, STATEMENT, Dialect, Purpo
 
 
 def make_engine(url: URL, purpose: Purpose) -> Engine:
-    """An engine over an existing file: it makes none. To migrate, foreign keys are not looked after, since a table that
-    is written anew would take the rows that refer to it with it."""
+    """Create an engine for an existing file; never creates one. For migrations foreign keys are off, because recreating
+    a table would delete the rows that refer to it."""
     path = url.database
     assert path is not None
     engine = create_engine(
@@ -39,12 +39,12 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
     begin = 'BEGIN' if purpose == 'read' else 'BEGIN IMMEDIATE'
     event.listen(engine, 'begin', lambda connection: _begin(connection, begin))
     event.listen(engine, 'connect', lambda _, record: record.info.update(file=_identity(path)))
-    event.listen(engine, 'checkout', lambda _, record, __: _same_file(record.info, path))
+    event.listen(engine, 'checkout', lambda _, record, __: _require_same_file(record.info, path))
     return engine
 
 
 def make_file(path: str) -> None:
-    """Make the empty database of a new ODB. Raises OSError where the file exists or its directory does not."""
+    """Create the empty database of a new ODB. Raises OSError if the file exists or its directory does not."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     connection = _connect(path, 'write')
     connection.execute('PRAGMA journal_mode=WAL')
@@ -52,12 +52,12 @@ def make_file(path: str) -> None:
 
 
 def _connect(path: str, purpose: Purpose) -> sqlite3.Connection:
-    _close_to_others(path)
+    _restrict_permissions(path)
     connection = sqlite3.connect(
-        f'file:{quote(path)}?mode=rw',  # never makes a file
+        f'file:{quote(path)}?mode=rw',  # never creates a file
         uri=True,
-        timeout=MIGRATION_LOCK if purpose == 'migrate' else STATEMENT,  # to wait for another process's write
-        isolation_level=None,  # transactions are begun by _begin, so that they hold DDL too
+        timeout=MIGRATION_LOCK if purpose == 'migrate' else STATEMENT,  # how long to wait for another process's write
+        isolation_level=None,  # _begin begins transactions, so that they include DDL
         check_same_thread=False,
     )
     connection.execute(f'PRAGMA foreign_keys={"OFF" if purpose == "migrate" else "ON"}')
@@ -65,12 +65,12 @@ def _connect(path: str, purpose: Purpose) -> sqlite3.Connection:
     return connection
 
 
-def _close_to_others(path: str) -> None:
-    for each in (path, path + '-wal', path + '-shm'):
+def _restrict_permissions(path: str) -> None:
+    for file in (path, path + '-wal', path + '-shm'):
         try:
-            mode = Path(each).stat().st_mode
+            mode = Path(file).stat().st_mode
             if mode & 0o077:
-                Path(each).chmod(0o600)
+                Path(file).chmod(0o600)
         except FileNotFoundError:
             continue
 
@@ -81,19 +81,20 @@ def _begin(connection: Connection, statement: str) -> None:
 
 def _identity(path: str) -> tuple[int, int] | None:
     try:
-        found = Path(path).stat()
+        stat = Path(path).stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return stat.st_dev, stat.st_ino
 
 
-def _same_file(info: dict[Any, Any], path: str) -> None:
+def _require_same_file(info: dict[Any, Any], path: str) -> None:
     if info.get('file') is None or info['file'] != _identity(path):
-        raise DisconnectionError('the file of the ODB is another one now')
+        raise DisconnectionError('the file of the ODB was replaced')
 
 
 def is_away(error: Exception) -> bool:
-    """A plain DatabaseError is what SQLite says of a file that is malformed or none of its own."""
+    """Return whether the error is about the database. SQLite raises a plain DatabaseError for a file that is malformed
+    or not a database."""
     return isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
 
 
@@ -103,7 +104,7 @@ ROOM = Dialect(
     driver='sqlite3',
     is_away=is_away,
     says=str,
-    once_more=lambda error: False,  # a writer has the lock from its begin: nothing can come between
-    lock_schema=lambda connection: None,  # BEGIN IMMEDIATE is that lock
+    once_more=lambda error: False,  # a writer holds the lock from its start, so conflicts cannot occur
+    lock_schema=lambda connection: None,  # BEGIN IMMEDIATE is the lock
     transactional_ddl=True,
 )

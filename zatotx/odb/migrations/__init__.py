@@ -1,1 +1,1 @@
-"""The ODB's schema, step by step, by alembic: one numbered script a step in `versions/`."""
+"""Schema migrations with alembic: one numbered script per migration in `versions/`."""

@@ -1,5 +1,6 @@
-"""What alembic runs. The connection, in a transaction already, comes from zatotx.odb.setup: everything an upgrade does
-becomes true together, on SQLite too, where transactions hold DDL because zatotx.odb.engine begins them itself."""
+"""The environment script of alembic. zatotx.odb.setup passes a connection with a transaction, so that an upgrade is
+atomic, on SQLite, too, where zatotx.odb.engines begins transactions itself so that they include DDL.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What the steps of migrations are made of.
+"""Idempotent steps of migrations.
 
-Each looks whether it is done already. On MariaDB and MySQL every DDL statement commits by itself, so a migration that
-was killed left some of its steps behind; running it again does the rest. On SQLite and PostgreSQL a migration is one
-transaction, and there is never anything of it to find.
+Each step first checks whether it was done. On MariaDB and MySQL every DDL statement commits by itself, so an
+interrupted migration leaves some steps done, and running it again completes the rest. On SQLite and PostgreSQL a
+migration is one transaction, and nothing is left behind.
 """
 
 from __future__ import annotations
@@ -18,38 +18,41 @@ __all__ = ['BLOB', 'LONG', 'MOMENT', 'add_column', 'create_index', 'create_table
 
 
 def has_table(name: str) -> bool:
+    """Return whether a table exists."""
     return sa.inspect(op.get_bind()).has_table(name)
 
 
 def create_table(name: str, *parts: Any, **options: Any) -> None:
-    """With InnoDB and utf8mb4, whatever the database's own defaults are."""
+    """Create a table with InnoDB and utf8mb4, whatever the defaults of the database are."""
     if not has_table(name):
         op.create_table(name, *parts, **TABLE, **options)
 
 
 def create_index(name: str, table: str, columns: list[str]) -> None:
+    """Create an index."""
     if name not in {index['name'] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
         op.create_index(name, table, columns)
 
 
 def add_column(table: str, column: sa.Column[Any]) -> None:
+    """Add a column."""
     if column.name not in {found['name'] for found in sa.inspect(op.get_bind()).get_columns(table)}:
         op.add_column(table, column)
 
 
 def unique(table: str, name: str, columns: list[str]) -> None:
-    """A unique constraint more. On SQLite the table is written anew."""
-    if name not in _uniques(table):
+    """Add a unique constraint. On SQLite this recreates the table."""
+    if name not in _unique_constraints(table):
         with op.batch_alter_table(table) as batch:
             batch.create_unique_constraint(name, columns)
 
 
 def drop_unique(table: str, name: str) -> None:
-    """A unique constraint less. On SQLite the table is written anew."""
-    if name in _uniques(table):
+    """Drop a unique constraint. On SQLite this recreates the table."""
+    if name in _unique_constraints(table):
         with op.batch_alter_table(table) as batch:
             batch.drop_constraint(name, type_='unique')
 
 
-def _uniques(table: str) -> set[str | None]:
+def _unique_constraints(table: str) -> set[str | None]:
     return {found['name'] for found in sa.inspect(op.get_bind()).get_unique_constraints(table)}

@@ -1,4 +1,4 @@
-"""Data formats: one codec a file; `choose.py` says which one reads a message and writes its answer."""
+"""Codecs of data formats, one per module; `registry` selects the one that decodes a message and encodes its reply."""
 
 from __future__ import annotations
 

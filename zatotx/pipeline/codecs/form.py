@@ -1,4 +1,4 @@
-"""HTML forms."""
+"""Codecs of HTML forms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zatotx.wire.json.budget import value_size
 
 @implementer(ICodec)
 class FormCodec(RawCodec):
-    """application/x-www-form-urlencoded in, JSON out."""
+    """Decodes application/x-www-form-urlencoded; encodes replies as JSON."""
 
     text_type = b''
 
@@ -25,22 +25,23 @@ class FormCodec(RawCodec):
         self.weightless = WEIGHTLESS
 
     def weigh(self, body: bytes) -> None:
-        """See ICodec: what a form holds is found where it is decoded."""
+        """See ICodec. The number of fields is checked while decoding."""
 
     def footprint(self, body: bytes) -> int:
         return value_size(body)
 
-    def decode(self, inbound: Message) -> object:
-        """Field name -> text, or a list of texts where it is repeated. Raises BadRequest."""
+    def decode(self, message: Message) -> object:
+        """Return a dict of field name -> text, or a list of texts for repeated fields. Raises BadRequest."""
         try:
-            return form.decode_form(inbound.body, self._budget.form_fields)  # type: ignore[arg-type]  # read back as above
+            # The pipeline has read spooled bodies into memory.
+            return form.decode_form(message.body, self._budget.form_fields)  # type: ignore[arg-type]
         except form.Malformed as error:
-            raise BadRequest(inbound.cid, f'Malformed form: {error}') from None
+            raise BadRequest(message.cid, f'Malformed form: {error}') from None
 
 
 @implementer(ICodec)
 class NamedFormCodec(FormCodec):
-    """What a JSON channel is sent under the name of a form: a form, or JSON all the same. The body says which."""
+    """Decodes bodies sent to a JSON channel with the content type of a form: forms or, by their content, JSON."""
 
     def __init__(self, budget: MessageBudget = USUAL) -> None:
         super().__init__(budget)
@@ -51,8 +52,8 @@ class NamedFormCodec(FormCodec):
         if form.is_json_instead(body):
             self._json.weigh(body)
 
-    def decode(self, inbound: Message) -> object:
-        """As the one or the other. Raises BadRequest."""
-        if form.is_json_instead(inbound.body):  # type: ignore[arg-type]  # read back as above
-            return self._json.decode(inbound)
-        return super().decode(inbound)
+    def decode(self, message: Message) -> object:
+        """Decode a form or JSON, whichever the body is. Raises BadRequest."""
+        if form.is_json_instead(message.body):  # type: ignore[arg-type]
+            return self._json.decode(message)
+        return super().decode(message)

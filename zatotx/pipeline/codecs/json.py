@@ -1,4 +1,4 @@
-"""RFC 8259 JSON."""
+"""Codec of JSON (RFC 8259)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WEIGHTLESS = 16 * 1024  # bytes
 
 @implementer(ICodec)
 class JsonCodec(BaseCodec):
-    """RFC 8259 JSON both ways."""
+    """Decodes and encodes JSON (RFC 8259)."""
 
     content_type = b'application/json'
 
@@ -28,27 +28,27 @@ class JsonCodec(BaseCodec):
 
     def weigh(self, body: bytes) -> None:
         if has_more_keys(body, self._budget.json_keys):
-            raise BadRequest(None, f'The JSON has more than {self._budget.json_keys} keys and elements, the limit here')
+            raise BadRequest(None, f'The JSON has more than {self._budget.json_keys} keys and elements, the limit')
 
     def footprint(self, body: bytes) -> int:
         return value_size(body)
 
-    def decode(self, inbound: Message) -> object:
-        """The value of the body; None where the message brings none. Raises BadRequest for malformed JSON and for one
-        that is nested too deeply: an empty body is malformed too, unless the method has none or the input comes in the
-        URL."""
-        body = inbound.body
+    def decode(self, message: Message) -> object:
+        """Return the value of the body, or None if the message has none. Raises BadRequest for malformed JSON and for
+        values nested too deeply. An empty body is malformed unless the method has no body or the URL carries the
+        input."""
+        body = message.body
         if not body:
-            if has_own_body(inbound):
-                raise BadRequest(inbound.cid, 'Malformed JSON: the body is empty')
+            if has_own_body(message):
+                raise BadRequest(message.cid, 'Malformed JSON: the body is empty')
             return None
-        assert isinstance(body, bytes)  # the pipeline has read spooled ones back
+        assert isinstance(body, bytes)  # the pipeline has read spooled bodies into memory
         try:
             value = codec.decode(body)
         except codec.Malformed as error:
-            raise BadRequest(inbound.cid, f'Malformed JSON: {error}') from None
+            raise BadRequest(message.cid, f'Malformed JSON: {error}') from None
         if len(body) > self._depth and exceeds_depth(body, value, self._depth):
-            raise BadRequest(inbound.cid, f'The JSON is nested more than {self._depth} deep, the limit here')
+            raise BadRequest(message.cid, f'The JSON is nested more than {self._depth} deep, the limit')
         return value
 
     def encode(self, value: object) -> bytes:

@@ -1,4 +1,4 @@
-"""Uploads: forms with files, and bodies that are one file. Neither is read into memory as a whole."""
+"""Codecs of uploads: forms with files, and bodies that are a single file. Neither is read into memory as a whole."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from zatotx.pipeline.codecs.json import JsonCodec
 from zatotx.rules.limits.limits import USUAL, MessageBudget
 from zatotx.wire.http.multipart import FilePart, Limits, Malformed, boundary_of, read_form
 
-BODY = 'body'  # the name of a file that is a whole body
-_PIECE = 256 * 1024  # bytes read at a time
-_QUICK = 64 * 1024  # bytes of a form that is read on the reactor
+BODY = 'body'  # name of the file that is the whole body
+_CHUNK_SIZE = 256 * 1024  # bytes read at a time
+_THREAD_THRESHOLD = 64 * 1024  # bytes of a form above which it is decoded in a thread
 
 
 @implementer(ICodec)
 class MultipartCodec(JsonCodec):
-    """multipart/form-data in: the payload is its fields, `inbound.parsed` has its files (wire.multipart.Part). JSON
-    out."""
+    """Decodes multipart/form-data: the payload is a dict of its fields, and `Message.parsed` is a tuple of its files
+    (`FilePart`). Encodes replies as JSON."""
 
     piecewise = True
 
@@ -28,26 +28,26 @@ class MultipartCodec(JsonCodec):
         super().__init__(budget)
         self._limits = Limits(parts=budget.form_fields)
         self.weightless = ANY
-        self.threaded = _QUICK
+        self.threaded = _THREAD_THRESHOLD
 
-    def decode(self, inbound: Message) -> object:
-        """Field name -> text, or a list of texts where it is repeated. Raises BadRequest."""
-        body = whole(inbound)
+    def decode(self, message: Message) -> object:
+        """Return a dict of field name -> text, or a list of texts for repeated fields. Raises BadRequest."""
+        body = whole(message)
         try:
-            boundary = boundary_of(inbound.headers.get(b'content-type', b''))
+            boundary = boundary_of(message.headers.get(b'content-type', b''))
             if isinstance(body, bytes):
                 form = read_form([body], lambda start, size: body[start : start + size], boundary, self._limits)
             else:
-                form = read_form(body.pieces(_PIECE), body.at, boundary, self._limits)
+                form = read_form(body.pieces(_CHUNK_SIZE), body.at, boundary, self._limits)
         except Malformed as error:
-            raise BadRequest(inbound.cid, f'Malformed multipart form: {error}') from None
-        inbound.parsed = form.files
+            raise BadRequest(message.cid, f'Malformed multipart form: {error}') from None
+        message.parsed = form.files
         return form.fields
 
 
 @implementer(ICodec)
 class FileCodec(JsonCodec):
-    """The body is one file, whatever is in it: `inbound.parsed` has it, the payload is nothing. JSON out."""
+    """Accepts any body as one file: `Message.parsed` contains it, the payload is None. Encodes replies as JSON."""
 
     piecewise = True
 
@@ -55,18 +55,18 @@ class FileCodec(JsonCodec):
         super().__init__(budget)
         self.weightless = self.threaded = ANY
 
-    def decode(self, inbound: Message) -> object:
-        """None, and the file in `inbound.parsed`."""
-        body = whole(inbound)
+    def decode(self, message: Message) -> object:
+        """Return None, and store the file in `message.parsed`."""
+        body = whole(message)
         size = len(body) if isinstance(body, bytes) else body.size
-        content_type = inbound.headers.get(b'content-type', b'').decode('latin-1')
-        inbound.parsed = (FilePart(name=BODY, filename='', content_type=content_type, headers={}, start=0, size=size),)
+        content_type = message.headers.get(b'content-type', b'').decode('latin-1')
+        message.parsed = (FilePart(name=BODY, filename='', content_type=content_type, headers={}, start=0, size=size),)
         return None
 
 
-def whole(inbound: Message) -> bytes | Body:
-    """The body, of which any part can be read: one in a content coding has none until it is decoded."""
-    body = inbound.body
+def whole(message: Message) -> bytes | Body:
+    """Return a body that supports random access: one with a content encoding is decoded first."""
+    body = message.body
     if not isinstance(body, bytes) and not body.seekable:
-        body = inbound.body = body.read()
+        body = message.body = body.read()
     return body

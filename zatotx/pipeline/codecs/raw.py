@@ -1,4 +1,4 @@
-"""No data format."""
+"""Codec of channels without a data format."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from zatotx.rules.limits.limits import USUAL, MessageBudget
 
 @implementer(ICodec)
 class RawCodec(JsonCodec):
-    """No data format: the body is the payload, bytes as they came. Texts go out as such (feature map 3.6), answers that
-    are neither text nor bytes, and errors, as JSON."""
+    """The payload is the body's bytes, unchanged. Text responses are sent as plain text (feature map 3.6); responses
+    that are neither text nor bytes, and errors, as JSON."""
 
     text_type = b'text/plain; charset=utf-8'
 
@@ -25,5 +25,5 @@ class RawCodec(JsonCodec):
     def footprint(self, body: bytes) -> int:
         return 0
 
-    def decode(self, inbound: Message) -> object:
-        return inbound.body
+    def decode(self, message: Message) -> object:
+        return message.body

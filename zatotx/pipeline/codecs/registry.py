@@ -1,4 +1,4 @@
-"""Which codec reads a message and writes its answer."""
+"""The registry of codecs: selects the codec that decodes a message and encodes its reply."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _JSON = b'application/json'
 
 
 class Codecs:
-    """Chooses the codec of a message. `budget`: what one message may hold; `others`: the formats that kinds bring."""
+    """Selects the codec of a message. `budget` limits the size of one message; `others` are the formats of plugins."""
 
-    def __init__(self, budget: MessageBudget = USUAL, others: Mapping[str, ICodec] | None = None) -> None:
+    def __init__(self, budget: MessageBudget = USUAL, additional: Mapping[str, ICodec] | None = None) -> None:
         self._json: ICodec = JsonCodec(budget)
         self._raw: ICodec = RawCodec(budget)
         self._form: ICodec = FormCodec(budget)
-        self._called_form: ICodec = NamedFormCodec(budget)
+        self._named_form: ICodec = NamedFormCodec(budget)
         self._multipart: ICodec = MultipartCodec(budget)
-        self._take_forms: tuple[ICodec, ...] = (self._json, self._raw, self._form)
+        self._may_receive_forms: tuple[ICodec, ...] = (self._json, self._raw, self._form)
         self._by_format = {'file': FileCodec(budget), 'json': self._json, '': self._raw, 'form': self._form,
-                           'post': self._form, 'xml': XmlCodec(budget), **(others or {})}  # fmt: skip
+                           'post': self._form, 'xml': XmlCodec(budget), **(additional or {})}  # fmt: skip
 
-    def of(self, inbound: Message) -> ICodec:
-        """By the channel's data format; a form is a form on a JSON channel too, as browsers send it, and one with files
-        wherever bodies are not XML."""
-        codec = self._by_format.get(inbound.channel.data_format, self._raw)
-        if codec in self._take_forms:
-            content_type = inbound.headers.get(b'content-type')
+    def of(self, message: Message) -> ICodec:
+        """Return the codec for the channel's data format. A form, as browsers send it, is also accepted on JSON
+        channels, and a form with files on every channel that does not read XML."""
+        codec = self._by_format.get(message.channel.data_format, self._raw)
+        if codec in self._may_receive_forms:
+            content_type = message.headers.get(b'content-type')
             if content_type is not None and content_type != _JSON:
-                return self._form_instead(content_type.lower(), codec)
+                return self._form_codec(content_type.lower(), codec)
         return codec
 
-    def _form_instead(self, content_type: bytes, codec: ICodec) -> ICodec:
+    def _form_codec(self, content_type: bytes, codec: ICodec) -> ICodec:
         if content_type.startswith(CONTENT_TYPE):
             return self._multipart
-        return self._called_form if content_type.startswith(_FORM) and codec is self._json else codec
+        return self._named_form if content_type.startswith(_FORM) and codec is self._json else codec

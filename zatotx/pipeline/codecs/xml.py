@@ -1,4 +1,4 @@
-"""XML."""
+"""Codec of XML 1.0."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from zatotx.wire.xml import parser
 from zatotx.wire.xml.budget import tree_size
 from zatotx.wire.xml.writer import XML_TYPE, Markup, document, error
 
-_ROOT = 'response'  # of a value that nobody gave a name
+_ROOT = 'response'  # element name of values without a name
 
 
 @implementer(ICodec)
 class XmlCodec(BaseCodec):
-    """XML 1.0 both ways: the payload is the root of the document, as lxml.objectify shows it."""
+    """Decodes and encodes XML 1.0. The payload is the document's root as an lxml.objectify element."""
 
     content_type = XML_TYPE
     bytes_type = XML_TYPE
@@ -31,24 +31,25 @@ class XmlCodec(BaseCodec):
     def footprint(self, body: bytes) -> int:
         return tree_size(body, self._budget)
 
-    def decode(self, inbound: Message) -> object:
-        """The root, which is `inbound.parsed` too; None where the message brings no body. Raises BadRequest for what
-        `wire.xml` refuses: an empty body is refused where one must be there."""
-        body = inbound.body
+    def decode(self, message: Message) -> object:
+        """Return the document's root, which is also stored in `message.parsed`; None if the message has no body. Raises
+        BadRequest for what `wire.xml` rejects, and for an empty body where one is required."""
+        body = message.body
         if not body:
-            if has_own_body(inbound):
-                raise BadRequest(inbound.cid, 'Malformed XML: the body is empty')
+            if has_own_body(message):
+                raise BadRequest(message.cid, 'Malformed XML: the body is empty')
             return None
-        assert isinstance(body, bytes)  # the pipeline has read spooled ones back
+        assert isinstance(body, bytes)  # the pipeline has read spooled bodies into memory
         try:
-            charset = parser.charset_of(inbound.headers.get(b'content-type', b''))
-            root = inbound.parsed = parser.parse(body, charset, self._budget)
+            charset = parser.charset_of(message.headers.get(b'content-type', b''))
+            root = message.parsed = parser.parse(body, charset, self._budget)
         except parser.Malformed as error:
-            raise BadRequest(inbound.cid, f'Malformed XML: {error}') from None
+            raise BadRequest(message.cid, f'Malformed XML: {error}') from None
         return root
 
     def encode(self, value: object) -> bytes:
-        """An element as a document; any other value in a `<response>`. Raises ValueError where it has no form."""
+        """Encode an element as a document, and any other value inside `<response>`. Raises ValueError if it cannot be
+        represented."""
         if type(value) is Markup:
             return value.data
         if parser.is_element(value):

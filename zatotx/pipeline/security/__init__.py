@@ -1,1 +1,1 @@
-"""Who may use a channel: the guard, and one check for each type of security definition."""
+"""Authentication of callers: the authentication policy, and one authenticator for each type of security definition."""

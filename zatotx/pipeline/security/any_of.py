@@ -1,9 +1,9 @@
-"""Several security definitions, any of which admits.
+"""Authentication by any of several security definitions.
 
-The order, where a request carries more than one thing that could admit it: what stands in the head before what stands
-in the body; there, sorts of definitions in the order in which the channel came to them. The first that admits is the
-principal. A definition that refuses does not keep the next one from being asked; one that cannot say now (its keys are
-away …) is told of where nobody else admits.
+If a request carries several credentials, those in the head are tried before those in the body, and within the body by
+scheme, in the order of the channel's definitions. The first that succeeds determines the principal. A definition that
+rejects the request does not prevent the next one from being tried. The error of one that cannot decide now (its keys
+are unavailable, for example) is raised if no other one succeeds.
 """
 
 from __future__ import annotations
@@ -18,103 +18,103 @@ from zatotx.pipeline.security.authenticator import ANY_OF_THEM, Authenticator
 from zatotx.pipeline.security.challenges import GENERIC
 from zatotx.pipeline.security.pending_check import PendingCheck
 
-MOST_CHALLENGES = 16  # in one answer: clients have limits for heads too
+MOST_CHALLENGES = 16  # per response: clients limit the size of heads, too
 
 
-class _Sort:
-    """Definitions that read the same thing of a request."""
+class _Scheme:
+    """Definitions that read the same credentials of a request."""
 
-    __slots__ = ('_all', '_by_claim', 'reader')
+    __slots__ = ('_all', '_by_lookup_key', 'reader')
 
     def __init__(self, reader: Authenticator) -> None:
         self.reader = reader
         self._all: list[Authenticator] = []
-        self._by_claim: dict[Hashable, list[Authenticator]] = {}
+        self._by_lookup_key: dict[Hashable, list[Authenticator]] = {}
 
-    def add(self, check: Authenticator) -> None:
-        self._all.append(check)
-        self._by_claim.setdefault(check.claim, []).append(check)
+    def add(self, authenticator: Authenticator) -> None:
+        self._all.append(authenticator)
+        self._by_lookup_key.setdefault(authenticator.claim, []).append(authenticator)
 
-    def of(self, claim: Hashable) -> Sequence[Authenticator]:
-        """Whom to ask. For what nobody has it is the first one: a claim that is unknown must cost what a known one
-        costs."""
-        if claim == ANY_OF_THEM:
+    def of(self, lookup_key: Hashable) -> Sequence[Authenticator]:
+        """Return the authenticators to try. For an unknown lookup key this is the first one: an unknown key must cost
+        as much as a known one."""
+        if lookup_key == ANY_OF_THEM:
             return self._all
-        return self._by_claim.get(claim) or (self.reader,)
+        return self._by_lookup_key.get(lookup_key) or (self.reader,)
 
 
 class AnyOf:
-    """Checks requests against definitions until one admits. There may be none: then nobody is admitted."""
+    """Tries authenticators until one succeeds. Without any, every request is rejected."""
 
-    __slots__ = ('_challenges', '_of_body', '_of_head', '_only')
+    __slots__ = ('_body_schemes', '_challenges', '_head_schemes', '_only')
 
-    def __init__(self, checks: Sequence[Authenticator], otherwise: Sequence[str] = ()) -> None:
-        """`otherwise`: the challenges to give where there are no checks."""
-        sorts: dict[Hashable, _Sort] = {}
-        for check in checks:
-            sorts.setdefault(check.sort, _Sort(check)).add(check)
-        self._of_head = [sort for sort in sorts.values() if not sort.reader.needs_body]
-        self._of_body = [sort for sort in sorts.values() if sort.reader.needs_body]
-        self._only = checks[0] if len(checks) == 1 else None
-        challenges = [check.challenge for check in checks] or otherwise or (GENERIC,)
+    def __init__(self, authenticators: Sequence[Authenticator], otherwise: Sequence[str] = ()) -> None:
+        """`otherwise`: the challenges to send if there are no authenticators."""
+        schemes: dict[Hashable, _Scheme] = {}
+        for authenticator in authenticators:
+            schemes.setdefault(authenticator.sort, _Scheme(authenticator)).add(authenticator)
+        self._head_schemes = [scheme for scheme in schemes.values() if not scheme.reader.needs_body]
+        self._body_schemes = [scheme for scheme in schemes.values() if scheme.reader.needs_body]
+        self._only = authenticators[0] if len(authenticators) == 1 else None
+        challenges = [authenticator.challenge for authenticator in authenticators] or otherwise or (GENERIC,)
         self._challenges = tuple(dict.fromkeys(challenges))[:MOST_CHALLENGES]
 
-    def check(self, inbound: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
-        """By the head; NEEDS_BODY where that admits nobody and the body may."""
+    def check(self, message: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+        """Authenticate by the head; returns NEEDS_BODY if that fails and the body may contain credentials."""
         only = self._only
         if only is not None:
-            return NEEDS_BODY if only.needs_body else only.check(inbound)
-        otherwise = NEEDS_BODY if self._of_body else None
-        return self._first(_asked(self._of_head, inbound), inbound, otherwise)
+            return NEEDS_BODY if only.needs_body else only.check(message)
+        otherwise = NEEDS_BODY if self._body_schemes else None
+        return self._first(_candidates(self._head_schemes, message), message, otherwise)
 
-    def check_body(self, inbound: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
-        """By the body, for whom the head did not admit; never NEEDS_BODY."""
+    def check_body(self, message: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+        """Authenticate by the body if the head did not succeed; never returns NEEDS_BODY."""
         if self._only is not None:
-            return self._only.check(inbound)
-        return self._first(_asked(self._of_body, inbound), inbound, None)
+            return self._only.check(message)
+        return self._first(_candidates(self._body_schemes, message), message, None)
 
     def _first(
         self,
-        checks: Iterator[Authenticator],
-        inbound: Message,
+        authenticators: Iterator[Authenticator],
+        message: Message,
         otherwise: NeedsBody | None,
         failed: ServiceError | None = None,
     ) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
-        for check in checks:
+        for authenticator in authenticators:
             try:
-                found = check.check(inbound)
+                result = authenticator.check(message)
             except Unauthorized:
                 continue
-            except ServiceError as fault:
-                failed = failed or fault
+            except ServiceError as error:
+                failed = failed or error
                 continue
-            if isinstance(found, Principal):
-                return found
-            return PendingCheck(found, self._going_on(found, checks, inbound, otherwise, failed=failed))
+            if isinstance(result, Principal):
+                return result
+            return PendingCheck(result, self._continue(result, authenticators, message, otherwise, failed=failed))
         if otherwise is not None:
             return otherwise
-        raise failed or self._refused(inbound)
+        raise failed or self._refused(message)
 
-    async def _going_on(
-        self, waiting: Awaitable[Principal], checks: Iterator[Authenticator], inbound: Message,
+    async def _continue(
+        self, waiting: Awaitable[Principal], authenticators: Iterator[Authenticator], message: Message,
         otherwise: NeedsBody | None, *, failed: ServiceError | None
     ) -> Principal | NeedsBody:  # fmt: skip
         try:
             return await waiting
         except Unauthorized:
-            pass  # the next one may admit
-        except ServiceError as fault:
-            failed = failed or fault
-        found = self._first(checks, inbound, otherwise, failed)
-        return await found if isawaitable(found) else found
+            pass  # the next one may succeed
+        except ServiceError as error:
+            failed = failed or error
+        result = self._first(authenticators, message, otherwise, failed)
+        return await result if isawaitable(result) else result
 
-    def _refused(self, inbound: Message) -> Unauthorized:
-        return Unauthorized(inbound.cid, None, self._challenges[0], more=self._challenges[1:])
+    def _refused(self, message: Message) -> Unauthorized:
+        return Unauthorized(message.cid, None, self._challenges[0], more=self._challenges[1:])
 
 
-def _asked(sorts: Sequence[_Sort], inbound: Message) -> Iterator[Authenticator]:
-    """The checks that the request gives something to."""
-    for sort in sorts:
-        claim = sort.reader.claimed(inbound)
-        if claim is not None:
-            yield from sort.of(claim)
+def _candidates(schemes: Sequence[_Scheme], message: Message) -> Iterator[Authenticator]:
+    """Yield the authenticators for which the request carries credentials."""
+    for scheme in schemes:
+        lookup_key = scheme.reader.claimed(message)
+        if lookup_key is not None:
+            yield from scheme.of(lookup_key)

@@ -1,4 +1,4 @@
-"""API keys, in a header field or in the query (feature map 4)."""
+"""API keys in a header field or in the query string (feature map 4)."""
 
 from __future__ import annotations
 
@@ -17,52 +17,52 @@ _NOBODY = NOBODY.encode()
 
 
 class ApiKeyAuthenticator:
-    """The check of one API key definition."""
+    """Authenticates by one API key definition."""
 
     needs_body = False
     challenge = challenge_of('apikey')
     __slots__ = ('_attempts', '_digest', '_header', '_principal', '_query', 'claim', 'sort')
 
-    def __init__(self, guesses: SecretComparison, stored: Stored) -> None:
+    def __init__(self, comparison: SecretComparison, stored: Stored) -> None:
         definition = stored.value
-        self._digest = guesses.digest
+        self._digest = comparison.digest
         self._header = definition.header.lower().encode('ascii')
         self._query = definition.query.encode('utf-8')
         self._principal = principal_of(stored)
         self.sort = 'apikey', b'' if self._query else self._header, self._query
-        self._attempts = guesses.attempts_at(repr(self.sort))
-        # Zato 2.0 takes any key where there is none yet; here nobody has it: no digest is empty.
-        self.claim = guesses.digest(definition.password.encode('utf-8')) if definition.password else b''
+        self._attempts = comparison.attempts_at(repr(self.sort))
+        # Zato 2.0 accepts any key if none is set yet. Here no key matches: no digest is empty.
+        self.claim = comparison.digest(definition.password.encode('utf-8')) if definition.password else b''
 
-    def claimed(self, inbound: Message) -> bytes | None:
-        """The digest of the key."""
+    def claimed(self, message: Message) -> bytes | None:
+        """Return the digest of the key."""
         try:
-            key = self._presented(inbound)
+            key = self._extract_raw_key(message)
         except Malformed:
             return _NOBODY
         return None if key is None else self._digest(key)
 
-    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
-        """The principal, at once. Raises Unauthorized, or returns what does so later."""
-        http = inbound.http
+    def check(self, message: Message) -> Principal | Awaitable[Principal]:
+        """Return the principal at once, or an awaitable of it if the caller is throttled. Raises Unauthorized."""
+        http = message.http
         if http is not None and http.admitted_by is self:
             return self._principal
-        claimed = self.claimed(inbound)
-        if claimed is None:
-            raise Unauthorized(inbound.cid, None, self.challenge)
+        digest = self.claimed(message)
+        if digest is None:
+            raise Unauthorized(message.cid, None, self.challenge)
         attempts = self._attempts
-        if attempts.slowed and (delay := attempts.delay(inbound)) > 0:
-            return attempts.wait(inbound, delay, partial(self._compared, inbound, claimed))
-        return self._compared(inbound, claimed)
+        if attempts.slowed and (delay := attempts.delay(message)) > 0:
+            return attempts.wait(message, delay, partial(self._compare, message, digest))
+        return self._compare(message, digest)
 
-    def _compared(self, inbound: Message, claimed: bytes) -> Principal:
-        if not equal_secrets(claimed, self.claim):
-            raise self._attempts.refuse(inbound, Unauthorized(inbound.cid, None, self.challenge))
-        self._attempts.admitted(inbound, self)
+    def _compare(self, message: Message, digest: bytes) -> Principal:
+        if not equal_secrets(digest, self.claim):
+            raise self._attempts.refuse(message, Unauthorized(message.cid, None, self.challenge))
+        self._attempts.admitted(message, self)
         return self._principal
 
-    def _presented(self, inbound: Message) -> bytes | None:
-        """The key as it was sent; None where there is none. Raises Malformed where there are two."""
+    def _extract_raw_key(self, message: Message) -> bytes | None:
+        """Return the key as it was sent, None if there is none. Raises Malformed if there are two."""
         if not self._query:
-            return inbound.headers.get(self._header)
-        return None if inbound.http is None else query_parameter(inbound.http.query, self._query)
+            return message.headers.get(self._header)
+        return None if message.http is None else query_parameter(message.http.query, self._query)

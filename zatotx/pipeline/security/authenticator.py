@@ -1,4 +1,4 @@
-"""What the check of a security definition is, whatever its type."""
+"""The interface of authenticators of security definitions."""
 
 from __future__ import annotations
 
@@ -9,40 +9,42 @@ from zatotx.model.message import Message, Principal
 from zatotx.rules.security.roles import roles_of
 from zatotx.schema.snapshot import Stored
 
-# Two claims that no request can make: what it may claim has no NUL.
-ANY_OF_THEM = '\0any'  # nothing of the request says which definition of the sort is meant
-NOBODY = '\0'  # it carries something of the sort that can be nobody's
+# Two lookup keys that no request can present, because what a request presents contains no NUL.
+ANY_OF_THEM = '\0any'  # the request does not tell which definition of the scheme it is for
+NOBODY = '\0'  # the request carries credentials of the scheme that cannot be valid
 
 
 class Authenticator(Protocol):
-    """One security definition, ready to check requests: by the head, or, where it `needs_body`, once that was decoded.
+    """Authenticates requests by one security definition, from the head or, if `needs_body`, after decoding the body.
 
-    Where a channel accepts several definitions, those of one `sort` read the same thing of a request. What that says
-    is the claim: a request that claims what a definition has for `claim` is checked by that one alone.
+    If a channel accepts several definitions, those of one `sort` (scheme) read the same credentials of a request.
+    `claimed` extracts the lookup key from them; a request whose key equals the `claim` of a definition is checked by
+    that definition only.
     """
 
     @property
     def needs_body(self) -> bool: ...
 
     @property
-    def challenge(self) -> str: ...  # what a refused caller reads in WWW-Authenticate
+    def challenge(self) -> str: ...  # sent to rejected callers in WWW-Authenticate
 
     @property
     def sort(self) -> Hashable: ...
 
     @property
-    def claim(self) -> Hashable: ...  # a user name, say; ANY_OF_THEM where no request can say which one it means
+    # a user name, for example; ANY_OF_THEM if requests do not tell which definition they are for
+    def claim(self) -> Hashable: ...
 
-    def claimed(self, inbound: Message) -> Hashable | None:
-        """What the request claims by what checks of this sort read; None where it carries nothing of that."""
+    def claimed(self, message: Message) -> Hashable | None:
+        """Return the lookup key of the request's credentials for this scheme, None if it carries none."""
 
-    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
-        """The principal, at once where it is known. Raises Unauthorized with the challenge; ServiceUnavailable where
-        it cannot be said now."""
+    def check(self, message: Message) -> Principal | Awaitable[Principal]:
+        """Return the principal, or an awaitable of it. Raises Unauthorized with the challenge, or ServiceUnavailable if
+        the decision is impossible now."""
 
 
 def principal_of(stored: Stored, username: str = '', claims: Mapping[str, Any] | None = None) -> Principal:
-    """Who is admitted by that definition, with the roles it gives. `username` '' = the definition's own."""
+    """Create the principal of a definition, with the roles it grants. `username` '' = the definition's own."""
     definition = stored.value
     return Principal(
         stored.name,

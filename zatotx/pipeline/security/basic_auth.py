@@ -1,7 +1,7 @@
 """HTTP Basic authentication (RFC 7617) against argon2id hashes.
 
-A hash costs tens of milliseconds by design, so it is verified in a thread, once for each credentials; after that a
-keyed digest of the header is enough. The password itself is never kept. The key lives and dies with the process.
+Verifying a hash takes tens of milliseconds by design, so it runs in a thread, once per credentials. Later requests
+compare a keyed digest of the header. The password itself is never kept, and the key is generated anew for each process.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from zatotx.schema.dual_secret import hash_of
 from zatotx.schema.snapshot import Stored
 from zatotx.wire.http.authorization import Malformed, parse_basic
 
-REMEMBERED = 10_000  # verified credentials kept a definition
+REMEMBERED = 10_000  # verified credentials cached per definition
 
-_Key = tuple[bytes, str]  # the digest of credentials, and the network that they come from
+_Key = tuple[bytes, str]  # the digest of the credentials, and the network of the caller
 
 
-class _Login:
-    """Credentials under verification, and the requests that wait for the result: a client that opens many connections
-    at once pays for one hash."""
+class _PendingLogin:
+    """Credentials being verified, and the requests that wait for the result: a client that opens many connections at
+    once causes one hash."""
 
-    __slots__ = ('digest', 'hashing', 'network', 'password', 'requests', 'under_way', 'username')
+    __slots__ = ('digest', 'hashing', 'network', 'password', 'requests', 'username', 'verification')
 
     def __init__(self, digest: bytes, network: str, username: str, password: str) -> None:
         self.digest = digest
@@ -39,19 +39,19 @@ class _Login:
         self.username = username
         self.password = password
         self.requests: dict[Deferred[bool], None] = {}
-        self.under_way: Deferred[bool] | None = None
-        self.hashing = False  # a thread is at it, which cannot be stopped
+        self.verification: Deferred[bool] | None = None
+        self.hashing = False  # a thread has started, and cannot be stopped
 
-    def gave_up(self, request: Deferred[bool]) -> None:
-        """A request was cancelled: its client hung up, or its deadline has passed. Where it was the last one, nothing
-        is computed that has not begun."""
+    def cancel_request(self, request: Deferred[bool]) -> None:
+        """Remove a cancelled request: its client disconnected, or its deadline passed. When the last one is removed, a
+        verification that has not started is cancelled."""
         self.requests.pop(request, None)
-        if not self.requests and not self.hashing and self.under_way is not None:
-            self.under_way.cancel()
+        if not self.requests and not self.hashing and self.verification is not None:
+            self.verification.cancel()
 
 
 class BasicAuthAuthenticator:
-    """The check of one Basic auth definition."""
+    """Authenticates by one Basic auth definition."""
 
     needs_body = False
     sort = 'basic_auth'
@@ -70,11 +70,11 @@ class BasicAuthAuthenticator:
         attempts = self._attempts = verifier.guesses.attempts_at(f'{self.sort} {self.claim}')
         self._slowed, self._addresses = attempts.slowed, attempts.addresses
         self._known: dict[bytes, None] = {}
-        self._logins: dict[_Key, _Login] = {}
+        self._logins: dict[_Key, _PendingLogin] = {}
 
-    def claimed(self, inbound: Message) -> str | None:
-        """The user name."""
-        header = inbound.headers.get(b'authorization')
+    def claimed(self, message: Message) -> str | None:
+        """Return the user name."""
+        header = message.headers.get(b'authorization')
         if header is None or header[:6].lower() != b'basic ':
             return None
         try:
@@ -82,76 +82,76 @@ class BasicAuthAuthenticator:
         except Malformed:
             return NOBODY
 
-    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
-        """The principal at once for credentials seen before, else after the hash was verified in a thread. Raises
-        Unauthorized."""
-        http = inbound.http
+    def check(self, message: Message) -> Principal | Awaitable[Principal]:
+        """Return the principal at once for credentials seen before, else an awaitable that verifies the hash in a
+        thread. Raises Unauthorized."""
+        http = message.http
         if http is not None and http.admitted_by is self:
             return self._principal
-        header = inbound.headers.get(b'authorization')
+        header = message.headers.get(b'authorization')
         if header is None:
-            raise self._refused(inbound)
+            raise self._unauthorized(message)
         digest = self._digest(header)
-        delay = self._attempts.delay(inbound) if self._slowed else 0.0
+        delay = self._attempts.delay(message) if self._slowed else 0.0
         if delay <= 0 and digest in self._known:
             if http is not None and http.peer in self._addresses:
-                http.admitted_by = self  # `Attempts.admitted`, written out
+                http.admitted_by = self  # the body of `Attempts.admitted`, inlined
             else:
-                self._attempts.admitted(inbound, self)
+                self._attempts.admitted(message, self)
             return self._principal
-        return self._first_time(inbound, header, digest, delay)
+        return self._check_new(message, header, digest, delay)
 
-    async def _first_time(self, inbound: Message, header: bytes, digest: bytes, delay: float) -> Principal:
+    async def _check_new(self, message: Message, header: bytes, digest: bytes, delay: float) -> Principal:
         try:
             username, password = parse_basic(header)
         except Malformed:
-            raise self._refused(inbound) from None
-        network = network_of_caller(inbound)
+            raise self._unauthorized(message) from None
+        network = network_of_caller(message)
         if delay > 0:
             self._verifier.guesses.enter(network, delay)
         try:
-            right = await self._settled(_Login(digest, network, username, password), delay)
+            is_valid = await self._verified_once(_PendingLogin(digest, network, username, password), delay)
         finally:
             if delay > 0:
                 self._verifier.guesses.leave(network)
-        if not right:
-            raise self._refused(inbound)
-        self._attempts.admitted(inbound, self)
+        if not is_valid:
+            raise self._unauthorized(message)
+        self._attempts.admitted(message, self)
         return self._principal
 
-    def _settled(self, login: _Login, delay: float) -> Deferred[bool]:
-        """Fires with whether the credentials are right; with what others of the same network wait for already."""
+    def _verified_once(self, login: _PendingLogin, delay: float) -> Deferred[bool]:
+        """Fires with whether the credentials are valid. Shares the verification with requests of the same network."""
         key = login.digest, login.network
-        known = self._logins.setdefault(key, login)
-        request: Deferred[bool] = Deferred(known.gave_up)
-        known.requests[request] = None
-        if known is login:
-            login.under_way = Deferred.fromCoroutine(self._verify(login, delay))
-            login.under_way.addBoth(self._settle, login)
+        shared = self._logins.setdefault(key, login)
+        request: Deferred[bool] = Deferred(shared.cancel_request)
+        shared.requests[request] = None
+        if shared is login:
+            login.verification = Deferred.fromCoroutine(self._verify(login, delay))
+            login.verification.addBoth(self._finish, login)
         return request
 
-    async def _verify(self, login: _Login, delay: float) -> bool:
+    async def _verify(self, login: _PendingLogin, delay: float) -> bool:
         attempts, network = self._attempts, login.network
-        counted = delay > 0
-        if counted:
+        is_counted = delay > 0
+        if is_counted:
             attempts.failed(network)
             await self._verifier.guesses.pause(delay)
         try:
-            right = login.digest in self._known or await self._verifier.verified(self._hashed, login)
+            is_valid = login.digest in self._known or await self._verifier.verified(self._hashed, login)
         except CancelledError:
-            if not counted:
-                attempts.failed(network)  # hanging up does not make it no guess
+            if not is_counted:
+                attempts.failed(network)  # disconnecting does not undo the guess
             raise
-        # The hash is verified for an unknown user too: it must cost what a wrong password costs.
-        if hmac.compare_digest(login.username.encode('utf-8'), self._username) and right and self._hashed:
-            if counted:
+        # The hash is verified for an unknown user, too: that must take as long as a wrong password.
+        if hmac.compare_digest(login.username.encode('utf-8'), self._username) and is_valid and self._hashed:
+            if is_counted:
                 attempts.forgive(network)
             return True
-        if not counted:
+        if not is_counted:
             attempts.failed(network)
         return False
 
-    def _settle(self, result: Any, login: _Login) -> None:
+    def _finish(self, result: Any, login: _PendingLogin) -> None:
         if result is True:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
@@ -161,5 +161,5 @@ class BasicAuthAuthenticator:
         for request in requests:
             request.callback(result)
 
-    def _refused(self, inbound: Message) -> Unauthorized:
-        return Unauthorized(inbound.cid, None, self.challenge)
+    def _unauthorized(self, message: Message) -> Unauthorized:
+        return Unauthorized(message.cid, None, self.challenge)

@@ -1,14 +1,14 @@
-"""What a refused caller reads in WWW-Authenticate (RFC 9110 §11.6.1), by the type of the definition."""
+"""Challenges for the WWW-Authenticate header (RFC 9110 §11.6.1), by type of definition."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-GENERIC = 'Basic realm="zatotx"'  # where nothing is known of the definition
+GENERIC = 'Basic realm="zatotx"'  # for unknown definitions
 
 _CHALLENGES: Mapping[str, str] = {
-    'apikey': 'zato-apikey',  # Zato's words, where HTTP has no scheme
+    'apikey': 'zato-apikey',  # Zato's names where HTTP defines no scheme
     'jwt': 'Bearer realm="zatotx"',
     'mtls': 'zato-mtls',
     'tech_account': 'zato-tech-acc',
@@ -18,7 +18,8 @@ _CHALLENGES: Mapping[str, str] = {
 
 
 def challenge_of(type_: str, definition: Any = None) -> str:
-    """The challenge of a definition of that type, active or not. Basic auth has the realm of the definition in it."""
+    """Return the challenge of a definition of that type, active or not. For Basic auth it contains the definition's
+    realm."""
     if type_ == 'basic_auth' and definition is not None:
         realm = definition.realm.replace('\\', '\\\\').replace('"', '\\"')
         return f'Basic realm="{realm}"'

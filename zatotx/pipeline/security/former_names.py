@@ -1,4 +1,4 @@
-"""What objects were called before they were renamed."""
+"""Former names of renamed configuration objects."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Iterable
 
 from zatotx.schema.snapshot import Stored
 
-MOST = 1_000  # former names remembered
+MOST = 1_000  # number of former names kept
 
 
 class FormerNames:
-    """The former names of the objects of a configuration. A name that another object has now is no former one for
-    whoever looks among the present ones first."""
+    """Maps former names of configuration objects to present ones. Callers look a name up among the present ones first,
+    so a name that another object has taken over is not treated as a former one."""
 
     __slots__ = ('_former', '_present')
 
     def __init__(self) -> None:
-        self._present: dict[tuple[str, int], str] = {}  # by type and id
-        self._former: dict[str, tuple[str, int]] = {}  # the oldest first
+        self._present: dict[tuple[str, int], str] = {}  # (type, id) -> name
+        self._former: dict[str, tuple[str, int]] = {}  # oldest first
 
     def follow(self, objects: Iterable[Stored]) -> None:
-        """These are the objects from now on."""
+        """Update the present names; names that changed become former ones."""
         present = {(stored.type, stored.id): stored.name for stored in objects}
         for key, name in self._present.items():
             if present.get(key, name) != name:
@@ -31,6 +31,6 @@ class FormerNames:
         self._present = present
 
     def now(self, name: str) -> str:
-        """The present name of what was called that; the same name where nothing was, or where it is gone."""
+        """Return the present name of the object that was called `name`; `name` itself if there is none."""
         key = self._former.get(name)
         return name if key is None else self._present.get(key, name)

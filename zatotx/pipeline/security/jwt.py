@@ -1,8 +1,8 @@
-"""JSON Web Tokens (RFC 7519) in the scheme Bearer (RFC 6750).
+"""JSON Web Tokens (RFC 7519) as bearer tokens (RFC 6750).
 
-A token is read and judged by its claims first, and its signature verified last, here on the reactor: that takes 30 to
-700 microseconds by algorithm, less than the way into a thread and back would delay everybody. One that was seen before
-costs a digest. Whatever is wrong with a token, its sender reads the same; the log says what, where it is told to.
+A token's claims are checked first and its signature last, in the reactor's thread: depending on the algorithm this
+takes 30 to 700 microseconds, less than a thread switch would delay other requests. For a token seen before, only a
+digest is computed. All rejected tokens cause the same response; the reason is logged at level debug.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ from zatotx.wire.malformed import Malformed
 from zatotx.wire.security.jwk import VerificationKey, key_of_pem, key_of_secret
 from zatotx.wire.security.jws import SignedToken, parse_compact
 
-REMEMBERED = 5_000  # verified tokens kept a definition: a few kilobytes each
+REMEMBERED = 5_000  # verified tokens cached per definition: a few kilobytes each
 CHALLENGE = challenge_of('jwt')
 REFUSED = f'{CHALLENGE}, error="invalid_token"'
 
 
 class KeySource(Protocol):
-    """Where the keys of a definition are."""
+    """The source of a definition's keys."""
 
     @property
-    def steady(self) -> float: ...  # seconds for which what they verified needs no second look
+    def steady(self) -> float: ...  # seconds for which a verified token needs no second verification
 
     @property
-    def problem(self) -> str: ...  # why there are none, or no new ones; '' = all is well
+    def problem(self) -> str: ...  # why there are no keys or no new ones; '' = no problem
 
     def find(self, algorithm: str, kid: str | None) -> VerificationKey | Awaitable[VerificationKey | None] | None: ...
 
 
 class SingleKey:
-    """The key that stands in the definition. A token's kid says nothing then."""
+    """A key that is part of the definition. The kid of a token is ignored."""
 
     steady = inf
 
@@ -65,12 +65,12 @@ class SingleKey:
         self.problem = problem
 
     def find(self, algorithm: str, kid: str | None) -> VerificationKey | None:
-        """The key, whatever it is asked for: it knows itself what it is good for."""
+        """Return the key for any algorithm: the key itself checks which ones it supports."""
         return self._key
 
 
 class PresentedToken(msgspec.Struct, frozen=True):
-    """A token whose claims are good, and whose signature is still to be verified."""
+    """A token whose claims are acceptable, and whose signature is not verified yet."""
 
     signed: SignedToken
     algorithm: str
@@ -81,7 +81,7 @@ class PresentedToken(msgspec.Struct, frozen=True):
 
 
 class JwtAuthenticator:
-    """The check of one JWT definition. `now`: seconds since 1970."""
+    """Authenticates by one JWT definition. `now`: seconds since 1970."""
 
     needs_body = False
     sort = 'jwt'
@@ -97,104 +97,108 @@ class JwtAuthenticator:
         self._known: PrincipalCache[bytes] = PrincipalCache(REMEMBERED)
         self._keys = keys_of(self._known.clear)
         self._now = now
-        self._keyed = blake2b(key=urandom(32), digest_size=16)
+        self._keyed_hash = blake2b(key=urandom(32), digest_size=16)
 
-    def claimed(self, inbound: Message) -> str | None:
-        """Any of the issuers, where there is a token."""
-        field = inbound.headers.get(b'authorization')
+    def claimed(self, message: Message) -> str | None:
+        """Return ANY_OF_THEM if there is a bearer token."""
+        field = message.headers.get(b'authorization')
         return None if field is None or field[:7].lower() != b'bearer ' else ANY_OF_THEM
 
-    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
-        """The principal, at once unless keys have to be fetched. Raises Unauthorized; ServiceUnavailable while there
-        are no keys."""
-        field = inbound.headers.get(b'authorization')
+    def check(self, message: Message) -> Principal | Awaitable[Principal]:
+        """Return the principal, at once unless keys must be fetched. Raises Unauthorized, or ServiceUnavailable while
+        there are no keys."""
+        field = message.headers.get(b'authorization')
         if field is None:
-            raise Unauthorized(inbound.cid, None, CHALLENGE)
-        keyed = self._keyed.copy()
+            raise Unauthorized(message.cid, None, CHALLENGE)
+        keyed = self._keyed_hash.copy()
         keyed.update(field)
         digest = keyed.digest()
         known = self._known.get(digest, self._now())
-        return self._first_time(inbound, field, digest) if known is None else known
+        return self._check_new(message, field, digest) if known is None else known
 
     def findings(self) -> Iterator[str]:
-        """That there are no keys, or no new ones."""
+        """Yield a finding if there are no keys or no new ones."""
         problem = self._keys.problem
         if problem:
-            yield f'JWT definition {self._stored.name!r} has no keys, or those of before alone: {problem}'
+            yield f'JWT definition {self._stored.name!r} has no keys, or only outdated ones: {problem}'
 
-    def _first_time(self, inbound: Message, field: bytes, digest: bytes) -> Principal | Awaitable[Principal]:
-        if self.claimed(inbound) is None:  # it is for somebody else
-            raise Unauthorized(inbound.cid, None, CHALLENGE)
+    def _check_new(self, message: Message, field: bytes, digest: bytes) -> Principal | Awaitable[Principal]:
+        if self.claimed(message) is None:  # another authentication scheme
+            raise Unauthorized(message.cid, None, CHALLENGE)
         try:
-            presented = self._read(parse_bearer(field), digest)
-        except (Malformed, UnacceptableToken) as why:
-            raise self._refused(inbound, str(why)) from None
+            presented = self._parse(parse_bearer(field), digest)
+        except (Malformed, UnacceptableToken) as reason:
+            raise self._reject(message, str(reason)) from None
         key = self._keys.find(presented.algorithm, presented.kid)
         if isawaitable(key):
-            return self._later(inbound, presented, key)
-        return self._verified(inbound, presented, key)
+            return self._verify_later(message, presented, key)
+        return self._verify(message, presented, key)
 
-    def _read(self, token: bytes, digest: bytes) -> PresentedToken:
+    def _parse(self, token: bytes, digest: bytes) -> PresentedToken:
         signed = parse_compact(token)
         algorithm, kid = read_header(signed.header, self._terms)
         claims = decode_object(signed.payload)
         return PresentedToken(signed, algorithm, kid, claims, valid_until(claims, self._terms, self._now()), digest)
 
-    async def _later(
-        self, inbound: Message, presented: PresentedToken, key: Awaitable[VerificationKey | None]
+    async def _verify_later(
+        self, message: Message, presented: PresentedToken, key: Awaitable[VerificationKey | None]
     ) -> Principal:
-        return self._verified(inbound, presented, await key)
+        return self._verify(message, presented, await key)
 
-    def _verified(self, inbound: Message, presented: PresentedToken, key: VerificationKey | None) -> Principal:
-        """The principal of a token that this key has signed."""
+    def _verify(self, message: Message, presented: PresentedToken, key: VerificationKey | None) -> Principal:
+        """Verify the signature with this key, and return the token's principal."""
         if key is None:
-            raise self._refused(inbound, 'no key is the one that it says it was signed with')
+            raise self._reject(message, 'no key matches the one that the token names')
         signed = presented.signed
         if not key.verifies(presented.algorithm, signed.message, signed.signature):
-            raise self._refused(inbound, 'its signature is not of the key')
+            raise self._reject(message, 'its signature does not match the key')
         try:
             principal = self._principal(presented.claims)
-        except UnacceptableToken as why:
-            raise self._refused(inbound, str(why)) from None
+        except UnacceptableToken as reason:
+            raise self._reject(message, str(reason)) from None
         self._known.keep(presented.digest, principal, min(presented.until, self._now() + self._keys.steady))
         return principal
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
-        who = username(claims, self._terms)
-        principal = principal_of(self._stored, who, MappingProxyType(claims))  # services of many requests share it
-        given = roles(claims, self._terms)
-        return msgspec.structs.replace(principal, roles=principal.roles | given) if given else principal
+        token_username = username(claims, self._terms)
+        # shared by the services of many requests
+        principal = principal_of(self._stored, token_username, MappingProxyType(claims))
+        token_roles = roles(claims, self._terms)
+        return msgspec.structs.replace(principal, roles=principal.roles | token_roles) if token_roles else principal
 
-    def _refused(self, inbound: Message, why: str) -> Unauthorized:
-        self._log.debug('{cid}: JWT definition {name!r} refused a token: {why}', cid=inbound.cid,
+    def _reject(self, message: Message, why: str) -> Unauthorized:
+        self._log.debug('{cid}: JWT definition {name!r} refused a token: {why}', cid=message.cid,
                         name=self._stored.name, why=why)  # fmt: skip
-        return Unauthorized(inbound.cid, None, REFUSED)
+        return Unauthorized(message.cid, None, REFUSED)
 
 
 def make_jwt_authenticator(
     stored: Stored, *, fetcher: IFetcher, clock: IReactorTime, offload: Callable[..., Deferred[Any]]
 ) -> JwtAuthenticator:
-    """The check of a definition, with its keys, or on the way to them."""
+    """Create the authenticator of a definition with its keys, or with a fetch of them started."""
     definition = stored.value
     if definition.jwks_url:
-        return JwtAuthenticator(stored, partial(_published, stored.name, definition.jwks_url, fetcher, clock, offload))
-    return JwtAuthenticator(stored, partial(_one_key, definition))
+        return JwtAuthenticator(
+            stored, partial(_published_keys, stored.name, definition.jwks_url, fetcher, clock, offload)
+        )
+    return JwtAuthenticator(stored, partial(_single_key, definition))
 
 
-def _published(name: str, url: str, *means: Any) -> PublishedKeySet:
-    keys = PublishedKeySet(name, url, *means)
+def _published_keys(name: str, url: str, *dependencies: Any) -> PublishedKeySet:
+    keys = PublishedKeySet(name, url, *dependencies)
     keys.refresh()
     return keys
 
 
-def _one_key(definition: Jwt, changed: Callable[[], None]) -> SingleKey:
-    """Of a definition that was valid when it was stored; where a newer version is stricter, nobody is admitted."""
+def _single_key(definition: Jwt, changed: Callable[[], None]) -> SingleKey:
+    """Create the key of a definition that was valid when it was stored. If a newer version is stricter, every token is
+    rejected."""
     try:
         return SingleKey(
             key_of_pem(definition.public_key) if definition.public_key else key_of_secret(definition.secret)
         )
-    except Malformed as wrong:
+    except Malformed as error:
         JwtAuthenticator._log.error(
-            'JWT definition {name!r} admits nobody: its key {wrong}', name=definition.name, wrong=wrong
+            'JWT definition {name!r} rejects all tokens: its key {problem}', name=definition.name, problem=error
         )
-        return SingleKey(None, str(wrong))
+        return SingleKey(None, str(error))

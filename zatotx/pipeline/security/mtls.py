@@ -1,8 +1,9 @@
-"""Client certificates (RFC 8446 §4.4.2): the listener asks for them and lets any in, here it is decided who that is.
+"""Client certificates (RFC 8446 §4.4.2). The listener requests them and accepts any; this module decides whose they
+are.
 
-The handshake has shown that the client has the key of its certificate. Whether the certificate is good is asked at the
-time of each request, so that a definition that changes, a certificate that ends, or a list of revoked ones is in force
-at once, on connections that were there before too. One that was found good costs a look into a dictionary.
+The handshake has proved that the client owns the private key. The certificate is validated for each request, so that a
+changed definition, an expired certificate or a new revocation list takes effect at once, also on established
+connections. The result is cached.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ from zatotx.rules.security.mtls import (
 from zatotx.schema.snapshot import Stored
 from zatotx.wire.malformed import Malformed
 
-REMEMBERED = 1_000  # good certificates kept a definition: a kilobyte or two each
-_LISTS_ENDED = (
-    'Mutual TLS definition {name!r} admits nobody: its list of revoked certificates has expired; give it the next one'
+REMEMBERED = 1_000  # valid certificates cached per definition: one or two kilobytes each
+_LISTS_EXPIRED = (
+    'Mutual TLS definition {name!r} rejects all certificates: its revocation list has expired; update the list'
 )
 CHALLENGE = challenge_of('mtls')
 
 
 class MtlsAuthenticator:
-    """The check of one definition. `now`: seconds since 1970."""
+    """Authenticates by one mutual TLS definition. `now`: seconds since 1970."""
 
     needs_body = False
     sort = 'mtls'
@@ -49,69 +50,72 @@ class MtlsAuthenticator:
 
     def __init__(self, stored: Stored, now: Callable[[], float] = time.time) -> None:
         self._stored = stored
-        self._terms = self._terms_of(stored)
+        self._terms = self._compile_terms(stored)
         self._known: PrincipalCache[bytes] = PrincipalCache(REMEMBERED)
         self._now = now
-        self._lists_ended = False  # said in the log
+        self._expired_lists_logged = False  # whether the log says so already
 
-    def claimed(self, inbound: Message) -> str | None:
-        """Anybody's, where there is a certificate."""
-        return ANY_OF_THEM if inbound.http is not None and inbound.http.certificates else None
+    def claimed(self, message: Message) -> str | None:
+        """Return ANY_OF_THEM if there is a client certificate."""
+        return ANY_OF_THEM if message.http is not None and message.http.certificates else None
 
-    def check(self, inbound: Message) -> Principal:
-        """The principal, at once. Raises Unauthorized."""
-        sent = inbound.http.certificates if inbound.http is not None else ()
-        if not sent:
-            raise Unauthorized(inbound.cid, None, CHALLENGE)
-        known = self._known.get(sent[0], self._now())
-        return self._first_time(inbound, sent) if known is None else known
+    def check(self, message: Message) -> Principal:
+        """Return the principal. Raises Unauthorized."""
+        certificates = message.http.certificates if message.http is not None else ()
+        if not certificates:
+            raise Unauthorized(message.cid, None, CHALLENGE)
+        known = self._known.get(certificates[0], self._now())
+        return self._check_new(message, certificates) if known is None else known
 
     def findings(self) -> Iterator[str]:
-        """Lists of revoked certificates that have expired."""
+        """Yield findings about invalid definitions and expired revocation lists."""
         if self._terms is None:
-            yield f'mutual TLS definition {self._stored.name!r} admits nobody, it is not valid any more: look at it'
+            yield f'mutual TLS definition {self._stored.name!r} rejects all certificates: it is invalid, correct it'
             return
         for issuer in expired_lists(self._terms, self._now()):
-            yield (f'mutual TLS definition {self._stored.name!r} admits nobody whom {issuer} has signed: its list of '
-                   'revoked certificates has expired, give the definition the next one')  # fmt: skip
+            yield (f'mutual TLS definition {self._stored.name!r} rejects certificates signed by {issuer}: its list of '
+                   'revoked certificates has expired, update the list')  # fmt: skip
 
-    def _first_time(self, inbound: Message, sent: Sequence[bytes]) -> Principal:
+    def _check_new(self, message: Message, certificates: Sequence[bytes]) -> Principal:
         try:
-            own, *others = parse_chain(sent)
+            certificate, *intermediates = parse_chain(certificates)
             if self._terms is None:
                 raise UnacceptableCertificate('the definition is not valid')
-            end = valid_until(own, others, self._terms, self._now())
-        except UnacceptableCertificate as why:
-            raise self._refused(inbound, why) from None
-        self._lists_ended = False
-        principal = principal_of(self._stored, own.subject.rfc4514_string(), _claims(own))
-        self._known.keep(sent[0], principal, end)
+            valid_to = valid_until(certificate, intermediates, self._terms, self._now())
+        except UnacceptableCertificate as error:
+            raise self._reject(message, error) from None
+        self._expired_lists_logged = False
+        principal = principal_of(self._stored, certificate.subject.rfc4514_string(), _certificate_claims(certificate))
+        self._known.keep(certificates[0], principal, valid_to)
         return principal
 
-    def _refused(self, inbound: Message, why: UnacceptableCertificate) -> Unauthorized:
+    def _reject(self, message: Message, error: UnacceptableCertificate) -> Unauthorized:
         name = self._stored.name
-        if why.lists_ended and not self._lists_ended:
-            self._lists_ended = True
-            self._log.warn(_LISTS_ENDED, name=name)
+        if error.lists_ended and not self._expired_lists_logged:
+            self._expired_lists_logged = True
+            self._log.warn(_LISTS_EXPIRED, name=name)
         self._log.debug('{cid}: mutual TLS definition {name!r} refused a certificate: {why}', name=name,
-                        cid=inbound.cid, why=str(why))  # fmt: skip
-        return Unauthorized(inbound.cid, None, CHALLENGE)
+                        cid=message.cid, why=str(error))  # fmt: skip
+        return Unauthorized(message.cid, None, CHALLENGE)
 
-    def _terms_of(self, stored: Stored) -> CertificateTerms | None:
-        """Of a definition that was valid when it was stored; where a newer version is stricter, nobody is admitted."""
+    def _compile_terms(self, stored: Stored) -> CertificateTerms | None:
+        """Compile a definition that was valid when it was stored. If a newer version is stricter, every certificate is
+        rejected."""
         try:
             return certificate_terms(stored.value)
-        except Malformed as wrong:
-            self._log.error('Mutual TLS definition {name!r} admits nobody: {wrong}', name=stored.name, wrong=str(wrong))
+        except Malformed as error:
+            self._log.error(
+                'Mutual TLS definition {name!r} rejects all certificates: {error}', name=stored.name, error=str(error)
+            )
             return None
 
 
-def _claims(own: Certificate) -> Mapping[str, Any]:
-    """What the certificate says of its holder."""
+def _certificate_claims(certificate: Certificate) -> Mapping[str, Any]:
+    """Return the certificate's fields as claims of the principal."""
     return {
-        'subject': own.subject.rfc4514_string(),
-        'issuer': own.issuer.rfc4514_string(),
-        'serial_number': f'{own.serial_number:x}',
-        'fingerprint': own.fingerprint(SHA256()).hex(),
-        'not_valid_after': own.not_valid_after_utc.isoformat(),
+        'subject': certificate.subject.rfc4514_string(),
+        'issuer': certificate.issuer.rfc4514_string(),
+        'serial_number': f'{certificate.serial_number:x}',
+        'fingerprint': certificate.fingerprint(SHA256()).hex(),
+        'not_valid_after': certificate.not_valid_after_utc.isoformat(),
     }

@@ -1,4 +1,6 @@
-"""Verifies passwords against argon2id hashes in threads, a few at a time, and in turns between networks."""
+"""Verification of passwords against argon2id hashes in threads, with limited concurrency and fair queueing between
+networks.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +15,24 @@ from zatotx.model.errors import ServiceUnavailable
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.limits.fair_queue import FairQueue
 
-AT_ONCE = 2  # hashes verified at the same time: each takes 19 MiB and a core
-WAITING = 200  # verifications that may wait for that
-WAITING_OF_NETWORK = 50  # of these, how many of one network
+AT_ONCE = 2  # hashes verified concurrently: each takes 19 MiB and a core
+WAITING = 200  # verifications that may wait
+WAITING_OF_NETWORK = 50  # the same, per network
 
-# What is verified where a definition has no password yet: as costly as any other, matched by nothing.
+# Verified if a definition has no password yet: as costly as any other hash, and matched by no password.
 _NO_PASSWORD = '$argon2id$v=19$m=19456,t=2,p=1$emF0b3R4emF0b3R4emE$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
 
 
 class HashJob(Protocol):
-    """What is to be verified."""
+    """The interface of a pending verification."""
 
-    network: str  # that it came from
+    network: str  # where the request comes from
     password: str
-    hashing: bool  # set when a thread has begun
+    hashing: bool  # set when a thread has started
 
 
 def verify(hashed: str, password: str) -> bool:
-    """Whether the password is the one that was hashed. Slow by design: for threads."""
+    """Return whether the password matches the hash. Slow by design: for use in threads."""
     from argon2 import PasswordHasher
     from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -42,10 +44,11 @@ def verify(hashed: str, password: str) -> bool:
 
 @define
 class PasswordVerifier:
-    """Shared by all Basic auth definitions of a node.
+    """Verifies passwords for all Basic auth definitions of a node.
 
-    Networks take turns, so that one which keeps the queue full costs another the time of one verification. What is
-    cancelled while it waits is never computed; what a thread has begun keeps its place until the thread is done.
+    Networks are served in turn, so that one which fills the queue delays another by a single verification. A
+    verification that is cancelled while it waits is never computed; one that has started occupies its slot until its
+    thread is done.
     """
 
     offload: Callable[..., Deferred[Any]]
@@ -54,9 +57,9 @@ class PasswordVerifier:
     _running: int = 0
 
     async def verified(self, hashed: str, login: HashJob) -> bool:
-        """Whether the password is right, when its turn has come. Raises ServiceUnavailable where too many wait."""
+        """Return whether the password is valid. Raises ServiceUnavailable if too many verifications are waiting."""
         if self._running >= AT_ONCE:
-            await self._turn(login.network)
+            await self._wait_for_slot(login.network)
         else:
             self._running += 1
         login.hashing = True
@@ -64,19 +67,19 @@ class PasswordVerifier:
             return bool(await self.offload(verify, hashed, login.password))
         finally:
             self._running -= 1
-            self._next()
+            self._start_waiting()
 
-    def _turn(self, network: str) -> Deferred[None]:
-        """Fires when there is a place, which is taken then."""
+    def _wait_for_slot(self, network: str) -> Deferred[None]:
+        """Fires when a slot is free and taken."""
         if self._queue.full_for(network):
             raise ServiceUnavailable(None, 'Too many logins from your address are being verified: try again later')
-        turn: Deferred[None] = Deferred(partial(self._queue.remove, network))
-        displaced = self._queue.add(network, turn)
+        waiting: Deferred[None] = Deferred(partial(self._queue.remove, network))
+        displaced = self._queue.add(network, waiting)
         if displaced is not None:
             displaced.errback(ServiceUnavailable(None, 'Too many logins are being verified: try again later'))
-        return turn
+        return waiting
 
-    def _next(self) -> None:
+    def _start_waiting(self) -> None:
         while len(self._queue) and self._running < AT_ONCE:
             self._running += 1
             self._queue.pop().callback(None)

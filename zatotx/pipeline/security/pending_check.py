@@ -1,4 +1,4 @@
-"""A coroutine that will wait for another awaitable, and may be dropped before it began to."""
+"""An awaitable for a coroutine and the awaitable it waits for, which can be closed before it starts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ _T = TypeVar('_T')
 
 
 class PendingCheck(Generic[_T]):
-    """Awaits `going_on`, which awaits `first`. Dropped unstarted, both are to be closed: a coroutine that nobody
-    closed or awaited is complained of."""
+    """Awaits `going_on`, which awaits `first`. If it is dropped before it starts, both must be closed to avoid Python's
+    "never awaited" warning."""
 
-    __slots__ = ('_first', '_going_on')
+    __slots__ = ('_continuation', '_first')
 
-    def __init__(self, first: Awaitable[Any], going_on: Coroutine[Any, Any, _T]) -> None:
+    def __init__(self, first: Awaitable[Any], continuation: Coroutine[Any, Any, _T]) -> None:
         self._first = first
-        self._going_on = going_on
+        self._continuation = continuation
 
     def __await__(self) -> Generator[Any, Any, _T]:
-        return self._going_on.__await__()
+        return self._continuation.__await__()
 
     def close(self) -> None:
-        """It will not be awaited."""
-        self._going_on.close()
+        """Close both coroutines: this object will not be awaited."""
+        self._continuation.close()
         if iscoroutine(self._first) or isinstance(self._first, PendingCheck):
             self._first.close()

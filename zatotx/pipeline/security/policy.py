@@ -1,4 +1,4 @@
-"""Who may use a channel: the security definitions in force, one check object each."""
+"""The authentication policy: the security definitions in force, with one authenticator each."""
 
 from __future__ import annotations
 
@@ -22,141 +22,156 @@ from zatotx.pipeline.security.pending_check import PendingCheck
 from zatotx.rules.security.roles import roles_of
 from zatotx.schema.snapshot import Snapshot, Stored
 
-GROUP = 'security_group'  # the type of groups of definitions
+GROUP = 'security_group'  # the type of security groups
 
-_Found = Principal | NeedsBody
-_T = TypeVar('_T', bound=_Found)
+_CheckResult = Principal | NeedsBody
+_T = TypeVar('_T', bound=_CheckResult)
 
 
 @frozen
 class _AcceptedDefinitions:
-    """Into the channels that ask for the same."""
+    """The definitions that a channel accepts; shared by channels with the same requirements."""
 
-    any_of: AnyOf | None  # None = open
-    roles: frozenset[str]  # one of which the principal must have; none = it need not
+    any_of: AnyOf | None  # None = the channel is open
+    roles: frozenset[str]  # the principal must have one of them; empty = no role is required
 
 
 @implementer(IAuthenticationPolicy)
 class AuthenticationPolicy:
-    """Keeps a check for every security definition, and drops it, with all it remembers, when the definition changes.
+    """Keeps an authenticator per security definition, and drops it with its caches when the definition changes.
 
-    A channel accepts its `security` and every member of its `groups`; without either it is open. One of the broker's
-    own doors that asks for roles accepts every definition that has one of them. `makers`: type of definition
-    ('basic_auth') -> what makes its check.
+    A channel accepts its `security` and every member of its `groups`; without either it is open. An endpoint of the
+    broker that requires roles accepts every definition that has one of them. `makers`: type of definition
+    ('basic_auth') -> factory of its authenticator.
 
-    A request goes by the channels of the moment at which its head came. So a definition, or a group, that was renamed
-    since is found by its former name too.
+    A request is checked against the channels in force when its head arrived. A definition or group renamed since then
+    is therefore also found by its former name.
     """
 
     def __init__(self, makers: Mapping[str, Callable[[Stored], Authenticator]]) -> None:
         self._makers = makers
-        self._checks: dict[str, tuple[Stored, Authenticator]] = {}
-        self._inactive: Mapping[str, str] = {}  # definitions that are switched off -> their challenges
+        self._authenticators: dict[str, tuple[Stored, Authenticator]] = {}
+        self._inactive: Mapping[str, str] = {}  # inactive definitions -> their challenges
         self._groups: Mapping[str, tuple[str, ...]] = {}
-        self._names = FormerNames()
-        self._ways: dict[
+        self._former_names = FormerNames()
+        self._accepted_by_channel: dict[
             tuple[object, ...], _AcceptedDefinitions
-        ] = {}  # made when they are needed, all forgotten with a change
+        ] = {}  # created on demand, cleared by every change
 
-    def check(self, inbound: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
-        channel = inbound.channel
+    def check(self, message: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+        """See IAuthenticationPolicy."""
+        channel = message.channel
         if channel.groups or channel.roles:
-            way = self._way(channel)
-            return ANONYMOUS if way.any_of is None else _with_role(way.any_of.check(inbound), way, inbound)
+            accepted = self._accepted_of(channel)
+            return (
+                ANONYMOUS
+                if accepted.any_of is None
+                else _require_role(accepted.any_of.check(message), accepted, message)
+            )
         name = channel.security
         if name is None:
             return ANONYMOUS
-        check = self._check_of(name, inbound)
-        return NEEDS_BODY if check.needs_body else check.check(inbound)
+        authenticator = self._authenticator_of(name, message)
+        return NEEDS_BODY if authenticator.needs_body else authenticator.check(message)
 
-    def check_body(self, inbound: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
-        channel = inbound.channel
+    def check_body(self, message: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+        """See IAuthenticationPolicy."""
+        channel = message.channel
         if channel.groups or channel.roles:
-            way = self._way(channel)
-            return ANONYMOUS if way.any_of is None else _with_role(way.any_of.check_body(inbound), way, inbound)
+            accepted = self._accepted_of(channel)
+            return (
+                ANONYMOUS
+                if accepted.any_of is None
+                else _require_role(accepted.any_of.check_body(message), accepted, message)
+            )
         name = channel.security
-        return ANONYMOUS if name is None else self._check_of(name, inbound).check(inbound)
+        return ANONYMOUS if name is None else self._authenticator_of(name, message).check(message)
 
-    def _check_of(self, name: str, inbound: Message) -> Authenticator:
-        known = self._checks.get(name) or self._checks.get(self._names.now(name))
-        if known is None:  # the definition is gone or switched off: nobody gets in
-            raise Unauthorized(inbound.cid, None, self._inactive.get(name, GENERIC))
+    def _authenticator_of(self, name: str, message: Message) -> Authenticator:
+        known = self._authenticators.get(name) or self._authenticators.get(self._former_names.now(name))
+        if known is None:  # the definition was removed or deactivated
+            raise Unauthorized(message.cid, None, self._inactive.get(name, GENERIC))
         return known[1]
 
-    def _way(self, channel: ChannelSpec) -> _AcceptedDefinitions:
-        asked = channel.security, channel.groups, channel.roles, channel.door
-        way = self._ways.get(asked)
-        if way is None:
-            way = self._ways[asked] = self._made_way(channel)
-        return way
+    def _accepted_of(self, channel: ChannelSpec) -> _AcceptedDefinitions:
+        key = channel.security, channel.groups, channel.roles, channel.door
+        accepted = self._accepted_by_channel.get(key)
+        if accepted is None:
+            accepted = self._accepted_by_channel[key] = self._make_accepted(channel)
+        return accepted
 
-    def _made_way(self, channel: ChannelSpec) -> _AcceptedDefinitions:
+    def _make_accepted(self, channel: ChannelSpec) -> _AcceptedDefinitions:
         roles = frozenset(channel.roles)
-        names = dict.fromkeys(self._accepted(channel))
-        any_of = AnyOf([self._checks[name][1] for name in names if name in self._checks],
+        names = dict.fromkeys(self._accepted_names(channel))
+        any_of = AnyOf([self._authenticators[name][1] for name in names if name in self._authenticators],
                        [self._inactive[name] for name in names if name in self._inactive])  # fmt: skip
-        closed = channel.security is not None or channel.groups or channel.door
-        return _AcceptedDefinitions(any_of if closed else None, roles)
+        is_closed = channel.security is not None or channel.groups or channel.door
+        return _AcceptedDefinitions(any_of if is_closed else None, roles)
 
-    def _accepted(self, channel: ChannelSpec) -> Iterator[str]:
-        """The names of the definitions that let in, in the order in which they are asked."""
+    def _accepted_names(self, channel: ChannelSpec) -> Iterator[str]:
+        """Yield the names of the accepted definitions, in the order in which they are tried."""
         if channel.security is not None:
-            yield channel.security if channel.security in self._checks else self._names.now(channel.security)
+            yield (
+                channel.security
+                if channel.security in self._authenticators
+                else self._former_names.now(channel.security)
+            )
         for group in channel.groups:
-            yield from self._groups.get(group if group in self._groups else self._names.now(group), ())
+            yield from self._groups.get(group if group in self._groups else self._former_names.now(group), ())
         if channel.door:
-            for name, (stored, _) in self._checks.items():
+            for name, (stored, _) in self._authenticators.items():
                 if not roles_of(stored.type, name, stored.value.roles).isdisjoint(channel.roles):
                     yield name
 
     def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
-        """Build the checks of the definitions of a snapshot: unchanged ones keep what they know of verified
-        credentials."""
-        checks = {stored.name: self._check_for(stored) for stored in snapshot.of(*self._makers)
+        """Build the authenticators of a snapshot. Those of unchanged definitions are reused with their caches."""
+        authenticators = {stored.name: self._authenticator_for(stored) for stored in snapshot.of(*self._makers)
                   if stored.value.is_active}  # fmt: skip
-        return succeed(Prepared(partial(self._take_over, snapshot, checks)))
+        return succeed(Prepared(partial(self._commit, snapshot, authenticators)))
 
     def apply(self, snapshot: Snapshot) -> None:
-        """Take over the definitions of a snapshot at once."""
+        """Apply the definitions of a snapshot at once."""
         commit_at_once(self.prepare(snapshot))
 
-    def _check_for(self, stored: Stored) -> tuple[Stored, Authenticator]:
-        known = self._checks.get(stored.name)
+    def _authenticator_for(self, stored: Stored) -> tuple[Stored, Authenticator]:
+        known = self._authenticators.get(stored.name)
         if known is not None and known[0] == stored:
             return known
         return stored, self._makers[stored.type](stored)
 
-    def _take_over(self, snapshot: Snapshot, checks: dict[str, tuple[Stored, Authenticator]]) -> None:
-        self._checks = checks
+    def _commit(self, snapshot: Snapshot, authenticators: dict[str, tuple[Stored, Authenticator]]) -> None:
+        self._authenticators = authenticators
         self._inactive = {stored.name: challenge_of(stored.type, stored.value) for stored in snapshot.of(*self._makers)
                           if not stored.value.is_active}  # fmt: skip
         self._groups = {stored.name: tuple(stored.value.members) for stored in snapshot.of(GROUP)}
-        self._names.follow(snapshot.of(GROUP, *self._makers))
-        self._ways = {}
+        self._former_names.follow(snapshot.of(GROUP, *self._makers))
+        self._accepted_by_channel = {}
 
     def findings(self) -> Iterator[str]:
-        """What keeps definitions from admitting whom they should, as far as they know."""
-        for _, check in self._checks.values():
-            if hasattr(check, 'findings'):
-                yield from check.findings()
+        """Yield what prevents definitions from working, as far as their authenticators know."""
+        for _, authenticator in self._authenticators.values():
+            if hasattr(authenticator, 'findings'):
+                yield from authenticator.findings()
 
 
-def _with_role(
-    found: _Found | Awaitable[_Found], way: _AcceptedDefinitions, inbound: Message
-) -> _Found | Awaitable[_Found]:
-    """Whoever was found, if he may. Raises Forbidden."""
-    if not way.roles:
-        return found
-    if isinstance(found, Principal) or isinstance(found, NeedsBody):  # noqa: SIM101 - a third of the time of one
-        return _permitted(found, way, inbound)
-    return PendingCheck(found, _waited(found, way, inbound))
+def _require_role(
+    result: _CheckResult | Awaitable[_CheckResult], accepted: _AcceptedDefinitions, message: Message
+) -> _CheckResult | Awaitable[_CheckResult]:
+    """Return the result if its principal has a required role. Raises Forbidden."""
+    if not accepted.roles:
+        return result
+    if isinstance(result, Principal) or isinstance(result, NeedsBody):  # noqa: SIM101 - a tuple takes three times as long
+        return _require_any_role(result, accepted, message)
+    return PendingCheck(result, _require_role_later(result, accepted, message))
 
 
-async def _waited(found: Awaitable[_Found], way: _AcceptedDefinitions, inbound: Message) -> _Found:
-    return _permitted(await found, way, inbound)
+async def _require_role_later(
+    pending: Awaitable[_CheckResult], accepted: _AcceptedDefinitions, message: Message
+) -> _CheckResult:
+    return _require_any_role(await pending, accepted, message)
 
 
-def _permitted(found: _T, way: _AcceptedDefinitions, inbound: Message) -> _T:
-    if isinstance(found, Principal) and found.roles.isdisjoint(way.roles):
-        raise Forbidden(inbound.cid)
-    return found
+def _require_any_role(result: _T, accepted: _AcceptedDefinitions, message: Message) -> _T:
+    if isinstance(result, Principal) and result.roles.isdisjoint(accepted.roles):
+        raise Forbidden(message.cid)
+    return result

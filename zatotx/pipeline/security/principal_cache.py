@@ -1,4 +1,4 @@
-"""Who was admitted by what: a second look at the same credentials costs a look into a dictionary."""
+"""A cache of principals by the credentials that authenticated them."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ _Key = TypeVar('_Key')
 
 
 class PrincipalCache(Generic[_Key]):
-    """Principals, each until a moment. The oldest are forgotten where there are more than `most`."""
+    """Maps credentials to principals, each until its expiry. The oldest entries are dropped beyond `most`."""
 
-    __slots__ = ('_kept', '_most')
+    __slots__ = ('_entries', '_max_size')
 
-    def __init__(self, most: int) -> None:
-        self._kept: OrderedDict[_Key, tuple[float, Principal]] = OrderedDict()
-        self._most = most
+    def __init__(self, max_size: int) -> None:
+        self._entries: OrderedDict[_Key, tuple[float, Principal]] = OrderedDict()
+        self._max_size = max_size
 
     def get(self, key: _Key, now: float) -> Principal | None:
-        """Who it was, if that still holds."""
-        kept = self._kept.get(key)
-        return kept[1] if kept is not None and now < kept[0] else None
+        """Return the principal, unless it is unknown or expired."""
+        entry = self._entries.get(key)
+        return entry[1] if entry is not None and now < entry[0] else None
 
     def keep(self, key: _Key, principal: Principal, until: float) -> None:
-        """`until`, and `now` of `get`: on one clock."""
-        self._kept.pop(key, None)
-        self._kept[key] = until, principal
-        if len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+        """Store a principal until `until`, on the clock of `get`'s `now`."""
+        self._entries.pop(key, None)
+        self._entries[key] = until, principal
+        if len(self._entries) > self._max_size:
+            self._entries.popitem(last=False)
 
     def clear(self) -> None:
-        """All has to be looked at again."""
-        self._kept.clear()
+        """Drop all entries."""
+        self._entries.clear()

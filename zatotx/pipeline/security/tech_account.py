@@ -16,43 +16,43 @@ _USER, _PASSWORD = b'x-zato-user', b'x-zato-password'
 
 
 class TechAccountAuthenticator:
-    """The check of one technical account. User name and password are compared as one, so that an unknown user takes as
-    long as a wrong password."""
+    """Authenticates by one technical account. User name and password are compared together, so that an unknown user
+    takes as long as a wrong password."""
 
     needs_body = False
     sort = 'tech_account'
     challenge = challenge_of(sort)
     __slots__ = ('_attempts', '_digest', '_expected', '_principal', 'claim')
 
-    def __init__(self, guesses: SecretComparison, stored: Stored) -> None:
+    def __init__(self, comparison: SecretComparison, stored: Stored) -> None:
         definition = stored.value
         username = definition.username or definition.name
         self.claim = username.encode('utf-8')
-        self._digest = guesses.digest
-        self._attempts = guesses.attempts_at(f'{self.sort} {username}')
+        self._digest = comparison.digest
+        self._attempts = comparison.attempts_at(f'{self.sort} {username}')
         self._principal = principal_of(stored, username)
         password = definition.password.encode('utf-8')
-        self._expected = guesses.digest(self.claim, password) if password else b''
+        self._expected = comparison.digest(self.claim, password) if password else b''
 
-    def claimed(self, inbound: Message) -> bytes | None:
-        """The user name."""
-        return inbound.headers.get(_USER)
+    def claimed(self, message: Message) -> bytes | None:
+        """Return the user name."""
+        return message.headers.get(_USER)
 
-    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
-        """The principal, at once. Raises Unauthorized, or returns what does so later."""
-        http = inbound.http
+    def check(self, message: Message) -> Principal | Awaitable[Principal]:
+        """Return the principal at once, or an awaitable of it if the caller is throttled. Raises Unauthorized."""
+        http = message.http
         if http is not None and http.admitted_by is self:
             return self._principal
-        user, password = inbound.headers.get(_USER), inbound.headers.get(_PASSWORD)
+        user, password = message.headers.get(_USER), message.headers.get(_PASSWORD)
         if user is None or password is None:
-            raise Unauthorized(inbound.cid, None, self.challenge)
+            raise Unauthorized(message.cid, None, self.challenge)
         attempts, presented = self._attempts, self._digest(user, password)
-        if attempts.slowed and (delay := attempts.delay(inbound)) > 0:
-            return attempts.wait(inbound, delay, partial(self._compared, inbound, presented))
-        return self._compared(inbound, presented)
+        if attempts.slowed and (delay := attempts.delay(message)) > 0:
+            return attempts.wait(message, delay, partial(self._compare, message, presented))
+        return self._compare(message, presented)
 
-    def _compared(self, inbound: Message, presented: bytes) -> Principal:
+    def _compare(self, message: Message, presented: bytes) -> Principal:
         if not equal_secrets(presented, self._expected):
-            raise self._attempts.refuse(inbound, Unauthorized(inbound.cid, None, self.challenge))
-        self._attempts.admitted(inbound, self)
+            raise self._attempts.refuse(message, Unauthorized(message.cid, None, self.challenge))
+        self._attempts.admitted(message, self)
         return self._principal

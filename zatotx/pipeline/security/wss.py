@@ -1,7 +1,7 @@
-"""WS-Security: UsernameTokens of SOAP messages (feature map 4, contract §4).
+"""WS-Security: UsernameTokens in SOAP messages (feature map 4, contract §4).
 
-Whatever is wrong with a token, its sender reads the same, and the log says what, where it is told to. Where Redis
-cannot say whether a nonce was used before, nobody is let in: 503.
+All rejected tokens cause the same response; the reason is logged at level debug. If Redis cannot tell whether a nonce
+was used before, the request is rejected with 503.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from zatotx.wire.soap import envelope
 from zatotx.wire.soap.envelope import VERSIONS
 from zatotx.wire.soap.ws_security import FAILED, Malformed, SecurityHeader, read
 
-_AWAY = 'It cannot be said now whether a nonce was used before'
+_UNAVAILABLE = 'Nonces cannot be checked for reuse now'
 
 
 class FailedAuthentication(Unauthorized):
-    """In the words of WS-Security (SOAP Message Security §12), on SOAP channels."""
+    """Unauthorized, reported on SOAP channels with the fault code of SOAP Message Security §12."""
 
     soap_subcodes = (FAILED,)
 
 
 @define
 class WssDependencies:
-    """What all these checks of a node share. `now`: seconds since 1970."""
+    """The collaborators shared by all WS-Security authenticators of a node. `now`: seconds since 1970."""
 
     guesses: SecretComparison
     nonces: INonces
@@ -45,80 +45,81 @@ class WssDependencies:
 
 
 class WssAuthenticator:
-    """The check of one WS-Security definition."""
+    """Authenticates by one WS-Security definition."""
 
     needs_body = True
     sort = 'wss'
     challenge = challenge_of(sort)
-    __slots__ = ('_attempts', '_id', '_means', '_principal', '_terms', 'claim')
+    __slots__ = ('_attempts', '_dependencies', '_id', '_principal', '_terms', 'claim')
     _log = Logger()
 
-    def __init__(self, means: WssDependencies, stored: Stored) -> None:
-        self._means = means
+    def __init__(self, dependencies: WssDependencies, stored: Stored) -> None:
+        self._dependencies = dependencies
         self._terms = wss_terms(stored.value)
         self._principal = principal_of(stored)
-        self._id = b'%d ' % stored.id  # what one definition has used is not used for another one
+        self._id = b'%d ' % stored.id  # nonces are counted per definition
         self.claim = stored.value.username
-        self._attempts = means.guesses.attempts_at(f'{self.sort} {self.claim}')
+        self._attempts = dependencies.guesses.attempts_at(f'{self.sort} {self.claim}')
 
-    def claimed(self, inbound: Message) -> str | None:
-        """The user name; with several tokens any may be meant."""
+    def claimed(self, message: Message) -> str | None:
+        """Return the user name, or ANY_OF_THEM if there are several tokens."""
         try:
-            security = security_of(inbound)
+            security = security_of(message)
         except Malformed:
             return NOBODY
         if security is None:
             return None
         return security.tokens[0].username if len(security.tokens) == 1 else ANY_OF_THEM
 
-    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
-        """The principal, once Redis has said that the nonce is new. Raises Unauthorized, or returns what raises that
-        later; ServiceUnavailable where Redis cannot say."""
+    def check(self, message: Message) -> Principal | Awaitable[Principal]:
+        """Return an awaitable of the principal, which asks Redis whether the nonce is new. Raises Unauthorized, also
+        when awaited; ServiceUnavailable if Redis does not answer."""
         try:
-            security = security_of(inbound)
-        except Malformed as why:
-            raise self._refused(inbound, str(why)) from None
+            security = security_of(message)
+        except Malformed as error:
+            raise self._reject(message, str(error)) from None
         if security is None:
-            raise self._refused(inbound, 'there is no Security header for us')
+            raise self._reject(message, 'there is no Security header for this node')
         attempts = self._attempts
-        if attempts.slowed and (delay := attempts.delay(inbound)) > 0:
-            return attempts.wait(inbound, delay, partial(self._judged, inbound, security))
-        return self._judged(inbound, security)
+        if attempts.slowed and (delay := attempts.delay(message)) > 0:
+            return attempts.wait(message, delay, partial(self._check_token, message, security))
+        return self._check_token(message, security)
 
-    def _judged(self, inbound: Message, security: SecurityHeader) -> Principal | Awaitable[Principal]:
+    def _check_token(self, message: Message, security: SecurityHeader) -> Principal | Awaitable[Principal]:
         try:
-            once = check_token(security, self._terms, self._means.now())
-        except TokenRefused as why:
-            refused = self._refused(inbound, str(why))
-            raise self._attempts.refuse(inbound, refused) if why.guessed else refused from None
-        if once.nonce:
-            return self._used_once(inbound, once)
-        self._attempts.admitted(inbound)
+            one_time_use = check_token(security, self._terms, self._dependencies.now())
+        except TokenRefused as error:
+            rejection = self._reject(message, str(error))
+            raise self._attempts.refuse(message, rejection) if error.guessed else rejection from None
+        if one_time_use.nonce:
+            return self._require_new_nonce(message, one_time_use)
+        self._attempts.admitted(message)
         return self._principal
 
-    async def _used_once(self, inbound: Message, once: OneTimeUse) -> Principal:
-        name = blake2b(self._id + once.nonce, digest_size=20).hexdigest()
+    async def _require_new_nonce(self, message: Message, one_time_use: OneTimeUse) -> Principal:
+        name = blake2b(self._id + one_time_use.nonce, digest_size=20).hexdigest()
         try:
-            first = await self._means.nonces.use(name, once.ttl)
-        except (ServiceUnavailable, Timeout) as why:
-            self._log.debug('{cid}: {what}: {why}', cid=inbound.cid, what=_AWAY, why=why.msg)
-            raise ServiceUnavailable(inbound.cid, _AWAY) from why
-        if not first:
-            raise self._refused(inbound, 'its Nonce was used before')
-        self._attempts.admitted(inbound)
+            is_new = await self._dependencies.nonces.use(name, one_time_use.ttl)
+        except (ServiceUnavailable, Timeout) as error:
+            self._log.debug('{cid}: {what}: {why}', cid=message.cid, what=_UNAVAILABLE, why=error.msg)
+            raise ServiceUnavailable(message.cid, _UNAVAILABLE) from error
+        if not is_new:
+            raise self._reject(message, 'its Nonce was used before')
+        self._attempts.admitted(message)
         return self._principal
 
-    def _refused(self, inbound: Message, why: str) -> FailedAuthentication:
-        self._log.debug('{cid}: WS-Security definition {name!r} refuses: {why}', cid=inbound.cid,
+    def _reject(self, message: Message, why: str) -> FailedAuthentication:
+        self._log.debug('{cid}: WS-Security definition {name!r} refuses: {why}', cid=message.cid,
                         name=self._principal.name, why=why)
-        return FailedAuthentication(inbound.cid, None, self.challenge)
+        return FailedAuthentication(message.cid, None, self.challenge)
 
 
-def security_of(inbound: Message) -> SecurityHeader | None:
-    """The Security header for us; None where the message has none, or is none of SOAP. Raises Malformed."""
-    message = getattr(inbound, 'soap', None)
-    if message is not None:
-        return read(message.headers, VERSIONS[message.version]) if message.headers else None
-    root = getattr(inbound, 'parsed', None)  # an envelope on a channel of plain XML
+def security_of(message: Message) -> SecurityHeader | None:
+    """Return the Security header addressed to this node; None if the message has none or is not SOAP. Raises
+    Malformed."""
+    soap_message = getattr(message, 'soap', None)
+    if soap_message is not None:
+        return read(soap_message.headers, VERSIONS[soap_message.version]) if soap_message.headers else None
+    root = getattr(message, 'parsed', None)  # an envelope on a plain XML channel
     version = envelope.version_of(root) if hasattr(root, 'tag') else None
     return None if version is None else read(envelope.read(root).headers, version)

@@ -1,4 +1,4 @@
-"""User name and password in an XML body, found by XPath (feature map 4)."""
+"""User name and password in an XML body, located by XPath (feature map 4)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Offload = Callable[..., Deferred[Any]]
 
 
 class XPathAuthenticator:
-    """The check of one XPath definition, on channels that read XML."""
+    """Authenticates by one XPath definition, on XML channels."""
 
     needs_body = True
     sort = 'xpath'
@@ -29,10 +29,10 @@ class XPathAuthenticator:
     challenge = challenge_of(sort)
     __slots__ = ('_attempts', '_digest', '_expected', '_offload', '_password', '_principal', '_username')
 
-    def __init__(self, guesses: SecretComparison, offload: Offload, stored: Stored) -> None:
+    def __init__(self, comparison: SecretComparison, offload: Offload, stored: Stored) -> None:
         definition = stored.value
-        self._digest = guesses.digest
-        self._attempts = guesses.attempts_at(self.sort)
+        self._digest = comparison.digest
+        self._attempts = comparison.attempts_at(self.sort)
         self._offload = offload
         self._principal = principal_of(stored)
         self._username = TextPath(definition.username_expr, definition.namespaces)
@@ -40,41 +40,42 @@ class XPathAuthenticator:
         password = definition.password.encode('utf-8')
         self._expected = self._digest(definition.username.encode('utf-8'), password) if password else b''
 
-    def claimed(self, inbound: Message) -> str | None:
-        """Any of them, where there is XML."""
-        return ANY_OF_THEM if is_element(getattr(inbound, 'parsed', None)) else None
+    def claimed(self, message: Message) -> str | None:
+        """Return ANY_OF_THEM if the body is XML."""
+        return ANY_OF_THEM if is_element(getattr(message, 'parsed', None)) else None
 
-    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
-        """The principal, at once unless the document is large. Raises Unauthorized, or returns what does so later."""
-        if self.claimed(inbound) is None:
-            raise self._refused(inbound)
+    def check(self, message: Message) -> Principal | Awaitable[Principal]:
+        """Return the principal, at once unless the document is large or the caller is throttled. Raises
+        Unauthorized."""
+        if self.claimed(message) is None:
+            raise self._unauthorized(message)
         attempts = self._attempts
-        if attempts.slowed and (delay := attempts.delay(inbound)) > 0:
-            return attempts.wait(inbound, delay, partial(self._searched, inbound))
-        return self._searched(inbound)
+        if attempts.slowed and (delay := attempts.delay(message)) > 0:
+            return attempts.wait(message, delay, partial(self._search, message))
+        return self._search(message)
 
-    def _searched(self, inbound: Message) -> Principal | Awaitable[Principal]:
-        if isinstance(inbound.body, bytes) and len(inbound.body) > LARGE:
-            return self._of_large(inbound)
-        return self._judged(inbound, self._found(inbound.parsed))
+    def _search(self, message: Message) -> Principal | Awaitable[Principal]:
+        if isinstance(message.body, bytes) and len(message.body) > LARGE:
+            return self._search_in_thread(message)
+        return self._compare(message, self._extract_digest(message.parsed))
 
-    async def _of_large(self, inbound: Message) -> Principal:
-        return self._judged(inbound, await self._offload(self._found, inbound.parsed))
+    async def _search_in_thread(self, message: Message) -> Principal:
+        return self._compare(message, await self._offload(self._extract_digest, message.parsed))
 
-    def _found(self, root: Any) -> bytes:
-        """The digest of what the body has, which is nobody's where it lacks one of the two."""
+    def _extract_digest(self, root: Any) -> bytes:
+        """Return the digest of the user name and password in the body; b'' if one of them is missing."""
         username, password = self._username.find(root), self._password.find(root)
         if username is None or password is None:
             return b''
         return self._digest(username.encode('utf-8'), password.encode('utf-8'))
 
-    def _judged(self, inbound: Message, found: bytes) -> Principal:
-        if not found:
-            raise self._refused(inbound)
-        if not equal_secrets(found, self._expected):
-            raise self._attempts.refuse(inbound, self._refused(inbound))
-        self._attempts.admitted(inbound)
+    def _compare(self, message: Message, digest: bytes) -> Principal:
+        if not digest:
+            raise self._unauthorized(message)
+        if not equal_secrets(digest, self._expected):
+            raise self._attempts.refuse(message, self._unauthorized(message))
+        self._attempts.admitted(message)
         return self._principal
 
-    def _refused(self, inbound: Message) -> Unauthorized:
-        return Unauthorized(inbound.cid, None, self.challenge)
+    def _unauthorized(self, message: Message) -> Unauthorized:
+        return Unauthorized(message.cid, None, self.challenge)

@@ -1,4 +1,4 @@
-"""HTTP/1.1: REST and SOAP channels and the broker's own doors."""
+"""HTTP/1.1: REST and SOAP channels, outgoing connections, and the broker's built-in endpoints."""
 
 from zatotx.interfaces.kind import SERVER, ConnectorKind
 

@@ -1,4 +1,4 @@
-"""The HTTP kind's listening side in one node."""
+"""The HTTP server of one node: its listeners and the channels it serves."""
 
 from __future__ import annotations
 
@@ -31,44 +31,45 @@ from zatotx.plugins.http.server.timeout_sweeper import TimeoutSweeper
 from zatotx.plugins.http.settings import read_settings
 from zatotx.schema.snapshot import Snapshot, Stored
 
-KEPT_ALIVE = 5.0  # seconds after the listeners are closed in which idle connections may still send a request
-AT_ONCE = 200  # channels up to which a table is built on the reactor: it takes a millisecond or two
+KEPT_ALIVE = 5.0  # seconds after the listeners close during which idle connections may still send a request
+AT_ONCE = 200  # largest number of channels whose table is built on the reactor: it takes a millisecond or two
 
 
 @implementer(IProtocolNegotiationFactory, IListenerOptions)
 class ConnectionFactory(Factory):
-    """Makes a Connection for each client."""
+    """Builds a ServerConnection for each client."""
 
     noisy = False
 
     application_protocols: Sequence[bytes] = (b'http/1.1', b'http/1.0')
 
     def acceptableProtocols(self) -> list[bytes]:
-        """The same for listeners of Twisted's own. Without it Twisted turns clients away that ask for a protocol."""
+        """Return the ALPN protocols for Twisted's own listeners. Without it Twisted rejects clients that offer ALPN."""
         return list(self.application_protocols)
 
     def trusts_proxy(self, address: IAddress) -> bool:
-        """Where no proxies are named, whoever can connect to a `haproxy:` endpoint is taken for one."""
-        forwarded = self._site.forwarded
+        """Return whether a peer's PROXY header is believed. Without trusted proxies, any peer of a `haproxy:` endpoint
+        is."""
+        forwarded = self._server_context.forwarded
         return forwarded is None or forwarded.trusts(address_of(address))
 
     def logPrefix(self) -> str:
-        """What Twisted calls the listener in the log: 'HTTP starting on 17010'."""
+        """Return the listener's name in Twisted's log messages: 'HTTP starting on 17010'."""
         return 'HTTP'
 
-    def __init__(self, site: ServerContext) -> None:
-        self._site = site
-        self.tls_ciphers = site.settings.tls_ciphers
+    def __init__(self, server_context: ServerContext) -> None:
+        self._server_context = server_context
+        self.tls_ciphers = server_context.settings.tls_ciphers
 
     def buildProtocol(self, addr: IAddress) -> IProtocol:  # type: ignore[override]  # an IProtocol, not a Protocol
-        return ServerConnection(self._site)
+        return ServerConnection(self._server_context)
 
 
 @implementer(IChannel)
 class HTTPChannel:
-    """Listens where the settings say, and serves the channels of the configuration in force.
+    """Listens on the configured addresses and serves the channels of the current configuration.
 
-    `counters` are read by the node's metrics; `addresses` are where it listens, once it does.
+    `counters` are read by the node's metrics; `addresses` are the addresses it listens on.
     """
 
     _log = Logger()
@@ -77,18 +78,19 @@ class HTTPChannel:
         self._context = context
         self._settings = read_settings(context.settings)
         self._applied: list[Stored] = []
-        self._queries: list[str] = []  # parameters that carry API keys
-        self._doors = builtin_routes(self._settings.openapi, docs=self._settings.docs, wsdl=self._settings.wsdl)
-        self._meters = context.channel_meters(KIND)
-        self._dress = partial(filters_of, CompressionContext(context.offload, context.reactor))
-        self._reception = RequestRouter(build_table((), self._doors, self._meters.of)[0], self._settings.max_body)
-        self._turn = DeferredLock()  # one configuration after the other
+        self._queries: list[str] = []  # names of query parameters that carry API keys
+        self._endpoints = builtin_routes(self._settings.openapi, docs=self._settings.docs, wsdl=self._settings.wsdl)
+        self._channel_meters = context.channel_meters(KIND)
+        self._build_filters = partial(filters_of, CompressionContext(context.offload, context.reactor))
+        table, _ = build_table((), self._endpoints, self._channel_meters.of)
+        self._router = RequestRouter(table, self._settings.max_body)
+        self._apply_lock = DeferredLock()  # applies one configuration at a time
         self._ports: list[IListeningPort] = []
-        self._closing: list[Deferred[Any]] = []  # listeners that are being closed
-        self._site: ServerContext | None = None
-        self._sweep: TimeoutSweeper | None = None
+        self._closing: list[Deferred[Any]] = []  # results of stopListening
+        self._server_context: ServerContext | None = None
+        self._sweeper: TimeoutSweeper | None = None
         self._stopping: Deferred[None] | None = None
-        self._idle_until = 0.0  # on the reactor's clock, once it drains
+        self._idle_until = 0.0  # on the reactor's clock, set by drain
         self.counters = HttpCounters()
 
     @property
@@ -96,76 +98,76 @@ class HTTPChannel:
         return [port.getHost() for port in self._ports]
 
     def findings(self) -> Iterator[str]:
-        """What is not as it should be here now."""
-        if self._site is not None:
-            yield from self._site.doorman.findings()
-            yield from self._site.address_limit.findings()
+        """Yield a sentence for each problem that exists now."""
+        if self._server_context is not None:
+            yield from self._server_context.doorman.findings()
+            yield from self._server_context.address_limit.findings()
 
     # IChannel
 
-    def start(self, exchange: IDispatcher) -> Deferred[None]:
-        """Listen. Fails with StartError naming the address that cannot be had, and then listens nowhere."""
-        self._site = ServerContext(self._context, self._settings, exchange, self._reception, self.counters)
-        self._sweep = TimeoutSweeper(self._site)
-        self._sweep.start()
-        return Deferred.fromCoroutine(self._listen(self._site))
+    def start(self, dispatcher: IDispatcher) -> Deferred[None]:
+        """Start listening. Fails with StartError naming the address that cannot be bound, and then listens nowhere."""
+        self._server_context = ServerContext(self._context, self._settings, dispatcher, self._router, self.counters)
+        self._sweeper = TimeoutSweeper(self._server_context)
+        self._sweeper.start()
+        return Deferred.fromCoroutine(self._listen(self._server_context))
 
     def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
-        """Build the routes of the channels of a snapshot: requests whose head comes after the commit go by them."""
+        """Build the route table of a snapshot's channels. Requests whose head arrives after the commit use it."""
         queries = [stored.value.query for stored in snapshot.of('apikey') if stored.value.query]
         return Deferred.fromCoroutine(self._prepare(snapshot.of(REST, SOAP), queries))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
-        """Take over the channels of a snapshot, after those of an earlier call."""
-        applying: Deferred[None] = self._turn.run(lambda: commit_at_once(self.prepare(snapshot)))
+        """Apply the channels of a snapshot, after earlier calls have finished."""
+        applying: Deferred[None] = self._apply_lock.run(lambda: commit_at_once(self.prepare(snapshot)))
         return applying
 
     def retire(self) -> Deferred[None]:
-        """Listen no more; each connection is closed with its next answer, and none before: a client that sends a
-        request at the moment its connection is closed cannot know whether it was served. Fires when the last one has
-        gone."""
+        """Stop listening and close each connection with its next response, but no idle connection: a client that sends
+        a request while its connection is being closed cannot know whether it was processed. Fires when the last
+        connection has closed."""
         self.drain()
         empty: Deferred[None] = Deferred()
-        site = self._site
-        if site is None or not site.connections:
+        context = self._server_context
+        if context is None or not context.connections:
             empty.callback(None)
             return empty
-        site.when_empty = partial(_fire, empty)
+        context.when_empty = partial(_fire, empty)
         return empty
 
     def drain(self) -> None:
-        """Listen no more; each connection is closed with its next answer, see `retire`. Those that have none by
-        KEPT_ALIVE, or half of the time of grace, are closed then by `stop`."""
+        """Stop listening and close each connection with its next response, see `retire`. `stop` closes connections that
+        are still idle after KEPT_ALIVE seconds, or after half of the grace period if that is shorter."""
         self._close_ports()
-        site = self._site
-        if site is not None and not site.draining:
-            site.draining = True
-            self._idle_until = site.seconds() + min(KEPT_ALIVE, self._settings.grace / 2)
+        context = self._server_context
+        if context is not None and not context.draining:
+            context.draining = True
+            self._idle_until = context.seconds() + min(KEPT_ALIVE, self._settings.grace / 2)
 
     def _close_ports(self) -> None:
-        if self._site is not None:
-            self._site.doorman.stop()
+        if self._server_context is not None:
+            self._server_context.doorman.stop()
         for port in self._ports:
-            self._closing.append(maybeDeferred(port.stopListening).addErrback(self._not_closed))
+            self._closing.append(maybeDeferred(port.stopListening).addErrback(self._log_close_error))
         self._ports = []
 
     def stop(self) -> Deferred[None]:
-        """Drain; fires when the last connection has ended, or was ended because its time of grace is over."""
+        """Drain. Fires when the last connection has ended, or was aborted at the end of the grace period."""
         if self._stopping is None:
             self.drain()
             self._stopping = Deferred.fromCoroutine(self._stop())
         waiting: Deferred[None] = Deferred()
-        self._stopping.addBoth(_passed_on, waiting)
+        self._stopping.addBoth(_fire_always, waiting)
         return waiting
 
-    async def _listen(self, site: ServerContext) -> None:
-        factory = ConnectionFactory(site)
+    async def _listen(self, context: ServerContext) -> None:
+        factory = ConnectionFactory(context)
         for description in self._settings.listen:
             try:
                 port = await self._context.listen(description, factory)
                 self._ports.append(port)
-                site.doorman.watch(port)
-            except Exception as error:  # whatever an endpoint's parser or its files come up with
+                context.doorman.watch(port)
+            except Exception as error:  # the endpoint parser and the files it reads may raise anything
                 await self.stop()
                 raise StartError(_cannot_listen(description, error)) from None
 
@@ -173,47 +175,48 @@ class HTTPChannel:
         if channels == self._applied and queries == self._queries:
             return Prepared()
         if len(channels) <= AT_ONCE:
-            table, mistakes = build_table(channels, self._doors, self._meters.of, self._dress)
+            table, errors = build_table(channels, self._endpoints, self._channel_meters.of, self._build_filters)
         else:
-            table, mistakes = await self._context.offload(build_table, channels, self._doors, self._meters.of,
-                                                          self._dress)
-        return Prepared(partial(self._take_over, table, channels, queries, mistakes))
+            table, errors = await self._context.offload(build_table, channels, self._endpoints, self._channel_meters.of,
+                                                          self._build_filters)
+        return Prepared(partial(self._commit, table, channels, queries, errors))
 
-    def _take_over(self, table: ChannelTable, channels: list[Stored], queries: list[str], mistakes: list[str]) -> None:
-        self._reception.keys.follow(queries)  # heads that are remembered go with the table they had
-        self._reception.routes = table
+    def _commit(self, table: ChannelTable, channels: list[Stored], queries: list[str], errors: list[str]) -> None:
+        self._router.keys.follow(queries)  # ResolvedRequests refer to the table they were built with
+        self._router.routes = table
         self._applied, self._queries = channels, queries
-        self._meters.only([*(door.name for door in self._doors.values()), *(c.value.name for c in channels)])
-        for mistake in mistakes:
-            self._log.error('{mistake}', mistake=mistake)
+        names = [*(endpoint.name for endpoint in self._endpoints.values()), *(c.value.name for c in channels)]
+        self._channel_meters.only(names)
+        for error in errors:
+            self._log.error('{error}', error=error)
 
     async def _stop(self) -> None:
         await gatherResults(self._closing)
-        site = self._site
-        if site is None or self._sweep is None:
+        context = self._server_context
+        if context is None or self._sweeper is None:
             return
-        if site.connections:
+        if context.connections:
             empty: Deferred[None] = Deferred()
-            site.when_empty = partial(_fire, empty)
-            left = max(0.0, self._idle_until - site.seconds())
-            calls = (site.reactor.callLater(left, self._close_idle, site),
-                     site.reactor.callLater(self._settings.grace, self._abort, site))  # fmt: skip
+            context.when_empty = partial(_fire, empty)
+            remaining = max(0.0, self._idle_until - context.seconds())
+            calls = (context.reactor.callLater(remaining, self._close_idle, context),
+                     context.reactor.callLater(self._settings.grace, self._abort, context))  # fmt: skip
             await empty
             for call in calls:
                 if call.active():
                     call.cancel()
-        self._sweep.stop()
+        self._sweeper.stop()
 
-    def _close_idle(self, site: ServerContext) -> None:
-        for connection in list(site.connections):
+    def _close_idle(self, context: ServerContext) -> None:
+        for connection in list(context.connections):
             connection.drain()
 
-    def _abort(self, site: ServerContext) -> None:
-        self._log.warn('{count} connections are cut: the time of grace is over', count=len(site.connections))
-        for connection in list(site.connections):
+    def _abort(self, context: ServerContext) -> None:
+        self._log.warn('{count} connections are cut: the time of grace is over', count=len(context.connections))
+        for connection in list(context.connections):
             connection.transport.abortConnection()
 
-    def _not_closed(self, failure: Failure) -> None:
+    def _log_close_error(self, failure: Failure) -> None:
         self._log.failure('A listener cannot be closed', failure)
 
 
@@ -222,17 +225,17 @@ def _fire(waiting: Deferred[None]) -> None:
         waiting.callback(None)
 
 
-def _passed_on(result: Any, waiting: Deferred[None]) -> None:
+def _fire_always(result: Any, waiting: Deferred[None]) -> None:
     waiting.callback(None)
 
 
 def _cannot_listen(description: str, error: Exception) -> str:
-    why = error.socketError if isinstance(error, CannotListenError) else error
-    return (f'[http] listen: cannot listen on {description!r}: {why}; choose another address in config/server.toml, or '
-            'end what uses this one')  # fmt: skip
+    reason = error.socketError if isinstance(error, CannotListenError) else error
+    return (f'[http] listen: cannot listen on {description!r}: {reason}; choose another address in '
+            'config/server.toml, or end what uses this one')  # fmt: skip
 
 
 def make_channel(context: KindContext) -> IChannel:
-    """What the node calls, once. Raises StartError where the settings are wrong."""
+    """Create the channel for a node. Raises StartError if the settings are invalid."""
     channel: IChannel = HTTPChannel(context)
     return channel

@@ -1,4 +1,4 @@
-"""The outgoing HTTP connections of a node, REST and SOAP, and the fetcher of documents for the rest of the node."""
+"""The outgoing HTTP connections of a node, REST and SOAP, and the document fetcher for the rest of the node."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ from zatotx.plugins.http.soap.outgoing.factory import SOAP
 from zatotx.schema.security import SECURITY_TYPES
 from zatotx.schema.snapshot import Snapshot, Stored
 
-SECURITY = 'security'  # the section of security definitions
+SECURITY = 'security'  # the configuration section of security definitions
 
 _DEFINITIONS = tuple(one.key for one in SECURITY_TYPES if one.section == SECURITY)
 
 
 @implementer(IOutgoingKind, IFetcher)
 class HttpOutgoingConnections:
-    """IOutgoingKind of HTTP. Connections of one security definition share its credentials, an OAuth 2.0 token say."""
+    """IOutgoingKind of HTTP. Connections that refer to one security definition share its credentials, e.g. an OAuth 2.0
+    token."""
 
     def __init__(self, context: OutgoingContext) -> None:
         self.environment = ClientEnvironment(context.reactor, context.offload, environ=os.environ)
@@ -42,7 +43,7 @@ class HttpOutgoingConnections:
         )
         self._component = context.component.encode('utf-8')
         self._fetcher = HttpFetcher(self.environment)
-        self.credentials: dict[str, tuple[Stored, OutgoingCredentials]] = {}  # by the name of the definition
+        self.credentials: dict[str, tuple[Stored, OutgoingCredentials]] = {}  # by the name of the security definition
         self._connections = OutgoingConnections(context, (
             ConnectionType(object_type='outgoing_rest', kind='rest', names=('rest', 'plain_http'),
                            namespace=RestNamespace, build=self._build_rest, references=_security_of),
@@ -56,7 +57,7 @@ class HttpOutgoingConnections:
     # IOutgoingKind
 
     def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
-        """See IOutgoingKind. Credentials of definitions that no connection refers to any more are forgotten."""
+        """See IOutgoingKind. Drops the credentials of definitions that no connection refers to any more."""
         return self._connections.prepare(snapshot).addCallback(self._prepared)
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
@@ -73,7 +74,7 @@ class HttpOutgoingConnections:
         return stopped.addCallback(lambda _: None)
 
     def findings(self) -> Iterator[str]:
-        """What keeps connections from working now, a sentence each."""
+        """Yield a sentence for each problem that keeps a connection from working now."""
         return self._connections.findings()
 
     # IFetcher
@@ -88,7 +89,7 @@ class HttpOutgoingConnections:
         def commit() -> None:
             connections.commit()
             used = {definition.name for definition in self._connections.references()}
-            self.credentials = {name: known for name, known in self.credentials.items() if name in used}
+            self.credentials = {name: entry for name, entry in self.credentials.items() if name in used}
 
         return Prepared(commit, connections.discard)
 
@@ -104,17 +105,17 @@ class HttpOutgoingConnections:
     def _credentials_of(self, security: Stored | None) -> OutgoingCredentials:
         if security is None:
             return NOBODY
-        known = self.credentials.get(security.name)
-        if known is None or known[0].value != security.value or known[0].type != security.type:
-            known = self.credentials[security.name] = security, credentials_of(security, self._credentials_context)
-        return known[1]
+        entry = self.credentials.get(security.name)
+        if entry is None or entry[0].value != security.value or entry[0].type != security.type:
+            entry = self.credentials[security.name] = security, credentials_of(security, self._credentials_context)
+        return entry[1]
 
 
 def _security_of(stored: Stored, snapshot: Snapshot) -> Sources:
     name = stored.value.security
     if name is None:
         return (None,)
-    return (next((found for key in _DEFINITIONS if (found := snapshot.named(key, name)) is not None), None),)
+    return (next((definition for key in _DEFINITIONS if (definition := snapshot.named(key, name)) is not None), None),)
 
 
 def _token_cache(context: OutgoingContext) -> TokenCache | None:
@@ -125,5 +126,5 @@ def _token_cache(context: OutgoingContext) -> TokenCache | None:
 
 
 def make_outgoing(context: OutgoingContext) -> HttpOutgoingConnections:
-    """The factory that the kind names."""
+    """Create the outgoing connections; ConnectorKind.outgoing names this function."""
     return HttpOutgoingConnections(context)

@@ -1,4 +1,4 @@
-"""The difference between two states of an object, as lines for people. Secrets are masked."""
+"""The difference between two versions of an object, as readable lines. Secrets are masked."""
 
 from __future__ import annotations
 
@@ -12,73 +12,79 @@ from zatotx.schema.meta import ObjectType
 
 
 def changed_fields(old: Any, new: Any) -> tuple[str, ...]:
-    """The fields whose values differ, in the order of the Struct."""
+    """Returns the fields whose values differ, in the order of the Struct."""
     return tuple(name for name in new.__struct_fields__ if getattr(old, name) != getattr(new, name))
 
 
 def diff(object_type: ObjectType, old: Any, new: Any) -> list[str]:
-    """`+` for a new object (old is None), `-` for one that goes (new is None), a `~` line for each changed field."""
-    place = object_type.section or object_type.key
+    """Returns `+` for a new object (old is None), `-` for a deleted one (new is None), a `~` line for each changed
+    field."""
+    section = object_type.section or object_type.key
     if old is None:
-        return [f'+ {place} {new.name!r}', *_facts(object_type, new)]
+        return [f'+ {section} {new.name!r}', *_non_default_lines(object_type, new)]
     if new is None:
-        return [f'- {place} {old.name!r}']
+        return [f'- {section} {old.name!r}']
     secrets = secrets_of(object_type)
     return [
-        f'~ {place} {old.name!r}: {line}'
+        f'~ {section} {old.name!r}: {line}'
         for name in changed_fields(old, new)
         for line in (
-            [f'{name}: {_masked(getattr(old, name))!r} → {_masked(getattr(new, name))!r}']
+            [f'{name}: {_mask(getattr(old, name))!r} → {_mask(getattr(new, name))!r}']
             if name in secrets
-            else _changed(name, getattr(old, name), getattr(new, name))
+            else _changed_lines(name, getattr(old, name), getattr(new, name))
         )
     ]
 
 
-def _changed(path: str, old: Any, new: Any) -> list[str]:
-    """`retry.attempts: 3 → 5`, a line for each value that differs."""
+def _changed_lines(path: str, old: Any, new: Any) -> list[str]:
+    """Returns `retry.attempts: 3 → 5`, one line for each value that differs."""
     if type(old) is not type(new) or not isinstance(old, msgspec.Struct):
-        return [f'{path}: {_told(old)!r} → {_told(new)!r}']
+        return [f'{path}: {_without_defaults(old)!r} → {_without_defaults(new)!r}']
     return [
         line
         for name in changed_fields(old, new)
-        for line in _changed(f'{path}.{name}', getattr(old, name), getattr(new, name))
+        for line in _changed_lines(f'{path}.{name}', getattr(old, name), getattr(new, name))
     ]
 
 
-def _told(value: Any) -> Any:
-    """A field's value for people: of a mapping with fields of its own what is not as by default, or all of it where
-    everything is."""
+def _without_defaults(value: Any) -> Any:
+    """Returns a value for display: for a Struct, the fields that differ from their defaults, or all fields if none
+    does."""
     if not isinstance(value, msgspec.Struct):
         return value
-    return {name: _told(getattr(value, name)) for name in mentioned_fields(value) or value.__struct_fields__}
+    names = mentioned_fields(value) or value.__struct_fields__
+    return {name: _without_defaults(getattr(value, name)) for name in names}
 
 
-def _masked(secret: Any) -> Any:
+def _mask(secret: Any) -> Any:
     return MASK if secret else secret
 
 
-def _facts(object_type: ObjectType, new: Any) -> list[str]:
-    """What of a new object is not as by default, a line."""
+def _non_default_lines(object_type: ObjectType, new: Any) -> list[str]:
+    """Returns a line for each field of a new object that differs from its default."""
     secrets = secrets_of(object_type)
     values = {name: getattr(new, name) for name in mentioned_fields(new) if name != 'name'}
-    return [f'    {name}: {(_masked(each) if name in secrets else _told(each))!r}' for name, each in values.items()]
+    return [
+        f'    {name}: {(_mask(value) if name in secrets else _without_defaults(value))!r}'
+        for name, value in values.items()
+    ]
 
 
 def mentioned_fields(value: Any) -> tuple[str, ...]:
-    """The fields of a Struct that are not at their default."""
+    """Returns the fields of a Struct that differ from their defaults."""
     return tuple(f.name for f in fields_of_struct(type(value)) if f.required or getattr(value, f.name) != f.default)
 
 
 def shorten(value: Any) -> Any:
-    """A field's value for people: of a mapping with fields of its own what is not as by default."""
+    """Returns a value for export: for a Struct, only the fields that differ from their defaults."""
     if not isinstance(value, msgspec.Struct):
         return value
     return {name: shorten(getattr(value, name)) for name in mentioned_fields(value)}
 
 
 def is_open(object_type: ObjectType, value: Any) -> bool:
-    """Whether an object leads anyone, without credentials, to a service: a channel with neither security nor groups."""
+    """Returns whether an object lets unauthenticated callers reach a service: a channel with neither security nor
+    groups."""
     refs = {info.ref for info in refs_of(object_type)}
     if not {'service', 'security'} <= refs:
         return False

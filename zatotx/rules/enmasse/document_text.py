@@ -1,4 +1,4 @@
-"""References in an enmasse document, and how its mistakes are named."""
+"""Substitution of references in an enmasse document, and the labels of its errors."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from zatotx.rules.enmasse.references import Read, ReferenceSources
 
 
 class DocumentError(msgspec.Struct, frozen=True):
-    """One thing wrong with a document: where, and what."""
+    """One error in a document: where and what."""
 
     section: str
-    object: str  # its name in quotes, '#3' where it has none, or ''
+    object: str  # its quoted name, '#3' if it has none, or ''
     field: str
     text: str
 
     def __str__(self) -> str:
-        place = ' '.join(part for part in (self.section, self.object) if part)
-        return ': '.join(part for part in (place, self.field, self.text) if part)
+        location = ' '.join(part for part in (self.section, self.object) if part)
+        return ': '.join(part for part in (location, self.field, self.text) if part)
 
 
 def label_of(item: object, number: int) -> str:
-    """How a mistake names the `number`th object of a section."""
+    """Returns the label of the `number`th object of a section for error messages."""
     name = item.get('name') if isinstance(item, dict) else None
     return repr(name) if isinstance(name, str) and name else f'#{number}'
 
@@ -32,30 +32,32 @@ def label_of(item: object, number: int) -> str:
 def substitute(
     document: Any, environ: Mapping[str, str], read: Read | None = None
 ) -> tuple[Any, list[DocumentError]]:
-    """The document with every reference replaced (rules/references.py), and a mistake for each that leads nowhere.
-    `read` gives the text of a file; without it `file:` is text like any other."""
+    """Returns the document with every reference replaced (see rules/enmasse/references.py), and an error for each that
+    cannot be resolved. `read` returns the text of a file; without it, `file:` is plain text."""
     if not isinstance(document, dict):
         return document, []
-    mistakes: list[DocumentError] = []
+    errors: list[DocumentError] = []
     sources = ReferenceSources(environ=environ, read=read, zato=True)
     replaced = {
         section: [
-            _in_object(item, sources, mistakes, (str(section), label_of(item, number)))
+            _substitute_object(item, sources, errors, (str(section), label_of(item, number)))
             for number, item in enumerate(items, 1)
         ]
         if isinstance(items, list)
         else items
         for section, items in document.items()
     }
-    return replaced, mistakes
+    return replaced, errors
 
 
-def _in_object(item: Any, sources: ReferenceSources, mistakes: list[DocumentError], place: tuple[str, str]) -> Any:
+def _substitute_object(
+    item: Any, sources: ReferenceSources, errors: list[DocumentError], location: tuple[str, str]
+) -> Any:
     if not isinstance(item, dict):
         return item
-    found: dict[Any, Any] = {}
+    replaced: dict[Any, Any] = {}
     for field, value in item.items():
-        wrong: list[str] = []
-        found[field] = sources.resolve(value, wrong)
-        mistakes.extend(DocumentError(*place, str(field), text) for text in wrong)
-    return found
+        texts: list[str] = []
+        replaced[field] = sources.resolve(value, texts)
+        errors.extend(DocumentError(*location, str(field), text) for text in texts)
+    return replaced

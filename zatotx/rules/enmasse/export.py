@@ -1,4 +1,4 @@
-"""The way out: a cluster's objects as an enmasse document that imports back to the same state."""
+"""Exports the objects of a cluster as an enmasse document that imports to the same state."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from zatotx.schema.snapshot import Snapshot, Stored
 from zatotx.schema.type_registry import ObjectTypes
 
 _PLAIN_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9 ._/-]*')
-_OTHER = re.compile(r'[^A-Z0-9]')
+_NON_IDENTIFIER = re.compile(r'[^A-Z0-9]')
 
 
 def export(snapshot: Snapshot, types: ObjectTypes, *, secrets: bool = False) -> dict[str, list[dict[str, Any]]]:
-    """Section -> objects, each in the order of its Struct, defaults left out: the same objects give the same document.
+    """Returns section -> objects, with fields in the order of the Struct and without defaults; the output is
+    deterministic.
 
-    Secrets come as `${ZATOTX_…}`; with `secrets` as they are: hashed ones as their hash, which an import takes. What
-    the broker made itself (ObjectType.own) is left out: every environment has its own.
+    Secrets are exported as `${ZATOTX_…}`; with `secrets`, as stored: hashed ones as their hash, which an import
+    accepts. Objects that the broker creates (ObjectType.own) are omitted, since every environment has its own.
     """
     document: dict[str, list[dict[str, Any]]] = {}
     placeholders = {} if secrets else _placeholders([o for o in snapshot if o.name not in types[o.type].own], types)
     for section in types.sections:
-        known = {t.key: t for t in types.in_space(section)}
-        objects = [o for o in snapshot.of(*known) if o.name not in known[o.type].own]
-        found = [_exported(known[stored.type], stored, placeholders) for stored in objects]
-        if found:
-            document[section] = found
+        types_by_key = {t.key: t for t in types.in_space(section)}
+        objects = [o for o in snapshot.of(*types_by_key) if o.name not in types_by_key[o.type].own]
+        items = [_export_object(types_by_key[stored.type], stored, placeholders) for stored in objects]
+        if items:
+            document[section] = items
     return document
 
 
-def _exported(object_type: ObjectType, stored: Stored, placeholders: dict[tuple[int, str], str]) -> dict[str, Any]:
+def _export_object(object_type: ObjectType, stored: Stored, placeholders: dict[tuple[int, str], str]) -> dict[str, Any]:
     fields = {
         name: msgspec.to_builtins(shorten(getattr(stored.value, name))) for name in mentioned_fields(stored.value)
     }
@@ -51,23 +52,23 @@ def _exported(object_type: ObjectType, stored: Stored, placeholders: dict[tuple[
 
 
 def _placeholders(objects: list[Stored], types: ObjectTypes) -> dict[tuple[int, str], str]:
-    """(object, secret field) -> the name of its variable: readable where the object's name allows, always its own, also
-    among objects of several types that have one name."""
-    readable = {(o.id, field): _readable(o.name, field) for o in objects for field in secrets_of(types[o.type])}
+    """Returns (object id, secret field) -> name of its variable: readable if the object's name permits, and unique even
+    if objects of several types share a name."""
+    variables = {(o.id, field): _variable_name(o.name, field) for o in objects for field in secrets_of(types[o.type])}
     names = {o.id: o.name for o in objects}
-    kinds = {o.id: o.type for o in objects}
-    times = Counter(readable.values())
+    types_by_id = {o.id: o.type for o in objects}
+    counts = Counter(variables.values())
     return {
         (object_id, field): variable
-        if times[variable] == 1 and _PLAIN_NAME.fullmatch(names[object_id])
-        else f'{variable}_{_tail(kinds[object_id], names[object_id])}'
-        for (object_id, field), variable in readable.items()
+        if counts[variable] == 1 and _PLAIN_NAME.fullmatch(names[object_id])
+        else f'{variable}_{_digest(types_by_id[object_id], names[object_id])}'
+        for (object_id, field), variable in variables.items()
     }
 
 
-def _tail(type_: str, name: str) -> str:
+def _digest(type_: str, name: str) -> str:
     return sha256(f'{type_} {name}'.encode()).hexdigest()[:8].upper()
 
 
-def _readable(name: str, field: str) -> str:
-    return 'ZATOTX_' + _OTHER.sub('_', f'{name}_{field}'.upper())
+def _variable_name(name: str, field: str) -> str:
+    return 'ZATOTX_' + _NON_IDENTIFIER.sub('_', f'{name}_{field}'.upper())

@@ -1,7 +1,7 @@
-"""From the configuration as it is back to the one of an earlier revision, as operations. Pure.
+"""Plans the restore of an earlier revision of the configuration, as operations. Pure.
 
-What configuration is not is left alone: the code that is deployed (`service rollback` is for that), with the rows of
-its services, and the objects that the broker made itself, whose passwords stand in credentials.toml too.
+It does not touch deployed code and the rows of its services (see `service rollback`), nor the objects that the broker
+creates, whose passwords are also in credentials.toml.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from zatotx.schema.service import SERVICE
 from zatotx.schema.snapshot import Operation, Snapshot, Stored
 from zatotx.schema.type_registry import ObjectTypes
 
-_OF_CODE = frozenset({'file', 'impl_name', 'is_internal'})  # what deployments and nodes write of a service
+_CODE_FIELDS = frozenset({'file', 'impl_name', 'is_internal'})  # service fields that deployments and nodes maintain
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One object on its way back: as it is and as it was, None = not there."""
+    """One object to restore: its current and its earlier version, None = it does not exist."""
 
     now: Stored | None
     then: Stored | None
@@ -34,32 +34,32 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def plan_restore(now: Snapshot, then: Snapshot, types: ObjectTypes) -> list[Step]:
-    """What differs, by type and name. An object is the same one by its id; one that was deleted, and made again, by its
-    type and name."""
+    """Returns the differences, by type and name. Objects are matched by id; a deleted and recreated one by type and
+    name."""
     steps = [step for step in _pairs(now, then) if step.type in types and _differs(step, types[step.type])]
     return sorted(steps, key=_order)
 
 
 def operations(steps: list[Step]) -> list[Operation]:
-    """The change that does them. It refuses itself where somebody else changes one of the objects meanwhile."""
+    """Returns the operations. They fail if one of the objects is changed meanwhile."""
     return [_operation(step) for step in steps]
 
 
 def shown(step: Step, types: ObjectTypes) -> list[str]:
-    """The step in lines for people, secrets masked."""
+    """Returns the step as readable lines, secrets masked."""
     object_type, now, then = types[step.type], step.now, step.then
-    wanted = None if then is None else then.value
+    restored = None if then is None else then.value
     if now is not None and then is not None:
-        wanted = msgspec.structs.replace(now.value, **_changes(now, then))
-    return diff(object_type, None if now is None else now.value, wanted)
+        restored = msgspec.structs.replace(now.value, **_changes(now, then))
+    return diff(object_type, None if now is None else now.value, restored)
 
 
 def _pairs(now: Snapshot, then: Snapshot) -> Iterator[Step]:
-    again = {(o.type, o.name): o for o in now if then.get(o.id) is None}
-    for was in then:
-        found = now.get(was.id) or again.pop((was.type, was.name), None)
-        yield Step(found, was)
-    for stored in again.values():
+    unmatched = {(o.type, o.name): o for o in now if then.get(o.id) is None}
+    for earlier in then:
+        current = now.get(earlier.id) or unmatched.pop((earlier.type, earlier.name), None)
+        yield Step(current, earlier)
+    for stored in unmatched.values():
         yield Step(stored, None)
 
 
@@ -76,7 +76,7 @@ def _differs(step: Step, object_type: ObjectType) -> bool:
 
 def _changes(now: Stored, then: Stored) -> dict[str, Any]:
     names = changed_fields(now.value, then.value)
-    kept = _OF_CODE if now.type == SERVICE.key else frozenset()
+    kept = _CODE_FIELDS if now.type == SERVICE.key else frozenset()
     return {name: getattr(then.value, name) for name in names if name not in kept}
 
 

@@ -1,11 +1,11 @@
-"""References in configuration files: `${NAME}` is a variable of the environment, `file:PATH` what a file holds.
+"""References in configuration files: `${NAME}` is an environment variable, `file:PATH` the content of a file.
 
-`$${NAME}` stands for the text `${NAME}` itself, `$file:PATH` for the text `file:PATH`. What a variable or a file holds
-is taken as it is: references in it are text. A file's path may have variables in it.
+`$${NAME}` is the literal text `${NAME}`, `$file:PATH` the literal text `file:PATH`. The content of a variable or a file
+is not expanded further. A file's path may contain variables.
 
-Files written for Zato refer to variables in forms of their own (feature map 7.1): a whole value
-`Zato_Enmasse_Env.NAME`, `ZatoEnmasseEnv.NAME` or `Zato_Enmasse_Env_NAME`, and a whole value `$NAME`, as in Zato's
-configuration files. `ReferenceSources(zato=True)` reads them; one more `$` before them stands for the text itself.
+Files written for Zato use other forms (feature map 7.1): a whole value `Zato_Enmasse_Env.NAME`, `ZatoEnmasseEnv.NAME`
+or `Zato_Enmasse_Env_NAME`, and a whole value `$NAME`, as in Zato's configuration files. `ReferenceSources(zato=True)`
+supports them; an additional leading `$` makes them literal text.
 """
 
 from __future__ import annotations
@@ -18,128 +18,128 @@ from attrs import frozen
 
 _PLACEHOLDER = re.compile(r'\$(\$)?\{([^{}]*)\}')
 _FILE = 'file:'
-_LIKE_FILE = re.compile(r'\$*file:')
+_FILE_PREFIX = re.compile(r'\$*file:')
 
 _ZATO = r'zato_?enmasse_?env[._]'
 _ZATO_WHOLE = re.compile(rf'(?i:{_ZATO})(.*)', re.DOTALL)
-_EITHER = re.compile(rf'{_PLACEHOLDER.pattern}|(\$*)(?i:{_ZATO})')
-_BARE = re.compile(rf'(\$+)(?!(?i:{_ZATO}))([A-Z_][A-Z0-9_]*)')  # in small letters it is more likely a password
-_EVIDENT = re.compile(rf'\$\{{[A-Za-z_][A-Za-z0-9_]*\}}|file:/\S+|(?i:{_ZATO}).*', re.DOTALL)
+_ANY_REFERENCE = re.compile(rf'{_PLACEHOLDER.pattern}|(\$*)(?i:{_ZATO})')
+_ZATO_VARIABLE = re.compile(rf'(\$+)(?!(?i:{_ZATO}))([A-Z_][A-Z0-9_]*)')  # lower-case text is more likely a password
+_OBVIOUS_REFERENCE = re.compile(rf'\$\{{[A-Za-z_][A-Za-z0-9_]*\}}|file:/\S+|(?i:{_ZATO}).*', re.DOTALL)
 
-Read = Callable[[str], str]  # a path as it is written -> the file's text; raises ValueError with a sentence
+Read = Callable[[str], str]  # returns the text of a file; raises ValueError with a sentence
 
 
 @frozen(kw_only=True)
 class ReferenceSources:
-    """Where references lead."""
+    """The sources that references are resolved from."""
 
     environ: Mapping[str, str]
-    read: Read | None = None  # None: there are no files, `file:` is text like any other
-    zato: bool = False  # whether Zato's forms are references too
+    read: Read | None = None  # None: files are not supported, `file:` is plain text
+    zato: bool = False  # whether Zato's forms are references
 
     def resolve(self, value: Any, wrong: list[str]) -> Any:
-        """The value with every reference in it, at any depth, replaced; what cannot be found is added to `wrong`, a
-        sentence each, and stands for ''. Keys are left as they are."""
+        """Replaces every reference in the value, at any depth. Adds a sentence to `wrong` for each that cannot be
+        resolved and replaces it by ''. Mapping keys are not changed."""
         if isinstance(value, str):
-            return self._text(value, wrong)
+            return self._resolve_text(value, wrong)
         if isinstance(value, list):
-            return [self.resolve(each, wrong) for each in value]
+            return [self.resolve(item, wrong) for item in value]
         if isinstance(value, dict):
-            return {key: self.resolve(each, wrong) for key, each in value.items()}
+            return {key: self.resolve(item, wrong) for key, item in value.items()}
         return value
 
-    def _text(self, text: str, wrong: list[str]) -> str:
-        if self.zato and (whole := self._zato_value(text, wrong)) is not None:
-            return whole
-        before = len(wrong)
-        found = self._variables(text, wrong)
-        if self.read is None or not _LIKE_FILE.match(text):
-            return found
+    def _resolve_text(self, text: str, errors: list[str]) -> str:
+        if self.zato and (value := self._resolve_zato(text, errors)) is not None:
+            return value
+        error_count = len(errors)
+        text_with_variables = self._replace_variables(text, errors)
+        if self.read is None or not _FILE_PREFIX.match(text):
+            return text_with_variables
         if not text.startswith(_FILE):
-            return found[1:]
-        if len(wrong) > before:
+            return text_with_variables[1:]
+        if len(errors) > error_count:
             return ''
-        return self._content(self.read, found.removeprefix(_FILE), wrong)
+        return self._read_file(self.read, text_with_variables.removeprefix(_FILE), errors)
 
-    def _zato_value(self, text: str, wrong: list[str]) -> str | None:
-        """The value of a text that is, as a whole, one of Zato's references; None where it is none."""
-        if (found := _ZATO_WHOLE.fullmatch(text)) is not None:
-            name = found[1]
-            return self._variable(name if name in self.environ or text not in self.environ else text, wrong)
-        if (bare := _BARE.fullmatch(text)) is None:
+    def _resolve_zato(self, text: str, errors: list[str]) -> str | None:
+        """Returns the value of a text that is, as a whole, a Zato reference; None if it is not one."""
+        if (match := _ZATO_WHOLE.fullmatch(text)) is not None:
+            name = match[1]
+            return self._resolve_variable(name if name in self.environ or text not in self.environ else text, errors)
+        if (bare_match := _ZATO_VARIABLE.fullmatch(text)) is None:
             return None
-        if len(bare[1]) > 1:
+        if len(bare_match[1]) > 1:
             return text[1:]
-        if bare[2] not in self.environ:  # its name stays unsaid: it may be a password
-            _add(wrong, 'it reads as $NAME, a variable that the environment does not have: set it, or begin with $$ '
-                        'where it is the text itself')  # fmt: skip
-        return self.environ.get(bare[2], '')
+        if bare_match[2] not in self.environ:  # the message omits the name: it may be a password
+            _add_once(errors, 'it reads as $NAME, a variable that the environment does not have: set it, or begin with '
+                             '$$ where it is the text itself')  # fmt: skip
+        return self.environ.get(bare_match[2], '')
 
-    def _variables(self, text: str, wrong: list[str]) -> str:
-        def replacement(found: re.Match[str]) -> str:
-            if self.zato and found[3] is not None:
-                if not found[3]:
-                    _add(wrong, f'{found[0]}NAME must be the whole value: write ${{NAME}} within a longer text')
-                return found[0][1:]
-            return f'${{{found[2]}}}' if found[1] else self._variable(found[2], wrong)
+    def _replace_variables(self, text: str, errors: list[str]) -> str:
+        def replacement(match: re.Match[str]) -> str:
+            if self.zato and match[3] is not None:
+                if not match[3]:
+                    _add_once(errors, f'{match[0]}NAME must be the whole value: write ${{NAME}} within a longer text')
+                return match[0][1:]
+            return f'${{{match[2]}}}' if match[1] else self._resolve_variable(match[2], errors)
 
         if self.zato:
-            return _EITHER.sub(replacement, text)
+            return _ANY_REFERENCE.sub(replacement, text)
         return _PLACEHOLDER.sub(replacement, text) if '$' in text else text
 
-    def _variable(self, name: str, wrong: list[str]) -> str:
+    def _resolve_variable(self, name: str, errors: list[str]) -> str:
         if name not in self.environ:
-            _add(wrong, f'the environment has no variable {name!r}')
+            _add_once(errors, f'the environment has no variable {name!r}')
         return self.environ.get(name, '')
 
-    def _content(self, read: Read, path: str, wrong: list[str]) -> str:
+    def _read_file(self, read: Read, path: str, errors: list[str]) -> str:
         try:
             return read(path)
         except ValueError as error:
-            wrong.append(str(error))
+            errors.append(str(error))
             return ''
 
 
 def escape_references(value: Any) -> Any:
-    """The value in a form that `ReferenceSources(zato=True).resolve` gives back as it is."""
+    """Escapes the value so that `ReferenceSources(zato=True).resolve` returns it unchanged."""
     if isinstance(value, str):
-        if _BARE.fullmatch(value):
+        if _ZATO_VARIABLE.fullmatch(value):
             return f'${value}'
-        text = _EITHER.sub(lambda found: f'${found[0]}', value)
-        return f'${text}' if _LIKE_FILE.match(text) else text
+        text = _ANY_REFERENCE.sub(lambda match: f'${match[0]}', value)
+        return f'${text}' if _FILE_PREFIX.match(text) else text
     if isinstance(value, list):
-        return [escape_references(each) for each in value]
+        return [escape_references(item) for item in value]
     if isinstance(value, dict):
-        return {key: escape_references(each) for key, each in value.items()}
+        return {key: escape_references(item) for key, item in value.items()}
     return value
 
 
 def is_reference(value: object) -> bool:
-    """Whether a reference stands in the value, at any depth; Zato's forms do not count."""
+    """Returns whether the value contains a reference, at any depth, not counting Zato's forms."""
     if isinstance(value, str):
-        return value.startswith(_FILE) or any(not found[1] for found in _PLACEHOLDER.finditer(value))
-    return any(is_reference(each) for each in _inside(value))
+        return value.startswith(_FILE) or any(not match[1] for match in _PLACEHOLDER.finditer(value))
+    return any(is_reference(item) for item in _items_of(value))
 
 
 def has_placeholder(value: object) -> bool:
-    """Whether a reference that nobody replaced stands in the value, at any depth: `${NAME}`, or one of Zato's forms."""
+    """Returns whether the value contains an unreplaced reference, at any depth: `${NAME}` or one of Zato's forms."""
     if isinstance(value, str):
-        return bool(_EITHER.search(value) or _BARE.fullmatch(value))
-    return any(has_placeholder(each) for each in _inside(value))
+        return bool(_ANY_REFERENCE.search(value) or _ZATO_VARIABLE.fullmatch(value))
+    return any(has_placeholder(item) for item in _items_of(value))
 
 
 def is_placeholder(secret: str) -> bool:
-    """Whether a text given as a secret is evidently a reference that nobody replaced: as a whole `${NAME}`, `file:` and
-    an absolute path, or a variable in Zato's words. `$NAME` may well be a password."""
-    return bool(_EVIDENT.fullmatch(secret))
+    """Returns whether a secret is obviously an unreplaced reference: as a whole `${NAME}`, `file:` and an absolute
+    path, or a Zato reference. `$NAME` could be a password."""
+    return bool(_OBVIOUS_REFERENCE.fullmatch(secret))
 
 
-def _add(wrong: list[str], text: str) -> None:
-    if text not in wrong:
-        wrong.append(text)
+def _add_once(errors: list[str], text: str) -> None:
+    if text not in errors:
+        errors.append(text)
 
 
-def _inside(value: object) -> Iterator[object]:
+def _items_of(value: object) -> Iterator[object]:
     if isinstance(value, Mapping):
         yield from value.values()
     elif isinstance(value, list):

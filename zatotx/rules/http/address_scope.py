@@ -1,17 +1,17 @@
-"""How far an IP address reaches: whether whoever names it may mean a machine that only we can reach. Pure."""
+"""The scope of an IP address: whether it may be a machine that only this network can reach. Pure."""
 
 from __future__ import annotations
 
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-_NAT64 = IPv6Network('64:ff9b::/96')  # RFC 6052: the last 32 bits are an address of IPv4
-_COMPATIBLE = IPv6Network('::/96')  # RFC 4291 §2.5.5.1, deprecated; ::1 and :: aside
+_NAT64 = IPv6Network('64:ff9b::/96')  # RFC 6052: the last 32 bits are an IPv4 address
+_COMPATIBLE = IPv6Network('::/96')  # RFC 4291 §2.5.5.1, deprecated; except ::1 and ::
 
 
 class Scope(Enum):
-    """LOOPBACK is this machine; LINK_LOCAL its link, where clouds have their metadata; PRIVATE whatever else is not of
-    the public Internet: networks of an organization, of a provider, multicast, and what is reserved."""
+    """LOOPBACK is this machine; LINK_LOCAL the local link, where clouds serve their metadata; PRIVATE everything else
+    outside the public Internet: private networks, multicast and reserved addresses."""
 
     LOOPBACK = 'loopback'
     LINK_LOCAL = 'link-local'
@@ -20,23 +20,24 @@ class Scope(Enum):
 
 
 def scope_of(address: str) -> Scope:
-    """The scope of an address, IPv6 perhaps with a zone. One of IPv4 within IPv6 has that of IPv4."""
-    found = _embedded(ip_address(address))
-    if found.is_loopback or found.is_unspecified:  # connecting to 0.0.0.0 or :: reaches this machine
+    """Returns the scope of an address, for IPv6 optionally with a zone. IPv4 addresses embedded in IPv6 have the scope
+    of IPv4."""
+    ip = _unwrap_ipv4(ip_address(address))
+    if ip.is_loopback or ip.is_unspecified:  # a connection to 0.0.0.0 or :: reaches this machine
         return Scope.LOOPBACK
-    if found.is_link_local:
+    if ip.is_link_local:
         return Scope.LINK_LOCAL
-    is_site_local = isinstance(found, IPv6Address) and found.is_site_local  # deprecated, and never global
-    return Scope.PUBLIC if found.is_global and not found.is_multicast and not is_site_local else Scope.PRIVATE
+    is_site_local = isinstance(ip, IPv6Address) and ip.is_site_local  # deprecated, and never global
+    return Scope.PUBLIC if ip.is_global and not ip.is_multicast and not is_site_local else Scope.PRIVATE
 
 
-def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+def _unwrap_ipv4(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     if isinstance(address, IPv4Address):
         return address
-    inside = address.ipv4_mapped or address.sixtofour
-    if inside is not None:
-        return inside
-    bare = IPv6Address(int(address))
-    if bare in _NAT64 or (bare in _COMPATIBLE and int(bare) > 1):
-        return IPv4Address(int(bare) & 0xFFFF_FFFF)
+    ipv4 = address.ipv4_mapped or address.sixtofour
+    if ipv4 is not None:
+        return ipv4
+    without_zone = IPv6Address(int(address))
+    if without_zone in _NAT64 or (without_zone in _COMPATIBLE and int(without_zone) > 1):
+        return IPv4Address(int(without_zone) & 0xFFFF_FFFF)
     return address

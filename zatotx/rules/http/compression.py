@@ -1,10 +1,11 @@
-"""Whether an answer is sent compressed: what the client takes (RFC 9110 §12.5.3), and what gains by it. Pure."""
+"""Decides whether to compress a response: by what the client accepts (RFC 9110 §12.5.3) and by the content type.
+Pure."""
 
 from __future__ import annotations
 
-LEAST = 1024  # bytes of a body below which the head of the answer outweighs what is gained
+LEAST = 1024  # minimum body size in bytes for which compression pays off
 _TEXT = b'text/'
-_STREAM_OF_EVENTS = b'text/event-stream'  # each stays open for hours, and would hold the memory of its coding
+_STREAM_OF_EVENTS = b'text/event-stream'  # event streams stay open for hours and would hold the compressor's memory
 _TEXTUAL = frozenset({
     b'application/graphql', b'application/javascript', b'application/json', b'application/ndjson',
     b'application/x-javascript', b'application/x-ndjson', b'application/x-www-form-urlencoded', b'application/x-yaml',
@@ -13,7 +14,7 @@ _TEXTUAL = frozenset({
 
 
 def takes_gzip(accept_encoding: bytes | None) -> bool:
-    """Whether gzip is at least as welcome to the client as the body as it is."""
+    """Returns whether the client accepts gzip and does not prefer the uncompressed body."""
     if accept_encoding is None:
         return False
     quality = {}
@@ -25,7 +26,7 @@ def takes_gzip(accept_encoding: bytes | None) -> bool:
 
 
 def is_textual(content_type: bytes) -> bool:
-    """Whether bodies of that type shrink."""
+    """Returns whether bodies of that content type are compressible text."""
     media_type = content_type.partition(b';')[0].strip().lower()
     if media_type.startswith(_TEXT):
         return media_type != _STREAM_OF_EVENTS
@@ -33,7 +34,7 @@ def is_textual(content_type: bytes) -> bool:
 
 
 def _quality(parameters: bytes) -> float:
-    """The weight of a coding; one that cannot be read counts as no wish for it."""
+    """Returns the quality value of a coding; an invalid one counts as 0."""
     name, _, value = parameters.partition(b'=')
     if not name.strip():
         return 1.0

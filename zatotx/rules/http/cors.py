@@ -1,9 +1,8 @@
-"""Cross-origin resource sharing: what a browser is told of who may use a channel from another site (the Fetch standard,
+"""Cross-origin resource sharing (CORS): which sites browsers allow to use a channel (the Fetch standard,
 https://fetch.spec.whatwg.org/#http-cors-protocol). Pure.
 
-It protects users of browsers, not the channel: a request of a site that may not is served like any other, and it is
-the browser that keeps the answer from the site. What a browser asks before it sends anything (the preflight) is
-answered without credentials, since it brings none.
+CORS protects users of browsers, not the channel: requests of other sites are served as usual, and the browser hides the
+response from the site. Preflight requests carry no credentials and are answered without authentication.
 """
 
 from __future__ import annotations
@@ -17,20 +16,21 @@ from zatotx.wire.http1.fields import is_token
 
 ANY = '*'
 _DEFAULT_PORTS = {'http': '80', 'https': '443'}
-_LONGEST = 4096  # bytes of a field that a preflight may have repeated to it
+_MAX_HEADER_LIST = 4096  # maximum number of bytes of the requested header names that a preflight response repeats
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
 
-class CorsForbidden(Exception):  # noqa: N818 - what it is
-    """A preflight asks for more than is allowed: one sentence for whoever reads the browser's network log."""
+class CorsForbidden(Exception):  # noqa: N818 - named for the condition
+    """The preflight requests something that is not allowed. The message is one sentence for the browser's network
+    log."""
 
 
 class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sites may use a channel, and how."""
+    """The sites that may use a channel, and how."""
 
     origins: frozenset[str] | None  # lower case; None = any
-    methods: tuple[str, ...] = ()  # () = those the channel takes
+    methods: tuple[str, ...] = ()  # () = those that the channel accepts
     headers: frozenset[str] | None = None  # lower case; None = any
     expose: tuple[str, ...] = ()
     credentials: bool = False
@@ -38,15 +38,15 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def varies(self) -> bool:
-        """Whether answers depend on who asks."""
+        """Whether responses depend on the requesting site."""
         return self.origins is not None
 
     def allows(self, origin: bytes) -> bool:
-        """Whether that site may."""
+        """Returns whether that site is allowed."""
         return self.origins is None or origin.decode('latin-1').lower() in self.origins
 
     def of_answer(self, origin: bytes | None) -> Fields:
-        """Fields of an answer to a request of that site; () where it may not, or where no site asks."""
+        """Returns the CORS fields of a response; () if the site is not allowed, or without an Origin."""
         if origin is None or not self.allows(origin):
             return ()
         fields = list(self._allowed(origin))
@@ -55,8 +55,8 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(fields)
 
     def of_preflight(self, origin: bytes, method: bytes, asked: bytes | None) -> Fields:
-        """Fields of the answer to a preflight: may that site send a request of `method`, which the channel takes, with
-        these fields (Access-Control-Request-Headers)? Raises CorsForbidden."""
+        """Returns the fields of the response to a preflight for a request with `method`, which the channel accepts, and
+        the header names `asked` (Access-Control-Request-Headers). Raises CorsForbidden."""
         if not self.allows(origin):
             raise CorsForbidden('This site (Origin) is not one that may use this channel')
         if not is_token(method):
@@ -76,10 +76,10 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
         allowed = (b'Access-Control-Allow-Origin', origin)
         return (allowed, (b'Access-Control-Allow-Credentials', b'true')) if self.credentials else (allowed,)
 
-    def _allowed_headers(self, asked: bytes) -> bytes:
-        """By name, as `*` would stand for all of them but Authorization."""
-        names = [name.strip() for name in asked.split(b',')]
-        if len(asked) > _LONGEST or not all(map(is_token, names)):
+    def _allowed_headers(self, requested_headers: bytes) -> bytes:
+        """Returns the allowed names explicitly, since `*` does not include Authorization."""
+        names = [name.strip() for name in requested_headers.split(b',')]
+        if len(requested_headers) > _MAX_HEADER_LIST or not all(map(is_token, names)):
             raise CorsForbidden('Access-Control-Request-Headers is no list of names of fields')
         if self.headers is not None:
             refused = [name.decode('ascii') for name in names if name.decode('ascii').lower() not in self.headers]
@@ -89,17 +89,17 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def origin_mistake(origin: str) -> str:
-    """What is wrong with an origin as people write it, '' for nothing: browsers send `https://shop.example:8443`,
-    nothing behind it and no port that goes without saying."""
+    """Returns the error of a configured origin, or ''. Browsers send `https://shop.example:8443`, without a path and
+    without a default port."""
     if origin == ANY:
         return ''
     if origin == 'null':
         return "is every site that hides what it is, so it cannot be told apart: take '*', without credentials"
-    scheme, colon, place = origin.partition('://')
-    host, port = _split(place)
+    scheme, colon, authority = origin.partition('://')
+    host, port = _split(authority)
     if not colon or not scheme.isascii() or not scheme.replace('-', '').replace('+', '').replace('.', '').isalnum():
         return 'must be a scheme and a host, such as https://shop.example'
-    if any(character in place for character in '/?#@, ') or not _is_host(host):
+    if any(character in authority for character in '/?#@, ') or not _is_host(host):
         return 'must have nothing but a host, and a port where it is not the usual one, behind ://'
     if port is not None and not (port.isdigit() and len(port) < 6 and 0 < int(port) < 65_536):
         return 'has a port that is none'
@@ -109,18 +109,18 @@ def origin_mistake(origin: str) -> str:
 
 
 def header_mistake(names: Sequence[str]) -> str:
-    """What is wrong with names of fields, '' for nothing."""
+    """Returns the error of a list of header field names, or ''."""
     for name in names:
         if not name.isascii() or not is_token(name.encode('ascii')):
             return f'{name!r} is no name of a field'
     return f"must be {ANY!r} alone, or names" if ANY in names and len(names) > 1 else ''
 
 
-def _split(place: str) -> tuple[str, str | None]:
-    """Host and port of an authority, None = it has no port; an IPv6 address keeps its brackets."""
-    bracket = place.find(']') + 1
-    host, colon, port = place[bracket:].partition(':')
-    return place[:bracket] + host, port if colon else None
+def _split(authority: str) -> tuple[str, str | None]:
+    """Splits an authority into host and port, None = no port; an IPv6 address keeps its brackets."""
+    bracket = authority.find(']') + 1
+    host, colon, port = authority[bracket:].partition(':')
+    return authority[:bracket] + host, port if colon else None
 
 
 def _is_host(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""The addresses of a name: in which order they are tried, and how long they are remembered. Pure."""
+"""Cache of DNS lookups, and the order in which the addresses of a name are tried. Pure."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from itertools import chain, zip_longest
 
 from attrs import frozen
 
-KEPT = 30.0  # seconds that the addresses of a name are used
-KEPT_FAILURE = 2.0  # seconds that nobody asks again for a name that was not found
-_MOST = 1_000  # names remembered
+KEPT = 30.0  # seconds that a successful lookup is cached
+KEPT_FAILURE = 2.0  # seconds that a failed lookup is cached
+_MAX_NAMES = 1_000  # maximum number of names
 
 
 @frozen
 class LookupResult:
-    """What a lookup gave: addresses as text, IPv6 with its zone if any; or why there are none."""
+    """The result of a lookup: addresses as text, IPv6 with its zone if any; or why there are none."""
 
     addresses: tuple[str, ...]
-    why: str = ''  # nothing, or a few words of the resolver's
+    why: str = ''  # '', or the error of the resolver
 
 
 def interleave_families(addresses: Sequence[str]) -> tuple[str, ...]:
-    """The same, each once, families in turn from the first one's on (RFC 8305 §4): a family that does not work here
-    costs one attempt, however many of its addresses there are."""
+    """Returns the unique addresses with alternating families, beginning with that of the first (RFC 8305 §4): a family
+    without connectivity costs one attempt, however many addresses it has."""
     unique = tuple(dict.fromkeys(addresses))
-    first = [one for one in unique if (':' in one) == (':' in unique[0])]
-    other = [one for one in unique if (':' in one) != (':' in unique[0])]
-    return tuple(one for one in chain.from_iterable(zip_longest(first, other)) if one is not None)
+    first = [address for address in unique if (':' in address) == (':' in unique[0])]
+    other = [address for address in unique if (':' in address) != (':' in unique[0])]
+    return tuple(address for address in chain.from_iterable(zip_longest(first, other)) if address is not None)
 
 
 class DnsCache:
-    """What was found lately, by name: the most used of it."""
+    """An LRU cache of lookup results by name."""
 
     __slots__ = ('_entries',)
 
@@ -42,20 +42,20 @@ class DnsCache:
         return len(self._entries)
 
     def get(self, name: str, now: float) -> LookupResult | None:
-        """What is known of a name and not too old."""
+        """Returns the cached result if it has not expired."""
         entry = self._entries.get(name)
         if entry is None:
             return None
-        until, found = entry
-        if now >= until:
+        expires, result = entry
+        if now >= expires:
             del self._entries[name]
             return None
         self._entries.move_to_end(name)
-        return found
+        return result
 
     def put(self, name: str, found: LookupResult, now: float) -> None:
-        """Remember it."""
+        """Caches a result."""
         self._entries[name] = (now + (KEPT if found.addresses else KEPT_FAILURE), found)
         self._entries.move_to_end(name)
-        if len(self._entries) > _MOST:
+        if len(self._entries) > _MAX_NAMES:
             self._entries.popitem(last=False)

@@ -1,8 +1,8 @@
-"""Who a request is from that comes through proxies: the last one in the chain whom nobody vouches for. Pure.
+"""Determines the client of a request that passed proxies: the last untrusted address in the chain. Pure.
 
-The peer of a connection is known. Where it is trusted, its word is taken for whom it has the request from; where that
-one is trusted too, so is its word, and so on. The first that is not trusted is the client. Sources: RFC 7239 §8, and
-the rule of nginx (`real_ip_recursive`) for X-Forwarded-For.
+The peer's address is known. If it is a trusted proxy, the address it reports is used; if that is trusted as well, the
+next one, and so on. The first untrusted address is the client. Sources: RFC 7239 §8, and nginx's `real_ip_recursive`
+for X-Forwarded-For.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from zatotx.wire.http.forwarded import (
 )
 from zatotx.wire.malformed import Malformed
 
-ANY, FORWARDED, X_FORWARDED = 'any', 'forwarded', 'x-forwarded'  # which fields are read
-UNIX = 'unix'  # the address of who comes by a Unix socket
-_DISAGREE = 'Forwarded and X-Forwarded-For do not name the same client: say by proxy_headers which one the proxy writes'
+ANY, FORWARDED, X_FORWARDED = 'any', 'forwarded', 'x-forwarded'  # which header fields are read
+UNIX = 'unix'  # the address of clients on a Unix socket
+_CONFLICT = 'Forwarded and X-Forwarded-For do not name the same client: say by proxy_headers which one the proxy writes'
 
 
-class InvalidProxies(ValueError):  # noqa: N818 - what it is
-    """Words that name no proxies. The text says which."""
+class InvalidProxies(ValueError):  # noqa: N818 - named for the condition
+    """The configured proxies are invalid. The message lists the invalid entries."""
 
 
 @frozen
 class TrustedProxies:
-    """The proxies whose word is taken."""
+    """The proxies whose forwarding header fields are trusted."""
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     unix: bool = False
@@ -42,69 +42,73 @@ class TrustedProxies:
         return self.unix or bool(self.networks)
 
     def trusts(self, address: str) -> bool:
-        """Whether a peer is one of them, by its address or UNIX."""
+        """Returns whether a peer is trusted, by its address or UNIX."""
         if address == UNIX:
             return self.unix
         try:
-            found = ip_address(address)
+            ip = ip_address(address)
         except ValueError:
             return False
-        if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-            found = found.ipv4_mapped
-        return any(found in network for network in self.networks)
+        if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        return any(ip in network for network in self.networks)
 
 
 @frozen
 class RequestOrigin:
-    """Who a request is from, and what was asked for. '' = not said."""
+    """The client address of a request, and the scheme and host it requested. '' = unknown."""
 
     address: str
     proto: str = ''
     host: str = ''
-    wrong: str = ''  # why something that a proxy says was not taken
+    wrong: str = ''  # why a forwarding header field was ignored
 
 
 def trusted_proxies(words: Iterable[str]) -> TrustedProxies:
-    """Addresses, networks (`10.0.0.0/8`) and UNIX. Raises InvalidProxies."""
+    """Parses addresses, networks (`10.0.0.0/8`) and UNIX. Raises InvalidProxies."""
     networks: list[IPv4Network | IPv6Network] = []
-    wrong: list[str] = []
+    errors: list[str] = []
     words = tuple(words)
     for word in words:
         if word != UNIX:
             try:
                 networks.append(ip_network(word))
             except ValueError as error:
-                wrong.append(f'{word!r} is no address, no network like 10.0.0.0/8, and not `unix` ({error})')
-    if wrong:
-        raise InvalidProxies('; '.join(wrong))
+                errors.append(f'{word!r} is no address, no network like 10.0.0.0/8, and not `unix` ({error})')
+    if errors:
+        raise InvalidProxies('; '.join(errors))
     return TrustedProxies(tuple(networks), UNIX in words)
 
 
 def origin_of(headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies, read: str = ANY) -> RequestOrigin:
-    """Who the request of a trusted `peer` is from, by the fields that `read` names.
+    """Returns the origin of a request from the trusted proxy `peer`, by the header fields that `read` selects.
 
-    Where ANY of them are read and both kinds are there, they count as far as they agree: a proxy mostly writes one kind
-    and lets through what its client has written of the other.
+    With ANY and both kinds of fields present, they are used as far as they agree: a proxy usually writes one kind and
+    passes the client's value of the other.
     """
     forwarded = headers.get(b'forwarded') if read != X_FORWARDED else None
-    older = read != FORWARDED and any(name in headers for name in _X_NAMES)
+    has_x_forwarded = read != FORWARDED and any(name in headers for name in _X_NAMES)
     if forwarded is None:
-        return _by_x_forwarded(headers, peer, trusted) if older else RequestOrigin(peer)
-    one = _by_forwarded(forwarded.decode('latin-1'), peer, trusted)
-    if not older:
-        return one
-    other = _by_x_forwarded(headers, peer, trusted)
-    if one.address != other.address:
-        return RequestOrigin(peer, wrong=_DISAGREE)
-    return RequestOrigin(one.address, one.proto if one.proto == other.proto else '',
-                  one.host if one.host == other.host else '', one.wrong or other.wrong)  # fmt: skip
+        return _parse_x_forwarded(headers, peer, trusted) if has_x_forwarded else RequestOrigin(peer)
+    from_forwarded = _parse_forwarded(forwarded.decode('latin-1'), peer, trusted)
+    if not has_x_forwarded:
+        return from_forwarded
+    from_x_forwarded = _parse_x_forwarded(headers, peer, trusted)
+    if from_forwarded.address != from_x_forwarded.address:
+        return RequestOrigin(peer, wrong=_CONFLICT)
+    return RequestOrigin(
+        from_forwarded.address,
+        from_forwarded.proto if from_forwarded.proto == from_x_forwarded.proto else '',
+        from_forwarded.host if from_forwarded.host == from_x_forwarded.host else '',
+        from_forwarded.wrong or from_x_forwarded.wrong,
+    )
 
 
 _FOR, _PROTO, _HOST = _X_NAMES = (b'x-forwarded-for', b'x-forwarded-proto', b'x-forwarded-host')
 
 
-def _by_forwarded(value: str, peer: str, trusted: TrustedProxies) -> RequestOrigin:
-    address, hop, wrong = peer, ForwardedHop(), ''
+def _parse_forwarded(value: str, peer: str, trusted: TrustedProxies) -> RequestOrigin:
+    address, hop, problem = peer, ForwardedHop(), ''
     try:
         for hop in forwarded_hops(value):
             if not hop.address:
@@ -113,28 +117,29 @@ def _by_forwarded(value: str, peer: str, trusted: TrustedProxies) -> RequestOrig
             if not trusted.trusts(address):
                 break
     except Malformed as error:
-        wrong = str(error)
-    return RequestOrigin(address, hop.proto, hop.host, wrong)
+        problem = str(error)
+    return RequestOrigin(address, hop.proto, hop.host, problem)
 
 
-def _by_x_forwarded(headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies) -> RequestOrigin:
-    address, passed, wrong = peer, 0, ''
+def _parse_x_forwarded(headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies) -> RequestOrigin:
+    address, trusted_hops, problem = peer, 0, ''
     try:
-        for found in x_forwarded_addresses(headers.get(_FOR, b'').decode('latin-1')):
-            if not found:
+        for hop_address in x_forwarded_addresses(headers.get(_FOR, b'').decode('latin-1')):
+            if not hop_address:
                 break
-            address = found
+            address = hop_address
             if not trusted.trusts(address):
                 break
-            passed += 1
-        proto = _said(headers, _PROTO, passed)
-        host = _said(headers, _HOST, passed)
+            trusted_hops += 1
+        proto = _first_hop_value(headers, _PROTO, trusted_hops)
+        host = _first_hop_value(headers, _HOST, trusted_hops)
         return RequestOrigin(address, scheme_of(proto) if proto else '', host_of(host) if host else '')
     except Malformed as error:
-        wrong = f'of {", ".join(name.decode() for name in _X_NAMES if name in headers)}: {error}'
-    return RequestOrigin(address, wrong=wrong)
+        problem = f'of {", ".join(name.decode() for name in _X_NAMES if name in headers)}: {error}'
+    return RequestOrigin(address, wrong=problem)
 
 
-def _said(headers: Mapping[bytes, bytes], name: bytes, passed: int) -> str:
-    """What the proxy next to the client says in a field to which each adds, or which one of them has set."""
-    return x_forwarded_text(headers.get(name, b'').decode('latin-1'), passed)
+def _first_hop_value(headers: Mapping[bytes, bytes], name: bytes, trusted_hops: int) -> str:
+    """Returns the value set by the proxy next to the client, in a field to which each proxy appends or which one has
+    set."""
+    return x_forwarded_text(headers.get(name, b'').decode('latin-1'), trusted_hops)

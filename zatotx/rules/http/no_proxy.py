@@ -1,8 +1,8 @@
-"""NO_PROXY: which hosts are reached without a proxy. Pure.
+"""Parses NO_PROXY: the hosts that are reached without a proxy. Pure.
 
-No standard says what may stand in it. This takes what curl, requests and Go take, and where those differ the reading by
-which a host is left to go directly: `example.com`, `.example.com` and `*.example.com` all mean the domain and what is
-below it.
+There is no standard for its syntax. This supports what curl, requests and Go support; where they differ, the
+interpretation that connects directly wins: `example.com`, `.example.com` and `*.example.com` all mean the domain and
+its subdomains.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Network = IPv4Network | IPv6Network
 
 @frozen
 class DomainPattern:
-    """A name and what is below it; `port` 0 = on any port."""
+    """A domain and its subdomains; `port` 0 = any port."""
 
     name: str
     port: int = 0
@@ -30,7 +30,7 @@ class DomainPattern:
 
 @frozen
 class NetworkPattern:
-    """Addresses; `port` 0 = on any port."""
+    """A network; `port` 0 = any port."""
 
     network: Network
     port: int = 0
@@ -41,7 +41,7 @@ class NetworkPattern:
 
 @frozen
 class NoProxy:
-    """What NO_PROXY says. The loopback is covered unless it is said otherwise: a proxy's is not ours."""
+    """The parsed NO_PROXY. Loopback addresses are included by default: the proxy's loopback is a different machine."""
 
     everything: bool = False
     domains: tuple[DomainPattern, ...] = ()
@@ -49,7 +49,7 @@ class NoProxy:
     loopback: bool = True
 
     def covers(self, host: str, port: int) -> bool:
-        """Whether this host (as `ascii_host` gives it) is reached directly. Names are not looked up for it."""
+        """Returns whether to connect to this host (as returned by `ascii_host`) directly. Does not resolve names."""
         if self.everything or (self.loopback and is_loopback(host)):
             return True
         if is_address(host):
@@ -60,22 +60,22 @@ class NoProxy:
 
 
 def parse_no_proxy(text: str) -> NoProxy:
-    """Read the variable: entries between commas or blanks. What is no host, domain or block of addresses covers
-    nothing, as everywhere."""
+    """Parses the variable: entries separated by commas or spaces. Invalid entries match nothing, as in other
+    implementations."""
     entries = text.replace(',', ' ').split()
-    found = [one for entry in entries if (one := _entry(entry)) is not None]
+    patterns = [pattern for entry in entries if (pattern := _parse_entry(entry)) is not None]
     return NoProxy(
         '*' in entries,
-        tuple(one for one in found if isinstance(one, DomainPattern)),
-        tuple(one for one in found if isinstance(one, NetworkPattern)),
+        tuple(pattern for pattern in patterns if isinstance(pattern, DomainPattern)),
+        tuple(pattern for pattern in patterns if isinstance(pattern, NetworkPattern)),
     )
 
 
-def _entry(entry: str) -> DomainPattern | NetworkPattern | None:
-    """One entry, `*` aside."""
+def _parse_entry(entry: str) -> DomainPattern | NetworkPattern | None:
+    """Parses one entry other than `*`."""
     host, port = _split_port(entry)
-    if (block := _network(host.strip('[]'))) is not None:
-        return NetworkPattern(block, port)
+    if (network := _parse_network(host.strip('[]'))) is not None:
+        return NetworkPattern(network, port)
     try:
         return DomainPattern(ascii_host(host.removeprefix('*').strip('.')), port)
     except Malformed:
@@ -83,14 +83,14 @@ def _entry(entry: str) -> DomainPattern | NetworkPattern | None:
 
 
 def _split_port(entry: str) -> tuple[str, int]:
-    """An address of IPv6 has a port only behind brackets."""
+    """Splits off the port; an IPv6 address has one only after brackets."""
     host, colon, port = entry.rpartition(':')
     if colon and port.isdigit() and (':' not in host or host.endswith(']')):
         return host, int(port)
     return entry, 0
 
 
-def _network(text: str) -> Network | None:
+def _parse_network(text: str) -> Network | None:
     try:
         return ip_network(text, strict=False)
     except ValueError:

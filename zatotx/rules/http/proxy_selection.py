@@ -1,6 +1,5 @@
-"""Which proxy a call goes through: one that a connection names, or what the environment says, as curl and requests
-read it. Pure.
-"""
+"""Selects the proxy of an outgoing call: the one configured for the connection, or the one in the environment variables
+that curl and requests read. Pure."""
 
 from __future__ import annotations
 
@@ -13,16 +12,16 @@ from attrs import field, frozen
 from zatotx.rules.http.no_proxy import NoProxy, parse_no_proxy
 from zatotx.wire.http.host import Malformed, ascii_host
 
-DIRECT, ENVIRONMENT = 'none', 'environment'  # what a connection may say instead of a URL
+DIRECT, ENVIRONMENT = 'none', 'environment'  # values of a connection's setting other than a URL
 
 
-class UnusableProxy(ValueError):  # noqa: N818 - what it is
-    """A proxy that calls cannot go through. The text says why, and nothing of its credentials."""
+class UnusableProxy(ValueError):  # noqa: N818 - named for the condition
+    """The proxy cannot be used. The message says why, without its credentials."""
 
 
 @frozen
 class Proxy:
-    """A proxy that is spoken to over plain TCP."""
+    """An HTTP proxy reached over plain TCP."""
 
     host: str
     port: int
@@ -34,15 +33,15 @@ class Proxy:
 
 @frozen(kw_only=True)
 class ProxySelector:
-    """How a connection's calls go out."""
+    """Selects the proxy for the calls of a connection."""
 
-    http: str = field(default='', repr=False)  # URL, may hold a password; '' = directly
+    http: str = field(default='', repr=False)  # URL, may contain a password; '' = connect directly
     https: str = field(default='', repr=False)
     but: NoProxy = field(factory=NoProxy)
 
     def proxy(self, *, secure: bool, host: str, port: int) -> Proxy | None:
-        """The proxy for a target (`host` as `ascii_host` gives it); None = directly. Raises Unusable for one that is
-        named and will not do: going around it is for its owner to say."""
+        """Returns the proxy for a target (`host` as returned by `ascii_host`), or None to connect directly. Raises
+        UnusableProxy if the configured proxy cannot be used, rather than bypassing it."""
         url = self.https if secure else self.http
         if not url or self.but.covers(host, port):
             return None
@@ -50,8 +49,8 @@ class ProxySelector:
 
 
 def make_proxy_selector(setting: str, environ: Mapping[str, str]) -> ProxySelector:
-    """What a connection's setting means: DIRECT, ENVIRONMENT, or the URL of a proxy that all its calls take, whatever
-    NO_PROXY says. Raises Unusable for such a URL that will not do."""
+    """Returns the selector for a connection's setting: DIRECT, ENVIRONMENT, or the URL of a proxy for all its calls,
+    regardless of NO_PROXY. Raises UnusableProxy if the URL cannot be used."""
     if setting == ENVIRONMENT:
         return environment(environ)
     if setting in ('', DIRECT):
@@ -61,22 +60,22 @@ def make_proxy_selector(setting: str, environ: Mapping[str, str]) -> ProxySelect
 
 
 def environment(environ: Mapping[str, str]) -> ProxySelector:
-    """http_proxy, https_proxy, all_proxy and no_proxy; of two spellings the lower-case one counts."""
+    """Reads http_proxy, https_proxy, all_proxy and no_proxy; lower-case names take precedence."""
 
-    def said(name: str) -> str:
+    def variable(name: str) -> str:
         return (environ.get(name) or environ.get(name.upper()) or '').strip()
 
-    everything = said('all_proxy')
+    fallback = variable('all_proxy')
     return ProxySelector(
-        http=said('http_proxy') or everything,
-        https=said('https_proxy') or everything,
-        but=parse_no_proxy(said('no_proxy')),
+        http=variable('http_proxy') or fallback,
+        https=variable('https_proxy') or fallback,
+        but=parse_no_proxy(variable('no_proxy')),
     )
 
 
 def parse_proxy(url: str) -> Proxy:
-    """A proxy by its URL, `http://user:password@host:port`; `host:port` is the same without credentials, and port 80
-    is meant where none stands. Raises Unusable."""
+    """Parses the URL of a proxy, `http://user:password@host:port` or `host:port`; the default port is 80. Raises
+    UnusableProxy."""
     if '://' not in url:
         url = f'http://{url}'
     try:
@@ -90,7 +89,7 @@ def parse_proxy(url: str) -> Proxy:
 
 
 def _authorization(username: str | None, password: str | None) -> bytes:
-    """Basic (RFC 7617), of what stands percent-encoded in a URL."""
+    """Returns Basic credentials (RFC 7617) from the percent-encoded user information of a URL."""
     if username is None:
         return b''
     return b'Basic ' + b64encode(unquote_to_bytes(username) + b':' + unquote_to_bytes(password or ''))

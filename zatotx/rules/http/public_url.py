@@ -1,4 +1,4 @@
-"""URLs under which clients reach this server, as administrators write them: https://api.example.com/esb. Pure."""
+"""Public URLs: the base URLs under which clients reach this server, such as https://api.example.com/esb. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from urllib.parse import urlsplit
 
 from zatotx.wire.http1.fields import is_authority
 
-_PLAIN = frozenset("/-._~!$&'()*+,;=:@%")  # beside letters and digits, what a path may hold (RFC 3986 §3.3)
+# characters other than letters and digits that a path may contain (RFC 3986 §3.3)
+_PATH_CHARACTERS = frozenset("/-._~!$&'()*+,;=:@%")
 
 
 def public_url_error(url: str) -> str:
-    """What is wrong with one, as the rest of a sentence; '' = nothing, which '' has too."""
+    """Returns the error of a public URL as a clause, or '' if it is valid or empty."""
     if not url:
         return ''
     try:
@@ -21,11 +22,11 @@ def public_url_error(url: str) -> str:
         usable = False
     if not usable:
         return 'must be a URL like https://api.example.com'
-    if not all(c.isalnum() or c in _PLAIN for c in parts.path):
+    if not all(c.isalnum() or c in _PATH_CHARACTERS for c in parts.path):
         return 'has a path with characters that must be percent-encoded'
     return 'must be without ? and #' if '?' in url or '#' in url else ''
 
 
 def join_public_url(public_url: str, path: str) -> str:
-    """The URL of a path (percent-encoded) under it."""
+    """Returns the URL of a percent-encoded path below a public URL."""
     return f'{public_url.rstrip("/")}/{path.lstrip("/")}'

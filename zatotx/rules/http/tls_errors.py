@@ -1,4 +1,4 @@
-"""What went wrong with TLS, in words: OpenSSL's own are for those who know it. Pure."""
+"""Readable descriptions of OpenSSL's TLS errors. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 _UNTRUSTED = 'is not signed by an authority that is trusted here'
 
-# X509_V_ERR_* of OpenSSL (openssl-verification-options, x509_vfy.h): what is said of a certificate.
-_VERDICTS = {
+# X509_V_ERR_* of OpenSSL (openssl-verification-options, x509_vfy.h): clauses about a certificate.
+_CERTIFICATE_ERRORS = {
     2: _UNTRUSTED, 20: _UNTRUSTED, 21: _UNTRUSTED, 27: _UNTRUSTED, 24: _UNTRUSTED, 22: _UNTRUSTED,
     18: 'is signed by itself, and is not itself trusted here',
     19: 'is signed by an authority of the peer\'s own, which is not trusted here',
@@ -16,8 +16,8 @@ _VERDICTS = {
     66: 'has too weak a key', 67: 'is signed by an authority with too weak a key', 68: 'is signed with too weak a hash',
 }  # fmt: skip
 
-# Parts of OpenSSL's reasons for the end of a handshake, the telling ones first: what is said of the peer.
-_REASONS = (
+# Parts of OpenSSL's handshake errors, the most specific first: clauses about the peer.
+_HANDSHAKE_ERRORS = (
     ('certificate required', 'wants a client certificate'),
     ('alert unknown ca', 'does not accept our client certificate: it does not know who signed it'),
     ('alert certificate expired', 'does not accept our client certificate: it has expired'),
@@ -41,27 +41,28 @@ _REASONS = (
     ('record layer failure', 'does not speak TLS: it may be plain HTTP'),
     ('http request', 'does not speak TLS: it may be plain HTTP'),
 )
-# What a peer may say of us after our part of the handshake is over (RFC 8446 §4.4.2.4): it comes as the answer.
-_LATE = _REASONS[:8]
+# Alerts that may arrive after the client has finished its handshake (RFC 8446 §4.4.2.4), in place of a response.
+_LATE_ALERTS = _HANDSHAKE_ERRORS[:8]
 
 
 def describe_certificate_error(code: int, *, of_peer: bool) -> str:
-    """What is wrong with a certificate by the code that OpenSSL gives a verify callback; `of_peer` = the peer's own,
-    and not one that signed it. 'has expired'."""
-    words = _VERDICTS.get(code, f'is not acceptable (error {code} of OpenSSL)')
-    return words if of_peer or words is _UNTRUSTED else f'rests on one that {words}'
+    """Describes a certificate error by the code that OpenSSL passes to a verify callback: 'has expired'. `of_peer`: the
+    certificate is the peer's own, not one of its issuers."""
+    description = _CERTIFICATE_ERRORS.get(code, f'is not acceptable (error {code} of OpenSSL)')
+    return description if of_peer or description is _UNTRUSTED else f'rests on one that {description}'
 
 
 def describe_handshake_error(reasons: Sequence[str]) -> str:
-    """What is wrong with a peer by the reasons of OpenSSL's errors: 'does not speak TLS: it may be plain HTTP'."""
-    return _found(reasons, _REASONS) or f'ended the TLS handshake ({", ".join(reasons) or "without a word"})'
+    """Describes a handshake error by OpenSSL's error reasons: 'does not speak TLS: it may be plain HTTP'."""
+    description = _find_description(reasons, _HANDSHAKE_ERRORS)
+    return description or f'ended the TLS handshake ({", ".join(reasons) or "without a word"})'
 
 
 def describe_late_handshake_error(reasons: Sequence[str]) -> str:
-    """What a peer says of our certificate once we thought the handshake over; '' where it is something else."""
-    return _found(reasons, _LATE)
+    """Describes the peer's rejection of our certificate after the handshake; '' for other errors."""
+    return _find_description(reasons, _LATE_ALERTS)
 
 
-def _found(reasons: Sequence[str], table: Sequence[tuple[str, str]]) -> str:
-    said = ' '.join(reasons).lower()
-    return next((words for part, words in table if part in said), '')
+def _find_description(reasons: Sequence[str], table: Sequence[tuple[str, str]]) -> str:
+    text = ' '.join(reasons).lower()
+    return next((description for part, description in table if part in text), '')

@@ -1,13 +1,13 @@
-"""How many bytes of request bodies, and of what they are decoded to, one process holds in memory. Pure: no I/O.
+"""Limits the memory that one process uses for request bodies and their decoded content. Pure: no I/O.
 
-Every body has a `BytesCharge`, which grows with it and is closed when its request is over. Three bounds hold, so that
-callers without a login can neither take the memory that callers with one need, nor block requests that are complete:
+Every body has a `BytesCharge`, which grows with it and is closed at the end of its request. Three limits keep
+unauthenticated callers from using the memory that authenticated callers need, and from blocking complete requests:
 
-- the bodies of unauthenticated callers that are still being received: a quarter of the limit;
-- those and all else of unauthenticated callers: half of it;
+- bodies of unauthenticated callers that are still being received: a quarter of the limit;
+- these and all other memory of unauthenticated callers: half of it;
 - everything: the limit.
 
-Before the first bound is reached, bodies move to files much earlier than usual (`spool_above`).
+Close to the first limit, bodies are spooled to files much earlier than usual (`spool_above`).
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from collections.abc import Callable
 from threading import Lock
 
 MIB = 1024 * 1024
-LIMIT = 384 * MIB  # half of it takes an XML document of as many elements as are accepted by default, parsed
+LIMIT = 384 * MIB  # half of it suffices to parse an XML document with the default maximum of elements
 LEAST = 64 * MIB
-UNCOUNTED = 4 * 1024  # bytes of a body that has no charge: connections and requests at once are limited elsewhere
-EARLY, EARLIEST = 64 * 1024, UNCOUNTED  # bytes in memory above which a body is spooled under pressure
+UNCOUNTED = 4 * 1024  # bytes of a body without a charge: the numbers of connections and requests are limited elsewhere
+EARLY, EARLIEST = 64 * 1024, UNCOUNTED  # bytes in memory above which a body is spooled under memory pressure
 NO_MEMORY = 'The server holds as many bytes of requests in memory as it may: try again later'
 
-RECEIVING, UNKNOWN, KNOWN = range(3)  # of an unauthenticated caller, incomplete; complete; of an authenticated caller
+RECEIVING, UNKNOWN, KNOWN = range(3)  # unauthenticated and incomplete; unauthenticated and complete; authenticated
 
 
 class ByteBudget:
-    """The budget of one process. Any thread may use it.
+    """The memory budget of one process. Thread-safe.
 
-    `refused` counts the requests that found no room. `grown` is called, outside of the lock, with the size of every
-    growth and with what is held now.
+    `refused` counts rejected requests. `grown(size, held)` is called, outside the lock, with each increase and the new
+    total.
     """
 
     __slots__ = ('_bounds', '_grown', '_held', '_lock', 'limit', 'refused')
@@ -44,16 +44,17 @@ class ByteBudget:
 
     @property
     def held(self) -> int:
-        """Bytes that are held now."""
+        """Bytes in use."""
         return sum(self._held)
 
     @property
     def pressed(self) -> bool:
-        """Whether bodies move to files earlier than usual: half of what may be received is, or most of all is held."""
+        """Whether bodies are spooled earlier than usual: half of the receive limit or three quarters of the total are
+        in use."""
         return 2 * self._held[RECEIVING] >= self._bounds[RECEIVING] or 4 * sum(self._held) >= 3 * self.limit
 
     def spool_above(self, usual: int) -> int:
-        """Bytes above which a body is to leave memory now, where it is `usual` without pressure."""
+        """Returns the body size in bytes above which to spool; `usual` without memory pressure."""
         if not self.pressed:
             return usual
         scarce = 8 * self._held[RECEIVING] >= 7 * self._bounds[RECEIVING]
@@ -61,18 +62,18 @@ class ByteBudget:
 
     def _has_room(self, size: int, caller: int) -> bool:
         receiving, unknown, known = self._held
-        room = self.limit - receiving - unknown - known
+        available = self.limit - receiving - unknown - known
         if caller != KNOWN:
-            room = min(room, self._bounds[UNKNOWN] - receiving - unknown)
+            available = min(available, self._bounds[UNKNOWN] - receiving - unknown)
             if caller == RECEIVING:
-                room = min(room, self._bounds[RECEIVING] - receiving)
-        return size <= room
+                available = min(available, self._bounds[RECEIVING] - receiving)
+        return size <= available
 
 
 class BytesCharge:
-    """The memory of one request, of an unauthenticated caller at first.
+    """The memory of one request, initially of an unauthenticated caller.
 
-    The reactor and a worker thread may use it at the same time: once it is closed nothing can be added.
+    Thread-safe. After `close` nothing can be added.
     """
 
     __slots__ = ('_budget', '_caller', '_open', 'size')
@@ -84,7 +85,7 @@ class BytesCharge:
         self.size = 0
 
     def add(self, size: int) -> bool:
-        """Whether there is room for so many bytes more; they are held then."""
+        """Reserves memory; returns whether it is available."""
         budget = self._budget
         with budget._lock:
             if not self._open:
@@ -99,22 +100,22 @@ class BytesCharge:
         return True
 
     def give_back(self, size: int) -> None:
-        """So many bytes are no longer in memory."""
+        """Releases part of the memory."""
         with self._budget._lock:
             if self._open:
                 self._budget._held[self._caller] -= size
                 self.size -= size
 
     def received(self) -> None:
-        """The body is complete."""
+        """Marks the body as complete."""
         self._move(UNKNOWN)
 
     def known(self) -> None:
-        """The caller is authenticated."""
+        """Marks the caller as authenticated."""
         self._move(KNOWN)
 
     def close(self) -> None:
-        """The request is over: give everything back. Idempotent."""
+        """Releases all memory at the end of the request. Idempotent."""
         with self._budget._lock:
             if self._open:
                 self._open = False

@@ -1,35 +1,35 @@
-"""When the garbage collector runs because of bytes, not of objects. Pure.
+"""Decides when to run the garbage collector and trim the heap, by bytes instead of objects. Pure.
 
-Python counts objects: a request leaves a few dozen behind, whether its body had a hundred bytes or a million. Where a
-service leaves a reference cycle, its body stays until the next collection; so a collection is due after so many bytes.
+Python counts objects: a request leaves a few dozen, whether its body has a hundred bytes or a million. If a service
+creates a reference cycle, its body stays in memory until the next collection, so a collection is due after a number of
+bytes.
 """
 
 from __future__ import annotations
 
 MIB = 1024 * 1024
-EVERY = 32 * MIB  # bytes that come in from one collection to the next
-SURVIVED = 64 * MIB  # bytes that collections found in use, after which the oldest objects are looked at too
+EVERY = 32 * MIB  # received bytes between two collections
+SURVIVED = 64 * MIB  # accumulated bytes in use during collections after which the oldest generation is collected too
 
-MIDDLE, OLDEST = 1, 2  # generations, as gc.collect counts them
+MIDDLE, OLDEST = 1, 2  # generations of gc.collect
 
 
 class CollectionTrigger:
-    """Counts bytes. What is in use while a collection runs becomes old, and only a collection of the oldest objects
-    frees it once it is garbage: how much that may be is counted as well."""
+    """Decides when a garbage collection is due. Objects that survive a collection age, and only a collection of the
+    oldest generation frees them; so surviving bytes are counted as well."""
 
-    __slots__ = ('_came', '_survived')
+    __slots__ = ('_received', '_survived')
 
     def __init__(self) -> None:
-        self._came = 0
+        self._received = 0
         self._survived = 0
 
     def due(self, size: int, held: int) -> int | None:
-        """The generation to collect now, after so many bytes more, `held` of which and of others are in use; None
-        mostly."""
-        self._came += size
-        if self._came < EVERY:
+        """Returns the generation to collect after receiving `size` more bytes, or None. `held`: bytes in use."""
+        self._received += size
+        if self._received < EVERY:
             return None
-        self._came = 0
+        self._received = 0
         self._survived += held
         if self._survived < SURVIVED:
             return MIDDLE
@@ -37,36 +37,37 @@ class CollectionTrigger:
         return OLDEST
 
 
-WORTH, LITTLE = 32 * MIB, 8 * MIB  # bytes that are worth a trim, and that make the next one wait no longer
-MOST_VAIN = 64  # looks from one trim in vain to the next, at most
+WORTH, LITTLE = 32 * MIB, 8 * MIB  # minimum gain in bytes to start a trim, and below which a trim counts as useless
+MOST_VAIN = 64  # maximum number of checks between useless trims
 
 
 class TrimTrigger:
-    """Decides when malloc is to give memory back to the system. After a peak what was freed stays resident; asking for
-    it takes some time, and is in vain while the memory is in use."""
+    """Decides when malloc should return free memory to the system. Freed memory stays resident after a peak; trimming
+    takes time and is useless while the memory is in use."""
 
-    __slots__ = ('_floor', '_peak', '_resident', '_vain', '_wait')
+    __slots__ = ('_backoff', '_checks_left', '_min_resident', '_peak', '_resident')
 
     def __init__(self) -> None:
-        self._floor = 0  # the least that was resident
+        self._min_resident = 0  # minimum resident size
         self._resident = 0  # after the last trim
-        self._peak = 0  # the most that bodies held since then
-        self._wait = 0  # looks that are left until it is tried again for nothing but time
-        self._vain = 1  # of them, after a trim that gave little
+        self._peak = 0  # maximum bytes in use since then
+        self._checks_left = 0  # number of checks until the next unconditional trim
+        self._backoff = 1  # number of checks to wait after a useless trim
 
     def due(self, resident: int, held: int) -> bool:
-        """To be asked every few seconds, with the resident size of the process and what bodies hold."""
-        self._floor = min(self._floor or resident, resident)
+        """Returns whether to trim. Call it every few seconds with the resident size of the process and the bytes in
+        use."""
+        self._min_resident = min(self._min_resident or resident, resident)
         self._resident = min(self._resident or resident, resident)
         self._peak = max(self._peak, held)
-        self._wait = max(0, self._wait - 1)
-        if resident - self._floor < WORTH:
+        self._checks_left = max(0, self._checks_left - 1)
+        if resident - self._min_resident < WORTH:
             self._peak = held
             return False
-        return self._peak - held >= WORTH or resident - self._resident >= WORTH or not self._wait
+        return self._peak - held >= WORTH or resident - self._resident >= WORTH or not self._checks_left
 
     def trimmed(self, before: int, after: int, held: int) -> None:
-        """It was done: how much was resident."""
-        self._vain = 1 if before - after >= LITTLE else min(2 * self._vain, MOST_VAIN)
-        self._wait = self._vain
+        """Records the resident size before and after a trim."""
+        self._backoff = 1 if before - after >= LITTLE else min(2 * self._backoff, MOST_VAIN)
+        self._checks_left = self._backoff
         self._resident, self._peak = after, held

@@ -1,4 +1,5 @@
-"""The shared parts of an OpenAPI document: schemas by name, security schemes, headers and error answers. Pure."""
+"""The shared components of an OpenAPI document: named schemas, security schemes, header fields and error responses.
+Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +15,10 @@ from zatotx.wire.xml.writer import error
 
 CID = 'X-Zato-CID'
 ERROR = 'ZatoError'
-_UNSAFE = re.compile(r'[^A-Za-z0-9._-]')
+_UNSAFE_CHARACTERS = re.compile(r'[^A-Za-z0-9._-]')
 _EXAMPLE_CID = '8f14e45fceea167a5a36dedd'
 
-# Security definitions by their type. A kind of login that comes later adds a line; one that has none is told of in
-# words only.
+# Security schemes by definition type. Types without a scheme are mentioned in the description only.
 SCHEMES: dict[str, Callable[[SecuritySchemes], dict[str, Any]]] = {
     'basic_auth': lambda guarded: {
         'type': 'http',
@@ -40,7 +40,7 @@ SCHEMES: dict[str, Callable[[SecuritySchemes], dict[str, Any]]] = {
     'mtls': lambda guarded: {'type': 'mutualTLS', 'description': f'{guarded.name}: a client certificate'},
 }
 
-# status -> (name of the answer, what it says, the details it may have)
+# status -> (name of the response, description, example of its details)
 FAULTS: dict[int, tuple[str, str, str]] = {
     400: ('BadRequest', 'The request or its input is wrong; every mistake is named by its path',
           '$.items[1].qty: expected int, got str'),
@@ -60,23 +60,23 @@ FAULTS: dict[int, tuple[str, str, str]] = {
     503: ('Unavailable', 'It cannot be served now; Retry-After says when to come back', 'The server is starting'),
     504: ('TimedOut', 'The service gave no answer in time', 'The request timed out'),
 }  # fmt: skip
-_BEFORE_CHANNELS = (405,)  # of a path, whatever its channels speak
-_FIELDS = {401: ('WWW-Authenticate',), 405: ('Allow',), 429: ('Retry-After',), 503: ('Retry-After',)}
+_ROUTER_STATUSES = (405,)  # responses of the router, independent of the channel's data format
+_STATUS_HEADERS = {401: ('WWW-Authenticate',), 405: ('Allow',), 429: ('Retry-After',), 503: ('Retry-After',)}
 
 
 def safe_component_name(name: str) -> str:
-    """A name in the form that components have (OpenAPI 3.1, §4.8.7)."""
-    return _UNSAFE.sub('_', name) or '_'
+    """Returns a name in the form that components require (OpenAPI 3.1, §4.8.7)."""
+    return _UNSAFE_CHARACTERS.sub('_', name) or '_'
 
 
 class ComponentNames:
-    """Gives each thing a name of its own."""
+    """Generates unique names."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def new(self, wanted: str) -> str:
-        """`wanted`, with a number where it is taken."""
+        """Returns `wanted`, with a number appended if it is in use."""
         name, number = wanted, 1
         while name in self._taken:
             number += 1
@@ -86,64 +86,64 @@ class ComponentNames:
 
 
 class Components:
-    """Collects schemas: those that are the same through and through share one name, others get one of their own, which
-    is their title too: generators of clients name classes by it."""
+    """Collects schemas under unique names: identical schemas share a name, which is also their title, since client
+    generators name classes by it."""
 
     def __init__(self) -> None:
         self.schemas: dict[str, Schema] = {}
         self._names = ComponentNames()
-        self._known: dict[str, str] = {}  # a schema and all it refers to, as text -> its name here
+        self._known: dict[str, str] = {}  # a schema and all that it refers to, as text -> its component name
         self._names.new(ERROR)
         self._names.new(openapi_xml.ERROR)
         self.schemas[ERROR] = error_schema()
 
     def take(self, shape: TypeShape) -> Any:
-        """The schema with its references by their names here."""
-        local = dict.fromkeys(_reachable(shape.schema, shape.components))
-        names = {name: self._name(name, shape.components) for name in local}
-        for name, here in names.items():
-            if here not in self.schemas:
-                self.schemas[here] = {**rename_references(shape.components[name], names), 'title': here}
+        """Registers the components of a shape; returns its schema with references to the registered names."""
+        reachable = dict.fromkeys(_reachable(shape.schema, shape.components))
+        names = {name: self._name(name, shape.components) for name in reachable}
+        for name, new_name in names.items():
+            if new_name not in self.schemas:
+                self.schemas[new_name] = {**rename_references(shape.components[name], names), 'title': new_name}
         return rename_references(shape.schema, names)
 
     def _name(self, name: str, components: Mapping[str, Schema]) -> str:
-        below = {one: components[one] for one in _reachable({'$ref': f'{REF}{name}'}, components)}
-        key = json.dumps([name, below], sort_keys=True, default=str)
+        used = {used_name: components[used_name] for used_name in _reachable({'$ref': f'{REF}{name}'}, components)}
+        key = json.dumps([name, used], sort_keys=True, default=str)
         if key not in self._known:
             self._known[key] = self._names.new(safe_component_name(name))
         return self._known[key]
 
 
 def _reachable(schema: Schema, components: Mapping[str, Schema]) -> list[str]:
-    """The names of all components that a schema leads to."""
-    found: dict[str, None] = {}
-    waiting: list[Any] = [schema]
-    while waiting:
-        for name in _refs(waiting.pop()):
-            if name not in found:
-                found[name] = None
-                waiting.append(components[name])
-    return list(found)
+    """Returns the names of all components that a schema refers to, directly or indirectly."""
+    names: dict[str, None] = {}
+    pending: list[Any] = [schema]
+    while pending:
+        for name in _refs(pending.pop()):
+            if name not in names:
+                names[name] = None
+                pending.append(components[name])
+    return list(names)
 
 
 def _refs(value: Any) -> Iterable[str]:
     if isinstance(value, Mapping):
-        for key, below in value.items():
-            if key == '$ref' and isinstance(below, str):
-                yield below.removeprefix(REF)
+        for key, child in value.items():
+            if key == '$ref' and isinstance(child, str):
+                yield child.removeprefix(REF)
             else:
-                yield from _refs(below)
+                yield from _refs(child)
     elif isinstance(value, (list, tuple)):
-        for below in value:
-            yield from _refs(below)
+        for child in value:
+            yield from _refs(child)
 
 
 def rename_references(value: Any, names: Mapping[str, str]) -> Any:
-    """A schema whose references go by other names; those of a discriminator's mapping too."""
+    """Returns a schema with renamed references, including those in a discriminator's mapping."""
     if isinstance(value, Mapping):
-        return {key: rename_references(below, names) for key, below in value.items()}
+        return {key: rename_references(child, names) for key, child in value.items()}
     if isinstance(value, (list, tuple)):
-        return [rename_references(below, names) for below in value]
+        return [rename_references(child, names) for child in value]
     if isinstance(value, str) and value.startswith(REF):
         name = value.removeprefix(REF)
         return f'{REF}{names.get(name, name)}'
@@ -151,7 +151,7 @@ def rename_references(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def error_schema() -> Schema:
-    """The body of every error answer."""
+    """Returns the schema of the body of error responses."""
     return {
         'type': 'object',
         'title': ERROR,
@@ -172,7 +172,7 @@ def error_schema() -> Schema:
 
 
 def headers() -> dict[str, Any]:
-    """The fields that answers have."""
+    """Returns the header fields of responses."""
     text = {'type': 'string'}
     return {
         CID: {'description': 'The id of the request, its caller\'s own where one was sent', 'schema': text},
@@ -183,37 +183,41 @@ def headers() -> dict[str, Any]:
 
 
 def response_headers(status: int) -> dict[str, Any]:
-    """References to the fields that an answer of this status has."""
-    return {name: {'$ref': f'#/components/headers/{name}'} for name in (CID, *_FIELDS.get(status, ()))}
+    """Returns references to the header fields of a response with this status."""
+    return {name: {'$ref': f'#/components/headers/{name}'} for name in (CID, *_STATUS_HEADERS.get(status, ()))}
 
 
 def error_responses() -> dict[str, Any]:
-    """The error answers by name."""
-    return {name: _fault(status, says, details) for status, (name, says, details) in FAULTS.items()}
+    """Returns the error responses by name."""
+    return {
+        name: _error_response(status, description, details)
+        for status, (name, description, details) in FAULTS.items()
+    }
 
 
 def xml_error_responses() -> dict[str, Any]:
-    """The same for channels of XML."""
-    out = {}
-    for status, (_, says, details) in FAULTS.items():
-        if status not in _BEFORE_CHANNELS:
+    """Returns the error responses of XML channels."""
+    responses = {}
+    for status, (_, description, details) in FAULTS.items():
+        if status not in _ROUTER_STATUSES:
             media = {'schema': {'$ref': f'{REF}{openapi_xml.ERROR}'},
                      'example': error(_EXAMPLE_CID, details).decode('utf-8')}  # fmt: skip
             content = {openapi_xml.XML: media}
-            out[error_response_name(status, xml=True)] = {'description': says, 'headers': response_headers(status),
-                                                 'content': content}  # fmt: skip
-    return out
+            responses[error_response_name(status, xml=True)] = {
+                'description': description, 'headers': response_headers(status), 'content': content,
+            }  # fmt: skip
+    return responses
 
 
 def error_response_name(status: int, *, xml: bool = False) -> str:
-    """What the error answer of a status is called."""
-    return FAULTS[status][0] + ('Xml' if xml and status not in _BEFORE_CHANNELS else '')
+    """Returns the component name of the error response with this status."""
+    return FAULTS[status][0] + ('Xml' if xml and status not in _ROUTER_STATUSES else '')
 
 
-def _fault(status: int, says: str, details: str) -> dict[str, Any]:
+def _error_response(status: int, description: str, details: str) -> dict[str, Any]:
     example = {'zato_env': {'result': 'ZATO_ERROR', 'cid': _EXAMPLE_CID, 'details': details}}
     return {
-        'description': says,
+        'description': description,
         'headers': response_headers(status),
         'content': {'application/json': {'schema': {'$ref': f'{REF}{ERROR}'}, 'example': example}},
     }

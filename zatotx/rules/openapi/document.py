@@ -1,6 +1,6 @@
-"""An OpenAPI 3.1 document of HTTP channels and the services behind them. Pure.
+"""Builds an OpenAPI 3.1 document of HTTP channels and their services. Pure.
 
-Channels that OpenAPI has no words for (a method it does not know) are left out, with a sentence each in
+Channels that OpenAPI cannot describe (e.g. with an unknown method) are omitted, with a sentence each in
 `x-zatotx-left-out`.
 """
 
@@ -38,7 +38,7 @@ _ANY_METHOD = 'Every method leads here.'
 
 
 class DocumentInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a document is of."""
+    """Title, version and server of a document."""
 
     title: str
     version: str
@@ -47,11 +47,12 @@ class DocumentInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_document(about: DocumentInfo, channels: Iterable[Channel]) -> dict[str, Any]:
-    """The document of these channels, in a form that JSON and YAML can take. Takes long with many: for threads."""
+    """Returns the document of these channels as JSON- and YAML-compatible values. Slow for many channels: call it in a
+    thread."""
     writer = _Writer()
-    for channel in sorted(channels, key=lambda one: (not one.method, one.name)):
+    for channel in sorted(channels, key=lambda candidate: (not candidate.method, candidate.name)):
         writer.add(channel)
-    out: dict[str, Any] = {
+    document: dict[str, Any] = {
         'openapi': VERSION,
         'info': {'title': about.title, 'version': about.version, 'description': about.description},
         'servers': [{'url': about.server}],
@@ -65,12 +66,12 @@ def build_document(about: DocumentInfo, channels: Iterable[Channel]) -> dict[str
         },
     }
     if writer.left_out:
-        out[LEFT_OUT] = writer.left_out
-    return out
+        document[LEFT_OUT] = writer.left_out
+    return document
 
 
 class _Writer:
-    """Adds channel after channel; those with a method of their own come first."""
+    """Adds channels to a document one by one; channels with a method must come first."""
 
     def __init__(self) -> None:
         self.paths: dict[str, dict[str, Any]] = {}
@@ -79,69 +80,70 @@ class _Writer:
         self.schemes: dict[str, Any] = {}
         self.left_out: list[str] = []
         self.has_xml = False
-        self._templates: dict[tuple[Any, ...], str] = {}  # the form of a path -> how it is written here
+        self._templates: dict[tuple[Any, ...], str] = {}  # normalized path -> the template used for it
         self._ids = ComponentNames()
         self._scheme_names: dict[SecuritySchemes, str] = {}
         self._free_schemes = ComponentNames()
 
     def add(self, channel: Channel) -> None:
         pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
-        template = self._templates.setdefault(_form(pattern), path_template(channel.path))
+        template = self._templates.setdefault(_normalized(pattern), path_template(channel.path))
         item = self.paths.get(template, {})
-        methods, why = methods_of(channel, item)
-        if why:
-            self.left_out.append(f'{channel.name}: {why}')
+        methods, reason = methods_of(channel, item)
+        if reason:
+            self.left_out.append(f'{channel.name}: {reason}')
         for method in methods:
             self.paths.setdefault(template, {})[method.lower()] = self._operation(channel, method, template)
 
     def _operation(self, channel: Channel, method: str, template: str) -> dict[str, Any]:
-        asked = describe_request(channel, method)
-        taken = TypeShape({'all': [param.schema for param in asked.params]}, asked.components)
-        schemas = self.components.take(taken)['all']
+        request = describe_request(channel, method)
+        parameter_shapes = TypeShape({'all': [param.schema for param in request.params]}, request.components)
+        schemas = self.components.take(parameter_shapes)['all']
         tag = operation_tag(channel.name)
         self.tags.add(tag)
-        out: dict[str, Any] = {
+        operation: dict[str, Any] = {
             'operationId': self._ids.new(safe_component_name(channel.name)),
             'tags': [tag],
-            **_told(channel),
+            **_descriptions(channel),
         }
-        out['parameters'] = [
-            _parameter(param, schema, called)
-            for param, schema, called in zip(asked.params, schemas, _called(asked.params, template), strict=True)
+        names = _parameter_names(request.params, template)
+        operation['parameters'] = [
+            _parameter(param, schema, name)
+            for param, schema, name in zip(request.params, schemas, names, strict=True)
         ]
-        if asked.bodies:
-            out['requestBody'] = self._bodies(asked)
+        if request.bodies:
+            operation['requestBody'] = self._bodies(request)
         if channel.data_format == 'xml' and not self.has_xml:
             self.has_xml = True
             self.components.schemas[XML_ERROR] = xml_error_schema()
-        out['responses'] = build_responses(channel, method, self.components)
-        out['security'] = self._security(channel.security)
+        operation['responses'] = build_responses(channel, method, self.components)
+        operation['security'] = self._security(channel.security)
         if channel.server:
-            out['servers'] = [{'url': channel.server}]
-        return out
+            operation['servers'] = [{'url': channel.server}]
+        return operation
 
-    def _bodies(self, asked: Request) -> dict[str, Any]:
+    def _bodies(self, request: Request) -> dict[str, Any]:
         content = {}
-        for body in asked.bodies:
-            media = {'schema': self.components.take(TypeShape(body.schema, asked.components))}
+        for body in request.bodies:
+            media = {'schema': self.components.take(TypeShape(body.schema, request.components))}
             content[body.content_type] = media if body.example is NOTHING else {**media, 'example': body.example}
-        return {'required': all(body.required for body in asked.bodies), 'content': content}
+        return {'required': all(body.required for body in request.bodies), 'content': content}
 
     def _security(self, accepted: Iterable[SecuritySchemes]) -> list[dict[str, list[str]]]:
-        """Any of those that there is a scheme for."""
-        return [{self._scheme(guarded): []} for guarded in accepted if guarded.type in SCHEMES]
+        """Returns the accepted alternatives that have a security scheme."""
+        return [{self._scheme(definition): []} for definition in accepted if definition.type in SCHEMES]
 
-    def _scheme(self, guarded: SecuritySchemes) -> str:
-        name = self._scheme_names.get(guarded)
+    def _scheme(self, definition: SecuritySchemes) -> str:
+        name = self._scheme_names.get(definition)
         if name is None:
-            name = self._scheme_names[guarded] = self._free_schemes.new(safe_component_name(guarded.name))
-            self.schemes[name] = SCHEMES[guarded.type](guarded)
+            name = self._scheme_names[definition] = self._free_schemes.new(safe_component_name(definition.name))
+            self.schemes[name] = SCHEMES[definition.type](definition)
         return name
 
 
-def methods_of(channel: Channel, taken: Mapping[str, Any]) -> tuple[list[str], str]:
-    """The methods a channel is told of with, and why there is none. One without a method of its own answers to all
-    that its path's other channels leave it: it is told of once, or with the verbs that its service has."""
+def methods_of(channel: Channel, path_item: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Returns the methods to document for a channel, and why there is none. A channel without a method accepts all
+    methods that other channels on its path do not: it is documented with its service's verbs, or once."""
     verbs, method = channel.service.verbs, channel.method
     if method:
         if method not in METHODS:
@@ -149,17 +151,18 @@ def methods_of(channel: Channel, taken: Mapping[str, Any]) -> tuple[list[str], s
         if verbs and method not in verbs and not (method == 'HEAD' and 'GET' in verbs):
             return [], f'its service {channel.service.name} has no handle_{method}'
         return [method], ''
-    free = [one for one in METHODS if one.lower() not in taken and one != 'TRACE']  # which is for those who ask for it
+    # TRACE is documented only if configured
+    free_methods = [candidate for candidate in METHODS if candidate.lower() not in path_item and candidate != 'TRACE']
     if verbs:
-        found = [one for one in verbs if one in free]
-        return found, '' if found else 'other channels have all its methods'
-    wanted = (usual_method(channel), 'GET', 'POST', 'PUT', 'PATCH', 'DELETE')
-    found = [next((one for one in wanted if one in free), '')]
-    return (found, '') if found[0] else ([], 'other channels have all its methods')
+        methods = [candidate for candidate in verbs if candidate in free_methods]
+        return methods, '' if methods else 'other channels have all its methods'
+    preferred = (usual_method(channel), 'GET', 'POST', 'PUT', 'PATCH', 'DELETE')
+    methods = [next((candidate for candidate in preferred if candidate in free_methods), '')]
+    return (methods, '') if methods[0] else ([], 'other channels have all its methods')
 
 
 def usual_method(channel: Channel) -> str:
-    """GET where nothing is left to be said in a body, else POST."""
+    """Returns GET if all input is in the path, else POST."""
     declared = channel.service.input
     if declared is None:
         return 'POST'
@@ -170,55 +173,62 @@ def usual_method(channel: Channel) -> str:
 
 
 def path_template(path: str) -> str:
-    """A pattern as OpenAPI writes paths: literal text percent-encoded, names in braces."""
+    """Converts a route pattern to an OpenAPI path template: literals percent-encoded, names in braces."""
     pieces = path.replace('{', '\0{').replace('}', '}\0').split('\0')
     return ''.join(
-        '{' + one[1:-1].partition(':')[0] + '}' if one.startswith('{') else quote(one, safe=_LITERAL) for one in pieces
+        '{' + piece[1:-1].partition(':')[0] + '}' if piece.startswith('{') else quote(piece, safe=_LITERAL)
+        for piece in pieces
     )
 
 
 def operation_tag(name: str) -> str:
-    """What comes before the first dot of a channel's name."""
+    """Returns the part of a channel's name before its first dot."""
     prefix, dot, _ = name.partition('.')
     return prefix if dot and prefix else OTHERS
 
 
-def _form(pattern: RoutePattern) -> tuple[Any, ...]:
-    """A path without the names of its holes: two that differ in those alone are one to OpenAPI."""
-    return tuple(one if isinstance(one, str) else (one.prefix, one.middles, one.suffix) for one in pattern.segments)
+def _normalized(pattern: RoutePattern) -> tuple[Any, ...]:
+    """Returns a pattern without the names of its placeholders: OpenAPI treats paths that differ only in these as
+    identical."""
+    return tuple(
+        segment if isinstance(segment, str) else (segment.prefix, segment.middles, segment.suffix)
+        for segment in pattern.segments
+    )
 
 
-def _called(params: Iterable[Param], template: str) -> list[str]:
-    """The names of parameters in this path, which may have been written first for another channel."""
+def _parameter_names(params: Iterable[Param], template: str) -> list[str]:
+    """Returns the names of parameters in this path template, which may stem from another channel."""
     pattern, _ = parse_pattern(template)
     names = iter(pattern.names)
     return [next(names, param.name) if param.place == 'path' else param.name for param in params]
 
 
-def _parameter(param: Param, schema: Any, called: str) -> dict[str, Any]:
-    out: dict[str, Any] = {'name': called, 'in': param.place, 'required': param.required, 'schema': schema}
-    words = [f'`{param.name}` of the service.'] if called != param.name else []
-    words += [_SLASHES] if param.spans else []
-    if words:
-        out['description'] = ' '.join(words)
+def _parameter(param: Param, schema: Any, name: str) -> dict[str, Any]:
+    parameter: dict[str, Any] = {'name': name, 'in': param.place, 'required': param.required, 'schema': schema}
+    sentences = [f'`{param.name}` of the service.'] if name != param.name else []
+    sentences += [_SLASHES] if param.spans else []
+    if sentences:
+        parameter['description'] = ' '.join(sentences)
     if param.example is not NOTHING:
-        out['example'] = param.example
+        parameter['example'] = param.example
     if param.may_be_empty:
-        out['allowEmptyValue'] = True
-    return out
+        parameter['allowEmptyValue'] = True
+    return parameter
 
 
-def _told(channel: Channel) -> dict[str, str]:
-    """Summary and description, from the service's docstring."""
+def _descriptions(channel: Channel) -> dict[str, str]:
+    """Returns summary and description from the service's docstring."""
     summary, _, rest = channel.service.doc.partition('\n')
-    words = [rest.strip()] if rest.strip() else []
+    paragraphs = [rest.strip()] if rest.strip() else []
     if not channel.method:
-        words.append(_ANY_METHOD)
-    told = [f'{one.name!r} ({one.type})' for one in channel.security if one.type not in SCHEMES]
-    if told:
-        words.append(f'Protected by {" or ".join(told)}.')
-    out = {'summary': summary.strip() or channel.service.name}
-    return {**out, 'description': '\n\n'.join(words)} if words else out
+        paragraphs.append(_ANY_METHOD)
+    definitions = [
+        f'{definition.name!r} ({definition.type})' for definition in channel.security if definition.type not in SCHEMES
+    ]
+    if definitions:
+        paragraphs.append(f'Protected by {" or ".join(definitions)}.')
+    summary_only = {'summary': summary.strip() or channel.service.name}
+    return {**summary_only, 'description': '\n\n'.join(paragraphs)} if paragraphs else summary_only
 
 
 __all__ = ['DocumentInfo', 'build_document', 'methods_of', 'operation_tag', 'path_template', 'usual_method']

@@ -1,4 +1,4 @@
-"""What an OpenAPI document is made of: channels and what their services take and give, as plain values."""
+"""The model of an OpenAPI document: channels and the input and output of their services, as plain values."""
 
 from __future__ import annotations
 
@@ -9,61 +9,61 @@ import msgspec
 
 from zatotx.rules.openapi.json_example import Schema
 
-# The texts of decimal numbers, and of those that a float can hold.
+# Patterns of decimal numbers, and of those in the range of a float.
 DECIMAL = r'^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,6})?$'
 FLOAT = r'^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?$'
 
 
 class TypeShape(msgspec.Struct, frozen=True):
-    """A JSON Schema and, by name, the ones its references lead to."""
+    """A JSON Schema and the components that it refers to, by name."""
 
     schema: Schema
     components: Mapping[str, Schema] = {}
 
 
 class FieldShape(msgspec.Struct, frozen=True):
-    """One field of an input."""
+    """One field of a service's input."""
 
-    name: str  # on the wire
+    name: str  # as sent by clients
     schema: Schema
     required: bool
-    text: Schema  # as path, query and form bring it
-    may_be_empty: bool = False  # an empty text stands for an absent value
+    text: Schema  # the schema in path, query and form
+    may_be_empty: bool = False  # empty text means that the value is absent
 
 
 class ExampleInput(msgspec.Struct, frozen=True):
-    """An input as it would reach a service."""
+    """An example of a service's input, as it would receive it."""
 
-    body: Any  # None = there is none
-    text: Mapping[str, Any]  # of path, query and form: text, or a list of texts
-    json: bool  # a channel whose bodies hold what is no text: of JSON, and XML
+    body: Any  # None = no body
+    text: Mapping[str, Any]  # values in path, query and form: text, or a list of texts
+    json: bool  # the body can carry values other than text (JSON or XML)
 
 
 class InputShape(msgspec.Struct, frozen=True, kw_only=True):
-    """What a service takes: an object of `fields`, or `whole` where it is no object (a list, a union)."""
+    """The input of a service: an object with `fields`, or `whole` if it is not an object (a list, a union)."""
 
     whole: TypeShape
     fields: tuple[FieldShape, ...] = ()
-    params_only: bool = False  # of path and query only, whatever the method
-    accepts: Callable[[ExampleInput], bool]  # whether the service's own reader takes this
+    params_only: bool = False  # read from path and query only, whatever the method
+    accepts: Callable[[ExampleInput], bool]  # whether the service's input validation accepts an example
 
 
 class ServiceShape(msgspec.Struct, frozen=True, kw_only=True):
-    """A service as a document tells of it."""
+    """The description of a service in a document."""
 
     name: str
     doc: str = ''
-    verbs: tuple[str, ...] = ()  # its handle_VERBs
+    verbs: tuple[str, ...] = ()  # the VERBs of its handle_VERB methods
     input: InputShape | None = None  # None = not declared
-    output: TypeShape | None = None  # the whole answer, its element included; None = not declared
-    element: str = ''  # that element, of classic SimpleIO
-    request_elem: str = ''  # what its input stands in, and in which namespace both do, in XML
+    output: TypeShape | None = None  # the whole response, including its element; None = not declared
+    element: str = ''  # the response element of classic SimpleIO
+    request_elem: str = ''  # the request element of its input, and the XML namespace of both
     namespace: str = ''
-    files: Mapping[str, bool] | None = None  # name of an upload that it reads -> whether it must be there; None = none
-    content_types: tuple[str, ...] = ()  # of its answers, where it names them itself
-    has_own_type: bool = False  # it never answers in another one
-    statuses: tuple[int, ...] = ()  # of its answers, beside 200
-    faults: tuple[int, ...] = ()  # of errors that are its own
+    files: Mapping[str, bool] | None = None  # name of an uploaded file -> whether it is required; None = reads no files
+    content_types: tuple[str, ...] = ()  # content types of its responses, if it sets them
+    has_own_type: bool = False  # it always sets its content type
+    statuses: tuple[int, ...] = ()  # status codes of its responses other than 200
+    faults: tuple[int, ...] = ()  # status codes of the errors that it raises
 
 
 class SecuritySchemes(msgspec.Struct, frozen=True):
@@ -72,22 +72,22 @@ class SecuritySchemes(msgspec.Struct, frozen=True):
     name: str
     type: str  # 'basic_auth' …
     realm: str = ''
-    place: str = ''  # of a key: 'header', 'query'
-    field: str = ''  # and what it is called there
+    place: str = ''  # location of an API key: 'header', 'query'
+    field: str = ''  # name of the header field or parameter
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """An active channel with a URL, and its service."""
 
     name: str
-    path: str  # a pattern of rules.route_pattern
+    path: str  # a pattern of rules.routing.route_pattern
     service: ServiceShape
     method: str = ''  # '' = any
     match_slash: bool = False
     data_format: str = ''  # 'json', 'xml', 'form', 'file', '' = raw
-    merged: bool = True  # path and query join the input
-    security: tuple[SecuritySchemes, ...] = ()  # any of them; none = open
-    has_roles: bool = False  # not everybody who logs in is let in
-    is_limited: bool = False  # by a rate
+    merged: bool = True  # path and query parameters are part of the input
+    security: tuple[SecuritySchemes, ...] = ()  # alternatives; () = no authentication
+    has_roles: bool = False  # authenticated callers need a role
+    is_limited: bool = False  # has a rate limit
     etag: bool = False
-    server: str = ''  # where clients reach it, if not where the document says
+    server: str = ''  # its server URL, if it differs from the document's

@@ -1,7 +1,8 @@
-"""Where the input of a service stands in an HTTP request: path, query or body, with examples it takes. Pure.
+"""Describes the HTTP request of an operation: which parts of a service's input are in path, query and body, with valid
+examples. Pure.
 
-Follows service.io.sources: path and query join the input unless the channel says otherwise, a channel without a data
-format takes a form, and only JSON and XML can carry what is no text.
+Follows service/io: path and query parameters are part of the input unless the channel says otherwise, channels without
+a data format accept forms, and only JSON and XML can carry values other than text.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ UPLOAD = 'multipart/form-data'
 BINARY: Schema = {'type': 'string', 'format': 'binary'}
 WITH_BODY = frozenset(('POST', 'PUT', 'PATCH'))
 ANY_TEXT: Schema = {'type': 'string'}
-NOTHING: Any = msgspec.UNSET  # where there is no example
+NOTHING: Any = msgspec.UNSET  # no example
 _LISTS, _OBJECTS = 'array', 'object'
-_CARRY_ALL = ('json', 'xml')  # data formats that carry what is no text
+_CARRY_ALL = ('json', 'xml')  # data formats that carry values other than text
 _TAKE_UPLOADS = ('json', 'form', '')
 
 
 class Param(msgspec.Struct, frozen=True):
-    """One parameter of path or query."""
+    """One path or query parameter."""
 
     name: str
     place: str  # 'path', 'query'
     schema: Schema
     required: bool
-    spans: bool = False  # may hold slashes
+    spans: bool = False  # may contain slashes
     example: Any = NOTHING
     may_be_empty: bool = False
 
 
 class Body(msgspec.Struct, frozen=True):
-    """The body of a request."""
+    """The body of a request, in one content type."""
 
     content_type: str
     schema: Schema
@@ -49,71 +50,75 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request as one channel takes it with one method. `components` are those its schemas refer to."""
+    """The request of a channel with one method. `components`: the schemas that its schemas refer to."""
 
     params: tuple[Param, ...]
-    bodies: tuple[Body, ...]  # one of them, each in another content type
+    bodies: tuple[Body, ...]  # alternatives with different content types
     components: Mapping[str, Schema] = {}
 
 
 def describe_request(channel: Channel, method: str) -> Request:
-    """The request that brings a channel's service its input."""
+    """Returns the request that carries the input of a channel's service."""
     path = _path_params(channel)
     declared = channel.service.input
     if declared is None:
-        bodies = _free_bodies(channel, bool(path)) if method in WITH_BODY else ()
+        bodies = _undeclared_bodies(channel, bool(path)) if method in WITH_BODY else ()
         return Request(path, bodies)
-    found = _Plan(channel, method, declared, path).request()
-    return _in_xml(found, channel.service) if channel.data_format == 'xml' else found
+    request = _InputPlacement(channel, method, declared, path).request()
+    return _in_xml(request, channel.service) if channel.data_format == 'xml' else request
 
 
-def _in_xml(found: Request, service: ServiceShape) -> Request:
-    """The same request with a document of XML as its body."""
-    body = next((one for one in found.bodies if one.content_type == JSON), None)
+def _in_xml(request: Request, service: ServiceShape) -> Request:
+    """Returns the request with an XML document as its body."""
+    body = next((candidate for candidate in request.bodies if candidate.content_type == JSON), None)
     if body is None:
-        return found
-    shape = asked(TypeShape(body.schema, found.components), service)
+        return request
+    shape = asked(TypeShape(body.schema, request.components), service)
     try:
-        made = text(shape, body.example) if body.example is not NOTHING else NOTHING
+        example = text(shape, body.example) if body.example is not NOTHING else NOTHING
     except NoExample:
-        made = NOTHING
-    return Request(found.params, (Body(XML, shape.schema, body.required, made),), shape.components)
+        example = NOTHING
+    return Request(request.params, (Body(XML, shape.schema, body.required, example),), shape.components)
 
 
 def _path_params(channel: Channel) -> tuple[Param, ...]:
-    """What the channel's pattern captures; of the service's type where it joins the input."""
+    """Returns the parameters that the channel's pattern captures, with the service's types if they are part of the
+    input."""
     pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
     declared = channel.service.input
-    known = {f.name: f.text for f in declared.fields} if declared is not None and channel.merged else {}
+    input_schemas = {f.name: f.text for f in declared.fields} if declared is not None and channel.merged else {}
     spans = [
-        hole.spans for hole in pattern.segments if isinstance(hole, Placeholder) for _ in range(len(hole.middles) + 1)
+        segment.spans
+        for segment in pattern.segments
+        if isinstance(segment, Placeholder)
+        for _ in range(len(segment.middles) + 1)
     ]
     return tuple(
-        Param(name, 'path', known.get(name, ANY_TEXT), required=True, spans=spans_,
-              example=NOTHING if name in known else 'text')
-        for name, spans_ in zip(pattern.names, spans, strict=True)
+        Param(name, 'path', input_schemas.get(name, ANY_TEXT), required=True, spans=spans_slashes,
+              example=NOTHING if name in input_schemas else 'text')
+        for name, spans_slashes in zip(pattern.names, spans, strict=True)
     )  # fmt: skip
 
 
-def _free_bodies(channel: Channel, in_url: bool) -> tuple[Body, ...]:
-    """What a service that declares no input may be sent."""
+def _undeclared_bodies(channel: Channel, has_params: bool) -> tuple[Body, ...]:
+    """Returns the possible bodies for a service without declared input."""
     match channel.data_format:
         case 'json' | 'xml':
-            usual = Body(XML if channel.data_format == 'xml' else JSON, {}, required=not in_url)
+            body = Body(XML if channel.data_format == 'xml' else JSON, {}, required=not has_params)
         case 'form':
-            usual = Body(FORM, {'type': 'object'}, required=False)
-        case _:  # as it is, of any size
-            usual = Body(BYTES, BINARY, required=False)
-    return _with_upload(channel, (usual,), ())
+            body = Body(FORM, {'type': 'object'}, required=False)
+        case _:  # any bytes
+            body = Body(BYTES, BINARY, required=False)
+    return _with_upload(channel, (body,), ())
 
 
 def _with_upload(channel: Channel, usual: tuple[Body, ...], fields: Iterable[FieldShape]) -> tuple[Body, ...]:
-    """The bodies of a service that reads files: a form with them and the fields beside them, and the `usual` one where
-    no file must be there."""
+    """Returns the bodies of a service that reads files: a multipart form with the files and the other fields, and
+    `usual` if no file is required."""
     files = channel.service.files
     if files is None or channel.data_format not in _TAKE_UPLOADS:
         return usual
-    schema: dict[str, Any] = {**_form_of(fields), 'propertyNames': {'minLength': 1}}  # a part has a name
+    schema: dict[str, Any] = {**_form_object(fields), 'propertyNames': {'minLength': 1}}  # every part has a name
     properties = {**schema.get('properties', {}), **dict.fromkeys(files, BINARY)}
     required = [*schema.get('required', ()), *(name for name, needed in files.items() if needed)]
     schema |= {'properties': properties} if properties else {'additionalProperties': BINARY}
@@ -121,8 +126,8 @@ def _with_upload(channel: Channel, usual: tuple[Body, ...], fields: Iterable[Fie
     return (upload,) if any(files.values()) else (*usual, upload)
 
 
-class _Plan:
-    """Of one declared input: which field stands where."""
+class _InputPlacement:
+    """Assigns the fields of one declared input to path, query and body."""
 
     def __init__(self, channel: Channel, method: str, declared: InputShape, path: tuple[Param, ...]) -> None:
         self.channel, self.method = channel, method
@@ -143,7 +148,7 @@ class _Plan:
         path = tuple(self._with_example(param, values) for param in self.path)
         query = tuple(
             Param(f.name, 'query', f.text, f.required, example=values.get(f.name, NOTHING),
-                  may_be_empty=f.may_be_empty and not _takes_empty(f.text))
+                  may_be_empty=f.may_be_empty and not _allows_empty(f.text))
             for f in self.in_query
         )  # fmt: skip
         return Request((*path, *query), self._bodies(values), self.components)
@@ -167,23 +172,24 @@ class _Plan:
         return _with_upload(self.channel, bodies, self.in_body) if self.method in WITH_BODY else bodies
 
     def _body(self, values: Mapping[str, Any]) -> Body | None:
-        kind = JSON if self.json else FORM
+        content_type = JSON if self.json else FORM
         if self.no_object:
-            return Body(kind, self.declared.whole.schema, True, values.get('', NOTHING)) if self.json else None
+            return Body(content_type, self.declared.whole.schema, True, values.get('', NOTHING)) if self.json else None
         if not self.in_body and not self.must_have_body:
             return None
         if not self.json:
-            schema = _form_of(self.in_body)
+            schema = _form_object(self.in_body)
         else:
             schema = _object_of(self.in_body) if self.partial else self.declared.whole.schema
         required = self.must_have_body or any(field.required for field in self.in_body)
-        found: Any = {f.name: values[f.name] for f in self.in_body if f.name in values}
-        return Body(kind, schema, required, found if found or self._taken else NOTHING)
+        example: Any = {f.name: values[f.name] for f in self.in_body if f.name in values}
+        return Body(content_type, schema, required, example if example or self._taken else NOTHING)
 
     # -- examples
 
     def _examples(self) -> dict[str, Any]:
-        """A value for each field ('' = the whole) that the service's own reader takes; {} where none is found."""
+        """Returns a value for each field ('' = the whole input) that the service's input validation accepts; {} if none
+        is found."""
         self._taken = False
         for fields in (self.declared.fields, [f for f in self.declared.fields if f.required]):
             try:
@@ -222,22 +228,23 @@ class _Plan:
         return str(resolve_reference(schema, self.components).get('type', ''))
 
     def _is_text(self, schema: Schema) -> bool:
-        """Whether a value may stand in a query: a text, number or the like, or a list of such."""
-        found = resolve_reference(schema, self.components)
-        kind = found.get('type')
+        """Returns whether a value can be in a query: a text, number or the like, or a list of these."""
+        resolved = resolve_reference(schema, self.components)
+        kind = resolved.get('type')
         if kind == _LISTS:
-            items = found.get('items', {})
-            return 'prefixItems' not in found and self._kind(items) != _LISTS and self._is_text(items)
-        for several in ('anyOf', 'oneOf'):
-            if several in found:
-                return all(self._is_text(one) for one in found[several] if one.get('type') != 'null')
+            items = resolved.get('items', {})
+            return 'prefixItems' not in resolved and self._kind(items) != _LISTS and self._is_text(items)
+        for keyword in ('anyOf', 'oneOf'):
+            if keyword in resolved:
+                alternatives = resolved[keyword]
+                return all(self._is_text(schema) for schema in alternatives if schema.get('type') != 'null')
         return kind != _OBJECTS
 
 
 def as_text(value: Any) -> Any:
-    """A value as query and form carry it: text, a list of texts for a list."""
+    """Converts a value to its form in query and form: text, or a list of texts."""
     if isinstance(value, list):
-        return [as_text(one) for one in value]
+        return [as_text(item) for item in value]
     if isinstance(value, str):
         return value
     return '' if value is None else msgspec.json.encode(value).decode('utf-8')
@@ -247,31 +254,32 @@ def _object_of(fields: Iterable[FieldShape]) -> Schema:
     return _object([(field, field.schema) for field in fields])
 
 
-def _form_of(fields: Iterable[FieldShape]) -> Schema:
-    """A form of these fields: all of it is text, which is converted."""
-    return _object([(field, _in_form(field)) for field in fields])
+def _form_object(fields: Iterable[FieldShape]) -> Schema:
+    """Returns the schema of a form with these fields, whose values are converted from text."""
+    return _object([(field, _form_schema(field)) for field in fields])
 
 
-def _in_form(field: FieldShape) -> Schema:
-    kind, others = field.text.get('type'), []
+def _form_schema(field: FieldShape) -> Schema:
+    kind, alternatives = field.text.get('type'), []
     if kind == _LISTS and 'items' in field.text:
-        others.append(field.text['items'])  # one value is a list of it
+        alternatives.append(field.text['items'])  # a single value is a list of one item
     elif kind == 'boolean':
-        others.append({'enum': [0, 1]})
-    if field.may_be_empty and not _takes_empty(field.text):
-        others.append({'const': ''})
-    return {'anyOf': [field.text, *others]} if others else field.text
+        alternatives.append({'enum': [0, 1]})
+    if field.may_be_empty and not _allows_empty(field.text):
+        alternatives.append({'const': ''})
+    return {'anyOf': [field.text, *alternatives]} if alternatives else field.text
 
 
-def _takes_empty(schema: Schema) -> bool:
-    """Whether an empty text is a value as it is: a text, or one of a list."""
+def _allows_empty(schema: Schema) -> bool:
+    """Returns whether empty text is a valid value: for text, or a list of text."""
     kinds = schema.get('type')
     return kinds == _LISTS or ('string' in (kinds or ()) and not {'pattern', 'format'} & schema.keys())
 
 
 def _object(fields: Iterable[tuple[FieldShape, Schema]]) -> Schema:
     fields = tuple(fields)
-    schema: dict[str, Any] = {'type': 'object', 'properties': {field.name: below for field, below in fields}}
+    properties = {field.name: field_schema for field, field_schema in fields}
+    schema: dict[str, Any] = {'type': 'object', 'properties': properties}
     required = [field.name for field, _ in fields if field.required]
     return {**schema, 'required': required} if required else schema
 

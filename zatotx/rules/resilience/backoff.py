@@ -1,17 +1,17 @@
-"""How long to wait before trying again."""
+"""Exponential backoff with jitter."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-_MOST_DOUBLINGS = 32  # past it every cap is reached, and 2 ** attempt would only grow without use
+_MAX_DOUBLINGS = 32  # all caps are reached by then; a larger power would be useless
 
 
 def next_delay(attempt: int, random: Callable[[], float], *, base: float = 0.1, cap: float = 5.0) -> float:
-    """Seconds to wait before try number `attempt` + 1: exponential backoff with full jitter, so that clients that lost
-    one server together do not come back together.
+    """Returns the seconds to wait before attempt number `attempt` + 1: exponential backoff with full jitter, so that
+    clients that lost a server together do not return at the same time.
 
-    `attempt` counts the failures so far from 0; `random` gives numbers in [0, 1); `base` is the longest first delay
-    and `cap` the longest of all, in seconds.
+    `attempt` counts previous failures from 0; `random` returns numbers in [0, 1); `base` is the maximum of the first
+    delay and `cap` the maximum of all delays, in seconds.
     """
-    return random() * min(cap, base * float(2 ** min(max(attempt, 0), _MOST_DOUBLINGS)))
+    return random() * min(cap, base * float(2 ** min(max(attempt, 0), _MAX_DOUBLINGS)))

@@ -1,30 +1,30 @@
-"""When a process that should give heartbeats counts as hung. Pure: whoever watches it brings the time.
+"""Decides when a process that sends heartbeats is considered hung. Pure: the time is a parameter.
 
-A watched process says every INTERVAL seconds that its reactor turns. Whoever watches looks every INTERVAL seconds too,
-and adds up for how long nothing has come. Only time counts in which the watcher ran itself: when the machine sleeps, or
-all processes are stopped together, it wakes up with the others and knows nothing of the time between. So one look adds
-LONGEST_STEP at most, and whoever is alive has the rest of the timeout to say so.
+A monitored process sends a heartbeat every INTERVAL seconds while its reactor runs. The monitor checks every INTERVAL
+seconds and adds up the time without a heartbeat. It counts only time during which it ran itself: if the machine sleeps,
+or all processes are stopped, it resumes with the others. So one check adds LONGEST_STEP at most, and live processes
+have the rest of the timeout to send a heartbeat.
 """
 
 from __future__ import annotations
 
 from attrs import frozen
 
-INTERVAL = 1.0  # seconds between two heartbeats, and between two looks
-LONGEST_STEP = 2 * INTERVAL  # seconds that one look may add
-TIMEOUT = 7.0  # seconds without a heartbeat, unless settings say otherwise: kill and replacement fit into ten
+INTERVAL = 1.0  # seconds between two heartbeats, and between two checks
+LONGEST_STEP = 2 * INTERVAL  # maximum number of seconds added by one check
+TIMEOUT = 7.0  # default seconds without a heartbeat: killing and replacing the process fit into ten
 
 
 @frozen
 class SilenceDetector:
-    """For how many seconds of the watcher's own time a process has given no heartbeat."""
+    """Measures for how many seconds, on the monitor's clock, a process has sent no heartbeat."""
 
     seconds: float = 0.0
 
     def after(self, elapsed: float) -> SilenceDetector:
-        """Nothing has come since the last look, which was `elapsed` seconds ago by the watcher's clock."""
+        """Returns the state after a check without a heartbeat, `elapsed` seconds after the previous check."""
         return SilenceDetector(self.seconds + min(max(elapsed, 0.0), LONGEST_STEP))
 
     def is_hung(self, timeout: float) -> bool:
-        """Whether that is longer than a process may be silent."""
+        """Returns whether the timeout has been reached."""
         return self.seconds >= timeout

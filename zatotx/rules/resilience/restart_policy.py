@@ -1,4 +1,4 @@
-"""What a supervisor does about the death of one of the processes it looks after."""
+"""Decides when a supervisor restarts a process that died, and when it gives up."""
 
 from __future__ import annotations
 
@@ -8,40 +8,41 @@ from attrs import frozen
 
 from zatotx.rules.resilience.backoff import next_delay
 
-MOST, WITHIN = 5, 30.0  # so many deaths in so many seconds are a fault that starting again does not mend
-LONGEST = 1.0  # seconds until a dead process is started again
-LONGEST_REFUSED = 10.0  # seconds until one that said why it cannot start is tried again
+MOST, WITHIN = 5, 30.0  # this many deaths within this many seconds cannot be cured by restarting
+LONGEST = 1.0  # maximum seconds until a dead process is restarted
+LONGEST_REFUSED = 10.0  # maximum seconds until a process that reported why it cannot start is started again
 
 
 @frozen
 class RestartPolicy:
-    """The deaths that still count, as moments in seconds of one clock, oldest first; and how often in a row a start was
-    refused while others served."""
+    """The recent deaths, as times in seconds on one clock, oldest first; and the number of consecutive start failures
+    reported while other processes were serving."""
 
     moments: tuple[float, ...] = ()
     refused: int = 0
 
     def another(self, now: float) -> RestartPolicy:
-        """A process died at `now`. Those of more than WITHIN seconds ago are forgotten."""
+        """Records a death at `now`; forgets those older than WITHIN seconds."""
         recent = tuple(moment for moment in self.moments if now - moment < WITHIN)
         return RestartPolicy((*recent, now), self.refused)
 
     def refusal(self) -> RestartPolicy:
-        """A process said why it cannot start (its ODB is away, its settings are wrong): nothing crashed."""
+        """Records that a process reported why it cannot start (e.g. ODB unavailable, invalid settings), which is not a
+        crash."""
         return RestartPolicy(self.moments, self.refused + 1)
 
     def started(self) -> RestartPolicy:
-        """A process is ready: what kept others from starting is over."""
+        """Records that a process is ready: the reported start failures are over."""
         return RestartPolicy(self.moments, 0)
 
     @property
     def hopeless(self) -> bool:
-        """Whether starting again has not helped often enough."""
+        """Whether restarting has failed too often."""
         return len(self.moments) >= MOST
 
     def delay(self, random: Callable[[], float]) -> float:
-        """Seconds until the next start: the first comes at once, later ones after growing pauses of at most LONGEST,
-        and of LONGEST_REFUSED where starts are refused. `random` gives numbers in [0, 1)."""
+        """Returns the seconds until the next start: the first is immediate, later ones follow increasing pauses of up
+        to LONGEST, or LONGEST_REFUSED after reported start failures. `random` returns numbers in [0, 1)."""
         if self.refused:
             return next_delay(self.refused - 1, random, base=1.0, cap=LONGEST_REFUSED)
         if len(self.moments) <= 1:

@@ -1,7 +1,7 @@
-"""What a route's pattern says, taken apart: literal segments, and holes that capture.
+"""Parses route patterns into literal segments and placeholders.
 
 `/orders/{id}` captures one segment, `/files/{name}.json` the part of a segment between literal text,
-`/tree/{rest:path}` whatever is left, slashes included. A pattern is text as people write it, not percent-encoded.
+`/tree/{rest:path}` the rest of the path including slashes. Patterns are not percent-encoded.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import re
 import msgspec
 
 MOST_SEGMENTS = 100
-_HOLE = re.compile(r'\{([^{}]*)\}')
+_PLACEHOLDER = re.compile(r'\{([^{}]*)\}')
 _NAME = re.compile(r'[^\W\d][\w.\-]*\Z')
 
 
 class Placeholder(msgspec.Struct, frozen=True):
-    """A segment that captures: `prefix`, a value, then (literal, value) for each of `middles`, `suffix`. Where it
-    `spans`, it has one value, which may go on over any number of segments."""
+    """A segment with captured values: `prefix`, a value, then (literal, value) for each of `middles`, `suffix`. If it
+    `spans`, it has one value, which may extend over several segments."""
 
     prefix: str
     middles: tuple[str, ...]
@@ -26,26 +26,26 @@ class Placeholder(msgspec.Struct, frozen=True):
 
     @property
     def plain(self) -> bool:
-        """`{name}` and nothing else."""
+        """Whether it is just `{name}`."""
         return not (self.prefix or self.middles or self.suffix or self.spans)
 
     def values(self, text: str) -> tuple[str, ...] | None:
-        """What a text that begins with `prefix` and ends with `suffix` has in the holes, none of them empty; None where
-        it does not fit. Every value but the last is as short as it can be."""
+        """Returns the captured values of a text that begins with `prefix` and ends with `suffix`, none of them empty;
+        None if it does not match. Every value but the last is as short as possible."""
         start, end = len(self.prefix), len(text) - len(self.suffix)
         values = []
         for middle in self.middles:
-            at = text.find(middle, start + 1, end)
-            if at < 0:
+            position = text.find(middle, start + 1, end)
+            if position < 0:
                 return None
-            values.append(text[start:at])
-            start = at + len(middle)
+            values.append(text[start:position])
+            start = position + len(middle)
         return (*values, text[start:end]) if start < end else None
 
 
 class RoutePattern(msgspec.Struct, frozen=True):
-    """A pattern taken apart. `names` are of the captured values in order; `literal` is how many characters stand before
-    the first hole."""
+    """A parsed pattern. `names`: the names of the captured values in order; `literal`: number of characters before the
+    first placeholder."""
 
     segments: tuple[str | Placeholder, ...]
     names: tuple[str, ...]
@@ -53,59 +53,60 @@ class RoutePattern(msgspec.Struct, frozen=True):
 
 
 def parse_pattern(text: str, *, match_slash: bool = False) -> tuple[RoutePattern, list[str]]:
-    """Take a pattern apart. With `match_slash` every hole that is alone in its segment, literal text aside, spans.
+    """Parses a pattern. With `match_slash`, every placeholder that is the only one in its segment spans.
 
-    Beside the pattern comes what is wrong with it, all of it, a phrase each; the pattern is worth something only where
-    there is nothing.
+    Returns the pattern and all its errors, a phrase each; the pattern is usable only if there are none.
     """
-    wrong = _wrong_as_a_whole(text)
+    errors = _path_errors(text)
     segments: list[str | Placeholder] = []
     names: list[str] = []
     for segment in text[1:].split('/'):
-        literals, found = _pieces(segment)
-        segments.append(_segment(literals, found, match_slash))
-        names += [name.partition(':')[0] for name in found]
-        wrong += _wrong_in(segment, literals, found)
-    wrong += [f'{{{name}}} stands twice' for name in dict.fromkeys(names) if names.count(name) > 1]
-    return RoutePattern(tuple(segments), tuple(names), len(text.partition('{')[0])), wrong
+        literals, placeholders = _split_segment(segment)
+        segments.append(_make_segment(literals, placeholders, match_slash))
+        names += [name.partition(':')[0] for name in placeholders]
+        errors += _segment_errors(segment, literals, placeholders)
+    errors += [f'{{{name}}} stands twice' for name in dict.fromkeys(names) if names.count(name) > 1]
+    return RoutePattern(tuple(segments), tuple(names), len(text.partition('{')[0])), errors
 
 
-def _pieces(segment: str) -> tuple[list[str], list[str]]:
-    """The literal texts and, between them, what stands in braces."""
-    pieces = _HOLE.split(segment)
+def _split_segment(segment: str) -> tuple[list[str], list[str]]:
+    """Returns the literal texts and, between them, the contents of the braces."""
+    pieces = _PLACEHOLDER.split(segment)
     return pieces[::2], pieces[1::2]
 
 
-def _segment(literals: list[str], found: list[str], match_slash: bool) -> str | Placeholder:
-    if not found:
+def _make_segment(literals: list[str], placeholders: list[str], match_slash: bool) -> str | Placeholder:
+    if not placeholders:
         return literals[0]
-    spans = len(found) == 1 and (match_slash or found[0].endswith(':path'))
+    spans = len(placeholders) == 1 and (match_slash or placeholders[0].endswith(':path'))
     return Placeholder(literals[0], tuple(literals[1:-1]), literals[-1], spans)
 
 
-def _wrong_as_a_whole(text: str) -> list[str]:
-    wrong = []
+def _path_errors(text: str) -> list[str]:
+    errors = []
     if not text.startswith('/'):
-        wrong.append('it must begin with /')
+        errors.append('it must begin with /')
     if '?' in text or '#' in text:
-        wrong.append('it must be a path, without ? and #')
+        errors.append('it must be a path, without ? and #')
     if text.count('/') > MOST_SEGMENTS:
-        wrong.append(f'it has more than {MOST_SEGMENTS} segments')
-    return wrong
+        errors.append(f'it has more than {MOST_SEGMENTS} segments')
+    return errors
 
 
-def _wrong_in(segment: str, literals: list[str], found: list[str]) -> list[str]:
+def _segment_errors(segment: str, literals: list[str], placeholders: list[str]) -> list[str]:
     if any('{' in literal or '}' in literal for literal in literals):
         return [f'the braces of {segment!r} are not in pairs']
-    wrong = []
-    for hole in found:
-        name, colon, kind = hole.partition(':')
+    errors = []
+    for placeholder in placeholders:
+        name, colon, kind = placeholder.partition(':')
         if not _NAME.match(name):
-            wrong.append(f'{{{hole}}} needs a name of letters, digits, _, - and ., beginning with a letter or _')
+            errors.append(
+                f'{{{placeholder}}} needs a name of letters, digits, _, - and ., beginning with a letter or _'
+            )
         if colon and kind != 'path':
-            wrong.append(f'{{{hole}}} must be {{{name}}} or {{{name}:path}}')
+            errors.append(f'{{{placeholder}}} must be {{{name}}} or {{{name}:path}}')
     if '' in literals[1:-1]:
-        wrong.append(f'two names of {segment!r} need literal text between them')
-    if len(found) > 1 and any(hole.endswith(':path') for hole in found):
-        wrong.append(f'{{…:path}} must be the only name of its segment, unlike in {segment!r}')
-    return wrong
+        errors.append(f'two names of {segment!r} need literal text between them')
+    if len(placeholders) > 1 and any(placeholder.endswith(':path') for placeholder in placeholders):
+        errors.append(f'{{…:path}} must be the only name of its segment, unlike in {segment!r}')
+    return errors

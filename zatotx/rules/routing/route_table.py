@@ -1,10 +1,12 @@
-"""Which route a request takes: an immutable table, built beside and swapped whole. Pure.
+"""Finds the route of a request in an immutable table that is replaced as a whole. Pure.
 
-Paths without a hole are one dictionary hit. Patterns form a trie of segments whose edges are found by hashing their
-literal text, so that a lookup costs what the path and the depth of its matches cost, however many routes there are.
+Paths without placeholders are found by one dictionary lookup. Patterns form a trie of segments whose edges are hashed
+by their literal text, so that the cost of a lookup depends on the path and the depth of its matches, not on the number
+of routes.
 
-Of the routes that match path and method, the one taken is: the exact path before patterns; then the longest literal
-text before the first hole; then one for the method (HEAD is served by GET) before one for any; then the most literal.
+Among the routes that match path and method, the order is: the exact path before patterns; then the longest literal text
+before the first placeholder; then a specific method (GET also serves HEAD) before any method; then the most literal
+pattern.
 """
 
 from __future__ import annotations
@@ -23,29 +25,29 @@ NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One route. `target` is whatever the table's owner wants back."""
+    """One route. `target`: any object of the table's owner."""
 
     pattern: str
-    method: str  # ANY, or one in any case
+    method: str  # ANY, or a method in any case
     target: Any
-    match_slash: bool = False  # {name} may match slashes as {name:path} does
+    match_slash: bool = False  # {name} may match slashes like {name:path}
 
 
 class Match(msgspec.Struct, frozen=True):
-    """The route that a request takes, and what its pattern captured, percent-decoded."""
+    """The route of a request and its captured parameters, percent-decoded."""
 
     target: Any
     params: Mapping[str, str] = NO_PARAMS
 
 
 class MethodNotRouted(msgspec.Struct, frozen=True):
-    """The path exists, but not with this method: 405 with these methods, sorted, in Allow."""
+    """The path exists, but not with this method. `allow`: the methods for the Allow field, sorted."""
 
     allow: tuple[str, ...]
 
 
-class BadRoutes(ValueError):  # noqa: N818 - what they are
-    """Everything that is wrong with a list of routes, a sentence each in `mistakes`."""
+class BadRoutes(ValueError):  # noqa: N818 - named for the condition
+    """The errors of a list of routes, one sentence each in `mistakes`."""
 
     def __init__(self, mistakes: Iterable[str]) -> None:
         self.mistakes = tuple(mistakes)
@@ -53,38 +55,39 @@ class BadRoutes(ValueError):  # noqa: N818 - what they are
 
 
 class _Leaf(msgspec.Struct, frozen=True):
-    """Where a pattern ends."""
+    """The end of a pattern in the trie."""
 
     target: Any
     names: tuple[str, ...]
-    literal: int  # characters before the first hole
+    literal: int  # characters before the first placeholder
 
 
 class _Node:
-    """A place in the trie."""
+    """A node of the trie."""
 
     __slots__ = ('leaves', 'literals', 'plain', 'shaped', 'spanning')
 
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
-        self.shaped: list[_Edges] = []  # holes with literal text around or between, by falling length of their prefix
+        # placeholders with literal text around or between, by descending length of their prefix
+        self.shaped: list[_Edges] = []
         self.plain: _Node | None = None  # {name}
-        self.spanning: list[_Edges] = []  # holes that span and have no prefix
+        self.spanning: list[_Edges] = []  # spanning placeholders without a prefix
         self.leaves: dict[str, _Leaf] = {}  # by method
 
     def child(self, segment: str | Placeholder) -> _Node:
-        """The place one segment on, made where it is not there yet."""
+        """Returns the child node for a segment; creates it if necessary."""
         if isinstance(segment, str):
             return self.literals.setdefault(segment, _Node())
         if segment.plain:
             self.plain = self.plain or _Node()
             return self.plain
         edges = self.spanning if segment.spans and not segment.prefix else self.shaped
-        return _edges_like(edges, segment).child(segment)
+        return _find_or_add_edges(edges, segment).child(segment)
 
 
 class _Edges:
-    """The holes of a place whose prefixes and suffixes have the same lengths, found by hashing both."""
+    """The placeholders of a node whose prefixes and suffixes have the same lengths, hashed by both."""
 
     __slots__ = ('prefix', 'spans', 'suffix', 'table')
 
@@ -94,37 +97,38 @@ class _Edges:
         self.spans = spans
         self.table: dict[tuple[str, str], list[tuple[Placeholder, _Node]]] = {}
 
-    def child(self, hole: Placeholder) -> _Node:
-        edges = self.table.setdefault((hole.prefix, hole.suffix), [])
-        for known, node in edges:
-            if known == hole:
+    def child(self, placeholder: Placeholder) -> _Node:
+        edges = self.table.setdefault((placeholder.prefix, placeholder.suffix), [])
+        for existing, node in edges:
+            if existing == placeholder:
                 return node
-        edges.append((hole, _Node()))
+        edges.append((placeholder, _Node()))
         child = edges[-1][1]
         edges.sort(key=lambda edge: -len(''.join(edge[0].middles)))
         return child
 
     def between(self, first: str, last: str) -> list[tuple[Placeholder, _Node]]:
-        """The holes whose prefix begins `first` and whose suffix ends `last`."""
+        """Returns the placeholders whose prefix starts `first` and whose suffix ends `last`."""
         ending = last[len(last) - self.suffix :] if len(last) > self.suffix else last
         return self.table.get((first[: self.prefix], ending), _NO_EDGES)
 
 
 _NO_EDGES: list[tuple[Placeholder, _Node]] = []
-# Captured values: text, or the (edges, first segment, last segment) of a hole that spans, joined only when it is taken.
+# Captured values: text, or (edges, first segment, last segment) of a spanning placeholder, joined only for the final
+# match.
 _Span = tuple[_Edges, int, int]
 _Values = tuple[str | _Span, ...]
 
 
-def _edges_like(edges: list[_Edges], hole: Placeholder) -> _Edges:
-    wanted = len(hole.prefix), len(hole.suffix), hole.spans
-    for known in edges:
-        if (known.prefix, known.suffix, known.spans) == wanted:
-            return known
-    made = _Edges(*wanted)
-    edges.append(made)
+def _find_or_add_edges(edges: list[_Edges], placeholder: Placeholder) -> _Edges:
+    shape = len(placeholder.prefix), len(placeholder.suffix), placeholder.spans
+    for existing in edges:
+        if (existing.prefix, existing.suffix, existing.spans) == shape:
+            return existing
+    created = _Edges(*shape)
+    edges.append(created)
     edges.sort(key=lambda e: (-e.prefix, e.spans, -e.suffix))
-    return made
+    return created
 
 
 class RouteTable:
@@ -133,20 +137,20 @@ class RouteTable:
     __slots__ = ('_exact', '_root')
 
     def __init__(self, exact: dict[bytes, dict[str, Match]], root: _Node) -> None:
-        self._exact = exact  # by the UTF-8 of the path, then by method
+        self._exact = exact  # by the UTF-8 encoded path, then by method
         self._root = root
 
     @classmethod
     def build(cls, routes: Iterable[Route]) -> RouteTable:
-        """The table of these routes, in any order. Raises BadRoutes with all mistakes: patterns that are none, and two
-        routes that match the same paths with the same method, whatever their names are called."""
+        """Builds the table of routes in any order. Raises BadRoutes with all errors: invalid patterns, and two routes
+        that match the same paths with the same method, regardless of parameter names."""
         exact: dict[bytes, dict[str, Match]] = {}
         root = _Node()
         mistakes: list[str] = []
         for route in routes:
-            pattern, wrong = parse_pattern(route.pattern, match_slash=route.match_slash)
-            mistakes += [f'The path {route.pattern!r} is no pattern: {phrase}' for phrase in wrong]
-            if not wrong and not _add(exact, root, route, pattern):
+            pattern, problems = parse_pattern(route.pattern, match_slash=route.match_slash)
+            mistakes += [f'The path {route.pattern!r} is no pattern: {phrase}' for phrase in problems]
+            if not problems and not _add_route(exact, root, route, pattern):
                 mistakes.append(f'The path {route.pattern!r} with {route.method or "any method"} is there twice')
         if mistakes:
             raise BadRoutes(mistakes)
@@ -154,12 +158,12 @@ class RouteTable:
         return cls(exact, root)
 
     def find(self, method: str, path: bytes) -> Match | MethodNotRouted | None:
-        """The route of a request by its raw path, percent-encoded as it was sent: an encoded slash is text within its
-        segment. None where there is no such path. Raises `wire.target.Malformed` where the path is no text."""
+        """Returns the route of a request by its raw, percent-encoded path: an encoded slash is text within its segment.
+        Returns None if the path does not exist. Raises Malformed if the path is not valid UTF-8 text."""
         if b'%' in path:
             segments = [decode_segment(segment) for segment in path[1:].split(b'/')]
-            whole = b'' if any('/' in segment for segment in segments) else ('/' + '/'.join(segments)).encode('utf-8')
-            matches = self._exact.get(whole)
+            has_slash = any('/' in segment for segment in segments)
+            matches = self._exact.get(b'' if has_slash else ('/' + '/'.join(segments)).encode('utf-8'))
         else:
             segments = None
             matches = self._exact.get(path)
@@ -175,7 +179,7 @@ class RouteTable:
 
 
 class _Search:
-    """One walk through the trie, from the most to the least literal match."""
+    """One search through the trie, from the most to the least literal match."""
 
     __slots__ = ('_allow', '_best', '_method', '_segments', '_spanned', '_values')
 
@@ -201,50 +205,50 @@ class _Search:
         text = '/'.join(self._segments[start : end + 1])
         return text[edges.prefix : len(text) - edges.suffix]
 
-    def _walk(self, node: _Node, at: int, values: _Values) -> bool:
-        """Look on from `node` at segment `at`. True = nothing better is to be found."""
-        if at == len(self._segments):
-            return bool(node.leaves) and self._arrive(node.leaves, values)
-        segment = self._segments[at]
+    def _walk(self, node: _Node, index: int, values: _Values) -> bool:
+        """Searches below `node` from segment `at`. Returns True if no better match is possible."""
+        if index == len(self._segments):
+            return bool(node.leaves) and self._consider(node.leaves, values)
+        segment = self._segments[index]
         literal = node.literals.get(segment)
-        if literal is not None and self._walk(literal, at + 1, values):
+        if literal is not None and self._walk(literal, index + 1, values):
             return True
         for edges in node.shaped:
-            if self._through(edges, at, values):
+            if self._walk_edges(edges, index, values):
                 return True
-        if node.plain is not None and segment and self._walk(node.plain, at + 1, (*values, segment)):
+        if node.plain is not None and segment and self._walk(node.plain, index + 1, (*values, segment)):
             return True
-        return any(self._span(edges, at, values) for edges in node.spanning)
+        return any(self._walk_spanning(edges, index, values) for edges in node.spanning)
 
-    def _through(self, edges: _Edges, at: int, values: _Values) -> bool:
+    def _walk_edges(self, edges: _Edges, index: int, values: _Values) -> bool:
         if edges.spans:
-            return self._span(edges, at, values)
-        segment = self._segments[at]
-        for hole, child in edges.between(segment, segment):
-            captured = hole.values(segment)
-            if captured is not None and self._walk(child, at + 1, values + captured):
+            return self._walk_spanning(edges, index, values)
+        segment = self._segments[index]
+        for placeholder, child in edges.between(segment, segment):
+            captured = placeholder.values(segment)
+            if captured is not None and self._walk(child, index + 1, values + captured):
                 return True
         return False
 
-    def _span(self, edges: _Edges, at: int, values: _Values) -> bool:
-        """Try every end of a hole that spans, the nearest first. Where the same hole was tried from an earlier start
-        all these ends were in vain, which keeps the cost linear in the length of the path."""
+    def _walk_spanning(self, edges: _Edges, index: int, values: _Values) -> bool:
+        """Tries all ends of a spanning placeholder, the nearest first. If the same placeholder was tried from an
+        earlier start, all these ends failed already; skipping them keeps the cost linear in the length of the path."""
         segments = self._segments
-        first = segments[at]
+        first = segments[index]
         start = edges, first[: edges.prefix]
         if self._spanned is None:
             self._spanned = set()
         if start in self._spanned:
             return False
         self._spanned.add(start)
-        nearest = at if len(first) > edges.prefix + edges.suffix else at + 1  # no hole is empty
+        nearest = index if len(first) > edges.prefix + edges.suffix else index + 1  # captured values are not empty
         for end in range(nearest, len(segments)):
             for _, child in edges.between(first, segments[end]):
-                if self._walk(child, end + 1, (*values, (edges, at, end))):
+                if self._walk(child, end + 1, (*values, (edges, index, end))):
                     return True
         return False
 
-    def _arrive(self, leaves: dict[str, _Leaf], values: _Values) -> bool:
+    def _consider(self, leaves: dict[str, _Leaf], values: _Values) -> bool:
         best = self._best
         leaf = leaves.get(self._method)
         if leaf is None:
@@ -261,12 +265,12 @@ class _Search:
         return True
 
 
-def _add(exact: dict[bytes, dict[str, Match]], root: _Node, route: Route, pattern: RoutePattern) -> bool:
-    """Put a route in its place. False where the place is taken."""
+def _add_route(exact: dict[bytes, dict[str, Match]], root: _Node, route: Route, pattern: RoutePattern) -> bool:
+    """Adds a route. Returns False if an equivalent one exists."""
     method = route.method.upper()
     if not pattern.names:
         matches = exact.setdefault(route.pattern.encode('utf-8'), {})
-        return matches.setdefault(method, made := Match(route.target)) is made
+        return matches.setdefault(method, match := Match(route.target)) is match
     node = root
     for segment in pattern.segments:
         node = node.child(segment)
@@ -286,4 +290,4 @@ def _serve_head_by_get(exact: dict[bytes, dict[str, Match]], root: _Node) -> Non
         nodes += node.literals.values()
         nodes += [node.plain] if node.plain is not None else []
         for edges in (*node.shaped, *node.spanning):
-            nodes += [child for held in edges.table.values() for _, child in held]
+            nodes += [child for edges_by_affixes in edges.table.values() for _, child in edges_by_affixes]

@@ -1,8 +1,8 @@
-"""When the keys that an issuer publishes are to be fetched again. Pure.
+"""Decides when to fetch an issuer's key set (JWKS) again. Pure.
 
-Keys are good for as long as their answer said (Cache-Control), within bounds. Before that is over they are fetched
-beside the requests that use them; after it a request waits for them, a little. While the issuer is away the old ones
-stay in use, for a day: longer, and whoever keeps us from the issuer could keep a stolen key in use for ever.
+Keys are fresh for as long as the response said (Cache-Control), within bounds. Before they expire they are refreshed in
+the background; afterwards requests wait for the new keys for a short time. While the issuer is unavailable the old keys
+stay in use for up to a day, so that an attacker who blocks the issuer cannot keep a stolen key in use forever.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from math import inf
 
 from attrs import define
 
-DEFAULT, SHORTEST, LONGEST = 300.0, 10.0, 3600.0  # seconds that keys are good for
-STALE = 86_400.0  # seconds that they are used after that, where there are no newer ones
-EARLY = 0.8  # of its time a set of keys may be used before the next one is fetched
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between fetches that fail, or do not bring the key they are for
+DEFAULT, SHORTEST, LONGEST = 300.0, 10.0, 3600.0  # bounds of the freshness lifetime in seconds
+STALE = 86_400.0  # seconds that expired keys are used if there are no newer ones
+EARLY = 0.8  # fraction of the lifetime after which the next key set is fetched
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between fetches that fail, or lack the requested key
 
 
 def cache_lifetime(headers: Mapping[bytes, bytes]) -> float:
-    """Seconds that an answer says it is fresh (RFC 9111 §4.2, Cache-Control and Age), within our bounds."""
-    said = dict(each.strip().partition(b'=')[::2] for each in headers.get(b'cache-control', b'').lower().split(b','))
-    if b'no-store' in said or b'no-cache' in said:
+    """Returns the freshness lifetime of a response in seconds (RFC 9111 §4.2, Cache-Control and Age), within bounds."""
+    cache_control = headers.get(b'cache-control', b'').lower()
+    directives = dict(directive.strip().partition(b'=')[::2] for directive in cache_control.split(b','))
+    if b'no-store' in directives or b'no-cache' in directives:
         return SHORTEST
-    if b'max-age' not in said:
+    if b'max-age' not in directives:
         return DEFAULT
-    fresh = _seconds(said[b'max-age']) - _seconds(headers.get(b'age', b''))
-    return min(max(fresh, SHORTEST), LONGEST)
+    lifetime = _seconds(directives[b'max-age']) - _seconds(headers.get(b'age', b''))
+    return min(max(lifetime, SHORTEST), LONGEST)
 
 
 def _seconds(text: bytes) -> float:
@@ -36,47 +37,48 @@ def _seconds(text: bytes) -> float:
 
 @define
 class JwksRefresh:
-    """The state of one set of keys. All moments are seconds on one clock."""
+    """The state of one key set. All times are seconds on one clock."""
 
-    _came: float = -inf  # when the keys in use did
-    _good: float = 0.0  # seconds from then
-    _pause: float = 0.0  # after the last fetch, before the next one
-    _tried: float = -inf  # when the last fetch began
+    _fetched_at: float = -inf  # when the keys in use were fetched
+    _lifetime: float = 0.0  # their lifetime in seconds
+    _pause: float = 0.0  # seconds between the last fetch and the next one
+    _last_attempt: float = -inf  # when the last fetch began
     _failing: bool = False  # whether the last one failed
 
     def must_wait(self, now: float) -> bool:
-        """Whether a request has to wait for the next keys: these have had their time, and nothing says that the issuer
-        is away; or there are none."""
-        over = now >= self._came + self._good
-        return over and (not self._failing or self.is_lost(now))
+        """Returns whether a request must wait for the next keys: the current ones have expired and the issuer is not
+        known to be unavailable, or there are none."""
+        has_expired = now >= self._fetched_at + self._lifetime
+        return has_expired and (not self._failing or self.is_lost(now))
 
     def is_lost(self, now: float) -> bool:
-        """Whether there are no keys that may be used at all."""
-        return now >= self._came + self._good + STALE
+        """Returns whether there are no usable keys at all."""
+        return now >= self._fetched_at + self._lifetime + STALE
 
     def is_due(self, now: float) -> bool:
-        """Whether the next keys are to be fetched."""
-        return now >= self._came + self._good * EARLY and self.may_fetch(now)
+        """Returns whether to fetch the next keys."""
+        return now >= self._fetched_at + self._lifetime * EARLY and self.may_fetch(now)
 
     def may_fetch(self, now: float) -> bool:
-        """Whether the issuer may be asked again, whatever for."""
-        return now >= self._tried + self._pause
+        """Returns whether a fetch is allowed, for whatever reason."""
+        return now >= self._last_attempt + self._pause
 
     def steady(self, now: float) -> float:
-        """Seconds for which what was verified by these keys needs no second look: until the next ones are due."""
-        return max(1.0, self._came + self._good * EARLY - now)
+        """Returns the seconds for which verification results can be cached: until the next keys are due."""
+        return max(1.0, self._fetched_at + self._lifetime * EARLY - now)
 
     def tried(self, now: float) -> None:
-        """A fetch begins."""
-        self._tried = now
+        """Records the start of a fetch."""
+        self._last_attempt = now
 
     def succeeded(self, now: float, good: float, *, fruitful: bool) -> None:
-        """Keys came, good for so many seconds. Not `fruitful`: the key that they were fetched for is not among them."""
-        self._came, self._good, self._failing = now, good, False
+        """Records fetched keys with a lifetime of `good` seconds. `fruitful`: they contain the key they were fetched
+        for."""
+        self._fetched_at, self._lifetime, self._failing = now, good, False
         self._pause = _FIRST_PAUSE if fruitful else self._longer_pause()
 
     def failed(self) -> None:
-        """No keys came."""
+        """Records a failed fetch."""
         self._failing = True
         self._pause = self._longer_pause()
 

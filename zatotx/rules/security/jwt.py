@@ -1,7 +1,7 @@
-"""What a definition accepts of tokens (RFC 7519, RFC 8725): their headers, and their claims at a moment. Pure.
+"""Validates the header and the claims of JSON Web Tokens (RFC 7519, RFC 8725) against a definition. Pure.
 
-Sentences say why a token is refused. They are for the log, and repeat nothing of the token: the caller learns only that
-it was refused (RFC 6750 §3.1).
+Error messages are for the log and contain nothing from the token: the caller learns only that it was rejected (RFC 6750
+§3.1).
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from zatotx.rules.security.roles import ADMIN, API, MONITOR
 from zatotx.schema.security import Jwt
 from zatotx.wire.security.jwk import VerificationKey
 
-_LAST = 253_402_300_799  # the end of the year 9999, in seconds: what is later is no date
-_LARGE = 2**64  # numbers that name users are smaller
+_MAX_DATE = 253_402_300_799  # the end of the year 9999 in seconds, the latest valid date
+_MAX_NUMERIC_NAME = 2**64  # exclusive maximum of numeric user names
 _RESERVED = frozenset({ADMIN, API, MONITOR})
-_TYPES = frozenset({'jwt', 'at+jwt'})  # of what end in 'jwt': the others are made for other uses (RFC 8725 §3.11)
+# accepted types among those that end in 'jwt': the others serve other purposes (RFC 8725 §3.11)
+_TYPES = frozenset({'jwt', 'at+jwt'})
 
 
-class UnacceptableToken(ValueError):  # noqa: N818 - what the token is
-    """Why a token is refused."""
+class UnacceptableToken(ValueError):  # noqa: N818 - named for the condition
+    """Why a token is rejected."""
 
 
 class JwtTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a definition asks of tokens."""
+    """The requirements of a definition."""
 
     algorithms: frozenset[str]
     issuer: str  # '' = any
-    audience: frozenset[str]  # none = any
+    audience: frozenset[str]  # empty = any
     leeway: float  # seconds
     require_exp: bool
     username_claim: str
@@ -39,7 +40,7 @@ class JwtTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def jwt_terms(definition: Jwt) -> JwtTerms:
-    """The terms that the fields of a definition say."""
+    """Returns the requirements of a definition."""
     return JwtTerms(
         algorithms=frozenset(definition.algorithms), issuer=definition.issuer,
         audience=frozenset(definition.audience), leeway=definition.leeway, require_exp=definition.require_exp,
@@ -48,7 +49,7 @@ def jwt_terms(definition: Jwt) -> JwtTerms:
 
 
 def read_header(header: Mapping[str, Any], terms: JwtTerms) -> tuple[str, str | None]:
-    """Algorithm and kid. Keys and URLs in a header are not looked at (RFC 8725 §3.10). Raises Unacceptable."""
+    """Returns algorithm and kid. Ignores keys and URLs in the header (RFC 8725 §3.10). Raises UnacceptableToken."""
     algorithm, kid, type_ = header.get('alg'), header.get('kid'), header.get('typ', '')
     if not isinstance(algorithm, str) or algorithm not in terms.algorithms:
         raise UnacceptableToken('its alg is none of the definition')
@@ -69,8 +70,8 @@ def _is_access_token(type_: str) -> bool:
 
 
 def valid_until(claims: Mapping[str, Any], terms: JwtTerms, now: float) -> float:
-    """The moment from which the token is not accepted any more; inf = none. `now`: seconds since 1970. Raises
-    Unacceptable."""
+    """Validates the claims; returns the time at which the token expires, inf if it does not. `now`: seconds since 1970.
+    Raises UnacceptableToken."""
     expires, begins, issued = (_date(claims, name) for name in ('exp', 'nbf', 'iat'))
     if expires is None and terms.require_exp:
         raise UnacceptableToken('it has no exp')
@@ -89,26 +90,27 @@ def valid_until(claims: Mapping[str, Any], terms: JwtTerms, now: float) -> float
 
 
 def _date(claims: Mapping[str, Any], name: str) -> float | None:
-    """A NumericDate (RFC 7519 §2)."""
+    """Returns a NumericDate claim (RFC 7519 §2)."""
     if name not in claims:
         return None
     value = claims[name]
-    if type(value) not in (int, float) or not 0 <= value <= _LAST:
+    if type(value) not in (int, float) or not 0 <= value <= _MAX_DATE:
         raise UnacceptableToken(f'its {name} is no date')
     return float(value)
 
 
 def _texts(value: object) -> Iterable[str]:
-    """A text, or the texts of a list."""
+    """Returns the items of a text or a list that are text."""
     if isinstance(value, str):
         return (value,)
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else ()
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else ()
 
 
 def username(claims: Mapping[str, Any], terms: JwtTerms) -> str:
-    """Whom the token is of; '' where it does not say. Raises Unacceptable where that is neither text nor number."""
+    """Returns the user name of the token; '' if it has none. Raises UnacceptableToken if it is neither text nor
+    number."""
     value = claims.get(terms.username_claim, '')
-    if type(value) is int and abs(value) < _LARGE:
+    if type(value) is int and abs(value) < _MAX_NUMERIC_NAME:
         return str(value)
     if not isinstance(value, str):
         raise UnacceptableToken(f'its {terms.username_claim} is no text')
@@ -116,25 +118,25 @@ def username(claims: Mapping[str, Any], terms: JwtTerms) -> str:
 
 
 def roles(claims: Mapping[str, Any], terms: JwtTerms) -> frozenset[str]:
-    """The roles that the token gives. The broker's own roles are not in the gift of an issuer."""
+    """Returns the roles that the token grants. An issuer cannot grant the broker's own roles."""
     if not terms.roles_claim:
         return frozenset()
-    value = _within(claims, terms.roles_claim)
-    given = value.split() if isinstance(value, str) else _texts(value)
-    return frozenset(given) - _RESERVED
+    value = _claim_at_path(claims, terms.roles_claim)
+    names = value.split() if isinstance(value, str) else _texts(value)
+    return frozenset(names) - _RESERVED
 
 
-def _within(claims: Mapping[str, Any], path: str) -> object:
-    """The claim of that name, or what the names between the dots lead to."""
+def _claim_at_path(claims: Mapping[str, Any], path: str) -> object:
+    """Returns the claim with that name, or the nested claim at a dotted path."""
     if path in claims:
         return claims[path]
-    found: object = claims
+    claim: object = claims
     for name in path.split('.'):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
+        claim = claim.get(name) if isinstance(claim, Mapping) else None
+    return claim
 
 
 def select_key(keys: Sequence[VerificationKey], algorithm: str, kid: str | None) -> VerificationKey | None:
-    """The key that a token is to be verified with; None where there is none, or more than one: nothing is tried out."""
-    fitting = [key for key in keys if algorithm in key.algorithms and (kid is None or key.kid == kid)]
-    return fitting[0] if len(fitting) == 1 else None
+    """Returns the key to verify a token with; None if there is none, or more than one: keys are not tried in turn."""
+    candidates = [key for key in keys if algorithm in key.algorithms and (kid is None or key.kid == kid)]
+    return candidates[0] if len(candidates) == 1 else None

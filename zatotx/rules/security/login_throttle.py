@@ -1,4 +1,4 @@
-"""Slow down whoever keeps failing: a leaky count of failures by network, in bounded memory."""
+"""Delays logins from networks with many failures: a leaky bucket per network, in bounded memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections import OrderedDict
 from math import ceil
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0  # seconds
-_MAPPED = ('::ffff:', '0:0:0:0:0:ffff:')  # what an IPv4 address follows in an IPv4-mapped IPv6 address
+_MAPPED = ('::ffff:', '0:0:0:0:0:ffff:')  # prefixes of an IPv4 address in an IPv4-mapped IPv6 address
 
 
 def unmapped(address: str) -> str:
-    """The IPv4 address of an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2), `::ffff:192.0.2.7`, as a listener on `::`
-    sees IPv4 clients. Any other address is returned as it is."""
+    """Returns the IPv4 address of an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2), `::ffff:192.0.2.7`, as a listener on
+    `::` sees IPv4 clients. Returns other addresses unchanged."""
     if ':' in address and '.' in address:
         prefix, _, tail = address.rpartition(':')
         if f'{prefix.lower()}:' in _MAPPED:
@@ -20,8 +20,8 @@ def unmapped(address: str) -> str:
 
 
 def network_of(address: str) -> str:
-    """What is counted together: an IPv4 address alone, an IPv6 address by its /64, which one customer owns whole. An
-    IPv4-mapped IPv6 address counts as the IPv4 address that it stands for."""
+    """Returns the key that failures are counted by: an IPv4 address, or the /64 of an IPv6 address, which belongs to
+    one customer. IPv4-mapped IPv6 addresses count as IPv4."""
     if ':' not in address:
         return address
     plain = unmapped(address)
@@ -35,12 +35,12 @@ def network_of(address: str) -> str:
 
 
 class LoginThrottle:
-    """Counts failures and says how long the next attempt of a network has to wait.
+    """Counts login failures per network and computes the delay of its next attempt.
 
-    A network may fail `limit` times at once; its count drains evenly, `limit` in `window` seconds. Each failure over
-    the limit doubles the delay, from 0.5 up to 8 seconds. At most `most` networks are remembered: the one that failed
-    longest ago is forgotten first. `now` is any clock in seconds that never goes back. `slowed` maps the networks over
-    their limit to the time at which they are within it again; while it is empty nobody has to be asked about.
+    A network may fail `limit` times at once; its count drains at a constant rate, `limit` per `window` seconds. Each
+    failure above the limit doubles the delay, from 0.5 up to 8 seconds. At most `most` networks are stored; the one
+    whose last failure is oldest is dropped first. `now` is in seconds on a monotonic clock. `slowed` maps the networks
+    above their limit to the time at which they are below it again; while it is empty no check is necessary.
     """
 
     __slots__ = ('_failures', '_limit', '_most', '_window', 'slowed')
@@ -49,39 +49,39 @@ class LoginThrottle:
         self._limit = limit
         self._window = window
         self._most = most
-        self._failures: OrderedDict[str, tuple[float, float]] = OrderedDict()  # network -> (count, when)
-        self.slowed: dict[str, float] = {}  # in the order of their last failures; always this same dict
+        self._failures: OrderedDict[str, tuple[float, float]] = OrderedDict()  # network -> (count, time)
+        self.slowed: dict[str, float] = {}  # in the order of their last failures; the dict is never replaced
 
     def __len__(self) -> int:
         return len(self._failures)
 
     def failed(self, network: str, now: float) -> None:
-        """One more failure of this network. Its count stops at twice the limit, so that it is clear again a window
-        after it falls under the limit, however long it went on."""
+        """Counts a failure. The count stops at twice the limit, so that it is cleared one window after it falls below
+        the limit."""
         self._set(network, min(self._count(network, now) + 1.0, 2.0 * self._limit), now)
         if len(self._failures) > self._most:
-            forgotten, _ = self._failures.popitem(last=False)
-            self.slowed.pop(forgotten, None)
+            dropped, _ = self._failures.popitem(last=False)
+            self.slowed.pop(dropped, None)
 
     def forgive(self, network: str, now: float) -> None:
-        """Take one failure back: what was counted as one has turned out to be right."""
+        """Revokes one failure that turned out to be a success."""
         if network in self._failures:
             self._set(network, max(0.0, self._count(network, now) - 1.0), now)
 
     def delay(self, network: str, now: float) -> float:
-        """Seconds its next attempt has to wait: 0 while it is within the limit."""
+        """Returns the seconds that the next attempt must wait: 0 while the network is within the limit."""
         if not self.slowed:
             return 0.0
-        longest_ago = next(iter(self.slowed))
-        if self.slowed[longest_ago] <= now:
-            del self.slowed[longest_ago]
+        oldest = next(iter(self.slowed))
+        if self.slowed[oldest] <= now:
+            del self.slowed[oldest]
         if network not in self.slowed:
             return 0.0
-        over = self._count(network, now) - self._limit
-        if over <= 0.0:
+        excess = self._count(network, now) - self._limit
+        if excess <= 0.0:
             del self.slowed[network]
             return 0.0
-        return min(LONGEST_DELAY, FIRST_DELAY * float(2 ** (ceil(over) - 1)))
+        return min(LONGEST_DELAY, FIRST_DELAY * float(2 ** (ceil(excess) - 1)))
 
     def _set(self, network: str, count: float, now: float) -> None:
         self._failures[network] = (count, now)

@@ -1,8 +1,8 @@
-"""What a definition accepts of client certificates (RFC 5280), at a moment. Pure.
+"""Validates client certificates (RFC 5280) against a definition. Pure.
 
-The chain of signatures is OpenSSL's to verify, with the constraints of authorities and their lists of revoked
-certificates. Dates, names, uses and strength are ours: a store of OpenSSL's takes a moment once and never another one.
-Sentences are for the log.
+OpenSSL verifies the chain of signatures, constraints of authorities and revocation lists. Dates, names, key usage and
+key strength are checked here, because the verification time of an OpenSSL store cannot be changed. Error messages are
+for the log.
 """
 
 from __future__ import annotations
@@ -33,21 +33,22 @@ from zatotx.wire.security.alternative_name import AlternativeName, alternative_n
 from zatotx.wire.security.certificates import read_certificates, read_fingerprint, read_revocation_lists
 from zatotx.wire.security.distinguished_name import DistinguishedName, is_same, name_of, parse_name
 
-MOST_SENT = 10  # certificates of one client that are looked at: chains are short
-_LEAST_RSA = 2048  # bits
-_FOR_CLIENTS = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
-_BROKEN = frozenset({'md5', 'sha1'})
-_NO_DATES = 0x200000  # X509_V_FLAG_NO_CHECK_TIME
-_OF_LISTS = {
+MOST_SENT = 10  # maximum number of certificates accepted from a client
+_MIN_RSA_BITS = 2048  # bits
+_CLIENT_USAGES = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+_WEAK_HASHES = frozenset({'md5', 'sha1'})
+_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME
+_CRL_ERRORS = {
     3: 'has no list of revoked certificates from who signed it, which the definition asks for',
     8: 'is on no list of revoked certificates that can be trusted: its signature is wrong',
 }  # of OpenSSL's X509_V_ERR_*
-_SIGNER = 'one that signed it'
+_ISSUER = 'one that signed it'
 _Extension = TypeVar('_Extension', bound=ExtensionType)
 
 
-class UnacceptableCertificate(ValueError):  # noqa: N818 - what the certificate is
-    """Why a certificate is refused. `lists_ended`: the definition's CRL has expired, which no client can help."""
+class UnacceptableCertificate(ValueError):  # noqa: N818 - named for the condition
+    """Why a certificate is rejected. `lists_ended`: the definition's CRL has expired, which the client cannot
+    change."""
 
     def __init__(self, why: str, *, lists_ended: bool = False) -> None:
         super().__init__(why)
@@ -56,105 +57,105 @@ class UnacceptableCertificate(ValueError):  # noqa: N818 - what the certificate 
 
 @frozen(eq=False)
 class CertificateTerms:
-    """What a definition asks of certificates."""
+    """The requirements of a definition."""
 
     subject: DistinguishedName  # () = any
-    names: frozenset[AlternativeName]  # none = any
-    fingerprints: frozenset[bytes]  # none = any
-    stores: tuple[X509Store, ...]  # of authorities and lists, tried in this order; none = fingerprints alone
-    lists: Mapping[Name, CertificateRevocationList]  # by the name of the authority
+    names: frozenset[AlternativeName]  # empty = any
+    fingerprints: frozenset[bytes]  # empty = any
+    stores: tuple[X509Store, ...]  # of authorities and CRLs, tried in this order; () = only fingerprints are checked
+    lists: Mapping[Name, CertificateRevocationList]  # CRLs by name of the authority
 
 
 def certificate_terms(definition: Mtls) -> CertificateTerms:
-    """The terms that the fields of a definition say. Raises Malformed for one that is not valid."""
+    """Returns the requirements of a definition. Raises Malformed for an invalid field."""
     lists = tuple(read_revocation_lists(definition.crl)) if definition.crl else ()
     return CertificateTerms(
         subject=parse_name(definition.subject) if definition.subject else (),
         names=frozenset(map(parse_alternative_name, definition.san)),
         fingerprints=frozenset(map(read_fingerprint, definition.fingerprint)),
         stores=_stores(read_certificates(definition.ca), lists) if definition.ca else (),
-        lists=_newest(lists),
+        lists=_newest_by_issuer(lists),
     )
 
 
 def _stores(authorities: Sequence[Certificate], lists: Sequence[CertificateRevocationList]) -> tuple[X509Store, ...]:
-    """OpenSSL tries out one authority of a name. Where an authority has changed its key, or its own certificate was
-    renewed, there are two: each gets a store."""
+    """Returns as many stores as necessary: OpenSSL tries only one certificate per authority name, but there may be two
+    if an authority has changed its key or renewed its certificate."""
     stores: list[dict[Name, Certificate]] = []
-    for each in authorities:
-        free = next((store for store in stores if each.subject not in store), None)
-        if free is None:
-            stores.append({each.subject: each})
+    for authority in authorities:
+        available = next((store for store in stores if authority.subject not in store), None)
+        if available is None:
+            stores.append({authority.subject: authority})
         else:
-            free[each.subject] = each
+            available[authority.subject] = authority
     return tuple(_store(store.values(), lists) for store in stores)
 
 
 def _store(authorities: Iterable[Certificate], lists: Sequence[CertificateRevocationList]) -> X509Store:
     store = X509Store()
-    for each in authorities:
-        store.add_cert(X509.from_cryptography(each))
-    for listed in lists:
-        store.add_crl(listed)
-    # Whoever names an authority below another one, or the one certificate of a partner, means just that.
-    store.set_flags(X509StoreFlags.PARTIAL_CHAIN | _NO_DATES | (X509StoreFlags.CRL_CHECK if lists else 0))
+    for authority in authorities:
+        store.add_cert(X509.from_cryptography(authority))
+    for crl in lists:
+        store.add_crl(crl)
+    # A configured intermediate authority, or a partner's own certificate, is itself the trust anchor.
+    store.set_flags(X509StoreFlags.PARTIAL_CHAIN | _NO_CHECK_TIME | (X509StoreFlags.CRL_CHECK if lists else 0))
     return store
 
 
-def _newest(lists: Sequence[CertificateRevocationList]) -> Mapping[Name, CertificateRevocationList]:
-    """The one of each authority that OpenSSL goes by."""
-    return {each.issuer: each for each in sorted(lists, key=_made)}
+def _newest_by_issuer(lists: Sequence[CertificateRevocationList]) -> Mapping[Name, CertificateRevocationList]:
+    """Returns the CRL of each authority that OpenSSL uses."""
+    return {crl.issuer: crl for crl in sorted(lists, key=_issued_at)}
 
 
-def _made(listed: CertificateRevocationList) -> datetime:
-    return listed.last_update_utc
+def _issued_at(crl: CertificateRevocationList) -> datetime:
+    return crl.last_update_utc
 
 
 def parse_chain(sent: Sequence[bytes]) -> list[Certificate]:
-    """The certificates that a client sent, in DER, its own first. Raises Unacceptable."""
+    """Parses the certificates that a client sent, in DER, its own first. Raises UnacceptableCertificate."""
     if len(sent) > MOST_SENT:
         raise UnacceptableCertificate(f'more than {MOST_SENT} certificates were sent')
     try:
-        return [load_der_x509_certificate(each) for each in sent]
+        return [load_der_x509_certificate(der) for der in sent]
     except ValueError:
         raise UnacceptableCertificate('it cannot be read') from None
 
 
 def valid_until(own: Certificate, others: Sequence[Certificate], terms: CertificateTerms, now: float) -> float:
-    """The moment from which the certificate is not accepted any more, or has to be looked at again. `others`: what the
-    client sent beside its own. Moments are seconds since 1970. Raises Unacceptable."""
+    """Validates a certificate; returns the time at which it expires or must be validated again. `own`: the client's
+    certificate; `others`: the other certificates that it sent. Times are seconds since 1970. Raises
+    UnacceptableCertificate."""
     try:
         _check_validity(own, now)
         _check_use(own)
         _check_names(own, terms)
-        chain = _verified(own, others, terms, now) if terms.stores else [own]
+        chain = _verify(own, others, terms, now) if terms.stores else [own]
     except UnacceptableCertificate:
         raise
-    except Exception:  # of parsers, which read keys and extensions only when they are asked for
+    except Exception:  # cryptography parses keys and extensions on access
         raise UnacceptableCertificate('it cannot be read') from None
-    ends = [each.not_valid_after_utc for each in chain]
-    ends += [listed.next_update_utc for listed in _lists_of(chain, terms) if listed.next_update_utc is not None]
+    ends = [certificate.not_valid_after_utc for certificate in chain]
+    ends += [crl.next_update_utc for crl in _crls_for_chain(chain, terms) if crl.next_update_utc is not None]
     return min(ends).timestamp()
 
 
-def _check_validity(certificate: Certificate, now: float, who: str = 'it') -> None:
+def _check_validity(certificate: Certificate, now: float, label: str = 'it') -> None:
     if now < certificate.not_valid_before_utc.timestamp():
-        raise UnacceptableCertificate(f'{who} is not valid yet')
+        raise UnacceptableCertificate(f'{label} is not valid yet')
     if now >= certificate.not_valid_after_utc.timestamp():
-        raise UnacceptableCertificate(f'{who} has expired')
+        raise UnacceptableCertificate(f'{label} has expired')
 
 
-def _check_use(certificate: Certificate, who: str = 'it') -> None:
-    """RFC 5280 §4.2.1.12: where uses are named, this must be one of them; and its key and signature must be worth
-    something."""
+def _check_use(certificate: Certificate, label: str = 'it') -> None:
+    """Checks the extended key usage (RFC 5280 §4.2.1.12), and the strength of key and signature."""
     uses = _extension(certificate, ExtendedKeyUsage)
-    if uses is not None and _FOR_CLIENTS.isdisjoint(uses):
-        raise UnacceptableCertificate(f'{who} is not made for clients')
-    key, hashed = certificate.public_key(), certificate.signature_hash_algorithm
-    if isinstance(key, RSAPublicKey) and key.key_size < _LEAST_RSA:
-        raise UnacceptableCertificate(f'{who} has an RSA key of {key.key_size} bits')
-    if hashed is not None and hashed.name in _BROKEN:
-        raise UnacceptableCertificate(f'{who} is signed with {hashed.name}')
+    if uses is not None and _CLIENT_USAGES.isdisjoint(uses):
+        raise UnacceptableCertificate(f'{label} is not made for clients')
+    key, signature_hash = certificate.public_key(), certificate.signature_hash_algorithm
+    if isinstance(key, RSAPublicKey) and key.key_size < _MIN_RSA_BITS:
+        raise UnacceptableCertificate(f'{label} has an RSA key of {key.key_size} bits')
+    if signature_hash is not None and signature_hash.name in _WEAK_HASHES:
+        raise UnacceptableCertificate(f'{label} is signed with {signature_hash.name}')
 
 
 def _check_names(own: Certificate, terms: CertificateTerms) -> None:
@@ -175,22 +176,22 @@ def _extension(certificate: Certificate, type_: type[_Extension]) -> _Extension 
         return None
 
 
-def _verified(
-    own: Certificate, others: Sequence[Certificate], terms: CertificateTerms, now: float
+def _verify(
+    own: Certificate, intermediates: Sequence[Certificate], terms: CertificateTerms, now: float
 ) -> list[Certificate]:
-    """The chain from a client's certificate to one of the definition's."""
+    """Returns the verified chain from the client's certificate to one of the definition's."""
     failures = []
     for store in terms.stores:
         try:
-            chain = _chain(own, others, store)
-            for signer in chain[1:-1]:  # OpenSSL looks up the first one only: not every authority has a list
-                _check_use(signer, _SIGNER)
+            chain = _chain(own, intermediates, store)
+            for signer in chain[1:-1]:  # OpenSSL looks up only the first one: not every authority has a CRL
+                _check_use(signer, _ISSUER)
                 if signer.issuer in terms.lists:
-                    _chain(signer, others, store, of_client=False)
-            for each in chain[1:]:
-                _check_validity(each, now, _SIGNER)
-            for listed in _lists_of(chain, terms):
-                _check_list(listed, now)
+                    _chain(signer, intermediates, store, of_client=False)
+            for certificate in chain[1:]:
+                _check_validity(certificate, now, _ISSUER)
+            for crl in _crls_for_chain(chain, terms):
+                _check_crl(crl, now)
         except UnacceptableCertificate as failure:
             failures.append(failure)
         else:
@@ -199,36 +200,37 @@ def _verified(
 
 
 def _chain(
-    certificate: Certificate, others: Sequence[Certificate], store: X509Store, *, of_client: bool = True
+    certificate: Certificate, extra_certificates: Sequence[Certificate], store: X509Store, *, of_client: bool = True
 ) -> list[Certificate]:
-    beside = list(map(X509.from_cryptography, others))
+    intermediates = list(map(X509.from_cryptography, extra_certificates))
     try:
-        chain = X509StoreContext(store, X509.from_cryptography(certificate), beside).get_verified_chain()
+        chain = X509StoreContext(store, X509.from_cryptography(certificate), intermediates).get_verified_chain()
     except X509StoreContextError as error:
         code, depth = error.errors[:2]
-        said = _OF_LISTS.get(code) or describe_certificate_error(code, of_peer=of_client and depth == 0)
-        raise UnacceptableCertificate(f'it {said}') from None
-    return [each.to_cryptography() for each in chain]
+        reason = _CRL_ERRORS.get(code) or describe_certificate_error(code, of_peer=of_client and depth == 0)
+        raise UnacceptableCertificate(f'it {reason}') from None
+    return [verified.to_cryptography() for verified in chain]
 
 
-def _check_list(listed: CertificateRevocationList, now: float) -> None:
-    if now < listed.last_update_utc.timestamp():
+def _check_crl(crl: CertificateRevocationList, now: float) -> None:
+    if now < crl.last_update_utc.timestamp():
         raise UnacceptableCertificate('it cannot be looked up: the list of revoked certificates is not valid yet')
-    if _has_ended(listed, now):
+    if _has_expired(crl, now):
         raise UnacceptableCertificate(
             'it cannot be looked up: the list of revoked certificates has expired', lists_ended=True
         )
 
 
 def expired_lists(terms: CertificateTerms, now: float) -> list[str]:
-    """The authorities, by name, whose lists have expired."""
-    return [issuer.rfc4514_string() for issuer, listed in terms.lists.items() if _has_ended(listed, now)]
+    """Returns the names of the authorities whose CRLs have expired."""
+    return [issuer.rfc4514_string() for issuer, crl in terms.lists.items() if _has_expired(crl, now)]
 
 
-def _has_ended(listed: CertificateRevocationList, now: float) -> bool:
-    return listed.next_update_utc is not None and now >= listed.next_update_utc.timestamp()
+def _has_expired(crl: CertificateRevocationList, now: float) -> bool:
+    return crl.next_update_utc is not None and now >= crl.next_update_utc.timestamp()
 
 
-def _lists_of(chain: Sequence[Certificate], terms: CertificateTerms) -> list[CertificateRevocationList]:
-    """Those in which certificates of the chain are looked up."""
-    return [terms.lists[name] for name in dict.fromkeys(each.issuer for each in chain) if name in terms.lists]
+def _crls_for_chain(chain: Sequence[Certificate], terms: CertificateTerms) -> list[CertificateRevocationList]:
+    """Returns the CRLs of the issuers in the chain."""
+    issuers = dict.fromkeys(certificate.issuer for certificate in chain)
+    return [terms.lists[name] for name in issuers if name in terms.lists]

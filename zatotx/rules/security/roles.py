@@ -1,7 +1,7 @@
-"""Roles: what a security definition may do beside using the channels that name it. Pure.
+"""Roles: what authenticated callers may do beyond using a channel. Pure.
 
-A definition has roles, a channel or a service may demand some: one of them is enough. The broker's own services demand
-roles by their names; what is not in the table here is for administrators.
+A definition has roles, and a channel or a service may require some, one of which suffices. The required roles of the
+broker's own services depend on their names; services not listed here require the admin role.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 ADMIN = 'admin'  # everything
-API = 'api'  # what Zato's documented public API has (feature map 8.8)
-MONITOR = 'monitor'  # how the cluster is: metrics, findings, facts
+API = 'api'  # the documented public API of Zato (feature map 8.8)
+MONITOR = 'monitor'  # the state of the cluster: metrics, findings, info
 
 NONE: frozenset[str] = frozenset()
-_OWN = {'admin.invoke': ADMIN, 'pubapi': API}  # Basic auth definitions that every cluster begins with
+_BUILTIN_DEFINITIONS = {'admin.invoke': ADMIN, 'pubapi': API}  # Basic Auth definitions that every cluster has initially
 
-# Nothing in them is anybody's business, or their doors decide (OpenAPI, if `[http] openapi` opens it).
-_ANYBODY = frozenset({
+# Public services, or services whose endpoints decide (OpenAPI, if `[http] openapi` enables it).
+_PUBLIC = frozenset({
     'zato.docs.get', 'zato.health.live', 'zato.health.ready', 'zato.helpers.echo', 'zato.helpers.input-logger',
     'zato.helpers.sio-input-logger', 'zato.ping', 'zato.ping2',
 })  # fmt: skip
@@ -40,22 +40,22 @@ _MONITOR = frozenset({
 
 
 def roles_of(type_: str, name: str, given: Iterable[str]) -> frozenset[str]:
-    """The roles of a security definition: those it was given, and what the broker's own have by their names, whatever
-    becomes of their rows."""
-    own = _OWN.get(name) if type_ == 'basic_auth' else None
+    """Returns the roles of a security definition: the configured ones, and those that the broker's own definitions have
+    by name, whatever their rows contain."""
+    own = _BUILTIN_DEFINITIONS.get(name) if type_ == 'basic_auth' else None
     return frozenset(given) if own is None else frozenset((own, *given))
 
 
 def required_roles(service: str, *, is_internal: bool, by_row: Iterable[str] = ()) -> frozenset[str]:
-    """The roles of which a caller of the service must have one; none = whoever its channel lets in. `by_row`: what the
-    configuration says of the service."""
+    """Returns the roles of which a caller of the service must have one; empty = no role required. `by_row`: the roles
+    in the configuration of the service."""
     roles = {ADMIN, *by_row} if by_row else set()
-    if is_internal and service not in _ANYBODY:
-        roles |= _by_name(service)
+    if is_internal and service not in _PUBLIC:
+        roles |= _roles_by_name(service)
     return frozenset(roles)
 
 
-def _by_name(service: str) -> set[str]:
+def _roles_by_name(service: str) -> set[str]:
     roles = {ADMIN}
     if service in _API or service.startswith(_API_AREAS):
         roles.add(API)
@@ -65,6 +65,6 @@ def _by_name(service: str) -> set[str]:
 
 
 def missing_roles(mine: frozenset[str], roles: Iterable[str]) -> frozenset[str]:
-    """Which of these roles are not in the gift of one who has `mine`: nobody gives, takes or takes over what he does
-    not have himself, administrators aside."""
+    """Returns the roles that a caller with the roles `mine` may not grant: only administrators may grant, revoke or
+    take over roles that they do not have."""
     return NONE if ADMIN in mine else frozenset(roles) - mine

@@ -1,4 +1,4 @@
-"""Whether a WS-Security header admits: the decision, and what has to be remembered for it. Pure."""
+"""Validates WS-Security headers against a definition. Pure."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import msgspec
 from zatotx.schema.security.wss import DIGEST, Wss
 from zatotx.wire.soap.ws_security import SecurityHeader, Timestamp, UsernameToken, password_digest
 
-LEEWAY = 60.0  # seconds that the clock of a caller may be ahead of ours
+LEEWAY = 60.0  # seconds that a caller's clock may be ahead
 
 
 class WssTerms(msgspec.Struct, frozen=True):
-    """What a definition asks for."""
+    """The requirements of a definition."""
 
     username: str
-    password: bytes  # b'' = there is none yet, and nobody is admitted
+    password: bytes  # b'' = none is set, all tokens are rejected
     digest: bool
-    complete: bool  # nonce and creation must be there
-    lifetime: float  # seconds from its creation for which a token is good
-    remembered: float  # seconds for which a nonce is remembered at least
+    complete: bool  # Nonce and Created are required
+    lifetime: float  # seconds for which a token is valid after its creation
+    remembered: float  # minimum seconds for which a nonce is remembered
 
     def __repr__(self) -> str:
         return f'Terms({self.username!r})'
 
 
-class TokenRefused(Exception):  # noqa: N818 - an answer, not an error of ours
-    """It does not admit, and why: for the log alone. `guessed`: because of the secret."""
+class TokenRefused(Exception):  # noqa: N818 - named for the condition
+    """Why a token is rejected, for the log only. `guessed`: the user name or the secret was wrong."""
 
     def __init__(self, why: str, *, guessed: bool = False) -> None:
         super().__init__(why)
@@ -36,14 +36,14 @@ class TokenRefused(Exception):  # noqa: N818 - an answer, not an error of ours
 
 
 class OneTimeUse(msgspec.Struct, frozen=True):
-    """It admits, unless this nonce was there before. No nonce: it admits."""
+    """The token is valid if this nonce was not used before, or if it has no nonce."""
 
     nonce: bytes
-    ttl: float = 0.0  # seconds to remember it
+    ttl: float = 0.0  # seconds to remember the nonce
 
 
 def wss_terms(definition: Wss) -> WssTerms:
-    """Of a definition."""
+    """Returns the requirements of a definition."""
     return WssTerms(
         definition.username,
         definition.password.encode('utf-8'),
@@ -55,41 +55,41 @@ def wss_terms(definition: Wss) -> WssTerms:
 
 
 def check_token(security: SecurityHeader, terms: WssTerms, now: float) -> OneTimeUse:
-    """What is left to be asked. Raises Refused. The secret is looked at first, so that whoever does not know it learns
-    nothing of the rest."""
-    token = _token_of(security, terms)
-    _prove(token, terms)
-    _in_time(security.timestamp, token, terms, now)
+    """Validates the header except for replay; returns the nonce to check. Raises TokenRefused. Checks the secret first,
+    so that callers without it learn nothing else."""
+    token = _find_token(security, terms)
+    _check_credentials(token, terms)
+    _check_times(security.timestamp, token, terms, now)
     if terms.complete and not (token.nonce and token.created):
         raise TokenRefused('it has no Nonce, or no Created')
-    return OneTimeUse(token.nonce, _remembered(token, terms, now))
+    return OneTimeUse(token.nonce, _nonce_ttl(token, terms, now))
 
 
-def _token_of(security: SecurityHeader, terms: WssTerms) -> UsernameToken:
-    """The token of our user. A message may carry others', for others; of ours it may have one: of two, who knows which
-    one the rest of the message goes with?"""
+def _find_token(security: SecurityHeader, terms: WssTerms) -> UsernameToken:
+    """Returns the token of the definition's user. A message may carry tokens of other users for other receivers, but
+    only one of this user: with two it would be ambiguous which one the rest of the message belongs to."""
     mine = [token for token in security.tokens if token.username == terms.username]
     if len(mine) > 1:
         raise TokenRefused('two tokens have the same Username')
     return mine[0] if mine else security.tokens[0]
 
 
-def _prove(token: UsernameToken, terms: WssTerms) -> None:
-    """Raises Refused where it is not our user's. What is compared takes as long for another user."""
+def _check_credentials(token: UsernameToken, terms: WssTerms) -> None:
+    """Checks user name and secret in constant time. Raises TokenRefused."""
     if token.is_digest != terms.digest:
         raise TokenRefused('the Password is of another type than the definition has')
     if terms.digest:
-        right = compare_digest(token.password.strip().encode('utf-8'),
+        is_valid = compare_digest(token.password.strip().encode('utf-8'),
                                password_digest(token.nonce, token.created, terms.password))  # fmt: skip
     else:
-        right = compare_digest(token.password.encode('utf-8'), terms.password)
-    if not (right and token.username == terms.username and terms.password):
+        is_valid = compare_digest(token.password.encode('utf-8'), terms.password)
+    if not (is_valid and token.username == terms.username and terms.password):
         raise TokenRefused('Username or Password is wrong', guessed=True)
 
 
-def _in_time(timestamp: Timestamp | None, token: UsernameToken, terms: WssTerms, now: float) -> None:
-    """Raises Refused for what was made in the future, or is over. A token from the future would outlive the memory of
-    its nonce."""
+def _check_times(timestamp: Timestamp | None, token: UsernameToken, terms: WssTerms, now: float) -> None:
+    """Rejects tokens created in the future and expired ones. A token from the future would outlive its remembered
+    nonce. Raises TokenRefused."""
     stamp = timestamp or Timestamp()
     for created in (token.created_at, stamp.created_at):
         if created is not None and created > now + LEEWAY:
@@ -102,8 +102,8 @@ def _in_time(timestamp: Timestamp | None, token: UsernameToken, terms: WssTerms,
         raise TokenRefused('it expires before it was created')
 
 
-def _remembered(token: UsernameToken, terms: WssTerms, now: float) -> float:
-    """Seconds: as long as the definition says, and for as long as the token would be good."""
+def _nonce_ttl(token: UsernameToken, terms: WssTerms, now: float) -> float:
+    """Returns the seconds to remember the nonce: as configured, and at least as long as the token is valid."""
     if token.created_at is None or terms.lifetime == inf:
         return terms.remembered
     return max(terms.remembered, token.created_at + terms.lifetime - now + 1.0)

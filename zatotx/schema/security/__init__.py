@@ -1,4 +1,4 @@
-"""Security definitions: who may use the channels that name them, one type of definition a file."""
+"""Security definitions: the credentials that channels accept, one module per type."""
 
 from __future__ import annotations
 

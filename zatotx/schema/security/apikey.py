@@ -1,4 +1,4 @@
-"""API keys."""
+"""API key definitions."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ def _header_mistake(header: str) -> str:
 
 
 class ApiKey(Definition, frozen=True, kw_only=True):
-    """A key in a header field or in the query: who may use the channels that name this definition."""
+    """An API key in a header field or a query parameter."""
 
     header: Annotated[
-        str, field('Header field that has the key', max_length=200, check=_header_mistake)
+        str, field('Header field that carries the key', max_length=200, check=_header_mistake)
     ] = HEADER
     query: Annotated[
         str,
-        field('Parameter of the query that has the key; then no header field is looked at', max_length=200,
+        field('Query parameter that carries the key; if set, header fields are ignored', max_length=200,
               check=line_mistake),
     ] = ''
     password: Annotated[
         str,
-        field('The key; until there is one nobody is admitted', secret='encrypted',
+        field('The key; without one all requests are rejected', secret='encrypted',
               check=line_mistake),
     ] = ''
 

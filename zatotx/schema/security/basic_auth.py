@@ -9,23 +9,23 @@ from zatotx.schema.security.definition import Definition, line_mistake
 
 
 def _username_mistake(username: str) -> str:
-    """RFC 7617 §2: a colon ends the user name in the credentials."""
+    """Checks a user name. RFC 7617 §2: a colon ends the user name in the credentials."""
     return 'must not have a colon: HTTP Basic Auth cannot carry one' if ':' in username else line_mistake(username)
 
 
 class BasicAuth(Definition, frozen=True, kw_only=True):
-    """HTTP Basic Auth: who may use the channels that name this definition."""
+    """Credentials for HTTP Basic Auth."""
 
     username: Annotated[
         str,
-        field('What the caller gives as user name', min_length=1, max_length=1000, check=_username_mistake),
+        field('User name of the caller', min_length=1, max_length=1000, check=_username_mistake),
     ]
     realm: Annotated[
-        str, field('Shown to the caller that has to log in', max_length=1000, check=line_mistake)
+        str, field('Realm in the authentication challenge', max_length=1000, check=line_mistake)
     ] = 'zatotx'
     password: Annotated[
         str,
-        field('What the caller gives as password; until there is one nobody is admitted', secret='both'),
+        field('Password of the caller; without one all requests are rejected', secret='both'),
     ] = ''
 
 

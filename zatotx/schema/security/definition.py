@@ -1,4 +1,4 @@
-"""What all security definitions have."""
+"""The common fields of all security definitions."""
 
 from __future__ import annotations
 
@@ -9,38 +9,39 @@ from msgspec import Meta
 from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import field
 
-# What the two sides take: channels ask who calls, outgoing connections say who we are.
+# The types that channels can verify, and the types that outgoing connections can send.
 OF_CHANNELS = ('basic_auth', 'apikey', 'tech_account', 'wss', 'xpath', 'jwt', 'mtls')
 OF_OUTGOING = ('basic_auth', 'apikey', 'digest_auth', 'oauth2_client')
-_MOST_ROLES = 100
+_MAX_ROLES = 100
 
 
 def line_mistake(text: str) -> str:
-    """RFC 7617 §2: no control character stands in credentials; nor in header fields."""
+    """Returns the error of text with control characters, which credentials (RFC 7617 §2) and header fields must not
+    contain, or ''."""
     return 'must not have control characters' if any(ord(c) < 32 or ord(c) == 127 for c in text) else ''
 
 
 def roles_mistake(roles: list[str]) -> str:
-    """What is wrong with a list of roles."""
+    """Returns the error of a list of roles, or ''."""
     if len(set(roles)) < len(roles):
         return 'has a role twice'
-    wrong = [role for role in roles if role != role.strip() or ',' in role or line_mistake(role)]
-    return 'roles have no commas, no control characters and no blanks around them' if wrong else ''
+    invalid = [role for role in roles if role != role.strip() or ',' in role or line_mistake(role)]
+    return 'roles have no commas, no control characters and no blanks around them' if invalid else ''
 
 
 Role = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
 class Definition(ConfigObject, frozen=True, kw_only=True):
-    """Who may use the channels that name it, in whatever way its type says."""
+    """The base class of definitions that channels use to authenticate callers."""
 
     name: Annotated[
         str,
         field('Name of the definition, unique among all security definitions', min_length=1, max_length=1000),
     ]
-    is_active: Annotated[bool, field('Whether it admits anybody')] = True
+    is_active: Annotated[bool, field('Whether callers can authenticate with it')] = True
     roles: Annotated[
         list[Role],
-        field('Roles of whoever it admits: channels and services may demand them', max_length=_MOST_ROLES,
+        field('Roles of authenticated callers; channels and services may require them', max_length=_MAX_ROLES,
               check=roles_mistake),
     ] = []

@@ -1,4 +1,4 @@
-"""HTTP Digest Auth: who we are to systems that ask for it. Outgoing connections alone name such definitions."""
+"""HTTP Digest Auth credentials for outgoing connections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zatotx.schema.security.definition import line_mistake
 
 
 def _username_mistake(username: str) -> str:
-    """RFC 7616 §3.4.2: a colon ends the user name in what is hashed."""
+    """Checks a user name. RFC 7616 §3.4.2: a colon ends the user name in the hashed text."""
     return 'must not have a colon: Digest Auth cannot carry one' if ':' in username else line_mistake(username)
 
 
@@ -22,8 +22,8 @@ class DigestAuth(ConfigObject, frozen=True, kw_only=True):
         field('Name of the definition, unique among all security definitions', min_length=1, max_length=1000),
     ]
     is_active: Annotated[bool, field('Whether connections may use it')] = True
-    username: Annotated[str, field('Our user name', min_length=1, max_length=1000, check=_username_mistake)]
-    password: Annotated[str, field('Our password', secret='encrypted')] = ''
+    username: Annotated[str, field('User name to send', min_length=1, max_length=1000, check=_username_mistake)]
+    password: Annotated[str, field('Password to send', secret='encrypted')] = ''
 
 
 DIGEST_AUTH = ObjectType(

@@ -16,12 +16,13 @@ def _members_mistake(members: list[str]) -> str:
 
 
 class SecurityGroup(ConfigObject, frozen=True, kw_only=True):
-    """Definitions any of which admits to the channels that name the group."""
+    """A group of definitions: a channel with the group accepts the credentials of any of them."""
 
     name: Annotated[str, field('Name of the group', min_length=1, max_length=1000)]
     members: Annotated[
         list[Annotated[str, Meta(min_length=1)]],
-        field('Security definitions in it, of whatever types that channels take', ref='security', ref_types=OF_CHANNELS,
+        field('Security definitions in the group, of any types that channels support',
+              ref='security', ref_types=OF_CHANNELS,
               check=_members_mistake),
     ] = []
 

@@ -1,4 +1,4 @@
-"""JSON Web Tokens: who may use a channel by a token that an issuer signed."""
+"""JSON Web Token definitions: authentication by tokens that an issuer has signed."""
 
 from __future__ import annotations
 
@@ -21,94 +21,95 @@ def _algorithms_mistake(names: list[str]) -> str:
 
 
 def _url_mistake(url: str) -> str:
-    """Keys come by TLS, or from this machine."""
+    """Requires that keys are fetched over TLS, or from the loopback interface."""
     return url and url_mistake(url, user='keys are public', plain='put in keys of his own')
 
 
 class Jwt(Definition, frozen=True, kw_only=True):
-    """Tokens of one issuer: who may use the channels that name this definition."""
+    """Tokens of one issuer."""
 
     algorithms: Annotated[
         list[str],
-        field('Algorithms of signatures that are accepted, of those that the key is for', min_length=1, max_length=20,
+        field('Accepted signature algorithms, among those that the key supports', min_length=1, max_length=20,
               check=_algorithms_mistake),
     ]
     jwks_url: Annotated[
         str,
-        field('Where the issuer publishes its keys: https, or http on loopback; one of jwks_url, public_key and secret '
-              'must be set', max_length=4096, check=_url_mistake),
+        field("URL of the issuer's key set: https, or http on loopback; one of jwks_url, public_key and secret must "
+              "be set", max_length=4096, check=_url_mistake),
     ] = ''
     public_key: Annotated[
-        str, field('Key that tokens are verified with, or a certificate that has it, in PEM form', max_length=65_536)
+        str, field('Key that verifies tokens, or a certificate with that key, in PEM form', max_length=65_536)
     ] = ''
     secret: Annotated[
-        str, field('Secret that the issuer signs with too, as long as the hash of the algorithm', secret='encrypted')
+        str, field('Secret shared with the issuer, at least as long as the hash of the algorithm', secret='encrypted')
     ] = ''
     issuer: Annotated[
-        str, field('What tokens must have as iss; empty = it is not looked at', max_length=4096)
+        str, field('Required iss claim; empty = not checked', max_length=4096)
     ] = ''
     audience: Annotated[
         list[str],
-        field('Names of which tokens must have one in aud; none = it is not looked at', max_length=100),
+        field('Audiences, one of which the aud claim must contain; none = not checked', max_length=100),
     ] = []
     leeway: Annotated[
-        float, field('Seconds that clocks may differ by, for exp, nbf and iat', ge=0, le=600)
+        float, field('Allowed clock difference in seconds, for exp, nbf and iat', ge=0, le=600)
     ] = 0.0
-    require_exp: Annotated[bool, field('Whether tokens must have an end (exp)')] = True
+    require_exp: Annotated[bool, field('Whether tokens must have an expiry time (exp)')] = True
     username_claim: Annotated[
-        str, field('Claim that becomes the user name of the principal', min_length=1, max_length=1000)
+        str, field('Claim with the user name of the principal', min_length=1, max_length=1000)
     ] = 'sub'
     roles_claim: Annotated[
         str,
-        field('Claim with more roles of whoever it admits, a list or text with spaces between; a.b is b within a; '
-              'empty = none', max_length=1000),
+        field('Claim with further roles of the principal, a list or space-separated text; a.b is b within a; empty = '
+              'none', max_length=1000),
     ] = ''
 
 
-def _mistakes(value: Jwt) -> list[tuple[str, str]]:
-    given = [name for name in _SOURCES if getattr(value, name)]
-    if len(given) != 1:
-        now = f', not {" and ".join(given)}; set the others to \'\'' if given else ''
-        return [('secret', f'exactly one of {", ".join(_SOURCES)} must be given{now}')]
-    return list(_KEY_CHECKS[given[0]](value))
+def _validate(value: Jwt) -> list[tuple[str, str]]:
+    sources = [name for name in _SOURCES if getattr(value, name)]
+    if len(sources) != 1:
+        detail = f', not {" and ".join(sources)}; set the others to \'\'' if sources else ''
+        return [('secret', f'exactly one of {", ".join(_SOURCES)} must be given{detail}')]
+    return list(_KEY_CHECKS[sources[0]](value))
 
 
-def _of_secret(value: Jwt) -> Iterator[tuple[str, str]]:
-    from zatotx.wire.security.jwk import HMAC_BYTES, key_of_secret  # takes its time, and few have such definitions
+def _check_secret(value: Jwt) -> Iterator[tuple[str, str]]:
+    # imported on demand: slow, and few definitions need it
+    from zatotx.wire.security.jwk import HMAC_BYTES, key_of_secret
 
-    yield from _not_for(value, 'secret', frozenset(HMAC_BYTES))
+    yield from _check_algorithms(value, 'secret', frozenset(HMAC_BYTES))
     try:
         key = key_of_secret(value.secret)
-    except Malformed as wrong:
-        yield 'secret', str(wrong)
+    except Malformed as error:
+        yield 'secret', str(error)
         return
     for name in value.algorithms:
         if name in HMAC_BYTES and name not in key.algorithms:
             yield 'secret', f'is shorter than the {HMAC_BYTES[name]} bytes that {name} needs (RFC 7518 §3.2)'
 
 
-def _of_public_key(value: Jwt) -> Iterator[tuple[str, str]]:
+def _check_public_key(value: Jwt) -> Iterator[tuple[str, str]]:
     from zatotx.wire.security.jwk import key_of_pem
 
     try:
         key = key_of_pem(value.public_key)
-    except Malformed as wrong:
-        yield 'public_key', str(wrong)
+    except Malformed as error:
+        yield 'public_key', str(error)
     else:
-        yield from _not_for(value, 'public_key', key.algorithms)
+        yield from _check_algorithms(value, 'public_key', key.algorithms)
 
 
-def _of_jwks_url(value: Jwt) -> Iterator[tuple[str, str]]:
-    yield from _not_for(value, 'jwks_url', frozenset(name for name in ALGORITHMS if not name.startswith('HS')))
+def _check_jwks_url(value: Jwt) -> Iterator[tuple[str, str]]:
+    yield from _check_algorithms(value, 'jwks_url', frozenset(name for name in ALGORITHMS if not name.startswith('HS')))
 
 
-def _not_for(value: Jwt, source: str, fitting: frozenset[str]) -> Iterator[tuple[str, str]]:
-    others = [name for name in value.algorithms if name not in fitting]
-    if others:
-        yield 'algorithms', f'{source} is for {", ".join(sorted(fitting))}, and not for {", ".join(others)}'
+def _check_algorithms(value: Jwt, source: str, supported: frozenset[str]) -> Iterator[tuple[str, str]]:
+    unsupported = [name for name in value.algorithms if name not in supported]
+    if unsupported:
+        yield 'algorithms', f'{source} is for {", ".join(sorted(supported))}, and not for {", ".join(unsupported)}'
 
 
-_KEY_CHECKS = {'secret': _of_secret, 'public_key': _of_public_key, 'jwks_url': _of_jwks_url}
+_KEY_CHECKS = {'secret': _check_secret, 'public_key': _check_public_key, 'jwks_url': _check_jwks_url}
 
 JWT = ObjectType(
     key='jwt',
@@ -122,5 +123,5 @@ JWT = ObjectType(
         names={'secret': 'password'},
         extra_out=('username',),
     ),
-    check=_mistakes,
+    check=_validate,
 )

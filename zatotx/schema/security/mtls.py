@@ -1,4 +1,4 @@
-"""Client certificates: who may use a channel by the certificate of its TLS connection."""
+"""Mutual TLS definitions: authentication by the client certificate of the TLS connection."""
 
 from __future__ import annotations
 
@@ -11,62 +11,63 @@ from zatotx.wire.malformed import Malformed
 
 
 class Mtls(Definition, frozen=True, kw_only=True):
-    """Client certificates (mutual TLS): who may use the channels that name this definition."""
+    """Client certificates for mutual TLS."""
 
     subject: Annotated[
         str,
-        field('Subject that the certificate must have, as CN=partner,O=Bank; empty = it is not looked at',
+        field('Required subject of the certificate, as CN=partner,O=Bank; empty = not checked',
               max_length=1024),
     ] = ''
     san: Annotated[
         list[str],
-        field('Alternative names of which the certificate must have one: host, URI, address or e-mail; none = they are '
-              'not looked at', max_length=100),
+        field('Alternative names, one of which the certificate must have: host, URI, address or e-mail; none = not '
+              'checked', max_length=100),
     ] = []
     ca: Annotated[
         str,
-        field('Certificates, in PEM form, one of which must have signed the client\'s; this or fingerprint must be set',
+        field('Certificates of the accepted issuers, in PEM form; this or fingerprint must be set',
               max_length=262_144),
     ] = ''
     fingerprint: Annotated[
         list[str],
-        field('SHA-256 fingerprints of which the certificate must have one; none = it is not looked at',
+        field('SHA-256 fingerprints of the accepted certificates; none = not checked',
               max_length=100),
     ] = []
     crl: Annotated[
         str,
-        field('Lists of revoked certificates (CRL) of those that sign, in PEM form; empty = they are not looked at',
+        field('Certificate revocation lists of the accepted issuers, in PEM form; empty = not checked',
               max_length=262_144),
     ] = ''
 
 
-def _mistakes(value: Mtls) -> list[tuple[str, str]]:
-    from zatotx.wire.security import alternative_name, certificates, distinguished_name  # few have such definitions
+def _validate(value: Mtls) -> list[tuple[str, str]]:
+    # imported on demand: few definitions need it
+    from zatotx.wire.security import alternative_name, certificates, distinguished_name
 
-    mistakes = [
-        *_wrong('subject', distinguished_name.parse_name, _if_given(value.subject)),
-        *_wrong('san', alternative_name.parse_alternative_name, value.san),
-        *_wrong('ca', certificates.read_certificates, _if_given(value.ca)),
-        *_wrong('fingerprint', certificates.read_fingerprint, value.fingerprint),
-        *_wrong('crl', certificates.read_revocation_lists, _if_given(value.crl)),
+    errors = [
+        *_parse_errors('subject', distinguished_name.parse_name, _to_list(value.subject)),
+        *_parse_errors('san', alternative_name.parse_alternative_name, value.san),
+        *_parse_errors('ca', certificates.read_certificates, _to_list(value.ca)),
+        *_parse_errors('fingerprint', certificates.read_fingerprint, value.fingerprint),
+        *_parse_errors('crl', certificates.read_revocation_lists, _to_list(value.crl)),
     ]
     if not value.ca and not value.fingerprint:
-        mistakes.append(('ca', 'is missing: without it, or a fingerprint, anybody can make a certificate that fits'))
+        errors.append(('ca', 'is missing: without it, or a fingerprint, anybody can make a certificate that fits'))
     if value.crl and not value.ca:
-        mistakes.append(('crl', 'is of no use without the ca that signed it'))
-    return mistakes
+        errors.append(('crl', 'is of no use without the ca that signed it'))
+    return errors
 
 
-def _if_given(text: str) -> list[str]:
+def _to_list(text: str) -> list[str]:
     return [text] if text else []
 
 
-def _wrong(name: str, read: Callable[[str], Any], texts: list[str]) -> Iterator[tuple[str, str]]:
+def _parse_errors(name: str, parse: Callable[[str], Any], texts: list[str]) -> Iterator[tuple[str, str]]:
     for text in texts:
         try:
-            read(text)
-        except Malformed as wrong:
-            yield name, str(wrong)
+            parse(text)
+        except Malformed as error:
+            yield name, str(error)
 
 
 MTLS = ObjectType(
@@ -76,5 +77,5 @@ MTLS = ObjectType(
     tag='mtls',
     title='Mutual TLS definition',
     zato=ZatoApi(prefix='security.mtls'),
-    check=_mistakes,
+    check=_validate,
 )

@@ -1,4 +1,4 @@
-"""OAuth 2.0 as a client: tokens for systems that we call. Outgoing connections alone name such definitions."""
+"""OAuth 2.0 client definitions: access tokens for outgoing connections."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import line_mistake
 from zatotx.schema.security.url import url_mistake
 
-_OURS = frozenset(('grant_type', 'scope', 'client_id', 'client_secret'))
+_RESERVED_FIELDS = frozenset(('grant_type', 'scope', 'client_id', 'client_secret'))
 
 
 def _url_mistake(url: str) -> str:
-    """RFC 6749 §3.2: the client's secret goes by TLS; to this machine it may go without."""
+    """Requires TLS, except on loopback, since the client secret is sent (RFC 6749 §3.2)."""
     return url_mistake(url, user='they are client_id and client_secret', plain='read the secret')
 
 
 def _scopes_mistake(scopes: list[str]) -> str:
-    """RFC 6749 §3.3."""
-    wrong = [scope for scope in scopes if any(not 0x21 <= ord(c) <= 0x7E or c in '"\\' for c in scope)]
-    return 'scopes have no blanks, quotation marks, backslashes and nothing but ASCII' if wrong else ''
+    """Checks scopes by RFC 6749 §3.3."""
+    invalid = [scope for scope in scopes if any(not 0x21 <= ord(c) <= 0x7E or c in '"\\' for c in scope)]
+    return 'scopes have no blanks, quotation marks, backslashes and nothing but ASCII' if invalid else ''
 
 
 def _fields_mistake(fields: dict[str, str]) -> str:
-    ours = sorted(_OURS.intersection(fields))
-    return f'must not have {", ".join(ours)}: there are fields for that' if ours else ''
+    reserved = sorted(_RESERVED_FIELDS.intersection(fields))
+    return f'must not have {", ".join(reserved)}: there are fields for that' if reserved else ''
 
 
 def _certificates_mistake(text: str) -> str:
-    from cryptography.x509 import load_pem_x509_certificates  # takes its time, and few have such definitions
+    from cryptography.x509 import load_pem_x509_certificates  # imported on demand: slow, and few definitions need it
 
     if not text:
         return ''
@@ -43,7 +43,7 @@ def _certificates_mistake(text: str) -> str:
 
 
 class OAuth2Client(ConfigObject, frozen=True, kw_only=True):
-    """A client of an authorization server, by the client credentials grant (RFC 6749 §4.4)."""
+    """A client of an authorization server with the client credentials grant (RFC 6749 §4.4)."""
 
     name: Annotated[
         str,
@@ -52,28 +52,30 @@ class OAuth2Client(ConfigObject, frozen=True, kw_only=True):
     is_active: Annotated[bool, field('Whether connections may use it')] = True
     token_url: Annotated[
         str,
-        field('Where tokens are given: https, or http on loopback', min_length=1, max_length=4096, check=_url_mistake),
+        field('Token endpoint of the authorization server: https, or http on loopback',
+              min_length=1, max_length=4096, check=_url_mistake),
     ]
     client_id: Annotated[
-        str, field('Who we are there', min_length=1, max_length=1000, check=line_mistake)
+        str, field('Client identifier at the authorization server', min_length=1, max_length=1000, check=line_mistake)
     ]
-    client_secret: Annotated[str, field('What we prove it with', secret='encrypted')] = ''
+    client_secret: Annotated[str, field('Client secret', secret='encrypted')] = ''
     client_auth: Annotated[
         str,
-        field('Whether id and secret go as HTTP Basic Auth, which every server must take, or as fields of the form',
+        field('How the client authenticates: by HTTP Basic Auth, which every server supports, or by form fields',
               choices=('basic', 'post')),
     ] = 'basic'
     scopes: Annotated[
         list[Annotated[str, Meta(min_length=1, max_length=1000)]],
-        field('Scopes to ask for', max_length=100, check=_scopes_mistake),
+        field('Scopes to request', max_length=100, check=_scopes_mistake),
     ] = []
     extra_fields: Annotated[
-        dict[str, str], field('Further fields of the form, such as audience or resource', check=_fields_mistake)
+        dict[str, str], field('Additional form fields of the token request, such as audience or resource',
+                              check=_fields_mistake)
     ] = {}
-    timeout: Annotated[float, field('Seconds a token may take to come', gt=0, le=600)] = 10.0
+    timeout: Annotated[float, field('Timeout of token requests, in seconds', gt=0, le=600)] = 10.0
     tls_ca: Annotated[
         str,
-        field("Authorities that token_url's certificate may be of, in PEM form; empty = the system's",
+        field("Certificate authorities for token_url, in PEM form; empty = the system's",
               max_length=1_000_000, check=_certificates_mistake),
     ] = ''
 

@@ -1,4 +1,4 @@
-"""Technical accounts, Zato's first kind of logins."""
+"""Technical accounts, Zato's legacy credentials."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from zatotx.schema.security.definition import Definition, line_mistake
 
 
 class TechAccount(Definition, frozen=True, kw_only=True):
-    """A user name and a password in the fields X-Zato-User and X-Zato-Password."""
+    """A user name and a password in the header fields X-Zato-User and X-Zato-Password."""
 
     username: Annotated[
         str,
-        field('What the caller gives as X-Zato-User; empty = the name of the account', max_length=1000,
+        field('User name in X-Zato-User; empty = the name of the account', max_length=1000,
               check=line_mistake),
     ] = ''
     password: Annotated[
         str,
-        field('What the caller gives as X-Zato-Password; until there is one nobody is admitted', secret='encrypted',
+        field('Password in X-Zato-Password; without one all requests are rejected', secret='encrypted',
               check=line_mistake),
     ] = ''
 
 
-def _stays(account: TechAccount, request: Mapping[str, Any]) -> str:
-    """Zato: an account may not delete itself."""
+def _deletion_error(account: TechAccount, request: Mapping[str, Any]) -> str:
+    """Prevents an account from deleting itself, as in Zato."""
     if request.get('current_tech_account_name') == account.name:
         return f'Technical account {account.name!r} may not delete itself'
     return ''
@@ -41,6 +41,6 @@ TECH_ACCOUNT = ObjectType(
         prefix='security.tech-account',
         actions=('create', 'edit', 'delete', 'get-list', 'change-password'),
         sec_type='tech_acc',
-        stays=_stays,
+        stays=_deletion_error,
     ),
 )

@@ -1,4 +1,4 @@
-"""URLs of issuers and authorization servers: what comes from there, or goes there, must come and go unread."""
+"""Validation of URLs of token issuers and authorization servers, which must use TLS."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from zatotx.wire.http.host import is_loopback
 
 
 def url_mistake(url: str, *, user: str, plain: str) -> str:
-    """What is wrong with a URL, '' for nothing: it must be https, or http on loopback. `user`: why it needs no user
-    name and password; `plain`: what anybody on the way could do if it were http."""
+    """Returns the error of a URL, or '': it must be https, or http on loopback. `user`: why it must not contain a user
+    name and password; `plain`: what an attacker could do with plain http. Both are clauses of the error message."""
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname or '', parts.port

@@ -12,28 +12,28 @@ _DAY = 24 * 60 * 60
 
 
 class Wss(Definition, frozen=True, kw_only=True):
-    """A UsernameToken in the envelope: who may use the SOAP channels that name this definition, and who we are to
-    systems that outgoing SOAP connections call."""
+    """A WS-Security UsernameToken: verified by SOAP channels, sent by outgoing SOAP connections."""
 
     username: Annotated[str, field('Username of the token', min_length=1, max_length=1000)]
     password: Annotated[
-        str, field('Password of the token; until there is one nobody is admitted', secret='encrypted')
+        str, field('Password of the token; without one all requests are rejected', secret='encrypted')
     ] = ''
     password_type: Annotated[
         str,
-        field('How the password is sent: as it is, or as a digest over nonce, creation and password',
+        field('How the password is sent: as clear text, or as a digest of nonce, creation time and password',
               choices=(CLEAR_TEXT, DIGEST),
               aliases={'clear': CLEAR_TEXT, 'text': CLEAR_TEXT, 'PasswordText': CLEAR_TEXT, 'PasswordDigest': DIGEST}),
     ] = CLEAR_TEXT
     reject_empty_nonce_creat: Annotated[
-        bool, field('Whether tokens without Nonce or Created are refused: only what has both cannot be sent again')
+        bool, field('Whether tokens without Nonce or Created are rejected; only tokens with both are protected '
+                    'against replay')
     ] = True
     reject_stale_tokens: Annotated[
-        bool, field('Whether tokens are refused that were created longer ago than reject_expiry_limit')
+        bool, field('Whether tokens older than reject_expiry_limit are rejected')
     ] = True
-    reject_expiry_limit: Annotated[int, field('Seconds for which a token is good', ge=1, le=_DAY)] = 3600
+    reject_expiry_limit: Annotated[int, field('Seconds for which a token is valid', ge=1, le=_DAY)] = 3600
     nonce_freshness_time: Annotated[
-        int, field('Seconds for which nonces are remembered, at least while their tokens are good', ge=1, le=_DAY)
+        int, field('Seconds for which nonces are remembered; at least as long as their tokens are valid', ge=1, le=_DAY)
     ] = 3600
 
 

@@ -1,4 +1,4 @@
-"""User name and password somewhere in an XML body."""
+"""XPath definitions: authentication by a user name and a password inside an XML body."""
 
 from __future__ import annotations
 
@@ -8,40 +8,43 @@ from typing import Annotated
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import Definition
 
-_LONGEST = 4096
+_MAX_LENGTH = 4096
 
 
 class XPath(Definition, frozen=True, kw_only=True):
-    """Expressions that lead to a user name and a password: who may use the XML and SOAP channels that name this
-    definition."""
+    """XPath expressions that select the user name and the password in the body of XML and SOAP messages."""
 
-    username: Annotated[str, field('What the body must have as user name', min_length=1, max_length=1000)]
+    username: Annotated[str, field('Required user name in the body', min_length=1, max_length=1000)]
     username_expr: Annotated[
-        str, field('XPath 1.0 of the user name: it must lead to one text', min_length=1, max_length=_LONGEST)
+        str, field('XPath 1.0 expression of the user name; must select exactly one text',
+                   min_length=1, max_length=_MAX_LENGTH)
     ]
     password_expr: Annotated[
-        str, field('XPath 1.0 of the password: it must lead to one text', min_length=1, max_length=_LONGEST)
+        str, field('XPath 1.0 expression of the password; must select exactly one text',
+                   min_length=1, max_length=_MAX_LENGTH)
     ]
     namespaces: Annotated[
-        dict[str, str], field('Prefixes of the expressions, beside soap, soap12, wsse, wsu and xsi: {crm: "urn:crm"}')
+        dict[str, str], field('Namespace prefixes in the expressions, in addition to soap, soap12, wsse, wsu and xsi:'
+                              ' {crm: "urn:crm"}')
     ] = {}
     password: Annotated[
-        str, field('What the body must have as password; until there is one nobody is admitted', secret='encrypted')
+        str, field('Required password in the body; without one all requests are rejected', secret='encrypted')
     ] = ''
 
 
-def _mistakes(value: XPath) -> list[tuple[str, str]]:
-    return list(_wrong_paths(value))
+def _validate(value: XPath) -> list[tuple[str, str]]:
+    return list(_expression_errors(value))
 
 
-def _wrong_paths(value: XPath) -> Iterator[tuple[str, str]]:
-    from zatotx.wire.xml.xpath import Malformed, TextPath  # lxml takes its time, and few have such definitions
+def _expression_errors(value: XPath) -> Iterator[tuple[str, str]]:
+    # imported on demand: lxml is slow, and few definitions need it
+    from zatotx.wire.xml.xpath import Malformed, TextPath
 
     for name in ('username_expr', 'password_expr'):
         try:
             TextPath(getattr(value, name), value.namespaces)
-        except Malformed as wrong:
-            yield name, str(wrong)
+        except Malformed as error:
+            yield name, str(error)
 
 
 XPATH = ObjectType(
@@ -55,5 +58,5 @@ XPATH = ObjectType(
         actions=('create', 'edit', 'delete', 'get-list', 'change-password'),
         sec_type='xpath_sec',
     ),
-    check=_mistakes,
+    check=_validate,
 )

@@ -1,4 +1,4 @@
-"""Bunch: a dict whose keys are attributes too, as the `bunch` library's, which Zato services use."""
+"""Bunch: a dict whose keys are also attributes, as in the `bunch` library, which Zato services use."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any
 
 
 class Bunch(dict[str, Any]):
-    """`b.key` is `b['key']`; a missing one is AttributeError. Methods of dict win over keys of the same name on
-    reading by attribute, as in every such class: use `b['items']` then."""
+    """A dict whose keys are also attributes; a missing one raises AttributeError.
+
+    Methods of dict take precedence over keys of the same name: use `b['items']` for those.
+    """
 
     __slots__ = ()
 
@@ -33,18 +35,18 @@ class Bunch(dict[str, Any]):
         return Bunch(self)
 
     def toDict(self) -> dict[str, Any]:
-        """The same with plain dicts all the way down."""
+        """Return a copy as plain dicts at all levels."""
         plain: dict[str, Any] = unbunchify(self)
         return plain
 
     @classmethod
     def fromDict(cls, value: Any) -> Any:
-        """`bunchify` under the name it has on the class."""
+        """Convert a value with `bunchify`."""
         return bunchify(value)
 
 
 def bunchify(value: Any) -> Any:
-    """A copy of `value` in which every dict, at any depth of dicts, lists and tuples, is a Bunch."""
+    """Return a copy of `value` in which every dict, in dicts, lists and tuples at any depth, is a Bunch."""
     if isinstance(value, dict):
         return Bunch((key, bunchify(item)) for key, item in value.items())
     if isinstance(value, (list, tuple)) and not hasattr(value, '_fields'):
@@ -53,7 +55,7 @@ def bunchify(value: Any) -> Any:
 
 
 def unbunchify(value: Any) -> Any:
-    """A copy of `value` in which every Bunch is a plain dict again."""
+    """Return a copy of `value` in which every Bunch is a plain dict."""
     if isinstance(value, dict):
         return {key: unbunchify(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)) and not hasattr(value, '_fields'):

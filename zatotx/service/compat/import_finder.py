@@ -1,7 +1,6 @@
-"""Makes `from zato.server.service import Service` work: an import finder for the names of Zato that services use, and
-for `bunch` and `anyjson`, which many of them import.
+"""An import finder that makes `from zato.server.service import Service` work, and provides `bunch` and `anyjson`.
 
-The finder stands last on sys.meta_path, so a package that is really installed under such a name wins.
+The finder is the last one on sys.meta_path, so a package that is really installed under such a name takes precedence.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from types import ModuleType
 _SERVICE = 'zatotx.service.service'
 _MODEL = 'zatotx.service.model'
 _NAMES = 'zatotx.service.compat.zato_names'
-_FAULTS = 'zatotx.model.errors'
+_ERRORS = 'zatotx.model.errors'
 
 _ELEMENTS = {
     'zatotx.service.io.elements': (
@@ -26,7 +25,7 @@ _ELEMENTS = {
     'zatotx.service.io.records': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
 }  # fmt: skip
 _EXCEPTIONS = {
-    _FAULTS: (
+    _ERRORS: (
         'BadRequest', 'Conflict', 'Forbidden', 'HTTPException', 'Inactive', 'InternalServerError', 'MethodNotAllowed',
         'NotFound', 'ServiceUnavailable', 'TooManyRequests', 'Unauthorized', 'ZatoException',
     ),
@@ -55,9 +54,9 @@ _TYPING = {
 }  # fmt: skip
 _JSON = {_NAMES: ('dumps', 'loads')}
 
-Names = Mapping[str, Sequence[str]]  # our module -> what of it is visible
+Names = Mapping[str, Sequence[str]]  # module of zatotx -> names imported from it
 
-# Each module that can be imported, with what it offers.
+# The importable modules, with the names that each provides.
 MODULES: dict[str, Names] = {
     'anyjson': _JSON,
     'bunch': {'zatotx.service.compat.bunch': ('Bunch', 'bunchify', 'unbunchify')},
@@ -77,28 +76,28 @@ MODULES: dict[str, Names] = {
     'zato.server.service': {_SERVICE: ('Service',), _MODEL: ('Model',), **_ELEMENTS},
     'zato.simpleio': _ELEMENTS,
 }
-_ALSO = {'anyjson': {'serialize': 'dumps', 'deserialize': 'loads'}}
+_ALIASES = {'anyjson': {'serialize': 'dumps', 'deserialize': 'loads'}}
 
 
-class _Face(Loader):
-    """Makes one of the modules above: real names of ours under Zato's roof."""
+class _AliasLoader(Loader):
+    """Creates one of the modules above, filled with objects of zatotx under Zato's names."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        offered: dict[str, object] = {}
-        for home, names in MODULES[module.__name__].items():
-            source = import_module(home)
-            offered.update((name, getattr(source, name)) for name in names)
-        for alias, name in _ALSO.get(module.__name__, {}).items():
-            offered[alias] = offered[name]
-        vars(module).update(offered, __all__=sorted(offered))
+        contents: dict[str, object] = {}
+        for source_name, names in MODULES[module.__name__].items():
+            source = import_module(source_name)
+            contents.update((name, getattr(source, name)) for name in names)
+        for alias, name in _ALIASES.get(module.__name__, {}).items():
+            contents[alias] = contents[name]
+        vars(module).update(contents, __all__=sorted(contents))
         module.__doc__ = f'What zatotx offers under the name {module.__name__}.'
 
 
 class ZatoFinder(MetaPathFinder):
-    """Finds the modules above, where nothing else has that name."""
+    """Finds the modules above, unless another finder has found a module of that name."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -106,24 +105,25 @@ class ZatoFinder(MetaPathFinder):
         if fullname not in MODULES:
             return None
         parent = fullname.rpartition('.')[0]
-        if parent and not isinstance(getattr(sys.modules.get(parent), '__loader__', None), _Face):
-            return None  # below a real zato: what it lacks is not ours to add
-        inner = any(name.startswith(fullname + '.') for name in MODULES)
-        return ModuleSpec(fullname, _Face(), origin='zatotx', is_package=inner)
+        if parent and not isinstance(getattr(sys.modules.get(parent), '__loader__', None), _AliasLoader):
+            return None  # the parent is a really installed zato package, which is left alone
+        is_package = any(name.startswith(fullname + '.') for name in MODULES)
+        return ModuleSpec(fullname, _AliasLoader(), origin='zatotx', is_package=is_package)
 
 
 def install() -> ZatoFinder:
-    """Put the finder at the end of sys.meta_path, once a process; gives it."""
+    """Append the finder to sys.meta_path, once per process, and return it."""
     for finder in sys.meta_path:
         if isinstance(finder, ZatoFinder):
             return finder
-    made = ZatoFinder()
-    sys.meta_path.append(made)
-    return made
+    new_finder = ZatoFinder()
+    sys.meta_path.append(new_finder)
+    return new_finder
 
 
 def uninstall() -> None:
-    """Take the finder away, and the modules it made."""
+    """Remove the finder and the modules that it created."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, ZatoFinder)]
-    for name in [name for name in MODULES if isinstance(getattr(sys.modules.get(name), '__loader__', None), _Face)]:
-        del sys.modules[name]
+    for name in MODULES:
+        if isinstance(getattr(sys.modules.get(name), '__loader__', None), _AliasLoader):
+            del sys.modules[name]

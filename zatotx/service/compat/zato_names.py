@@ -1,5 +1,5 @@
 # ruff: noqa: N801 - the names are Zato's
-"""Constants and small helpers of Zato's that its services import by name. The values are Zato's."""
+"""Constants and helper functions of Zato that services import by name. The values are Zato's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ZATO_ODB_POOL_NAME = 'ZATO_ODB'
 
 
 class DATA_FORMAT:
-    """What a message is written in."""
+    """The data formats of messages."""
 
     CSV = 'csv'
     DICT = 'dict'
@@ -39,7 +39,7 @@ class DATA_FORMAT:
 
 
 class CHANNEL:
-    """What brings a message to a service."""
+    """The kinds of channels and other sources of a service call."""
 
     AMQP = 'amqp'
     FANOUT_CALL = 'fanout-call'
@@ -62,21 +62,21 @@ class CHANNEL:
 
 
 class URL_TYPE:
-    """The two transports of HTTP channels."""
+    """The transports of HTTP channels."""
 
     SOAP = 'soap'
     PLAIN_HTTP = 'plain_http'
 
 
 class CONNECTION:
-    """The two directions of HTTP objects."""
+    """The directions of HTTP connections."""
 
     CHANNEL = 'channel'
     OUTGOING = 'outgoing'
 
 
 class URL_PARAMS_PRIORITY:
-    """Which of a URL's two sets of parameters wins."""
+    """Whether path or query parameters take precedence."""
 
     PATH_OVER_QS = 'path-over-qs'
     QS_OVER_PATH = 'qs-over-path'
@@ -84,7 +84,7 @@ class URL_PARAMS_PRIORITY:
 
 
 class PARAMS_PRIORITY:
-    """Whether parameters win over the message."""
+    """Whether URL parameters or the message take precedence."""
 
     CHANNEL_PARAMS_OVER_MSG = 'channel-params-over-msg'
     MSG_OVER_CHANNEL_PARAMS = 'msg-over-channel-params'
@@ -97,17 +97,17 @@ class _JobType:
     CRON_STYLE = 'cron_style'
 
 
-SCHEDULER_JOB_TYPE = _JobType  # its name in 1.1 and 2.0
+SCHEDULER_JOB_TYPE = _JobType  # its name in Zato 1.1 and 2.0
 
 
 class SCHEDULER:
-    """The scheduler's words."""
+    """Constants of the scheduler."""
 
     JOB_TYPE = _JobType
 
 
 class SIMPLE_IO:
-    """Formats of SimpleIO."""
+    """Data formats of SimpleIO."""
 
     class FORMAT:
         JSON = 'json'
@@ -115,24 +115,24 @@ class SIMPLE_IO:
 
 
 def asbool(value: Any) -> bool:
-    """A truth value from text, as in SimpleIO. Raises ValueError for text that is neither."""
-    word = str(value).strip().lower()
-    if word not in TRUE | FALSE:
+    """Convert text to a bool, as SimpleIO does. Raises ValueError for text that is neither true nor false."""
+    text = str(value).strip().lower()
+    if text not in TRUE | FALSE:
         raise ValueError(f'{value!r} is neither true nor false')
-    return word in TRUE
+    return text in TRUE
 
 
 def loads(text: str | bytes) -> Any:
-    """JSON text as Python values."""
+    """Parse JSON text."""
     return json.loads(text)
 
 
 def dumps(value: Any, **options: Any) -> str:
-    """Python values as JSON text; Bunches are dicts."""
+    """Serialize a value as JSON text; Bunches are written as objects."""
     return json.dumps(value, **options)
 
 
-# zato.common.typing_: short names for annotations of models.
+# zato.common.typing_: aliases for annotations of models.
 any_ = Any
 anydict = dict[Any, Any]
 anydictnone = anydict | None
@@ -196,5 +196,5 @@ union_ = typing.Union
 
 
 def list_field() -> Any:
-    """The default of a dataclass's field that is a list: a new empty one for each instance."""
+    """Return a dataclass field whose default is a new empty list for each instance."""
     return field(default_factory=list)

@@ -1,1 +1,1 @@
-"""From a file to services on every node: read, imported aside, checked, stored, swapped in."""
+"""Deployment of services to every node: unpacking, isolated import, checks, storage in the ODB, atomic activation."""

@@ -1,14 +1,14 @@
-"""Brings code to every node, and each node level with the code the ODB calls active.
+"""Deploys code to every node, and keeps each node's services equal to the active versions in the ODB.
 
-The ODB's rows are the truth: a version is active from the one transaction that stored it, so a node killed at any
-moment finds all of a deployment after its restart, or nothing.
+The ODB is authoritative: a version is active from the one transaction that stored it, so a node killed at any moment
+finds either all of a deployment after its restart, or nothing of it.
 
 How a node uses it (zatotx.node):
 
-- `VersionKeeper` is made once a node. `await keeper.load()` at start; `keeper.prepare_level` prepares each new
-  snapshot; `keeper.verdicts` goes out with every beat.
-- `Deployer` is `INode.deployer`. Its `bring(revision)` is the node's own: be level with that revision, tell the
-  others to look, which the deployment does not wait for.
+- `VersionKeeper` is created once per node. The node awaits `keeper.load()` at startup; `keeper.prepare_level` prepares
+  each new snapshot; every heartbeat publishes `keeper.verdicts`.
+- `Deployer` is `INode.deployer`. Its `bring(revision)` is provided by the node: it brings this node up to that revision
+  and notifies the others, without waiting for them.
 """
 
 from __future__ import annotations
@@ -43,41 +43,48 @@ from zatotx.service.deployment.package import SourcePackage, accept, restore
 from zatotx.service.deployment.service_checks import CheckedVersion, announce_added, check_services
 from zatotx.service.service_store import ServiceStore, resolve_conflicts
 
-VERDICT_WAIT = DEADLINE + 10  # seconds the other nodes have to import a version too
+VERDICT_WAIT = DEADLINE + 10  # seconds that the other nodes have to import a version
 
 
 @define(kw_only=True, eq=False)
 class VersionKeeper:
-    """Runs the active version of every file on this node, or the one before where the new one is bad here."""
+    """Runs the active version of every file on this node, or the previous one if the new one fails here."""
 
     odb: IConfigStore
     store: ServiceStore
-    directory: Path  # the node's work/deployed
+    directory: Path  # the node's work/deployed directory
     reactor: Any
     offload: Callable[..., Deferred[Any]]
-    verdicts: dict[int, str] = field(factory=dict, init=False)  # id of an active version -> '' (it runs), or why not
+    verdicts: dict[int, str] = field(
+        factory=dict, init=False
+    )  # id of an active version -> '' if it runs, otherwise the reason
     _running: dict[str, CheckedVersion] = field(factory=dict, init=False)  # by file
-    _ids: dict[str, int] = field(factory=dict, init=False)  # file -> id of the version whose turn it was last
+    _ids: dict[str, int] = field(factory=dict, init=False)  # file -> id of the version that was tried last
     _prepared: dict[tuple[str, str], CheckedVersion] = field(factory=dict, init=False)  # by file and hash
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
 
     _log = Logger()
 
     async def load(self) -> None:
-        """At the start of a node: run all active versions. A file whose active version is bad here runs the newest
-        older one that is not; the verdict says so."""
+        """Run all active versions when the node starts.
+
+        A file whose active version fails here runs its newest older version that works; the verdict says so.
+        """
         versions = await self.odb.versions()
-        await self.offload(_forget_others, self.directory, {version.sha256 for version in versions})
+        await self.offload(_remove_unused, self.directory, {version.sha256 for version in versions})
         await self._level()
 
     async def apply(self, snapshot: Snapshot) -> None:
-        """At the start of a node: be level with a snapshot, by the code that is active now."""
+        """Apply a snapshot when the node starts, with the code that is active now."""
         await self._commit(snapshot, await self._follow())
 
     async def prepare_level(self, snapshot: Snapshot) -> Prepared:
-        """Import what a new snapshot needs. The commit switches services on and off, limits them, and swaps in the
-        active versions. Raises OutdatedSnapshot where one of these was made active after the snapshot."""
-        await self._lock.acquire()  # until the commit: what was imported must not go in after something newer
+        """Import what a new snapshot needs.
+
+        The commit activates and deactivates services, sets their limits, and swaps in the active versions. Raises
+        OutdatedSnapshot if one of these was activated after the snapshot.
+        """
+        await self._lock.acquire()  # held until the commit, so that these versions cannot replace newer ones
         try:
             swap = await self._follow(snapshot.revision)
         except BaseException:
@@ -101,11 +108,12 @@ class VersionKeeper:
         return Deferred.fromCoroutine(self._announce(swap()))
 
     async def retry(self) -> None:
-        """Judge anew what was refused here: the reason may be gone (a library installed since)."""
-        self._ids = {file: id_ for file, id_ in self._ids.items() if not self.verdicts.get(id_)}
+        """Try the versions that failed here again, as the reason may be gone (a library was installed since)."""
+        self._ids = {file: version_id for file, version_id in self._ids.items() if not self.verdicts.get(version_id)}
         await self._level()
 
     async def _level(self) -> None:
+        """Import and swap in the active versions."""
         await self._lock.acquire()
         try:
             fresh = (await self._follow())()
@@ -114,14 +122,16 @@ class VersionKeeper:
         await self._announce(fresh)
 
     async def prepare(self, source: SourcePackage) -> CheckedVersion:
-        """Import the source aside and check it. Kept until `release`, so that it is not imported twice. Raises
-        BadRequest saying where it is bad."""
+        """Import and check a source without activating it. Raises BadRequest saying what is wrong and where.
+
+        The result is kept until `release`, so that the source is not imported twice.
+        """
         checked = await self._check(source)
         self._prepared[source.file, source.sha256] = checked
         return checked
 
     def release(self, source: SourcePackage) -> None:
-        """What was prepared of it has been used, or will not be."""
+        """Drop the prepared version of a source, which has been used or will not be."""
         self._prepared.pop((source.file, source.sha256), None)
 
     async def _check(self, source: SourcePackage) -> CheckedVersion:
@@ -132,8 +142,11 @@ class VersionKeeper:
         return checked
 
     async def _follow(self, newest: float = inf) -> Callable[[], Mapping[str, CheckedVersion]]:
-        """Import what is active and does not run yet. Returns what swaps all of it in at once, and gives what is new.
-        Raises OutdatedSnapshot where a version is active since a revision after `newest`."""
+        """Import the active versions that do not run yet; return the function that swaps them in.
+
+        That function returns the new versions. Raises OutdatedSnapshot if a version was activated by a revision after
+        `newest`.
+        """
         versions = await self.odb.versions()
         active = {version.file: version for version in versions if version.active}
         if any(version.revision > newest for version in active.values()):
@@ -144,25 +157,27 @@ class VersionKeeper:
             if self._ids.get(version.file) == version.id:
                 verdicts[version.id] = self.verdicts.get(version.id, '')
             else:
-                verdicts[version.id] = await self._bring(version, versions, fresh)
+                verdicts[version.id] = await self._choose_version(version, versions, fresh)
         return partial(self._swap, active, fresh, verdicts)
 
-    async def _bring(self, version: FileVersion, versions: list[FileVersion], fresh: dict[str, CheckedVersion]) -> str:
-        """Put into `fresh` what is to run of a file from now on; the verdict on the active version."""
+    async def _choose_version(
+        self, version: FileVersion, versions: list[FileVersion], fresh: dict[str, CheckedVersion]
+    ) -> str:
+        """Add the version of a file that is to run to `fresh`; return the verdict on the active version."""
         running = self._running.get(version.file)
         if running is not None and running.source.sha256 == version.sha256:
             return ''
         try:
             fresh[version.file] = await self._fetch(version)
             return ''
-        except BadRequest as refused:
-            verdict = refused.msg
+        except BadRequest as error:
+            verdict = error.msg
         if running is not None:
             self._log.error('{file} version {number} is refused here, the one before goes on: {why}',
                             file=version.file, number=version.number, why=verdict)
             return verdict
-        older = [v for v in versions if v.file == version.file and v.number < version.number]
-        for candidate in sorted(older, key=lambda v: -v.number):
+        older = [other for other in versions if other.file == version.file and other.number < version.number]
+        for candidate in sorted(older, key=lambda other: -other.number):
             with suppress(BadRequest):
                 fresh[version.file] = await self._fetch(candidate)
                 self._log.error('{file} version {number} is refused here, version {older} runs instead: {why}',
@@ -173,6 +188,7 @@ class VersionKeeper:
         return verdict
 
     async def _fetch(self, version: FileVersion) -> CheckedVersion:
+        """Return the checked version, imported if it was not prepared."""
         checked = self._prepared.get((version.file, version.sha256))
         if checked is None:
             content = await self.odb.version_content(version.id)
@@ -184,14 +200,14 @@ class VersionKeeper:
     def _swap(
         self, active: Mapping[str, FileVersion], fresh: dict[str, CheckedVersion], verdicts: dict[int, str]
     ) -> Mapping[str, CheckedVersion]:
-        """Everything at once. Returns what of `fresh` runs now."""
+        """Swap in all versions at once; return those of `fresh` that run now."""
         running = {file: checked for file, checked in self._running.items() if file in active}
         files, clashes = resolve_conflicts(running, fresh)
-        for file, why in clashes.items():
-            verdicts[active[file].id] = why
+        for file, reason in clashes.items():
+            verdicts[active[file].id] = reason
             fresh.pop(file, None)
             self._log.error('{file} version {number} is refused here: {why}',
-                            file=file, number=active[file].number, why=why)
+                            file=file, number=active[file].number, why=reason)
         self._running = files
         self._ids = {file: version.id for file, version in active.items()}
         self.verdicts = verdicts
@@ -199,28 +215,28 @@ class VersionKeeper:
         return fresh
 
     async def _announce(self, fresh: Mapping[str, CheckedVersion]) -> None:
-        """Services that have just been added hear of it (`after_add_to_store`), in a thread as it is their code."""
+        """Call `after_add_to_store` of the added services, in a thread as it is users' code."""
         for checked in fresh.values():
             if checked.wants_announcement:
                 try:
                     announce = partial(announce_added, checked)
                     await in_import_thread(self.reactor, announce, checked.source, doing='after_add_to_store')
-                except BadRequest as e:
-                    self._log.error('{why}', why=e.msg)
+                except BadRequest as error:
+                    self._log.error('{why}', why=error.msg)
 
 
-def _forget_others(directory: Path, kept: set[str]) -> None:
-    """Remove the files of versions that are no longer kept. Blocking."""
+def _remove_unused(directory: Path, kept: set[str]) -> None:
+    """Remove the files of versions that are no longer stored. Blocking."""
     if directory.is_dir():
-        for found in directory.iterdir():
-            if found.name not in kept:
-                rmtree(found, ignore_errors=True)
+        for entry in directory.iterdir():
+            if entry.name not in kept:
+                rmtree(entry, ignore_errors=True)
 
 
 @implementer(IDeployer)
 @define(kw_only=True, eq=False)
 class Deployer:
-    """Deploys to the whole cluster, one file at a time a node: others wait for their turn."""
+    """Deploys to the whole cluster, one file at a time per node; further deployments are queued."""
 
     odb: IConfigStore
     config: IConfig
@@ -247,12 +263,12 @@ class Deployer:
             names = sorted(checked.services)
             try:
                 version = await self.odb.add_version(source.file, source.form, source.content, names, actor)
-            except Conflict as e:
-                places = ', '.join(checked.place(name) for name in names if repr(name) in e.msg)
-                raise Conflict(None, f'{places or source.file}: {e.msg}') from e
-            if self.keeper.verdicts.get(version.id):  # the same code again, and this time it is good here
+            except Conflict as error:
+                locations = ', '.join(checked.place(name) for name in names if repr(name) in error.msg)
+                raise Conflict(None, f'{locations or source.file}: {error.msg}') from error
+            if self.keeper.verdicts.get(version.id):  # the same code was deployed again, and works here now
                 await self.keeper.retry()
-            return await self._everywhere(version)
+            return await self._wait_for_nodes(version)
         finally:
             self.keeper.release(source)
 
@@ -263,47 +279,51 @@ class Deployer:
         await self.keeper.prepare(source)
         try:
             version = await self.odb.activate_version(target.file, target.number, actor)
-            return await self._everywhere(version)
+            return await self._wait_for_nodes(version)
         finally:
             self.keeper.release(source)
 
-    async def _everywhere(self, version: FileVersion) -> DeployReport:
-        """Wait for every living node's verdict."""
+    async def _wait_for_nodes(self, version: FileVersion) -> DeployReport:
+        """Wait for the verdicts of all running nodes."""
         try:
             await self.bring(version.revision)
             missing = await self.config.everywhere(version.revision, VERDICT_WAIT)
             verdicts = await self.odb.version_verdicts(version.id)
-            up = {node.name for node in await self.odb.nodes() if node.up_status == 'running'}
+            running = {node.name for node in await self.odb.nodes() if node.up_status == 'running'}
         except CancelledError:
             raise
-        except (ServiceUnavailable, Timeout) as e:
+        except (ServiceUnavailable, Timeout) as error:
             raise ServiceUnavailable(
-                f'{version.file} is stored as version {version.number}, nodes follow when the ODB answers: {e.msg}'
-            ) from e
-        refused = {node: why for node, why in sorted(verdicts.items()) if why and node in up}
-        return DeployReport(version=version, refused=refused, missing=tuple(missing))
+                f'{version.file} is stored as version {version.number}, nodes follow when the ODB answers: {error.msg}'
+            ) from error
+        refusals = {node: reason for node, reason in sorted(verdicts.items()) if reason and node in running}
+        return DeployReport(version=version, refused=refusals, missing=tuple(missing))
 
 
 def describe_version(versions: list[FileVersion], name: str, number: int | None) -> FileVersion:
-    """The kept version `number` (None: the one before the active) of the file called `name`, or that has the service
-    of that name. Raises NotFound saying what there is."""
+    """Return the stored version to roll back to.
+
+    `name` is a file, or a service in it; `number` the version, None for the one before the active version. Raises
+    NotFound listing what exists.
+    """
     file = _file_of(versions, name)
-    kept = {version.number: version for version in versions if version.file == file}
-    active = next((version.number for version in kept.values() if version.active), 0)
-    wanted = max((n for n in kept if n < active), default=None) if number is None else number
-    if wanted is None:
+    stored = {version.number: version for version in versions if version.file == file}
+    active = next((version.number for version in stored.values() if version.active), 0)
+    target = max((candidate for candidate in stored if candidate < active), default=None) if number is None else number
+    if target is None:
         raise NotFound(f'{file}: there is no version before {active} to go back to')
-    if wanted not in kept:
-        there = ', '.join(str(n) for n in sorted(kept))
-        raise NotFound(f'{file}: version {wanted} is not kept, these are: {there}')
-    return kept[wanted]
+    if target not in stored:
+        available = ', '.join(str(candidate) for candidate in sorted(stored))
+        raise NotFound(f'{file}: version {target} is not kept, these are: {available}')
+    return stored[target]
 
 
 def _file_of(versions: list[FileVersion], name: str) -> str:
+    """Return the file of that name, or the one that contains the service of that name. Raises NotFound."""
     if any(version.file == name for version in versions):
         return name
     by_service = [version for version in versions if name in version.services]
     if not by_service:
-        known = {version.file for version in versions}.union(*(version.services for version in versions))
-        raise NotFound(f'No deployed file or service is called {name!r}{did_you_mean(name, sorted(known))}')
+        known_names = {version.file for version in versions}.union(*(version.services for version in versions))
+        raise NotFound(f'No deployed file or service is called {name!r}{did_you_mean(name, sorted(known_names))}')
     return max(by_service, key=lambda version: (version.active, version.revision)).file

@@ -1,9 +1,8 @@
-"""Users' code outside of a request (imports, hooks of deployment) in a thread of its own, which may be given up.
+"""Runs users' code outside of requests (imports, hooks of deployment) in threads of their own, with a deadline.
 
-A thread that is given up goes on, as no thread can be killed; what it brings is dropped. One that computes without end
-is told to end, by an exception raised in it, so that it does not take half the interpreter from the reactor for good.
-One that waits in C is left alone: it costs nothing, and CPython up to 3.12 slows all threads down while such an
-exception waits for its thread.
+A thread that misses its deadline continues, as no thread can be killed, and its result is dropped. If it consumes CPU,
+an exception is raised in it, so that it does not compete for the GIL forever. A thread that waits in C code is left
+alone: it costs nothing, and CPython up to 3.12 slows down all threads while such an exception is pending.
 """
 
 from __future__ import annotations
@@ -25,17 +24,20 @@ from zatotx.model.gc_disabled import uncollected
 from zatotx.service.deployment.package import SourcePackage
 
 DEADLINE = 30.0  # seconds
-_WINDOW = 1.0  # seconds before the deadline (or half of it), over which it is seen whether the thread computes
-_BUSY = 10  # ticks (of 10 ms) a second of one that does, on a machine however busy
+_WINDOW = 1.0  # seconds before the deadline (at most half of it) in which the thread's CPU use is measured
+_BUSY = 10  # CPU ticks (10 ms) a second of a computing thread, even on a busy machine
 
 
-class _GivenUp(SystemExit):
-    """Raised in a thread that was given up."""
+class _Abandoned(SystemExit):
+    """Raised in a thread that missed its deadline."""
 
 
 @define(eq=False)
 class ImportThread:
-    """One run of a function. `source`: whose code it is; `doing`: what is done with it, for sentences."""
+    """One function call in its own thread.
+
+    `source` is the code that runs; `doing` describes the work in error messages.
+    """
 
     reactor: Any
     function: Callable[[], Any]
@@ -47,16 +49,20 @@ class ImportThread:
     _timer: Any = field(init=False)
 
     def start(self) -> Deferred[Any]:
-        """Fires with what the function gives; fails with what it raises, or BadRequest where it was given up."""
+        """Start the thread; fires with the function's result.
+
+        Fails with the function's exception, or with BadRequest after the deadline.
+        """
         self._result = Deferred(lambda _: self._timer.cancel())
         name = f'{self.doing} of {self.source.file}'
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._timer = self.reactor.callLater(self.deadline - self._window, self._suspect)
+        self._timer = self.reactor.callLater(self.deadline - self._window, self._start_measuring)
         self._thread.start()
         return self._result
 
     @property
     def _window(self) -> float:
+        """Seconds over which the CPU use is measured."""
         return min(_WINDOW, self.deadline / 2)
 
     def _run(self) -> None:
@@ -71,39 +77,43 @@ class ImportThread:
             self._timer.cancel()
             self._result.callback(outcome)
 
-    def _suspect(self) -> None:
-        self._timer = self.reactor.callLater(self._window, self._give_up, cpu_ticks(self._thread))
+    def _start_measuring(self) -> None:
+        """Remember the CPU time of a thread that is about to miss its deadline."""
+        self._timer = self.reactor.callLater(self._window, self._abandon, cpu_ticks(self._thread))
 
-    def _give_up(self, before: int) -> None:
-        place = stack_location(self._thread, self.source)
-        if cpu_ticks(self._thread) - before >= _BUSY * self._window and self._thread.is_alive():
+    def _abandon(self, ticks_before: int) -> None:
+        """Fail the Deferred, and interrupt the thread if it consumes CPU."""
+        location = stack_location(self._thread, self.source)
+        if cpu_ticks(self._thread) - ticks_before >= _BUSY * self._window and self._thread.is_alive():
             identity = ctypes.c_ulong(self._thread.ident or 0)
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, ctypes.py_object(_GivenUp))
-        self._result.errback(BadRequest(f'{place}: {self.doing} did not end within {self.deadline:g} s'))
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, ctypes.py_object(_Abandoned))
+        self._result.errback(BadRequest(f'{location}: {self.doing} did not end within {self.deadline:g} s'))
 
 
 def in_import_thread(
     reactor: Any, function: Callable[[], Any], source: SourcePackage, *, doing: str, deadline: float = DEADLINE
 ) -> Deferred[Any]:
-    """Run `function` in a daemon thread named for what it does. Fails with BadRequest naming the user's file and line
-    where it has not ended after `deadline` seconds."""
+    """Run `function` in a daemon thread named after its work.
+
+    Fails with BadRequest naming the user's file and line if it has not ended after `deadline` seconds.
+    """
     return ImportThread(reactor, function, source, doing, deadline).start()
 
 
 def cpu_ticks(thread: threading.Thread) -> int:
-    """Processor time the thread has used, in ticks (10 ms on Linux); 0 where the system does not say."""
+    """Return the CPU time of a thread in ticks (10 ms on Linux); 0 if the system does not provide it."""
     try:
         text = Path(f'/proc/self/task/{thread.native_id}/stat').read_text('ascii', 'replace')
     except OSError:
         return 0
-    fields = text.rpartition(')')[2].split()  # the name before may have blanks; see proc(5)
+    fields = text.rpartition(')')[2].split()  # the command name before it may contain blanks, see proc(5)
     return int(fields[11]) + int(fields[12])
 
 
 def stack_location(thread: threading.Thread, source: SourcePackage) -> str:
-    """`crm.py:12`, where in the user's files that thread is now; the file alone where it is elsewhere."""
+    """Return the line of the user's files that a thread executes (`crm.py:12`); the file alone if it is elsewhere."""
     with uncollected:
-        for frame in _outwards(sys._current_frames().get(thread.ident or 0)):
+        for frame in _frames(sys._current_frames().get(thread.ident or 0)):
             path = Path(frame.f_code.co_filename)
             for root in path.parents:
                 if root.name == source.sha256:
@@ -111,7 +121,8 @@ def stack_location(thread: threading.Thread, source: SourcePackage) -> str:
     return source.file
 
 
-def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield a frame and all its callers."""
     while frame is not None:
         yield frame
         frame = frame.f_back

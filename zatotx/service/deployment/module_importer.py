@@ -1,13 +1,13 @@
-"""Imports code aside: each version of each file in a corner of `sys.modules` of its own, beside what runs.
+"""Imports each version of each deployed file under a package of its own in `sys.modules`, beside the running versions.
 
-`crm.py` becomes the module `zatotx_deployed.v12.crm`; the next version is `zatotx_deployed.v13.crm`, and both live
-as long as anybody uses them. A package's own absolute imports (`import crm.util`, `from crm import util`) stay in its
-version, also the ones inside functions that run later: a version's modules have a `__builtins__` of their own, whose
-`__import__` knows the version. Relative imports need no help. `importlib.import_module` by an absolute name does not
-know who asks: a package uses a relative name there.
+`crm.py` becomes the module `zatotx_deployed.v12.crm`; the next version is `zatotx_deployed.v13.crm`, and both exist as
+long as they are in use. A package's own absolute imports (`import crm.util`, `from crm import util`) resolve to the
+same version, even in functions that run later: the modules of a version have their own `__builtins__`, whose
+`__import__` knows the version. Relative imports need no help. `importlib.import_module` with an absolute name does not
+know its caller: packages must use relative names there.
 
-User code runs here, so all of this happens in a thread of its own (own_thread.py), never in the reactor's; what it
-raises, whatever that is, becomes one sentence with the user's file and line.
+This runs users' code, so it runs in its own thread (import_thread.py), never in the reactor's; any exception becomes
+one sentence with the user's file and line.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from zatotx.service.naming import DEPLOYED
 PREFIX = DEPLOYED
 _SKIPPED = frozenset({'test', 'tests', '__main__', 'conftest', 'setup'})
 _numbers = count(1)
-_spaces: dict[str, ModuleNamespace] = {}  # by the name of its package, read by the finder
+_open_namespaces: dict[str, ModuleNamespace] = {}  # by package name; read by the finder
 
 
 class ModuleNamespace:
-    """The corner of `sys.modules` that one version lives in."""
+    """The package in `sys.modules` that contains the modules of one version."""
 
     def __init__(self, root: Path, tops: Sequence[str]) -> None:
         self.package = f'{PREFIX}.v{next(_numbers)}'
@@ -45,106 +45,108 @@ class ModuleNamespace:
         self.builtins = {**vars(builtins), '__import__': self._import}
 
     def open(self) -> None:
-        """Let the finder find this version's modules."""
+        """Make the modules of this version importable."""
         if _Finder not in sys.meta_path:
             sys.meta_path.insert(0, _Finder)
-        _spaces[self.package] = self
+        _open_namespaces[self.package] = self
 
     def close(self) -> None:
-        """Forget the version's modules. What still runs of them runs on. Idempotent; any thread."""
-        _spaces.pop(self.package, None)
-        inner = self.package + '.'
+        """Remove the modules of this version from `sys.modules`; running code continues. Idempotent; any thread."""
+        _open_namespaces.pop(self.package, None)
+        prefix = self.package + '.'
         for name in list(sys.modules):
-            if name == self.package or name.startswith(inner):
+            if name == self.package or name.startswith(prefix):
                 sys.modules.pop(name, None)
         parent = sys.modules.get(PREFIX)
         if parent is not None:
             vars(parent).pop(self.package.rpartition('.')[2], None)
 
     def load(self, name: str) -> ModuleType:
-        """The module `name` ('crm', 'crm.util') of this version."""
-        full = f'{self.package}.{name}'
-        builtins.__import__(full)
-        return sys.modules[full]
+        """Import the module `name` ('crm', 'crm.util') of this version."""
+        full_name = f'{self.package}.{name}'
+        builtins.__import__(full_name)
+        return sys.modules[full_name]
 
-    def spec(self, full: str) -> ModuleSpec | None:
-        """Where the module of that whole name is, or None."""
-        base = self.root.joinpath(*full[len(self.package) + 1 :].split('.'))
+    def spec(self, full_name: str) -> ModuleSpec | None:
+        """Return the spec of the module of that full name, or None."""
+        base = self.root.joinpath(*full_name[len(self.package) + 1 :].split('.'))
         package = base / '__init__.py'
         if package.is_file():
-            loader = _Loader(full, str(package), self.builtins)
-            return spec_from_file_location(full, package, loader=loader, submodule_search_locations=[str(base)])
+            loader = _Loader(full_name, str(package), self.builtins)
+            return spec_from_file_location(full_name, package, loader=loader, submodule_search_locations=[str(base)])
         path = base.with_name(base.name + '.py')
         if not path.is_file():
             return None
-        return spec_from_file_location(full, path, loader=_Loader(full, str(path), self.builtins))
+        return spec_from_file_location(full_name, path, loader=_Loader(full_name, str(path), self.builtins))
 
     def _import(
         self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
     ) -> ModuleType:
-        """What `import` statements of this version's modules call."""
+        """The `__import__` function of this version's modules."""
         top = name.partition('.')[0]
         if level or top not in self.tops:
             return builtins.__import__(name, globals, locals, fromlist, level)
-        found = builtins.__import__(f'{self.package}.{name}', globals, locals, fromlist or ('__name__',), 0)
-        return found if fromlist else sys.modules[f'{self.package}.{top}']
+        module = builtins.__import__(f'{self.package}.{name}', globals, locals, fromlist or ('__name__',), 0)
+        return module if fromlist else sys.modules[f'{self.package}.{top}']
 
 
 class _Loader(SourceFileLoader):
-    """Runs a module with its version's builtins."""
+    """Executes a module with the builtins of its version."""
 
-    def __init__(self, fullname: str, path: str, own: dict[str, Any]) -> None:
+    def __init__(self, fullname: str, path: str, version_builtins: dict[str, Any]) -> None:
         super().__init__(fullname, path)
-        self._own = own
+        self._version_builtins = version_builtins
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__dict__['__builtins__'] = self._own
+        module.__dict__['__builtins__'] = self._version_builtins
         super().exec_module(module)
 
 
 class _Finder:
-    """On `sys.meta_path`: finds modules of the spaces that are open, and nothing else."""
+    """Finds the modules of the open namespaces; installed on `sys.meta_path`."""
 
     @classmethod
     def find_spec(cls, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if not fullname.startswith(PREFIX):
             return None
-        if fullname == PREFIX or fullname in _spaces:
+        if fullname == PREFIX or fullname in _open_namespaces:
             return ModuleSpec(fullname, None, is_package=True)
-        space = _spaces.get('.'.join(fullname.split('.', 2)[:2]))
-        return space.spec(fullname) if space else None
+        namespace = _open_namespaces.get('.'.join(fullname.split('.', 2)[:2]))
+        return namespace.spec(fullname) if namespace else None
 
 
 class LoadedModule:
-    """A version that was imported. Its modules stay in `sys.modules` until the last holder of this object is gone."""
+    """An imported version. Its modules stay in `sys.modules` as long as this object is referenced."""
 
     __slots__ = ('__weakref__', 'modules', 'source', 'space')
 
-    def __init__(self, source: SourcePackage, space: ModuleNamespace, modules: Sequence[ModuleType]) -> None:
+    def __init__(self, source: SourcePackage, namespace: ModuleNamespace, modules: Sequence[ModuleType]) -> None:
         self.source = source
-        self.space = space
+        self.space = namespace
         self.modules = tuple(modules)
-        weakref.finalize(self, space.close).atexit = False
+        weakref.finalize(self, namespace.close).atexit = False
 
 
 def load(source: SourcePackage, directory: Path) -> LoadedModule:
-    """Write the files below `directory`, import every module of them. Blocking: it runs users' code. Raises BadRequest
-    with one sentence naming file and line, whatever the code did."""
-    import_finder.install()  # so that `from zato.server.service import Service` works in it
+    """Write the files of a source below `directory` and import all of its modules. Blocking: it runs users' code.
+
+    Raises BadRequest with one sentence naming file and line, whatever the code does.
+    """
+    import_finder.install()  # makes `from zato.server.service import Service` work
     root = directory / source.sha256
     materialise(root, source)
-    space = ModuleNamespace(root, () if source.form == MODULE else source.tops)
-    space.open()
+    namespace = ModuleNamespace(root, () if source.form == MODULE else source.tops)
+    namespace.open()
     try:
-        modules = [space.load(name) for name in module_names(source)]
-    except BaseException as e:  # SystemExit and KeyboardInterrupt of a module are its mistakes, not ours
-        space.close()
-        raise BadRequest(error_sentence(e, root, source.file).replace(space.package + '.', '')) from None
-    return LoadedModule(source, space, modules)
+        modules = [namespace.load(name) for name in module_names(source)]
+    except BaseException as error:  # even SystemExit and KeyboardInterrupt are errors of the module
+        namespace.close()
+        raise BadRequest(error_sentence(error, root, source.file).replace(namespace.package + '.', '')) from None
+    return LoadedModule(source, namespace, modules)
 
 
 def module_names(source: SourcePackage) -> list[str]:
-    """The modules in which services are looked for: all of them but tests, setup and `__main__`."""
+    """Return the names of the modules that may define services: all except tests, setup and `__main__`."""
     names = []
     for path in sorted(source.files):
         parts = path.removesuffix('.py').split('/')
@@ -156,46 +158,46 @@ def module_names(source: SourcePackage) -> list[str]:
 
 
 def materialise(root: Path, source: SourcePackage) -> None:
-    """Have the files on disk, each whole or not at all; closed to group and others."""
+    """Write the files of a source to disk, each atomically, not readable by group and others."""
     for path, data in source.files.items():
-        place = root.joinpath(*PurePosixPath(path).parts)
-        if place.is_file() and place.read_bytes() == data:
+        target = root.joinpath(*PurePosixPath(path).parts)
+        if target.is_file() and target.read_bytes() == data:
             continue
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = place.with_name(f'.{place.name}.{threading.get_ident()}')
-        fresh.unlink(missing_ok=True)
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(data)
-        fresh.replace(place)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = target.with_name(f'.{target.name}.{threading.get_ident()}')
+        temporary.unlink(missing_ok=True)
+        temporary.touch(mode=0o600)
+        temporary.write_bytes(data)
+        temporary.replace(target)
 
 
 def error_sentence(error: BaseException, root: Path, file: str) -> str:
-    """`crm.py:12: NameError: name 'x' is not defined`: where in the user's files, and what."""
+    """Return one sentence for an error: `crm.py:12: NameError: name 'x' is not defined`."""
     kind = type(error).__name__
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(root):
-        return f'{_shown(Path(error.filename), root)}:{error.lineno or 1}: {kind}: {_said(error.msg)}'
-    place = last_line_of_file(error.__traceback__, root) or file
-    said = _said(error)
-    return f'{place}: {kind}: {said}' if said else f'{place}: {kind}'
+        return f'{_relative_path(Path(error.filename), root)}:{error.lineno or 1}: {kind}: {_one_line(error.msg)}'
+    location = last_line_of_file(error.__traceback__, root) or file
+    text = _one_line(error)
+    return f'{location}: {kind}: {text}' if text else f'{location}: {kind}'
 
 
 def last_line_of_file(traceback: TracebackType | None, root: Path) -> str:
-    """The innermost `file:line` below `root`, or ''."""
-    found = ''
+    """Return the innermost `file:line` below `root` in a traceback, or ''."""
+    location = ''
     while traceback is not None:
         path = Path(traceback.tb_frame.f_code.co_filename)
         if path.is_relative_to(root):
-            found = f'{_shown(path, root)}:{traceback.tb_lineno}'
+            location = f'{_relative_path(path, root)}:{traceback.tb_lineno}'
         traceback = traceback.tb_next
-    return found
+    return location
 
 
-def _shown(path: Path, root: Path) -> str:
+def _relative_path(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def _said(error: object) -> str:
-    """Its text in one line; the exception is the user's, so even asking for its text may fail."""
+def _one_line(error: object) -> str:
+    """Return the text of an error in one line; '' if the user's exception class fails to provide it."""
     try:
         text = ' '.join(str(error).split())
     except Exception:

@@ -1,7 +1,7 @@
-"""What is deployed, as a value: one module, a package, or a zip of flat modules as Zato's archives hold them.
+"""The source to deploy as a value: one module, a package, or a zip of flat modules as in Zato's archives.
 
-A package travels as a zip and is stored in one canonical form (sorted, no dates), so that the same code is the same
-bytes whoever packed it. Nothing here imports or runs what it reads. Blocking: call it in a worker thread.
+A package is sent as a zip and stored in a canonical form (sorted, without dates), so that the same code gives the same
+bytes whoever packed it. Nothing here imports or runs the code. Blocking: call it in a worker thread.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import msgspec
 from zatotx.model.errors import BadRequest
 
 MODULE, PACKAGE = 'module', 'package'
-MAX_CONTENT = 20 * 1024 * 1024  # bytes of a file as it is sent
-MAX_UNPACKED = 64 * 1024 * 1024  # bytes of all members of a zip
+MAX_CONTENT = 20 * 1024 * 1024  # bytes of an uploaded file
+MAX_UNPACKED = 64 * 1024 * 1024  # bytes of all members of a zip, unpacked
 MAX_MEMBERS = 2000
 MAX_NAME = 255  # characters of a member's path
 MODULE_SUFFIXES = ('.py', '.pyw')
@@ -30,11 +30,11 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class SourcePackage(msgspec.Struct, frozen=True, kw_only=True):
-    """Code to deploy. `files` are its files by their path, '/' between parts; `tops` its top-level modules."""
+    """Code to deploy. `files` maps paths with '/' to contents; `tops` are its top-level modules."""
 
     file: str  # 'crm.py', or 'crm' for a package
     form: str  # MODULE or PACKAGE
-    content: bytes  # what is stored: the module's text or the canonical zip
+    content: bytes  # as stored: the module's text or the canonical zip
     files: Mapping[str, bytes]
     tops: tuple[str, ...]
 
@@ -44,12 +44,12 @@ class SourcePackage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_junk(name: str) -> bool:
-    """Is this the name of an editor's, downloader's or interpreter's own file, which nobody means to deploy?"""
+    """Return whether a file belongs to an editor, a downloader or the interpreter and is never deployed."""
     return name.startswith(('.', '#')) or name in _JUNK_NAMES or name.lower().endswith(_JUNK_SUFFIXES)
 
 
 def accept(name: str, content: bytes) -> SourcePackage:
-    """What somebody sent as `name`: 'x.py', or 'x.zip'. Raises BadRequest saying why it cannot be deployed."""
+    """Return the source uploaded as `name`: 'x.py' or 'x.zip'. Raises BadRequest saying why it cannot be deployed."""
     if '/' in name or '\\' in name or '\0' in name or len(name) > MAX_NAME:
         raise BadRequest(f'{name[:80]!r} is not a file name: send the name alone, without its directory')
     if len(content) > MAX_CONTENT:
@@ -66,56 +66,61 @@ def accept(name: str, content: bytes) -> SourcePackage:
 
 
 def restore(file: str, form: str, content: bytes) -> SourcePackage:
-    """The Source that the ODB kept. Raises BadRequest where its bytes were damaged."""
+    """Return the source stored in the ODB. Raises BadRequest if its bytes are damaged."""
     return _module(file, content) if form == MODULE else _from_zip(f'{file}.zip', content)
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
-    """A zip of these files, the same bytes for the same files."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, 'w', zipfile.ZIP_DEFLATED) as archive:
+    """Return a zip of these files; equal files give equal bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(files):
             member = zipfile.ZipInfo(path, _EPOCH)
             member.external_attr = (stat.S_IFREG | 0o644) << 16
-            member.create_system = 3  # Unix, wherever it is made
+            member.create_system = 3  # Unix, on every platform
             archive.writestr(member, files[path], zipfile.ZIP_DEFLATED)
-    return packed.getvalue()
+    return buffer.getvalue()
 
 
 def pack_directory(path: str | Path) -> bytes:
-    """The zip of a package's directory, without caches, hidden and editors' files. Raises BadRequest naming a link,
-    a missing `__init__.py`, or what is too much; OSError naming what cannot be read."""
+    """Return the zip of a package directory, without caches, hidden files and editors' files.
+
+    Raises BadRequest for a link, a missing `__init__.py` or exceeded limits; OSError for what cannot be read.
+    """
     root = Path(path).resolve()
-    files = {f'{root.name}/{inner}': found.read_bytes() for inner, found in _walk(root, root)}
+    files = {f'{root.name}/{relative}': file.read_bytes() for relative, file in _walk(root, root)}
     _check_package(root.name, files)
     return pack(files)
 
 
 def _walk(directory: Path, root: Path) -> Iterator[tuple[str, Path]]:
-    for found in sorted(directory.iterdir()):
-        if is_junk(found.name):
+    """Yield the relative path and the path of every file of a package. Raises BadRequest for links."""
+    for entry in sorted(directory.iterdir()):
+        if is_junk(entry.name):
             continue
-        inner = found.relative_to(root).as_posix()
-        if found.is_symlink():
-            raise BadRequest(f'{root.name}/{inner} is a link: put the file itself into the package')
-        if found.is_dir():
-            yield from _walk(found, root)
-        elif found.is_file():
-            yield inner, found
+        relative = entry.relative_to(root).as_posix()
+        if entry.is_symlink():
+            raise BadRequest(f'{root.name}/{relative} is a link: put the file itself into the package')
+        if entry.is_dir():
+            yield from _walk(entry, root)
+        elif entry.is_file():
+            yield relative, entry
 
 
 def _module(name: str, content: bytes) -> SourcePackage:
+    """Return the source that consists of one module."""
     top = PurePosixPath(name).stem
     return SourcePackage(file=name, form=MODULE, content=content, files={f'{top}.py': content}, tops=(top,))
 
 
 def _from_zip(name: str, content: bytes) -> SourcePackage:
+    """Return the source in a zip. Raises BadRequest."""
     files = _unzip(name, content)
     tops = {path.split('/')[0] for path in files}
     if any('/' in path for path in files):
         if len(tops) > 1:
-            some = ', '.join(sorted(tops)[:5])
-            raise BadRequest(f'{name}: a zip holds one package directory or flat modules, this one has {some}')
+            examples = ', '.join(sorted(tops)[:5])
+            raise BadRequest(f'{name}: a zip holds one package directory or flat modules, this one has {examples}')
         file = tops.pop()
         _check_package(file, files)
         return SourcePackage(file=file, form=PACKAGE, content=pack(files), files=files, tops=(file,))
@@ -130,38 +135,40 @@ def _from_zip(name: str, content: bytes) -> SourcePackage:
 
 
 def _unzip(name: str, content: bytes) -> dict[str, bytes]:
+    """Return the files of a zip by path. Raises BadRequest."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = _checked_members(name, archive.infolist())
             return _read_members(name, archive, members)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError, RuntimeError) as e:
-        raise BadRequest(f'{name} is not a zip that can be read: {e}') from None
-    except Exception as e:  # zlib.error, lzma.LZMAError: one each library of compression
-        if isinstance(e, BadRequest):
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError, RuntimeError) as error:
+        raise BadRequest(f'{name} is not a zip that can be read: {error}') from None
+    except Exception as error:  # zlib.error, lzma.LZMAError: each compression library has its own
+        if isinstance(error, BadRequest):
             raise
-        raise BadRequest(f'{name} is not a zip that can be read: {e}') from None
+        raise BadRequest(f'{name} is not a zip that can be read: {error}') from None
 
 
 def _checked_members(name: str, members: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    kept: dict[str, zipfile.ZipInfo] = {}
+    """Return the members to unpack by path. Raises BadRequest listing the invalid ones."""
+    accepted: dict[str, zipfile.ZipInfo] = {}
     mistakes = []
     for member in members:
-        why = _why_not(member)
-        if why:
-            mistakes.append(f'{member.filename[:80]!r} {why}')
-        elif member.filename in kept:
+        mistake = _member_mistake(member)
+        if mistake:
+            mistakes.append(f'{member.filename[:80]!r} {mistake}')
+        elif member.filename in accepted:
             mistakes.append(f'{member.filename!r} is there twice')
         elif not member.is_dir() and not any(is_junk(part) for part in member.filename.split('/')):
-            kept[member.filename] = member
-    if len(kept) > MAX_MEMBERS:
-        mistakes.append(f'{len(kept)} files are too many, at most {MAX_MEMBERS}')
+            accepted[member.filename] = member
+    if len(accepted) > MAX_MEMBERS:
+        mistakes.append(f'{len(accepted)} files are too many, at most {MAX_MEMBERS}')
     if mistakes:
         raise BadRequest(f'{name}: ' + '; '.join(mistakes[:10]))
-    return kept
+    return accepted
 
 
-def _why_not(member: zipfile.ZipInfo) -> str:
-    """Why a member is refused, or ''."""
+def _member_mistake(member: zipfile.ZipInfo) -> str:
+    """Return what is wrong with a member, or ''."""
     path = member.filename
     parts = path.rstrip('/').split('/')
     kind = stat.S_IFMT(member.external_attr >> 16)
@@ -179,13 +186,14 @@ def _why_not(member: zipfile.ZipInfo) -> str:
 
 
 def _read_members(name: str, archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]) -> dict[str, bytes]:
+    """Unpack the members, up to the total size limit. Raises BadRequest."""
     files: dict[str, bytes] = {}
-    left = MAX_UNPACKED
+    remaining = MAX_UNPACKED
     for path, member in members.items():
-        with archive.open(member) as opened:
-            data = opened.read(left + 1)  # what it says of its size may be untrue
-        left -= len(data)
-        if left < 0:
+        with archive.open(member) as stream:
+            data = stream.read(remaining + 1)  # the declared size may be false
+        remaining -= len(data)
+        if remaining < 0:
             raise BadRequest(f'{name}: it unpacks to more than {MAX_UNPACKED} bytes')
         files[path] = data
     if not files:
@@ -194,6 +202,7 @@ def _read_members(name: str, archive: zipfile.ZipFile, members: Mapping[str, zip
 
 
 def _check_package(package: str, files: Mapping[str, bytes]) -> None:
+    """Raise BadRequest unless the files form a valid package."""
     if not package.isidentifier():
         raise BadRequest(f'{package!r} is not a name a Python package can have')
     if f'{package}/__init__.py' not in files:
@@ -205,6 +214,9 @@ def _check_package(package: str, files: Mapping[str, bytes]) -> None:
 
 
 def _check_stem(name: str, stem: str) -> None:
-    """A module's name: letters, digits, '_' and Zato's '-', not beginning with a digit."""
+    """Raise BadRequest unless this is a valid module name.
+
+    Letters, digits, '_' and Zato's '-' are valid, without a leading digit.
+    """
     if not stem.replace('-', '_').isidentifier():
         raise BadRequest(f'{name}: a module is named by letters, digits, _ and -, with no dot or space before .py')

@@ -1,4 +1,4 @@
-"""What lies in a pickup directory, and which of it is ready to be taken. The looking blocks; the deciding is pure."""
+"""Scans a pickup directory and decides which entries are ready to deploy. Scanning blocks; deciding is pure."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ import msgspec
 from zatotx.model.errors import BadRequest
 from zatotx.service.deployment.package import MAX_CONTENT, MAX_MEMBERS, is_junk, pack_directory
 
-RESTING = 3  # looks in a row that find an entry unchanged before it is taken
-_SUFFIXES = ('.py', '.pyw', '.zip', '.tar', '.tgz', '.gz', '.bz2', '.xz')  # the last ones to be refused aloud
+RESTING = 3  # consecutive scans in which an entry must be unchanged before it is deployed
+# Unsupported archives are read too, so that they are rejected with a message.
+_SUFFIXES = ('.py', '.pyw', '.zip', '.tar', '.tgz', '.gz', '.bz2', '.xz')
 
 
 class FileMark(msgspec.Struct, frozen=True):
-    """How an entry looked: it has changed when its prints differ."""
+    """A fingerprint of a directory entry, which changes when the entry changes."""
 
     is_directory: bool
     prints: tuple[tuple[str, int, int, int], ...]  # (path, inode, size, mtime in ns)
 
 
 class TakenFile(msgspec.Struct, frozen=True):
-    """An entry as it was read. `name` is what the deployer is told: 'crm.py', or 'crm.zip' for a directory."""
+    """The content of an entry. `name` is the name to deploy it under: 'crm.py', or 'crm.zip' for a directory."""
 
     name: str
     mark: FileMark | None
     content: bytes = b''
-    trouble: str = ''  # why it could not be read
+    trouble: str = ''  # why the entry could not be read
 
 
 def scan(directory: str) -> dict[str, FileMark]:
-    """All entries somebody may mean to deploy. Raises OSError where the directory cannot be read."""
+    """Return the fingerprints of all entries that may be deployed. Raises OSError if the directory cannot be read."""
     marks = {}
     for entry in sorted(Path(directory).iterdir()):
         mark = scan_entry(entry)
@@ -42,42 +43,43 @@ def scan(directory: str) -> dict[str, FileMark]:
 
 
 def scan_entry(entry: Path) -> FileMark | None:
-    """How an entry looks now; None where it is gone, or nothing that could be deployed."""
+    """Return the fingerprint of an entry; None if it is gone or cannot be deployed."""
     if is_junk(entry.name):
         return None
     try:
-        seen = entry.stat()
-        if stat.S_ISDIR(seen.st_mode):
+        status = entry.stat()
+        if stat.S_ISDIR(status.st_mode):
             return FileMark(True, tuple(_prints(entry, entry)))
     except OSError:
         return None
-    if not stat.S_ISREG(seen.st_mode) or not entry.name.lower().endswith(_SUFFIXES):
+    if not stat.S_ISREG(status.st_mode) or not entry.name.lower().endswith(_SUFFIXES):
         return None
-    return FileMark(False, (('', seen.st_ino, seen.st_size, seen.st_mtime_ns),))
+    return FileMark(False, (('', status.st_ino, status.st_size, status.st_mtime_ns),))
 
 
 def _prints(directory: Path, root: Path) -> Iterator[tuple[str, int, int, int]]:
+    """Yield path, inode, size and mtime (ns) of every file in a directory."""
     for count, entry in enumerate(sorted(directory.iterdir())):
         if is_junk(entry.name) or count > MAX_MEMBERS:
             continue
-        seen = entry.lstat()
-        if stat.S_ISDIR(seen.st_mode):
+        status = entry.lstat()
+        if stat.S_ISDIR(status.st_mode):
             yield from _prints(entry, root)
         else:
-            yield entry.relative_to(root).as_posix(), seen.st_ino, seen.st_size, seen.st_mtime_ns
+            yield entry.relative_to(root).as_posix(), status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def changed_at(directory: str, name: str) -> float:
-    """When an entry, or anything in it, was last written or moved there, in unix time; 0 where it is gone."""
+    """Return when an entry, or anything in it, was last written or moved (Unix time); 0 if it is gone."""
     entry = Path(directory, name)
     try:
-        return max(seen.stat().st_ctime for seen in (entry, *entry.rglob('*')))
+        return max(path.stat().st_ctime for path in (entry, *entry.rglob('*')))
     except OSError:
         return 0.0
 
 
 def take_file(directory: str, name: str) -> TakenFile:
-    """Read an entry. What is in the way of that is its `trouble`, never raised."""
+    """Read an entry. Errors are returned as `trouble`, never raised."""
     entry = Path(directory, name)
     mark = scan_entry(entry)
     if mark is None:
@@ -85,36 +87,38 @@ def take_file(directory: str, name: str) -> TakenFile:
     try:
         if mark.is_directory:
             return TakenFile(f'{name}.zip', mark, pack_directory(entry))
-        with entry.open('rb') as opened:
-            return TakenFile(name, mark, opened.read(MAX_CONTENT + 1))
-    except BadRequest as e:
-        return TakenFile(name, mark, trouble=e.msg)
-    except OSError as e:
-        return TakenFile(name, mark, trouble=f'{name}: it cannot be read: {e.strerror or e}')
+        with entry.open('rb') as stream:
+            return TakenFile(name, mark, stream.read(MAX_CONTENT + 1))
+    except BadRequest as error:
+        return TakenFile(name, mark, trouble=error.msg)
+    except OSError as error:
+        return TakenFile(name, mark, trouble=f'{name}: it cannot be read: {error.strerror or error}')
 
 
 class SettledFiles:
-    """Remembers how entries looked, to tell which ones have come to rest and were not taken as they are now."""
+    """Decides which entries have settled and have not been deployed in their current state."""
 
     def __init__(self) -> None:
-        self._taken: dict[str, FileMark] = {}
-        self._resting: dict[str, tuple[FileMark, int]] = {}  # how it looked, at how many looks in a row
+        self._deployed: dict[str, FileMark] = {}
+        self._unchanged_scans: dict[
+            str, tuple[FileMark, int]
+        ] = {}  # fingerprint, and in how many consecutive scans it was seen
 
     def settled(self, marks: Mapping[str, FileMark], *, only_directories: bool) -> list[str]:
-        """The entries that looked the same at RESTING looks in a row and have not been taken in this form."""
-        self._resting = {name: (mark, self._times(name, mark) + 1) for name, mark in marks.items()}
-        for name in self._taken.keys() - marks.keys():
-            del self._taken[name]
+        """Return the entries unchanged in RESTING consecutive scans and not yet deployed in this state."""
+        self._unchanged_scans = {name: (mark, self._times(name, mark) + 1) for name, mark in marks.items()}
+        for name in self._deployed.keys() - marks.keys():
+            del self._deployed[name]
         return [
             name
-            for name, (mark, times) in self._resting.items()
-            if times >= RESTING and self._taken.get(name) != mark and (mark.is_directory or not only_directories)
+            for name, (mark, times) in self._unchanged_scans.items()
+            if times >= RESTING and self._deployed.get(name) != mark and (mark.is_directory or not only_directories)
         ]
 
     def _times(self, name: str, mark: FileMark) -> int:
-        last, times = self._resting.get(name, (None, 0))
+        last, times = self._unchanged_scans.get(name, (None, 0))
         return times if last == mark else 0
 
     def took(self, name: str, mark: FileMark) -> None:
-        """It was taken as it looked then: not again unless it changes."""
-        self._taken[name] = mark
+        """Record that an entry was deployed; it is deployed again only if it changes."""
+        self._deployed[name] = mark

@@ -1,7 +1,7 @@
-"""Which classes of an imported version are services, and everything that is wrong with them at once.
+"""Finds the services in an imported version of a file, and reports all mistakes in them at once.
 
 A service is a subclass of Service defined in that file (feature map 3.1), without `zato_dont_import` in its own body
-and not kept out by its `before_add_to_store`. A base class without a `handle` that others in the file build on is a
+and accepted by its `before_add_to_store`. A class without a `handle` that is the base of others in the file is a
 helper, not a mistake.
 """
 
@@ -26,13 +26,16 @@ from zatotx.service.naming import plain_name, service_name
 from zatotx.service.service import Service
 
 MARKER = 'zato_dont_import'
-RESERVED = 'zato.'  # the beginning of names that are zatotx's own
+RESERVED = 'zato.'  # prefix of the names of services built into zatotx
 LONGEST_NAME = 1000
 
 
 @define(slots=False, eq=False)
 class CheckedVersion:
-    """An imported version whose services are good. `number` is the version's in the ODB, once it is known."""
+    """An imported version whose services passed all checks.
+
+    `number` is its version number in the ODB, 0 until it is known.
+    """
 
     loaded: LoadedModule
     services: Mapping[str, ServiceEntry]
@@ -43,12 +46,12 @@ class CheckedVersion:
         return self.loaded.source
 
     def place(self, name: str) -> str:
-        """`crm.py:12`, where the service of that name begins."""
+        """Return the location of a service's class: `crm.py:12`."""
         return place_of(self.loaded, self.services[name].cls)
 
     @cached_property
     def wants_announcement(self) -> bool:
-        """Does any of its services want to hear that it was added?"""
+        """Whether any of its services overrides `after_add_to_store`."""
         return any(
             entry.cls.after_add_to_store is not Service.after_add_to_store  # type: ignore[attr-defined]
             for entry in self.services.values()
@@ -56,38 +59,41 @@ class CheckedVersion:
 
 
 def check_services(loaded: LoadedModule) -> CheckedVersion:
-    """The services of a version. Raises BadRequest with every mistake, each with file and line. Blocking: it runs
-    users' code (`get_name`, `before_add_to_store`)."""
+    """Return the checked services of an imported version.
+
+    Raises BadRequest listing every mistake with file and line. Blocking: it runs users' code (`get_name`,
+    `before_add_to_store`).
+    """
     try:
-        return _Check(loaded).run()
+        return _VersionCheck(loaded).run()
     except BadRequest:
         raise
-    except BaseException as e:
-        raise BadRequest(error_sentence(e, loaded.space.root, loaded.source.file)) from None
+    except BaseException as error:
+        raise BadRequest(error_sentence(error, loaded.space.root, loaded.source.file)) from None
 
 
 def announce_added(checked: CheckedVersion) -> None:
-    """Call `after_add_to_store` of every service; their mistakes are logged, as in Zato. Blocking: users' code."""
+    """Call `after_add_to_store` of every service; exceptions are logged, as in Zato. Blocking: it runs users' code."""
     for name, entry in checked.services.items():
         logger = logging.getLogger(name)
         try:
             entry.cls.after_add_to_store(logger)  # type: ignore[attr-defined]
-        except (Exception, SystemExit):  # sys.exit() in users' code ends neither the process nor the others' turn
+        except (Exception, SystemExit):  # sys.exit() in users' code must not end the process or skip other services
             logger.exception('after_add_to_store of %s failed; the service was added', name)
 
 
 def candidates(module: ModuleType) -> list[type[Service]]:
-    """The Service subclasses that a module defines, in the order it does."""
-    found = dict.fromkeys(
+    """Return the Service subclasses that a module defines, in order of definition."""
+    classes = dict.fromkeys(
         value
         for value in list(vars(module).values())
         if isinstance(value, type) and issubclass(value, Service) and value.__module__ == module.__name__
     )
-    return [cls for cls in found if MARKER not in vars(cls)]
+    return [cls for cls in classes if MARKER not in vars(cls)]
 
 
-class _Check:
-    """One run over one version: what was found, what is wrong."""
+class _VersionCheck:
+    """One check of one version: collects its services and mistakes."""
 
     def __init__(self, loaded: LoadedModule) -> None:
         self.loaded = loaded
@@ -95,12 +101,13 @@ class _Check:
         self.entries: dict[str, ServiceEntry] = {}
 
     def run(self) -> CheckedVersion:
-        found = [(module, cls) for module in self.loaded.modules for cls in candidates(module)]
-        bases = {base for _, cls in found for base in cls.__mro__[1:]}
-        helpers = {cls for _, cls in found if cls in bases and not _has_handle(cls)}
-        services = [(module, cls) for module, cls in found if cls not in helpers]
+        """Check all classes. Raises BadRequest listing every mistake."""
+        classes = [(module, cls) for module in self.loaded.modules for cls in candidates(module)]
+        bases = {base for _, cls in classes for base in cls.__mro__[1:]}
+        helpers = {cls for _, cls in classes if cls in bases and not _has_handle(cls)}
+        services = [(module, cls) for module, cls in classes if cls not in helpers]
         for module, cls in services:
-            self._take(module, cls)
+            self._check_service(module, cls)
         if not services:
             self.mistakes.append(
                 f'{self.loaded.source.file}: there is no service in it, '
@@ -112,28 +119,31 @@ class _Check:
             raise BadRequest('; '.join(self.mistakes))
         return CheckedVersion(self.loaded, self.entries)
 
-    def _take(self, module: ModuleType, cls: type[Service]) -> None:
-        wrong: list[str] = []
+    def _check_service(self, module: ModuleType, cls: type[Service]) -> None:
+        """Check one class, and add it to the services or its mistakes to the mistakes."""
+        mistakes: list[str] = []
         name = service_name(cls, plain_name(module.__name__))
         try:
             traits = describe_service(cls)
-        except BadDeclaration as e:
-            wrong += e.mistakes
-        wrong += _name_mistakes(cls, name)
+        except BadDeclaration as error:
+            mistakes += error.mistakes
+        mistakes += _name_mistakes(cls, name)
         if name in self.entries:
-            other = self.entries[name].cls
-            wrong.append(f'the name of {cls.__name__} is taken by {other.__name__} at {place_of(self.loaded, other)}')
-        if wrong:
-            place = place_of(self.loaded, cls)
-            self.mistakes += [f'{place}: service {name!r}: {what}' for what in wrong]
+            other_class = self.entries[name].cls
+            mistakes.append(
+                f'the name of {cls.__name__} is taken by {other_class.__name__} at {place_of(self.loaded, other_class)}'
+            )
+        if mistakes:
+            location = place_of(self.loaded, cls)
+            self.mistakes += [f'{location}: service {name!r}: {mistake}' for mistake in mistakes]
         elif cls.before_add_to_store(logging.getLogger(name)):
-            cls._zatotx_name = name  # so that self.invoke(ThatClass) finds it
+            cls._zatotx_name = name  # lets self.invoke(TheClass) find it
             file = self.loaded.source.file
             self.entries[name] = ServiceEntry(name=name, cls=cls, traits=traits, file=file)
 
 
 def place_of(loaded: LoadedModule, cls: type) -> str:
-    """`crm.py:12`, where a class of that version begins."""
+    """Return the location of a class of that version: `crm.py:12`."""
     file = Path(getattr(sys.modules[cls.__module__], '__file__', '') or '')
     path = file.relative_to(loaded.space.root).as_posix()
     return f'{path}:{line_of(loaded.source.files[path], cls.__qualname__)}'
@@ -145,9 +155,10 @@ def _has_handle(cls: type[Service]) -> bool:
 
 
 def _name_mistakes(cls: type[Service], name: str) -> Iterator[str]:
-    own = vars(cls).get('name')
-    if own is not None and not isinstance(own, str):
-        yield f'{cls.__name__}.name must be text, not {type(own).__name__}'
+    """Yield what is wrong with the name of a service."""
+    declared = vars(cls).get('name')
+    if declared is not None and not isinstance(declared, str):
+        yield f'{cls.__name__}.name must be text, not {type(declared).__name__}'
     if name.startswith(RESERVED):
         yield f"the name of {cls.__name__} begins with {RESERVED!r}, such names are the broker's own"
     if name != name.strip() or not name.isprintable():
@@ -157,7 +168,7 @@ def _name_mistakes(cls: type[Service], name: str) -> Iterator[str]:
 
 
 def line_of(text: bytes, qualname: str) -> int:
-    """Where the class of that qualified name begins; 1 where it was not made by a class statement."""
+    """Return the line of the class of that qualified name; 1 if no class statement defines it."""
     body: list[ast.stmt] = ast.parse(text).body
     line = 1
     for part in qualname.replace('<locals>.', '').split('.'):

@@ -1,1 +1,1 @@
-"""Input and output of services: how they are declared, where input comes from, what answers look like."""
+"""Input and output of services: declarations, sources of input, conversion, validation, schemas."""

@@ -1,4 +1,4 @@
-"""Reads the declarations of input and output on a Service subclass (feature map 3.5) into one IO."""
+"""Reads the input and output declarations of a Service subclass (feature map 3.5) into one IO."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ from zatotx.service.io.records import Field
 
 
 def describe_io(cls: type) -> IO:
-    """The IO of a class: its `input` and `output`, else those of its `SimpleIO`.
+    """Return the IO of a class: its `input` and `output`, otherwise those of its `SimpleIO`.
 
-    Raises TypeError or NameError with a sentence where a declaration makes no sense.
+    Raises TypeError or NameError with one sentence for an invalid declaration.
     """
     sio = getattr(cls, 'SimpleIO', None)
     short_in, short_out = getattr(cls, 'input', None), getattr(cls, 'output', None)
     if sio is None:
-        return IO(input=_side('input', _short_input, short_in), output=_side('output', _short_output, short_out))
+        return IO(
+            input=_read_declaration('input', _short_input, short_in),
+            output=_read_declaration('output', _short_output, short_out),
+        )
     options = {name: value for name, value in declared_names(sio).items() if not name.startswith('__')}
     reader = _SimpleIO(options)
     return IO(
-        input=_side('input', _short_input, short_in) if short_in is not None else reader.input(),
-        output=_side('output', _short_output, short_out) if short_out is not None else reader.output(),
+        input=_read_declaration('input', _short_input, short_in) if short_in is not None else reader.input(),
+        output=_read_declaration('output', _short_output, short_out) if short_out is not None else reader.output(),
         element=reader.element,
         request_elem=options.get('request_elem') or '',
         namespace=options.get('namespace') or '',
@@ -42,14 +45,15 @@ def describe_io(cls: type) -> IO:
 
 
 def declared_names(sio: type) -> dict[str, Any]:
-    """All class attributes, inherited ones too."""
-    found: dict[str, Any] = {}
+    """Return all class attributes, including inherited ones."""
+    attributes: dict[str, Any] = {}
     for base in reversed(sio.__mro__[:-1]):
-        found.update(vars(base))
-    return found
+        attributes.update(vars(base))
+    return attributes
 
 
-def _side(label: str, read: Any, value: Any) -> Any:
+def _read_declaration(label: str, read: Any, value: Any) -> Any:
+    """Read one declaration; errors name it."""
     if value is None:
         return None
     try:
@@ -62,48 +66,49 @@ def _short_input(value: Any) -> Input:
     return (
         TypedInput(value)
         if typed_models.is_model(value)
-        else ElementsInput(_distinct(tuple(Field(o) for o in as_names(value))))
+        else ElementsInput(_check_distinct(tuple(Field(name) for name in as_names(value))))
     )
 
 
 def _short_output(value: Any) -> Output:
     if typed_models.is_model(value):
         return TypedOutput(value)
-    return ElementsOutput(fields=_distinct(tuple(Field(one) for one in as_names(value))))
+    return ElementsOutput(fields=_check_distinct(tuple(Field(name) for name in as_names(value))))
 
 
-def _distinct(fields: tuple[Field, ...]) -> tuple[Field, ...]:
+def _check_distinct(fields: tuple[Field, ...]) -> tuple[Field, ...]:
+    """Return the fields. Raises TypeError if a name is declared twice."""
     names: set[str] = set()
-    for one in fields:
-        if one.name in names:
-            raise TypeError(f'{one.name!r} is declared twice')
-        names.add(one.name)
+    for field in fields:
+        if field.name in names:
+            raise TypeError(f'{field.name!r} is declared twice')
+        names.add(field.name)
     return fields
 
 
 class _SimpleIO:
-    """The classic class, attribute by attribute."""
+    """Reads the attributes of a classic SimpleIO class."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
-        short = options.get('output') is not None  # 3.x's form inside the class: bare, as there
+        short = options.get('output') is not None  # 3.x's form inside the class has no response element
         self.element: str = options.get('response_elem', '' if short else 'response') or ''
 
     def fields(self, side: str) -> tuple[Field, ...] | None:
-        """The fields of 'input' or 'output'; None where none are declared."""
+        """Return the fields of 'input' or 'output'; None if none are declared."""
         default = self.options.get('default_value', '')
         strict = self.options.get('allow_empty_required')
-        found: list[Field] = []
+        fields: list[Field] = []
         for suffix, required in (('_required', True), ('_optional', False)):
-            for one in self._names(side + suffix):
-                found.append(_field(one, required, default))
-        found += [Field(one, default=default) for one in self._names(side)]
-        for made in found:
-            made.strict_empty = None if strict is None else not strict
-        if not found:
+            for name in self._names(side + suffix):
+                fields.append(_field(name, required, default))
+        fields += [Field(name, default=default) for name in self._names(side)]
+        for field in fields:
+            field.strict_empty = None if strict is None else not strict
+        if not fields:
             return None
         try:
-            return _distinct(tuple(found))
+            return _check_distinct(tuple(fields))
         except TypeError as error:
             raise TypeError(f'SimpleIO.{side}: {error}') from None
 

@@ -1,7 +1,7 @@
-"""Input and output of a service: one description, whichever of the three ways declared it.
+"""The declared input and output of a service, independent of the three ways of declaring them.
 
-`IO.input` turns the sources of a call into `request.input`, `IO.output` what the service set into the value that goes
-out. `zatotx.service.io.declaration` reads it off a class.
+`IO.input` converts the sources of a call to `request.input`; `IO.output` converts what the service set to the value
+that is serialized. `zatotx.service.io.declaration` reads an IO from a class.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from zatotx.service.io.validation_error import ValidationError, json_kind
 from zatotx.service.io.zato_models import complete_model
 
 
-class BadOutput(InternalServerError):  # noqa: N818 - a fault, as its parent
-    """What a service set does not match the output it declares: a fault of the service, each mistake by its path."""
+class BadOutput(InternalServerError):  # noqa: N818 - named as its parent
+    """Raised if a service's response does not match its declared output; lists each mistake with its path."""
 
     def __init__(self, service: str, mistakes: Sequence[tuple[str, str]], cid: str | None = None) -> None:
         self.mistakes = tuple(mistakes)
-        told = '; '.join(f'${path}: {what}' for path, what in self.mistakes)
-        super().__init__(cid, f'Service {service} did not give the output it declares: {told}')
+        details = '; '.join(f'${path}: {what}' for path, what in self.mistakes)
+        super().__init__(cid, f'Service {service} did not give the output it declares: {details}')
 
 
 @frozen
@@ -39,33 +39,33 @@ class ElementsInput:
     params_only: bool = False
 
     def read(self, sources: InputSources) -> Bunch:
-        """`request.input`. Raises BadInput with every mistake."""
-        out = Bunch()
+        """Return `request.input`. Raises BadInput listing every mistake."""
+        values = Bunch()
         mistakes: list[tuple[str, str]] = []
-        plain = not sources.text
+        body_only = not sources.text
         body = sources.body
         if not body:
             _check_object(sources)
         for field_ in self.fields:
             name = field_.name
-            if plain:
-                found = (body[name], False) if name in body else None
+            if body_only:
+                match = (body[name], False) if name in body else None
             else:
-                found = sources.pick(name)
-            if found is None:
+                match = sources.pick(name)
+            if match is None:
                 if field_.required:
                     mistakes.append((sources.path_of_missing(name), 'missing'))
                 else:
-                    out[name] = field_.fill()
+                    values[name] = field_.fill()
                 continue
-            value, is_text = found
+            value, is_text = match
             try:
-                out[name] = field_.take(value, text=is_text)
-            except ValidationError as wrong:
-                mistakes += [(sources.path(name, is_text) + path, what) for path, what in wrong.mistakes]
+                values[name] = field_.take(value, text=is_text)
+            except ValidationError as error:
+                mistakes += [(sources.path(name, is_text) + path, text) for path, text in error.mistakes]
         if mistakes:
             raise BadInput(mistakes)
-        return out
+        return values
 
 
 class TypedInput:
@@ -82,20 +82,22 @@ class TypedInput:
         _check_convertible(model)
 
     def read(self, sources: InputSources) -> Any:
-        """The model's instance. Raises BadInput with every mistake."""
+        """Return the instance of the model. Raises BadInput listing every mistake."""
         if typed_models.matches(sources.whole, self.model):
             return sources.whole
         if self.fields and not sources.body:
             _check_object(sources)
         value = self._value(sources)
         mistakes: list[tuple[str, str]] = []
-        texts: set[str] = set()
+        failed: set[str] = set()
         if sources.text and self.fields:
-            value, texts = self._with_text(dict(value), sources, mistakes)
+            value, failed = self._with_text(dict(value), sources, mistakes)
         try:
             instance = typed_models.convert(value, self.model, text=self.lenient or sources.texts)
-        except ValidationError as wrong:
-            mistakes += [self._placed(path, what, sources) for path, what in wrong.mistakes if path[1:] not in texts]
+        except ValidationError as error:
+            mistakes += [
+                self._with_path(path, text, sources) for path, text in error.mistakes if path[1:] not in failed
+            ]
         if mistakes:
             raise BadInput(mistakes)
         if self.fill:
@@ -103,33 +105,35 @@ class TypedInput:
         return instance
 
     def _value(self, sources: InputSources) -> Any:
+        """Return the value to convert: the body, or the payload that is not an object."""
         if self.fields or sources.body:
             return sources.body
-        whole = sources.whole
-        return {} if whole in (None, '', b'') and not sources.is_given else whole
+        payload = sources.whole
+        return {} if payload in (None, '', b'') and not sources.is_given else payload
 
     def _with_text(
         self, value: dict[str, Any], sources: InputSources, mistakes: list[tuple[str, str]]
     ) -> tuple[dict[str, Any], set[str]]:
-        """`value` with what came as text, converted field by field; the fields whose text was wrong."""
-        bad: set[str] = set()
-        for one in self.fields:
-            found = sources.pick(one.key)
-            if found is None or not found[1]:
+        """Return `value` with the values that arrived as text, converted, and the keys whose conversion failed."""
+        failed: set[str] = set()
+        for model_field in self.fields:
+            match = sources.pick(model_field.key)
+            if match is None or not match[1]:
                 continue
-            text = found[0]
-            if typed_models.is_list_type(one.type) and not isinstance(text, list):
+            text = match[0]
+            if typed_models.is_list_type(model_field.type) and not isinstance(text, list):
                 text = [text]
             try:
-                value[one.key] = typed_models.convert(text, one.type, text=True)
-            except ValidationError as wrong:
-                mistakes += [(one.key + path, what) for path, what in wrong.mistakes]
-                value.pop(one.key, None)
-                bad.add(one.key)
-        return value, bad
+                value[model_field.key] = typed_models.convert(text, model_field.type, text=True)
+            except ValidationError as error:
+                mistakes += [(model_field.key + path, message) for path, message in error.mistakes]
+                value.pop(model_field.key, None)
+                failed.add(model_field.key)
+        return value, failed
 
-    def _placed(self, path: str, what: str, sources: InputSources) -> tuple[str, str]:
-        return (f'${path}' if sources.json else path.removeprefix('.') or '$'), what
+    def _with_path(self, path: str, message: str, sources: InputSources) -> tuple[str, str]:
+        """Return a mistake with its full path."""
+        return (f'${path}' if sources.json else path.removeprefix('.') or '$'), message
 
 
 @frozen(kw_only=True)
@@ -144,23 +148,23 @@ class ElementsOutput:
     force_empty: frozenset[str] = frozenset()
 
     def write(self, payload: Any) -> Any:
-        """The dict (or list of them) that goes out. Raises Wrong with every mistake."""
+        """Return the dict, or list of dicts, to serialize. Raises ValidationError listing every mistake."""
         if self.repeated:
             if not isinstance(payload, (list, tuple)):
                 payload = list(payload) if hasattr(payload, '__iter__') and as_mapping(payload) is None else [payload]
-            return each(payload, self._one)
-        return self._one(payload)
+            return each(payload, self._write_record)
+        return self._write_record(payload)
 
-    def _one(self, source: Any) -> dict[str, Any]:
-        known = source if isinstance(source, Mapping) else as_mapping(source)
-        out = give_record(self.fields, source if known is None else known, self.date_time_format)
-        return self._without_empty(out) if self.skip_empty else out
+    def _write_record(self, source: Any) -> dict[str, Any]:
+        mapping = source if isinstance(source, Mapping) else as_mapping(source)
+        record = give_record(self.fields, source if mapping is None else mapping, self.date_time_format)
+        return self._without_empty(record) if self.skip_empty else record
 
-    def _without_empty(self, out: dict[str, Any]) -> dict[str, Any]:
+    def _without_empty(self, record: dict[str, Any]) -> dict[str, Any]:
         skip = self.skip_empty
         return {
             name: value
-            for name, value in out.items()
+            for name, value in record.items()
             if name in self.force_empty
             or not (value is None or value == '' or value == [] or value == {})
             or (isinstance(skip, frozenset) and name not in skip)
@@ -182,7 +186,7 @@ class TypedOutput:
         _check_convertible(model)
 
     def write(self, payload: Any) -> Any:
-        """The model's instance. Raises Wrong with every mistake."""
+        """Return the instance of the model. Raises ValidationError listing every mistake."""
         if typed_models.matches(payload, self.model):
             missing = typed_models.fill_defaults(payload) if self.fill else []
             if missing:
@@ -195,31 +199,31 @@ class TypedOutput:
 
     def _plain(self, payload: Any) -> Any:
         if self.repeated and isinstance(payload, (list, tuple)):
-            return [_as_given(item, self.fields) for item in payload]
-        return _as_given(payload, self.fields)
+            return [_to_mapping(item, self.fields) for item in payload]
+        return _to_mapping(payload, self.fields)
 
 
-def _as_given(value: Any, fields: Sequence[typed_models.ModelField]) -> Any:
-    """A mapping of any object with attributes, such as a database row, by the model's names."""
+def _to_mapping(value: Any, fields: Sequence[typed_models.ModelField]) -> Any:
+    """Return an object with attributes, such as a database row, as a mapping with the model's keys."""
     mapping = as_mapping(value)
     if mapping is not None or not fields or isinstance(value, (str, bytes, list, int, float)) or value is None:
         return value if mapping is None else mapping
-    return {f.key: getattr(value, f.name) for f in fields if hasattr(value, f.name)}
+    return {field_.key: getattr(value, field_.name) for field_ in fields if hasattr(value, field_.name)}
 
 
 def _check_object(sources: InputSources) -> None:
-    """Raises BadInput unless the payload may stand for an object: it is one, or there is none at all."""
-    whole = sources.whole
-    if isinstance(whole, Mapping) or (whole in (None, '', b'') and not sources.is_given):
+    """Raise BadInput unless the payload is an object, or absent."""
+    payload = sources.whole
+    if isinstance(payload, Mapping) or (payload in (None, '', b'') and not sources.is_given):
         return
-    raise BadInput([('$', f'expected object, got {json_kind(whole)}')])
+    raise BadInput([('$', f'expected object, got {json_kind(payload)}')])
 
 
 def _check_convertible(model: Any) -> None:
-    """Raises TypeError or NameError where msgspec cannot work with the type; makes what it caches."""
+    """Raise TypeError or NameError if msgspec does not support the type. Fills msgspec's caches."""
     msgspec.json.Decoder(model)
-    for one in typed_models.model_fields(typed_models.bare_type(model)) or ():
-        msgspec.json.Decoder(one.type)
+    for field_ in typed_models.model_fields(typed_models.bare_type(model)) or ():
+        msgspec.json.Decoder(field_.type)
 
 
 Input = ElementsInput | TypedInput
@@ -228,30 +232,30 @@ Output = ElementsOutput | TypedOutput
 
 @frozen(kw_only=True)
 class IO:
-    """What a service takes and gives. None = not declared."""
+    """The declared input and output of a service; None = not declared."""
 
     input: Input | None = None
     output: Output | None = None
-    element: str = ''  # response_elem, also where no output is declared
+    element: str = ''  # response_elem, set even without declared output
     request_elem: str = ''
     namespace: str = ''
     use_text: bool = True
     options: Mapping[str, Any] = field(factory=dict)
-    memo: dict[Any, Any] = field(init=False, factory=dict, eq=False, repr=False)  # worked out by readers and writers
+    memo: dict[Any, Any] = field(init=False, factory=dict, eq=False, repr=False)  # cache of XML shapes
 
 
 NO_IO = IO()
 
 
 def as_names(value: Any) -> tuple[str | Element, ...]:
-    """One name or element, or several: as they are listed. Raises TypeError for anything else."""
+    """Return a declaration, one name or element or several of them, as a tuple. Raises TypeError."""
     if value is None or value == '':
         return ()
-    several = (value,) if isinstance(value, (str, Element)) else tuple(_iterate(value))
-    for one in several:
-        if not isinstance(one, (str, Element)) or not (one.name if isinstance(one, Element) else one.strip('-')):
-            raise TypeError(f'{one!r} is neither a name nor an element such as Int("x")')
-    return several
+    names = (value,) if isinstance(value, (str, Element)) else tuple(_iterate(value))
+    for item in names:
+        if not isinstance(item, (str, Element)) or not (item.name if isinstance(item, Element) else item.strip('-')):
+            raise TypeError(f'{item!r} is neither a name nor an element such as Int("x")')
+    return names
 
 
 def _iterate(value: Any) -> Iterable[Any]:

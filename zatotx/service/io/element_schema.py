@@ -1,5 +1,7 @@
-"""JSON Schemas of elements, exactly what the server takes and gives: in JSON, as text of path, query and form, and in
-answers. An element takes more forms than it gives: the text of a number is a number, absent may be null or empty."""
+"""Creates JSON Schemas of elements, exactly matching what the server accepts and returns.
+
+An element accepts more forms than it returns: a number may be text, and an absent value may be null or empty.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +24,23 @@ _CSV = {'description': 'Values separated by commas', 'examples': ['a,b']}
 _SECRET = {'format': 'password'}
 
 
-def _in_any_case(words: Iterable[str]) -> str:
-    """The pattern of these words: JSON Schema has no flags."""
-    cased = (''.join(f'[{c.upper()}{c}]' if c.isalpha() else c for c in word) for word in sorted(words))
-    return f'^({"|".join(cased)})$'
+def _case_insensitive(words: Iterable[str]) -> str:
+    """Return a case-insensitive pattern of these words, as JSON Schema has no flags."""
+    patterns = (
+        ''.join(f'[{letter.upper()}{letter}]' if letter.isalpha() else letter for letter in word)
+        for word in sorted(words)
+    )
+    return f'^({"|".join(patterns)})$'
 
 
-_BOOL_WORDS = {'type': 'string', 'pattern': _in_any_case(TRUE | FALSE)}
+_BOOL_WORDS = {'type': 'string', 'pattern': _case_insensitive(TRUE | FALSE)}
 _TEXT_IN = {'type': ['string', 'number', 'boolean']}
 _STRING = {'type': 'string'}
 _TEXTS = {'type': ['string', 'array'], 'items': _STRING}
 _DECIMAL = {'format': 'decimal', 'pattern': DECIMAL}
 
-# Of each class what goes out, what is taken in JSON, and what as text, where that is not what goes out. The first class
-# that an element is an instance of counts.
+# For each class: the schema of output, of JSON input, and of text input (None: as output). The first class that
+# matches applies.
 _SCHEMAS: tuple[tuple[type[Element], Schema, Schema, Schema | None], ...] = (
     (e.Secret, {**_STRING, **_SECRET}, {**_TEXT_IN, **_SECRET}, None),
     (e.UTC, {**_STRING, **_UTC}, {**_TEXT_IN, **_UTC}, None),
@@ -53,34 +58,34 @@ _SCHEMAS: tuple[tuple[type[Element], Schema, Schema, Schema | None], ...] = (
 
 
 def input_schema(field: Field) -> Schema:
-    """What a field takes in JSON, and in XML."""
+    """Return the schema of a field in JSON or XML input."""
     element = field.element
     if isinstance(element, ListOfDicts):
         schema: Schema = {'type': 'array', 'items': object_schema(element.item.fields)}
     elif isinstance(element, Record):
         schema = object_schema(element.fields)
     else:
-        schema = _of_element(element, 1)
+        schema = _element_schema(element, 1)
     if may_be_empty(field):
-        return _or_nothing(schema)
+        return _or_empty(schema)
     return {**schema, 'minLength': 1} if field.strict_empty and 'string' in schema.get('type', '') else schema
 
 
 def text_schema(field: Field) -> Schema:
-    """What a field takes of path, query and form; an empty one too, where `may_be_empty`."""
+    """Return the schema of a field in path, query and form; `may_be_empty` says whether it may be empty."""
     element = field.element
     if isinstance(element, e.List) and not isinstance(element, ListOfDicts):
         return {'type': 'array', 'items': _STRING, **({'minItems': 1} if field.required else {})}
-    return input_schema(field) if isinstance(element, (Record, e.List)) else _of_element(element, 2)
+    return input_schema(field) if isinstance(element, (Record, e.List)) else _element_schema(element, 2)
 
 
 def may_be_empty(field: Field) -> bool:
-    """Whether null and an empty text stand for an absent value."""
+    """Return whether null and '' are treated as an absent value."""
     return not field.required or field.strict_empty is False
 
 
 def object_schema(fields: Iterable[Field]) -> Schema:
-    """An object of these fields, as it is taken; any object where there are none."""
+    """Return the schema of an object with these fields in input; any object if there are none."""
     fields = tuple(fields)
     schema: dict[str, Any] = {'type': 'object'}
     if fields:
@@ -90,31 +95,33 @@ def object_schema(fields: Iterable[Field]) -> Schema:
 
 
 def response_schema(declared: ElementsOutput) -> Schema:
-    """An object of output: a field that was not set goes out as its default, null, or not at all."""
-    formatted = declared.date_time_format
-    properties = {field.name: _given(field, formatted) for field in declared.fields}
-    kept = [field.name for field in declared.fields if not declared.skip_empty or field.name in declared.force_empty]
-    return _with_required({'type': 'object', 'properties': properties}, kept)
+    """Return the schema of an output object: fields that are not set have their default, null, or are missing."""
+    date_time_format = declared.date_time_format
+    properties = {field.name: _output_field_schema(field, date_time_format) for field in declared.fields}
+    always_present = [
+        field.name for field in declared.fields if not declared.skip_empty or field.name in declared.force_empty
+    ]
+    return _with_required({'type': 'object', 'properties': properties}, always_present)
 
 
 def _with_required(schema: dict[str, Any], names: list[str]) -> Schema:
     return {**schema, 'required': names} if names else schema
 
 
-def _given(field: Field, date_time_format: str = '') -> Schema:
-    """What goes out of a field: null where the service says None."""
+def _output_field_schema(field: Field, date_time_format: str = '') -> Schema:
+    """Return the schema of a field in output, which may be null."""
     element = field.element
     if isinstance(element, ListOfDicts):
-        schema: Schema = {'type': 'array', 'items': _given_record(element.item)}
+        schema: Schema = {'type': 'array', 'items': _output_record_schema(element.item)}
     elif isinstance(element, Record):
-        schema = _given_record(element)
+        schema = _output_record_schema(element)
     else:
-        schema = _of_element(element, 0, date_time_format)
-    kinds = schema['type']
-    kinds = kinds if isinstance(kinds, list) else [kinds]
-    schema = {**schema, 'type': [*kinds, *(() if 'null' in kinds else ('null',))]}
+        schema = _element_schema(element, 0, date_time_format)
+    types = schema['type']
+    types = types if isinstance(types, list) else [types]
+    schema = {**schema, 'type': [*types, *(() if 'null' in types else ('null',))]}
     absent = field.absent()
-    is_text = 'string' in kinds and schema.get('format') in (None, 'password')
+    is_text = 'string' in types and schema.get('format') in (None, 'password')
     if field.required or absent is None or (isinstance(absent, str) and is_text):
         return schema
     if isinstance(absent, (str, int, float)):
@@ -122,41 +129,41 @@ def _given(field: Field, date_time_format: str = '') -> Schema:
     return schema
 
 
-def _given_record(record: Record) -> Schema:
+def _output_record_schema(record: Record) -> Schema:
     if not record.fields:
         return {'type': 'object'}
-    properties = {field.name: _given(field) for field in record.fields}
+    properties = {field.name: _output_field_schema(field) for field in record.fields}
     return {'type': 'object', 'properties': properties, 'required': [*properties]}
 
 
-def _of_element(element: Element, way: int, date_time_format: str = '') -> Schema:
-    """`way`: the column of _SCHEMAS, from 0."""
+def _element_schema(element: Element, column: int, date_time_format: str = '') -> Schema:
+    """Return the schema of an element; `column` is 0 for output, 1 for JSON input, 2 for text input."""
     if isinstance(element, TimedElement):
         return _moment_schema(element, date_time_format)
     if isinstance(element, e.List):
         return {'type': 'array', 'items': {}}
-    for kind, given, taken, text in _SCHEMAS:
+    for kind, output, json_input, text_input in _SCHEMAS:
         if isinstance(element, kind):
-            return (given, taken, text or given)[way]
-    return {'type': [*_ANY_TYPE, 'null']}  # of the author's own class
+            return (output, json_input, text_input or output)[column]
+    return {'type': [*_ANY_TYPE, 'null']}  # an element class defined by the user
 
 
-def _or_nothing(schema: Schema) -> Schema:
-    """The same, or null, or an empty text."""
-    kinds = schema.get('type')
-    free = 'pattern' not in schema and schema.get('format') in (None, 'password')
-    if isinstance(kinds, list) and 'string' in kinds and free:
-        return {**schema, 'type': [*kinds, *(() if 'null' in kinds else ('null',))]}
+def _or_empty(schema: Schema) -> Schema:
+    """Return the schema, extended to accept null and ''."""
+    types = schema.get('type')
+    any_text = 'pattern' not in schema and schema.get('format') in (None, 'password')
+    if isinstance(types, list) and 'string' in types and any_text:
+        return {**schema, 'type': [*types, *(() if 'null' in types else ('null',))]}
     return {'anyOf': [schema, {'enum': ['', None]}]}
 
 
 def _moment_schema(element: TimedElement, date_time_format: str = '') -> Schema:
     kind = 'date' if isinstance(element, e.Date) else 'date-time'
-    form = element.date_time_format or date_time_format
-    if not form:
+    format_ = element.date_time_format or date_time_format
+    if not format_:
         return {'type': 'string', 'format': kind}
-    said = f'A {kind} written as {form}'
-    return {'type': 'string', 'description': said, 'examples': [format_datetime(_MOMENT, form)]}
+    description = f'A {kind} written as {format_}'
+    return {'type': 'string', 'description': description, 'examples': [format_datetime(_MOMENT, format_)]}
 
 
 __all__ = ['input_schema', 'may_be_empty', 'object_schema', 'response_schema', 'text_schema']

@@ -1,8 +1,8 @@
-"""The element types of SimpleIO and of the short form: one class each, with what it takes in and what it gives out
-(feature map 3.5).
+"""The element types of SimpleIO and of the short form (feature map 3.5), which convert values of requests and
+responses.
 
-An element has a name and a `required` mark (a leading `-` in the name means optional). `take` turns one value of a
-request into what the service sees, `give` turns what the service set into what goes out. Both raise Wrong.
+An element has a name and is required unless the name has a leading `-`. `take` converts a value of a request to what
+the service sees; `give` converts a value that the service set to what is serialized. Both raise ValidationError.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ FALSE = frozenset(('false', 'no', 'f', 'n', '0', 'off'))
 
 
 class Element:
-    """A value that passes as it is. Also what plain names are, where no convention applies."""
+    """A value passed unchanged; the base class of all elements."""
 
     expected: ClassVar[str] = 'a value'
     takes_null: ClassVar[bool] = False
-    takes_empty: ClassVar[bool] = True  # '' is a value, not an absent one
+    takes_empty: ClassVar[bool] = True  # whether '' is a value rather than an absent one
 
     def __init__(self, name: str, *, default: Any = NOT_GIVEN) -> None:
         self.required = not name.startswith('-')
@@ -36,31 +36,34 @@ class Element:
         return f'{type(self).__name__}({("" if self.required else "-") + self.name!r})'
 
     def wrong(self, value: Any) -> ValidationError:
+        """Return the error for a value of the wrong type."""
         return ValidationError([('', f'expected {self.expected}, got {json_kind(value)}')])
 
     def take(self, value: Any) -> Any:
+        """Convert a value of a request."""
         return value
 
     def take_text(self, value: Any) -> Any:
-        """As `take`, for a value of a query, form or path: text, or a list of texts where it was repeated."""
+        """Convert a value of a query, form or path: text, or a list of texts if the parameter is repeated."""
         return self.take(value)
 
     def give(self, value: Any) -> Any:
+        """Convert a value for the response."""
         return value
 
 
 class AsIs(Element):
-    """Unchanged both ways, a parameter that was repeated as a list; switches the name conventions off."""
+    """A value passed unchanged both ways, a repeated parameter as a list; disables types implied by names."""
 
     takes_null = True
 
 
 class Opaque(AsIs):
-    """AsIs under its 3.x name."""
+    """The name of AsIs in Zato 3.x."""
 
 
 class Text(Element):
-    """Text. Numbers and booleans become text."""
+    """Text. Numbers and booleans are converted to text."""
 
     expected = 'str'
 
@@ -80,11 +83,11 @@ class Text(Element):
 
 
 class Unicode(Text):
-    """Text under its 1.1 name."""
+    """The name of Text in Zato 1.1."""
 
 
 class Secret(Text):
-    """Text that is masked wherever input or output is logged."""
+    """Text that is masked when input or output is logged."""
 
 
 class UTC(Text):
@@ -99,7 +102,7 @@ class UTC(Text):
 
 
 class Int(Element):
-    """A whole number; its text counts too."""
+    """An integer, or its text."""
 
     expected = 'int'
     takes_empty = False
@@ -109,11 +112,11 @@ class Int(Element):
             return value
         if isinstance(value, str):
             digits = value.strip()
-            whole, dot, fraction = digits.partition('.')  # 1.0 is one as 1 is, in a text too
+            whole, dot, fraction = digits.partition('.')  # 1.0 is an integer like 1, as text too
             try:
                 if digits.isascii() and '_' not in digits and not fraction.strip('0'):
                     return int(whole if dot else digits)
-            except ValueError:  # not digits, or more of them than Python converts
+            except ValueError:  # not digits, or more digits than Python converts
                 raise self.wrong(value) from None
         elif not isinstance(value, bool) and isinstance(value, (int, float)) and value == value // 1:
             return int(value)
@@ -123,11 +126,11 @@ class Int(Element):
 
 
 class Integer(Int):
-    """Int under its 1.1 name."""
+    """The name of Int in Zato 1.1."""
 
 
 class Float(Element):
-    """A finite number; its text counts too."""
+    """A finite number, or its text."""
 
     expected = 'float'
     takes_empty = False
@@ -147,7 +150,7 @@ class Float(Element):
 
 
 class Bool(Element):
-    """true/yes/t/y/1/on and false/no/f/n/0/off, in any case."""
+    """A bool, or true/yes/t/y/1/on, false/no/f/n/0/off in any case."""
 
     expected = 'bool'
     takes_empty = False
@@ -169,11 +172,11 @@ class Bool(Element):
 
 
 class Boolean(Bool):
-    """Bool under its 1.1 name."""
+    """The name of Bool in Zato 1.1."""
 
 
 class Decimal(Element):
-    """decimal.Decimal for the service, text on the wire, so that no digit is lost."""
+    """decimal.Decimal in the service, text in messages, so that no digit is lost."""
 
     expected = 'decimal'
     takes_empty = False
@@ -194,7 +197,7 @@ class Decimal(Element):
 
 
 class UUID(Element):
-    """uuid.UUID for the service, its text on the wire."""
+    """uuid.UUID in the service, its text in messages."""
 
     expected = 'uuid'
     takes_empty = False
@@ -214,7 +217,7 @@ class UUID(Element):
 
 
 class TimedElement(Element):
-    """What Date and DateTime share: a format of their own, else ISO 8601."""
+    """Base class of Date and DateTime: ISO 8601, or a format of its own."""
 
     takes_empty = False
 
@@ -223,20 +226,22 @@ class TimedElement(Element):
         self.date_time_format = date_time_format
 
     def moment(self, value: str) -> dt.datetime:
+        """Parse a date and time. Raises ValueError."""
         if not self.date_time_format:
             return dt.datetime.fromisoformat(value.strip())
         if '%' in self.date_time_format:
             return dt.datetime.strptime(value.strip(), self.date_time_format)
-        from arrow.parser import DateTimeParser  # an import of tens of milliseconds, for the few that need it
+        from arrow.parser import DateTimeParser  # imported on demand, as it takes tens of milliseconds
 
         return DateTimeParser().parse(value.strip(), self.date_time_format)
 
     def text(self, value: dt.date) -> str:
+        """Format a date and time."""
         return format_datetime(value, self.date_time_format)
 
 
 class DateTime(TimedElement):
-    """datetime.datetime for the service, ISO 8601 (or `date_time_format`) on the wire."""
+    """datetime.datetime in the service, ISO 8601 (or `date_time_format`) in messages."""
 
     expected = 'datetime'
 
@@ -255,7 +260,7 @@ class DateTime(TimedElement):
 
 
 class Date(TimedElement):
-    """datetime.date for the service, YYYY-MM-DD (or `date_time_format`) on the wire."""
+    """datetime.date in the service, YYYY-MM-DD (or `date_time_format`) in messages."""
 
     expected = 'date'
 
@@ -276,7 +281,7 @@ class Date(TimedElement):
 
 
 class CSV(Element):
-    """A list for the service, `a,b` on the wire."""
+    """A list in the service, `a,b` in messages."""
 
     expected = 'str'
 
@@ -296,7 +301,7 @@ class CSV(Element):
 
 
 class List(Element):
-    """A list of anything. A query or form value becomes a list of one."""
+    """A list of any values. A value of a query or form becomes a list of one item."""
 
     expected = 'array'
     takes_empty = False
@@ -315,7 +320,7 @@ class List(Element):
 
 
 def format_datetime(value: dt.date, fmt: str) -> str:
-    """A date or datetime as text: ISO 8601, or by a format of strftime's or of Arrow's tokens."""
+    """Format a date or datetime: ISO 8601, or a format of strftime or with Arrow's tokens."""
     if not fmt:
         return value.isoformat()
     if '%' in fmt:
@@ -326,12 +331,12 @@ def format_datetime(value: dt.date, fmt: str) -> str:
 
 
 def as_mapping(value: Any) -> Mapping[str, Any] | None:
-    """`value` as a mapping where it is one, or a msgspec Struct or dataclass; None where it has no such form."""
+    """Return a mapping, msgspec Struct or dataclass as a mapping; None for other values."""
     if type(value) is dict or isinstance(value, Mapping):
         return value
     if isinstance(value, (str, bytes, list, tuple)) or value is None:
         return None
-    kind = type(value)  # what a value itself calls so may be anything: an element of that name
+    kind = type(value)  # looked up on the type, as attributes of the value may be elements of that name
     names = getattr(kind, '__struct_fields__', None) or getattr(kind, '__dataclass_fields__', None)
     if names is None:
         return None

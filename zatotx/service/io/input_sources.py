@@ -1,4 +1,4 @@
-"""Where input comes from: path parameters, query, form and body, merged by the channel's rules."""
+"""The sources of input: path parameters, query, form and body, merged by the rules of the channel."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from zatotx.service.io.elements import as_mapping
 from zatotx.wire.http import form
 
 BODY_FIRST = 'msg-over-channel-params'
-FORMS = ('form', 'post')  # data formats: ours, and Zato's word for it
-XML = frozenset(('xml', 'soap'))  # data formats whose values are all texts
-_OBJECTS = XML | {'json'}  # data formats whose messages have parts with names
+FORMS = ('form', 'post')  # data formats of HTML forms: zatotx's and Zato's name
+XML = frozenset(('xml', 'soap'))  # data formats in which all values are texts
+_OBJECTS = XML | {'json'}  # data formats whose messages have named values
 FORM = b'application/x-www-form-urlencoded'
 UPLOAD = b'multipart/form-data'
-TAKE_UPLOADS = ('json', '')  # beside FORMS: where the exchange reads a form with files
+TAKE_UPLOADS = ('json', '')  # further data formats for which uploads are parsed
 _NOTHING: Mapping[str, Any] = {}
 _BODY_VERBS = frozenset(('POST', 'PUT', 'PATCH'))
 
-Params = Mapping[str, Any]  # text, or a list of texts where the name was repeated
+Params = Mapping[str, Any]  # text, or a list of texts for repeated names
 
 
 def parse_params(raw: bytes, where: str = 'query') -> Params:
-    """A query or form as name -> text, or list of texts where a name is repeated. Raises BadInput where it is none."""
+    """Parse a query or form to a mapping of name to text, or list of texts for repeated names.
+
+    Raises BadInput if it is malformed.
+    """
     if not raw:
         return _NOTHING
     try:
@@ -35,15 +38,17 @@ def parse_params(raw: bytes, where: str = 'query') -> Params:
         raise BadInput([(where, str(error))]) from None
 
 
-def is_form(inbound: Message) -> bool:
-    """Whether the body is an HTML form: by the channel's data format, else by its Content-Type, unless it is JSON that
-    is called so."""
-    data_format, body = inbound.channel.data_format, inbound.body
+def is_form(message: Message) -> bool:
+    """Return whether the body is an HTML form.
+
+    The channel's data format decides, otherwise Content-Type unless the body is JSON.
+    """
+    data_format, body = message.channel.data_format, message.body
     if data_format in FORMS:
         return True
     if data_format in XML:
         return False
-    content_type = inbound.headers.get(b'content-type', b'')
+    content_type = message.headers.get(b'content-type', b'')
     if content_type[: len(UPLOAD)].lower() == UPLOAD:
         return data_format in TAKE_UPLOADS
     if not content_type.startswith(FORM):
@@ -51,9 +56,9 @@ def is_form(inbound: Message) -> bool:
     return data_format != 'json' or not (isinstance(body, bytes) and form.is_json_instead(body))
 
 
-def form_params(inbound: Message, payload: Any) -> Params:
-    """The parameters of a form in the body; {} where the body is none. Raises BadInput."""
-    if not is_form(inbound):
+def form_params(message: Message, payload: Any) -> Params:
+    """Return the parameters of a form in the body; {} for other bodies. Raises BadInput."""
+    if not is_form(message):
         return _NOTHING
     if isinstance(payload, Mapping):
         return payload
@@ -61,21 +66,21 @@ def form_params(inbound: Message, payload: Any) -> Params:
 
 
 class InputSources:
-    """All input of one call: `body` is what the message says, `text` what arrived as text beside it."""
+    """The input of one call: `body` holds the values of the message, `text` those that arrived as text beside it."""
 
     __slots__ = ('body', 'body_first', 'is_given', 'json', 'text', 'texts', 'whole')
 
     def __init__(self, body: Mapping[str, Any], text: Mapping[str, Any], whole: Any) -> None:
         self.body = body
         self.text = text
-        self.whole = whole  # the payload, where it is no object
-        self.json = True  # a missing element is named as one of the body: `$.name`
-        self.texts = False  # the body is made of texts, to be converted as those beside it are
+        self.whole = whole  # the payload, if it is not an object
+        self.json = True  # missing elements are reported as part of the body: `$.name`
+        self.texts = False  # the body's values are texts, converted like those of `text`
         self.body_first = False
-        self.is_given = False  # a body says what `whole` is: null and '' are values then, else they stand for nothing
+        self.is_given = False  # the body is present, so null and '' in `whole` are values
 
     def pick(self, name: str) -> tuple[Any, bool] | None:
-        """The value of `name` and whether it came as text; None where nothing has it."""
+        """Return the value of `name` and whether it is text; None if no source has it."""
         text, body = self.text, self.body
         if name in text and not (self.body_first and name in body):
             return text[name], True
@@ -84,48 +89,50 @@ class InputSources:
         return None
 
     def path(self, name: str, is_text: bool) -> str:
+        """Return the path of a value in error messages."""
         return name if is_text else f'$.{name}'
 
     def path_of_missing(self, name: str) -> str:
+        """Return the path of a missing value in error messages."""
         return f'$.{name}' if self.json else name
 
     def merged(self) -> dict[str, Any]:
-        """Everything, for services that declare nothing."""
+        """Return all input, for services that declare none."""
         first, second = (self.text, self.body) if self.body_first else (self.body, self.text)
         return {**first, **second}
 
 
-def gather_sources(inbound: Message, payload: Any, *, params_only: bool = False, texts: bool = False) -> InputSources:
-    """The sources of a call. Path parameters win over the query; those against the body as `params_pri` says. Of XML,
-    the payload is what `xml_in` made of it, in `texts`.
+def gather_sources(message: Message, payload: Any, *, params_only: bool = False, texts: bool = False) -> InputSources:
+    """Return the sources of a call.
 
-    Raises BadInput for a query or form that is none.
+    Path parameters take precedence over the query; `params_pri` decides between them and the body. An XML payload was
+    converted by `xml_input.values`, with `texts`. Raises BadInput for a malformed query or form.
     """
-    http, channel = inbound.http, inbound.channel
+    http, channel = message.http, message.channel
     if http is None:
-        whole = _json_or_same(payload) if isinstance(payload, (str, bytes)) and payload else payload
-        sources = InputSources(as_mapping(whole) or _NOTHING, _NOTHING, whole)
+        value = _json_or_same(payload) if isinstance(payload, (str, bytes)) and payload else payload
+        sources = InputSources(as_mapping(value) or _NOTHING, _NOTHING, value)
         sources.texts = texts
         return sources
-    text = _url_params(inbound) if channel.merge_url_params and (http.params or http.query) else _NOTHING
-    if channel.data_format in _OBJECTS and not params_only and not is_form(inbound):
+    text = _url_params(message) if channel.merge_url_params and (http.params or http.query) else _NOTHING
+    if channel.data_format in _OBJECTS and not params_only and not is_form(message):
         sources = InputSources(as_mapping(payload) or _NOTHING, text, payload)
         sources.json = bool(payload) or http.method in _BODY_VERBS
         sources.texts = texts
-        sources.is_given = not payload and not texts and not channel.door and bool(inbound.body)
+        sources.is_given = not payload and not texts and not channel.door and bool(message.body)
     else:
-        body = _NOTHING if params_only else form_params(inbound, payload)
+        body = _NOTHING if params_only else form_params(message, payload)
         sources = InputSources(_NOTHING, _joined(body, text, channel.params_pri == BODY_FIRST), None)
         sources.json = False
     sources.body_first = channel.params_pri == BODY_FIRST
     return sources
 
 
-def _url_params(inbound: Message) -> Params:
-    http = inbound.http
+def _url_params(message: Message) -> Params:
+    http = message.http
     assert http is not None
-    # Where the channel has no service of its own, the path says which: an address, no input.
-    path = http.params if inbound.channel.service else _NOTHING
+    # If the channel has no service of its own, the path names the service, and is no input.
+    path = http.params if message.channel.service else _NOTHING
     return {**parse_params(http.query), **path} if http.query else path
 
 
@@ -136,7 +143,7 @@ def _joined(body: Params, text: Params, body_first: bool) -> Params:
 
 
 def _json_or_same(payload: str | bytes) -> Any:
-    """What one service hands to another as JSON text is read where it is JSON."""
+    """Parse text that a service passes to another, if it is JSON."""
     try:
         return msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -1,7 +1,7 @@
-"""Declared input and output as JSON Schemas: one description for the three ways of declaring (feature map 3.5).
+"""Creates JSON Schemas of declared input and output, for all three ways of declaring them (feature map 3.5).
 
-Elements are described here; of models msgspec knows the schema itself. An `ElementsInput` field that may be absent is
-given out as what stands in for it, which its schema says.
+Elements are described here; msgspec describes models. A field that may be absent is returned with its default, and its
+schema says so.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from zatotx.service.source_facts import source_facts
 
 
 def service_shape(entry: ServiceEntry) -> ServiceShape:
-    """What a service takes and gives. Takes a millisecond or so: for threads where there are many."""
+    """Return the description of a service for OpenAPI. Takes about a millisecond: use a thread for many services."""
     io = entry.traits.io
-    given = None if io.output is None else output_shape(io.output, entry.name)
-    if given is not None and io.output is not None and io.output.element:
+    output = None if io.output is None else output_shape(io.output, entry.name)
+    if output is not None and io.output is not None and io.output.element:
         element = io.output.element
-        schema = {'type': 'object', 'properties': {element: given.schema}, 'required': [element]}
-        given = TypeShape(schema, given.components)
+        schema = {'type': 'object', 'properties': {element: output.schema}, 'required': [element]}
+        output = TypeShape(schema, output.components)
     facts = source_facts(entry.cls, Service)
     return ServiceShape(
         name=entry.name,
-        doc=inspect.cleandoc(entry.cls.__doc__ or ''),  # its own: the one of Service tells nothing of it
+        doc=inspect.cleandoc(entry.cls.__doc__ or ''),  # its own docstring, not the inherited one of Service
         verbs=tuple(sorted(entry.traits.verbs)),
         input=None if io.input is None else input_shape(io.input, entry.name),
-        output=given,
+        output=output,
         element=io.output.element if io.output is not None else '',
         request_elem=io.request_elem,
         namespace=io.namespace,
@@ -50,25 +50,29 @@ def service_shape(entry: ServiceEntry) -> ServiceShape:
 
 
 def input_shape(declared: Input, service: str) -> InputShape:
-    """What a declaration of input takes."""
+    """Return the shape of declared input."""
     if isinstance(declared, TypedInput):
-        whole = _model(declared.model)
-        return InputShape(whole=whole, fields=_model_fields(whole), accepts=lambda tried: _accepts(declared, tried))
+        type_shape = _model(declared.model)
+        return InputShape(
+            whole=type_shape, fields=_model_fields(type_shape), accepts=lambda example: _accepts(declared, example)
+        )
     fields = tuple(
-        FieldShape(f.name, input_schema(f), f.required, text=text_schema(f), may_be_empty=may_be_empty(f))
-        for f in declared.fields
+        FieldShape(
+            field.name, input_schema(field), field.required, text=text_schema(field), may_be_empty=may_be_empty(field)
+        )
+        for field in declared.fields
     )
-    whole = _named(f'{service}.input', object_schema(declared.fields))
-    return InputShape(whole=whole, fields=fields, params_only=declared.params_only,
-                      accepts=lambda tried: _accepts(declared, tried))
+    type_shape = _named(f'{service}.input', object_schema(declared.fields))
+    return InputShape(whole=type_shape, fields=fields, params_only=declared.params_only,
+                      accepts=lambda example: _accepts(declared, example))
 
 
 def output_shape(declared: Output, service: str) -> TypeShape:
-    """What a declaration of output gives, without its response element."""
+    """Return the shape of declared output, without its response element."""
     if not isinstance(declared, ElementsOutput):
         return _model(declared.model)
-    one = _named(f'{service}.output', response_schema(declared))
-    return TypeShape({'type': 'array', 'items': one.schema}, one.components) if declared.repeated else one
+    record = _named(f'{service}.output', response_schema(declared))
+    return TypeShape({'type': 'array', 'items': record.schema}, record.components) if declared.repeated else record
 
 
 def _named(name: str, schema: Schema) -> TypeShape:
@@ -80,19 +84,22 @@ def _model(model: Any) -> TypeShape:
     return TypeShape(schema, components)
 
 
-def _model_fields(whole: TypeShape) -> tuple[FieldShape, ...]:
-    """The fields of an object; none for anything else."""
-    schema = resolve_reference(whole.schema, whole.components)
+def _model_fields(type_shape: TypeShape) -> tuple[FieldShape, ...]:
+    """Return the fields of a model that is an object; none for other models."""
+    schema = resolve_reference(type_shape.schema, type_shape.components)
     required = schema.get('required', ())
     properties = schema.get('properties', {}) if schema.get('type') == 'object' else {}
-    return tuple(FieldShape(name, below, name in required, text=below) for name, below in properties.items())
+    return tuple(
+        FieldShape(name, schema_of_field, name in required, text=schema_of_field)
+        for name, schema_of_field in properties.items()
+    )
 
 
-def _accepts(declared: Input, tried: ExampleInput) -> bool:
-    """Whether the reader of the declaration takes an input."""
-    whole = tried.body if tried.json else None
-    sources = InputSources(as_mapping(whole) or {}, tried.text, whole)
-    sources.json = tried.json
+def _accepts(declared: Input, example: ExampleInput) -> bool:
+    """Return whether the declaration accepts an example input."""
+    payload = example.body if example.json else None
+    sources = InputSources(as_mapping(payload) or {}, example.text, payload)
+    sources.json = example.json
     try:
         declared.read(sources)
     except BadInput:

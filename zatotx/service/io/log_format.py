@@ -1,4 +1,4 @@
-"""Input and output as they may stand in a log: secrets masked."""
+"""Formats input and output for the log, with secrets masked."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from zatotx.service.response import Payload, copy_payload
 
 MASK = '******'
 LONGEST = 20_000  # characters
-# Feature map 3.5: names that 3.x's simple-io.conf calls secret.
+# Feature map 3.5: names that 3.x's simple-io.conf treats as secrets.
 SECRET_NAMES = frozenset(
     ('auth_data', 'auth_token', 'password', 'password1', 'password2', 'secret', 'secret_key', 'token', 'api_key')
 )
 
 
 def format_for_log(service: Any, side: str, suppress: Iterable[str] = ()) -> str:
-    """`request.input` (else the payload), or `response.payload`, as text of at most 20,000 characters."""
+    """Return `request.input` (otherwise the payload) or `response.payload` as text of at most 20,000 characters."""
     io = service._zatotx.entry.traits.io
     declared = io.input if side == 'input' else io.output
     hidden = {*SECRET_NAMES, *suppress}
-    hidden |= {f.name for f in getattr(declared, 'fields', ()) if isinstance(getattr(f, 'element', None), Secret)}
+    hidden |= {
+        field.name for field in getattr(declared, 'fields', ()) if isinstance(getattr(field, 'element', None), Secret)
+    }
     if side == 'input':
         value = service.request.payload if declared is None else service.request.input
     else:
@@ -33,7 +35,7 @@ def format_for_log(service: Any, side: str, suppress: Iterable[str] = ()) -> str
 
 
 def mask_secrets(value: Any, hidden: set[str]) -> Any:
-    """`value` in plain dicts and lists, with a mask for every key in `hidden`, at any depth."""
+    """Return `value` as plain dicts and lists, with the values of all keys in `hidden` masked at any depth."""
     mapping = as_mapping(value)
     if mapping is not None:
         return {key: MASK if key in hidden else mask_secrets(item, hidden) for key, item in mapping.items()}

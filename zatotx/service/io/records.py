@@ -1,4 +1,4 @@
-"""Several elements together: what a Dict, Nested or ListOfDicts holds, and the input and output of a service."""
+"""Groups of elements: the fields of Dict, Nested and ListOfDicts, and of a service's input and output."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from zatotx.service.io.validation_error import NOT_GIVEN, ValidationError
 # Feature map 3.5: 1.1's and 2.0's conventions, then what 3.x's simple-io.conf adds.
 INT_NAMES = frozenset(('id',))
 INT_SUFFIXES = ('_id', '_size', '_timeout', '_count', '_size_min', '_size_max')
-_NEVER_EMPTY = (TimedElement, Decimal, UUID)  # whose texts have a form
+_NEVER_EMPTY = (TimedElement, Decimal, UUID)  # elements for which an empty text is never valid
 BOOL_PREFIXES = ('is_', 'needs_', 'should_', 'by_', 'has_', 'may_')
 
 
 class NamedInt(Int):
-    """An int by its name alone: on the way out what is no number stays as it is."""
+    """An int implied by the element's name; output that is not a number is passed unchanged."""
 
     def give(self, value: Any) -> Any:
         try:
@@ -38,7 +38,7 @@ class NamedInt(Int):
 
 
 class NamedBool(Bool):
-    """A bool by its name alone: on the way out what is no bool stays as it is."""
+    """A bool implied by the element's name; output that is not a bool is passed unchanged."""
 
     def give(self, value: Any) -> Any:
         try:
@@ -48,7 +48,10 @@ class NamedBool(Bool):
 
 
 class PlainElement(Element):
-    """A plain name: the value as it came, of path, query and form one text; dates get their text on the way out."""
+    """A name without a type.
+
+    Input is passed as received, one text from path, query or form; dates are output as text.
+    """
 
     def take_text(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -60,7 +63,7 @@ class PlainElement(Element):
 
 
 def element(declared: str | Element) -> Element:
-    """The element for what a declaration lists: an element itself, or a name, whose form may say its type."""
+    """Return the element for an item of a declaration: an element itself, or a name, which may imply a type."""
     if isinstance(declared, Element):
         return declared
     name = declared.removeprefix('-')
@@ -72,31 +75,33 @@ def element(declared: str | Element) -> Element:
 
 
 class Field:
-    """An element where it stands: whether it is required there, and what stands in for it."""
+    """An element as part of a declaration: whether it is required, and its default."""
 
     __slots__ = ('default', 'element', 'name', 'required', 'strict_empty')
 
     def __init__(self, declared: str | Element, *, required: bool | None = None, default: Any = '') -> None:
         self.element = element(declared)
         self.name = self.element.name
-        own = self.element.default
-        self.default = default if own is NOT_GIVEN else own
-        # An element with a default of its own is never missing.
-        self.required = (self.element.required if required is None else required) and own is NOT_GIVEN
-        self.strict_empty: bool | None = None  # None: as the element says
+        own_default = self.element.default
+        self.default = default if own_default is NOT_GIVEN else own_default
+        # An element with its own default is never missing.
+        self.required = (self.element.required if required is None else required) and own_default is NOT_GIVEN
+        self.strict_empty: bool | None = None  # whether '' is rejected; None: decided by the element
 
     def fill(self) -> Any:
-        """What an absent value is. Mutable defaults are not shared between calls."""
+        """Return the value of an absent element. Mutable defaults are copied, so that calls do not share them."""
         default = self.default
         return default.copy() if isinstance(default, (list, dict, set)) else default
 
     def absent(self) -> Any:
-        """What goes out for a value that was not set. An empty text is no date, decimal or UUID: null stands for it,
-        unless the service says what shall."""
+        """Return the output for a value that was not set.
+
+        It is the default, or None in place of '' for dates, decimals and UUIDs.
+        """
         return None if self.default == '' and isinstance(self.element, _NEVER_EMPTY) else self.fill()
 
     def take(self, value: Any, *, text: bool = False) -> Any:
-        """A value that was sent. Raises Wrong."""
+        """Convert a value of the request. Raises ValidationError."""
         element = self.element
         if value is None and not element.takes_null:
             if self.required and self.strict_empty is not False:
@@ -113,11 +118,12 @@ class Field:
 
 
 def fields(declared: Iterable[str | Element]) -> tuple[Field, ...]:
-    return tuple(Field(one) for one in declared)
+    """Return the fields of a declaration."""
+    return tuple(Field(item) for item in declared)
 
 
 class Record(Element):
-    """What Dict and Nested share: an object with declared keys, or with any where none are declared."""
+    """An object with declared keys, or with any keys if none are declared."""
 
     expected = 'object'
     takes_empty = False
@@ -144,15 +150,15 @@ class Record(Element):
 
 
 class Dict(Record):
-    """An object; with keys given, only those, each with its own type."""
+    """An object. If keys are declared, others are ignored, and each has its own type."""
 
 
 class Nested(Record):
-    """3.x's name for an object inside the message."""
+    """An object inside the message; the name of Dict in Zato 3.x."""
 
 
 class ListOfDicts(List):
-    """A list of objects; with keys given, only those of each."""
+    """A list of objects. If keys are declared, others are ignored."""
 
     def __init__(self, name: str, *keys: str | Element, default: Any = NOT_GIVEN) -> None:
         super().__init__(name, default=default)
@@ -169,26 +175,26 @@ class ListOfDicts(List):
 
 
 class DictList(ListOfDicts):
-    """ListOfDicts under its 3.x name."""
+    """The name of ListOfDicts in Zato 3.x."""
 
 
 def each(values: Iterable[Any], convert: Any) -> list[Any]:
-    """`convert` of every item, all mistakes at once, each with its index."""
-    out: list[Any] = []
+    """Convert every item. Raises ValidationError listing all mistakes with the index of their item."""
+    converted: list[Any] = []
     mistakes: list[tuple[str, str]] = []
-    for position, value in enumerate(values):
+    for index, value in enumerate(values):
         try:
-            out.append(convert(value))
-        except ValidationError as wrong:
-            mistakes += [(f'[{position}]{path}', what) for path, what in wrong.mistakes]
+            converted.append(convert(value))
+        except ValidationError as error:
+            mistakes += [(f'[{index}]{path}', text) for path, text in error.mistakes]
     if mistakes:
         raise ValidationError(mistakes)
-    return out
+    return converted
 
 
 def take_record(declared: Iterable[Field], source: Mapping[str, Any]) -> Bunch:
-    """The declared keys of an object below the top, converted. Raises Wrong with every mistake."""
-    out = Bunch()
+    """Convert the declared keys of a nested object. Raises ValidationError listing every mistake."""
+    record = Bunch()
     mistakes: list[tuple[str, str]] = []
     for field in declared:
         value = source.get(field.name, NOT_GIVEN)
@@ -196,47 +202,49 @@ def take_record(declared: Iterable[Field], source: Mapping[str, Any]) -> Bunch:
             if field.required:
                 mistakes.append((f'.{field.name}', 'missing'))
             else:
-                out[field.name] = field.fill()
+                record[field.name] = field.fill()
             continue
         try:
-            out[field.name] = field.take(value)
-        except ValidationError as wrong:
-            mistakes += [(f'.{field.name}{path}', what) for path, what in wrong.mistakes]
+            record[field.name] = field.take(value)
+        except ValidationError as error:
+            mistakes += [(f'.{field.name}{path}', text) for path, text in error.mistakes]
     if mistakes:
         raise ValidationError(mistakes)
-    return out
+    return record
 
 
 def give_record(declared: Iterable[Field], source: Any, date_time_format: str = '') -> dict[str, Any]:
-    """The declared names of what a service set: a mapping, or any object with attributes (a Struct, a dataclass, a
-    row). Raises Wrong with every mistake."""
-    out: dict[str, Any] = {}
+    """Convert the declared names of what a service set: a mapping, or an object with attributes.
+
+    Structs, dataclasses and rows are such objects. Raises ValidationError listing every mistake.
+    """
+    record: dict[str, Any] = {}
     mistakes: list[tuple[str, str]] = []
-    keyed = isinstance(source, Mapping)
+    is_mapping = isinstance(source, Mapping)
     for field in declared:
         name = field.name
-        value = source.get(name, NOT_GIVEN) if keyed else getattr(source, name, NOT_GIVEN)
+        value = source.get(name, NOT_GIVEN) if is_mapping else getattr(source, name, NOT_GIVEN)
         if value is NOT_GIVEN:
             if field.required:
                 mistakes.append((f'.{name}', 'missing'))
             else:
-                out[name] = field.absent()
+                record[name] = field.absent()
         elif value is None:
-            out[name] = None
+            record[name] = None
         elif value == '' and type(value) is str and not field.required:
-            out[name] = field.absent()
+            record[name] = field.absent()
         else:
             try:
-                out[name] = _give(field.element, value, date_time_format)
-            except ValidationError as wrong:
-                mistakes += [(f'.{name}{path}', what) for path, what in wrong.mistakes]
+                record[name] = _give_xml_leaf(field.element, value, date_time_format)
+            except ValidationError as error:
+                mistakes += [(f'.{name}{path}', text) for path, text in error.mistakes]
     if mistakes:
         raise ValidationError(mistakes)
-    return out
+    return record
 
 
-def _give(element: Element, value: Any, date_time_format: str) -> Any:
-    """The same where the value may be a leaf of an XML payload, which lxml.objectify shows as an object of its own."""
+def _give_xml_leaf(element: Element, value: Any, date_time_format: str) -> Any:
+    """Convert a value for output, also a leaf of an XML payload, which lxml.objectify wraps in an object of its own."""
     try:
         return give_one(element, value, date_time_format)
     except ValidationError:
@@ -247,7 +255,7 @@ def _give(element: Element, value: Any, date_time_format: str) -> Any:
 
 
 def give_one(element: Element, value: Any, date_time_format: str) -> Any:
-    """One value on its way out; the declaration's own format counts where the element has none."""
+    """Convert one value for output; the format of the declaration applies if the element has none."""
     if date_time_format and isinstance(value, dt.date) and not getattr(element, 'date_time_format', ''):
         return format_datetime(value, date_time_format)
     return element.give(value)

@@ -1,7 +1,7 @@
-"""Typed models as input and output: msgspec Structs, dataclasses (Zato 3.x Models too), lists of them.
+"""Typed models as input and output: msgspec Structs, dataclasses (also Zato 3.x Models), and lists of them.
 
-msgspec converts in one call and stops at the first mistake; only when there is one, `mistakes_of` walks the type to
-name them all.
+msgspec converts a value in one call and stops at the first mistake; only then does `mistakes_of` walk the type to list
+all of them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ UNIONS = (typing.Union, types.UnionType)
 
 
 class ModelField(msgspec.Struct, frozen=True):
-    """One field of a model, whatever made it."""
+    """One field of a Struct or dataclass."""
 
-    name: str  # in Python
-    key: str  # on the wire
+    name: str  # attribute in Python
+    key: str  # key in messages
     type: Any
     required: bool
 
 
 def is_model(declared: Any) -> bool:
-    """Whether a declaration is a typed model: a Struct, a dataclass, or a list or union of such."""
+    """Return whether a declaration is a typed model: a Struct, a dataclass, or a list or union of them."""
     if isinstance(declared, type) and not hasattr(declared, '__args__'):
         return issubclass(declared, msgspec.Struct) or dataclasses.is_dataclass(declared)
     args = typing.get_args(declared)
@@ -39,41 +39,43 @@ def is_model(declared: Any) -> bool:
 
 
 def model_fields(model: Any) -> tuple[ModelField, ...] | None:
-    """The fields of a Struct or dataclass, None for any other type. Raises NameError for an annotation that names
-    nothing."""
+    """Return the fields of a Struct or dataclass, None for other types.
+
+    Raises NameError for an annotation that cannot be resolved.
+    """
     if not isinstance(model, type) or typing.get_origin(model) is not None:
         return None
     if issubclass(model, msgspec.Struct):
         return tuple(
-            ModelField(f.name, f.encode_name, f.type, f.required) for f in msgspec.structs.fields(model)
+            ModelField(field.name, field.encode_name, field.type, field.required)
+            for field in msgspec.structs.fields(model)
         )
     if not dataclasses.is_dataclass(model):
         return None
     hints = typing.get_type_hints(model, include_extras=True)
     return tuple(
         ModelField(
-            f.name,
-            f.name,
-            hints[f.name],
-            f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING,
+            field.name,
+            field.name,
+            hints[field.name],
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
         )
-        for f in dataclasses.fields(model)
+        for field in dataclasses.fields(model)
     )
 
 
 def object_fields(model: Any) -> tuple[ModelField, ...] | None:
-    """The fields of a model that is written as an object; None for one that is written as a list, and any other
-    type."""
-    return None if _is_row(model) else model_fields(model)
+    """Return the fields of a model that is encoded as an object; None for other types."""
+    return None if _is_array_like(model) else model_fields(model)
 
 
-def _is_row(model: Any) -> bool:
+def _is_array_like(model: Any) -> bool:
     config = getattr(model, '__struct_config__', None)
     return config is not None and bool(config.array_like)
 
 
 def bare_type(declared: Any) -> Any:
-    """A type without its Annotated and, where only None is the alternative, without that."""
+    """Remove Annotated from a type, and None from an optional one."""
     if typing.get_origin(declared) is typing.Annotated:
         return bare_type(typing.get_args(declared)[0])
     if typing.get_origin(declared) in UNIONS:
@@ -83,20 +85,21 @@ def bare_type(declared: Any) -> Any:
 
 
 def is_list_type(declared: Any) -> bool:
+    """Return whether a type is a list, set, sequence or tuple."""
     plain = bare_type(declared)
     return plain in _LISTS or typing.get_origin(plain) in (*_LISTS, tuple) or plain is tuple
 
 
 def has_dataclasses(declared: Any, seen: frozenset[Any] = frozenset()) -> bool:
-    """Whether a type holds a dataclass at any depth."""
+    """Return whether a type contains a dataclass at any depth."""
     if dataclasses.is_dataclass(declared):
         return True
     if declared in seen:
         return False
     fields = model_fields(declared)
     if fields is not None:
-        return any(has_dataclasses(one.type, seen | {declared}) for one in fields)
-    return any(has_dataclasses(one, seen) for one in typing.get_args(declared) if _is_type(one))
+        return any(has_dataclasses(item.type, seen | {declared}) for item in fields)
+    return any(has_dataclasses(item, seen) for item in typing.get_args(declared) if _is_type(item))
 
 
 def _is_type(value: Any) -> bool:
@@ -104,10 +107,10 @@ def _is_type(value: Any) -> bool:
 
 
 def convert(value: Any, declared: Any, *, text: bool = False) -> Any:
-    """`value` as the declared type. Raises Wrong with every mistake in it.
+    """Convert `value` to the declared type. Raises ValidationError listing every mistake.
 
-    A number without a fraction is an integer however it is written, as JSON Schema says (2020-12 validation, §6.1.1):
-    1.0 is looked for only where something is wrong, and in texts msgspec takes it by itself.
+    A number without a fraction is an integer in any notation (JSON Schema 2020-12 validation, section 6.1.1). As
+    msgspec accepts 1.0 only in texts, other values are searched for it after an error.
     """
     try:
         return _converted(value, declared, text)
@@ -117,8 +120,8 @@ def convert(value: Any, declared: Any, *, text: bool = False) -> Any:
         try:
             return _converted(value, declared, text)
         except msgspec.ValidationError:
-            found = list(mistakes_of(value, declared, text)) or [_worded(str(error))]
-        raise ValidationError(found) from None
+            mistakes = list(mistakes_of(value, declared, text)) or [_parse_msgspec_error(str(error))]
+        raise ValidationError(mistakes) from None
 
 
 def _converted(value: Any, declared: Any, text: bool) -> Any:
@@ -126,13 +129,13 @@ def _converted(value: Any, declared: Any, text: bool) -> Any:
 
 
 def with_integers(value: Any, declared: Any) -> Any:
-    """`value` with an integer in place of each 1.0 where a type takes the integer alone."""
+    """Replace each 1.0 in `value` by an integer where only the integer is valid."""
     plain = bare_type(declared)
     if type(value) is float:
-        takes_integer = value.is_integer() and not _takes(value, declared) and _takes(int(value), declared)
+        takes_integer = value.is_integer() and not _is_valid(value, declared) and _is_valid(int(value), declared)
         return int(value) if takes_integer else value
     if isinstance(value, Mapping):
-        return _integers_of_object(value, _meant(plain, value))
+        return _integers_of_object(value, _select_model(plain, value))
     if isinstance(value, list):
         return _integers_of_list(value, plain)
     return value
@@ -152,9 +155,9 @@ def _integers_of_object(value: Mapping[str, Any], model: Any) -> Mapping[str, An
 
 def _integers_of_list(value: list[Any], declared: Any) -> list[Any]:
     choices = typing.get_args(declared) if typing.get_origin(declared) in UNIONS else (declared,)
-    plain = bare_type(next((one for one in choices if is_list_type(one) or _is_row(one)), None))
+    plain = bare_type(next((choice for choice in choices if is_list_type(choice) or _is_array_like(choice)), None))
     args = typing.get_args(plain)
-    if _is_row(plain):
+    if _is_array_like(plain):
         types = [field.type for field in model_fields(plain) or ()]
         return [with_integers(item, type_) for item, type_ in zip_longest(value, types[: len(value)], fillvalue=Any)]
     if typing.get_origin(plain) is tuple and Ellipsis not in args:
@@ -162,7 +165,7 @@ def _integers_of_list(value: list[Any], declared: Any) -> list[Any]:
     return [with_integers(item, args[0]) for item in value] if args else value
 
 
-def _takes(value: Any, declared: Any) -> bool:
+def _is_valid(value: Any, declared: Any) -> bool:
     try:
         msgspec.convert(value, declared)
     except msgspec.ValidationError:
@@ -171,105 +174,104 @@ def _takes(value: Any, declared: Any) -> bool:
 
 
 def mistakes_of(value: Any, declared: Any, text: bool = False) -> Iterator[tuple[str, str]]:
-    """Every mistake of `value` against a type, as (path below it, what is wrong)."""
+    """Yield every mistake in `value` against a type, as (path below the value, message)."""
     plain = bare_type(declared)
-    fields = object_fields(_meant(plain, value)) if isinstance(value, Mapping) else None
+    fields = object_fields(_select_model(plain, value)) if isinstance(value, Mapping) else None
     if fields is not None:
-        below: Iterator[tuple[str, str]] = _of_fields(value, fields, text)
+        mistakes: Iterator[tuple[str, str]] = _field_mistakes(value, fields, text)
     elif is_list_type(plain) and isinstance(value, (list, tuple)):
-        below = _of_items(value, plain, text)
+        mistakes = _item_mistakes(value, plain, text)
     elif (typing.get_origin(plain) or plain) in (dict, Mapping) and isinstance(value, Mapping):
-        below = _of_values(value, plain, text)
+        mistakes = _value_mistakes(value, plain, text)
     else:
-        below = iter(())
-    found = False
-    for mistake in below:
-        found = True
+        mistakes = iter(())
+    has_mistakes = False
+    for mistake in mistakes:
+        has_mistakes = True
         yield mistake
-    if not found:  # the whole: its kind, its bounds, an unknown key, a tag
-        yield from _of_whole(value, declared, text)
+    if not has_mistakes:  # a mistake in the value itself: its type, its bounds, an unknown key, a tag
+        yield from _msgspec_mistake(value, declared, text)
 
 
-def _of_fields(value: Mapping[str, Any], fields: Sequence[ModelField], text: bool) -> Iterator[tuple[str, str]]:
+def _field_mistakes(value: Mapping[str, Any], fields: Sequence[ModelField], text: bool) -> Iterator[tuple[str, str]]:
     for field in fields:
         item = value.get(field.key, NOT_GIVEN)
         if item is NOT_GIVEN:
             if field.required:
                 yield f'.{field.key}', 'missing'
         else:
-            for path, what in mistakes_of(item, field.type, text):
-                yield f'.{field.key}{path}', what
+            for path, message in mistakes_of(item, field.type, text):
+                yield f'.{field.key}{path}', message
 
 
-def _of_items(value: Sequence[Any], declared: Any, text: bool) -> Iterator[tuple[str, str]]:
+def _item_mistakes(value: Sequence[Any], declared: Any, text: bool) -> Iterator[tuple[str, str]]:
     args = typing.get_args(declared)
     if not args or (typing.get_origin(declared) is tuple and Ellipsis not in args):
         return
-    for position, item in enumerate(value):
-        for path, what in mistakes_of(item, args[0], text):
-            yield f'[{position}]{path}', what
+    for index, item in enumerate(value):
+        for path, message in mistakes_of(item, args[0], text):
+            yield f'[{index}]{path}', message
 
 
-def _of_values(value: Mapping[str, Any], declared: Any, text: bool) -> Iterator[tuple[str, str]]:
+def _value_mistakes(value: Mapping[str, Any], declared: Any, text: bool) -> Iterator[tuple[str, str]]:
     args = typing.get_args(declared)
     for key, item in value.items() if len(args) == 2 else ():
-        for path, what in mistakes_of(item, args[1], text):
-            yield f'.{key}{path}', what
+        for path, message in mistakes_of(item, args[1], text):
+            yield f'.{key}{path}', message
 
 
-def _of_whole(value: Any, declared: Any, text: bool) -> Iterator[tuple[str, str]]:
+def _msgspec_mistake(value: Any, declared: Any, text: bool) -> Iterator[tuple[str, str]]:
     try:
         msgspec.convert(value, declared, strict=not text, str_keys=True)
     except msgspec.ValidationError as error:
-        yield _worded(str(error))
+        yield _parse_msgspec_error(str(error))
 
 
-def _meant(declared: Any, value: Mapping[str, Any]) -> Any:
-    """The model an object is meant to be: of a union, the one whose tag it carries, else the one that has none."""
-    for one in typing.get_args(declared) if typing.get_origin(declared) in UNIONS else (declared,):
-        config = getattr(one, '__struct_config__', None)
+def _select_model(declared: Any, value: Mapping[str, Any]) -> Any:
+    """Return the model of an object; in a union, the one with the object's tag, otherwise the one without tag."""
+    for candidate in typing.get_args(declared) if typing.get_origin(declared) in UNIONS else (declared,):
+        config = getattr(candidate, '__struct_config__', None)
         if config is None or config.tag is None:
-            if one is declared or model_fields(one) is not None or typing.get_origin(one) is dict:
-                return one
+            if candidate is declared or model_fields(candidate) is not None or typing.get_origin(candidate) is dict:
+                return candidate
         elif value.get(config.tag_field) == config.tag:
-            return one
+            return candidate
     return None
 
 
-def _worded(message: str) -> tuple[str, str]:
-    """msgspec's sentence in our form: 'Expected `int`, got `str` - at `$.n`' -> ('.n', 'expected int, got str')."""
-    what, _, where = message.partition(' - at ')
-    path = where.strip('`').removeprefix('$')
+def _parse_msgspec_error(message: str) -> tuple[str, str]:
+    """Convert msgspec's message: 'Expected `int`, got `str` - at `$.n`' -> ('.n', 'expected int, got str')."""
+    text, _, location = message.partition(' - at ')
+    path = location.strip('`').removeprefix('$')
     missing = 'Object missing required field '
-    if what.startswith(missing):
-        return f'{path}.{what.removeprefix(missing).strip("`")}', 'missing'
-    what = what.replace('`', '')
-    return path, what[:1].lower() + what[1:]
+    if text.startswith(missing):
+        return f'{path}.{text.removeprefix(missing).strip("`")}', 'missing'
+    text = text.replace('`', '')
+    return path, text[:1].lower() + text[1:]
 
 
 def fill_defaults(value: Any) -> list[tuple[str, str]]:
-    """Give every dataclass in `value` the defaults that only its class has, so that they go out too; what has
-    neither value nor default is named."""
+    """Set the class defaults on every dataclass in `value`, so that they are serialized; return the missing fields."""
     missing: list[tuple[str, str]] = []
     if isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
-            missing += [(f'.{name}{path}', what) for path, what in fill_defaults(getattr(value, name))]
+            missing += [(f'.{name}{path}', message) for path, message in fill_defaults(getattr(value, name))]
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         missing += _fill_dataclass(value)
     elif isinstance(value, (list, tuple)):
-        for position, item in enumerate(value):
-            missing += [(f'[{position}]{path}', what) for path, what in fill_defaults(item)]
+        for index, item in enumerate(value):
+            missing += [(f'[{index}]{path}', message) for path, message in fill_defaults(item)]
     elif isinstance(value, dict):
         for key, item in value.items():
-            missing += [(f'.{key}{path}', what) for path, what in fill_defaults(item)]
+            missing += [(f'.{key}{path}', message) for path, message in fill_defaults(item)]
     return missing
 
 
 def _fill_dataclass(value: Any) -> list[tuple[str, str]]:
     missing: list[tuple[str, str]] = []
-    own = getattr(value, '__dict__', None)
+    attributes = getattr(value, '__dict__', None)
     for field in dataclasses.fields(value):
-        if own is None or field.name in own:
+        if attributes is None or field.name in attributes:
             item = getattr(value, field.name)
         elif field.default_factory is not dataclasses.MISSING:
             item = field.default_factory()
@@ -280,12 +282,12 @@ def _fill_dataclass(value: Any) -> list[tuple[str, str]]:
         else:
             missing.append((f'.{field.name}', 'missing'))
             continue
-        missing += [(f'.{field.name}{path}', what) for path, what in fill_defaults(item)]
+        missing += [(f'.{field.name}{path}', message) for path, message in fill_defaults(item)]
     return missing
 
 
 def matches(value: Any, declared: Any) -> bool:
-    """Whether `value` already is what is declared: an instance of the model, or a list of instances."""
+    """Return whether `value` already has the declared type: an instance of the model, or a list of instances."""
     plain = bare_type(declared)
     if isinstance(plain, type) and typing.get_origin(plain) is None:
         return isinstance(value, plain)

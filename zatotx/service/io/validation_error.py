@@ -1,4 +1,4 @@
-"""Mistakes of values: how they are carried up, and how they are worded."""
+"""ValidationError: mistakes in values, with their paths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 
 class NotGiven:
-    """The type of NOT_GIVEN."""
+    """The type of NOT_GIVEN, which marks an absent value."""
 
     __slots__ = ()
 
@@ -18,11 +18,11 @@ class NotGiven:
         return False
 
 
-NOT_GIVEN: Final = NotGiven()  # None is a value
+NOT_GIVEN: Final = NotGiven()  # marks an absent value, as None is a value
 
 
 class ValidationError(Exception):
-    """A value that is not what was declared: every mistake in it as (path below the value, what is wrong).
+    """Raised for a value that does not match its declaration; lists every mistake as (path below the value, message).
 
     The path is '' for the value itself, `.qty` for a key, `[3]` for an item.
     """
@@ -36,10 +36,13 @@ _KINDS: dict[type, str] = {bool: 'bool', int: 'int', float: 'float', str: 'str',
 
 
 def json_kind(value: Any) -> str:
-    """The kind of a value in the words of an error: bool, int, float, str, null, array, object, else its type."""
-    known = _KINDS.get(type(value))
-    if known is not None:
-        return known
+    """Return the name of a value's type in error messages.
+
+    It is bool, int, float, str, null, array or object, otherwise the name of the class.
+    """
+    kind = _KINDS.get(type(value))
+    if kind is not None:
+        return kind
     if isinstance(value, Mapping):
         return 'object'
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -1,4 +1,4 @@
-"""What a SOAP channel offers, in the words of a WSDL: its operation and the schemas of its messages."""
+"""Maps SOAP channels to WSDL: their operations and the schemas of their messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zatotx.wire.xml.writer import is_name
 from zatotx.wire.xml.xsd import STRING, AnyType, Enumeration, NamedType, XsdElement, XsdScalar, XsdSchema, XsdType
 from zatotx.wire.xml.xsd import XsdSequence as Elements
 
-_RPC = 'Rpc'  # ends the names of types whose elements are unqualified
+_RPC = 'Rpc'  # suffix of the names of types with unqualified elements
 
 
 @frozen
@@ -31,22 +31,23 @@ class OfferedOperation:
 
 
 @define
-class _Space:
-    """What is told of one namespace, qualified or not."""
+class _Namespace:
+    """The types and elements of one namespace, qualified or unqualified."""
 
     namespace: str
     qualified: bool
     types: XsdTypes
-    elements: dict[str, tuple[XsdElement, str]] = field(factory=dict)  # and whose it is
+    elements: dict[str, tuple[XsdElement, str]] = field(factory=dict)  # element and the channel that defines it
 
-    def element(self, name: str, type_: XsdType, whose: str) -> None:
-        """One that messages are made of. Raises Conflict where two channels mean different ones."""
-        made = XsdElement(name, type_)
-        known, other = self.elements.setdefault(name, (made, whose))
-        if known != made:
+    def element(self, name: str, type_: XsdType, channel: str) -> None:
+        """Define an element of a message. Raises Conflict if another channel defines a different one of that name."""
+        new = XsdElement(name, type_)
+        existing, other_channel = self.elements.setdefault(name, (new, channel))
+        if existing != new:
             raise Conflict(
-                None, f'SOAP channels {other!r} and {whose!r} have different elements called {name!r} in the namespace '
-                      f'{self.namespace!r}: give one another namespace, or its SimpleIO another response_elem'
+                None, f'SOAP channels {other_channel!r} and {channel!r} have different elements called {name!r} '
+                      f'in the namespace {self.namespace!r}: give one another namespace, or its SimpleIO another '
+                      'response_elem'
             )  # fmt: skip
 
     def schema(self) -> XsdSchema:
@@ -59,60 +60,66 @@ class WsdlOffer:
 
     def __init__(self) -> None:
         self.operations: list[WsdlOperation] = []
-        self._spaces: dict[tuple[str, bool], _Space] = {}
+        self._namespaces: dict[tuple[str, bool], _Namespace] = {}
 
     def add(self, offered: OfferedOperation) -> None:
-        """One more channel. Raises Conflict."""
+        """Add the operation of a channel. Raises Conflict."""
         channel, entry = offered.channel, offered.entry
         io: IO = entry.traits.io
         action = unquote(channel.soap_action)
-        called = operation_name(action, entry.name, channel.operation)
+        name = operation_name(action, entry.name, channel.operation)
         rpc = channel.style == RPC
-        answers_in = message_namespace(channel.namespace, entry.name, io.namespace)
-        asked_in = answers_in if rpc or not io.namespace else io.namespace
-        request, response = io.request_elem or called, '' if channel.one_way else io.element or response_name(called)
-        asked, answered = self._space(asked_in, rpc), self._space(answers_in, rpc)
-        taken = AnyType() if io.input is None else asked.types.taken(io.input)
-        given = AnyType() if io.output is None else answered.types.given(io.output)
+        response_namespace = message_namespace(channel.namespace, entry.name, io.namespace)
+        request_namespace = response_namespace if rpc or not io.namespace else io.namespace
+        request, response = io.request_elem or name, '' if channel.one_way else io.element or response_name(name)
+        request_types = self._namespace(request_namespace, rpc)
+        response_types = self._namespace(response_namespace, rpc)
+        input_type = AnyType() if io.input is None else request_types.types.taken(io.input)
+        output_type = AnyType() if io.output is None else response_types.types.given(io.output)
         operation = WsdlOperation(
-            name=self._free(called), action=action, namespace=answers_in, doc=offered.doc, style=channel.style,
-            request=request, request_namespace=asked_in, response=response,
-            taken=_parts(taken, called, asked.types) if rpc else (),
-            given=_parts(given, called, answered.types) if rpc else (),
+            name=self._unused_name(name), action=action, namespace=response_namespace, doc=offered.doc,
+            style=channel.style,
+            request=request, request_namespace=request_namespace, response=response,
+            taken=_message_parts(input_type, name, request_types.types) if rpc else (),
+            given=_message_parts(output_type, name, response_types.types) if rpc else (),
         )  # fmt: skip
         if channel.style == DOCUMENT:
-            asked.element(request, taken, channel.name)
+            request_types.element(request, input_type, channel.name)
             if response:
-                answered.element(response, given, channel.name)
+                response_types.element(response, output_type, channel.name)
         self.operations.append(operation)
 
     def schemas(self) -> Sequence[XsdSchema]:
-        """Those of all messages."""
-        return [space.schema() for space in self._spaces.values()]
+        """Return the schemas of all messages."""
+        return [namespace.schema() for namespace in self._namespaces.values()]
 
-    def _space(self, namespace: str, rpc: bool) -> _Space:
+    def _namespace(self, namespace: str, rpc: bool) -> _Namespace:
         key = namespace, not rpc
-        if key not in self._spaces:
-            self._spaces[key] = _Space(*key, XsdTypes(_RPC if rpc else ''))
-        return self._spaces[key]
+        if key not in self._namespaces:
+            self._namespaces[key] = _Namespace(*key, XsdTypes(_RPC if rpc else ''))
+        return self._namespaces[key]
 
-    def _free(self, wanted: str) -> str:
-        taken = {operation.name for operation in self.operations}
-        name, number = wanted, 1
-        while name in taken:
+    def _unused_name(self, proposed: str) -> str:
+        used = {operation.name for operation in self.operations}
+        name, number = proposed, 1
+        while name in used:
             number += 1
-            name = f'{wanted}{number}'
+            name = f'{proposed}{number}'
         return name
 
 
-def _parts(whole: XsdType, operation: str, types: XsdTypes) -> tuple[XsdElement, ...]:
-    """The parts of a call: each has a type with a name."""
-    found = types.named[whole.name] if isinstance(whole, NamedType) else whole
-    elements: Iterable[XsdElement] = found.elements if isinstance(found, Elements) else ()
-    return tuple(XsdElement(one.name, _named(one, operation, types)) for one in elements if is_name(one.name))
+def _message_parts(message_type: XsdType, operation: str, types: XsdTypes) -> tuple[XsdElement, ...]:
+    """Return the parts of an RPC message, each with a named type."""
+    resolved = types.named[message_type.name] if isinstance(message_type, NamedType) else message_type
+    elements: Iterable[XsdElement] = resolved.elements if isinstance(resolved, Elements) else ()
+    return tuple(
+        XsdElement(element.name, _named_type(element, operation, types))
+        for element in elements
+        if is_name(element.name)
+    )
 
 
-def _named(part: XsdElement, operation: str, types: XsdTypes) -> XsdType:
+def _named_type(part: XsdElement, operation: str, types: XsdTypes) -> XsdType:
     if isinstance(part.type, Elements):
         return types.keep(f'{operation}_{part.name}', part.type)
     if isinstance(part.type, Enumeration):

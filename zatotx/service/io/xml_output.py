@@ -1,4 +1,4 @@
-"""What a service answers, as one XML element: for channels of XML, and of SOAP, which puts it into an Envelope."""
+"""Serializes a response as one XML element, for XML channels and for the Body on SOAP channels."""
 
 from __future__ import annotations
 
@@ -21,79 +21,84 @@ from zatotx.wire.xml.writer import ENDLESS, ITEM, Markup, NotRepresentable, esca
 
 ROOT = 'response'
 ITEM_LIST = 'item_list'
-ZATO = 'https://zato.io/ns/20130518'  # what zato.* services stand in (feature map 3.5)
+ZATO = 'https://zato.io/ns/20130518'  # namespace of the zato.* services (feature map 3.5)
 _OUT = 'xml_out'
 _BOMS_16 = (BOM_UTF16_LE, BOM_UTF16_BE)
 
 
-def write_response(outcome: Outcome, io: IO, inbound: Message, service: str) -> None:
-    """What a service gives, as one XML element: whatever is no text, no bytes and no element that it made itself. On
-    a SOAP channel, where nothing but elements can go out, text and bytes too unless they are XML, bytes in base64.
-    Raises InternalServerError for what XML has no form for."""
+def write_response(outcome: Outcome, io: IO, message: Message, service: str) -> None:
+    """Replace the outcome's value by one XML element, unless the value is text, bytes or an element.
+
+    On a SOAP channel, where only elements can be sent, text and bytes that are not XML are wrapped too, bytes in
+    base64. Raises InternalServerError for a value that XML cannot represent.
+    """
     value = outcome.value
-    if inbound.channel.soap is None and is_element(value) and not outcome.element:
-        outcome.value = Markup(to_bytes(value))  # here, which is a thread where it is large
+    if message.channel.soap is None and is_element(value) and not outcome.element:
+        outcome.value = Markup(to_bytes(value))  # serialized here, which is a thread for large documents
         return
     text = isinstance(value, (str, bytes))
-    told = text and inbound.channel.soap is not None and not _is_markup(value)
-    if outcome.element or told or not (text or is_element(value)):
+    wrap_text = text and message.channel.soap is not None and not _is_markup(value)
+    if outcome.element or wrap_text or not (text or is_element(value)):
         try:
-            io = evolve(io, output=None, element='') if told else io
-            outcome.value = answer(value, io, inbound, internal=outcome.internal)
+            io = evolve(io, output=None, element='') if wrap_text else io
+            outcome.value = answer(value, io, message, internal=outcome.internal)
         except (NotRepresentable, RecursionError) as error:
-            why = ENDLESS if isinstance(error, RecursionError) else error
-            raise InternalServerError(inbound.cid, f'Service {service} gives what has no form in XML: {why}') from None
+            reason = ENDLESS if isinstance(error, RecursionError) else error
+            raise InternalServerError(
+                message.cid, f'Service {service} gives what has no form in XML: {reason}'
+            ) from None
         outcome.element = ''
-    elif inbound.channel.soap is not None:
+    elif message.channel.soap is not None:
         try:
             outcome.value = content_of(value)
-        except Malformed as why:
-            raise InternalServerError(inbound.cid, f'Service {service} gives what is no XML: {why}') from None
+        except Malformed as reason:
+            raise InternalServerError(message.cid, f'Service {service} gives what is no XML: {reason}') from None
 
 
-def answer(value: Any, io: IO, inbound: Message, *, internal: bool = False) -> Markup:
-    """The element of an answer whose declared output was made (`io.output.write`), or of any value where none is
-    declared. `internal`: a zato.* service answers.
+def answer(value: Any, io: IO, message: Message, *, internal: bool = False) -> Markup:
+    """Return the response element for a value, which is converted already (`io.output.write`) if output is declared.
 
-    Classic SimpleIO and zato.* answer in their `response_elem`, which holds `zato_env` and an `<item>`, or an
-    `<item_list>` of them (feature map 3.5); all others in a `<response>`, on a SOAP channel in the response of its
-    operation, with the fields themselves. Raises NotRepresentable for what XML cannot hold.
+    `internal` says that a zato.* service responds. Classic SimpleIO and zato.* services respond in their
+    `response_elem`, which contains `zato_env` and an `<item>`, or an `<item_list>` of items (feature map 3.5); all
+    others in `<response>`, on a SOAP channel in the response element of the operation, which contains the fields
+    themselves. Raises NotRepresentable for values that XML cannot represent.
     """
-    name, namespace = _names(io, inbound, internal)
+    name, namespace = _names(io, message, internal)
     if not is_name(name):
         raise NotRepresentable(f'The response_elem {name!r} is no name for an XML element')
     pieces: list[str] = []
     output = io.output
     if internal or (isinstance(output, ElementsOutput) and output.element):
-        pieces += f'<{name}>', _zato_env(inbound.cid)
+        pieces += f'<{name}>', _zato_env(message.cid)
         _write_items(pieces, io, value)
         pieces.append(f'</{name}>')
     else:
         _shape(io).write(pieces, name, msgspec.to_builtins(value) if isinstance(output, TypedOutput) else value)
-    soap = inbound.channel.soap
+    soap = message.channel.soap
     return wrap_in_root(name, pieces, namespace, qualified=soap is None or not soap.rpc)
 
 
 def _is_markup(value: str | bytes) -> bool:
-    """Whether text is meant as XML, in whatever encoding."""
+    """Return whether text is XML, in any encoding."""
     if isinstance(value, str):
         return value.lstrip('\ufeff \t\r\n')[:1] == '<'
     return value[:2] in _BOMS_16 or value.removeprefix(BOM_UTF8).lstrip()[:1] == b'<'
 
 
-def _names(io: IO, inbound: Message, internal: bool) -> tuple[str, str]:
-    """Name and namespace of the element."""
+def _names(io: IO, message: Message, internal: bool) -> tuple[str, str]:
+    """Return name and namespace of the response element."""
     declared = io.namespace or (ZATO if internal else '')
-    soap = inbound.channel.soap
+    soap = message.channel.soap
     if soap is None:
         return io.element or ROOT, declared
-    service = inbound.service
+    service = message.service
     operation = response_name(operation_name(soap.action, service, soap.operation))
     name = operation if soap.rpc else io.element or operation
     return name, message_namespace(soap.namespace, service, declared)
 
 
 def _write_items(pieces: list[str], io: IO, value: Any) -> None:
+    """Write `<item>`, or `<item_list>` for repeated output."""
     output = io.output
     if output.repeated if isinstance(output, ElementsOutput) else isinstance(value, list):
         ItemsShape(_shape(io)).write(pieces, ITEM_LIST, value)
@@ -106,7 +111,7 @@ def _zato_env(cid: str) -> str:
 
 
 def _shape(io: IO) -> XmlShape:
-    """Of one record, or of the model; worked out once."""
+    """Return the cached shape of one record, or of the model."""
     shape: XmlShape | None = io.memo.get(_OUT)
     if shape is None:
         shape = io.memo[_OUT] = ANYTHING if io.output is None else output_shape(io.output)

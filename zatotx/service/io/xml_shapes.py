@@ -1,15 +1,15 @@
-"""What declared values look like in XML, both ways: a class for each form, which reads elements and writes values.
+"""XML representations of declared values: each class reads and writes one of them.
 
-What is read has texts at its ends, None for xsi:nil; converting them is the declaration's part. An element is taken for
-what is declared: `<tags>a</tags>` is a text, or a list of one.
+Values read are texts, None for xsi:nil; the declaration converts them. An element is read as declared: `<tags>a</tags>`
+is a text, or a list of one item.
 
     scalar      <qty>5</qty>
     object      <customer><name>Ann</name></customer>
     list        <tags><item>a</item><item>b</item></tags>, also read: <tags>a</tags><tags>b</tags>
     pairs       <codes><item><key>a</key><value>1</value></item></codes>, also read: <codes><a>1</a></codes>
 
-Elements may be plain ones (wire.xml.Plain, the quick way) or those of lxml.objectify, whose `len` and iteration are
-about siblings, and cost what all of those cost: only `getchildren` tells what is in an element.
+Elements are plain ones (wire.xml.parser.PlainElement, the fast way) or those of lxml.objectify, whose `len` and
+iteration are about siblings and take time proportional to their number: only `getchildren` returns the children.
 """
 
 from __future__ import annotations
@@ -22,42 +22,41 @@ from attrs import define, field, frozen
 from zatotx.wire.xml.parser import Element, is_nil, local_name, text_of
 from zatotx.wire.xml.writer import ITEM, KEY, VALUE, NotRepresentable, is_name, write
 
-ITEMS = frozenset((ITEM, 'item_dict', 'dict'))  # what Zato calls the elements of a list
+ITEMS = frozenset((ITEM, 'item_dict', 'dict'))  # Zato's names of list items
 _PAIR = frozenset((KEY, VALUE))
-_MOST_TAGS = 8  # a field, that are remembered: in one namespace, or in none, as a rule
+_MAX_TAGS = 8  # cached tags per field; usually a field has one tag, in one namespace or in none
 
-Found = dict[str, 'Element | list[Element]']  # children by name: one, or all that are called the same
+ChildrenByName = dict[str, 'Element | list[Element]']  # children by name: one element, or a list of all with that name
 
 
 class XmlShape:
-    """A value that says itself what it is: a text, an object of whatever children it has, a list where a name is
-    repeated."""
+    """A value of undeclared type: text, an object of any children, or a list if a name is repeated."""
 
-    fields: Collection[str] = ()  # the names of its children, where they are known
+    fields: Collection[str] = ()  # the names of its children, if known
     # (pieces, name, value): write a value as an element of that name. Raises NotRepresentable.
     write: Callable[[list[str], str, Any], None] = staticmethod(write)
 
     def one(self, element: Element) -> Any:
-        """The value of an element."""
+        """Return the value of an element."""
         if children := element.getchildren():
-            return {name: self.several(found) if type(found) is list else self.one(found)
-                    for name, found in grouped(children).items()}  # fmt: skip
+            return {name: self.several(child) if type(child) is list else self.one(child)
+                    for name, child in grouped(children).items()}  # fmt: skip
         return text_of(element) or of_empty(element)
 
     def several(self, elements: Sequence[Element]) -> Any:
-        """The value of elements of one name."""
+        """Return the value of elements with the same name."""
         return [self.one(element) for element in elements]
 
 
 class TextShape(XmlShape):
-    """A text as it is."""
+    """A text, unchanged."""
 
 
 @frozen
 class ScalarShape(XmlShape):
-    """A text that is converted: blanks around it say nothing."""
+    """A text to be converted, without surrounding whitespace."""
 
-    nothing: str | None = ''  # what an empty element is
+    nothing: str | None = ''  # the value of an empty element
 
     def one(self, element: Element) -> Any:
         if element.getchildren():
@@ -68,7 +67,7 @@ class ScalarShape(XmlShape):
 
 @frozen(kw_only=True)
 class NumeralShape(ScalarShape):
-    """A number of a model. XML Schema has more ways of writing one than JSON: +7, 007, .5, 1."""
+    """A number in a model. XML Schema allows more forms of numbers than JSON: +7, 007, .5, 1."""
 
     of: Callable[[str], Any]  # int or float
 
@@ -77,20 +76,20 @@ class NumeralShape(ScalarShape):
         if isinstance(text, str) and text.isascii() and '_' not in text:
             try:
                 return self.of(text)
-            except ValueError:  # told by the declaration, as all that is none
+            except ValueError:  # reported by the declaration, as any invalid number
                 return text
         return text
 
 
 class UntouchedShape(XmlShape):
-    """The elements themselves (SimpleIO's use_text = False)."""
+    """The elements themselves (use_text = False in SimpleIO)."""
 
     def one(self, element: Element) -> Any:
         return element
 
 
 class ContainerShape(XmlShape):
-    """What has children: `inside` is their value, `made_of` what stands for no content at all."""
+    """Base class of shapes with children; `made_of` creates the value of an empty element."""
 
     made_of: Callable[[], Any] = dict
 
@@ -101,49 +100,50 @@ class ContainerShape(XmlShape):
         return text if text is None or text.strip() else self.made_of()
 
     def inside(self, element: Element, children: list[Element]) -> Any:
-        """The value of an element with these children."""
+        """Return the value of an element with these children."""
         raise NotImplementedError
 
 
 @define(eq=False)
 class ObjectShape(ContainerShape):
-    """Known children, by name. With a namespace, only those in it."""
+    """Declared children, by name. With a namespace, only children in it."""
 
     fields: dict[str, XmlShape]
     namespace: str = ''
-    closed: bool = False  # unknown children are read too, so that they are refused
-    pairs: bool = False  # they go out as pairs, and may come so
-    left_out: Collection[str] = ()  # those that are not there where they are None: it is what nothing means for them
-    _tags: dict[str, str] = field(init=False, factory=dict)  # names of fields by the tags they came under; '' = none
+    closed: bool = False  # unknown children are read too, so that they are rejected
+    pairs: bool = False  # written as pairs, and read as pairs too
+    left_out: Collection[str] = ()  # fields that are not written if None, which is their default
+    _tags: dict[str, str] = field(init=False, factory=dict)  # tag -> field name, '' for none
 
     def inside(self, element: Element, children: list[Element]) -> dict[str, Any]:
-        fields, out = self.fields, {}
-        found: Mapping[str, Any] | None = paired(children) if self.pairs else None
-        for name, child in (self._known(children) if found is None else found).items():
+        fields, values = self.fields, {}
+        pairs: Mapping[str, Any] | None = paired(children) if self.pairs else None
+        for name, child in (self._known(children) if pairs is None else pairs).items():
             shape = fields.get(name, ANYTHING)
-            out[name] = shape.several(child) if type(child) is list else shape.one(child)
-        return out
+            values[name] = shape.several(child) if type(child) is list else shape.one(child)
+        return values
 
-    def _known(self, children: list[Element]) -> Found:
+    def _known(self, children: list[Element]) -> ChildrenByName:
+        """Return the declared children by field name."""
         tags = self._tags
-        out: Found = {}
+        by_name: ChildrenByName = {}
         for child in children:
             tag = child.tag
             name = tags.get(tag)
             if name is None:
-                name = self._name(tag)
-            if name in out:
-                add(out, name, child)
+                name = self._field_name(tag)
+            if name in by_name:
+                add(by_name, name, child)
             elif name:
-                out[name] = child
-        return out
+                by_name[name] = child
+        return by_name
 
-    def _name(self, tag: str) -> str:
-        """The name of the field that a tag stands for, '' for none."""
-        space, _, name = tag[1:].partition('}') if tag[0] == '{' else ('', '', tag)
-        if (self.namespace and space != self.namespace) or (name not in self.fields and not self.closed):
+    def _field_name(self, tag: str) -> str:
+        """Return the name of the field for a tag, '' for none."""
+        namespace, _, name = tag[1:].partition('}') if tag[0] == '{' else ('', '', tag)
+        if (self.namespace and namespace != self.namespace) or (name not in self.fields and not self.closed):
             name = ''
-        if len(self._tags) < _MOST_TAGS * len(self.fields):
+        if len(self._tags) < _MAX_TAGS * len(self.fields):
             self._tags[tag] = name
         return name
 
@@ -180,7 +180,7 @@ class ItemsShape(ContainerShape):
         return self.several(children) if self._wraps(children) else [self.item.one(element)]
 
     def _wraps(self, children: list[Element]) -> bool:
-        """Whether these are the items, not what the only item is made of."""
+        """Return whether the children are the items, rather than the content of the only item."""
         if isinstance(self.item, (ScalarShape, TextShape)):
             return True
         names = {local_name(child) for child in children}
@@ -198,18 +198,18 @@ class ItemsShape(ContainerShape):
 
 @frozen
 class RowShape(ContainerShape):
-    """A list whose places have shapes of their own."""
+    """A list with a shape for each position."""
 
     places: tuple[XmlShape, ...]
     made_of = list
 
     def several(self, elements: Sequence[Element]) -> Any:
         spare = [ANYTHING] * (len(elements) - len(self.places))
-        return [shape.one(each) for shape, each in zip([*self.places, *spare], elements, strict=False)]
+        return [shape.one(element) for shape, element in zip([*self.places, *spare], elements, strict=False)]
 
     def inside(self, element: Element, children: list[Element]) -> list[Any]:
-        found: list[Any] = self.several(children)
-        return found
+        values: list[Any] = self.several(children)
+        return values
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
         pieces.append(f'<{name}>')
@@ -220,14 +220,14 @@ class RowShape(ContainerShape):
 
 @frozen
 class PairsShape(ContainerShape):
-    """A mapping whose keys may be any text."""
+    """A mapping with arbitrary keys."""
 
     value: XmlShape
 
     def inside(self, element: Element, children: list[Element]) -> dict[str, Any]:
-        found: Mapping[str, Any] | None = paired(children)
-        return {name: self.value.several(each) if type(each) is list else self.value.one(each)
-                for name, each in (grouped(children) if found is None else found).items()}  # fmt: skip
+        pairs: Mapping[str, Any] | None = paired(children)
+        return {name: self.value.several(child) if type(child) is list else self.value.one(child)
+                for name, child in (grouped(children) if pairs is None else pairs).items()}  # fmt: skip
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
         if isinstance(value, Mapping):
@@ -238,11 +238,11 @@ class PairsShape(ContainerShape):
 
 @frozen
 class UnionShape(XmlShape):
-    """One of several: what it is shows by its children, and of models by the tag."""
+    """One of several shapes, selected by the children and, for models, by the tag."""
 
     scalar: XmlShape
     lists: XmlShape | None = None
-    objects: Mapping[str, XmlShape] = {}  # by tag; '' where there is but one
+    objects: Mapping[str, XmlShape] = {}  # by tag; '' if there is only one
     tag_field: str = ''
 
     def one(self, element: Element) -> Any:
@@ -253,7 +253,7 @@ class UnionShape(XmlShape):
         return (self.objects.get(tag) or self.lists or ANYTHING).one(element)
 
     def several(self, elements: Sequence[Element]) -> Any:
-        return self.lists.several(elements) if self.lists else [self.one(each) for each in elements]
+        return self.lists.several(elements) if self.lists else [self.one(element) for element in elements]
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
         shape: XmlShape | None = self.scalar
@@ -265,7 +265,7 @@ class UnionShape(XmlShape):
 
 
 class IntTagShape(XmlShape):
-    """The tag of a model, where it is a number: it is compared, not converted."""
+    """The tag of a model that is a number: it is compared, not converted."""
 
     def one(self, element: Element) -> Any:
         text = text_of(element).strip()
@@ -273,53 +273,52 @@ class IntTagShape(XmlShape):
 
 
 class UnnamedShape(XmlShape):
-    """A field that is called as no element can be."""
+    """A field whose name is not a valid XML name; writing it fails."""
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
         unknown(name)
 
 
 def of_empty(element: Element) -> str | None:
-    """What an element without any content is."""
+    """Return the value of an element without content."""
     return None if is_nil(element) else ''
 
 
-def grouped(children: Iterable[Element]) -> Found:
-    """Children by name, in any namespace."""
-    out: Found = {}
+def grouped(children: Iterable[Element]) -> ChildrenByName:
+    """Return children by local name, in any namespace."""
+    by_name: ChildrenByName = {}
     for child in children:
-        add(out, local_name(child), child)
-    return out
+        add(by_name, local_name(child), child)
+    return by_name
 
 
-def add(out: Found, name: str, child: Element) -> None:
-    """One more child of that name."""
-    if name not in out:
-        out[name] = child
-    elif type(known := out[name]) is list:
-        known.append(child)
+def add(by_name: ChildrenByName, name: str, child: Element) -> None:
+    """Add a child to the children by name."""
+    if name not in by_name:
+        by_name[name] = child
+    elif type(existing := by_name[name]) is list:
+        existing.append(child)
     else:
-        out[name] = [known, child]
+        by_name[name] = [existing, child]
 
 
 def paired(children: Iterable[Element]) -> dict[str, Element] | None:
-    """The values by key, where all children are pairs of `<key>` and `<value>`; None where they are not, and where a
-    key comes twice."""
-    out: dict[str, Element] = {}
+    """Return the values by key if all children are `<key>`, `<value>` pairs with distinct keys, otherwise None."""
+    values: dict[str, Element] = {}
     for child in children:
         parts = child.getchildren()
         pair = {local_name(part): part for part in parts}
         if local_name(child) != ITEM or pair.keys() != _PAIR or len(parts) != len(_PAIR):
             return None
         key = text_of(pair[KEY])
-        if key in out:
+        if key in values:
             return None
-        out[key] = pair[VALUE]
-    return out
+        values[key] = pair[VALUE]
+    return values
 
 
 def in_pairs(pieces: list[str], name: str, pairs: Iterable[tuple[Any, XmlShape, Any]]) -> None:
-    """Write keys, whatever they are, and values of the shape beside them."""
+    """Write keys and values as pairs, each value with its shape."""
     pieces.append(f'<{name}>')
     for key, shape, value in pairs:
         pieces.append(f'<{ITEM}>')
@@ -330,14 +329,14 @@ def in_pairs(pieces: list[str], name: str, pairs: Iterable[tuple[Any, XmlShape, 
 
 
 def unknown(name: str) -> XmlShape:
-    """The shape of what nobody declared. Raises NotRepresentable where no element can be called so."""
+    """Return the shape of an undeclared field. Raises NotRepresentable if its name is not a valid XML name."""
     if not is_name(name):
         raise NotRepresentable(f'The name {name!r} is none for an XML element')
     return ANYTHING
 
 
 def tagged(children: Iterable[Element], tag_field: str) -> str:
-    """What an element says to be: the text of a child of that name; '' for nothing."""
+    """Return the model tag of an element, the text of its child `tag_field`; '' if there is none."""
     return next((text_of(child) for child in children if local_name(child) == tag_field), '')
 
 

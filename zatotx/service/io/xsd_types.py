@@ -1,6 +1,6 @@
-"""Which XML Schema type each declaration has: what `xml_plan` says of its form, in the words of a WSDL.
+"""Maps declared input and output to XML Schema types for WSDL, matching the forms of `xml_plan`.
 
-Where a declaration says no type, a text is said: WSDL has no word for "anything" that its clients can fill in.
+An element declared without a type is a string: WSDL clients cannot fill in elements of any type.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from zatotx.wire.xml.xsd import (
     type_name,
 )
 
-# The first class that an element is an instance of counts.
+# The first class that matches applies.
 _ELEMENTS: tuple[tuple[type[Declared], str], ...] = (
     (e.Int, 'long'), (e.Float, 'double'), (e.Bool, 'boolean'), (e.Decimal, 'decimal'),
 )  # fmt: skip
@@ -46,24 +46,24 @@ _SCALARS: Mapping[type[mi.Type], str] = {
 
 
 class XsdTypes:
-    """The types that the messages of one namespace name. `suffix`: what their names end in."""
+    """The named types of the messages in one namespace. `suffix` is appended to their names."""
 
     def __init__(self, suffix: str = '') -> None:
         self._suffix = suffix
         self.named: dict[str, XsdSequence] = {}
-        self._names: dict[Hashable, str] = {}  # by the model
+        self._names: dict[Hashable, str] = {}  # model -> name
 
     def taken(self, declared: Input) -> XsdType:
-        """What a declaration of input takes."""
+        """Return the type of declared input."""
         if isinstance(declared, TypedInput):
             return self.of_model(mi.type_info(declared.model))
-        return XsdSequence(tuple(_of_field(field) for field in declared.fields))
+        return XsdSequence(tuple(_field_element(field) for field in declared.fields))
 
     def given(self, declared: Output) -> XsdType:
-        """What a declaration of output gives, with all that stands around its fields within the root."""
+        """Return the type of declared output, including the elements that wrap its fields."""
         if not isinstance(declared, ElementsOutput):
             return self.of_model(mi.type_info(declared.model))
-        record = XsdSequence(tuple(_of_output(field, declared) for field in declared.fields))
+        record = XsdSequence(tuple(_output_element(field, declared) for field in declared.fields))
         if not declared.element:
             return record
         if not declared.repeated:
@@ -71,7 +71,7 @@ class XsdTypes:
         return XsdSequence((_ZATO_ENV, XsdElement(ITEM_LIST, XsdSequence((XsdElement(ITEM, record, many=True),)))))
 
     def of_model(self, info: mi.Type) -> XsdType:
-        """Of a type that msgspec knows."""
+        """Return the type for a type that msgspec supports."""
         if isinstance(info, mi.Metadata):
             return self.of_model(info.type)
         if isinstance(info, mi.StructType | mi.DataclassType | mi.TypedDictType):
@@ -87,8 +87,8 @@ class XsdTypes:
         model = _model_of(info)
         name = self._names.get(model)
         if name is None:
-            name = self._names[model] = self._free(type_name(info.cls.__name__))
-            self.named[name] = XsdSequence(())  # it may hold itself
+            name = self._names[model] = self._unused_name(type_name(info.cls.__name__))
+            self.named[name] = XsdSequence(())  # defined first, as the type may contain itself
             self.named[name] = XsdSequence(tuple(self._fields(info)))
         return NamedType(name)
 
@@ -99,76 +99,77 @@ class XsdTypes:
             yield XsdElement(field.encode_name, self.of_model(field.type), required=field.required,
                           nillable=_may_be_none(field.type))
 
-    def keep(self, wanted: str, type_: XsdSequence) -> NamedType:
-        """Give a type a name."""
-        name = self._free(type_name(wanted))
+    def keep(self, proposed: str, type_: XsdSequence) -> NamedType:
+        """Define a named type."""
+        name = self._unused_name(type_name(proposed))
         self.named[name] = type_
         return NamedType(name)
 
-    def _free(self, wanted: str) -> str:
-        wanted = name = wanted + self._suffix
+    def _unused_name(self, proposed: str) -> str:
+        proposed += self._suffix
+        name = proposed
         number = 1
         while name in self.named:
             number += 1
-            name = f'{wanted}{number}'
+            name = f'{proposed}{number}'
         return name
 
     def _union(self, info: mi.UnionType) -> XsdType:
-        kinds = [one for one in info.types if not isinstance(one, mi.NoneType)]
+        kinds = [member for member in info.types if not isinstance(member, mi.NoneType)]
         if len(kinds) == 1:
             return self.of_model(kinds[0])
-        return STRING if all(_is_scalar(one) for one in kinds) else AnyType()
+        return STRING if all(_is_scalar(member) for member in kinds) else AnyType()
 
 
 def _model_of(info: Any) -> Hashable:
-    """What makes two descriptions those of one model: its class, and of a generic one what is in its fields."""
+    """Return a key that identifies the model of a description: its class, for a generic one with its field types."""
     cls: Hashable = info.cls
     return (cls, repr(info.fields)) if getattr(cls, '__parameters__', ()) else cls
 
 
-def _of_field(field: Field) -> XsdElement:
-    return XsdElement(field.name, _of_element(field.element), required=field.required,
+def _field_element(field: Field) -> XsdElement:
+    return XsdElement(field.name, _element_type(field.element), required=field.required,
                    nillable=field.element.takes_null and not field.required)
 
 
-def _of_output(field: Field, declared: ElementsOutput) -> XsdElement:
-    """One that was not set goes out as its default, or not at all; what stands in for a number may be an empty text."""
-    left_out = bool(declared.skip_empty) and field.name not in declared.force_empty
-    type_ = _in_pairs(field.element) or _of_element(field.element)
-    return XsdElement(field.name, type_, required=field.required and not left_out, nillable=True)
+def _output_element(field: Field, declared: ElementsOutput) -> XsdElement:
+    """Return the element of an output field, which may be missing or empty if the service did not set it."""
+    may_be_missing = bool(declared.skip_empty) and field.name not in declared.force_empty
+    type_ = _pairs_type(field.element) or _element_type(field.element)
+    return XsdElement(field.name, type_, required=field.required and not may_be_missing, nillable=True)
 
 
-def _in_pairs(element: Declared) -> XsdType | None:
-    """What goes out as keys and values, though it may come with an element for each key: Zato's dicts."""
+def _pairs_type(element: Declared) -> XsdType | None:
+    """Return the type of dicts, which are output as keys and values as in Zato; None for other elements."""
     if isinstance(element, ListOfDicts):
         return XsdSequence((XsdElement(DICT, _PAIRS, many=True),))
     return _PAIRS if isinstance(element, Dict) else None
 
 
-def _of_element(element: Declared) -> XsdType:
+def _element_type(element: Declared) -> XsdType:
     if isinstance(element, ListOfDicts):
-        return XsdSequence((XsdElement(DICT, _of_record(element.item), many=True),))
+        return XsdSequence((XsdElement(DICT, _record_type(element.item), many=True),))
     if isinstance(element, e.List):
         return XsdSequence((XsdElement(ITEM, STRING, many=True),))
     if isinstance(element, Record):
-        return _of_record(element)
+        return _record_type(element)
     if isinstance(element, TimedElement):
         return STRING if element.date_time_format else XsdScalar('date' if isinstance(element, e.Date) else 'dateTime')
     return XsdScalar(next((name for kind, name in _ELEMENTS if isinstance(element, kind)), 'string'))
 
 
-def _of_record(record: Record) -> XsdType:
-    return XsdSequence(tuple(_of_field(field) for field in record.fields)) if record.fields else AnyType()
+def _record_type(record: Record) -> XsdType:
+    return XsdSequence(tuple(_field_element(field) for field in record.fields)) if record.fields else AnyType()
 
 
 def _scalar(info: mi.Type) -> XsdType:
     if isinstance(info, mi.EnumType):
-        values = [one.value for one in info.cls]
+        values = [member.value for member in info.cls]
     elif isinstance(info, mi.LiteralType):
         values = list(info.values)
     else:
         return XsdScalar(_SCALARS.get(type(info), 'string'))
-    return Enumeration(tuple(values)) if all(isinstance(one, str) for one in values) else STRING
+    return Enumeration(tuple(values)) if all(isinstance(value, str) for value in values) else STRING
 
 
 def _is_scalar(info: mi.Type) -> bool:

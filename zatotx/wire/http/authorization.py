@@ -1,4 +1,4 @@
-"""The field Authorization: the schemes Basic (RFC 7617) and Bearer (RFC 6750)."""
+"""Parses the Authorization header field: the schemes Basic (RFC 7617) and Bearer (RFC 6750)."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from zatotx.wire.malformed import Malformed
 
 __all__ = ['Malformed', 'parse_basic', 'parse_bearer']
 
-_LONGEST = 8_192  # bytes of the field; a head has a limit of its own, an embedding may not
+_MAX_LENGTH = 8_192  # maximum size in bytes; request heads are limited elsewhere, other callers may not be
 _CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F)))
 
 
 def parse_basic(value: bytes) -> tuple[str, str]:
-    """(username, password) of an Authorization field, in UTF-8. The username ends at the first colon.
+    """Returns (username, password) of Basic credentials in UTF-8. The user name ends at the first colon.
 
-    Raises Malformed, which never repeats what was sent: another scheme, no clean base64, no UTF-8, no colon, control
+    Raises Malformed, without the input in its message: another scheme, invalid base64, invalid UTF-8, no colon, control
     characters (RFC 7617 §2).
     """
-    if len(value) > _LONGEST:
-        raise Malformed(f'the credentials are longer than {_LONGEST} bytes')
+    if len(value) > _MAX_LENGTH:
+        raise Malformed(f'the credentials are longer than {_MAX_LENGTH} bytes')
     scheme, _, token = value.partition(b' ')
     if scheme.lower() != b'basic':
         raise Malformed('the credentials are not of the scheme Basic')
     token = token.strip(b' ')
     try:
         if len(token) % 4:
-            raise Error  # strict_mode lets one '=' too many through
+            raise Error  # strict_mode accepts one superfluous '='
         text = a2b_base64(token, strict_mode=True).decode('utf-8')
     except (Error, UnicodeDecodeError):
         raise Malformed('the credentials are not base64 of UTF-8') from None
@@ -37,7 +37,7 @@ def parse_basic(value: bytes) -> tuple[str, str]:
 
 
 def parse_bearer(value: bytes) -> bytes:
-    """The token of an Authorization field of the scheme Bearer (RFC 6750 §2.1). Raises Malformed for another scheme."""
+    """Returns the token of Bearer credentials (RFC 6750 §2.1). Raises Malformed for another scheme."""
     scheme, _, token = value.partition(b' ')
     if scheme.lower() != b'bearer':
         raise Malformed('the credentials are not of the scheme Bearer')

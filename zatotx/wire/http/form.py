@@ -1,4 +1,4 @@
-"""application/x-www-form-urlencoded, of bodies and query strings (WHATWG URL §5.1), read strictly."""
+"""Parses application/x-www-form-urlencoded bodies and query strings (WHATWG URL §5.1), strictly."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from zatotx.wire.malformed import Malformed
 __all__ = ['MOST_PAIRS', 'Malformed', 'decode_form', 'is_json_instead']
 
 MOST_PAIRS = 1000
-_LEADING = 64  # bytes in which white space may stand before JSON
-_JSON_OPENS = (b'{', b'[', b'"')
+_SNIFFED_BYTES = 64  # number of bytes in which white space may precede JSON
+_JSON_OPENERS = (b'{', b'[', b'"')
 
 
 def decode_form(data: bytes, most: int = MOST_PAIRS) -> dict[str, str | list[str]]:
-    """Text by name; a name that is repeated has a list, in order. A name without '=' has the text ''.
+    """Returns the values by name; a repeated name has a list, in order. A name without '=' has the value ''.
 
     Pairs are separated by '&' only; empty ones are skipped. Raises Malformed: more than `most` pairs, a % without two
-    hex digits, octets that are not UTF-8.
+    hex digits, invalid UTF-8.
     """
     if data.count(b'&') >= most:
         raise Malformed(f'there are more than {most} pairs')
@@ -24,27 +24,27 @@ def decode_form(data: bytes, most: int = MOST_PAIRS) -> dict[str, str | list[str
     for pair in data.split(b'&'):
         if pair:
             name, _, value = pair.partition(b'=')
-            _add(fields, _text(name), _text(value))
+            _add_value(fields, _decode(name), _decode(value))
     return fields
 
 
 def is_json_instead(data: bytes) -> bool:
-    """Whether a body that is called a form is JSON. No encoder of forms leaves `{`, `[` or `"` as they are (WHATWG URL
-    §5.2), and many clients call all that they send a form: `curl -d` does."""
-    return data[:_LEADING].lstrip()[:1] in _JSON_OPENS
+    """Returns whether a body with the content type of a form is JSON. Form encoders escape `{`, `[` and `"` (WHATWG URL
+    §5.2), but many clients label everything as a form, e.g. `curl -d`."""
+    return data[:_SNIFFED_BYTES].lstrip()[:1] in _JSON_OPENERS
 
 
-def _add(fields: dict[str, str | list[str]], name: str, value: str) -> None:
-    known = fields.get(name)
-    if known is None:
+def _add_value(fields: dict[str, str | list[str]], name: str, value: str) -> None:
+    existing = fields.get(name)
+    if existing is None:
         fields[name] = value
-    elif isinstance(known, list):
-        known.append(value)
+    elif isinstance(existing, list):
+        existing.append(value)
     else:
-        fields[name] = [known, value]
+        fields[name] = [existing, value]
 
 
-def _text(data: bytes) -> str:
+def _decode(data: bytes) -> str:
     if b'+' in data:
         data = data.replace(b'+', b' ')
     try:

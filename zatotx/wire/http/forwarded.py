@@ -1,7 +1,7 @@
-"""What proxies say of the clients that they speak for: `Forwarded` (RFC 7239), and the older `X-Forwarded-For`. Pure.
+"""Parses the header fields of proxies: `Forwarded` (RFC 7239) and `X-Forwarded-For`. Pure.
 
-Each proxy adds one element at the end, so both are read from there: what a client has written is looked at only where
-everybody behind it is trusted, and cannot spoil what they have said.
+Each proxy appends an element, so both are read from the end: elements written by the client are read only if all
+proxies after it are trusted, and cannot invalidate the elements of proxies.
 """
 
 from __future__ import annotations
@@ -15,69 +15,69 @@ import msgspec
 from zatotx.wire.http1.fields import is_authority
 from zatotx.wire.malformed import Malformed
 
-MOST = 32  # proxies in a chain
-_LONGEST = 512  # characters of an element
+MOST = 32  # maximum number of elements
+_MAX_ELEMENT_LENGTH = 512  # maximum length of an element in characters
 _QUOTED_PAIR = '\\'
 _UNKNOWN = 'unknown'
-_HIDDEN = '_'  # begins an identifier that says nothing (RFC 7239 §6.3)
+_OBFUSCATED = '_'  # first character of an obfuscated identifier (RFC 7239 §6.3)
 _SCHEMES = ('http', 'https')
 
 
 class ForwardedHop(msgspec.Struct, frozen=True):
-    """What one proxy says of whom it got the request from. '' = nothing."""
+    """One element of Forwarded: from whom a proxy received the request. '' = not given."""
 
     address: str = ''
     proto: str = ''  # 'http' or 'https'
-    host: str = ''  # authority that was asked for
+    host: str = ''  # the requested authority
 
 
 def forwarded_hops(value: str) -> Iterator[ForwardedHop]:
-    """The elements of a Forwarded field, the last one first. Raises Malformed at one that is none."""
-    for element in _from_the_end(value):
-        found: dict[str, str] = {}
+    """Yields the elements of a Forwarded field, the last one first. Raises Malformed at an invalid one."""
+    for element in _reversed_elements(value):
+        parameters: dict[str, str] = {}
         for pair in _split(element, ';'):
             if not pair:
                 continue
             name, equals, text = pair.partition('=')
             name = name.lower()
-            if not equals or not name or name in found:
+            if not equals or not name or name in parameters:
                 raise Malformed('Forwarded has an element that is not of pairs name=value, each name once')
-            found[name] = _unquoted(text)
+            parameters[name] = _unquote(text)
         yield ForwardedHop(
-            _node(found['for']) if 'for' in found else '',
-            scheme_of(found['proto']) if 'proto' in found else '',
-            host_of(found['host']) if 'host' in found else '',
+            _node_address(parameters['for']) if 'for' in parameters else '',
+            scheme_of(parameters['proto']) if 'proto' in parameters else '',
+            host_of(parameters['host']) if 'host' in parameters else '',
         )
 
 
 def x_forwarded_addresses(value: str) -> Iterator[str]:
-    """The addresses in an X-Forwarded-For field, the last one first; '' for one that is not known. Raises Malformed at
-    what is none."""
-    for element in _from_the_end(value):
+    """Yields the addresses of an X-Forwarded-For field, the last one first; '' for an unknown one. Raises Malformed at
+    an invalid one."""
+    for element in _reversed_elements(value):
         yield '' if element.lower() == _UNKNOWN else address_of(element)
 
 
 def x_forwarded_text(value: str, passed: int) -> str:
-    """The element of X-Forwarded-Proto or X-Forwarded-Host that has `passed` others behind it, or the first one where
-    there are fewer; '' where there is none. Raises Malformed."""
-    found = list(islice(_from_the_end(value), passed + 1))
-    return found[-1] if found else ''
+    """Returns the element of X-Forwarded-Proto or X-Forwarded-Host that has `passed` others after it, or the first one
+    if there are fewer; '' if there is none. Raises Malformed."""
+    elements = list(islice(_reversed_elements(value), passed + 1))
+    return elements[-1] if elements else ''
 
 
 def address_of(text: str) -> str:
-    """An IP address, which may have a port, in its shortest form; IPv4 that is mapped into IPv6 as IPv4. Raises
+    """Returns an IP address, which may have a port, in its canonical form; IPv4-mapped IPv6 addresses as IPv4. Raises
     Malformed."""
-    bare = text
-    if bare[:1] == '[':
-        bare, bracket, port = bare[1:].partition(']')
-        if not bracket or (port and not _is_port(port)) or ':' not in bare:
+    host = text
+    if host[:1] == '[':
+        host, bracket, port = host[1:].partition(']')
+        if not bracket or (port and not _is_port(port)) or ':' not in host:
             raise Malformed('an address in brackets is none of IPv6')
-    elif bare.count(':') == 1:
-        bare, colon, port = bare.partition(':')
+    elif host.count(':') == 1:
+        host, colon, port = host.partition(':')
         if not _is_port(colon + port):
             raise Malformed('an address has a port that is none')
     try:
-        address = ip_address(bare)
+        address = ip_address(host)
     except ValueError:
         raise Malformed('an address is none') from None
     if isinstance(address, IPv6Address):
@@ -88,7 +88,7 @@ def address_of(text: str) -> str:
 
 
 def scheme_of(text: str) -> str:
-    """'http' or 'https'. Raises Malformed."""
+    """Validates a scheme and returns 'http' or 'https'. Raises Malformed."""
     scheme = text.lower()
     if scheme not in _SCHEMES:
         raise Malformed('the scheme is neither http nor https')
@@ -96,7 +96,7 @@ def scheme_of(text: str) -> str:
 
 
 def host_of(text: str) -> str:
-    """A host, which may have a port. Raises Malformed."""
+    """Validates a host, which may have a port, and returns it. Raises Malformed."""
     try:
         if is_authority(text.encode('ascii')):
             return text
@@ -105,30 +105,30 @@ def host_of(text: str) -> str:
     raise Malformed('the host is none')
 
 
-def _node(text: str) -> str:
-    """The address of a node (RFC 7239 §6); '' for one that is unknown or hides."""
+def _node_address(text: str) -> str:
+    """Returns the address of a node (RFC 7239 §6); '' for an unknown or obfuscated one."""
     if text[:1] == '[':
         name, bracket, port = text.partition(']')
         name += bracket
     else:
         name, colon, port = text.partition(':')
         port = colon + port
-    if port and port[:2] != f':{_HIDDEN}' and not _is_port(port):
+    if port and port[:2] != f':{_OBFUSCATED}' and not _is_port(port):
         raise Malformed('Forwarded has a port that is none, or an address of IPv6 without brackets')
-    return '' if name.lower() == _UNKNOWN or name[:1] == _HIDDEN else address_of(name)
+    return '' if name.lower() == _UNKNOWN or name[:1] == _OBFUSCATED else address_of(name)
 
 
-def _from_the_end(value: str) -> Iterator[str]:
-    """The elements between commas, without those that are empty. Raises Malformed for what no proxy writes: it bounds
-    what a long field costs."""
-    rest, more, count = value, ',', 0
-    while more:
-        rest, more, element = rest.rpartition(',')
-        while more and element.count('"') % 2:  # the comma stands in a quoted string
-            rest, more, before = rest.rpartition(',')
-            element = f'{before},{element}'
-            if len(element) > _LONGEST:
-                raise Malformed(f'an element is longer than {_LONGEST} characters')
+def _reversed_elements(value: str) -> Iterator[str]:
+    """Yields the comma-separated elements from the last to the first, without empty ones. Raises Malformed for overlong
+    elements and fields, which limits the cost of parsing."""
+    rest, separator, count = value, ',', 0
+    while separator:
+        rest, separator, element = rest.rpartition(',')
+        while separator and element.count('"') % 2:  # the comma is inside a quoted string
+            rest, separator, preceding = rest.rpartition(',')
+            element = f'{preceding},{element}'
+            if len(element) > _MAX_ELEMENT_LENGTH:
+                raise Malformed(f'an element is longer than {_MAX_ELEMENT_LENGTH} characters')
         if element := element.strip(' \t'):
             count += 1
             if count > MOST:
@@ -137,7 +137,7 @@ def _from_the_end(value: str) -> Iterator[str]:
 
 
 def _split(element: str, separator: str) -> list[str]:
-    """The parts between separators that do not stand in a quoted string."""
+    """Splits at separators outside quoted strings."""
     parts: list[str] = []
     for part in element.split(separator):
         if parts and parts[-1].count('"') % 2:
@@ -147,7 +147,7 @@ def _split(element: str, separator: str) -> list[str]:
     return [part.strip(' \t') for part in parts]
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     if text[:1] != '"':
         if not text or '"' in text or ' ' in text:
             raise Malformed('Forwarded has a value that is neither a token nor a quoted string')
@@ -159,5 +159,5 @@ def _unquoted(text: str) -> str:
 
 
 def _is_port(text: str) -> bool:
-    """Whether it is a colon and the number of a port."""
+    """Returns whether the text is a colon and a port number."""
     return text[:1] == ':' and text[1:].isdecimal() and text.isascii() and len(text) <= 6 and int(text[1:]) <= 65535

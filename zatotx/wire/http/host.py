@@ -1,4 +1,4 @@
-"""Names of hosts as they go over the wire: in a Host field, to a resolver, into a TLS handshake. Pure."""
+"""Normalizes host names for Host fields, DNS lookups and TLS handshakes. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from zatotx.wire.malformed import Malformed
 
 __all__ = ['Malformed', 'ascii_host', 'is_address', 'is_loopback']
 
-_LONGEST = 253  # characters of a name (RFC 1035 §2.3.4), as people write it
-_LONGEST_LABEL = 63
-_LETTERS = frozenset(ascii_lowercase + digits + '-_')  # '_' stands in names of containers and of the SRV kind
+_MAX_LENGTH = 253  # maximum length of a name (RFC 1035 §2.3.4) in characters
+_MAX_LABEL_LENGTH = 63
+_LABEL_CHARACTERS = frozenset(ascii_lowercase + digits + '-_')  # '_' occurs in names of containers and SRV records
 
 
 def is_address(host: str) -> bool:
-    """Whether it is an IPv4 or IPv6 address, without brackets; an IPv6 one may have a zone."""
+    """Returns whether the host is an IPv4 or IPv6 address without brackets; IPv6 optionally with a zone."""
     if ':' not in host and not host[-1:].isdigit():
         return False
     try:
@@ -28,22 +28,22 @@ def is_address(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether it means this machine, whoever is asked: an address of the loopback, or localhost (RFC 6761 §6.3)."""
+    """Returns whether the host refers to this machine: a loopback address, or localhost (RFC 6761 §6.3)."""
     if is_address(host):
         return ip_address(host).is_loopback
     return host == 'localhost' or host.endswith('.localhost')
 
 
 def ascii_host(host: str) -> str:
-    """`host` in the one form that is compared, looked up and sent: ASCII (IDNA 2008 by UTS 46), lower case, an address
-    without brackets and in its shortest form. Raises Malformed for what is no name of a host."""
+    """Returns the host in its canonical form: ASCII (IDNA 2008 with UTS 46), lower case, an address without brackets in
+    its shortest form. Raises Malformed for an invalid host name."""
     if host[:1] == '[' and host[-1:] == ']':
         host = host[1:-1]
     if is_address(host):
         return str(ip_address(host))
     name = host.lower() if host.isascii() else _to_ascii(host)
     labels = name.removesuffix('.').split('.')
-    if len(name) > _LONGEST or not all(_is_label(label) for label in labels):
+    if len(name) > _MAX_LENGTH or not all(_is_label(label) for label in labels):
         raise Malformed('the host is neither a name nor an address')
     return name
 
@@ -56,4 +56,4 @@ def _to_ascii(host: str) -> str:
 
 
 def _is_label(label: str) -> bool:
-    return 0 < len(label) <= _LONGEST_LABEL and _LETTERS.issuperset(label)
+    return 0 < len(label) <= _MAX_LABEL_LENGTH and _LABEL_CHARACTERS.issuperset(label)

@@ -1,4 +1,4 @@
-"""Percent-encoded octets to text (RFC 3986 §2.1), for paths and forms."""
+"""Decodes percent-encoding (RFC 3986 §2.1) of paths and forms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OCTETS = {bytes((high, low)): bytes((int(bytes((high, low)), 16),)) for high in
 
 
 def percent_decode(data: bytes) -> bytes:
-    """`data` with each %XX as the octet it stands for. Raises Malformed where a % is followed by anything else."""
+    """Returns the data with each %XX decoded. Raises Malformed for a % without two hex digits."""
     if b'%' not in data:
         return data
     first, *escapes = data.split(b'%')
@@ -22,8 +22,8 @@ def percent_decode(data: bytes) -> bytes:
 
 
 def decode_segment(segment: bytes) -> str:
-    """One segment of a path as text; an encoded slash is a slash within it. Raises Malformed: bad escapes, octets that
-    are not UTF-8, NUL."""
+    """Decodes one path segment to text; an encoded slash becomes part of it. Raises Malformed: invalid escapes, invalid
+    UTF-8, NUL."""
     try:
         text = percent_decode(segment).decode('utf-8')
     except UnicodeDecodeError:
@@ -34,8 +34,8 @@ def decode_segment(segment: bytes) -> str:
 
 
 def decode_path(path: bytes) -> str:
-    """A whole raw path as text, for people and logs. Routes are looked up by the raw path (`rules.routing`), as an
-    encoded slash must not make a new segment. Raises Malformed as `decode_segment` does."""
+    """Decodes a whole raw path to text, for display and logs. Routes are looked up by the raw path (see rules.routing),
+    since an encoded slash must not separate segments. Raises Malformed like `decode_segment`."""
     if b'%' not in path and path.isascii():
         return path.decode('ascii')
     return decode_segment(path)

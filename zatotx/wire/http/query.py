@@ -1,4 +1,4 @@
-"""One parameter of a query string, without reading all of it into a mapping."""
+"""Reads one parameter of a query string without parsing all of it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ __all__ = ['Malformed', 'query_parameter']
 
 
 def query_parameter(query: bytes, name: bytes) -> bytes | None:
-    """The value of the parameter, decoded (WHATWG URL §5.1); None where it is not there. Raises Malformed where it is
-    there twice: who reads the first one and who reads the last one would read two requests."""
-    found: bytes | None = None
+    """Returns the decoded value of the parameter (WHATWG URL §5.1); None if it is missing. Raises Malformed if it is
+    repeated, since other programs may use the other value."""
+    result: bytes | None = None
     for pair in query.split(b'&'):
-        given, _, value = pair.partition(b'=')
-        if (given if given == name else _decoded(given)) == name:
-            if found is not None:
+        raw_name, _, value = pair.partition(b'=')
+        if (raw_name if raw_name == name else _decode(raw_name)) == name:
+            if result is not None:
                 raise Malformed('a parameter is there twice')
-            found = _decoded(value)
-    return found
+            result = _decode(value)
+    return result
 
 
-def _decoded(data: bytes) -> bytes:
+def _decode(data: bytes) -> bytes:
     if b'+' in data:
         data = data.replace(b'+', b' ')
     return unquote_to_bytes(data) if b'%' in data else data

@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, "text/event-stream"): events as bytes. Pure."""
+"""Encodes server-sent events (WHATWG HTML, "text/event-stream"). Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import msgspec
 from zatotx.wire.json import codec
 
 CONTENT_TYPE = 'text/event-stream; charset=utf-8'
-KEEP_ALIVE = b': keep-alive\n\n'  # a comment: readers skip it, proxies and sockets see life
+KEEP_ALIVE = b': keep-alive\n\n'  # a comment: clients ignore it, but proxies and sockets see traffic
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One event. `data`: text as it is, None for none, anything else as JSON. `id` comes back as Last-Event-ID when the
-    client connects anew; `retry`: milliseconds until it does. Raises ValueError for an `event` or `id` of more than one
-    line."""
+    """A server-sent event. `data`: text as is, None for none, anything else is encoded as JSON. `id`: the client sends
+    it as Last-Event-ID when it reconnects; `retry`: milliseconds until it reconnects. Raises ValueError for an `event`
+    or `id` with several lines."""
 
     data: Any = None
     event: str = ''
@@ -29,7 +29,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 def encode_event(event: Any) -> bytes:
-    """An Event, or the data of one, as it goes out. Raises TypeError for data that JSON cannot say."""
+    """Encodes an Event, or the data of one. Raises TypeError for data that JSON cannot represent."""
     if not isinstance(event, Event):
         event = Event(event)
     lines = []
@@ -40,13 +40,13 @@ def encode_event(event: Any) -> bytes:
     if event.retry is not None:
         lines.append(f'retry: {event.retry}')
     if event.data is not None:
-        # Every end of a line that the format knows, so that no text can begin a field of its own.
-        text = _text(event.data).replace('\r\n', '\n').replace('\r', '\n')
+        # Normalize all line endings of the format, so that text cannot inject fields.
+        text = _data_text(event.data).replace('\r\n', '\n').replace('\r', '\n')
         lines.extend(f'data: {line}' for line in text.split('\n'))
     return ('\n'.join(lines) + '\n\n').encode('utf-8')
 
 
-def _text(data: Any) -> str:
+def _data_text(data: Any) -> str:
     if isinstance(data, str):
         return data
     return (data if isinstance(data, bytes) else codec.encode(data)).decode('utf-8')

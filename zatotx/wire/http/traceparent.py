@@ -1,4 +1,4 @@
-"""The field traceparent (W3C Trace Context, level 1 and 2)."""
+"""Parses the traceparent header field (W3C Trace Context, level 1 and 2)."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from os import urandom
 import msgspec
 
 _HEX = b'0123456789abcdef'  # lower case only
-_LENGTH = 55  # of version 00
+_LENGTH = 55  # length of version 00
 _SAMPLED = 0x01
 
 
 class TraceContext(msgspec.Struct, frozen=True):
-    """A trace that a caller is in. `str()` is the field's value."""
+    """The trace context of a caller. `str()` returns the value of the header field."""
 
-    trace_id: str  # 32 hex digits, the same along the whole trace
-    span_id: str  # 16 hex digits, of the caller
+    trace_id: str  # 32 hex digits, the same for the whole trace
+    span_id: str  # 16 hex digits, the caller's span
     sampled: bool
 
     def __str__(self) -> str:
         return f'00-{self.trace_id}-{self.span_id}-{int(self.sampled):02x}'
 
     def continued(self) -> TraceContext:
-        """The same trace with a span of our own, to send on."""
+        """Returns the same trace with a new span id, to be propagated."""
         return TraceContext(self.trace_id, urandom(8).hex(), self.sampled)
 
 
 def parse_traceparent(value: bytes) -> TraceContext | None:
-    """The trace of a traceparent field, or None where it is not well-formed and hence not to be continued. Of a version
-    that is not known yet, what is known of it counts (§3.2.4, versioning)."""
+    """Parses a traceparent; returns None if it is invalid. For future versions, uses the parts known from version 00
+    (§3.2.4, versioning)."""
     version, *parts = value[:_LENGTH].split(b'-')
     if not _is_version(version, value) or list(map(len, parts)) != [32, 16, 2]:
         return None
@@ -41,7 +41,8 @@ def parse_traceparent(value: bytes) -> TraceContext | None:
 
 
 def continued(value: bytes) -> str:
-    """The traceparent to send on when `value` came in: the same trace, a new span; '' where there is none to go on."""
+    """Returns the traceparent to propagate for a received one: the same trace with a new span id; '' if it is
+    invalid."""
     trace = parse_traceparent(value)
     return str(trace.continued()) if trace is not None else ''
 

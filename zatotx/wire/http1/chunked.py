@@ -1,4 +1,4 @@
-"""The chunked coding (RFC 9112 §7.1), read strictly. Knows no buffer of its own: the owner's is read in place."""
+"""Decodes the chunked transfer coding (RFC 9112 §7.1), strictly. Reads the caller's buffer in place."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from zatotx.wire.http1.fields import DECISIVE, NO_TRAILERS, field_line
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 
 _HEX_DIGITS = b'0123456789abcdefABCDEF'
-_LONGEST_SIZE = 16  # hex digits
+_MAX_SIZE_DIGITS = 16  # maximum number of hex digits
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
-# Only looked at where a client sends extensions, which next to none does. Possessive throughout: linear.
+# Used only if a client sends chunk extensions, which is rare. Possessive quantifiers throughout, hence linear.
 _EXTENSIONS = re.compile(
     rb'(?:[ \t]*+;[ \t]*+' + _TOKEN + rb'(?:[ \t]*+=[ \t]*+(?:' + _TOKEN + rb'|' + _QUOTED + rb'))?+)*+\Z'
 )
@@ -21,7 +21,7 @@ _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
 
 
 class EndOfBody(msgspec.Struct, frozen=True):
-    """A message is over. `trailers` stand beside the head's fields and are never merged into them."""
+    """The end of a message. `trailers` are kept separate from the header fields."""
 
     trailers: tuple[tuple[bytes, bytes], ...] = ()  # as sent, in order
 
@@ -30,93 +30,94 @@ END = EndOfBody()
 
 
 class ChunkedDecoder:
-    """Reads one chunked body. Stricter than the grammar in two points, as llhttp is: no whitespace between a chunk's
+    """Decodes one chunked body. Stricter than the grammar in two respects, like llhttp: no whitespace between a chunk's
     size and its extensions, and at most 16 digits of size."""
 
-    __slots__ = ('_at', '_extensions', '_left', '_limits', '_room', '_seen', '_trailer_room', '_trailers')
+    __slots__ = ('_body_remaining', '_chunk_remaining', '_extensions_remaining', '_limits', '_searched', '_state',
+                 '_trailers', '_trailers_remaining')  # fmt: skip
 
     def __init__(self, limits: ParserLimits) -> None:
         self._limits = limits
-        self._at = _SIZE
-        self._left = 0  # bytes missing of this chunk
-        self._room = limits.body  # bytes of data still allowed
-        self._extensions = limits.chunk_extensions  # bytes of extensions still allowed
-        self._trailer_room = limits.trailers
+        self._state = _SIZE
+        self._chunk_remaining = 0  # remaining bytes of this chunk
+        self._body_remaining = limits.body  # remaining bytes of data allowed
+        self._extensions_remaining = limits.chunk_extensions  # remaining bytes of extensions allowed
+        self._trailers_remaining = limits.trailers
         self._trailers: list[tuple[bytes, bytes]] = []
-        self._seen = 0  # bytes of an unfinished line that hold no line feed
+        self._searched = 0  # bytes of an incomplete line already searched for a line feed
 
     @property
     def end(self) -> EndOfBody | None:
-        """The end of the body once it has been read."""
-        if self._at != _DONE:
+        """The end of the body, or None if it was not reached."""
+        if self._state != _DONE:
             return None
         return EndOfBody(tuple(self._trailers)) if self._trailers else END
 
     def decode(self, buffer: bytes | bytearray, position: int) -> tuple[bytes, int]:
-        """Read `buffer` from `position` as far as it goes: (data, the position of what was not read).
+        """Decodes `buffer` from `position` as far as possible; returns (data, position of the unread rest).
 
-        Raises Refused: 400 for the framing, 413 for the data, 431 for the trailers. Data read before the fault in the
-        same call is lost: the message is void.
+        Raises MessageRejected: 400 for invalid framing, 413 for the data, 431 for the trailers. Data decoded in the
+        same call before the error is lost, since the message is invalid.
         """
         pieces: list[bytes] = []
-        reached = -1
-        while reached != position and self._at != _DONE:
-            reached = position
-            if self._at == _DATA:
+        previous = -1
+        while previous != position and self._state != _DONE:
+            previous = position
+            if self._state == _DATA:
                 position = self._read_data(buffer, position, pieces)
-            elif self._at == _DATA_END:
+            elif self._state == _DATA_END:
                 position = self._read_data_end(buffer, position)
-            elif self._at == _SIZE:
+            elif self._state == _SIZE:
                 position = self._read_size(buffer, position)
             else:
                 position = self._read_trailer(buffer, position)
         return b''.join(pieces), position
 
     def _read_data(self, buffer: bytes | bytearray, position: int, pieces: list[bytes]) -> int:
-        piece = bytes(memoryview(buffer)[position : position + self._left])
+        piece = bytes(memoryview(buffer)[position : position + self._chunk_remaining])
         pieces.append(piece)
-        self._left -= len(piece)
-        if not self._left:
-            self._at = _DATA_END
+        self._chunk_remaining -= len(piece)
+        if not self._chunk_remaining:
+            self._state = _DATA_END
         return position + len(piece)
 
     def _read_data_end(self, buffer: bytes | bytearray, position: int) -> int:
         end = buffer[position : position + 2]
         if end == b'\r\n':
-            self._at = _SIZE
+            self._state = _SIZE
             return position + 2
         if end and end != b'\r':
             raise MessageRejected(400, 'A chunk is longer than its size says')
         return position
 
     def _read_size(self, buffer: bytes | bytearray, position: int) -> int:
-        line = self._line(buffer, position, _LONGEST_SIZE + self._extensions)
+        line = self._take_line(buffer, position, _MAX_SIZE_DIGITS + self._extensions_remaining)
         if line is None:
-            if len(buffer) - position >= _LONGEST_SIZE + self._extensions + 2:
+            if len(buffer) - position >= _MAX_SIZE_DIGITS + self._extensions_remaining + 2:
                 raise MessageRejected(400, f'Chunk extensions are longer than {self._limits.chunk_extensions} bytes')
             return position
         digits, semicolon, _ = line.partition(b';')
-        if digits.translate(None, _HEX_DIGITS) or not 0 < len(digits) <= _LONGEST_SIZE:
+        if digits.translate(None, _HEX_DIGITS) or not 0 < len(digits) <= _MAX_SIZE_DIGITS:
             raise MessageRejected(400, 'The size of a chunk is not 1 to 16 hex digits')
         if semicolon:
             self._check_extensions(line[len(digits) :])
-        self._left = int(digits, 16)
-        if self._left > self._room:
+        self._chunk_remaining = int(digits, 16)
+        if self._chunk_remaining > self._body_remaining:
             raise MessageRejected(413, f'The body is longer than {self._limits.body} bytes')
-        self._room -= self._left
-        self._at = _DATA if self._left else _TRAILERS
+        self._body_remaining -= self._chunk_remaining
+        self._state = _DATA if self._chunk_remaining else _TRAILERS
         return position + len(line) + 2
 
     def _check_extensions(self, text: bytes) -> None:
-        self._extensions -= len(text)
-        if self._extensions < 0:
+        self._extensions_remaining -= len(text)
+        if self._extensions_remaining < 0:
             raise MessageRejected(400, f'Chunk extensions are longer than {self._limits.chunk_extensions} bytes')
         if not _EXTENSIONS.match(text):
             raise MessageRejected(400, 'A chunk extension is not ;name, ;name=token or ;name="text"')
 
     def _read_trailer(self, buffer: bytes | bytearray, position: int) -> int:
-        longest = max(0, self._trailer_room - 2)  # the empty line that ends them fits always
-        line = self._line(buffer, position, longest)
+        longest = max(0, self._trailers_remaining - 2)  # the final empty line always fits
+        line = self._take_line(buffer, position, longest)
         if line is None:
             if len(buffer) - position >= longest + 2:
                 raise MessageRejected(431, f'The trailers are longer than {self._limits.trailers} bytes')
@@ -124,11 +125,11 @@ class ChunkedDecoder:
         if line:
             self._add_trailer(line)
         else:
-            self._at = _DONE
+            self._state = _DONE
         return position + len(line) + 2
 
     def _add_trailer(self, line: bytes) -> None:
-        self._trailer_room = max(0, self._trailer_room - len(line) - 2)
+        self._trailers_remaining = max(0, self._trailers_remaining - len(line) - 2)
         name, value = field_line(line)
         key = name.lower()
         if key in NO_TRAILERS or (b'_' in key and key.replace(b'_', b'-') in DECISIVE):
@@ -137,13 +138,13 @@ class ChunkedDecoder:
         if len(self._trailers) > self._limits.fields:
             raise MessageRejected(431, f'There are more than {self._limits.fields} trailers')
 
-    def _line(self, buffer: bytes | bytearray, position: int, longest: int) -> bytes | None:
-        """The line at `position` without its end, or None where it has not come whole within `longest` bytes."""
-        end = buffer.find(b'\n', position + self._seen, position + longest + 2)
+    def _take_line(self, buffer: bytes | bytearray, position: int, longest: int) -> bytes | None:
+        """Returns the line at `position` without its end, or None if it is not complete within `longest` bytes."""
+        end = buffer.find(b'\n', position + self._searched, position + longest + 2)
         if end < 0:
-            self._seen = min(len(buffer) - position, longest + 2)
+            self._searched = min(len(buffer) - position, longest + 2)
             return None
-        self._seen = 0
+        self._searched = 0
         if end == position or buffer[end - 1] != 0x0D:
             raise MessageRejected(400, 'A line feed without a carriage return stands in the chunked framing')
         return bytes(buffer[position : end - 1])

@@ -1,6 +1,6 @@
-"""Header and trailer fields: syntax (RFC 9110 §5), and the few whose meaning decides framing or routing.
+"""Header and trailer fields: their syntax (RFC 9110 §5), and those that determine framing or routing.
 
-Used for requests now, and for responses by the outgoing client and the load balancer.
+Used for requests, and for responses by the HTTP client.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ TOKEN = b"!#$%&'*+-.^_`|~" + DIGITS + ALPHA
 VALUE = b'\t' + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 HEX = frozenset(DIGITS + b'abcdefABCDEF')
 HEX_PAIRS = frozenset(bytes((high, low)) for high in HEX for low in HEX)
-# unreserved and sub-delims of RFC 3986, beside which a reg-name has only percent-encoded octets
-_REG_NAME = b'-._~' + b"!$&'()*+,;=" + DIGITS + ALPHA
-_LONGEST_HOST = 255 + 6
-_LONGEST_LENGTH = 19  # digits: what fits 64 bits with a sign
+# unreserved and sub-delims of RFC 3986: the characters of a reg-name other than percent-encoded octets
+_REG_NAME_CHARACTERS = b'-._~' + b"!$&'()*+,;=" + DIGITS + ALPHA
+_MAX_HOST_LENGTH = 255 + 6
+_MAX_LENGTH_DIGITS = 19  # digits: a signed 64-bit integer
 
-# Fields that have one value (RFC 9110 and 9112): a second one makes a message mean different things to different
-# readers. User-Agent and the like are singletons too, but nothing is decided by them.
+# Fields with a single value (RFC 9110 and 9112): duplicates would make recipients interpret a message differently.
+# User-Agent and the like are singletons too, but do not affect the interpretation.
 SINGLETONS = frozenset((
     b'authorization', b'content-length', b'content-location', b'content-range', b'content-type', b'date', b'expect',
     b'from', b'host', b'if-modified-since', b'if-range', b'if-unmodified-since', b'max-forwards',
     b'proxy-authorization', b'range', b'referer',
 ))
-# Fields that frame, route or authorize. A name that differs from one of them by '_' for '-' is the same field to CGI
-# and WSGI programs behind us.
+# Fields that determine framing, routing or authorization. CGI and WSGI programs behind us treat '_' and '-' in names
+# alike.
 DECISIVE = frozenset((
     b'authorization', b'connection', b'content-length', b'content-type', b'expect', b'host', b'keep-alive',
     b'proxy-authorization', b'proxy-connection', b'te', b'trailer', b'transfer-encoding', b'upgrade',
     b'x-forwarded-for', b'x-forwarded-host', b'x-forwarded-proto',
 ))
-# What RFC 9110 §6.5.1 keeps out of trailers: framing, routing, authentication, request modifiers, content format.
-# Content-Type is let through: trailers are never merged into the head, so that it decides nothing.
+# Fields that RFC 9110 §6.5.1 forbids in trailers: framing, routing, authentication, request modifiers, content format.
+# Content-Type is allowed: trailers are never merged into the head, so it has no effect.
 NO_TRAILERS = (SINGLETONS | DECISIVE | frozenset((
     b'age', b'cache-control', b'content-encoding', b'cookie', b'if-match', b'if-none-match', b'pragma',
     b'proxy-authenticate', b'set-cookie', b'www-authenticate',
@@ -44,17 +44,18 @@ NO_TRAILERS = (SINGLETONS | DECISIVE | frozenset((
 
 
 def is_token(name: bytes) -> bool:
-    """Whether `name` is a token of RFC 9110 §5.6.2, as field names must be."""
+    """Returns whether `name` is a token (RFC 9110 §5.6.2), as field names must be."""
     return bool(name) and not name.translate(None, TOKEN)
 
 
 def is_value(value: bytes) -> bool:
-    """Whether `value` is free of control characters other than the tab (RFC 9110 §5.5)."""
+    """Returns whether `value` has no control characters other than tab (RFC 9110 §5.5)."""
     return not value.translate(None, VALUE)
 
 
 def field_line(line: bytes) -> tuple[bytes, bytes]:
-    """One field line, without its end, as (name as sent, value without the whitespace around it). Refused: 400."""
+    """Parses one field line without its end; returns (name as sent, value without surrounding whitespace). Raises
+    MessageRejected (400)."""
     name, colon, value = line.partition(b':')
     if not colon or not is_token(name):
         raise MessageRejected(400, 'A field line has no name of legal characters followed at once by a colon')
@@ -64,7 +65,8 @@ def field_line(line: bytes) -> tuple[bytes, bytes]:
 
 
 def check_names(names: Iterable[bytes]) -> None:
-    """Refuse names that another reader takes for a field that decides: `Content_Length`. Names are lower-case."""
+    """Rejects names that other programs may confuse with a decisive field: `Content_Length`. Names must be lower
+    case."""
     for name in names:
         if b'_' in name and name.replace(b'_', b'-') in DECISIVE:
             raise MessageRejected(
@@ -73,7 +75,7 @@ def check_names(names: Iterable[bytes]) -> None:
 
 
 def check_lengths(head: bytes, longest: int) -> None:
-    """Refuse (431) a head with a field line that is longer than this many bytes, its end included."""
+    """Rejects (431) a head with a field line longer than `longest` bytes, including its end."""
     lines = iter(head.split(b'\r\n'))
     next(lines)
     if any(len(line) + 2 > longest for line in lines):
@@ -81,7 +83,8 @@ def check_lengths(head: bytes, longest: int) -> None:
 
 
 def combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Fields by lower-case name; repeated ones joined in order by ', ', cookies by '; '. Repeated singletons: 400."""
+    """Returns the fields by lower-case name; repeated ones are joined in order by ', ', cookies by '; '. Rejects
+    repeated singletons (400)."""
     fields: dict[bytes, bytes] = {}
     for name, value in raw:
         key = name.lower()
@@ -95,16 +98,16 @@ def combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def content_length(value: bytes) -> int:
-    """The value of Content-Length: 1 to 19 ASCII digits and nothing else. Refused: 400."""
-    if not value.isdigit() or len(value) > _LONGEST_LENGTH:
+    """Parses Content-Length: 1 to 19 ASCII digits. Rejects other values (400)."""
+    if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
         raise MessageRejected(400, 'Content-Length is not one decimal number of at most 19 digits')
     return int(value)
 
 
 def check_chunked(value: bytes) -> None:
-    """Refuse a Transfer-Encoding of a request that is not chunked and nothing else. 400: where the body ends is not
-    known, because chunked is not the last coding and stands once (RFC 9112 §6.3). 501: it is known, and the body is in
-    a coding beside that (§6.1), which would have to be undone before anybody could use it."""
+    """Rejects a request's Transfer-Encoding other than chunked. 400: the end of the body is unknown, because chunked is
+    not the last coding or is repeated (RFC 9112 §6.3). 501: it is known, but the body has an unsupported transfer
+    coding (§6.1)."""
     if value == b'chunked':
         return
     *earlier, last = (coding.strip(b' \t').lower() for coding in value.split(b','))
@@ -117,18 +120,19 @@ def check_chunked(value: bytes) -> None:
 
 
 def _is_coding(coding: bytes) -> bool:
-    """Whether it is a transfer coding, with or without parameters, and not chunked."""
+    """Returns whether the text is a transfer coding other than chunked, with or without parameters."""
     name, *parameters = (part.strip(b' \t') for part in coding.split(b';'))
     return is_token(name) and name != b'chunked' and all(map(_is_parameter, parameters))
 
 
 def _is_parameter(parameter: bytes) -> bool:
     name, _, value = parameter.partition(b'=')
-    return is_token(name.rstrip(b' \t')) and is_token(value.lstrip(b' \t'))  # a quoted string is nobody's
+    return is_token(name.rstrip(b' \t')) and is_token(value.lstrip(b' \t'))  # quoted strings are not used in practice
 
 
 def keeps_alive(version: tuple[int, int], connection: bytes | None) -> bool:
-    """Whether a connection goes on after this message (RFC 9112 §9.3), by version and the value of Connection."""
+    """Returns whether the connection persists after this message (RFC 9112 §9.3), by its version and Connection
+    field."""
     if connection is None:
         return version == (1, 1)
     tokens = [token.strip(b' \t') for token in connection.lower().split(b',')]
@@ -137,8 +141,8 @@ def keeps_alive(version: tuple[int, int], connection: bytes | None) -> bool:
 
 @lru_cache(maxsize=256)
 def is_authority(value: bytes) -> bool:
-    """Whether `value` is a host with an optional port (RFC 9110 §7.2, RFC 3986 §3.2.2). An empty host is none."""
-    if len(value) > _LONGEST_HOST:
+    """Returns whether `value` is a non-empty host with an optional port (RFC 9110 §7.2, RFC 3986 §3.2.2)."""
+    if len(value) > _MAX_HOST_LENGTH:
         return False
     if value[:1] == b'[':
         address, bracket, rest = value[1:].partition(b']')
@@ -155,11 +159,11 @@ def _is_reg_name(host: bytes) -> bool:
     literal, *escapes = host.split(b'%')
     pieces = [literal, *(escape[2:] for escape in escapes)]
     pairs = {escape[:2] for escape in escapes}
-    return bool(host) and HEX_PAIRS.issuperset(pairs) and not b''.join(pieces).translate(None, _REG_NAME)
+    return bool(host) and HEX_PAIRS.issuperset(pairs) and not b''.join(pieces).translate(None, _REG_NAME_CHARACTERS)
 
 
 def _is_address(text: bytes) -> bool:
-    """An IPv6 address, as far as characters and groups go; IPvFuture is nobody's."""
+    """Returns whether the text has the characters and groups of an IPv6 address; IPvFuture is not supported."""
     head, gap, tail = text.partition(b'::')
     if b'::' in tail or text.translate(None, DIGITS + b'abcdefABCDEF:.'):
         return False

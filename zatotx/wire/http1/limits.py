@@ -1,4 +1,4 @@
-"""How much HTTP/1 is read, and how it is refused."""
+"""Limits of HTTP/1 messages, and the exception for rejected messages."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import msgspec
 
 
 class ParserLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of one message, in bytes unless said otherwise. What goes over is refused with a status of its own."""
+    """Limits of one message, in bytes unless noted otherwise. Exceeding a limit rejects the message with the given
+    status."""
 
-    head: int = 32_768  # request line and fields with their ends: 431
-    fields: int = 100  # number of fields in a head, and in a trailer section: 431
-    field: int = 8_190  # one field line with its end: 431
+    head: int = 32_768  # request line and fields including line ends: 431
+    fields: int = 100  # number of fields in a head or trailer section: 431
+    field: int = 8_190  # one field line including its end: 431
     target: int = 8_192  # 414
-    body: int = 20 * 1024 * 1024  # 413, by Content-Length at once, by chunks as they come
-    chunk_extensions: int = 4_096  # all extensions of one body together: 400
-    trailers: int = 8_192  # the trailer section with its line ends: 431
+    body: int = 20 * 1024 * 1024  # 413; checked by Content-Length, or while chunks arrive
+    chunk_extensions: int = 4_096  # total of all extensions of one body: 400
+    trailers: int = 8_192  # the trailer section including line ends: 431
 
 
-class MessageRejected(Exception):  # noqa: N818 - what happened, not an error of ours
-    """A message that is not taken. The connection is to be answered once with `status` and closed.
+class MessageRejected(Exception):  # noqa: N818 - named for the condition
+    """A message is rejected. The server should respond once with `status` and close the connection.
 
-    `framing` says that the sender and we may disagree on where messages end, so nothing after it can be believed; it
-    is False where the message was understood and merely goes over a limit. `request_line` is the line as sent, for the
-    access log, or b'' where there was no whole line.
+    `framing`: sender and recipient may disagree on where messages end, so nothing after this message can be trusted;
+    False if the message was understood and merely exceeds a limit. `request_line`: the line as sent, for the access
+    log, or b'' if it was incomplete.
     """
 
     def __init__(self, status: int, reason: str, *, framing: bool | None = None, request_line: bytes = b'') -> None:

@@ -1,48 +1,50 @@
-"""What requests and answers have in common where they are read: a buffer that is read in place, and bodies."""
+"""The common base of the request and response parsers: an input buffer that is read in place, and message bodies."""
 
 from __future__ import annotations
 
 from zatotx.wire.http1.chunked import END, ChunkedDecoder, EndOfBody
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 
-# Where a reader is.
+# Parser states.
 HEAD, COUNTED, CHUNKED, UNTIL_END, ENDING, OVER = range(6)
 
 
 class MessageReader:
-    """The messages of one direction of a connection, one after the other. Subclasses read the heads."""
+    """Parses the messages of one direction of a connection in sequence. Subclasses parse the heads."""
 
-    __slots__ = ('_at', '_buffer', '_chunks', '_keep_alive', '_left', '_limits', '_position', '_refused', '_seen')
+    __slots__ = ('_body_remaining', '_buffer', '_chunks', '_error', '_keep_alive', '_limits', '_position', '_searched',
+                 '_state')  # fmt: skip
 
     def __init__(self, limits: ParserLimits) -> None:
         self._limits = limits
-        self._at = HEAD
-        self._buffer: bytes | bytearray = b''  # what was fed
-        self._position = 0  # what of it was read
-        self._seen = 0  # how far beyond that the end of a head was looked for already
-        self._left = 0  # bytes missing of a counted body
+        self._state = HEAD
+        self._buffer: bytes | bytearray = b''  # fed input
+        self._position = 0  # read position in the buffer
+        self._searched = 0  # number of bytes after it that were already searched for the end of the head
+        self._body_remaining = 0  # remaining bytes of a body with Content-Length
         self._chunks: ChunkedDecoder | None = None
         self._keep_alive = True
-        self._refused: MessageRejected | None = None
+        self._error: MessageRejected | None = None
 
     @property
     def pending(self) -> int:
-        """Bytes that were fed and are not read yet: pause the transport when it grows."""
+        """Number of fed bytes that were not read yet: pause the transport when it grows."""
         return len(self._buffer) - self._position
 
     @property
     def over(self) -> bool:
-        """No message follows on this connection: one said so, or was refused. What is fed is dropped."""
-        return self._at == OVER
+        """Whether no further message follows on this connection, because of a message or an error. Input is
+        discarded."""
+        return self._state == OVER
 
     @property
     def clean(self) -> bool:
-        """Between messages, of which another may follow, with nothing of it here."""
-        return self._at == HEAD and self._position == len(self._buffer)
+        """Whether the parser is between messages on a persistent connection, with an empty buffer."""
+        return self._state == HEAD and self._position == len(self._buffer)
 
     def feed(self, data: bytes) -> None:
-        """Take what came in. Nothing is judged before `next` is called."""
-        if self._at == OVER:
+        """Adds input. It is not parsed before `next` is called."""
+        if self._state == OVER:
             return
         if self._position == len(self._buffer):
             self._buffer = data
@@ -54,53 +56,53 @@ class MessageReader:
         self._position = 0
 
     def take_whole(self) -> bytes | None:
-        """To be asked right after a head: the whole of its body, where it is counted and all here already, and the
-        message is over; else None, and `next` gives it in pieces."""
-        if self._at == COUNTED:
-            end = self._position + self._left
+        """Returns the whole body, if it has a Content-Length and is complete, and ends the message; otherwise returns
+        None, and `next` returns the body in pieces. Call it right after a head."""
+        if self._state == COUNTED:
+            end = self._position + self._body_remaining
             if len(self._buffer) < end:
                 return None
             body = bytes(self._buffer[self._position : end])
             self._position = end
-        elif self._at == ENDING:
+        elif self._state == ENDING:
             body = b''
         else:
             return None
-        if self._keep_alive:  # `_finish`, written out
-            self._at = HEAD
+        if self._keep_alive:  # `_end_message` inlined
+            self._state = HEAD
         else:
-            self._stop()
+            self._finish_parsing()
         return body
 
-    def _next_piece(self) -> bytes | EndOfBody | None:
-        """The next event of a body."""
-        if self._at == COUNTED:
-            return self._next_counted()
-        if self._at == CHUNKED:
+    def _next_body_event(self) -> bytes | EndOfBody | None:
+        """Returns the next event of a body."""
+        if self._state == COUNTED:
+            return self._next_fixed_length()
+        if self._state == CHUNKED:
             return self._next_chunked()
-        return self._finish(END) if self._at == ENDING else None
+        return self._end_message(END) if self._state == ENDING else None
 
-    def _look_at_unfinished_head(self) -> None:
-        """The end of the head, of which at least one byte was looked at, is not here, or too far away: refuse it now
-        where more bytes cannot mend it."""
+    def _check_incomplete_head(self) -> None:
+        """Rejects an incomplete head early if more input cannot make it valid. At least one byte of it must have been
+        searched."""
         start, limit = self._position, self._limits.head
         stop = min(len(self._buffer), start + limit)
-        new = self._buffer[start + self._seen - 1 : stop]
+        new = self._buffer[start + self._searched - 1 : stop]
         if new.count(b'\n', 1) != new.count(b'\r\n'):
             raise MessageRejected(400, 'A line feed without a carriage return stands in the head')
         if len(self._buffer) - start >= limit:
             raise MessageRejected(431, f'The head is longer than {limit} bytes')
-        self._seen = max(self._seen, stop - start - 3)
+        self._searched = max(self._searched, stop - start - 3)
 
-    def _next_counted(self) -> bytes | None:
+    def _next_fixed_length(self) -> bytes | None:
         start = self._position
-        piece = bytes(self._buffer[start : start + self._left])
+        piece = bytes(self._buffer[start : start + self._body_remaining])
         if not piece:
             return None
         self._position = start + len(piece)
-        self._left -= len(piece)
-        if not self._left:
-            self._at = ENDING
+        self._body_remaining -= len(piece)
+        if not self._body_remaining:
+            self._state = ENDING
         return piece
 
     def _next_chunked(self) -> bytes | EndOfBody | None:
@@ -109,18 +111,18 @@ class MessageReader:
         if piece:
             return piece
         end = self._chunks.end
-        return None if end is None else self._finish(end)
+        return None if end is None else self._end_message(end)
 
-    def _finish(self, end: EndOfBody) -> EndOfBody:
+    def _end_message(self, end: EndOfBody) -> EndOfBody:
         self._chunks = None
         if self._keep_alive:
-            self._at = HEAD
+            self._state = HEAD
         else:
-            self._stop()
+            self._finish_parsing()
         return end
 
-    def _stop(self) -> None:
-        self._at = OVER
+    def _finish_parsing(self) -> None:
+        self._state = OVER
         self._buffer = b''
         self._position = 0
         self._chunks = None

@@ -1,7 +1,7 @@
-"""The head of a request: its line and its fields, checked as a whole.
+"""Parses and validates request lines and request heads.
 
-llhttp (through httptools) reads the fields: it is exact about names, values, line ends and folds. What it lets
-through is checked here and in `http1_fields` and `http1_target`.
+llhttp (through httptools) parses the fields: it is strict about names, values, line ends and folding. What it accepts
+is validated here and in `fields` and `request_target`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from zatotx.wire.http1.fields import (
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 from zatotx.wire.http1.request_target import split_target
 
-# The methods that llhttp knows, as both it and we write them.
+# The methods that llhttp supports.
 METHODS = {
     name.encode('ascii'): name
     for name in (
@@ -36,42 +36,43 @@ METHODS = {
 }  # fmt: skip
 VERSIONS = {b'HTTP/1.1': (1, 1), b'HTTP/1.0': (1, 0)}
 _MINOR_1 = ord('1')
-# What a request line has beside its target: the longest method, two spaces, the version.
+# Maximum length of a request line without its target: the longest method, two spaces, the version.
 LINE_BESIDE_TARGET = max(map(len, METHODS)) + 2 + len(b'HTTP/1.1')
 
 
 class RequestHead(msgspec.Struct, gc=False, frozen=True):
-    """A request without its body. Requests with the same head may share one: read it, change nothing in it."""
+    """The head of a request. Requests with identical heads may share one: do not modify it."""
 
     method: str
     target: bytes  # as sent
-    path: bytes  # raw: without query and fragment; of an absolute-form target its path; '*' and CONNECT as they are
+    # raw: without query and fragment; for absolute-form the path of the URL; '*' and the target of CONNECT unchanged
+    path: bytes
     query: bytes  # raw, without '?'
     version: tuple[int, int]  # (1, 1) or (1, 0)
-    headers: dict[bytes, bytes]  # by lower-case name; `host` is the one in force, see `split_target`
+    headers: dict[bytes, bytes]  # by lower-case name; `host` is the effective one, see `split_target`
     raw_headers: list[tuple[bytes, bytes]]  # as sent, in order
-    length: int | None  # of the body in bytes; 0 = none; None = chunked
+    length: int | None  # body length in bytes; 0 = no body; None = chunked
     keep_alive: bool
-    expects: bytes  # the value of Expect in lower case, or b''; of HTTP/1.0 always b'' (RFC 9110 §10.1.1)
+    expects: bytes  # the lower-case value of Expect, or b''; always b'' for HTTP/1.0 (RFC 9110 §10.1.1)
 
 
 class RequestLine(msgspec.Struct, gc=False, frozen=True):
-    """The first line of a request, checked."""
+    """A validated request line."""
 
-    text: bytes  # as sent, without its end
+    text: bytes  # as sent, without its line end
     method: str
     target: bytes
     version: tuple[int, int]
-    path: bytes  # these three as `split_target` gives them
+    path: bytes  # these three as returned by `split_target`
     query: bytes
     authority: bytes
 
 
 def request_line(line: bytes, limits: ParserLimits) -> RequestLine:
-    """Read a request line without its end. Raises Refused: 400, 414 where the target is too long, 501 where the method
-    is not known, 505 where it is not HTTP/1.
+    """Parses a request line without its end. Raises MessageRejected: 400, 414 if the target is too long, 501 for an
+    unknown method, 505 if it is not HTTP/1.
 
-    That the octets of the target are visible ASCII is llhttp's to see, when the head is whole.
+    llhttp checks that the target is visible ASCII when the head is complete.
     """
     parts = line.split(b' ')
     if len(parts) != 3:
@@ -80,7 +81,7 @@ def request_line(line: bytes, limits: ParserLimits) -> RequestLine:
         )
     method, version = METHODS.get(parts[0]), VERSIONS.get(parts[2])
     if method is None or version is None:
-        version = _served_as(parts[0], parts[2])
+        version = _fallback_version(parts[0], parts[2])
         if method is None:
             raise MessageRejected(501, 'The method of the request is not known here', framing=True)
     if len(parts[1]) > limits.target:
@@ -88,9 +89,9 @@ def request_line(line: bytes, limits: ParserLimits) -> RequestLine:
     return RequestLine(line, method, parts[1], version, *split_target(method, parts[1]))
 
 
-def _served_as(method: bytes, version: bytes) -> tuple[int, int]:
-    """The version to serve a request by whose version or method is none of ours: HTTP/1.2 to 1.9 as 1.1 (RFC 9110
-    §2.5). Refused: 400 where either is malformed, 505 for another major version."""
+def _fallback_version(method: bytes, version: bytes) -> tuple[int, int]:
+    """Returns the version to use for a request with an unknown version or method: HTTP/1.2 to 1.9 are treated as 1.1
+    (RFC 9110 §2.5). Rejects malformed ones with 400, another major version with 505."""
     if not is_token(method):
         raise MessageRejected(400, 'The request line does not begin with a method')
     name, major, dot, minor = version[:5], version[5:6], version[6:7], version[7:]
@@ -102,11 +103,11 @@ def _served_as(method: bytes, version: bytes) -> tuple[int, int]:
 
 
 def request_head(line: RequestLine, head: bytes, limits: ParserLimits) -> RequestHead:
-    """Read a whole head, from its request line (already read as `line`) to its empty line.
+    """Parses a complete head, from its request line (already parsed as `line`) to its empty line.
 
-    Raises Refused: 400, 413 by Content-Length, 431 for too many or too long fields, 501 by Transfer-Encoding.
+    Raises MessageRejected: 400, 413 by Content-Length, 431 for too many or too long fields, 501 by Transfer-Encoding.
     """
-    if line.text[-1] > _MINOR_1:  # llhttp knows no later version
+    if line.text[-1] > _MINOR_1:  # llhttp does not support later versions
         raw = raw_fields(b'%b1%b' % (line.text[:-1], head[len(line.text) :]))
     else:
         raw = raw_fields(head)
@@ -137,8 +138,8 @@ def request_head(line: RequestLine, head: bytes, limits: ParserLimits) -> Reques
     )
 
 
-class _Collector:
-    """What llhttp calls for each field."""
+class _FieldCollector:
+    """Collects the fields in llhttp's callback."""
 
     __slots__ = ('raw',)
 
@@ -146,22 +147,23 @@ class _Collector:
         self.raw: list[tuple[bytes, bytes]] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.raw.append((name, value.rstrip()))  # llhttp strips the space before a value only
+        self.raw.append((name, value.rstrip()))  # llhttp strips only the whitespace before a value
 
 
 def raw_fields(head: bytes, parser: Any = httptools.HttpRequestParser) -> list[tuple[bytes, bytes]]:
-    """The fields of a whole head, of a request or, with its parser, of an answer. Raises Refused: 400."""
-    collector = _Collector()
+    """Returns the fields of a complete head, of a request or, with the response parser, of a response. Raises
+    MessageRejected (400)."""
+    collector = _FieldCollector()
     try:
         parser(collector).feed_data(head)
     except httptools.HttpParserUpgrade:
-        pass  # CONNECT, or a wish to upgrade, which is ignored
+        pass  # CONNECT, or an upgrade request, which is ignored
     except httptools.HttpParserError as error:
         raise MessageRejected(400, f'The head is not HTTP/1: {error}') from None
     return collector.raw
 
 
-def _body_length(version: tuple[int, int], value: bytes | None, coding: bytes | None, most: int) -> int | None:
+def _body_length(version: tuple[int, int], value: bytes | None, coding: bytes | None, max_body: int) -> int | None:
     if coding is not None:
         if value is not None:
             raise MessageRejected(400, 'Content-Length and Transfer-Encoding stand in one head')
@@ -172,6 +174,6 @@ def _body_length(version: tuple[int, int], value: bytes | None, coding: bytes | 
     if value is None:
         return 0
     length = content_length(value)
-    if length > most:
-        raise MessageRejected(413, f'The body is longer than {most} bytes')
+    if length > max_body:
+        raise MessageRejected(413, f'The body is longer than {max_body} bytes')
     return length

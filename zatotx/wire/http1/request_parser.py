@@ -1,13 +1,13 @@
-"""HTTP/1.0 and 1.1 requests: bytes in, events out (RFC 9110, RFC 9112). No I/O, no Twisted.
+"""Incremental parser of HTTP/1.0 and 1.1 requests (RFC 9110, RFC 9112). No I/O, no Twisted.
 
-    parser = RequestParser(Limits())
+    parser = RequestParser(ParserLimits())
     parser.feed(data)
     while (event := parser.next()) is not None:
-        ...  # RequestHead, then any number of bytes, then End; then the next request's RequestHead
+        ...  # RequestHead, then any number of bytes, then EndOfBody; then the next request's RequestHead
 
-Events are pulled, so that a caller who has enough stops asking and pauses its transport: what was fed and not asked
-for stays bytes. The verdict on a message never depends on how its bytes were split: a head is judged once it is whole
-(its first line as soon as that is), and each fault before the end of a head is looked for in the same order.
+Events are pulled, so that a caller can stop and pause its transport: input that was not requested stays in the buffer.
+The result never depends on how the input was split: a head is validated when it is complete (its first line as soon as
+that is complete), and errors are checked in the same order.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ from zatotx.wire.http1.request_head import LINE_BESIDE_TARGET, RequestHead, Requ
 
 __all__ = ['END', 'EndOfBody', 'MessageRejected', 'ParserLimits', 'RequestHead', 'RequestParser']
 
-_REMEMBERED = 1024  # bytes of the longest head that is remembered
-_MOST_EMPTY_LINES = 4  # before a request line (RFC 9112 §2.2)
+_MAX_CACHED_HEAD = 1024  # maximum size in bytes of a cached head
+_MAX_EMPTY_LINES = 4  # before a request line (RFC 9112 §2.2)
 
 
 class RequestParser(MessageReader):
-    """The requests of one connection, one after the other."""
+    """Parses the requests of one connection in sequence."""
 
     __slots__ = ('_empty_lines', '_head', '_head_bytes', '_last_line', '_line')
 
     def __init__(self, limits: ParserLimits) -> None:
         super().__init__(limits)
-        self._line: RequestLine | None = None  # of the head under way
-        self._last_line: RequestLine | None = None  # of the head before: many differ only in their fields
+        self._line: RequestLine | None = None  # of the current head
+        self._last_line: RequestLine | None = None  # of the previous head: many requests differ only in their fields
         self._empty_lines = 0
-        self._head_bytes = b''  # the last head as it came: a client that repeats itself is read once
+        self._head_bytes = b''  # the last head as received: identical heads are parsed once
         self._head: RequestHead | None = None
 
     @property
     def idle(self) -> bool:
-        """Between messages, with nothing of a next one here."""
-        return self._at == HEAD and self._line is None and self._position == len(self._buffer)
+        """Whether the parser is between messages, without any input of the next one."""
+        return self._state == HEAD and self._line is None and self._position == len(self._buffer)
 
     def next(self) -> RequestHead | bytes | EndOfBody | None:
-        """The next event, or None when more must be fed. A piece of a body is never empty.
+        """Returns the next event, or None if more input is needed. Pieces of a body are never empty.
 
-        Raises Refused when the message cannot be taken, and again on every later call.
+        Raises MessageRejected if the message is rejected, and again on every later call.
         """
-        if self._refused is not None:
-            raise self._refused
+        if self._error is not None:
+            raise self._error
         try:
-            return self._next_head() if self._at == HEAD else self._next_piece()
-        except MessageRejected as refused:
+            return self._next_head() if self._state == HEAD else self._next_body_event()
+        except MessageRejected as error:
             if self._line is not None:
-                refused.request_line = self._line.text
-            self._refused = refused
-            self._stop()
+                error.request_line = self._line.text
+            self._error = error
+            self._finish_parsing()
             raise
 
     def forget(self) -> None:
-        """Keep nothing of messages that are over."""
+        """Discards all cached data of previous messages."""
         self._head, self._head_bytes = None, b''
         self._last_line = None
         if self.clean:
@@ -66,80 +66,80 @@ class RequestParser(MessageReader):
             self._position = 0
 
     def eof(self) -> None:
-        """The peer will send no more. Call when `next` has returned None. Raises Refused (400) inside a message, and
-        again what was refused before."""
-        if self._refused is not None:
-            raise self._refused
-        if self._at == OVER or self.idle:
+        """Signals the end of input. Call it after `next` has returned None. Raises MessageRejected (400) inside a
+        message, or a previous rejection again."""
+        if self._error is not None:
+            raise self._error
+        if self._state == OVER or self.idle:
             return
         line = self._line.text if self._line is not None else b''
-        self._refused = MessageRejected(400, 'The connection ended inside a request', request_line=line)
-        self._stop()
-        raise self._refused
+        self._error = MessageRejected(400, 'The connection ended inside a request', request_line=line)
+        self._finish_parsing()
+        raise self._error
 
     def _next_head(self) -> RequestHead | None:
         if self._head is not None and self._line is None and self._buffer.startswith(self._head_bytes, self._position):
-            return self._enter(self._head, self._position + len(self._head_bytes))
+            return self._enter_body(self._head, self._position + len(self._head_bytes))
         if self._line is None:
             self._line = self._next_line()
             if self._line is None:
                 return None
         start = self._position
-        end = self._buffer.find(b'\r\n\r\n', start + self._seen) + 4
+        end = self._buffer.find(b'\r\n\r\n', start + self._searched) + 4
         if end < 4 or end - start > self._limits.head:
-            self._look_at_unfinished_head()
+            self._check_incomplete_head()
             return None
-        written = bytes(self._buffer[start:end])
-        head = request_head(self._line, written, self._limits)
+        head_bytes = bytes(self._buffer[start:end])
+        head = request_head(self._line, head_bytes, self._limits)
         self._line = None
-        if len(written) <= _REMEMBERED and head.keep_alive:
-            self._head, self._head_bytes = head, written
-        return self._enter(head, end)
+        if len(head_bytes) <= _MAX_CACHED_HEAD and head.keep_alive:
+            self._head, self._head_bytes = head, head_bytes
+        return self._enter_body(head, end)
 
-    def _enter(self, head: RequestHead, end: int) -> RequestHead:
-        """The head is read up to `end`: its body follows."""
+    def _enter_body(self, head: RequestHead, end: int) -> RequestHead:
+        """Enters the body after a head that ends at `end`."""
         self._position = end
-        self._seen = self._empty_lines = 0
+        self._searched = self._empty_lines = 0
         self._keep_alive = head.keep_alive
         if head.length is None:
-            self._at = CHUNKED
+            self._state = CHUNKED
             self._chunks = ChunkedDecoder(self._limits)
         else:
-            self._at = COUNTED if head.length else ENDING
-            self._left = head.length
+            self._state = COUNTED if head.length else ENDING
+            self._body_remaining = head.length
         return head
 
     def _next_line(self) -> RequestLine | None:
-        """Read the request line, after the empty lines that some clients send, and leave it in its place: llhttp
-        wants the head whole."""
+        """Parses the request line after optional empty lines, and leaves it in the buffer, because llhttp needs the
+        complete head."""
         longest = self._limits.target + LINE_BESIDE_TARGET + 2
         buffer = self._buffer
         while True:
             start = self._position
-            end = buffer.find(b'\n', start + self._seen, start + longest)
+            end = buffer.find(b'\n', start + self._searched, start + longest)
             if end < 0:
                 break
             if end == start or buffer[end - 1] != 0x0D:
                 raise MessageRejected(400, 'A line feed without a carriage return stands before or in the request line')
             if end - start > 1:
-                self._seen = end - 1 - start  # the end of the head may begin with this line's
+                self._searched = end - 1 - start  # the end of the head may begin with the end of this line
                 text = bytes(buffer[start : end - 1])
                 if self._last_line is None or self._last_line.text != text:
                     self._last_line = request_line(text, self._limits)
                 return self._last_line
             self._skip_empty_line()
-        self._seen = len(buffer) - start
-        if self._seen >= longest:
+        self._searched = len(buffer) - start
+        if self._searched >= longest:
             raise MessageRejected(414, f'The request target is longer than {self._limits.target} bytes')
         return None
 
     def _skip_empty_line(self) -> None:
         self._empty_lines += 1
-        if self._empty_lines > _MOST_EMPTY_LINES:
-            raise MessageRejected(400, f'More than {_MOST_EMPTY_LINES} empty lines stand before a request')
+        if self._empty_lines > _MAX_EMPTY_LINES:
+            raise MessageRejected(400, f'More than {_MAX_EMPTY_LINES} empty lines stand before a request')
         self._position += 2
-        self._seen = 0
+        self._searched = 0
 
-    def _stop(self) -> None:
-        super()._stop()
+    def _finish_parsing(self) -> None:
+        super()._finish_parsing()
         self._head = self._last_line = None

@@ -1,4 +1,4 @@
-"""The four forms of a request target (RFC 9112 §3.2), each only where it belongs."""
+"""Parses request targets in their four forms (RFC 9112 §3.2), each only where it is allowed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _SCHEMES = (b'http', b'https')
 
 
 def split_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:
-    """(path, query, authority) of a request target.
+    """Returns (path, query, authority) of a request target.
 
-    The path and the query are raw, without '?'; a fragment, which no client should send, is cut off. The authority is
-    b'' in origin-form; in absolute-form it is the target's host and port without user information, to be used instead
-    of Host (RFC 9112 §3.2.2). llhttp sees to it that all octets are visible ASCII. Refused with 400: a form that is
-    not this method's, '%' without two hex digits, an encoded NUL in the path.
+    Path and query are raw, without '?'; a fragment, which clients should not send, is removed. The authority is b'' in
+    origin-form; in absolute-form it is the target's host and port without user information, which replaces Host (RFC
+    9112 §3.2.2). llhttp checks that all octets are visible ASCII. Rejects with 400: a form that the method does not
+    allow, '%' without two hex digits, an encoded NUL in the path.
     """
     if b'%' in target:
         _check_escapes(target)

@@ -1,4 +1,4 @@
-"""Heads of HTTP/1.1 requests, as bytes. No I/O.
+"""Writes heads of HTTP/1.1 requests. No I/O.
 
     data = request_head('POST', b'/orders', b'crm.example.com', fields, COUNTED % len(body)) + body
 """
@@ -12,28 +12,28 @@ import msgspec
 
 from zatotx.wire.http1.fields import VALUE, is_token, is_value
 
-# Fields that the writer owns: two of one kind would make two requests of one.
+# Fields that the writer controls: duplicates would make the request ambiguous.
 OWNED = frozenset((b'connection', b'content-length', b'expect', b'keep-alive', b'te', b'trailer', b'transfer-encoding',
                    b'upgrade'))  # fmt: skip
-# Ends of heads, up to the empty line: how the body is framed.
+# Ends of heads including the empty line: the framing of the body.
 NO_BODY = b'\r\n'
 COUNTED = b'Content-Length: %d\r\n\r\n'
 CHUNKED = b'Transfer-Encoding: chunked\r\n\r\n'
 EXPECT = b'Expect: 100-continue\r\n'
 CLOSE = b'Connection: close\r\n'
-VISIBLE = bytes(range(0x21, 0x7F))  # what a target may hold
+VISIBLE = bytes(range(0x21, 0x7F))  # characters allowed in a target
 
 
 class NamedFields(msgspec.Struct, frozen=True):
-    """Fields of a request whose names many others have too: what is asked of names is asked once."""
+    """Header fields with names that many requests share: names are validated once."""
 
     names: tuple[bytes, ...]
     values: tuple[bytes, ...]
-    known: int = 0  # how many of the first values were looked at before, by `of`
+    known: int = 0  # number of leading values that `of` has validated
 
     @classmethod
     def of(cls, fields: Iterable[tuple[bytes, bytes]]) -> NamedFields:
-        """Of pairs, which are looked at now. Raises ValueError as `request_head`, of values."""
+        """Creates fields from pairs and validates them. Raises ValueError for invalid values, like `request_head`."""
         pairs = list(fields)
         _check_values(pairs)
         return cls(tuple(name for name, _ in pairs), tuple(value for _, value in pairs), len(pairs))
@@ -52,10 +52,11 @@ Fields = Sequence[tuple[bytes, bytes]] | NamedFields
 
 
 def request_head(method: str, target: bytes, host: bytes, fields: Fields, ending: bytes) -> bytes:
-    """The head of a request, up to its empty line, which is in `ending` after the fields that the writer owns.
+    """Returns the head of a request, including its empty line, which is part of `ending` after the fields that the
+    writer controls.
 
-    `host` is what the field Host says, unless it stands in `fields`. Raises ValueError, naming what but never showing
-    a value, where something could end its line or the head, or a field is one of OWNED.
+    `host` is the value of the Host field, unless `fields` contains one. Raises ValueError, without showing values, if
+    something contains a line end or control character, or a field is one of OWNED.
     """
     if not target or target.translate(None, VISIBLE):
         raise ValueError('The target of a request has a space or another character that must be percent-encoded')
@@ -67,33 +68,33 @@ def request_head(method: str, target: bytes, host: bytes, fields: Fields, ending
         values = new
     if b''.join(new).translate(None, VALUE):
         _check_values(fields)
-    blank, names_host = _blank(names)
-    lines = blank % values
+    template, names_host = _field_template(names)
+    lines = template % values
     if names_host:
-        return b'%b %b HTTP/1.1\r\n%b%b' % (_method(method), target, lines, ending)
-    return b'%b %b HTTP/1.1\r\nHost: %b\r\n%b%b' % (_method(method), target, host, lines, ending)
+        return b'%b %b HTTP/1.1\r\n%b%b' % (_encode_method(method), target, lines, ending)
+    return b'%b %b HTTP/1.1\r\nHost: %b\r\n%b%b' % (_encode_method(method), target, host, lines, ending)
 
 
 @lru_cache(maxsize=64)
-def _method(method: str) -> bytes:
+def _encode_method(method: str) -> bytes:
     if not method.isascii() or not is_token(method.encode('ascii')):
         raise ValueError(f'The method {method!r} is not one word')
     return method.encode('ascii')
 
 
 @lru_cache(maxsize=1024)
-def _blank(names: tuple[bytes, ...]) -> tuple[bytes, bool]:
-    """Lines that take the values of fields of these names, each of which is checked, and whether Host is among them. A
-    program mostly sends the same ones."""
+def _field_template(names: tuple[bytes, ...]) -> tuple[bytes, bool]:
+    """Returns a template of the field lines with these names, which are validated, and whether Host is among them.
+    Cached, since programs usually send the same fields."""
     for name in names:
         if not is_token(name):
             raise ValueError(f'The name of the field {name!r} has characters that no name may have')
         if name.lower() in OWNED:
             raise ValueError(f'The field {name.decode("ascii")} is written by the client and cannot be set')
-    hosts = [name.lower() for name in names].count(b'host')
-    if hosts > 1:
+    host_count = [name.lower() for name in names].count(b'host')
+    if host_count > 1:
         raise ValueError('The field Host stands twice')
-    return b''.join([b'%b: %%b\r\n' % name.replace(b'%', b'%%') for name in names]), hosts == 1
+    return b''.join([b'%b: %%b\r\n' % name.replace(b'%', b'%%') for name in names]), host_count == 1
 
 
 def _check_values(fields: Iterable[tuple[bytes, bytes]]) -> None:

@@ -1,14 +1,13 @@
-"""HTTP/1.0 and 1.1 answers: bytes in, events out (RFC 9110, RFC 9112). No I/O, no Twisted.
+"""Incremental parser of HTTP/1.0 and 1.1 responses (RFC 9110, RFC 9112). No I/O, no Twisted.
 
     parser = ResponseParser(ANSWER_LIMITS)
     parser.expect('GET')
     parser.feed(data)
     while (event := parser.next()) is not None:
-        ...  # ResponseHead, of 1xx any number before the last; then any number of bytes, then End
+        ...  # ResponseHead, any number of 1xx before the final one; then any number of bytes, then EndOfBody
 
-As strict as the parser of requests, and as that one its verdict never depends on how the bytes were split. A peer whose
-answer may end in two places is not one to guess about: an answer that is believed too long or too short gives the next
-caller on that connection somebody else's.
+As strict as the request parser, and its result never depends on how the input was split. Responses whose end is
+ambiguous are rejected: otherwise the next request on that connection could receive another request's response.
 """
 
 from __future__ import annotations
@@ -27,38 +26,38 @@ from zatotx.wire.http1.request_head import VERSIONS, raw_fields
 
 __all__ = ['ANSWER_LIMITS', 'END', 'EndOfBody', 'MessageRejected', 'ParserLimits', 'ResponseHead', 'ResponseParser']
 
-# Heads of answers are longer than those of requests: cookies, policies. How long a body may be each call says itself.
+# Response heads are larger than request heads: cookies, policies. Callers limit the size of the body.
 ANSWER_LIMITS = ParserLimits(head=65_536, fields=200, field=32_768, body=1 << 62)
 
-_REMEMBERED = 1024  # bytes of the longest head that is remembered
-_MOST_INTERIM = 16  # interim answers before the one they announce
+_MAX_CACHED_HEAD = 1024  # maximum size in bytes of a cached head
+_MAX_INTERIM = 16  # maximum number of interim responses before the final one
 _START = b'HTTP/1.'
-# Fields by which an answer is read or followed: a second one, even of the same value, makes two answers of one.
+# Fields that determine framing or interpretation: a duplicate, even with the same value, makes the response ambiguous.
 _SINGLETONS = frozenset((b'content-length', b'content-range', b'content-type', b'location', b'transfer-encoding'))
 
 
 class ResponseHead(msgspec.Struct, gc=False, frozen=True):
-    """An answer without its body. Answers with the same head may share one: read it, change nothing in it."""
+    """The head of a response. Responses with identical heads may share one: do not modify it."""
 
     status: int
     reason: bytes
     version: tuple[int, int]  # (1, 1) or (1, 0)
-    headers: dict[bytes, bytes]  # by lower-case name; repeated ones joined by ', ', of Set-Cookie the first
+    headers: dict[bytes, bytes]  # by lower-case name; repeated ones joined by ', ', for Set-Cookie the first
     raw_headers: list[tuple[bytes, bytes]]  # as sent, in order
-    length: int | None  # of the body in bytes; 0 = none; None = in chunks, or until the connection ends
+    length: int | None  # body length in bytes; 0 = no body; None = chunked, or until the connection closes
     chunked: bool
     keep_alive: bool
 
 
 def parse_response_head(method: str, head: bytes, limits: ParserLimits) -> ResponseHead:
-    """Read a whole head, from its status line to its empty line, of an answer to a request of `method`.
+    """Parses a complete head, from its status line to its empty line, of a response to a request with `method`.
 
-    Raises Refused: 431 for too many or too long fields, 400 for all else.
+    Raises MessageRejected: 431 for too many or too long fields, 400 for everything else.
     """
     lines = head.count(b'\r\n')
     if head.translate(None, VALUE) != b'\r\n' * lines:
         raise MessageRejected(400, 'A control character stands in the head, or a line of it does not end as it should')
-    version, status, reason = _status_line(head[: head.index(b'\r\n')])
+    version, status, reason = _parse_status_line(head[: head.index(b'\r\n')])
     if len(head) > limits.field:
         check_lengths(head, limits.field)
     raw = raw_fields(head, httptools.HttpResponseParser)
@@ -68,16 +67,16 @@ def parse_response_head(method: str, head: bytes, limits: ParserLimits) -> Respo
         raise MessageRejected(431, f'The head has more than {limits.fields} fields')
     headers = {name.lower(): value for name, value in raw}
     if len(headers) != len(raw):
-        headers = _combined(raw)
+        headers = _combine_fields(raw)
     if b'_' in head:
         check_names(headers)
-    length, chunked = _body(method, status, version, headers)
+    length, chunked = _body_framing(method, status, version, headers)
     keep_alive = keeps_alive(version, headers.get(b'connection')) and (length is not None or chunked)
     return ResponseHead(status, reason, version, headers, raw, length, chunked, keep_alive)
 
 
 class ResponseParser(MessageReader):
-    """The answers of one connection, each to be expected before it comes."""
+    """Parses the responses of one connection. Each must be announced by `expect`."""
 
     __slots__ = ('_expected', '_head', '_head_bytes', '_interim', '_method')
 
@@ -86,47 +85,47 @@ class ResponseParser(MessageReader):
         self._method = ''
         self._expected = False
         self._interim = 0
-        self._head_bytes = b''  # the last head as it came: within a second many peers repeat themselves
+        self._head_bytes = b''  # the last head as received: many servers repeat identical heads within a second
         self._head: ResponseHead | None = None
 
     def expect(self, method: str) -> None:
-        """A request of this method goes out: its answer comes next."""
+        """Announces the response to a request with this method."""
         self._expected = True
         if method != self._method:
             self._method = method
-            self._head = None  # that of a HEAD says the same, and means something else
+            self._head = None  # the cached head of a HEAD response looks the same but has no body
 
     def next(self) -> ResponseHead | bytes | EndOfBody | None:
-        """The next event, or None when more must be fed. A piece of a body is never empty. After the head of an
-        interim answer (status below 200) comes another head.
+        """Returns the next event, or None if more input is needed. Pieces of a body are never empty. The head of an
+        interim response (status below 200) is followed by another head.
 
-        Raises Refused when the answer cannot be believed, and again on every later call.
+        Raises MessageRejected if the response is invalid, and again on every later call.
         """
-        if self._refused is not None:
-            raise self._refused
+        if self._error is not None:
+            raise self._error
         try:
-            if self._at == HEAD:
+            if self._state == HEAD:
                 return self._next_head()
-            return self._next_until_end() if self._at == UNTIL_END else self._next_piece()
-        except MessageRejected as refused:
-            self._refused = refused
-            self._stop()
+            return self._next_until_end() if self._state == UNTIL_END else self._next_body_event()
+        except MessageRejected as error:
+            self._error = error
+            self._finish_parsing()
             raise
 
     def eof(self) -> EndOfBody | None:
-        """The peer has closed the connection in good order. Call when `next` has returned None. END where that ends the
-        answer, None between answers and where nothing of one has come. Raises Refused (400) inside an answer, and
-        again what was refused before."""
-        if self._refused is not None:
-            raise self._refused
-        if self._at == UNTIL_END:
-            self._stop()
+        """Signals that the peer has closed the connection cleanly. Call it after `next` has returned None. Returns END
+        if that ends the response, None between responses. Raises MessageRejected (400) inside a response, or a previous
+        rejection again."""
+        if self._error is not None:
+            raise self._error
+        if self._state == UNTIL_END:
+            self._finish_parsing()
             return END
-        if self._at == OVER or (self._at == HEAD and not self.pending):
+        if self._state == OVER or (self._state == HEAD and not self.pending):
             return None
-        self._refused = MessageRejected(400, 'The connection ended inside an answer')
-        self._stop()
-        raise self._refused
+        self._error = MessageRejected(400, 'The connection ended inside an answer')
+        self._finish_parsing()
+        raise self._error
 
     def _next_head(self) -> ResponseHead | None:
         buffer, start = self._buffer, self._position
@@ -135,45 +134,45 @@ class ResponseParser(MessageReader):
         if not self._expected:
             raise MessageRejected(400, 'Bytes came that belong to no answer')
         if self._head is not None and buffer.startswith(self._head_bytes, start):
-            return self._enter(self._head, start + len(self._head_bytes))
-        begun = buffer[start : start + len(_START)]
-        if not _START.startswith(begun):
+            return self._enter_body(self._head, start + len(self._head_bytes))
+        prefix = buffer[start : start + len(_START)]
+        if not _START.startswith(prefix):
             raise MessageRejected(400, 'The answer does not begin with HTTP/1')
-        end = buffer.find(b'\r\n\r\n', start + self._seen) + 4
+        end = buffer.find(b'\r\n\r\n', start + self._searched) + 4
         if end < 4 or end - start > self._limits.head:
-            self._seen = self._seen or 1
-            self._look_at_unfinished_head()
+            self._searched = self._searched or 1
+            self._check_incomplete_head()
             return None
-        written = bytes(buffer[start:end])
-        head = parse_response_head(self._method, written, self._limits)
+        head_bytes = bytes(buffer[start:end])
+        head = parse_response_head(self._method, head_bytes, self._limits)
         if head.status < 200:
             return self._pass_interim(head, end)
-        if len(written) <= _REMEMBERED and head.keep_alive:
-            self._head, self._head_bytes = head, written
-        return self._enter(head, end)
+        if len(head_bytes) <= _MAX_CACHED_HEAD and head.keep_alive:
+            self._head, self._head_bytes = head, head_bytes
+        return self._enter_body(head, end)
 
     def _pass_interim(self, head: ResponseHead, end: int) -> ResponseHead:
         self._interim += 1
-        if self._interim > _MOST_INTERIM:
-            raise MessageRejected(400, f'More than {_MOST_INTERIM} interim answers came before one that is final')
+        if self._interim > _MAX_INTERIM:
+            raise MessageRejected(400, f'More than {_MAX_INTERIM} interim answers came before one that is final')
         self._position = end
-        self._seen = 0
+        self._searched = 0
         return head
 
-    def _enter(self, head: ResponseHead, end: int) -> ResponseHead:
-        """The head is read up to `end`: its body follows."""
+    def _enter_body(self, head: ResponseHead, end: int) -> ResponseHead:
+        """Enters the body after a head that ends at `end`."""
         self._position = end
-        self._seen = self._interim = 0
+        self._searched = self._interim = 0
         self._expected = False
         self._keep_alive = head.keep_alive
         if head.length is not None:
-            self._at = COUNTED if head.length else ENDING
-            self._left = head.length
+            self._state = COUNTED if head.length else ENDING
+            self._body_remaining = head.length
         elif head.chunked:
-            self._at = CHUNKED
+            self._state = CHUNKED
             self._chunks = ChunkedDecoder(self._limits)
         else:
-            self._at = UNTIL_END
+            self._state = UNTIL_END
         return head
 
     def _next_until_end(self) -> bytes | None:
@@ -181,14 +180,15 @@ class ResponseParser(MessageReader):
         self._position = len(self._buffer)
         return piece or None
 
-    def _stop(self) -> None:
-        super()._stop()
+    def _finish_parsing(self) -> None:
+        super()._finish_parsing()
         self._head = None
 
 
 @lru_cache(maxsize=256)
-def _status_line(line: bytes) -> tuple[tuple[int, int], int, bytes]:
-    """Version, status and reason. The space before a missing reason may be missing too: so many servers do it."""
+def _parse_status_line(line: bytes) -> tuple[tuple[int, int], int, bytes]:
+    """Returns version, status and reason. Accepts a missing space before a missing reason, since many servers omit
+    it."""
     version = VERSIONS.get(line[:8])
     digits = line[9:12]
     if version is None or line[8:9] != b' ' or not digits.isdigit() or line[12:13] not in (b' ', b''):
@@ -201,7 +201,7 @@ def _status_line(line: bytes) -> tuple[tuple[int, int], int, bytes]:
     return version, status, line[13:]
 
 
-def _combined(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def _combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     fields: dict[bytes, bytes] = {}
     for name, value in raw:
         key = name.lower()
@@ -209,17 +209,17 @@ def _combined(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
             fields[key] = value
         elif key in _SINGLETONS:
             raise MessageRejected(400, f'The field {key.decode("ascii")} stands twice')
-        elif key != b'set-cookie':  # a comma may stand within one
+        elif key != b'set-cookie':  # cookies may contain commas
             fields[key] += b', ' + value
     return fields
 
 
-def _body(
+def _body_framing(
     method: str, status: int, version: tuple[int, int], headers: dict[bytes, bytes]
 ) -> tuple[int | None, bool]:
-    """The length of the body and whether it is in chunks (RFC 9112 §6.3)."""
+    """Returns the length of the body and whether it is chunked (RFC 9112 §6.3)."""
     if method == 'CONNECT' and 200 <= status < 300:
-        return 0, False  # whatever the fields say: the tunnel follows
+        return 0, False  # regardless of the fields: the tunnel follows
     coding, value = headers.get(b'transfer-encoding'), headers.get(b'content-length')
     length = None if value is None else content_length(value)
     bodiless = status < 200 or status == 204

@@ -1,11 +1,11 @@
-"""Heads and bodies of HTTP/1.1 answers, as bytes. No I/O.
+"""Writes heads and bodies of HTTP/1.1 responses. No I/O.
 
-    stamp = Stamp(time.time())                       # once a second
+    stamp = DateStamp(time.time())                   # once per second
     head = response_head(200, b'application/json', len(body), cid, stamp.keep)
     transport.writeSequence([head, body])
 
-An answer always says HTTP/1.1, to a client of HTTP/1.0 too (RFC 9110 §6.2); what differs for that client is the field
-Connection and that chunks do not exist: its streamed answers have no length (None) and end with the connection.
+The version is always HTTP/1.1, also for clients of HTTP/1.0 (RFC 9110 §6.2). For these only the Connection field
+differs, and chunks are not available: streamed responses have no length (None) and end with the connection.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from http import HTTPStatus
 
 from zatotx.wire.http1.fields import is_token, is_value
 
-CHUNKED = -1  # as a length: the body comes in chunks
+CHUNKED = -1  # as a length: the body is chunked
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
 LAST_CHUNK = b'0\r\n\r\n'
-# Fields that the writer owns. `field_lines` refuses them: two of one kind would make two messages of one.
+# Fields that the writer controls. `field_lines` rejects them: duplicates would make the response ambiguous.
 OWNED = frozenset((b'connection', b'content-length', b'content-type', b'date', b'server', b'transfer-encoding'))
 
 _SERVER = b'Server: zatotx\r\n'
 _STATUS_LINES = {int(status): b'HTTP/1.1 %d %b\r\n' % (status, status.phrase.encode('ascii')) for status in HTTPStatus}
-_BODILESS = frozenset((*range(100, 200), 204, 304))  # no field that frames (RFC 9110 §8.6, RFC 9112 §6.1)
+_BODILESS = frozenset((*range(100, 200), 204, 304))  # statuses without framing fields (RFC 9110 §8.6, RFC 9112 §6.1)
 
 
 def http_date(now: float) -> bytes:
-    """`now` (seconds since the epoch) as fields have it: b'Tue, 24 Nov 2026 08:00:00 GMT'."""
+    """Formats a time (seconds since the epoch) as an HTTP date: b'Tue, 24 Nov 2026 08:00:00 GMT'."""
     return formatdate(now, usegmt=True).encode('ascii')
 
 
 class DateStamp:
-    """The end of every head that is made within one second: Date, Server, Connection and the empty line.
+    """The end of all heads written within one second: Date, Server, Connection and the empty line.
 
-    `keep` for a client of HTTP/1.1 whose connection goes on, `keep_1_0` for one of HTTP/1.0, `close` for a last answer.
+    `keep` for persistent connections of HTTP/1.1 clients, `keep_1_0` for those of HTTP/1.0 clients, `close` for the
+    last response of a connection.
     """
 
     __slots__ = ('close', 'keep', 'keep_1_0')
@@ -49,13 +50,13 @@ class DateStamp:
 
 
 def response_head(status: int, content_type: bytes, length: int | None, cid: str, ending: bytes) -> bytes:
-    """The head of an answer, up to its empty line.
+    """Returns the head of a response, including its empty line.
 
-    `content_type` b'' = no such field. `length`: of the body in bytes, of a HEAD what a GET would have; CHUNKED; None =
-    until the connection closes. Where `status` has no body, no field frames it. `ending` is one of a Stamp's, after the
-    `field_lines` of other fields. Raises ValueError where a value could end its field, or the status is none.
+    `content_type` b'' = no such field. `length`: of the body in bytes, for HEAD that of the GET response; CHUNKED; None
+    = until the connection closes. If `status` has no body, no framing field is written. `ending`: an attribute of
+    DateStamp, after the `field_lines` of other fields. Raises ValueError for an invalid value or status.
     """
-    start = _start(status, content_type)
+    start = _start_lines(status, content_type)
     if not cid.isalnum() and not is_value(cid.encode('ascii')):
         raise ValueError(f'The cid {cid!r} has control characters')
     if length is None or status in _BODILESS:
@@ -68,8 +69,8 @@ def response_head(status: int, content_type: bytes, length: int | None, cid: str
 
 
 def field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Other fields of an answer as lines, b'' for none. Raises ValueError, naming the field, where a name is not legal
-    or is one of OWNED, or a value has control characters."""
+    """Encodes additional fields as lines, b'' for none. Raises ValueError, naming the field, for an invalid name, one
+    of OWNED, or a value with control characters."""
     lines = []
     for name, value in fields:
         if not is_token(name):
@@ -83,23 +84,23 @@ def field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def chunk(data: bytes) -> bytes:
-    """`data` as one chunk. No data is no chunk: an empty one would end the body."""
+    """Returns `data` as one chunk; b'' for no data, since an empty chunk would end the body."""
     return b'%x\r\n%b\r\n' % (len(data), data) if data else b''
 
 
 def chunk_parts(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """`data`, not empty, as one chunk in three parts for writeSequence: large data is not copied."""
+    """Returns non-empty `data` as one chunk in three parts for writeSequence, to avoid copying it."""
     return b'%x\r\n' % len(data), data, b'\r\n'
 
 
 def last_chunk(trailers: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
-    """The end of a chunked body. Raises ValueError as `field_lines` does."""
+    """Returns the end of a chunked body. Raises ValueError like `field_lines`."""
     return b'0\r\n%b\r\n' % field_lines(trailers) if trailers else LAST_CHUNK
 
 
 @lru_cache(maxsize=256)
-def _start(status: int, content_type: bytes) -> bytes:
-    """Status line and Content-Type, checked: there are few of them."""
+def _start_lines(status: int, content_type: bytes) -> bytes:
+    """Returns the status line and Content-Type, validated. Cached: there are few combinations."""
     line = _STATUS_LINES.get(status)
     if line is None:
         if not 100 <= status <= 999:

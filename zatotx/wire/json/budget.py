@@ -1,7 +1,7 @@
-"""How much a JSON text holds, found out for what it costs: nothing for small texts, a count of bytes for most others.
+"""Limits of the content of a JSON text, checked cheaply: for free for small texts, by counting bytes for most others.
 
 A few megabytes of `[],[],[]` become hundreds of megabytes of Python objects. So keys and elements are counted in the
-text, before it is decoded; depth, which costs nothing by itself, is looked at in the value.
+text before it is decoded; nesting depth, which is cheap, is checked in the decoded value.
 """
 
 from __future__ import annotations
@@ -9,38 +9,38 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_SLICE = 64 * 1024
+_SLICE_SIZE = 64 * 1024
 _BACKSLASHES = re.compile(rb'\\*')
-_OBJECT = 64  # bytes of memory
-_OPENING = (b',', b'{', b'[')
+_OBJECT_SIZE = 64  # bytes of memory
+_STRUCTURAL = (b',', b'{', b'[')
 
 
 def has_more_keys(body: bytes, most: int) -> bool:
-    """Whether a JSON text holds more than `most` keys and elements, counted as its commas and opening brackets. Texts
-    in quotes count for nothing. Linear; a body that is no JSON gets an answer too, whatever it is."""
-    if len(body) <= most or sum(map(body.count, _OPENING)) <= most:
+    """Returns whether a JSON text has more than `most` keys and elements, counted by commas and opening brackets
+    outside strings. Linear; invalid JSON gets some result."""
+    if len(body) <= most or sum(map(body.count, _STRUCTURAL)) <= most:
         return False
-    found, inside = 0, False
+    count, in_string = 0, False
     for piece in _slices(body):
-        # Without escaped quotes, quotes are the borders between what is text and what is not.
+        # Without escaped quotes, quotes delimit strings.
         parts = piece.replace(b'\\\\', b'').replace(b'\\"', b'').split(b'"')
-        outside = b' '.join(parts[inside::2])
-        inside ^= not len(parts) % 2
-        found += sum(map(outside.count, _OPENING))
-        if found > most:
+        outside = b' '.join(parts[in_string::2])
+        in_string ^= not len(parts) % 2
+        count += sum(map(outside.count, _STRUCTURAL))
+        if count > most:
             return True
     return False
 
 
 def value_size(body: bytes) -> int:
-    """About how many bytes a JSON text, or a form, takes once it is decoded: its texts, of which one with a character
-    beyond ASCII may take four bytes for each, and an object for each of its commas and brackets."""
+    """Estimates the bytes of memory of a decoded JSON text or form: its strings, of which those with a non-ASCII
+    character may take four bytes per character, and one object per comma and bracket."""
     texts = len(body) if body.isascii() else 4 * len(body)
-    return texts + _OBJECT * sum(map(body.count, _OPENING))
+    return texts + _OBJECT_SIZE * sum(map(body.count, _STRUCTURAL))
 
 
 def exceeds_depth(body: bytes, value: object, most: int) -> bool:
-    """Whether the value of that text has more than `most` objects and lists within each other."""
+    """Returns whether the decoded value nests more than `most` objects and lists."""
     if len(body) <= most or body.count(b'{') + body.count(b'[') <= most:
         return False
     level = [value] if type(value) in (dict, list) else []
@@ -57,12 +57,12 @@ def exceeds_depth(body: bytes, value: object, most: int) -> bool:
 
 
 def _slices(body: bytes) -> Iterator[bytes]:
-    """Pieces of the body, none of which ends between a backslash and what it escapes."""
+    """Yields pieces of the body, none of which ends between a backslash and the escaped character."""
     start = 0
     while start < len(body):
-        end = start + _SLICE
+        end = start + _SLICE_SIZE
         if body[end - 1 : end] == b'\\':
             run = _BACKSLASHES.match(body, end)
-            end = 1 + (end if run is None else run.end())  # with the character after the last one
+            end = 1 + (end if run is None else run.end())  # includes the character after the last one
         yield body[start:end]
         start = end

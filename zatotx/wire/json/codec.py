@@ -1,4 +1,4 @@
-"""JSON (RFC 8259) to values and back, on msgspec. Strict: what JSONTestSuite says must be refused is refused."""
+"""JSON codec (RFC 8259) based on msgspec. Strict: rejects what JSONTestSuite requires to be rejected."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ _decode = msgspec.json.Decoder().decode
 
 
 def decode(body: bytes | bytearray | str) -> Any:
-    """The value of a JSON text: dict, list, str, int, float, bool or None.
+    """Decodes a JSON text to dict, list, str, int, float, bool or None.
 
-    Integers beyond 64 bits are kept, up to what msgspec reads; of repeated keys the last one counts. Raises Malformed:
-    bad syntax, bad UTF-8, lone surrogates, numbers out of range, nesting deeper than the interpreter's stack, no text.
+    Integers beyond 64 bits are kept, within msgspec's limits; of repeated keys the last one wins. Raises Malformed:
+    invalid syntax, invalid UTF-8, lone surrogates, numbers out of range, nesting deeper than the interpreter's stack,
+    empty text.
     """
     try:
         return _decode(body)
     except RecursionError:
         raise Malformed('the nesting is too deep') from None
     except UnicodeError:
-        raise Malformed(_where_not_utf8(body)) from None
+        raise Malformed(_unicode_error(body)) from None
     except msgspec.MsgspecError as error:
-        raise Malformed(_phrase(body, str(error))) from None
+        raise Malformed(_describe_error(body, str(error))) from None
 
 
 def encode(value: object) -> bytes:
-    """`value` as compact UTF-8 JSON.
+    """Encodes a value as compact UTF-8 JSON.
 
-    Beside JSON's own types: datetime, date and time (ISO 8601), Decimal and UUID (text), bytes (base64), enums, msgspec
-    Structs, dataclasses, sets, any Mapping, Sequence or Set. Not a number and the infinities are null. Keys are text or
-    numbers. Raises TypeError for anything else, ValueError for lone surrogates and for what contains itself.
+    In addition to JSON's own types: datetime, date and time (ISO 8601), Decimal and UUID (text), bytes (base64), enums,
+    msgspec Structs, dataclasses, sets, any Mapping, Sequence or Set. NaN and infinities become null. Keys are text or
+    numbers. Raises TypeError for anything else, ValueError for lone surrogates and recursive values.
     """
     try:
         return _encode(value)
@@ -46,8 +47,9 @@ def encode(value: object) -> bytes:
         raise ValueError('The value has a text with a lone surrogate, which has no form in JSON') from None
 
 
-def _plain(value: object) -> object:
-    """The nearest type that msgspec writes. It writes lists and tuples itself, so that one here is a key."""
+def _to_supported(value: object) -> object:
+    """Converts a value to a type that msgspec supports. msgspec encodes lists and tuples itself, so that they get here
+    only as keys."""
     if isinstance(value, (list, tuple)):
         raise TypeError(f'A {type(value).__name__} cannot be a key in JSON')
     if isinstance(value, str):
@@ -63,11 +65,11 @@ def _plain(value: object) -> object:
     raise TypeError(f'A value of type {type(value).__name__} has no form in JSON')
 
 
-_encode = msgspec.json.Encoder(enc_hook=_plain).encode
+_encode = msgspec.json.Encoder(enc_hook=_to_supported).encode
 
 
-def _where_not_utf8(body: bytes | bytearray | str) -> str:
-    """msgspec says where within the text value; the caller wants to know where in the body."""
+def _unicode_error(body: bytes | bytearray | str) -> str:
+    """Locates the invalid UTF-8 in the body; msgspec reports its position in the string."""
     try:
         body.encode('utf-8') if isinstance(body, str) else body.decode('utf-8')
     except UnicodeDecodeError as error:
@@ -77,8 +79,8 @@ def _where_not_utf8(body: bytes | bytearray | str) -> str:
     return 'invalid UTF-8'
 
 
-def _phrase(body: bytes | bytearray | str, text: str) -> str:
+def _describe_error(body: bytes | bytearray | str, text: str) -> str:
     if text == 'Input data was truncated':
         return f'the text ends too early (byte {len(body)})' if body else 'there is no text'
-    phrase = text.removeprefix(_MSGSPEC_PREFIX).partition(' - at ')[0]  # where is told without names: `$[...]`
+    phrase = text.removeprefix(_MSGSPEC_PREFIX).partition(' - at ')[0]  # the path has no names: `$[...]`
     return phrase[:1].lower() + phrase[1:]

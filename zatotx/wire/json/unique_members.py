@@ -1,7 +1,7 @@
-"""JSON objects in which every member has its name for itself.
+"""Decodes JSON objects and rejects duplicate names.
 
-RFC 8259 §4 leaves open what a name means that stands twice. Where two programs read one text, an attacker gains by
-their reading it differently: so a token with such a text is refused (RFC 7515 §4, RFC 7519 §4).
+RFC 8259 §4 leaves the meaning of duplicate names open. If two programs interpret them differently, an attacker can
+exploit that, so tokens with duplicate names are rejected (RFC 7515 §4, RFC 7519 §4).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from zatotx.wire.malformed import Malformed
 
 
 def decode_object(text: bytes) -> dict[str, Any]:
-    """The object of a JSON text. Raises Malformed: what `wire.json.decode` refuses, no object, a name that stands
-    twice in one object, at any depth."""
+    """Decodes a JSON object. Raises Malformed: what `wire.json.codec.decode` rejects, other JSON types, a duplicate
+    name at any depth."""
     value = decode(text)
     if type(value) is not dict:
         raise Malformed('the text is no JSON object')
-    json.loads(text, object_pairs_hook=_unique)  # msgspec has no say in what becomes of repeated names
+    json.loads(text, object_pairs_hook=_check_unique)  # msgspec cannot report duplicate names
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> None:
+def _check_unique(pairs: list[tuple[str, Any]]) -> None:
     if len(pairs) > len({name for name, _ in pairs}):
         raise Malformed('a member stands twice')

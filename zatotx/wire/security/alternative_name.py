@@ -1,4 +1,4 @@
-"""Alternative names of subjects (RFC 5280 §4.2.1.6) in one form that can be compared, from people and certificates."""
+"""Subject alternative names (RFC 5280 §4.2.1.6) of configurations and certificates, in a comparable form."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from cryptography.x509 import UniformResourceIdentifier as Uri
 from zatotx.wire.http.host import is_address
 from zatotx.wire.malformed import Malformed
 
-AlternativeName = tuple[str, str]  # what it is, and its text
-_KINDS = ('dns', 'uri', 'ip', 'email')  # as OpenSSL writes them before the name, in lower case
+AlternativeName = tuple[str, str]  # kind and text
+_KINDS = ('dns', 'uri', 'ip', 'email')  # OpenSSL's prefixes of names, in lower case
 
 
 def parse_alternative_name(text: str) -> AlternativeName:
-    """The name that people write: `DNS:host`, `URI:…`, `IP:…`, `email:…`, or without that where it can be seen. Raises
-    Malformed."""
+    """Parses a configured name: `DNS:host`, `URI:…`, `IP:…`, `email:…`, or without a prefix if the kind is obvious.
+    Raises Malformed."""
     kind, colon, rest = text.partition(':')
     if colon and kind.lower() in _KINDS:
         kind, value = kind.lower(), rest.strip()
     else:
-        kind, value = _seen(text), text.strip()
+        kind, value = _guess_kind(text), text.strip()
     if not value or (kind == 'ip' and not is_address(value)):
         raise Malformed(f'{text!r} is neither of DNS:host, URI:…, IP:address and email:user@host')
-    return _comparable(kind, value)
+    return _normalize(kind, value)
 
 
-def _seen(text: str) -> str:
+def _guess_kind(text: str) -> str:
     if is_address(text.strip()):
         return 'ip'
     if ':' in text:
@@ -36,23 +36,23 @@ def _seen(text: str) -> str:
     return 'email' if '@' in text else 'dns'
 
 
-def _comparable(kind: str, value: str) -> AlternativeName:
+def _normalize(kind: str, value: str) -> AlternativeName:
     if kind == 'dns':
         return kind, value.lower()
     if kind == 'ip':
         return kind, str(ip_address(value))
-    if kind == 'email':  # RFC 5280 §7.5: the host has no case, the user has
+    if kind == 'email':  # RFC 5280 §7.5: the host is case-insensitive, the user is not
         user, _, host = value.rpartition('@')
         return kind, f'{user}@{host.lower()}'
     return kind, value
 
 
 def alternative_names(extension: SubjectAlternativeName) -> Iterator[AlternativeName]:
-    """Those of a certificate, as far as they are of the four kinds. A `*` in one stands for itself."""
+    """Yields the names of a certificate that are of the four kinds. `*` is not a wildcard."""
     for name in extension:
         kind = _kind_of(name)
         if kind:
-            yield _comparable(kind, str(name.value))
+            yield _normalize(kind, str(name.value))
 
 
 def _kind_of(name: GeneralName) -> str:

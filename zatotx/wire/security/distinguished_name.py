@@ -1,5 +1,5 @@
-"""Names in certificates (X.501) as people write them: RFC 4514, and what OpenSSL prints beside it (blanks around `=`
-and `,`, quotes, the other order)."""
+"""Parses distinguished names (X.501) in the form of RFC 4514 and in OpenSSL's variants (spaces around `=` and `,`,
+quotes, reverse order)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zatotx.wire.malformed import Malformed
 Attribute = tuple[str, str]  # OID and value
 DistinguishedName = tuple[frozenset[Attribute], ...]
 
-# RFC 4514 §3, RFC 4519, and what OpenSSL and others call the rest.
+# RFC 4514 §3, RFC 4519, and common names of OpenSSL and others.
 _OIDS: Mapping[str, str] = {
     'CN': '2.5.4.3', 'SN': '2.5.4.4', 'SERIALNUMBER': '2.5.4.5', 'C': '2.5.4.6', 'L': '2.5.4.7', 'ST': '2.5.4.8',
     'S': '2.5.4.8', 'STREET': '2.5.4.9', 'O': '2.5.4.10', 'OU': '2.5.4.11', 'TITLE': '2.5.4.12', 'T': '2.5.4.12',
@@ -31,23 +31,23 @@ _ESCAPED = re.compile(r'((?:\\[0-9A-Fa-f]{2})+)|\\(.)', re.DOTALL)
 
 
 def parse_name(text: str) -> DistinguishedName:
-    """The name that a text says, in its order. Raises Malformed, which says where."""
+    """Parses a name; keeps its order. Raises Malformed with the position of the error."""
     parts: list[frozenset[Attribute]] = []
     attributes: list[Attribute] = []
-    place, end = 0, ','
+    position, end = 0, ','
     while end:
-        found = _ATTRIBUTE.match(text, place)
-        if found is None:
-            raise Malformed(f'is no distinguished name like CN=partner,O=Bank: see character {place + 1}')
-        attributes.append((_oid(found['type']), _value(found['value'])))
-        place, end = found.end(), found['end']
+        match = _ATTRIBUTE.match(text, position)
+        if match is None:
+            raise Malformed(f'is no distinguished name like CN=partner,O=Bank: see character {position + 1}')
+        attributes.append((_lookup_oid(match['type']), _parse_value(match['value'])))
+        position, end = match.end(), match['end']
         if end != '+':
             parts.append(frozenset(attributes))
             attributes = []
     return tuple(parts)
 
 
-def _oid(type_: str) -> str:
+def _lookup_oid(type_: str) -> str:
     if type_[0].isdigit():
         return type_
     try:
@@ -56,38 +56,42 @@ def _oid(type_: str) -> str:
         raise Malformed(f'{type_} is no attribute that is known here: give its OID instead') from None
 
 
-def _value(text: str) -> str:
+def _parse_value(text: str) -> str:
     if text.startswith('"'):
         text = text[1:-1]
     if not text or text.startswith('#'):
         raise Malformed('has an attribute without a value, or with one in hexadecimal')
     try:
-        return _ESCAPED.sub(_unescaped, text)
+        return _ESCAPED.sub(_unescape, text)
     except UnicodeDecodeError:
         raise Malformed('has escaped bytes that are no UTF-8') from None
 
 
-def _unescaped(found: re.Match[str]) -> str:
-    return bytes.fromhex(found[1].replace('\\', '')).decode('utf-8') if found[1] else found[2]
+def _unescape(match: re.Match[str]) -> str:
+    return bytes.fromhex(match[1].replace('\\', '')).decode('utf-8') if match[1] else match[2]
 
 
 def name_of(name: Name) -> DistinguishedName:
-    """The name that a certificate has, in its order."""
+    """Returns the name in a certificate, in its order."""
     return tuple(
-        frozenset((each.oid.dotted_string, each.value if isinstance(each.value, str) else each.value.hex())
-                  for each in part)
+        frozenset((attribute.oid.dotted_string, _text_of(attribute.value)) for attribute in part)
         for part in name.rdns
     )  # fmt: skip
 
 
+def _text_of(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.hex()
+
+
 def is_same(one: DistinguishedName, other: DistinguishedName) -> bool:
-    """Whether two names are the same, as texts; in whichever order they were written. Order counts only where a type of
-    attribute stands more than once, as units within units do: there it may be the reverse, and nothing else."""
-    if _are_unlike(one) and _are_unlike(other):
+    """Returns whether two names are equal, in the same or reverse order. If every attribute type occurs once, order
+    does not matter at all; with repeated types, e.g. nested organizational units, only the reverse order is
+    accepted."""
+    if _has_unique_types(one) and _has_unique_types(other):
         return set(one) == set(other)
     return one in (other, other[::-1])
 
 
-def _are_unlike(name: Iterable[frozenset[Attribute]]) -> bool:
+def _has_unique_types(name: Iterable[frozenset[Attribute]]) -> bool:
     types = [type_ for part in name for type_, _ in part]
     return len(types) == len(set(types))

@@ -1,7 +1,7 @@
-"""Keys that signatures of tokens are verified with: PEM, secrets and JSON Web Keys (RFC 7517) to values.
+"""Keys that verify the signatures of tokens: from PEM, shared secrets and JSON Web Keys (RFC 7517).
 
-Which algorithms a key is good for follows from the key: nobody can have an RSA key taken for the secret of an HMAC
-(RFC 8725 §2.1). Keys that are too weak for RFC 7518 are no keys.
+The algorithms of a key follow from the key itself, so that an RSA key cannot be used as an HMAC secret (RFC 8725 §2.1).
+Keys too weak for RFC 7518 are rejected.
 """
 
 from __future__ import annotations
@@ -23,59 +23,63 @@ from jwt.exceptions import InvalidKeyError
 from zatotx.wire.json.unique_members import decode_object
 from zatotx.wire.malformed import Malformed
 
-HMAC_BYTES: Mapping[str, int] = {'HS256': 32, 'HS384': 48, 'HS512': 64}  # RFC 7518 §3.2: as long as the hash
+HMAC_BYTES: Mapping[str, int] = {'HS256': 32, 'HS384': 48, 'HS512': 64}  # RFC 7518 §3.2: the size of the hash
 _RSA = frozenset({'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'})
 _CURVES: Mapping[str, str] = {'secp256r1': 'ES256', 'secp384r1': 'ES384', 'secp521r1': 'ES512'}
-_LEAST_RSA, _MOST_RSA = 2048, 8192  # bits; RFC 7518 §3.3; over it a signature takes milliseconds to verify
-_MOST_KEYS = 1_000  # of one set: issuers have a handful, one for each of their customers at worst
-_PUBLIC_TYPES: Mapping[str, str] = {'RSA': 'RS256', 'EC': 'ES256', 'OKP': 'EdDSA'}  # kty -> who of PyJWT reads it
-_library = get_default_algorithms()
+_MIN_RSA_BITS, _MAX_RSA_BITS = 2048, 8192  # bits; RFC 7518 §3.3; above the maximum verification takes milliseconds
+_MAX_KEYS = 1_000  # per key set: issuers have a few keys, or at most one per customer
+# kty -> the PyJWT algorithm that parses it
+_PARSERS_BY_KTY: Mapping[str, str] = {'RSA': 'RS256', 'EC': 'ES256', 'OKP': 'EdDSA'}
+_implementations = get_default_algorithms()
 
 
 @frozen
 class VerificationKey:
-    """One key, and what it may be used with."""
+    """One key and the algorithms it may be used with."""
 
-    material: Any = field(repr=False)  # of cryptography, or the bytes of a secret
+    material: Any = field(repr=False)  # a key of cryptography, or the bytes of a secret
     algorithms: frozenset[str]
     kid: str | None = None
 
     def verifies(self, algorithm: str, message: bytes, signature: bytes) -> bool:
-        """Whether the signature is of this key. Takes a millisecond at most. False for what the key is not for."""
-        return algorithm in self.algorithms and bool(_library[algorithm].verify(message, self.material, signature))
+        """Returns whether the signature was made with this key. Takes a millisecond at most. False for an algorithm
+        that the key does not support."""
+        if algorithm not in self.algorithms:
+            return False
+        return bool(_implementations[algorithm].verify(message, self.material, signature))
 
 
 def key_of_secret(secret: str) -> VerificationKey:
-    """A secret that both sides know. Raises Malformed, which does not repeat it: too short for any algorithm, a public
-    key, which everybody knows."""
+    """Returns the key for a shared secret. Raises Malformed, without the secret in its message, if it is too short for
+    every algorithm, or is a public key."""
     material = secret.encode('utf-8')
-    algorithms = frozenset(name for name, least in HMAC_BYTES.items() if len(material) >= least)
+    algorithms = frozenset(name for name, min_bytes in HMAC_BYTES.items() if len(material) >= min_bytes)
     if not algorithms:
         raise Malformed(f'has {len(material)} bytes, and the shortest hash needs {min(HMAC_BYTES.values())}')
     try:
-        _library['HS256'].prepare_key(material)
+        _implementations['HS256'].prepare_key(material)
     except InvalidKeyError:
         raise Malformed('is a key or certificate that others may know: a secret is random text') from None
     return VerificationKey(material, algorithms)
 
 
 def key_of_pem(text: str) -> VerificationKey:
-    """A public key, or that of a certificate. Raises Malformed: what it is instead, and why it will not do."""
+    """Returns the key for a public key or a certificate in PEM form. Raises Malformed if it is something else or
+    unsuitable."""
     if 'PRIVATE KEY-----' in text:
         raise Malformed('is a private key: give the public one')
     data = text.encode('utf-8')
     try:
-        found = load_pem_x509_certificate(data).public_key() if 'BEGIN CERT' in text else load_pem_public_key(data)
+        key = load_pem_x509_certificate(data).public_key() if 'BEGIN CERT' in text else load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm):
         raise Malformed('holds no public key in PEM form') from None
-    return VerificationKey(found, _algorithms(found))
+    return VerificationKey(key, _supported_algorithms(key))
 
 
 def key_of_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
-    """A key that an issuer publishes. Raises Malformed: it is for something else than verifying signatures, private,
-    weak, or not to be read."""
+    """Returns the key for a JWK. Raises Malformed if it is not for signature verification, private, weak or invalid."""
     kty, kid = jwk.get('kty'), jwk.get('kid')
-    if not isinstance(kty, str) or kty not in _PUBLIC_TYPES:
+    if not isinstance(kty, str) or kty not in _PARSERS_BY_KTY:
         raise Malformed('is of no type that has public keys')
     if 'd' in jwk:
         raise Malformed('is a private key that was published')
@@ -84,50 +88,51 @@ def key_of_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
     if kid is not None and not isinstance(kid, str):
         raise Malformed('has a kid that is no text')
     try:
-        found: Any = _library[_PUBLIC_TYPES[kty]].from_jwk(dict(jwk))
-    except Exception:  # whatever the parsers of two libraries come up with: it is no key
+        key: Any = _implementations[_PARSERS_BY_KTY[kty]].from_jwk(dict(jwk))
+    except Exception:  # two libraries may raise anything: the key is invalid
         raise Malformed('cannot be read') from None
-    algorithms = _algorithms(found)
+    algorithms = _supported_algorithms(key)
     if 'alg' in jwk:
         algorithms &= {str(jwk['alg'])}
     if not algorithms:
         raise Malformed('has an alg that does not fit it')
-    return VerificationKey(found, algorithms, kid)
+    return VerificationKey(key, algorithms, kid)
 
 
 def read_key_set(body: bytes) -> tuple[list[VerificationKey], list[str]]:
-    """The keys of a JWK Set (RFC 7517 §5) that may verify signatures, each once, and why each other one may not.
-    Raises Malformed where it is none."""
-    listed = decode_object(body).get('keys')
-    if not isinstance(listed, list):
+    """Returns the unique keys of a JWK Set (RFC 7517 §5) that can verify signatures, and the reasons why the others
+    cannot. Raises Malformed if it is not a JWK Set."""
+    entries = decode_object(body).get('keys')
+    if not isinstance(entries, list):
         raise Malformed('the document has no list called keys')
-    if len(listed) > _MOST_KEYS:
-        raise Malformed(f'the document has {len(listed)} keys: more than {_MOST_KEYS}')
+    if len(entries) > _MAX_KEYS:
+        raise Malformed(f'the document has {len(entries)} keys: more than {_MAX_KEYS}')
     keys: list[VerificationKey] = []
-    alike: dict[str | None, list[VerificationKey]] = {}  # by kid: comparing each with all others takes most of the time
-    wrong = []
-    for number, jwk in enumerate(listed, 1):
+    # by kid: comparing all keys with each other would dominate the cost
+    keys_by_kid: dict[str | None, list[VerificationKey]] = {}
+    errors = []
+    for number, jwk in enumerate(entries, 1):
         try:
             key = key_of_jwk(jwk if isinstance(jwk, dict) else {})
         except Malformed as error:
-            wrong.append(f'key {number} {error}')
+            errors.append(f'key {number} {error}')
         else:
-            others = alike.setdefault(key.kid, [])
-            if key not in others:
-                others.append(key)
+            same_kid = keys_by_kid.setdefault(key.kid, [])
+            if key not in same_kid:
+                same_kid.append(key)
                 keys.append(key)
-    return keys, wrong
+    return keys, errors
 
 
 def _may_verify(operations: object) -> bool:
     return isinstance(operations, list) and 'verify' in operations
 
 
-def _algorithms(key: Any) -> frozenset[str]:
-    """What a public key is good for, by its type and curve."""
+def _supported_algorithms(key: Any) -> frozenset[str]:
+    """Returns the algorithms that a public key supports, by its type and curve."""
     if isinstance(key, RSAPublicKey):
-        if not _LEAST_RSA <= key.key_size <= _MOST_RSA:
-            raise Malformed(f'is an RSA key of {key.key_size} bits: it must have {_LEAST_RSA} to {_MOST_RSA}')
+        if not _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
+            raise Malformed(f'is an RSA key of {key.key_size} bits: it must have {_MIN_RSA_BITS} to {_MAX_RSA_BITS}')
         return _RSA
     if isinstance(key, EllipticCurvePublicKey) and key.curve.name in _CURVES:
         return frozenset({_CURVES[key.curve.name]})

@@ -1,4 +1,4 @@
-"""JSON Web Signatures in their compact form (RFC 7515 §7.1), as tokens come. Strict: one text for each token."""
+"""Parses JSON Web Signatures in compact form (RFC 7515 §7.1). Strict: each token has exactly one representation."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ import msgspec
 from zatotx.wire.json.unique_members import decode_object
 from zatotx.wire.malformed import Malformed
 
-LONGEST = 16_384  # bytes of a token; a head has a limit of its own, an embedding may not
+LONGEST = 16_384  # bytes of a token; request heads are limited elsewhere, other callers may not be
 
 
 class SignedToken(msgspec.Struct, frozen=True):
-    """A token that was read, and not verified."""
+    """A parsed token whose signature was not verified."""
 
     header: Mapping[str, Any]
-    message: bytes  # what the signature is of
+    message: bytes  # the signed data
     payload: bytes
     signature: bytes
 
 
 def parse_compact(token: bytes) -> SignedToken:
-    """The parts of a token. Its payload is not looked at: that is for whoever has verified the signature. Raises
-    Malformed, which repeats nothing of the token."""
+    """Splits and decodes a token, except for its payload, which must only be decoded after verification. Raises
+    Malformed, without the input in its message."""
     if len(token) > LONGEST:
         raise Malformed(f'the token is longer than {LONGEST} bytes')
     parts = token.split(b'.')
     if len(parts) != 3:
         raise Malformed(f'the token has {len(parts)} parts, and a signed one has 3')
-    header, payload, signature = map(_decoded, parts)
+    header, payload, signature = map(_decode_part, parts)
     return SignedToken(decode_object(header), token[: token.rindex(b'.')], payload, signature)
 
 
-def _decoded(part: bytes) -> bytes:
-    """base64url without padding (RFC 7515 §2). Spare bits must be zero: else several texts would be one token."""
+def _decode_part(part: bytes) -> bytes:
+    """Decodes base64url without padding (RFC 7515 §2). Spare bits must be zero: otherwise a token would have several
+    representations."""
     try:
         decoded = urlsafe_b64decode(part + b'=' * (-len(part) % 4))
     except Error:

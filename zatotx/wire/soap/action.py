@@ -1,5 +1,5 @@
-"""What a request is meant to do, by its head: SOAPAction (1.1 §6.1.1), or the parameter `action` of its Content-Type
-(1.2: RFC 3902)."""
+"""Determines the SOAP action and version of a request from its header fields: SOAPAction (1.1 §6.1.1), or the `action`
+parameter of Content-Type (1.2: RFC 3902)."""
 
 from __future__ import annotations
 
@@ -14,77 +14,77 @@ _FORM = b'application/x-www-form-urlencoded'
 
 
 def unquote(action: str) -> str:
-    """An action without the quotation marks around it."""
+    """Removes the quotation marks around an action."""
     action = action.strip()
     return action[1:-1].strip() if len(action) > 1 and action[0] == action[-1] == '"' else action
 
 
 def media_type(content_type: bytes) -> bytes:
-    """A Content-Type without its parameters."""
+    """Returns a Content-Type without its parameters."""
     return content_type.partition(b';')[0].strip().lower()
 
 
 def is_soap_type(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a body may be SOAP by its Content-Type. application/xml, and none, are what it often comes as; a form is
-    what `curl -d` calls everything, SOAPAction or not."""
+    """Returns whether the Content-Type allows a SOAP body. Many clients send application/xml or none; `curl -d` sends
+    the type of a form, which is accepted together with SOAPAction."""
     content_type = headers.get(b'content-type')
     if not content_type:
         return True
-    found = media_type(content_type)
-    return found in _TYPES or (found == _FORM and b'soapaction' in headers)
+    type_name = media_type(content_type)
+    return type_name in _TYPES or (type_name == _FORM and b'soapaction' in headers)
 
 
 def mentions_soap(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a head is that of a SOAP message and of nothing else."""
+    """Returns whether the header fields identify a SOAP message unambiguously."""
     return b'soapaction' in headers or headers.get(b'content-type', b'')[: len(SOAP_12_TYPE)].lower() == SOAP_12_TYPE
 
 
 def requested_version(headers: Mapping[bytes, bytes]) -> str:
-    """The version that a head speaks of: whoever cannot be asked further is answered in it."""
+    """Returns the SOAP version indicated by the header fields, for responses to requests that cannot be parsed."""
     return '1.2' if headers.get(b'content-type', b'')[: len(SOAP_12_TYPE)].lower() == SOAP_12_TYPE else '1.1'
 
 
 def action_of(headers: Mapping[bytes, bytes]) -> str:
-    """The action; '' where none is named. The Content-Type's comes before SOAPAction, which is not for 1.2. Raises
-    Malformed where it is no text."""
+    """Returns the action; '' if there is none. The parameter of Content-Type takes precedence over SOAPAction, which is
+    not defined for 1.2. Raises Malformed if it is not UTF-8."""
     content_type = headers.get(b'content-type', b'')
-    if media_type(content_type) == SOAP_12_TYPE and (named := _parameter(content_type, b'action')):
-        return named
+    if media_type(content_type) == SOAP_12_TYPE and (action := _parameter(content_type, b'action')):
+        return action
     header = headers.get(b'soapaction')
-    return unquote(_text(header)) if header else ''
+    return unquote(_decode(header)) if header else ''
 
 
-def _parameter(content_type: bytes, wanted: bytes) -> str:
-    """RFC 9110 §5.6.6: token or quoted string."""
+def _parameter(content_type: bytes, parameter: bytes) -> str:
+    """Returns a parameter's value, a token or quoted string (RFC 9110 §5.6.6)."""
     rest = content_type.partition(b';')[2].lstrip()
     while rest:
         name, equals, rest = rest.partition(b'=')
         if not equals:
             return ''
         if rest.startswith(b'"'):
-            value, rest = _quoted(rest)
+            value, rest = _read_quoted(rest)
             rest = rest.partition(b';')[2]
         else:
             value, _, rest = rest.partition(b';')
-        if name.strip().lower() == wanted:
-            return _text(value).strip()
+        if name.strip().lower() == parameter:
+            return _decode(value).strip()
         rest = rest.lstrip()
     return ''
 
 
-def _quoted(rest: bytes) -> tuple[bytes, bytes]:
-    """A quoted string without its marks, and what follows it."""
-    out = bytearray()
-    at = 1
-    while at < len(rest) and rest[at] != 0x22:
-        if rest[at] == 0x5C and at + 1 < len(rest):
-            at += 1
-        out.append(rest[at])
-        at += 1
-    return bytes(out), rest[at + 1 :]
+def _read_quoted(rest: bytes) -> tuple[bytes, bytes]:
+    """Returns the content of a quoted string, and the rest after it."""
+    content = bytearray()
+    position = 1
+    while position < len(rest) and rest[position] != 0x22:
+        if rest[position] == 0x5C and position + 1 < len(rest):
+            position += 1
+        content.append(rest[position])
+        position += 1
+    return bytes(content), rest[position + 1 :]
 
 
-def _text(value: bytes) -> str:
+def _decode(value: bytes) -> str:
     try:
         return value.decode('utf-8')
     except UnicodeDecodeError:

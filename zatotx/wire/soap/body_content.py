@@ -1,4 +1,4 @@
-"""What services answer with, as the content of a Body: found out where it may take its time, in a thread if need be."""
+"""Converts the result of a service to the content of a SOAP Body. May be slow: run it in a thread for large values."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from zatotx.wire.xml import parser
 from zatotx.wire.xml.encoding import to_utf8
 from zatotx.wire.xml.writer import Markup
 
-_FREE = parser.XmlBudget(elements=1 << 62, attributes=1 << 62, per_element=1 << 30, namespaces=1 << 62)
+_UNLIMITED = parser.XmlBudget(elements=1 << 62, attributes=1 << 62, per_element=1 << 30, namespaces=1 << 62)
 
 
 class CompleteContent:
-    """An envelope that a service made itself: nothing is put around it."""
+    """A complete envelope that the service created itself."""
 
     __slots__ = ('data', 'version')
 
@@ -25,35 +25,35 @@ class CompleteContent:
 
 
 def content_of(value: Any) -> Markup | CompleteContent:
-    """An element or a document, as it may stand within an envelope, or the envelope that it is. Nothing that would
-    break the one around it gets through. Raises Malformed."""
+    """Converts an element or a document to content of an envelope, or to a complete envelope if it is one. Checks that
+    it cannot break the envelope around it. Raises Malformed."""
     if type(value) is Markup or type(value) is CompleteContent:
         return value
     if parser.is_element(value):
-        written = parser.to_bytes(value)
+        data = parser.to_bytes(value)
         version = envelope.version_of(value)
-        return Markup(written) if version is None else CompleteContent(written, version)
-    return _document(value)
+        return Markup(data) if version is None else CompleteContent(data, version)
+    return _from_document(value)
 
 
-def _document(written: Any) -> Markup | CompleteContent:
-    if isinstance(written, str):  # which has left the encoding behind that it may still speak of
+def _from_document(value: Any) -> Markup | CompleteContent:
+    if isinstance(value, str):  # text has no encoding any more, although it may declare one
         try:
-            written = undeclared(written.lstrip('\ufeff').strip()).encode('utf-8')
+            value = undeclared(value.lstrip('\ufeff').strip()).encode('utf-8')
         except UnicodeEncodeError:
             raise Malformed('it has a lone surrogate, which has no form in XML') from None
-    if not isinstance(written, bytes):
-        raise Malformed(f'a value of type {type(written).__name__} is no XML')
-    data = to_utf8(written)
-    inside = undeclared(data)
-    version = envelope.version_of(parser.parse(inside, budget=_FREE))
+    if not isinstance(value, bytes):
+        raise Malformed(f'a value of type {type(value).__name__} is no XML')
+    data = to_utf8(value)
+    content = undeclared(data)
+    version = envelope.version_of(parser.parse(content, budget=_UNLIMITED))
     if version is None:
-        return Markup(inside)
-    return CompleteContent(written if data is written else inside, version)
+        return Markup(content)
+    return CompleteContent(value if data is value else content, version)
 
 
 def undeclared(text: AnyStr) -> AnyStr:
-    """A document without its XML declaration."""
+    """Removes the XML declaration of a document."""
     opening, closing = ('<?xml', '?>') if isinstance(text, str) else (b'<?xml', b'?>')
     end = text.find(closing) if text.startswith(opening) else -1
     return text if end < 0 else text[end + 2 :]

@@ -1,8 +1,8 @@
-"""SOAP 1.1 (W3C note of 2000-05-08) and 1.2 (W3C recommendation, second edition): envelopes, read and written.
+"""SOAP 1.1 (W3C note of 2000-05-08) and 1.2 (W3C recommendation, second edition): reads and writes envelopes.
 
-Reads trees that `wire.xml` has parsed, in which there are elements and texts only, and writes bytes. What is read is
-found by its place among the children of the root, never by a search: an envelope, a body or a header anywhere else is
-somebody's data. Faults are in `wire.soap_faults`.
+Reads trees parsed by `wire.xml.parser`, which contain elements and text only, and writes bytes. Parts are found by
+their position among the children of the root, never by a search: an envelope, body or header anywhere else is
+application data. For faults see `wire.soap.faults`.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ Element = Any  # lxml.etree._Element, or an objectified one
 
 
 class Version(msgspec.Struct, frozen=True):
-    """One version of SOAP, with the names that are its own."""
+    """A version of SOAP with its names."""
 
     number: str  # '1.1', '1.2'
     namespace: str
     content_type: str
     prefix: str
-    actor: str  # the attribute that says whom a header is for
-    ours: frozenset[str]  # values of it that mean the one who serves the message
+    actor: str  # the attribute that names the receiver of a header
+    ours: frozenset[str]  # its values that address this node
     envelope: str
     header: str
     body: str
     fault: str
     must_understand: str
-    opening: bytes  # what stands around the content of a body, where there is no header
+    opening: bytes  # the envelope around the content of a body without headers
     closing: bytes
 
 
 def _version(number: str, namespace: str, *, content_type: str, prefix: str, actor: tuple[str, ...]) -> Version:
-    """`actor`: what the attribute is called, and the values of it that mean us."""
+    """Creates a version. `actor`: name of the attribute, and its values that address this node."""
     def name(local: str) -> str:
         return f'{{{namespace}}}{local}'
 
@@ -59,76 +59,76 @@ SOAP_12 = _version('1.2', NS_12, content_type='application/soap+xml; charset=utf
                    actor=('role', f'{NS_12}/role/next', f'{NS_12}/role/ultimateReceiver'))  # fmt: skip
 VERSIONS = {version.number: version for version in (SOAP_11, SOAP_12)}
 _BY_ENVELOPE = {version.envelope: version for version in (SOAP_11, SOAP_12)}
-_OWN = {tag for version in (SOAP_11, SOAP_12) for tag in (version.envelope, version.header, version.body)}
+_RESERVED_TAGS = {tag for version in (SOAP_11, SOAP_12) for tag in (version.envelope, version.header, version.body)}
 _YES, _NO = frozenset(('1', 'true')), frozenset(('0', 'false'))
 
 
 class WrongVersion(Malformed):
-    """The root is an Envelope of a namespace that is no version of SOAP known here (VersionMismatch)."""
+    """The root is an Envelope in the namespace of an unsupported SOAP version (VersionMismatch)."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """One message."""
+    """A SOAP message."""
 
     version: Version
-    headers: tuple[Element, ...]  # in their order
+    headers: tuple[Element, ...]  # in document order
     body: Element
     payload: Element | None  # the first element of the body
 
 
 def version_of(root: Element) -> Version | None:
-    """By the root of a document; None where that is no envelope of a known version."""
+    """Returns the version by the root of a document; None if it is not an envelope of a supported version."""
     return _BY_ENVELOPE.get(root.tag)
 
 
 def read(root: Element) -> Envelope:
-    """The parts of an envelope.
+    """Returns the parts of an envelope.
 
-    Raises WrongVersion; Malformed for anything but an optional Header and one Body after it, for text around them, and
-    for a body that holds another envelope. What 1.1 allows after the Body, the Basic Profile (1.1, R1011) does not.
+    Raises WrongVersion; Malformed for anything but an optional Header followed by one Body, for text around them, and
+    for a body that contains another envelope. SOAP 1.1 allows elements after the Body, the Basic Profile (1.1, R1011)
+    does not.
     """
     version = _BY_ENVELOPE.get(root.tag)
     if version is None:
-        raise _no_envelope(root.tag)
+        raise _not_an_envelope(root.tag)
     headers: tuple[Element, ...] = ()
     has_header = False
     body: Element = None
-    _no_text(root.text, 'Envelope')
+    _reject_text(root.text, 'Envelope')
     for child in root.iterchildren():
         tag = child.tag
         if body is not None:
-            raise Malformed(_after_body(version, tag))
+            raise Malformed(_describe_extra(version, tag))
         if tag == version.body:
             body = child
         elif tag == version.header and not has_header:
             has_header = True
             headers = tuple(child.iterchildren())
         else:
-            raise Malformed(f'the Envelope has {_called(version, tag)} before its Body, where one Header may stand')
-        _no_text(child.tail, 'Envelope')
+            raise Malformed(f'the Envelope has {_describe(version, tag)} before its Body, where one Header may stand')
+        _reject_text(child.tail, 'Envelope')
     if body is None:
         raise Malformed('the Envelope has no Body')
     return Envelope(version, headers, body, _payload(body))
 
 
 def mandatory_headers(envelope: Envelope) -> Iterator[Element]:
-    """The headers that whoever serves the message must understand. Raises Malformed for a mustUnderstand that is no
-    boolean, and so says neither."""
+    """Yields the headers that this node must understand. Raises Malformed for a mustUnderstand that is not a
+    boolean."""
     version = envelope.version
     for header in envelope.headers:
-        said = header.get(version.must_understand)
-        if said is None:
+        value = header.get(version.must_understand)
+        if value is None:
             continue
-        said = said.strip()
-        if said not in _YES and said not in _NO:
-            raise Malformed(f'header {etree.QName(header).localname} has mustUnderstand={said!r}, which is no boolean')
-        if said in _YES and header.get(version.actor, '').strip() in version.ours:
+        value = value.strip()
+        if value not in _YES and value not in _NO:
+            raise Malformed(f'header {etree.QName(header).localname} has mustUnderstand={value!r}, which is no boolean')
+        if value in _YES and header.get(version.actor, '').strip() in version.ours:
             yield header
 
 
 def write(version: Version, *content: bytes | Element, headers: Iterable[bytes | Element] = ()) -> bytes:
-    """An envelope with that content of the body: elements, or XML of which each piece is well-formed UTF-8 without a
-    declaration."""
+    """Returns an envelope with the given body content: elements, or well-formed XML in UTF-8 without a declaration."""
     body = b''.join(map(as_xml, content))
     header = b''.join(map(as_xml, headers))
     if not header:
@@ -141,33 +141,33 @@ def write(version: Version, *content: bytes | Element, headers: Iterable[bytes |
 
 
 def as_xml(piece: Any) -> bytes:
-    """An element as XML without a declaration, with all namespaces it stands in. XML as it is."""
+    """Returns an element as XML without a declaration, with all namespaces in scope. Returns bytes unchanged."""
     return piece if isinstance(piece, bytes) else to_bytes(piece)
 
 
 def is_envelope(element: Element) -> bool:
-    """Whether an element is a whole message, of either version."""
+    """Returns whether an element is an envelope of either version."""
     return element.tag in _BY_ENVELOPE
 
 
 def _payload(body: Element) -> Element | None:
-    _no_text(body.text, 'Body')
+    _reject_text(body.text, 'Body')
     first: Element | None = None
     for child in body.iterchildren():
         if first is None:
             first = child
-        if child.tag in _OWN:
+        if child.tag in _RESERVED_TAGS:
             raise Malformed(f'the Body holds a second {etree.QName(child).localname}: a message within the message')
-        _no_text(child.tail, 'Body')
+        _reject_text(child.tail, 'Body')
     return first
 
 
-def _no_text(text: str | None, where: str) -> None:
+def _reject_text(text: str | None, where: str) -> None:
     if text and not text.isspace():
         raise Malformed(f'the {where} has text of its own')
 
 
-def _no_envelope(tag: str) -> Malformed:
+def _not_an_envelope(tag: str) -> Malformed:
     name = etree.QName(tag)
     if name.localname == 'Envelope':
         return WrongVersion(f'the namespace {name.namespace or ""!r} of the Envelope is that of no version of SOAP: '
@@ -175,14 +175,14 @@ def _no_envelope(tag: str) -> Malformed:
     return Malformed(f'the root is {name.localname}, not an Envelope of SOAP')
 
 
-def _called(version: Version, tag: str) -> str:
+def _describe(version: Version, tag: str) -> str:
     name = etree.QName(tag)
     return f'a second {name.localname}' if name.namespace == version.namespace else f'the element {name.localname}'
 
 
-def _after_body(version: Version, tag: str) -> str:
+def _describe_extra(version: Version, tag: str) -> str:
     if tag == version.body:
         return 'the Envelope has two Bodies'
     if tag == version.header:
         return 'the Header stands after the Body'
-    return f'the Envelope has {_called(version, tag)} after its Body, where nothing may stand'
+    return f'the Envelope has {_describe(version, tag)} after its Body, where nothing may stand'

@@ -1,4 +1,4 @@
-"""Faults of SOAP 1.1 (§4.4) and 1.2 (part 1, §5.4): one value for both, written in either shape and read from both."""
+"""Faults of SOAP 1.1 (§4.4) and 1.2 (part 1, §5.4): reads and writes both forms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zatotx.wire.soap.envelope import NS_11, NS_12, SOAP_11, SOAP_12, Element, V
 from zatotx.wire.xml.parser import text_of
 from zatotx.wire.xml.writer import attribute, is_representable
 
-# The codes in 1.2's words. 1.1 calls the first two Client and Server.
+# The codes of SOAP 1.2. The first two are called Client and Server in 1.1.
 SENDER, RECEIVER = 'Sender', 'Receiver'
 VERSION_MISMATCH, MUST_UNDERSTAND, UNKNOWN_ENCODING = 'VersionMismatch', 'MustUnderstand', 'DataEncodingUnknown'
 CODES = frozenset((SENDER, RECEIVER, VERSION_MISMATCH, MUST_UNDERSTAND, UNKNOWN_ENCODING))
@@ -21,51 +21,52 @@ _FROM_11 = {'Client': SENDER, 'Server': RECEIVER}
 
 
 class FaultElement(msgspec.Struct, frozen=True, kw_only=True):
-    """What went wrong, and whose fault it is."""
+    """The content of a fault, independent of the SOAP version."""
 
-    code: str = RECEIVER  # one of CODES; read from a peer that uses a code of its own, ''
+    code: str = RECEIVER  # one of CODES; '' if a peer uses a code of its own
     reason: str = ''
     subcodes: tuple[str, ...] = ()  # '{namespace}name', the most general first
-    actor: str = ''  # URI of who says so: faultactor, Role
+    actor: str = ''  # URI of the reporting node: faultactor, Role
     node: str = ''  # 1.2: URI of the node
-    lang: str = 'en'  # of the reason; 1.1 does not say
-    detail: tuple[bytes | Element, ...] = ()  # elements, or XML as `soap.write` takes it
+    lang: str = 'en'  # of the reason; not available in 1.1
+    detail: tuple[bytes | Element, ...] = ()  # elements, or XML as accepted by `envelope.write`
 
 
 def write_fault(version: Version, fault: FaultElement, headers: Iterable[bytes | Element] = ()) -> bytes:
-    """A whole envelope that holds the fault."""
+    """Returns an envelope that contains the fault."""
     written = _fault_11(fault) if version is SOAP_11 else _fault_12(fault)
     return envelope.write(version, written, headers=headers)
 
 
 def read_fault(element: Element) -> FaultElement | None:
-    """The fault that an element is, usually `Envelope.payload`; None where it is none. What a peer left out or wrote
-    in no known way is '' or ()."""
+    """Parses a fault element, usually `Envelope.payload`; returns None for other elements. Missing or unknown parts are
+    '' or ()."""
     if element.tag == SOAP_11.fault:
         return _read_11(element)
     return _read_12(element) if element.tag == SOAP_12.fault else None
 
 
 def not_understood(tags: Iterable[str]) -> list[bytes]:
-    """1.2's headers beside a MustUnderstand fault (§5.4.8): the headers that were not understood."""
-    return [_named('NotUnderstood', tag) for tag in tags]
+    """Returns the NotUnderstood headers of SOAP 1.2 that accompany a MustUnderstand fault (§5.4.8)."""
+    return [_header_block('NotUnderstood', tag) for tag in tags]
 
 
 def upgrade() -> bytes:
-    """1.2's header beside a VersionMismatch (§5.4.7): what is understood here, the best first."""
-    versions = b''.join(_named('SupportedEnvelope', version.envelope) for version in (SOAP_12, SOAP_11))
+    """Returns the Upgrade header of SOAP 1.2 that accompanies a VersionMismatch fault (§5.4.7): the supported versions,
+    most preferred first."""
+    versions = b''.join(_header_block('SupportedEnvelope', version.envelope) for version in (SOAP_12, SOAP_11))
     return b'<env:Upgrade xmlns:env="%s">%s</env:Upgrade>' % (NS_12.encode('ascii'), versions)
 
 
 def text(value: str) -> bytes:
-    """Text as it may stand in XML, in quotation marks too. What XML has no form for becomes U+FFFD."""
+    """Escapes text for XML content and attributes. Replaces characters that XML cannot represent by U+FFFD."""
     return attribute(is_representable(value)).encode('utf-8')
 
 
 def _fault_11(fault: FaultElement) -> bytes:
     tag = fault.subcodes[-1] if fault.subcodes else f'{{{NS_11}}}{_IN_11.get(fault.code, fault.code)}'
     pieces = [
-        b'<SOAP-ENV:Fault>', _qualified(b'faultcode', tag, SOAP_11),
+        b'<SOAP-ENV:Fault>', _qualified_name_element(b'faultcode', tag, SOAP_11),
         b'<faultstring>', text(fault.reason), b'</faultstring>',
     ]  # fmt: skip
     if fault.actor:
@@ -76,9 +77,9 @@ def _fault_11(fault: FaultElement) -> bytes:
 
 
 def _fault_12(fault: FaultElement) -> bytes:
-    pieces = [b'<env:Fault><env:Code>', _qualified(b'env:Value', f'{{{NS_12}}}{fault.code}', SOAP_12)]
+    pieces = [b'<env:Fault><env:Code>', _qualified_name_element(b'env:Value', f'{{{NS_12}}}{fault.code}', SOAP_12)]
     for subcode in fault.subcodes:
-        pieces += [b'<env:Subcode>', _qualified(b'env:Value', subcode, SOAP_12)]
+        pieces += [b'<env:Subcode>', _qualified_name_element(b'env:Value', subcode, SOAP_12)]
     pieces += [b'</env:Subcode>' for _ in fault.subcodes]
     pieces += [b'</env:Code><env:Reason><env:Text xml:lang="', text(fault.lang), b'">', text(fault.reason),
                b'</env:Text></env:Reason>']  # fmt: skip
@@ -91,9 +92,9 @@ def _fault_12(fault: FaultElement) -> bytes:
     return b''.join([*pieces, b'</env:Fault>'])
 
 
-def _qualified(element: bytes, tag: str, version: Version) -> bytes:
-    """An element whose text is a qualified name."""
-    namespace, name = _split(tag)
+def _qualified_name_element(element: bytes, tag: str, version: Version) -> bytes:
+    """Returns an element whose text is a qualified name."""
+    namespace, name = _split_tag(tag)
     if namespace == version.namespace:
         return b'<%s>%s:%s</%s>' % (element, version.prefix.encode('ascii'), text(name), element)
     if not namespace:
@@ -101,9 +102,9 @@ def _qualified(element: bytes, tag: str, version: Version) -> bytes:
     return b'<%s xmlns:f="%s">f:%s</%s>' % (element, text(namespace), text(name), element)
 
 
-def _named(element: str, tag: str) -> bytes:
-    """1.2's header block, or part of one, with the attribute `qname`."""
-    namespace, name = _split(tag)
+def _header_block(element: str, tag: str) -> bytes:
+    """Returns a header block of SOAP 1.2, or a part of one, with a `qname` attribute."""
+    namespace, name = _split_tag(tag)
     if not namespace:
         return b'<env:%s xmlns:env="%s" qname="%s"/>' % (element.encode(), NS_12.encode(), text(name))
     return b'<env:%s xmlns:env="%s" xmlns:q="%s" qname="q:%s"/>' % (
@@ -111,14 +112,14 @@ def _named(element: str, tag: str) -> bytes:
     )  # fmt: skip
 
 
-def _split(tag: str) -> tuple[str, str]:
-    """Namespace and name, of whatever somebody calls one."""
+def _split_tag(tag: str) -> tuple[str, str]:
+    """Splits '{namespace}name'."""
     namespace, brace, name = tag.rpartition('}')
     return (namespace.removeprefix('{'), name) if brace else ('', tag)
 
 
 def _read_11(element: Element) -> FaultElement:
-    parts = {child.tag: child for child in _children(element)}
+    parts = {child.tag: child for child in _children_of(element)}
     code, subcodes = _code_11(parts.get('faultcode'))
     return FaultElement(
         code=code,
@@ -126,16 +127,16 @@ def _read_11(element: Element) -> FaultElement:
         reason=_text_of(parts.get('faultstring')),
         actor=_text_of(parts.get('faultactor')),
         lang='',
-        detail=tuple(_children(parts.get('detail'))),
+        detail=tuple(_children_of(parts.get('detail'))),
     )
 
 
 def _code_11(element: Element | None) -> tuple[str, tuple[str, ...]]:
-    """Code and subcodes of a faultcode. `Client.Authentication` is Client, more exactly."""
+    """Returns code and subcodes of a faultcode. `Client.Authentication` is a specialization of Client."""
     tag = _tag_of(element)
     if not tag:
         return '', ()
-    namespace, name = _split(tag)
+    namespace, name = _split_tag(tag)
     if namespace not in ('', NS_11):
         return '', (tag,)
     general, dot, _ = name.partition('.')
@@ -146,40 +147,40 @@ def _code_11(element: Element | None) -> tuple[str, tuple[str, ...]]:
 
 
 def _read_12(element: Element) -> FaultElement:
-    parts = {child.tag: child for child in _children(element)}
+    parts = {child.tag: child for child in _children_of(element)}
     code, *subcodes = _codes_12(parts.get(f'{{{NS_12}}}Code')) or ['']
-    namespace, name = _split(code)
-    known = namespace == NS_12 and name in CODES
+    namespace, name = _split_tag(code)
+    is_known = namespace == NS_12 and name in CODES
     reason = _reason_12(parts.get(f'{{{NS_12}}}Reason'))
     return FaultElement(
-        code=name if known else '',
-        subcodes=tuple(subcodes if known or not code else [code, *subcodes]),
+        code=name if is_known else '',
+        subcodes=tuple(subcodes if is_known or not code else [code, *subcodes]),
         reason=_text_of(reason),
         lang='' if reason is None else reason.get('{http://www.w3.org/XML/1998/namespace}lang', ''),
         node=_text_of(parts.get(f'{{{NS_12}}}Node')),
         actor=_text_of(parts.get(f'{{{NS_12}}}Role')),
-        detail=tuple(_children(parts.get(f'{{{NS_12}}}Detail'))),
+        detail=tuple(_children_of(parts.get(f'{{{NS_12}}}Detail'))),
     )
 
 
 def _codes_12(element: Element | None) -> Sequence[str]:
-    """The values of a Code and of the Subcodes in it."""
-    found: list[str] = []
+    """Returns the values of a Code and its nested Subcodes."""
+    values: list[str] = []
     while element is not None:
-        parts = {child.tag: child for child in _children(element)}
-        found.append(_tag_of(parts.get(f'{{{NS_12}}}Value')))
+        parts = {child.tag: child for child in _children_of(element)}
+        values.append(_tag_of(parts.get(f'{{{NS_12}}}Value')))
         element = parts.get(f'{{{NS_12}}}Subcode')
-    return [tag for tag in found if tag]
+    return [tag for tag in values if tag]
 
 
 def _reason_12(element: Element | None) -> Element | None:
-    """The English text of a reason, else the first one."""
-    texts = list(_children(element))
-    english = (one for one in texts if one.get('{http://www.w3.org/XML/1998/namespace}lang', '').startswith('en'))
+    """Returns the English text of a reason, else the first one."""
+    texts = list(_children_of(element))
+    english = (text for text in texts if text.get('{http://www.w3.org/XML/1998/namespace}lang', '').startswith('en'))
     return next(english, texts[0] if texts else None)
 
 
-def _children(element: Element | None) -> Iterator[Any]:
+def _children_of(element: Element | None) -> Iterator[Any]:
     return iter(()) if element is None else element.iterchildren()
 
 
@@ -188,8 +189,8 @@ def _text_of(element: Element | None) -> str:
 
 
 def _tag_of(element: Element | None) -> str:
-    """The qualified name that an element's text is, '{namespace}name'; a prefix that nobody declared is dropped."""
-    given = _text_of(element)
-    prefix, colon, name = given.rpartition(':')
+    """Returns the qualified name in an element's text as '{namespace}name'; drops an undeclared prefix."""
+    qualified_name = _text_of(element)
+    prefix, colon, name = qualified_name.rpartition(':')
     namespace = element.nsmap.get(prefix) if element is not None and colon else None
     return f'{{{namespace}}}{name}' if namespace else name

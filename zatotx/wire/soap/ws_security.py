@@ -1,9 +1,9 @@
-"""WS-Security: the header with UsernameTokens, read and written (OASIS SOAP Message Security 1.1, UsernameToken Profile
-1.0 and 1.1).
+"""WS-Security headers with UsernameTokens: reads and writes them (OASIS SOAP Message Security 1.1, UsernameToken
+Profile 1.0 and 1.1).
 
-What is read is found by its place: a Security header among those of the one Header of the envelope, a token among the
-children of that one. Anywhere else it is data. Nothing is passed over that could change what a message means: who does
-not know an element of the header may not act upon the rest.
+Elements are found by their position: a Security header among the headers of the envelope, a token among its children.
+Anywhere else they are application data. Unknown elements of a Security header are rejected, since they could change its
+meaning.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ DIGEST = f'{_OASIS}username-token-profile-1.0#PasswordDigest'
 BASE64 = f'{_OASIS}soap-message-security-1.0#Base64Binary'
 
 SECURITY = f'{{{WSSE}}}Security'
-FAILED = f'{{{WSSE}}}FailedAuthentication'  # the code of faults (SOAP Message Security §12)
-_TOKEN, _STAMP = f'{{{WSSE}}}UsernameToken', f'{{{WSU}}}Timestamp'
+FAILED = f'{{{WSSE}}}FailedAuthentication'  # the fault code of failed authentication (SOAP Message Security §12)
+_TOKEN, _TIMESTAMP = f'{{{WSSE}}}UsernameToken', f'{{{WSU}}}Timestamp'
 _USERNAME, _PASSWORD, _NONCE = f'{{{WSSE}}}Username', f'{{{WSSE}}}Password', f'{{{WSSE}}}Nonce'
 _CREATED, _EXPIRES = f'{{{WSU}}}Created', f'{{{WSU}}}Expires'
-_OF_TOKEN, _OF_STAMP = frozenset((_USERNAME, _PASSWORD, _NONCE, _CREATED)), frozenset((_CREATED, _EXPIRES))
+_TOKEN_TAGS, _TIMESTAMP_TAGS = frozenset((_USERNAME, _PASSWORD, _NONCE, _CREATED)), frozenset((_CREATED, _EXPIRES))
 
 MOST_TOKENS = 8
-_LONGEST_NONCE = 512  # bytes of base64
-_LONGEST_TIME = 40  # characters
+_MAX_NONCE_LENGTH = 512  # bytes of base64
+_MAX_TIME_LENGTH = 40  # characters
 
 
 class UsernameToken(msgspec.Struct, frozen=True):
-    """Who somebody says he is, and how he proves it."""
+    """A user name and the proof of the password."""
 
     username: str
-    password: str  # or its digest, in base64
+    password: str  # or its digest in base64
     is_digest: bool
     nonce: bytes = b''  # b'' = none
-    created: str = ''  # as sent: it goes into the digest; '' = not said
+    created: str = ''  # as sent, since it is part of the digest; '' = not given
     created_at: float | None = None  # seconds since 1970
 
     def __repr__(self) -> str:
@@ -68,23 +68,22 @@ class UsernameToken(msgspec.Struct, frozen=True):
 
 
 class Timestamp(msgspec.Struct, frozen=True):
-    """The life of a message, in seconds since 1970; None = not said."""
+    """The validity period of a message, in seconds since 1970; None = not given."""
 
     created_at: float | None = None
     expires_at: float | None = None
 
 
 class SecurityHeader(msgspec.Struct, frozen=True):
-    """The Security header that is for us."""
+    """The Security header addressed to this node."""
 
     tokens: tuple[UsernameToken, ...]  # at least one
     timestamp: Timestamp | None = None
 
 
 def read(headers: Sequence[Element], version: Version) -> SecurityHeader | None:
-    """The Security header of a message whose headers these are, None where none is for us. Raises Malformed, which
-    never repeats what was sent: several of them, no token, one that is not as the profile says, an element that is not
-    known here."""
+    """Returns the Security header addressed to this node, None if there is none. Raises Malformed, without the input in
+    its message: several headers, no token, an invalid token, an unknown element."""
     ours = [header for header in headers
             if header.tag == SECURITY and header.get(version.actor, '').strip() in version.ours]  # fmt: skip
     if not ours:
@@ -92,18 +91,18 @@ def read(headers: Sequence[Element], version: Version) -> SecurityHeader | None:
     if len(ours) > 1:
         raise Malformed('there are several Security headers for us')
     with PlainElement(ours[0]):
-        return _security(ours[0])
+        return _parse_security(ours[0])
 
 
 def password_digest(nonce: bytes, created: str, password: bytes) -> bytes:
-    """Base64 of SHA-1 over nonce, creation and password (UsernameToken Profile §3.1). SHA-1 is what the profile has; it
-    hashes a secret, so that collisions are of no use."""
+    """Returns the base64 SHA-1 digest of nonce, creation time and password (UsernameToken Profile §3.1). The profile
+    requires SHA-1; since a secret is hashed, collisions do not matter."""
     return b64encode(sha1(nonce + created.encode('utf-8') + password, usedforsecurity=False).digest())
 
 
 def write(token: UsernameToken, version: Version) -> bytes:
-    """The Security header with this token, to be understood by whoever serves the message. `token.password` is the
-    password itself, of which a digest is made where the token says so."""
+    """Returns a Security header with this token and mustUnderstand. `token.password` is the clear password; it is
+    hashed if the token uses a digest."""
     password, kind = is_representable(token.password), TEXT
     if token.is_digest:
         password, kind = (
@@ -124,14 +123,14 @@ def write(token: UsernameToken, version: Version) -> bytes:
     return ''.join(pieces).encode('utf-8')
 
 
-def _security(header: Element) -> SecurityHeader:
+def _parse_security(header: Element) -> SecurityHeader:
     tokens: list[UsernameToken] = []
     stamp: Timestamp | None = None
     for child in _children(header, 'Security'):
         if child.tag == _TOKEN:
-            tokens.append(_token(child))
-        elif child.tag == _STAMP and stamp is None:
-            stamp = _timestamp(child)
+            tokens.append(_parse_token(child))
+        elif child.tag == _TIMESTAMP and stamp is None:
+            stamp = _parse_timestamp(child)
         else:
             raise Malformed('the Security header has an element that is not known here, or a second Timestamp')
     if not 0 < len(tokens) <= MOST_TOKENS:
@@ -139,44 +138,44 @@ def _security(header: Element) -> SecurityHeader:
     return SecurityHeader(tuple(tokens), stamp)
 
 
-def _token(element: Element) -> UsernameToken:
-    parts = _parts(element, _OF_TOKEN, 'UsernameToken')
+def _parse_token(element: Element) -> UsernameToken:
+    parts = _children_by_tag(element, _TOKEN_TAGS, 'UsernameToken')
     username, password = parts.get(_USERNAME), parts.get(_PASSWORD)
     if username is None or password is None:
         raise Malformed('the UsernameToken has no Username, or no Password')
     kind = password.get('Type', TEXT)
     if kind not in (TEXT, DIGEST):
         raise Malformed('the Password is of a type that is not known here')
-    created = _leaf(parts.get(_CREATED)).strip()
+    created = _leaf_text(parts.get(_CREATED)).strip()
     return UsernameToken(
-        _leaf(username),
-        _leaf(password),
+        _leaf_text(username),
+        _leaf_text(password),
         kind == DIGEST,
-        _nonce(parts.get(_NONCE)),
+        _parse_nonce(parts.get(_NONCE)),
         created,
-        _time(created) if created else None,
+        _parse_time(created) if created else None,
     )
 
 
-def _timestamp(element: Element) -> Timestamp:
-    parts = _parts(element, _OF_STAMP, 'Timestamp')
-    created, expires = (_leaf(parts.get(name)).strip() for name in (_CREATED, _EXPIRES))
-    return Timestamp(_time(created) if created else None, _time(expires) if expires else None)
+def _parse_timestamp(element: Element) -> Timestamp:
+    parts = _children_by_tag(element, _TIMESTAMP_TAGS, 'Timestamp')
+    created, expires = (_leaf_text(parts.get(name)).strip() for name in (_CREATED, _EXPIRES))
+    return Timestamp(_parse_time(created) if created else None, _parse_time(expires) if expires else None)
 
 
-def _parts(element: Element, known: frozenset[str], where: str) -> dict[str, Element]:
-    """The children by tag. Raises Malformed for one that is there twice, or not known."""
+def _children_by_tag(element: Element, allowed_tags: frozenset[str], where: str) -> dict[str, Element]:
+    """Returns the children by tag. Raises Malformed for a duplicate or unknown one."""
     parts: dict[str, Element] = {}
     for child in _children(element, where):
         tag = child.tag
-        if tag in parts or tag not in known:
+        if tag in parts or tag not in allowed_tags:
             raise Malformed(f'the {where} has an element that is not known here, or one of them twice')
         parts[tag] = child
     return parts
 
 
 def _children(element: Element, where: str) -> Iterator[Any]:
-    """The elements in an element that has nothing else in it."""
+    """Yields the child elements. Raises Malformed if there is other text."""
     if element.text and not element.text.isspace():
         raise Malformed(f'the {where} has text of its own')
     for child in element.iterchildren():
@@ -185,8 +184,8 @@ def _children(element: Element, where: str) -> Iterator[Any]:
             raise Malformed(f'the {where} has text of its own')
 
 
-def _leaf(element: Element | None) -> str:
-    """Its text; '' where it is not there. Raises Malformed where it has children: what of it counted then?"""
+def _leaf_text(element: Element | None) -> str:
+    """Returns the text of an element; '' for None. Raises Malformed if it has children."""
     if element is None:
         return ''
     if element.getchildren():
@@ -194,24 +193,24 @@ def _leaf(element: Element | None) -> str:
     return text_of(element)
 
 
-def _nonce(element: Element | None) -> bytes:
-    text = ''.join(_leaf(element).split())  # xs:base64Binary may be broken into lines
+def _parse_nonce(element: Element | None) -> bytes:
+    text = ''.join(_leaf_text(element).split())  # xs:base64Binary may have line breaks
     if element is None or not text:
         return b''
-    if element.get('EncodingType', BASE64) != BASE64 or len(text) > _LONGEST_NONCE:
+    if element.get('EncodingType', BASE64) != BASE64 or len(text) > _MAX_NONCE_LENGTH:
         raise Malformed('the Nonce is in an encoding that is not known here, or too long')
     try:
         if len(text) % 4:
-            raise Error  # strict_mode lets one '=' too many through
+            raise Error  # strict_mode accepts one superfluous '='
         return a2b_base64(text.encode('ascii'), strict_mode=True)
     except (Error, UnicodeEncodeError):
         raise Malformed('the Nonce is no base64') from None
 
 
-def _time(text: str) -> float:
-    """xs:dateTime as seconds since 1970; without a zone it is UTC. Raises Malformed."""
+def _parse_time(text: str) -> float:
+    """Parses an xs:dateTime to seconds since 1970, UTC by default. Raises Malformed."""
     try:
-        if len(text) > _LONGEST_TIME or not text.isascii() or text[10:11] != 'T':
+        if len(text) > _MAX_TIME_LENGTH or not text.isascii() or text[10:11] != 'T':
             raise ValueError
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,7 +1,7 @@
-"""How much an XML document holds, found out before it is parsed, for what counting bytes costs.
+"""Limits of the content of an XML document, checked by counting bytes before it is parsed.
 
-A megabyte of `<a/>` becomes a hundred megabytes of tree, and so does one element with a million attributes. What is
-counted here stands as such in every well-formed document, so that nothing is parsed that has more of it.
+A megabyte of `<a/>` becomes a tree of a hundred megabytes, and so does one element with a million attributes. What is
+counted here occurs literally in every well-formed document, so that documents over a limit are never parsed.
 """
 
 from __future__ import annotations
@@ -17,34 +17,35 @@ import msgspec
 
 from zatotx.wire.malformed import Malformed
 
-DEEPEST = 250  # libxml2 itself goes no deeper than 256
-LONGEST_TEXT = 10_000_000  # nor has it texts that are longer, in bytes
+DEEPEST = 250  # libxml2's own limit is 256
+LONGEST_TEXT = 10_000_000  # bytes: libxml2's own limit
 
-LONGEST_NAME = 50_000  # nor longer names, in bytes, though it reads all of one, slowly, before it says so
+LONGEST_NAME = 50_000  # bytes: libxml2's own limit, though it reads the whole name slowly before it reports the error
 NAME_TOO_LONG = f'a name has more than {LONGEST_NAME} bytes, the limit here'
-WINDOW = 64 * 1024  # bytes that one call looks at: it keeps the interpreter's lock, for which the reactor may wait
+WINDOW = 64 * 1024  # bytes processed by one call, which holds the interpreter's lock and can block the reactor
 
-_ATTRIBUTE, _NAMESPACE = len(' a=""'), len(' xmlns=""')  # bytes of the shortest ones
+_MIN_ATTRIBUTE_SIZE, _MIN_NAMESPACE_SIZE = len(' a=""'), len(' xmlns=""')  # minimum bytes of each
 _PER_BRACKET, _PER_ATTRIBUTE = 130, 200  # bytes of memory
 _DECLARATION = re.compile(rb"""xmlns(?::[^\s=<>"']*)?\s*=\s*(?:"[^"<]*"|'[^'<]*')""")
-_WHOLE: Callable[[re.Match[bytes]], bytes] = itemgetter(0)
-_AT_ONCE = 4096  # declarations
-_BESIDE = bytes(code for code in range(256) if code not in b'<=>')
-_IN_TEXT = re.compile(rb'>=+(?=<|\Z)')
-_STEP, _PROBE = 256 * 1024, 64  # how far apart names are looked for, and how many bytes are looked at first
-_MOST_QUOTES = 1_000  # of a tag that is looked through for its values
-_NO_NAME = re.compile(rb"""[\s<=>/"'&;]""")
+_WHOLE_MATCH: Callable[[re.Match[bytes]], bytes] = itemgetter(0)
+_BATCH_SIZE = 4096  # declarations
+_OTHER_BYTES = bytes(code for code in range(256) if code not in b'<=>')
+_TEXT_EQUALS = re.compile(rb'>=+(?=<|\Z)')
+# distance of the positions where long names are searched, and number of bytes examined first
+_STEP, _PROBE = 256 * 1024, 64
+_MAX_QUOTES = 1_000  # maximum number of quotes of a tag for which its values are skipped
+_NON_NAME_CHARACTER = re.compile(rb"""[\s<=>/"'&;]""")
 _VALUE = re.compile(rb""""[^"]*"|'[^']*'""")
 
 
 class XmlBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """What one XML document may hold."""
+    """Limits of one XML document."""
 
-    depth: int = 100  # of elements within each other
-    elements: int = 600_000  # some 150 MB of tree
-    attributes: int = 250_000  # of all elements together
+    depth: int = 100  # nesting of elements
+    elements: int = 600_000  # about 150 MB of tree
+    attributes: int = 250_000  # total of all elements
     per_element: int = 256  # attributes of one element
-    namespaces: int = 1_000  # different declarations
+    namespaces: int = 1_000  # distinct declarations
     text: int = LONGEST_TEXT  # bytes of one text or attribute value
 
 
@@ -52,37 +53,37 @@ USUAL = XmlBudget()
 
 
 def check(data: bytes, budget: XmlBudget) -> None:
-    """Raises Malformed where a document in UTF-8 has more elements, attributes or namespaces than it may, or too long a
-    name.
+    """Raises Malformed if a UTF-8 document has too many elements, attributes or namespaces, or too long a name.
 
-    Comments, CDATA sections and processing instructions count as elements, being nodes as well."""
-    size, most = len(data), budget.elements
-    if size > most and has_more_elements(data, most):
-        raise Malformed(f'there are more than {most} elements, the limit here')
-    if size > budget.attributes * _ATTRIBUTE and _has_more_attributes(data, budget.attributes):
+    Comments, CDATA sections and processing instructions count as elements, since they are nodes too.
+    """
+    size, max_elements = len(data), budget.elements
+    if size > max_elements and has_more_elements(data, max_elements):
+        raise Malformed(f'there are more than {max_elements} elements, the limit here')
+    if size > budget.attributes * _MIN_ATTRIBUTE_SIZE and _has_more_attributes(data, budget.attributes):
         raise Malformed(f'there are more than {budget.attributes} attributes, the limit here')
-    if size > budget.namespaces * _NAMESPACE and _has_more_namespaces(data, budget.namespaces):
+    if size > budget.namespaces * _MIN_NAMESPACE_SIZE and _has_more_namespaces(data, budget.namespaces):
         raise Malformed(f'there are more than {budget.namespaces} namespace declarations, the limit here')
     if size > 2 * _STEP and _has_longer_name(data):
         raise Malformed(NAME_TOO_LONG)
 
 
 def count_elements(data: bytes, what: bytes, most: float = inf) -> int:
-    """How many times something stands in a document; where it is more than `most`, as many as were seen by then."""
+    """Counts the occurrences of `what` in a document; may stop counting above `most`."""
     if len(data) <= WINDOW:
         return data.count(what)
-    found = 0
+    count = 0
     for start in range(0, len(data), WINDOW):
-        found += data.count(what, start, start + WINDOW + len(what) - 1)
-        if found > most:
+        count += data.count(what, start, start + WINDOW + len(what) - 1)
+        if count > most:
             break
-    return found
+    return count
 
 
 def tree_size(data: bytes, budget: XmlBudget) -> int:
-    """About how many bytes of memory the tree of a document takes, as lxml's trees were measured. A bracket begins or
-    ends an element, mostly with a text behind it; an attribute is two nodes. 0 for a document that has so many elements
-    that `check` refuses it: it never becomes a tree."""
+    """Estimates the bytes of memory of a document's tree, based on measurements of lxml. A bracket starts or ends an
+    element, usually followed by text; an attribute is two nodes. 0 for a document with so many elements that `check`
+    rejects it: it never becomes a tree."""
     most = 2 * budget.elements
     brackets = count_elements(data, b'<', most)
     if brackets > most:
@@ -92,27 +93,27 @@ def tree_size(data: bytes, budget: XmlBudget) -> int:
 
 
 def may_have_tag(data: bytes, most: int) -> bool:
-    """Whether one tag may have more attributes than that: there are so many equals signs, or ends of tags, from one
-    bracket to the next."""
+    """Returns whether one tag may have more than `most` attributes: that many equals signs or ends of tags between two
+    opening brackets."""
     if count_elements(data, b'=', most) <= most:
         return False
-    crowded = _crowded(most + 1)
-    return any(crowded.search(window.translate(None, _BESIDE)) for window in _windows(data))
+    pattern = _many_attributes_pattern(most + 1)
+    return any(pattern.search(window.translate(None, _OTHER_BYTES)) for window in _windows(data))
 
 
 @lru_cache(maxsize=16)
-def _crowded(many: int) -> re.Pattern[bytes]:
-    return re.compile(b'[=>]{%d}' % many)
+def _many_attributes_pattern(count: int) -> re.Pattern[bytes]:
+    return re.compile(b'[=>]{%d}' % count)
 
 
 def has_more_elements(data: bytes, most: int) -> bool:
-    """Whether there are more than `most` elements, of which each opens a bracket and most open two."""
+    """Returns whether there are more than `most` elements; each has one or two opening brackets."""
     opening = count_elements(data, b'<', 2 * most)
     return opening > most and (opening > 2 * most or opening - count_elements(data, b'</', opening) > most)
 
 
 def _windows(data: bytes) -> Iterator[bytes]:
-    """The document in pieces, none of which ends inside a tag."""
+    """Yields the document in pieces, none of which ends inside a tag."""
     start = 0
     while start < len(data):
         end = data.find(b'<', start + WINDOW)
@@ -120,55 +121,55 @@ def _windows(data: bytes) -> Iterator[bytes]:
         start = end if end > 0 else len(data)
 
 
-def _has_more_namespaces(data: bytes, most: int) -> bool:
-    """Of the same declarations, repeated from element to element, one counts."""
-    if count_elements(data, b'xmlns', most) <= most:
+def _has_more_namespaces(data: bytes, max_namespaces: int) -> bool:
+    """Returns whether there are more distinct namespace declarations; repeated ones count once."""
+    if count_elements(data, b'xmlns', max_namespaces) <= max_namespaces:
         return False
-    found: set[bytes] = set()
-    declarations = map(_WHOLE, _DECLARATION.finditer(data))
-    while some := set(islice(declarations, _AT_ONCE)):
-        found |= some
-        if len(found) > most:
+    distinct: set[bytes] = set()
+    declarations = map(_WHOLE_MATCH, _DECLARATION.finditer(data))
+    while batch := set(islice(declarations, _BATCH_SIZE)):
+        distinct |= batch
+        if len(distinct) > max_namespaces:
             return True
     return False
 
 
-def _has_more_attributes(data: bytes, most: int) -> bool:
-    """Counted as the equals signs inside of tags, of which there are at least as many: those of markup in CDATA, and of
-    text before a `>` that ends no tag, count too."""
-    if count_elements(data, b'=', most) <= most:
+def _has_more_attributes(data: bytes, max_attributes: int) -> bool:
+    """Returns whether there are more attributes, counted as equals signs inside tags. Those in CDATA sections, and in
+    text before a `>` outside tags, count as well."""
+    if count_elements(data, b'=', max_attributes) <= max_attributes:
         return False
-    found = 0
+    count = 0
     for window in _windows(data):
-        found += _IN_TEXT.sub(b'', window.translate(None, _BESIDE)).count(b'=')
-        if found > most:
+        count += _TEXT_EQUALS.sub(b'', window.translate(None, _OTHER_BYTES)).count(b'=')
+        if count > max_attributes:
             return True
     return False
 
 
 def _has_longer_name(data: bytes) -> bool:
-    """Whether there is a name so long that the parser, which finds the others, takes its time: it stands wherever one
-    looks. One that comes after markup which may hold anything, or late in a long tag, is left to the parser."""
+    """Returns whether there is a name so long that parsing it would be slow, by examining regular positions. Names
+    after comments or CDATA sections, or late in a long tag, are left to the parser."""
     end = data.find(b'!')
-    for at in range(_STEP, len(data) if end < 0 else end, _STEP):
-        if _NO_NAME.search(data, at, at + _PROBE) is None and _is_longer_name(data, at):
+    for position in range(_STEP, len(data) if end < 0 else end, _STEP):
+        if _NON_NAME_CHARACTER.search(data, position, position + _PROBE) is None and _is_longer_name(data, position):
             return True
     return False
 
 
-def _is_longer_name(data: bytes, at: int) -> bool:
-    """Whether what stands there is a part of a tag, of no value in it, and too long."""
-    opening = data.rfind(b'<', max(0, at - 2 * _STEP), at)
+def _is_longer_name(data: bytes, position: int) -> bool:
+    """Returns whether the text at a position is part of a tag, not of an attribute value, and too long a name."""
+    opening = data.rfind(b'<', max(0, position - 2 * _STEP), position)
     if opening < 0:
         return False
-    tag = data[opening:at]
+    tag = data[opening:position]
     quotes = tag.count(b'"') + tag.count(b"'")
-    if quotes > _MOST_QUOTES:
+    if quotes > _MAX_QUOTES:
         return False
     if quotes:
         tag = _VALUE.sub(b'', tag)
-    before = _NO_NAME.search(tag[::-1])
-    if before is None or b'>' in tag or b'"' in tag or b"'" in tag:
+    boundary = _NON_NAME_CHARACTER.search(tag[::-1])
+    if boundary is None or b'>' in tag or b'"' in tag or b"'" in tag:
         return False
-    end = at + max(0, LONGEST_NAME - before.start()) + 1
-    return end <= len(data) and _NO_NAME.search(data, at, end) is None
+    end = position + max(0, LONGEST_NAME - boundary.start()) + 1
+    return end <= len(data) and _NON_NAME_CHARACTER.search(data, position, end) is None

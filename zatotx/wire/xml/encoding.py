@@ -1,8 +1,8 @@
-"""Which encoding an XML document is in, and the document in UTF-8 (XML 1.0 §4.3.3, RFC 7303 §3).
+"""Determines the encoding of an XML document and converts it to UTF-8 (XML 1.0 §4.3.3, RFC 7303 §3).
 
-What the Content-Type says, what the document declares and a byte order mark must agree: a document that is read in one
-encoding by whoever checks it, and in another by whoever acts on it, is two documents. So only a few encodings are
-known, and UTF-16 counts only where it is both marked and declared.
+Content-Type, XML declaration and byte order mark must agree: otherwise the program that validates a document and the
+one that processes it might interpret it differently. So only a few encodings are supported, and UTF-16 requires both a
+byte order mark and a declaration.
 """
 
 from __future__ import annotations
@@ -32,101 +32,104 @@ _CODECS = {
 ACCEPTED = 'UTF-8, US-ASCII, ISO-8859-1, ISO-8859-15, windows-1252, UTF-16'
 _BOMS_16 = {codecs.BOM_UTF16_LE: 'utf-16le', codecs.BOM_UTF16_BE: 'utf-16be'}
 _BOMS_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
-_WIDE = (b'<\0', b'\0<', b'\0\0')  # how UTF-16 and UTF-32 begin without a mark
-_LONGEST_DECLARATION = 1_000  # bytes
+_WIDE_STARTS = (b'<\0', b'\0<', b'\0\0')  # first bytes of UTF-16 and UTF-32 without a byte order mark
+_MAX_DECLARATION_SIZE = 1_000  # bytes
 _NEWLINE = b'\n'
 _DECLARED = re.compile(rb"""<\?xml\s[^>]*?\sencoding\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 
 
 def to_utf8(data: bytes, charset: str = '') -> bytes:
-    """The document in UTF-8, without byte order mark. `charset`: what the Content-Type says, '' for nothing.
+    """Returns the document in UTF-8 without a byte order mark. `charset`: that of the Content-Type, '' if none.
 
-    Raises Malformed: an encoding that is not accepted, two that do not agree, bytes that are none of it, NUL.
+    Raises Malformed: an unsupported encoding, conflicting encodings, bytes invalid in the encoding, NUL.
     """
     if data[:2] in _BOMS_16:
         return _from_utf16(data, charset)
-    marked = data.startswith(codecs.BOM_UTF8)
-    if marked:
+    has_bom = data.startswith(codecs.BOM_UTF8)
+    if has_bom:
         data = data[3:]
     if b'\0' in data:
-        raise Malformed(_why_nul(data))
-    ascii_ = data.isascii()
-    codec = _agreed('utf-8' if marked else '', charset, declared(data), ascii_)
-    if ascii_:
+        raise Malformed(_describe_nul(data))
+    is_ascii = data.isascii()
+    codec = _common_codec('utf-8' if has_bom else '', charset, declared(data), is_ascii)
+    if is_ascii:
         return data
-    text = _decoded(data, codec)
+    text = _decode(data, codec)
     return data if codec == 'utf-8' else text.encode('utf-8')
 
 
 def declared(data: bytes) -> str:
-    """The encoding that an XML declaration names, in lower case; '' for none. Raises Malformed for one without end."""
+    """Returns the encoding in the XML declaration, in lower case; '' for none. Raises Malformed if the declaration does
+    not end."""
     if data[:5] != b'<?xml' or not data[5:6].isspace():
         return ''
-    end = data.find(b'?>', 0, _LONGEST_DECLARATION)
+    end = data.find(b'?>', 0, _MAX_DECLARATION_SIZE)
     if end < 0:
-        raise Malformed(f'the XML declaration does not end within {_LONGEST_DECLARATION} bytes')
-    return _declared(data[:end])
+        raise Malformed(f'the XML declaration does not end within {_MAX_DECLARATION_SIZE} bytes')
+    return _parse_declaration(data[:end])
 
 
-@lru_cache(maxsize=64)  # programs write the same declaration every time
-def _declared(declaration: bytes) -> str:
-    found = _DECLARED.match(declaration)
-    return (found[1] or found[2] or b'').decode('ascii', 'replace').lower() if found else ''
+@lru_cache(maxsize=64)  # clients send the same declaration every time
+def _parse_declaration(declaration: bytes) -> str:
+    match = _DECLARED.match(declaration)
+    return (match[1] or match[2] or b'').decode('ascii', 'replace').lower() if match else ''
 
 
 @lru_cache(maxsize=256)
 def charset_of(content_type: bytes) -> str:
-    """The charset parameter of a Content-Type, in lower case; '' for none. Raises Malformed for two that differ."""
-    found = {
+    """Returns the charset parameter of a Content-Type, in lower case; '' for none. Raises Malformed for several
+    different ones."""
+    charsets = {
         value.strip().strip(b'"').lower()
         for name, _, value in (part.partition(b'=') for part in content_type.split(b';')[1:])
         if name.strip().lower() == b'charset'
     }
-    if len(found) > 1:
+    if len(charsets) > 1:
         raise Malformed('the Content-Type has several charsets')
-    return found.pop().decode('ascii', 'replace') if found else ''
+    return charsets.pop().decode('ascii', 'replace') if charsets else ''
 
 
 def error_position(data: bytes, at: int) -> str:
-    """Where a byte stands, as it is told to people: `line 3, column 7`, in bytes."""
+    """Returns the position of a byte for error messages: `line 3, column 7`, in bytes."""
     return f'line {data.count(_NEWLINE, 0, at) + 1}, column {at - data.rfind(_NEWLINE, 0, at)}'
 
 
 @lru_cache(maxsize=256)
-def _agreed(mark: str, charset: str, declaration: str, ascii_: bool) -> str:
-    """The codec that all who named an encoding mean. ASCII is the same in all of them."""
-    said = [name for name in (mark, charset, declaration) if name]
-    found = {_codec(name) for name in said}
-    if 'utf-16' in found:
-        raise Malformed(f'the encoding is said to be {_shown(said[-1])}, but there is no byte order mark of UTF-16')
-    if len(found) > 1 and not ascii_:
-        raise Malformed(f'the encoding is said to be {" and ".join(map(_shown, said))}')
-    return found.pop() if len(found) == 1 else 'utf-8'
+def _common_codec(mark: str, charset: str, declaration: str, is_ascii: bool) -> str:
+    """Returns the codec on which all given encodings agree. ASCII is a subset of all of them."""
+    names = [name for name in (mark, charset, declaration) if name]
+    accepted_codecs = {_codec(name) for name in names}
+    if 'utf-16' in accepted_codecs:
+        name = _display_name(names[-1])
+        raise Malformed(f'the encoding is said to be {name}, but there is no byte order mark of UTF-16')
+    if len(accepted_codecs) > 1 and not is_ascii:
+        raise Malformed(f'the encoding is said to be {" and ".join(map(_display_name, names))}')
+    return accepted_codecs.pop() if len(accepted_codecs) == 1 else 'utf-8'
 
 
 def _codec(name: str) -> str:
     try:
         return _CODECS[name]
     except KeyError:
-        raise Malformed(f'the encoding {_shown(name)} is not accepted here (accepted: {ACCEPTED})') from None
+        raise Malformed(f'the encoding {_display_name(name)} is not accepted here (accepted: {ACCEPTED})') from None
 
 
 def _from_utf16(data: bytes, charset: str) -> bytes:
     if data[:4] in _BOMS_32:
         raise Malformed(f'the encoding UTF-32 is not accepted here (accepted: {ACCEPTED})')
-    text = _decoded(data, 'utf-16').encode('utf-8')
+    text = _decode(data, 'utf-16').encode('utf-8')
     if b'\0' in text:
-        raise Malformed(_why_nul(text))
-    said = [name for name in (charset, declared(text)) if name]
-    if not said:
+        raise Malformed(_describe_nul(text))
+    names = [name for name in (charset, declared(text)) if name]
+    if not names:
         raise Malformed('UTF-16 must be declared, by encoding="UTF-16" or the charset of the Content-Type')
-    if not {_codec(name) for name in said} <= {'utf-16'} or {*said} - {'utf-16', _BOMS_16[data[:2]]}:
+    if not {_codec(name) for name in names} <= {'utf-16'} or {*names} - {'utf-16', _BOMS_16[data[:2]]}:
         raise Malformed(f'the byte order mark is of {_BOMS_16[data[:2]].upper()}, '
-                        f'the encoding is said to be {" and ".join(map(_shown, said))}')  # fmt: skip
+                        f'the encoding is said to be {" and ".join(map(_display_name, names))}')  # fmt: skip
     return text
 
 
-def _decoded(data: bytes, codec: str) -> str:
+def _decode(data: bytes, codec: str) -> str:
     try:
         return data.decode(codec)
     except UnicodeDecodeError as error:
@@ -134,11 +137,11 @@ def _decoded(data: bytes, codec: str) -> str:
         raise Malformed(f'invalid {name.upper()} ({error_position(data, error.start)})') from None
 
 
-def _why_nul(data: bytes) -> str:
-    if data[:2] in _WIDE:
+def _describe_nul(data: bytes) -> str:
+    if data[:2] in _WIDE_STARTS:
         return 'UTF-16 needs a byte order mark'
     return f'a NUL byte ({error_position(data, data.find(0))})'
 
 
-def _shown(name: str) -> str:
+def _display_name(name: str) -> str:
     return name[:40].upper()

@@ -1,13 +1,13 @@
-"""Lets go of the names that libxml2 remembers.
+"""Releases the names that libxml2 caches per thread.
 
-lxml gives all documents that one thread parses a single dictionary of names (xmlDict of libxml2), which only grows:
-whoever sends elements that are called differently each time takes memory that is never given back. After every few
-megabytes the thread gets a new one. A document keeps the dictionary it was parsed with for as long as it lives itself.
+lxml gives all documents parsed in one thread a common dictionary of names (libxml2's xmlDict), which only grows:
+clients that send ever different element names consume memory that is never freed. So the thread gets a new dictionary
+after every few megabytes. A document keeps the dictionary it was parsed with.
 
-lxml has no function for this. A thread that ends lets go of its dictionary, but parsing each document in a thread of
-its own costs five times what parsing a small one does. So the entry that lxml makes in the state of the thread is taken
-out. What it is called is no promise of lxml: `works` finds out whether it still is, a server asks that when it starts,
-a test does, and setup.cfg says which versions of lxml are known.
+lxml has no function for this. A thread that ends releases its dictionary, but parsing every document in a new thread
+costs five times as much for small ones. Therefore this removes lxml's entry from the thread state. Its name is an
+implementation detail: `works` checks that it is still correct, the server calls it at startup, a test does too, and
+setup.cfg lists the supported versions of lxml.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from typing import Any
 from lxml import etree
 
 EVERY = 8 * 1024 * 1024  # bytes of documents
-_HELD = '_ParserDictionaryContext'  # lxml's word for it among what a thread holds (parser.pxi)
+_DICTIONARY_KEY = '_ParserDictionaryContext'  # lxml's key in the thread state (parser.pxi)
 
 _thread_state = ctypes.pythonapi.PyThreadState_GetDict
-_thread_state.restype = ctypes.c_void_p  # a borrowed reference, which ctypes must not give back
+_thread_state.restype = ctypes.c_void_p  # a borrowed reference, which ctypes must not release
 
 
-class _Parsed(threading.local):
-    size = 0  # bytes since the dictionary was new
+class _ParsedBytes(threading.local):
+    size = 0  # bytes since the dictionary was created
 
 
-_parsed = _Parsed()
+_parsed_bytes = _ParsedBytes()
 
 
 def parsed(size: int) -> None:
-    """A document of so many bytes was parsed in this thread."""
-    _parsed.size += size
-    if _parsed.size > EVERY:
-        _parsed.size = 0
+    """Records that a document of `size` bytes was parsed in this thread; releases names when due."""
+    _parsed_bytes.size += size
+    if _parsed_bytes.size > EVERY:
+        _parsed_bytes.size = 0
         release()
 
 
 def release() -> bool:
-    """Let go of the names that this thread holds; whether there were any."""
-    held: dict[str, Any] = ctypes.cast(_thread_state(), ctypes.py_object).value
-    return held.pop(_HELD, None) is not None
+    """Releases the names of this thread; returns whether there were any."""
+    thread_state: dict[str, Any] = ctypes.cast(_thread_state(), ctypes.py_object).value
+    return thread_state.pop(_DICTIONARY_KEY, None) is not None
 
 
 def works() -> bool:
-    """Whether names are let go of with the lxml that is installed: a document is parsed, and its names are found where
-    they are looked for."""
+    """Returns whether `release` works with the installed version of lxml: parses a document and checks that its names
+    are found."""
     etree.fromstring(b'<a/>', etree.XMLParser())
     return release()

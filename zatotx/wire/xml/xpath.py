@@ -1,4 +1,4 @@
-"""XPath 1.0 over documents of others: one expression, one text."""
+"""XPath 1.0 expressions that select one text in untrusted documents."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from zatotx.wire.xml.parser import XSI, Element, PlainElement, text_of, trusted
 
 __all__ = ['PREFIXES', 'Malformed', 'TextPath']
 
-# What every expression may say; a document's own prefixes are its sender's, and mean nothing.
+# Prefixes available in all expressions; the prefixes in a document are chosen by its sender and have no effect.
 PREFIXES = {'soap': NS_11, 'soap12': NS_12, 'wsse': WSSE, 'wsu': WSU, 'xsi': XSI}
 
 
 class TextPath:
-    """An expression that leads to one text: that of an element which has nothing else in it, of an attribute, or what
-    string() and the like make.
+    """An expression that selects one text: that of an element without children, of an attribute, or the result of
+    string() and the like.
 
-    XPath's own functions are all there is. Raises Malformed, with what is wrong, for what is no expression or gives a
-    number or true or false.
+    Only XPath's own functions are available. Raises Malformed for an invalid expression, and one that returns a number
+    or boolean.
     """
 
     __slots__ = ('_path',)
@@ -32,18 +32,18 @@ class TextPath:
         try:
             self._path: Any = etree.XPath(expression, namespaces={**PREFIXES, **(namespaces or {})}, regexp=False,
                                           smart_strings=False)  # fmt: skip
-            result = self._path(trusted(b'<a/>'))  # unknown prefixes, functions and variables show only now
+            result = self._path(trusted(b'<a/>'))  # reports unknown prefixes, functions and variables
         except (etree.XPathError, TypeError, ValueError) as error:
             raise Malformed(f'is no XPath 1.0 that can be used here: {error}') from None
         if not isinstance(result, str | list):
             raise Malformed('gives a number or true or false, not a text')
 
     def find(self, root: Element) -> str | None:
-        """The text; None where there is none, or more than one: of two, who knows which one is meant?"""
+        """Returns the text; None if there is none, or more than one, which would be ambiguous."""
         with PlainElement(root):
-            found = self._path(root)
-            if isinstance(found, list):
-                found = found[0] if len(found) == 1 else None
-            if found is None or isinstance(found, str):
-                return found
-            return None if found.getchildren() else text_of(found)
+            result = self._path(root)
+            if isinstance(result, list):
+                result = result[0] if len(result) == 1 else None
+            if result is None or isinstance(result, str):
+                return result
+            return None if result.getchildren() else text_of(result)

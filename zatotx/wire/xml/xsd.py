@@ -1,7 +1,7 @@
-"""XML Schema types as values, and as the text of a schema (XSD 1.0). Pure.
+"""XML Schema types as values, and their serialization as a schema (XSD 1.0). Pure.
 
-Only what messages of services need: texts with a type, enumerations, sequences of elements, and types by name, which
-may hold themselves.
+Supports what service messages need: typed text, enumerations, sequences of elements, and named types, which may be
+recursive.
 """
 
 from __future__ import annotations
@@ -14,42 +14,42 @@ from attrs import frozen
 from zatotx.wire.xml.writer import attribute, is_name
 
 XSD = 'http://www.w3.org/2001/XMLSchema'
-_NO_NAME = re.compile('[^A-Za-z0-9_.-]')
+_INVALID_CHARACTER = re.compile('[^A-Za-z0-9_.-]')
 
 
 class XsdType:
-    """What an element may hold."""
+    """The base class of types."""
 
 
 @frozen
 class XsdScalar(XsdType):
-    """A text of one of XML Schema's own types: 'string', 'long', 'dateTime' …"""
+    """A built-in type of XML Schema: 'string', 'long', 'dateTime' …"""
 
     name: str
 
 
 @frozen
 class Enumeration(XsdType):
-    """One of these texts."""
+    """A string type with a fixed set of values."""
 
     values: tuple[str, ...]
 
 
 @frozen
 class AnyType(XsdType):
-    """Any elements, or none."""
+    """A type that allows any elements."""
 
 
 @frozen
 class NamedType(XsdType):
-    """A type of the schema's own, by its name."""
+    """A reference to a type of the schema by name."""
 
     name: str
 
 
 @frozen
 class XsdElement:
-    """One element, and how often it may be there."""
+    """An element declaration with its occurrence constraints."""
 
     name: str
     type: XsdType
@@ -60,7 +60,7 @@ class XsdElement:
 
 @frozen
 class XsdSequence(XsdType):
-    """Elements, one after the other."""
+    """A complex type: a sequence of elements."""
 
     elements: tuple[XsdElement, ...]
 
@@ -70,22 +70,22 @@ STRING = XsdScalar('string')
 
 @frozen(kw_only=True)
 class XsdSchema:
-    """The schema of one namespace. `types`: those with names; `elements`: what messages are made of."""
+    """The schema of one namespace. `types`: named types; `elements`: elements of messages."""
 
     namespace: str
     types: Mapping[str, XsdSequence]
     elements: tuple[XsdElement, ...]
-    qualified: bool = True  # whether elements within elements are in the namespace too
+    qualified: bool = True  # whether nested elements are in the namespace too
 
 
 def type_name(text: str) -> str:
-    """The text as a name that a type may have."""
-    name = _NO_NAME.sub('_', text)
+    """Converts text to a valid type name."""
+    name = _INVALID_CHARACTER.sub('_', text)
     return name if name[:1].isalpha() or name[:1] == '_' else f'_{name}'
 
 
 def schema_text(schema: XsdSchema) -> str:
-    """The schema, whose own prefix is `tns` and XML Schema's is `xsd`."""
+    """Returns the schema; prefix `tns` is its own namespace, `xsd` that of XML Schema."""
     form = 'qualified' if schema.qualified else 'unqualified'
     namespace = attribute(schema.namespace)
     pieces = [f'<xsd:schema xmlns:xsd="{XSD}" xmlns:tns="{namespace}" targetNamespace="{namespace}" '
@@ -101,36 +101,36 @@ def schema_text(schema: XsdSchema) -> str:
 
 
 def reference(type_: XsdType) -> str:
-    """How a type is named where it is used; '' for one that has no name."""
+    """Returns the qualified name of a type; '' for an anonymous one."""
     if isinstance(type_, XsdScalar):
         return f'xsd:{type_.name}'
     return f'tns:{type_.name}' if isinstance(type_, NamedType) else ''
 
 
 def _element(element: XsdElement, *, top: bool = False) -> Iterable[str]:
-    words = [f'<xsd:element name="{attribute(element.name)}"']
-    named = reference(element.type)
-    if named:
-        words.append(f'type="{attribute(named)}"')
+    attributes = [f'<xsd:element name="{attribute(element.name)}"']
+    type_reference = reference(element.type)
+    if type_reference:
+        attributes.append(f'type="{attribute(type_reference)}"')
     if not top:
-        words.extend(_often(element))
+        attributes.extend(_occurrence_attributes(element))
     if element.nillable:
-        words.append('nillable="true"')
-    yield ' '.join(words) + ('/>' if named else '>')
-    if not named:
-        yield from _inside(element.type)
+        attributes.append('nillable="true"')
+    yield ' '.join(attributes) + ('/>' if type_reference else '>')
+    if not type_reference:
+        yield from _inline_type(element.type)
         yield '</xsd:element>'
 
 
-def _often(element: XsdElement) -> Iterable[str]:
+def _occurrence_attributes(element: XsdElement) -> Iterable[str]:
     if not element.required or element.many:
         yield 'minOccurs="0"'
     if element.many:
         yield 'maxOccurs="unbounded"'
 
 
-def _inside(type_: XsdType) -> Iterable[str]:
-    """The type of an element, written where the element is."""
+def _inline_type(type_: XsdType) -> Iterable[str]:
+    """Writes the anonymous type of an element inline."""
     if isinstance(type_, Enumeration):
         yield '<xsd:simpleType><xsd:restriction base="xsd:string">'
         for value in type_.values:
@@ -143,11 +143,11 @@ def _inside(type_: XsdType) -> Iterable[str]:
 
 
 def _sequence(elements: tuple[XsdElement, ...] | None) -> Iterable[str]:
-    """A sequence of elements; of any, for None."""
+    """Writes a sequence of elements; of any elements for None."""
     yield '<xsd:sequence>'
     if elements is None:
         yield '<xsd:any minOccurs="0" maxOccurs="unbounded" processContents="lax"/>'
     for element in elements or ():
-        if is_name(element.name):  # any other is in no message either
+        if is_name(element.name):  # elements with invalid names do not occur in messages either
             yield from _element(element)
     yield '</xsd:sequence>'

@@ -1,6 +1,6 @@
-"""A row a worker, every state an object ever had, and from which address it was changed.
+"""Add a row per worker, every state of each object, and the address a change came from.
 
-The states of objects begin with those they have now: `cluster.kept_since` says from which revision on all are known.
+The states begin with the present ones: `cluster.kept_since` is the revision from which on all are known.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ NAMED_WITH_WORKER = 'uq_server_cluster_id_name_key_worker'
 
 
 def upgrade() -> None:
+    """Add the columns and the table of states."""
     add_column('server', sa.Column('worker', sa.Integer(), nullable=False, server_default='0'))
-    unique('server', NAMED_WITH_WORKER, ['cluster_id', 'name_key', 'worker'])  # before the other goes: MySQL needs one
+    # added before the other is dropped: MySQL needs one
+    unique('server', NAMED_WITH_WORKER, ['cluster_id', 'name_key', 'worker'])
     drop_unique('server', NAMED)
     add_column('history', sa.Column('object_id', sa.BigInteger(), nullable=False, server_default='0'))
     add_column('history', sa.Column('address', sa.String(255), nullable=False, server_default=''))
     add_column('cluster', sa.Column('kept_since', sa.BigInteger(), nullable=False, server_default='0'))
     _object_version()
-    _states_of_now()
+    _insert_present_states()
 
 
 def downgrade() -> None:
-    """Of the rows of workers those of the first stay."""
+    """Undo the migration; only the rows of the first worker of each server are kept."""
     op.drop_table('object_version')
     op.drop_column('cluster', 'kept_since')
     op.drop_column('history', 'address')
@@ -59,8 +61,9 @@ def _object_version() -> None:
     create_index('ix_object_version_cluster_id_revision', 'object_version', ['cluster_id', 'revision'])
 
 
-def _states_of_now() -> None:
-    """Data last: on MySQL too these statements become true together, and with the number of the migration."""
+def _insert_present_states() -> None:
+    """Insert the present states. Data comes last: on MySQL, these statements and the migration's number are committed
+    together."""
     op.execute('DELETE FROM object_version')
     same = ('revision', 'cluster_id', 'type', 'name', 'document')
     objects = sa.table('config_object', sa.column('id'), *map(sa.column, same))

@@ -1,1 +1,1 @@
-"""HTTP/1.1 as a client: `Client.send(Outbound)` gives a Deferred of an `Answer`. Its shapes are in `call`."""
+"""The HTTP/1.1 client: `Client.send(HttpRequest)` returns a Deferred of an `HttpResponse`. Its types are in `call`."""

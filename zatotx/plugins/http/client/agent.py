@@ -1,10 +1,10 @@
-"""The client as Twisted's IAgent, for treq and whatever else is written against `twisted.web.client.Agent`.
+"""The HTTP client as Twisted's IAgent, for treq and other code written for `twisted.web.client.Agent`.
 
     treq.client.HTTPClient(Agent(sender)).get('http://crm.example.com/customers')
 
-The only file here that imports twisted.web: import it where it is used. What ends differently than with Twisted's own
-agent: a request that is cancelled fails with CancelledError at every stage, and errors that have no name there
-(QueueTimeout, TlsFailed …) are ours. Those that have one carry ours as their `__cause__`.
+Only this file of the package imports twisted.web: import it only where it is used. Differences from Twisted's Agent: a
+cancelled request always fails with CancelledError, and errors that twisted.web has no exception for (QueueTimeout,
+TlsFailed …) are those of `errors`. The others have the original as their `__cause__`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from zatotx.plugins.http.client.errors import (
 from zatotx.plugins.http.client.response_body import HELD
 from zatotx.wire.http1.request_writer import OWNED, VISIBLE
 
-# What Twisted keeps to itself and does not show among an answer's headers.
+# Fields that Twisted consumes and does not show among a response's headers.
 _HOP_BY_HOP = OWNED | {b'proxy-connection', b'trailers'}
 _SCHEMES = {b'http': 'http', b'https': 'https'}
 _DEFAULT = Timeouts()
@@ -48,11 +48,11 @@ _DEFAULT = Timeouts()
 
 @implementer(IAgent)
 class Agent:
-    """Sends requests through `sender`, each with the same `timeouts`. Redirections and codings are treq's to follow and
-    to inflate, so `sender` had better leave them alone: `MadeClient.bare`."""
+    """Sends requests through `sender`, all with the same `timeouts`. treq follows redirects and decodes content
+    encodings itself, so pass a `sender` that does not: `BuiltClient.bare`."""
 
     def __init__(self, sender: Sender, timeouts: Timeouts = _DEFAULT, *, redirected: bool = False) -> None:
-        """`redirected`: it is for what other peers send us to, see Origin."""
+        """`redirected`: for requests to locations that other peers redirect to, see Origin."""
         self._sender = sender
         self._timeouts = timeouts
         self._redirected = redirected
@@ -60,50 +60,51 @@ class Agent:
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
     ) -> Deferred[IResponse]:
-        """See IAgent. Raises ValueError for what must not be sent, TypeError for a method that is no bytes. Fields that
-        frame the request are left out of `headers`: they are the client's to write."""
+        """See IAgent. Raises ValueError for a request that must not be sent, TypeError for a method that is not bytes.
+        Framing fields in `headers` are ignored: the client writes them."""
         if not isinstance(method, bytes):
             raise TypeError(f'The method must be bytes, and is {type(method).__name__}')
         uri = uri.strip()
-        if uri.translate(None, VISIBLE):  # urllib, which takes it apart, would leave out line ends and go on
+        if uri.translate(None, VISIBLE):  # urllib, which parses it, would silently drop line ends
             raise ValueError('The URI has a space or another character that must be percent-encoded')
-        given = Headers() if headers is None else headers
+        request_headers = Headers() if headers is None else headers
         parts = URI.fromBytes(uri)
         scheme = _SCHEMES.get(parts.scheme)
         if scheme is None:
             return fail(SchemeNotSupported(f'Unsupported scheme: {parts.scheme!r}'))
         origin = Origin(scheme, parts.host.decode('ascii', 'replace').lower(), parts.port, self._redirected)
-        outbound = HttpRequest(
+        request = HttpRequest(
             method.decode('ascii', 'replace'),
             origin,
             parts.originForm,
-            _fields(given),
+            _header_fields(request_headers),
             None if bodyProducer is None else ProducerBody(bodyProducer),
             timeouts=self._timeouts,
             stream=True,
         )
-        sending: Deferred[Any] = self._sender.send(outbound)
-        return sending.addCallbacks(Response, _translated, (ResponseRequest(method, uri, given, origin.authority),))
+        sending: Deferred[Any] = self._sender.send(request)
+        sent = ResponseRequest(method, uri, request_headers, origin.authority)
+        return sending.addCallbacks(Response, _translate_failure, (sent,))
 
 
 @implementer(IClientRequest)
 class ResponseRequest:
-    """The request of a response, as it was sent."""
+    """The request of a response, as sent."""
 
-    def __init__(self, method: bytes, uri: bytes, given: Headers, host: bytes) -> None:
+    def __init__(self, method: bytes, uri: bytes, headers: Headers, host: bytes) -> None:
         self.method = method
         self.absoluteURI = uri
-        self.headers = given.copy()
-        if not given.hasHeader(b'host'):
+        self.headers = headers.copy()
+        if not headers.hasHeader(b'host'):
             self.headers.addRawHeader(b'Host', host)
 
 
 @implementer(IResponse)
 class Response:
-    """See IResponse. Its body is delivered once."""
+    """See IResponse. The body is delivered once."""
 
-    def __init__(self, answer: HttpResponse, request: ResponseRequest) -> None:
-        head = answer.head
+    def __init__(self, response: HttpResponse, request: ResponseRequest) -> None:
+        head = response.head
         self.version = (b'HTTP', *head.version)
         self.code = head.status
         self.phrase = head.reason
@@ -115,18 +116,18 @@ class Response:
         self.length = UNKNOWN_LENGTH if head.length is None else head.length
         self.request = request
         self.previousResponse: Any = None
-        self._body = answer.body
-        self._whole = head.length is not None or head.chunked
+        self._body = response.body
+        self._has_length = head.length is not None or head.chunked
         self._delivered = False
 
     def deliverBody(self, protocol: IProtocol) -> None:
-        """See IResponse. The protocol ends with ResponseDone, with PotentialDataLoss where only the end of the
-        connection ended the body, or with ResponseFailed."""
+        """See IResponse. The protocol's connectionLost gets ResponseDone, PotentialDataLoss if only the end of the
+        connection marked the end of the body, or ResponseFailed."""
         if self._delivered:
             raise RuntimeError('The body of a response is delivered to one protocol')
         self._delivered = True
         assert not isinstance(self._body, bytes)
-        BodyDelivery(self, self._body, protocol, ResponseDone if self._whole else PotentialDataLoss).begin()
+        BodyDelivery(self, self._body, protocol, ResponseDone if self._has_length else PotentialDataLoss).begin()
 
     def setPreviousResponse(self, response: IResponse) -> None:
         self.previousResponse = response
@@ -134,7 +135,7 @@ class Response:
 
 @implementer(ITransport, IPushProducer)
 class BodyDelivery:
-    """Hands a body to a protocol, for which it is the transport."""
+    """Delivers a body to a protocol, as its transport."""
 
     _log = Logger()
     disconnecting = False
@@ -147,42 +148,42 @@ class BodyDelivery:
         self._paused = False
         self._pulling = False
         self._reading = False
-        self._held = b''  # came while it was paused
-        self._over = False
+        self._buffered = b''  # received while paused
+        self._finished = False
 
     def begin(self) -> None:
-        """Hand over what is here, and go on as more comes."""
+        """Deliver what is buffered, and continue as more arrives."""
         self._protocol.makeConnection(self)
         self._pull()
 
-    # The protocol's side.
+    # Called by the protocol.
 
     def pauseProducing(self) -> None:
         self._paused = True
 
     def resumeProducing(self) -> None:
         self._paused = False
-        held, self._held = self._held, b''
-        if held:
-            self._hand_over(held)
+        buffered, self._buffered = self._buffered, b''
+        if buffered:
+            self._deliver(buffered)
         self._pull()
 
     def stopProducing(self) -> None:
         self.loseConnection()
 
     def loseConnection(self) -> None:
-        """Read no more: the protocol is told that the response failed."""
+        """Stop reading: the protocol's connectionLost gets ResponseFailed."""
         self._body.close()
-        self._paused, self._held = False, b''
+        self._paused, self._buffered = False, b''
         self._pull()
 
     abortConnection = loseConnection
 
     def write(self, data: bytes) -> None:
-        """Nothing can be written to a response."""
+        """Do nothing: a response is read only."""
 
     def writeSequence(self, data: Any) -> None:
-        """Nothing can be written to a response."""
+        """Do nothing: a response is read only."""
 
     def getPeer(self) -> Any:
         return None
@@ -190,46 +191,46 @@ class BodyDelivery:
     def getHost(self) -> Any:
         return None
 
-    # The body's side.
+    # Reading the body.
 
     def _pull(self) -> None:
-        """Read on. Not by recursion, where pieces are here already."""
+        """Read on. Loops instead of recursing when pieces are available at once."""
         if self._pulling:
             return
         self._pulling = True
-        while not (self._reading or self._paused or self._over):
+        while not (self._reading or self._paused or self._finished):
             self._reading = True
-            self._body.read().addCallbacks(self._arrived, self._failed)
+            self._body.read().addCallbacks(self._deliver_piece, self._failed)
         self._pulling = False
 
-    def _arrived(self, piece: bytes) -> None:
+    def _deliver_piece(self, piece: bytes) -> None:
         self._reading = False
         if not piece:
             self._end(Failure(self._done()))
         elif self._paused:
-            self._held = piece
+            self._buffered = piece
         else:
-            self._hand_over(piece)
+            self._deliver(piece)
             self._pull()
 
     def _failed(self, failure: Failure) -> None:
         self._reading = False
         self._end(Failure(ResponseFailed([failure], self._response)))
 
-    def _hand_over(self, piece: bytes) -> None:
+    def _deliver(self, piece: bytes) -> None:
         try:
             self._protocol.dataReceived(piece)
-        except Exception:  # as Twisted has it: it ends this one response, with its traceback in the log
+        except Exception:  # as in Twisted, an error ends only this response, with a traceback in the log
             self._log.failure('A protocol could not take the body of a response')
             self.loseConnection()
 
     def _end(self, reason: Failure) -> None:
-        if not self._over:
-            self._over = True
+        if not self._finished:
+            self._finished = True
             self._protocol.connectionLost(reason)
 
 
-def _fields(headers: Headers) -> list[tuple[bytes, bytes]]:
+def _header_fields(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [
         (name, value) for name, values in headers.getAllRawHeaders() if name.lower() not in OWNED for value in values
     ]
@@ -237,7 +238,7 @@ def _fields(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 @implementer(IConsumer)
 class ProducerBody:
-    """A BodySource of an IBodyProducer, for which it is the consumer."""
+    """A BodySource that consumes an IBodyProducer."""
 
     _log = Logger()
     repeatable = False
@@ -245,7 +246,7 @@ class ProducerBody:
     def __init__(self, producer: Any) -> None:
         self._producer = producer
         self.length: int | None = None if producer.length == UNKNOWN_LENGTH else producer.length
-        self._held: list[bytes] = []
+        self._buffered: list[bytes] = []
         self._size = 0
         self._paused = False
         self._ended = False
@@ -253,12 +254,12 @@ class ProducerBody:
         self._wake: Deferred[None] | None = None
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """What the producer writes. Raises what it fails with, and WrongBodyLength."""
+        """Yield what the producer writes. Raises the producer's error, and WrongBodyLength."""
         sent = 0
-        maybeDeferred(self._producer.startProducing, self).addCallbacks(self._finished, self._broke_off)
+        maybeDeferred(self._producer.startProducing, self).addCallbacks(self._producer_finished, self._producer_failed)
         try:
-            while self._held or not self._ended:
-                while self._held:
+            while self._buffered or not self._ended:
+                while self._buffered:
                     piece = self._take()
                     sent += len(piece)
                     if self.length is not None and sent > self.length:
@@ -274,43 +275,43 @@ class ProducerBody:
         finally:
             self._stop()
 
-    # The producer's side.
+    # Called by the producer.
 
     def write(self, data: bytes) -> None:
         """See IConsumer."""
         if not data or self._ended:
             return
-        self._held.append(data)
+        self._buffered.append(data)
         self._size += len(data)
         if self._size >= HELD and not self._paused:
             self._paused = True
             self._producer.pauseProducing()
-        self._go_on()
+        self._wake_reader()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """The producer is known."""
+        """Do nothing: the producer is known."""
 
     def unregisterProducer(self) -> None:
-        """Its Deferred says when it is done."""
+        """Do nothing: the Deferred of startProducing tells when it is finished."""
 
     def _take(self) -> bytes:
-        data = b''.join(self._held)
-        self._held.clear()
+        data = b''.join(self._buffered)
+        self._buffered.clear()
         self._size = 0
         if self._paused:
             self._paused = False
             self._producer.resumeProducing()
         return data
 
-    def _finished(self, result: object) -> None:
+    def _producer_finished(self, result: object) -> None:
         self._ended = True
-        self._go_on()
+        self._wake_reader()
 
-    def _broke_off(self, failure: Failure) -> None:
+    def _producer_failed(self, failure: Failure) -> None:
         self._failure = failure
-        self._finished(None)
+        self._producer_finished(None)
 
-    def _go_on(self) -> None:
+    def _wake_reader(self) -> None:
         wake, self._wake = self._wake, None
         if wake is not None and not wake.called:
             wake.callback(None)
@@ -321,23 +322,23 @@ class ProducerBody:
         self._ended = True
         try:
             self._producer.stopProducing()
-        except Exception:  # the request is over, whatever its producer thinks of it
+        except Exception:  # the request is over, whatever its producer raises
             self._log.failure('The producer of a request could not be stopped')
 
 
-def _translated(failure: Failure) -> Failure:
-    """The failure of a call as Twisted's agents have it."""
+def _translate_failure(failure: Failure) -> Failure:
+    """Translate the failure of a call into that of Twisted's agents."""
     error = failure.value
     if not isinstance(error, CallFailed):
         return failure
-    known = _in_words_of_twisted(error, failure)
-    if known is None:
+    translated = _twisted_error(error, failure)
+    if translated is None:
         return failure
-    known.__cause__ = error
-    return Failure(known)
+    translated.__cause__ = error
+    return Failure(translated)
 
 
-def _in_words_of_twisted(error: CallFailed, failure: Failure) -> Exception | None:
+def _twisted_error(error: CallFailed, failure: Failure) -> Exception | None:
     cause = failure if error.__cause__ is None else Failure(error.__cause__)
     if isinstance(error, ConnectRefused):
         return twisted_error.ConnectionRefusedError(string=error.detail)

@@ -1,9 +1,9 @@
-"""One call over HTTP: what goes out, what comes back, and the two seams of the client.
+"""Requests, responses and timeouts of the HTTP client, and its two interfaces.
 
-    client.send(Outbound('GET', Origin('http', 'crm.example.com', 80), b'/customers?id=1')).addCallback(…)
+    client.send(HttpRequest('GET', Origin('http', 'crm.example.com', 80), b'/customers?id=1')).addCallback(…)
 
-`Sender` is what sends: the core's Client, and whatever is wrapped around it (redirects, inflating, proxies); `Dial` is
-how the core gets a connection.
+`Sender` sends requests: the Client, and its wrappers (redirects, content decoding, proxies). `Dial` opens connections
+for the Client.
 """
 
 from __future__ import annotations
@@ -24,99 +24,100 @@ _PORTS = {'http': 80, 'https': 443}
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
-    """Where to: RFC 9110 §4.3.1. `host` in lower-case ASCII, an IPv6 address without its brackets."""
+    """The origin of a URL, RFC 9110 §4.3.1. `host` is lower-case ASCII, an IPv6 address without brackets."""
 
     scheme: str  # 'http' or 'https'
     host: str
     port: int
-    redirected: bool = False  # a peer sent us there, and it is another origin than the call was for
+    redirected: bool = False  # the target of a redirect to another origin than the call's
 
     @property
     def authority(self) -> bytes:
-        """What the field Host says: the port only where it is not the scheme's own."""
+        """The value of the Host field: the port only if it is not the scheme's default."""
         host = f'[{self.host}]' if ':' in self.host else self.host
         return (host if self.port == _PORTS.get(self.scheme) else f'{host}:{self.port}').encode('ascii')
 
 
 class BodySource(Protocol):
-    """A request body that is made while it is sent, and no faster than the peer takes it."""
+    """A request body that is produced while it is sent, no faster than the peer reads it."""
 
     @property
     def length(self) -> int | None:
-        """In bytes; None = not known: it goes out in chunks."""
+        """Bytes of the body; None = not known: it is sent in chunks."""
 
     @property
     def repeatable(self) -> bool:
-        """Whether `pieces` may be called again, when the request must be sent a second time."""
+        """Whether `pieces` may be called again if the request has to be sent a second time."""
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """The body. What it raises ends the call with BodyFailed; it is closed (`aclose`) when it is not needed."""
+        """Return the body. An exception that it raises fails the call with BodyFailed; it is closed (`aclose`) when the
+        rest is not needed."""
 
 
 class ResponseStream(Protocol):
-    """The body of an answer that comes piece by piece. What is not read makes the peer wait: about 64 KiB are held."""
+    """The body of a response, read piece by piece. The peer has to wait for the reader: about 64 KiB are buffered."""
 
     @property
     def trailers(self) -> Fields:
-        """As sent, once the end was read."""
+        """The trailer fields as sent, available at the end of the body."""
 
     def read(self) -> Deferred[bytes]:
-        """The next piece, never empty; b'' at the end. Fails with CallFailed, again on every later call. One at a time.
-        Cancelling it closes the stream."""
+        """Return the next piece, never empty; b'' at the end. Fails with CallFailed, also on every later call. Only one
+        read at a time. Cancelling it closes the stream."""
 
     def close(self) -> None:
-        """Read no more. Where the body has not come whole yet, its connection is closed."""
+        """Stop reading. If the body is not complete yet, its connection is closed."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """How long each stage of a call may take, in seconds from when it begins. Shared by the calls of a connection.
+    """How long each stage of a call may take, in seconds from its begin. The calls of a connection share it.
 
-    Each is met at most 20 ms late; an answer that begins after its time is none.
+    A timeout fires at most 20 ms late; a response that begins after the timeout is discarded.
     """
 
-    queue: float = 10.0  # for a place in the pool: QueueTimeout
-    connect: float = 10.0  # name, TCP, proxy and TLS together: ConnectTimeout
-    first_byte: float = 30.0  # from the last progress of the request to the first byte of the answer: FirstByteTimeout
-    silence: float = 30.0  # between two pieces of an answer: SilenceTimeout
-    total: float = 60.0  # from `send` to the end of the answer, a streamed one too: TotalTimeout; inf = no bound
+    queue: float = 10.0  # waiting for a free slot in the pool: QueueTimeout
+    connect: float = 10.0  # DNS, TCP, proxy and TLS together: ConnectTimeout
+    first_byte: float = 30.0  # from the last progress of the request to the response's first byte: FirstByteTimeout
+    silence: float = 30.0  # between two pieces of a response: SilenceTimeout
+    total: float = 60.0  # from `send` to the end of the response, also a streamed one: TotalTimeout; inf = no limit
 
 
 class HttpRequest(msgspec.Struct):
-    """One request. Never changed once it was sent, so that it may be sent again.
+    """One request. Immutable after it is sent, so that it may be sent again.
 
-    The client writes Host (unless it stands in `headers`), Content-Length or Transfer-Encoding, Expect and Connection,
-    which `headers` may not have. Names, values, method and target are checked when it is sent: ValueError.
+    The client writes Host (unless it is in `headers`), Content-Length or Transfer-Encoding, Expect and Connection,
+    which `headers` must not contain. Names, values, method and target are checked when it is sent: ValueError.
     """
 
     method: str
     origin: Origin
-    target: bytes = b'/'  # origin-form, percent-encoded; of a plain proxy the absolute form
+    target: bytes = b'/'  # origin-form, percent-encoded; for a plain proxy the absolute form
     headers: Fields | NamedFields = ()
-    body: bytes | BodySource | None = None  # b'' has a length of 0, None has none
+    body: bytes | BodySource | None = None  # b'' has Content-Length 0, None has none
     timeouts: Timeouts = Timeouts()
-    deadline: float = inf  # of the caller, in seconds on the reactor's clock: TotalTimeout, as by `timeouts.total`
-    idempotent: bool = False  # may be sent twice though its method does not say so (it has an Idempotency-Key)
-    expect: float = 0.0  # seconds to wait for 100 Continue before the body is sent anyway; 0 = it is not asked for
-    stream: bool = False  # the answer comes as soon as its head is here, with an ResponseStream as its body
-    most: int = 20 * 1024 * 1024  # bytes of an answer's body that is collected, before it is inflated: TooLarge
+    deadline: float = inf  # of the caller, on the reactor's clock: TotalTimeout, as for `timeouts.total`
+    idempotent: bool = False  # may be sent twice although its method is not idempotent (it has an Idempotency-Key)
+    expect: float = 0.0  # seconds to wait for 100 Continue before sending the body anyway; 0 = do not ask for it
+    stream: bool = False  # return the response when its head has arrived, with a ResponseStream as its body
+    most: int = 20 * 1024 * 1024  # largest response body that is collected, in bytes before decoding: TooLarge
 
     def __repr__(self) -> str:
-        """Without what may be secret: fields, query, body."""
+        """Return a representation without secrets: no fields, no query, no body."""
         path = self.target.partition(b'?')[0].decode('ascii', 'replace')
         return f'<Outbound {self.method} {self.origin.scheme}://{self.origin.authority.decode("ascii")}{path}>'
 
 
 class HttpResponse(msgspec.Struct):
-    """An answer, of whatever status. Read only."""
+    """A response, of any status. Read only."""
 
     head: ResponseHead
     body: bytes | ResponseStream
-    trailers: Fields = ()  # of a collected answer
+    trailers: Fields = ()  # of a collected response
 
     def __repr__(self) -> str:
-        """Without what may be secret."""
+        """Return a representation without secrets."""
         return f'<Answer {self.head.status}>'
 
     @property
@@ -133,12 +134,12 @@ class HttpResponse(msgspec.Struct):
 
     @property
     def headers(self) -> dict[bytes, bytes]:
-        """By lower-case name; repeated ones joined by ', ', of Set-Cookie the first."""
+        """Fields by lower-case name; repeated ones are joined by ', ', of Set-Cookie only the first."""
         return self.head.headers
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
-        """As sent, in order."""
+        """Fields as sent, in order."""
         return self.head.raw_headers
 
 
@@ -146,14 +147,14 @@ class Sender(Protocol):
     """Sends requests."""
 
     def send(self, outbound: HttpRequest) -> Deferred[HttpResponse]:
-        """Send it and have its answer. Fails with CallFailed; cancelling it closes its connection, or gives up its
-        place in the queue. Raises ValueError, in a sentence, for a request that must not be sent."""
+        """Send the request and return its response. Fails with CallFailed. Cancelling closes its connection, or removes
+        it from the queue. Raises ValueError, with a message, for a request that must not be sent."""
 
 
-# Connects a protocol of the factory to an origin: (origin, factory, deadline in seconds on the reactor's clock). Gives
-# the protocol once the way to the peer is ready for its first byte: after TLS, and after the proxy's consent. Fails
-# with a CallFailed, or with what Twisted's endpoints fail with, which the core translates. The core cancels it when the
-# deadline passes or nobody wants it any more: it must then leave nothing open.
+# Connects a protocol of the factory to an origin: (origin, factory, deadline in seconds on the reactor's clock).
+# Returns the protocol when the peer can receive the first byte: after TLS and the proxy's tunnel. Fails with a
+# CallFailed, or with an error of Twisted's endpoints, which the Client translates. The Client cancels it at the
+# deadline or when the call is cancelled: it must then leave no socket open.
 Dial = Callable[[Origin, IProtocolFactory, float], Deferred[IProtocol]]
 
 __all__ = [

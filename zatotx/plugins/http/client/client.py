@@ -1,4 +1,4 @@
-"""The client of one outgoing connection: a pool for each origin that it is sent to, which mostly is one."""
+"""The HTTP client of one outgoing connection: it has a connection pool per origin, usually one."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from zatotx.plugins.http.client.pool import ConnectionPool, PoolLimits
 from zatotx.wire.http1.fields import is_authority
 from zatotx.wire.http1.request_writer import CHUNKED, CLOSE, COUNTED, EXPECT, NO_BODY, request_head
 
-JOINED = 64 * 1024  # bytes of a body that are copied behind the head, to go out in one piece with it
-_POOLS = 8  # as many origins are kept without a connection to them
-_WITH_BODY = frozenset({'POST', 'PUT', 'PATCH'})  # say that they have none (RFC 9110 §8.6)
+JOINED = 64 * 1024  # bytes of a body that are copied behind the head, to be sent in one write
+_MAX_POOLS = 8  # pools that are kept; beyond that, those without connections are dropped
+_WITH_BODY = frozenset({'POST', 'PUT', 'PATCH'})  # send `Content-Length: 0` if they have no body (RFC 9110 §8.6)
 
 
 class Client:
-    """Sends requests over connections that it keeps."""
+    """Sends requests over pooled connections."""
 
-    __slots__ = ('_bounds', '_closed', '_dial', '_keeps', '_pools', '_retired', '_shared', '_when_empty')
+    __slots__ = ('_closed', '_dial', '_environment', '_keeps_alive', '_limits', '_pools', '_retired', '_when_empty')
 
     def __init__(self, shared: CallEnvironment, dial: Dial, bounds: PoolLimits = PoolLimits()) -> None:  # noqa: B008 - a frozen value
-        self._shared = shared
+        self._environment = shared
         self._dial = dial
-        self._bounds = bounds
-        self._keeps = bounds.idle > 0
+        self._limits = bounds
+        self._keeps_alive = bounds.idle > 0
         self._pools: dict[Origin, ConnectionPool] = {}
         self._retired = False
         self._closed = False
@@ -35,23 +35,23 @@ class Client:
 
     @property
     def active(self) -> int:
-        """Connections that are busy or being made."""
+        """Number of connections that are busy or being opened."""
         return sum(pool.open - pool.idle for pool in self._pools.values())
 
     @property
     def idle(self) -> int:
-        """Connections that wait for a call."""
+        """Number of idle connections."""
         return sum(pool.idle for pool in self._pools.values())
 
     @property
     def waiting(self) -> int:
-        """Calls that wait for a connection."""
+        """Number of calls that wait for a connection."""
         return sum(pool.waiting for pool in self._pools.values())
 
     def send(self, outbound: HttpRequest) -> Deferred[HttpResponse]:
         """See Sender."""
-        data, body = format_origin(outbound, keep=self._keeps)
-        call = PendingCall(self._shared, outbound, data, body)
+        data, body = format_origin(outbound, keep=self._keeps_alive)
+        call = PendingCall(self._environment, outbound, data, body)
         now = call.started
         if call.due <= now:
             return fail(TotalTimeout('the time of the call was over before it began', reached=False))
@@ -63,14 +63,14 @@ class Client:
         return answered
 
     def retire(self) -> None:
-        """Keep no connection from now on: another client takes most calls. Those that still come are sent."""
+        """Keep no idle connections from now on: another client takes most calls. Later calls are still sent."""
         self._retired = True
         for pool in self._pools.values():
             pool.retire()
 
     def close(self) -> Deferred[None]:
-        """Take no more calls, and fail those that wait for a connection with ClientClosed. Fires when all others are
-        over, which their deadlines see to."""
+        """Accept no more calls, and fail those that wait for a connection with ClientClosed. Fires when all others have
+        ended, at the latest at their timeouts."""
         self._closed = True
         for pool in self._pools.values():
             pool.close()
@@ -82,15 +82,15 @@ class Client:
     def _emptied(self) -> None:
         if any(pool.open for pool in self._pools.values()):
             return
-        fired, self._when_empty = self._when_empty, []
-        for empty in fired:
+        waiting, self._when_empty = self._when_empty, []
+        for empty in waiting:
             empty.callback(None)
 
     def _pool(self, origin: Origin) -> ConnectionPool:
-        if len(self._pools) >= _POOLS:
+        if len(self._pools) >= _MAX_POOLS:
             self._pools = {known: pool for known, pool in self._pools.items() if pool.open}
         pool = self._pools[origin] = ConnectionPool(
-            origin, self._bounds, shared=self._shared, dial=self._dial, emptied=self._emptied
+            origin, self._limits, shared=self._environment, dial=self._dial, emptied=self._emptied
         )
         if self._retired:
             pool.retire()
@@ -98,7 +98,8 @@ class Client:
 
 
 def format_origin(outbound: HttpRequest, *, keep: bool) -> tuple[bytes, bytes | BodySource | None]:
-    """What goes out at once, and the body that follows it. Raises ValueError for what must not be sent."""
+    """Return the bytes to send at once, and the body to send after them. Raises ValueError for a request that must not
+    be sent."""
     body, method = outbound.body, outbound.method
     if method == 'CONNECT':
         raise ValueError('CONNECT is no request but makes a tunnel, which proxies are configured for')
@@ -107,7 +108,7 @@ def format_origin(outbound: HttpRequest, *, keep: bool) -> tuple[bytes, bytes | 
     elif type(body) is bytes and not outbound.expect:
         ending = COUNTED % len(body)
     else:
-        ending = _ending(body, outbound.expect)
+        ending = _framing_fields(body, outbound.expect)
     if not keep:
         ending = CLOSE + ending
     head = request_head(method, outbound.target, _host(outbound.origin), outbound.headers, ending)
@@ -116,8 +117,8 @@ def format_origin(outbound: HttpRequest, *, keep: bool) -> tuple[bytes, bytes | 
     return head, body
 
 
-def _ending(body: bytes | BodySource, expect: float) -> bytes:
-    """How a body is framed that is made while it is sent, or waits for the peer's consent."""
+def _framing_fields(body: bytes | BodySource, expect: float) -> bytes:
+    """Return the framing fields of a body that is produced while it is sent, or waits for 100 Continue."""
     length = len(body) if isinstance(body, bytes) else body.length
     ending = CHUNKED if length is None else COUNTED % length
     return EXPECT + ending if expect else ending

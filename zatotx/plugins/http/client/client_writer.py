@@ -1,4 +1,4 @@
-"""The way out of the client's connections: as the server's (`outlet`), and what only a client must know."""
+"""Writers for client connections: those of `server.buffered_writer`, plus the checks that only a client needs."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from zatotx.plugins.http.server.write_batch import WriteBatch
 
 
 class ClientWriter(Protocol):
-    """Where requests are written to. `behind` and `moved` as an Outlet has them."""
+    """Writes requests. `behind` and `moved` are those of BufferedWriter."""
 
     behind: bool
     moved: float
 
     def holds(self, data: bytes) -> bool:
-        """Whether this, which was written first, is here still: the peer cannot have seen any of it."""
+        """Return whether `data`, which was written first, is still buffered here: the peer has not seen any of it."""
 
     def write(self, data: bytes) -> None: ...
 
     def lose(self) -> None:
-        """Close the connection in good order when all is out."""
+        """Close the connection in an orderly way when all data is written."""
 
     def discard(self) -> None:
-        """Send nothing of what is here still: the connection ends."""
+        """Drop buffered data: the connection ends."""
 
     def gone(self) -> bool:
-        """Whether an idle connection is seen to be of no use, before the reactor has told so."""
+        """Return whether an idle connection is unusable, before the reactor reports it."""
 
 
 class TcpClientWriter(DirectWriter):
-    """Over plain TCP."""
+    """Writes to plain TCP connections."""
 
-    __slots__ = ('_refused',)
+    __slots__ = ('_unsent',)
 
     def holds(self, data: bytes) -> bool:
-        return (bool(self._aside) and self._aside[0] is data) or self._refused is data
+        return (bool(self._batched) and self._batched[0] is data) or self._unsent is data
 
     def discard(self) -> None:
-        self._aside.clear()
+        self._batched.clear()
 
     def _attach(self) -> None:
         super()._attach()
-        self._refused: bytes | None = None  # what was to be written first, and was not taken
+        self._unsent: bytes | None = None  # the first data, if the socket did not accept it
 
     def gone(self) -> bool:
         try:
@@ -55,17 +55,17 @@ class TcpClientWriter(DirectWriter):
             return False
         except OSError:
             return True
-        return True  # it was closed, or bytes came that nobody asked for
+        return True  # it was closed, or sent bytes without a request
 
-    def _broken(self) -> None:
-        # The peer may have answered before it closed, as one does to whom a request is too long: its answer is still
-        # to be read, and the end of the connection after it. Until then it is one that takes no more.
+    def _abort(self) -> None:
+        # The peer may have answered before it closed, e.g. because a request was too long: its response still has to be
+        # read, and then the end of the connection. Until then the connection counts as one that accepts no data.
         self.behind = True
-        self._refused = self._aside[0] if self._aside else None
+        self._unsent = self._batched[0] if self._batched else None
 
 
 class TransportClientWriter(BufferedWriter):
-    """Over TLS, and whatever else."""
+    """Writes to TLS and other transports."""
 
     __slots__ = ()
 
@@ -73,7 +73,7 @@ class TransportClientWriter(BufferedWriter):
         return False
 
     def discard(self) -> None:
-        """What was handed to the transport is its to drop."""
+        """Do nothing: the transport drops its own buffer."""
 
     def gone(self) -> bool:
         return False
@@ -82,7 +82,7 @@ class TransportClientWriter(BufferedWriter):
 def client_writer_for(
     transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: WriteBatch
 ) -> ClientWriter:
-    """What fits a transport, by its exact nature: see `outlet_to`."""
+    """Return the writer that fits a transport, by its exact type: see `buffered_writer.writer_for`."""
     if isinstance(transport, TCPConnection) and not transport.TLS:
         return TcpClientWriter(transport, drained, seconds, burst)
     return TransportClientWriter(transport, drained, seconds)

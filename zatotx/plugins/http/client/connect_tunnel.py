@@ -1,4 +1,4 @@
-"""A tunnel through a proxy: CONNECT (RFC 9110 §9.3.6)."""
+"""Tunnels through a proxy with CONNECT (RFC 9110 §9.3.6)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from zatotx.wire.http1.response_parser import ANSWER_LIMITS, MessageRejected, Re
 
 
 class ConnectTunnel(Protocol):
-    """Asks a proxy for a way to somewhere: `done` fires when bytes go through, or fails with ProxyFailed."""
+    """Requests a tunnel from a proxy: `done` fires when it is established, or fails with ProxyFailed."""
 
     def __init__(self, proxy: Proxy, authority: bytes) -> None:
-        """`authority`: host and port of the target, as CONNECT names it."""
+        """`authority`: host and port of the target, as in the CONNECT request."""
         self._proxy = proxy
         self._authority = authority
         self._parser = ResponseParser(ANSWER_LIMITS)
         self.done: Deferred[None] = Deferred()
 
     def ask(self, transport: Any) -> Deferred[None]:
-        """Ask over a connected transport, whose protocol this becomes."""
+        """Send the CONNECT request over a connected transport, and become its protocol."""
         transport.protocol = self
         self._parser.expect('CONNECT')
-        known = self._proxy.authorization
-        fields = [(b'Proxy-Authorization', known)] if known else []
+        authorization = self._proxy.authorization
+        fields = [(b'Proxy-Authorization', authorization)] if authorization else []
         transport.write(request_head('CONNECT', self._authority, self._authority, fields, NO_BODY))
         return self.done
 
@@ -38,30 +38,30 @@ class ConnectTunnel(Protocol):
         try:
             while isinstance(head := self._parser.next(), ResponseHead):
                 if head.status >= 200:
-                    self._judge(head.status)
+                    self._check_status(head.status)
                     return
-        except MessageRejected as refused:
-            self._fail(f'answered a CONNECT with what is not HTTP/1: {refused.reason}')
+        except MessageRejected as rejection:
+            self._fail(f'answered a CONNECT with what is not HTTP/1: {rejection.reason}')
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._fail('closed the connection instead of answering a CONNECT')
 
-    def _judge(self, status: int) -> None:
+    def _check_status(self, status: int) -> None:
         if status >= 300:
             self._fail(proxy_refusal(status, self._authority))
         elif self._parser.pending:
-            self._fail('sends something through the tunnel before anybody was asked')  # TLS begins with us
+            self._fail('sends something through the tunnel before anybody was asked')  # TLS begins with our bytes
         elif not self.done.called:
             self.done.callback(None)
 
-    def _fail(self, what: str) -> None:
+    def _fail(self, details: str) -> None:
         if not self.done.called:
-            self.done.errback(ProxyFailed(f'{self._proxy} {what}'))
+            self.done.errback(ProxyFailed(f'{self._proxy} {details}'))
 
 
 def proxy_refusal(status: int, authority: bytes) -> str:
-    """What a proxy's refusal means."""
-    if status in (401, 407):  # 401 is tinyproxy's word for wrong ones
+    """Return the meaning of a proxy's error status, for the error message."""
+    if status in (401, 407):  # tinyproxy answers 401 to wrong credentials
         return f'wants other credentials than it was given ({status})'
     if status in (502, 503, 504):
         return f'did not reach {authority.decode("ascii")} ({status})'

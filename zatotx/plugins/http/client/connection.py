@@ -1,4 +1,4 @@
-"""One connection to a peer: a call at a time goes out, its answer comes in, and the next may follow."""
+"""One client connection: sends a request, reads its response, and can then be reused for the next call."""
 
 from __future__ import annotations
 
@@ -23,120 +23,131 @@ from zatotx.wire.http1.response_parser import MessageRejected
 if TYPE_CHECKING:
     from zatotx.plugins.http.client.pool import ConnectionPool
 
-FAREWELL = 5.0  # seconds in which a connection that we close may take its leave, as TLS does
+FAREWELL = 5.0  # seconds that a connection has to shut down after we close it, as TLS does
 
 
 @implementer(IProtocol)
 class ClientConnection:
-    """`call` is under way on it. `idle_since` is when its last one ended, in seconds of the reactor's clock."""
+    """`call` is the call in progress. `idle_since` is when the last one ended, in seconds of the reactor's clock."""
 
-    __slots__ = ('_answering', '_ended', '_placed', '_pool', '_shared', '_used', 'asking', 'call', 'due', 'idle_since',
-                 'transport')  # fmt: skip
+    __slots__ = (
+        '_ended',
+        '_environment',
+        '_has_slot',
+        '_pool',
+        '_reader',
+        '_reused',
+        'asking',
+        'call',
+        'due',
+        'idle_since',
+        'transport',
+    )  # fmt: skip
 
     def __init__(self, pool: ConnectionPool, shared: CallEnvironment) -> None:
         self._pool = pool
-        self._shared = shared
-        self._answering = ResponseReader(shared, self)
-        self._placed = False  # it has a place of the pool
+        self._environment = shared
+        self._reader = ResponseReader(shared, self)
+        self._has_slot = False  # whether it occupies a slot of the pool
         self._ended = False
-        self._used = False
+        self._reused = False
         self.call: PendingCall | None = None
         self.idle_since = 0.0
         self.due = inf
 
-    # Twisted's side.
+    # Methods that Twisted calls.
 
     def makeConnection(self, transport: Any) -> None:
-        """Begin."""
+        """Set up the connection."""
         self.transport = transport
         if isinstance(transport.getPeer(), IPv4Address | IPv6Address):
             transport.setTcpNoDelay(True)
-        self.asking = RequestWriter(self._shared, transport, self.fail)
+        self.asking = RequestWriter(self._environment, transport, self.fail)
 
     def connectionMade(self) -> None:
-        """A part of `makeConnection`."""
+        """Do nothing: `makeConnection` does it all."""
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes of the peer."""
+        """Read the peer's bytes."""
         if len(data) == READ:
             enlarge_reads(self.transport)
         call = self.call
         if call is None or self.asking.holds(call.data):
-            # Whatever they are, the next answer on this connection could not be believed.
+            # Whatever they are, no later response on this connection could be trusted.
             self._lose(call, BadResponse('bytes came before the request went out'))
             return
         try:
-            self._answering.take(call, data)
-        except MessageRejected as refused:
-            self.fail(BadResponse(refused.reason))
+            self._reader.take(call, data)
+        except MessageRejected as rejection:
+            self.fail(BadResponse(rejection.reason))
         except TooLarge as error:
             self.fail(error)
 
     def connectionLost(self, reason: Failure) -> None:
-        """It is over, by whoever's will."""
-        self._shared.deadlines.forget(self)
+        """End the current call: the connection is lost, closed by either side."""
+        self._environment.deadlines.forget(self)
         self._ended = True
         call = self.call
         if call is None:
-            self._leave()
-        elif reason.check(ConnectionDone) is None or not self._answering.ended(call):
-            self._lose(call, _loss(reason, self._pool.origin.host, begun=self._answering.begun))
+            self._release_slot()
+        elif reason.check(ConnectionDone) is None or not self._reader.ended(call):
+            self._lose(call, _connection_error(reason, self._pool.origin.host, begun=self._reader.begun))
 
-    # The pool's side.
+    # Called by the pool.
 
     def take_place(self) -> bool:
-        """From now on a place of the pool is taken by this connection; False where it is over already."""
-        self._placed = not self._ended
-        return self._placed
+        """Occupy a slot of the pool; False if the connection is already closed."""
+        self._has_slot = not self._ended
+        return self._has_slot
 
     def start(self, call: PendingCall, now: float) -> None:
-        """Send a call."""
+        """Send a call's request."""
         self.call = call
         call.connection = self
-        self._answering.parser.expect(call.outbound.method)
+        self._reader.parser.expect(call.outbound.method)
         self.asking.start(call, now)
 
     def drop(self) -> None:
-        """End it now: its call is over without it, or it is of no use."""
+        """Abort the connection: its call has ended without it, or it is unusable."""
         self.call = None
         self._abort()
 
     def close(self) -> None:
-        """Take leave in good order: nothing is under way."""
-        self._leave()
+        """Close the connection in an orderly way: no call is in progress."""
+        self._release_slot()
         if not self._ended:
-            self.due = self._shared.seconds() + FAREWELL
-            self._shared.deadlines.watch(self)
+            self.due = self._environment.seconds() + FAREWELL
+            self._environment.deadlines.watch(self)
             self.asking.leave()
 
     def expire(self, now: float) -> None:
-        """The peer does not let us go."""
-        self._shared.deadlines.forget(self)
+        """Abort the connection: the peer does not complete the shutdown."""
+        self._environment.deadlines.forget(self)
         self.transport.abortConnection()
 
-    # How a call ends.
+    # The end of a call.
 
-    def finish(self, call: PendingCall, answer: HttpResponse | None, now: float) -> None:
-        """Its answer is whole (None: it was streamed). The connection goes back before the caller hears of it, who may
-        call again at once."""
+    def finish(self, call: PendingCall, response: HttpResponse | None, now: float) -> None:
+        """Finish a call whose response is complete (None: it was streamed). The connection returns to the pool first,
+        because the caller may send another call at once."""
         self.call = call.connection = None
-        self._used = True
-        answering = self._answering
+        self._reused = True
+        reader = self._reader
         if self.asking.unfinished:
             self._abort()
-        elif answering.parser.clean:
-            if answering.paused:
-                answering.resume()
+        elif reader.parser.clean:
+            if reader.paused:
+                reader.resume()
             self._pool.release(self, now)
         else:
             self.close()
-        if answer is None:
+        if response is None:
             call.finish()
         else:
-            call.answer(answer)
+            call.answer(response)
 
     def fail(self, error: CallFailed) -> None:
-        """There is no answer, or no more of it, and nothing can follow."""
+        """Fail the call: there is no response, or no more of it, and the connection cannot be reused."""
         call, self.call = self.call, None
         self._abort()
         if call is not None:
@@ -144,38 +155,38 @@ class ClientConnection:
             call.fail(error)
 
     def _lose(self, call: PendingCall | None, error: CallFailed) -> None:
-        """The connection is of no use any more. A call that may be sent twice goes out on another."""
+        """Give up the connection. A call that may be repeated is sent again on another one."""
         if call is None:
             self._abort()
             return
         call.note_reached()
-        if not self._answering.begun and (self._used or not call.reached) and call.renewable:
+        if not self._reader.begun and (self._reused or not call.reached) and call.renewable:
             self._abort(renewed=call)
         else:
             error.reached = error.reached and call.reached
             self.fail(error)
 
     def _abort(self, renewed: PendingCall | None = None) -> None:
-        """End the connection now. What of the request was not sent is not sent. `renewed`: a call that is tried again
-        on a new connection, which takes the place of this one."""
+        """Abort the connection. Unsent data is dropped. `renewed`: a call that is tried again on a new connection,
+        which takes over this one's slot."""
         if renewed is not None:
             self.call = renewed.connection = None
         self.asking.abandon()
         self.transport.abortConnection()
-        self._leave(renewed)
+        self._release_slot(renewed)
 
-    def _leave(self, renewed: PendingCall | None = None) -> None:
-        """The place in the pool is free from now on, however long the connection takes to end."""
-        if self._placed:
-            self._placed = False
+    def _release_slot(self, renewed: PendingCall | None = None) -> None:
+        """Free the slot in the pool, however long the connection takes to close."""
+        if self._has_slot:
+            self._has_slot = False
             if renewed is None:
                 self._pool.lost(self)
             else:
                 self._pool.renew(renewed)
 
 
-def _loss(reason: Failure, host: str, *, begun: bool) -> CallFailed:
-    """What the end of a connection means to its call."""
+def _connection_error(reason: Failure, host: str, *, begun: bool) -> CallFailed:
+    """Return the error of a call whose connection was lost."""
     if begun:
         error: CallFailed = PeerReset('the connection was lost within the answer', begun=True)
     else:

@@ -1,6 +1,5 @@
-"""How the client comes by a connection: the name looked up, the first address that answers, a proxy's consent where
-there is one, TLS where it is wanted; all of it within one deadline, and an error that says how far it got.
-"""
+"""Opens client connections: DNS lookup, TCP to the first address that accepts, the proxy's tunnel if there is a proxy,
+and TLS for https; all within one deadline. The error says how far it got."""
 
 from __future__ import annotations
 
@@ -24,59 +23,59 @@ from zatotx.rules.http.address_scope import Scope, scope_of
 from zatotx.rules.http.proxy_selection import Proxy, ProxySelector, UnusableProxy
 from zatotx.wire.http.host import is_address, is_loopback
 
-_LONGEST = 600.0  # seconds, whoever asks for more
+_MAX_TIMEOUT = 600.0  # upper limit in seconds, whatever the deadline
 
 
 @frozen
 class Connector:
-    """Gives connections; its `dial` is a Dial."""
+    """Opens connections; its `dial` is a Dial."""
 
     reactor: Any
     resolver: AddressResolver
     tls: TlsClientFactory
     proxies: ProxySelector
-    own_scopes: set[Scope] = field(factory=set)  # of the addresses that calls were for, redirections aside
+    own_scopes: set[Scope] = field(factory=set)  # scopes of the addresses that calls were for, redirects aside
 
     def dial(self, origin: Origin, factory: IProtocolFactory, deadline: float) -> Deferred[IProtocol]:
-        """A protocol of the factory, connected to an origin by `deadline` (seconds on the reactor's clock). Fails with
-        NotReached. Cancelling it leaves nothing open."""
-        patience = min(_LONGEST, max(0.0, deadline - self.reactor.seconds()))
-        dialing = _Dialing(self, origin)
-        dialed: Deferred[IProtocol] = ensureDeferred(dialing.connect(factory))
-        dialed.addTimeout(patience, self.reactor, lambda cancelled, _: cancelled)
-        return dialed.addErrback(dialing.ended, patience)
+        """Return a protocol of the factory, connected to an origin by `deadline` (seconds on the reactor's clock).
+        Fails with NotReached. Cancelling it leaves no socket open."""
+        timeout = min(_MAX_TIMEOUT, max(0.0, deadline - self.reactor.seconds()))
+        attempt = _ConnectAttempt(self, origin)
+        connection: Deferred[IProtocol] = ensureDeferred(attempt.connect(factory))
+        connection.addTimeout(timeout, self.reactor, lambda cancelled, _: cancelled)
+        return connection.addErrback(attempt.ended, timeout)
 
 
 @define
-class _Dialing:
-    """One of them. `missing`: what there is not yet, in words."""
+class _ConnectAttempt:
+    """One attempt to connect. `missing`: the step that is not finished yet, for the error message."""
 
-    dialer: Connector
+    connector: Connector
     origin: Origin
     missing: str = 'no connection'
-    transport: Any = None  # of TCP, once there is one
+    transport: Any = None  # the TCP transport, once connected
 
     async def connect(self, factory: IProtocolFactory) -> IProtocol:
         try:
-            return self._hand_over(await self._way(), factory)
+            return self._attach_protocol(await self._open_transport(), factory)
         except BaseException:
             if self.transport is not None:
                 self.transport.abortConnection()
             raise
 
-    def ended(self, failure: Failure, patience: float) -> Failure:
-        """Whoever noticed first that the time is over: what was missing is said."""
+    def ended(self, failure: Failure, timeout: float) -> Failure:
+        """Translate a timeout, whoever noticed it first, into an error that names the unfinished step."""
         if failure.check(CancelledError) is None:
             return failure
-        return Failure(ConnectTimeout(f'{self.missing} within {patience:.3g} s'))
+        return Failure(ConnectTimeout(f'{self.missing} within {timeout:.3g} s'))
 
-    async def _way(self) -> Any:
-        """The transport to speak HTTP over."""
-        dialer, origin = self.dialer, self.origin
+    async def _open_transport(self) -> Any:
+        """Return the transport for HTTP."""
+        connector, origin = self.connector, self.origin
         secure = origin.scheme == 'https'
         proxy = self._proxy()
         if proxy is not None:
-            self._look_at_name()
+            self._check_name()
         self.transport = await self._tcp(proxy or origin)
         if proxy is not None and secure:
             self.missing = f'{proxy} made no tunnel to {origin.host}:{origin.port}'
@@ -84,27 +83,27 @@ class _Dialing:
         if not secure:
             return self.transport
         self.missing = f'{origin.host}:{origin.port} did not finish the TLS handshake'
-        return await dialer.tls.handshake(self.transport, origin.host, dialer.reactor).done
+        return await connector.tls.handshake(self.transport, origin.host, connector.reactor).done
 
     async def _tcp(self, there: Origin | Proxy) -> Any:
-        place = str(there) if isinstance(there, Proxy) else f'{there.host}:{there.port}'
+        address = str(there) if isinstance(there, Proxy) else f'{there.host}:{there.port}'
         self.missing = f'no address for the name {there.host} was found'
-        addresses = await self.dialer.resolver.addresses(there.host)
+        addresses = await self.connector.resolver.addresses(there.host)
         if isinstance(there, Origin) and there.redirected:
-            addresses = self._permitted(addresses)
-        self.missing = f'{place} did not accept a connection'
+            addresses = self._permitted_addresses(addresses)
+        self.missing = f'{address} did not accept a connection'
         try:
-            transport = await race(self.dialer.reactor, addresses, there.port)
+            transport = await race(self.connector.reactor, addresses, there.port)
         except ConnectError as error:
-            raise _translated(error, place) from error
+            raise _translate_error(error, address) from error
         if isinstance(there, Origin) and not there.redirected:
-            self.dialer.own_scopes.add(scope_of(transport.getPeer().host))
+            self.connector.own_scopes.add(scope_of(transport.getPeer().host))
         return transport
 
-    def _permitted(self, addresses: Sequence[str]) -> tuple[str, ...]:
-        """Those to which a peer may send us. It is these that are connected to: a name cannot mean something else a
-        moment later. Raises BadRedirect where there is none."""
-        own = self.dialer.own_scopes
+    def _permitted_addresses(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Return the addresses that a redirect may lead to. The connection uses exactly these: the name cannot resolve
+        to something else a moment later. Raises BadRedirect if there are none."""
+        own = self.connector.own_scopes
         scopes = {address: scope_of(address) for address in addresses}
         permitted = tuple(address for address, scope in scopes.items() if scope is Scope.PUBLIC or scope in own)
         if not permitted:
@@ -112,26 +111,26 @@ class _Dialing:
                               'to which only calls that are meant for it go')  # fmt: skip
         return permitted
 
-    def _look_at_name(self) -> None:
-        """The proxy looks up the name, so all that can be judged here is one that is an address, or localhost."""
+    def _check_name(self) -> None:
+        """Check the scope of a host that is an IP address, or localhost: other names are resolved by the proxy."""
         origin = self.origin
         address = origin.host if is_address(origin.host) else '127.0.0.1' if is_loopback(origin.host) else ''
         if not address:
             return
         if origin.redirected:
-            self._permitted((address,))
+            self._permitted_addresses((address,))
         else:
-            self.dialer.own_scopes.add(scope_of(address))
+            self.connector.own_scopes.add(scope_of(address))
 
     def _proxy(self) -> Proxy | None:
         origin = self.origin
         try:
-            return self.dialer.proxies.proxy(secure=origin.scheme == 'https', host=origin.host, port=origin.port)
-        except UnusableProxy as unusable:
-            raise ProxyFailed(f'the proxy for {origin.host} cannot be used: {unusable}') from None
+            return self.connector.proxies.proxy(secure=origin.scheme == 'https', host=origin.host, port=origin.port)
+        except UnusableProxy as error:
+            raise ProxyFailed(f'the proxy for {origin.host} cannot be used: {error}') from None
 
-    def _hand_over(self, transport: Any, factory: IProtocolFactory) -> IProtocol:
-        """Nobody spoke yet, so nothing is lost: from now on the connection is its protocol's."""
+    def _attach_protocol(self, transport: Any, factory: IProtocolFactory) -> IProtocol:
+        """Attach the protocol to the transport. No byte was sent or received yet, so none is lost."""
         protocol = factory.buildProtocol(transport.getPeer())
         assert protocol is not None
         if transport is self.transport:
@@ -144,19 +143,19 @@ class _Dialing:
 
 
 def _with_port(origin: Origin) -> bytes:
-    """As CONNECT names it: always with its port."""
+    """Return host and port as CONNECT names them: always with the port."""
     host = f'[{origin.host}]' if ':' in origin.host else origin.host
     return f'{host}:{origin.port}'.encode('ascii')
 
 
-def _translated(error: ConnectError, place: str) -> NotReached:
-    """Twisted's errors of connecting in our words."""
+def _translate_error(error: ConnectError, address: str) -> NotReached:
+    """Translate Twisted's connect errors."""
     if isinstance(error, ConnectionRefusedError):
-        return ConnectRefused(f'nobody listens at {place}')
+        return ConnectRefused(f'nobody listens at {address}')
     if isinstance(error, NoRouteError):
-        return ConnectRefused(f'the network does not lead to {place}')
+        return ConnectRefused(f'the network does not lead to {address}')
     if isinstance(error, AttemptTimeout):
-        return ConnectTimeout(f'{place} did not accept a connection')
+        return ConnectTimeout(f'{address} did not accept a connection')
     if isinstance(error, ConnectBindError):
-        return ConnectRefused(f'no socket could be made for {place}: {error}')
-    return ConnectRefused(f'{place} cannot be connected to: {error.osError or error}')
+        return ConnectRefused(f'no socket could be made for {address}: {error}')
+    return ConnectRefused(f'{address} cannot be connected to: {error.osError or error}')

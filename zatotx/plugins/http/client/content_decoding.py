@@ -1,4 +1,4 @@
-"""Answers in a content coding, inflated within limits (RFC 9110 §8.4)."""
+"""Decodes response bodies in a content coding, within size limits (RFC 9110 §8.4)."""
 
 from __future__ import annotations
 
@@ -13,55 +13,56 @@ from zatotx.plugins.http.client.call import Fields, HttpResponse, ResponseHead, 
 from zatotx.plugins.http.client.errors import BadCoding
 from zatotx.wire.http.inflate import DecompressionBomb, Inflater, Malformed, coding_of
 
-ACCEPT = (b'Accept-Encoding', b'gzip, deflate')  # what requests that may be answered so say
-_QUICK = 32 * 1024  # bytes of a body that is inflated on the reactor: a few milliseconds at worst
-_PIECE = 64 * 1024
+ACCEPT = (b'Accept-Encoding', b'gzip, deflate')  # of requests whose responses may be encoded
+_QUICK_SIZE = 32 * 1024  # largest body that is decoded on the reactor, in bytes: a few milliseconds at worst
+_PIECE_SIZE = 64 * 1024
 _PARTIAL = 206
-_GONE = (b'content-encoding', b'content-length')  # of the head of an answer that was inflated
+_REMOVED_FIELDS = (b'content-encoding', b'content-length')  # fields removed from the head of a decoded response
 
 Offload = Callable[..., Deferred[Any]]
 
 
 class Decoder:
-    """Takes content codings off answers, and the fields that speak of them. A coding that is not known here stays, as
-    its field says, and so do partial answers (206). `offload` runs a function in a thread."""
+    """Decodes content codings of responses, and removes the fields about them. An unknown coding is left as it is, with
+    its field, and so are partial responses (206). `offload` runs a function in a thread."""
 
     def __init__(self, offload: Offload, *, ratio: int) -> None:
         self._offload = offload
         self._ratio = ratio
 
-    async def decode(self, answer: HttpResponse, most: int) -> HttpResponse:
-        """Raises BadCoding where the body is damaged, is longer than `most` bytes once inflated, or grows to more than
-        `ratio` times what came; a stream, which may be of any length, raises it when that is found."""
-        field, body = answer.head.headers.get(b'content-encoding'), answer.body
-        coding = coding_of(field) if answer.head.status != _PARTIAL else ''
+    async def decode(self, response: HttpResponse, most: int) -> HttpResponse:
+        """Decode a response. Raises BadCoding if the body is damaged, is longer than `most` bytes when decoded, or
+        grows to more than `ratio` times its received size; a stream, whose length is not limited, raises it while it is
+        read."""
+        field, body = response.head.headers.get(b'content-encoding'), response.body
+        coding = coding_of(field) if response.head.status != _PARTIAL else ''
         if not coding or not body:
-            return answer
+            return response
         if not isinstance(body, bytes):
             inflater = Inflater(coding, most=sys.maxsize, ratio=self._ratio, bare=True)
-            return HttpResponse(_plain(answer.head, None), InflatedStream(body, inflater))
+            return HttpResponse(_decoded_head(response.head, None), InflatedStream(body, inflater))
         inflater = Inflater(coding, most=most, ratio=self._ratio, bare=True)
-        if len(body) <= _QUICK:
-            whole = inflate_response(body, inflater)
+        if len(body) <= _QUICK_SIZE:
+            decoded = inflate_response(body, inflater)
         else:
-            whole = await self._offload(inflate_response, body, inflater)
-        return HttpResponse(_plain(answer.head, len(whole)), whole, answer.trailers)
+            decoded = await self._offload(inflate_response, body, inflater)
+        return HttpResponse(_decoded_head(response.head, len(decoded)), decoded, response.trailers)
 
 
 def inflate_response(body: bytes, inflater: Inflater) -> bytes:
-    """All of a body. Raises BadCoding."""
-    out = bytearray()
+    """Return the whole decoded body. Raises BadCoding."""
+    decoded = bytearray()
     try:
-        for start in range(0, len(body), _PIECE):
-            out += inflater.feed(body[start : start + _PIECE])
+        for start in range(0, len(body), _PIECE_SIZE):
+            decoded += inflater.feed(body[start : start + _PIECE_SIZE])
         inflater.end()
     except (Malformed, DecompressionBomb) as error:
-        raise _bad(error) from None
-    return bytes(out)
+        raise _bad_coding(error) from None
+    return bytes(decoded)
 
 
 class InflatedStream:
-    """An ResponseStream of what comes out of another."""
+    """A ResponseStream that decodes another one."""
 
     def __init__(self, stream: ResponseStream, inflater: Inflater) -> None:
         self._stream = stream
@@ -71,15 +72,15 @@ class InflatedStream:
 
     @property
     def trailers(self) -> Fields:
-        """As of an ResponseStream."""
+        """See ResponseStream."""
         return self._stream.trailers
 
     def read(self) -> Deferred[bytes]:
-        """As of an ResponseStream."""
+        """See ResponseStream."""
         return Deferred.fromCoroutine(self._read())
 
     def close(self) -> None:
-        """As of an ResponseStream."""
+        """See ResponseStream."""
         self._stream.close()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -97,24 +98,24 @@ class InflatedStream:
         try:
             while piece := await self._stream.read():
                 self._fed = True
-                if out := self._inflater.feed(piece):
-                    return out
+                if decoded := self._inflater.feed(piece):
+                    return decoded
             if self._fed:
                 self._inflater.end()
         except (Malformed, DecompressionBomb) as error:
             self.close()
-            self._failed = _bad(error)
+            self._failed = _bad_coding(error)
             raise self._failed from None
         return b''
 
 
-def _bad(error: Malformed | DecompressionBomb) -> BadCoding:
+def _bad_coding(error: Malformed | DecompressionBomb) -> BadCoding:
     text = str(error)
     return BadCoding(text[:1].lower() + text[1:])
 
 
-def _plain(head: ResponseHead, length: int | None) -> ResponseHead:
-    """The head of an answer whose coding was taken off. Heads are shared: this is one of its own."""
-    headers = {name: value for name, value in head.headers.items() if name not in _GONE}
-    raw = [(name, value) for name, value in head.raw_headers if name.lower() not in _GONE]
+def _decoded_head(head: ResponseHead, length: int | None) -> ResponseHead:
+    """Return a head without the coding's fields. Heads are shared, so this is a copy."""
+    headers = {name: value for name, value in head.headers.items() if name not in _REMOVED_FIELDS}
+    raw = [(name, value) for name, value in head.raw_headers if name.lower() not in _REMOVED_FIELDS]
     return msgspec.structs.replace(head, headers=headers, raw_headers=raw, length=length)

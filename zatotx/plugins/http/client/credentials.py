@@ -1,4 +1,4 @@
-"""Certificates and keys as people give them to a connection: PEM text."""
+"""TLS certificates and keys of a connection, configured as PEM text."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Key = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448Private
 
 
 class UnusableCredentials(ValueError):  # noqa: N818 - what it is
-    """Certificates or keys that will not do. `problems`: a sentence each, beginning with the name of the setting, that
-    shows nothing of them."""
+    """Raised for certificates or keys that cannot be used. `problems`: a sentence each, that begins with the name of
+    the setting and reveals nothing of them."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__('; '.join(problems))
@@ -25,25 +25,25 @@ class UnusableCredentials(ValueError):  # noqa: N818 - what it is
 
 @frozen(kw_only=True)
 class TlsSettings:
-    """Whom a connection trusts, and who we are to it."""
+    """TLS settings of a connection: trusted authorities and the client certificate."""
 
-    ca: str = field(default='', repr=False)  # those it trusts instead of the system's authorities
-    certificate: str = field(default='', repr=False)  # our own, followed by those that signed it
-    key: str = field(default='', repr=False)  # of our own; may stand in `certificate` too
-    verify: bool = True  # False = whoever answers is the peer: for tests of systems without certificates
+    ca: str = field(default='', repr=False)  # trusted instead of the system's authorities
+    certificate: str = field(default='', repr=False)  # client certificate, followed by its intermediate certificates
+    key: str = field(default='', repr=False)  # the private key; may be in `certificate` too
+    verify: bool = True  # False = accept any certificate: for tests of systems without valid ones
 
 
 @frozen
 class TlsCredentials:
-    """What stands in them."""
+    """The parsed TLS settings."""
 
     authorities: tuple[Certificate, ...]
-    chain: tuple[Certificate, ...]  # our own certificate first
-    key: Key | None = field(repr=False)  # None = we have no certificate
+    chain: tuple[Certificate, ...]  # the client certificate first
+    key: Key | None = field(repr=False)  # None = no client certificate
 
 
 def credentials(settings: TlsSettings) -> TlsCredentials:
-    """Read them. Raises Unfit, which tells all that is wrong."""
+    """Parse the settings. Raises UnusableCredentials, which lists all problems."""
     problems: list[str] = []
     authorities = _certificates('tls_ca', settings.ca, problems)
     chain = _certificates('tls_cert', settings.certificate, problems)
@@ -73,7 +73,7 @@ def _key(settings: TlsSettings, problems: list[str]) -> Key | None:
         if isinstance(key, Key):
             return key
         problems.append('tls_key: is of a kind that certificates for TLS do not have')
-    except TypeError:  # what cryptography says where a password is missing
+    except TypeError:  # raised by cryptography if a password is missing
         problems.append('tls_key: is encrypted with a password; give it without one, it is kept encrypted here')
     except (ValueError, UnsupportedAlgorithm):
         problems.append('tls_key: holds no private key in PEM form')

@@ -1,7 +1,6 @@
-"""Why a call has no answer. Each says what happened in one sentence, without naming the outgoing connection, whose name
-the facade puts before it, and whether the peer may have seen the request: only what never reached it may be sent again
-without a thought.
-"""
+"""Errors of outgoing calls. Each describes in one sentence what happened, without the name of the outgoing connection,
+which the facade prepends, and says whether the peer may have seen the request: only a request that has not reached it
+may always be sent again."""
 
 from __future__ import annotations
 
@@ -9,9 +8,9 @@ from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLook
 
 
 class CallFailed(Exception):  # noqa: N818 - what happened, not an error of ours
-    """A call that has no answer. `reached`: the peer may have got some or all of the request.
+    """A call failed without a complete response. `reached`: the peer may have received some or all of the request.
 
-    `detail` is a sentence without its full stop, for people; it never holds a header, a body or a password.
+    `detail` is a sentence without its full stop, for people; it never contains a header, a body or a password.
     """
 
     reached = True
@@ -26,64 +25,64 @@ class CallFailed(Exception):  # noqa: N818 - what happened, not an error of ours
         return self.detail
 
 
-# Before there was a connection: the peer saw nothing.
+# Errors before there is a connection: the peer saw nothing.
 
 
 class NotReached(CallFailed):
-    """There is no connection to the peer."""
+    """No connection to the peer could be opened."""
 
     reached = False
 
 
 class NoSuchHost(NotReached):
-    """The name of the host has no address."""
+    """The host name has no address."""
 
 
 class ConnectRefused(NotReached):
-    """Nobody listens at the address, or the network does not lead there."""
+    """Nothing listens at the address, or there is no route to it."""
 
 
 class ConnectTimeout(NotReached):
-    """The connection, its TLS handshake and the proxy's consent included, was not there in time."""
+    """The connection, including TLS handshake and proxy tunnel, was not established in time."""
 
 
 class TlsFailed(NotReached):
-    """TLS could not be agreed on, or the peer is not who it should be."""
+    """The TLS handshake failed, or the peer's certificate is not valid for it."""
 
 
 class ProxyFailed(NotReached):
-    """The proxy would not make a tunnel."""
+    """The proxy refused to open a tunnel."""
 
 
 class QueueTimeout(NotReached):
-    """All connections were busy for too long."""
+    """All connections were busy until the timeout."""
 
 
 class QueueFull(NotReached):
-    """All connections are busy and as many calls as may wait already do."""
+    """All connections are busy and the queue is full."""
 
 
 class ClientClosed(NotReached):
-    """The client is closed: its node ends."""
+    """The client is closed: its node is stopping."""
 
 
-# On a connection: `reached` is set by whoever raises where it is False.
+# Errors on a connection: the raiser sets `reached` where it is False.
 
 
 class FirstByteTimeout(CallFailed):
-    """The peer took the request and did not begin to answer in time, or stopped taking the request."""
+    """The peer did not begin to respond in time, or stopped reading the request."""
 
 
 class SilenceTimeout(CallFailed):
-    """The peer stopped in the middle of its answer."""
+    """The peer stopped in the middle of its response."""
 
 
 class TotalTimeout(CallFailed):
-    """The whole call took too long, wherever it stood."""
+    """The whole call took too long, in whatever stage."""
 
 
 class PeerReset(CallFailed):
-    """The connection was lost before the answer was whole. `begun`: some of the answer had come."""
+    """The connection was lost before the response was complete. `begun`: some of the response had arrived."""
 
     def __init__(self, detail: str, *, reached: bool | None = None, begun: bool = False) -> None:
         super().__init__(detail, reached=reached)
@@ -91,15 +90,15 @@ class PeerReset(CallFailed):
 
 
 class BadResponse(CallFailed):
-    """The answer is not HTTP/1, or where it ends is in doubt."""
+    """The response is not valid HTTP/1, or its end is ambiguous."""
 
 
 class BadCoding(BadResponse):
-    """The body's Content-Encoding is not what the head says, or inflates beyond all reason."""
+    """The body does not match its Content-Encoding, or decodes to more than the limits."""
 
 
 class TooLarge(CallFailed):
-    """The answer's body is longer than the call allows."""
+    """The response's body is longer than the call allows."""
 
 
 class BodyFailed(CallFailed):
@@ -107,19 +106,19 @@ class BodyFailed(CallFailed):
 
 
 class TooManyRedirects(CallFailed):
-    """The peer sent us on and on, or round in circles."""
+    """Too many redirects, or a redirect loop."""
 
 
 class BadRedirect(CallFailed):
-    """The peer sent us to where we do not go: no URL, another scheme, a body in the clear."""
+    """A redirect that is not followed: an invalid URL, another scheme, a body over plain HTTP."""
 
 
 class StreamClosed(CallFailed):
-    """The answer's body was closed by its reader before its end."""
+    """The response's body was closed by its reader before its end."""
 
 
 def from_twisted(error: BaseException | None) -> CallFailed:
-    """What a way to the peer failed with, in our words; the original is the __cause__."""
+    """Translate an error of opening a connection; the original becomes the __cause__."""
     if isinstance(error, CallFailed):
         return error
     if isinstance(error, DNSLookupError):

@@ -1,7 +1,7 @@
-"""A client put together by its settings: the core, how it comes by connections, and what is wrapped around it.
+"""Builds an HTTP client from its settings: connection pools, connector, and the wrappers around them.
 
-    client = make_client(ClientSettings(follow_redirects=5), reach)
-    client.send(Outbound('GET', Origin('http', 'crm.example.com', 80))).addCallback(…)
+    client = make_client(ClientSettings(follow_redirects=5), environment)
+    client.send(HttpRequest('GET', Origin('http', 'crm.example.com', 80))).addCallback(…)
     …
     await client.close()
 """
@@ -29,27 +29,26 @@ from zatotx.plugins.http.client.response_processing import ResponseProcessor
 from zatotx.plugins.http.client.tls import TlsClientFactory
 from zatotx.rules.http.proxy_selection import ENVIRONMENT, make_proxy_selector
 
-FOLLOWED = 10  # redirections of a call, where nothing else is said
-RATIO = 100  # how much a body may grow, where nothing else is said
+FOLLOWED = 10  # default limit of redirects per call
+RATIO = 100  # default limit for the growth of a body, as a factor
 
 
 @frozen(kw_only=True)
 class ClientSettings:
-    """What an outgoing connection says of its client. How long a call may take, and how much an answer may hold, each
-    call says itself (`HttpRequest`)."""
+    """Client settings of an outgoing connection. Timeouts and size limits are set per call (`HttpRequest`)."""
 
     bounds: PoolLimits = field(factory=PoolLimits)
     tls: TlsSettings = field(factory=TlsSettings)
-    proxy: str = field(default=ENVIRONMENT, repr=False)  # DIRECT, ENVIRONMENT, or a URL, which may hold a password
-    follow_redirects: int = FOLLOWED  # 0 = a redirection is an answer like any other
-    any_origin: bool = False  # whether those to other origins are followed
-    secret_fields: frozenset[bytes] = frozenset()  # lower-case names that no other origin must see; see is_credential
-    inflate: bool = True  # answers are given without their gzip or deflate; they are asked for by decoding.ACCEPT
+    proxy: str = field(default=ENVIRONMENT, repr=False)  # DIRECT, ENVIRONMENT, or a URL, which may contain a password
+    follow_redirects: int = FOLLOWED  # 0 = return redirects like any other response
+    any_origin: bool = False  # whether redirects to other origins are followed
+    secret_fields: frozenset[bytes] = frozenset()  # lower-case names never sent to another origin; see is_credential
+    inflate: bool = True  # whether gzip and deflate are decoded; content_decoding.ACCEPT asks for them
     ratio: int = RATIO
 
 
 class ClientEnvironment:
-    """What all clients of a node have in common."""
+    """The environment that all clients of a node share."""
 
     def __init__(
         self, reactor: Any, offload: Offload, *, environ: Mapping[str, str], resolver: AddressResolver | None = None
@@ -63,46 +62,46 @@ class ClientEnvironment:
         self._tls: WeakValueDictionary[TlsSettings, TlsClientFactory] = WeakValueDictionary()
 
     def tls(self, settings: TlsSettings) -> TlsClientFactory:
-        """One of those that are in use, or a new one. Raises Unfit."""
-        found = self._tls.get(settings)
-        if found is None:
-            found = self._tls[settings] = TlsClientFactory(settings)
-        return found
+        """Return a factory that is in use, or a new one. Raises UnusableCredentials."""
+        factory = self._tls.get(settings)
+        if factory is None:
+            factory = self._tls[settings] = TlsClientFactory(settings)
+        return factory
 
 
 @frozen
 class BuiltClient:
-    """A Sender. Its figures are the core's: `core.active`, `core.idle`, `core.waiting`."""
+    """A client with its wrappers; a Sender. Its statistics are those of `core`: `active`, `idle`, `waiting`."""
 
     core: Client
-    bare: Sender  # by which answers come as they are: redirections and codings are somebody else's to undo
+    bare: Sender  # without redirects and content decoding, for callers that do both themselves
     send: Callable[[HttpRequest], Deferred[HttpResponse]]
-    ask: Callable[[HttpRequest], Awaitable[HttpResponse]]  # the same for coroutines
+    ask: Callable[[HttpRequest], Awaitable[HttpResponse]]  # `send` for coroutines
 
     def retire(self) -> None:
-        """Keep no connection from now on."""
+        """Keep no idle connections from now on."""
         self.core.retire()
 
     def close(self) -> Deferred[None]:
-        """Take no more calls; fires when those under way are over."""
+        """Accept no more calls; fires when those in progress have ended."""
         return self.core.close()
 
 
 def make_client(settings: ClientSettings, reach: ClientEnvironment) -> BuiltClient:
-    """What is off is not wrapped around it, and costs nothing. Raises Unfit and Unusable, sentences of what is wrong
-    with certificates or a proxy."""
-    by_proxies = make_proxy_selector(settings.proxy, reach.environ)
-    dialer = Connector(reach.reactor, reach.resolver, reach.tls(settings.tls), by_proxies)
-    core = Client(reach.shared, dialer.dial, settings.bounds)
-    sender: Sender = ForwardProxySender(core, by_proxies) if by_proxies.http else core
+    """Build a client. Wrappers that are not needed are left out, and cost nothing. Raises UnusableCredentials and
+    UnusableProxy, with messages about certificates or a proxy."""
+    proxies = make_proxy_selector(settings.proxy, reach.environ)
+    connector = Connector(reach.reactor, reach.resolver, reach.tls(settings.tls), proxies)
+    core = Client(reach.shared, connector.dial, settings.bounds)
+    sender: Sender = ForwardProxySender(core, proxies) if proxies.http else core
     if not settings.follow_redirects and not settings.inflate:
         return BuiltClient(core, sender, sender.send, sender.send)
     redirects = RedirectFollower(
         sender, most=settings.follow_redirects, any_origin=settings.any_origin, secret=settings.secret_fields
     )  # fmt: skip
     decoder = Decoder(reach.offload, ratio=settings.ratio)
-    finishing = ResponseProcessor(
+    processor = ResponseProcessor(
         sender, reach.reactor.seconds,
         redirects=redirects if settings.follow_redirects else None, decoder=decoder if settings.inflate else None,
     )  # fmt: skip
-    return BuiltClient(core, sender, finishing.send, finishing.ask)
+    return BuiltClient(core, sender, processor.send, processor.ask)

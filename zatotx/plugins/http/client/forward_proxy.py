@@ -1,6 +1,5 @@
-"""Plain HTTP through a proxy: requests name their whole URL (RFC 9112 §3.2.2). https goes through a tunnel, which is
-the matter of who connects (`dialing`).
-"""
+"""Plain HTTP through a proxy: requests contain the absolute URL (RFC 9112 §3.2.2). https uses a tunnel, which
+`connector` opens."""
 
 from __future__ import annotations
 
@@ -12,32 +11,32 @@ from zatotx.plugins.http.client.connect_tunnel import proxy_refusal
 from zatotx.plugins.http.client.errors import ProxyFailed
 from zatotx.rules.http.proxy_selection import Proxy, ProxySelector, UnusableProxy
 
-_WANTS_CREDENTIALS = 407
+_PROXY_AUTH_REQUIRED = 407
 
 
 class ForwardProxySender:
-    """A Sender for connections of which some may go through a proxy. Fails with ProxyFailed where it lets nobody
-    through; all else that it says may be the peer's own answer, as far as anybody can tell, and is handed on."""
+    """A Sender for connections that may use a proxy. Fails with ProxyFailed if the proxy requires credentials; any
+    other response cannot be told from the peer's own and is returned."""
 
     def __init__(self, sender: Sender, proxies: ProxySelector) -> None:
         self._sender = sender
         self._proxies = proxies
 
     def send(self, outbound: HttpRequest) -> Deferred[HttpResponse]:
-        """As a Sender."""
+        """See Sender."""
         origin = outbound.origin
         if origin.scheme == 'https':
             return self._sender.send(outbound)
         try:
             proxy = self._proxies.proxy(secure=False, host=origin.host, port=origin.port)
-        except UnusableProxy as unusable:
-            return fail(ProxyFailed(f'the proxy for {origin.host} cannot be used: {unusable}'))
+        except UnusableProxy as error:
+            return fail(ProxyFailed(f'the proxy for {origin.host} cannot be used: {error}'))
         if proxy is None:
             return self._sender.send(outbound)
-        return self._sender.send(_absolute(outbound, proxy)).addCallback(_judged, origin, proxy)
+        return self._sender.send(_absolute_form(outbound, proxy)).addCallback(_check_response, origin, proxy)
 
 
-def _absolute(outbound: HttpRequest, proxy: Proxy) -> HttpRequest:
+def _absolute_form(outbound: HttpRequest, proxy: Proxy) -> HttpRequest:
     path = b'' if outbound.target == b'*' else outbound.target
     target = b'http://%b%b' % (outbound.origin.authority, path)
     if not proxy.authorization:
@@ -46,9 +45,9 @@ def _absolute(outbound: HttpRequest, proxy: Proxy) -> HttpRequest:
     return msgspec.structs.replace(outbound, target=target, headers=headers)
 
 
-def _judged(answer: HttpResponse, origin: Origin, proxy: Proxy) -> HttpResponse:
-    if answer.head.status != _WANTS_CREDENTIALS:
-        return answer
-    if not isinstance(answer.body, bytes):
-        answer.body.close()
-    raise ProxyFailed(f'{proxy} {proxy_refusal(_WANTS_CREDENTIALS, origin.authority)}')
+def _check_response(response: HttpResponse, origin: Origin, proxy: Proxy) -> HttpResponse:
+    if response.head.status != _PROXY_AUTH_REQUIRED:
+        return response
+    if not isinstance(response.body, bytes):
+        response.body.close()
+    raise ProxyFailed(f'{proxy} {proxy_refusal(_PROXY_AUTH_REQUIRED, origin.authority)}')

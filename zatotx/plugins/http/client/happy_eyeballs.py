@@ -1,4 +1,4 @@
-"""A TCP connection to the first of several addresses that answers (RFC 8305, happy eyeballs)."""
+"""Connects to the first of several addresses that accepts (RFC 8305, happy eyeballs)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from twisted.internet.interfaces import IAddress, IConnector
 from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 
-HEAD_START = 0.25  # seconds that an address has before the next one is tried too (RFC 8305 §5)
+HEAD_START = 0.25  # seconds after which the next address is tried concurrently (RFC 8305 §5)
 
 
 class PlaceholderProtocol(Protocol):
-    """The protocol of a connection until it is known whose it is. Nobody speaks yet."""
+    """The protocol of a connection until its real protocol is known. No byte is exchanged yet."""
 
     def connectionMade(self) -> None:
         assert isinstance(self.factory, _Attempt)
@@ -23,11 +23,11 @@ class PlaceholderProtocol(Protocol):
 
 
 def race(reactor: Any, addresses: Sequence[str], port: int) -> Deferred[Any]:
-    """The transport of a TCP connection to one of the addresses, tried in their order: the next one as soon as one has
-    failed, or HEAD_START after it was begun. Its protocol is to be replaced before anything is read.
+    """Return the transport of a TCP connection to one of the addresses. They are tried in order: the next one as soon
+    as one has failed, or HEAD_START after the last was started. Replace its protocol before anything is read.
 
-    Fails, when the last has, with Twisted's ConnectError of the one that told most. How long it may take is the
-    caller's matter: cancelling it leaves nothing open.
+    Fails, when the last has failed, with the most informative ConnectError. The timeout is the caller's: cancelling
+    leaves no socket open.
     """
     return _Race(reactor, addresses, port).result
 
@@ -35,9 +35,9 @@ def race(reactor: Any, addresses: Sequence[str], port: int) -> Deferred[Any]:
 class _Race:
     def __init__(self, reactor: Any, addresses: Sequence[str], port: int) -> None:
         self._reactor = reactor
-        self._left: Iterator[str] = iter(addresses)
+        self._remaining: Iterator[str] = iter(addresses)
         self._port = port
-        self._running: list[_Attempt] = []
+        self._attempts: list[_Attempt] = []
         self._failures: list[Failure] = []
         self._timer: Any = None
         self.over = False
@@ -45,25 +45,25 @@ class _Race:
         self._next()
 
     def _next(self) -> None:
-        """Try one more address, where there is one."""
+        """Try the next address, if there is one."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-        address = next(self._left, None)
+        address = next(self._remaining, None)
         if address is not None:
             self._timer = self._reactor.callLater(HEAD_START, self._next)
             attempt = _Attempt(self)
-            self._running.append(attempt)
+            self._attempts.append(attempt)
             attempt.connector = self._reactor.connectTCP(address, self._port, attempt, None)
-        elif not self._running and not self.over:
-            self._end().errback(_telling(self._failures))
+        elif not self._attempts and not self.over:
+            self._end().errback(_most_informative(self._failures))
 
     def won(self, attempt: _Attempt, transport: Any) -> None:
-        self._running.remove(attempt)
+        self._attempts.remove(attempt)
         self._end().callback(transport)
 
     def lost(self, attempt: _Attempt, reason: Failure) -> None:
-        self._running.remove(attempt)
+        self._attempts.remove(attempt)
         self._failures.append(reason)
         if not self.over:
             self._next()
@@ -72,17 +72,17 @@ class _Race:
         self._end().errback(CancelledError())
 
     def _end(self) -> Deferred[Any]:
-        """No more attempts, and those under way are given up."""
+        """Stop: cancel the other attempts."""
         self.over = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        for attempt in self._running[:]:
+        for attempt in self._attempts[:]:
             attempt.give_up()
         return self.result
 
 
 class _Attempt(ClientFactory):
-    """One address."""
+    """The attempt to connect to one address."""
 
     noisy = False
 
@@ -91,15 +91,15 @@ class _Attempt(ClientFactory):
         self.connector: IConnector | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> PlaceholderProtocol | None:
-        """None, and Twisted closes the connection, where another one came first."""
+        """Return None, so that Twisted closes the connection, if another attempt has won."""
         if self._race.over:
             return None
-        lobby = PlaceholderProtocol()
-        lobby.factory = self
-        return lobby
+        protocol = PlaceholderProtocol()
+        protocol.factory = self
+        return protocol
 
-    def won(self, lobby: PlaceholderProtocol) -> None:
-        self._race.won(self, lobby.transport)
+    def won(self, protocol: PlaceholderProtocol) -> None:
+        self._race.won(self, protocol.transport)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         self._race.lost(self, reason)
@@ -109,6 +109,7 @@ class _Attempt(ClientFactory):
             self.connector.stopConnecting()
 
 
-def _telling(failures: Sequence[Failure]) -> Failure:
-    """A refusal says that the machine is there; what the other attempts met may be this machine's lack of IPv6."""
-    return next((one for one in failures if one.check(ConnectionRefusedError)), failures[0])
+def _most_informative(failures: Sequence[Failure]) -> Failure:
+    """Return a refusal if there is one, because it shows that the machine exists; the other errors may be caused by
+    missing IPv6 on this machine."""
+    return next((failure for failure in failures if failure.check(ConnectionRefusedError)), failures[0])

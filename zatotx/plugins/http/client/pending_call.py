@@ -1,6 +1,5 @@
-"""One call under way: where it stands, until when it may, and how it ends: once, by whoever is first of an answer, an
-error, a deadline and its caller.
-"""
+"""A call in progress: its stage, its timeouts, and its end. It ends once, by whichever comes first of a response, an
+error, a timeout and cancellation."""
 
 from __future__ import annotations
 
@@ -26,14 +25,14 @@ if TYPE_CHECKING:
     from zatotx.plugins.http.client.connection import ClientConnection
     from zatotx.plugins.http.client.pool import ConnectionPool
 
-# Where a call stands.
+# Stages of a call.
 QUEUED, CONNECTING, EXPECTING, ASKED, ANSWERED, OVER = range(6)
-# RFC 9110 §9.2.2, and the safe ones of its registry.
+# RFC 9110 §9.2.2, and the safe methods of its registry.
 IDEMPOTENT = frozenset({'GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'})
 
 
 class CallEnvironment:
-    """What all clients of a node have in common."""
+    """The environment that the calls of all clients of a node share."""
 
     __slots__ = ('burst', 'deadlines', 'reactor', 'seconds')
 
@@ -45,50 +44,51 @@ class CallEnvironment:
 
 
 class PendingCall:
-    """`data` is what goes out at once, `body` what follows it or None. `due` is looked at by `TimeoutSweeper`."""
+    """A call from `send` to its end. `data` is sent at once, `body` (or None) after it. TimeoutSweeper checks `due`."""
 
-    __slots__ = ('_deferred', '_shared', '_stream', '_until', 'begun', 'body', 'connection', 'data',
+    __slots__ = ('_deferred', '_environment', '_stream', '_total_due', 'begun', 'body', 'connection', 'data',
                  'dialing', 'due', 'outbound', 'pool', 'reached', 'renewed', 'stage', 'started')  # fmt: skip
 
     def __init__(
         self, shared: CallEnvironment, outbound: HttpRequest, data: bytes, body: bytes | BodySource | None
     ) -> None:
-        self._shared = shared
+        self._environment = shared
         self.outbound = outbound
         self.data = data
         self.body = body
         now = self.started = shared.seconds()
-        self._until = self.due = min(now + outbound.timeouts.total, outbound.deadline)
-        self._deferred: Deferred[HttpResponse] | None = None  # once it is watched over
+        self._total_due = self.due = min(now + outbound.timeouts.total, outbound.deadline)
+        self._deferred: Deferred[HttpResponse] | None = None  # once it is started
         self._stream: StreamedBody | None = None
         self.stage = QUEUED
-        self.pool: ConnectionPool | None = None  # that it waits in
+        self.pool: ConnectionPool | None = None  # the pool whose queue it waits in
         self.dialing: Deferred[Any] | None = None
         self.connection: ClientConnection | None = None
-        self.begun = False  # to take pieces of its source
+        self.begun = False  # whether pieces were taken from the body's source
         self.reached = False
         self.renewed = False
 
     def start(self) -> Deferred[HttpResponse]:
-        """Watch over it from now on."""
-        self._shared.deadlines.watch(self)
+        """Start the timeouts, and return the Deferred of the response."""
+        self._environment.deadlines.watch(self)
         deferred = self._deferred = Deferred(self._cancel)
         return deferred
 
     def stand(self, stage: int, now: float, seconds: float) -> None:
-        """It got as far as this, and may stay there for some seconds."""
+        """Enter a stage, with a timeout of some seconds."""
         self.stage = stage
         due = now + seconds
-        self.due = due if due < self._until else self._until
+        self.due = due if due < self._total_due else self._total_due
 
     def stand_still(self) -> None:
-        """What comes next is not the peer's turn: only the whole call may be late."""
-        self.due = self._until
+        """Suspend the stage's timeout, because it is not the peer that is waited for: only the total timeout
+        applies."""
+        self.due = self._total_due
 
     @property
     def renewable(self) -> bool:
-        """Whether it may be sent once more, on a new connection, after a used one was found closed with no byte of an
-        answer: nothing of it went out, or doing it twice does what doing it once does (RFC 9110 §9.2.2)."""
+        """Whether the call may be repeated on a new connection after a reused one was closed without a byte of a
+        response: nothing of it was sent, or its method is idempotent (RFC 9110 §9.2.2)."""
         outbound = self.outbound
         if self.renewed or (self.begun and not (isinstance(self.body, bytes) or self._repeatable)):
             return False
@@ -100,51 +100,52 @@ class PendingCall:
 
     # Ending.
 
-    def answer(self, answer: HttpResponse) -> None:
-        """Here it is, whole."""
+    def answer(self, response: HttpResponse) -> None:
+        """Finish the call with a complete response."""
         self.stage = OVER
-        self._shared.deadlines.forget(self)
-        deferred, self._deferred = self._deferred, None  # see `_over`, which is written out here
+        self._environment.deadlines.forget(self)
+        deferred, self._deferred = self._deferred, None  # `_detach`, inlined
         assert deferred is not None
-        deferred.callback(answer)
+        deferred.callback(response)
 
-    def begin(self, answer: HttpResponse, stream: StreamedBody) -> None:
-        """Here it is, unless that has failed already; its body comes in a stream, over which the deadlines watch on."""
+    def begin(self, response: HttpResponse, stream: StreamedBody) -> None:
+        """Return a response, unless the call has already failed. Its body is a stream, to which the timeouts still
+        apply."""
         self._stream = stream
         deferred, self._deferred = self._deferred, None
         if deferred is not None:
-            deferred.callback(answer)
+            deferred.callback(response)
 
     def finish(self) -> None:
-        """All of the stream has come."""
+        """Finish the call: its stream is complete."""
         self.stage = OVER
-        self._shared.deadlines.forget(self)
+        self._environment.deadlines.forget(self)
 
     def fail(self, error: CallFailed) -> None:
-        """There is no answer, or no more of it. Harmless when it is over."""
+        """Fail the call: there is no response, or no more of it. Does nothing if the call is finished."""
         if self.stage == OVER:
             return
         stream = self._stream
         if stream is None:
-            self._over().errback(error)
+            self._detach().errback(error)
         else:
             self.finish()
             stream.fail(error)
 
     def expire(self, now: float) -> None:
-        """`due` has passed: the call is late, unless that was only a time to look."""
-        if now < self._until:
+        """Handle that `due` has passed: fail the call, unless it only marked a time to check progress."""
+        if now < self._total_due:
             if self.stage == EXPECTING:
                 assert self.connection is not None
                 self.connection.asking.send_body(now)
                 return
-            if self.stage == ASKED and self._moves(now):
+            if self.stage == ASKED and self._is_progressing(now):
                 return
         if self.dialing is not None:
-            self.dialing.cancel()  # it may know what is missing, and tells `fail`
+            self.dialing.cancel()  # it may know which step is missing, and then calls `fail`
             if self.stage == OVER:
                 return
-        error = self._lateness(now)
+        error = self._timeout_error(now)
         self.give_up()
         stream, deferred = self._stream, self._deferred
         if stream is not None:
@@ -154,7 +155,7 @@ class PendingCall:
             deferred.errback(error)
 
     def give_up(self) -> None:
-        """Nobody waits for it any more: free what it holds."""
+        """Cancel the call, and release what it uses."""
         stage = self.stage
         if stage == OVER:
             return
@@ -172,31 +173,32 @@ class PendingCall:
         self._deferred = None
         self.give_up()
 
-    def _over(self) -> Deferred[HttpResponse]:
-        """It ends now. The Deferred and this know each other: no longer, or they would be a cycle for the collector."""
+    def _detach(self) -> Deferred[HttpResponse]:
+        """End the call, and break the reference cycle between it and its Deferred."""
         self.stage = OVER
-        self._shared.deadlines.forget(self)
+        self._environment.deadlines.forget(self)
         deferred, self._deferred = self._deferred, None
         assert deferred is not None
         return deferred
 
-    # Being late.
+    # Timeouts.
 
-    def _moves(self, now: float) -> bool:
-        """Whether the peer still takes the request, or its body is still being made: then it is not late yet."""
+    def _is_progressing(self, now: float) -> bool:
+        """Return whether the peer still reads the request, or its body is still being produced: then the call is not
+        late."""
         seconds = self.outbound.timeouts.first_byte
         assert self.connection is not None
-        since = self.connection.asking.progress(now)
-        if since + seconds <= now:
+        progress_at = self.connection.asking.progress(now)
+        if progress_at + seconds <= now:
             return False
-        self.stand(ASKED, since, seconds)
+        self.stand(ASKED, progress_at, seconds)
         return True
 
-    def _lateness(self, now: float) -> CallFailed:
+    def _timeout_error(self, now: float) -> CallFailed:
         timeouts = self.outbound.timeouts
         self.note_reached()
-        if now >= self._until:
-            return TotalTimeout(f'the call was not over within {self._until - self.started:.3g} s',
+        if now >= self._total_due:
+            return TotalTimeout(f'the call was not over within {self._total_due - self.started:.3g} s',
                                 reached=self.reached)
         if self.stage == QUEUED:
             return QueueTimeout(f'no connection was free within {timeouts.queue:.3g} s')
@@ -208,6 +210,6 @@ class PendingCall:
         return SilenceTimeout(f'the peer stopped for {timeouts.silence:.3g} s within its answer')
 
     def note_reached(self) -> None:
-        """Whether the peer may have seen something of it, by now."""
+        """Record whether the peer may have seen some of the request by now."""
         if self.connection is not None and not self.connection.asking.holds(self.data):
             self.reached = True

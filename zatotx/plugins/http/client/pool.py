@@ -1,8 +1,8 @@
-"""The connections to one origin: each busy with a call, or idle until the next. Calls that find all of them busy wait
-in the order in which they came.
+"""A pool of the connections to one origin: each is busy with a call, or idle. Calls that find all of them busy wait in
+FIFO order.
 
-Every connection, and every attempt to make one, holds one of the pool's places from when it is begun until it is known
-that nothing more will be done with it; whatever frees a place gives it to the call that has waited longest.
+Every connection, and every attempt to open one, occupies a slot of the pool from its start until it is known that it is
+not used any more; a freed slot goes to the call that has waited longest.
 """
 
 from __future__ import annotations
@@ -23,64 +23,77 @@ from zatotx.plugins.http.client.connection import ClientConnection
 from zatotx.plugins.http.client.errors import ClientClosed, PeerReset, QueueFull, from_twisted
 from zatotx.plugins.http.client.pending_call import CONNECTING, QUEUED, CallEnvironment, PendingCall
 
-DOUBTFUL = 1.0  # seconds of idleness after which a look at the socket is worth its price
+DOUBTFUL = 1.0  # seconds of idleness after which checking the socket is worth its cost
 
 
 class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much an outgoing connection may have, to each origin."""
+    """Limits of an outgoing connection, per origin."""
 
     connections: int = 100
-    waiting: int = 10_000  # calls that wait for one of them
+    waiting: int = 10_000  # calls that wait for a connection
     idle: float = (
-        30.0  # seconds that an idle one is kept; 0 = every call has its own, and says `ClientConnection: close`
+        30.0  # seconds that an idle one is kept; 0 = each call opens its own, with `Connection: close`
     )
 
 
 @implementer(IProtocolFactory)
 class ConnectionFactory:
-    """Makes the connections of a pool."""
+    """Builds the connections of a pool."""
 
-    __slots__ = ('_pool', '_shared')
+    __slots__ = ('_environment', '_pool')
 
     def __init__(self, pool: ConnectionPool, shared: CallEnvironment) -> None:
         self._pool = pool
-        self._shared = shared
+        self._environment = shared
 
     def buildProtocol(self, addr: Any) -> ClientConnection:
-        return ClientConnection(self._pool, self._shared)
+        return ClientConnection(self._pool, self._environment)
 
     def doStart(self) -> None:
-        """Nothing to begin."""
+        """Do nothing."""
 
     def doStop(self) -> None:
-        """Nothing to end."""
+        """Do nothing."""
 
 
 class ConnectionPool:
-    """`open`: places taken."""
+    """The connections to one origin, and the calls that wait for one. `open` counts the occupied slots."""
 
     _log = Logger()
-    __slots__ = ('_bounds', '_closed', '_dial', '_emptied', '_filling', '_idle', '_maker', '_reaper', '_retired',
-                 '_shared', '_waiting', 'open', 'origin')  # fmt: skip
+    __slots__ = (
+        '_closed',
+        '_dial',
+        '_environment',
+        '_factory',
+        '_filling',
+        '_idle',
+        '_limits',
+        '_on_empty',
+        '_reap_call',
+        '_retired',
+        '_waiting',
+        'open',
+        'origin',
+    )  # fmt: skip
 
     def __init__(
         self, origin: Origin, bounds: PoolLimits, *, shared: CallEnvironment, dial: Dial, emptied: Callable[[], None]
     ) -> None:
         self.origin = origin
-        self._bounds = bounds
-        self._shared = shared
+        self._limits = bounds
+        self._environment = shared
         self._dial = dial
-        self._emptied = emptied  # called once the pool is closed and no place is taken any more
-        self._idle: list[ClientConnection] = []  # the last used one last
+        self._on_empty = emptied  # called when the pool is closed and no slot is occupied any more
+        self._idle: list[ClientConnection] = []  # the most recently used one last
         self._waiting: OrderedDict[PendingCall, None] = OrderedDict()
-        self._reaper: Any = None
+        self._reap_call: Any = None
         self._filling = False
-        self._maker = ConnectionFactory(self, shared)
+        self._factory = ConnectionFactory(self, shared)
         self.open = 0
         self._retired = False
         self._closed = False
 
-    # What it has.
+    # Statistics.
 
     @property
     def idle(self) -> int:
@@ -93,7 +106,7 @@ class ConnectionPool:
     # Calls.
 
     def enter(self, call: PendingCall, now: float) -> None:
-        """Send it on an idle connection or a new one, or let it wait."""
+        """Send a call on an idle connection or a new one, or queue it."""
         idle = self._idle
         while idle:
             connection = idle.pop()
@@ -101,10 +114,10 @@ class ConnectionPool:
                 connection.start(call, now)
                 return
             connection.drop()
-        if self.open < self._bounds.connections and not self._waiting:
+        if self.open < self._limits.connections and not self._waiting:
             self.open += 1
             self._connect(call, now)
-        elif len(self._waiting) < self._bounds.waiting:
+        elif len(self._waiting) < self._limits.waiting:
             call.pool = self
             call.stand(QUEUED, now, call.outbound.timeouts.queue)
             self._waiting[call] = None
@@ -112,23 +125,23 @@ class ConnectionPool:
             call.fail(QueueFull(f'all connections are busy and {len(self._waiting)} calls wait already'))
 
     def leave(self, call: PendingCall) -> None:
-        """It waits no longer."""
+        """Remove a call from the queue."""
         self._waiting.pop(call, None)
 
     def renew(self, call: PendingCall) -> None:
-        """Send it once more, on a new connection in the place of the one that failed it."""
+        """Send a call again, on a new connection in the slot of the one that failed."""
         call.renewed = True
         if self._closed:
             self._free()
             call.fail(ClientClosed('the connection was closed', reached=call.reached))
         else:
-            self._connect(call, self._shared.seconds())
+            self._connect(call, self._environment.seconds())
 
     # Connections.
 
     def release(self, connection: ClientConnection, now: float) -> None:
-        """A call is over and another may follow."""
-        if self._closed or not self._bounds.idle:
+        """Take back a connection whose call has finished."""
+        if self._closed or not self._limits.idle:
             connection.close()
         elif self._waiting:
             connection.start(self._waiting.popitem(last=False)[0], now)
@@ -137,83 +150,84 @@ class ConnectionPool:
         else:
             connection.idle_since = now
             self._idle.append(connection)
-            if self._reaper is None:
-                self._reaper = self._shared.reactor.callLater(self._bounds.idle, self._reap)
+            if self._reap_call is None:
+                self._reap_call = self._environment.reactor.callLater(self._limits.idle, self._reap)
 
     def lost(self, connection: ClientConnection) -> None:
-        """It is of no use any more."""
+        """Drop a connection that is unusable."""
         if connection in self._idle:
             self._idle.remove(connection)
         self._free()
 
     def retire(self) -> None:
-        """Keep no connection longer than there are calls for it."""
+        """Close idle connections, now and as soon as no call waits for them."""
         self._retired = True
         for connection in self._idle[:]:
             connection.close()
-        if self._reaper is not None:
-            self._reaper.cancel()
-            self._reaper = None
+        if self._reap_call is not None:
+            self._reap_call.cancel()
+            self._reap_call = None
 
     def close(self) -> None:
-        """Take no more calls, fail those that wait, and keep no connection longer than its call lasts."""
+        """Accept no more calls, fail those that wait, and close each connection after its call."""
         self._closed = True
         while self._waiting:
             self._waiting.popitem(last=False)[0].fail(ClientClosed('the connection was closed'))
         self.retire()
 
     def _free(self) -> None:
-        """A place is free: whoever has waited longest makes a connection in it."""
+        """Free a slot: the call that has waited longest opens a connection in it."""
         self.open -= 1
         if not self._filling:
             self._fill()
         if self._closed and not self.open:
-            self._emptied()
+            self._on_empty()
 
     def _fill(self) -> None:
-        """Not by recursion: where nobody listens each attempt fails at once and frees its place for the next."""
+        """Open connections for waiting calls. Loops instead of recursing: if nothing listens, each attempt fails at
+        once and frees its slot for the next."""
         self._filling = True
-        while self._waiting and self.open < self._bounds.connections:
+        while self._waiting and self.open < self._limits.connections:
             self.open += 1
-            self._connect(self._waiting.popitem(last=False)[0], self._shared.seconds())
+            self._connect(self._waiting.popitem(last=False)[0], self._environment.seconds())
         self._filling = False
 
     def _reap(self) -> None:
-        """Close what was idle for too long, the longest idle first."""
-        self._reaper = None
-        idle, keep = self._idle, self._bounds.idle
-        oldest = self._shared.seconds() - keep
+        """Close the connections that were idle for too long, the longest idle first."""
+        self._reap_call = None
+        idle, keep = self._idle, self._limits.idle
+        oldest = self._environment.seconds() - keep
         while idle and idle[0].idle_since <= oldest:
             idle[0].close()
         if idle:
-            self._reaper = self._shared.reactor.callLater(max(0.0, idle[0].idle_since - oldest), self._reap)
+            self._reap_call = self._environment.reactor.callLater(max(0.0, idle[0].idle_since - oldest), self._reap)
 
-    # Making one.
+    # Opening connections.
 
     def _connect(self, call: PendingCall, now: float) -> None:
-        """In a place that is taken already."""
+        """Open a connection in a slot that is already occupied."""
         call.stand(CONNECTING, now, call.outbound.timeouts.connect)
-        dialing: Deferred[Any] = maybeDeferred(self._dial, self.origin, self._maker, call.due)
+        dialing: Deferred[Any] = maybeDeferred(self._dial, self.origin, self._factory, call.due)
         call.dialing = dialing
-        dialing.addCallbacks(self._connected, self._not_connected, (call,), errbackArgs=(call,))
-        dialing.addErrback(self._broken)
+        dialing.addCallbacks(self._connected, self._connect_failed, (call,), errbackArgs=(call,))
+        dialing.addErrback(self._log_failure)
 
     def _connected(self, connection: ClientConnection, call: PendingCall) -> None:
         call.dialing = None
         if connection.take_place():
-            connection.start(call, self._shared.seconds())
+            connection.start(call, self._environment.seconds())
             return
         self._free()
         call.fail(PeerReset('the peer closed the connection at once', reached=False))
 
-    def _not_connected(self, failure: Failure, call: PendingCall) -> None:
+    def _connect_failed(self, failure: Failure, call: PendingCall) -> None:
         call.dialing = None
         self._free()
-        if failure.check(CancelledError):  # by the call, which knows why
+        if failure.check(CancelledError):  # by the call, which knows the reason
             return
         error = from_twisted(failure.value)
-        error.reached = error.reached or call.reached  # by the connection before, where this one was to replace it
+        error.reached = error.reached or call.reached  # by the previous connection, if this one was to replace it
         call.fail(error)
 
-    def _broken(self, failure: Failure) -> None:
+    def _log_failure(self, failure: Failure) -> None:
         self._log.failure('A new connection to {host} could not be used', failure, host=self.origin.host)

@@ -1,4 +1,4 @@
-"""A request's body that is made while it goes out."""
+"""Request bodies that are produced while they are sent."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from zatotx.plugins.http.client.call import BodySource
-from zatotx.plugins.http.server.response_stream import ResponseStream
+from zatotx.plugins.http.server.response_stream import ResponseStream, StreamWriter
 
 
 class BodyPieces:
-    """A BodySource of any async iterator: it is sent once and cannot be sent again."""
+    """A BodySource of an async iterator: it can be sent only once."""
 
     repeatable = False
 
@@ -26,44 +26,46 @@ class BodyPieces:
 
 
 class BodyUpload:
-    """Writes a source's pieces no faster than the peer takes them. `ended(None)` is called when all is written,
-    `ended(failure)` when the source broke off, or gave more or less than it said."""
+    """Writes a source's pieces no faster than the peer reads them. Calls `ended(None)` when all is written,
+    `ended(failure)` when the source failed, or its length differs from what it declared."""
 
-    __slots__ = ('_ended', '_left', '_length', '_stream', '_way_out')
+    __slots__ = ('_length', '_on_end', '_remaining', '_stream', '_writer')
 
-    def __init__(self, source: BodySource, way_out: Any, clock: Any, ended: Callable[[Failure | None], None]) -> None:
+    def __init__(
+        self, source: BodySource, writer: StreamWriter, clock: Any, ended: Callable[[Failure | None], None]
+    ) -> None:
         self._length = source.length
-        self._left = source.length or 0
-        self._way_out = way_out
-        self._ended = ended
-        self._stream = ResponseStream(source.pieces(), way_out, clock, inf)
+        self._remaining = source.length or 0
+        self._writer = writer
+        self._on_end = ended
+        self._stream = ResponseStream(source.pieces(), writer, clock, inf)
 
     def start(self) -> None:
-        """Begin. May call `ended` at once."""
+        """Start sending. May call `ended` at once."""
         chunked = self._length is None
-        self._stream.start(self._way_out.write if chunked else self._count, framed=chunked, ended=self._over)
+        self._stream.start(self._writer.write if chunked else self._write_counted, chunked=chunked, ended=self._finish)
 
     def drained(self) -> None:
-        """The peer has caught up."""
+        """Continue: the peer has received everything written so far."""
         self._stream.drained()
 
     def cancel(self) -> None:
-        """The rest is not wanted: the source is closed, and `ended` is not called."""
-        self._ended = _nobody
+        """Stop sending: the source is closed, and `ended` is not called."""
+        self._on_end = _ignore
         self._stream.cancel()
 
-    def _count(self, data: bytes) -> None:
-        self._left -= len(data)
-        if self._left < 0:
+    def _write_counted(self, data: bytes) -> None:
+        self._remaining -= len(data)
+        if self._remaining < 0:
             raise ValueError(f'The source of the body gives more than the {self._length} bytes that it said')
-        self._way_out.write(data)
+        self._writer.write(data)
 
-    def _over(self, failure: Failure | None) -> None:
-        if failure is None and self._left:
-            short = f'The source of the body ended {self._left} bytes before the {self._length} that it said'
-            failure = Failure(ValueError(short))
-        self._ended(failure)
+    def _finish(self, failure: Failure | None) -> None:
+        if failure is None and self._remaining:
+            details = f'The source of the body ended {self._remaining} bytes before the {self._length} that it said'
+            failure = Failure(ValueError(details))
+        self._on_end(failure)
 
 
-def _nobody(failure: Failure | None) -> None:
-    """Nobody asks any more."""
+def _ignore(failure: Failure | None) -> None:
+    """Ignore the end of a cancelled upload."""

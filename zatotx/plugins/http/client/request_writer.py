@@ -1,4 +1,4 @@
-"""The request's side of a connection: what of a call is out, what is not, and what it waits for."""
+"""The request writer of a client connection: sends the request and its body, and tracks what is sent."""
 
 from __future__ import annotations
 
@@ -14,86 +14,86 @@ from zatotx.plugins.http.client.request_body import BodyUpload
 
 
 class RequestWriter:
-    """Writes one request after the other. `failed` is told when a body could not be made. `holds(data)`: whether the
-    data that a call begins with is all here still, so that the peer cannot have seen it."""
+    """Writes one request after the other. Calls `failed` when a body could not be produced. `holds(data)` returns
+    whether the first data of a call is still buffered completely, so that the peer cannot have seen it."""
 
-    __slots__ = ('_call', '_failed', '_out', '_shared', '_upload', '_withheld', 'holds')
+    __slots__ = ('_awaits_continue', '_call', '_environment', '_on_failure', '_upload', '_writer', 'holds')
 
     def __init__(self, shared: CallEnvironment, transport: Any, failed: Callable[[BodyFailed], None]) -> None:
-        self._shared = shared
-        self._failed = failed
-        self._out: ClientWriter = client_writer_for(transport, self._drained, shared.seconds, shared.burst)
-        self.holds = self._out.holds
-        self._call: PendingCall | None = None  # whose body is made or waits for the peer's consent
+        self._environment = shared
+        self._on_failure = failed
+        self._writer: ClientWriter = client_writer_for(transport, self._drained, shared.seconds, shared.burst)
+        self.holds = self._writer.holds
+        self._call: PendingCall | None = None  # whose body is being produced or waits for 100 Continue
         self._upload: BodyUpload | None = None
-        self._withheld = False
+        self._awaits_continue = False
 
     @property
     def withheld(self) -> bool:
-        """Whether the body waits for the peer's consent."""
-        return self._withheld
+        """Whether the body waits for 100 Continue."""
+        return self._awaits_continue
 
     @property
     def unfinished(self) -> bool:
-        """Whether some of the request did not go out yet."""
-        return self._call is not None or self._out.behind
+        """Whether some of the request is not sent yet."""
+        return self._call is not None or self._writer.behind
 
     def start(self, call: PendingCall, now: float) -> None:
-        """Send the request."""
-        outbound = call.outbound
-        self._out.write(call.data)
+        """Send a request."""
+        request = call.outbound
+        self._writer.write(call.data)
         if call.body is None:
-            call.stand(ASKED, now, outbound.timeouts.first_byte)
+            call.stand(ASKED, now, request.timeouts.first_byte)
             return
         self._call = call
-        if outbound.expect:
-            self._withheld = True
-            call.stand(EXPECTING, now, outbound.expect)
+        if request.expect:
+            self._awaits_continue = True
+            call.stand(EXPECTING, now, request.expect)
         else:
             self.send_body(now)
 
     def send_body(self, now: float) -> None:
-        """Send the body, now that the peer agrees or has had time enough to object."""
+        """Send the body, after 100 Continue or the timeout for it."""
         call = self._call
         assert call is not None
-        self._withheld = False
+        self._awaits_continue = False
         call.stand(ASKED, now, call.outbound.timeouts.first_byte)
         body = call.body
         if isinstance(body, bytes):
             self._call = None
-            self._out.write(body)
+            self._writer.write(body)
         elif body is not None:
             call.begun = True
             try:
-                upload = self._upload = BodyUpload(body, self._out, self._shared.reactor, self._uploaded)
-            except Exception:  # the source gives no pieces at all
+                upload = self._upload = BodyUpload(body, self._writer, self._environment.reactor, self._uploaded)
+            except Exception:  # the source failed before its first piece
                 self._uploaded(Failure())
             else:
                 upload.start()
 
     def progress(self, now: float) -> float:
-        """When the request last got on, in seconds of the reactor's clock."""
-        if self._upload is not None and not self._out.behind:
-            return now  # its body is being made
-        return self._out.moved
+        """Return when the request last made progress, in seconds of the reactor's clock."""
+        if self._upload is not None and not self._writer.behind:
+            return now  # its body is being produced
+        return self._writer.moved
 
     def leave(self) -> None:
-        """Close the connection in good order."""
-        self._out.lose()
+        """Close the connection in an orderly way."""
+        self._writer.lose()
 
     def stop(self) -> None:
-        """The rest of the body is not wanted. It stays unfinished."""
+        """Stop sending the body. The request stays unfinished."""
         if self._upload is not None:
             self._upload.cancel()
 
     def abandon(self) -> None:
-        """Nothing more is sent, of what was written either."""
+        """Send nothing more, and drop buffered data."""
         self.stop()
-        self._out.discard()
+        self._writer.discard()
 
     def gone(self) -> bool:
-        """Whether the connection, idle, is seen to be of no use, before the reactor has told so."""
-        return self._out.gone()
+        """Return whether an idle connection is unusable, before the reactor reports it."""
+        return self._writer.gone()
 
     def _drained(self) -> None:
         if self._upload is not None:
@@ -106,6 +106,6 @@ class RequestWriter:
         if failure is not None:
             error = BodyFailed(f'the body of the request could not be made: {failure.getErrorMessage()}')
             error.__cause__ = failure.value
-            self._failed(error)
+            self._on_failure(error)
         elif call.stage == ASKED:
-            call.stand(ASKED, self._shared.seconds(), call.outbound.timeouts.first_byte)
+            call.stand(ASKED, self._environment.seconds(), call.outbound.timeouts.first_byte)

@@ -1,4 +1,4 @@
-"""An answer's body, as it comes: collected up to its bound, or read piece by piece by somebody who may be slow."""
+"""Response bodies: collected up to a limit, or streamed to a reader that may be slow."""
 
 from __future__ import annotations
 
@@ -10,84 +10,84 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zatotx.plugins.http.client.call import Fields, HttpResponse, ResponseHead
 from zatotx.plugins.http.client.errors import CallFailed, StreamClosed, TooLarge
 
-HELD = 64 * 1024  # bytes that wait for the reader before the peer is made to wait
+HELD = 64 * 1024  # bytes that are buffered for the reader before reading from the peer pauses
 
 Trailers = tuple[tuple[bytes, bytes], ...]
 
 
 class FlowControl(Protocol):
-    """What a stream comes from."""
+    """The source of a stream, which can be paused."""
 
     def pause(self) -> None:
-        """Let the peer wait."""
+        """Pause reading from the peer."""
 
     def resume(self) -> None:
-        """Go on."""
+        """Resume reading."""
 
     def shut(self) -> None:
-        """Nobody reads the rest."""
+        """Stop: the rest is not read."""
 
 
 class CollectedBody:
-    """A body that is handed over whole."""
+    """A body that is returned as a whole."""
 
-    __slots__ = ('_head', '_most', '_pieces', '_size')
+    __slots__ = ('_head', '_max_size', '_pieces', '_size')
 
     def __init__(self, head: ResponseHead, most: int) -> None:
         self._head = head
-        self._most = most
+        self._max_size = most
         self._pieces: list[bytes] = []
         self._size = 0
 
     def piece(self, data: bytes) -> None:
-        """More of it. Raises TooLarge."""
+        """Add a piece. Raises TooLarge."""
         self._size += len(data)
-        if self._size > self._most:
-            raise too_large(self._most)
+        if self._size > self._max_size:
+            raise too_large(self._max_size)
         self._pieces.append(data)
 
     def end(self, trailers: Trailers) -> HttpResponse:
-        """That was all."""
+        """Return the complete response."""
         return HttpResponse(self._head, b''.join(self._pieces), trailers)
 
 
 class StreamedBody:
-    """An AnswerStream."""
+    """A ResponseStream of a body that is being received."""
 
-    __slots__ = ('_ended', '_error', '_held', '_size', '_tap', '_waiting', 'trailers')
+    __slots__ = ('_buffered', '_ended', '_error', '_flow_control', '_size', '_waiting', 'trailers')
 
-    def __init__(self, tap: FlowControl) -> None:
-        self._tap: FlowControl | None = tap
-        self._held: list[bytes] = []
+    def __init__(self, flow_control: FlowControl) -> None:
+        self._flow_control: FlowControl | None = flow_control
+        self._buffered: list[bytes] = []
         self._size = 0
         self._waiting: Deferred[bytes] | None = None
         self._ended = False
         self._error: CallFailed | None = None
         self.trailers: Fields = ()
 
-    # The reader's side.
+    # Called by the reader.
 
     def read(self) -> Deferred[bytes]:
-        """See AnswerStream."""
+        """See ResponseStream."""
         if self._waiting is not None:
             raise RuntimeError('The body of an answer is read by one reader, one piece at a time')
-        if self._held:
+        if self._buffered:
             return succeed(self._take())
         if self._error is not None:
             return fail(self._error)
         if self._ended:
             return succeed(b'')
-        waiting = self._waiting = Deferred(self._given_up)
+        waiting = self._waiting = Deferred(self._read_cancelled)
         return waiting
 
     def close(self) -> None:
-        """See AnswerStream."""
-        self._held.clear()
+        """See ResponseStream."""
+        self._buffered.clear()
         if self._error is None and not self._ended:
-            tap = self._tap
+            flow_control = self._flow_control
             self.fail(StreamClosed('the body of the answer was closed before its end'))
-            if tap is not None:
-                tap.shut()
+            if flow_control is not None:
+                flow_control.shut()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -98,47 +98,47 @@ class StreamedBody:
             raise StopAsyncIteration
         return piece
 
-    # The connection's side.
+    # Called by the connection.
 
     def piece(self, data: bytes) -> None:
-        """More of it."""
+        """Add a piece."""
         waiting = self._waiting
         if waiting is not None:
             self._waiting = None
             waiting.callback(data)
             return
-        self._held.append(data)
+        self._buffered.append(data)
         self._size += len(data)
-        if self._size >= HELD and self._tap is not None:
-            self._tap.pause()
+        if self._size >= HELD and self._flow_control is not None:
+            self._flow_control.pause()
 
     def end(self, trailers: Trailers) -> None:
-        """That was all."""
+        """Note the end of the body."""
         self._ended = True
-        self._tap = None
+        self._flow_control = None
         self.trailers = trailers
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.callback(b'')
 
     def fail(self, error: CallFailed) -> None:
-        """There will be no more."""
+        """Fail the stream: no more data follows."""
         self._error = error
-        self._tap = None
+        self._flow_control = None
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.errback(error)
 
     def _take(self) -> bytes:
-        held = self._held
-        data = held[0] if len(held) == 1 else b''.join(held)
-        held.clear()
+        buffered = self._buffered
+        data = buffered[0] if len(buffered) == 1 else b''.join(buffered)
+        buffered.clear()
         self._size = 0
-        if self._tap is not None:
-            self._tap.resume()
+        if self._flow_control is not None:
+            self._flow_control.resume()
         return data
 
-    def _given_up(self, waiting: Deferred[bytes]) -> None:
+    def _read_cancelled(self, waiting: Deferred[bytes]) -> None:
         self._waiting = None
         self.close()
 

@@ -1,6 +1,5 @@
-"""What is done with an answer before its caller has it: redirections are followed, codings taken off. Most answers are
-neither, and pay for one look.
-"""
+"""Processes responses before they are returned: follows redirects and decodes content codings. Most responses need
+neither and cost one check."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from zatotx.plugins.http.client.redirects import RedirectFollower
 
 
 class ResponseProcessor:
-    """A Sender of finished answers. Fails with what `RedirectFollower.follow` and `Decoder.decode` raise, too."""
+    """A Sender that processes responses. Also fails with what `RedirectFollower.follow` and `Decoder.decode` raise."""
 
     def __init__(
         self,
@@ -30,26 +29,28 @@ class ResponseProcessor:
         self._decoder = decoder
 
     def send(self, outbound: HttpRequest) -> Deferred[HttpResponse]:
-        """As a Sender."""
-        return self._sender.send(outbound).addCallback(self._look, outbound, self._seconds())
+        """See Sender."""
+        return self._sender.send(outbound).addCallback(self._check, outbound, self._seconds())
 
     async def ask(self, outbound: HttpRequest) -> HttpResponse:
-        """The same for who awaits it anyway, without a callback that would look at an answer in vain."""
+        """Send a request from a coroutine, without the callback that `send` needs."""
         began = self._seconds()
-        answer = await self._sender.send(outbound)
-        head = answer.head
+        response = await self._sender.send(outbound)
+        head = response.head
         if head.status < 300 and b'content-encoding' not in head.headers:
-            return answer
-        return await self._finish(answer, outbound, began)
+            return response
+        return await self._finish(response, outbound, began)
 
-    def _look(self, answer: HttpResponse, outbound: HttpRequest, began: float) -> HttpResponse | Deferred[HttpResponse]:
-        head = answer.head
+    def _check(
+        self, response: HttpResponse, outbound: HttpRequest, began: float
+    ) -> HttpResponse | Deferred[HttpResponse]:
+        head = response.head
         if head.status < 300 and b'content-encoding' not in head.headers:
-            return answer
-        return Deferred.fromCoroutine(self._finish(answer, outbound, began))
+            return response
+        return Deferred.fromCoroutine(self._finish(response, outbound, began))
 
-    async def _finish(self, answer: HttpResponse, outbound: HttpRequest, began: float) -> HttpResponse:
+    async def _finish(self, response: HttpResponse, outbound: HttpRequest, began: float) -> HttpResponse:
         if self._redirects is not None:
             by = min(outbound.deadline, began + outbound.timeouts.total)
-            answer = await self._redirects.follow(answer, outbound, by)
-        return answer if self._decoder is None else await self._decoder.decode(answer, outbound.most)
+            response = await self._redirects.follow(response, outbound, by)
+        return response if self._decoder is None else await self._decoder.decode(response, outbound.most)

@@ -1,4 +1,4 @@
-"""The answer's side of a connection: bytes in, and out of them the answer to the call that is under way."""
+"""The response reader of a client connection: parses the bytes received into the response of the current call."""
 
 from __future__ import annotations
 
@@ -14,145 +14,145 @@ if TYPE_CHECKING:
 
 
 class ResponseReader:
-    """Reads one answer after the other. `begun`: some of the one that is due has come. `paused`: the peer is made to
-    wait."""
+    """Reads one response after the other. `begun`: some of the current response has arrived. `paused`: reading from the
+    peer is paused."""
 
-    __slots__ = ('_connection', '_receipt', '_shared', 'begun', 'parser', 'paused')
+    __slots__ = ('_body', '_connection', '_environment', 'begun', 'parser', 'paused')
 
     def __init__(self, shared: CallEnvironment, connection: ClientConnection) -> None:
-        self._shared = shared
+        self._environment = shared
         self._connection = connection
-        self._receipt: CollectedBody | StreamedBody | None = None  # of an answer that is not whole yet
+        self._body: CollectedBody | StreamedBody | None = None  # of a response that is not complete yet
         self.paused = False
         self.begun = False
         self.parser = ResponseParser(ANSWER_LIMITS)
 
     def take(self, call: PendingCall, data: bytes) -> None:
-        """Read what has come for a call. Raises Refused and TooLarge: the connection is of no use any more."""
+        """Read the bytes received for a call. Raises MessageRejected and TooLarge: then the connection is unusable."""
         self.begun = True
         self.parser.feed(data)
-        if self._receipt is None:
-            self._begin(call)
+        if self._body is None:
+            self._read_head(call)
         else:
-            self._go_on(call, self._receipt)
+            self._read_body(call, self._body)
 
     def ended(self, call: PendingCall) -> bool:
-        """The peer has closed the connection in good order: whether that ends the answer."""
-        receipt = self._receipt
-        if receipt is None:
+        """Handle an orderly close by the peer. Returns whether that completes the response."""
+        body = self._body
+        if body is None:
             return False
         try:
             end = self.parser.eof()
         except MessageRejected:
             return False
         if end is not None:
-            self._end(call, receipt, end)
+            self._end(call, body, end)
         return end is not None
 
-    # A stream's side.
+    # FlowControl, called by the stream.
 
     def pause(self) -> None:
-        """The reader is slow: the peer waits, and is not to blame for it."""
-        if self._receipt is not None and not self.paused:
+        """Pause reading from the peer, whose timeout is suspended too: the reader is slow."""
+        if self._body is not None and not self.paused:
             self.paused = True
             self._connection.transport.pauseProducing()
 
     def resume(self) -> None:
-        """The reader has caught up, or the answer is over."""
+        """Resume reading: the reader has caught up, or the response has ended."""
         if self.paused:
             self.paused = False
             self._connection.transport.resumeProducing()
             call = self._connection.call
             if call is not None:
-                call.stand(ANSWERED, self._shared.seconds(), call.outbound.timeouts.silence)
+                call.stand(ANSWERED, self._environment.seconds(), call.outbound.timeouts.silence)
 
     def shut(self) -> None:
-        """The reader wants no more."""
+        """Cancel the call: the reader closed the stream."""
         if self._connection.call is not None:
             self._connection.call.give_up()
 
-    # The answer.
+    # The response.
 
-    def _begin(self, call: PendingCall) -> None:
-        """A head is due."""
+    def _read_head(self, call: PendingCall) -> None:
+        """Read a response's head."""
         parser = self.parser
         head = parser.next()
         while type(head) is ResponseHead and head.status < 200:
-            self._interim(call, head.status)
+            self._handle_interim(call, head.status)
             if self._connection.call is not call:
                 return
             head = parser.next()
-        now = self._shared.seconds()
-        outbound = call.outbound
+        now = self._environment.seconds()
+        request = call.outbound
         if type(head) is not ResponseHead:
             if call.stage == ASKED and parser.pending:
-                call.stand(ANSWERED, now, outbound.timeouts.silence)
+                call.stand(ANSWERED, now, request.timeouts.silence)
             return
-        if now >= call.due and call.stage != EXPECTING:  # nobody has looked yet
+        if now >= call.due and call.stage != EXPECTING:  # the timeout has passed, but the sweeper has not run yet
             call.expire(now)
             if self._connection.call is not call:
                 return
-        if outbound.stream:
-            self._stream(call, head, now)
+        if request.stream:
+            self._start_stream(call, head, now)
             return
-        if head.length is not None and head.length > outbound.most:
-            raise too_large(outbound.most)
+        if head.length is not None and head.length > request.most:
+            raise too_large(request.most)
         body = parser.take_whole()
         if body is not None:
             self.begun = False
             self._connection.finish(call, HttpResponse(head, body), now)
         else:
-            self._receive(call, head, CollectedBody(head, outbound.most), now)
+            self._start_body(call, head, CollectedBody(head, request.most), now)
 
-    def _interim(self, call: PendingCall, status: int) -> None:
-        """An interim answer has come: the peer is at work."""
-        now = self._shared.seconds()
-        asking = self._connection.asking
-        if not asking.withheld:
+    def _handle_interim(self, call: PendingCall, status: int) -> None:
+        """Handle an interim response: the peer is working on the request."""
+        now = self._environment.seconds()
+        writer = self._connection.asking
+        if not writer.withheld:
             call.stand(ASKED, now, call.outbound.timeouts.first_byte)
         elif status == 100:
-            asking.send_body(now)
+            writer.send_body(now)
 
-    def _stream(self, call: PendingCall, head: ResponseHead, now: float) -> None:
+    def _start_stream(self, call: PendingCall, head: ResponseHead, now: float) -> None:
         stream = StreamedBody(self)
-        self._receive(call, head, stream, now)
+        self._start_body(call, head, stream, now)
         call.begin(HttpResponse(head, stream), stream)
 
-    def _receive(
-        self, call: PendingCall, head: ResponseHead, receipt: CollectedBody | StreamedBody, now: float
+    def _start_body(
+        self, call: PendingCall, head: ResponseHead, body: CollectedBody | StreamedBody, now: float
     ) -> None:
-        """The answer is not whole yet. A peer that says no before it has heard all need not hear the rest."""
-        self._receipt = receipt
+        """Start reading a body that is not complete yet. After an error status the rest of the request is not sent."""
+        self._body = body
         call.stand(ANSWERED, now, call.outbound.timeouts.silence)
         if head.status >= 400:
             self._connection.asking.stop()
-        self._go_on(call, receipt)
+        self._read_body(call, body)
 
-    def _go_on(self, call: PendingCall, receipt: CollectedBody | StreamedBody) -> None:
-        """More of a body has come."""
+    def _read_body(self, call: PendingCall, body: CollectedBody | StreamedBody) -> None:
+        """Read more of a body."""
         parser = self.parser
         while self._connection.call is call:
             event = parser.next()
             if isinstance(event, bytes):
-                receipt.piece(event)
+                body.piece(event)
             elif isinstance(event, EndOfBody):
-                self._end(call, receipt, event)
+                self._end(call, body, event)
             else:
-                self._wait(call)
+                self._wait_for_peer(call)
                 break
 
-    def _wait(self, call: PendingCall) -> None:
+    def _wait_for_peer(self, call: PendingCall) -> None:
         if self.paused:
             call.stand_still()
         else:
-            call.stand(ANSWERED, self._shared.seconds(), call.outbound.timeouts.silence)
+            call.stand(ANSWERED, self._environment.seconds(), call.outbound.timeouts.silence)
 
-    def _end(self, call: PendingCall, receipt: CollectedBody | StreamedBody, end: EndOfBody) -> None:
-        self._receipt = None
+    def _end(self, call: PendingCall, body: CollectedBody | StreamedBody, end: EndOfBody) -> None:
+        self._body = None
         self.begun = False
-        now = self._shared.seconds()
-        if isinstance(receipt, CollectedBody):
-            self._connection.finish(call, receipt.end(end.trailers), now)
+        now = self._environment.seconds()
+        if isinstance(body, CollectedBody):
+            self._connection.finish(call, body.end(end.trailers), now)
         else:
             self._connection.finish(call, None, now)
-            receipt.end(end.trailers)
+            body.end(end.trailers)

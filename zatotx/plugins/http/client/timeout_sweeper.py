@@ -1,6 +1,5 @@
-"""The deadlines of all calls under way, kept by one look at all of them every 20 ms: a timer for each would cost more
-than the call. Setting one is an assignment.
-"""
+"""Enforces the timeouts of all outgoing calls in one sweep every 20 ms: a timer per call would cost more than the call.
+Setting a timeout is an assignment."""
 
 from __future__ import annotations
 
@@ -10,22 +9,23 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-INTERVAL = 0.02  # seconds: a deadline is met at most this much late
+INTERVAL = 0.02  # seconds: a timeout fires at most this much late
 
 
 class Expiring(Protocol):
-    """What has a deadline, in seconds on the reactor's clock."""
+    """An object with a timeout, in seconds on the reactor's clock."""
 
     due: float
 
     def expire(self, now: float) -> None:
-        """The deadline has passed. Sets a new one, or is over."""
+        """Handle the timeout: set a new one, or end."""
 
 
 class TimeoutSweeper:
-    """Watches from `watch` to `forget`, and tells those that are late. Looks only while there are any: `looking`.
+    """Sweeps the objects between `watch` and `forget`, and expires those that are late. Runs only while there are any:
+    `looking`.
 
-    `forget(expiring)`: it is over; harmless where it was not watched.
+    `forget(expiring)` ends it; it does nothing for an object that is not watched.
     """
 
     __slots__ = ('_clock', '_watched', 'forget', 'looking')
@@ -41,22 +41,22 @@ class TimeoutSweeper:
         return len(self._watched)
 
     def watch(self, expiring: Expiring) -> None:
-        """Tell it when its deadline passes."""
+        """Call the object's `expire` when its timeout passes."""
         self._watched.add(expiring)
         if not self.looking:
             self.looking = True
-            self._clock.callLater(INTERVAL, self._look)
+            self._clock.callLater(INTERVAL, self._sweep)
 
-    def _look(self) -> None:
+    def _sweep(self) -> None:
         now = self._clock.seconds()
-        for expiring in [each for each in self._watched if each.due <= now]:
+        for expiring in [watched for watched in self._watched if watched.due <= now]:
             if expiring not in self._watched:
-                continue  # ended by another's end
+                continue  # ended by the end of another one
             try:
                 expiring.expire(now)
-            except Exception:  # one broken call must not end the look at the others
+            except Exception:  # an error in one call must not stop the sweep of the others
                 self._watched.discard(expiring)
                 self._log.failure('The deadline of an outgoing call cannot be kept')
         self.looking = bool(self._watched)
         if self.looking:
-            self._clock.callLater(INTERVAL, self._look)
+            self._clock.callLater(INTERVAL, self._sweep)

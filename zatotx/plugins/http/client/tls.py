@@ -1,6 +1,6 @@
-"""TLS as a client: 1.2 or newer, the chain verified against the system's authorities or a connection's own, the name
-against the certificate (RFC 9525), with the name in the handshake (SNI) and http/1.1 asked for (ALPN).
-"""
+"""TLS for clients: version 1.2 or newer. Verifies the certificate chain against the system's authorities or a
+connection's own, and the name against the certificate (RFC 9525); sends the name (SNI) and http/1.1 (ALPN) in the
+handshake."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from zatotx.rules.http.tls_errors import (
 )
 from zatotx.wire.http.host import is_address
 
-_NAMES_SHOWN = 3  # of a certificate that is for others
-_NOBODY = Factory()  # wrapped by the factory of a handshake, and never asked: its protocol is put in by hand
+_MAX_NAMES_SHOWN = 3  # of a certificate that does not match
+_UNUSED_FACTORY = Factory()  # TLSMemoryBIOFactory requires one; its buildProtocol is not called
 
 
 class TlsClientFactory:
-    """TLS by one set of settings; made once, for all connections that have them."""
+    """TLS with one set of settings; created once for all connections that use them."""
 
     def __init__(self, settings: TlsSettings) -> None:
-        """Raises Unfit."""
+        """Raises UnusableCredentials."""
         self._credentials = credentials(settings)
         self._verify = settings.verify
 
     def handshake(self, transport: Any, host: str, clock: Any) -> HandshakeObserver:
-        """Begin it over a connected transport, whose protocol TLS becomes."""
+        """Start a handshake over a connected transport, and make TLS its protocol."""
         handshake = HandshakeObserver(host)
-        creator = _Creator(self._connection(host, handshake.verdict))
-        tls = TLSMemoryBIOProtocol(TLSMemoryBIOFactory(creator, True, _NOBODY, clock), handshake)
+        creator = _ConnectionCreator(self._connection(host, handshake.verdict))
+        tls = TLSMemoryBIOProtocol(TLSMemoryBIOFactory(creator, True, _UNUSED_FACTORY, clock), handshake)
         transport.protocol = tls
         tls.makeConnection(transport)
         return handshake
@@ -61,7 +61,7 @@ class TlsClientFactory:
 
     @cached_property
     def _context(self) -> SSL.Context:
-        """Made when the first connection wants it: reading the system's authorities takes milliseconds."""
+        """The context, created with the first connection: loading the system's authorities takes milliseconds."""
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
@@ -69,7 +69,7 @@ class TlsClientFactory:
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_alpn_protos([b'http/1.1'])
         self._trust(context)
-        self._identify(context)
+        self._use_certificate(context)
         return context
 
     def _trust(self, context: SSL.Context) -> None:
@@ -78,23 +78,23 @@ class TlsClientFactory:
             return
         store = context.get_cert_store()
         assert store is not None
-        store.set_flags(X509StoreFlags.PARTIAL_CHAIN)  # who trusts one server's certificate names just that
-        for one in self._credentials.authorities:
-            store.add_cert(X509.from_cryptography(one))
+        store.set_flags(X509StoreFlags.PARTIAL_CHAIN)  # a server's own certificate may be trusted without its issuer
+        for authority in self._credentials.authorities:
+            store.add_cert(X509.from_cryptography(authority))
 
-    def _identify(self, context: SSL.Context) -> None:
+    def _use_certificate(self, context: SSL.Context) -> None:
         key = self._credentials.key
         if key is None:
             return
         own, *chain = self._credentials.chain
         context.use_certificate(X509.from_cryptography(own))
         context.use_privatekey(PKey.from_cryptography_key(key))
-        for one in chain:
-            context.add_extra_chain_cert(X509.from_cryptography(one))
+        for certificate in chain:
+            context.add_extra_chain_cert(X509.from_cryptography(certificate))
 
 
 class ChainVerification:
-    """What is found wrong with a peer's certificate: `words`, '' = nothing yet."""
+    """Verifies a peer's certificate chain. `words` describes the first error; '' = none yet."""
 
     __slots__ = ('_host', 'words')
 
@@ -103,22 +103,22 @@ class ChainVerification:
         self.words = ''
 
     def check(self, connection: SSL.Connection, certificate: X509, code: int, depth: int, ok: int) -> bool:
-        """OpenSSL's verify callback: called for each certificate of the chain, and for each fault that it finds."""
+        """OpenSSL's verify callback: called for each certificate of the chain, and for each error that it finds."""
         if not self.words:
             try:
-                self.words = self._wrong(certificate, code, depth, bool(ok))
-            except Exception:  # of parsers, on bytes of the peer's: whatever it is, the certificate will not do
+                self.words = self._error(certificate, code, depth, bool(ok))
+            except Exception:  # parsing the peer's bytes may raise anything: the certificate is not accepted
                 self.words = 'cannot be read'
         return not self.words
 
-    def _wrong(self, certificate: X509, code: int, depth: int, ok: bool) -> str:
+    def _error(self, certificate: X509, code: int, depth: int, ok: bool) -> str:
         if not ok:
             return describe_certificate_error(code, of_peer=depth == 0)
         if depth:
             return ''
-        wanted = IPAddress_ID(self._host) if is_address(self._host) else DNS_ID(self._host.removesuffix('.'))
+        expected = IPAddress_ID(self._host) if is_address(self._host) else DNS_ID(self._host.removesuffix('.'))
         try:
-            verify_service_identity(extract_patterns(certificate), [wanted], [])
+            verify_service_identity(extract_patterns(certificate), [expected], [])
         except (CertificateError, VerificationError):
             return f'is for {_names(certificate.to_cryptography())}'
         return ''
@@ -126,7 +126,7 @@ class ChainVerification:
 
 @implementer(IHandshakeListener)
 class HandshakeObserver(Protocol):
-    """Waits for the end of a handshake: `done` gives the transport to speak over, or fails with TlsFailed."""
+    """Waits for the end of a handshake: `done` returns the TLS transport, or fails with TlsFailed."""
 
     def __init__(self, host: str) -> None:
         self._host = host
@@ -138,24 +138,24 @@ class HandshakeObserver(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.done.called:
-            self.done.errback(Failure(self._failed(reason.value)))
+            self.done.errback(Failure(self._make_error(reason.value)))
 
-    def _failed(self, error: BaseException | None) -> TlsFailed:
+    def _make_error(self, error: BaseException | None) -> TlsFailed:
         if self.verdict.words:
             return TlsFailed(f'the certificate of {self._host} {self.verdict.words}')
         return TlsFailed(f'{self._host} {describe_handshake_error(_reasons(error))}')
 
 
 def late_handshake_error(error: BaseException | None, host: str) -> TlsFailed | None:
-    """What a peer of TLS 1.3 says of our certificate when it ends a connection: it does so after our handshake is done,
-    while we wait for its answer, and has read nothing of our request. None where it is not that."""
-    words = describe_late_handshake_error(_reasons(error))
-    return TlsFailed(f'{host} {words}') if words else None
+    """Return the error if a TLS 1.3 peer has rejected our certificate, else None. The peer ends the connection after
+    our side of the handshake has finished, while we wait for its response, and has read nothing of the request."""
+    description = describe_late_handshake_error(_reasons(error))
+    return TlsFailed(f'{host} {description}') if description else None
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class _Creator:
-    """Gives the factory of one handshake its connection."""
+class _ConnectionCreator:
+    """Returns the TLS connection of one handshake to its factory."""
 
     def __init__(self, connection: SSL.Connection) -> None:
         self._connection = connection
@@ -165,18 +165,18 @@ class _Creator:
 
 
 def _reasons(error: BaseException | None) -> Sequence[str]:
-    """The reasons of an error of OpenSSL's; none of another kind's."""
+    """Return the reasons of an OpenSSL error; () for another error."""
     if not isinstance(error, SSL.Error) or not error.args or not isinstance(error.args[0], list):
         return ()
     return [entry[2] for entry in error.args[0] if len(entry) > 2]
 
 
 def _names(certificate: Certificate) -> str:
-    """Whom a certificate is for, in words."""
+    """Return the names that a certificate is valid for, for an error message."""
     try:
         names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
     except ExtensionNotFound:
         return 'nobody: it has no subjectAltName'
-    found = [*names.get_values_for_type(DNSName), *map(str, names.get_values_for_type(IPAddress))]
-    more = f' and {len(found) - _NAMES_SHOWN} more' if len(found) > _NAMES_SHOWN else ''
-    return f'another name: {", ".join(found[:_NAMES_SHOWN])}{more}'
+    values = [*names.get_values_for_type(DNSName), *map(str, names.get_values_for_type(IPAddress))]
+    more = f' and {len(values) - _MAX_NAMES_SHOWN} more' if len(values) > _MAX_NAMES_SHOWN else ''
+    return f'another name: {", ".join(values[:_MAX_NAMES_SHOWN])}{more}'

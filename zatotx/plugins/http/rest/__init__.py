@@ -1,1 +1,1 @@
-"""Outgoing HTTP connections: what services see of other systems."""
+"""Outgoing REST connections: the API for services, and the machinery behind it."""

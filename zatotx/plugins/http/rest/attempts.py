@@ -1,6 +1,5 @@
-"""From a request to an answer: what is wrapped around the client, as far as a connection asks for it. What is off is
-not there, and costs nothing.
-"""
+"""The chain of senders between a request and the HTTP client: authorization, retries, circuit breaker. Wrappers that a
+connection does not need are left out, and cost nothing."""
 
 from __future__ import annotations
 
@@ -25,13 +24,13 @@ from zatotx.rules.resilience.retry import (
 )
 
 Attempt = Callable[[Request], Awaitable[HttpResponse]]  # fails with CallFailed
-_REFUSED = 401
-_FAILED = 500  # and above
+_UNAUTHORIZED = 401
+_SERVER_ERROR = 500  # and above
 
 
 @frozen
 class DirectSender:
-    """The client itself."""
+    """Sends requests with the HTTP client, without any wrapper."""
 
     form: RequestForm
     client: Callable[[HttpRequest], Awaitable[HttpResponse]]
@@ -41,31 +40,31 @@ class DirectSender:
 
 
 def is_peer_failure(error: Exception) -> bool:
-    """Whether an error counts for the circuit breaker."""
+    """Return whether an error counts for the circuit breaker."""
     return isinstance(error, CallFailed) and is_circuit_failure(error)
 
 
-def is_failure(answer: HttpResponse) -> bool:
-    """Whether an answer says that the peer is not well: status 5xx."""
-    return answer.head.status >= _FAILED
+def is_failure(response: HttpResponse) -> bool:
+    """Return whether a response counts for the circuit breaker: status 5xx."""
+    return response.head.status >= _SERVER_ERROR
 
 
 class Authorizer(Protocol):
-    """Says who we are, where that takes more than fields that are always the same."""
+    """Provides credentials that depend on the request or the peer's responses."""
 
     async def credentials(self, request: Request) -> Fields:
-        """The fields for this request. Raises a Fault where they cannot be had in time."""
+        """Return the fields for this request. Raises a ServiceError if they are not available in time."""
 
     async def refused(self, request: Request, answer: HttpResponse) -> bool:
-        """The peer did not accept them (401). Whether others can be had, which it has not seen yet."""
+        """Handle a 401 response. Returns whether new credentials are available that the peer has not seen yet."""
 
     def accepted(self, answer: HttpResponse) -> None:
-        """It did."""
+        """Handle a response that accepts the credentials."""
 
 
 @define(eq=False)
 class Authorizing:
-    """Requests go out with credentials, and once again with others where the peer does not take those."""
+    """Adds credentials to requests, and sends a request once more with new ones after a 401."""
 
     inner: Attempt
     authorizer: Authorizer
@@ -74,26 +73,26 @@ class Authorizing:
     async def send(self, request: Request) -> HttpResponse:
         authorizer = self.authorizer
         request.credentials = await self._credentials(request)
-        answer = await self.inner(request)
-        if answer.head.status == _REFUSED and request.repeatable and await authorizer.refused(request, answer):
-            _dropped(answer)
+        response = await self.inner(request)
+        if response.head.status == _UNAUTHORIZED and request.repeatable and await authorizer.refused(request, response):
+            _discard_body(response)
             request.credentials = await self._credentials(request)
-            answer = await self.inner(request)
-        if answer.head.status != _REFUSED:
-            authorizer.accepted(answer)
-        return answer
+            response = await self.inner(request)
+        if response.head.status != _UNAUTHORIZED:
+            authorizer.accepted(response)
+        return response
 
     async def _credentials(self, request: Request) -> Fields:
         try:
             return await self.authorizer.credentials(request)
-        except ServiceError as fault:
-            said = f'{self.title} cannot be used: {fault.msg[:1].lower()}{fault.msg[1:]}'
-            raise type(fault)(request.call.cid, said) from fault
+        except ServiceError as error:
+            details = f'{self.title} cannot be used: {error.msg[:1].lower()}{error.msg[1:]}'
+            raise type(error)(request.call.cid, details) from error
 
 
 @define(eq=False)
 class HttpRetryDecision:
-    """RetryDecision of HTTP: what may be repeated, within the time of the call."""
+    """RetryDecision of HTTP: which calls may be repeated, within the call's timeout."""
 
     policy: RetryPolicy
     seconds: Callable[[], float]
@@ -114,10 +113,10 @@ class HttpRetryDecision:
 
     def discard(self, response: HttpResponse) -> None:
         """See RetryDecision."""
-        _dropped(response)
+        _discard_body(response)
 
     def ends_retries(self, request: Request, error: Exception) -> bool:
-        """See RetryDecision. Of a response that was streamed nothing is left to give."""
+        """See RetryDecision. A streamed response is already discarded and cannot be returned."""
         return isinstance(error, CircuitOpen) and not request.stream
 
     def _delay(self, request: Request, attempts: int, failed: FailedAttempt) -> float | None:
@@ -128,6 +127,6 @@ class HttpRetryDecision:
         return delay
 
 
-def _dropped(answer: HttpResponse) -> None:
-    if not isinstance(answer.body, bytes):
-        answer.body.close()
+def _discard_body(response: HttpResponse) -> None:
+    if not isinstance(response.body, bytes):
+        response.body.close()

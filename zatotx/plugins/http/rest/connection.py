@@ -1,4 +1,4 @@
-"""One outgoing connection as it is configured: makes calls, counts them, and ends when nobody needs it any more."""
+"""One configured outgoing connection: sends requests, counts them, and closes when it is replaced."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
 
 @frozen(kw_only=True, eq=False)
 class ConnectionParts:
-    """What a connection is made of."""
+    """The parts of an outgoing connection."""
 
     title: str  # 'Outgoing connection CRM (rest)'
     form: RequestForm
     client: BuiltClient
-    attempt: Attempt  # the client with all that is wrapped around it
-    plain: Attempt  # without retries and circuit breaker
+    attempt: Attempt  # the client with all its wrappers
+    plain: Attempt  # the client without retries and circuit breaker
     breaker: CircuitBreaker | None
     ping_method: str
-    any_origin: bool = False  # whether redirections to other origins are followed
+    any_origin: bool = False  # whether redirects to other origins are followed
     max_in_flight: int = maxsize
     meter: Any  # IOutgoingMeter
 
 
 @define(eq=False)
 class OutgoingConnection:
-    """`form` makes requests of what a service says, `perform` sends them."""
+    """A configured outgoing connection. `form` creates requests from a service's calls, `perform` sends them."""
 
     parts: ConnectionParts
     reactor: Any  # IReactorTime, IReactorFromThreads
     form: RequestForm = field(init=False)
-    under_way: int = 0  # of this one; the meter may be one that others share
+    under_way: int = 0  # calls of this connection; connections may share the meter
     _failures: FailureLog = field(init=False)
     _log = Logger()
 
@@ -58,7 +58,8 @@ class OutgoingConnection:
         self._failures = FailureLog(self.parts.title, self.reactor.seconds)
 
     async def perform(self, request: Request) -> Response:
-        """The answer. Raises Timeout, ServiceUnavailable and BadGateway, naming the connection."""
+        """Send a request and return the response. Raises Timeout, ServiceUnavailable and BadGateway, which name the
+        connection."""
         parts = self.parts
         meter = parts.meter
         meter.in_flight += 1
@@ -66,13 +67,13 @@ class OutgoingConnection:
         try:
             if self.under_way > parts.max_in_flight:
                 raise BulkheadFull('as many calls are under way as there may be')
-            answer = await parts.attempt(request)
-        except CallFailed as failed:
-            fault = self._fault(failed, request)
+            http_response = await parts.attempt(request)
+        except CallFailed as failure:
+            fault = self._map_failure(failure, request)
             meter.failed(type(fault).__name__)
-            if fault is failed.__cause__:  # the service's own, of a body that it could not make
+            if fault is failure.__cause__:  # the service's own error, raised while it produced the body
                 raise fault from fault.__cause__
-            raise fault from failed
+            raise fault from failure
         except CancelledError:
             raise
         except Exception as error:
@@ -85,71 +86,72 @@ class OutgoingConnection:
         if self._failures.cause:
             self._failures.recovered()
         if request.stream:
-            return self._streamed(request, answer)
-        response = Response(answer, parts.form.data_format, request.model)
+            return self._streamed(request, http_response)
+        response = Response(http_response, parts.form.data_format, request.model)
         response.title, response.cid = parts.title, request.call.cid
-        if len(answer.body) > THREADED:  # type: ignore[arg-type]  # bytes, as it is not streamed
+        if len(http_response.body) > THREADED:  # type: ignore[arg-type]  # bytes, because it is not streamed
             await response.read_in_thread(self.form.offload)
         return response
 
     async def ping(self, call: ICall) -> str:
-        """Ask the peer whether it is there: any answer says so. What was asked and answered, as Zato tells it.
+        """Send a ping request: any response counts as success. Returns the request and response as text, in Zato's
+        format.
 
-        Raises as `perform`; neither tries again nor minds the circuit breaker.
+        Raises as `perform` does. Does not retry, and ignores the circuit breaker.
         """
         parts = self.parts
         request = parts.form.ping(parts.ping_method, call)
         began, moment = self.reactor.seconds(), datetime.fromtimestamp(time(), UTC).replace(tzinfo=None)
         try:
-            answer = await parts.plain(request)
-        except CallFailed as failed:
-            raise self._fault(failed, request) from failed
+            response = await parts.plain(request)
+        except CallFailed as failure:
+            raise self._map_failure(failure, request) from failure
         if self._failures.cause:
             self._failures.recovered()
-        took = timedelta(seconds=self.reactor.seconds() - began)
-        where = f'{parts.form.origin.scheme}://{parts.form.origin.authority.decode()}{parts.form.fixed.decode()}'
-        asked = f'{moment.isoformat()} (UTC) {request.method} {where}'
-        return f'{asked}\nCode: {answer.status}\nResponse time: {took}'
+        elapsed = timedelta(seconds=self.reactor.seconds() - began)
+        url = f'{parts.form.origin.scheme}://{parts.form.origin.authority.decode()}{parts.form.fixed.decode()}'
+        request_line = f'{moment.isoformat()} (UTC) {request.method} {url}'
+        return f'{request_line}\nCode: {response.status}\nResponse time: {elapsed}'
 
     def retire(self) -> None:
-        """Another one takes the calls that come. Those under way end here, and so do those that were made ready for
-        this one, in a thread perhaps, and are sent later."""
+        """Close idle connections: a new connection takes further calls. Current calls end here, and so do requests that
+        are already built, perhaps in a thread, and sent later."""
         self.parts.client.retire()
 
     def end(self) -> Deferred[None]:
-        """Take no more calls. Fires when those under way are over."""
+        """Accept no more calls. Fires when the current ones have ended."""
         return self.parts.client.close()
 
     def findings(self) -> Iterator[str]:
-        """What is not as it should be here now."""
+        """Yield a sentence for each problem that exists now."""
         breaker = self.parts.breaker
         if breaker is not None and breaker.state is not CLOSED:
-            why = f' ({self._failures.cause})' if self._failures.cause else ''
+            reason = f' ({self._failures.cause})' if self._failures.cause else ''
             yield (f'{self.parts.title} is cut off by its circuit breaker, after {breaker.limit} failures in a row'
-                   f'{why}: see that its peer is well; one call is let through every {breaker.reset:g} s to try')
+                   f'{reason}: see that its peer is well; one call is let through every {breaker.reset:g} s to try')
 
-    # What perform does in the end.
+    # Helpers of perform.
 
-    def _streamed(self, request: Request, answer: HttpResponse) -> Response:
-        response = StreamedResponse(answer, self.form.data_format, request.model)
+    def _streamed(self, request: Request, http_response: HttpResponse) -> Response:
+        response = StreamedResponse(http_response, self.form.data_format, request.model)
         response.title, response.cid = self.parts.title, request.call.cid
-        body = answer.body
+        body = http_response.body
         if not isinstance(body, bytes):
-            following = partial(request.call.result, partial(self._piece, body, request))
-            response.bind(following, partial(self.reactor.callFromThread, body.close))
+            next_piece = partial(request.call.result, partial(self._piece, body, request))
+            response.bind(next_piece, partial(self.reactor.callFromThread, body.close))
         return response
 
     async def _piece(self, body: ResponseStream, request: Request) -> bytes:
         try:
             return await body.read()
-        except CallFailed as failed:
-            raise map_error(failed, self.parts.title, request.call.cid, request.patience) from failed
+        except CallFailed as failure:
+            raise map_error(failure, self.parts.title, request.call.cid, request.patience) from failure
 
-    def _fault(self, failed: CallFailed, request: Request) -> BaseException:
-        """What whoever called is told of it; the log has more."""
-        if is_circuit_failure(failed) or (isinstance(failed, CircuitOpen) and not self._failures.cause):
-            self._failures.failed(failed.detail)
+    def _map_failure(self, failure: CallFailed, request: Request) -> BaseException:
+        """Return the error for the service; the log has more details."""
+        if is_circuit_failure(failure) or (isinstance(failure, CircuitOpen) and not self._failures.cause):
+            self._failures.failed(failure.detail)
         seconds = request.seconds
-        if isinstance(failed, ConnectTimeout):
+        if isinstance(failure, ConnectTimeout):
             seconds = min(seconds, self.form.connect_timeout)
-        return map_error(failed, self.parts.title, request.call.cid, seconds)
+        return map_error(failure, self.parts.title, request.call.cid, seconds)

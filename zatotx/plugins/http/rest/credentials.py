@@ -1,4 +1,4 @@
-"""Who we are to a peer: what its security definition puts into each request."""
+"""Outgoing credentials: what a security definition adds to each request."""
 
 from __future__ import annotations
 
@@ -27,23 +27,24 @@ from zatotx.wire.soap.ws_security import UsernameToken
 
 
 class UnusableCredentials(ValueError):  # noqa: N818 - what it is
-    """A definition that no connection can use. The text says why, as the rest of a sentence about a connection."""
+    """A security definition that no connection can use. The text says why, as the rest of a sentence about the
+    connection."""
 
 
 @frozen(kw_only=True)
 class OutgoingCredentials:
-    """What goes along with each request of a connection."""
+    """What a security definition adds to the requests of a connection."""
 
     fields: Fields = field(default=(), repr=False)
     query: bytes = field(default=b'', repr=False)
-    authorizer: Callable[[], Authorizer] | None = None  # makes that of a connection
-    asks_first: bool = False  # the peer refuses a first request as a matter of course
-    token: Callable[[], UsernameToken] | None = field(default=None, repr=False)  # makes that of one SOAP message
+    authorizer: Callable[[], Authorizer] | None = None  # creates the authorizer of a connection
+    asks_first: bool = False  # the peer always rejects a first request without credentials
+    token: Callable[[], UsernameToken] | None = field(default=None, repr=False)  # creates the token of one SOAP message
 
 
 @frozen(kw_only=True)
 class CredentialsContext:
-    """What identities are made with."""
+    """What outgoing credentials are created with."""
 
     reach: ClientEnvironment
     unseal: Callable[[str], str]
@@ -53,49 +54,49 @@ class CredentialsContext:
 NOBODY = OutgoingCredentials()
 
 
-def credentials_of(stored: Stored | None, means: CredentialsContext) -> OutgoingCredentials:
-    """Of a connection with that definition; None = it has none. Raises Unusable."""
+def credentials_of(stored: Stored | None, context: CredentialsContext) -> OutgoingCredentials:
+    """Return the credentials of a security definition; None = no definition. Raises UnusableCredentials."""
     if stored is None:
         return NOBODY
-    make = _MAKERS.get(stored.type)
-    if make is None:
+    factory = _FACTORIES.get(stored.type)
+    if factory is None:
         raise UnusableCredentials(
             f'its security definition {stored.name} is of type {stored.type}, which is for channels only'
         )
     if not stored.value.is_active:
         raise UnusableCredentials(f'its security definition {stored.name} is inactive')
-    return make(stored, means)
+    return factory(stored, context)
 
 
-def _basic(stored: Stored, means: CredentialsContext) -> OutgoingCredentials:
-    """RFC 7617."""
-    pair = f'{stored.value.username}:{_password(stored, means)}'.encode()
+def _basic(stored: Stored, context: CredentialsContext) -> OutgoingCredentials:
+    """Return Basic Auth credentials (RFC 7617)."""
+    pair = f'{stored.value.username}:{_password(stored, context)}'.encode()
     return OutgoingCredentials(fields=((b'Authorization', b'Basic ' + b64encode(pair)),))
 
 
-def _apikey(stored: Stored, means: CredentialsContext) -> OutgoingCredentials:
+def _apikey(stored: Stored, context: CredentialsContext) -> OutgoingCredentials:
     key = stored.value.password
     if stored.value.query:
         return OutgoingCredentials(query=encode_query({stored.value.query: key}))
     return OutgoingCredentials(fields=((stored.value.header.encode('ascii'), key.encode('utf-8')),))
 
 
-def _digest(stored: Stored, means: CredentialsContext) -> OutgoingCredentials:
-    make = partial(DigestAuthorizer, stored.value.username, stored.value.password)
-    return OutgoingCredentials(authorizer=make, asks_first=True)
+def _digest(stored: Stored, context: CredentialsContext) -> OutgoingCredentials:
+    factory = partial(DigestAuthorizer, stored.value.username, stored.value.password)
+    return OutgoingCredentials(authorizer=factory, asks_first=True)
 
 
-def _oauth2(stored: Stored, means: CredentialsContext) -> OutgoingCredentials:
-    # A connection for each token: they are rare, and nobody need close anything when the definition changes.
+def _oauth2(stored: Stored, context: CredentialsContext) -> OutgoingCredentials:
+    # One connection per token request: they are rare, and nothing has to be closed when the definition changes.
     settings = ClientSettings(bounds=PoolLimits(idle=0), tls=TlsSettings(ca=stored.value.tls_ca), follow_redirects=0)
-    client = make_client(settings, means.reach)
-    granting = TokenFetcher(definition=stored.value, title=f'Security definition {stored.name} (oauth2_client)',
-                        client=client.send, shelf=means.shelf, now=time)  # fmt: skip
-    source = TokenSource(granting, means.reach.reactor)
+    client = make_client(settings, context.reach)
+    fetcher = TokenFetcher(definition=stored.value, title=f'Security definition {stored.name} (oauth2_client)',
+                        client=client.send, shelf=context.shelf, now=time)  # fmt: skip
+    source = TokenSource(fetcher, context.reach.reactor)
     return OutgoingCredentials(authorizer=lambda: source)
 
 
-def _wss(stored: Stored, means: CredentialsContext) -> OutgoingCredentials:
+def _wss(stored: Stored, context: CredentialsContext) -> OutgoingCredentials:
     value = stored.value
     if not value.password:
         raise UnusableCredentials(f'its security definition {stored.name} has no password yet')
@@ -104,18 +105,19 @@ def _wss(stored: Stored, means: CredentialsContext) -> OutgoingCredentials:
     )
 
 
-def _password(stored: Stored, means: CredentialsContext) -> str:
-    """The password of a definition that is for channels too, and so has a hash of it beside what can be opened."""
+def _password(stored: Stored, context: CredentialsContext) -> str:
+    """Return the password of a definition that channels use too: it is stored as a hash and, encrypted, for outgoing
+    calls."""
     sealed = sealed_of(stored.value.password)
     if not sealed and stored.value.password:
         raise UnusableCredentials(
             f'the password of its security definition {stored.name} is known as a hash only: change it, '
             'to the same if it is to stay'
         )
-    return means.unseal(sealed) if sealed else ''
+    return context.unseal(sealed) if sealed else ''
 
 
-_MAKERS: Mapping[str, Callable[[Stored, CredentialsContext], OutgoingCredentials]] = {
+_FACTORIES: Mapping[str, Callable[[Stored, CredentialsContext], OutgoingCredentials]] = {
     'basic_auth': _basic,
     'apikey': _apikey,
     'digest_auth': _digest,

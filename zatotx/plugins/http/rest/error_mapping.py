@@ -1,7 +1,7 @@
-"""What services are told where a call has no answer: a fault of Zato's names, and a sentence that names the connection.
+"""Maps client errors to the exceptions that services get, with a message that names the connection.
 
-It goes on to whoever called the service, so it says nothing of hosts and addresses; what the client found out is the
-fault's cause, and stands in the log.
+The message may be passed on to the service's caller, so it contains no hosts or addresses; the client's error is the
+__cause__, and is logged.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from zatotx.plugins.http.client.errors import CallFailed, NotReached
 
 
 class CircuitOpen(NotReached):
-    """The circuit breaker lets nothing through. `wait`: seconds until it may again."""
+    """The circuit breaker rejects calls. `wait`: seconds until it may let one through."""
 
     def __init__(self, wait: float) -> None:
-        super().__init__('it answers with errors')  # else what was wrong before is still known
+        super().__init__('it answers with errors')  # used only if the error before it is no longer known
         self.wait = wait
 
 
 class BulkheadFull(NotReached):
-    """As many calls are under way as the connection may have."""
+    """As many calls are in progress as the connection allows."""
 
 
-_LATE = (
+_TIMEOUTS = (
     errors.TotalTimeout, errors.FirstByteTimeout, errors.SilenceTimeout, errors.ConnectTimeout, errors.QueueTimeout,
 )  # fmt: skip
-_CANNOT: Mapping[type[CallFailed], str] = {  # '… cannot be used: …'
+_UNAVAILABLE: Mapping[type[CallFailed], str] = {  # '… cannot be used: …'
     errors.ConnectRefused: 'nobody is at its address',
     errors.NoSuchHost: 'the name of its host has no address',
     errors.TlsFailed: 'TLS could not be agreed on, or a certificate was not accepted',
@@ -41,7 +41,7 @@ _CANNOT: Mapping[type[CallFailed], str] = {  # '… cannot be used: …'
     BulkheadFull: 'as many calls are under way as it may have',
     CallFailed: 'there is no connection to it',
 }
-_USELESS: Mapping[type[CallFailed], str] = {  # '… gave no usable answer: …'
+_BAD_GATEWAY: Mapping[type[CallFailed], str] = {  # '… gave no usable answer: …'
     errors.BadCoding: 'its body is damaged, or grows too large when it is unpacked',
     errors.BadResponse: 'it is not HTTP',
     errors.TooLarge: 'it is larger than it may be',
@@ -49,42 +49,42 @@ _USELESS: Mapping[type[CallFailed], str] = {  # '… gave no usable answer: …'
     errors.BadRedirect: 'it redirects to where calls must not go',
     errors.StreamClosed: 'it was closed before its end',
 }
-# Not the peer's doing: none of them says that it is not well.
-_OURS = (
+# Not caused by the peer: none of them counts as its failure.
+_NOT_PEER_ERRORS = (
     errors.QueueTimeout, errors.QueueFull, errors.ClientClosed, errors.BodyFailed, errors.StreamClosed, errors.TooLarge,
     errors.BadRedirect, errors.TooManyRedirects, CircuitOpen, BulkheadFull,
 )  # fmt: skip
-# What may be mended a moment later. A certificate is not, and a peer that was waited for in vain leaves no time.
-_PASSING = (errors.ConnectRefused, errors.NoSuchHost, errors.ConnectTimeout, errors.PeerReset)
+# Errors that a retry may solve. An invalid certificate is none, and after a timeout no time is left.
+_TRANSIENT = (errors.ConnectRefused, errors.NoSuchHost, errors.ConnectTimeout, errors.PeerReset)
 
 
-def map_error(failed: CallFailed, title: str, cid: str, seconds: float) -> BaseException:
-    """The fault that tells of it; where the service's own body broke off, what it raised. `title`: 'Outgoing connection
-    CRM (rest)'; `seconds`: how long the call might take."""
-    if isinstance(failed, errors.BodyFailed) and failed.__cause__ is not None:
-        return failed.__cause__
-    if isinstance(failed, _LATE):
+def map_error(failure: CallFailed, title: str, cid: str, seconds: float) -> BaseException:
+    """Return the exception for an error; if the service's own body failed, that error. `title`: 'Outgoing connection
+    CRM (rest)'; `seconds`: the call's timeout."""
+    if isinstance(failure, errors.BodyFailed) and failure.__cause__ is not None:
+        return failure.__cause__
+    if isinstance(failure, _TIMEOUTS):
         return timeout_error(title, cid, seconds)
-    if (useless := _words(failed, _USELESS)) is not None:
-        return BadGateway(cid, f'{title} gave no usable answer: {useless}')
-    again = int(failed.wait) + 1 if isinstance(failed, CircuitOpen) else 1
-    return ServiceUnavailable(cid, f'{title} cannot be used: {_words(failed, _CANNOT)}', again)
+    if (reason := _lookup(failure, _BAD_GATEWAY)) is not None:
+        return BadGateway(cid, f'{title} gave no usable answer: {reason}')
+    retry_after = int(failure.wait) + 1 if isinstance(failure, CircuitOpen) else 1
+    return ServiceUnavailable(cid, f'{title} cannot be used: {_lookup(failure, _UNAVAILABLE)}', retry_after)
 
 
 def timeout_error(title: str, cid: str, seconds: float) -> Timeout:
-    """No answer came in time."""
+    """Return the error of a call without a response in time."""
     return Timeout(cid, f'{title} gave no answer within {round(seconds, 3):g} s')
 
 
-def is_circuit_failure(failed: CallFailed) -> bool:
-    """Whether it says that the peer is not well: for its circuit breaker."""
-    return not isinstance(failed, _OURS)
+def is_circuit_failure(failure: CallFailed) -> bool:
+    """Return whether an error counts as the peer's failure for the circuit breaker."""
+    return not isinstance(failure, _NOT_PEER_ERRORS)
 
 
-def is_retryable(failed: CallFailed) -> bool:
-    """Whether it may be mended by trying once more."""
-    return isinstance(failed, _PASSING) or type(failed) is NotReached
+def is_retryable(failure: CallFailed) -> bool:
+    """Return whether a retry may succeed."""
+    return isinstance(failure, _TRANSIENT) or type(failure) is NotReached
 
 
-def _words(failed: CallFailed, known: Mapping[type[Any], str]) -> str | None:
-    return next((known[kind] for kind in type(failed).__mro__ if kind in known), None)
+def _lookup(failure: CallFailed, texts: Mapping[type[Any], str]) -> str | None:
+    return next((texts[kind] for kind in type(failure).__mro__ if kind in texts), None)

@@ -1,11 +1,11 @@
-"""A connection made of its configuration: whatever it does not ask for is not there."""
+"""Builds an outgoing connection from its configuration; parts that it does not need are left out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
 from sys import maxsize
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import frozen
 
@@ -36,12 +36,13 @@ from zatotx.wire.http1.request_writer import NamedFields
 
 _ACCEPTED = {'json': b'application/json', 'xml': b'application/xml, text/xml'}
 _ANYTHING = b'*/*'
+F = TypeVar('F', bound=RequestForm)
 AGENT = (b'User-Agent', f'zatotx/{__version__}'.encode('ascii'))
 
 
 @frozen(kw_only=True)
 class BuildContext:
-    """What connections are made with."""
+    """What connections are built with."""
 
     reach: ClientEnvironment
     component: bytes
@@ -50,97 +51,99 @@ class BuildContext:
 
 @frozen(kw_only=True)
 class HttpConnectionType:
-    """What tells one type of connections from another."""
+    """The differences between REST and SOAP connections."""
 
     form: Callable[[Any, OutgoingCredentials, BuildContext], RequestForm]
     connection: Callable[
         [ConnectionParts, Any, Any], OutgoingConnection
-    ]  # of its parts, the reactor and the configuration
+    ]  # (parts, reactor, configuration)
     is_failure: Callable[[HttpResponse], bool]  # for the circuit breaker
 
 
 def build(
-    value: HttpOutgoing, title: str, identity: OutgoingCredentials, workshop: BuildContext, craft: HttpConnectionType
+    value: HttpOutgoing, title: str, credentials: OutgoingCredentials, context: BuildContext,
+    connection_type: HttpConnectionType,
 ) -> OutgoingConnection:
-    """The connection that is configured so. `title`: 'Outgoing connection CRM (rest)'. Raises ValueError, saying why,
-    for a configuration that this machine cannot use."""
-    reach, meter = workshop.reach, workshop.meter
+    """Build the connection of a configuration. `title`: 'Outgoing connection CRM (rest)'. Raises ValueError, with the
+    reason, for a configuration that this machine cannot use."""
+    environment, meter = context.reach, context.meter
     meter.circuit_open = meter.circuit_half_open = False
-    client = make_client(_client_settings(value, identity), reach)
-    form = craft.form(value, identity, workshop)
-    plain = _plain(form, client, identity, title)
+    client = make_client(_client_settings(value, credentials), environment)
+    form = connection_type.form(value, credentials, context)
+    plain = _plain_attempt(form, client, credentials, title)
     breaker = None
     attempt: Attempt = DirectSender(form, client.ask).send
     if value.circuit_breaker is not None:
         breaker = CircuitBreaker(value.circuit_breaker.failures, value.circuit_breaker.reset)
         attempt = CircuitBreaking(
-            attempt, breaker, reach.reactor.seconds, meter,
-            is_failed_response=craft.is_failure, is_failure=is_peer_failure, rejected=CircuitOpen,
+            attempt, breaker, environment.reactor.seconds, meter,
+            is_failed_response=connection_type.is_failure, is_failure=is_peer_failure, rejected=CircuitOpen,
         ).send  # fmt: skip
-    if identity.authorizer is not None:
-        attempt = Authorizing(attempt, identity.authorizer(), title).send
+    if credentials.authorizer is not None:
+        attempt = Authorizing(attempt, credentials.authorizer(), title).send
     if value.retry is not None and value.retry.attempts > 1:
-        decision = HttpRetryDecision(_repeats(value.retry), reach.reactor.seconds)
-        attempt = Retrying(attempt, decision, reach.reactor, meter, RetryBudget()).send
+        decision = HttpRetryDecision(_retry_policy(value.retry), environment.reactor.seconds)
+        attempt = Retrying(attempt, decision, environment.reactor, meter, RetryBudget()).send
     parts = ConnectionParts(
         title=title, form=form, client=client, attempt=attempt, plain=plain, breaker=breaker,
         ping_method=value.ping_method, any_origin=value.follow_redirects == ANY_ORIGIN,
         max_in_flight=value.max_in_flight or maxsize, meter=meter,
     )  # fmt: skip
-    return craft.connection(parts, reach.reactor, value)
+    return connection_type.connection(parts, environment.reactor, value)
 
 
-def _plain(form: RequestForm, client: BuiltClient, identity: OutgoingCredentials, title: str) -> Attempt:
+def _plain_attempt(form: RequestForm, client: BuiltClient, credentials: OutgoingCredentials, title: str) -> Attempt:
     direct = DirectSender(form, client.ask).send
-    return direct if identity.authorizer is None else Authorizing(direct, identity.authorizer(), title).send
+    return direct if credentials.authorizer is None else Authorizing(direct, credentials.authorizer(), title).send
 
 
-def _client_settings(value: HttpOutgoing, identity: OutgoingCredentials) -> ClientSettings:
+def _client_settings(value: HttpOutgoing, credentials: OutgoingCredentials) -> ClientSettings:
     return ClientSettings(
         bounds=PoolLimits(connections=value.pool_size),
         tls=tls_settings(value),
         proxy=value.proxy,
-        follow_redirects=FOLLOWED if value.follow_redirects and identity.token is None else 0,  # it is in the body
+        follow_redirects=FOLLOWED if value.follow_redirects and credentials.token is None else 0,  # token: in the body
         any_origin=value.follow_redirects == ANY_ORIGIN,
-        secret_fields=frozenset(name.lower() for name, _ in identity.fields),
+        secret_fields=frozenset(name.lower() for name, _ in credentials.fields),
     )
 
 
-def form_fields(
-    value: HttpOutgoing, identity: OutgoingCredentials, workshop: BuildContext, accepted: bytes
-) -> dict[str, Any]:
-    """What a Form of any type has."""
+def make_request_form(
+    form: type[F], value: HttpOutgoing, credentials: OutgoingCredentials, context: BuildContext, accept: bytes,
+    **own: Any,
+) -> F:
+    """Create a RequestForm, or a subclass with the further fields `own`."""
     origin, base = split_url(value.host)
     retried = () if value.retry is None else value.retry.methods
-    fields = (AGENT, (b'Accept', accepted), ACCEPT, (b'X-Zato-Component', workshop.component), *identity.fields)
-    return {
-        'origin': origin, 'method': value.method, 'template': UrlTemplate(_joined(base, value.url_path)),
-        'data_format': value.data_format, 'content_type': value.content_type.encode('ascii'),
-        'common': NamedFields.of(fields),
-        'query': identity.query, 'timeout': value.timeout,
-        'connect_timeout': inf if value.connect_timeout is None else value.connect_timeout,
-        'most': value.max_response_size, 'offload': workshop.reach.offload, 'seconds': workshop.reach.reactor.seconds,
-        'repeated': SAFE.union(retried), 'asks_first': identity.asks_first,
-    }  # fmt: skip
+    fields = (AGENT, (b'Accept', accept), ACCEPT, (b'X-Zato-Component', context.component), *credentials.fields)
+    return form(
+        origin=origin, method=value.method, template=UrlTemplate(_join_paths(base, value.url_path)),
+        data_format=value.data_format, content_type=value.content_type.encode('ascii'),
+        common=NamedFields.of(fields), query=credentials.query, timeout=value.timeout,
+        connect_timeout=inf if value.connect_timeout is None else value.connect_timeout,
+        most=value.max_response_size, offload=context.reach.offload, seconds=context.reach.reactor.seconds,
+        repeated=SAFE.union(retried), asks_first=credentials.asks_first, **own,
+    )  # fmt: skip
 
 
-def _rest_form(value: HttpOutgoing, identity: OutgoingCredentials, workshop: BuildContext) -> RequestForm:
-    if identity.token is not None:
+def _rest_form(value: HttpOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> RequestForm:
+    if credentials.token is not None:
         raise ValueError('its security definition is of type wss, which is for outgoing_soap only')
-    return RequestForm(**form_fields(value, identity, workshop, _ACCEPTED.get(value.data_format, _ANYTHING)))
+    accept = _ACCEPTED.get(value.data_format, _ANYTHING)
+    return make_request_form(RequestForm, value, credentials, context, accept)
 
 
 def _rest_connection(parts: ConnectionParts, reactor: Any, value: HttpOutgoing) -> OutgoingConnection:
     return OutgoingConnection(parts, reactor)
 
 
-def _joined(base: bytes, path: str) -> str:
-    """The path of the host's URL, where it has one, before that of the connection."""
-    before = base.decode('ascii').rstrip('/')
-    return before + path if path else before or '/'
+def _join_paths(base: bytes, path: str) -> str:
+    """Join the path of the host's URL and that of the connection."""
+    prefix = base.decode('ascii').rstrip('/')
+    return prefix + path if path else prefix or '/'
 
 
-def _repeats(retry: Retry) -> RetryPolicy:
+def _retry_policy(retry: Retry) -> RetryPolicy:
     return RetryPolicy(attempts=retry.attempts, backoff=retry.backoff, methods=SAFE.union(retry.methods))
 
 

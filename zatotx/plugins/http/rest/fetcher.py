@@ -1,4 +1,4 @@
-"""Documents of URLs, for the rest of the node."""
+"""Fetches documents by URL, for the rest of the node."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ _FIELDS = (AGENT, (b'Accept', b'*/*'), ACCEPT)
 
 
 class HttpFetcher:
-    """A client for no connection in particular."""
+    """IFetcher with an HTTP client that belongs to no connection."""
 
-    def __init__(self, reach: ClientEnvironment) -> None:
-        self._client = make_client(ClientSettings(follow_redirects=0), reach)
+    def __init__(self, environment: ClientEnvironment) -> None:
+        self._client = make_client(ClientSettings(follow_redirects=0), environment)
 
     def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[Fetched]:
         """See IFetcher."""
         try:
             origin, target = split_url(url)
-        except ValueError as wrong:
-            return fail(ServiceUnavailable(None, f'There is no document to be had: its URL {wrong}'))
+        except ValueError as error:
+            return fail(ServiceUnavailable(None, f'There is no document to be had: its URL {error}'))
         timeouts = Timeouts(queue=inf, connect=inf, first_byte=inf, silence=inf, total=timeout)
         outbound = HttpRequest('GET', origin, target, _FIELDS, timeouts=timeouts, most=most)
         return Deferred.fromCoroutine(self._fetch(outbound, timeout))
 
     async def _fetch(self, outbound: HttpRequest, timeout: float) -> Fetched:
         try:
-            answer = await self._client.send(outbound)
-        except CallFailed as failed:
-            fault = map_error(failed, f'The server {outbound.origin.host}', '', timeout)
-            if isinstance(fault, ServiceUnavailable):
-                raise fault from failed
-            raise ServiceUnavailable(None, str(fault)) from failed
-        assert isinstance(answer.body, bytes)
-        return Fetched(status=answer.status, headers=answer.headers, body=answer.body)
+            response = await self._client.send(outbound)
+        except CallFailed as failure:
+            error = map_error(failure, f'The server {outbound.origin.host}', '', timeout)
+            if isinstance(error, ServiceUnavailable):
+                raise error from failure
+            raise ServiceUnavailable(None, str(error)) from failure
+        assert isinstance(response.body, bytes)
+        return Fetched(status=response.status, headers=response.headers, body=response.body)
 
     def close(self) -> Deferred[None]:
-        """Let go of its connections."""
+        """Close its connections."""
         return self._client.close()

@@ -1,7 +1,7 @@
-"""OAuth 2.0 as a client: a token that all calls of a worker share, renewed before its end while they go on with it.
+"""OAuth 2.0 for clients: a token that all calls of a worker share, renewed before it expires while calls still use it.
 
-How a new one is come by is a matter of `granting`: one for the cluster. Where Redis is away each worker has a token of
-its own; it costs the authorization server a request more, and no call its answer.
+`token_fetcher` gets new tokens, one for the whole cluster. Without Redis each worker has its own token; that costs the
+authorization server one more request, and no call fails.
 """
 
 from __future__ import annotations
@@ -22,89 +22,89 @@ from zatotx.plugins.http.rest.oauth2_tokens import AccessToken, TokenRefused
 from zatotx.plugins.http.rest.request_builder import Request
 from zatotx.plugins.http.rest.token_fetcher import TokenFetcher
 
-_PAUSE = 1.0  # seconds after a failure until the server is asked again
-_REDIS = 3.0  # seconds that Redis may take of a renewal, all its steps together
+_RETRY_DELAY = 1.0  # seconds after a failure until the next request for a token
+_REDIS_TIMEOUT = 3.0  # seconds that all Redis commands of a renewal may take together
 
 
 @define(eq=False)
 class TokenSource:
-    """The token of one definition in this process. An Authorizer."""
+    """The current token of one security definition in this process. An Authorizer."""
 
     granting: TokenFetcher
     clock: Any  # IReactorTime
     _token: AccessToken | None = None
-    _refused: str = ''  # the key of the last token that a peer did not accept
+    _rejected_key: str = ''  # the key of the last token that a peer rejected
     _renewing: Deferred[AccessToken] | None = None
     _waiting: list[Deferred[AccessToken]] = field(factory=list)
-    _failed: ServiceError | None = None  # how the last try ended
-    _again_at: float = -inf  # when there may be another, on the clock
+    _error: ServiceError | None = None  # the error of the last renewal
+    _retry_at: float = -inf  # earliest time of the next renewal, on the clock
     _log = Logger()
 
     # Authorizer
 
     async def credentials(self, request: Request) -> Fields:
-        """See Authorizer. Raises Timeout, ServiceUnavailable and BadGateway, naming the definition."""
+        """See Authorizer. Raises Timeout, ServiceUnavailable and BadGateway, which name the definition."""
         token, now = self._token, self.granting.now()
         if token is None or now >= token.ends:
-            token = await self._fresh(request)
+            token = await self._wait_for_token(request)
         elif now >= token.renew_at:
-            self._renew()  # those who call meanwhile have the old one
+            self._renew()  # calls use the old token until then
         request.proof = token
         return ((b'Authorization', b'Bearer ' + token.value.encode('ascii')),)
 
     async def refused(self, request: Request, answer: HttpResponse) -> bool:
-        """See Authorizer: a token may have been withdrawn before its end."""
+        """See Authorizer: a token may be revoked before it expires."""
         used: AccessToken = request.proof
         if self._token is used:
-            self._token, self._refused = None, used.key
+            self._token, self._rejected_key = None, used.key
         return self._token is None or self._token.value != used.value
 
     def accepted(self, answer: HttpResponse) -> None:
         """See Authorizer."""
 
-    # Renewing
+    # Renewal
 
-    async def _fresh(self, request: Request) -> AccessToken:
-        """A token for somebody who has to wait for it."""
+    async def _wait_for_token(self, request: Request) -> AccessToken:
+        """Wait for a new token, within the request's timeout."""
         cid, title = request.call.cid, self.granting.title
-        if self._failed is not None and self.clock.seconds() < self._again_at:
-            raise type(self._failed)(cid, self._failed.msg)
-        waiting: Deferred[AccessToken] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
+        if self._error is not None and self.clock.seconds() < self._retry_at:
+            raise type(self._error)(cid, self._error.msg)
+        waiter: Deferred[AccessToken] = Deferred(self._waiting.remove)
+        self._waiting.append(waiter)
         self._renew()
-        left = max(0.0, request.due - self.clock.seconds())
+        remaining = max(0.0, request.due - self.clock.seconds())
         try:
-            return await waiting.addTimeout(left, self.clock)
+            return await waiter.addTimeout(remaining, self.clock)
         except Late:
             raise timeout_error(title, cid, request.seconds) from None
-        except ServiceError as fault:
-            raise type(fault)(cid, fault.msg) from fault
+        except ServiceError as error:
+            raise type(error)(cid, error.msg) from error
 
     def _renew(self) -> None:
-        """Begin, unless it is under way, or failed a moment ago."""
-        if self._renewing is None and self.clock.seconds() >= self._again_at:
-            self._renewing = Deferred.fromCoroutine(self.granting.token(self._refused))
-            longest = 2 * self.granting.definition.timeout + _REDIS  # for whoever has the lease, and for us
-            self._renewing.addTimeout(longest, self.clock, self._too_late).addBoth(self._over)
+        """Start a renewal, unless one is in progress or has just failed."""
+        if self._renewing is None and self.clock.seconds() >= self._retry_at:
+            self._renewing = Deferred.fromCoroutine(self.granting.token(self._rejected_key))
+            timeout = 2 * self.granting.definition.timeout + _REDIS_TIMEOUT  # the holder of the lease, and we
+            self._renewing.addTimeout(timeout, self.clock, self._timeout_failure).addBoth(self._renewed)
 
-    def _too_late(self, result: object, seconds: float) -> Failure:
+    def _timeout_failure(self, result: object, seconds: float) -> Failure:
         return Failure(timeout_error(self.granting.title, '', seconds))
 
-    def _over(self, result: Any) -> None:
+    def _renewed(self, result: Any) -> None:
         self._renewing = None
-        waiting, self._waiting = self._waiting, []
+        waiters, self._waiting = self._waiting, []
         if isinstance(result, Failure):
-            self._again_at = self.clock.seconds() + _PAUSE
-            self._failed = self._as_fault(result)
-            self._log.warn('{why}', why=self._failed.msg)
-            for each in waiting:
-                each.errback(self._failed)
+            self._retry_at = self.clock.seconds() + _RETRY_DELAY
+            self._error = self._as_error(result)
+            self._log.warn('{why}', why=self._error.msg)
+            for waiter in waiters:
+                waiter.errback(self._error)
             return
-        self._failed, self._token = None, result
-        for each in waiting:
-            each.callback(result)
+        self._error, self._token = None, result
+        for waiter in waiters:
+            waiter.callback(result)
 
-    def _as_fault(self, failure: Failure) -> ServiceError:
+    def _as_error(self, failure: Failure) -> ServiceError:
         error, title = failure.value, self.granting.title
         if isinstance(error, ServiceError):
             return error

@@ -1,6 +1,5 @@
-"""Access tokens of OAuth 2.0 by the client credentials grant (RFC 6749 §4.4): what is asked, what is answered, and when
-a token is of use. No I/O.
-"""
+"""OAuth 2.0 access tokens from the client credentials grant (RFC 6749 §4.4): request, response, and lifetime. No
+I/O."""
 
 from __future__ import annotations
 
@@ -14,18 +13,19 @@ import msgspec
 from zatotx.rules.routing.url_template import encode_query
 from zatotx.schema.security.oauth2_client import OAuth2Client
 
-USUAL_LIFE = 300.0  # seconds of a token whose answer does not say how long it may be used
-_SLACK = 5.0  # seconds before its end that it is of no use any more: it has to arrive
-_EARLY, _LATEST = 0.2, 60.0  # of its life, but no more than so many seconds, before its end it is renewed
-_LONGEST_LIFE = 366 * 86_400.0
+USUAL_LIFE = 300.0  # seconds that a token is used whose response does not tell its lifetime
+_EXPIRY_MARGIN = 5.0  # seconds before its expiry from which on a token is not used: it has to reach the peer
+# A token is renewed when this fraction of its lifetime, at most so many seconds, remains.
+_RENEWAL_FRACTION, _MAX_RENEWAL_MARGIN = 0.2, 60.0
+_MAX_LIFETIME = 366 * 86_400.0
 
 
 class TokenRefused(Exception):  # noqa: N818 - what it is
-    """The server gave none. The text says why, as the rest of a sentence, and holds nothing secret."""
+    """The server issued no token. The text says why, as the rest of a sentence, and contains no secret."""
 
 
 class AccessToken(msgspec.Struct, frozen=True):
-    """A token, and its times in seconds since the epoch."""
+    """An access token, with its times in seconds since the epoch."""
 
     value: str
     renew_at: float
@@ -36,27 +36,27 @@ class AccessToken(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """By which it is known without being shown."""
+        """A hash that identifies the token without revealing it."""
         return sha256(self.value.encode('utf-8')).hexdigest()
 
 
-class _Answer(msgspec.Struct):
+class _TokenResponse(msgspec.Struct):
     access_token: str
     token_type: str = 'Bearer'
     expires_in: float | str | None = None
 
 
-class _Error(msgspec.Struct):
+class _ErrorResponse(msgspec.Struct):
     error: str = ''
 
 
 def token_request(definition: OAuth2Client) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Fields and body of the request for a token."""
+    """Return header fields and body of a token request."""
     form = {'grant_type': 'client_credentials', **definition.extra_fields}
     if definition.scopes:
         form['scope'] = ' '.join(definition.scopes)
     fields = [(b'Content-Type', b'application/x-www-form-urlencoded'), (b'Accept', b'application/json')]
-    if definition.client_auth == 'basic':  # RFC 6749 §2.3.1: encoded as a form before they are joined
+    if definition.client_auth == 'basic':  # RFC 6749 §2.3.1: form-encoded before they are joined
         pair = f'{quote_plus(definition.client_id)}:{quote_plus(definition.client_secret)}'
         fields.append((b'Authorization', b'Basic ' + b64encode(pair.encode('ascii'))))
     else:
@@ -65,42 +65,44 @@ def token_request(definition: OAuth2Client) -> tuple[list[tuple[bytes, bytes]], 
 
 
 def parse_token_response(status: int, body: bytes, now: float) -> AccessToken:
-    """The token of an answer. Raises TokenRefused."""
+    """Return the token of a response. Raises TokenRefused."""
     if status != 200:
-        raise TokenRefused(f'its server answered {status}{_error(body)}')
+        raise TokenRefused(f'its server answered {status}{_error_code(body)}')
     try:
-        answer = msgspec.json.decode(body, type=_Answer)
+        response = msgspec.json.decode(body, type=_TokenResponse)
     except msgspec.MsgspecError:
         raise TokenRefused('its server answered what is not JSON with an access_token') from None
-    if answer.token_type.lower() != 'bearer':
+    if response.token_type.lower() != 'bearer':
         raise TokenRefused('its server gives tokens of another type than Bearer')
-    value = answer.access_token
+    value = response.access_token
     if not value or not value.isascii() or not value.isprintable() or ' ' in value:
         raise TokenRefused('its server gave a token that no header can have')
-    life = _life(answer.expires_in)
-    return AccessToken(value, now + life - min(life * _EARLY, _LATEST) - _SLACK, now + life - _SLACK)
+    lifetime = _lifetime(response.expires_in)
+    ends = now + lifetime - _EXPIRY_MARGIN
+    return AccessToken(value, ends - min(lifetime * _RENEWAL_FRACTION, _MAX_RENEWAL_MARGIN), ends)
 
 
 def fingerprint(definition: OAuth2Client) -> str:
-    """What tells this definition's tokens from those of others, and of what it was before; it shows no secret."""
-    said = [definition.token_url, definition.client_id, definition.client_secret, definition.scopes,
+    """Return a hash that identifies this definition in its current version; it reveals no secret."""
+    values = [definition.token_url, definition.client_id, definition.client_secret, definition.scopes,
             sorted(definition.extra_fields.items())]  # fmt: skip
-    return sha256(msgspec.json.encode(said)).hexdigest()[:32]
+    return sha256(msgspec.json.encode(values)).hexdigest()[:32]
 
 
-def _life(given: Any) -> float:
+def _lifetime(expires_in: Any) -> float:
     try:
-        life = USUAL_LIFE if given is None else float(given)
+        lifetime = USUAL_LIFE if expires_in is None else float(expires_in)
     except ValueError:
         return USUAL_LIFE
-    return min(max(life, 0.0), _LONGEST_LIFE)
+    return min(max(lifetime, 0.0), _MAX_LIFETIME)
 
 
-def _error(body: bytes) -> str:
-    """The code of an error (RFC 6749 §5.2), where it has one; it is not for the peer to write our sentences."""
+def _error_code(body: bytes) -> str:
+    """Return the error code (RFC 6749 §5.2) if there is a valid one: the peer must not be able to write our
+    messages."""
     try:
-        code = msgspec.json.decode(body, type=_Error).error
+        code = msgspec.json.decode(body, type=_ErrorResponse).error
     except msgspec.MsgspecError:
         return ''
-    fits = 0 < len(code) <= 60 and code.isascii() and code.replace('_', '').replace('-', '').isalnum()
-    return f' {code}' if fits else ''
+    is_valid = 0 < len(code) <= 60 and code.isascii() and code.replace('_', '').replace('-', '').isalnum()
+    return f' {code}' if is_valid else ''

@@ -1,5 +1,5 @@
-"""What services send, as bytes: values by the connection's data format, text and bytes as they are, files and iterators
-piece by piece."""
+"""Encodes request bodies: values in the connection's data format, text and bytes as they are, files and iterators piece
+by piece."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ TYPES: Mapping[str, bytes] = {
     FORM: b'application/x-www-form-urlencoded',
 }
 _TEXT, _BYTES = b'text/plain; charset=utf-8', b'application/octet-stream'
-_VALUES = (dict, list)  # what is mostly sent
+_VALUES = (dict, list)  # the usual types
 _OCTETS = (bytes, bytearray, memoryview)
-_PIECE = 64 * 1024
+_PIECE_SIZE = 64 * 1024
 
 
 def encode_body(data: Any, data_format: str, offload: Offload) -> tuple[bytes | BodySource | None, bytes]:
-    """The body and its content type; None where there is none. `offload(function, *args)` runs in a thread.
+    """Return the body and its content type; the body is None if there is no data. `offload(function, *args)` runs in a
+    thread.
 
-    Raises TypeError for what has no form in the data format, ValueError as the formats do.
+    Raises TypeError for data that the data format cannot represent, ValueError as the encoders do.
     """
     if type(data) is bytes:
         return data, TYPES.get(data_format, _BYTES)
     if isinstance(data, _VALUES):
-        return _written(data, data_format)
-    if data is None or (isinstance(data, str) and not data):  # as Zato's calls leave it out
+        return _encode_value(data, data_format)
+    if data is None or (isinstance(data, str) and not data):  # as in Zato, '' is no data
         return None, b''
     if isinstance(data, str):
         return data.encode('utf-8'), TYPES.get(data_format, _TEXT)
@@ -46,7 +47,7 @@ def encode_body(data: Any, data_format: str, offload: Offload) -> tuple[bytes | 
     source = _source(data, offload)
     if source is not None:
         return source, TYPES.get(data_format, _BYTES)
-    return _written(data, data_format)
+    return _encode_value(data, data_format)
 
 
 def _source(data: Any, offload: Offload) -> BodySource | None:
@@ -54,23 +55,23 @@ def _source(data: Any, offload: Offload) -> BodySource | None:
         return OneShotBody(aiter(data))
     if callable(getattr(data, 'read', None)):
         return FileBody(data, offload)
-    return OneShotBody(_in_threads(data, offload)) if isinstance(data, Iterator) else None
+    return OneShotBody(_iterate_in_threads(data, offload)) if isinstance(data, Iterator) else None
 
 
-def _written(data: Any, data_format: str) -> tuple[bytes, bytes]:
+def _encode_value(data: Any, data_format: str) -> tuple[bytes, bytes]:
     if parser.is_element(data):
         return parser.to_bytes(data), TYPES[XML]
     if data_format == XML:
         raise TypeError(f'data_format xml sends text, bytes and elements of lxml, not a {type(data).__name__}')
     if data_format == FORM:
         return encode_query(data), TYPES[FORM]
-    if getattr(data, 'zato_model', False):  # a Model knows which of its fields are not set
+    if getattr(data, 'zato_model', False):  # a Model knows which of its fields are set
         return data.to_json().encode('utf-8'), TYPES[JSON]
     return codec.encode(data), TYPES[JSON]
 
 
 class OneShotBody:
-    """A body that somebody gives piece by piece. Until it was begun it may still be sent."""
+    """A body from an iterator. It can be sent again only if it was not started."""
 
     length = None
 
@@ -89,15 +90,15 @@ class OneShotBody:
                 yield piece.encode('utf-8') if isinstance(piece, str) else piece
 
 
-async def _in_threads(iterator: Iterator[Any], offload: Offload) -> AsyncIterator[Any]:
-    """A plain iterator may block: each of its steps is a thread's."""
+async def _iterate_in_threads(iterator: Iterator[Any], offload: Offload) -> AsyncIterator[Any]:
+    """Iterate over a plain iterator, which may block: each step runs in a thread."""
     end = object()
     while (piece := await offload(next, iterator, end)) is not end:
         yield piece
 
 
 class FileBody:
-    """What a file has from where it stands to its end. It is read in threads, and closed by whoever opened it."""
+    """The rest of a file from its current position. It is read in threads, and closed by the service that opened it."""
 
     def __init__(self, file: Any, offload: Offload) -> None:
         self._file = file
@@ -113,18 +114,18 @@ class FileBody:
         if self._begun:
             await self._offload(self._file.seek, self._start, SEEK_SET)
         self._begun = True
-        while piece := await self._offload(self._file.read, _PIECE):
+        while piece := await self._offload(self._file.read, _PIECE_SIZE):
             yield piece.encode('utf-8') if isinstance(piece, str) else piece
 
 
 def _extent(file: Any) -> tuple[int | None, int | None]:
-    """Where it stands, and how much follows in bytes; None where that cannot be told."""
+    """Return the current position of a file, and the number of bytes that follow; None for what is not known."""
     try:
         if not file.seekable():
             return None, None
         start = file.tell()
         if isinstance(file, TextIOBase):
-            return start, None  # of text the characters are counted, not the bytes
+            return start, None  # text files count characters, not bytes
         end = file.seek(0, SEEK_END)
         file.seek(start, SEEK_SET)
     except (AttributeError, OSError, ValueError):

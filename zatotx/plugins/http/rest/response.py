@@ -1,4 +1,4 @@
-"""What a call gives."""
+"""The response of a REST call."""
 
 from __future__ import annotations
 
@@ -15,65 +15,65 @@ _UNREAD: Any = object()
 
 
 class Response(PeerResponse):
-    """The answer of a peer. Its body is looked at when it is asked for, in the thread that asks."""
+    """The response of a peer. The body is decoded when it is first accessed, in the accessing thread."""
 
-    __slots__ = ('_answer', '_data', '_format', '_headers', '_model', '_value', 'cid', 'status_code', 'title')
+    __slots__ = ('_data', '_format', '_headers', '_model', '_response', '_value', 'cid', 'status_code', 'title')
 
     def __init__(self, answer: HttpResponse, data_format: str, model: Any) -> None:
-        self._answer = answer
+        self._response = answer
         self._format = data_format
         self._model = model
         self._headers: Headers | None = None
         self._data: Any = _UNREAD
-        self._value: Any = _UNREAD  # before it becomes a model
+        self._value: Any = _UNREAD  # before conversion to the model
         self.status_code: int = answer.head.status
         self.title = ''
         self.cid = ''
 
     @property
     def headers(self) -> Headers:
-        """Its fields, by name in whatever case."""
-        found = self._headers
-        if found is None:
-            raw = self._answer.head.raw_headers
-            found = self._headers = Headers((name.decode('latin-1'), value.decode('latin-1')) for name, value in raw)
-        return found
+        """The header fields; names are case-insensitive."""
+        headers = self._headers
+        if headers is None:
+            raw = self._response.head.raw_headers
+            headers = self._headers = Headers((name.decode('latin-1'), value.decode('latin-1')) for name, value in raw)
+        return headers
 
     @property
     def content_type(self) -> str:
-        """The field of that name, '' where there is none."""
-        return self._kind.decode('latin-1')
+        """The Content-Type field; '' if there is none."""
+        return self._raw_content_type.decode('latin-1')
 
     @property
-    def _kind(self) -> bytes:
-        return self._answer.head.headers.get(b'content-type', b'')
+    def _raw_content_type(self) -> bytes:
+        return self._response.head.headers.get(b'content-type', b'')
 
     @property
     def reason(self) -> str:
-        """The status in words: the peer's."""
-        return self._answer.head.reason.decode('latin-1') or super().reason
+        """The reason phrase of the status line."""
+        return self._response.head.reason.decode('latin-1') or super().reason
 
     @property
     def content(self) -> bytes:
-        """The body. Raises TypeError where it is streamed."""
-        body = self._answer.body
+        """The body. Raises TypeError for a streamed response."""
+        body = self._response.body
         if isinstance(body, bytes):
             return body
         raise TypeError('The answer is streamed: its body is read by `async for`, in a def service by `for`')
 
     @property
     def text(self) -> str:
-        """The body as text, in the charset that its Content-Type names, or else UTF-8."""
-        answer = self._answer
-        body = answer.body if isinstance(answer.body, bytes) else self.content
-        return text_of(body, answer.head.headers.get(b'content-type', b''))
+        """The body as text, in the charset of its Content-Type, by default UTF-8."""
+        response = self._response
+        body = response.body if isinstance(response.body, bytes) else self.content
+        return text_of(body, response.head.headers.get(b'content-type', b''))
 
     @property
     def data(self) -> Any:
-        """The body as the value that it stands for: of JSON, XML (an lxml.objectify element) or a form, else text or
-        bytes; as the call's model, where it has one. None where there is no body.
+        """The decoded body: of JSON, XML (an lxml.objectify element) or a form, else text or bytes; converted to the
+        call's model, if it has one. None if the body is empty.
 
-        Raises BadGateway, naming the connection, where it cannot be read so.
+        Raises BadGateway, which names the connection, if it cannot be decoded.
         """
         if self._data is _UNREAD:
             self._data = self._read()
@@ -81,51 +81,51 @@ class Response(PeerResponse):
 
     @property
     def format(self) -> str:
-        """How `data` reads the body."""
-        return format_of(self._kind, self._format)
+        """The data format in which `data` decodes the body."""
+        return format_of(self._raw_content_type, self._format)
 
     async def read_in_thread(self, offload: Callable[..., Any]) -> None:
-        """Read a long body before it is asked for, where that need not hold up the reactor."""
+        """Decode a long body in a thread before it is accessed, if that keeps the reactor free."""
         if self.format == XML:
             try:
-                self._value = await offload(value_of, self.content, XML, self._kind)
-            except ValueError as wrong:
-                self._value = wrong  # told to who asks for it
+                self._value = await offload(value_of, self.content, XML, self._raw_content_type)
+            except ValueError as error:
+                self._value = error  # raised when it is accessed
 
     def _read(self) -> Any:
         try:
             value = self._value
             if value is _UNREAD:
-                kind = self._kind
-                value = value_of(self.content, format_of(kind, self._format), kind)
+                content_type = self._raw_content_type
+                value = value_of(self.content, format_of(content_type, self._format), content_type)
             elif isinstance(value, ValueError):
                 raise value
             return value if self._model is None else to_model(value, self._model)
-        except ValueError as wrong:
-            raise BadGateway(self.cid, f'{self.title} gave no usable answer: {wrong}') from None
+        except ValueError as error:
+            raise BadGateway(self.cid, f'{self.title} gave no usable answer: {error}') from None
 
     def __repr__(self) -> str:
         return f'<Response {self.status_code} of {self.title}>'
 
 
 class StreamedResponse(Response):
-    """An answer whose body comes piece by piece: `async for piece in response`; in a def service `for piece in …`.
+    """A response whose body is streamed: `async for piece in response`; in a def service `for piece in …`.
 
-    It may be handed to self.response.stream. Whoever does not read it to its end closes it; one that is forgotten is
-    closed when nobody can reach it any more.
+    It may be passed to self.response.stream. Close a response that is not read to its end; a forgotten one is closed
+    when it is garbage collected.
     """
 
-    __slots__ = ('_next', '_shut')
+    __slots__ = ('_close', '_next')
 
     def __init__(self, answer: HttpResponse, data_format: str, model: Any) -> None:
         super().__init__(answer, data_format, model)
-        self._next: Callable[[], Any] = _nothing
-        self._shut: Callable[[], None] | None = None
+        self._next: Callable[[], Any] = _empty
+        self._close: Callable[[], None] | None = None
 
     def bind(self, following: Callable[[], Any], shut: Callable[[], None]) -> None:
-        """`following()`: the next piece as the service gets it, an awaitable or itself, b'' at the end; `shut` ends
-        it, from any thread."""
-        self._next, self._shut = following, shut
+        """Set the source: `following()` returns the next piece, as an awaitable or directly, b'' at the end; `shut`
+        closes it, from any thread."""
+        self._next, self._close = following, shut
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -133,12 +133,12 @@ class StreamedResponse(Response):
     async def __anext__(self) -> bytes:
         piece: bytes = await self._next()
         if not piece:
-            self._shut = None
+            self._close = None
             raise StopAsyncIteration
         return piece
 
     async def aclose(self) -> None:
-        """As `close`."""
+        """See `close`."""
         self.close()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -149,13 +149,13 @@ class StreamedResponse(Response):
                     piece.close()
                 raise TypeError('A service with async def reads the body by `async for`')
             if not piece:
-                self._shut = None
+                self._close = None
                 return
             yield piece
 
     def close(self) -> None:
-        """Read no more."""
-        shut, self._shut = self._shut, None
+        """Stop reading, and close the connection."""
+        shut, self._close = self._close, None
         if shut is not None:
             shut()
 
@@ -163,5 +163,5 @@ class StreamedResponse(Response):
         self.close()
 
 
-def _nothing() -> bytes:
+def _empty() -> bytes:
     return b''

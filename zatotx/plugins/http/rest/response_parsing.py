@@ -1,6 +1,6 @@
-"""What peers answer, as values: by what the answer says it is, or else by the connection's data format.
+"""Decodes the bodies of responses, by their Content-Type or else by the connection's data format.
 
-All of it raises ValueError with the rest of a sentence about the answer.
+All functions raise ValueError with the rest of a sentence about the response.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from zatotx.wire.malformed import Malformed
 from zatotx.wire.xml import parser
 
 TEXT, BYTES = 'text', 'bytes'
-_NAMES = {JSON: 'JSON', XML: 'XML', FORM: 'a form'}
-# Types that say nothing of what is in the body: peers send all sorts of things under them.
-_SAYS_NOTHING = frozenset(('', 'text/plain', 'application/octet-stream', 'binary/octet-stream'))
-_MOST_PAIRS = 100_000
-THREADED = 256 * 1024  # bytes of XML that is parsed in a thread: lxml lets others run meanwhile
+_FORMAT_NAMES = {JSON: 'JSON', XML: 'XML', FORM: 'a form'}
+# Content types that tell nothing about the body: peers use them for all formats.
+_UNSPECIFIC_TYPES = frozenset(('', 'text/plain', 'application/octet-stream', 'binary/octet-stream'))
+_MAX_PAIRS = 100_000
+THREADED = 256 * 1024  # bytes of XML above which it is parsed in a thread: lxml releases the GIL
 
 
 @lru_cache(maxsize=256)
 def format_of(content_type: bytes, data_format: str) -> str:
-    """How a body is to be read. `data_format`: of the connection, for answers that do not say what they are."""
-    media = content_type.decode('latin-1').partition(';')[0].strip().lower()
-    if media in _SAYS_NOTHING:
-        return data_format or (TEXT if media == 'text/plain' else BYTES)
-    if media.endswith(('/json', '+json')):
+    """Return the format of a body. `data_format`: the connection's, for responses that do not specify theirs."""
+    media_type = content_type.decode('latin-1').partition(';')[0].strip().lower()
+    if media_type in _UNSPECIFIC_TYPES:
+        return data_format or (TEXT if media_type == 'text/plain' else BYTES)
+    if media_type.endswith(('/json', '+json')):
         return JSON
-    if media.endswith(('/xml', '+xml')):
+    if media_type.endswith(('/xml', '+xml')):
         return XML
-    if media == 'application/x-www-form-urlencoded':
+    if media_type == 'application/x-www-form-urlencoded':
         return FORM
-    return TEXT if media.startswith('text/') else BYTES
+    return TEXT if media_type.startswith('text/') else BYTES
 
 
 def value_of(body: bytes, as_what: str, content_type: bytes) -> Any:
-    """The value of a body; None of an empty one."""
+    """Return the value of a body; None if it is empty."""
     if not body:
         return None
     try:
@@ -47,15 +47,15 @@ def value_of(body: bytes, as_what: str, content_type: bytes) -> Any:
         if as_what == XML:
             return parser.parse(body, parser.charset_of(content_type))
         if as_what == FORM:
-            return form.decode_form(body, _MOST_PAIRS)
-    except Malformed as wrong:
-        raise ValueError(f'it is not {_NAMES[as_what]}: {wrong}') from None
+            return form.decode_form(body, _MAX_PAIRS)
+    except Malformed as error:
+        raise ValueError(f'it is not {_FORMAT_NAMES[as_what]}: {error}') from None
     return text_of(body, content_type) if as_what == TEXT else body
 
 
 def text_of(body: bytes, content_type: bytes) -> str:
-    """The body as text: in the charset that the answer names, UTF-8 where it names none that is known. What is not of
-    that charset becomes U+FFFD."""
+    """Return the body as text: in the charset of its Content-Type, UTF-8 if that names no known one. Invalid bytes
+    become U+FFFD."""
     try:
         return body.decode(_charset(content_type), 'replace')
     except (LookupError, ValueError):

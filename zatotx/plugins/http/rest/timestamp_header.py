@@ -1,4 +1,4 @@
-"""X-Zato-Msg-TS: when a message was sent, as Zato has it: ISO 8601, UTC, without a zone."""
+"""The header X-Zato-Msg-TS: the time of sending in Zato's format, ISO 8601 in UTC without a zone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _SECOND = '%Y-%m-%dT%H:%M:%S'
 
 
 class TimestampHeader:
-    """Writes moments; those of one second share its text."""
+    """Formats timestamps; those within one second share a cached text."""
 
     __slots__ = ('_second', '_text')
 
@@ -17,7 +17,7 @@ class TimestampHeader:
         self._text = b''
 
     def of(self, now: float) -> bytes:
-        """`now`, in seconds since the epoch, to the microsecond: b'2026-11-26T17:46:10.000123'."""
+        """Format `now`, seconds since the epoch, to the microsecond: b'2026-11-26T17:46:10.000123'."""
         second = int(now)
         if second != self._second:
             self._second, self._text = second, strftime(_SECOND, gmtime(second)).encode('ascii')

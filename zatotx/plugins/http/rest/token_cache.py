@@ -1,6 +1,5 @@
-"""Where a cluster keeps its tokens of OAuth 2.0: in Redis, encrypted, until their end. Redis is a convenience here:
-what it does not say within a second is as if it were not there.
-"""
+"""The cluster's cache of OAuth 2.0 tokens: in Redis, encrypted, until they expire. Redis is optional: if it does not
+reply within a second, it counts as unavailable."""
 
 from __future__ import annotations
 
@@ -16,19 +15,19 @@ from zatotx.interfaces.redis import ILease
 from zatotx.model.errors import ServiceError
 from zatotx.plugins.http.rest.oauth2_tokens import AccessToken
 
-_PATIENCE = 1.0  # seconds
-_DEATH = 5.0  # seconds beyond its use that a lease lasts, should its holder die
+_TIMEOUT = 1.0  # seconds
+_LEASE_MARGIN = 5.0  # seconds that a lease outlasts the request for a token, in case its holder dies
 
 _T = TypeVar('_T')
 
 
 class CacheUnavailable(Exception):  # noqa: N818 - what it is
-    """Redis says nothing."""
+    """Redis does not reply."""
 
 
 @frozen(kw_only=True)
 class TokenCache:
-    """Tokens by the fingerprints of their definitions."""
+    """Stores tokens by the fingerprints of their definitions."""
 
     keyvalue: Any  # IKeyValue
     leases: Any  # ILeases
@@ -39,42 +38,42 @@ class TokenCache:
     _log = Logger()
 
     async def get(self, name: str) -> AccessToken | None:
-        """The token, or None. Raises Away."""
-        stored = await self._said(self.keyvalue.execute('GET', self.key('oauth2', name)))
+        """Return the token, or None. Raises CacheUnavailable."""
+        stored = await self._execute(self.keyvalue.execute('GET', self.key('oauth2', name)))
         if not stored:
             return None
         try:
             text = stored if isinstance(stored, str) else stored.decode('ascii')
             return msgspec.json.decode(self.unseal(text), type=AccessToken)
-        except (ValueError, ServiceError):  # of another version, or under another key: as if it were not there
+        except (ValueError, ServiceError):  # of another version, or encrypted with another key
             return None
 
     async def put(self, name: str, token: AccessToken, now: float) -> None:
-        """Keep it until its end, as far as Redis takes it: it is good for this worker all the same."""
-        life = int((token.ends - now) * 1000)
-        if life <= 0:
+        """Store a token until it expires. Errors of Redis are logged: this worker can use the token anyway."""
+        milliseconds = int((token.ends - now) * 1000)
+        if milliseconds <= 0:
             return
         sealed = self.seal(msgspec.json.encode(token).decode('ascii'))
         try:
-            await self._said(self.keyvalue.execute('SET', self.key('oauth2', name), sealed, 'PX', life))
-        except CacheUnavailable as away:
-            self._log.info('A token of OAuth 2.0 could not be kept in Redis: {why}', why=str(away))
+            await self._execute(self.keyvalue.execute('SET', self.key('oauth2', name), sealed, 'PX', milliseconds))
+        except CacheUnavailable as error:
+            self._log.info('A token of OAuth 2.0 could not be kept in Redis: {why}', why=str(error))
 
     async def lease(self, name: str, seconds: float) -> ILease:
-        """The right to get a new one, waited for so many seconds. Raises Away, also where somebody keeps it to
-        himself."""
-        acquiring = self.leases.acquire(f'oauth2:{name}', ttl=seconds + _DEATH, wait=seconds)
-        lease: ILease = await _or_away(acquiring)
+        """Acquire the lease for getting a new token, waiting up to `seconds`. Raises CacheUnavailable, also if it stays
+        taken."""
+        acquiring = self.leases.acquire(f'oauth2:{name}', ttl=seconds + _LEASE_MARGIN, wait=seconds)
+        lease: ILease = await _or_unavailable(acquiring)
         return lease
 
-    async def _said(self, step: Deferred[Any]) -> Any:
-        return await _or_away(step.addTimeout(_PATIENCE, self.clock))
+    async def _execute(self, step: Deferred[Any]) -> Any:
+        return await _or_unavailable(step.addTimeout(_TIMEOUT, self.clock))
 
 
-async def _or_away(step: Awaitable[_T]) -> _T:
+async def _or_unavailable(step: Awaitable[_T]) -> _T:
     try:
         return await step
     except CancelledError:
         raise
-    except Exception as error:  # of Redis, of its client, of the ODB that leases ask
+    except Exception as error:  # of Redis, of its client, or of the ODB, which leases use
         raise CacheUnavailable(str(error)) from error

@@ -1,4 +1,4 @@
-"""How a new token is come by: by one worker of the cluster, for all of it."""
+"""Gets a new OAuth 2.0 token, by one worker for the whole cluster."""
 
 from __future__ import annotations
 
@@ -18,66 +18,67 @@ from zatotx.plugins.http.rest.token_cache import CacheUnavailable, TokenCache
 from zatotx.plugins.http.rest.urls import split_url
 from zatotx.schema.security.oauth2_client import OAuth2Client
 
-_MOST = 256 * 1024  # bytes of the server's answer
+_MAX_RESPONSE = 256 * 1024  # bytes of the server's response
 
 
 @frozen(kw_only=True)
 class TokenFetcher:
-    """The tokens of one definition: those that others got, and those that the server gives."""
+    """Gets the tokens of one definition: from the cluster's cache, or from the authorization server."""
 
     definition: OAuth2Client
-    title: str  # what faults call the definition
+    title: str  # the definition's name in error messages
     client: Callable[[HttpRequest], Deferred[HttpResponse]]
-    shelf: TokenCache | None  # None = there is no Redis
+    shelf: TokenCache | None  # None = no Redis
     now: Callable[[], float]  # seconds since the epoch
     _log = Logger()
 
     async def token(self, refused: str) -> AccessToken:
-        """One that is not at its end, and not the one of the key `refused`. Raises NoToken, and a Fault where the
-        server does not answer."""
-        shelf, name = self.shelf, fingerprint(self.definition)
-        if shelf is None:
-            return await self._given()
+        """Return a token that has not expired, and whose key is not `refused`. Raises TokenRefused, and a ServiceError
+        if the server does not respond."""
+        cache, name = self.shelf, fingerprint(self.definition)
+        if cache is None:
+            return await self._request_token()
         try:
-            found = await self._kept(shelf, name, refused)
-            lease = None if found is not None else await shelf.lease(name, self.definition.timeout)
-        except CacheUnavailable as away:
-            self._log.info('{title}: this worker gets its token by itself: {why}', title=self.title, why=str(away))
-            return await self._given()
+            cached = await self._cached(cache, name, refused)
+            lease = None if cached is not None else await cache.lease(name, self.definition.timeout)
+        except CacheUnavailable as error:
+            self._log.info('{title}: this worker gets its token by itself: {why}', title=self.title, why=str(error))
+            return await self._request_token()
         if lease is None:
-            assert found is not None
-            return found
+            assert cached is not None
+            return cached
         try:
-            return await self._kept_meanwhile(shelf, name, refused) or await self._given_to_all(shelf, name)
+            return await self._recheck_cache(cache, name, refused) or await self._request_and_cache(cache, name)
         finally:
             lease.release()
 
-    async def _kept(self, shelf: TokenCache, name: str, refused: str) -> AccessToken | None:
-        token = await shelf.get(name)
-        fits = token is not None and self.now() < token.renew_at and token.key != refused
-        return token if fits else None
+    async def _cached(self, cache: TokenCache, name: str, refused: str) -> AccessToken | None:
+        token = await cache.get(name)
+        is_usable = token is not None and self.now() < token.renew_at and token.key != refused
+        return token if is_usable else None
 
-    async def _kept_meanwhile(self, shelf: TokenCache, name: str, refused: str) -> AccessToken | None:
-        """What somebody else got while this one waited for the lease."""
+    async def _recheck_cache(self, cache: TokenCache, name: str, refused: str) -> AccessToken | None:
+        """Return the token that another worker cached while this one waited for the lease."""
         try:
-            return await self._kept(shelf, name, refused)
-        except CacheUnavailable:  # whatever it has, there is still the server
+            return await self._cached(cache, name, refused)
+        except CacheUnavailable:  # the server can still be asked
             return None
 
-    async def _given_to_all(self, shelf: TokenCache, name: str) -> AccessToken:
-        token = await self._given()
-        await shelf.put(name, token, self.now())
+    async def _request_and_cache(self, cache: TokenCache, name: str) -> AccessToken:
+        token = await self._request_token()
+        await cache.put(name, token, self.now())
         return token
 
-    async def _given(self) -> AccessToken:
-        """The server's."""
+    async def _request_token(self) -> AccessToken:
+        """Request a token from the server."""
         fields, body = token_request(self.definition)
         origin, target = split_url(self.definition.token_url)
         timeouts = Timeouts(queue=inf, connect=inf, first_byte=inf, silence=inf, total=self.definition.timeout)
         try:
-            answer = await self.client(HttpRequest('POST', origin, target, fields, body, timeouts, most=_MOST))
-        except CallFailed as failed:
-            self._log.warn('{title}: {why}', title=self.title, why=failed.detail)
-            raise map_error(failed, self.title, '', self.definition.timeout) from failed
-        content: Any = answer.body
-        return parse_token_response(answer.head.status, content, self.now())
+            request = HttpRequest('POST', origin, target, fields, body, timeouts, most=_MAX_RESPONSE)
+            response = await self.client(request)
+        except CallFailed as failure:
+            self._log.warn('{title}: {why}', title=self.title, why=failure.detail)
+            raise map_error(failure, self.title, '', self.definition.timeout) from failure
+        content: Any = response.body
+        return parse_token_response(response.head.status, content, self.now())

@@ -1,6 +1,5 @@
-"""treq's API on the sockets of a connection: `self.out.rest['CRM'].treq`. Import it where it is used: it loads
-twisted.web.
-"""
+"""treq's API on a connection's sockets: `self.out.rest['CRM'].treq`. Import it only where it is used: it loads
+twisted.web."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ from zatotx.plugins.http.rest.urls import split_url
 
 
 class TreqClient(HTTPClient):
-    """treq's HTTPClient, for which a URL without a host is one of the connection's."""
+    """treq's HTTPClient; URLs without a host are relative to the connection's."""
 
     def __init__(self, connection: OutgoingConnection) -> None:
         super().__init__(_Agent(connection, connection.form.origin))
@@ -34,38 +33,38 @@ class TreqClient(HTTPClient):
         """See treq."""
         url = urljoin(self._base, str(url))
         client = HTTPClient(_Agent(self._connection, split_url(url)[0]), self._cookiejar, self._data_to_body_producer)
-        answering: Deferred[Any] = client.request(method, url, **options)
-        return answering
+        response: Deferred[Any] = client.request(method, url, **options)
+        return response
 
 
 @implementer(IAgent)
 class _Agent:
-    """The agent of one call. Requests to the connection's own host say who we are, as far as that is always the same:
-    Basic Auth, API keys in a field. treq follows redirections by itself, so those to other origins than the call's own
-    are known by where they lead: they are refused, or looked at, as the connection's follow_redirects says."""
+    """The agent of one call. Requests to the connection's own host get its static credentials: Basic Auth, or an API
+    key in a field. treq follows redirects itself, so this class recognizes them by their origin, and rejects them or
+    checks their address as the connection's follow_redirects requires."""
 
     def __init__(self, connection: OutgoingConnection, called: Origin) -> None:
         form = connection.form
         timeouts = Timeouts(queue=inf, connect=form.connect_timeout, first_byte=inf, silence=inf, total=form.timeout)
         bare = connection.parts.client.bare
         self._agent = Agent(bare, timeouts)
-        self._elsewhere = Agent(bare, timeouts, redirected=True) if connection.parts.any_origin else None
-        self._called = called
-        self._own = form.origin
+        self._redirect_agent = Agent(bare, timeouts, redirected=True) if connection.parts.any_origin else None
+        self._call_origin = called
+        self._own_origin = form.origin
         self._common = form.common
 
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
     ) -> Deferred[IResponse]:
         """See IAgent."""
-        given = Headers() if headers is None else headers.copy()
+        request_headers = Headers() if headers is None else headers.copy()
         origin = split_url(uri.decode('ascii'))[0]
-        if origin == self._own == self._called:
+        if origin == self._own_origin == self._call_origin:
             for name, value in self._common:
-                if not given.hasHeader(name):
-                    given.addRawHeader(name, value)
-        if origin == self._called:
-            return self._agent.request(method, uri, given, bodyProducer)
-        if self._elsewhere is None:
-            return fail(elsewhere(f'a redirection by {self._called.host}', origin))
-        return self._elsewhere.request(method, uri, given, bodyProducer)
+                if not request_headers.hasHeader(name):
+                    request_headers.addRawHeader(name, value)
+        if origin == self._call_origin:
+            return self._agent.request(method, uri, request_headers, bodyProducer)
+        if self._redirect_agent is None:
+            return fail(elsewhere(f'a redirection by {self._call_origin.host}', origin))
+        return self._redirect_agent.request(method, uri, request_headers, bodyProducer)

@@ -1,4 +1,4 @@
-"""URLs as the client takes them."""
+"""Parses URLs for the client."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zatotx.rules.http.redirects import parse_target
 
 
 def split_url(url: str) -> tuple[Origin, bytes]:
-    """Where a URL leads, and the path and query that are asked for there. Raises Misled, a ValueError, for what is no
-    URL of http or https."""
-    place = parse_target(url)
-    return Origin('https' if place.secure else 'http', place.host, place.port), place.target.encode('ascii')
+    """Return the origin of a URL, and its path and query. Raises RedirectError, a ValueError, for anything but an http
+    or https URL."""
+    parsed = parse_target(url)
+    return Origin('https' if parsed.secure else 'http', parsed.host, parsed.port), parsed.target.encode('ascii')

@@ -1,4 +1,4 @@
-"""The object types of the HTTP kind, one a file."""
+"""The object types of the HTTP kind, one per module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sites may use a channel from the browsers of their visitors."""
+"""CORS: which sites may use a channel from the browsers of their visitors."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import msgspec
 from zatotx.rules.http.cors import ANY, CorsRules, header_mistake, origin_mistake
 from zatotx.schema.meta import field
 
-_LONGEST_AGE = 86_400  # seconds; browsers take less
+_MAX_AGE = 86_400  # seconds; browsers take less
 
 
-def _origins_mistake(origins: list[str]) -> str:
-    wrong = [f'{origin!r} {mistake}' for origin in origins if (mistake := origin_mistake(origin))]
+def _origins_error(origins: list[str]) -> str:
+    errors = [f'{origin!r} {error}' for origin in origins if (error := origin_mistake(origin))]
     if not origins:
         return "must name a site at least, or be ['*']"
     if ANY in origins and len(origins) > 1:
-        wrong.append(f'{ANY!r} is every site: it must stand alone')
-    return '; '.join(wrong)
+        errors.append(f'{ANY!r} is every site: it must stand alone')
+    return '; '.join(errors)
 
 
-def _methods_mistake(methods: list[str]) -> str:
-    wrong = [method for method in methods if not (method.isascii() and method.isalpha() and method.isupper())]
-    return f'must be methods in capitals: {", ".join(map(repr, wrong))} is none' if wrong else ''
+def _methods_error(methods: list[str]) -> str:
+    invalid = [method for method in methods if not (method.isascii() and method.isalpha() and method.isupper())]
+    return f'must be methods in capitals: {", ".join(map(repr, invalid))} is none' if invalid else ''
 
 
 class Cors(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,39 +31,39 @@ class Cors(msgspec.Struct, frozen=True, kw_only=True):
 
     origins: Annotated[
         list[str],
-        field('Sites that may, such as https://shop.example; * = every site', max_length=200, check=_origins_mistake),
+        field('Allowed sites, e.g. https://shop.example; * = every site', max_length=200, check=_origins_error),
     ]
     methods: Annotated[
         list[str],
-        field('Methods they may use; none = those the channel takes', max_length=20, check=_methods_mistake),
+        field('Methods they may use; empty = those of the channel', max_length=20, check=_methods_error),
     ] = []
     headers: Annotated[
-        list[str], field('Fields they may send; * = any', max_length=100, check=header_mistake)
+        list[str], field('Header fields they may send; * = any', max_length=100, check=header_mistake)
     ] = msgspec.field(default_factory=lambda: [ANY])
     expose: Annotated[
-        list[str], field('Fields of answers that their scripts may read', max_length=100, check=header_mistake)
+        list[str], field('Response fields that their scripts may read', max_length=100, check=header_mistake)
     ] = []
     credentials: Annotated[
-        bool, field('Whether browsers send cookies, passwords and certificates they have for this server')
+        bool, field('Whether browsers send the cookies, passwords and certificates of this server')
     ] = False
-    max_age: Annotated[int, field('Seconds for which a browser need not ask again', ge=0, le=_LONGEST_AGE)] = 600
+    max_age: Annotated[int, field('Seconds that a browser may cache the rules', ge=0, le=_MAX_AGE)] = 600
 
 
 def cors_errors(value: Cors | None) -> list[tuple[str, str]]:
-    """What one field alone cannot say."""
+    """Return the errors that concern several fields."""
     if value is None or not value.credentials:
         return []
-    found = []
+    errors = []
     if ANY in value.origins:
-        found.append(('cors.credentials', 'must not be true where every site may: any of them could act for its '
+        errors.append(('cors.credentials', 'must not be true where every site may: any of them could act for its '
                       'visitors'))  # fmt: skip
     if ANY in value.expose:
-        found.append(('cors.expose', f'must be names where credentials are sent: browsers do not know {ANY!r} then'))
-    return found
+        errors.append(('cors.expose', f'must be names where credentials are sent: browsers do not know {ANY!r} then'))
+    return errors
 
 
 def cors_rules(value: Cors) -> CorsRules:
-    """As they are asked."""
+    """Return the rules in the form that the server checks requests with."""
     return CorsRules(
         origins=None if ANY in value.origins else frozenset(origin.lower() for origin in value.origins),
         methods=tuple(value.methods),

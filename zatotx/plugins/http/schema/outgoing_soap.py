@@ -1,4 +1,4 @@
-"""Outgoing SOAP connections."""
+"""The object type of outgoing SOAP connections."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ POST = 'POST'
 
 
 def is_document(wsdl: str) -> bool:
-    """Whether a setting is the WSDL itself, not where it is."""
+    """Return whether a setting is the WSDL itself, not its URL."""
     return wsdl.lstrip('\ufeff \t\r\n').startswith('<')
 
 
-def _wsdl_mistake(wsdl: str) -> str:
+def _wsdl_error(wsdl: str) -> str:
     try:
         if is_document(wsdl):
             parser.parse(wsdl.strip().encode('utf-8'), 'utf-8')
@@ -28,37 +28,37 @@ def _wsdl_mistake(wsdl: str) -> str:
             parse_target(wsdl)
     except RedirectError:
         return 'must be the URL of a WSDL, or the document itself: file:crm.wsdl reads it'
-    except Malformed as wrong:
-        return f'is no XML: {wrong}'
+    except Malformed as error:
+        return f'is no XML: {error}'
     return ''
 
 
 class SoapOutgoing(HttpOutgoing, frozen=True, kw_only=True):
-    """Another system that services call by SOAP: `self.out.soap[name]`."""
+    """Another system that services call with SOAP: `self.out.soap[name]`."""
 
     name: Annotated[
         str, field('Name of the connection, unique among outgoing SOAP ones', min_length=1, max_length=1000)
     ]
-    method: Annotated[str, field('As in Zato: SOAP is sent by POST', choices=(POST,), aliases={'': POST})] = POST
+    method: Annotated[str, field('As in Zato: SOAP uses POST', choices=(POST,), aliases={'': POST})] = POST
     data_format: Annotated[str, field('As in Zato', choices=('xml',), aliases={'': 'xml'})] = 'xml'
     security: Annotated[
         str | None,
-        field('Security definition that says who we are: wss, basic_auth, apikey, digest_auth, oauth2_client; none = '
-              'nobody', ref='security', ref_types=('wss', *OF_OUTGOING)),
+        field('Credentials, a security definition: wss, basic_auth, apikey, digest_auth, oauth2_client; none = '
+              'anonymous', ref='security', ref_types=('wss', *OF_OUTGOING)),
     ] = None
     soap_action: Annotated[
         str,
-        field('SOAPAction of messages that name none; operations of a WSDL have their own', max_length=2000,
+        field('Default SOAPAction; operations of a WSDL have their own', max_length=2000,
               check=action_mistake),
     ] = ''
-    soap_version: Annotated[str, field('Version of what is sent', choices=('1.1', '1.2'))] = '1.1'
+    soap_version: Annotated[str, field('SOAP version of requests', choices=('1.1', '1.2'))] = '1.1'
     wsdl: Annotated[
         str,
-        field('What operations the peer has, for .client: the URL of its WSDL, or the document itself; empty = what it '
-              'tells at its address with ?wsdl', max_length=5 * MEBIBYTE, check=_wsdl_mistake),
+        field("WSDL with the peer's operations, for .client: its URL, or the document itself; empty = host and "
+              'url_path with ?wsdl', max_length=5 * MEBIBYTE, check=_wsdl_error),
     ] = ''
     wsdl_service: Annotated[
-        str, field('Service of the WSDL; empty = the first that has a port of soap_version', max_length=1000)
+        str, field('Service of the WSDL; empty = the first with a port of soap_version', max_length=1000)
     ] = ''
     wsdl_port: Annotated[
         str, field('Port of that service; empty = the first of soap_version', max_length=1000)
@@ -66,7 +66,7 @@ class SoapOutgoing(HttpOutgoing, frozen=True, kw_only=True):
     wsdl_refresh: (
         Annotated[
             float,
-            field('Seconds until the WSDL is read anew, beside the calls; none = when the connection changes', ge=1,
+            field('Seconds until the WSDL is reloaded in the background; none = when the connection changes', ge=1,
                   le=31_536_000),
         ] | None
     ) = None

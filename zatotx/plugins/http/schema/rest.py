@@ -1,4 +1,4 @@
-"""REST channels."""
+"""The object type of REST channels."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 
 class RestChannel(HttpChannel, frozen=True, kw_only=True):
-    """A path that leads to a service."""
+    """A URL path that invokes a service."""
 
     name: Annotated[str, field('Name of the channel, unique among REST channels', min_length=1, max_length=1000)]
     method: (
-        Annotated[str, field('HTTP method it takes, in capitals; none = any', pattern='^[A-Z][A-Z0-9_-]{0,31}$')] | None
+        Annotated[str, field('HTTP method, in capitals; none = any', pattern='^[A-Z][A-Z0-9_-]{0,31}$')] | None
     ) = None
     data_format: Annotated[
         str,
-        field('How bodies are read and written; file: as one file', choices=('', 'json', 'xml', 'form', 'file'),
+        field('Format of bodies; file: as one file', choices=('', 'json', 'xml', 'form', 'file'),
               aliases={'post': 'form'}),
     ] = ''
     cors: Annotated[
-        Cors | None, field('Sites whose pages may use the channel in browsers; none = its own site alone')
+        Cors | None, field('CORS rules: sites whose pages may use the channel; none = same origin only')
     ] = None
     etag: Annotated[
-        bool, field('Whether answers to GET have an ETag, and a client that has them already gets 304')
+        bool, field('Whether responses to GET have an ETag, and 304 is sent to clients with a current copy')
     ] = False
     match_slash: Annotated[bool, field('Whether {name} matches slashes too')] = False
-    merge_url_params_req: Annotated[bool, field('Whether parameters of path and query join request.input')] = True
+    merge_url_params_req: Annotated[bool, field('Whether request.input includes path and query parameters')] = True
     url_params_pri: Annotated[
         str,
-        field('Which wins where path and query have one name', choices=('path-over-qs', 'qs-over-path')),
+        field('Which value takes precedence if path and query share a name', choices=('path-over-qs', 'qs-over-path')),
     ] = 'path-over-qs'
     params_pri: Annotated[
         str,
         field(
-            'Which wins where path or query and the body have one name',
+            'Which value takes precedence if path or query and the body share a name',
             choices=('channel-params-over-msg', 'msg-over-channel-params'),
         ),
     ] = 'channel-params-over-msg'
 
 
-def _mistakes(value: RestChannel) -> list[tuple[str, str]]:
+def _errors(value: RestChannel) -> list[tuple[str, str]]:
     return [*mistakes(value), *cors_errors(value.cors)]
 
 
 def _unique(value: RestChannel) -> str:
-    """Two channels are told apart by method and path; what a parameter is called does not tell them apart."""
+    """Return the key of a channel: method and path; the names of parameters do not matter."""
     return f'{value.method or "any"} /{shape(value.url_path, match_slash=value.match_slash)}'
 
 
@@ -62,7 +62,7 @@ CHANNEL_REST = ObjectType(
         names={'security': 'security_id'},
         extra_out=('host', 'soap_action', 'soap_version'),
     ),
-    check=_mistakes,
+    check=_errors,
     unique=_unique,
     unique_says='method and url_path',
 )

@@ -1,4 +1,4 @@
-"""SOAP channels."""
+"""The object type of SOAP channels."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ from zatotx.wire.soap.action import unquote
 
 
 def action_mistake(action: str) -> str:
-    """What is wrong with a SOAPAction."""
+    """Return what is wrong with a SOAPAction, '' if it is valid."""
     if any(ord(c) < 32 or ord(c) == 127 for c in action):
         return 'must not have control characters'
     return 'must not have a quotation mark: SOAPAction has them around it' if '"' in unquote(action) else ''
 
 
-def _namespace_mistake(namespace: str) -> str:
+def _namespace_error(namespace: str) -> str:
     return '' if not namespace or is_namespace(namespace) else 'is no URI, which a namespace is'
 
 
 class SoapChannel(HttpChannel, frozen=True, kw_only=True):
-    """A path and a SOAPAction that lead to a service."""
+    """A URL path and a SOAPAction that invoke a service."""
 
     name: Annotated[str, field('Name of the channel, unique among SOAP channels', min_length=1, max_length=1000)]
     soap_action: Annotated[
         str,
-        field('SOAPAction it answers to; empty = requests that name none', max_length=2000, check=action_mistake),
+        field('SOAPAction of its requests; empty = requests without one', max_length=2000, check=action_mistake),
     ] = ''
     soap_version: Annotated[
-        str, field('Version its WSDL begins with; requests are answered in their own', choices=('1.1', '1.2'))
+        str, field('Version listed first in its WSDL; responses use that of the request', choices=('1.1', '1.2'))
     ] = '1.1'
     style: Annotated[
-        str, field('Whether elements in the messages are those of a document, or parts of a call',
+        str, field('Style of its messages in the WSDL',
                    choices=('document', 'rpc')),
     ] = 'document'
     operation: Annotated[
         str,
-        field('Name of the operation; empty = the last part of soap_action, or else of the service',
+        field('Name of the operation; empty = the last part of soap_action, or of the service',
               pattern=r'^([A-Za-z_][A-Za-z0-9_.-]*)?$', max_length=200),
     ] = ''
     namespace: Annotated[
         str,
-        field('Namespace of its messages, unless its service declares one; empty = urn:<service>', max_length=2000,
-              check=_namespace_mistake),
+        field('Namespace of its messages, unless the service declares one; empty = urn:<service>', max_length=2000,
+              check=_namespace_error),
     ] = ''
-    one_way: Annotated[bool, field('Whether callers get an empty 202 once the service has ended')] = False
+    one_way: Annotated[bool, field('Whether callers get an empty 202 after the service has finished')] = False
     fault_status: (
-        Annotated[int, field("500 = every fault comes with status 500, SOAP 1.1's own rule; none = 400 for those of "
-                             'the caller', ge=500, le=500)] | None
+        Annotated[int, field("500 = status 500 for every fault, as SOAP 1.1 requires; none = 400 for faults caused by "
+                             'the client', ge=500, le=500)] | None
     ) = None
     data_format: Annotated[str, field('As in Zato', choices=('xml',), aliases={'': 'xml'})] = 'xml'
 
 
 def _unique(value: SoapChannel) -> str:
-    """Channels may share a path, where each has a SOAPAction of its own."""
+    """Return the key of a channel: path and SOAPAction."""
     return f'/{shape(value.url_path)} {unquote(value.soap_action)}'
 
 

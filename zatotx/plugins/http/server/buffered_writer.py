@@ -1,7 +1,7 @@
-"""The way out of a connection: bytes to a transport that a slow client may block at any time.
+"""Buffered writers: write to a transport that a slow client may block at any time.
 
-What the transport does not take waits here, in order, and is handed on in slices. So the memory of a slow client is
-bounded by what was written before `behind` turned true, and the time since its last progress is known.
+Data that the transport does not accept is queued, in order, and passed on in slices. So the memory used by a slow
+client is bounded by what was written before `behind` became true, and the time since its last progress is known.
 """
 
 from __future__ import annotations
@@ -18,97 +18,97 @@ from zope.interface import implementer
 from zatotx.plugins.http.server.write_batch import WriteBatch
 
 SLICE = 64 * 1024
-READ, LARGE_READ = 8 * 1024, 64 * 1024  # bytes that are read at once
+READ, LARGE_READ = 8 * 1024, 64 * 1024  # bytes read from the socket in one call
 
 
 @implementer(IPushProducer)
 class BufferedWriter:
-    """Writes to any transport that pauses a push producer when its own buffer is full (TLS, UNIX sockets).
+    """Writes to any transport that pauses a push producer when its own buffer is full (TLS, Unix sockets).
 
-    `behind`: the client has not taken all yet, write no more than must be. `moved`: when it last took something, in
-    seconds of the clock. `drained` is called when it has caught up.
+    `behind`: the client has not received everything yet; callers should write only what they must. `moved`: when it
+    last accepted data, in seconds of the clock. `drained` is called when all queued data is written.
     """
 
-    __slots__ = ('_drained', '_seconds', '_then', '_transport', '_waiting', 'behind', 'moved')
+    __slots__ = ('_close_when_drained', '_on_drained', '_queue', '_seconds', '_transport', 'behind', 'moved')
 
     def __init__(self, transport: Any, drained: Callable[[], None], seconds: Callable[[], float]) -> None:
         self._transport = transport
-        self._drained = drained
+        self._on_drained = drained
         self._seconds = seconds
-        self._waiting: deque[memoryview] | None = None  # made when there is something to wait
-        self._then: Callable[[], None] | None = None
+        self._queue: deque[memoryview] | None = None  # created when there is data to queue
+        self._close_when_drained: Callable[[], None] | None = None
         self.behind = False
         self.moved = 0.0
         self._attach()
 
     def write(self, data: bytes) -> None:
-        """Send, now or as soon as the client takes it."""
-        if self._waiting is not None:
-            self._waiting.append(memoryview(data))
+        """Write data, now or as soon as the client accepts it."""
+        if self._queue is not None:
+            self._queue.append(memoryview(data))
             return
         sent = 0 if self.behind else self._send(data)
         if sent < len(data):
-            self._waiting = deque((memoryview(data)[sent:],))
+            self._queue = deque((memoryview(data)[sent:],))
 
     def lose(self) -> None:
-        """Close the connection in good order when all is out."""
-        self._then = self._leave
+        """Close the connection in an orderly way when all data is written."""
+        self._close_when_drained = self._close
         if not self.behind:
-            self._leave()
+            self._close()
 
     def half_close(self) -> None:
-        """Say that no more comes when all is out, where the transport can; go on reading."""
-        self._then = self._half_leave
+        """Half-close the connection when all data is written, if the transport supports it. Reading continues."""
+        self._close_when_drained = self._half_close
         if not self.behind:
-            self._half_leave()
+            self._half_close()
 
-    # The transport's side.
+    # IPushProducer, called by the transport.
 
     def pauseProducing(self) -> None:
-        """The transport is full."""
+        """Note that the transport's buffer is full."""
         if not self.behind:
             self.behind = True
             self.moved = self._seconds()
 
     def resumeProducing(self) -> None:
-        """The transport has room again: hand on what waits."""
+        """Write queued data: the transport has space again."""
         self.behind = False
         self.moved = self._seconds()
-        waiting = self._waiting
-        while waiting and not self.behind:
-            data = waiting.popleft()
+        queue = self._queue
+        while queue and not self.behind:
+            data = queue.popleft()
             sent = self._send(data)
             if sent < len(data):
-                waiting.appendleft(data[sent:])
-        if waiting:
+                queue.appendleft(data[sent:])
+        if queue:
             return
-        self._waiting = None
+        self._queue = None
         if self.behind:
             return
-        if self._then is not None:
-            self._then()
+        if self._close_when_drained is not None:
+            self._close_when_drained()
         else:
-            self._drained()
+            self._on_drained()
 
     def stopProducing(self) -> None:
-        """The connection is lost: nothing of what waits can go out."""
-        self._waiting = None
+        """Drop queued data: the connection is lost."""
+        self._queue = None
 
-    # What depends on the transport.
+    # Methods that depend on the transport.
 
     def _attach(self) -> None:
         self._transport.registerProducer(self, True)
 
-    def _leave(self) -> None:
+    def _close(self) -> None:
         self._transport.unregisterProducer()
         self._transport.loseConnection()
 
-    def _half_leave(self) -> None:
-        # TLS has no half-close: the client learns from the answer itself that it is the last.
+    def _half_close(self) -> None:
+        # TLS has no half-close: the response itself tells the client that it is the last one.
         return
 
     def _send(self, data: bytes | memoryview) -> int:
-        """Write slices until the transport is full; how many bytes it got."""
+        """Write slices until the transport is full. Returns the number of bytes it accepted."""
         write = self._transport.write
         size = len(data)
         if size <= SLICE:
@@ -123,66 +123,68 @@ class BufferedWriter:
 
 @implementer(IPushProducer)
 class DirectWriter(BufferedWriter):
-    """Writes to a plain TCP connection: straight to the socket at the end of the reactor's turn, see `burst`.
+    """Writes to a plain TCP connection: directly to the socket, at the end of the reactor's iteration, see
+    `write_batch`.
 
-    Only what the socket does not take goes the long way, with a pull producer that is asked for more when the
-    transport's buffer has run empty.
+    Only what the socket does not accept goes through Twisted's buffer, with a pull producer that is asked for more when
+    that buffer is empty.
     """
 
-    __slots__ = ('_aside', '_burst', '_joining', '_size', '_socket')
+    __slots__ = ('_batched', '_registering', '_size', '_socket', '_write_batch')
 
     def __init__(
-        self, transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: WriteBatch
+        self, transport: Any, drained: Callable[[], None], seconds: Callable[[], float], write_batch: WriteBatch
     ) -> None:
-        self._burst = burst
-        self._aside: list[bytes] = []  # goes out at the end of this turn
+        self._write_batch = write_batch
+        self._batched: list[bytes] = []  # written at the end of this iteration
         self._size = 0
         super().__init__(transport, drained, seconds)
 
     def write(self, data: bytes) -> None:
-        """Send at the end of this turn, or as soon as the client takes it."""
+        """Write data at the end of this reactor iteration, or as soon as the client accepts it."""
         if self.behind:
             super().write(data)
             return
-        if not self._aside:
-            self._burst.add(self)
-        self._aside.append(data)
+        if not self._batched:
+            self._write_batch.add(self)
+        self._batched.append(data)
         self._size += len(data)
         if self._size > SLICE:
             self.flush()
 
     def flush(self) -> None:
-        """Send what was put aside."""
-        aside = self._aside
-        if aside and self._transport.connected:
-            data = aside[0] if len(aside) == 1 else b''.join(aside)
-            sent = self._send(data)  # nothing waits: what is written while something does is not put aside
-            aside.clear()
+        """Write the batched data."""
+        batched = self._batched
+        if batched and self._transport.connected:
+            data = batched[0] if len(batched) == 1 else b''.join(batched)
+            sent = self._send(data)  # the queue is empty: while it is not, `write` does not batch
+            batched.clear()
             self._size = 0
             if sent < len(data):
-                self._waiting = deque((memoryview(data)[sent:],))
+                self._queue = deque((memoryview(data)[sent:],))
 
     def lose(self) -> None:
-        """Close the connection in good order when all is out."""
+        """Close the connection in an orderly way when all data is written."""
         self.flush()
         super().lose()
 
     def half_close(self) -> None:
-        """Say that no more comes when all is out; go on reading."""
+        """Half-close the connection when all data is written. Reading continues."""
         self.flush()
         super().half_close()
 
     def _attach(self) -> None:
-        self._joining = False
+        self._registering = False
         self._socket: socket = self._transport.getHandle()
-        # Twisted makes room for 64 KiB before each read, and gives back what a message of 300 bytes leaves of it: that
-        # tears the heap, and what was hot in the processor's caches goes. Whoever fills this gets more: `read_more`.
+        # Twisted allocates 64 KiB before each read and shrinks the buffer to what arrived, often 300 bytes: that
+        # fragments the heap and evicts hot data from the processor's caches. A peer that fills this size gets more:
+        # `enlarge_reads`.
         self._transport.bufferSize = READ
 
-    def _leave(self) -> None:
+    def _close(self) -> None:
         self._transport.loseConnection()
 
-    def _half_leave(self) -> None:
+    def _half_close(self) -> None:
         self._transport.loseWriteConnection()
 
     def _send(self, data: bytes | memoryview) -> int:
@@ -191,42 +193,42 @@ class DirectWriter(BufferedWriter):
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._broken()
+            self._abort()
             return len(data)
         if sent == len(data):
             return sent
-        self._fall_behind(bytes(data[sent : sent + SLICE]))
+        self._use_transport_buffer(bytes(data[sent : sent + SLICE]))
         return min(sent + SLICE, len(data))
 
-    def _broken(self) -> None:
-        """The socket takes no more: connectionLost follows."""
+    def _abort(self) -> None:
+        """Abort after a socket error: connectionLost follows."""
         self._transport.abortConnection()
 
-    def _fall_behind(self, data: bytes) -> None:
+    def _use_transport_buffer(self, data: bytes) -> None:
         self.pauseProducing()
         self._transport.write(data)
-        if not self._joining:
-            self._joining = True
-            self._transport.registerProducer(self, False)  # which asks for more at once
+        if not self._registering:
+            self._registering = True
+            self._transport.registerProducer(self, False)  # this calls resumeProducing at once
 
     def resumeProducing(self) -> None:
-        if self._joining:
-            self._joining = False
+        if self._registering:
+            self._registering = False
             return
         self._transport.unregisterProducer()
         super().resumeProducing()
 
 
 def enlarge_reads(transport: Any) -> None:
-    """The peer sends more than messages of the usual size: read as much at once as Twisted does."""
+    """Read as much per call as Twisted does: the peer sends more than messages of the usual size."""
     transport.bufferSize = LARGE_READ
 
 
 def writer_for(
-    transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: WriteBatch
+    transport: Any, drained: Callable[[], None], seconds: Callable[[], float], write_batch: WriteBatch
 ) -> BufferedWriter:
-    """The outlet that fits a transport. By its exact nature: a TLS transport passes unknown attributes on to the TCP
-    one below it, and must not be taken for it."""
+    """Return the writer that fits a transport. Checks the transport's exact type: a TLS transport forwards unknown
+    attributes to the TCP transport below it, and must not be mistaken for one."""
     if isinstance(transport, TCPConnection) and not transport.TLS:
-        return DirectWriter(transport, drained, seconds, burst)
+        return DirectWriter(transport, drained, seconds, write_batch)
     return BufferedWriter(transport, drained, seconds)

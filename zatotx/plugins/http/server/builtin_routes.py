@@ -1,4 +1,4 @@
-"""The broker's own doors under /zato/. They are always there and take any method."""
+"""The broker's built-in endpoints under /zato/. They always exist and accept any method."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from zatotx.model.soap import SoapSpec
 from zatotx.rules.security import roles
 
 PREFIX = '/zato/'
-ADMIN, PUBAPI = 'admin.invoke', 'pubapi'  # names of the Basic auth definitions that every cluster begins with
-# Who is let in beside them: every definition that has one of these roles.
+ADMIN, PUBAPI = 'admin.invoke', 'pubapi'  # names of the Basic auth definitions that every new cluster has
+# Roles whose security definitions have access too.
 _ADMINS, _API, _MONITORS = (roles.ADMIN,), (roles.API,), (roles.ADMIN, roles.MONITOR)
 
 
-def _door(
+def _endpoint(
     name: str,
     service: str = '',
     security: str | None = None,
@@ -37,32 +37,33 @@ def _door(
     )
 
 
-WSDL = '/zato/wsdl'  # of a service; `?wsdl` of a SOAP channel's path leads there too
+WSDL = '/zato/wsdl'  # of a service; `?wsdl` at a SOAP channel's path leads there too
 OPEN, BASIC, OFF = 'open', 'basic', 'off'  # who may read the OpenAPI document
 
-# Path -> what is behind it. A door without a service of its own leads to the one its path names.
+# Path -> endpoint. An endpoint without a service invokes the service that its path names.
 DOORS: dict[str, ChannelSpec] = {
-    '/zato/ping': _door('zato.ping', 'zato.ping', always_open=True),
-    '/zato/live': _door('zato.live', 'zato.health.live', always_open=True),
-    '/zato/ready': _door('zato.ready', 'zato.health.ready', always_open=True),
-    '/zato/metrics': _door('zato.metrics', 'zato.metrics.get', ADMIN, roles=_MONITORS, always_open=True),
-    '/zato/api/invoke/{service}': _door('zato.api.invoke', security=ADMIN, roles=_ADMINS),
-    '/zato/json/{service}': _door('zato.json', security=PUBAPI, roles=_API, internal_only=True),
-    '/zato/soap': _door('zato.soap', security=PUBAPI, roles=_API, internal_only=True, soap=SoapSpec()),
-    WSDL: _door('zato.wsdl', 'zato.wsdl.get'),
-    '/zato/admin/invoke': _door('admin.invoke.json', 'zato.service.invoke', ADMIN, roles=_ADMINS),
+    '/zato/ping': _endpoint('zato.ping', 'zato.ping', always_open=True),
+    '/zato/live': _endpoint('zato.live', 'zato.health.live', always_open=True),
+    '/zato/ready': _endpoint('zato.ready', 'zato.health.ready', always_open=True),
+    '/zato/metrics': _endpoint('zato.metrics', 'zato.metrics.get', ADMIN, roles=_MONITORS, always_open=True),
+    '/zato/api/invoke/{service}': _endpoint('zato.api.invoke', security=ADMIN, roles=_ADMINS),
+    '/zato/json/{service}': _endpoint('zato.json', security=PUBAPI, roles=_API, internal_only=True),
+    '/zato/soap': _endpoint('zato.soap', security=PUBAPI, roles=_API, internal_only=True, soap=SoapSpec()),
+    WSDL: _endpoint('zato.wsdl', 'zato.wsdl.get'),
+    '/zato/admin/invoke': _endpoint('admin.invoke.json', 'zato.service.invoke', ADMIN, roles=_ADMINS),
 }
 
 
 def builtin_routes(openapi: str = BASIC, *, docs: bool = True, wsdl: bool = True) -> dict[str, ChannelSpec]:
-    """DOORS, without that of WSDL where it is shut, and those that settings open: the OpenAPI document and the page
-    that shows it. The page holds nothing of the cluster, so it is open; it asks for the credentials of the document
-    itself, in a form: a browser that had them by its own prompt would send them with what other sites make it send."""
-    out = {path: spec for path, spec in DOORS.items() if wsdl or path != WSDL}
+    """Return the endpoints that the settings enable: DOORS, with or without WSDL, the OpenAPI document and the page
+    that displays it. The page contains nothing about the cluster, so it needs no credentials; it asks for those of the
+    document in a form of its own. If the browser prompted for them, it would also send them with requests that other
+    sites trigger."""
+    endpoints = {path: spec for path, spec in DOORS.items() if wsdl or path != WSDL}
     if openapi != OFF:
-        who, asked = (ADMIN, _ADMINS) if openapi == BASIC else (None, ())
-        out['/zato/openapi.json'] = _door('zato.openapi', 'zato.openapi.get', who, roles=asked)
+        security, allowed_roles = (ADMIN, _ADMINS) if openapi == BASIC else (None, ())
+        endpoints['/zato/openapi.json'] = _endpoint('zato.openapi', 'zato.openapi.get', security, roles=allowed_roles)
         if docs:
-            out['/zato/docs'] = _door('zato.docs', 'zato.docs.get')
-            out['/zato/docs/{file}'] = _door('zato.docs.file', 'zato.docs.get')
-    return out
+            endpoints['/zato/docs'] = _endpoint('zato.docs', 'zato.docs.get')
+            endpoints['/zato/docs/{file}'] = _endpoint('zato.docs.file', 'zato.docs.get')
+    return endpoints

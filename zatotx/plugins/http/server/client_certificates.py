@@ -1,4 +1,4 @@
-"""The certificates that a client has shown on a TLS connection. What they are worth is for others to judge."""
+"""The certificates that a client has sent on a TLS connection. They are not verified here."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-_MOST = 11  # certificates of one client that are kept: one more than anybody looks at
+_MAX_CERTIFICATES = 11  # of one client that are kept: one more than anything uses
 
 
 def peer_certificates(transport: Any) -> Sequence[bytes]:
-    """In DER, the client's own first; none where it has sent none, or was not asked to."""
+    """Return the client's certificates in DER, its own first; () if it sent none or was not asked for one."""
     own = transport.getPeerCertificate()
     if own is None:
         return ()
-    found = [own.to_cryptography(), *(transport.getHandle().get_peer_cert_chain(as_cryptography=True) or ())]
-    return tuple(dict.fromkeys(each.public_bytes(Encoding.DER) for each in found[:_MOST]))
+    certificates = [own.to_cryptography(), *(transport.getHandle().get_peer_cert_chain(as_cryptography=True) or ())]
+    kept = certificates[:_MAX_CERTIFICATES]
+    return tuple(dict.fromkeys(certificate.public_bytes(Encoding.DER) for certificate in kept))

@@ -1,4 +1,5 @@
-"""Who sends the requests of a connection: its peer, or, where that is a trusted proxy, whom it speaks for."""
+"""The client that sends a request: the peer of the connection, or, behind a trusted proxy, the client the proxy
+forwards."""
 
 from __future__ import annotations
 
@@ -12,39 +13,39 @@ from zatotx.rules.http.forwarding import UNIX
 
 
 class ClientInfo:
-    """What is known of the client of a connection, or of one request of a proxy."""
+    """The client of a connection, or of one request that a proxy forwards."""
 
     __slots__ = ('address', 'certificates', 'own_url', 'public_url', 'secure')
 
     def __init__(self, address: str, own_url: str = '', public_url: str = '', *, secure: bool = False) -> None:
-        self.address = address  # of IP, or 'unix'
+        self.address = address  # an IP address, or 'unix'
         self.own_url = own_url  # scheme and authority of the listener
-        self.public_url = public_url  # where clients reach us; '' = not known
+        self.public_url = public_url  # base URL for clients; '' = not known
         self.secure = secure  # over TLS
-        self.certificates: Sequence[bytes] = ()  # that the client sent, in DER
+        self.certificates: Sequence[bytes] = ()  # sent by the client, in DER
 
     def over_tls(self, transport: Any) -> None:
-        """A handshake is over: before any bytes of the client come."""
+        """Record the client's certificates after a TLS handshake, before any of its bytes are read."""
         self.certificates = peer_certificates(transport)
         self.secure = True
         self.own_url = own_url(transport.getHost(), secure=True)
 
 
 def address_of(peer: Any) -> str:
-    """The address of a peer (IAddress): of IP, or UNIX."""
+    """Return the address of a peer (IAddress): an IP address, or UNIX."""
     return peer.host if isinstance(peer, IPv4Address | IPv6Address) else UNIX
 
 
 def client_of(transport: Any, public_url: str) -> ClientInfo:
-    """The client of a new connection. Behind a `haproxy:` endpoint the transport gives the addresses of the PROXY
-    header, and says whether the client came over TLS."""
+    """Return the client of a new connection. Behind a `haproxy:` endpoint the transport has the addresses of the PROXY
+    header, and knows whether the client used TLS."""
     peer, host = transport.getPeer(), transport.getHost()
     secure = bool(getattr(transport, 'proxied_over_tls', False))
     return ClientInfo(address_of(peer), own_url(host, secure=secure), public_url, secure=secure)
 
 
 def own_url(host: Any, *, secure: bool) -> str:
-    """Scheme and authority of the listener at an address (IAddress)."""
+    """Return the scheme and authority of the listener at an address (IAddress)."""
     scheme = 'https' if secure else 'http'
     if not isinstance(host, IPv4Address | IPv6Address):
         return f'{scheme}://localhost'

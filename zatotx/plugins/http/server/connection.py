@@ -1,4 +1,5 @@
-"""One client connection: Twisted's protocol around Requests (in) and Answers (out), and how it ends."""
+"""One client connection: Twisted's protocol around a RequestReader and a ResponseWriter, its timeouts and its
+shutdown."""
 
 from __future__ import annotations
 
@@ -18,228 +19,242 @@ from zatotx.plugins.http.server.response_writer import ResponseWriter
 from zatotx.plugins.http.server.server_context import ServerContext
 from zatotx.rules.http.forwarding import UNIX
 
-BACKLOG = 64 * 1024  # bytes that may wait for their turn before the client is made to wait
-LINGER = 5.0  # seconds in which a client that still sends can take in that it was refused
-FORGETFUL = 5.0  # seconds of idleness after which the last head is not kept any more
-PATIENCE = 0.2  # seconds a half-closed connection waits for its answers before the client is probed
+BACKLOG = 64 * 1024  # unread bytes that may be pending before reading from the client pauses
+LINGER = 5.0  # seconds in which a client that is still sending can read the error response
+FORGETFUL = 5.0  # seconds of idleness after which the last request head is dropped
+PATIENCE = 0.2  # seconds that a half-closed connection waits for its responses before the client is probed
 
-# What `due` is the deadline of. RESTING is IDLE with the last request forgotten.
+# What `due` is the deadline of. RESTING is IDLE with the last request head dropped.
 NOTHING, FRESH, IDLE, RESTING, IN_HEAD, IN_BODY, LINGERING, CLOSING, HALF_CLOSED, PROBED = range(10)
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
 class ServerConnection:
-    """Not a subclass of Twisted's Protocol, which would give each idle connection a dictionary.
+    """One HTTP connection. It is no subclass of Twisted's Protocol, which would give each idle connection a dictionary.
 
-    `due` is looked at by `deadlines.Sweep`, in seconds of the reactor's clock.
+    `due` is checked by TimeoutSweeper, in seconds of the reactor's clock.
     """
 
-    __slots__ = ('_answers', '_behind', '_client', '_idle_timeout', '_network', '_outlet', '_paused', '_requests',
-                 '_site', '_waits', 'due', 'transport')  # fmt: skip
+    __slots__ = (
+        '_client',
+        '_context',
+        '_idle_timeout',
+        '_limit_key',
+        '_paused',
+        '_reader',
+        '_requests_before_head',
+        '_responses',
+        '_state',
+        '_writer',
+        'due',
+        'transport',
+    )  # fmt: skip
 
-    def __init__(self, site: ServerContext) -> None:
-        self._site = site
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
         self._paused = False
-        self._waits = FRESH
-        self._network = ''  # that it is counted for
-        self._behind = 0  # requests before the head under way
-        self._idle_timeout = site.settings.idle_timeout
+        self._state = FRESH
+        self._limit_key = ''  # returned by AddressLimit.enter
+        self._requests_before_head = 0  # requests before the head that is being received
+        self._idle_timeout = context.settings.idle_timeout
         self.due = inf
 
-    # Twisted's side.
+    # Methods that Twisted calls.
 
     def makeConnection(self, transport: Any) -> None:
-        """Begin."""
-        site = self._site
+        """Start serving the client."""
+        context = self._context
         self.transport = transport
-        client = self._client = client_of(transport, site.settings.public_url)
+        client = self._client = client_of(transport, context.settings.public_url)
         if client.address != UNIX:
             transport.setTcpNoDelay(True)
-        outlet = self._outlet = writer_for(transport, self._drained, site.seconds, site.burst)
-        self._answers = ResponseWriter(
-            site, outlet, client.address, moved_on=self._advance, ended=self._finish, broken=transport.abortConnection
+        writer = self._writer = writer_for(transport, self._drained, context.seconds, context.burst)
+        self._responses = ResponseWriter(
+            context, writer, client.address,
+            moved_on=self._advance, ended=self._finish, broken=transport.abortConnection,
         )
-        self._requests = RequestReader(site, self._answers, outlet, client, self._advance)
-        self.due = site.seconds() + site.settings.head_timeout
-        site.opened(self)
-        network = site.address_limit.enter(client.address) if site.is_limited(client) else ''
-        if network is None:
+        self._reader = RequestReader(context, self._responses, writer, client, self._advance)
+        self.due = context.seconds() + context.settings.head_timeout
+        context.opened(self)
+        limit_key = context.address_limit.enter(client.address) if context.is_limited(client) else ''
+        if limit_key is None:
             transport.abortConnection()
             return
-        self._network = network
+        self._limit_key = limit_key
         self.connectionMade()
 
     def handshakeCompleted(self) -> None:
-        """Over TLS: before any bytes of the client come."""
+        """Record the client's certificates, over TLS, before any of its bytes are read."""
         self._client.over_tls(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes of the client."""
+        """Parse the client's bytes and process the requests."""
         if len(data) == READ:
             enlarge_reads(self.transport)
-        requests = self._requests
-        if requests.phase != INPUT_CLOSED:
-            requests.parser.feed(data)
+        reader = self._reader
+        if reader.phase != INPUT_CLOSED:
+            reader.parser.feed(data)
             self._advance()
 
     def readConnectionLost(self) -> None:
-        """The client sends no more. Whether it still listens nobody can know: see `hangup`."""
-        if self._waits in (LINGERING, CLOSING):
+        """Handle the client's half-close. Whether it still reads is not known: see `half_close`."""
+        if self._state in (LINGERING, CLOSING):
             self.transport.loseConnection()
             return
-        self._waits = HALF_CLOSED
-        self.due = self._site.seconds() + PATIENCE
+        self._state = HALF_CLOSED
+        self.due = self._context.seconds() + PATIENCE
         self._advance()
 
     def writeConnectionLost(self) -> None:
-        """Our own half-close is out: `linger` goes on."""
+        """Do nothing: our own half-close was sent, and the connection lingers."""
 
     def connectionLost(self, reason: Failure) -> None:
-        """It is over: whatever runs for the client is cancelled."""
+        """Cancel all requests: the connection is lost."""
         self.due = inf
-        self._requests.deafen()
-        self._answers.abandon()
-        if self._network:
-            self._site.address_limit.leave(self._network)
-        self._site.closed(self)
+        self._reader.deafen()
+        self._responses.abandon()
+        if self._limit_key:
+            self._context.address_limit.leave(self._limit_key)
+        self._context.closed(self)
 
-    # Going on.
+    # Processing.
 
     def _advance(self) -> None:
-        """Serve what has come in, as far as nothing must be waited for, and answer it in one write."""
-        answers = self._answers
-        if answers.corked:
+        """Process the bytes received as far as nothing must be waited for, and write the responses in one write."""
+        responses = self._responses
+        if responses.corked:
             return
-        requests, now = self._requests, self._site.seconds()
-        if self._waits == NOTHING and requests.quiet:  # an answer went out that client and we have waited for
-            self._waits = IDLE
+        reader, now = self._reader, self._context.seconds()
+        if self._state == NOTHING and reader.quiet:  # the response was sent that both sides were waiting for
+            self._state = IDLE
             self.due = now + self._idle_timeout
             return
-        answers.corked = True
+        responses.corked = True
         try:
-            requests.pull(now)
+            reader.pull(now)
         finally:
-            answers.uncork()
-        if answers.closed:
+            responses.uncork()
+        if responses.closed:
             self._finish()
-        elif self._waits == IDLE and requests.phase == HEAD and requests.parser.idle:  # as after most requests
-            if answers.turns:
-                self._waits = NOTHING
+        elif self._state == IDLE and reader.phase == HEAD and reader.parser.idle:  # the usual state after a request
+            if responses.turns:
+                self._state = NOTHING
                 self.due = inf
             else:
                 self.due = now + self._idle_timeout
         else:
-            self._settle(now)
+            self._update_deadline(now)
 
     def _drained(self) -> None:
-        """The client has taken all that was written."""
-        stream = self._answers.stream
+        """Continue: the client has received everything that was written."""
+        stream = self._responses.stream
         if stream is not None:
             stream.drained()
         self._advance()
 
-    def _settle(self, now: float) -> None:
-        """Set what is waited for now."""
-        requests = self._requests
-        held_up = requests.held_up
-        if self._waits >= HALF_CLOSED:
-            if held_up:
+    def _update_deadline(self, now: float) -> None:
+        """Set the state and the deadline by what the connection waits for."""
+        reader = self._reader
+        blocked = reader.held_up
+        if self._state >= HALF_CLOSED:
+            if blocked:
                 return
-            if not requests.ended:
-                requests.break_off(400, error_responses.CUT_SHORT, now)
-            elif not self._answers.turns:
-                self._lose()
+            if not reader.ended:
+                reader.break_off(400, error_responses.CUT_SHORT, now)
+            elif not self._responses.turns:
+                self._close()
             return
-        if self._waits == CLOSING:  # by the answer that was written on the way here
+        if self._state == CLOSING:  # the response just written was the last one
             return
-        if held_up and (requests.parser.pending > BACKLOG or (requests.waiting and self._site.memory.pressed)):
+        if blocked and (reader.parser.pending > BACKLOG or (reader.waiting and self._context.memory.pressed)):
             if not self._paused:
                 self._paused = True
                 self.transport.pauseProducing()
         elif self._paused:
             self._paused = False
             self.transport.resumeProducing()
-        if requests.phase != HEAD:
-            self._waits = IN_BODY
-            self.due = inf if requests.phase == INPUT_CLOSED else body_deadline(requests, now)
-        elif held_up or (requests.parser.idle and self._answers.turns):
-            self._waits = NOTHING
+        if reader.phase != HEAD:
+            self._state = IN_BODY
+            self.due = inf if reader.phase == INPUT_CLOSED else body_deadline(reader, now)
+        elif blocked or (reader.parser.idle and self._responses.turns):
+            self._state = NOTHING
             self.due = inf
-        elif requests.parser.idle:
-            self._waits = IDLE
+        elif reader.parser.idle:
+            self._state = IDLE
             self.due = now + self._idle_timeout
-        elif self._waits != IN_HEAD or self._behind != requests.count:
-            self._behind = requests.count
-            self._waits = IN_HEAD
-            self.due = now + self._site.settings.head_timeout
+        elif self._state != IN_HEAD or self._requests_before_head != reader.count:
+            self._requests_before_head = reader.count
+            self._state = IN_HEAD
+            self.due = now + self._context.settings.head_timeout
 
-    # Ending.
+    # Shutdown.
 
     def drain(self) -> None:
-        """Where the node drains and nothing is under way here: close."""
-        requests = self._requests
-        if self._site.draining and requests.phase == HEAD and requests.ended and not self._answers.turns:
-            self._lose()
+        """Close the connection if the node is draining and no request is in progress."""
+        reader = self._reader
+        if self._context.draining and reader.phase == HEAD and reader.ended and not self._responses.turns:
+            self._close()
 
-    connectionMade = drain  # a node that drains takes nobody in
+    connectionMade = drain  # a draining node accepts no new client
 
     def _finish(self) -> None:
-        """The last answer is written: end in a way that lets the client read it."""
-        requests = self._requests
-        cut = not requests.ended
-        requests.deafen()
-        if not cut or self._waits >= HALF_CLOSED:
-            self._lose()
+        """Shut down after the last response in a way that lets the client read it."""
+        reader = self._reader
+        unread = not reader.ended
+        reader.deafen()
+        if not unread or self._state >= HALF_CLOSED:
+            self._close()
             return
-        self._waits = LINGERING
-        self.due = self._site.seconds() + LINGER
-        self._outlet.half_close()
+        self._state = LINGERING
+        self.due = self._context.seconds() + LINGER
+        self._writer.half_close()
         if self._paused:
             self._paused = False
             self.transport.resumeProducing()
 
-    def _lose(self) -> None:
-        if self._waits == CLOSING:
+    def _close(self) -> None:
+        if self._state == CLOSING:
             return
-        self._requests.deafen()
-        self._waits = CLOSING
-        self.due = self._site.seconds() + self._site.settings.write_timeout
-        self._outlet.lose()
+        self._reader.deafen()
+        self._state = CLOSING
+        self.due = self._context.seconds() + self._context.settings.write_timeout
+        self._writer.lose()
 
-    # The sweep's side.
+    # Called by TimeoutSweeper.
 
     def check(self, now: float) -> None:
-        """See to what is overdue: a client that does not read, a stream whose service does not go on, `due`."""
-        outlet, stream = self._outlet, self._answers.stream
-        if (outlet.behind and now - outlet.moved >= self._site.settings.write_timeout) or (
+        """Enforce the timeouts: of a client that does not read, of a stream whose service makes no progress, and
+        `due`."""
+        writer, stream = self._writer, self._responses.stream
+        if (writer.behind and now - writer.moved >= self._context.settings.write_timeout) or (
             stream is not None and stream.due <= now
         ):
             self.transport.abortConnection()
         elif self.due <= now:
-            self._overdue(now)
-        elif self._waits == IDLE and now >= self.due - self._idle_timeout + FORGETFUL:
-            self._waits = RESTING
-            self._requests.forget()
-        elif self._waits == IN_BODY and self._site.reliefs and relieve(self._requests, now):
-            self._site.reliefs -= 1
-            self.due = inf  # it is the disk or the exchange that is waited for
+            self._time_out(now)
+        elif self._state == IDLE and now >= self.due - self._idle_timeout + FORGETFUL:
+            self._state = RESTING
+            self._reader.forget()
+        elif self._state == IN_BODY and self._context.reliefs and relieve(self._reader, now):
+            self._context.reliefs -= 1
+            self.due = inf  # it waits for the disk or the dispatcher
 
-    def _overdue(self, now: float) -> None:
-        waits, requests = self._waits, self._requests
-        if waits == IN_HEAD:
-            requests.break_off(408, error_responses.HEAD_LATE, now)
-        elif waits == IN_BODY:
-            requests.break_off(408, error_responses.BODY_LATE, now)
-        elif waits in (HALF_CLOSED, PROBED):
+    def _time_out(self, now: float) -> None:
+        state, reader = self._state, self._reader
+        if state == IN_HEAD:
+            reader.break_off(408, error_responses.HEAD_LATE, now)
+        elif state == IN_BODY:
+            reader.break_off(408, error_responses.BODY_LATE, now)
+        elif state in (HALF_CLOSED, PROBED):
             self.due = now + PATIENCE
-            found = probe_client(self.transport, self._answers, self._outlet, probed=waits == PROBED)
-            if found == GONE:
+            result = probe_client(self.transport, self._responses, self._writer, probed=state == PROBED)
+            if result == GONE:
                 self.transport.abortConnection()
-            elif found == ASKED:
-                self._waits = PROBED
-        elif self._outlet.behind:  # it is still reading: `check` sees when it stops
+            elif result == ASKED:
+                self._state = PROBED
+        elif self._writer.behind:  # the client is still reading: `check` notices when it stops
             self.due = now + LINGER
-        elif waits == CLOSING:
+        elif state == CLOSING:
             self.transport.abortConnection()
         else:
-            self._lose()
+            self._close()

@@ -1,6 +1,5 @@
-"""The body of a request that came in a content coding: decoded when the exchange reads it, which is when its client is
-known and there is room for it.
-"""
+"""A request body in a content coding. It is decoded when the service reads it: the client is authenticated then, and
+admission control has accepted the request."""
 
 from __future__ import annotations
 
@@ -11,44 +10,44 @@ from zatotx.plugins.http.server.request_body import SpooledBody
 from zatotx.plugins.http.settings import HttpSettings
 from zatotx.wire.http.inflate import FREE, DecompressionBomb, Inflater, Malformed, coding_of
 
-_QUICK = 8 * 1024  # bytes of a body that is decoded on the reactor: a millisecond or two at worst
-_PIECE = 64 * 1024
+_QUICK_SIZE = 8 * 1024  # largest body that is decoded on the reactor: a millisecond or two at worst
+_PIECE_SIZE = 64 * 1024
 
 
 def decode_body(body: bytes | SpooledBody, field: bytes, settings: HttpSettings) -> bytes | SpooledBody | CodedBody:
-    """The body without the coding that its Content-Encoding names, which the reception has found to be known."""
+    """Return the body wrapped to be decoded by its Content-Encoding, which RequestRouter has found to be supported."""
     coding = coding_of(field)
     return CodedBody(body, coding, most=settings.max_body, ratio=settings.max_ratio) if coding else body
 
 
 class CodedBody:
-    """A body in a coding, as model.message.Body. `read` gives it decoded, at most `most` bytes and `ratio` times what
-    came; it blocks unless the body is `quick`."""
+    """A body in a content coding, see model.message.Body. `read` returns it decoded, at most `most` bytes and `ratio`
+    times the received size. It blocks unless the body is `quick`."""
 
-    __slots__ = ('_body', '_coding', '_most', '_ratio', 'size')
+    __slots__ = ('_body', '_coding', '_max_ratio', '_max_size', 'size')
     seekable = False
 
     def __init__(self, body: bytes | SpooledBody, coding: str, *, most: int, ratio: int) -> None:
         self._body = body
         self._coding = coding
-        self._most = most
-        self._ratio = ratio
+        self._max_size = most
+        self._max_ratio = ratio
         self.size = len(body) if isinstance(body, bytes) else body.size
 
     @property
     def quick(self) -> bool:
-        """Whether it is so small that decoding it holds nobody up."""
-        return isinstance(self._body, bytes) and self.size <= _QUICK
+        """Whether the body is so small that it can be decoded on the reactor."""
+        return isinstance(self._body, bytes) and self.size <= _QUICK_SIZE
 
     @property
     def most(self) -> int:
-        """Bytes that `read` gives at most."""
-        return min(self._most, max(FREE, self._ratio * self.size))
+        """The maximum number of bytes that `read` returns."""
+        return min(self._max_size, max(FREE, self._max_ratio * self.size))
 
     def read(self) -> bytes:
-        """All of it, decoded. Raises BadRequest where it is not in that coding, ContentTooLarge where it grows beyond
-        bounds."""
-        inflater = Inflater(self._coding, most=self._most, ratio=self._ratio)
+        """Return the whole decoded body. Raises BadRequest if it is not in that coding, ContentTooLarge if it exceeds a
+        limit."""
+        inflater = Inflater(self._coding, most=self._max_size, ratio=self._max_ratio)
         decoded = bytearray()
         try:
             for piece in self._pieces():
@@ -61,23 +60,23 @@ class CodedBody:
         return bytes(decoded)
 
     def pieces(self, size: int) -> Iterator[bytes]:
-        """All of it, decoded. Raises as `read`."""
+        """Yield the decoded body in pieces of `size` bytes. Raises as `read` does."""
         decoded = self.read()
         yield from (decoded[start : start + size] for start in range(0, len(decoded), size))
 
     def at(self, start: int, size: int) -> bytes:
-        """Bytes of it, decoded. Raises as `read`."""
+        """Return `size` decoded bytes from `start` on. Raises as `read` does."""
         return self.read()[start : start + size]
 
     def close(self) -> None:
-        """Give back what it came in."""
+        """Close the encoded body."""
         if isinstance(self._body, SpooledBody):
             self._body.close()
 
     def _pieces(self) -> Iterator[bytes]:
         body = self._body
         if isinstance(body, SpooledBody):
-            yield from body.pieces(_PIECE)
+            yield from body.pieces(_PIECE_SIZE)
         else:
-            for start in range(0, len(body), _PIECE):
-                yield body[start : start + _PIECE]
+            for start in range(0, len(body), _PIECE_SIZE):
+                yield body[start : start + _PIECE_SIZE]

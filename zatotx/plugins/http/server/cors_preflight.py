@@ -1,5 +1,5 @@
-"""What a browser asks before it sends a request of another site (the Fetch standard, CORS-preflight): answered by the
-head alone, without credentials and without the service."""
+"""CORS preflight requests (Fetch standard), answered from the request head alone, without credentials and without
+invoking the service."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _VARY = b'Vary', b'Origin, Access-Control-Request-Method, Access-Control-Request
 
 
 def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[Target, ErrorResult] | None:
-    """The channel that is asked about, and the answer. None where this is no preflight, or is about no channel that
-    has anything to say of other sites: then it is a request like any other."""
+    """Return the channel and the response to a preflight request. Returns None if the request is no preflight, or names
+    no channel with CORS rules: then it is processed like any other."""
     headers = head.headers
     origin, method = headers.get(b'origin'), headers.get(b'access-control-request-method')
     if origin is None or method is None:
@@ -29,6 +29,6 @@ def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[Target, E
         return None
     try:
         fields = target.dressing.cors.of_preflight(origin, method, headers.get(b'access-control-request-headers'))
-    except CorsForbidden as why:
-        return target, ErrorResult(403, f'{why}', (_VARY,))
+    except CorsForbidden as error:
+        return target, ErrorResult(403, f'{error}', (_VARY,))
     return target, ErrorResult(204, '', (*fields, _VARY))

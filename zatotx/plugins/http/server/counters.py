@@ -1,16 +1,16 @@
-"""What the HTTP kind counts: plain slots, raised on the hot path, read whenever metrics are asked for."""
+"""Counters of the HTTP kind: plain attributes, incremented on the hot path, read when metrics are collected."""
 
 from __future__ import annotations
 
 
 class HttpCounters:
-    """Counts since the start of the node, but for `open` and `paused`, which are now.
+    """Counts since the start of the node, except `open` and `paused`, which are current values.
 
-    `answers[n]` counts answers of status nxx; `refused` counts messages that broke the protocol or a limit, which
-    are in `answers` too; `gone` counts clients that went away before their answer was out; `pauses` counts how often no
-    more connections were accepted, `paused` is 1 while it is so; `connections_refused` counts connections that were cut
-    because their address had too many; `bad_forwarded` counts requests of which a trusted proxy said something that was
-    not taken.
+    `answers[n]` counts responses of status nxx; `refused` counts messages that violated the protocol or a limit, which
+    `answers` includes; `gone` counts clients that disconnected before their response was complete; `pauses` counts how
+    often accepting was paused, `paused` is 1 while it is; `connections_refused` counts connections that were aborted
+    because their address had too many; `bad_forwarded` counts requests whose forwarding fields, set by a trusted proxy,
+    were invalid.
     """
 
     __slots__ = ('accepted', 'answers', 'bad_forwarded', 'connections_refused', 'gone', 'open', 'paused', 'pauses',

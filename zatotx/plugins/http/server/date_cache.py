@@ -1,4 +1,4 @@
-"""Wall-clock texts that change once a second: the end of every answer's head, and the access log's timestamp."""
+"""Wall-clock texts that change once a second: the last lines of every response head, and the access log's timestamp."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _MONTHS = ('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct',
 
 
 class DateCache:
-    """Both texts, made again when the second has changed."""
+    """Caches both texts for the current second."""
 
     __slots__ = ('_wall', 'answer', 'logged', 'second')
 
     def __init__(self, wall: Callable[[], float] = time) -> None:
         self._wall = wall
-        self.second: int | None = None  # that the texts are of
+        self.second: int | None = None  # the second that the texts are valid for
         self.refresh(0.0)
 
     def refresh(self, now: float) -> None:
-        """Bring the texts up to `now`, seconds on any clock that runs as fast as the wall's."""
+        """Update the texts to `now`, seconds of any clock that runs as fast as the wall clock."""
         second = int(now)
         if second != self.second:
             self.second = second

@@ -1,4 +1,4 @@
-"""Answers the kind gives by itself, before any exchange: nobody is there, not like this, too much, too late."""
+"""Error responses that the HTTP kind sends itself, without invoking a service."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from zatotx.wire.xml.writer import XML_TYPE, error
 if TYPE_CHECKING:
     from zatotx.plugins.http.server.request_context import RequestContext
 
-XML = 'xml'  # a data format, and the form of its errors
+XML = 'xml'  # a data format, and the format of its errors
 _JSON = b'application/json'
 _RETRY = ((b'Retry-After', b'1'),)
 
 NOT_FOUND = 'URL not found'
 NOT_SO = 'Method `{method}` is not allowed here'
-METHODS = b'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT'  # of a channel that takes any method
+METHODS = b'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT'  # of a channel that accepts any method
 INACTIVE = 'Inactive channel'
 NO_ACTION = 'This URL is for requests with a SOAPAction, or in SOAP 1.2 with an action in the Content-Type: name one'
 NO_SUCH_ACTION = 'No SOAP channel at this URL has the SOAPAction `{action}`'
@@ -38,8 +38,8 @@ CUT_SHORT = 'The request ended before it was complete'
 def error_response(
     status: int, cid: str, details: str, headers: tuple[tuple[bytes, bytes], ...] = (), form: str = ''
 ) -> Reply:
-    """An error answer in Zato's form for JSON or XML, or a fault of that version of SOAP. What passes by itself (503)
-    says when to come back."""
+    """Return an error response in Zato's JSON or XML format, or as a SOAP fault of version `form`. A temporary error
+    (503) gets a Retry-After field."""
     if status == 503:
         headers += _RETRY
     if form == XML:
@@ -52,6 +52,6 @@ def error_response(
 
 
 def error_response_to(turn: RequestContext, status: int, details: str) -> Reply:
-    """The same for a request whose head has led somewhere."""
-    place = turn.place
-    return error_response(status, turn.cid, details, form='' if place is None else place.form)
+    """Return an error response in the format of the channel that the request was routed to."""
+    resolved = turn.place
+    return error_response(status, turn.cid, details, form='' if resolved is None else resolved.form)

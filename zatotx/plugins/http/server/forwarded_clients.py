@@ -1,4 +1,4 @@
-"""The clients of trusted proxies: taken from Forwarded and X-Forwarded-…, request by request."""
+"""The clients behind trusted proxies, read from Forwarded and X-Forwarded-* fields of each request."""
 
 from __future__ import annotations
 
@@ -13,54 +13,55 @@ from zatotx.wire.http1.request_parser import RequestHead
 
 
 class ForwardedClients:
-    """Reads from whom trusted proxies have their requests. What they say wrongly is counted, and logged once."""
+    """Reads the client of a request from the fields that trusted proxies set. Invalid fields are counted, and logged
+    once."""
 
     _log = Logger()
 
     def __init__(self, settings: HttpSettings, counters: HttpCounters) -> None:
         self._trusted = trusted_proxies(settings.trusted_proxies)
-        self._read = settings.proxy_headers
+        self._header_setting = settings.proxy_headers
         self._public_url = settings.public_url
         self._counters = counters
         self._is_logged = False
 
     def trusts(self, address: str) -> bool:
-        """Whether a peer is a trusted proxy."""
+        """Return whether a peer is a trusted proxy."""
         return self._trusted.trusts(address)
 
     def place(
         self, reception: RequestRouter, head: RequestHead, proxy: ClientInfo, last: ResolvedRequest | None
     ) -> ResolvedRequest:
-        """As Reception.place, for the client that the proxy speaks for."""
+        """Resolve a request as RequestRouter.place does, for the client that the proxy forwards."""
         if last is not None and last.head is head and last.routes is reception.routes:
             return last
         return reception.place(head, self.client(head, proxy), last)
 
     def client(self, head: RequestHead, proxy: ClientInfo) -> ClientInfo:
-        """Whose request this is; the proxy's own where it says nothing."""
-        origin = origin_of(head.headers, proxy.address, self._trusted, self._read)
+        """Return the client of this request; the proxy itself if the fields name none."""
+        origin = origin_of(head.headers, proxy.address, self._trusted, self._header_setting)
         if origin.wrong:
-            self._count(proxy.address, origin.wrong)
+            self._count_invalid(proxy.address, origin.wrong)
         secure = proxy.secure if not origin.proto else origin.proto == 'https'
         client = ClientInfo(origin.address, proxy.own_url, self._public_url or _public_url(origin, head, secure),
                             secure=secure)  # fmt: skip
-        client.certificates = proxy.certificates  # whoever has shown them speaks for its clients
+        client.certificates = proxy.certificates  # certificates are those of the proxy, which vouches for its clients
         return client
 
-    def _count(self, address: str, wrong: str) -> None:
+    def _count_invalid(self, address: str, reason: str) -> None:
         self._counters.bad_forwarded += 1
         if not self._is_logged:
             self._is_logged = True
             self._log.warn(
                 'The trusted proxy {address} says something of a client that is not taken: {wrong}. This is logged '
                 'once; the metric zatotx_http_bad_forwarded counts how often it happens',
-                address=address, wrong=wrong,
+                address=address, wrong=reason,
             )  # fmt: skip
 
 
 def _public_url(origin: RequestOrigin, head: RequestHead, secure: bool) -> str:
-    """Where the client of a proxy reaches it: the host that the proxy names, or lets through where it says by which
-    scheme it was asked."""
+    """Return the base URL by which the client reached the proxy: from the host that the proxy names, or from the Host
+    field if the proxy names the scheme only."""
     host = origin.host
     if not host and origin.proto:
         host = head.headers.get(b'host', b'').decode('latin-1')

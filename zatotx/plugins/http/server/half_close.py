@@ -1,10 +1,10 @@
-"""Has a client that sent its FIN gone away, or does it only send no more?
+"""Tells whether a half-closed client has disconnected or only stopped sending.
 
-TCP says the same in both cases, until we write: a socket that is closed answers with a reset. So while a service runs
-for a client that has half-closed, we write the one thing HTTP/1.1 lets a server say at any time before an answer, an
-interim `100 Continue` (RFC 9110 15.2), and look a moment later whether a reset came. Nobody there: the service is
-cancelled. Somebody there (`printf … | nc -N`): the answer comes when it is ready. HTTP/1.0 knows no interim answers:
-such a client must not half-close, and is taken for gone.
+TCP sends a FIN in both cases; only when we write does a closed socket answer with a reset. So while a service runs for
+a half-closed client, we send an interim `100 Continue`, which HTTP/1.1 allows at any time before a response (RFC 9110
+15.2), and check for a reset a moment later. After a reset the service is cancelled; otherwise (`printf … | nc -N`) the
+response is sent when it is ready. HTTP/1.0 has no interim responses: such a client must not half-close, and is treated
+as disconnected.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ GONE, ASKED, UNKNOWN = 'gone', 'asked', 'unknown'
 
 
 def probe_client(transport: Any, answers: ResponseWriter, outlet: BufferedWriter, *, probed: bool) -> str:
-    """What is known now of a client that has half-closed. Asks it, once, where an interim answer may be sent: before
-    the answer that is due next, and not into the middle of one."""
+    """Return what is known of a half-closed client. Sends the probe, once, if an interim response may be sent: before
+    the next response, and not in the middle of one."""
     if transport.getHandle().getsockopt(SOL_SOCKET, SO_ERROR):
         return GONE
     if probed or not answers.turns or answers.stream is not None or outlet.behind:

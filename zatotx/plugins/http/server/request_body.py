@@ -1,10 +1,11 @@
-"""The body of a request as it comes in: in memory while it is small, in a temporary file when it is not.
+"""The body of a request while it is received: in memory if it is small, in a temporary file if it is large.
 
-Files are written, read and closed in threads. While a write is under way the intake is `busy` and the connection
-gives it nothing more, so no more than one batch is in memory. Nothing is written for whom nobody has admitted.
+Files are written, read and closed in threads. While a write is in progress the collector is `busy` and the connection
+passes it no more data, so at most one batch is in memory. Bodies of requests that are not admitted yet are not written
+to files.
 
-What is in memory is charged to the process's ByteBudget: the intake's charge grows with each piece, shrinks with each
-batch that was written, and goes with the body to whoever closes that.
+Bytes in memory are charged to the process's ByteBudget: the charge grows with each piece, shrinks with each batch
+written, and is released when the body is closed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ BATCH = 256 * 1024
 
 
 class SpooledBody:
-    """A body in a file without a name, as model.message.Body. `read` blocks: for threads."""
+    """A body in an unnamed file, see model.message.Body. `read` blocks: call it in a thread."""
 
     __slots__ = ('_file', '_lock', '_offload', 'size')
     quick = False
@@ -34,33 +35,34 @@ class SpooledBody:
 
     def __init__(self, file: IO[bytes], size: int, offload: Offload) -> None:
         self._file = file
-        self._lock = Lock()  # a descriptor that is closed under a reader may be somebody else's by the time it reads
+        self._lock = Lock()  # after a close by another thread the descriptor's number may belong to another file
         self._offload = offload
         self.size = size
 
     def read(self) -> bytes:
-        """All of it. Raises ValueError, as all that reads, once it is closed."""
+        """Return the whole body. Raises ValueError, as the other readers do, after `close`."""
         return b''.join(self.pieces(self.size))
 
     def pieces(self, size: int) -> Iterator[bytes]:
-        """All of it, so many bytes at a time. Blocks as `read` does."""
+        """Yield the body in pieces of `size` bytes. Blocks as `read` does."""
         start = 0
         while piece := self.at(start, size):
             yield piece
             start += len(piece)
 
     def at(self, start: int, size: int) -> bytes:
-        """Bytes from `start` on, fewer at the end. Blocks as `read` does; may be called while others read."""
+        """Return `size` bytes from `start` on, fewer at the end. Blocks as `read` does; several threads may read at
+        once."""
         with self._lock:
             return os.pread(self._file.fileno(), size, start)
 
     @property
     def most(self) -> int:
-        """Bytes that `read` gives."""
+        """The number of bytes that `read` returns."""
         return self.size
 
     def close(self) -> None:
-        """Give the space back. May be called on the reactor and while another thread reads."""
+        """Close the file. May be called on the reactor and while another thread reads."""
         self._offload(self._close).addErrback(lambda failure: None)
 
     def _close(self) -> None:
@@ -69,7 +71,7 @@ class SpooledBody:
 
 
 class Held:
-    """What a request holds until it is over: its body, and the charge for what of it is in memory."""
+    """The resources of a request that are released at its end: its body, and the charge for the part in memory."""
 
     __slots__ = ('_body', '_charge')
 
@@ -78,21 +80,21 @@ class Held:
         self._charge = charge
 
     def close(self) -> None:
-        """Give both back."""
+        """Release both."""
         self._charge.close()
         if isinstance(self._body, SpooledBody):
             self._body.close()
 
 
 class BodyCollector:
-    """Collects one body.
+    """Collects one request body.
 
-    `ready` is called when a write that made it `busy` has ended. `failure` says why the body cannot be kept, `full`
-    that there is no room for it in memory. `allowed`: whether it may go to a file; who gives it pieces looks whether
-    it `asks`, and says `allow` first.
+    `ready` is called when a write that made the collector `busy` has ended. `failure` is set if the body cannot be
+    stored, `full` if the memory budget does not allow it. `allowed` says whether the body may be written to a file; a
+    caller that adds pieces checks `asks`, and calls `allow` once the request is admitted.
     """
 
-    __slots__ = ('_budget', '_buffer', '_dropped', '_file', '_offload', '_ready', '_spool_above', '_work_dir',
+    __slots__ = ('_budget', '_buffer', '_discarded', '_file', '_offload', '_on_written', '_spool_above', '_work_dir',
                  '_writing', 'allowed', 'charge', 'ended', 'failure', 'full', 'size')  # fmt: skip
 
     def __init__(self, offload: Offload, budget: ByteBudget, *, work_dir: str, spool_above: int,
@@ -101,11 +103,11 @@ class BodyCollector:
         self._budget = budget
         self._work_dir = work_dir
         self._spool_above = spool_above
-        self._ready = ready
+        self._on_written = ready
         self._buffer: bytes | bytearray = b''
-        self._writing = 0  # bytes of the batch that a thread writes
+        self._writing = 0  # bytes of the batch that a thread is writing
         self._file: IO[bytes] | None = None
-        self._dropped = False
+        self._discarded = False
         self.allowed = allowed
         self.charge = BytesCharge(budget)
         self.ended = False
@@ -115,25 +117,25 @@ class BodyCollector:
 
     @property
     def busy(self) -> bool:
-        """Whether a write is under way."""
+        """Whether a write is in progress."""
         return self._writing > 0
 
     @property
     def asks(self) -> bool:
-        """Whether it is too large for memory now, and may not go to a file yet."""
+        """Whether the body is too large for memory but may not be written to a file yet."""
         return not self.allowed and self.size > self._budget.spool_above(self._spool_above)
 
     def allow(self) -> None:
-        """It may go to a file. May make the intake busy."""
+        """Permit writing to a file. May make the collector busy."""
         self.allowed = True
         self.relieve()
 
     def add(self, piece: bytes) -> None:
-        """One more piece of the body. May make the intake busy, or `full`: the piece is not kept then."""
+        """Add a piece of the body. May make the collector busy, or `full`: then the piece is not kept."""
         if not self.charge.add(len(piece)):
             self.full = True
             return
-        if not self._buffer:  # a body that is one piece is never copied
+        if not self._buffer:  # a body of a single piece is never copied
             self._buffer = piece
         else:
             if type(self._buffer) is bytes:
@@ -143,29 +145,29 @@ class BodyCollector:
         self.relieve()
 
     def relieve(self) -> None:
-        """Write what is too large for memory now to the file, if it may be there. May make the intake busy."""
+        """Write to the file what is too large for memory, if that is permitted. May make the collector busy."""
         if self.allowed:
             budget = self._budget
             if self.size > budget.spool_above(self._spool_above) and len(self._buffer) >= budget.spool_above(BATCH):
                 self._write()
 
     def end(self) -> None:
-        """That was all. May make the intake busy; `body` is there when it is not."""
+        """Note the end of the body. May make the collector busy; `body` is available when it is not."""
         self.ended = True
         if self._buffer and (self._file is not None or self.size > self._spool_above):
             self._write()
 
     def body(self) -> bytes | SpooledBody:
-        """What was collected. The caller closes it, and `charge`."""
+        """Return the collected body. The caller closes it, and `charge`."""
         if self._file is None:
             return bytes(self._buffer)
         file, self._file = self._file, None
         return SpooledBody(file, self.size, self._offload)
 
     def drop(self) -> None:
-        """Nobody wants it any more."""
-        self._dropped = True
-        if self.busy:  # the batch is in memory until it is written
+        """Discard the body."""
+        self._discarded = True
+        if self.busy:  # the batch stays in memory until it is written
             self.charge.give_back(len(self._buffer))
         self._buffer = b''
         if self.busy:
@@ -178,29 +180,30 @@ class BodyCollector:
     def _write(self) -> None:
         batch, self._buffer = self._buffer, b''
         self._writing = len(batch)
-        self._offload(_written, self._file, batch, self._work_dir).addCallbacks(self._wrote, self._failed)
+        writing = self._offload(_append_batch, self._file, batch, self._work_dir)
+        writing.addCallbacks(self._batch_written, self._write_failed)
 
-    def _wrote(self, file: IO[bytes]) -> None:
+    def _batch_written(self, file: IO[bytes]) -> None:
         self._file = file
-        self._go_on()
+        self._finish_write()
 
-    def _failed(self, failure: Failure) -> None:
+    def _write_failed(self, failure: Failure) -> None:
         self.failure = failure
-        self._go_on()
+        self._finish_write()
 
-    def _go_on(self) -> None:
+    def _finish_write(self) -> None:
         self.charge.give_back(self._writing)
         self._writing = 0
-        if self._dropped:
+        if self._discarded:
             self.drop()
         else:
-            self._ready()
+            self._on_written()
 
 
-def _written(file: IO[bytes] | None, batch: bytes | bytearray, work_dir: str) -> IO[bytes]:
-    """In a thread: append to the file, which is made, without a name, for the first batch."""
+def _append_batch(file: IO[bytes] | None, batch: bytes | bytearray, work_dir: str) -> IO[bytes]:
+    """Append a batch to the file, which is created, unnamed, for the first batch. Runs in a thread."""
     if file is None:
-        file = TemporaryFile(dir=work_dir, buffering=0)  # noqa: SIM115 - closed by who reads the body
+        file = TemporaryFile(dir=work_dir, buffering=0)  # noqa: SIM115 - closed by the reader of the body
     view = memoryview(batch)
     while view:
         view = view[file.write(view) :]
@@ -208,5 +211,5 @@ def _written(file: IO[bytes] | None, batch: bytes | bytearray, work_dir: str) ->
 
 
 def _close(file: IO[bytes], offload: Offload) -> None:
-    # Closing frees the blocks, which may not happen on the reactor.
+    # Closing frees the blocks, which must not happen on the reactor.
     offload(file.close).addErrback(lambda failure: None)

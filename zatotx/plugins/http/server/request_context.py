@@ -1,4 +1,4 @@
-"""One request of a connection, from its head to the end of its answer."""
+"""The state of one request of a connection, from its head to the end of its response."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from zatotx.wire.http1.request_parser import RequestHead
 if TYPE_CHECKING:
     from zatotx.plugins.http.server.request_router import ResolvedRequest
 
-# RFC 9110 9.2.1. Only these may run beside others of their connection (RFC 9112 9.3.2).
+# RFC 9110 9.2.1. Only requests with these methods run concurrently with others of their connection (RFC 9112 9.3.2).
 SAFE = frozenset({'GET', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'})
 
 
 class RequestContext:
-    """Keeps a request's place in the order of answers. `answered` is what the exchange calls."""
+    """One request, in the order in which its response must be written. The dispatcher calls `answered`."""
 
-    __slots__ = ('_ready', 'began', 'body', 'cid', 'head', 'inbound', 'interim', 'lines', 'persist', 'place', 'reply',
-                 'request_line', 'run')  # fmt: skip
+    __slots__ = ('_on_reply', 'began', 'body', 'cid', 'head', 'inbound', 'interim', 'lines', 'persist', 'place',
+                 'reply', 'request_line', 'run')  # fmt: skip
 
     def __init__(self, head: RequestHead | None, began: float, ready: Callable[[RequestContext], None]) -> None:
-        self.head = head  # None where the message was refused before its head was whole
+        self.head = head  # None if the message was rejected before its head was complete
         self.began = began
-        self._ready = ready
+        self._on_reply = ready
         self.persist = head is not None and head.keep_alive
         self.cid = ''
-        self.place: ResolvedRequest | None = None  # where the head leads
-        self.request_line = b''  # as sent, where there is no head
+        self.place: ResolvedRequest | None = None  # how the head was routed
+        self.request_line = b''  # as sent, if there is no head
         self.inbound: Message | None = None
         self.run: IPendingRequest | None = None
         self.body: Held | None = None
-        self.interim = False  # 100 (Continue) is to be sent as soon as this is the first in line
-        self.lines = b''  # of the answer's head, that its channel puts on it
+        self.interim = False  # whether to send 100 (Continue) as soon as this request is the connection's first
+        self.lines = b''  # header lines that its channel adds to the response
         self.reply: Reply | None = None
 
     @property
@@ -50,31 +50,31 @@ class RequestContext:
 
     @property
     def safe(self) -> bool:
-        """Whether others may run beside it."""
+        """Whether other requests of the connection may run concurrently."""
         return self.head is not None and self.head.method in SAFE
 
     def answered(self, reply: Reply) -> None:
-        """Here is the answer, as who made it wants it."""
-        place = self.place
-        if place is None or place.dress is None:  # as mostly
+        """Receive the response of the dispatcher, and pass it through the channel's response filter."""
+        resolved = self.place
+        if resolved is None or resolved.dress is None:  # the usual case
             self.reply = reply
-            self._ready(self)
+            self._on_reply(self)
         else:
-            place.dress.put_on(self, reply)
+            resolved.dress.put_on(self, reply)
 
     def dressed(self, reply: Reply) -> None:
-        """Here is the answer, as it goes out."""
+        """Receive the final response, as it is sent."""
         self.reply = reply
-        self._ready(self)
+        self._on_reply(self)
 
     def abandon(self) -> None:
-        """Nobody waits for the answer any more."""
+        """Cancel the request: the client has disconnected."""
         if self.run is not None:
             self.run.cancel()
         self.release()
 
     def release(self) -> None:
-        """The exchange is over: give back what it held."""
+        """Release the resources of the request."""
         if self.body is not None:
             self.body.close()
             self.body = None

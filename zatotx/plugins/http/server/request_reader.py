@@ -1,4 +1,4 @@
-"""The requests of one connection, one after the other: from the parser's events to the exchange."""
+"""The request reader: turns the parser's events of one connection into requests for the dispatcher."""
 
 from __future__ import annotations
 
@@ -23,324 +23,345 @@ from zatotx.plugins.http.server.server_context import ServerContext
 from zatotx.rules.limits.byte_budget import NO_MEMORY, UNCOUNTED, UNKNOWN, BytesCharge
 from zatotx.wire.http1.request_parser import MessageRejected, RequestHead, RequestParser
 
-MOST_TURNS = 16  # requests of one connection that may be under way at once
-_SKIPPED = 64 * 1024  # of a refused request's body: a larger one costs the connection
-_SLOWEST = 1024  # bytes a second that a body must keep up on average, once it has had its time
+MOST_TURNS = 16  # requests of one connection that may be in progress at once
+_MAX_SKIPPED = 64 * 1024  # bytes of a rejected request's body to skip; a larger one ends the connection
+_MIN_RATE = 1024  # bytes per second that a body must arrive at on average, after its grace time
 
 HEAD, BODY, SKIP, INPUT_CLOSED = range(4)
 
 
 class RequestReader:
-    """Pulls requests from the parser as long as nothing must be waited for.
+    """Reads requests from the parser until it has to wait.
 
-    `phase`: HEAD = between requests or inside a head; BODY = inside the body of the last turn; SKIP = inside the body
-    of a request that is answered already; DEAF = no request follows. `resumed` is called when pulling may go on.
+    `phase`: HEAD = between requests or inside a head; BODY = inside the body of the last request; SKIP = inside the
+    body of a request that is already answered; INPUT_CLOSED = no request follows. `resumed` is called when reading may
+    continue.
     """
 
-    __slots__ = ('_answers', '_began', '_client', '_held', '_intake', '_locate', '_outlet', '_paused', '_piece',
-                 '_place', '_resumed', '_site', '_small', '_spool_above', '_turn', 'count', 'cut', 'parser',
-                 'phase')  # fmt: skip
+    __slots__ = (
+        '_blocked_head',
+        '_body_began',
+        '_client',
+        '_collector',
+        '_context',
+        '_on_resume',
+        '_piece',
+        '_request',
+        '_resolve',
+        '_resolved',
+        '_responses',
+        '_spool_above',
+        '_uncharged_size',
+        '_waiting_since',
+        '_writer',
+        'count',
+        'cut',
+        'parser',
+        'phase',
+    )  # fmt: skip
 
     _log = Logger()
 
-    def __init__(self, site: ServerContext, answers: ResponseWriter, outlet: BufferedWriter, client: ClientInfo,
+    def __init__(self, context: ServerContext, responses: ResponseWriter, writer: BufferedWriter, client: ClientInfo,
                  resumed: Callable[[], None]) -> None:
-        self._site = site
-        self._spool_above = min(site.settings.spool_above, site.settings.max_body)
-        self._small = min(UNCOUNTED, self._spool_above)  # bytes of a body that stays in memory and is not charged
-        self._answers = answers
-        self._outlet = outlet
+        self._context = context
+        self._spool_above = min(context.settings.spool_above, context.settings.max_body)
+        self._uncharged_size = min(UNCOUNTED, self._spool_above)  # largest body kept in memory uncharged, in bytes
+        self._responses = responses
+        self._writer = writer
         self._client = client
-        self._locate = site.locator(client)
-        self._resumed = resumed
-        self.parser = RequestParser(site.limits)
+        self._resolve = context.locator(client)
+        self._on_resume = resumed
+        self.parser = RequestParser(context.limits)
         self.phase = HEAD
-        self.count = 0  # requests that were begun
-        self._place: ResolvedRequest | None = None  # of the last request
-        self._held: RequestHead | None = None  # may not run beside the requests before it
-        self._turn: RequestContext | None = None  # whose body is coming in
-        self._piece: bytes | None = None  # the body while it is one piece
-        self._intake: BodyCollector | None = None  # the body when it is more
-        self._began = 0.0  # when the body under way began
-        self._paused: float | None = None  # when `waiting` began
-        self.cut = False  # the client may still be sending what nobody will read
+        self.count = 0  # requests begun so far
+        self._resolved: ResolvedRequest | None = None  # the last request's routing result
+        self._blocked_head: RequestHead | None = None  # a head that must wait until the requests before it are answered
+        self._request: RequestContext | None = None  # whose body is being received
+        self._piece: bytes | None = None  # the body while it consists of one piece
+        self._collector: BodyCollector | None = None  # the body when it consists of several pieces
+        self._body_began = 0.0  # when the current body began
+        self._waiting_since: float | None = None  # when `waiting` began
+        self.cut = False  # the client may still be sending data that is not read
 
     @property
     def waiting(self) -> bool:
-        """Whether it is admission or a file that is waited for, not the client."""
-        return self._paused is not None
+        """Whether the reader waits for admission or a file, not for the client."""
+        return self._waiting_since is not None
 
     @property
     def held_up(self) -> bool:
-        """Whether what has come in must wait."""
+        """Whether received data must wait."""
         if self.phase == HEAD:
-            return (self._held is not None or len(self._answers.turns) >= MOST_TURNS or self._outlet.behind
-                    or self._answers.gathered >= GATHERED)  # fmt: skip
-        return self._paused is not None or self.phase == INPUT_CLOSED
+            return (self._blocked_head is not None or len(self._responses.turns) >= MOST_TURNS or self._writer.behind
+                    or self._responses.gathered >= GATHERED)  # fmt: skip
+        return self._waiting_since is not None or self.phase == INPUT_CLOSED
 
     @property
     def ended(self) -> bool:
-        """Whether the client is done with what it began to send."""
-        return not self.cut and self._held is None and (self.parser.over or self.parser.idle)
+        """Whether the client has finished what it began to send."""
+        return not self.cut and self._blocked_head is None and (self.parser.over or self.parser.idle)
 
     @property
     def quiet(self) -> bool:
-        """Whether every request that came has its answer, and nothing of a next one is here."""
-        return self.phase == HEAD and self._held is None and not self._answers.turns and self.parser.idle
+        """Whether every request received is answered, and no byte of another one is pending."""
+        return self.phase == HEAD and self._blocked_head is None and not self._responses.turns and self.parser.idle
 
     def pull(self, now: float) -> None:
-        """Serve what the parser has."""
-        if self._held is not None and not self._answers.turns:
-            head, self._held = self._held, None
+        """Process what the parser has."""
+        if self._blocked_head is not None and not self._responses.turns:
+            head, self._blocked_head = self._blocked_head, None
             self._begin(head, now)
         parser = self.parser
-        following = parser.next
-        going = not self.held_up
+        next_event = parser.next
+        more = not self.held_up
         try:
-            while going:
-                event = following()
+            while more:
+                event = next_event()
                 if event is None:
                     return
                 if type(event) is RequestHead:
-                    going = self._begin(event, now)
-                    if going and self.phase == BODY and (body := parser.take_whole()) is not None:
-                        self._deliver(body, now)
-                        going = parser.pending > 0 and not self.held_up
+                    more = self._begin(event, now)
+                    if more and self.phase == BODY and (body := parser.take_whole()) is not None:
+                        self._dispatch(body, now)
+                        more = parser.pending > 0 and not self.held_up
                 elif type(event) is bytes:
-                    going = self._take(event, now)
+                    more = self._add_piece(event, now)
                 else:
-                    going = self._end(now) and parser.pending > 0
-        except MessageRejected as refused:
-            self.break_off(refused.status, refused.reason, now, refused.request_line)
+                    more = self._end(now) and parser.pending > 0
+        except MessageRejected as rejection:
+            self.break_off(rejection.status, rejection.reason, now, rejection.request_line)
 
-    def break_off(self, status: int, why: str, now: float, request_line: bytes = b'') -> None:
-        """Answer the request under way, or the bytes that are none, with `status`, and take nothing more."""
+    def break_off(self, status: int, details: str, now: float, request_line: bytes = b'') -> None:
+        """Answer the current request, or bytes that are no request, with `status`, and read nothing more."""
         phase, self.phase, self.cut = self.phase, INPUT_CLOSED, True
-        self._site.counters.refused += 1
-        turn, self._turn = self._turn, None
+        self._context.counters.refused += 1
+        request, self._request = self._request, None
         self._drop_body()
-        if phase == BODY and turn is not None:
-            turn.persist = False
-            turn.answered(error_response_to(turn, status, why))
+        if phase == BODY and request is not None:
+            request.persist = False
+            request.answered(error_response_to(request, status, details))
         elif phase == HEAD:
-            turn = RequestContext(None, now, self._answers.ready)
-            turn.cid = new_cid()
-            turn.request_line = request_line
-            self._site.counters.requests += 1
-            self._answers.turns.append(turn)
-            turn.answered(error_response(status, turn.cid, why))
-        else:  # it has been answered: only the connection is left to end
-            self._answers.end()
+            request = RequestContext(None, now, self._responses.ready)
+            request.cid = new_cid()
+            request.request_line = request_line
+            self._context.counters.requests += 1
+            self._responses.turns.append(request)
+            request.answered(error_response(status, request.cid, details))
+        else:  # it is already answered: only the connection has to be closed
+            self._responses.end()
 
     def deafen(self) -> None:
-        """Take nothing more."""
+        """Read nothing more."""
         self.phase = INPUT_CLOSED
-        self._held = self._turn = None
+        self._blocked_head = self._request = None
         self._drop_body()
 
     def forget(self) -> None:
-        """Keep nothing of the last request."""
-        self._place = None
+        """Drop everything kept from the last request."""
+        self._resolved = None
         self.parser.forget()
 
     # One request.
 
-    # Each step says whether the next one may follow.
+    # Each step returns whether the next one may follow.
 
     def _begin(self, head: RequestHead, now: float) -> bool:
-        turns = self._answers.turns
-        if turns and (head.method not in SAFE or not turns[-1].safe):
-            self._held = head
+        requests = self._responses.turns
+        if requests and (head.method not in SAFE or not requests[-1].safe):
+            self._blocked_head = head
             return False
-        site = self._site
-        site.counters.requests += 1
+        context = self._context
+        context.counters.requests += 1
         self.count += 1
-        turn = RequestContext(head, now, self._answers.ready)
-        turns.append(turn)
-        self._began = now
-        place = self._place = self._locate(head, self._client, self._place)
-        refused = site.reception.receive(turn, place)
-        if refused is not None:
-            return self._refuse(turn, head, refused)
-        self._turn = turn
+        request = RequestContext(head, now, self._responses.ready)
+        requests.append(request)
+        self._body_began = now
+        resolved = self._resolved = self._resolve(head, self._client, self._resolved)
+        error = context.reception.receive(request, resolved)
+        if error is not None:
+            return self._reject_request(request, head, error)
+        self._request = request
         self.phase = BODY
         length = head.length
-        if length != 0 and (head.expects or (length is not None and length > self._small
-                                             and length > site.memory.spool_above(self._spool_above))):
-            return self._ask(turn, now)
+        if length != 0 and (head.expects or (length is not None and length > self._uncharged_size
+                                             and length > context.memory.spool_above(self._spool_above))):
+            return self._request_admission(request, now)
         return True
 
-    def _ask(self, turn: RequestContext, now: float) -> bool:
-        """Have the exchange look at the head before the body is asked for, or more of it is taken."""
-        inbound, place = turn.inbound, turn.place
-        assert inbound is not None and place is not None
-        self._paused = now
-        inbound.deadline = now + place.allowed
-        turn.run = self._site.exchange.admit(inbound, partial(self._admitted, turn))
+    def _request_admission(self, request: RequestContext, now: float) -> bool:
+        """Have the dispatcher check the head before 100 (Continue) is sent, or before more of the body is read."""
+        message, resolved = request.inbound, request.place
+        assert message is not None and resolved is not None
+        self._waiting_since = now
+        message.deadline = now + resolved.allowed
+        request.run = self._context.exchange.admit(message, partial(self._admitted, request))
         return not self.held_up
 
-    def _admitted(self, turn: RequestContext, refused: Reply | None) -> None:
-        now = self._go_on()
-        head, intake = turn.head, self._intake
+    def _admitted(self, request: RequestContext, rejection: Reply | None) -> None:
+        now = self._stop_waiting()
+        head, collector = request.head, self._collector
         assert head is not None
-        if refused is not None:
-            self._turn = None
+        if rejection is not None:
+            self._request = None
             self._drop_body()
-            self._refuse(turn, head, refused)
-        elif intake is not None:
-            assert turn.inbound is not None
-            _know(turn.inbound, intake.charge)
-            intake.allow()
-            if intake.busy:
-                self._paused = now
+            self._reject_request(request, head, rejection)
+        elif collector is not None:
+            assert request.inbound is not None
+            _raise_charge_limit(request.inbound, collector.charge)
+            collector.allow()
+            if collector.busy:
+                self._waiting_since = now
         elif head.expects:
-            self._answers.go_on(turn)
-        self._resumed()
+            self._responses.go_on(request)
+        self._on_resume()
 
-    def _refuse(self, turn: RequestContext, head: RequestHead, reply: Reply) -> bool:
-        """Answer by the head alone. The body is skipped where it is short and on its way, else the connection ends."""
+    def _reject_request(self, request: RequestContext, head: RequestHead, reply: Reply) -> bool:
+        """Answer by the head alone. A short body that is on its way is skipped; otherwise the connection is closed."""
         length = head.length
-        if head.expects or length is None or length > _SKIPPED:
-            turn.persist = False
+        if head.expects or length is None or length > _MAX_SKIPPED:
+            request.persist = False
             self.phase = INPUT_CLOSED
             self.cut = True
         else:
             self.phase = SKIP
-        turn.answered(reply)
+        request.answered(reply)
         return self.phase == SKIP
 
-    def _take(self, piece: bytes, now: float) -> bool:
-        intake, turn = self._intake, self._turn
-        if intake is None:
-            if turn is None:  # it is skipped
+    def _add_piece(self, piece: bytes, now: float) -> bool:
+        collector, request = self._collector, self._request
+        if collector is None:
+            if request is None:  # it is skipped
                 return True
-            if self._piece is None and len(piece) <= self._small:
+            if self._piece is None and len(piece) <= self._uncharged_size:
                 self._piece = piece
                 return True
-            site = self._site
-            intake = self._intake = BodyCollector(site.offload, site.memory, work_dir=site.work_dir, ready=self._stored,
-                                           spool_above=self._spool_above, allowed=turn.run is not None)  # fmt: skip
-            if turn.inbound is not None:
-                _know(turn.inbound, intake.charge)
+            context = self._context
+            collector = self._collector = BodyCollector(
+                context.offload, context.memory, work_dir=context.work_dir, spool_above=self._spool_above,
+                ready=self._on_stored, allowed=request.run is not None,
+            )  # fmt: skip
+            if request.inbound is not None:
+                _raise_charge_limit(request.inbound, collector.charge)
             if self._piece is not None:
-                intake.add(self._piece)
+                collector.add(self._piece)
                 self._piece = None
-        intake.add(piece)
-        limit = self._site.settings.max_body
-        if intake.full:
+        collector.add(piece)
+        limit = self._context.settings.max_body
+        if collector.full:
             self.break_off(503, NO_MEMORY, now)
-        elif intake.size > limit:
+        elif collector.size > limit:
             self.break_off(413, error_responses.TOO_MUCH.format(limit=limit), now)
-        elif turn is not None and intake.asks:  # its length was not known before
-            return self._ask(turn, now)
-        elif intake.busy:
-            self._paused = now
+        elif request is not None and collector.asks:  # its length was not known before
+            return self._request_admission(request, now)
+        elif collector.busy:
+            self._waiting_since = now
         return not self.held_up
 
     def _end(self, now: float) -> bool:
-        intake = self._intake
+        collector = self._collector
         if self.phase == SKIP:
             self.phase = INPUT_CLOSED if self.parser.over else HEAD
-        elif intake is None:
+        elif collector is None:
             piece, self._piece = self._piece or b'', None
-            self._deliver(piece, now)
+            self._dispatch(piece, now)
         else:
-            intake.end()
-            if intake.busy:
-                self._paused = now
+            collector.end()
+            if collector.busy:
+                self._waiting_since = now
             else:
-                self._deliver(intake.body(), now)
+                self._dispatch(collector.body(), now)
         return not self.held_up
 
-    def _deliver(self, body: bytes | SpooledBody, now: float) -> None:
-        turn, self._turn = self._turn, None
-        intake, self._intake = self._intake, None
-        assert turn is not None and turn.inbound is not None and turn.place is not None
+    def _dispatch(self, body: bytes | SpooledBody, now: float) -> None:
+        request, self._request = self._request, None
+        collector, self._collector = self._collector, None
+        assert request is not None and request.inbound is not None and request.place is not None
         self.phase = INPUT_CLOSED if self.parser.over else HEAD
-        inbound = turn.inbound
-        inbound.deadline = now + turn.place.allowed  # the time the client took to send is its own
+        message = request.inbound
+        message.deadline = now + request.place.allowed  # the time that the client took to send the body does not count
         charge: BytesCharge | None = None
-        if intake is not None:
-            charge = intake.charge
-        elif len(body) > UNCOUNTED or (body and b'content-encoding' in inbound.headers):  # type: ignore[arg-type]  # bytes
-            charge = BytesCharge(self._site.memory, UNKNOWN)
+        if collector is not None:
+            charge = collector.charge
+        elif len(body) > UNCOUNTED or (body and b'content-encoding' in message.headers):  # type: ignore[arg-type]  # bytes
+            charge = BytesCharge(self._context.memory, UNKNOWN)
         if charge is None:
-            inbound.body = body
-        elif not _charged(turn, inbound, body, charge):
-            self._site.counters.refused += 1
-            turn.answered(error_response_to(turn, 503, NO_MEMORY))
+            message.body = body
+        elif not _charge_body(request, message, body, charge):
+            self._context.counters.refused += 1
+            request.answered(error_response_to(request, 503, NO_MEMORY))
             return
-        elif b'content-encoding' in inbound.headers:
-            inbound.body = decode_body(body, inbound.headers[b'content-encoding'], self._site.settings)
-        turn.run = self._site.exchange.deliver(inbound, turn.answered)
+        elif b'content-encoding' in message.headers:
+            message.body = decode_body(body, message.headers[b'content-encoding'], self._context.settings)
+        request.run = self._context.exchange.deliver(message, request.answered)
         if charge is not None:
-            _know(inbound, charge)
+            _raise_charge_limit(message, charge)
 
-    # Waiting that is not the client's fault.
+    # Continuing after a wait that the client did not cause.
 
-    def _stored(self) -> None:
-        intake = self._intake
-        assert intake is not None
-        now = self._go_on()
-        if intake.failure is not None:
-            self._log.failure('A request body cannot be spooled to {directory}', intake.failure,
-                              directory=self._site.work_dir)
+    def _on_stored(self) -> None:
+        collector = self._collector
+        assert collector is not None
+        now = self._stop_waiting()
+        if collector.failure is not None:
+            self._log.failure('A request body cannot be spooled to {directory}', collector.failure,
+                              directory=self._context.work_dir)
             self.break_off(503, error_responses.NO_ROOM, now)
-        elif intake.ended:
-            self._deliver(intake.body(), now)
-        self._resumed()
+        elif collector.ended:
+            self._dispatch(collector.body(), now)
+        self._on_resume()
 
-    def _go_on(self) -> float:
-        now = self._site.seconds()
-        if self._paused is not None:
-            self._began += now - self._paused
-            self._paused = None
+    def _stop_waiting(self) -> float:
+        now = self._context.seconds()
+        if self._waiting_since is not None:
+            self._body_began += now - self._waiting_since
+            self._waiting_since = None
         return now
 
     def _drop_body(self) -> None:
         self._piece = None
-        intake, self._intake = self._intake, None
-        if intake is not None:
-            intake.drop()
+        collector, self._collector = self._collector, None
+        if collector is not None:
+            collector.drop()
 
 
-def relieve(requests: RequestReader, now: float) -> bool:
-    """Memory is scarce: have the body under way leave it, where its sender may use the disk. Says whether it is waited
-    for now."""
-    intake, turn = requests._intake, requests._turn
-    if intake is None or turn is None or requests.waiting:
+def relieve(reader: RequestReader, now: float) -> bool:
+    """Move the body being received from memory to disk, if its sender may use the disk. Called when memory is scarce.
+    Returns whether the reader waits for that now."""
+    collector, request = reader._collector, reader._request
+    if collector is None or request is None or reader.waiting:
         return False
-    if intake.asks:
-        requests._ask(turn, now)
+    if collector.asks:
+        reader._request_admission(request, now)
     else:
-        intake.relieve()
-        if intake.busy:
-            requests._paused = now
-    return requests.waiting
+        collector.relieve()
+        if collector.busy:
+            reader._waiting_since = now
+    return reader.waiting
 
 
-def _charged(turn: RequestContext, inbound: Message, body: bytes | SpooledBody, charge: BytesCharge) -> bool:
-    """Have the request hold its body and what that is charged with. False = there is no room for it."""
-    turn.body = Held(body, charge)
-    inbound.charge = charge
+def _charge_body(request: RequestContext, message: Message, body: bytes | SpooledBody, charge: BytesCharge) -> bool:
+    """Attach the body and its charge to the request. Returns False if the memory budget does not allow it."""
+    request.body = Held(body, charge)
+    message.charge = charge
     if type(body) is bytes and not charge.size and not charge.add(len(body)):
         return False
     charge.received()
-    inbound.body = body
+    message.body = body
     return True
 
 
-def _know(inbound: Message, charge: BytesCharge) -> None:
-    """Who is logged in has more room."""
-    principal = inbound.principal
+def _raise_charge_limit(message: Message, charge: BytesCharge) -> None:
+    """Grant an authenticated client the larger share of the memory budget."""
+    principal = message.principal
     if principal is not None and principal.kind != ANONYMOUS.kind:
         charge.known()
 
 
-def body_deadline(requests: RequestReader, now: float) -> float:
-    """By when the body under way must have made progress; inf where it is not the client we wait for."""
-    if requests.waiting:
+def body_deadline(reader: RequestReader, now: float) -> float:
+    """Return when the current body must have made progress; inf if the reader does not wait for the client."""
+    if reader.waiting:
         return inf
-    settings, intake = requests._site.settings, requests._intake
-    size = intake.size if intake is not None else 0
-    return min(now, requests._began + size / _SLOWEST) + settings.body_timeout
+    settings, collector = reader._context.settings, reader._collector
+    size = collector.size if collector is not None else 0
+    return min(now, reader._body_began + size / _MIN_RATE) + settings.body_timeout

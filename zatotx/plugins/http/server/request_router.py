@@ -1,9 +1,9 @@
-"""What becomes of a request by its head alone: an Inbound for the exchange, or a refusal. Decides, does no I/O.
+"""Routes a request by its head: returns the message to process, or an error response. Does no I/O.
 
-A client that keeps its connection mostly repeats its head to the byte, and the parser then gives the same RequestHead
-again. So what follows from head and routes alone is a `ResolvedRequest`, decided once; what differs from request to
-request (cid, deadline, span) is made for each. Where only fields differ (a request id, say), the way is still the last
-one's.
+A client that keeps its connection usually sends identical heads, and the parser then returns the same RequestHead
+again. So everything that follows from head and routes alone is computed once, as a `ResolvedRequest`; what differs
+between requests (cid, deadline, span) is created for each. If only header fields differ (a request id, say), the last
+RouteMatch is still reused.
 """
 
 from __future__ import annotations
@@ -33,88 +33,92 @@ from zatotx.wire.http.traceparent import continued
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.soap.action import ACCEPTED, is_soap_type, mentions_soap, requested_version
 
-_NOWHERE: Mapping[str, str] = {}
+_NO_PARAMS: Mapping[str, str] = {}
 _NO_CHANNEL = ChannelSpec(name='', kind='http-soap', service='')
 _UNCOUNTED = NoMeter()
 NO_CONTENT = 204
-_SERVER_WIDE = ErrorResult(NO_CONTENT, '')  # the answer to `OPTIONS *` (RFC 9110 §9.3.7)
-_LONGEST_DEADLINE = 24 * 60 * 60 * 1000  # milliseconds, eight digits
+_SERVER_WIDE = ErrorResult(NO_CONTENT, '')  # the response to `OPTIONS *` (RFC 9110 §9.3.7)
+_MAX_DEADLINE = 24 * 60 * 60 * 1000  # milliseconds, eight digits
 
 
 class ResolvedRequest(msgspec.Struct, frozen=True):
-    """Where requests with a certain head lead, under certain routes, and for which client."""
+    """The routing result for requests with a certain head, under certain routes, and from a certain client."""
 
     head: RequestHead
     routes: ChannelTable
     label: str  # the channel's name for the log
     request: str  # the request line for the log
-    agent: str  # the client's program for the log
+    agent: str  # the user agent for the log
     peer: str  # the client's address
-    cid: str | None  # the caller's own
+    cid: str | None  # the caller's own correlation ID
     parent: bytes | None  # the caller's traceparent
-    refusing: ErrorResult | None = None  # set = all that follows is nothing
+    refusing: ErrorResult | None = None  # if set, the fields below have their defaults
     spec: ChannelSpec = _NO_CHANNEL
     service: str = ''
     view: HTTPView | None = None
-    allowed: float = 0.0  # seconds
+    allowed: float = 0.0  # seconds until the request times out
     way: RouteMatch | None = None
-    form: str = ''  # of errors: a version of SOAP, 'xml', or '' = JSON
+    form: str = ''  # format of errors: a version of SOAP, 'xml', or '' = JSON
     meter: Any = _UNCOUNTED  # IChannelMeter
-    dress: ResponseFilter | None = None  # what the channel puts on its answers
+    dress: ResponseFilter | None = None  # the filter for the channel's responses
 
 
 class RequestRouter:
-    """Receives heads with the routes in force: a request goes by the table of the moment its head came."""
+    """Routes request heads by the current route table: a request uses the table that is current when its head
+    arrives."""
 
     __slots__ = ('_max_body', 'keys', 'routes')
 
     def __init__(self, routes: ChannelTable, max_body: int) -> None:
         self.routes = routes
-        self.keys = QueryKeyNames()  # what the log must not show; where they change, so must the routes
+        self.keys = QueryKeyNames()  # what the log masks; when the keys change, the routes must be replaced too
         self._max_body = max_body
 
     def place(self, head: RequestHead, client: ClientInfo, last: ResolvedRequest | None) -> ResolvedRequest:
-        """Where this head leads: `last`, the connection's last one, where nothing has changed."""
-        way: RouteMatch | ErrorResult | None = None
+        """Resolve a head. Returns `last`, the connection's last result, if nothing has changed."""
+        match: RouteMatch | ErrorResult | None = None
         peer = client.address
         if head.method == 'OPTIONS':
             if head.path == b'*':
-                return self._refusing(head, peer, _SERVER_WIDE)
-            if (asked := answer_preflight(self.routes, head)) is not None:
-                return self._refusing(head, peer, asked[1], asked[0], dressed=False)
+                return self._resolve_error(head, peer, _SERVER_WIDE)
+            if (preflight := answer_preflight(self.routes, head)) is not None:
+                return self._resolve_error(head, peer, preflight[1], preflight[0], dressed=False)
         if last is not None and last.routes is self.routes:
             if last.head is head:
                 return last
             if last.head.target == head.target and last.head.method == head.method:
-                way = last.way
-                if way is not None and way.forked and not soap_routing.same_action(last.head, head):
-                    way = None
-        if way is None:
-            way = self._way(head)
-        if isinstance(way, ErrorResult):
-            return self._refusing(head, peer, way)
-        spec = way.target.spec
-        wrong = self._wrong(way.target, head)
-        allowed = self._allowed(spec.timeout, head) if wrong is None else wrong
+                match = last.way
+                if match is not None and match.forked and not soap_routing.same_action(last.head, head):
+                    match = None
+        if match is None:
+            match = self._match(head)
+        if isinstance(match, ErrorResult):
+            return self._resolve_error(head, peer, match)
+        spec = match.target.spec
+        error = self._check(match.target, head)
+        allowed = self._timeout(spec.timeout, head) if error is None else error
         if isinstance(allowed, ErrorResult):
-            return self._refusing(head, peer, allowed, way.target)
-        view = HTTPView(head.method, head.target, way.path, head.query, head.headers, way.params, peer, head.version,
-                        client.certificates, client.secure, client.own_url, client.public_url)  # fmt: skip
-        request, agent, cid, parent = _said(head, way.request)
-        return ResolvedRequest(head, self.routes, way.target.label, request, agent, peer, cid, parent, None, spec,
-                               way.service, view, allowed, way, _form(spec, head), way.target.meter,
-                               _dress(way.target, head))  # fmt: skip
+            return self._resolve_error(head, peer, allowed, match.target)
+        view = HTTPView(
+            head.method, head.target, match.path, head.query, head.headers, match.params, peer, head.version,
+            client.certificates, client.secure, client.own_url, client.public_url,
+        )  # fmt: skip
+        request, agent, cid, parent = _request_fields(head, match.request)
+        return ResolvedRequest(head, self.routes, match.target.label, request, agent, peer, cid, parent, None, spec,
+                               match.service, view, allowed, match, _error_format(spec, head), match.target.meter,
+                               _filter_for(match.target, head))  # fmt: skip
 
     def receive(self, turn: RequestContext, place: ResolvedRequest) -> Reply | None:
-        """Give the turn its cid and its Inbound. Where there is nothing to do for the exchange: the answer."""
+        """Assign the request its cid and its message. Returns the response if the dispatcher is not needed, else
+        None."""
         cid = turn.cid = place.cid or new_cid()
         turn.place = place
         place.meter.requests += 1
-        refusing = place.refusing
-        if refusing is not None:
-            if refusing.status == NO_CONTENT:
-                return Reply(NO_CONTENT, b'', b'', refusing.headers)
-            return error_response(refusing.status, cid, refusing.details, refusing.headers, place.form)
+        error = place.refusing
+        if error is not None:
+            if error.status == NO_CONTENT:
+                return Reply(NO_CONTENT, b'', b'', error.headers)
+            return error_response(error.status, cid, error.details, error.headers, place.form)
         parent = place.parent
         turn.inbound = Message(
             cid, place.spec, place.service, place.head.headers, b'', turn.began + place.allowed, place.view,
@@ -122,19 +126,19 @@ class RequestRouter:
         )  # fmt: skip
         return None
 
-    def _refusing(
-        self, head: RequestHead, peer: str, refusing: ErrorResult, target: Target | None = None, *, dressed: bool = True
+    def _resolve_error(
+        self, head: RequestHead, peer: str, error: ErrorResult, target: Target | None = None, *, dressed: bool = True
     ) -> ResolvedRequest:
-        label, meter, form, dress = '-', _UNCOUNTED, refusing.soap, None
+        label, meter, form, dress = '-', _UNCOUNTED, error.soap, None
         if target is not None:
-            label, meter, dress = target.label, target.meter, _dress(target, head) if dressed else None
-            form = _form(target.spec, head)
-        request, agent, cid, parent = _said(head, describe_request(head.method, head.target, self.keys.names))
-        return ResolvedRequest(head, self.routes, label, request, agent, peer, cid, parent, refusing, meter=meter,
+            label, meter, dress = target.label, target.meter, _filter_for(target, head) if dressed else None
+            form = _error_format(target.spec, head)
+        request, agent, cid, parent = _request_fields(head, describe_request(head.method, head.target, self.keys.names))
+        return ResolvedRequest(head, self.routes, label, request, agent, peer, cid, parent, error, meter=meter,
                                form=form, dress=dress)  # fmt: skip
 
-    def _way(self, head: RequestHead) -> RouteMatch | ErrorResult:
-        """The channel, what its pattern captured, and the path as text."""
+    def _match(self, head: RequestHead) -> RouteMatch | ErrorResult:
+        """Return the channel, the parameters that its pattern captured, and the decoded path; or an error."""
         by_action = mentions_soap(head.headers) or (self.routes.has_soap and soap_routing.asks_for_wsdl(head))
         try:
             match = self.routes.find(head.method, head.path, soap_first=by_action)
@@ -142,22 +146,22 @@ class RequestRouter:
         except Malformed as error:
             return ErrorResult(400, f'The URL cannot be read: {error}')
         if not isinstance(match, Match):
-            return _nowhere(match, head, requested_version(head.headers) if by_action else '')
+            return _routing_error(match, head, requested_version(head.headers) if by_action else '')
         if not isinstance(match.target, Target):
             return soap_routing.match_action(
                 match, head, path, describe_request(head.method, head.target, self.keys.names)
             )
         service, params = match.target.spec.service, match.params
-        if not service:  # a door: its path names the service, which is no parameter of that service
-            service, params = params['service'], _NOWHERE
+        if not service:  # a built-in endpoint: its path names the service, which is no parameter of that service
+            service, params = params['service'], _NO_PARAMS
         request = describe_request(head.method, head.target, self.keys.names)
         return RouteMatch(match.target, service, params, path, request, forked=self.routes.has_soap)
 
-    def _wrong(self, target: Target, head: RequestHead) -> ErrorResult | None:
-        """What this channel cannot do for a request with such a head."""
+    def _check(self, target: Target, head: RequestHead) -> ErrorResult | None:
+        """Return the error if this channel cannot process a request with such a head."""
         if not target.is_active:
             return ErrorResult(404, error_responses.INACTIVE)
-        if head.method == 'TRACE' and target.any_method:  # it is for echoing a request (RFC 9110, §9.3.8): ask for it
+        if head.method == 'TRACE' and target.any_method:  # it echoes a request (RFC 9110, §9.3.8): it must be enabled
             return ErrorResult(
                 405, error_responses.NOT_SO.format(method='TRACE'), ((b'Allow', error_responses.METHODS),)
             )
@@ -171,40 +175,42 @@ class RequestRouter:
             return ErrorResult(415, error_responses.NO_SOAP_TYPE, ((b'Accept', ACCEPTED),))
         return None
 
-    def _allowed(self, timeout: float, head: RequestHead) -> float | ErrorResult:
-        """Seconds from its head until a request is given up: the channel's, or less where the caller asks for less."""
-        asked = head.headers.get(b'x-zato-deadline-ms')
-        if asked is None:
+    def _timeout(self, timeout: float, head: RequestHead) -> float | ErrorResult:
+        """Return the seconds from its head until a request times out: the channel's timeout, or the caller's if that is
+        shorter."""
+        field = head.headers.get(b'x-zato-deadline-ms')
+        if field is None:
             return timeout
-        if not asked.isdigit() or len(asked) > 8 or not 0 < int(asked) <= _LONGEST_DEADLINE:
+        if not field.isdigit() or len(field) > 8 or not 0 < int(field) <= _MAX_DEADLINE:
             return ErrorResult(400, error_responses.BAD_DEADLINE)
-        return min(timeout, int(asked) / 1000)
+        return min(timeout, int(field) / 1000)
 
 
-def _dress(target: Target, head: RequestHead) -> ResponseFilter | None:
+def _filter_for(target: Target, head: RequestHead) -> ResponseFilter | None:
     return None if target.dressing is None else target.dressing.of(head)
 
 
-def _form(spec: ChannelSpec, head: RequestHead) -> str:
-    """In which form errors of a channel are told."""
+def _error_format(spec: ChannelSpec, head: RequestHead) -> str:
+    """Return the format of a channel's errors."""
     if spec.soap is not None:
         return requested_version(head.headers)
     return error_responses.XML if spec.data_format == error_responses.XML else ''
 
 
-def _nowhere(match: MethodNotRouted | None, head: RequestHead, soap: str) -> ErrorResult:
+def _routing_error(match: MethodNotRouted | None, head: RequestHead, soap: str) -> ErrorResult:
     if match is None:
         return ErrorResult(404, error_responses.NOT_FOUND, soap=soap)
     allow = ', '.join(match.allow).encode('ascii')
     return ErrorResult(405, error_responses.NOT_SO.format(method=head.method), ((b'Allow', allow),), soap)
 
 
-def _said(head: RequestHead, request: str) -> tuple[str, str, str | None, bytes | None]:
-    """What the log and the exchange take from a head: request line, program, the caller's cid and traceparent."""
+def _request_fields(head: RequestHead, request: str) -> tuple[str, str, str | None, bytes | None]:
+    """Return what the log and the dispatcher need of a head: request line, user agent, the caller's cid and
+    traceparent."""
     headers = head.headers
-    sent = headers.get(b'x-zato-cid')
+    cid = headers.get(b'x-zato-cid')
     agent = headers.get(b'user-agent')
     return (
         f'{request} HTTP/1.{head.version[1]}', escape_bytes(agent) if agent else '-',
-        accepted_cid(sent.decode('latin-1')) if sent else None, headers.get(b'traceparent'),
+        accepted_cid(cid.decode('latin-1')) if cid else None, headers.get(b'traceparent'),
     )  # fmt: skip

@@ -1,11 +1,11 @@
-"""The head of an answer: what the wire writes, around what a service asked for."""
+"""The head of a response: what HTTP requires, plus the fields that the service set."""
 
 from __future__ import annotations
 
 from zatotx.model.message import Reply
 from zatotx.wire.http1.response_writer import OWNED, field_lines, response_head
 
-# Fields that the connection decides on: a service that sets them is not asked.
+# Fields that the connection sets: those of a service are ignored.
 _OURS = (OWNED - {b'content-type'}) | {
     b'keep-alive', b'proxy-connection', b'te', b'trailer', b'upgrade', b'x-zato-cid',
 }  # fmt: skip
@@ -13,8 +13,8 @@ BODILESS = frozenset({204, 304})  # RFC 9110 6.4.1
 
 
 def build_response_head(reply: Reply, cid: str, length: int | None, ending: bytes) -> bytes:
-    """The head of a final answer; `length` and `ending` as in wire.http1_write.response_head. Raises ValueError for
-    a status or a field that cannot be sent."""
+    """Build the head of a final response; `length` and `ending` as in wire.http1.response_writer.response_head. Raises
+    ValueError for a status or a field that cannot be sent."""
     status = reply.status
     if not 200 <= status <= 599:
         raise ValueError(f'{status} is not the status of a final answer, 200 to 599')

@@ -1,73 +1,80 @@
-"""An answer whose body a service makes piece by piece."""
+"""Streamed responses: the service produces the body piece by piece."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from zatotx.plugins.http.server.buffered_writer import BufferedWriter
 from zatotx.wire.http1.response_writer import LAST_CHUNK, chunk
 
-BURST = 256 * 1024  # written in one go before others get their turn
-_PIECE_COST = 256  # what a piece counts for beside its bytes: tiny ones must not hold the reactor either
+BURST = 256 * 1024  # bytes written in one go before the reactor serves other connections
+_PIECE_COST = 256  # added to the size of each piece: many tiny ones must not block the reactor either
+
+
+class StreamWriter(Protocol):
+    """The writer of a stream. `behind`: the peer has not received everything yet."""
+
+    behind: bool
+
+    def write(self, data: bytes) -> None: ...
 
 
 class ResponseStream:
-    """Pulls pieces from the service and writes them no faster than the client takes them.
+    """Reads pieces from the service and writes them no faster than the client reads.
 
-    `due` is when the next piece must be there: a service may think about each piece as long as about a whole answer.
-    `sent` counts bytes of the body. `head` is that of the answer until it goes out: with the first piece, or as soon as
-    that must be waited for, so that a service which fails before can be told of in its place.
+    `due` is when the next piece must be ready: each piece may take as long as a whole response. `sent` counts bytes of
+    the body. `head` is the response's head until it is sent: with the first piece, or as soon as that has to be waited
+    for, so that a service which fails before gets an error response instead.
     """
 
-    __slots__ = ('_clock', '_outlet', '_resume', '_source', '_span', '_task', '_write', 'due', 'head', 'sent')
+    __slots__ = ('_clock', '_drained', '_piece_timeout', '_source', '_task', '_write', '_writer', 'due', 'head', 'sent')
 
     def __init__(
-        self, source: AsyncIterator[bytes], outlet: BufferedWriter, clock: Any, span: float, head: bytes = b''
+        self, source: AsyncIterator[bytes], writer: StreamWriter, clock: Any, span: float, head: bytes = b''
     ) -> None:
         self.head = head
         self._source = source
-        self._outlet = outlet
+        self._writer = writer
         self._clock = clock
-        self._span = span
-        self._resume: Deferred[None] | None = None
+        self._piece_timeout = span
+        self._drained: Deferred[None] | None = None
         self._task: Deferred[None] | None = None
-        self._write: Callable[[bytes], None] = outlet.write
+        self._write: Callable[[bytes], None] = writer.write
         self.due = inf
         self.sent = 0
 
-    def start(self, write: Callable[[bytes], None], *, framed: bool, ended: Callable[[Failure | None], None]) -> None:
-        """Begin. `framed` = in chunks; else the end of the connection ends the body. `ended(None)` is called when all
-        of it is written, `ended(failure)` when the service broke off."""
+    def start(self, write: Callable[[bytes], None], *, chunked: bool, ended: Callable[[Failure | None], None]) -> None:
+        """Start sending. `chunked` = in chunks; otherwise the end of the connection ends the body. Calls `ended(None)`
+        when all is written, `ended(failure)` when the service failed."""
         self._write = write
-        task = self._task = Deferred.fromCoroutine(self._run(framed))
+        task = self._task = Deferred.fromCoroutine(self._run(chunked))
         if not task.called and self.head:
             self._put(b'')
         task.addCallbacks(lambda _: ended(None), ended)
 
     def drained(self) -> None:
-        """The client has caught up."""
-        resume, self._resume = self._resume, None
-        if resume is not None:
-            resume.callback(None)
+        """Continue: the client has received everything written so far."""
+        drained, self._drained = self._drained, None
+        if drained is not None:
+            drained.callback(None)
 
     def cancel(self) -> None:
-        """Nobody reads it any more."""
+        """Stop: the client has disconnected."""
         if self._task is not None:
             self._task.cancel()
 
-    async def _run(self, framed: bool) -> None:
+    async def _run(self, chunked: bool) -> None:
         try:
-            await self._pump(framed)
+            await self._pump(chunked)
         finally:
             await close(self._source)
             self.due = inf
-        self._put(LAST_CHUNK if framed else b'')
+        self._put(LAST_CHUNK if chunked else b'')
 
     def _put(self, data: bytes) -> None:
         if self.head:
@@ -75,34 +82,34 @@ class ResponseStream:
         if data:
             self._write(data)
 
-    async def _pump(self, framed: bool) -> None:
+    async def _pump(self, chunked: bool) -> None:
         burst = 0
-        self.due = self._clock.seconds() + self._span
+        self.due = self._clock.seconds() + self._piece_timeout
         async for piece in self._source:
             if piece:
-                self._put(chunk(piece) if framed else piece)
+                self._put(chunk(piece) if chunked else piece)
             self.sent += len(piece)
             burst += len(piece) + _PIECE_COST
             if burst >= BURST:
                 burst = 0
                 await deferLater(self._clock, 0)
-            if self._outlet.behind:
-                await self._caught_up()
-            self.due = self._clock.seconds() + self._span
+            if self._writer.behind:
+                await self._wait_for_client()
+            self.due = self._clock.seconds() + self._piece_timeout
 
-    async def _caught_up(self) -> None:
-        self.due = inf  # from here it is the client who is waited for: the write deadline is the outlet's
-        self._resume = Deferred()
-        await self._resume
+    async def _wait_for_client(self) -> None:
+        self.due = inf  # from here on it waits for the client: BufferedWriter has the write timeout
+        self._drained = Deferred()
+        await self._drained
 
 
 def discard_stream(source: AsyncIterator[bytes]) -> None:
-    """Close a stream that nobody will read. Its own complaints about that interest nobody."""
+    """Close a stream that is not read any more. Errors of its cleanup are ignored."""
     Deferred.fromCoroutine(close(source)).addErrback(lambda failure: None)
 
 
 async def close(source: AsyncIterator[bytes]) -> None:
-    """Let an async generator run its `finally` blocks; other iterators have nothing to close."""
+    """Close an async generator, so that its `finally` blocks run; other iterators have nothing to close."""
     aclose = getattr(source, 'aclose', None)
     if aclose is not None:
         await aclose()

@@ -1,4 +1,4 @@
-"""The answers of one connection, in the order of its requests."""
+"""The response writer: writes the responses of one connection in the order of its requests."""
 
 from __future__ import annotations
 
@@ -19,217 +19,233 @@ from zatotx.plugins.http.server.response_stream import ResponseStream, discard_s
 from zatotx.plugins.http.server.server_context import ServerContext
 from zatotx.wire.http1.response_writer import CHUNKED, CONTINUE, response_head
 
-GATHERED = 256 * 1024  # bytes that a connection gathers in one turn of the reactor, before others get theirs
-_PIECE_COST = 4 * 1024  # what a piece counts for beside its bytes: many small answers must not hold the reactor either
+GATHERED = 256 * 1024  # bytes that a connection buffers in one iteration of the reactor before it lets others go first
+_PIECE_COST = 4 * 1024  # added to the size of each piece: many small responses must not block the reactor either
 _ERROR = 'An error has occurred'
 
 
 class ResponseWriter:
-    """Holds every turn from its head on, and writes its answer when all before it are out.
+    """Keeps every request from its head on, and writes its response when all before it are written.
 
-    While `corked`, what is written is gathered: requests that came in one read are answered in one write. `gathered` is
-    what that comes to: from GATHERED on nothing more should be begun in this turn of the reactor.
-    `moved_on` is called when a turn is over, or the reactor's next turn has come after that; `ended` when an answer
-    went out that was the connection's last, `broken` when one broke off.
+    While `corked`, output is buffered: requests that arrived in one read are answered in one write. `gathered` is the
+    size of that output: at GATHERED bytes no further request is started in this iteration of the reactor. `moved_on` is
+    called when a request is finished, or in the reactor's next iteration after that; `ended` after the connection's
+    last response, `broken` when a streamed response failed.
     """
 
-    __slots__ = ('_broken', '_continuation', '_ended', '_moved_on', '_outlet', '_peer', '_pieces', '_site', 'closed',
-                 'corked', 'gathered', 'stream', 'turns')  # fmt: skip
+    __slots__ = (
+        '_buffered',
+        '_context',
+        '_continuation',
+        '_on_failed_stream',
+        '_on_last_response',
+        '_on_progress',
+        '_peer_address',
+        '_writer',
+        'closed',
+        'corked',
+        'gathered',
+        'stream',
+        'turns',
+    )  # fmt: skip
 
     _log = Logger()
 
-    def __init__(self, site: ServerContext, outlet: BufferedWriter, peer: str, *, moved_on: Callable[[], None],
+    def __init__(self, context: ServerContext, writer: BufferedWriter, peer: str, *, moved_on: Callable[[], None],
                  ended: Callable[[], None], broken: Callable[[], None]) -> None:
-        self._site = site
-        self._outlet = outlet
-        self._peer = peer
-        self._moved_on = moved_on
-        self._ended = ended
-        self._broken = broken
-        self._pieces: list[bytes] = []
-        self._continuation: IDelayedCall | None = None  # in the reactor's next turn
+        self._context = context
+        self._writer = writer
+        self._peer_address = peer
+        self._on_progress = moved_on
+        self._on_last_response = ended
+        self._on_failed_stream = broken
+        self._buffered: list[bytes] = []
+        self._continuation: IDelayedCall | None = None  # in the reactor's next iteration
         self.gathered = 0
         self.turns: list[RequestContext] = []
-        self.stream: ResponseStream | None = None  # of the first turn, while it goes out
+        self.stream: ResponseStream | None = None  # of the first request, while it is being sent
         self.corked = False
-        self.closed = False  # nothing more is answered
+        self.closed = False  # no further response is sent
 
-    def ready(self, turn: RequestContext) -> None:
-        """A turn has its answer."""
+    def ready(self, request: RequestContext) -> None:
+        """Write the responses that are ready, in order."""
         while self.turns and self.stream is None and (reply := self.turns[0].reply) is not None:
             self._send(self.turns[0], reply)
 
-    def go_on(self, turn: RequestContext) -> None:
-        """Ask for the body of this turn's request: at once, or when the answers before it are out."""
-        turn.interim = turn is not self.turns[0]
-        if not turn.interim:
+    def go_on(self, request: RequestContext) -> None:
+        """Send 100 (Continue) for this request: at once, or when the responses before it are written."""
+        request.interim = request is not self.turns[0]
+        if not request.interim:
             self.write(CONTINUE)
 
     def write(self, data: bytes) -> None:
-        """To the client, in the order of calls."""
+        """Write to the client, in the order of calls."""
         if self.corked:
-            if self._pieces:  # a single piece, as mostly, need not be counted
+            if self._buffered:  # a single piece, the usual case, is not counted
                 self.gathered += len(data) + _PIECE_COST
-            self._pieces.append(data)
+            self._buffered.append(data)
         else:
-            self._outlet.write(data)
+            self._writer.write(data)
 
     def uncork(self) -> None:
-        """Write what was gathered."""
+        """Write the buffered output."""
         self.corked = False
-        pieces = self._pieces
+        pieces = self._buffered
         if pieces:
-            self._outlet.write(pieces[0] if len(pieces) == 1 else b''.join(pieces))
+            self._writer.write(pieces[0] if len(pieces) == 1 else b''.join(pieces))
             pieces.clear()
             if self.gathered:
-                self._give_way()
+                self._yield_to_others()
 
     def end(self) -> None:
-        """Nothing is answered after the turns there are."""
+        """Send no responses after those of the current requests."""
         if self.turns:
             self.turns[-1].persist = False
         else:
             self.closed = True
             if not self.corked:
-                self._ended()
+                self._on_last_response()
 
     def abandon(self) -> None:
-        """The client is gone: cancel what runs, answer nothing more."""
-        turns, self.turns, self.closed = self.turns, [], True
+        """Cancel all requests and stop: the client has disconnected."""
+        requests, self.turns, self.closed = self.turns, [], True
         if self._continuation is not None:
             self._continuation.cancel()
             self._continuation = None
         stream, self.stream = self.stream, None
-        sent, now = 0, self._site.seconds()
+        sent, now = 0, self._context.seconds()
         if stream is not None:
             sent = stream.sent
             stream.cancel()
-        for turn in turns:
-            turn.abandon()
-            if turn.place is not None:
-                turn.place.meter.answered(0, now - turn.began)
-            self._site.counters.gone += 1
-            self._site.log.record(turn, self._peer, now, CLIENT_GONE, sent)
+        for request in requests:
+            request.abandon()
+            if request.place is not None:
+                request.place.meter.answered(0, now - request.began)
+            self._context.counters.gone += 1
+            self._context.log.record(request, self._peer_address, now, CLIENT_GONE, sent)
             sent = 0
 
-    def _give_way(self) -> None:
-        """Where much was gathered, let other connections have their turn before this one goes on."""
+    def _yield_to_others(self) -> None:
+        """Let other connections go first if much output was buffered."""
         if self.gathered < GATHERED:
             self.gathered = 0
         elif self._continuation is None:
-            self._continuation = self._site.reactor.callLater(0, self._continue)
+            self._continuation = self._context.reactor.callLater(0, self._continue)
 
     def _continue(self) -> None:
         self._continuation = None
         self.gathered = 0
         if not self.closed:
-            self._moved_on()
+            self._on_progress()
 
     # One answer.
 
-    def _send(self, turn: RequestContext, reply: Reply) -> None:
+    def _send(self, request: RequestContext, reply: Reply) -> None:
         if reply.stream is not None:
-            self._send_stream(turn, reply, reply.stream)
+            self._send_stream(request, reply, reply.stream)
             return
-        site, status, body = self._site, reply.status, reply.body
-        closing = not turn.persist or (site.draining and len(self.turns) == 1)
-        now = site.seconds()
+        context, status, body = self._context, reply.status, reply.body
+        closing = not request.persist or (context.draining and len(self.turns) == 1)
+        now = context.seconds()
         try:
-            ending = self._ending(turn, closing, now)
-            if status == 200 and not reply.headers:  # as mostly
-                written = response_head(200, reply.content_type, len(body), turn.cid, ending)
+            ending = self._head_ending(request, closing, now)
+            if status == 200 and not reply.headers:  # the usual case
+                head = response_head(200, reply.content_type, len(body), request.cid, ending)
             else:
-                written = build_response_head(reply, turn.cid, len(body), ending)
+                head = build_response_head(reply, request.cid, len(body), ending)
         except ValueError as error:
-            self._send(turn, self._instead(turn, error))
+            self._send(request, self._error_reply(request, error))
             return
-        if status in BODILESS or (turn.head is not None and turn.head.method == 'HEAD'):
+        if status in BODILESS or (request.head is not None and request.head.method == 'HEAD'):
             body = b''
         if len(body) <= SLICE:
-            self.write(written + body)
+            self.write(head + body)
         else:
-            self.write(written)
+            self.write(head)
             self.write(body)
-        self._over(turn, status, len(body), closing=closing, now=now)
+        self._finish(request, status, len(body), closing=closing, now=now)
 
-    def _send_stream(self, turn: RequestContext, reply: Reply, source: AsyncIterator[bytes]) -> None:
-        head, inbound = turn.head, turn.inbound
-        assert head is not None and inbound is not None
-        site, now = self._site, self._site.seconds()
+    def _send_stream(self, request: RequestContext, reply: Reply, source: AsyncIterator[bytes]) -> None:
+        head, message = request.head, request.inbound
+        assert head is not None and message is not None
+        context, now = self._context, self._context.seconds()
         chunked = head.version == (1, 1)
-        closing = not chunked or not turn.persist or (site.draining and len(self.turns) == 1)
+        closing = not chunked or not request.persist or (context.draining and len(self.turns) == 1)
         try:
-            written = build_response_head(
-                reply, turn.cid, CHUNKED if chunked else None, self._ending(turn, closing, now)
+            head_bytes = build_response_head(
+                reply, request.cid, CHUNKED if chunked else None, self._head_ending(request, closing, now)
             )
         except ValueError as error:
             discard_stream(source)
-            self._send(turn, self._instead(turn, error))
+            self._send(request, self._error_reply(request, error))
             return
         if head.method == 'HEAD' or reply.status in BODILESS:
-            self.write(written)
+            self.write(head_bytes)
             discard_stream(source)
-            self._over(turn, reply.status, 0, closing=closing, now=now)
+            self._finish(request, reply.status, 0, closing=closing, now=now)
             return
-        self.stream = ResponseStream(source, self._outlet, site.reactor, inbound.deadline - turn.began, written)
-        self.stream.start(self.write, framed=chunked, ended=partial(self._stream_ended, turn, reply.status, closing))
+        span = message.deadline - request.began
+        self.stream = ResponseStream(source, self._writer, context.reactor, span, head_bytes)
+        ended = partial(self._stream_ended, request, reply.status, closing)
+        self.stream.start(self.write, chunked=chunked, ended=ended)
 
-    def _instead(self, turn: RequestContext, error: ValueError) -> Reply:
-        self._log.error('{cid}: channel {channel!r} has an answer that cannot be sent: {error}', cid=turn.cid,
-                        service=turn.service, channel=turn.channel, error=error)
-        return error_response_to(turn, 500, _ERROR)
+    def _error_reply(self, request: RequestContext, error: ValueError) -> Reply:
+        self._log.error('{cid}: channel {channel!r} has an answer that cannot be sent: {error}', cid=request.cid,
+                        service=request.service, channel=request.channel, error=error)
+        return error_response_to(request, 500, _ERROR)
 
-    def _stream_ended(self, turn: RequestContext, status: int, closing: bool, failure: Failure | None) -> None:
+    def _stream_ended(self, request: RequestContext, status: int, closing: bool, failure: Failure | None) -> None:
         stream, self.stream = self.stream, None
-        if stream is None:  # abandoned
+        if stream is None:  # cancelled
             return
         if failure is None:
-            closing = closing or (self._site.draining and len(self.turns) == 1)
-            self._over(turn, status, stream.sent, closing=closing, now=self._site.seconds())
-            self.ready(turn)
+            closing = closing or (self._context.draining and len(self.turns) == 1)
+            self._finish(request, status, stream.sent, closing=closing, now=self._context.seconds())
+            self.ready(request)
             return
-        self._log.failure('{cid}: channel {channel!r} broke off its streamed answer', failure, cid=turn.cid,
-                          service=turn.service, channel=turn.channel)
-        if stream.head:  # nothing is out yet
-            self._send(turn, error_response_to(turn, 500, _ERROR))
-            self.ready(turn)
+        self._log.failure('{cid}: channel {channel!r} broke off its streamed answer', failure, cid=request.cid,
+                          service=request.service, channel=request.channel)
+        if stream.head:  # nothing is sent yet
+            self._send(request, error_response_to(request, 500, _ERROR))
+            self.ready(request)
             return
         self.turns.pop(0)
-        now = self._site.seconds()
-        if turn.place is not None:
-            turn.place.meter.answered(status // 100, now - turn.began)
-        self._site.log.record(turn, self._peer, now, status, stream.sent)
-        turn.release()
-        self._broken()
+        now = self._context.seconds()
+        if request.place is not None:
+            request.place.meter.answered(status // 100, now - request.began)
+        self._context.log.record(request, self._peer_address, now, status, stream.sent)
+        request.release()
+        self._on_failed_stream()
 
-    def _ending(self, turn: RequestContext, closing: bool, now: float) -> bytes:
-        """The end of the answer's head, by what its channel puts on it and what becomes of the connection."""
-        stamps = self._site.stamps
-        if int(now) != stamps.second:
-            stamps.refresh(now)
-        answer = stamps.answer
+    def _head_ending(self, request: RequestContext, closing: bool, now: float) -> bytes:
+        """Return the end of the response's head: the channel's fields, the date, and whether the connection stays
+        open."""
+        date_cache = self._context.stamps
+        if int(now) != date_cache.second:
+            date_cache.refresh(now)
+        date_stamp = date_cache.answer
         if closing:
-            ending = answer.close
-        elif turn.head is None or turn.head.version == (1, 1):
-            ending = answer.keep
+            ending = date_stamp.close
+        elif request.head is None or request.head.version == (1, 1):
+            ending = date_stamp.keep
         else:
-            ending = answer.keep_1_0
-        return turn.lines + ending if turn.lines else ending
+            ending = date_stamp.keep_1_0
+        return request.lines + ending if request.lines else ending
 
-    def _over(self, turn: RequestContext, status: int, size: int, *, closing: bool, now: float) -> None:
-        site, turns = self._site, self.turns
-        turns.pop(0)
-        site.counters.answers[status // 100] += 1
-        if turn.place is not None:
-            turn.place.meter.answered(status // 100, now - turn.began)
-        site.log.record(turn, self._peer, now, status, size)
-        if turn.body is not None:
-            turn.release()
+    def _finish(self, request: RequestContext, status: int, size: int, *, closing: bool, now: float) -> None:
+        context, requests = self._context, self.turns
+        requests.pop(0)
+        context.counters.answers[status // 100] += 1
+        if request.place is not None:
+            request.place.meter.answered(status // 100, now - request.began)
+        context.log.record(request, self._peer_address, now, status, size)
+        if request.body is not None:
+            request.release()
         if closing:
             self.end()
             return
-        if turns and turns[0].interim:
-            turns[0].interim = False
+        if requests and requests[0].interim:
+            requests[0].interim = False
             self.write(CONTINUE)
         if not self.corked:
-            self._moved_on()
+            self._on_progress()

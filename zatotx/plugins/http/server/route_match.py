@@ -1,4 +1,4 @@
-"""Where the head of a request leads."""
+"""Routing results: the target of a route, and the error responses of routing."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from zatotx.model.message import ChannelSpec
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a route leads."""
+    """The channel that a route leads to."""
 
     spec: ChannelSpec
     label: str  # the channel's name as the access log writes it
     is_active: bool = True
-    any_method: bool = False  # a channel that names none
-    meter: Any = NoMeter()  # IChannelMeter: what its requests are counted by
-    dressing: Any = None  # Dressing: what it puts on its answers
+    any_method: bool = False  # of a channel that names no method
+    meter: Any = NoMeter()  # IChannelMeter of its requests
+    dressing: Any = None  # ResponseFilters for its responses
 
 
 class ErrorResult(msgspec.Struct, frozen=True):
-    """An answer that needs no exchange, before it has its cid."""
+    """An error response that needs no dispatcher; it has no cid yet."""
 
     status: int
     details: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    soap: str = ''  # the version of the fault it is; '' = it is Zato's error in JSON
+    soap: str = ''  # SOAP version of the fault; '' = Zato's error in JSON
 
 
 class RouteMatch(msgspec.Struct, frozen=True):
-    """Where a method and a target lead; with SOAP, and the action."""
+    """The channel found for a method and a target, and with SOAP for an action."""
 
     target: Target
     service: str
     params: Mapping[str, str]
     path: str
     request: str  # method and target for the log
-    forked: bool = False  # another action may lead elsewhere
+    forked: bool = False  # whether another SOAP action may lead elsewhere

@@ -1,4 +1,4 @@
-"""From the configuration to a table of routes: the channels of a snapshot and the broker's own doors."""
+"""Builds the route table from the channels of a snapshot and the built-in endpoints."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from zatotx.schema.snapshot import Stored
 from zatotx.wire.soap.action import unquote
 
 REST, SOAP = 'channel_rest', 'channel_soap'  # object types
-KIND = 'http-soap'  # Zato's word for the channels of this kind
+KIND = 'http-soap'  # Zato's name for the channels of this kind
 Meter = Callable[[str], Any]
-Dress = Callable[[Any], Any]  # a channel of the configuration -> its Dressing or None
+Dress = Callable[[Any], Any]  # a channel of the configuration -> its ResponseFilters or None
 
 
 class ChannelTable(msgspec.Struct, frozen=True):
-    """All routes of a node at one moment."""
+    """All routes of a node."""
 
-    rest: RouteTable  # to a Target
-    soap: RouteTable  # to what zatotx.plugins.http.soap.routing tells apart
-    has_soap: bool = False  # whether there is a SOAP channel, doors aside
+    rest: RouteTable  # routes to a Target
+    soap: RouteTable  # routes to a Target or to what zatotx.plugins.http.soap.routing tells apart
+    has_soap: bool = False  # whether there is a SOAP channel, apart from built-in endpoints
 
     def find(self, method: str, path: bytes, *, soap_first: bool = False) -> Match | MethodNotRouted | None:
-        """Of the REST channels, or else of SOAP's; the other way round where the request is one of SOAP. Raises as
-        RouteTable.find does."""
+        """Find a route among the REST channels, else among the SOAP channels; in the opposite order with `soap_first`.
+        Raises what RouteTable.find raises."""
         first, second = (self.soap, self.rest) if soap_first else (self.rest, self.soap)
         match = first.find(method, path)
         if isinstance(match, Match):
@@ -53,44 +53,47 @@ def build_table(
     meter: Meter = lambda name: NoMeter(),
     dress: Dress = lambda channel: None,
 ) -> tuple[ChannelTable, list[str]]:
-    """The table of these channels and the doors, and a sentence about each channel that had to be left out: one that
-    cannot be reached must not keep the others from being served. `meter` gives that of a channel, by its name,
-    `dress` what it puts on its answers. Takes its time with many: for threads."""
-    open_doors = [(path, Target(spec, escape_text(spec.name), meter=meter(spec.name))) for path, spec in doors.items()]
-    routes = [Route(path, ANY, target) for path, target in open_doors if target.spec.soap is None]
+    """Build the table of these channels and endpoints. Returns it with a message about each channel that is left out:
+    an invalid channel does not keep the others from being served. `meter` returns the meter of a channel, by its name,
+    `dress` its ResponseFilters. Slow with many channels: call it in a thread."""
+    endpoints = [(path, Target(spec, escape_text(spec.name), meter=meter(spec.name))) for path, spec in doors.items()]
+    routes = [Route(path, ANY, target) for path, target in endpoints if target.spec.soap is None]
     rest_channels = [stored.value for stored in channels if stored.type == REST]
-    beside = _methods(rest_channels)
-    routes += [_route(channel, meter, dress, beside) for channel in rest_channels]
-    soap_routes, soap_mistakes = group_by_action(
+    methods_by_path = _methods(rest_channels)
+    routes += [_route(channel, meter, dress, methods_by_path) for channel in rest_channels]
+    soap_routes, soap_errors = group_by_action(
         [(stored.value.url_path, _soap_target(stored.value, meter, dress)) for stored in channels
          if stored.type == SOAP],
-        [(path, target) for path, target in open_doors if target.spec.soap is not None],
-        next((target for path, target in open_doors if path == WSDL), None),
+        [(path, target) for path, target in endpoints if target.spec.soap is not None],
+        next((target for path, target in endpoints if path == WSDL), None),
     )
     has_soap = any(stored.type == SOAP for stored in channels)
-    rest, mistakes = _rest_table(routes)
-    return ChannelTable(rest, RouteTable.build(soap_routes), has_soap), mistakes + soap_mistakes
+    rest, errors = _rest_table(routes)
+    return ChannelTable(rest, RouteTable.build(soap_routes), has_soap), errors + soap_errors
 
 
 def _rest_table(routes: Sequence[Route]) -> tuple[RouteTable, list[str]]:
     try:
         return RouteTable.build(routes), []
     except BadRoutes:
-        sound, mistakes = _sorted_out(routes)
-        return RouteTable.build(sound), mistakes
+        valid_routes, errors = _split_invalid(routes)
+        return RouteTable.build(valid_routes), errors
 
 
 def _methods(channels: Sequence[Any]) -> Mapping[str, tuple[str, ...]]:
-    """The methods of the paths that more than one channel has, where one of them takes any."""
-    found: dict[str, list[str]] = {}
+    """Return the methods of each path that several channels share, if one of them accepts any method."""
+    methods: dict[str, list[str]] = {}
     for channel in channels:
-        found.setdefault(shape(channel.url_path, match_slash=channel.match_slash), []).append(channel.method or ANY)
-    return {path: tuple(sorted(filter(None, all_of))) for path, all_of in found.items() if ANY in all_of and all_of[1:]}
+        methods.setdefault(shape(channel.url_path, match_slash=channel.match_slash), []).append(channel.method or ANY)
+    shared = {path: values for path, values in methods.items() if ANY in values and len(values) > 1}
+    return {path: tuple(sorted(filter(None, values))) for path, values in shared.items()}
 
 
-def _route(channel: Any, meter: Meter, dress: Dress, beside: Mapping[str, tuple[str, ...]]) -> Route:
-    """The route of one REST channel (schema.RestChannel)."""
-    others = beside.get(shape(channel.url_path, match_slash=channel.match_slash), ()) if beside else ()
+def _route(channel: Any, meter: Meter, dress: Dress, methods_by_path: Mapping[str, tuple[str, ...]]) -> Route:
+    """Build the route of one REST channel (schema.rest.RestChannel)."""
+    others: tuple[str, ...] = ()
+    if methods_by_path:
+        others = methods_by_path.get(shape(channel.url_path, match_slash=channel.match_slash), ())
     spec = _spec(channel, data_format=channel.data_format, params_pri=channel.params_pri,
                  merge_url_params=channel.merge_url_params_req, beside=others)  # fmt: skip
     target = Target(spec, escape_text(channel.name), channel.is_active, not channel.method, meter(channel.name),
@@ -99,7 +102,7 @@ def _route(channel: Any, meter: Meter, dress: Dress, beside: Mapping[str, tuple[
 
 
 def _soap_target(channel: Any, meter: Meter, dress: Dress) -> Target:
-    """Where one SOAP channel leads (schema.SoapChannel)."""
+    """Build the target of one SOAP channel (schema.soap.SoapChannel)."""
     action = unquote(channel.soap_action)
     soap = SoapSpec(
         action=action,
@@ -115,7 +118,8 @@ def _soap_target(channel: Any, meter: Meter, dress: Dress) -> Target:
 
 
 def _spec(channel: Any, **own: Any) -> ChannelSpec:
-    """What all channels have (schema.shared.HttpChannel), and what is a kind's own."""
+    """Build a ChannelSpec from the fields of all channels (schema.shared.HttpChannel) and those of a channel type in
+    `own`."""
     return ChannelSpec(
         name=channel.name,
         kind=KIND,
@@ -132,19 +136,19 @@ def _spec(channel: Any, **own: Any) -> ChannelSpec:
     )
 
 
-def _sorted_out(routes: Sequence[Route]) -> tuple[list[Route], list[str]]:
-    sound: list[Route] = []
-    mistakes: list[str] = []
-    taken: dict[Any, str] = {}
+def _split_invalid(routes: Sequence[Route]) -> tuple[list[Route], list[str]]:
+    valid_routes: list[Route] = []
+    errors: list[str] = []
+    names: dict[Any, str] = {}
     for route in routes:
         name = route.target.spec.name
-        pattern, wrong = parse_pattern(route.pattern, match_slash=route.match_slash)
-        first = taken.setdefault((pattern.segments, route.method.upper()), name)
-        if wrong:
-            mistakes.append(f'REST channel {name!r} is left out: its url_path {route.pattern!r} is no pattern: '
-                            + '; '.join(wrong))  # fmt: skip
+        pattern, pattern_errors = parse_pattern(route.pattern, match_slash=route.match_slash)
+        first = names.setdefault((pattern.segments, route.method.upper()), name)
+        if pattern_errors:
+            errors.append(f'REST channel {name!r} is left out: its url_path {route.pattern!r} is no pattern: '
+                            + '; '.join(pattern_errors))  # fmt: skip
         elif first != name:
-            mistakes.append(f'REST channel {name!r} is left out: {first!r} has the same paths and the same method')
+            errors.append(f'REST channel {name!r} is left out: {first!r} has the same paths and the same method')
         else:
-            sound.append(route)
-    return sound, mistakes
+            valid_routes.append(route)
+    return valid_routes, errors

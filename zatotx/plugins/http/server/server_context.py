@@ -1,4 +1,4 @@
-"""What all connections of a node share."""
+"""The context that all connections of a node share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class ServerContext:
-    """The node's HTTP side as a connection sees it."""
+    """The HTTP server of a node, as a connection sees it: settings, clock, router, log, limits and counters."""
 
     __slots__ = (
         'address_limit',
@@ -53,20 +53,20 @@ class ServerContext:
         'work_dir',
     )  # fmt: skip
 
-    def __init__(self, context: KindContext, settings: HttpSettings, exchange: IDispatcher, reception: RequestRouter,
+    def __init__(self, context: KindContext, settings: HttpSettings, dispatcher: IDispatcher, router: RequestRouter,
                  counters: HttpCounters) -> None:
         self.reactor: Any = context.reactor
         self.seconds: Callable[[], float] = context.reactor.seconds
         self.offload: Callable[..., Deferred[Any]] = context.offload
         self.work_dir = context.work_dir
         self.memory = context.memory
-        self.reliefs = 0  # connections whose bodies may still leave memory in this sweep
+        self.reliefs = 0  # connections whose bodies may still be moved out of memory in this sweep
         self.settings = settings
         self.limits = settings.limits
-        self.exchange = exchange
-        self.reception = reception
+        self.exchange = dispatcher
+        self.reception = router
         self.stamps = DateCache()
-        self.log = AccessLog(context.lines('http_access.log'), self.stamps, reception.keys)
+        self.log = AccessLog(context.lines('http_access.log'), self.stamps, router.keys)
         self.counters = counters
         self.burst = WriteBatch(context.reactor)
         self.connections: set[ServerConnection] = set()
@@ -79,15 +79,15 @@ class ServerContext:
     def locator(
         self, client: ClientInfo
     ) -> Callable[[RequestHead, ClientInfo, ResolvedRequest | None], ResolvedRequest]:
-        """What places the heads of a connection: one look at its peer, so that who trusts no proxy pays nothing for
-        those of others."""
+        """Return the function that resolves the heads of a connection. It checks the peer once, so that requests of
+        peers other than trusted proxies have no extra cost."""
         if self.forwarded is None or not self.forwarded.trusts(client.address):
             return self.reception.place
         return partial(self.forwarded.place, self.reception)
 
     def is_limited(self, client: ClientInfo) -> bool:
-        """Whether connections of that peer's address are limited in number. Trusted proxies speak for many clients, and
-        Unix sockets have no address."""
+        """Return whether the number of connections from the peer's address is limited. Trusted proxies connect for many
+        clients, and Unix sockets have no address."""
         return client.address != UNIX and (self.forwarded is None or not self.forwarded.trusts(client.address))
 
     def opened(self, connection: ServerConnection) -> None:

@@ -1,6 +1,7 @@
-"""One sweep for the deadlines of all connections, instead of timers that are made and cancelled for every request.
+"""Enforces the timeouts of all server connections in one periodic sweep, instead of creating and cancelling a timer per
+request.
 
-A deadline is met at most one interval late. Setting one is an assignment.
+A timeout fires at most one interval late. Setting one is an assignment.
 """
 
 from __future__ import annotations
@@ -11,35 +12,35 @@ from twisted.logger import Logger
 from zatotx.plugins.http.server.server_context import ServerContext
 
 INTERVAL = 0.5  # seconds
-_RELIEVED = 200  # connections whose bodies leave memory in one sweep, when it is scarce
+_MAX_RELIEVED = 200  # connections whose bodies are moved out of memory in one sweep, when memory is scarce
 
 
 class TimeoutSweeper:
-    """Looks at every connection twice a second while it runs."""
+    """Checks every connection twice a second."""
 
     _log = Logger()
 
-    def __init__(self, site: ServerContext) -> None:
-        self._site = site
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
         self._call = LoopingCall(self._sweep)
-        self._call.clock = site.reactor
+        self._call.clock = context.reactor
 
     def start(self) -> None:
-        """Begin."""
+        """Start sweeping."""
         self._call.start(INTERVAL, now=False)
 
     def stop(self) -> None:
-        """End. Harmless when it does not run."""
+        """Stop sweeping. Does nothing if it is not running."""
         if self._call.running:
             self._call.stop()
 
     def _sweep(self) -> None:
-        now = self._site.seconds()
-        self._site.doorman.look()
-        self._site.reliefs = _RELIEVED if self._site.memory.pressed else 0
-        for connection in list(self._site.connections):
+        now = self._context.seconds()
+        self._context.doorman.look()
+        self._context.reliefs = _MAX_RELIEVED if self._context.memory.pressed else 0
+        for connection in list(self._context.connections):
             try:
                 connection.check(now)
-            except Exception:  # one broken connection must not end the sweep of the others
+            except Exception:  # an error in one connection must not stop the sweep of the others
                 self._log.failure('The deadlines of a connection cannot be kept')
                 connection.transport.abortConnection()

@@ -1,8 +1,8 @@
-"""Answers of one turn of the reactor go out together.
+"""Writes the responses of one reactor iteration together.
 
-Twisted's own write costs two changes of the epoll set and a turn of the reactor for each answer; sending each at once
-costs a wake-up of the peer each, which on a busy machine is dearer still. So plain TCP connections put what they have
-aside, and one call at the end of the turn sends it all.
+Twisted's own write costs two changes of the epoll set and a reactor iteration per response; sending each at once wakes
+the peer for each, which is even more expensive on a busy machine. So plain TCP connections batch their output, and one
+call at the end of the iteration writes it all.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from typing import Any, Protocol
 
 
 class Flushable(Protocol):
-    """What has something to send."""
+    """A writer with batched output."""
 
     def flush(self) -> None: ...
 
 
 class WriteBatch:
-    """Everything that waits for the end of this turn."""
+    """The writers to flush at the end of this reactor iteration."""
 
-    __slots__ = ('_clock', '_waiting')
+    __slots__ = ('_clock', '_writers')
 
     def __init__(self, clock: Any) -> None:
         self._clock = clock
-        self._waiting: list[Flushable] = []
+        self._writers: list[Flushable] = []
 
-    def add(self, outlet: Flushable) -> None:
-        """Flush this one when the turn ends. To be called once a turn."""
-        if not self._waiting:
+    def add(self, writer: Flushable) -> None:
+        """Flush this writer at the end of the iteration. Call it once per iteration."""
+        if not self._writers:
             self._clock.callLater(0, self._flush)
-        self._waiting.append(outlet)
+        self._writers.append(writer)
 
     def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for outlet in waiting:
-            outlet.flush()
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            writer.flush()

@@ -1,1 +1,1 @@
-"""SOAP as HTTP carries it: which channel a message is for, how it is read and answered."""
+"""SOAP over HTTP: routing, codec and faults of channels; outgoing connections."""

@@ -1,4 +1,5 @@
-"""The core of the client against real sockets of the loopback, whose peers do as a test says, byte by byte."""
+"""Scripted peers on loopback sockets for tests of the HTTP client: each sends exactly the bytes that a test
+specifies."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 
 
 class Talk(Protocol):
-    """One connection from the peer's side. `heard` is all that came."""
+    """One connection from the peer's side. `heard` is everything it received."""
 
     transport: Any
 
@@ -57,17 +58,17 @@ class Talk(Protocol):
         self.transport.abortConnection()
 
     def freeze(self) -> None:
-        """Read nothing from now on."""
+        """Stop reading."""
         self.transport.pauseProducing()
 
     @property
     def asked(self) -> int:
-        """Heads that have come."""
+        """Number of request heads received."""
         return int(self.heard.count(b'\r\n\r\n'))
 
 
 class Listener(Factory):
-    """Listens on `port`; `talks` are its connections, the first one first."""
+    """Listens on `port`; `talks` are its connections, oldest first."""
 
     noisy = False
 
@@ -88,7 +89,7 @@ class Listener(Factory):
 
 
 def answers(data: bytes = OK) -> Callable[[Talk], object]:
-    """Says this whenever a head has come, and does not mind bodies."""
+    """Answer every request head with this, and ignore bodies."""
 
     def hear(talk: Talk) -> None:
         if talk.heard.endswith(b'\r\n\r\n'):
@@ -98,27 +99,27 @@ def answers(data: bytes = OK) -> Callable[[Talk], object]:
 
 
 def silent(talk: Talk) -> None:
-    """Says nothing."""
+    """Send nothing."""
 
 
 def dial(origin: Origin, factory: IProtocolFactory, deadline: float) -> Deferred[IProtocol]:
-    """Plain TCP to an address."""
+    """Connect with plain TCP."""
     connecting: Deferred[IProtocol] = TCP4ClientEndpoint(reactor, origin.host, origin.port).connect(factory)
     return connecting
 
 
 class WithCore(TestCase):
-    """A test of the core, and its peers."""
+    """Base class for tests of the HTTP client with scripted peers."""
 
     def core(self, **bounds: Any) -> Client:
-        """A client that must be clean at the end of the test: no place taken, nothing watched."""
+        """Create a client that must have no occupied slot and no pending timeout at the end of the test."""
         shared = CallEnvironment(reactor)
         client = Client(shared, dial, PoolLimits(**bounds))
         self.addCleanup(self._end, client, shared)
         return client
 
     def listen(self, hears: Callable[[Talk], object]) -> Listener:
-        """A peer that ends with the test."""
+        """Start a peer that stops with the test."""
         listener = Listener(hears)
         port = reactor.listenTCP(0, listener, interface='127.0.0.1')
         self.addCleanup(self._hang_up, port, listener)
@@ -126,21 +127,21 @@ class WithCore(TestCase):
         return listener
 
     def call(self, listener: Listener, method: str = 'GET', **more: Any) -> HttpRequest:
-        """A request to it."""
+        """Create a request to the peer."""
         return HttpRequest(method, Origin('http', '127.0.0.1', listener.port), **more)
 
     async def failed(self, sending: Deferred[Any], *errors: type[CallFailed]) -> Any:
-        """The error of a call that fails."""
+        """Return the error of a failing call."""
         return await self.assertFailure(sending, *errors)
 
     async def streamed(self, sending: Deferred[HttpResponse]) -> ResponseStream:
-        """The body of an answer that comes in a stream."""
+        """Return the body of a streamed response."""
         answer = await sending
         assert not isinstance(answer.body, bytes)
         return answer.body
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Wait for something to become true."""
+        """Wait until a condition is true."""
         end = reactor.seconds() + PATIENCE
         while not condition():
             if reactor.seconds() > end:
@@ -148,7 +149,7 @@ class WithCore(TestCase):
             await pause(0.005)
 
     def clean(self, client: Client, idle: int = 0) -> None:
-        """Nothing is left of any call."""
+        """Check that no state of any call is left."""
         self.assertEqual((client.active, client.idle, client.waiting), (0, idle, 0))
 
     async def _end(self, client: Client, shared: CallEnvironment) -> None:

@@ -1,4 +1,4 @@
-"""The client in memory: connections that are made when a test says so, on a clock that stands until it is moved."""
+"""The HTTP client with in-memory connections, which are opened when a test says so, on a clock that tests advance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 
 
 class Line(StringTransport):
-    """One connection, seen from the peer: what came is `value()`. It ends as TCP connections do, in the next turn."""
+    """One connection seen from the peer. `value()` is what it received. As with TCP, it ends in the next reactor
+    iteration."""
 
     protocol: Any
 
@@ -45,22 +46,22 @@ class Line(StringTransport):
         self._clock.callLater(0, self.end, ConnectionAborted())
 
     def say(self, data: bytes) -> None:
-        """The peer sends something."""
+        """Send data to the client."""
         self.protocol.dataReceived(data)
 
     def end(self, error: Exception | None = None) -> None:
-        """The peer closes; or the connection ends by an error."""
+        """Close the connection, in an orderly way or with an error."""
         if not self.over:
             self.over = True
             self.protocol.connectionLost(Failure(error or ConnectionDone()))
 
     @property
     def closed(self) -> bool:
-        """Whether the client has ended it."""
+        """Whether the client has closed the connection."""
         return self.aborted or self.disconnecting
 
     def taken(self) -> bytes:
-        """What has come since the last look."""
+        """Return the data received since the last call."""
         data: bytes = self.value()
         self.clear()
         return data
@@ -77,13 +78,13 @@ class Dialing:
         self.done: Deferred[IProtocol] = Deferred(self._cancel)
 
     def connect(self) -> Line:
-        """It succeeds."""
+        """Let the attempt succeed."""
         line = self.made()
         self.done.callback(line.protocol)
         return line
 
     def made(self) -> Line:
-        """There is a connection, of which the caller was not told yet."""
+        """Create the connection without reporting it to the caller yet."""
         line = Line(self._clock)
         line.protocol = self._factory.buildProtocol(None)  # type: ignore[arg-type]
         line.protocol.makeConnection(line)
@@ -94,7 +95,7 @@ class Dialing:
 
 
 class Memory:
-    """A client whose connections are in memory. `at_once`: they are made, or fail with this, as soon as asked for."""
+    """A client whose connections are in memory. `at_once`: attempts succeed at once, or fail with this error."""
 
     def __init__(self, at_once: bool | Exception = True, **bounds: Any) -> None:
         self.clock = Clock()
@@ -110,14 +111,14 @@ class Memory:
         return self.client.send(HttpRequest(method, ORIGIN, **more))
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, a look at the deadlines at a time."""
+        """Advance the clock, one timeout sweep at a time."""
         end = self.clock.seconds() + seconds
         while self.clock.seconds() < end - 1e-9:
             self.clock.advance(min(INTERVAL / 2, end - self.clock.seconds()))
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Connections that are busy, that are idle; calls that wait."""
+        """Return the number of busy connections, of idle connections, and of waiting calls."""
         return self.client.active, self.client.idle, self.client.waiting
 
     def _dial(self, origin: Origin, factory: IProtocolFactory, deadline: float) -> Deferred[IProtocol]:
@@ -131,20 +132,20 @@ class Memory:
 
 
 class InMemory(SynchronousTestCase):
-    """A test of a client in memory."""
+    """Base class for tests with an in-memory client."""
 
     def failed(self, sending: Deferred[Any], *errors: type[Exception]) -> Any:
-        """The error of a call that has failed."""
+        """Return the error of a failed call."""
         return self.failureResultOf(sending, *errors).value
 
     def streamed(self, sending: Deferred[HttpResponse]) -> ResponseStream:
-        """The body of an answer that comes in a stream."""
+        """Return the body of a streamed response."""
         body = self.successResultOf(sending).body
         assert not isinstance(body, bytes)
         return body
 
     def clean(self, memory: Memory, idle: int = 0) -> None:
-        """Nothing is left of any call."""
+        """Check that no state of any call is left."""
         memory.clock.advance(0)
         self.assertEqual((memory.counts, len(memory.shared.deadlines)), ((0, idle, 0), 0))
 

@@ -1,4 +1,4 @@
-"""A channel on real sockets of the loopback, and blocking clients for threads."""
+"""A channel on loopback sockets, and blocking clients to run in threads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATIENCE = 60.0  # seconds after which a client that waits for something gives t
 
 
 class Served(TestCase):
-    """A test with a channel that listens."""
+    """Base class for tests with a listening channel."""
 
     def setUp(self) -> None:
         self.exchange = ScriptedExchange()
@@ -45,7 +45,7 @@ class Served(TestCase):
         return HTTPChannel(context)
 
     async def serve(self, listen: str = 'tcp:port=0:interface=127.0.0.1:backlog=1024', **settings: Any) -> None:
-        """Listen with the channel of POST and GET /echo. `self.port` is where."""
+        """Listen with a channel for POST and GET /echo, on `self.port`."""
         self.channel = self.made(listen=[listen], grace=1, **settings)
         self.addCleanup(self.channel.stop)
         await self.channel.apply(Snapshot(1, [channel()]))
@@ -53,7 +53,7 @@ class Served(TestCase):
         self.port: int = self.channel.addresses[0].port  # type: ignore[attr-defined]  # an address of TCP
 
     async def client(self, function: Callable[..., Any], *args: Any) -> Any:
-        """The result of a blocking client that runs in a thread with a connection of its own."""
+        """Run a blocking client in a thread, with a connection of its own, and return its result."""
 
         def run() -> Any:
             with connected(self.port) as connection:
@@ -62,7 +62,7 @@ class Served(TestCase):
         return await deferToThread(run)
 
     async def until(self, condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
-        """Wait for something to become true."""
+        """Wait until a condition is true."""
         end = monotonic() + seconds
         while not condition():
             if monotonic() > end:
@@ -76,7 +76,7 @@ def pause(seconds: float) -> Deferred[None]:
 
 @contextmanager
 def connected(port: int, receive_buffer: int = 0) -> Iterator[socket.socket]:
-    """A connection that gives up after PATIENCE."""
+    """Open a connection with a timeout of PATIENCE."""
     with socket.socket() as connection:
         if receive_buffer:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -86,18 +86,18 @@ def connected(port: int, receive_buffer: int = 0) -> Iterator[socket.socket]:
 
 
 def exchange(connection: socket.socket, data: bytes) -> list[Answer]:
-    """Send, then read all there is until the server closes."""
+    """Send data, then read until the server closes."""
     connection.sendall(data)
     return answers_in(everything(connection))
 
 
 def everything(connection: socket.socket) -> bytes:
-    """All that comes until the server closes."""
+    """Read until the server closes."""
     return b''.join(iter(lambda: connection.recv(262_144), b''))
 
 
 def certificate(directory: str) -> tuple[str, str, ssl.SSLContext]:
-    """A fresh key, its self-signed certificate, and a client's context that trusts it: files, files, value."""
+    """Create a key, a self-signed certificate, and a client context that trusts it: file, file, context."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, 'localhost')])
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Doubles of the HTTP kind's surroundings: an exchange that answers when told, a transport that shows what it got."""
+"""Test doubles for the HTTP server: a scripted dispatcher, an in-memory transport, and clients."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ JSON = b'application/json'
 
 
 def channel(number: int = 1, **fields: Any) -> Stored:
-    """A stored REST channel."""
+    """Create a stored REST channel."""
     given = {'name': 'echo', 'url_path': '/echo', 'service': 'test.echo', 'data_format': 'json', **fields}
     return Stored(number, 'channel_rest', RestChannel(**given), number)
 
 
 def echo(inbound: Message) -> Reply:
-    """The body back, read on the spot where it was spooled."""
+    """Return the body, read immediately if it was spooled."""
     body = inbound.body
     return Reply(200, body if isinstance(body, bytes) else body.read(), JSON)
 
 
 @implementer(IPendingRequest)
 class Delivery:
-    """One message that an exchange was given."""
+    """One message passed to the dispatcher."""
 
     def __init__(self, inbound: Message, answered: Callable[[Any], None]) -> None:
         self.inbound = inbound
@@ -64,7 +64,8 @@ class Delivery:
 
 @implementer(IDispatcher)
 class ScriptedExchange:
-    """Answers at once with `at_once(inbound)`, or keeps the delivery where that is None. Admits by `admits`."""
+    """A dispatcher that answers immediately with `at_once(inbound)`, or keeps the delivery if that is None. Admits by
+    `admits`."""
 
     def __init__(self, at_once: Callable[[Message], Reply | None] | None = echo) -> None:
         self.at_once = at_once
@@ -99,7 +100,7 @@ class Lines(list[str]):
 
 
 class Socket:
-    """The part of a socket that is asked whether a reset came."""
+    """The part of a socket that is asked for a pending reset."""
 
     error = 0
 
@@ -108,7 +109,7 @@ class Socket:
 
 
 class Wire(StringTransport):
-    """The server's end of a connection in memory, which ends as TCP connections do."""
+    """The server's end of an in-memory connection. As with TCP, it ends in the next reactor iteration."""
 
     protocol: ServerConnection
     aborted = False
@@ -140,7 +141,7 @@ class Wire(StringTransport):
 
 
 class Answer:
-    """One answer as a client reads it."""
+    """One response as a client parses it."""
 
     def __init__(self, status: int, headers: dict[bytes, bytes], body: bytes) -> None:
         self.status = status
@@ -149,7 +150,7 @@ class Answer:
 
 
 def answers_in(data: bytes, *, heads: bool = False) -> list[Answer]:
-    """All answers in what a server sent. `heads` = they answer HEAD requests."""
+    """Parse all responses that a server sent. `heads`: they answer HEAD requests."""
     answers = []
     position = 0
     while position < len(data):
@@ -182,12 +183,12 @@ def _chunks(data: bytes, position: int) -> tuple[bytes, int]:
 
 
 def run_now(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-    """An offload that is done at once, in the same thread."""
+    """Run offloaded work immediately, in the same thread."""
     return execute(function, *args)
 
 
 class Offloads:
-    """An offload whose work is done when told."""
+    """Queues offloaded work until a test runs it."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Deferred[Any], Callable[..., Any], tuple[Any, ...]]] = []
@@ -198,13 +199,13 @@ class Offloads:
         return done
 
     def work(self) -> None:
-        """Do the first thing that waits."""
+        """Run the first queued piece of work."""
         done, function, args = self.waiting.pop(0)
         execute(function, *args).chainDeferred(done)
 
 
 class Server:
-    """An HTTP side in memory, with a clock that stands until it is moved."""
+    """An in-memory HTTP server, on a clock that tests advance."""
 
     def __init__(
         self, exchange: ScriptedExchange, *, offload: Callable[..., Deferred[Any]] = run_now, work_dir: str = '.',
@@ -228,7 +229,7 @@ class Server:
         return Client(self, address)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, a sweep at a time."""
+        """Advance the clock, one sweep at a time."""
         left = seconds
         while left > 0:
             step = min(INTERVAL, left)
@@ -252,7 +253,7 @@ class Client:
         self.connection.dataReceived(data)
 
     def received(self) -> bytes:
-        """What has come since the last look."""
+        """Return the data received since the last call."""
         data: bytes = self.wire.value()
         self.wire.clear()
         return data
@@ -261,7 +262,7 @@ class Client:
         return answers_in(self.received(), heads=heads)
 
     def ask(self, data: bytes) -> Answer:
-        """Send and get the one answer."""
+        """Send a request and return its only response."""
         self.send(data)
         (answer,) = self.answers()
         return answer
@@ -275,13 +276,13 @@ class Client:
 
 
 def post(path: str = '/echo', body: bytes = b'{}', *headers: str) -> bytes:
-    """A POST with a body."""
+    """Create a POST request with a body."""
     lines = [f'POST {path} HTTP/1.1', 'Host: test', f'Content-Length: {len(body)}', *headers]
     return '\r\n'.join(lines).encode('latin-1') + b'\r\n\r\n' + body
 
 
 def get(path: str = '/echo', *headers: str, method: str = 'GET', version: str = '1.1') -> bytes:
-    """A request without a body."""
+    """Create a request without a body."""
     return '\r\n'.join([f'{method} {path} HTTP/{version}', 'Host: test', *headers]).encode('latin-1') + b'\r\n\r\n'
 
 

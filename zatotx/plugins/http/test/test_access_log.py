@@ -1,4 +1,4 @@
-"""The access log: one line a request, which no client can forge."""
+"""The access log writes one line per request, which no client can forge."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AccessLogTests(SynchronousTestCase):
         self.client = self.server.connect()
 
     def logged(self) -> dict[str, str]:
-        """The fields of the one line."""
+        """Return the fields of the only line."""
         (line,) = self.server.lines
         self.server.lines.clear()
         found = LINE.match(line)
@@ -34,7 +34,7 @@ class AccessLogTests(SynchronousTestCase):
         return found.groupdict()
 
     def test_the_form(self) -> None:
-        """Zato's fields in Zato's order."""
+        """A line has Zato's fields in Zato's order."""
         answer = self.client.ask(post('/echo?a=1', b'{"a":1}', 'User-Agent: curl/8'))
         fields = self.logged()
         self.assertEqual(fields['cid'], answer.headers[b'x-zato-cid'].decode())
@@ -43,7 +43,7 @@ class AccessLogTests(SynchronousTestCase):
         self.assertEqual((fields['status'], fields['size'], fields['agent']), ('200', '7', 'curl/8'))
 
     def test_the_time_it_took(self) -> None:
-        """Seconds from the head of the request to its answer."""
+        """The logged time runs from the request's head to its response."""
         self.exchange.at_once = None
         self.client.send(get())
         self.server.clock.advance(1.25)
@@ -51,26 +51,26 @@ class AccessLogTests(SynchronousTestCase):
         self.assertEqual(self.logged()['seconds'], '1.2500')
 
     def test_nothing_can_be_forged(self) -> None:
-        """Quotes, backslashes and octets that are not printable stay inside their field."""
+        """Quotes, backslashes and unprintable bytes cannot leave their field."""
         self.client.ask(get('/echo?"x\\y', 'User-Agent: a" 200 1 "-" "\xff\t\\'))
         fields = self.logged()
         self.assertEqual(fields['request'], r'GET /echo?\x22x\x5cy HTTP/1.1')
         self.assertEqual(fields['agent'], r'a\x22 200 1 \x22-\x22 \x22\xff\x09\x5c')
 
     def test_channel_names_cannot_forge_either(self) -> None:
-        """A channel may be called anything."""
+        """A channel's name may contain any character."""
         server = Server(self.exchange, channels=[channel(name='a"\n\u2028é')])
         server.connect().ask(post())
         self.server = server
         self.assertEqual(self.logged()['channel'], r'a\x22\x0a\u2028é')
 
     def test_keys_are_masked(self) -> None:
-        """The value of a query parameter that is a key is not written, however its name is spelled."""
+        """Values of query parameters that carry keys are masked, however the name is spelled."""
         self.client.ask(get('/echo?a=1&api_key=s3cret&API%5Fkey=s3cret&token=s3cret'))
         self.assertEqual(self.logged()['request'], 'GET /echo?a=1&api_key=***&API%5Fkey=***&token=*** HTTP/1.1')
 
     def test_refused_messages_have_a_line(self) -> None:
-        """A message that was no request is logged with what there was of it, keys masked."""
+        """A rejected message is logged with what was received of it, keys masked."""
         self.client.send(b'GET /echo?api_key=s3cret HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n')
         fields = self.logged()
         self.assertEqual((fields['status'], fields['channel']), ('400', '-'))
@@ -79,14 +79,14 @@ class AccessLogTests(SynchronousTestCase):
         self.assertEqual(self.logged()['status'], '400')
 
     def test_unknown_paths_have_a_line(self) -> None:
-        """404 is logged like any other answer."""
+        """A 404 response is logged like any other."""
         self.client.ask(get('/nowhere'))
         fields = self.logged()
         self.assertEqual((fields['status'], fields['channel'], fields['request']),
                          ('404', '-', 'GET /nowhere HTTP/1.1'))  # fmt: skip
 
     def test_clients_that_left_have_a_line(self) -> None:
-        """499, as nginx has it, for a request whose client went away."""
+        """A request whose client disconnected is logged with 499, as nginx does."""
         self.exchange.at_once = None
         self.client.send(get())
         self.client.wire.abortConnection()
@@ -95,12 +95,12 @@ class AccessLogTests(SynchronousTestCase):
 
 class PlainTests(SynchronousTestCase):
     def test_plain_text_is_left_alone(self) -> None:
-        """Only what could break a line or a field is escaped."""
+        """Only characters that could break a line or a field are escaped."""
         self.assertEqual(escape_text('Zażółć gęślą'), 'Zażółć gęślą')
         self.assertEqual(escape_text('\U0001f600\x85\ud800'), '\U0001f600\\x85\\ud800')
 
     def test_masking_leaves_the_rest(self) -> None:
-        """Path, other parameters, empty values and order stay."""
+        """Masking preserves path, other parameters, empty values and order."""
         self.assertEqual(mask_query(b'/a?x=1&key=2&key=&y'), b'/a?x=1&key=***&key=&y')
         self.assertEqual(mask_query(b'/token=1'), b'/token=1')
         self.assertEqual(mask_query(b'/a?x=1;y=2&z;api_key=3;4&n=5;6'), b'/a?x=1;y=2&z;api_key=***&n=5;6')
@@ -115,7 +115,7 @@ class PlainTests(SynchronousTestCase):
 
 class StampsTests(SynchronousTestCase):
     def test_texts_follow_the_wall_clock(self) -> None:
-        """Made anew when the second changes, and only then."""
+        """The texts are rebuilt when the second changes, and only then."""
         wall = [1795509000.9]
         stamps = DateCache(lambda: wall[0])
         stamps.refresh(10.0)
@@ -143,7 +143,7 @@ class JsonTests(SynchronousTestCase):
         return found
 
     def test_the_fields(self) -> None:
-        """One object a request, with what the other form says and who it was."""
+        """With JSON each request is one object, with the fields of the plain format and the principal."""
         self.exchange.at_once = None
         self.client.send(post('/echo?a=1', b'{"a":1}', 'User-Agent: curl/8', 'X-Zato-CID: abcdefgh12'))
         self.exchange.delivered[0].inbound.principal = Principal('api.user')
@@ -159,21 +159,21 @@ class JsonTests(SynchronousTestCase):
         })  # fmt: skip
 
     def test_nothing_can_be_forged(self) -> None:
-        """Whatever a client sends stays inside its own string, and keys are masked."""
+        """Client data cannot leave its string, and keys are masked."""
         self.client.ask(get('/echo?"x\\y&token=hidden', 'User-Agent: a"}\xff\t{"status":200'))
         fields = self.logged()
         self.assertEqual(fields['path'], r'/echo?\x22x\x5cy&token=***')
         self.assertEqual(fields['agent'], r'a\x22}\xff\x09{\x22status\x22:200')
 
     def test_broken_requests(self) -> None:
-        """What was refused before it was a request has its line too."""
+        """A message rejected before it was a request is logged too."""
         self.client.send(b'GET /echo?token=hidden HTTP/7.0\r\n\r\n')
         fields = self.logged()
         self.assertEqual((fields['status'], fields.get('channel', '-')), (505, '-'))
         self.assertNotIn('hidden', json.dumps(fields))
 
     def test_it_may_change(self) -> None:
-        """The form follows the log's while the server runs."""
+        """The format follows the log's setting while the server runs."""
         self.client.ask(get('/echo'))
         self.logged()
         self.server.lines.json = False

@@ -1,4 +1,4 @@
-"""Connections of one client: so many and no more, whoever else is there."""
+"""The number of connections per client address is limited, independently of other clients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class AddressLimitTests(SynchronousTestCase):
         return self.server.connect(made('TCP', host, 50_000))
 
     def served(self, *clients: Client) -> list[bool]:
-        """Which of them are; the others are cut without a word."""
+        """Return which connections are served; the others are aborted without a response."""
         found = [not client.closed for client in clients]
         for client in clients:
             if client.closed:
@@ -29,7 +29,8 @@ class AddressLimitTests(SynchronousTestCase):
         return found
 
     def test_one_address_has_so_many(self) -> None:
-        """The third one of an address is cut; another address is served; one that leaves makes room for one."""
+        """The third connection of an address is aborted; another address is served; a closed connection frees a
+        slot."""
         first, second, third = (self.come('10.0.0.1') for _ in range(3))
         self.assertEqual(self.served(first, second, third, self.come('10.0.0.2')), [True, True, False, True])
         self.assertEqual((self.counters.open, self.counters.accepted, self.counters.connections_refused), (3, 4, 1))
@@ -42,7 +43,7 @@ class AddressLimitTests(SynchronousTestCase):
         self.assertEqual(self.served(*map(self.come, hosts)), [True, True, False, True])
 
     def test_unix_sockets_have_no_address(self) -> None:
-        """Who comes by one is not counted."""
+        """Connections to Unix sockets are not counted."""
         clients = [self.server.connect(UNIXAddress(None)) for _ in range(5)]
         self.assertEqual(self.served(*clients), [True] * 5)
         for client in clients:
@@ -50,18 +51,19 @@ class AddressLimitTests(SynchronousTestCase):
         self.assertEqual(self.counters.open, 0)
 
     def test_trusted_proxies_speak_for_many(self) -> None:
-        """The connections of a trusted proxy are not counted."""
+        """Connections of a trusted proxy are not counted."""
         self.server = Server(ScriptedExchange(), max_connections_per_address=2, trusted_proxies=['10.0.0.1'])
         self.assertEqual(self.served(*(self.come('10.0.0.1') for _ in range(4))), [True] * 4)
 
     def test_nothing_is_kept_of_who_left(self) -> None:
-        """However many addresses come and go."""
+        """No state is kept of closed connections."""
         for number in range(300):
             self.come(f'10.0.{number // 256}.{number % 256}').wire.loseConnection()
         self.assertEqual(self.server.site.address_limit._open, {})
 
     def test_said_once(self) -> None:
-        """The log names the address once as long as it goes on; doctor does until a minute after the last one."""
+        """The log names the address once while the problem lasts; doctor reports it until a minute after the last
+        rejection."""
         with capturedLogs() as events:
             for _ in range(5):
                 self.come('10.0.0.1')

@@ -1,4 +1,4 @@
-"""Bodies that are too large for memory wait in a file without a name."""
+"""Request bodies that are too large for memory are spooled to an unnamed file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run_now(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
 
 
 class ClosedMeanwhile:
-    """A file. When a reader has its descriptor, before it reads, another thread closes the body."""
+    """A file whose body is closed by another thread after a reader got its descriptor and before it reads."""
 
     body: SpooledBody
 
@@ -50,7 +50,7 @@ class SpoolTests(SynchronousTestCase):
         self.server = Server(self.exchange, offload=self.offloads, work_dir=self.work_dir)
 
     def sent(self, client: Client, data: bytes) -> None:
-        """Send in pieces as they come off a network, doing the work of the threads as soon as it is there."""
+        """Send data in pieces as from a network, running the threads' work immediately."""
         for start in range(0, len(data), PIECE):
             client.send(data[start:start + PIECE])
             while self.offloads.waiting:
@@ -64,15 +64,15 @@ class SpoolTests(SynchronousTestCase):
         return found
 
     def test_a_large_body_is_a_file(self) -> None:
-        """It reaches the exchange with its size and all of its bytes, and no name of it is left on the disk."""
+        """A large body reaches the dispatcher with its size and all bytes, and its file has no name on disk."""
         body = os.urandom(SPOOL_ABOVE + 300_000)
         spooled = self.spooled(body)
         self.assertEqual((spooled.size, spooled.read()), (len(body), body))
         self.assertEqual(list(Path(self.work_dir).iterdir()), [])
 
     def test_not_closed_under_a_reader(self) -> None:
-        """Who reads while the request ends has the bytes of this body, never of what got its descriptor next; who comes
-        later is told."""
+        """A reader that runs while the request ends reads this body's bytes, never another file's; a later one gets an
+        error."""
         with TemporaryFile(buffering=0) as file:
             file.write(b'content')
             read = ClosedMeanwhile(file)
@@ -83,13 +83,13 @@ class SpoolTests(SynchronousTestCase):
             self.assertRaises(ValueError, body.read)
 
     def test_a_body_at_the_bound_stays_in_memory(self) -> None:
-        """1 MiB to the byte needs no file."""
+        """A body of exactly 1 MiB stays in memory."""
         client = self.server.connect()
         self.sent(client, post(body=b'x' * SPOOL_ABOVE))
         self.assertEqual(self.exchange.delivered[0].inbound.body, b'x' * SPOOL_ABOVE)
 
     def test_a_large_chunked_body_is_a_file(self) -> None:
-        """Its length is not known before: it moves to a file when it has grown too large."""
+        """A chunked body, whose length is not known in advance, moves to a file when it grows too large."""
         client = self.server.connect()
         chunks = b''.join(b'10000\r\n' + bytes((n,)) * PIECE + b'\r\n' for n in range(20))
         head = b'POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n'
@@ -99,7 +99,7 @@ class SpoolTests(SynchronousTestCase):
         self.assertEqual(body.read(), b''.join(bytes((n,)) * PIECE for n in range(20)))
 
     def test_the_client_waits_for_the_disk(self) -> None:
-        """While a write is under way only so much is taken in: the transport is paused, and resumed after it."""
+        """While a write is in progress reading is paused after a bounded amount, and resumed after it."""
         client = self.server.connect()
         client.send(post(body=b'x' * 4 * SPOOL_ABOVE)[:200])
         for _ in range((SPOOL_ABOVE + BATCH) // PIECE + 2):
@@ -112,7 +112,7 @@ class SpoolTests(SynchronousTestCase):
         self.assertEqual(client.wire.producerState, 'producing')
 
     def test_the_file_is_given_back(self) -> None:
-        """It is closed, in a thread, when the exchange is over."""
+        """The file is closed, in a thread, when the request has finished."""
         spooled = self.spooled(b'x' * 2 * SPOOL_ABOVE)
         self.exchange.delivered[0].answer()
         self.offloads.work()
@@ -120,14 +120,14 @@ class SpoolTests(SynchronousTestCase):
         self.assertEqual(self.client.answers()[0].status, 200)
 
     def test_a_client_that_leaves_gives_its_file_back(self) -> None:
-        """While its service runs."""
+        """A client that disconnects while its service runs releases its file."""
         spooled = self.spooled(b'x' * 2 * SPOOL_ABOVE)
         self.client.wire.abortConnection()
         self.offloads.work()
         self.assertRaises(ValueError, spooled.read)
 
     def test_a_client_that_leaves_in_the_middle(self) -> None:
-        """While a piece of its body is being written: the file is closed when the write has ended."""
+        """If a client disconnects while a piece of its body is written, the file is closed after the write."""
         client = self.server.connect()
         client.send(post(body=b'x' * 4 * SPOOL_ABOVE)[:200])
         while not self.offloads.waiting:
@@ -139,7 +139,7 @@ class SpoolTests(SynchronousTestCase):
         self.assertEqual((self.offloads.waiting, self.exchange.delivered), ([], []))
 
     def test_a_disk_that_is_full(self) -> None:
-        """503 with Retry-After, and the reason in the log."""
+        """A full disk causes 503 with Retry-After, and the reason is logged."""
         server = Server(self.exchange, offload=lambda *_: fail(OSError(28, 'No space left on device')))
         client = server.connect()
         client.send(post(body=b'x' * 4 * SPOOL_ABOVE)[:200])
@@ -151,7 +151,7 @@ class SpoolTests(SynchronousTestCase):
         self.assertEqual(self.exchange.delivered, [])
 
     def test_the_next_request_follows(self) -> None:
-        """A spooled body is one request among others of its connection."""
+        """A spooled body does not disturb the next request of its connection."""
         self.exchange.at_once = ScriptedExchange().at_once
         client = self.server.connect()
         body = os.urandom(2 * SPOOL_ABOVE)

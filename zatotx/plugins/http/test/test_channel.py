@@ -1,4 +1,4 @@
-"""The channel: listening, taking over a configuration, draining, stopping."""
+"""The HTTP channel: listening, applying configurations, draining, stopping."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLOSE = 'Connection: close'
 
 class ListenTests(Served):
     async def test_an_occupied_port(self) -> None:
-        """StartError names the address and what to do, and nothing is left listening."""
+        """StartError names an address in use and what to do, and no listener is left."""
         await self.serve()
         other = self.made(listen=['tcp:port=0:interface=127.0.0.1', f'tcp:port={self.port}:interface=127.0.0.1'])
         with self.assertRaises(StartError) as caught:
@@ -42,14 +42,14 @@ class ListenTests(Served):
         self.assertEqual(other.addresses, [])
 
     async def test_an_address_that_is_none(self) -> None:
-        """A description Twisted cannot read, and a certificate that is not there, are StartErrors too."""
+        """An invalid endpoint description and a missing certificate raise StartError too."""
         for bad in ('nonsense:port=1', 'tcp:port=x', 'ssl:port=0:privateKey=/nowhere/key.pem'):
             with self.assertRaises(StartError) as caught:
                 await self.made(listen=[bad]).start(self.exchange)
             self.assertIn(bad, str(caught.exception))
 
     async def test_unix_sockets(self) -> None:
-        """Any endpoint of Twisted's will do; a client without an address is `unix` in the log."""
+        """Any Twisted endpoint works; a client without an address is logged as `unix`."""
         path = self.mktemp()[-90:]
         self.channel = self.made(listen=[f'unix:{path}'], grace=1)
         self.addCleanup(self.channel.stop)
@@ -66,7 +66,7 @@ class ListenTests(Served):
         self.assertTrue(self.lines[0].startswith('unix '))
 
     async def test_a_connection_is_counted(self) -> None:
-        """While it is there, and that it was."""
+        """Connections are counted, in total and while open."""
         await self.serve()
         answers = await self.client(exchange, post('/echo', b'{}', CLOSE))
         self.assertEqual([answer.status for answer in answers], [200])
@@ -82,13 +82,13 @@ class ApplyTests(Served):
         return status
 
     async def test_a_new_configuration(self) -> None:
-        """In force when the Deferred fires: what is new is served, what is gone is not."""
+        """A configuration is active when the Deferred fires: new channels are served, removed ones are not."""
         await self.serve()
         await self.channel.apply(Snapshot(2, [channel(url_path='/other')]))
         self.assertEqual([await self.status('/other'), await self.status('/echo')], [200, 404])
 
     async def test_many_channels(self) -> None:
-        """A large table is built in a thread, and the configurations follow in their order."""
+        """A large table is built in a thread, and configurations are applied in order."""
         await self.serve()
         many = [channel(n, name=f'c{n}', url_path=f'/c/{n}') for n in range(1000)]
         first = self.channel.apply(Snapshot(2, many))
@@ -99,16 +99,16 @@ class ApplyTests(Served):
         self.assertEqual([await self.status('/last'), await self.status('/c/999')], [200, 404])
 
     async def test_nothing_changed(self) -> None:
-        """The same channels in a newer snapshot cost nothing: the table stays."""
+        """A newer snapshot with the same channels keeps the table."""
         await self.serve()
         stored = [channel(n, name=f'c{n}', url_path=f'/c/{n}') for n in range(1000)]
         await self.channel.apply(Snapshot(2, stored))
-        before = self.channel._reception.routes
+        before = self.channel._router.routes
         self.successResultOf(self.channel.apply(Snapshot(3, stored)))
-        self.assertIs(self.channel._reception.routes, before)
+        self.assertIs(self.channel._router.routes, before)
 
     async def test_a_channel_that_cannot_be_served(self) -> None:
-        """It is named in the log; the others are in force."""
+        """An invalid channel is logged; the others are served."""
         await self.serve()
         with capturedLogs() as events:
             await self.channel.apply(Snapshot(2, [channel(), channel(2, name='bad', url_path='/{a}{b}')]))
@@ -118,7 +118,7 @@ class ApplyTests(Served):
 
 class StopTests(Served):
     async def test_nobody_is_let_in_any_more(self) -> None:
-        """From drain on; who is here and asks nothing more is sent away when half of the grace period is over."""
+        """After drain no client is accepted; idle connections are closed after half of the grace period."""
         await self.serve()
 
         def idle(connection: socket.socket) -> bytes:
@@ -137,7 +137,7 @@ class StopTests(Served):
         await stopped
 
     async def test_what_runs_is_answered(self) -> None:
-        """It gets its answer with `Connection: close`, and stop waits for it."""
+        """A running request gets its response with `Connection: close`, and stop waits for it."""
         self.exchange.at_once = None
         await self.serve()
         answered = Deferred.fromCoroutine(self.client(exchange, get()))
@@ -152,7 +152,7 @@ class StopTests(Served):
         await stopped
 
     async def test_grace_has_an_end(self) -> None:
-        """What does not end in time is cut, and its service cancelled."""
+        """Requests that exceed the grace period are aborted, and their services cancelled."""
         self.exchange.at_once = None
         await self.serve()
         cut = Deferred.fromCoroutine(self.client(exchange, get()))
@@ -162,14 +162,14 @@ class StopTests(Served):
         await self.assertFailure(cut, ConnectionResetError)
 
     async def test_stop_is_idempotent(self) -> None:
-        """Twice, and without a start."""
+        """stop may be called twice, and without start."""
         await self.serve()
         await self.channel.stop()
         await self.channel.stop()
         await self.made().stop()
 
     async def test_a_pipeline_that_is_drained(self) -> None:
-        """All that was begun is answered; only the last answer says close."""
+        """All pipelined requests are answered; only the last response has `Connection: close`."""
         self.exchange.at_once = None
         await self.serve()
         answered = Deferred.fromCoroutine(self.client(exchange, get() * 3))
@@ -182,14 +182,14 @@ class StopTests(Served):
 
 
 class NoPort:
-    """A listening port that nobody connects to."""
+    """A listening port without clients."""
 
     def stopListening(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 class KeptAliveTests(SynchronousTestCase):
-    """Connections without a request while the server stops."""
+    """Idle keep-alive connections while the server stops."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -203,15 +203,15 @@ class KeptAliveTests(SynchronousTestCase):
         self.channel = HTTPChannel(context)
         self.channel.apply(Snapshot(1, [channel()]))
         self.channel.start(self.exchange)
-        assert self.channel._site is not None
+        assert self.channel._server_context is not None
         server = Server(self.exchange)
-        server.site = self.channel._site
+        server.site = self.channel._server_context
         self.client, self.other = Client(server), Client(server)
         for client in (self.client, self.other):
             self.assertEqual(client.ask(post()).status, 200)
 
     def test_a_steady_client_loses_no_request(self) -> None:
-        """One that asks again within five seconds is answered, and told that it was the last time."""
+        """A client that sends another request within five seconds is answered, with `Connection: close`."""
         stopped = self.channel.stop()
         self.clock.advance(KEPT_ALIVE - 0.1)
         answer = self.client.ask(post())
@@ -223,7 +223,7 @@ class KeptAliveTests(SynchronousTestCase):
         self.successResultOf(stopped)
 
     def test_when_all_have_gone(self) -> None:
-        """Nobody waits for the rest of the five seconds, and no timer is left."""
+        """After the last response of every client stop does not wait for the five seconds, and leaves no timer."""
         stopped = self.channel.stop()
         for client in (self.client, self.other):
             client.ask(post())
@@ -231,7 +231,7 @@ class KeptAliveTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_they_have_their_time_once(self) -> None:
-        """A worker that has handed over, and whose clients had those seconds already, closes what is idle at once."""
+        """A worker that has already drained for those seconds closes idle connections at once."""
         gone = self.channel.retire()
         self.clock.advance(KEPT_ALIVE)
         self.assertNoResult(gone)

@@ -1,4 +1,4 @@
-"""The client as Twisted's IAgent: by itself, by Twisted's own tools, and by treq. Real sockets."""
+"""The client as Twisted's IAgent: alone, with Twisted's tools, and with treq. Uses sockets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
 
 
 class Taker(Protocol):
-    """Takes a body."""
+    """A protocol that collects a body."""
 
     transport: Any
 
@@ -69,7 +69,7 @@ class Taker(Protocol):
 
 @implementer(IBodyProducer)
 class Producer:
-    """Writes what it is told to, when it is told to."""
+    """A producer that writes when a test says so."""
 
     def __init__(self, length: Any = UNKNOWN_LENGTH) -> None:
         self.length = length
@@ -106,7 +106,7 @@ class WithAgent(WithCore):
 
 class ResponseTests(WithAgent):
     async def test_interfaces(self) -> None:
-        """Agent, response and its request are what they say."""
+        """Agent, response and its request provide their interfaces."""
         response, peer = await self.response(OK)
         verifyObject(IAgent, self.agent())
         verifyObject(IResponse, response)
@@ -114,7 +114,7 @@ class ResponseTests(WithAgent):
         self.assertEqual((response.request.method, response.request.absoluteURI), (b'GET', self.url(peer)))
 
     async def test_as_values(self) -> None:
-        """As Twisted's: framing fields are not among the headers."""
+        """As in Twisted, framing fields are not among the headers."""
         response, _ = await self.response(
             b'HTTP/1.1 404 Not Here\r\nContent-Length: 2\r\nX-A: b\r\nX-A: c\r\nConnection: keep-alive\r\n\r\nok')
         self.assertEqual((response.version, response.code, response.phrase), ((b'HTTP', 1, 1), 404, b'Not Here'))
@@ -124,7 +124,7 @@ class ResponseTests(WithAgent):
         self.assertIs(response.previousResponse, response)
 
     async def test_lengths(self) -> None:
-        """A number where it is known; of HEAD none, and Content-Length is a field like others."""
+        """The length is a number if known; responses to HEAD have none, and keep Content-Length as a field."""
         response, peer = await self.response(CHUNKED)
         self.assertEqual(response.length, UNKNOWN_LENGTH)
         peer.talk.close()
@@ -132,7 +132,7 @@ class ResponseTests(WithAgent):
         self.assertEqual((response.length, response.headers.getRawHeaders('content-length')), (0, ['9']))
 
     async def test_a_body_that_is_here(self) -> None:
-        """Is delivered at once, and its end: ResponseDone."""
+        """A body that is already received is delivered at once, with ResponseDone."""
         response, _ = await self.response(OK)
         taker = Taker()
         response.deliverBody(taker)
@@ -143,7 +143,7 @@ class ResponseTests(WithAgent):
         self.clean(self.client, idle=1)
 
     async def test_a_body_that_comes(self) -> None:
-        """Piece by piece."""
+        """A body is delivered piece by piece."""
         response, peer = await self.response(CHUNKED)
         taker = Taker()
         response.deliverBody(taker)
@@ -155,7 +155,7 @@ class ResponseTests(WithAgent):
         self.assertEqual(taker.pieces, [b'one', b'two'])
 
     async def test_until_the_end(self) -> None:
-        """Where only the end of the connection ends a body nobody knows whether it is all: PotentialDataLoss."""
+        """If only the end of the connection ends a body, its end is PotentialDataLoss."""
         response, peer = await self.response(b'HTTP/1.1 200 OK\r\n\r\nall')
         taker = Taker()
         response.deliverBody(taker)
@@ -164,7 +164,7 @@ class ResponseTests(WithAgent):
         self.assertEqual(taker.pieces, [b'all'])
 
     async def test_a_body_that_breaks_off(self) -> None:
-        """ResponseFailed with the reasons and the response, whatever broke it off."""
+        """An incomplete body ends with ResponseFailed, with the reasons and the response."""
         for said, error in ((b'', ConnectionDone), (b'nonsense\r\n', BadResponse)):
             response, peer = await self.response(CHUNKED + b'3\r\none\r\n')
             taker = Taker()
@@ -179,7 +179,7 @@ class ResponseTests(WithAgent):
             self.clean(self.client)
 
     async def test_pausing(self) -> None:
-        """A protocol that pauses gets nothing until it resumes."""
+        """A paused protocol gets no data until it resumes."""
         response, peer = await self.response(CHUNKED)
         taker = Taker(lambda taker: taker.transport.pauseProducing())
         response.deliverBody(taker)
@@ -194,7 +194,7 @@ class ResponseTests(WithAgent):
         self.assertIsInstance(await taker.reason(), ResponseDone)
 
     async def test_pausing_while_a_piece_is_awaited(self) -> None:
-        """The piece is held."""
+        """A piece that arrives during a pause is buffered."""
         response, peer = await self.response(CHUNKED)
         taker = Taker()
         response.deliverBody(taker)
@@ -207,7 +207,7 @@ class ResponseTests(WithAgent):
         self.assertIsInstance(await taker.reason(), ResponseDone)
 
     async def test_leaving(self) -> None:
-        """A protocol that has enough ends with ResponseFailed, and its connection is cut, paused or not."""
+        """A protocol that loses its connection gets ResponseFailed, and the connection is aborted, paused or not."""
         for paused in (False, True):
             for how in ('loseConnection', 'stopProducing', 'abortConnection'):
                 response, peer = await self.response(CHUNKED + b'3\r\none\r\n')
@@ -221,7 +221,7 @@ class ResponseTests(WithAgent):
                 self.clean(self.client)
 
     async def test_a_protocol_that_raises(self) -> None:
-        """Ends, with its error in the log."""
+        """A protocol that raises ends, and its error is logged."""
         response, _ = await self.response(CHUNKED + b'3\r\none\r\n')
         taker = Taker(lambda taker: 1 / 0)
         response.deliverBody(taker)
@@ -229,7 +229,7 @@ class ResponseTests(WithAgent):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     async def test_a_body_in_a_thousand_pieces(self) -> None:
-        """That are all here is no recursion."""
+        """A body of a thousand available pieces causes no recursion."""
         response, peer = await self.response(CHUNKED)
         taker = Taker()
         response.deliverBody(taker)
@@ -241,7 +241,7 @@ class ResponseTests(WithAgent):
         self.assertEqual(b''.join(taker.pieces), b'x' * 3000)
 
     async def test_read_body(self) -> None:
-        """Twisted's own way to collect one; cancelling it cuts the connection."""
+        """readBody of Twisted collects a body; cancelling it aborts the connection."""
         response, _ = await self.response(OK)
         self.assertEqual(await readBody(response), b'ok')
         response, peer = await self.response(CHUNKED)
@@ -260,7 +260,7 @@ class RequestTests(WithAgent):
         return bytes(peer.talk.heard.replace(b'127.0.0.1:%d' % peer.port, b'HOST'))
 
     async def test_heads(self) -> None:
-        """Path, query and headers as given; the fragment is not sent, framing fields are the client's."""
+        """Path, query and headers are sent as given; the fragment is not, and framing fields are the client's."""
         headers = Headers({'X-A': ['b', 'c'], 'Content-Length': ['99'], 'Connection': ['close']})
         heard = await self.heard(b'GET', headers, uri='/a%20b;c?d=e#f')
         self.assertEqual(heard, b'GET /a%20b;c?d=e HTTP/1.1\r\nHost: HOST\r\nX-A: b\r\nX-A: c\r\n\r\n')
@@ -268,7 +268,7 @@ class RequestTests(WithAgent):
         self.assertEqual(heard, b'POST / HTTP/1.1\r\nHost: other\r\nContent-Length: 0\r\n\r\n')
 
     async def test_bodies(self) -> None:
-        """Of known and unknown length, written at once or bit by bit."""
+        """Bodies of known and unknown length may be written at once or in pieces."""
         heard = await self.heard(b'POST', None, FileBodyProducer(BytesIO(b'some END')))
         self.assertTrue(heard.endswith(b'\r\nContent-Length: 8\r\n\r\nsome END'))
         producer = Producer()
@@ -285,7 +285,7 @@ class RequestTests(WithAgent):
         self.clean(self.client, idle=1)
 
     async def test_a_slow_peer(self) -> None:
-        """Pauses the producer, and resumes it."""
+        """A slow peer pauses and resumes the producer."""
         producer = Producer()
         peer = self.listen(lambda talk: talk.say(OK) if talk.heard.endswith(b'0\r\n\r\n') else None)
         sending = self.agent().request(b'POST', self.url(peer), None, producer)
@@ -302,7 +302,8 @@ class RequestTests(WithAgent):
         self.assertGreater(len(peer.talk.heard), 20_000_000)
 
     async def test_another_length_than_said(self) -> None:
-        """RequestTransmissionFailed with WrongBodyLength; one that writes too much is stopped."""
+        """A wrong length fails with RequestTransmissionFailed and WrongBodyLength; a producer that writes too much is
+        stopped."""
         for piece, calls in ((b'12345', ['stop']), (b'123', [])):
             producer = Producer(4)
             peer = self.listen(silent)
@@ -317,7 +318,7 @@ class RequestTests(WithAgent):
             self.clean(self.client)
 
     async def test_a_producer_that_fails(self) -> None:
-        """RequestTransmissionFailed with its reason, whether it raises or fails."""
+        """A failing producer causes RequestTransmissionFailed with its reason."""
         for begin in ('fails', 'raises'):
             producer = Producer()
             peer = self.listen(silent)
@@ -331,7 +332,7 @@ class RequestTests(WithAgent):
             self.clean(self.client)
 
     async def test_an_answer_before_the_end(self) -> None:
-        """That says no stops the producer."""
+        """An error response before the end of the body stops the producer."""
         producer = Producer()
         peer = self.listen(answers(b'HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n'))
         response = await self.agent().request(b'POST', self.url(peer), None, producer)
@@ -339,7 +340,7 @@ class RequestTests(WithAgent):
         self.clean(self.client)
 
     async def test_cancelling(self) -> None:
-        """CancelledError; the producer is stopped, the connection cut."""
+        """A cancelled request fails with CancelledError; the producer is stopped, the connection aborted."""
         producer = Producer()
         peer = self.listen(silent)
         sending = self.agent().request(b'POST', self.url(peer), None, producer)
@@ -351,7 +352,7 @@ class RequestTests(WithAgent):
         self.clean(self.client)
 
     async def test_what_cannot_be_asked_for(self) -> None:
-        """Other schemes fail, what must not be sent raises."""
+        """Unsupported schemes fail, invalid requests raise."""
         agent = self.agent()
         await self.assertFailure(agent.request(b'GET', b'ftp://a/'), SchemeNotSupported)
         for method, uri in ((b'G T', b'http://a/'), (b'G\xc3T', b'http://a/'), (b'GET', b'http://a b/'),
@@ -362,7 +363,7 @@ class RequestTests(WithAgent):
 
 class ErrorTests(WithAgent):
     async def test_no_connection(self) -> None:
-        """Twisted's errors where there are such, ours as their cause; else ours."""
+        """Connect errors are Twisted's where it has them, with ours as cause; otherwise ours."""
         for ours, theirs in ((ConnectRefused('x'), ConnectionRefusedError), (ConnectTimeout('x'), TimeoutError),
                              (NoSuchHost('x'), DNSLookupError), (TlsFailed('x'), TlsFailed)):
             agent = Agent(Memory(ours).client)
@@ -370,7 +371,8 @@ class ErrorTests(WithAgent):
             self.assertIs(got if theirs is TlsFailed else got.__cause__, ours)
 
     async def test_no_answer(self) -> None:
-        """ResponseNeverReceived where none began, ResponseFailed where one did; with the reasons."""
+        """A call without a response fails with ResponseNeverReceived, an incomplete one with ResponseFailed; with
+        reasons."""
         def close(talk: Talk) -> None:
             talk.close()
 
@@ -389,10 +391,10 @@ class ErrorTests(WithAgent):
 
 
 class TreqTests(WithAgent):
-    """treq's whole way: cookies, redirections, codings, collecting."""
+    """treq on the client: cookies, redirects, content codings, collecting."""
 
     async def test_get_and_post(self) -> None:
-        """JSON and text, parameters and forms, files."""
+        """JSON and text, parameters, forms and files are sent and received."""
         def hear(talk: Talk) -> None:
             head, end, body = talk.heard.partition(b'\r\n\r\n')
             length = next((int(line[16:]) for line in head.split(b'\r\n') if line.startswith(b'Content-Length: ')), 0)
@@ -417,7 +419,7 @@ class TreqTests(WithAgent):
         self.assertEqual(len(peer.talks), 1)
 
     async def test_redirections_and_cookies(self) -> None:
-        """Are followed and kept as with Twisted's own agent."""
+        """Redirects are followed and cookies kept as with Twisted's own agent."""
         def hear(talk: Talk) -> None:
             if not talk.heard.endswith(b'\r\n\r\n'):
                 return
@@ -433,7 +435,7 @@ class TreqTests(WithAgent):
         self.assertIn(b'cookie: a=b', peer.talk.heard.lower())
 
     async def test_unbuffered(self) -> None:
-        """Collected while it comes."""
+        """An unbuffered response is collected while it arrives."""
         peer = self.listen(answers(CHUNKED + b'3\r\none\r\n'))
         response = await HTTPClient(Agent(self.core())).get(self.url(peer).decode(), unbuffered=True)
         pieces: list[bytes] = []
@@ -444,7 +446,7 @@ class TreqTests(WithAgent):
         self.assertEqual(pieces, [b'one', b'two'])
 
     async def test_a_timeout(self) -> None:
-        """Of treq's own is a cancellation."""
+        """treq's timeout cancels the request."""
         peer = self.listen(silent)
         client = self.core()
         sending: Deferred[Any] = HTTPClient(Agent(client)).get(self.url(peer).decode(), timeout=0.1)

@@ -1,4 +1,4 @@
-"""Calls that have an answer: what goes out, what comes back, and which connection they take, over real sockets."""
+"""Successful calls: what is sent, what is returned, and which connection is used. Uses sockets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zatotx.plugins.http.test.core_peers import OK, Talk, WithCore, answers, pau
 
 class RequestTests(WithCore):
     async def heard(self, **more: Any) -> bytes:
-        """What the peer gets of a request."""
+        """Return what the peer receives of a request."""
         peer = self.listen(answers())
         client = self.core()
         answer = await client.send(self.call(peer, **more))
@@ -20,12 +20,12 @@ class RequestTests(WithCore):
         return bytes(peer.talk.heard.replace(b'127.0.0.1:%d' % peer.port, b'HOST'))
 
     async def test_a_get(self) -> None:
-        """Its line, Host, the fields as given, and no framing of a body that it has not."""
+        """A GET has its request line, Host, the fields as given, and no framing fields."""
         heard = await self.heard(target=b'/a%20b?c=d', headers=[(b'Accept', b'a/b'), (b'X-Empty', b'')])
         self.assertEqual(heard, b'GET /a%20b?c=d HTTP/1.1\r\nHost: HOST\r\nAccept: a/b\r\nX-Empty: \r\n\r\n')
 
     async def test_bodies(self) -> None:
-        """Have their length; a method that mostly has one says that it has none."""
+        """Bodies have a Content-Length; methods that usually have a body send `Content-Length: 0` without one."""
         heard = await self.heard(method='PATCH')
         self.assertEqual(heard, b'PATCH / HTTP/1.1\r\nHost: HOST\r\nContent-Length: 0\r\n\r\n')
         heard = await self.heard(method='DELETE', body=b'{}\r\n\r\n')
@@ -34,12 +34,12 @@ class RequestTests(WithCore):
         self.assertEqual(heard, b'GET / HTTP/1.1\r\nHost: HOST\r\nContent-Length: 0\r\n\r\n')
 
     async def test_the_host_is_the_callers_if_he_says_so(self) -> None:
-        """Then it stands once."""
+        """A Host field set by the caller replaces the client's."""
         heard = await self.heard(headers=[(b'A', b'b'), (b'host', b'other.example')])
         self.assertEqual(heard, b'GET / HTTP/1.1\r\nA: b\r\nhost: other.example\r\n\r\n')
 
     async def test_a_body_of_any_size(self) -> None:
-        """All of it arrives, though the peer is slow, and the connection goes on."""
+        """A body of any size arrives completely, even at a slow peer, and the connection is reused."""
         for size in (65_535, 65_537, 8_000_000):
             await self.send_slowly(bytes(range(256)) * (size // 256 + 1))
 
@@ -58,7 +58,7 @@ class RequestTests(WithCore):
         self.clean(client, idle=1)
 
     async def test_what_must_not_be_sent(self) -> None:
-        """Is refused with a sentence before anything is opened."""
+        """Invalid requests are rejected with a message before a connection is opened."""
         peer = self.listen(silent)
         client = self.core()
         wrong: list[tuple[dict[str, Any], str]] = [
@@ -86,7 +86,7 @@ class RequestTests(WithCore):
         self.clean(client)
 
     def test_what_is_shown(self) -> None:
-        """A request and an answer show no field, no query and no body: they may hold secrets."""
+        """The repr of requests and responses contains no field, query or body, which may be secret."""
         origin = Origin('https', '::1', 8443)
         outbound = HttpRequest('POST', origin, b'/a?key=secret', [(b'Authorization', b'secret')], b'secret')
         self.assertEqual(repr(outbound), '<Outbound POST https://[::1]:8443/a>')
@@ -105,7 +105,7 @@ class AnswerTests(WithCore):
         return answer
 
     async def test_as_values(self) -> None:
-        """Status, reason, version, fields, body."""
+        """A response has status, reason, version, fields and body."""
         answer = await self.answer(b'HTTP/1.1 404 Not Here\r\nX-A: b\r\nx-a: c\r\nContent-Length: 3\r\n\r\nabc')
         self.assertEqual((answer.status, answer.reason, answer.version), (404, b'Not Here', (1, 1)))
         self.assertEqual(answer.headers, {b'x-a': b'b, c', b'content-length': b'3'})
@@ -113,7 +113,7 @@ class AnswerTests(WithCore):
         self.assertEqual((answer.body, answer.trailers, repr(answer)), (b'abc', (), '<Answer 404>'))
 
     async def test_no_body(self) -> None:
-        """To HEAD, and by status; the connection goes on."""
+        """Responses to HEAD, and those of certain statuses, have no body; the connection is reused."""
         for data, method in (
             (b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n', 'HEAD'),
             (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', 'HEAD'),
@@ -123,7 +123,7 @@ class AnswerTests(WithCore):
             self.assertEqual((answer.body, self.client_idle), (b'', 1))
 
     async def test_chunks(self) -> None:
-        """Are put together; their trailers stand beside the fields."""
+        """Chunks are joined; trailers are separate from the fields."""
         answer = await self.answer(
             b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1;x=y\r\nd\r\n0\r\nDigest: z\r\n\r\n')
         self.assertEqual((answer.body, answer.trailers, self.client_idle), (b'abcd', ((b'Digest', b'z'),), 1))
@@ -134,7 +134,7 @@ class AnswerTests(WithCore):
         self.assertEqual((answer.body, self.client_idle), (b'all of it', 0))
 
     async def test_in_single_bytes(self) -> None:
-        """However it comes."""
+        """A response may arrive in single bytes."""
         peer = self.listen(silent)
         client = self.core()
         data = (b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n'
@@ -150,7 +150,7 @@ class AnswerTests(WithCore):
         self.assertEqual(len(peer.talks), 1)
 
     async def test_as_long_as_it_may_be(self) -> None:
-        """`most` bytes and no more, whichever way the length is told; see the failures for one more byte."""
+        """A body may have `most` bytes, whatever its framing; the failure tests cover one byte more."""
         body = b'x' * 100_000
         for framing, data in ((b'Content-Length: 100000', body),
                               (b'Transfer-Encoding: chunked', b'186a0\r\n' + body + b'\r\n0\r\n\r\n')):
@@ -161,7 +161,7 @@ class AnswerTests(WithCore):
 
 class ManyTests(WithCore):
     async def test_a_crowd(self) -> None:
-        """A thousand calls over ten connections: each gets its own answer, one at a time on each connection."""
+        """Of a thousand calls over ten connections each gets its own response, one at a time per connection."""
         def echo(talk: Talk) -> None:
             self.assertEqual(talk.heard.count(b'\r\n\r\n'), 1, 'never two requests before an answer')
             number = talk.heard.split(b' ')[1][1:]
@@ -178,7 +178,7 @@ class ManyTests(WithCore):
         self.clean(client, idle=10)
 
     async def test_calls_within_calls(self) -> None:
-        """A caller may call again when it hears of its answer, as deep as it likes."""
+        """A caller may send another call from its callback, to any depth."""
         peer = self.listen(answers())
         client = self.core(connections=1)
 

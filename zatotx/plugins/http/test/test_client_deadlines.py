@@ -1,4 +1,4 @@
-"""How long each stage of a call may take, and what is left of it then: on a clock that stands until it is moved."""
+"""The timeout of each stage of a call, and what is left afterwards, on a clock that tests advance."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class StageTests(InMemory):
         return sending, self.memory.lines[-1]
 
     def late(self, sending: Deferred[Any], seconds: float, error: type[CallFailed], text: str) -> None:
-        """It fails after as many seconds, and no sooner; its connection is cut and its place free."""
+        """Check that a call fails after these seconds and no sooner, with its connection aborted and its slot free."""
         self.memory.wait(seconds - 0.05)
         self.assertNoResult(sending)
         self.memory.wait(0.1)
@@ -44,13 +44,13 @@ class StageTests(InMemory):
         self.clean(self.memory)
 
     def test_no_answer(self) -> None:
-        """The first byte is due from when the request was written."""
+        """The first-byte timeout starts when the request is written."""
         sending, _ = self.send()
         self.late(sending, 3, FirstByteTimeout, 'the peer did not begin to answer within 3 s')
 
     def test_just_too_late(self) -> None:
-        """An answer that comes after its time, and before anybody has looked, is none: a peer that knows how long we
-        wait answers that its time is over in that very moment, and whether we hear it must not be a matter of luck."""
+        """A response that arrives after its timeout, before the sweep, is discarded. A peer that knows our timeout may
+        send a timeout response at that very moment, and whether it is read must not depend on chance."""
         for stream in (False, True):
             memory = self.memory = Memory()
             memory.wait(0.5)
@@ -64,14 +64,14 @@ class StageTests(InMemory):
             self.clean(memory)
 
     def test_half_a_head(self) -> None:
-        """Is a beginning: then it is the silence that counts."""
+        """Half a head counts as a beginning: the silence timeout applies."""
         sending, line = self.send()
         self.memory.wait(2)
         line.say(HEAD[:20])
         self.late(sending, 4, SilenceTimeout, 'the peer stopped for 4 s within its answer')
 
     def test_half_a_body(self) -> None:
-        """Too, from its last piece."""
+        """Half a body too: the timeout starts with its last piece."""
         sending, line = self.send()
         line.say(HEAD + b'1')
         self.memory.wait(3)
@@ -79,7 +79,7 @@ class StageTests(InMemory):
         self.late(sending, 4, SilenceTimeout, 'the peer stopped for 4 s within its answer')
 
     def test_a_trickle(self) -> None:
-        """Is never silent: the whole call has an end."""
+        """A trickling response is limited by the total timeout."""
         sending, line = self.send()
         line.say(HEAD[:-4] + b'0\r\n\r\n')
         for _ in range(6):
@@ -88,26 +88,26 @@ class StageTests(InMemory):
         self.late(sending, 2, TotalTimeout, 'the call was not over within 20 s')
 
     def test_interim_answers(self) -> None:
-        """Say that the peer is at work: the first byte is due again from the last of them."""
+        """Interim responses restart the first-byte timeout."""
         sending, line = self.send()
         self.memory.wait(2)
         line.say(b'HTTP/1.1 102 Processing\r\n\r\n')
         self.late(sending, 3, FirstByteTimeout, 'the peer did not begin to answer within 3 s')
 
     def test_the_callers_own_deadline(self) -> None:
-        """Ends the call wherever it stands, and is not shifted by stages."""
+        """The caller's deadline ends the call in any stage, and stages do not shift it."""
         sending, _ = self.send(deadline=self.memory.clock.seconds() + 2)
         self.late(sending, 2, TotalTimeout, 'the call was not over within 2 s')
 
     def test_it_is_over_before_it_begins(self) -> None:
-        """Then nothing is sent at all."""
+        """A call whose deadline has passed sends nothing."""
         error = self.failed(self.memory.send(deadline=self.memory.clock.seconds()), TotalTimeout)
         self.assertFalse(error.reached)
         self.assertEqual(self.memory.dialings, [])
         self.clean(self.memory)
 
     def test_nothing_was_sent(self) -> None:
-        """A call that is late in the queue or while connecting has not reached the peer, whichever deadline it was."""
+        """A call that times out in the queue or while connecting has not reached the peer."""
         memory = Memory(False, connections=1)
         deadline = memory.clock.seconds() + 0.5
         for sending in (memory.send(deadline=deadline), memory.send(deadline=deadline)):
@@ -116,7 +116,7 @@ class StageTests(InMemory):
         self.clean(memory)
 
     def test_no_bounds(self) -> None:
-        """inf is none."""
+        """A timeout of inf means no timeout."""
         sending = self.memory.send(timeouts=Timeouts(first_byte=inf, silence=inf, total=inf))
         self.memory.wait(30)
         self.memory.lines[0].say(HEAD)
@@ -126,7 +126,7 @@ class StageTests(InMemory):
         self.clean(self.memory, idle=1)
 
     def test_nobody_looks_when_there_is_nothing(self) -> None:
-        """The sweep ends with the last call."""
+        """The sweep stops after the last call."""
         sending, line = self.send()
         line.say(OK)
         self.successResultOf(sending)
@@ -141,7 +141,7 @@ class StreamTests(InMemory):
         self.line = self.memory.lines[0]
 
     def test_silence_in_a_stream(self) -> None:
-        """Fails the read that waits for it, and the reads after that."""
+        """Silence in a stream fails the pending read, and all later ones."""
         self.line.say(HEAD + b'12')
         stream = self.streamed(self.sending)
         self.assertEqual(self.successResultOf(stream.read()), b'12')
@@ -153,7 +153,7 @@ class StreamTests(InMemory):
         self.clean(self.memory)
 
     def test_a_slow_reader_is_no_silence(self) -> None:
-        """While the peer is made to wait only the whole call can be late; once it may go on its silence counts."""
+        """While the peer is paused only the total timeout applies; after that its silence counts."""
         size = HELD + 10
         self.line.say(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n' % size + bytes(HELD))
         stream = self.streamed(self.sending)
@@ -169,7 +169,7 @@ class StreamTests(InMemory):
         self.clean(self.memory)
 
     def test_a_reader_that_never_comes(self) -> None:
-        """Holds the connection until the whole call is late."""
+        """A reader that never reads occupies the connection until the total timeout."""
         self.line.say(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n' + bytes(HELD))
         stream = self.streamed(self.sending)
         self.memory.wait(19.9)
@@ -182,14 +182,14 @@ class StreamTests(InMemory):
 
 class RequestTests(InMemory):
     def way_out(self, line: Line) -> Any:
-        """What the client has registered with the transport to be told when it is full."""
+        """Return the producer that the client has registered with the transport."""
         return line.producer
 
     def setUp(self) -> None:
         self.memory = Memory()
 
     def test_consent(self) -> None:
-        """With `expect` the body is sent when the peer says 100 Continue, and only then."""
+        """With `expect` the body is sent after 100 Continue, and only then."""
         sending = self.memory.send('POST', body=b'body', expect=1.0)
         line = self.memory.lines[0]
         self.assertTrue(line.taken().endswith(b'Expect: 100-continue\r\nContent-Length: 4\r\n\r\n'))
@@ -201,7 +201,7 @@ class RequestTests(InMemory):
         self.clean(self.memory, idle=1)
 
     def test_silence_is_consent(self) -> None:
-        """After its time the body is sent anyway: many peers do not know the question."""
+        """After the timeout the body is sent anyway: many peers do not support Expect."""
         sending = self.memory.send('POST', body=b'body', expect=1.0)
         line = self.memory.lines[0]
         line.taken()
@@ -215,7 +215,7 @@ class RequestTests(InMemory):
         self.clean(self.memory, idle=1)
 
     def test_refusal(self) -> None:
-        """A final answer is the answer; the body is not sent, so that nothing can follow on the connection."""
+        """A final response is returned without sending the body, and the connection is not reused."""
         sending = self.memory.send('POST', body=b'body', expect=1.0)
         line = self.memory.lines[0]
         line.taken()
@@ -225,14 +225,14 @@ class RequestTests(InMemory):
         self.clean(self.memory)
 
     def test_late_while_it_expects(self) -> None:
-        """The whole call ends then too."""
+        """The total timeout applies while the client waits for 100 Continue."""
         sending = self.memory.send('POST', body=b'body', expect=5.0, timeouts=Timeouts(total=2.0))
         self.memory.wait(2.1)
         self.failed(sending, TotalTimeout)
         self.clean(self.memory)
 
     def test_a_body_that_takes_long_to_make(self) -> None:
-        """Is not the peer's fault: its first byte is due from when the request is whole."""
+        """A slow body source is not the peer's fault: the first-byte timeout starts after the whole request."""
         pieces: list[Deferred[bytes]] = [Deferred(), Deferred()]
 
         async def made() -> AsyncIterator[bytes]:
@@ -253,7 +253,7 @@ class RequestTests(InMemory):
         self.clean(self.memory)
 
     def test_a_peer_that_stops_taking_the_body(self) -> None:
-        """Is late when it took nothing for as long as it may take to begin its answer."""
+        """A peer that stops reading the body is late after the first-byte timeout."""
         sending = self.memory.send('POST', body=bytes(1_000_000), timeouts=TIMEOUTS)
         line = self.memory.lines[0]
         self.way_out(line).pauseProducing()
@@ -267,7 +267,7 @@ class RequestTests(InMemory):
         self.clean(self.memory)
 
     def test_cancelling(self) -> None:
-        """While the peer takes the request, before it answers and within its answer: the connection is cut."""
+        """Cancelling a call aborts the connection, in the request, before the response and within it."""
         for said in (b'', HEAD[:9], HEAD, HEAD + b'123', b'HTTP/1.1 100 Continue\r\n\r\n'):
             sending = self.memory.send('POST', body=b'body')
             line = self.memory.lines[-1]
@@ -280,7 +280,7 @@ class RequestTests(InMemory):
 
 
 class Broken:
-    """What cannot be told."""
+    """An object whose `expire` fails."""
 
     due = 0.0
 
@@ -290,7 +290,7 @@ class Broken:
 
 class DeadlinesTests(InMemory):
     def test_a_broken_one(self) -> None:
-        """Is forgotten, and the others are told."""
+        """A failing object is removed, and the others expire."""
         memory = Memory()
         deadlines: TimeoutSweeper = memory.shared.deadlines
         deadlines.watch(Broken())
@@ -300,7 +300,7 @@ class DeadlinesTests(InMemory):
         self.assertEqual((len(self.flushLoggedErrors(ZeroDivisionError)), len(deadlines)), (1, 0))
 
     def test_one_that_another_ended(self) -> None:
-        """Two calls are late in one look, and the first one's caller cancels the second: it is not told twice."""
+        """If the first of two late calls cancels the second, the second does not expire too."""
         memory = Memory()
         sendings = [memory.send(timeouts=Timeouts(first_byte=1.0)) for _ in range(2)]
         errors: list[str] = []

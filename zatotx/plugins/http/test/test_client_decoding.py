@@ -1,4 +1,4 @@
-"""Answers in gzip and deflate: inflated within limits, or told of as what they are."""
+"""Responses in gzip and deflate are decoded within limits, or rejected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIB = 1024 * 1024
 
 
 def bare_deflate(data: bytes) -> bytes:
-    """RFC 1951 without the frame of RFC 1950."""
+    """Compress with RFC 1951, without the header of RFC 1950."""
     stream = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return stream.compress(data) + stream.flush()
 
@@ -36,7 +36,7 @@ def chunked(*pieces: bytes) -> Answering:
 
 class CollectedTests(WithPeers):
     async def test_codings(self) -> None:
-        """gzip, of one member and of more, and deflate with its frame and without, under all their names."""
+        """gzip with one or several members, and deflate with and without header, are decoded under all their names."""
         for coding, body in (
             (b'gzip', gzip.compress(TEXT)), (b'x-gzip', gzip.compress(TEXT)), (b'GZIP', gzip.compress(TEXT)),
             (b'gzip', gzip.compress(TEXT[:100]) + gzip.compress(TEXT[100:])),
@@ -46,7 +46,8 @@ class CollectedTests(WithPeers):
             self.assertEqual(answer.body, TEXT)
 
     async def test_the_fields(self) -> None:
-        """What speaks of the coding goes with it, all else stays; the next answer with the same head is no other."""
+        """Fields about the coding are removed, all others stay; the next response with the same head is not
+        affected."""
         upstream = self.listen(coded(gzip.compress(TEXT)))
         client = self.client()
         for _ in range(2):
@@ -56,13 +57,13 @@ class CollectedTests(WithPeers):
             self.assertEqual((answer.head.length, upstream.accepted), (len(TEXT), 1))
 
     async def test_off(self) -> None:
-        """A connection may have answers as they come."""
+        """A connection may return responses without decoding."""
         body = gzip.compress(TEXT)
         answer = await self.client(inflate=False).send(get(self.listen(coded(body)).port))
         self.assertEqual((answer.body, answer.headers[b'content-encoding']), (body, b'gzip'))
 
     async def test_left_alone(self) -> None:
-        """A coding that is not known, several, a part of something coded, and what has no body at all."""
+        """Unknown and multiple codings, partial responses, and responses without a body are left as they are."""
         body = gzip.compress(TEXT)
         for answering, expected in (
             (coded(b'br', b'br'), b'br'), (coded(body, b'gzip, gzip'), body), (coded(b'plain', b'identity'), b'plain'),
@@ -76,13 +77,13 @@ class CollectedTests(WithPeers):
         self.assertEqual(answer.headers, {b'content-encoding': b'gzip', b'content-length': b'99'})
 
     async def test_large(self) -> None:
-        """What takes long is inflated in a thread, and is the same."""
+        """A large body is decoded in a thread, with the same result."""
         text = random.Random(1).randbytes(MIB)
         answer = await self.client().send(get(self.listen(coded(gzip.compress(text, 1))).port))
         self.assertEqual(answer.body, text)
 
     async def test_damaged(self) -> None:
-        """Cut off, overwritten, or not in that coding: said so, and the next call goes on over the same connection."""
+        """Truncated, corrupt or wrongly labelled bodies are reported, and the connection is reused."""
         whole = gzip.compress(TEXT)
         for body in (whole[:-5], whole[:10] + b'?' * 20 + whole[30:], TEXT, b'\x1f'):
             upstream = self.listen(coded(body))
@@ -93,7 +94,8 @@ class CollectedTests(WithPeers):
             self.assertEqual((client.core.active, client.core.idle, upstream.accepted), (0, 1, 1))
 
     async def test_a_bomb(self) -> None:
-        """By its ratio and by what the call allows once inflated, before it is held: on the reactor and in a thread."""
+        """Decompression bombs are detected by ratio and by decoded size, before they are in memory, also in a
+        thread."""
         bomb = gzip.compress(bytes(50 * MIB))
         self.assertGreater(len(bomb), 48 * 1024)
         for body, most, words in (
@@ -107,7 +109,7 @@ class CollectedTests(WithPeers):
             self.assertEqual((client.core.active, client.core.waiting), (0, 0))
 
     async def test_too_large_as_it_comes(self) -> None:
-        """The call's limit counts before inflating too: nothing more is collected, and the connection is closed."""
+        """The call's limit applies to the encoded body too: no more is collected, and the connection is closed."""
         upstream = self.listen(coded(gzip.compress(random.Random(1).randbytes(MIB))))
         client = self.client()
         await self.failed(client.send(get(upstream.port, most=1000)), TooLarge)
@@ -122,19 +124,19 @@ class StreamedTests(WithPeers):
         return answer.body  # type: ignore[return-value]
 
     async def test_piece_by_piece(self) -> None:
-        """However it was cut."""
+        """A stream may be split anywhere."""
         body = gzip.compress(TEXT)
         stream = await self.stream(chunked(*[body[at:at + 7] for at in range(0, len(body), 7)]))
         self.assertEqual(b''.join([piece async for piece in stream]), TEXT)
         self.assertEqual(await stream.read(), b'')
 
     async def test_nothing(self) -> None:
-        """An empty body is one."""
+        """An empty body stays empty."""
         stream = await self.stream(chunked())
         self.assertEqual(await stream.read(), b'')
 
     async def test_cut_off(self) -> None:
-        """What came is given; then it is told that it was not all, again on every later call."""
+        """A truncated stream returns what arrived, then fails, also on every later read."""
         stream = await self.stream(chunked(gzip.compress(TEXT)[:-8]))
         got = await stream.read()
         self.assertTrue(TEXT.startswith(got))
@@ -142,7 +144,7 @@ class StreamedTests(WithPeers):
             await self.failed_read(stream)
 
     async def test_a_bomb(self) -> None:
-        """A stream may be long, and may not grow beyond all reason: its connection is closed in the middle."""
+        """A stream may be long, but a decompression bomb in it closes its connection."""
         upstream = self.listen(chunked(*[gzip.compress(bytes(10 * MIB))] * 100))
         client = self.client()
         answer = await client.send(get(upstream.port, stream=True))
@@ -158,7 +160,7 @@ class StreamedTests(WithPeers):
         await self.until(lambda: not upstream.peers)
 
     async def test_closed(self) -> None:
-        """Closing it closes what it is made of."""
+        """Closing it closes the encoded stream."""
         upstream = self.listen(raw(b'HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1000\r\n\r\nxx'))
         client = self.client()
         answer = await client.send(get(upstream.port, stream=True))
@@ -166,7 +168,7 @@ class StreamedTests(WithPeers):
         self.assertEqual((client.core.active, client.core.idle), (0, 0))
 
     async def test_a_read_given_up(self) -> None:
-        """Cancelling a read closes the stream, as without coding."""
+        """Cancelling a read closes the stream, as without a coding."""
         upstream = self.listen(raw(b'HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1000\r\n\r\n'))
         client = self.client()
         answer = await client.send(get(upstream.port, stream=True))
@@ -181,16 +183,16 @@ class StreamedTests(WithPeers):
 
 
 class BareTests(SynchronousTestCase):
-    """wire.inflate, where deflate may come without its frame."""
+    """Tests of wire.http.inflate with deflate that may lack its header."""
 
     def test_byte_by_byte(self) -> None:
-        """Told by the first byte, however it is cut."""
+        """The first byte decides, however the body is split."""
         for body in (zlib.compress(TEXT), bare_deflate(TEXT)):
             inflater = Inflater('deflate', most=MIB, bare=True)
             self.assertEqual(b''.join(inflater.feed(body[at:at + 1]) for at in range(len(body))), TEXT)
             inflater.end()
 
     def test_bounded(self) -> None:
-        """The limits are the same."""
+        """The same limits apply."""
         inflater = Inflater('deflate', most=1000, bare=True)
         self.assertRaises(DecompressionBomb, inflater.feed, bare_deflate(bytes(2000)))

@@ -1,4 +1,4 @@
-"""Names and addresses of outgoing HTTP: looked up beside the reactor, remembered, tried side by side."""
+"""DNS lookups and connecting: in threads, cached, and with concurrent attempts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PATIENCE = 60.0  # seconds after which a test that waits for a thread gives up
 
 
 class Turns(MemoryReactorClock):
-    """A reactor in memory, to which threads hand over what is to be called: `turn` waits for the next of it."""
+    """An in-memory reactor that receives calls from threads: `turn` waits for the next one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Turns(MemoryReactorClock):
 
 
 class NameServers:
-    """Lookups that a test holds up. `asked`: the names, in order."""
+    """Lookups that a test delays. `asked`: the names, in order."""
 
     def __init__(self, **known: Sequence[str]) -> None:
         self.known = known
@@ -71,7 +71,7 @@ class NameServers:
 
 class HostTests(SynchronousTestCase):
     def test_one_form_of_a_name(self) -> None:
-        """Case, brackets, long addresses and letters beyond ASCII come to one form."""
+        """Case, brackets, long addresses and non-ASCII letters are normalized."""
         for written, form in (
             ('CRM.Example', 'crm.example'), ('[2001:DB8:0:0::1]', '2001:db8::1'), ('127.0.0.1', '127.0.0.1'),
             ('żółw.example', 'xn--w-uga1v8h.example'), ('BÜCHER.example', 'xn--bcher-kva.example'),
@@ -80,14 +80,14 @@ class HostTests(SynchronousTestCase):
             self.assertEqual(ascii_host(written), form)
 
     def test_what_is_no_name(self) -> None:
-        """Nothing that would be another thing in a URL, a head or a resolver gets through."""
+        """Names with a different meaning in a URL, a head or a resolver are rejected."""
         for written in (
             '', '.', 'a..b', 'a b', 'a/b', 'a@b', 'a:b', 'a\r\nb', 'a%41', 'x' * 64, 'a.' * 130, '[::1', '☃' * 90,
         ):  # fmt: skip
             self.assertRaises(Malformed, ascii_host, written)
 
     def test_this_machine(self) -> None:
-        """The loopback is told by what it is, not by how it is written."""
+        """Loopback addresses are recognized in any notation."""
         for host, is_it in (
             ('localhost', True), ('crm.localhost', True), ('127.8.9.1', True), ('::1', True),
             ('localhost.example', False), ('128.0.0.1', False), ('127.example', False),
@@ -97,7 +97,7 @@ class HostTests(SynchronousTestCase):
 
 class AddressTests(SynchronousTestCase):
     def test_families_in_turn(self) -> None:
-        """RFC 8305 §4, beginning with the resolver's first."""
+        """Address families alternate (RFC 8305 §4), beginning with the resolver's first."""
         self.assertEqual(
             interleave_families(['::1', '::2', '::3', '127.0.0.1', '::1']), ('::1', '127.0.0.1', '::2', '::3')
         )
@@ -105,7 +105,7 @@ class AddressTests(SynchronousTestCase):
         self.assertEqual(interleave_families([]), ())
 
     def test_remembered_for_a_while(self) -> None:
-        """Addresses for 30 s, a failure for 2 s, and then nothing."""
+        """Addresses are cached for 30 s, failures for 2 s."""
         book = DnsCache()
         book.put('good', LookupResult(('127.0.0.1',)), 100.0)
         book.put('bad', LookupResult((), 'why'), 100.0)
@@ -116,7 +116,7 @@ class AddressTests(SynchronousTestCase):
         self.assertEqual(len(book), 0)
 
     def test_bounded(self) -> None:
-        """A thousand names, and the one used longest ago goes first."""
+        """The cache holds a thousand names, and drops the least recently used one."""
         book = DnsCache()
         for number in range(1000):
             book.put(f'n{number}', LookupResult(('127.0.0.1',)), 0.0)
@@ -140,7 +140,7 @@ class ResolverTests(SynchronousTestCase):
         return self.successResultOf(asking)
 
     def test_an_address_needs_no_lookup(self) -> None:
-        """It is used as it is."""
+        """An IP address needs no lookup."""
         for address in ('127.0.0.1', '::1', '2001:db8::1'):
             self.assertEqual(self.successResultOf(self.resolver.addresses(address)), (address,))
         self.assertEqual(self.servers.asked, [])
@@ -156,14 +156,14 @@ class ResolverTests(SynchronousTestCase):
         self.assertEqual(self.servers.asked, ['crm', 'crm'])
 
     def test_many_ask_one_lookup(self) -> None:
-        """Who asks while a name is looked up waits for that lookup."""
+        """Concurrent requests for a name share its lookup."""
         asking = [self.resolver.addresses('crm') for _ in range(100)]
         self.reactor.turn()
         self.assertEqual({self.successResultOf(one) for one in asking}, {('10.0.0.1', '10.0.0.2')})
         self.assertEqual(self.servers.asked, ['crm'])
 
     def test_not_found(self) -> None:
-        """A sentence that names the name and says why; asked again only after 2 s."""
+        """A failure names the host and the reason; the next lookup is after 2 s."""
         asking = self.resolver.addresses('nobody')
         self.reactor.turn()
         error = self.failureResultOf(asking, NoSuchHost).value
@@ -175,14 +175,14 @@ class ResolverTests(SynchronousTestCase):
         self.assertEqual(self.found('nobody'), ('10.0.0.9',))
 
     def test_a_name_of_no_address(self) -> None:
-        """A lookup that ends well and gives nothing is a failure too."""
+        """A lookup without addresses is a failure too."""
         self.servers.known['empty'] = ()
         asking = self.resolver.addresses('empty')
         self.reactor.turn()
         self.failureResultOf(asking, NoSuchHost)
 
     def test_silent_name_servers_hold_their_name_only(self) -> None:
-        """Whoever asks for that name goes when they like, others are served, and what comes late is used."""
+        """Silent name servers delay only their own names, callers may give up, and a late result is cached."""
         self.servers.hold('crm')
         asking = self.resolver.addresses('crm')
         self.assertEqual(self.found('erp'), ('10.0.0.3',))
@@ -197,7 +197,7 @@ class ResolverTests(SynchronousTestCase):
         self.assertEqual(self.resolver.running, 0)
 
     def test_threads_are_few(self) -> None:
-        """More names than threads wait their turn; one that nobody waits for any more is not looked up."""
+        """Names beyond the number of threads are queued; one without callers is not looked up."""
         for name in ('crm', 'erp'):
             self.servers.hold(name)
         held = [self.resolver.addresses(name) for name in ('crm', 'erp')]
@@ -236,19 +236,19 @@ class RaceTests(SynchronousTestCase):
         return transport
 
     def test_the_first_address_has_a_start(self) -> None:
-        """The next one is tried 250 ms later, not earlier."""
+        """The second address is tried after 250 ms, not earlier."""
         self.reactor.advance(0.249)
         self.assertEqual(self.tried(), ['10.0.0.1'])
         self.reactor.advance(0.001)
         self.assertEqual(self.tried(), ['10.0.0.1', '10.0.0.2'])
 
     def test_a_failure_brings_the_next_at_once(self) -> None:
-        """An address that refuses costs no time."""
+        """After a refused connection the next address is tried at once."""
         self.fail_attempt(0, ConnectionRefusedError())
         self.assertEqual(self.tried(), ['10.0.0.1', '10.0.0.2'])
 
     def test_the_first_to_connect_wins(self) -> None:
-        """The others are given up, and no timer stays."""
+        """When one attempt connects the others are cancelled, and no timer is left."""
         self.reactor.advance(0.25)
         transport = self.connect(1)
         self.assertIs(self.successResultOf(self.racing), transport)
@@ -257,7 +257,7 @@ class RaceTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_all_failed(self) -> None:
-        """The error is that of the machine that was there, and not of the way that was missing."""
+        """If all attempts fail, the error of the machine that exists is reported."""
         self.fail_attempt(0, NoRouteError())
         self.fail_attempt(1, ConnectionRefusedError())
         self.assertNoResult(self.racing)
@@ -266,7 +266,7 @@ class RaceTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_given_up(self) -> None:
-        """Every attempt under way is stopped."""
+        """Cancelling stops every attempt."""
         self.reactor.advance(0.25)
         self.racing.cancel()
         self.failureResultOf(self.racing, CancelledError)
@@ -275,7 +275,7 @@ class RaceTests(SynchronousTestCase):
 
 
 class DeadlineTests(SynchronousTestCase):
-    """A dial in memory: to the very moment."""
+    """Deadlines of connecting, in memory and exact."""
 
     def setUp(self) -> None:
         self.reactor = Turns()
@@ -287,7 +287,7 @@ class DeadlineTests(SynchronousTestCase):
         return self.dialer.dial(Origin('http', 'crm', 80), Factory.forProtocol(Protocol), self.reactor.seconds() + 3)
 
     def test_a_lookup_that_hangs(self) -> None:
-        """The deadline holds while the lookup does not end."""
+        """The deadline applies while a lookup does not end."""
         self.servers.hold('crm')
         dialing = self.dial()
         self.reactor.advance(2.99)
@@ -300,7 +300,7 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual(self.reactor.tcpClients, [])
 
     def test_an_address_that_is_silent(self) -> None:
-        """Neither of two addresses answers: both attempts are given up at the deadline."""
+        """If neither of two addresses accepts, both attempts are cancelled at the deadline."""
         dialing = self.dial()
         self.reactor.turn()
         self.reactor.pump([0.25, 2.74])
@@ -313,7 +313,7 @@ class DeadlineTests(SynchronousTestCase):
 
 
 class RealTests(TestCase):
-    """The system's resolver and real sockets."""
+    """Tests with the system's resolver and sockets."""
 
     async def dial(self, host: str, port: int, *, known: NameServers | None = None) -> Any:
         resolver = AddressResolver(reactor) if known is None else AddressResolver(reactor, known)
@@ -328,22 +328,22 @@ class RealTests(TestCase):
         return number
 
     async def test_a_name(self) -> None:
-        """localhost, wherever the system says that is."""
+        """localhost is resolved as the system defines it."""
         protocol = await self.dial('localhost', self.listen())
         protocol.transport.loseConnection()
 
     async def test_a_name_that_is_none(self) -> None:
-        """What cannot be looked up at all is a name of no address."""
+        """An invalid name has no address."""
         await self.assertFailure(Deferred.fromCoroutine(self.dial('x' * 64, 80)), NoSuchHost)
 
     async def test_an_address_that_refuses_beside_one_that_does_not(self) -> None:
-        """The second address is used although the first one refuses."""
+        """The second address is used if the first one refuses."""
         protocol = await self.dial('crm', self.listen(), known=NameServers(crm=('::1', '127.0.0.9', '127.0.0.1')))
         self.assertEqual(protocol.transport.getPeer().host, '127.0.0.1')
         protocol.transport.loseConnection()
 
     async def test_nobody_there(self) -> None:
-        """All addresses refuse: the error names the place as it was asked for."""
+        """If all addresses refuse, the error names the host as it was requested."""
         dialing = Deferred.fromCoroutine(self.dial('crm', 1, known=NameServers(crm=('::1', '127.0.0.1'))))
         error = await self.assertFailure(dialing, ConnectRefused)
         self.assertEqual(str(error), 'nobody listens at crm:1')

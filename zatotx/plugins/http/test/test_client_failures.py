@@ -1,6 +1,5 @@
-"""Calls that have no answer: peers that lie, break off or say nothing, at every stage. What the caller is told, and
-that nothing is left of it. Real sockets.
-"""
+"""Failing calls: peers that lie, disconnect or freeze at every stage. The error is right, and no state is left. Uses
+sockets."""
 
 from __future__ import annotations
 
@@ -30,14 +29,14 @@ from zatotx.plugins.http.test.core_peers import OK, Listener, Talk, WithCore, an
 
 
 def rst(talk: Talk) -> None:
-    """End it with a reset, now, whatever is on its way."""
+    """Reset the connection, whatever is pending."""
     talk.transport.getHandle().setsockopt(SOL_SOCKET, SO_LINGER, b'\1\0\0\0\0\0\0\0')
     talk.reset()
 
 
 class LiarTests(WithCore):
     async def test_bad_answers(self) -> None:
-        """None is believed, at once; each costs its connection, and no more."""
+        """Malformed responses are rejected at once; each costs its connection only."""
         client = self.core(connections=1)
         for name, data in BAD.items():
             peer = self.listen(answers(data))
@@ -47,7 +46,7 @@ class LiarTests(WithCore):
             await self.until(lambda peer=peer: peer.talk.over)  # type: ignore[misc]
 
     async def test_answers_that_end_too_early(self) -> None:
-        """Are lost connections, whether they end in good order or by a reset."""
+        """Truncated responses are lost connections, whether closed or reset."""
         client = self.core(connections=1)
         for end in (Talk.close, rst):
             for name, data in SHORT.items():
@@ -62,7 +61,7 @@ class LiarTests(WithCore):
                 self.clean(client)
 
     async def test_a_body_without_a_length_that_is_reset(self) -> None:
-        """Only an end in good order ends it."""
+        """A body without a length ends only with an orderly close."""
         peer = self.listen(answers(b'HTTP/1.1 200 OK\r\n\r\nhalf'))
         client = self.core()
         sending = client.send(self.call(peer))
@@ -73,7 +72,7 @@ class LiarTests(WithCore):
         self.clean(client)
 
     async def test_longer_than_allowed(self) -> None:
-        """By its length at once, by chunks and by its end when it is seen; the connection is cut."""
+        """A too large body is rejected by its length, or while it arrives; the connection is aborted."""
         for data in (b'HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n',
                      b'HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n' + bytes(1001),
                      b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n' + bytes(1001),
@@ -86,7 +85,7 @@ class LiarTests(WithCore):
             self.clean(client)
 
     async def test_more_than_the_answer(self) -> None:
-        """The answer stands; what follows it is never the next one's."""
+        """Bytes after a response never become part of the next one."""
         peer = self.listen(answers(OK + b'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison'))
         client = self.core()
         for _ in range(3):
@@ -95,7 +94,7 @@ class LiarTests(WithCore):
         self.clean(client)
 
     async def test_more_in_the_next_packet(self) -> None:
-        """Too: it comes to a connection that nobody uses, which then nobody will."""
+        """Bytes that arrive on an idle connection make it unusable."""
         peer = self.listen(answers(OK))
         client = self.core()
         await client.send(self.call(peer))
@@ -105,7 +104,7 @@ class LiarTests(WithCore):
         self.clean(client, idle=1)
 
     async def test_more_that_meets_the_next_request(self) -> None:
-        """It is here before the request went out: the request goes out on another connection, a POST as well."""
+        """If bytes arrive before the request is sent, it is sent on another connection, also a POST."""
         peer = self.listen(answers(OK))
         client = self.core()
         await client.send(self.call(peer))
@@ -131,7 +130,7 @@ class LossTests(WithCore):
         self.clean(client)
 
     async def test_no_answer_at_all(self) -> None:
-        """A new connection that ends without a byte of an answer: the peer may have done what was asked."""
+        """A new connection that ends without a response: the peer may have processed the request."""
         for end in (Talk.close, rst):
             for method in ('GET', 'POST'):
                 peer = self.listen(end)
@@ -141,7 +140,7 @@ class LossTests(WithCore):
                 self.clean(client)
 
     async def test_lost_while_the_request_goes_out(self) -> None:
-        """In the middle of a body that does not fit into the buffers."""
+        """The connection is lost in the middle of a body that exceeds the buffers."""
         for end in (Talk.close, rst):
             peer = self.listen(end)
             client = self.core()
@@ -150,7 +149,7 @@ class LossTests(WithCore):
             self.clean(client)
 
     async def test_an_answer_before_the_request_was_heard(self) -> None:
-        """As of one who takes no more: it is the answer, though the rest cannot be sent, and the connection ends."""
+        """A response to a request that the peer stopped reading is returned, and the connection is closed."""
         refusal = b'HTTP/1.1 413 Too Long\r\nContent-Length: 3\r\n\r\nno!'
         ends: list[Callable[[Talk], object]] = [lambda talk: None, Talk.close, Talk.freeze]
         for end in ends:
@@ -167,7 +166,8 @@ class LossTests(WithCore):
 
 
     async def test_an_answer_of_one_who_has_left(self) -> None:
-        """Is read though the next piece of the body meets a closed door: the end comes after it."""
+        """A response is read even if writing the next piece of the body fails: the end of the connection comes after
+        it."""
         gate: Deferred[bytes] = Deferred()
 
         async def pieces() -> AsyncIterator[bytes]:
@@ -178,7 +178,7 @@ class LossTests(WithCore):
         client = self.core()
         sending = client.send(self.call(peer, 'POST', body=BodyPieces(pieces())))
         await self.until(lambda: peer.talks and peer.talk.heard.endswith(b'one\r\n'))
-        [call] = client._shared.deadlines._watched
+        [call] = client._environment.deadlines._watched
         transport = call.connection.transport  # type: ignore[attr-defined]  # a Call
         transport.pauseProducing()  # the reactor does not come to it before the write
         peer.talk.say(b'HTTP/1.1 413 Too Long\r\nContent-Length: 3\r\n\r\nno!')
@@ -195,10 +195,11 @@ class LossTests(WithCore):
 
 
 class StaleTests(WithCore):
-    """A used connection that turns out to be closed."""
+    """A reused connection turns out to be closed."""
 
     async def used(self, client: Client) -> Listener:
-        """A peer with one idle connection. What comes next closes it without an answer; later ones are answered."""
+        """Return a peer with one idle connection. The next request closes it without a response; later ones are
+        answered."""
         peer = self.listen(answers())
         await client.send(self.call(peer))
         first = peer.talk
@@ -213,7 +214,7 @@ class StaleTests(WithCore):
         return peer
 
     async def test_what_may_be_done_twice(self) -> None:
-        """Is sent again on a new connection, unseen by its caller."""
+        """An idempotent request is sent again on a new connection, invisibly for the caller."""
         for method, more in (('GET', {}), ('HEAD', {}), ('PUT', {'body': b'x'}), ('DELETE', {}), ('OPTIONS', {}),
                              ('POST', {'idempotent': True, 'body': b'y'})):
             client = self.core(connections=1)
@@ -223,7 +224,7 @@ class StaleTests(WithCore):
             self.clean(client, idle=1)
 
     async def test_what_may_not(self) -> None:
-        """Is not: the peer may have done it."""
+        """Another request is not repeated: the peer may have processed it."""
         for method in ('POST', 'PATCH', 'LOCK'):
             client = self.core(connections=1)
             peer = await self.used(client)
@@ -232,7 +233,7 @@ class StaleTests(WithCore):
             self.clean(client)
 
     async def test_not_again_and_again(self) -> None:
-        """Once; the new connection is not stale, so its end is an end."""
+        """A request is repeated once only: the new connection was not idle."""
         client = self.core(connections=1)
         peer = await self.used(client)
         peer.hears = rst
@@ -241,7 +242,7 @@ class StaleTests(WithCore):
         self.clean(client)
 
     async def test_not_after_a_byte_of_the_answer(self) -> None:
-        """Then the peer was at work on it."""
+        """A request is not repeated after a byte of the response."""
         client = self.core(connections=1)
         peer = await self.used(client)
 
@@ -255,7 +256,8 @@ class StaleTests(WithCore):
         self.clean(client)
 
     async def test_a_peer_that_has_closed(self) -> None:
-        """Is noticed before anything is sent, even where the reactor has not come to it yet: a POST takes a new one."""
+        """A closed idle connection is noticed before sending, even before the reactor notices: a POST uses a new
+        one."""
         client = self.core(connections=2)
         peer = self.listen(answers())
         await client.send(self.call(peer))
@@ -269,7 +271,7 @@ class StaleTests(WithCore):
         self.clean(client, idle=1)
 
     async def test_a_peer_that_is_there(self) -> None:
-        """Is looked at after a second of idleness, and used again."""
+        """An idle connection is checked after a second, and reused."""
         client = self.core()
         peer = self.listen(answers())
         await client.send(self.call(peer))
@@ -280,8 +282,8 @@ class StaleTests(WithCore):
         self.clean(client, idle=1)
 
     async def test_the_socket_does_not_take_it(self) -> None:
-        """A reset is here already when the request is written: nothing went out, and what the peer said before it is
-        nobody's answer."""
+        """If a reset is pending when the request is written, nothing was sent, and pending data of the peer is
+        ignored."""
         client = self.core(connections=1)
         peer = self.listen(answers())
         await client.send(self.call(peer))
@@ -299,7 +301,7 @@ class StaleTests(WithCore):
         self.clean(client, idle=1)
 
     async def test_closed_in_the_same_turn(self) -> None:
-        """The end of the connection is read before the request went out: nothing is lost, a POST goes out elsewhere."""
+        """If the connection's end is read before the request is sent, a POST is sent on another connection."""
         client = self.core(connections=1)
         peer = self.listen(answers())
         await client.send(self.call(peer))
@@ -311,7 +313,7 @@ class StaleTests(WithCore):
         self.clean(client, idle=1)
 
     async def test_all_of_them(self) -> None:
-        """Twenty idle connections to a peer that was started again: twenty calls, none of them fails."""
+        """Of twenty calls on idle connections to a restarted peer none fails."""
         client = self.core(connections=20)
         peer = self.listen(answers())
         for sending in [client.send(self.call(peer)) for _ in range(20)]:
@@ -324,7 +326,7 @@ class StaleTests(WithCore):
 
 
 class FrozenTests(WithCore):
-    """A peer that stops, at each stage. The moments are exact in `test_client_deadlines`."""
+    """A peer that freezes at each stage. `test_client_deadlines` checks the exact times."""
 
     async def frozen(self, said: bytes, timeouts: Timeouts, error: type[CallFailed], **more: Any) -> None:
         def hear(talk: Talk) -> None:
@@ -344,34 +346,34 @@ class FrozenTests(WithCore):
         self.clean(client)
 
     async def test_before_the_answer(self) -> None:
-        """And the place goes to who waits for it, here as below."""
+        """The peer freezes before its response; the slot goes to the next waiting call, as in the tests below."""
         await self.frozen(b'', Timeouts(first_byte=0.5), FirstByteTimeout)
 
     async def test_in_the_head(self) -> None:
-        """Half of it is here."""
+        """The peer freezes in the middle of the head."""
         await self.frozen(OK[:20], Timeouts(silence=0.5), SilenceTimeout)
 
     async def test_in_the_body(self) -> None:
-        """One byte is missing."""
+        """The peer freezes one byte before the end of the body."""
         await self.frozen(OK[:-1], Timeouts(silence=0.5), SilenceTimeout)
 
     async def test_in_the_chunks(self) -> None:
-        """The last one does not come."""
+        """The peer freezes before the last chunk."""
         data = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n'
         await self.frozen(data, Timeouts(silence=0.5), SilenceTimeout)
 
     async def test_in_all(self) -> None:
-        """The whole call has its own end."""
+        """The total timeout applies."""
         await self.frozen(OK[:-1], Timeouts(total=0.5), TotalTimeout)
 
     async def test_taking_the_request(self) -> None:
-        """It does not read on, and the body does not fit into the buffers."""
+        """The peer stops reading a body that exceeds the buffers."""
         await self.frozen(b'', Timeouts(first_byte=0.5), FirstByteTimeout, method='POST', body=bytes(20_000_000))
 
 
 class CancelTests(WithCore):
     async def test_at_every_stage(self) -> None:
-        """The connection is cut at once, its place is free, and the peer sees the end."""
+        """Cancelling in any stage aborts the connection at once, frees its slot, and the peer sees the end."""
         for said in (b'', OK[:10], OK[:-1], b'HTTP/1.1 100 Continue\r\n\r\n', b'HTTP/1.1 200 OK\r\n\r\n1'):
             for body in (b'', bytes(20_000_000)):
                 await self.cancel_at(said, body)
@@ -388,7 +390,7 @@ class CancelTests(WithCore):
         await self.until(lambda: peer.talk.over)
 
     async def test_before_it_is_sent(self) -> None:
-        """In the turn in which it was asked for: the peer sees nothing of it."""
+        """Cancelling in the same reactor iteration sends nothing."""
         peer = self.listen(answers())
         client = self.core()
         await client.send(self.call(peer))
@@ -398,7 +400,7 @@ class CancelTests(WithCore):
         self.clean(client)
 
     async def test_while_it_connects(self) -> None:
-        """Nothing is opened that nobody wants."""
+        """Cancelling while connecting opens nothing."""
         peer = self.listen(silent)
         client = self.core()
         await self.cancelled(client.send(self.call(peer)))

@@ -1,6 +1,5 @@
-"""Peers that fail, freeze and lie: every call ends in time with an error that says what happened, and leaves nothing
-behind. Of real sockets; certificates, names, proxies, redirections and bombs have tests of their own.
-"""
+"""Peers that fail, freeze and lie: every call ends in time with a meaningful error, and leaves no state. Uses sockets;
+certificates, names, proxies, redirects and decompression bombs have tests of their own."""
 
 from __future__ import annotations
 
@@ -49,7 +48,7 @@ OK = b'HTTP/1.1 200 OK\r\n'
 
 
 class FaultCase(WithPeers):
-    """The same for plain HTTP and for TLS, which a subclass adds."""
+    """Fault tests for plain HTTP; a subclass runs them with TLS."""
 
     scheme = 'http'
 
@@ -63,7 +62,7 @@ class FaultCase(WithPeers):
         return get(upstream.port, scheme=self.scheme, **more)
 
     async def fails(self, answer: Answering, error: type[CallFailed], **more: Any) -> str:
-        """What a call of a peer that answers so says, which must be over soon and leave nothing."""
+        """Return the error of a call to a peer that responds like this; the call must end soon and leave no state."""
         upstream = self.peer(answer)
         client = self.caller()
         began = reactor.seconds()
@@ -75,21 +74,21 @@ class FaultCase(WithPeers):
 
 
 class EndTests(FaultCase):
-    """The connection ends before the answer does."""
+    """The connection ends before the response does."""
 
     async def test_without_an_answer(self) -> None:
-        """Closed and reset, before a byte of an answer."""
+        """The connection is closed or reset before the response."""
         for answer in (ends(b''), ends(b'', reset=True)):
             self.assertEqual(await self.fails(answer, PeerReset), 'the peer closed the connection without an answer')
 
     async def test_within_a_head(self) -> None:
-        """Closed and reset, in the first line and in a field."""
+        """The connection is closed or reset within the head."""
         for data in (b'HT', b'HTTP/1.1 20', OK + b'Content-Le'):
             for reset in (False, True):
                 await self.fails(ends(data, reset=reset), PeerReset)
 
     async def test_within_a_body(self) -> None:
-        """Closed and reset, in a counted body, in chunks, and where only a good end of the connection would end it."""
+        """The connection is closed or reset within a body of any framing."""
         for data in (b'Content-Length: 10\r\n\r\nhello', b'Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n',
                      b'Transfer-Encoding: chunked\r\n\r\n5\r\nhel', b'Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n'):
             for reset in (False, True):
@@ -98,7 +97,7 @@ class EndTests(FaultCase):
         await self.fails(ends(OK + b'\r\nhello', reset=True), PeerReset)
 
     async def test_in_a_stream(self) -> None:
-        """The reader has what came, and then the error."""
+        """A stream's reader gets what arrived, and then the error."""
         upstream = self.peer(ends(OK + b'Content-Length: 10\r\n\r\nhello', reset=True))
         client = self.caller()
         answer = await client.send(self.outbound(upstream, stream=True))
@@ -108,7 +107,7 @@ class EndTests(FaultCase):
         self.assertEqual((client.core.active, client.core.idle), (0, 0))
 
     async def test_all_of_many(self) -> None:
-        """Calls that wait for a connection while others fail have theirs: each its own answer or its own error."""
+        """Calls that wait while others fail get their own response or their own error."""
         half = 0
 
         def every_other(peer: Peer, request: Request) -> None:
@@ -130,27 +129,27 @@ class EndTests(FaultCase):
 
 
 class FreezeTests(FaultCase):
-    """The peer stops, and its connection stays."""
+    """The peer freezes with its connection open."""
 
     async def test_before_the_answer(self) -> None:
-        """Time to the first byte."""
+        """The first-byte timeout applies."""
         why = await self.fails(silent, FirstByteTimeout, timeouts=Timeouts(first_byte=SOON))
         self.assertEqual(why, 'the peer did not begin to answer within 0.3 s')
 
     async def test_within_a_head(self) -> None:
-        """Time between two pieces, in the first line and in the fields."""
+        """The silence timeout applies within the head."""
         for data in (b'H', OK + b'Content-'):
             why = await self.fails(raw(data), SilenceTimeout, timeouts=Timeouts(silence=SOON))
             self.assertEqual(why, 'the peer stopped for 0.3 s within its answer')
 
     async def test_within_a_body(self) -> None:
-        """Likewise, however the body is framed."""
+        """The silence timeout applies within a body of any framing."""
         for data in (b'Content-Length: 10\r\n\r\nhello', b'Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n',
                      b'Transfer-Encoding: chunked\r\n\r\n5', b'\r\nhello'):  # fmt: skip
             await self.fails(raw(OK + data), SilenceTimeout, timeouts=Timeouts(silence=SOON))
 
     async def test_a_drip(self) -> None:
-        """A byte now and then: a head must be whole in the time of a silence, and a body in that of the whole call."""
+        """A dripping head must be complete within the silence timeout, a dripping body within the total timeout."""
         for start, error, timeouts in (
             (OK + b'X-A: ', SilenceTimeout, Timeouts(silence=SOON)),
             (OK + b'Content-Length: 1000\r\n\r\n', TotalTimeout, Timeouts(silence=10.0, total=1.5)),
@@ -160,7 +159,7 @@ class FreezeTests(FaultCase):
             drip.stop()
 
     async def test_while_it_is_asked(self) -> None:
-        """A peer that does not take a request's body is as late as one that does not answer."""
+        """A peer that does not read the request's body times out like one that does not respond."""
         upstream = self.peer(silent)
         upstream.deaf = True
         client = self.caller()
@@ -173,12 +172,12 @@ class FreezeTests(FaultCase):
             peer.reset()
 
     async def test_the_callers_deadline(self) -> None:
-        """It counts wherever the call stands, and however long its stages may take."""
+        """The caller's deadline applies in every stage, whatever the stage's timeout."""
         for answer in (silent, raw(b'HT'), raw(OK + b'Content-Length: 10\r\n\r\nhello')):
             await self.fails(answer, TotalTimeout, deadline=reactor.seconds() + SOON)
 
     async def test_given_up_anywhere(self) -> None:
-        """A caller who leaves closes the connection, wherever the call stands."""
+        """Cancelling closes the connection in every stage."""
         for answer in (silent, raw(b'HT'), raw(OK + b'Content-Length: 10\r\n\r\nhello')):
             upstream = self.peer(answer)
             client = self.caller()
@@ -191,10 +190,10 @@ class FreezeTests(FaultCase):
 
 
 class LieTests(FaultCase):
-    """Answers that are not what they say, or may be read in two ways: none is believed, and nothing follows them."""
+    """Malformed and ambiguous responses are rejected, and the connection is not reused."""
 
     async def test_two_readings(self) -> None:
-        """Of where the answer ends: a reader before us may have read it otherwise."""
+        """Responses whose end is ambiguous are rejected: an intermediary may have parsed them differently."""
         for fields in (
             b'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
             b'Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello', b'Content-Length: 5, 5\r\n\r\nhello',
@@ -213,7 +212,7 @@ class LieTests(FaultCase):
             await self.fails(raw(OK + fields), BadResponse)
 
     async def test_no_answer_at_all(self) -> None:
-        """Another protocol's, another version's, another status's."""
+        """Other protocols, versions and invalid statuses are rejected."""
         for data in (b'SSH-2.0-OpenSSH\r\n', b'HTTP/2 200\r\n\r\n', b'HTTP/0.9 200 OK\r\n\r\n', b'<html>',
                      b'\x16\x03\x01', b'HTTP/1.1 99 Odd\r\n\r\n', b'HTTP/1.1 2000 OK\r\n\r\n',
                      b'HTTP/1.1  200 OK\r\n\r\n', b'\r\n' + OK,
@@ -221,8 +220,7 @@ class LieTests(FaultCase):
             await self.fails(raw(data), BadResponse)
 
     async def test_without_end(self) -> None:
-        """A head in one line or in many, answers that announce an answer, the extensions and the trailers of chunks:
-        each has its bound, whatever keeps coming."""
+        """Heads, interim responses, chunk extensions and trailers have limits."""
         for start, more in (
             (OK, b'X-A: b\r\n'), (OK + b'X-A: ', b'x' * 1024), (b'HTTP/1.1 200 ', b'x' * 1024),
             (b'', b'HTTP/1.1 103 Early Hints\r\n\r\n'),
@@ -232,7 +230,7 @@ class LieTests(FaultCase):
             await self.fails(flood(start, more), BadResponse)
 
     async def test_a_body_without_end(self) -> None:
-        """Not more is collected than the call allows: by the length it names, by chunks, until the end."""
+        """No more of a body is collected than the call allows, whatever its framing."""
         for start, more in (
             (OK + b'Content-Length: 100000000\r\n\r\n', b'x' * 1024),
             (OK + b'Transfer-Encoding: chunked\r\n\r\n', b'400\r\n' + b'x' * 1024 + b'\r\n'),
@@ -242,7 +240,7 @@ class LieTests(FaultCase):
             self.assertEqual(why, 'the body of the answer is longer than the 100000 bytes that this call allows')
 
     async def test_more_than_it_said(self) -> None:
-        """What follows an answer on its connection is nobody's: the next call has a new connection, and its own."""
+        """Bytes after a response are discarded: the next call uses a new connection."""
 
         def answer(peer: Peer, request: Request) -> None:
             says(body=b'for ' + request.target)(peer, request)
@@ -258,7 +256,7 @@ class LieTests(FaultCase):
         self.assertEqual(upstream.accepted, 5)
 
     async def test_more_later(self) -> None:
-        """The same where it comes while the connection is idle."""
+        """Bytes on an idle connection too."""
         upstream = self.peer(says(body=b'mine'))
         client = self.caller()
         await client.send(self.outbound(upstream))
@@ -270,7 +268,7 @@ class LieTests(FaultCase):
 
 
 def flood(start: bytes, more: bytes) -> Answering:
-    """An answer that goes on for as long as it is taken."""
+    """Send a response for as long as the client reads."""
 
     def answer(peer: Peer, request: Request) -> None:
         transport: Any = peer.transport
@@ -281,7 +279,7 @@ def flood(start: bytes, more: bytes) -> Answering:
 
 
 class Drip:
-    """An answer that comes a byte at a time."""
+    """Sends a response byte by byte."""
 
     def __init__(self, start: bytes) -> None:
         self._start = start
@@ -310,11 +308,11 @@ class Flood:
         self._transport.write(self._more * 8)
 
     def stopProducing(self) -> None:
-        """It was cut off."""
+        """Note that the connection was lost."""
 
 
 class SecureCase(FaultCase):
-    """The same over TLS."""
+    """Fault tests over TLS."""
 
     scheme = 'https'
 
@@ -343,17 +341,17 @@ class SecureLieTests(SecureCase, LieTests):
 
 
 class ConnectTests(WithPeers):
-    """Nobody answers the call for a connection."""
+    """Connections that nothing accepts."""
 
     async def test_refused(self) -> None:
-        """Nobody listens: known at once, for one call as for many."""
+        """A refused connection fails at once, for one call and for many."""
         client = self.client(bounds=PoolLimits(connections=2))
         for _ in range(50):
             await self.failed(client.send(get(1)), ConnectRefused)
         self.assertEqual((client.core.active, client.core.waiting), (0, 0))
 
     async def test_not_accepted(self) -> None:
-        """A peer whose queue of connections is full lets new ones wait in its kernel: the time for connecting ends."""
+        """If the peer's accept queue is full, the connect timeout applies."""
         with socket.socket() as full:
             full.bind(('127.0.0.1', 0))
             full.listen(0)

@@ -1,4 +1,4 @@
-"""What calls cost in memory while they wait, and that nothing of them stays."""
+"""The memory that calls use while they wait, and that all of it is freed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FIELDS = [(b'Accept', b'application/json'), (b'X-Zato-CID', b'0123456789abcdef')
 
 
 class WaitingTests(WithCore):
-    """Calls to a peer whose kernel takes connections and whose program does not."""
+    """Calls to a peer whose kernel accepts connections and whose program does not read."""
 
     async def cost(self, client: Client, calls: int, active: int) -> float:
-        """Bytes that each of the calls holds while all of them wait."""
+        """Return the bytes used per call while all calls wait."""
         with socket.socket() as listener:
             listener.bind(('127.0.0.1', 0))
             listener.listen(4096)
@@ -49,7 +49,7 @@ class WaitingTests(WithCore):
         return cost / calls
 
     def left(self) -> int:
-        """Bytes that are held still."""
+        """Return the bytes still in use."""
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
@@ -57,21 +57,21 @@ class WaitingTests(WithCore):
         return client.send(HttpRequest('POST', origin, b'/orders?id=1', FIELDS, b'{"order": 1}'))
 
     async def test_on_connections_of_their_own(self) -> None:
-        """Less than 20 KiB each, what Twisted keeps for a connection included."""
+        """A call on its own connection uses less than 20 KiB, Twisted's part included."""
         self.assertLess(await self.cost(self.core(connections=2000), 1000, 1001), MOST)
 
     async def test_in_the_queue(self) -> None:
-        """A fraction of that."""
+        """A queued call uses a fraction of that."""
         self.assertLess(await self.cost(self.core(connections=1), 5000, 1), MOST / 4)
 
 
 class GarbageTests(InMemory):
     def test_calls_leave_no_cycles(self) -> None:
-        """A call that is over is freed at once: it is no work for the collector, whichever way it ended."""
+        """A finished call is freed without the garbage collector, however it ended."""
         memory = Memory(connections=2)
 
         def ended(error: Any) -> None:
-            """The error is looked at, and let go."""
+            """Consume the error."""
 
         def answered() -> None:
             memory.send('POST', body=b'{}')

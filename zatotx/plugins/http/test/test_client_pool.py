@@ -1,4 +1,4 @@
-"""Places in the pool, and who gets them: in memory, so that every moment is exact."""
+"""The connection pool and the order of its queue, in memory and therefore exact."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from zatotx.plugins.http.test.memory_lines import OK, CancelledError, InMemory, 
 
 class PlaceTests(InMemory):
     def test_connections_are_used_again(self) -> None:
-        """One call after another goes over the same connection; several at once over as many."""
+        """Consecutive calls use one connection, concurrent ones several."""
         memory = Memory()
         for _ in range(3):
             sending = memory.send()
@@ -38,7 +38,7 @@ class PlaceTests(InMemory):
         self.clean(memory, idle=3)
 
     def test_the_caller_hears_last(self) -> None:
-        """When an answer is there the connection is free already: a call that follows at once takes it."""
+        """The connection is free when the caller gets the response: its next call uses it."""
         memory = Memory(connections=1)
         second: list[Deferred[HttpResponse]] = []
         memory.send().addCallback(lambda answer: second.append(memory.send()))
@@ -48,7 +48,7 @@ class PlaceTests(InMemory):
         self.successResultOf(second[0])
 
     def test_first_come_first_served(self) -> None:
-        """Calls beyond the limit wait, and go out in the order in which they came, on whatever is free first."""
+        """Calls beyond the limit are sent in FIFO order, on the connection that is free first."""
         memory = Memory(connections=2)
         sendings = [memory.send(target=b'/%d' % n) for n in range(5)]
         self.assertEqual(memory.counts, (2, 0, 3))
@@ -68,7 +68,7 @@ class PlaceTests(InMemory):
         self.clean(memory, idle=2)
 
     def test_nobody_overtakes(self) -> None:
-        """A call made when a place has just been freed waits behind those that waited before."""
+        """A call made when a slot was just freed waits behind the older ones."""
         memory = Memory(connections=1)
         late: list[Deferred[HttpResponse]] = []
         first = memory.send().addErrback(lambda _: late.append(memory.send(target=b'/late')))
@@ -81,7 +81,7 @@ class PlaceTests(InMemory):
         self.assertTrue(memory.lines[1].taken().startswith(b'GET /late '))
 
     def test_a_place_that_is_freed(self) -> None:
-        """By a connection that broke: the call that has waited longest makes a new one."""
+        """When a connection breaks, the call that has waited longest opens a new one."""
         memory = Memory(connections=1)
         broken, waiting = memory.send('POST'), memory.send()
         memory.lines[0].end()
@@ -92,7 +92,7 @@ class PlaceTests(InMemory):
         self.clean(memory, idle=1)
 
     def test_the_queue_has_an_end(self) -> None:
-        """In calls, with an error at once; and in time."""
+        """The queue is limited in length, with an error at once, and in time."""
         memory = Memory(connections=1, waiting=1)
         busy = memory.send()
         waiting = memory.send(timeouts=Timeouts(queue=3.0))
@@ -109,7 +109,7 @@ class PlaceTests(InMemory):
         self.clean(memory, idle=1)
 
     def test_leaving_the_queue(self) -> None:
-        """A call that is cancelled while it waits never goes out; those behind it move up."""
+        """A call cancelled in the queue is never sent; those behind it move up."""
         memory = Memory(connections=1)
         busy, leaving, waiting = memory.send(), memory.send(target=b'/leaving'), memory.send(target=b'/waiting')
         leaving.cancel()
@@ -123,7 +123,7 @@ class PlaceTests(InMemory):
         self.clean(memory, idle=1)
 
     def test_each_origin_has_its_own(self) -> None:
-        """Scheme, host and port tell origins apart; the limit is each one's."""
+        """Scheme, host and port distinguish origins; the limit is per origin."""
         memory = Memory(connections=1)
         origins = [Origin('http', 'a', 80), Origin('http', 'b', 80), Origin('http', 'a', 81), Origin('https', 'a', 80)]
         for origin in origins * 2:
@@ -135,7 +135,7 @@ class PlaceTests(InMemory):
         self.clean(memory, idle=4)
 
     def test_origins_that_nobody_calls_any_more(self) -> None:
-        """Are forgotten: a program that follows links does not grow."""
+        """Pools of unused origins are dropped: a program that follows links does not grow."""
         memory = Memory(idle=1.0)
         for n in range(100):
             memory.client.send(HttpRequest('GET', Origin('http', f'host-{n}', 80)))
@@ -147,7 +147,8 @@ class PlaceTests(InMemory):
 
 class IdleTests(InMemory):
     def test_idle_connections_end(self) -> None:
-        """Each after its time, in good order; the last used is used first, so that the others can end."""
+        """Idle connections are closed in an orderly way after their timeout; the most recently used one is reused
+        first."""
         memory = Memory(idle=10.0)
         memory.send()
         memory.send()
@@ -165,7 +166,7 @@ class IdleTests(InMemory):
         self.assertEqual(memory.clock.getDelayedCalls(), [])
 
     def test_a_connection_that_is_used_stays(self) -> None:
-        """Its time begins again with every call."""
+        """The idle timeout starts again with every call."""
         memory = Memory(idle=10.0)
         for _ in range(5):
             sending = memory.send()
@@ -175,7 +176,7 @@ class IdleTests(InMemory):
         self.assertFalse(memory.lines[0].closed)
 
     def test_none_is_kept(self) -> None:
-        """Where idle connections have no time at all each call has its own, which says so."""
+        """With an idle timeout of 0 each call has its own connection, with `Connection: close`."""
         memory = Memory(idle=0.0)
         for _ in range(2):
             sending = memory.send()
@@ -187,7 +188,7 @@ class IdleTests(InMemory):
         self.clean(memory)
 
     def test_the_peer_says_that_it_is_the_last(self) -> None:
-        """Then the connection is closed, and not offered to the next call."""
+        """After `Connection: close` the connection is not reused."""
         memory = Memory()
         for answer in (b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n',
                        b'HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n', OK + b'and more'):
@@ -199,7 +200,7 @@ class IdleTests(InMemory):
         self.clean(memory)
 
     def test_an_idle_connection_that_ends(self) -> None:
-        """Or on which something comes that nobody asked for, is taken out of the pool."""
+        """An idle connection that ends, or on which bytes arrive, is removed from the pool."""
         memory = Memory()
         for spoil in (lambda line: line.end(), lambda line: line.say(b'HTTP/1.1 408 Late\r\n\r\n'),
                       lambda line: line.say(OK)):
@@ -212,7 +213,7 @@ class IdleTests(InMemory):
         self.assertEqual(len(memory.lines), 3)
 
     def test_a_farewell_that_the_peer_does_not_hear(self) -> None:
-        """A connection that does not end within 5 s of our closing it is cut."""
+        """A connection that does not close within 5 s is aborted."""
         memory = Memory(idle=0.0)
         sending = memory.send()
         line = memory.lines[0]
@@ -229,7 +230,7 @@ class IdleTests(InMemory):
 
 class DialTests(InMemory):
     def test_errors_of_connecting(self) -> None:
-        """Twisted's become ours, those of ours stay; none has reached the peer, and no place is lost."""
+        """Twisted's connect errors are translated, ours are kept; none has reached the peer, and no slot is lost."""
         for given, error in (
             (ConnectionRefusedError(), ConnectRefused), (DNSLookupError(), NoSuchHost),
             (TCPTimedOutError(), ConnectTimeout), (RuntimeError('odd'), NotReached), (NoSuchHost('no'), NoSuchHost),
@@ -242,8 +243,7 @@ class DialTests(InMemory):
             self.clean(memory)
 
     def test_a_peer_that_went_away(self) -> None:
-        """A call that is tried again because its connection was stale, and finds nobody: the peer may have had it from
-        the first one."""
+        """If the repeated attempt finds no peer, the request may have reached it on the stale connection."""
         memory = Memory()
         memory.send()
         memory.lines[0].say(OK)
@@ -254,7 +254,7 @@ class DialTests(InMemory):
         self.clean(memory)
 
     def test_a_dial_that_raises(self) -> None:
-        """Is one that fails."""
+        """An exception in dial is a failed attempt."""
         memory = Memory()
 
         def dial(*args: Any) -> Any:
@@ -265,7 +265,7 @@ class DialTests(InMemory):
         self.clean(memory)
 
     def test_all_that_wait_when_nobody_is_there(self) -> None:
-        """Ten thousand calls behind one that cannot connect fail one after the other, not one within the other."""
+        """Ten thousand calls behind a failing connection fail one after the other, without recursion."""
         memory = Memory(False, connections=1)
         sendings = [memory.send() for _ in range(10_000)]
         memory.at_once = ConnectionRefusedError()
@@ -275,7 +275,7 @@ class DialTests(InMemory):
         self.clean(memory)
 
     def test_a_connection_is_late(self) -> None:
-        """The attempt is given up, and its place is free."""
+        """A connect timeout cancels the attempt, and frees its slot."""
         memory = Memory(False, connections=1)
         late = memory.send(timeouts=Timeouts(connect=3.0))
         waiting = memory.send()
@@ -291,7 +291,7 @@ class DialTests(InMemory):
         self.clean(memory, idle=1)
 
     def test_a_dial_that_knows_what_is_missing(self) -> None:
-        """Says it, though the call's clock struck first."""
+        """An attempt that knows its unfinished step reports it, though the call's timer fired first."""
         memory = Memory()
         missing = ConnectTimeout('no answer of the proxy within 3 s')
         memory.client._dial = lambda *args: Deferred(lambda dialing: dialing.errback(missing))
@@ -301,7 +301,7 @@ class DialTests(InMemory):
         self.clean(memory)
 
     def test_cancelling_while_connecting(self) -> None:
-        """Gives the attempt up too."""
+        """Cancelling the call cancels the attempt."""
         memory = Memory(False)
         sending = memory.send()
         sending.cancel()
@@ -310,7 +310,7 @@ class DialTests(InMemory):
         self.clean(memory)
 
     def test_a_connection_that_ends_at_once(self) -> None:
-        """Before the pool has it, whether its dial succeeds or fails then: one place is free again, not two."""
+        """A connection that ends before the pool has it frees one slot, not two, whether dial succeeds or fails."""
         memory = Memory(False)
         sending = memory.send()
         line = memory.dialings[0].made()
@@ -328,7 +328,7 @@ class DialTests(InMemory):
 
 class CloseTests(InMemory):
     def test_closing(self) -> None:
-        """Those that wait fail, what is under way ends in its own time, then all is over."""
+        """close fails waiting calls, lets current ones finish, and then fires."""
         memory = Memory(connections=2)
         idle, busy = memory.send(), memory.send()
         memory.lines[0].say(OK)
@@ -356,7 +356,7 @@ class CloseTests(InMemory):
         self.assertEqual(memory.clock.getDelayedCalls(), [])
 
     def test_closing_what_is_idle(self) -> None:
-        """Is over at once; twice is no harm."""
+        """Closing idle connections takes no time; closing twice is harmless."""
         memory = Memory()
         sending = memory.send()
         memory.lines[0].say(OK)
@@ -367,8 +367,7 @@ class CloseTests(InMemory):
         self.clean(memory)
 
     def test_retiring(self) -> None:
-        """Calls that wait have their turn, and those that come are made, wherever they lead; no connection is kept for
-        the next one."""
+        """After retire waiting and new calls are sent, to any origin, but no connection is kept."""
         memory = Memory(connections=2)
         idle, busy = memory.send(), memory.send()
         memory.lines[0].say(OK)
@@ -392,7 +391,7 @@ class CloseTests(InMemory):
         self.assertEqual(memory.clock.getDelayedCalls(), [])
 
     def test_no_call_is_renewed_after_it(self) -> None:
-        """A connection that turns out to be stale then fails its call."""
+        """After close a call on a stale connection fails and is not repeated."""
         memory = Memory()
         memory.send().addCallback(str)
         memory.lines[0].say(OK)

@@ -1,4 +1,4 @@
-"""Whatever peers, callers and the clock do, in whatever order: every call ends once, and nothing of it is left."""
+"""Whatever peers, callers and the clock do, in any order: every call ends once, and no state is left."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIMEOUTS = Timeouts(queue=3.0, connect=3.0, first_byte=3.0, silence=3.0, total=8
 
 
 class Play:
-    """A client, its callers and its peers, told what to do one step after another."""
+    """A client with callers and peers that performs scripted steps."""
 
     def __init__(self, connections: int) -> None:
         self.memory = Memory(False, connections=connections, idle=5.0, waiting=4)
@@ -119,8 +119,8 @@ class Play:
 class AnyOrderTests(InMemory):
     @holds(connections=st.integers(1, 3), steps=st.lists(DOES, max_size=50))
     def test_every_call_ends_once(self, connections: int, steps: list[tuple[str, int]]) -> None:
-        """The pool never has more than it may, its figures agree with each other at every step, sources are closed; and
-        when all is late nothing is left."""
+        """The pool never exceeds its limits, its statistics are consistent after every step, sources are closed; and
+        after all timeouts no state is left."""
         play = Play(connections)
         memory = play.memory
         for step in steps:

@@ -1,4 +1,4 @@
-"""Outgoing HTTP through proxies: a real one, and some that misbehave."""
+"""Outgoing HTTP through proxies: a real one, and misbehaving ones."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class NoProxyTests(SynchronousTestCase):
         return parse_no_proxy(text).covers(host, port)
 
     def test_domains(self) -> None:
-        """A name and all below it, however its entry begins, and not what only ends like it."""
+        """A domain in no_proxy covers its subdomains, with or without a dot, and no other name with that ending."""
         for entry in ('example.com', '.example.com', '*.example.com', 'EXAMPLE.com', ' example.com ', 'a,example.com.'):
             self.assertTrue(self.covered(entry, 'example.com'), entry)
             self.assertTrue(self.covered(entry, 'crm.example.com'), entry)
@@ -55,7 +55,7 @@ class NoProxyTests(SynchronousTestCase):
         self.assertTrue(self.covered('example.com', 'crm.example.com.'))
 
     def test_addresses(self) -> None:
-        """One, or a block of them, of both families; a name is not looked up for it."""
+        """Addresses and networks of both families match; names are not looked up for it."""
         for text, host, is_it in (
             ('10.0.0.1', '10.0.0.1', True), ('10.0.0.1', '10.0.0.10', False), ('10.0.0.0/8', '10.9.9.9', True),
             ('10.0.0.5/8', '10.9.9.9', True), ('10.0.0.0/8', '11.0.0.1', False), ('10.0.0.0/8', 'crm.example', False),
@@ -71,13 +71,13 @@ class NoProxyTests(SynchronousTestCase):
             self.assertFalse(self.covered(entry, host, 80), entry)
 
     def test_everything_and_nothing(self) -> None:
-        """A star is everything; an empty variable, and what is no host at all, is nothing."""
+        """A star matches everything; an empty variable, or an invalid host, matches nothing."""
         self.assertTrue(self.covered('a, *', 'crm.example'))
         for text in ('', ' , ', 'a b/c', '10.0.0.0/99', '::::', 'http://crm.example'):
             self.assertFalse(self.covered(text, 'crm.example'), text)
 
     def test_the_loopback(self) -> None:
-        """Never goes through a proxy that the environment names: there it would be the proxy's own."""
+        """Loopback requests never use a proxy from the environment, where loopback would mean the proxy's own."""
         for host in ('localhost', 'crm.localhost', '127.0.0.1', '127.9.9.9', '::1'):
             self.assertTrue(self.covered('', host), host)
 
@@ -87,7 +87,7 @@ class ChoiceTests(SynchronousTestCase):
         return of.proxy(secure=scheme == 'https', host=host, port=80)
 
     def test_the_environment(self) -> None:
-        """A variable for each scheme and one for both, in lower case rather than in upper."""
+        """There are variables per scheme and for both; lower case takes precedence."""
         found = environment({'http_proxy': 'http://a:1', 'HTTP_PROXY': 'http://b:1', 'ALL_PROXY': 'c:3',
                              'No_Proxy': 'crm.example', 'NO_PROXY': 'erp.example'})  # fmt: skip
         self.assertEqual(self.chosen(found), Proxy('a', 1))
@@ -96,7 +96,8 @@ class ChoiceTests(SynchronousTestCase):
         self.assertIsNone(self.chosen(environment({}), 'https'))
 
     def test_a_setting(self) -> None:
-        """A URL counts for all calls, those to the loopback too, whatever NO_PROXY says; or none is used at all."""
+        """A URL in the setting applies to all calls, including loopback, whatever NO_PROXY says; or no proxy is used at
+        all."""
         environ = {'http_proxy': 'http://a:1', 'no_proxy': '*'}
         self.assertEqual(self.chosen(make_proxy_selector('http://b:2', environ), host='127.0.0.1'), Proxy('b', 2))
         self.assertEqual(self.chosen(make_proxy_selector('http://b:2', environ), 'https'), Proxy('b', 2))
@@ -104,7 +105,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual(self.chosen(make_proxy_selector(ENVIRONMENT, {'http_proxy': 'http://a:1'})), Proxy('a', 1))
 
     def test_urls(self) -> None:
-        """With credentials in them, percent-encoded or not; with a scheme or without."""
+        """Proxy URLs may contain credentials, percent-encoded or not, and may omit the scheme."""
         for url, proxy in (
             ('http://Proxy.example:3128', Proxy('proxy.example', 3128)), ('proxy:3128', Proxy('proxy', 3128)),
             ('http://proxy', Proxy('proxy', 80)), ('http://[::1]:8080/', Proxy('::1', 8080)),
@@ -114,7 +115,7 @@ class ChoiceTests(SynchronousTestCase):
             self.assertEqual(parse_proxy(url), proxy)
 
     def test_unusable(self) -> None:
-        """Other kinds and what is no URL: told of, without showing what may be a password."""
+        """Other kinds and invalid URLs are rejected without revealing a possible password."""
         for url in ('socks5://user:hunter2@proxy', 'https://user:hunter2@proxy', 'http://user:hunter2@', 'http://a:x',
                     'http://a b', 'http://user:hunter2@[::1'):  # fmt: skip
             error = self.assertRaises(UnusableProxy, parse_proxy, url)
@@ -124,7 +125,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertRaises(UnusableProxy, self.chosen, found)
 
     def test_secrets_are_not_shown(self) -> None:
-        """Not in a repr."""
+        """The repr contains no secrets."""
         self.assertNotIn('hunter2', repr(make_proxy_selector('http://user:hunter2@proxy', {})))
         self.assertNotIn('Basic', repr(parse_proxy('http://user:hunter2@proxy')))
 
@@ -142,7 +143,7 @@ class ProxyCase(WithPeers):
 
 
 class TinyproxyTests(ProxyCase):
-    """A proxy as companies have them."""
+    """Tests with tinyproxy."""
 
     async def start(self, *, credentials: bool = False) -> Tinyproxy:
         proxy = Tinyproxy(credentials=credentials)
@@ -151,7 +152,7 @@ class TinyproxyTests(ProxyCase):
         return proxy
 
     async def test_through_it(self) -> None:
-        """Plain HTTP by its whole URL, https in a tunnel; the peer sees what it would see without."""
+        """Plain HTTP uses the absolute URL, https a tunnel; the peer sees the same request as without a proxy."""
         proxy = await self.start()
         for scheme, tls in (('http', None), ('https', self.server_tls)):
             upstream = self.listen(says(body=b'hello'), tls=tls)
@@ -164,7 +165,7 @@ class TinyproxyTests(ProxyCase):
         await self.until(lambda: 'CONNECT localhost' in proxy.said() and 'GET http://localhost' in proxy.said())
 
     async def test_by_the_environment(self) -> None:
-        """What stands there counts, and the loopback is never meant."""
+        """The environment's proxy is used, except for loopback."""
         proxy = await self.start()
         environ = {'HTTP_PROXY': f'http://127.0.0.1:{proxy.port}'}
         upstream = self.listen(says())
@@ -175,8 +176,8 @@ class TinyproxyTests(ProxyCase):
         await self.until(lambda: 'GET http://zatotx.invalid' in proxy.said())
 
     async def test_credentials(self) -> None:
-        """Those of its URL; with none, and with wrong ones, the error says what is missing and shows nothing. Of plain
-        HTTP, wrong ones are answered with 401, which may be the peer's word."""
+        """Credentials of the URL are used; the error for missing or wrong ones names the problem and reveals nothing.
+        For plain HTTP wrong ones cause a 401, which may be the peer's own."""
         proxy = await self.start(credentials=True)
         place = f'127.0.0.1:{proxy.port}'
         for scheme, tls in (('http', None), ('https', self.server_tls)):
@@ -193,7 +194,7 @@ class TinyproxyTests(ProxyCase):
         self.assertEqual((await self.called(f'http://{USER}:hunter2@{place}', upstream, 'http')).status, 401)
 
     async def test_nobody_behind_it(self) -> None:
-        """A tunnel to where nobody listens: the proxy says so, and so do we."""
+        """A failed tunnel is reported with the proxy's reason."""
         proxy = await self.start()
         client = self.client(proxy=f'http://127.0.0.1:{proxy.port}')
         why = await self.failed(client.send(get(1, scheme='https')), ProxyFailed)
@@ -202,7 +203,7 @@ class TinyproxyTests(ProxyCase):
 
 
 class FaultTests(ProxyCase):
-    """Proxies that misbehave, seen by a call of https that wants a tunnel."""
+    """Misbehaving proxies, with https calls through a tunnel."""
 
     async def fault(self, answer: Answering, error: type[CallFailed], *, greets: Callable[[Peer], object] | None = None,
                     within: float = 5.0) -> str:
@@ -218,7 +219,7 @@ class FaultTests(ProxyCase):
         return why.replace(f'127.0.0.1:{proxy.port}', 'P')
 
     async def test_refusals(self) -> None:
-        """By what their status means."""
+        """Error statuses are explained."""
         for status, words in (
             (b'407 Proxy Authentication Required', 'the proxy P wants other credentials than it was given (407)'),
             (b'502 Bad Gateway', 'the proxy P did not reach crm.example:443 (502)'),
@@ -229,27 +230,27 @@ class FaultTests(ProxyCase):
             self.assertEqual(await self.fault(says(status, b'why', b'Location: http://elsewhere/'), ProxyFailed), words)
 
     async def test_nonsense(self) -> None:
-        """What is not HTTP/1, or no head at all."""
+        """Responses that are not HTTP/1, or have no head, are rejected."""
         for data in (b'SSH-2.0-OpenSSH\r\n', b'HTTP/2 200\r\n\r\n', b'HTTP/1.1 OK\r\n\r\n',
                      b'HTTP/1.1 200 OK\nA: b\n\n', b'\x16\x03\x01\x00\x05hello',
                      b'HTTP/1.1 200 OK\r\n folded\r\n\r\n'):  # fmt: skip
             self.assertIn('answered a CONNECT with what is not HTTP/1', await self.fault(raw(data), ProxyFailed))
 
     async def test_an_endless_head(self) -> None:
-        """Refused at 64 KiB, in one line or in many; so is a proxy that says for ever that it is about to answer."""
+        """Heads are limited to 64 KiB, and so are interim responses."""
         for data in (b'HTTP/1.1 200 OK\r\n' + b'X-A: b\r\n' * 20_000, b'HTTP/1.1 200 ' + b'x' * 100_000,
                      b'HTTP/1.1 100 Continue\r\n\r\n' * 20):  # fmt: skip
             self.assertIn('is not HTTP/1', await self.fault(raw(data), ProxyFailed))
 
     async def test_closed_and_reset(self) -> None:
-        """At once, or within its answer."""
+        """The proxy closes or resets the connection, at once or within its response."""
         for answer, greets in ((ends(b''), None), (ends(b'HTTP/1.1 200'), None), (silent, Peer.close),
                                (ends(b'HTTP/1.1 200', reset=True), None)):  # fmt: skip
             why = await self.fault(answer, ProxyFailed, greets=greets)
             self.assertEqual(why, 'the proxy P closed the connection instead of answering a CONNECT')
 
     async def test_silent(self) -> None:
-        """Before its answer, and within it: the time for connecting counts."""
+        """A silent proxy runs into the connect timeout."""
         for answer in (silent, raw(b'HTTP/1.1 200 OK\r\nX-A')):
             for within in (0.3, 3.0, 12.0):  # a busy machine may not come to the proxy at first
                 why = await self.fault(answer, ConnectTimeout, within=within)
@@ -258,19 +259,19 @@ class FaultTests(ProxyCase):
             self.assertEqual(why, f'the proxy P made no tunnel to crm.example:443 within {within:g} s')
 
     async def test_talking_first(self) -> None:
-        """Whatever comes through a tunnel before we spoke is not of the peer."""
+        """Bytes that arrive through a tunnel before ours are not the peer's."""
         why = await self.fault(raw(b'HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n'), ProxyFailed)
         self.assertIn('sends something through the tunnel before anybody was asked', why)
 
     async def test_not_there(self) -> None:
-        """Named as what it is."""
+        """An unreachable proxy is named in the error."""
         client = self.client(proxy='http://127.0.0.1:1')
         for scheme in ('http', 'https'):
             why = await self.failed(client.send(get(443, scheme=scheme, host='crm.example')), ConnectRefused)
             self.assertEqual(why, 'nobody listens at the proxy 127.0.0.1:1')
 
     async def test_of_a_kind_that_is_not_spoken(self) -> None:
-        """Calls do not go around what the environment names: they fail, and say why."""
+        """An unsupported proxy in the environment makes calls fail with the reason, instead of being bypassed."""
         client = self.client(environ={'ALL_PROXY': 'socks5://user:hunter2@127.0.0.1:1080'})
         for scheme in ('http', 'https'):
             why = await self.failed(client.send(get(443, scheme=scheme, host='crm.example')), ProxyFailed)
@@ -278,7 +279,7 @@ class FaultTests(ProxyCase):
             self.assertNotIn('hunter2', why)
 
     async def test_what_it_is_sent(self) -> None:
-        """CONNECT with host and port and the credentials, and nothing of the request."""
+        """The proxy receives CONNECT with host, port and credentials, and nothing of the request."""
         seen: list[Request] = []
 
         def note(peer: Peer, request: Request) -> None:
@@ -292,7 +293,7 @@ class FaultTests(ProxyCase):
                                            b'proxy-authorization': b'Basic dXNlcjpodW50ZXIy'})  # fmt: skip
 
     async def test_plain_http(self) -> None:
-        """A 407 of the proxy's is an error of ours, all else may be the peer's; connections are kept for the origin."""
+        """A 407 is an error, any other response may be the peer's; connections are pooled per origin."""
         answers = [says(b'407 Who'), says(b'502 Bad Gateway'), says(body=b'hello')]
         proxy = self.listen(lambda peer, request: answers[len(proxy.requests) - 1](peer, request))
         client = self.client(proxy=f'http://user:pw@127.0.0.1:{proxy.port}')

@@ -1,4 +1,4 @@
-"""Redirections that outgoing HTTP follows, and what it leaves behind on the way."""
+"""Redirects of outgoing HTTP: which are followed, and what is not sent along."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ class RuleTests(SynchronousTestCase):
         return next_request(status, method, self.here, location, has_body=has_body)
 
     def test_methods(self) -> None:
-        """RFC 9110 §15.4 and the Fetch standard: 303 asks anew, 301 and 302 do for POST, 307 and 308 change nothing."""
+        """RFC 9110 §15.4 and the Fetch standard: 303 becomes GET, 301 and 302 do for POST, 307 and 308 change
+        nothing."""
         for status, method, then, body in (
             (301, 'GET', 'GET', True), (301, 'POST', 'GET', False), (302, 'POST', 'GET', False),
             (301, 'PUT', 'PUT', True), (302, 'DELETE', 'DELETE', True), (302, 'HEAD', 'HEAD', True),
@@ -76,7 +77,7 @@ class RuleTests(SynchronousTestCase):
             self.assertEqual((hop.method, hop.keeps_body), (then, body), (status, method))
 
     def test_where_to(self) -> None:
-        """References of all kinds (RFC 3986 §5), of those who write URLs as they should and of others."""
+        """References of all kinds (RFC 3986 §5) are resolved, also malformed ones."""
         for location, url in (
             (b'/c', 'https://crm.example/c'), (b'c', 'https://crm.example/a/c'), (b'?y=2', 'https://crm.example/a/b?y=2'),
             (b'../../../c', 'https://crm.example/c'), (b'//erp.example/c', 'https://erp.example/c'),
@@ -89,7 +90,7 @@ class RuleTests(SynchronousTestCase):
             self.assertEqual(self.hop(location).place.url, url)
 
     def test_where_not_to(self) -> None:
-        """Nothing but http and https, and nothing that is not a URL."""
+        """Only http and https URLs are followed."""
         for location in (
             b'', b'ftp://a/', b'javascript:alert(1)', b'file:///etc/passwd', b'http://', b'http:///x', b'http://a:99999/',
             b'http://a b/', b'http://[::1/', b'/' + b'x' * 8192,
@@ -97,13 +98,13 @@ class RuleTests(SynchronousTestCase):
             self.assertRaises(RedirectError, self.hop, location)
 
     def test_a_body_in_the_clear(self) -> None:
-        """What was meant for TLS does not go without; without a body there is nothing to lose."""
+        """A body meant for https is not sent over http; without a body the redirect is followed."""
         self.assertRaises(RedirectError, self.hop, b'http://crm.example/', 307, 'POST', has_body=True)
         self.assertEqual(self.hop(b'http://crm.example/', 303, 'POST', has_body=True).method, 'GET')
         self.assertEqual(self.hop(b'http://crm.example/', 307).place.secure, False)
 
     def test_whose_credentials(self) -> None:
-        """They go along within an origin: scheme, host and port (RFC 6454)."""
+        """Credentials are kept within an origin: scheme, host and port (RFC 6454)."""
         for location, kept in (
             (b'/c', True), (b'https://crm.example:443/', True), (b'http://crm.example/', False),
             (b'https://crm.example:8443/', False), (b'https://www.crm.example/', False),
@@ -111,7 +112,7 @@ class RuleTests(SynchronousTestCase):
             self.assertEqual(self.hop(location).keeps_credentials, kept, location)
 
     def test_names_of_fields(self) -> None:
-        """What says who asks, and what speaks of a body, in any case."""
+        """Credential and body fields are recognized in any case."""
         for name in (b'AUTHORIZATION', b'Cookie', b'X-Api-Key', b'apikey', b'X-Auth-Token', b'X-Session-Id'):
             self.assertTrue(is_credential(name), name)
         for name in (b'Accept', b'X-Zato-CID', b'traceparent', b'User-Agent', b'Idempotency-Key'):
@@ -121,12 +122,12 @@ class RuleTests(SynchronousTestCase):
         )
 
     def test_a_url_taken_apart(self) -> None:
-        """As a connection's host may be written."""
+        """A connection's host is parsed in all its forms."""
         self.assertEqual(parse_target('http://CRM.example'), RedirectTarget(False, 'crm.example', 80, '/'))
 
 
     def test_scopes(self) -> None:
-        """What only we can reach, however it is written: IPv4 within IPv6 is what it means (RFC 4291, 6052, 3056)."""
+        """Private addresses are recognized in any notation, including IPv4 in IPv6 (RFC 4291, 6052, 3056)."""
         for scope, addresses in (
             (Scope.LOOPBACK, ('127.0.0.1', '127.9.9.9', '::1', '0.0.0.0', '::', '::ffff:127.0.0.1', '64:ff9b::7f00:1')),
             (Scope.LINK_LOCAL, ('169.254.169.254', 'fe80::1%eth0', '::ffff:a9fe:a9fe', '2002:a9fe:a9fe::1')),
@@ -139,7 +140,7 @@ class RuleTests(SynchronousTestCase):
 
 
 class Known(AddressResolver):
-    """Knows the addresses of the names that a test uses."""
+    """A resolver for the names of a test."""
 
     def __init__(self, reactor: Any, **names: tuple[str, ...]) -> None:
         super().__init__(reactor)
@@ -150,7 +151,7 @@ class Known(AddressResolver):
 
 
 class DialingTests(SynchronousTestCase):
-    """Where a redirection may lead, judged by the addresses that are connected to."""
+    """Redirect targets, judged by the addresses connected to."""
 
     def setUp(self) -> None:
         self.reactor: Any = MemoryReactorClock()
@@ -159,7 +160,7 @@ class DialingTests(SynchronousTestCase):
         self.resolver = Known(self.reactor, **names)
 
     def dialed(self, host: str, *own: Scope, proxy: str = '') -> list[str]:
-        """The addresses that are connected to where a peer sends us to a host."""
+        """Return the addresses connected to for a redirect to a host."""
         dialer = Connector(self.reactor, self.resolver, TlsClientFactory(TlsSettings()), ProxySelector(http=proxy))
         dialer.own_scopes.update(own)
         self.reactor.tcpClients.clear()
@@ -173,23 +174,23 @@ class DialingTests(SynchronousTestCase):
         return [client[0] for client in self.reactor.tcpClients]
 
     def test_inside(self) -> None:
-        """Not to this machine, this link or a private network, neither by an address nor by a name that means one."""
+        """Redirects to loopback, link-local and private addresses are rejected, by address and by name."""
         for host in ('127.0.0.1', '169.254.169.254', '10.0.0.5', '::1', 'metadata', 'rebound', 'localhost'):
             self.assertEqual(self.dialed(host), [], host)
         self.assertEqual(self.dialed('93.184.216.34'), ['93.184.216.34'])
 
     def test_some_of_the_addresses_of_a_name(self) -> None:
-        """Of a name with several addresses those are tried that may be."""
+        """Of a name's addresses only the permitted ones are tried."""
         self.assertEqual(self.dialed('mixed'), ['93.184.216.34'])
 
     def test_a_connection_that_points_inside(self) -> None:
-        """Its redirections may lead to where it leads itself, and no further inside."""
+        """A connection to a private address may redirect within that scope, and no further."""
         self.assertEqual(self.dialed('10.0.0.5', Scope.PRIVATE), ['10.0.0.5'])
         self.assertEqual(self.dialed('rebound', Scope.PRIVATE), [])
         self.assertEqual(self.dialed('metadata', Scope.PRIVATE, Scope.LOOPBACK), [])
 
     def test_by_a_proxy(self) -> None:
-        """It looks up names, so they are its to judge; an address, and this machine, are not asked for."""
+        """With a proxy names are the proxy's to check; private addresses and localhost are still rejected."""
         proxy = 'http://10.0.0.9:3128'
         self.assertEqual(self.dialed('crm.example', proxy=proxy), ['10.0.0.9'])
         for host in ('127.0.0.1', '10.0.0.5', '169.254.169.254'):
@@ -198,7 +199,7 @@ class DialingTests(SynchronousTestCase):
 
 class FollowingTests(WithPeers):
     async def test_followed(self) -> None:
-        """To another place of the same peer, on the same connection, with all that was sent."""
+        """A redirect within the peer uses the same connection and sends all fields."""
         onward = sends_to('c?d=1', b'308 Permanent Redirect')
         answers = {b'/a': sends_to('/b'), b'/b': onward, b'/c?d=1': says(body=b'here')}
         upstream = self.listen(lambda peer, request: answers[request.target](peer, request))
@@ -208,20 +209,20 @@ class FollowingTests(WithPeers):
             self.assertEqual({name.lower() for name, _ in SECRETS + OPEN} - set(request.headers), set())
 
     async def test_off(self) -> None:
-        """A connection may have redirections as answers."""
+        """A connection may return redirects as responses."""
         upstream = self.listen(sends_to('/b'))
         answer = await self.client(follow_redirects=0).send(get(upstream.port))
         self.assertEqual((answer.status, answer.headers[b'location'], len(upstream.requests)), (302, b'/b', 1))
 
     async def test_nothing_to_follow(self) -> None:
-        """Other answers of 3xx, and those that do not say where to, are answers."""
+        """Other 3xx responses, and those without Location, are returned."""
         for status, lines in ((304, b'Location: /b\r\n'), (300, b'Location: /b\r\n'), (302, b'')):
             upstream = self.listen(raw(b'HTTP/1.1 %d Odd\r\nContent-Length: 0\r\n%b\r\n' % (status, lines)))
             answer = await self.client().send(get(upstream.port))
             self.assertEqual((answer.status, len(upstream.requests)), (status, 1))
 
     async def test_another_origin_hears_of_no_credentials(self) -> None:
-        """Nor of the fields that the connection says are secret, nor of the body's where the body stays behind."""
+        """Another origin gets no credentials, no secret fields, and no body fields without the body."""
         there = self.listen(says())
         here = self.listen(sends_to(f'http://localhost:{there.port}/b', b'303 See Other'))
         headers = [*SECRETS, *OPEN, (b'Content-Type', b'text/plain'), (b'Host', b'crm.example')]
@@ -233,7 +234,7 @@ class FollowingTests(WithPeers):
         self.assertEqual(request.headers[b'host'], b'localhost:%d' % there.port)
 
     async def test_another_origin(self) -> None:
-        """Is not asked unless the connection wants that: another port is one too."""
+        """Another origin, which may differ in the port only, is not followed unless configured."""
         there = self.listen(says())
         here = self.listen(sends_to(f'http://127.0.0.1:{there.port}/b'))
         client = self.client()
@@ -242,7 +243,7 @@ class FollowingTests(WithPeers):
         self.assertEqual((there.accepted, client.core.active), (0, 0))
 
     async def test_there_and_back(self) -> None:
-        """The origin of the call is its own, whoever sends it back there."""
+        """A redirect back to the call's origin is one to its own."""
         here = self.listen(lambda peer, request: answers[request.target](peer, request))
         there = self.listen(sends_to(f'http://127.0.0.1:{here.port}/c'))
         answers = {b'/a': sends_to(f'http://127.0.0.1:{there.port}/b'), b'/c': says(body=b'home')}
@@ -250,7 +251,7 @@ class FollowingTests(WithPeers):
         self.assertEqual((answer.body, here.accepted), (b'home', 1))
 
     async def test_from_https_to_http(self) -> None:
-        """Followed without credentials; with a body it is not."""
+        """A redirect from https to http is followed without credentials, but not with a body."""
         ca = Authority(Path(self.mktemp()).absolute())
         there = self.listen(says(body=b'in the clear'))
         for status in (b'302 Found', b'307 Temporary Redirect'):
@@ -265,7 +266,7 @@ class FollowingTests(WithPeers):
         self.assertEqual(there.requests, [])
 
     async def test_the_body_again(self) -> None:
-        """307 and 308 have the same body sent once more, whole."""
+        """307 and 308 send the same body again."""
         answers = {b'/': sends_to('/b', b'307 Temporary Redirect'), b'/b': says()}
         upstream = self.listen(lambda peer, request: answers[request.target](peer, request))
         await self.client().send(post(upstream.port, b'x' * 200_000, headers=[(b'Content-Type', b'a/b')]))
@@ -273,7 +274,7 @@ class FollowingTests(WithPeers):
                           for request in upstream.requests], [(b'POST', 200_000, b'a/b')] * 2)  # fmt: skip
 
     async def test_a_body_that_is_gone(self) -> None:
-        """One that was made while it was sent cannot be sent again: it says so, and the pool is clean."""
+        """A body that was produced while sending cannot be repeated: an error is raised, and no state is left."""
 
         async def pieces() -> AsyncIterator[bytes]:
             yield b'order'
@@ -287,7 +288,7 @@ class FollowingTests(WithPeers):
         self.assertEqual((client.core.active, client.core.idle), (0, 1))
 
     async def test_in_circles(self) -> None:
-        """Found out at the second time around, whatever the limit."""
+        """A redirect loop is detected in the second round, whatever the limit."""
         answers = {b'/a': sends_to('/b'), b'/b': sends_to('/a')}
         upstream = self.listen(lambda peer, request: answers[request.target](peer, request))
         client = self.client()
@@ -297,7 +298,7 @@ class FollowingTests(WithPeers):
         self.assertEqual((client.core.active, client.core.idle), (0, 1))
 
     async def test_on_and_on(self) -> None:
-        """No more than the connection says."""
+        """The number of redirects is limited by the connection's setting."""
 
         def onward(peer: Peer, request: Request) -> None:
             sends_to(f'/{int(request.target[1:] or b"0") + 1}')(peer, request)
@@ -309,13 +310,13 @@ class FollowingTests(WithPeers):
         self.assertEqual((len(upstream.requests), client.core.active), (4, 0))
 
     async def test_to_nowhere(self) -> None:
-        """A Location that is none ends the call, and says who sent it."""
+        """An invalid Location fails the call, and the error names the sender."""
         upstream = self.listen(sends_to('ftp://127.0.0.1/'))
         why = await self.failed(self.client().send(get(upstream.port)), BadRedirect)
         self.assertEqual(why, 'the redirection (302) by 127.0.0.1 is to a URL that is not of http or https')
 
     async def test_the_time_of_all_of_them(self) -> None:
-        """The time of a call is that of all its requests together."""
+        """The total timeout covers all requests of a call."""
         answers = {b'/': sends_to('/b'), b'/b': silent}
         upstream = self.listen(lambda peer, request: answers[request.target](peer, request))
         began = reactor.seconds()
@@ -323,7 +324,7 @@ class FollowingTests(WithPeers):
         self.assertLess(reactor.seconds() - began, 30)
 
     async def test_given_up(self) -> None:
-        """Cancelling the call ends the request that is under way by then."""
+        """Cancelling the call cancels the current request."""
         answers = {b'/': sends_to('/b'), b'/b': silent}
         upstream = self.listen(lambda peer, request: answers[request.target](peer, request))
         client = self.client()
@@ -335,7 +336,7 @@ class FollowingTests(WithPeers):
         await self.until(lambda: not upstream.peers)
 
     async def test_streamed(self) -> None:
-        """An answer that comes as a stream is the last one; those before are not read to their ends."""
+        """With streaming the last response is a stream; bodies of redirects are not read to their end."""
         answers = {b'/': raw(b'HTTP/1.1 302 Found\r\nLocation: /b\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nmoved'),
                    b'/b': says(body=b'here')}  # fmt: skip
         upstream = self.listen(lambda peer, request: answers[request.target](peer, request))

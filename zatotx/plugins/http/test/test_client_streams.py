@@ -1,4 +1,4 @@
-"""Bodies that come and go piece by piece, no faster than the other side takes them. Real sockets."""
+"""Streamed request and response bodies, no faster than the other side reads. Uses sockets."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ async def all_of(stream: ResponseStream) -> bytes:
 
 class DownTests(WithCore):
     async def begun(self, said: bytes) -> tuple[ResponseStream, Listener]:
-        """A stream of which this has been said."""
+        """Return a stream of which this was sent."""
         peer = self.listen(answers(said))
         self.client = self.core(connections=1)
         stream = await self.streamed(self.client.send(self.call(peer, stream=True)))
         return stream, peer
 
     async def test_piece_by_piece(self) -> None:
-        """The answer is there with its head, each piece when it comes, b'' at the end and from then on."""
+        """The response is returned with its head, each piece when it arrives, b'' at the end and from then on."""
         stream, peer = await self.begun(CHUNKED)
         reading = stream.read()
         await pause(0.02)
@@ -43,14 +43,14 @@ class DownTests(WithCore):
         self.clean(self.client, idle=1)
 
     async def test_all_here_at_once(self) -> None:
-        """A body that came with its head frees the connection before anybody reads it."""
+        """A body that arrives with its head frees the connection before it is read."""
         for said in (OK, CHUNKED + b'2\r\nok\r\n0\r\n\r\n', b'HTTP/1.1 204 No Content\r\n\r\n'):
             stream, _ = await self.begun(said)
             self.clean(self.client, idle=1)
             self.assertEqual(await all_of(stream), b'' if b'204' in said else b'ok')
 
     async def test_until_the_end(self) -> None:
-        """Of the connection, in good order."""
+        """A body without a length ends with an orderly close."""
         stream, peer = await self.begun(b'HTTP/1.1 200 OK\r\n\r\nbegin')
         self.assertEqual(await stream.read(), b'begin')
         peer.talk.say(b'end')
@@ -59,7 +59,7 @@ class DownTests(WithCore):
         self.clean(self.client)
 
     async def test_a_slow_reader(self) -> None:
-        """Makes the peer wait: what is held here is bounded, and all arrives in order."""
+        """A slow reader pauses the peer: a bounded amount is buffered, and all arrives in order."""
         body = b''.join(n.to_bytes(4, 'big') for n in range(5_000_000))
         peer = self.listen(answers(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n' % len(body) + body))
         client = self.core()
@@ -72,7 +72,7 @@ class DownTests(WithCore):
         self.clean(client, idle=1)
 
     async def test_closing(self) -> None:
-        """Before the end cuts the connection; after it is no harm."""
+        """Closing before the end aborts the connection; closing after it is harmless."""
         stream, peer = await self.begun(CHUNKED + b'3\r\none\r\n')
         reading = stream.read()
         self.assertEqual(await reading, b'one')
@@ -87,7 +87,7 @@ class DownTests(WithCore):
         self.clean(self.client, idle=1)
 
     async def test_cancelling_a_read(self) -> None:
-        """Closes the stream."""
+        """Cancelling a read closes the stream."""
         stream, peer = await self.begun(CHUNKED)
         reading = stream.read()
         reading.cancel()
@@ -97,7 +97,7 @@ class DownTests(WithCore):
         await self.until(lambda: peer.talk.over)
 
     async def test_a_caller_that_closes_at_once(self) -> None:
-        """In the callback that gives it the answer."""
+        """A caller may close the stream in the callback that receives it."""
         peer = self.listen(answers(OK + b'x'))
         client = self.core()
 
@@ -109,7 +109,7 @@ class DownTests(WithCore):
         self.clean(client)
 
     async def test_one_reader(self) -> None:
-        """Two reads at a time are a mistake of the caller."""
+        """Two concurrent reads are an error of the caller."""
         stream, peer = await self.begun(CHUNKED)
         reading = stream.read()
         self.assertRaises(RuntimeError, stream.read)
@@ -117,7 +117,7 @@ class DownTests(WithCore):
         self.assertEqual(await reading, b'')
 
     async def test_what_goes_wrong_on_the_way(self) -> None:
-        """Fails the read, after what came before it; the connection is not used again."""
+        """An error fails the read after what arrived before it; the connection is not reused."""
         for said, error in ((b'3\r\none\r\nnonsense\r\n', BadResponse), (b'3\r\none\r\n5\r\ntw', PeerReset)):
             stream, peer = await self.begun(CHUNKED)
             peer.talk.say(said[:8])
@@ -131,7 +131,7 @@ class DownTests(WithCore):
             self.clean(self.client)
 
     async def test_the_whole_call_is_late(self) -> None:
-        """The stream is a part of it."""
+        """The total timeout covers the stream."""
         peer = self.listen(answers(CHUNKED))
         client = self.core()
         stream = await self.streamed(client.send(self.call(peer, stream=True, timeouts=Timeouts(total=1))))
@@ -156,7 +156,7 @@ class UpTests(WithCore):
             self.closed = True
 
     async def test_in_chunks(self) -> None:
-        """A body of unknown length; an empty piece is no end of it."""
+        """A body of unknown length is sent in chunks; an empty piece does not end it."""
         async def pieces() -> AsyncIterator[bytes]:
             for piece in (b'one', b'', b'two'):
                 yield piece
@@ -170,7 +170,7 @@ class UpTests(WithCore):
         self.clean(client, idle=1)
 
     async def test_with_its_length(self) -> None:
-        """As it is, without chunks."""
+        """A body of known length is sent without chunks."""
         peer = self.listen(silent)
         client = self.core()
         sending = client.send(self.call(peer, 'PUT', body=BodyPieces(self.made(3), 9)))
@@ -181,7 +181,7 @@ class UpTests(WithCore):
         self.clean(client, idle=1)
 
     async def test_another_length_than_said(self) -> None:
-        """Never goes out whole: what would be the next request is not made of it."""
+        """A body of the wrong length is never completed, and cannot become the next request."""
         for length, said in ((8, 'more than the 8'), (10, '1 bytes before the 10')):
             peer = self.listen(silent)
             client = self.core()
@@ -194,8 +194,7 @@ class UpTests(WithCore):
             self.clean(client)
 
     async def test_a_source_that_fails(self) -> None:
-        """Ends the call with its error as the cause, and the request without an end: the peer must not take it for
-        whole."""
+        """A failing source fails the call with its error as the cause, and leaves the request incomplete."""
         peer = self.listen(silent)
         client = self.core()
         sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(2, fails=True))))
@@ -207,7 +206,7 @@ class UpTests(WithCore):
         self.clean(client)
 
     async def test_a_source_that_gives_nothing(self) -> None:
-        """Because it cannot even begin."""
+        """A source that fails before its first piece."""
         peer = self.listen(silent)
         client = self.core()
         source = Again(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
@@ -216,7 +215,7 @@ class UpTests(WithCore):
         self.clean(client)
 
     async def test_pieces_that_are_no_bytes(self) -> None:
-        """Are a mistake of the source."""
+        """Pieces that are not bytes are an error of the source."""
         async def pieces() -> AsyncIterator[Any]:
             yield 'text'
 
@@ -226,7 +225,7 @@ class UpTests(WithCore):
         self.clean(client)
 
     async def test_a_peer_that_reads_slowly(self) -> None:
-        """Makes the source wait; then all arrives."""
+        """A peer that reads slowly pauses the source; then all arrives."""
         peer = self.listen(silent)
         client = self.core()
         sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(300, 100_000), 30_000_000)))
@@ -245,7 +244,7 @@ class UpTests(WithCore):
         self.clean(client, idle=1)
 
     async def test_a_no_before_the_end(self) -> None:
-        """The rest is not made: the source is closed and the answer is there; the connection ends."""
+        """After an error response the source is closed, the response returned, and the connection closed."""
         peer = self.listen(silent)
         client = self.core()
         sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(1_000_000))))
@@ -259,7 +258,7 @@ class UpTests(WithCore):
         self.clean(client)
 
     async def test_a_yes_before_the_end(self) -> None:
-        """That is whole is the answer; the rest is not sent, so that nothing can follow on the connection."""
+        """A complete success response before the end of the body is returned; the connection is not reused."""
         peer = self.listen(silent)
         client = self.core()
         sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(1_000_000))))
@@ -270,7 +269,7 @@ class UpTests(WithCore):
         self.clean(client)
 
     async def test_both_ways_at_once(self) -> None:
-        """A yes before the end is no reason to stop: the peer may answer with what it gets."""
+        """The start of a success response does not stop the body: the peer may be echoing it."""
         gates: list[Deferred[bytes]] = [Deferred(), Deferred()]
 
         async def pieces() -> AsyncIterator[bytes]:
@@ -292,7 +291,7 @@ class UpTests(WithCore):
         self.clean(client, idle=1)
 
     async def test_giving_up(self) -> None:
-        """Closes the source."""
+        """Cancelling closes the source."""
         peer = self.listen(silent)
         client = self.core()
         sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(1_000_000))))
@@ -303,13 +302,13 @@ class UpTests(WithCore):
         self.clean(client)
 
     async def test_a_source_that_was_begun_is_not_sent_again(self) -> None:
-        """On a stale connection: what is gone of it is gone."""
+        """A source that was started is not sent again on a new connection."""
         sending, peer = await self.on_a_stale_connection(BodyPieces(self.made(1), 3))
         await self.failed(sending, PeerReset)
         self.assertEqual(len(peer.talks), 1)
 
     async def test_a_source_that_can_be_made_again(self) -> None:
-        """Is."""
+        """A repeatable source is sent again."""
         source = Again(lambda: self.made(1))
         sending, peer = await self.on_a_stale_connection(source)
         self.assertEqual((await sending).status, 200)
@@ -325,7 +324,7 @@ class UpTests(WithCore):
 
 
 class Again:
-    """A body that can be made as often as one likes."""
+    """A repeatable body."""
 
     length = 3
     repeatable = True

@@ -1,4 +1,4 @@
-"""Real clients, good and bad, over the loopback."""
+"""The HTTP server with real clients, well-behaved and hostile, over loopback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLOSE = 'Connection: close'
 
 
 class Flood:
-    """A hundred mebibytes, 64 KiB at a time."""
+    """A stream of 100 MiB in pieces of 64 KiB."""
 
     def __init__(self) -> None:
         self.given = 0
@@ -46,7 +46,7 @@ class Flood:
 
 class PatientClientTests(Served):
     async def test_a_stream_is_read_whole(self) -> None:
-        """100 MiB in chunks."""
+        """A stream of 100 MiB arrives completely."""
         flood = Flood()
         self.exchange.at_once = flood.reply
         await self.serve()
@@ -55,12 +55,12 @@ class PatientClientTests(Served):
         await self.until(lambda: flood.closed)
 
     async def test_who_sends_much_is_read_in_large_pieces(self) -> None:
-        """A connection begins with room for messages of the usual size; a body that fills it gets more."""
+        """A connection starts with a small read buffer; a body that fills it gets a larger one."""
         await self.serve()
         reads: list[int] = []
 
         def note(inbound: Message) -> Reply:
-            (connection,) = self.channel._site.connections  # type: ignore[union-attr]  # it listens
+            (connection,) = self.channel._server_context.connections  # type: ignore[union-attr]  # it listens
             reads.append(connection.transport.bufferSize)
             return Reply(200, b'{}', JSON)
 
@@ -76,7 +76,7 @@ class PatientClientTests(Served):
         self.assertEqual(([answer.status for answer in answers], reads), ([200, 200], [READ, LARGE_READ]))
 
     async def test_a_large_answer_is_read_slowly(self) -> None:
-        """What the socket does not take at once follows in order, whatever the pace."""
+        """A large response arrives in order, however slowly the client reads."""
         body = b''.join(n.to_bytes(4, 'big') for n in range(2 * MIB))
         self.exchange.at_once = lambda inbound: Reply(200, body, JSON)
         await self.serve()
@@ -90,14 +90,14 @@ class PatientClientTests(Served):
         self.assertTrue(answer.body == body)
 
     async def test_a_long_pipeline(self) -> None:
-        """A thousand requests in one go, a thousand answers in order."""
+        """A thousand pipelined requests get a thousand responses in order."""
         await self.serve()
         requests = b''.join(post(body=b'%d' % n) for n in range(1000)) + get('/echo', CLOSE)
         answers = await self.client(exchange, requests)
         self.assertEqual([answer.body for answer in answers], [b'%d' % n for n in range(1000)] + [b''])
 
     async def test_a_large_body_over_the_network(self) -> None:
-        """Spooled through real threads, and the next request behind it."""
+        """A large body is spooled in threads, and the next request follows."""
         await self.serve()
         body = bytes(range(256)) * (12 * 4096)
         answers = await self.client(exchange, post(body=body) + get('/echo', CLOSE))
@@ -107,7 +107,7 @@ class PatientClientTests(Served):
 
 class BadClientTests(Served):
     async def test_a_body_that_is_too_large_is_refused_readably(self) -> None:
-        """A client that announces and sends 100 MiB, and only then reads, finds its 413."""
+        """A client that sends all of 100 MiB before it reads still finds the 413 response."""
         await self.serve()
 
         def send_all(connection: socket.socket) -> bytes:
@@ -122,7 +122,7 @@ class BadClientTests(Served):
         self.assertEqual(answer.status, 413)
 
     async def test_a_deaf_client_costs_little_and_ends(self) -> None:
-        """It asks for 100 MiB and never reads: few of them are made, and after the deadline it is cut."""
+        """A client that requests 100 MiB and never reads: few pieces are produced, and the write timeout aborts it."""
         flood = Flood()
         self.exchange.at_once = flood.reply
         await self.serve(write_timeout=1)
@@ -134,7 +134,7 @@ class BadClientTests(Served):
         await self.until(lambda: not self.channel.counters.open)
 
     async def test_a_dripping_client_is_cut(self) -> None:
-        """It reads its 408, and its connection ends."""
+        """A client that drips its head reads a 408, and its connection ends."""
         await self.serve(head_timeout=1)
 
         def drip(connection: socket.socket) -> tuple[bytes, float]:
@@ -153,7 +153,7 @@ class BadClientTests(Served):
         self.assertLess(seconds, 15)  # it would drip for twenty
 
     async def test_a_client_that_closes_cancels_its_service(self) -> None:
-        """An ordinary close() while the service runs: cancelled within two seconds."""
+        """An ordinary close() while the service runs cancels it within two seconds."""
         self.exchange.at_once = None
         await self.serve()
         with connected(self.port) as connection:
@@ -163,7 +163,7 @@ class BadClientTests(Served):
         self.assertEqual(self.channel.counters.gone, 1)
 
     async def test_a_client_that_resets_cancels_its_service(self) -> None:
-        """At once."""
+        """A reset cancels the service at once."""
         self.exchange.at_once = None
         await self.serve()
         with connected(self.port) as connection:
@@ -173,7 +173,7 @@ class BadClientTests(Served):
         await self.until(lambda: self.exchange.delivered[0].cancelled)
 
     async def test_a_client_that_half_closes_is_answered(self) -> None:
-        """`printf … | nc -N`, and a service that takes its time: the answer comes, and nothing is cancelled."""
+        """A half-closed client (`printf … | nc -N`) of a slow service gets its response, and nothing is cancelled."""
         self.exchange.at_once = None
         await self.serve()
 
@@ -191,7 +191,7 @@ class BadClientTests(Served):
         self.assertEqual([answer.status for answer in answers_in(data)], [100, 200])
 
     async def test_a_crowd_that_leaves_leaves_nothing(self) -> None:
-        """Clients that go away at every byte of a request: no connection stays, and the next client is served."""
+        """Clients that disconnect after any byte of a request leave no connection, and the next client is served."""
         await self.serve()
         request = post(body=b'{"a":1}')
 
@@ -208,7 +208,7 @@ class BadClientTests(Served):
 
 class MemoryTests(Served):
     async def test_an_idle_connection_is_small(self) -> None:
-        """After its first request a connection takes no more than 8 KiB of Python's memory, Twisted's part included."""
+        """An idle connection uses at most 8 KiB of Python's memory, Twisted's part included."""
         await self.serve()
         count = 300
         with ExitStack() as stack:
@@ -225,7 +225,7 @@ class MemoryTests(Served):
         self.assertLess(taken / count, 8192)
 
     async def talk(self, stack: ExitStack, count: int) -> None:
-        """That many connections with one request each."""
+        """Open that many connections, with one request each."""
         goal = self.channel.counters.answers[2] + count
         for _ in range(count):
             connection = socket.create_connection(('127.0.0.1', self.port))
@@ -240,7 +240,7 @@ class TLSTests(Served):
         await self.serve(f'ssl:port=0:interface=127.0.0.1:privateKey={key}:certKey={signed}', **settings)
 
     async def secure(self, function: Any, *args: Any) -> Any:
-        """The result of a client behind a handshake."""
+        """Return the result of a client after a TLS handshake."""
 
         def shaken(connection: socket.socket) -> Any:
             with self.trusting.wrap_socket(connection, server_hostname='localhost') as secured:
@@ -249,7 +249,7 @@ class TLSTests(Served):
         return await self.client(shaken)
 
     async def test_requests(self) -> None:
-        """Keep-alive, a pipeline and a large answer, as without TLS."""
+        """Keep-alive, pipelining and large responses work as without TLS."""
         await self.serve_tls()
         body = b'"' + b'x' * 3 * MIB + b'"'
         requests = post(body=b'1') + post(body=body) + post('/echo', b'[]', CLOSE)
@@ -258,11 +258,12 @@ class TLSTests(Served):
                          [True] * 3)  # fmt: skip
 
     async def test_connections_over_the_limit_of_an_address(self) -> None:
-        """They are cut before the handshake; the one that is in is served, and another one when it has gone."""
+        """Connections over the limit are aborted before the handshake; the first one is served, and another one after
+        it ends."""
         await self.serve_tls(max_connections_per_address=1)
 
         def beside(secured: ssl.SSLSocket) -> bytes:
-            with connected(self.port) as other, self.assertRaises(OSError):
+            with self.assertRaises(OSError), connected(self.port) as other:
                 self.trusting.wrap_socket(other, server_hostname='localhost')
             secured.sendall(post('/echo', b'[]', CLOSE))
             return everything(secured)
@@ -273,13 +274,13 @@ class TLSTests(Served):
         self.assertEqual(self.channel.counters.connections_refused, 2)
 
     async def test_a_protocol_asked_for(self) -> None:
-        """Browsers, curl and requests ask for a protocol in the handshake (ALPN): theirs is HTTP/1.1 here."""
+        """If browsers, curl and requests offer protocols (ALPN), http/1.1 is selected."""
         await self.serve_tls()
         self.trusting.set_alpn_protocols(['h2', 'http/1.1'])
         self.assertEqual(await self.secure(ssl.SSLSocket.selected_alpn_protocol), 'http/1.1')
 
     async def test_a_stream(self) -> None:
-        """Whole, and at the client's pace."""
+        """A stream arrives completely, at the client's pace."""
         flood = Flood()
         self.exchange.at_once = flood.reply
         await self.serve_tls()
@@ -287,7 +288,7 @@ class TLSTests(Served):
         self.assertEqual(len(answer.body), 100 * MIB)
 
     async def test_refusals_can_be_read(self) -> None:
-        """A client that is still sending when it is refused finds its answer."""
+        """A client that is still sending when it is rejected can read the response."""
         await self.serve_tls()
 
         def send_much(connection: ssl.SSLSocket) -> bytes:
@@ -300,7 +301,7 @@ class TLSTests(Served):
         self.assertEqual(answer.status, 413)
 
     async def test_a_deaf_client_costs_little_and_ends(self) -> None:
-        """As without TLS."""
+        """A client that never reads is aborted, as without TLS."""
         flood = Flood()
         self.exchange.at_once = flood.reply
         await self.serve_tls(write_timeout=1)
@@ -316,7 +317,7 @@ class TLSTests(Served):
         self.assertLess(flood.given, 16 * MIB)
 
     async def test_a_client_that_closes_cancels_its_service(self) -> None:
-        """Within two seconds."""
+        """The service is cancelled within two seconds."""
         self.exchange.at_once = None
         await self.serve_tls()
 
@@ -330,14 +331,14 @@ class TLSTests(Served):
         await self.until(lambda: self.exchange.delivered[0].cancelled)
 
     async def test_plain_http_on_a_tls_port(self) -> None:
-        """No answer in clear; the connection ends and nothing is delivered."""
+        """Plain HTTP on a TLS port gets no response; the connection ends and nothing is delivered."""
         await self.serve_tls()
         data = await self.client(lambda connection: (connection.sendall(get()), everything(connection))[1])
         self.assertNotIn(b'HTTP', data)
         self.assertEqual(self.exchange.delivered, [])
 
     async def test_many_at_once(self) -> None:
-        """Clients side by side get what each asked for."""
+        """Concurrent clients each get their own responses."""
         await self.serve_tls()
         asked = [
             Deferred.fromCoroutine(self.secure(partial(exchange, data=post('/echo', b'%d' % n, CLOSE))))

@@ -1,4 +1,4 @@
-"""Requests whose body comes in a content coding."""
+"""Request bodies in a content coding."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class CodedTests(SynchronousTestCase):
         )
 
     def test_a_small_body_is_decoded_where_it_is_read(self) -> None:
-        """gzip and deflate; the exchange sees a body that is quick to read."""
+        """gzip and deflate are decoded when the body is read; the dispatcher sees a body that is quick to read."""
         for coding, body in (('gzip', gzip.compress(b'{"a": 1}')), ('deflate', zlib.compress(b'{"a": 1}'))):
             answer = self.server.connect().ask(post('/echo', body, f'Content-Encoding: {coding}'))
             self.assertEqual((answer.status, answer.body), (200, b'{"a": 1}'))
 
     def test_identity_and_no_body(self) -> None:
-        """What is in no coding is bytes as ever, and so is nothing."""
+        """A body without a coding, or an empty one, is passed on as bytes."""
         for body, coding in ((b'{}', 'identity'), (b'', 'gzip')):
             answer = self.server.connect().ask(post('/echo', body, f'Content-Encoding: {coding}'))
             self.assertEqual((answer.status, answer.body), (200, body))
 
     def test_a_spooled_body_is_decoded_from_its_file(self) -> None:
-        """It is no quick one, and its file is closed when the exchange is over."""
+        """A spooled body is not quick, and its file is closed when the request has finished."""
         noise = Random(1).randbytes(20_000)
         request = post('/echo', zlib.compress(noise), 'Content-Encoding: deflate')
         client = self.server.connect()
@@ -60,7 +60,7 @@ class CodedTests(SynchronousTestCase):
             body.read()
 
     def test_limits(self) -> None:
-        """What grows over max_body is too large, what is damaged is a bad request; both say so."""
+        """A body that exceeds max_body raises ContentTooLarge, a corrupt one BadRequest, with the reason."""
         large = CodedBody(gzip.compress(TEXT), 'gzip', most=1_000, ratio=100)
         self.assertIn('1000 bytes', str(self.assertRaises(ContentTooLarge, large.read)))
         bomb = CodedBody(gzip.compress(bytes(1_000_000)), 'gzip', most=2_000_000, ratio=10)
@@ -69,7 +69,7 @@ class CodedTests(SynchronousTestCase):
         self.assertIn('ends too early', str(self.assertRaises(BadRequest, damaged.read)))
 
     def test_only_small_bodies_are_quick(self) -> None:
-        """Others take so long that nobody may wait for them."""
+        """Only small bodies are quick; others must be decoded in a thread."""
         self.assertTrue(CodedBody(b'x' * 8192, 'gzip', most=1, ratio=1).quick)
         self.assertFalse(CodedBody(b'x' * 8193, 'gzip', most=1, ratio=1).quick)
         with TemporaryFile() as file:

@@ -1,4 +1,4 @@
-"""Clients that take too long: each wait has its deadline, its status and its end."""
+"""Slow clients: each wait has its timeout, its status and its end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SWEEP = 0.5
 
 
 class BrokenSocket(Socket):
-    """Fails where nobody expects it."""
+    """A socket that fails."""
 
     def getsockopt(self, level: int, option: int) -> int:
         raise ZeroDivisionError
 
 
 def held(connection: ServerConnection, secret: bytes) -> list[object]:
-    """What can be reached from a connection, through the HTTP side's own objects, and has the secret in it."""
+    """Return the objects reachable from a connection, through the server's own objects, that contain the secret."""
     found: list[object] = []
     waiting: list[object] = [connection]
     seen: set[int] = set()
@@ -53,14 +53,14 @@ class DeadlineTests(SynchronousTestCase):
         self.assertTrue(client.closed)
 
     def test_a_client_that_says_nothing(self) -> None:
-        """No byte in 10 s after connecting: a silent close."""
+        """A client that sends nothing for 10 s is disconnected without a response."""
         self.server.wait(9.5)
         self.assertFalse(self.client.closed)
         self.server.wait(1)
         self.assertEqual((self.client.closed, self.client.received()), (True, b''))
 
     def test_a_head_that_drips(self) -> None:
-        """A byte a second is cut 10 s after the first one, with 408, however long it might go on."""
+        """A dripping head ends 10 s after its first byte with 408."""
         for byte in get('/echo')[:9]:
             self.client.send(bytes((byte,)))
             self.server.wait(1)
@@ -69,7 +69,7 @@ class DeadlineTests(SynchronousTestCase):
         self.late(self.client)
 
     def test_a_second_head_that_drips(self) -> None:
-        """Its ten seconds begin with its first byte, after whatever time of idleness."""
+        """For a later head the ten seconds begin with its first byte, after any idle time."""
         self.client.ask(post())
         self.server.wait(50)
         self.client.send(b'GE')
@@ -79,7 +79,7 @@ class DeadlineTests(SynchronousTestCase):
         self.late(self.client)
 
     def test_a_pipeline_that_never_ends_with_a_request(self) -> None:
-        """Each head has its own ten seconds, also where every read ends inside one."""
+        """Each pipelined head has its own ten seconds, even if every read ends within one."""
         request = get()
         self.client.send(request[:10])
         for _ in range(6):
@@ -90,7 +90,7 @@ class DeadlineTests(SynchronousTestCase):
         self.late(self.client)
 
     def test_idle_connections(self) -> None:
-        """Between requests a connection may rest for 60 s, then it is closed without a word."""
+        """An idle connection is closed after 60 s without a response."""
         self.client.ask(post())
         self.server.wait(59.5)
         self.assertFalse(self.client.closed)
@@ -98,7 +98,7 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual((self.client.closed, self.client.received()), (True, b''))
 
     def test_an_idle_connection_keeps_no_credentials(self) -> None:
-        """Five seconds after its last request nothing of that is in memory; the next one is served as ever."""
+        """Five seconds after its last request nothing of it is in memory; the next one is served as usual."""
         for chunked in (False, True):
             head, body = get('/echo', 'Authorization: Basic c2VjcmV0', method='POST'), b''
             if chunked:
@@ -116,7 +116,7 @@ class DeadlineTests(SynchronousTestCase):
         self.assertTrue(self.client.closed)
 
     def test_a_body_that_stops(self) -> None:
-        """30 s without progress: 408. Progress starts them again."""
+        """A body without progress for 30 s ends with 408. Progress restarts the timeout."""
         self.client.send(post(body=b'x' * 200_000)[:100_000])
         self.server.wait(29)
         self.client.send(b'x')
@@ -126,7 +126,7 @@ class DeadlineTests(SynchronousTestCase):
         self.late(self.client)
 
     def test_a_body_that_drips(self) -> None:
-        """Progress alone is not enough: a body must keep up 1 KiB/s beside its 30 s."""
+        """Besides its 30 s a body must average 1 KiB/s."""
         self.client.send(post(body=b'x' * 200_000)[:100])
         for _ in range(29):
             self.server.wait(1)
@@ -136,7 +136,7 @@ class DeadlineTests(SynchronousTestCase):
         self.late(self.client)
 
     def test_a_slow_body_may_come(self) -> None:
-        """2 KiB/s is slow, and served; the service has its whole time from then on."""
+        """A body at 2 KiB/s is served; the service has its full timeout from then on."""
         body = b'"' + b'x' * 200_000 + b'"'
         request = post(body=body)
         for start in range(0, len(request), 2048):
@@ -148,7 +148,7 @@ class DeadlineTests(SynchronousTestCase):
         self.assertAlmostEqual(inbound.deadline, self.server.clock.seconds() - 1 + 60, 3)
 
     def test_nobody_waits_for_a_client_while_its_service_runs(self) -> None:
-        """The service's time is the service's: the connection stays, however long."""
+        """While a service runs no client timeout applies."""
         self.exchange.at_once = None
         self.client.send(post())
         self.server.wait(300)
@@ -157,14 +157,14 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual(self.client.answers()[0].status, 200)
 
     def test_an_answer_that_is_not_read(self) -> None:
-        """60 s without progress and the connection is cut; what runs for it is cancelled."""
+        """A response without progress for 60 s aborts the connection, and cancels its requests."""
         self.exchange.at_once = None
         self.client.send(get() * 2)
-        self.client.connection._outlet.pauseProducing()
+        self.client.connection._writer.pauseProducing()
         self.exchange.delivered[0].answer(b'x' * 1000)
         self.server.wait(59)
-        self.client.connection._outlet.resumeProducing()
-        self.client.connection._outlet.pauseProducing()
+        self.client.connection._writer.resumeProducing()
+        self.client.connection._writer.pauseProducing()
         self.server.wait(59)
         self.assertFalse(self.client.closed)
         self.server.wait(2)
@@ -172,7 +172,7 @@ class DeadlineTests(SynchronousTestCase):
         self.assertTrue(self.exchange.delivered[1].cancelled)
 
     def test_a_late_head_after_a_running_request(self) -> None:
-        """408 takes its place behind the answer that is still due."""
+        """A 408 is sent after the pending response."""
         self.exchange.at_once = None
         self.client.send(get() + b'GET /echo')
         self.server.wait(11)
@@ -181,7 +181,8 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual([answer.status for answer in self.client.answers()], [200, 408])
 
     def test_a_close_that_does_not_end(self) -> None:
-        """A transport that cannot finish closing (TLS without the client's consent) is cut after the write deadline."""
+        """A transport that cannot finish closing (TLS without the client's close_notify) is aborted after the write
+        timeout."""
         self.client.wire.loseConnection = lambda: None  # type: ignore[method-assign]
         self.client.send(get('/zato/ping', 'Connection: close'))
         self.server.wait(59)
@@ -190,18 +191,18 @@ class DeadlineTests(SynchronousTestCase):
         self.assertTrue(self.client.wire.aborted)
 
     def test_a_refused_client_that_reads_slowly(self) -> None:
-        """Lingering lasts while the client takes its answer in; then it ends."""
+        """Lingering lasts while the client reads its response; then the connection ends."""
         self.client.send(b'nonsense\r\n\r\n')
-        self.client.connection._outlet.pauseProducing()
+        self.client.connection._writer.pauseProducing()
         self.server.wait(20)
         self.assertFalse(self.client.closed)
-        self.client.connection._outlet.resumeProducing()
+        self.client.connection._writer.resumeProducing()
         self.server.wait(11)
         self.assertTrue(self.client.closed)
         self.assertEqual([answer.status for answer in self.client.answers()], [400])
 
     def test_one_broken_connection_harms_no_other(self) -> None:
-        """An error of ours on one of them ends that one, is logged, and the sweep goes on."""
+        """An internal error in one connection aborts it and is logged, and the sweep continues."""
         other = self.server.connect()
         self.client.wire.socket = BrokenSocket()
         self.exchange.at_once = None
@@ -213,7 +214,7 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_no_timer_is_made_for_a_request(self) -> None:
-        """The sweep's is the only one there is, whatever goes on."""
+        """The sweep's timer is the only one, whatever happens."""
         before = len(self.server.clock.getDelayedCalls())
         self.client.send(post() * 3 + b'GET /ec')
         self.assertEqual(len(self.server.clock.getDelayedCalls()), before)
@@ -226,7 +227,7 @@ class HalfClosedTests(SynchronousTestCase):
         self.client = self.server.connect()
 
     def test_requests_before_the_fin_are_answered(self) -> None:
-        """`printf … | nc -N`: what is whole is answered, then the connection closes."""
+        """With `printf … | nc -N` complete requests are answered, then the connection closes."""
         self.exchange.at_once = ScriptedExchange().at_once
         self.client.send(post() * 2)
         self.client.half_close()
@@ -234,7 +235,7 @@ class HalfClosedTests(SynchronousTestCase):
         self.assertTrue(self.client.closed)
 
     def test_an_answer_under_way_still_gets_out(self) -> None:
-        """Half-closed while a service runs that answers soon: the answer, nothing before it, and the end."""
+        """A client that half-closes while a short service runs gets its response, nothing before it, and the end."""
         self.client.send(post())
         self.client.half_close()
         self.exchange.delivered[0].answer(b'[1]')
@@ -243,7 +244,7 @@ class HalfClosedTests(SynchronousTestCase):
         self.assertTrue(self.client.closed)
 
     def test_a_client_that_is_gone_cancels_its_service(self) -> None:
-        """The client is probed, and where a reset comes back its service is cancelled: within two seconds."""
+        """A half-closed client is probed, and a reset cancels its service within two seconds."""
         self.client.send(post())
         self.client.half_close()
         self.client.wire.socket.error = 32
@@ -252,7 +253,7 @@ class HalfClosedTests(SynchronousTestCase):
         self.assertTrue(self.client.closed)
 
     def test_a_client_that_only_sends_no_more_is_waited_for(self) -> None:
-        """No reset: the service runs on, and one interim answer comes before the real one."""
+        """Without a reset the service continues, and one interim response precedes the final one."""
         self.client.send(post())
         self.client.half_close()
         self.server.wait(20)
@@ -264,7 +265,7 @@ class HalfClosedTests(SynchronousTestCase):
         self.assertTrue(self.client.closed)
 
     def test_http_1_0_cannot_be_probed(self) -> None:
-        """There are no interim answers in HTTP/1.0: its client is taken for gone."""
+        """HTTP/1.0 has no interim responses: its half-closed client is treated as disconnected."""
         self.client.send(get(version='1.0'))
         self.client.half_close()
         self.server.wait(1)
@@ -272,19 +273,19 @@ class HalfClosedTests(SynchronousTestCase):
         self.assertEqual(self.client.received(), b'')
 
     def test_a_request_cut_short(self) -> None:
-        """A FIN inside a request: 400, for whoever still reads."""
+        """A half-close within a request causes 400."""
         self.client.send(post(body=b'x' * 10)[:-5])
         self.client.half_close()
         self.assertEqual([answer.status for answer in self.client.answers()], [400])
         self.assertTrue(self.client.closed)
 
     def test_a_fin_between_requests(self) -> None:
-        """The ordinary end of a connection."""
+        """A half-close between requests closes the connection."""
         self.client.half_close()
         self.assertTrue(self.client.closed)
 
     def test_a_lost_connection_cancels_all_of_its_services(self) -> None:
-        """A reset, or a close noticed in any other way."""
+        """A lost connection cancels all of its services."""
         self.client.send(get() * 3)
         self.client.wire.abortConnection()
         self.assertEqual([delivery.cancelled for delivery in self.exchange.delivered], [True] * 3)

@@ -1,4 +1,4 @@
-"""Connections beyond what there is room for wait; nobody is dropped, and nothing spins."""
+"""Connections over the limit wait; none is dropped, and there is no busy loop."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Client:
 
 
 class Port:
-    """What of a port the doorman touches."""
+    """The parts of a port that AcceptLimiter uses."""
 
     def __init__(self, listening: Listening) -> None:
         self.socket: Any = listening
@@ -71,7 +71,7 @@ class DoormanTests(SynchronousTestCase):
         self.doorman.watch(self.port)
 
     def come(self, *found: Any) -> list[int]:
-        """Whom the port takes in, in one go, of those who come."""
+        """Return the clients that the port accepts at once."""
         self.listening.found += found
         taken: list[int] = []
         while True:
@@ -84,7 +84,8 @@ class DoormanTests(SynchronousTestCase):
             self.counters.open += 1
 
     def test_at_max_connections_accepting_pauses(self) -> None:
-        """The last one there is room for is the last; the others stay in the queue and the port is not looked at."""
+        """After the last connection allowed accepting pauses: further clients stay in the queue and the port is not
+        polled."""
         self.assertEqual(self.come(*(Client(n) for n in range(5))), [0, 1, 2])
         self.assertEqual((self.port.reading, len(self.listening.found), self.counters.paused), (False, 2, 1))
         accepts = self.listening.accepts
@@ -92,7 +93,7 @@ class DoormanTests(SynchronousTestCase):
         self.assertEqual(self.listening.accepts, accepts)
 
     def test_it_goes_on_when_somebody_leaves(self) -> None:
-        """With the next in the queue, and pauses again."""
+        """When a connection closes the next client is accepted, and accepting pauses again."""
         self.come(*(Client(n) for n in range(5)))
         self.doorman.look()
         self.assertFalse(self.port.reading)
@@ -103,7 +104,7 @@ class DoormanTests(SynchronousTestCase):
         self.assertEqual((self.port.reading, self.counters.pauses), (False, 2))
 
     def test_some_descriptors_are_left(self) -> None:
-        """Long before the process has none: the number that the kernel gives says how many are taken."""
+        """Some file descriptors are kept free: the kernel's numbers tell how many are in use."""
         self.limit = 400
         self.doorman = AcceptLimiter(1000, self.counters, self.clock.seconds, lambda: self.limit)
         self.port.socket = self.listening
@@ -114,7 +115,7 @@ class DoormanTests(SynchronousTestCase):
         self.assertTrue(self.port.reading, 'this process has low numbers free')
 
     def test_nothing_left_drops_nobody(self) -> None:
-        """Where the kernel has none after all, whoever waits goes on waiting; it is no busy waiting."""
+        """If the kernel has no descriptor left, clients keep waiting, without a busy loop."""
         self.assertEqual(self.come(Client(5), OSError(EMFILE, 'Too many open files'), Client(6)), [5])
         self.assertEqual((self.port.reading, len(self.listening.found)), (False, 1))
         self.doorman.look()
@@ -122,13 +123,13 @@ class DoormanTests(SynchronousTestCase):
         self.assertEqual(self.come(), [6])
 
     def test_other_errors_are_the_ports_own(self) -> None:
-        """What has nothing to do with room is passed on."""
+        """Errors of other kinds are passed on."""
         self.listening.found.append(ConnectionAbortedError(103, 'gone'))
         self.assertRaises(ConnectionAbortedError, self.port.socket.accept)
         self.assertTrue(self.port.reading)
 
     def test_told_once(self) -> None:
-        """However often it pauses and goes on; doctor hears of it until it has been well for a while."""
+        """A pause is logged once, however often it repeats; doctor reports it until accepting is stable again."""
         for number in range(5):
             self.counters.open = 2
             self.doorman.look()
@@ -147,7 +148,7 @@ class DoormanTests(SynchronousTestCase):
         self.assertEqual(list(self.doorman.findings()), [])
 
     def test_closed_ports_are_let_be(self) -> None:
-        """A node that drains does not start to listen again."""
+        """A draining node does not resume listening."""
         self.come(*(Client(n) for n in range(5)))
         self.doorman.stop()
         self.counters.open = 0
@@ -155,21 +156,21 @@ class DoormanTests(SynchronousTestCase):
         self.assertFalse(self.port.reading)
 
     def test_the_socket_is_itself_otherwise(self) -> None:
-        """And what is no port of Twisted's own is left alone."""
+        """The wrapped socket behaves as usual, and objects other than Twisted's ports are left alone."""
         self.assertEqual(self.port.socket.getsockname(), 'its name')
         self.doorman.watch(object())
 
     def test_reserve(self) -> None:
-        """64 descriptors, of a small limit a quarter, none where there is no limit."""
+        """64 descriptors are reserved, of a small limit a quarter, none without a limit."""
         self.assertEqual([max_connections(n) for n in (100_000, 1024, 256, 40)], [99_936, 960, 192, 30])
         self.assertEqual(max_connections(resource.RLIM_INFINITY), sys.maxsize)
 
 
 class PortTests(TestCase):
-    """Twisted's own port, with real clients."""
+    """Twisted's port with real clients."""
 
     async def test_more_clients_than_room(self) -> None:
-        """Ten come at once for three places: each is served in the end, never more than three at once."""
+        """Of ten clients for three connections all are served, never more than three at once."""
         counters = HttpCounters()
         doorman = AcceptLimiter(3, counters, reactor.seconds)
         most, done = [0], Deferred[None]()

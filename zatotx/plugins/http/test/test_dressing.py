@@ -1,4 +1,4 @@
-"""What channels put on their answers: fields for browsers of other sites, entity tags, gzip, rate limits."""
+"""Response filters: CORS fields, entity tags, gzip, rate limit fields."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ HUGE = b'[' + b'"abc",' * 20_000 + b'1]'
 
 
 class DressingCase(SynchronousTestCase):
-    """A server with one channel, whose answers the test makes."""
+    """A server with one channel, whose responses a test defines."""
 
     def setUp(self) -> None:
         self.made: Any = lambda: Reply(200, b'{}', JSON)
         self.exchange = ScriptedExchange(lambda inbound: self.made())
 
     def serve(self, offload: Any = run_now, **fields: Any) -> Client:
-        """A client of a channel with these fields."""
+        """Return a client of a channel with these fields."""
         self.server = Server(self.exchange, offload=offload, channels=[channel(**fields)])
         return self.server.connect()
 
     def replies(self, body: bytes, status: int = 200, content_type: bytes = JSON, **headers: str) -> None:
-        """From now on, with new ones each time."""
+        """Answer with such a response from now on, a new one each time."""
         fields = [(name.replace('_', '-').encode(), value.encode()) for name, value in headers.items()]
         self.made = lambda: Reply(status, body, content_type, list(fields))
 
@@ -61,7 +61,7 @@ class CorsTests(DressingCase):
         return client.ask(get('/echo', origin, f'Access-Control-Request-Method: {method}', *headers, method='OPTIONS'))
 
     def test_a_preflight_is_answered_by_the_head(self) -> None:
-        """With nothing but fields, whatever the channel asks of those who come: no service, no credentials."""
+        """A preflight is answered from its head, with fields only, without service and credentials."""
         client = self.serve(cors=cors(), method='POST', security='somebody')
         answer = self.preflight(client, 'Access-Control-Request-Headers: authorization,content-type')
         self.assertEqual((answer.status, answer.body, self.exchange.delivered), (204, b'', []))
@@ -77,7 +77,7 @@ class CorsTests(DressingCase):
         self.assertEqual(client.ask(post()).status, 200, 'the connection goes on')
 
     def test_a_site_that_may_not(self) -> None:
-        """Is refused with a sentence for whoever looks why, and without a field that a browser would go by."""
+        """A site without permission is rejected with a message, and without CORS fields."""
         client = self.serve(cors=cors(methods=['POST']))
         for answer in (self.preflight(client, origin='Origin: https://evil.example'),
                        self.preflight(client, method='PUT')):  # fmt: skip
@@ -87,7 +87,7 @@ class CorsTests(DressingCase):
         self.assertEqual(self.exchange.delivered, [])
 
     def test_methods_that_are_none(self) -> None:
-        """Are refused like those that may not come, and repeated to nobody."""
+        """Invalid methods are rejected like forbidden ones, and not repeated in the response."""
         client = self.serve(cors=cors())
         for method in ('G\xe9T', 'GET, PUT', 'G T'):
             answer = self.preflight(client, method=method)
@@ -95,7 +95,7 @@ class CorsTests(DressingCase):
         self.assertEqual(self.preflight(client).status, 204, 'the connection goes on')
 
     def test_the_channel_is_found_by_the_method_that_will_come(self) -> None:
-        """Two channels of one path: the rules are those of the one that is asked about."""
+        """If two channels share a path, the requested method selects the rules."""
         channels = [
             channel(1, name='read', method='GET', cors=cors(origins=['*'])),
             channel(2, name='write', method='POST', cors=cors()),
@@ -110,8 +110,8 @@ class CorsTests(DressingCase):
         self.assertEqual(self.exchange.delivered, [])
 
     def test_options_of_the_channels_own(self) -> None:
-        """What is no preflight reaches the service, before and after preflights on the same connection; so does a
-        preflight where the channel has no rules."""
+        """OPTIONS requests that are no preflight reach the service, also between preflights; so do preflights if the
+        channel has no CORS rules."""
         client = self.serve(cors=cors())
         for headers, status, served in (
             ((), 200, 1),
@@ -126,7 +126,7 @@ class CorsTests(DressingCase):
         self.assertEqual(self.preflight(client).status, 200)
 
     def test_every_answer_tells(self) -> None:
-        """Of the service, of the exchange, of the connection itself: a script may see why it was refused."""
+        """All responses have CORS fields, so that scripts can read errors."""
         client = self.serve(cors=cors(expose=['X-Zato-CID']))
         for status in (200, 401, 429, 500):
             self.replies(b'{}', status)
@@ -141,7 +141,7 @@ class CorsTests(DressingCase):
             self.assertEqual(answer.headers[b'access-control-allow-origin'], b'https://shop.example')
 
     def test_a_body_that_is_too_large(self) -> None:
-        """As well, though it is refused while it comes in."""
+        """A body that is rejected while it arrives gets CORS fields too."""
         server = Server(self.exchange, channels=[channel(cors=cors())], max_body=10)
         client = server.connect()
         client.send(b'POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n' + SHOP.encode() +
@@ -151,7 +151,7 @@ class CorsTests(DressingCase):
                          (413, b'https://shop.example'))  # fmt: skip
 
     def test_other_sites_and_none(self) -> None:
-        """Are served, and told nothing; caches are told that it depends."""
+        """Other sites and requests without Origin are served without CORS fields, and with Vary."""
         client = self.serve(cors=cors())
         for headers in ((), ('Origin: https://evil.example',), ('Origin: null',)):
             answer = client.ask(post('/echo', b'{}', *headers))
@@ -159,13 +159,13 @@ class CorsTests(DressingCase):
             self.assertNotIn(b'access-control-allow-origin', answer.headers)
 
     def test_the_same_for_all(self) -> None:
-        """A channel for every site need not vary."""
+        """A channel open to every site needs no Vary."""
         answer = self.serve(cors=cors(origins=['*'])).ask(post('/echo', b'{}', SHOP))
         self.assertEqual(answer.headers[b'access-control-allow-origin'], b'*')
         self.assertNotIn(b'vary', answer.headers)
 
     def test_what_a_service_says_of_it(self) -> None:
-        """Does not count on a channel with rules: two answers to the question are none. Elsewhere it is its own."""
+        """CORS fields of a service are removed if the channel has rules, and kept otherwise."""
         self.replies(b'{}', Access_Control_Allow_Origin='https://evil.example', X_More='1')
         client = self.serve(cors=cors())
         client.send(post('/echo', b'{}', SHOP))
@@ -176,7 +176,7 @@ class CorsTests(DressingCase):
         self.assertEqual(answer.headers[b'access-control-allow-origin'], b'https://evil.example')
 
     def test_an_inactive_channel(self) -> None:
-        """Has no preflights."""
+        """An inactive channel answers no preflights."""
         self.assertEqual(self.preflight(self.serve(cors=cors(), is_active=False)).status, 404)
 
 
@@ -188,7 +188,7 @@ class EtagTests(DressingCase):
         return answer
 
     def test_answers_have_one(self) -> None:
-        """Strong, the same for the same body, for GET and HEAD; nothing else has one."""
+        """Responses to GET and HEAD have a strong tag that depends on the body; others have none."""
         client = self.serve(etag=True)
         tag = self.ask(client).headers[b'etag']
         self.assertRegex(tag, rb'^"[0-9a-f]{32}"$')
@@ -202,7 +202,7 @@ class EtagTests(DressingCase):
         self.assertNotIn(b'etag', self.serve().ask(get('/echo')).headers)
 
     def test_what_the_client_has(self) -> None:
-        """304 without a body, with the fields that caches go by."""
+        """A matching If-None-Match gets 304 without a body, with the fields that caches use."""
         self.replies(b'{}', Cache_Control='max-age=5', Content_Language='en', Content_Location='/x')
         client = self.serve(etag=True, cors=cors())
         tag = self.ask(client).headers[b'etag'].decode()
@@ -222,7 +222,7 @@ class EtagTests(DressingCase):
         self.assertEqual(self.ask(client, '*').status, 500)
 
     def test_the_services_own(self) -> None:
-        """Is the one that counts; one that is none is left to the service, and the channel gives its own."""
+        """A valid tag of the service takes precedence; an invalid one is replaced."""
         self.replies(b'{}', ETag='"v7"')
         client = self.serve(etag=True)
         self.assertEqual(self.ask(client).headers[b'etag'], b'"v7"')
@@ -230,7 +230,7 @@ class EtagTests(DressingCase):
         self.assertEqual(self.serve().ask(get('/echo', 'If-None-Match: "v7"')).status, 200)
 
     def test_a_large_body(self) -> None:
-        """Is read in a thread, and nobody else waits; answers stay in order."""
+        """The tag of a large body is computed in a thread, and responses stay in order."""
         offloads = Offloads()
         self.replies(HUGE)
         client = self.serve(offload=offloads, etag=True)
@@ -242,7 +242,7 @@ class EtagTests(DressingCase):
         self.assertIn(b'etag', first.headers)
 
     def test_a_stream(self) -> None:
-        """Has none, but its service's own, by which the client may have it: then it is closed unread."""
+        """A stream has only its service's tag; if it matches, the stream is closed unread."""
         closed: list[str] = []
 
         async def pieces() -> AsyncIterator[bytes]:
@@ -278,7 +278,7 @@ class GzipTests(DressingCase):
         return answer
 
     def test_text_goes_out_compressed(self) -> None:
-        """To clients that take it; the others get it as it is, and caches are told that it depends."""
+        """Text is compressed for clients that accept it; all responses have Vary."""
         self.replies(LONG)
         client = self.serve(compress=True)
         answer = self.ask(client)
@@ -294,7 +294,7 @@ class GzipTests(DressingCase):
         self.assertNotIn(b'content-encoding', self.serve().ask(get('/echo', self.takes)).headers)
 
     def test_what_would_gain_nothing(self) -> None:
-        """Short bodies, images, what is coded already or must not be touched, and parts: as they are."""
+        """Short bodies, images, encoded, no-transform and partial responses are not compressed."""
         client = self.serve(compress=True)
         for made in (
             Reply(200, LONG[:1023], JSON), Reply(200, LONG, b'image/png'), Reply(206, LONG, JSON),
@@ -309,13 +309,13 @@ class GzipTests(DressingCase):
         self.assertEqual(self.ask(client).status, 204)
 
     def test_errors_too(self) -> None:
-        """A long one."""
+        """A long error response is compressed too."""
         self.replies(LONG, 500)
         answer = self.ask(self.serve(compress=True))
         self.assertEqual((answer.status, gzip.decompress(answer.body)), (500, LONG))
 
     def test_a_tag_is_weak_then(self) -> None:
-        """One tag for both codings, so it says that they mean the same; both are known by it."""
+        """A compressed response has a weak tag, equal for both codings; both forms match."""
         self.replies(LONG)
         client = self.serve(compress=True, etag=True)
         strong = self.ask(client, 'X-Nothing: 1').headers[b'etag'].decode()
@@ -330,7 +330,7 @@ class GzipTests(DressingCase):
         self.assertEqual(self.ask(self.serve(compress=True)).headers[b'etag'], b'W/"v7"')
 
     def test_a_large_body(self) -> None:
-        """Is compressed in a thread; one just below is not worth one."""
+        """A large body is compressed in a thread; one just below the threshold is not."""
         offloads = Offloads()
         client = self.serve(offload=offloads, compress=True)
         self.replies(b'x' * AT_ONCE)
@@ -343,7 +343,7 @@ class GzipTests(DressingCase):
         self.assertEqual(gzip.decompress(answer.body), HUGE)
 
     def test_threads_that_do_not_come_to_it(self) -> None:
-        """After some seconds the body goes out as it is; what the thread makes of it later is nobody's."""
+        """If threads are busy, the body is sent uncompressed after some seconds; a later result is discarded."""
         offloads = Offloads()
         self.replies(HUGE)
         client = self.serve(offload=offloads, compress=True, etag=True)
@@ -356,7 +356,7 @@ class GzipTests(DressingCase):
         self.assertEqual(client.received(), b'')
 
     def test_a_client_that_leaves_meanwhile(self) -> None:
-        """Takes nothing with it."""
+        """A client that disconnects during compression causes no error."""
         offloads = Offloads()
         self.replies(HUGE)
         client = self.serve(offload=offloads, compress=True)
@@ -367,7 +367,7 @@ class GzipTests(DressingCase):
         self.assertEqual(self.server.site.counters.gone, 1)
 
     def test_an_answer_that_cannot_be_sent(self) -> None:
-        """Becomes a 500 that can be read."""
+        """A response that cannot be sent becomes a readable 500."""
         self.replies(LONG, X_Bad='a\r\nb')
         answer = self.ask(self.serve(compress=True))
         self.assertEqual(answer.status, 500)
@@ -380,7 +380,7 @@ class StreamTests(DressingCase):
     takes = 'Accept-Encoding: gzip'
 
     def stream(self, content_type: bytes = JSON, etag: bytes = b'') -> None:
-        """The answers are streams whose pieces the test gives by `self.next`; `self.closed` = they were let go."""
+        """Answer with streams whose pieces a test provides with `self.next`; `self.closed`: they were closed."""
         self.waiting: list[Deferred[bytes]] = []
         self.closed = 0
 
@@ -404,7 +404,7 @@ class StreamTests(DressingCase):
         self.server.clock.advance(0)
 
     def chunks(self, client: Client) -> bytes:
-        """What came, out of its chunks, the last one left out."""
+        """Return the data of the chunks received, without the last one."""
         data, out = client.received(), b''
         while data and not data.startswith(b'0\r\n'):
             size, _, rest = data.partition(b'\r\n')
@@ -412,7 +412,7 @@ class StreamTests(DressingCase):
         return out
 
     def test_each_piece_is_there_at_once(self) -> None:
-        """The client can read all that the service gave so far."""
+        """The client can decode every piece as soon as it is sent."""
         self.stream(etag=b'"v7"')
         client = self.serve(compress=True)
         client.send(get('/echo', self.takes))
@@ -429,7 +429,7 @@ class StreamTests(DressingCase):
         self.assertEqual(self.closed, 1)
 
     def test_streams_that_stay_as_they_are(self) -> None:
-        """Events, which go on for hours; and what does not shrink."""
+        """Event streams, and data that does not shrink, are not compressed."""
         for content_type in (b'text/event-stream', b'image/png'):
             self.stream(content_type)
             client = self.serve(compress=True)
@@ -439,7 +439,7 @@ class StreamTests(DressingCase):
             self.assertEqual(self.chunks(client), b'one')
 
     def test_a_client_that_leaves(self) -> None:
-        """The service is let go, also while a thread compresses."""
+        """A client that disconnects closes the stream, also during compression in a thread."""
         offloads = Offloads()
         for piece in (b'', b'x' * (AT_ONCE + 1)):
             self.stream()
@@ -451,7 +451,7 @@ class StreamTests(DressingCase):
             self.assertEqual(self.closed, 1)
 
     def test_head(self) -> None:
-        """Has the fields and lets the stream go unread."""
+        """HEAD has the fields, and closes the stream unread."""
         self.stream()
         client = self.serve(compress=True)
         client.send(get('/echo', self.takes, method='HEAD'))
@@ -459,7 +459,7 @@ class StreamTests(DressingCase):
         self.assertEqual(answer.headers[b'content-encoding'], b'gzip')
 
     def test_one_that_breaks_off(self) -> None:
-        """Is cut, so that the client cannot take it for whole."""
+        """A failed stream aborts the connection, so that the client notices."""
         self.stream()
         client = self.serve(compress=True)
         client.send(get('/echo', self.takes))
@@ -473,8 +473,7 @@ class StreamTests(DressingCase):
 
 class LimitedTests(DressingCase):
     def test_fields_of_limits(self) -> None:
-        """Go out with the answer, beside what else the channel puts on it; a request that was asked for none has
-        none."""
+        """Rate limit fields are added to the response; a request without rate limits has none."""
         standing = RateLimitState(RateLimitHeaders(['api'], [Rate.of(100, 60, 100)]), (7 * SECOND,))
 
         def rated(inbound: Message) -> Reply:
@@ -494,9 +493,9 @@ class LimitedTests(DressingCase):
         self.assertEqual(answer.headers[b'access-control-allow-origin'], b'https://shop.example')
 
     def test_a_channel_with_nothing(self) -> None:
-        """Has no object for it at all."""
+        """A channel without filters has no ResponseFilters."""
         client = self.serve()
         client.ask(post())
-        place = client.connection._requests._place
+        place = client.connection._reader._resolved
         assert place is not None
         self.assertIsNone(place.dress)

@@ -1,4 +1,4 @@
-"""Expect: 100-continue: the body is asked for when, and only when, somebody will take it."""
+"""Expect: 100-continue: the body is requested only when the request is admitted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ExpectTests(SynchronousTestCase):
         self.client = self.server.connect()
 
     def refused(self, request: bytes, status: int) -> None:
-        """The answer is final, no body is asked for, and the connection ends."""
+        """Check that the response is final, 100 is not sent, and the connection ends."""
         self.client.send(request)
         (answer,) = self.client.answers()
         self.assertEqual((answer.status, answer.headers[b'connection']), (status, b'close'))
@@ -41,13 +41,13 @@ class ExpectTests(SynchronousTestCase):
         self.assertEqual(self.client.received(), b'')
 
     def test_the_body_is_asked_for(self) -> None:
-        """With a route and admission: 100, then the answer to the whole request."""
+        """After routing and admission 100 is sent, then the response to the whole request."""
         self.client.send(expecting())
         self.assertEqual(self.client.received(), CONTINUE)
         self.assertEqual(self.client.ask(b'{}').status, 200)
 
     def test_admission_is_waited_for(self) -> None:
-        """No 100 before the exchange has admitted the head; a body that comes early is kept."""
+        """100 is not sent before admission; a body that arrives early is kept."""
         self.exchange.admits = 'later'
         self.client.send(expecting() + b'{}')
         self.assertEqual((self.client.received(), self.exchange.delivered), (b'', []))
@@ -56,7 +56,7 @@ class ExpectTests(SynchronousTestCase):
         self.assertTrue(data.startswith(CONTINUE + b'HTTP/1.1 200'))
 
     def test_admission_takes_none_of_the_clients_time(self) -> None:
-        """However long the exchange thinks about the head, the client then has all of its 30 s to begin the body."""
+        """However long admission takes, the client has its full 30 s to begin the body."""
         self.exchange.admits = 'later'
         self.client.send(expecting())
         self.server.wait(100)
@@ -67,30 +67,30 @@ class ExpectTests(SynchronousTestCase):
         self.assertEqual([answer.status for answer in self.client.answers()], [408])
 
     def test_refused_by_security(self) -> None:
-        """What the exchange says of the head is the answer."""
+        """A rejection by the dispatcher is the response."""
         self.exchange.admits = Reply(401, b'{}', JSON, ((b'WWW-Authenticate', b'Basic realm="x"'),))
         self.refused(expecting(), 401)
 
     def test_refused_by_route(self) -> None:
-        """404 without asking for the body."""
+        """An unknown path gets 404 without 100."""
         self.refused(expecting('/nowhere'), 404)
 
     def test_refused_by_size(self) -> None:
-        """413 without asking for the body."""
+        """A too large body gets 413 without 100."""
         self.refused(expecting(length=1001), 413)
 
     def test_other_expectations(self) -> None:
-        """417 for what nobody can meet."""
+        """Other expectations get 417."""
         self.refused(expecting(value='a-miracle'), 417)
 
     def test_http_1_0_has_no_expectations(self) -> None:
-        """The field is ignored in a request of HTTP/1.0 (RFC 9110 10.1.1)."""
+        """HTTP/1.0 requests ignore the field (RFC 9110 10.1.1)."""
         self.client.send(expecting(version='1.0') + b'{}')
         (answer,) = self.client.answers()
         self.assertEqual(answer.status, 200)
 
     def test_the_order_of_answers_holds_for_100_too(self) -> None:
-        """The body of a pipelined request is asked for after the answers before it."""
+        """A pipelined request gets 100 after the responses before it."""
         self.exchange.at_once = None
         self.client.send(get('/zato/ping') + expecting().replace(b'POST', b'QUERY'))
         self.assertEqual(self.client.received(), b'')
@@ -98,14 +98,14 @@ class ExpectTests(SynchronousTestCase):
         self.assertTrue(self.client.received().endswith(b'{}' + CONTINUE))
 
     def test_a_client_that_leaves_cancels_its_admission(self) -> None:
-        """Gone while it was being looked at: the exchange is told."""
+        """A client that disconnects during admission cancels it."""
         self.exchange.admits = 'later'
         self.client.send(expecting())
         self.client.wire.abortConnection()
         self.assertTrue(self.exchange.asked[0].cancelled)
 
     def test_large_bodies_are_admitted_first(self) -> None:
-        """A body that will be spooled is not read before its sender is admitted, Expect or not."""
+        """A body that will be spooled is not read before admission, with or without Expect."""
         server = Server(self.exchange, spool_above=10)
         self.exchange.admits = Reply(401, b'{}', JSON)
         client = server.connect()
@@ -115,7 +115,7 @@ class ExpectTests(SynchronousTestCase):
 
 
 class UnknownLengthTests(SynchronousTestCase):
-    """A chunked body says nothing of its length: its sender is admitted when it grows too large for memory."""
+    """A chunked body does not announce its length: admission happens when it grows too large for memory."""
 
     def setUp(self) -> None:
         self.exchange = ScriptedExchange()
@@ -125,12 +125,12 @@ class UnknownLengthTests(SynchronousTestCase):
         self.client = self.server.connect()
 
     def work(self) -> None:
-        """Whatever waits for a thread."""
+        """Run all queued work of threads."""
         while self.offloads.waiting:
             self.offloads.work()
 
     def refused(self, request: bytes, status: int = 401) -> None:
-        """The answer is there at once, nothing was written, the client has time to read it, nothing more is served."""
+        """Check for an immediate response, nothing written, lingering, and no further requests."""
         self.exchange.admits = Reply(status, b'{}', JSON)
         self.client.send(request)
         (answer,) = self.client.answers()
@@ -142,7 +142,7 @@ class UnknownLengthTests(SynchronousTestCase):
         self.assertTrue(self.client.closed)
 
     def test_strangers_write_nothing(self) -> None:
-        """Neither in one piece nor in many."""
+        """Bodies of unauthenticated clients are not written to disk, in one piece or in many."""
         for pieces in ([chunk(2000)], [chunk(2000) * 400], [chunk(500)] * 3):
             self.client = self.server.connect()
             for piece in [CHUNKED, *pieces[:-1]]:
@@ -152,12 +152,12 @@ class UnknownLengthTests(SynchronousTestCase):
         self.assertEqual(len(self.exchange.asked), 3)
 
     def test_what_stays_in_memory_asks_nobody(self) -> None:
-        """Up to the bound it goes the way of all small bodies."""
+        """Bodies below the threshold need no early admission."""
         self.assertEqual(self.client.ask(CHUNKED + chunk(600) + chunk(400) + b'0\r\n\r\n').body, b'x' * 1000)
         self.assertEqual(self.exchange.asked, [])
 
     def test_asked_once(self) -> None:
-        """However long the body becomes, whoever admitted it."""
+        """Admission happens once, however long the body becomes."""
         for fields in (b'', b'Expect: 100-continue\r\n'):
             self.exchange.asked.clear()
             self.client.send(CHUNKED.replace(b'Host', fields + b'Host'))
@@ -170,8 +170,8 @@ class UnknownLengthTests(SynchronousTestCase):
             self.assertEqual(len(self.exchange.asked), 1)
 
     def test_admission_is_waited_for(self) -> None:
-        """Nothing is written meanwhile, and the client made to wait, which is not its fault; then all of it is there,
-        and the next request follows."""
+        """Nothing is written before admission, and the client is paused without a timeout; then all of it arrives, and
+        the next request follows."""
         self.exchange.admits = 'later'
         self.client.send(CHUNKED + chunk(300_000))
         self.client.send(chunk(100_000) + b'0\r\n\r\n' + get('/zato/ping'))
@@ -184,7 +184,7 @@ class UnknownLengthTests(SynchronousTestCase):
         self.assertEqual([len(answer.body) for answer in self.client.answers()], [400_000, 0])
 
     def test_the_time_to_send_is_the_clients(self) -> None:
-        """Neither admission nor service have less of theirs for it."""
+        """The time for sending does not reduce the timeouts of admission and service."""
         self.exchange.at_once = None
         self.client.send(CHUNKED + chunk(900))
         self.server.wait(10)
@@ -198,7 +198,7 @@ class UnknownLengthTests(SynchronousTestCase):
         self.assertEqual(asked.deadline, self.server.clock.seconds() + 60)
 
     def test_a_client_that_leaves(self) -> None:
-        """While it was being looked at: the exchange is told, and nothing is left."""
+        """A client that disconnects during admission cancels it, and no state is left."""
         self.exchange.admits = 'later'
         self.client.send(CHUNKED + chunk(300_000))
         self.client.wire.abortConnection()
@@ -206,7 +206,7 @@ class UnknownLengthTests(SynchronousTestCase):
         self.assertEqual(self.offloads.waiting, [])
 
     def test_a_client_that_sends_no_more(self) -> None:
-        """Half-closed with all of its body here: answered once it is admitted."""
+        """A client that half-closed after its body is answered after admission."""
         self.exchange.admits = 'later'
         self.client.send(CHUNKED + chunk(2000) + b'0\r\n\r\n')
         self.client.half_close()
@@ -216,7 +216,7 @@ class UnknownLengthTests(SynchronousTestCase):
         self.assertTrue(self.client.closed)
 
     def test_cut_short(self) -> None:
-        """Half-closed inside of it: 400, whatever would have become of it."""
+        """A half-close within the body causes 400, whatever admission decides."""
         self.exchange.admits = 'later'
         self.client.send(CHUNKED + chunk(2000))
         self.client.half_close()
@@ -226,7 +226,7 @@ class UnknownLengthTests(SynchronousTestCase):
         self.assertEqual(self.exchange.delivered, [])
 
     def test_over_the_largest(self) -> None:
-        """413 of those that nobody was asked about, too: as with a length that says so."""
+        """A body over the maximum gets 413 before admission too."""
         server = Server(self.exchange, spool_above=1000, max_body=500)
         client = server.connect()
         client.send(CHUNKED + chunk(501))
@@ -234,7 +234,7 @@ class UnknownLengthTests(SynchronousTestCase):
         self.assertEqual(self.exchange.asked, [])
 
     def test_the_order_of_answers_holds(self) -> None:
-        """What is refused early waits for the answers before it."""
+        """An early rejection is sent after the responses before it."""
         self.exchange.at_once = None
         self.exchange.admits = Reply(401, b'{}', JSON)
         self.client.send(get('/zato/ping') + CHUNKED.replace(b'POST', b'QUERY') + chunk(2000))
@@ -243,7 +243,7 @@ class UnknownLengthTests(SynchronousTestCase):
         self.assertEqual([answer.status for answer in self.client.answers()], [200, 401])
 
     def test_a_disk_that_is_full(self) -> None:
-        """Once it is admitted: 503, as ever."""
+        """After admission a full disk causes 503, as usual."""
         self.server.site.offload = lambda *_: fail(OSError(28, 'No space left on device'))
         self.client.send(CHUNKED + chunk(300_000) * 3)
         self.assertEqual([answer.status for answer in self.client.answers()], [503])

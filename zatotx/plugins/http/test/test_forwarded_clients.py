@@ -1,4 +1,4 @@
-"""Requests that come through proxies: whose they are for limits, logs and services, and where clients reach us."""
+"""Requests through proxies: the client for limits, logs and services, and its URL of the server."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class ProxiedTests(SynchronousTestCase):
         return self.server.connect()
 
     def seen(self, client: Client, *headers: str, path: str = '/echo') -> HTTPView:
-        """What a service, limits and throttles see of a request."""
+        """Return what services, limits and throttles see of a request."""
         client.ask(get(path, *headers))
         view = self.exchange.delivered[-1].inbound.http
         assert view is not None
         return view
 
     def test_nobody_is_trusted(self) -> None:
-        """As it is without a word: what a client writes of others, and of where we are, counts for nothing."""
+        """Without trusted proxies forwarded fields are ignored."""
         client = self.serve()
         view = self.seen(client, CLIENT, 'X-Forwarded-Proto: https', 'Forwarded: for=203.0.113.7;host=evil')
         self.assertEqual((view.peer, view.secure, view.public_url), (PROXY, False, ''))
@@ -46,12 +46,12 @@ class ProxiedTests(SynchronousTestCase):
         self.assertTrue(self.server.lines[-1].startswith(f'{PROXY} '))
 
     def test_only_its_proxies(self) -> None:
-        """Where proxies are named, the word of others counts for nothing."""
+        """Forwarded fields of untrusted peers are ignored."""
         view = self.seen(self.serve(trusted_proxies=['10.0.0.0/8', 'unix']), CLIENT, 'X-Forwarded-Proto: https')
         self.assertEqual((view.peer, view.secure, view.public_url), (PROXY, False, ''))
 
     def test_a_trusted_proxy(self) -> None:
-        """Each request of its connection has its own client, for services, limits and the log, refused ones too."""
+        """Each request of a trusted proxy has its own client, for services, limits and the log, also if rejected."""
         client = self.serve(trusted_proxies=[PROXY])
         for address in ('203.0.113.7', '203.0.113.8', '203.0.113.8'):
             self.assertEqual(self.seen(client, f'X-Forwarded-For: {address}').peer, address)
@@ -61,7 +61,7 @@ class ProxiedTests(SynchronousTestCase):
         self.assertEqual(self.seen(client).peer, PROXY)
 
     def test_where_clients_reach_us(self) -> None:
-        """Scheme and host that the proxy names; Host where it only says by which scheme it was asked."""
+        """The URL has the proxy's scheme and host; Host if it names the scheme only."""
         client = self.serve(trusted_proxies=[PROXY])
         for headers, secure, url in (
             (('X-Forwarded-Proto: https', 'X-Forwarded-Host: api.example.com'), True, 'https://api.example.com'),
@@ -74,19 +74,19 @@ class ProxiedTests(SynchronousTestCase):
             self.assertEqual((view.secure, view.public_url), (secure, url), headers)
 
     def test_a_public_url(self) -> None:
-        """What is configured is what is told, through proxies and without."""
+        """A configured public URL is used, with and without proxies."""
         for settings in ({}, {'trusted_proxies': [PROXY]}):
             client = self.serve(public_url='https://api.example.com/esb', **settings)
             view = self.seen(client, CLIENT, 'X-Forwarded-Host: other.example.com')
             self.assertEqual(view.public_url, 'https://api.example.com/esb')
 
     def test_which_fields(self) -> None:
-        """The setting names what the proxy writes; the rest is its client's."""
+        """The setting selects the proxy's fields; others are ignored."""
         client = self.serve(trusted_proxies=[PROXY], proxy_headers='x-forwarded')
         self.assertEqual(self.seen(client, CLIENT, 'Forwarded: for=203.0.113.66').peer, '203.0.113.7')
 
     def test_malformed(self) -> None:
-        """Is counted each time, and logged once; the request is the proxy's own."""
+        """Invalid fields are counted each time and logged once; the client is then the proxy."""
         told: list[Any] = []
         observer: Any = told.append
         globalLogPublisher.addObserver(observer)
@@ -98,7 +98,7 @@ class ProxiedTests(SynchronousTestCase):
         self.assertEqual([event['address'] for event in told if 'wrong' in event], [PROXY])
 
     def test_unix(self) -> None:
-        """Who comes by a Unix socket is named by a word."""
+        """Peers on Unix sockets are named `unix`."""
         for words, peer in (([], 'unix'), (['unix'], '203.0.113.7')):
             self.serve(trusted_proxies=words)
             client = self.server.connect(UNIXAddress(b''))
@@ -106,7 +106,7 @@ class ProxiedTests(SynchronousTestCase):
             self.assertFalse(hasattr(client.wire, 'no_delay'))
 
     def test_proxy_protocol(self) -> None:
-        """Where proxies are named, only they may send PROXY headers; where none are, whoever reaches that endpoint."""
+        """With trusted proxies only they may send PROXY headers; without, any peer of that endpoint."""
         for words, is_trusted in (([], True), (['10.0.0.9'], True), (['10.0.0.8'], False)):
             self.serve(trusted_proxies=words)
             factory = ConnectionFactory(self.server.site)
@@ -115,10 +115,10 @@ class ProxiedTests(SynchronousTestCase):
 
 
 class NginxTests(Served):
-    """nginx as docs/operations.md configures it."""
+    """nginx as configured in docs/operations.md."""
 
     async def test_what_it_reports(self) -> None:
-        """The client's address, and where it reaches nginx, whatever the client says of itself."""
+        """The client's address and URL are reported, whatever the client claims."""
         await self.serve(trusted_proxies=['127.0.0.1'], proxy_headers='x-forwarded')
         page = (Path(__file__).parents[4] / 'docs' / 'operations.md').read_text('utf-8')
         location = page.partition('    location / {')[2].partition('    }')[0]
@@ -144,7 +144,7 @@ def _ask_from(address: str, port: int, request: bytes) -> list[Answer]:
 
 class OwnUrlTests(SynchronousTestCase):
     def test_urls(self) -> None:
-        """The listener's address with its port where that is not the scheme's own."""
+        """URLs have the listener's address, with the port unless it is the scheme's default."""
         for host, port, secure, url in (
             ('10.0.0.1', 80, False, 'http://10.0.0.1'), ('10.0.0.1', 80, True, 'https://10.0.0.1:80'),
             ('10.0.0.1', 443, True, 'https://10.0.0.1'), ('10.0.0.1', 443, False, 'http://10.0.0.1:443'),
@@ -155,7 +155,7 @@ class OwnUrlTests(SynchronousTestCase):
 
 class SettingsTests(SynchronousTestCase):
     def test_mistakes(self) -> None:
-        """Each is told with the setting's name."""
+        """Each error names the setting."""
         why = str(self.assertRaises(StartError, read_settings, {
             'trusted_proxies': ['nginx'], 'public_url': 'api.example.com', 'proxy_headers': 'x-real-ip',
         }))  # fmt: skip

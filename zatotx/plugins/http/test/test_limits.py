@@ -1,4 +1,5 @@
-"""Too much, or not HTTP: one answer with its own status, then the end, and nobody before it is harmed."""
+"""Requests over a limit and invalid HTTP get one response with their status, then the connection ends, and earlier
+requests are not affected."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ class LimitTests(SynchronousTestCase):
         self.server = Server(self.exchange, max_body=1000, max_head=2000, max_fields=10, max_field=500, max_target=300)
 
     def ended(self, data: bytes, status: int) -> Client:
-        """`data` is answered once, in Zato's form, and the connection takes nothing more."""
+        """Check that `data` gets one response in Zato's format, and the connection reads no more."""
         client = self.server.connect()
         client.send(data)
         (answer,) = client.answers()
@@ -30,35 +31,35 @@ class LimitTests(SynchronousTestCase):
         return client
 
     def test_target(self) -> None:
-        """A target that is too long: 414."""
+        """A target that is too long gets 414."""
         self.ended(get('/' + 'x' * 301), 414)
 
     def test_head(self) -> None:
-        """A head that is too long: 431."""
+        """A head that is too long gets 431."""
         self.ended(get('/zato/ping', *[f'X-{n}: {"x" * 400}' for n in range(6)]), 431)
 
     def test_fields(self) -> None:
-        """Too many fields: 431. One field too long: 431."""
+        """Too many fields, and one that is too long, get 431."""
         self.ended(get('/zato/ping', *['X-A: 1'] * 10), 431)
         self.ended(get('/zato/ping', 'X-A: ' + 'x' * 500), 431)
 
     def test_announced_body(self) -> None:
-        """A Content-Length over the limit: 413 before any of it is read."""
+        """A Content-Length over the limit gets 413 before the body is read."""
         self.ended(b'POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 100000000\r\n\r\n', 413)
 
     def test_chunked_body(self) -> None:
-        """Chunks that go over the limit: 413 as soon as they do."""
+        """Chunks that exceed the limit get 413 immediately."""
         head = b'POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n'
         self.ended(head + b'1f4\r\n' + b'x' * 500 + b'\r\n1f5\r\n' + b'x' * 501 + b'\r\n', 413)
         self.ended(head + b'3e9\r\n' + b'x' * 1001 + b'\r\n', 413)
 
     def test_protocol_error(self) -> None:
-        """What is not HTTP: one 400."""
+        """Invalid HTTP gets one 400."""
         self.ended(b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n', 400)
         self.ended(b'POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n', 400)
 
     def test_protocol_error_in_a_body(self) -> None:
-        """A broken chunk: 400 with the cid of the request it belongs to, which is never delivered."""
+        """An invalid chunk gets 400 with the cid of its request, which is never delivered."""
         head = b'POST /echo HTTP/1.1\r\nHost: test\r\nX-Zato-CID: caller-001\r\nTransfer-Encoding: chunked\r\n\r\n'
         client = self.server.connect()
         client.send(head + b'zz\r\n')
@@ -67,7 +68,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(self.exchange.delivered, [])
 
     def test_requests_before_a_protocol_error_are_answered(self) -> None:
-        """In their order, and the 400 after them, also where they take their time."""
+        """Requests before a protocol error are answered in order, also slow ones, and the 400 after them."""
         self.exchange.at_once = None
         client = self.server.connect()
         client.send(get() + get() + b'nonsense\r\n\r\n')
@@ -77,7 +78,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual([answer.status for answer in client.answers()], [200, 200, 400])
 
     def test_a_refused_client_can_read_its_answer(self) -> None:
-        """The connection is not closed under a client that still sends: it lingers, drops, and ends."""
+        """A connection lingers for a rejected client that is still sending."""
         client = self.ended(b'POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 100000000\r\n\r\n', 413)
         for _ in range(10):
             client.send(b'x' * 65536)
@@ -87,20 +88,20 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(client.received(), b'')
 
     def test_a_lingering_client_that_closes_ends_it(self) -> None:
-        """Its FIN is all that is waited for."""
+        """Lingering ends with the client's FIN."""
         client = self.ended(get('/' + 'x' * 301), 414)
         client.half_close()
         self.assertTrue(client.closed)
 
     def test_a_short_body_nobody_wants_is_skipped(self) -> None:
-        """404 for a request with a small body costs the body, not the connection."""
+        """The small body of a request with 404 is skipped, and the connection continues."""
         client = self.server.connect()
         client.send(post('/nowhere', b'x' * 900) + post())
         self.assertEqual([answer.status for answer in client.answers()], [404, 200])
         self.assertFalse(client.closed)
 
     def test_a_skipped_body_may_come_late(self) -> None:
-        """The answer does not wait for it, and the next request is found behind it."""
+        """The response does not wait for a skipped body, and the next request is found after it."""
         client = self.server.connect()
         request = post('/nowhere', b'x' * 900)
         client.send(request[:-500])
@@ -109,7 +110,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual([answer.status for answer in client.answers()], [200])
 
     def test_counters_tell(self) -> None:
-        """Each refusal is counted, beside requests and answers by class."""
+        """Rejections are counted besides requests and responses by class."""
         self.ended(get('/' + 'x' * 301), 414)
         self.server.connect().ask(post())
         counters = self.server.site.counters
@@ -119,12 +120,12 @@ class LimitTests(SynchronousTestCase):
 
 class SettingsTests(SynchronousTestCase):
     def test_all_mistakes_are_named_at_once(self) -> None:
-        """Unknown names, wrong types and senseless values in one sentence each."""
+        """Unknown names, wrong types and invalid values are all reported, in a sentence each."""
         error = self.assertRaises(StartError, read_settings, {'max_hed': 1, 'max_body': 'big', 'idle_timeout': 0})
         for name in ('max_hed', 'max_body', 'idle_timeout'):
             self.assertIn(name, str(error))
 
     def test_defaults(self) -> None:
-        """An empty section is one with the documented defaults."""
+        """An empty section has the documented defaults."""
         settings = read_settings({})
         self.assertEqual((settings.max_head, settings.limits.fields, settings.max_body), (32768, 100, 20971520))

@@ -1,4 +1,4 @@
-"""The memory that bodies take is charged to the budget of the process, and given back whatever becomes of them."""
+"""Memory of bodies is charged to the process's budget, and always released."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def head(length: int) -> bytes:
 
 
 class LoggedIn(ScriptedExchange):
-    """Knows everybody by the head."""
+    """Authenticates every request by its head."""
 
     def admit(self, inbound: Message, admitted: object) -> object:  # type: ignore[override]
         inbound.principal = LOGGED_IN
@@ -49,7 +49,7 @@ class MemoryTests(SynchronousTestCase):
             self.offloads.work()
 
     def sent(self, *pieces: bytes, work: bool = True) -> Client:
-        """A client that has sent that, in the pieces of a network."""
+        """Return a client that has sent this, in pieces as from a network."""
         client = self.server.connect()
         for piece in pieces:
             self.more(client, piece, work=work)
@@ -71,7 +71,7 @@ class MemoryTests(SynchronousTestCase):
     # Every way that a body can end.
 
     def test_answered(self) -> None:
-        """Whole, in pieces, in chunks, in a coding: held while its service runs."""
+        """A body in any framing or coding is charged while its service runs."""
         coded = gzip.compress(bytes(100_000))
         for pieces in ((post(body=bytes(20_000)),), (head(200_000), bytes(200_000)),
                        (CHUNKED, b'4e20\r\n' + bytes(20_000) + b'\r\n0\r\n\r\n'),
@@ -83,7 +83,7 @@ class MemoryTests(SynchronousTestCase):
             self.gives_back()
 
     def test_answered_from_a_file(self) -> None:
-        """What was written is in memory no longer; the rest of the exchange may still charge for it."""
+        """A spooled body is not charged; the rest of the request still may be."""
         self.sent(post(body=bytes(3 * MB)))
         delivery = self.exchange.delivered[0]
         self.assertIsInstance(delivery.inbound.body, SpooledBody)
@@ -94,7 +94,7 @@ class MemoryTests(SynchronousTestCase):
         self.assertFalse(delivery.inbound.charge.add(1))
 
     def test_gone(self) -> None:
-        """The client leaves in the middle of its body, while it is written, while its service runs."""
+        """A client that disconnects at any stage releases its charge."""
         for pieces in ((head(200_000), bytes(100_000)), (head(3 * MB), bytes(300_000)), (post(body=bytes(200_000)),)):
             client = self.sent(*pieces, work=False)
             self.holds(100_000, 320_000)
@@ -103,7 +103,7 @@ class MemoryTests(SynchronousTestCase):
             self.gives_back()
 
     def test_refused(self) -> None:
-        """Too late, too large, malformed, cut short, refused by its head, no room on the disk."""
+        """Every kind of rejection releases the charge."""
         self.use(self.exchange, max_body=MB, spool_above=500_000)
         late = self.sent(head(200_000), bytes(100_000))
         self.server.wait(300)
@@ -125,14 +125,14 @@ class MemoryTests(SynchronousTestCase):
     # Where memory is scarce.
 
     def test_small_bodies_are_not_charged(self) -> None:
-        """They are served when there is room for nothing."""
+        """Small bodies are not charged: they are served with an exhausted budget."""
         self.use(ScriptedExchange(), limit=0)
         for pieces in ((post(body=bytes(UNCOUNTED)),), (head(UNCOUNTED), bytes(UNCOUNTED))):
             self.assertEqual(self.sent(*pieces).answers()[0].status, 200)
 
     def test_no_room(self) -> None:
-        """503 with Retry-After and one sentence. A body that is whole costs its request alone, one that is not its
-        connection too."""
+        """An exhausted budget causes 503 with Retry-After. A complete body costs its request only, an incomplete one
+        its connection too."""
         self.use(self.exchange, limit=0)
         whole, pieces = self.sent(post(body=bytes(5_000)) + get('/zato/ping')), self.sent(head(9_000), bytes(5_000))
         for client, going_on in ((whole, True), (pieces, False)):
@@ -145,12 +145,12 @@ class MemoryTests(SynchronousTestCase):
         self.gives_back()
 
     def press(self, size: int = 600 * KB) -> None:
-        """Others hold so much that bodies are to leave memory early: half of what may come in."""
+        """Charge so much that bodies leave memory early: half of the budget for bodies."""
         self.assertTrue(BytesCharge(self.memory).add(size))
 
     def test_early_files(self) -> None:
-        """Under pressure a body that dribbles moves to a file long before its usual size, with all that it held, though
-        not one more byte comes. What is small by any measure stays."""
+        """Under memory pressure a dripping body moves to a file long before its usual threshold, even without a further
+        byte. Small ones stay."""
         self.use(self.exchange, limit=4 * MB)
         clients = [self.sent(head(900_000), bytes(120_000)), self.sent(CHUNKED, b'1d4c0\r\n' + bytes(120_000))]
         small = self.sent(head(900_000), bytes(EARLY))
@@ -171,8 +171,8 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(self.memory.held, 540 * KB)
 
     def test_strangers_are_refused_early(self) -> None:
-        """Under pressure, who may not use the channel is found out before its body is here: by the head of a new
-        request, and at the next sweep where the body is coming in."""
+        """Under memory pressure unauthorized clients are rejected before their body is complete: by the head of a new
+        request, or at the next sweep."""
         self.use(self.exchange, limit=4 * MB)
         self.exchange.admits = Reply(401, b'{}', b'')
         client = self.sent(head(900_000), bytes(120_000))
@@ -184,7 +184,7 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(self.memory.held, 600 * KB)
 
     def test_a_sweep_waits_for_nobody(self) -> None:
-        """Neither for the exchange nor for the disk; its time is not the client's."""
+        """A sweep does not wait for the dispatcher or the disk, whose time is not the client's."""
         self.use(self.exchange, limit=4 * MB)
         self.exchange.admits = 'later'
         client = self.sent(head(900_000), bytes(120_000))
@@ -197,7 +197,7 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual((client.received(), client.closed), (b'', False))
 
     def test_nothing_more_is_read(self) -> None:
-        """Under pressure, while the disk is waited for: what a connection may read ahead else is not charged."""
+        """Under memory pressure nothing is read while the disk is waited for: read-ahead would not be charged."""
         self.use(self.exchange, limit=4 * MB)
         self.press()
         client = self.sent(head(900_000), bytes(EARLY + 1), work=False)
@@ -206,7 +206,8 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(client.wire.producerState, 'producing')
 
     def test_callers_with_a_login_have_room(self) -> None:
-        """When strangers have all of theirs. Each is known by its head."""
+        """Authenticated clients have memory left when unauthenticated ones have used theirs. Each is known by its
+        head."""
         for exchange, status in ((ScriptedExchange(), 503), (LoggedIn(), 200)):
             self.use(exchange, limit=4 * MB)
             self.press(MB)
@@ -216,7 +217,7 @@ class MemoryTests(SynchronousTestCase):
                 self.assertEqual(found, [status if pieces[0] != CHUNKED else 503], pieces)
 
     def test_one_batch_of_a_slow_disk(self) -> None:
-        """While it is written it is held, and nothing more of its client."""
+        """During a slow write only its batch is in memory."""
         self.sent(head(3 * MB), bytes(2 * MB), work=False)
         self.holds(MB, MB + PIECE)
         self.assertEqual(len(self.offloads.waiting), 1)

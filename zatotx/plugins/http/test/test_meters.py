@@ -1,4 +1,4 @@
-"""What a channel's requests are counted by: each is taken once and over once, however it ends."""
+"""Channel meters: each request starts once and ends once, however it ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zatotx.schema.snapshot import Snapshot
 
 
 class Meter:
-    """Keeps what it was told."""
+    """A meter that records its calls."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -51,7 +51,7 @@ class MeterTests(SynchronousTestCase):
         return self.meters['echo']
 
     def test_answered(self) -> None:
-        """Answers count by their class, and by how long they took."""
+        """Responses are counted by class, with their duration."""
         self.client.ask(get())
         self.client.send(get(method='HEAD') + get())
         self.exchange.at_once = None
@@ -62,8 +62,7 @@ class MeterTests(SynchronousTestCase):
         self.assertEqual((self.echo.requests, self.echo.ended, self.echo.seconds[-1]), (4, [2, 2, 2, 5], 1.5))
 
     def test_refused(self) -> None:
-        """What is refused by its head or while its body comes was a request of the channel all the same; what leads to
-        no channel is none of any."""
+        """Requests rejected by head or body count for their channel; those without a channel for none."""
         self.client.ask(get('/echo', 'Expect: nonsense'))
         self.server.connect().ask(get('/nowhere'))
         other = self.server.connect()
@@ -72,14 +71,14 @@ class MeterTests(SynchronousTestCase):
         self.assertEqual((self.echo.requests, self.echo.ended), (2, [4, 4]))
 
     def test_clients_that_leave(self) -> None:
-        """Requests whose client left first count as that, those behind them too."""
+        """Requests whose client disconnected are counted as such, pipelined ones too."""
         self.exchange.at_once = None
         self.client.send(get() + get() + get())
         self.client.wire.abortConnection()
         self.assertEqual((self.echo.requests, self.echo.ended), (3, [0, 0, 0]))
 
     def test_streams(self) -> None:
-        """A stream is over when it ends, well or not."""
+        """A stream ends when it completes or fails."""
         self.exchange.at_once = None
         for source in (whole(), broken()):
             client = self.server.connect()
@@ -90,13 +89,13 @@ class MeterTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_last_of_a_connection(self) -> None:
-        """After the answer that closes a connection nothing is taken any more, so nothing stays under way."""
+        """After the connection's last response no request starts, so none stays in progress."""
         self.client.send(get('/echo', 'Connection: close') + get() + get())
         self.assertTrue(self.client.closed)
         self.assertEqual(self.echo.requests, len(self.echo.ended))
 
     def test_timeouts(self) -> None:
-        """A body that does not come ends in an answer."""
+        """A body timeout ends in a response."""
         self.client.send(b'POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nab')
         self.server.wait(120)
         self.assertEqual((self.echo.requests, self.echo.ended), (1, [4]))
@@ -104,7 +103,7 @@ class MeterTests(SynchronousTestCase):
 
 class KeptTests(SynchronousTestCase):
     def test_a_new_table(self) -> None:
-        """With each configuration that comes into force the meters of channels that are gone are forgotten."""
+        """A new configuration drops the meters of removed channels."""
         asked: list[str] = []
         kept: list[set[str]] = []
 

@@ -1,4 +1,4 @@
-"""The way out of a connection, towards clients that take what they get when they like."""
+"""Buffered writers with slow clients."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class OutletTests(SynchronousTestCase):
         self.drained += 1
 
     def test_what_is_not_taken_waits_in_order(self) -> None:
-        """One slice at a time goes to a transport that is full after each; `drained` is told at the end."""
+        """Data is written in order, a slice at a time, to a transport that is full after each; `drained` is called at
+        the end."""
         transport = Narrow()
         outlet = self.outlet(transport)
         first, second = b'a' * (2 * SLICE + 10), b'b' * 10
@@ -50,7 +51,7 @@ class OutletTests(SynchronousTestCase):
         self.assertEqual((transport.value(), self.drained), (first + second, 1))
 
     def test_progress_is_noted(self) -> None:
-        """`moved` is when the client last took something, from when it fell behind."""
+        """`moved` is the time of the last progress, starting when the client fell behind."""
         transport = Narrow()
         outlet = self.outlet(transport)
         outlet.write(b'x' * 3 * SLICE)
@@ -60,7 +61,7 @@ class OutletTests(SynchronousTestCase):
         self.assertEqual((outlet.behind, outlet.moved), (True, 9.0))
 
     def test_closing_waits_for_what_is_written(self) -> None:
-        """`lose` closes when all is out, and not before."""
+        """`lose` closes after all data is written."""
         transport = Narrow()
         outlet = self.outlet(transport)
         outlet.write(b'x' * 2 * SLICE)
@@ -72,7 +73,7 @@ class OutletTests(SynchronousTestCase):
         self.assertEqual(len(transport.value()), 2 * SLICE)
 
     def test_a_lost_connection_frees_what_waits(self) -> None:
-        """Nothing is kept for a client that is gone."""
+        """After a lost connection nothing is buffered."""
         transport = Narrow()
         outlet = self.outlet(transport)
         outlet.write(b'x' * 3 * SLICE)
@@ -81,12 +82,12 @@ class OutletTests(SynchronousTestCase):
         self.assertEqual(len(transport.value()), SLICE)
 
     def test_other_transports_are_written_to_by_their_own_means(self) -> None:
-        """Only plain TCP is sent to directly."""
+        """Only plain TCP sockets are written to directly."""
         self.assertIs(type(writer_for(StringTransport(), self.count, lambda: 0.0, WriteBatch(None))), BufferedWriter)
 
 
 class Held(Protocol):
-    """A server that only holds its connection."""
+    """A server that only stores its connection."""
 
 
 class HeldFactory(Factory):
@@ -100,7 +101,7 @@ class HeldFactory(Factory):
 
 
 class DirectOutletTests(TestCase):
-    """Over a real socket, as that is what it is for."""
+    """DirectWriter with a real socket."""
 
     async def held(self, client: socket.socket, port: int) -> DirectWriter:
         while not self.factory.made or self.factory.made[-1].transport is None:
@@ -122,7 +123,7 @@ class DirectOutletTests(TestCase):
         return number
 
     async def test_writes_of_one_turn_go_out_together(self) -> None:
-        """At its end, before anything else happens."""
+        """Writes of one iteration are sent together at its end, before anything else happens."""
         port = await self.listening()
         with connected(port) as client:
             outlet = await self.held(client, port)
@@ -135,7 +136,7 @@ class DirectOutletTests(TestCase):
             self.assertEqual(client.recv(10), b'123')
 
     async def test_closing_sends_what_was_put_aside(self) -> None:
-        """Nothing that was written is lost to a close in the same turn."""
+        """Closing in the same iteration loses no data."""
         port = await self.listening()
         with connected(port) as client:
             outlet = await self.held(client, port)
@@ -145,7 +146,7 @@ class DirectOutletTests(TestCase):
             self.assertEqual(everything(client), b'the end')
 
     async def test_half_closing_sends_what_was_put_aside(self) -> None:
-        """And reading goes on."""
+        """Half-closing loses no data, and reading continues."""
         port = await self.listening()
         with connected(port) as client:
             outlet = await self.held(client, port)
@@ -156,7 +157,7 @@ class DirectOutletTests(TestCase):
             self.assertTrue(self.transport.connected)
 
     async def test_a_slow_client_gets_all_in_order(self) -> None:
-        """More than the kernel takes, in two writes, then a close: `behind` meanwhile, and all of it arrives."""
+        """Two writes that exceed the kernel's buffer, then a close: `behind` is set, and all of it arrives."""
         port = await self.listening()
         with connected(port, receive_buffer=4096) as client:
             outlet = await self.held(client, port)
@@ -176,7 +177,7 @@ class DirectOutletTests(TestCase):
             self.assertEqual((outlet.behind, self.drained), (False, 0))
 
     async def test_a_client_that_has_caught_up(self) -> None:
-        """`drained` is called once, and what is written then is sent directly again."""
+        """When the client has caught up `drained` is called once, and writes are direct again."""
         port = await self.listening()
         with connected(port, receive_buffer=4096) as client:
             outlet = await self.held(client, port)

@@ -16,7 +16,7 @@ class KeepAliveTests(SynchronousTestCase):
         self.client = Server(self.exchange).connect()
 
     def test_a_request_is_answered_and_the_connection_stays(self) -> None:
-        """Status, length and cid are there, and the next request is served too."""
+        """The response has status, length and cid, and the next request is served too."""
         for body in (b'{"a":1}', b'[]'):
             answer = self.client.ask(post(body=body))
             self.assertEqual((answer.status, answer.body), (200, body))
@@ -26,7 +26,7 @@ class KeepAliveTests(SynchronousTestCase):
         self.assertFalse(self.client.closed)
 
     def test_connection_close_is_kept(self) -> None:
-        """`Connection: close` is answered in kind, the connection closes, and nothing after it is answered."""
+        """`Connection: close` is returned, the connection closes, and later requests are not answered."""
         self.client.send(post(body=b'1').replace(b'\r\n\r\n', b'\r\nConnection: close\r\n\r\n') + post(body=b'2'))
         (answer,) = self.client.answers()
         self.assertEqual((answer.body, answer.headers[b'connection']), (b'1', b'close'))
@@ -34,19 +34,19 @@ class KeepAliveTests(SynchronousTestCase):
         self.assertEqual(len(self.exchange.delivered), 1)
 
     def test_http_1_0_closes(self) -> None:
-        """A client of HTTP/1.0 gets its answer and the end of the connection."""
+        """An HTTP/1.0 client gets its response and the end of the connection."""
         answer = self.client.ask(get('/zato/ping', version='1.0'))
         self.assertEqual((answer.status, answer.headers[b'connection']), (200, b'close'))
         self.assertTrue(self.client.closed)
 
     def test_http_1_0_keeps_alive_when_asked(self) -> None:
-        """With `Connection: keep-alive` it stays, and is told so."""
+        """With `Connection: keep-alive` an HTTP/1.0 connection stays open, and the response says so."""
         answer = self.client.ask(get('/zato/ping', 'Connection: keep-alive', version='1.0'))
         self.assertEqual(answer.headers[b'connection'], b'keep-alive')
         self.assertFalse(self.client.closed)
 
     def test_head_has_the_length_and_no_body(self) -> None:
-        """HEAD: the fields of GET, no body, and the connection goes on in step."""
+        """HEAD gets the fields of GET without a body, and the connection continues."""
         self.exchange.at_once = None
         self.client.send(get(method='HEAD') + get('/zato/ping'))
         self.exchange.delivered[0].answer(b'12345')
@@ -56,7 +56,7 @@ class KeepAliveTests(SynchronousTestCase):
         self.assertEqual(self.client.answers()[0].body, b'1')
 
     def test_an_answer_without_content_has_none(self) -> None:
-        """204 has neither a body nor a length, whatever the service gave."""
+        """A 204 has neither body nor length, whatever the service returned."""
         self.exchange.at_once = None
         self.client.send(get())
         self.exchange.delivered[0].answer(b'ignored', 204)
@@ -65,20 +65,20 @@ class KeepAliveTests(SynchronousTestCase):
         self.assertNotIn(b'Content-Length', head)
 
     def test_upgrades_are_ignored(self) -> None:
-        """A request that asks for another protocol is an ordinary one."""
+        """A request with Upgrade is processed as an ordinary one."""
         answer = self.client.ask(get('/zato/ping', 'Connection: Upgrade', 'Upgrade: websocket'))
         self.assertEqual(answer.status, 200)
         self.assertNotIn(b'upgrade', answer.headers)
         self.assertEqual(self.client.ask(get('/zato/ping')).status, 200)
 
     def test_chunks_and_trailers_are_taken(self) -> None:
-        """A chunked body reaches the service whole; its trailers are accepted."""
+        """A chunked body is passed to the service as a whole; its trailers are accepted."""
         head = b'POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n'
         answer = self.client.ask(head + b'3\r\n[1,\r\n2\r\n2]\r\n0\r\nX-Sum: 3\r\n\r\n')
         self.assertEqual(answer.body, b'[1,2]')
 
     def test_bytes_one_by_one_are_a_request_too(self) -> None:
-        """How a request is cut into packets does not matter."""
+        """A request may arrive in packets of any size."""
         for byte in post(body=b'{"a":1}') + get('/zato/ping'):
             self.client.send(bytes((byte,)))
         self.assertEqual([answer.status for answer in self.client.answers()], [200, 200])
@@ -91,7 +91,7 @@ class OrderTests(SynchronousTestCase):
         self.client = self.server.connect()
 
     def test_answers_go_out_in_the_order_of_requests(self) -> None:
-        """A service that ends first waits for those asked before it."""
+        """A service that ends first waits for earlier requests."""
         self.client.send(get() * 3)
         first, second, third = self.exchange.delivered
         third.answer(b'3')
@@ -101,7 +101,7 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual([answer.body for answer in self.client.answers()], [b'1', b'2', b'3'])
 
     def test_requests_of_one_read_are_answered_in_one_write(self) -> None:
-        """What is answered at once goes out together."""
+        """Responses available at once are sent together."""
         writes: list[bytes] = []
         self.exchange.at_once = ScriptedExchange().at_once
         self.client.wire.write = writes.append  # type: ignore[method-assign]
@@ -109,7 +109,7 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(len(writes), 1)
 
     def test_unsafe_requests_run_one_after_the_other(self) -> None:
-        """A pipelined POST begins when all before it are answered, and nothing begins beside it (RFC 9112 9.3.2)."""
+        """A pipelined POST starts after all earlier requests, and none starts before it ends (RFC 9112 9.3.2)."""
         self.client.send(get() + post(body=b'1') + get())
         self.assertEqual(len(self.exchange.delivered), 1)
         self.exchange.delivered[0].answer()
@@ -120,7 +120,7 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(len(self.client.answers()), 3)
 
     def test_only_so_many_run_at_once(self) -> None:
-        """Of a long pipeline no more than the bound is under way; the rest follows as answers go out."""
+        """The number of concurrent pipelined requests is limited; the rest follows as responses are sent."""
         self.client.send(get() * (MOST_TURNS + 5))
         self.assertEqual(len(self.exchange.delivered), MOST_TURNS)
         self.exchange.delivered[0].answer()
@@ -132,7 +132,7 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(len(self.client.answers()), MOST_TURNS + 5)
 
     def test_reading_stops_when_answers_pile_up(self) -> None:
-        """What cannot be begun is not read without bound: the transport is paused, and resumed later."""
+        """Reading pauses when too many requests are pending, and resumes later."""
         self.client.send(get() * MOST_TURNS)
         filler = get('/echo', 'X-Filler: ' + 'x' * 8000)
         for _ in range(9):
@@ -144,17 +144,17 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(len(self.exchange.delivered), MOST_TURNS + 9)
 
     def test_a_client_that_does_not_read_is_not_served_on(self) -> None:
-        """While the transport is full no further request begins; when it has drained the next one does."""
+        """While the transport is full no request starts; the next one does when it has drained."""
         self.exchange.at_once = ScriptedExchange().at_once
-        self.client.connection._outlet.pauseProducing()
+        self.client.connection._writer.pauseProducing()
         self.client.send(post() * 3)
         self.assertEqual(self.exchange.delivered, [])
-        self.client.connection._outlet.resumeProducing()
+        self.client.connection._writer.resumeProducing()
         self.assertEqual(len(self.client.answers()), 3)
 
 
 class BurstTests(SynchronousTestCase):
-    """Requests that a service answers at once, on a transport that takes everything."""
+    """Requests answered at once, on a transport that accepts everything."""
 
     def setUp(self) -> None:
         self.exchange = ScriptedExchange(lambda inbound: Reply(200, b'x' * self.size, JSON))
@@ -162,7 +162,7 @@ class BurstTests(SynchronousTestCase):
         self.client = self.server.connect()
 
     def turn(self) -> None:
-        """One turn of the reactor: what is due now, and not what that adds."""
+        """Run one reactor iteration: the calls due now, without those that they add."""
         clock = self.server.clock
         for call in [call for call in clock.calls if call.getTime() <= clock.seconds()]:
             clock.calls.remove(call)
@@ -170,7 +170,7 @@ class BurstTests(SynchronousTestCase):
             call.func(*call.args, **call.kw)
 
     def test_large_answers_of_one_turn_are_bounded(self) -> None:
-        """However many requests one read brings, a turn of the reactor gathers little more than the bound."""
+        """However many requests one read contains, an iteration buffers little more than the limit."""
         self.size = 1_000_000
         self.client.send(get() * 50)
         self.assertEqual(len(self.exchange.delivered), 1)
@@ -182,7 +182,8 @@ class BurstTests(SynchronousTestCase):
         self.assertEqual(len(self.client.answers()), 50)
 
     def test_small_answers_of_one_turn_are_bounded(self) -> None:
-        """Each counts beside its bytes: others get their turn between them, and all are answered, in their order."""
+        """Small responses count more than their bytes: other connections are served between them, and all are sent in
+        order."""
         self.size = 1
         self.client.send(b''.join(get('/echo', f'X-Zato-CID: request-{number:03}') for number in range(150)))
         self.assertTrue(50 <= len(self.exchange.delivered) < 75)
@@ -193,8 +194,7 @@ class BurstTests(SynchronousTestCase):
         self.assertEqual(cids, [b'request-%03d' % number for number in range(150)])
 
     def test_reading_stops_meanwhile(self) -> None:
-        """What comes on top of requests that wait for the next turn is not read without bound, and no clock runs
-        against the client for them."""
+        """While requests wait for the next iteration reading is bounded, and no client timeout applies."""
         self.size = 1
         self.client.send(get('/echo', 'X-Filler: ' + 'x' * 1000) * 150)
         self.assertEqual(self.client.wire.producerState, 'paused')
@@ -207,7 +207,7 @@ class BurstTests(SynchronousTestCase):
         self.assertTrue(self.client.closed)
 
     def test_a_client_that_leaves_is_not_served_on(self) -> None:
-        """Nothing of what waited for the next turn is begun for it."""
+        """After a disconnect no waiting request starts."""
         self.size = GATHERED
         self.client.send(get() * 3)
         self.client.wire.abortConnection()

@@ -1,4 +1,4 @@
-"""What the head of a request decides: route, cid, deadline, trace, and what is refused."""
+"""Routing by the request's head: channel, cid, deadline, trace, and errors."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class ReceptionTests(SynchronousTestCase):
         return self.exchange.delivered[-1].inbound
 
     def refused(self, request: bytes, status: int) -> tuple[dict[bytes, bytes], str]:
-        """Headers and details of the refusal; nothing is delivered."""
+        """Return headers and details of an error response; nothing is delivered."""
         answer = self.server.connect().ask(request)
         self.assertEqual(answer.status, status)
         self.assertEqual(self.exchange.delivered, [])
         return answer.headers, json.loads(answer.body)['zato_env']['details']
 
     def test_what_the_exchange_gets(self) -> None:
-        """All of the request, and of its channel what matters to it."""
+        """The dispatcher gets the whole request, and the channel's specification."""
         inbound = self.inbound(get('/orders/caf%C3%A9?a=1', 'X-Two: 1', 'x-two: 2'))
         view = inbound.http
         assert view is not None
@@ -52,11 +52,11 @@ class ReceptionTests(SynchronousTestCase):
         self.assertEqual((spec.params_pri, inbound.service), ('msg-over-channel-params', 'crm.orders'))
 
     def test_unknown_paths(self) -> None:
-        """404 in Zato's form."""
+        """An unknown path gets 404 in Zato's format."""
         self.assertEqual(self.refused(get('/nowhere'), 404)[1], 'URL not found')
 
     def test_the_server_as_a_whole(self) -> None:
-        """`OPTIONS *` asks whether somebody is there: 204, on a connection that goes on."""
+        """`OPTIONS *` gets 204, and the connection continues."""
         for version in ('1.1', '1.0'):
             answer = self.client.ask(get('*', 'Connection: keep-alive', method='OPTIONS', version=version))
             self.assertEqual((answer.status, answer.body), (204, b''))
@@ -64,42 +64,42 @@ class ReceptionTests(SynchronousTestCase):
         self.assertFalse(self.client.closed)
 
     def test_what_is_not_spoken(self) -> None:
-        """A method that nobody knows, another major version and another transfer coding are refused as that."""
+        """Unknown methods, major versions and transfer codings are rejected with their own statuses."""
         self.refused(get(method='FOO'), 501)
         self.refused(get(version='2.0'), 505)
         self.refused(get('/echo', 'Transfer-Encoding: gzip, chunked', method='POST'), 501)
 
     def test_wrong_methods(self) -> None:
-        """405 with Allow and Zato's sentence."""
+        """A wrong method gets 405 with Allow and Zato's message."""
         headers, details = self.refused(post('/orders/1'), 405)
         self.assertEqual(headers[b'allow'], b'GET, HEAD')
         self.assertEqual(details, 'Method `POST` is not allowed here')
 
     def test_trace(self) -> None:
-        """A channel that takes any method does not take TRACE, which would show a client's fields to its scripts; the
-        exchange learns which methods others take on the same path."""
+        """A channel for any method rejects TRACE, which would show a client's fields to its scripts; the dispatcher
+        gets the methods of other channels of the path."""
         headers, _ = self.refused(get('/any/1').replace(b'GET', b'TRACE', 1), 405)
         self.assertEqual(headers[b'allow'], b'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT')
         self.assertEqual(self.inbound(get('/any/1')).channel.beside, ('PATCH',))
         self.assertEqual(self.inbound(get('/orders/1')).channel.beside, ())
 
     def test_inactive_channels(self) -> None:
-        """404 that says why."""
+        """An inactive channel gets 404 with the reason."""
         self.assertEqual(self.refused(get('/off'), 404)[1], 'Inactive channel')
 
     def test_paths_that_are_no_text(self) -> None:
-        """400 for octets that are not UTF-8."""
+        """Paths that are not UTF-8 get 400."""
         self.refused(get('/orders/%FF'), 400)
 
     def test_compressed_bodies(self) -> None:
-        """415 for a Content-Encoding that is not known, and for two on top of each other; identity is none."""
+        """Unknown and multiple content codings get 415; identity is allowed."""
         self.refused(post('/echo', b'{}', 'Content-Encoding: gzip, gzip'), 415)
         headers, _ = self.refused(post('/echo', b'{}', 'Content-Encoding: br'), 415)
         self.assertEqual(headers[b'accept-encoding'], b'gzip, deflate, identity')
         self.inbound(post('/echo', b'{}', 'Content-Encoding: identity'))
 
     def test_the_callers_cid_is_kept(self) -> None:
-        """8 to 64 safe characters come back; anything else is replaced."""
+        """A caller's cid of 8 to 64 safe characters is returned; any other is replaced."""
         answer = self.client.ask(post('/echo', b'{}', 'X-Zato-CID: caller-0001'))
         self.assertEqual(answer.headers[b'x-zato-cid'], b'caller-0001')
         self.assertEqual(self.exchange.delivered[0].inbound.cid, 'caller-0001')
@@ -108,7 +108,7 @@ class ReceptionTests(SynchronousTestCase):
             self.assertRegex(answer.headers[b'x-zato-cid'].decode(), '^[0-9a-f]{24}$')
 
     def test_the_trace_is_continued(self) -> None:
-        """The same trace with a span of our own; what is malformed is not continued."""
+        """A trace is continued with a new span; an invalid one is not."""
         parent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
         trace = self.inbound(post('/echo', b'{}', f'traceparent: {parent}')).trace
         self.assertEqual(trace[:36], parent[:36])
@@ -117,14 +117,14 @@ class ReceptionTests(SynchronousTestCase):
         self.assertEqual(self.inbound(post()).trace, '')
 
     def test_deadlines(self) -> None:
-        """The earlier of the channel's timeout and the caller's patience."""
+        """The deadline is the earlier one of the channel's timeout and the caller's."""
         now = self.server.clock.seconds()
         self.assertEqual(self.inbound(get('/orders/1')).deadline, now + 5)
         self.assertEqual(self.inbound(get('/orders/1', 'X-Zato-Deadline-Ms: 1500')).deadline, now + 1.5)
         self.assertEqual(self.inbound(get('/orders/1', 'X-Zato-Deadline-Ms: 86400000')).deadline, now + 5)
 
     def test_deadlines_that_are_none(self) -> None:
-        """400 for anything but a whole number of milliseconds from 1 to a day."""
+        """A deadline that is no whole number of milliseconds from 1 to a day gets 400."""
         for bad in ('0', '-5', '1.5', 'soon', '86400001', '1' * 30):
             self.refused(post('/echo', b'{}', f'X-Zato-Deadline-Ms: {bad}'), 400)
 
@@ -139,7 +139,7 @@ class DoorTests(SynchronousTestCase):
         return self.exchange.delivered[-1].inbound
 
     def test_doors_are_there_without_any_channel(self) -> None:
-        """Each leads to its service, whatever the method."""
+        """Built-in endpoints exist without any channel, for every method."""
         for path, service, security in (
             ('/zato/ping', 'zato.ping', None),
             ('/zato/live', 'zato.health.live', None),
@@ -152,7 +152,7 @@ class DoorTests(SynchronousTestCase):
                 self.assertEqual((inbound.service, inbound.channel.security), (service, security))
 
     def test_doors_that_name_a_service(self) -> None:
-        """The service stands in the path, and is no parameter of that service."""
+        """If the path names the service, the name is no parameter of that service."""
         for path, security, internal in (
             ('/zato/api/invoke/crm.get-balance', 'admin.invoke', False), ('/zato/json/crm.get-balance', 'pubapi', True)
         ):
@@ -162,14 +162,14 @@ class DoorTests(SynchronousTestCase):
             self.assertEqual((inbound.channel.security, inbound.channel.internal_only), (security, internal))
 
     def test_probes_are_always_open(self) -> None:
-        """What tells whether a node is well is served while it starts and drains, and is not counted as in flight."""
+        """Health endpoints are served while the node starts and drains, and do not count as in flight."""
         names = {spec.name for spec in DOORS.values() if spec.always_open}
         self.assertEqual(names, {'zato.ping', 'zato.live', 'zato.ready', 'zato.metrics'})
 
 
 class TableTests(SynchronousTestCase):
     def test_channels_that_cannot_be_reached_are_left_out(self) -> None:
-        """One bad channel is named, and all others are served."""
+        """One invalid channel is reported, and all others are served."""
         table, mistakes = build_table([
             channel(1), channel(2, name='bad', url_path='/a/{'), channel(3, name='twin', url_path='/echo'),
         ])

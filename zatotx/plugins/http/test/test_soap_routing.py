@@ -1,4 +1,4 @@
-"""Which SOAP channel a request is for, and what is refused before any service is asked."""
+"""Routing of SOAP requests, and the errors before a service is invoked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zatotx.wire.xml import parser
 
 
 def soap(number: int, name: str, url_path: str = '/crm', action: str = '', **fields: Any) -> Stored:
-    """A stored SOAP channel."""
+    """Create a stored SOAP channel."""
     given = {'name': name, 'url_path': url_path, 'soap_action': action, 'service': f'test.{name}', **fields}
     return Stored(number, 'channel_soap', SoapChannel(**given), number)
 
@@ -39,12 +39,12 @@ TEXT_XML = 'Content-Type: text/xml; charset=utf-8'
 
 
 def in_11(action: str | None, path: str = '/crm') -> bytes:
-    """A request as SOAP 1.1 has it."""
+    """Create a SOAP 1.1 request."""
     return post(path, b'<x/>', TEXT_XML, *([] if action is None else [f'SOAPAction: {action}']))
 
 
 def in_12(action: str | None, path: str = '/crm') -> bytes:
-    """A request as SOAP 1.2 has it."""
+    """Create a SOAP 1.2 request."""
     parameter = '' if action is None else f'; action="{action}"'
     return post(path, b'<x/>', f'Content-Type: application/soap+xml; charset=utf-8{parameter}')
 
@@ -63,7 +63,7 @@ class RoutingCase(SynchronousTestCase):
         return self.inbound(request).service
 
     def refused(self, request: bytes, status: int) -> tuple[Answer, Envelope, FaultElement]:
-        """The answer to a request that reaches no service, and the fault in it."""
+        """Return the response and the fault of a request that reaches no service."""
         before = len(self.exchange.delivered)
         answer = self.server.connect().ask(request)
         self.assertEqual(answer.status, status)
@@ -76,7 +76,7 @@ class RoutingCase(SynchronousTestCase):
 
 class ActionTests(RoutingCase):
     def test_by_action(self) -> None:
-        """Channels of one path are told apart by SOAPAction, with quotation marks or without, or by 1.2's parameter."""
+        """Channels of one path are selected by SOAPAction, quoted or not, or by SOAP 1.2's parameter."""
         for request, expected in (
             (in_11('"getBalance"'), 'test.balance'), (in_11('getBalance'), 'test.balance'),
             (in_12('getBalance'), 'test.balance'), (in_11('"urn:crm/orders#list"'), 'test.orders'),
@@ -85,12 +85,12 @@ class ActionTests(RoutingCase):
             self.assertEqual(self.leads(request), expected)
 
     def test_no_action(self) -> None:
-        """An empty action, or none, is for the channel that has none."""
+        """A request with an empty action, or none, is for the channel without one."""
         for request in (in_11('""'), in_11(''), in_12(None), in_12('')):
             self.assertEqual(self.leads(request), 'test.any')
 
     def test_what_the_exchange_gets(self) -> None:
-        """The channel's facts, SOAP's own among them."""
+        """The dispatcher gets the channel's specification, including SOAP's part."""
         spec = self.inbound(in_11('"urn:crm/orders#list"')).channel
         self.assertEqual((spec.name, spec.kind, spec.data_format), ('orders', 'http-soap', 'soap'))
         self.assertEqual((spec.security, spec.timeout), ('partner', 5.0))
@@ -98,7 +98,7 @@ class ActionTests(RoutingCase):
         self.assertEqual((spec.soap.action, spec.soap.operation), ('urn:crm/orders#list', 'list'))
 
     def test_parameters_in_the_path(self) -> None:
-        """Each channel calls them as its own url_path does."""
+        """Each channel uses the parameter names of its own url_path."""
         for action, service, params in (('get', 'test.customer', {'id': '7'}),
                                         ('orders', 'test.customer-orders', {'number': '7'})):  # fmt: skip
             inbound = self.inbound(in_11(action, '/customers/7'))
@@ -106,7 +106,7 @@ class ActionTests(RoutingCase):
             self.assertEqual((inbound.service, dict(inbound.http.params)), (service, params))
 
     def test_one_connection(self) -> None:
-        """Requests that differ in nothing but the action, or its absence, each go their own way."""
+        """Requests of one connection that differ in the action only are routed separately."""
         for _ in range(2):
             self.assertEqual(self.leads(in_11('getBalance')), 'test.balance')
             self.assertEqual(self.leads(in_11('""')), 'test.any')
@@ -117,7 +117,7 @@ class ActionTests(RoutingCase):
 
 class BesideRestTests(RoutingCase):
     def test_the_same_path(self) -> None:
-        """What names an action, or is application/soap+xml, is SOAP's; what does not is for the REST channel."""
+        """A request with an action, or of type application/soap+xml, is for SOAP; others are for the REST channel."""
         self.assertEqual(self.leads(in_11(None)), 'test.rest')
         self.assertEqual(self.leads(in_11('""')), 'test.any')
         self.assertEqual(self.leads(get('/crm')), 'test.rest-get')
@@ -125,12 +125,12 @@ class BesideRestTests(RoutingCase):
         self.assertEqual(self.leads(in_12('doIt', '/alone')), 'test.alone')
 
     def test_rest_channels_of_soap_messages(self) -> None:
-        """Where no SOAP channel is at the path, REST channels get requests with a SOAPAction too, as ever."""
+        """If no SOAP channel has the path, REST channels get requests with a SOAPAction too."""
         self.assertEqual(self.leads(in_11('"x"', '/old')), 'test.old')
         self.assertEqual(self.leads(in_12('x', '/old')), 'test.old')
 
     def test_methods(self) -> None:
-        """405 names what both take."""
+        """405 lists the methods of both."""
         answer = self.server.connect().ask(get('/crm', method='DELETE'))
         self.assertEqual((answer.status, answer.headers[b'allow']), (405, b'GET, HEAD, POST'))
         answer, _, fault = self.refused(get('/customers/1', 'SOAPAction: get'), 405)
@@ -139,7 +139,7 @@ class BesideRestTests(RoutingCase):
 
 class RefusalTests(RoutingCase):
     def test_unknown_actions(self) -> None:
-        """404 with a fault in the version that was spoken, which names the action and holds the cid."""
+        """An unknown action gets 404 with a fault in the request's version, which contains action and cid."""
         for request, version in ((in_11('"drop"'), '1.1'), (in_12('drop'), '1.2')):
             answer, envelope, fault = self.refused(request, 404)
             self.assertEqual(envelope.version.number, version)
@@ -148,22 +148,21 @@ class RefusalTests(RoutingCase):
             self.assertIn(b'<cid>' + answer.headers[b'x-zato-cid'] + b'</cid>', answer.body)
 
     def test_an_action_is_needed(self) -> None:
-        """400 where no channel of the path is for requests without one."""
+        """If all channels of the path have an action, requests without one get 400."""
         for request in (in_11('""', '/customers/1'), in_11(None, '/customers/1'), in_12(None, '/alone')):
             self.assertIn('SOAPAction', self.refused(request, 400)[2].reason)
 
     def test_unknown_paths(self) -> None:
-        """404, as a fault where the request is SOAP's."""
+        """An unknown path gets 404, as a fault for SOAP requests."""
         self.assertEqual(self.refused(in_11('"a"', '/nowhere'), 404)[2].reason, 'URL not found')
         self.assertEqual(self.refused(in_12('a', '/nowhere'), 404)[1].version.number, '1.2')
 
     def test_inactive(self) -> None:
-        """404, though another channel of the path is active."""
+        """An inactive channel gets 404, even if another one of the path is active."""
         self.assertEqual(self.refused(in_11('off', '/alone'), 404)[2].reason, 'Inactive channel')
 
     def test_content_types(self) -> None:
-        """415 for what is no SOAP, by its name; XML under its general name, under none, or as curl -d sends it, is
-        taken."""
+        """A type other than SOAP's gets 415; generic XML types, none, and that of curl -d are accepted."""
         for sent in ('application/json', 'text/plain', 'multipart/related; type="application/xop+xml"'):
             answer, _, fault = self.refused(post('/crm', b'{}', 'SOAPAction: getBalance', f'Content-Type: {sent}'), 415)
             self.assertIn('text/xml', fault.reason)
@@ -172,7 +171,7 @@ class RefusalTests(RoutingCase):
             self.assertEqual(self.leads(post('/crm', b'<x/>', 'SOAPAction: getBalance', *line)), 'test.balance')
 
     def test_too_large(self) -> None:
-        """413 by the head, and by what comes without a length: as faults."""
+        """A too large body gets 413 as a fault, with or without Content-Length."""
         self.server = Server(self.exchange, channels=CHANNELS, max_body=1024)
         head = b'POST /crm HTTP/1.1\r\nHost: a\r\nSOAPAction: getBalance\r\n'
         self.assertIn('1024', self.refused(head + b'Content-Length: 2000\r\n\r\n', 413)[2].reason)
@@ -180,14 +179,14 @@ class RefusalTests(RoutingCase):
         self.assertIn('1024', self.refused(head + chunked, 413)[2].reason)
 
     def test_actions_that_are_no_text(self) -> None:
-        """400."""
+        """An action that is not text gets 400."""
         request = post('/crm', b'<x/>', TEXT_XML, 'SOAPAction: "\xff\xfe"')
         self.assertIn('UTF-8', self.refused(request, 400)[2].reason)
 
 
 class DoorTests(RoutingCase):
     def test_the_service_is_the_action(self) -> None:
-        """`/zato/soap` leads to internal services, for the API's user, by any method."""
+        """`/zato/soap` invokes internal services, for the API's user, with any method."""
         for request in (in_11('"zato.ping"', '/zato/soap'), in_12('zato.ping', '/zato/soap')):
             inbound = self.inbound(request)
             self.assertEqual((inbound.service, inbound.channel.security, inbound.channel.internal_only),
@@ -197,19 +196,19 @@ class DoorTests(RoutingCase):
         self.assertEqual(self.leads(get('/zato/soap', 'SOAPAction: zato.ping')), 'zato.ping')
 
     def test_any_content_type(self) -> None:
-        """The broker's doors read the body whatever it is called, as Zato's do."""
+        """Built-in endpoints accept any content type, as in Zato."""
         form = 'Content-Type: application/x-www-form-urlencoded'
         self.assertEqual(self.leads(post('/zato/soap', b'<x/>', 'SOAPAction: zato.ping', form)), 'zato.ping')
 
     def test_no_action(self) -> None:
-        """400: nobody knows which service is meant."""
+        """A request without an action names no service and gets 400."""
         self.assertEqual(self.refused(in_11('""', '/zato/soap'), 400)[2].code, 'Sender')
         self.refused(in_12(None, '/zato/soap'), 400)
 
 
 class TableTests(SynchronousTestCase):
     def test_channels_that_cannot_be_reached_are_left_out(self) -> None:
-        """Each is named, and all others are served."""
+        """Invalid channels are reported, and all others are served."""
         table, mistakes = build_table([
             soap(1, 'first', '/a', 'x'), soap(2, 'second', '/a', '"x"'), soap(3, 'bad', '/b/{', 'x'),
             soap(4, 'good', '/b'),
@@ -220,6 +219,6 @@ class TableTests(SynchronousTestCase):
         self.assertIsNotNone(table.find('POST', b'/b'))
 
     def test_rest_alone(self) -> None:
-        """Where there is no SOAP channel, the way of a REST request is kept whatever its other fields say."""
+        """Without SOAP channels a REST route is reused whatever the other fields are."""
         self.assertFalse(build_table([channel(1)])[0].has_soap)
         self.assertTrue(build_table([channel(1), soap(2, 'a')])[0].has_soap)

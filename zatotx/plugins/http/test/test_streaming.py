@@ -1,4 +1,4 @@
-"""Answers that a service makes piece by piece."""
+"""Streamed responses of services."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zatotx.plugins.http.test.support import ScriptedExchange, Server, get
 
 
 class Pieces:
-    """An async generator to look into: gives `pieces`; a Deferred among them is waited for."""
+    """An observable async generator: yields `pieces`, and waits for the Deferreds among them."""
 
     def __init__(self, pieces: Iterable[Any]) -> None:
         self.pieces = pieces
@@ -40,14 +40,14 @@ class StreamTests(SynchronousTestCase):
         self.client = self.server.connect()
 
     def begin(self, *pieces: Any, request: bytes = get(), status: int = 200) -> Pieces:
-        """Ask, and answer with a stream of these pieces."""
+        """Send a request, and answer it with a stream of these pieces."""
         source = Pieces(pieces)
         self.client.send(request)
         self.exchange.delivered[-1].answer(status=status, stream=source.stream())
         return source
 
     def turn(self) -> None:
-        """One turn of the reactor: what was to be called now, but not what that asks to be called."""
+        """Run one reactor iteration: the calls due now, without those that they add."""
         now = self.server.clock.seconds()
         calls: Any = self.server.clock.getDelayedCalls()
         for call, function, args in [(call, call.func, call.args) for call in calls if call.getTime() <= now]:
@@ -55,7 +55,8 @@ class StreamTests(SynchronousTestCase):
             function(*args)
 
     def test_pieces_are_chunks(self) -> None:
-        """Each goes out when it is there; empty ones do not end the body; the connection stays."""
+        """Each piece is sent as a chunk when it is available; empty ones do not end the body; the connection stays
+        open."""
         gate: Deferred[None] = Deferred()
         source = self.begin(b'one', b'', gate, b'two')
         self.assertTrue(self.client.wire.value().endswith(b'3\r\none\r\n'))
@@ -68,7 +69,7 @@ class StreamTests(SynchronousTestCase):
         self.assertIn(' 200 6 ', self.server.lines[0])
 
     def test_order_with_streams(self) -> None:
-        """An answer that is ready follows the last chunk of the stream before it."""
+        """A response that is ready waits for the last chunk of the stream before it."""
         gate: Deferred[None] = Deferred()
         self.client.send(get() * 2)
         first, second = self.exchange.delivered
@@ -79,7 +80,8 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual([answer.body for answer in self.client.answers()], [b'one', b'2'])
 
     def test_a_stream_that_ends_while_the_node_drains(self) -> None:
-        """Is whole, and its connection is closed then: its head came before, and could not say so."""
+        """A stream that ends while the node drains is complete, and its connection closes; its head could not say
+        so."""
         gate: Deferred[None] = Deferred()
         self.begin(b'one', gate, b'two')
         self.server.site.draining = True
@@ -91,7 +93,7 @@ class StreamTests(SynchronousTestCase):
         self.assertTrue(self.client.closed)
 
     def test_http_1_0_is_closed_at_the_end(self) -> None:
-        """No chunks for HTTP/1.0: the end of the connection is the end of the body."""
+        """HTTP/1.0 gets no chunks: the connection's end ends the body."""
         self.begin(b'one', b'two', request=get('/echo', 'Connection: keep-alive', version='1.0'))
         head, _, body = self.client.received().partition(b'\r\n\r\n')
         self.assertEqual(body, b'onetwo')
@@ -100,23 +102,23 @@ class StreamTests(SynchronousTestCase):
         self.assertTrue(self.client.closed)
 
     def test_head_asks_for_no_stream(self) -> None:
-        """The service's generator is closed without a piece of it being made."""
+        """HEAD closes the service's generator without running it."""
         source = self.begin(b'one', request=get(method='HEAD'))
         (answer,) = self.client.answers(heads=True)
         self.assertEqual((answer.body, source.given), (b'', 0))
 
     def test_a_full_transport_stops_the_service(self) -> None:
-        """No piece is made while the client does not take the last one; then it goes on."""
+        """No piece is requested while the client does not read; then the stream continues."""
         pause: Deferred[None] = Deferred()
         source = self.begin(b'one', pause, *[b'x' * 1000] * 50)
-        self.client.connection._outlet.pauseProducing()
+        self.client.connection._writer.pauseProducing()
         pause.callback(None)
         self.assertEqual(source.given, 2)
-        self.client.connection._outlet.resumeProducing()
+        self.client.connection._writer.resumeProducing()
         self.assertEqual(self.client.answers()[0].body, b'one' + b'x' * 50_000)
 
     def test_a_long_stream_lets_others_have_their_turn(self) -> None:
-        """Much that comes without waiting goes out over several turns of the reactor."""
+        """A long stream without pauses is spread over several reactor iterations."""
         source = self.begin(*[b'x' * 60_000] * 100)
         self.assertLess(source.given, 10)
         while source.given < 100:
@@ -127,7 +129,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(len(self.client.answers()[0].body), 6_000_000)
 
     def test_an_error_is_no_clean_end(self) -> None:
-        """The connection is cut, so that no client takes the half for the whole; the log has the cid."""
+        """A failing stream aborts the connection, so that the client notices; the log has the cid."""
         source = self.begin(b'one', RuntimeError('broken'))
         self.assertTrue(self.client.wire.aborted)
         self.assertFalse(self.client.received().endswith(b'0\r\n\r\n'))
@@ -135,7 +137,8 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_an_error_before_the_first_piece(self) -> None:
-        """Is a 500 like that of any other service, as long as nothing had to be waited for; the connection goes on."""
+        """An error before the first piece is a 500, unless the stream had to be waited for; the connection
+        continues."""
         self.client.send(get() * 2)
         first, second = self.exchange.delivered
         source = Pieces([RuntimeError('broken')])
@@ -150,7 +153,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_what_must_be_waited_for(self) -> None:
-        """The head is with the client meanwhile; an error cuts it off then."""
+        """While the first piece is waited for the head is sent; an error then aborts the connection."""
         gate: Deferred[None] = Deferred()
         self.begin(gate, RuntimeError('broken'))
         self.assertTrue(self.client.received().startswith(b'HTTP/1.1 200 OK'))
@@ -159,26 +162,27 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_nothing_at_all(self) -> None:
-        """Is an answer of no pieces."""
+        """A stream without pieces is an empty response."""
         self.begin()
         (answer,) = self.client.answers()
         self.assertEqual((answer.status, answer.body), (200, b''))
 
     def test_a_client_that_leaves_ends_the_service(self) -> None:
-        """The generator is closed, whether it waits for something or has a piece ready; the log says 499."""
+        """A disconnect closes the generator, whether it waits or has a piece ready; 499 is logged."""
         for waiting in (True, False):
             self.client = self.server.connect()
             gate: Deferred[None] = Deferred()
             source = self.begin(b'one', gate, b'two')
             if not waiting:
-                self.client.connection._outlet.pauseProducing()
+                self.client.connection._writer.pauseProducing()
                 gate.callback(None)
             self.client.wire.abortConnection()
             self.assertTrue(source.closed)
             self.assertIn(' 499 ', self.server.lines[-1])
 
     def test_a_service_that_does_not_go_on(self) -> None:
-        """It has its whole time for each piece; after that the connection is cut and the generator closed."""
+        """The service has its full timeout for each piece; after that the connection is aborted and the generator
+        closed."""
         source = self.begin(b'one', Deferred())
         self.server.wait(59)
         self.assertFalse(self.client.closed)
@@ -187,10 +191,10 @@ class StreamTests(SynchronousTestCase):
         self.assertTrue(source.closed)
 
     def test_a_client_that_does_not_go_on(self) -> None:
-        """60 s without reading: cut, and the generator closed."""
+        """A client that does not read for 60 s is aborted, and the generator closed."""
         pause: Deferred[None] = Deferred()
         source = self.begin(b'one', pause, *[b'x'] * 10)
-        self.client.connection._outlet.pauseProducing()
+        self.client.connection._writer.pauseProducing()
         pause.callback(None)
         self.server.wait(61)
         self.assertTrue(self.client.wire.aborted)
@@ -198,7 +202,7 @@ class StreamTests(SynchronousTestCase):
 
 
 class UnsendableTests(SynchronousTestCase):
-    """What a service asks for and HTTP cannot say."""
+    """Responses of services that HTTP cannot represent."""
 
     def setUp(self) -> None:
         self.exchange = ScriptedExchange(None)
@@ -211,7 +215,7 @@ class UnsendableTests(SynchronousTestCase):
         return answer.status, answer.headers
 
     def test_headers_that_would_split_the_answer(self) -> None:
-        """500, and nothing of the header on the wire; a stream behind it is closed."""
+        """Header injection causes 500, and nothing of the header is sent; a stream is closed."""
         bad = [(b'X-A', b'1\r\nSet-Cookie: a=b')]
         self.assertEqual(self.answered(headers=bad)[0], 500)
         source = Pieces([b'one'])
@@ -221,12 +225,12 @@ class UnsendableTests(SynchronousTestCase):
         self.assertFalse(self.client.closed)
 
     def test_statuses_that_are_none(self) -> None:
-        """A final answer is 200 to 599: an interim one would put all that follow out of step."""
+        """A final status is 200 to 599: an interim one would desynchronize the connection."""
         for status in (100, 101, 0, 600):
             self.assertEqual(self.answered(status=status)[0], 500)
 
     def test_headers_of_the_connection(self) -> None:
-        """What frames the answer is not the service's to say; its Content-Type is."""
+        """Framing fields of a service are ignored; its Content-Type is used."""
         status, headers = self.answered(body=b'abc', headers=[
             (b'Content-Length', b'1'), (b'Transfer-Encoding', b'chunked'), (b'Connection', b'close'),
             (b'Content-Type', b'text/csv'), (b'X-Mine', b'1'),

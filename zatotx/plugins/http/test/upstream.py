@@ -1,4 +1,4 @@
-"""Peers of the outgoing client, on real sockets of the loopback: each answers as a test says, or misbehaves."""
+"""Peers of the HTTP client on loopback sockets: each responds as a test specifies, or misbehaves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PATIENCE = 60.0  # seconds after which a test that waits for something gives up
 
 
 class Request:
-    """What a peer was sent."""
+    """A request received by a peer."""
 
     def __init__(self, data: bytes) -> None:
         head, _, self.body = data.partition(b'\r\n\r\n')
@@ -44,8 +44,8 @@ class Request:
 
 
 class Peer(Protocol):
-    """One connection. `answer(peer, request)` is called for each request that is whole: its head, and what
-    Content-Length counts of its body."""
+    """One connection. `answer(peer, request)` is called for each complete request: its head, and the Content-Length of
+    its body."""
 
     factory: Upstream
 
@@ -94,7 +94,7 @@ Answering = Callable[[Peer, Request], object]
 
 @implementer(IProtocolNegotiationFactory)
 class Upstream(Factory):
-    """Listens on `port`. `peers` are the connections that are open now. `deaf`: reads no more than the first bytes."""
+    """Listens on `port`. `peers` are the open connections. `deaf`: stop reading after the first bytes."""
 
     noisy = False
 
@@ -117,13 +117,13 @@ class Upstream(Factory):
 
 
 def says(status: bytes = b'200 OK', body: bytes = b'', *lines: bytes) -> Answering:
-    """An answer with a Content-Length."""
+    """Send a response with a Content-Length."""
     head = b'\r\n'.join([b'HTTP/1.1 ' + status, b'Content-Length: %d' % len(body), *lines])
     return raw(head + b'\r\n\r\n' + body)
 
 
 def raw(data: bytes) -> Answering:
-    """These bytes, and the connection stays."""
+    """Send these bytes, and keep the connection open."""
 
     def answer(peer: Peer, request: Request) -> None:
         peer.say(data)
@@ -132,7 +132,7 @@ def raw(data: bytes) -> Answering:
 
 
 def ends(data: bytes, *, reset: bool = False) -> Answering:
-    """These bytes, and the connection is closed, or reset."""
+    """Send these bytes, and close or reset the connection."""
 
     def answer(peer: Peer, request: Request) -> None:
         peer.say(data)
@@ -145,23 +145,23 @@ def ends(data: bytes, *, reset: bool = False) -> Answering:
 
 
 def silent(peer: Peer, request: Request) -> None:
-    """Nothing, for ever."""
+    """Send nothing."""
 
 
 def get(port: int, target: bytes = b'/', *, scheme: str = 'http', host: str = '127.0.0.1', **more: Any) -> HttpRequest:
-    """A GET."""
+    """Create a GET request."""
     return HttpRequest('GET', Origin(scheme, host, port), target, **more)
 
 
 def post(port: int, body: bytes, target: bytes = b'/', *, scheme: str = 'http', host: str = '127.0.0.1',
          **more: Any) -> HttpRequest:
-    """A POST."""
+    """Create a POST request."""
     return HttpRequest('POST', Origin(scheme, host, port), target, body=body, **more)
 
 
 def server_tls(pair: tuple[Path, Path], *, clients: Path | None = None, only: Any = None) -> CertificateOptions:
-    """TLS of a server by the files of its certificate and key. `clients`: the authority whose certificates it wants to
-    see. `only`: the one TLSVersion that it speaks."""
+    """Create a server TLS context from the files of certificate and key. `clients`: the authority of client
+    certificates that it requests. `only`: the only TLSVersion accepted."""
     own = PrivateCertificate.loadPEM(b''.join(path.read_bytes() for path in pair))
     more: dict[str, Any] = {}
     if clients is not None:
@@ -172,24 +172,24 @@ def server_tls(pair: tuple[Path, Path], *, clients: Path | None = None, only: An
 
 
 class WithPeers(TestCase):
-    """A test that has peers, and clients to call them with."""
+    """Base class for tests with peers, and clients to call them."""
 
     def client(self, *, environ: Mapping[str, str] | None = None, resolver: AddressResolver | None = None,
                **settings: Any) -> BuiltClient:
-        """A client by its settings, which ends with the test, in good order: nothing of it is left."""
+        """Create a client from settings; it is closed at the end of the test, which checks that no state is left."""
         reach = ClientEnvironment(reactor, deferToThread, environ=environ or {}, resolver=resolver)
         client = make_client(ClientSettings(**settings), reach)
         self.addCleanup(self._end, client, reach)
         return client
 
     async def failed(self, sending: Deferred[HttpResponse], error: type[CallFailed]) -> str:
-        """What the failure of a call says."""
+        """Return the error message of a failing call."""
         failing: Deferred[Any] = sending
         return str(await self.assertFailure(failing, error))
 
     def listen(self, answer: Answering, *, tls: CertificateOptions | None = None,
                greets: Callable[[Peer], object] | None = None) -> Upstream:
-        """One more peer, which ends with the test."""
+        """Start a peer that stops with the test."""
         upstream = Upstream(answer, greets=greets)
         factory: Any = upstream if tls is None else TLSMemoryBIOFactory(tls, False, upstream)
         port = reactor.listenTCP(0, factory, interface='127.0.0.1')
@@ -198,7 +198,7 @@ class WithPeers(TestCase):
         return upstream
 
     async def until(self, condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-        """Wait for something to become true."""
+        """Wait until a condition is true."""
         end = reactor.seconds() + seconds
         while not condition():
             if reactor.seconds() > end:

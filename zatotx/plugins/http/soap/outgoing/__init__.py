@@ -1,1 +1,1 @@
-"""Outgoing SOAP: what services see of other systems that speak it."""
+"""Outgoing SOAP connections: the API for services, and the machinery behind it."""

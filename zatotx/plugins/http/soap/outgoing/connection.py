@@ -1,4 +1,4 @@
-"""One outgoing SOAP connection: sends messages, and knows the operations of its peer once somebody asks."""
+"""One outgoing SOAP connection: sends messages, and loads its peer's WSDL when it is first needed."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from zatotx.plugins.http.soap.outgoing.wsdl_cache import WsdlCache
 from zatotx.plugins.http.soap.outgoing.wsdl_loader import WsdlLoader
 from zatotx.wire.xml import parser
 
-_MOST_SAID = 500  # characters of a fault that the log has
+_MAX_LOGGED = 500  # characters of a fault that are logged
 
 
 @define(eq=False)
 class SoapConnection(OutgoingConnection):
-    """A Connection whose requests are messages, and whose answers are read as such."""
+    """An OutgoingConnection that sends SOAP messages and parses the responses."""
 
     config: SoapOutgoing = attribute(kw_only=True)
     contracts: WsdlCache = attribute(init=False)
-    _held: int = 0  # how many calls are there, or to come
+    _users: int = 0  # number of calls in progress or in preparation
     _retired: bool = False
 
     def __attrs_post_init__(self) -> None:
@@ -40,40 +40,40 @@ class SoapConnection(OutgoingConnection):
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """While it is entered, the connection is in use, though a message may be in the making only."""
-        self._held += 1
+        """Return a context manager that keeps the connection in use while a message is prepared and sent."""
+        self._users += 1
         try:
             yield
         finally:
-            self._held -= 1
+            self._users -= 1
             if self._retired:
-                self._leave()
+                self._stop_if_unused()
 
     def retire(self) -> None:
-        """See Connection."""
+        """See OutgoingConnection."""
         super().retire()
         self._retired = True
-        self._leave()
+        self._stop_if_unused()
 
     def findings(self) -> Iterator[str]:
-        """See Connection."""
+        """See OutgoingConnection."""
         yield from super().findings()
         if self.contracts.trouble:
             yield (f'{self.parts.title} has no usable WSDL: {self.contracts.trouble}: see what the peer tells, or give '
                    'it as wsdl')
 
     def end(self) -> Deferred[None]:
-        """See Connection."""
+        """See OutgoingConnection."""
         self.contracts.stop()
         return super().end()
 
-    def _leave(self) -> None:
-        if not self._held:
+    def _stop_if_unused(self) -> None:
+        if not self._users:
             self.contracts.stop()
 
     async def exchange(self, message: SoapCall, call: ICall) -> SoapResponse:
-        """Send a message and read its answer. Raises what `perform` and `read_answer` do, and ValueError and TypeError
-        for what cannot be sent."""
+        """Send a message and return its response. Raises what `perform` and `read_response` raise, and ValueError and
+        TypeError for data that cannot be sent."""
         with self.held():
             request = await self._request(message, call)
             http = await self.perform(request)
@@ -82,20 +82,20 @@ class SoapConnection(OutgoingConnection):
         except (BadGateway, PeerFault) as fault:
             self.parts.meter.failed(type(fault).__name__)
             if isinstance(fault, PeerFault):
-                self._tell(fault)
+                self._log_fault(fault)
             raise
 
-    def _tell(self, fault: PeerFault) -> None:
-        """What the peer says is for the log: the service's caller does not get it."""
+    def _log_fault(self, fault: PeerFault) -> None:
+        """Log the peer's fault: the service's caller does not see it."""
         self._log.info('{cid}: {title} answered with a fault: {code} {string!r}', cid=fault.cid,
                        title=self.parts.title, code=fault.code or ' '.join(fault.subcodes),
-                       string=fault.string[:_MOST_SAID])
+                       string=fault.string[:_MAX_LOGGED])
 
     async def _request(self, message: SoapCall, call: ICall) -> SoapRequest:
         form = self.form
         assert isinstance(form, SoapRequestForm)
         data: Any = message.data
-        if isinstance(data, str | bytes) and len(data) > parser.LARGE:  # it is looked at before it goes out
+        if isinstance(data, str | bytes) and len(data) > parser.LARGE:  # it is parsed before it is sent
             request: SoapRequest = await form.offload(form.request, message, call)
             return request
         return form.request(message, call)

@@ -1,4 +1,4 @@
-"""What goes out: envelopes around what services say, with the token of whoever calls put in as they leave."""
+"""Builds outgoing envelopes from the data of services. The security token is inserted when a message is sent."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from zatotx.wire.soap.envelope import SOAP_11, Version
 from zatotx.wire.xml import parser as xml
 
 _TYPED_11 = (*TYPED, b'SOAPAction')
-_TARGET, _SAID = 'zatotx', 'token'
-_PLACE = f'<?{_TARGET} {_SAID}?>'.encode('ascii')  # where the token goes: what is left of it is never sent
+_PI_TARGET, _PI_TEXT = 'zatotx', 'token'
+_PLACEHOLDER = f'<?{_PI_TARGET} {_PI_TEXT}?>'.encode('ascii')  # replaced by the token, never sent
 
 
 class PreparedEnvelope(msgspec.Struct, frozen=True):
-    """An envelope in two pieces: the token stands between them, where there is one."""
+    """An envelope in two pieces; the token, if any, is inserted between them."""
 
     version: Version
     before: bytes
@@ -31,15 +31,16 @@ class PreparedEnvelope(msgspec.Struct, frozen=True):
 
 
 class SoapCall(CallSpec):
-    """A call in the words of a service. `data`: XML as text, bytes or an element, a whole envelope of it, or Ready."""
+    """The call of a service, with its arguments. `data`: XML as text, bytes or an element, a whole envelope, or a
+    PreparedEnvelope."""
 
     soap_action: str | None = None  # None = the connection's
     soap_headers: Sequence[Any] = ()  # elements, or XML
-    one_way: bool = False  # no answer is asked for, only that the message was taken
+    one_way: bool = False  # no response is expected, only that the message is accepted
 
 
 class SoapRequest(Request):
-    """One message, ready to be sent, and to be sent again with another token."""
+    """One message that is ready to be sent, also repeatedly, each time with a new token."""
 
     __slots__ = ('one_way', 'ready')
 
@@ -51,79 +52,82 @@ class SoapRequest(Request):
 
 @frozen(kw_only=True, eq=False)
 class SoapRequestForm(RequestForm):
-    """What all messages of a connection have in common."""
+    """The settings that all messages of a connection share."""
 
     version: Version
     action: str
-    token: Callable[[], ws_security.UsernameToken] | None = field(repr=False)  # one each time that a message is sent
+    token: Callable[[], ws_security.UsernameToken] | None = field(repr=False)  # creates a token for each sending
 
-    def request(self, wanted: CallSpec, call: ICall) -> SoapRequest:
-        """See Form. Raises ValueError and TypeError for what is no XML."""
-        assert isinstance(wanted, SoapCall)
-        ready = self._ready(wanted)
-        request = SoapRequest(wanted, call, ready)
-        request.target = self._target(wanted.params)
+    def request(self, spec: CallSpec, call: ICall) -> SoapRequest:
+        """See RequestForm. Raises ValueError and TypeError for data that is no XML."""
+        assert isinstance(spec, SoapCall)
+        ready = self._prepare(spec)
+        request = SoapRequest(spec, call, ready)
+        request.target = self._target(spec.params)
         request.body = ready.before + ready.after
-        action = self.action if wanted.soap_action is None else wanted.soap_action
-        kind = self.content_type or _content_type(ready.version, action)
+        action = self.action if spec.soap_action is None else spec.soap_action
+        content_type = self.content_type or _content_type(ready.version, action)
         if ready.version is SOAP_11:
-            self._complete(request, wanted, _TYPED_11, (kind, f'"{action}"'.encode()))
+            self._complete(request, spec, _TYPED_11, (content_type, f'"{action}"'.encode()))
         else:
-            self._complete(request, wanted, TYPED, (kind,))
+            self._complete(request, spec, TYPED, (content_type,))
         return request
 
     def outbound(self, request: Request) -> HttpRequest:
-        """See Form: with a token that nobody has seen yet."""
+        """See RequestForm: inserts a new token."""
         if self.token is not None and isinstance(request, SoapRequest) and request.ready.after:
             ready = request.ready
             request.body = b''.join((ready.before, ws_security.write(self.token(), ready.version), ready.after))
         return super().outbound(request)
 
     def ready_of(self, root: Any, version: Version) -> PreparedEnvelope:
-        """A message that we made ourselves, of its tree, which is used up."""
+        """Return the envelope of a message that zeep built. Consumes the tree."""
         if self.token is not None:
-            return _opened(root, version)
+            return _split_at_token(root, version)
         return PreparedEnvelope(version, etree.tostring(root, encoding='utf-8'))
 
-    def _ready(self, message: SoapCall) -> PreparedEnvelope:
+    def _prepare(self, message: SoapCall) -> PreparedEnvelope:
         if isinstance(message.data, PreparedEnvelope):
             return message.data
         return wrap_in_envelope(message.data, self.version, message.soap_headers, with_place=self.token is not None)
 
 
 def wrap_in_envelope(data: Any, version: Version, headers: Sequence[Any], *, with_place: bool) -> PreparedEnvelope:
-    """The envelope around `data`, or the one that it is. `with_place`: a token will be put in. Raises ValueError."""
+    """Return the envelope around `data`, or `data` if it is one. `with_place`: prepare it for a token. Raises
+    ValueError."""
     if isinstance(headers, str | bytes) or xml.is_element(headers):
         headers = (headers,)
-    content = b'' if _is_nothing(data) else _content(data, 'the body')
+    content = b'' if _is_empty(data) else _content(data, 'the body')
     if isinstance(content, CompleteContent):
         if headers:
             raise ValueError('A whole envelope has its own Header: give it, or soap_headers, not both')
         if with_place:
-            return _opened(_plain(content.data), content.version)
+            return _split_at_token(_reparse(content.data), content.version)
         return PreparedEnvelope(content.version, content.data)
-    pieces = [_piece(one) for one in headers]
+    pieces = [_header_xml(header) for header in headers]
     if not with_place:
         return PreparedEnvelope(version, envelope.write(version, content, headers=pieces))
-    before, after = envelope.write(version, content, headers=(_PLACE, *pieces)).split(_PLACE, 1)
+    before, after = envelope.write(version, content, headers=(_PLACEHOLDER, *pieces)).split(_PLACEHOLDER, 1)
     return PreparedEnvelope(version, before, after)
 
 
-def _opened(root: Any, version: Version) -> PreparedEnvelope:
-    """An envelope with a place for the token, the first in its Header. One that has a token of its own stays so."""
+def _split_at_token(root: Any, version: Version) -> PreparedEnvelope:
+    """Split an envelope where the token belongs, first in its Header. An envelope with a token of its own is not
+    split."""
     header = root.find(version.header)
     if header is None:
         header = etree.Element(version.header)
         root.insert(0, header)
     elif header.find(ws_security.SECURITY) is not None:
         return PreparedEnvelope(version, etree.tostring(root, encoding='utf-8'))
-    header.insert(0, etree.ProcessingInstruction(_TARGET, _SAID))
-    before, after = etree.tostring(root, encoding='utf-8').split(_PLACE, 1)
+    header.insert(0, etree.ProcessingInstruction(_PI_TARGET, _PI_TEXT))
+    before, after = etree.tostring(root, encoding='utf-8').split(_PLACEHOLDER, 1)
     return PreparedEnvelope(version, before, after)
 
 
-def _plain(data: bytes) -> Any:
-    """An envelope that was looked at already, as plain elements. Raises ValueError for one with parts out of place."""
+def _reparse(data: bytes) -> Any:
+    """Parse an envelope, already checked, into plain elements. Raises ValueError if its parts are in the wrong
+    order."""
     parser = etree.XMLParser(
         encoding='utf-8', resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True
     )
@@ -132,22 +136,22 @@ def _plain(data: bytes) -> Any:
     return root
 
 
-def _is_nothing(data: Any) -> bool:
+def _is_empty(data: Any) -> bool:
     return data is None or (isinstance(data, str | bytes) and not data)
 
 
-def _content(given: Any, what: str) -> bytes | CompleteContent:
-    if not isinstance(given, str | bytes) and not xml.is_element(given):
-        raise TypeError(f'SOAP sends XML as text, bytes or an lxml element: {what} is of type {type(given).__name__}; '
+def _content(data: Any, what: str) -> bytes | CompleteContent:
+    if not isinstance(data, str | bytes) and not xml.is_element(data):
+        raise TypeError(f'SOAP sends XML as text, bytes or an lxml element: {what} is of type {type(data).__name__}; '
                         'what is not XML goes by .client, which knows its types')
     try:
-        content = content_of(given)
-    except ValueError as wrong:
-        raise ValueError(f'SOAP sends XML, which {what} is not: {wrong}') from None
+        content = content_of(data)
+    except ValueError as error:
+        raise ValueError(f'SOAP sends XML, which {what} is not: {error}') from None
     return content if isinstance(content, CompleteContent) else content.data
 
 
-def _piece(header: Any) -> bytes:
+def _header_xml(header: Any) -> bytes:
     piece = _content(header, 'a header')
     if isinstance(piece, CompleteContent):
         raise ValueError('A whole envelope is no header')
@@ -157,5 +161,5 @@ def _piece(header: Any) -> bytes:
 def _content_type(version: Version, action: str) -> bytes:
     if version is SOAP_11:
         return version.content_type.encode('ascii')
-    named = '; action="{}"'.format(action.replace('\\', '\\\\').replace('"', '\\"')) if action else ''
-    return f'{version.content_type}{named}'.encode()
+    action_parameter = '; action="{}"'.format(action.replace('\\', '\\\\').replace('"', '\\"')) if action else ''
+    return f'{version.content_type}{action_parameter}'.encode()

@@ -1,4 +1,4 @@
-"""What a service sees: `self.out.soap['Bank']`, and Zato's `self.outgoing.soap['Bank'].conn`."""
+"""The SOAP API for services: `self.out.soap['Bank']`, and Zato's `self.outgoing.soap['Bank'].conn`."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ Headers = Mapping[str, Any] | None
 
 
 class SoapCallOptions(TypedDict, total=False):
-    """What any message may have beside its body, params and headers."""
+    """Options of every message, besides body, params and headers."""
 
     soap_action: str | None  # instead of the connection's
     soap_headers: Sequence[Any]  # of the envelope: lxml elements, or XML
-    one_way: bool  # no answer is asked for, only that the message was taken
+    one_way: bool  # no response is expected, only that the message is accepted
     timeout: float | None  # seconds, instead of the connection's
 
 
 class SoapNamespace:
-    """`self.out.soap` of one call."""
+    """`self.out.soap`, bound to one service call."""
 
     __slots__ = ('_call', '_registry')
 
-    def __init__(self, registry: ConnectionRegistry[Any], call: ICall) -> None:
+    def __init__(self, registry: ConnectionRegistry[SoapConnection], call: ICall) -> None:
         self._registry = registry
         self._call = call
 
     def __getitem__(self, name: str) -> Soap:
-        """The connection of that name. Raises NotFound and Inactive naming it, ServiceUnavailable where its
-        configuration cannot be used."""
+        """Return the connection of that name. Raises NotFound and Inactive, which name it, and ServiceUnavailable if
+        its configuration cannot be used."""
         self._registry.find(name, self._call.cid)
         return Soap(self._registry, name, self._call)
 
@@ -46,21 +46,21 @@ class SoapNamespace:
 
 
 class Soap:
-    """An outgoing SOAP connection, for one call of a service. In an async service each method gives an awaitable, in a
-    def service the SoapResponse itself.
+    """An outgoing SOAP connection, bound to one service call. In an async service each method returns an awaitable, in
+    a def service the SoapResponse itself.
 
-    `data`: the content of the Body, as XML in text or bytes, or as an lxml element; or a whole Envelope, which goes as
-    it is. `headers`: fields of HTTP instead of those that the connection sends, None = not at all; those of the
+    `data`: the content of the Body, as XML in text or bytes, or as an lxml element; or a whole Envelope, which is sent
+    as it is. `headers`: HTTP fields that replace those of the connection, None = omit the field; headers of the
     envelope are `soap_headers`.
 
-    Raises ValueError and TypeError for what is no XML; PeerFault for a fault; BadStatus for what the peer refuses by
-    HTTP only, BadGateway where its answer is of no use, Timeout where none comes in time, ServiceUnavailable where the
-    peer cannot be reached or is cut off.
+    Raises ValueError and TypeError for data that is no XML; PeerFault for a fault; BadStatus for an error status
+    without a fault, BadGateway if the response is unusable, Timeout if none arrives in time, ServiceUnavailable if the
+    peer cannot be reached or its circuit breaker is open.
     """
 
     __slots__ = ('_call', '_name', '_registry')
 
-    def __init__(self, registry: ConnectionRegistry[Any], name: str, call: ICall) -> None:
+    def __init__(self, registry: ConnectionRegistry[SoapConnection], name: str, call: ICall) -> None:
         self._registry = registry
         self._name = name
         self._call = call
@@ -68,7 +68,7 @@ class Soap:
     def post(
         self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[SoapCallOptions]
     ) -> Any:
-        """Send a message, with the connection's SOAPAction."""
+        """Send a message with the connection's SOAPAction."""
         return self._send(SoapCall('POST', data, params, headers, **options))
 
     send = post
@@ -80,26 +80,24 @@ class Soap:
         return self.post(data, params, headers, **options)
 
     def ping(self) -> Any:
-        """Ask the peer whether it is there; what was asked and answered, as text."""
-        return self._call.result(partial(self._found().ping, self._call))
+        """Ping the peer; returns the request and response as text."""
+        return self._call.result(partial(self._find().ping, self._call))
 
     @property
     def client(self) -> SoapClient:
-        """The operations of its WSDL: `client.GetBalance(account_id=7)`."""
-        return SoapClient(self._found, self._call)
+        """The operations of the peer's WSDL: `client.GetBalance(account_id=7)`."""
+        return SoapClient(self._find, self._call)
 
     @property
     def conn(self) -> ZatoSoapConnection:
-        """Zato's way to the same, whose methods take the cid first."""
+        """Zato's form of the connection, whose methods take the cid first."""
         return ZatoSoapConnection(self)
 
-    def _found(self) -> SoapConnection:
-        connection = self._registry.find(self._name, self._call.cid)
-        assert isinstance(connection, SoapConnection)
-        return connection
+    def _find(self) -> SoapConnection:
+        return self._registry.find(self._name, self._call.cid)
 
     def _send(self, message: SoapCall) -> Any:
-        return self._call.result(partial(self._found().exchange, message, self._call))
+        return self._call.result(partial(self._find().exchange, message, self._call))
 
 
 class ZatoSoapConnection:
@@ -118,9 +116,9 @@ class ZatoSoapConnection:
     send = post
 
     def ping(self, cid: str) -> Any:
-        """As Soap.ping."""
+        """See Soap.ping."""
         return self._soap.ping()
 
     def client(self) -> SoapClient:
-        """The operations of its WSDL: `client.service.GetBalance(7)`."""
+        """The operations of the peer's WSDL: `client.service.GetBalance(7)`."""
         return self._soap.client

@@ -1,4 +1,4 @@
-"""A SOAP connection made of its configuration."""
+"""Builds an outgoing SOAP connection from its configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from zatotx.plugins.http.rest.connection import ConnectionParts
 from zatotx.plugins.http.rest.credentials import OutgoingCredentials
-from zatotx.plugins.http.rest.factory import BuildContext, HttpConnectionType, form_fields
+from zatotx.plugins.http.rest.factory import BuildContext, HttpConnectionType, make_request_form
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
 from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
 from zatotx.plugins.http.soap.outgoing.envelopes import SoapRequestForm
@@ -17,10 +17,11 @@ from zatotx.wire.soap.envelope import VERSIONS
 _ACCEPTED = {'1.1': b'text/xml, application/xml', '1.2': b'application/soap+xml, application/xml'}
 
 
-def _form(value: SoapOutgoing, identity: OutgoingCredentials, workshop: BuildContext) -> SoapRequestForm:
-    fields = form_fields(value, identity, workshop, _ACCEPTED[value.soap_version])
-    return SoapRequestForm(**fields, version=VERSIONS[value.soap_version], action=unquote(value.soap_action),
-                    token=identity.token)
+def _form(value: SoapOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> SoapRequestForm:
+    return make_request_form(
+        SoapRequestForm, value, credentials, context, _ACCEPTED[value.soap_version],
+        version=VERSIONS[value.soap_version], action=unquote(value.soap_action), token=credentials.token,
+    )  # fmt: skip
 
 
 def _connection(parts: ConnectionParts, reactor: Any, value: SoapOutgoing) -> SoapConnection:

@@ -1,4 +1,4 @@
-"""Calls of operations: their messages made by the contract, sent by the connection, and their answers read."""
+"""Calls WSDL operations: encodes their messages, sends them, and decodes the responses."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
 from zatotx.plugins.http.soap.outgoing.envelopes import SoapCall, SoapRequestForm
 from zatotx.plugins.http.soap.outgoing.wsdl_client import ArgumentsMismatch, WsdlClient, WsdlUsageError
 
-# zeep takes some 50 us a value, there and back: more than a few milliseconds of that are a thread's.
-_MOST_VALUES = 60
-_MOST_BYTES = 4 * 1024
+# zeep takes some 50 us per value, both ways together: more than a few milliseconds of work runs in a thread.
+_MAX_VALUES = 60
+_MAX_BYTES = 4 * 1024
 
 _log = Logger()
 
 
 class OperationCall(msgspec.Struct, frozen=True):
-    """A call of an operation, as a service makes it."""
+    """The call of an operation by a service."""
 
     operation: str
     args: Sequence[Any]
@@ -32,76 +32,76 @@ class OperationCall(msgspec.Struct, frozen=True):
     timeout: float | None = None
 
 
-async def call_operation(connection: SoapConnection, asked: OperationCall, call: ICall) -> Any:
-    """What the operation gives. Raises ValueError for what it does not take, PeerFault, and what `exchange` does; all
-    of it, the WSDL included, within the time of one call."""
+async def call_operation(connection: SoapConnection, operation: OperationCall, call: ICall) -> Any:
+    """Call an operation and return its result. Raises ValueError for invalid arguments, PeerFault, and what `exchange`
+    raises. Everything, loading the WSDL included, happens within the timeout of one call."""
     form = connection.form
     assert isinstance(form, SoapRequestForm)
     seconds = connection.reactor.seconds
-    time = form.timeout if asked.timeout is None else asked.timeout
-    time = max(0.0, min(time, call.deadline - MARGIN - seconds()))
-    due = seconds() + time
+    timeout = form.timeout if operation.timeout is None else operation.timeout
+    timeout = max(0.0, min(timeout, call.deadline - MARGIN - seconds()))
+    due = seconds() + timeout
     with connection.held():
-        contract = await connection.contracts.get(call.cid, time)
-        message = await _message(connection, contract, asked)
+        client = await connection.contracts.get(call.cid, timeout)
+        message = await _encode(connection, client, operation)
         message.timeout = max(0.0, due - seconds())
         response = await connection.exchange(message, call)
         if message.one_way:
             return None
         try:
             tag = '' if response.data is None else response.data.tag
-            large = len(response.content) > _MOST_BYTES
-            return await _done(form, large, contract.read, asked.operation, response, tag)
-        except ArgumentsMismatch as wrong:
+            large = len(response.content) > _MAX_BYTES
+            return await _run(form, large, client.read, operation.operation, response, tag)
+        except ArgumentsMismatch as error:
             title = connection.parts.title
             _log.warn('{cid}: {title} gave an answer that is not what its WSDL says: {wrong}', cid=call.cid,
-                      title=title, wrong=wrong)
-            raise BadGateway(call.cid, f'{title} gave no usable answer: it is not what its WSDL says') from wrong
+                      title=title, wrong=error)
+            raise BadGateway(call.cid, f'{title} gave no usable answer: it is not what its WSDL says') from error
 
 
 async def type_of(connection: SoapConnection, name: str, call: ICall) -> Any:
-    """A type of the WSDL. Raises ValueError where there is none of that name."""
+    """Return a type of the WSDL. Raises ValueError if there is none of that name."""
     with connection.held():
-        contract = await connection.contracts.get(call.cid, connection.form.timeout)
+        client = await connection.contracts.get(call.cid, connection.form.timeout)
     try:
-        return contract.type(name)
-    except WsdlUsageError as wrong:
-        raise ValueError(f'{connection.parts.title}: {wrong}') from wrong
+        return client.type(name)
+    except WsdlUsageError as error:
+        raise ValueError(f'{connection.parts.title}: {error}') from error
 
 
-async def _message(connection: SoapConnection, contract: WsdlClient, asked: OperationCall) -> SoapCall:
+async def _encode(connection: SoapConnection, client: WsdlClient, operation: OperationCall) -> SoapCall:
     form = connection.form
     assert isinstance(form, SoapRequestForm)
-    large = _left(_MOST_VALUES, (asked.args, asked.kwargs)) < 0
+    large = _subtract_values(_MAX_VALUES, (operation.args, operation.kwargs)) < 0
     try:
-        written = await _done(form, large, contract.write, asked.operation, asked.args, asked.kwargs)
-    except WsdlUsageError as wrong:
-        raise ValueError(f'{connection.parts.title}: {wrong}') from wrong
+        encoded = await _run(form, large, client.write, operation.operation, operation.args, operation.kwargs)
+    except WsdlUsageError as error:
+        raise ValueError(f'{connection.parts.title}: {error}') from error
     return SoapCall(
-        'POST', form.ready_of(written.root, contract.version), headers=asked.headers, soap_action=written.action,
-        one_way=written.one_way,
+        'POST', form.ready_of(encoded.root, client.version), headers=operation.headers, soap_action=encoded.action,
+        one_way=encoded.one_way,
     )  # fmt: skip
 
 
-async def _done(form: SoapRequestForm, in_thread: bool, function: Callable[..., Any], *args: Any) -> Any:
+async def _run(form: SoapRequestForm, in_thread: bool, function: Callable[..., Any], *args: Any) -> Any:
     return await form.offload(function, *args) if in_thread else function(*args)
 
 
-def _left(values: int, given: Any) -> int:
-    """How many of so many values are left once these are counted, those that hold others too; below 0 there were
+def _subtract_values(values: int, value: Any) -> int:
+    """Subtract the number of nested values, containers included, from `values`; a negative result means that there are
     more."""
-    inside: Iterable[Any] | None = None
-    if isinstance(given, Mapping):
-        inside = given.values()
-    elif isinstance(given, list | tuple):
-        inside = given
-    elif hasattr(given, '__values__'):  # of zeep
-        inside = given.__values__.values()
-    if inside is None:
-        return values - 1 - (len(given) // 100_000 if isinstance(given, str | bytes) else 0)
+    children: Iterable[Any] | None = None
+    if isinstance(value, Mapping):
+        children = value.values()
+    elif isinstance(value, list | tuple):
+        children = value
+    elif hasattr(value, '__values__'):  # an object of zeep
+        children = value.__values__.values()
+    if children is None:
+        return values - 1 - (len(value) // 100_000 if isinstance(value, str | bytes) else 0)
     values -= 1
-    for one in inside:
+    for child in children:
         if values < 0:
             break
-        values = _left(values, one)
+        values = _subtract_values(values, child)
     return values

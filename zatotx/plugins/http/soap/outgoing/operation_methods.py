@@ -14,11 +14,12 @@ Find = Callable[[], SoapConnection]
 
 
 class SoapClient:
-    """A client by the connection's WSDL, which is read when it is needed first. An operation takes what its input has,
-    by name or in order; records are dicts, or made by `type`. In an async service each method gives an awaitable, in a
-    def service what the peer answers, as zeep shows it: records by attribute, numbers and dates as Python's own.
+    """A client for the operations of the connection's WSDL, which is loaded when it is first needed. An operation takes
+    the fields of its input, by name or in order; records are dicts, or created with `type`. In an async service each
+    method returns an awaitable, in a def service the result, as zeep represents it: records with attributes, numbers
+    and dates as Python's own.
 
-    Operations that are called like something here are reached by `service`.
+    Operations with the name of a method of this class are available in `service`.
     """
 
     __slots__ = ('_call', '_find', '_headers', '_timeout')
@@ -33,43 +34,44 @@ class SoapClient:
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         if operation.startswith('__'):
             raise AttributeError(operation)
-        return partial(self._operate, operation)
+        return partial(self._call_operation, operation)
 
     def __getitem__(self, operation: str) -> Callable[..., Any]:
-        """An operation whose name is no name in Python."""
-        return partial(self._operate, operation)
+        """Return an operation whose name is no Python identifier."""
+        return partial(self._call_operation, operation)
 
     def using(self, headers: Mapping[str, Any] | None = None, timeout: float | None = None) -> SoapClient:
-        """The same, with these fields of HTTP, and with so many seconds for each call instead of the connection's."""
+        """Return a client that sends these HTTP fields, and uses this timeout in seconds instead of the
+        connection's."""
         return SoapClient(self._find, self._call, headers, timeout)
 
     def type(self, name: str) -> Any:
-        """A type of the WSDL, '{urn:crm}Customer' or 'ns0:Customer', to be called with its fields."""
+        """Return a type of the WSDL, '{urn:crm}Customer' or 'ns0:Customer'; call it with its fields."""
         return self._call.result(partial(type_of, self._find(), name, self._call))
 
     @property
     def service(self) -> Operations:
-        """Its operations and nothing else, as suds and zeep call them."""
+        """The operations only, as in suds and zeep."""
         return Operations(self)
 
     @property
     def factory(self) -> TypeFactory:
-        """Values of its types, as suds makes them."""
+        """Creates values of the WSDL's types, as in suds."""
         return TypeFactory(self._find, self._call)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """There is nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
-    def _operate(self, operation: str, /, *args: Any, **kwargs: Any) -> Any:
-        asked = OperationCall(operation, args, kwargs, self._headers, self._timeout)
-        return self._call.result(partial(call_operation, self._find(), asked, self._call))
+    def _call_operation(self, operation: str, /, *args: Any, **kwargs: Any) -> Any:
+        operation_call = OperationCall(operation, args, kwargs, self._headers, self._timeout)
+        return self._call.result(partial(call_operation, self._find(), operation_call, self._call))
 
 
 class Operations:
-    """`client.service`."""
+    """The operations of a WSDL as attributes: `client.service`."""
 
     __slots__ = ('_client',)
 
@@ -85,7 +87,7 @@ class Operations:
 
 
 class TypeFactory:
-    """`client.factory`."""
+    """Creates values of WSDL types: `client.factory`."""
 
     __slots__ = ('_call', '_find')
 
@@ -94,8 +96,8 @@ class TypeFactory:
         self._call = call
 
     def create(self, name: str) -> Any:
-        """A value of a type, with nothing in it yet."""
-        return self._call.result(partial(self._created, self._find(), name))
+        """Return an empty value of a type."""
+        return self._call.result(partial(self._create, self._find(), name))
 
-    async def _created(self, connection: SoapConnection, name: str) -> Any:
+    async def _create(self, connection: SoapConnection, name: str) -> Any:
         return (await type_of(connection, name, self._call))()

@@ -1,4 +1,4 @@
-"""What peers answer: the content of a Body, a fault, nothing where nothing was asked for; or what is no SOAP."""
+"""Parses SOAP responses: the content of a Body, a fault, an empty response, or what is no SOAP."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap.envelope import Envelope, Version
 from zatotx.wire.soap.faults import FaultElement, read_fault
 
-_FAULTY = 500  # the status of every fault of SOAP 1.1, those included that say that we are wrong
-_TAKEN = (202, 204)
+_FAULT_STATUS = 500  # the status of every SOAP 1.1 fault, including those caused by the sender
+_ACCEPTED = (202, 204)
 
 
 class SoapResponse(PeerResponse):
-    """The answer of a peer: `data`, the first element of its Body as lxml.objectify shows it, None where there is none;
-    `envelope`, all of it; `soap_headers`, the elements of its Header."""
+    """The response of a peer: `data`, the first element of its Body as an lxml.objectify element, None if it is empty;
+    `envelope`, the whole envelope; `soap_headers`, the elements of its Header."""
 
     __slots__ = ('_http', 'cid', 'data', 'envelope', 'soap_headers', 'status_code', 'title')
 
@@ -39,22 +39,22 @@ class SoapResponse(PeerResponse):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Fields of HTTP, by name in whatever case."""
+        """The HTTP header fields; names are case-insensitive."""
         return self._http.headers
 
     @property
     def content(self) -> bytes:
-        """The body of the answer, as it came."""
+        """The body of the HTTP response, as received."""
         return self._http.content
 
     @property
     def text(self) -> str:
-        """The same as text."""
+        """The body as text."""
         return self._http.text
 
     @property
     def reason(self) -> str:
-        """The status in words: the peer's."""
+        """The reason phrase of the status line."""
         return self._http.reason
 
     def __repr__(self) -> str:
@@ -62,62 +62,63 @@ class SoapResponse(PeerResponse):
 
 
 def read_response(http: Response, version: Version, *, one_way: bool) -> SoapResponse:
-    """The answer to a message of that version. Raises PeerFault for a fault, whatever its status; BadStatus where the
-    peer could not do it and says so by HTTP only; BadGateway for what is of no use. All of them name the connection."""
+    """Return the response to a message of that SOAP version. Raises PeerFault for a fault, whatever its status;
+    BadStatus for an error status without a fault; BadGateway for an unusable response. All of them name the
+    connection."""
     if not http.content:
-        if http.status_code in _TAKEN or (one_way and _is_good(http)):
+        if http.status_code in _ACCEPTED or (one_way and _is_success(http)):
             return SoapResponse(http, None)
-        raise _status(http) if not _is_good(http) else _useless(http, 'it has no body')
+        raise _bad_status(http) if not _is_success(http) else _bad_gateway(http, 'it has no body')
     try:
         envelope = _envelope(http)
-    except BadGateway as useless:
-        if one_way and _is_good(http):  # it was taken; whatever else is said is not asked for
+    except BadGateway as error:
+        if one_way and _is_success(http):  # it was accepted; the rest is not needed
             return SoapResponse(http, None)
-        raise useless if _is_good(http) else _status(http) from useless
+        raise error if _is_success(http) else _bad_status(http) from error
     fault = None if envelope.payload is None else read_fault(envelope.payload)
     if fault is not None:
         raise _fault(http, fault)
-    if not _is_good(http):
-        raise _status(http)
+    if not _is_success(http):
+        raise _bad_status(http)
     if envelope.version is not version:
         number = envelope.version.number
-        raise _useless(http, f'it is SOAP {number}, and the message was SOAP {version.number}')
+        raise _bad_gateway(http, f'it is SOAP {number}, and the message was SOAP {version.number}')
     return SoapResponse(http, envelope)
 
 
-def is_server_failure(answer: HttpResponse) -> bool:
-    """Whether an answer says that the peer is not well. A fault with status 500 does not: SOAP 1.1 has no other status,
-    and most of them say that the caller is wrong."""
-    if answer.head.status != _FAULTY:
-        return is_failure(answer)
-    return format_of(answer.head.headers.get(b'content-type', b''), '') != XML
+def is_server_failure(response: HttpResponse) -> bool:
+    """Return whether a response counts as a failure for the circuit breaker. A fault with status 500 does not: SOAP 1.1
+    has no other status, and most faults are caused by the sender."""
+    if response.head.status != _FAULT_STATUS:
+        return is_failure(response)
+    return format_of(response.head.headers.get(b'content-type', b''), '') != XML
 
 
 def _envelope(http: Response) -> Envelope:
     if http.format != XML:
-        raise _useless(http, 'its Content-Type is not that of SOAP')
+        raise _bad_gateway(http, 'its Content-Type is not that of SOAP')
     try:
         return soap.read(http.data)
-    except Malformed as wrong:
-        raise _useless(http, f'it is not SOAP: {wrong}') from None
+    except Malformed as error:
+        raise _bad_gateway(http, f'it is not SOAP: {error}') from None
 
 
 def _fault(http: Response, fault: FaultElement) -> PeerFault:
-    said = f' ({fault.code})' if fault.code else ''
+    code = f' ({fault.code})' if fault.code else ''
     return PeerFault(
-        http.cid, f'{http.title} answered with a fault{said}', http, code=fault.code, string=fault.reason,
+        http.cid, f'{http.title} answered with a fault{code}', http, code=fault.code, string=fault.reason,
         subcodes=fault.subcodes, actor=fault.actor, detail=fault.detail,
     )  # fmt: skip
 
 
-def _is_good(http: Response) -> bool:
+def _is_success(http: Response) -> bool:
     return 200 <= http.status_code < 300
 
 
-def _status(http: Response) -> BadStatus:
-    said = f'{http.status_code} {http.reason}'.rstrip()
-    return BadStatus(http.cid, f'{http.title} answered {said}', http)
+def _bad_status(http: Response) -> BadStatus:
+    status = f'{http.status_code} {http.reason}'.rstrip()
+    return BadStatus(http.cid, f'{http.title} answered {status}', http)
 
 
-def _useless(http: Response, why: str) -> BadGateway:
-    return BadGateway(http.cid, f'{http.title} gave no usable answer: {why}')
+def _bad_gateway(http: Response, reason: str) -> BadGateway:
+    return BadGateway(http.cid, f'{http.title} gave no usable answer: {reason}')

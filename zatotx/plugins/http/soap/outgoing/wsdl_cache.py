@@ -1,5 +1,5 @@
-"""The contract of one connection: read when somebody asks first, once for all who ask meanwhile, and anew when it is
-old. It is gone with its connection, which is another one as soon as its configuration is."""
+"""Caches the WSDL of one connection: loaded on first use, once for all concurrent callers, and reloaded when it is
+stale. A changed configuration creates a new connection, with a new cache."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
 from zatotx.plugins.http.soap.outgoing.wsdl_client import WsdlClient
 from zatotx.plugins.http.soap.outgoing.wsdl_loader import UnreadableDocument, WsdlLoader
 
-_PAUSE = 60.0  # seconds, at most, until one that could not be read anew is tried again
+_MAX_RETRY_DELAY = 60.0  # longest time in seconds until a failed reload is tried again
 
 
 @define(eq=False)
 class WsdlCache:
-    """Asked for the contract, on the reactor."""
+    """Returns the WSDL client of a connection. Used on the reactor thread."""
 
     documents: WsdlLoader
     config: SoapOutgoing
@@ -31,15 +31,15 @@ class WsdlCache:
     offload: Callable[..., Deferred[Any]]
     title: str
     known: WsdlClient | None = None
-    _due: float = 0.0  # when it is to be read anew
+    _due: float = 0.0  # when to reload it
     _loading: Deferred[None] | None = None
-    trouble: str = ''  # why it could not be read the last time
+    trouble: str = ''  # the last error, '' if none
     _waiting: list[Deferred[WsdlClient]] = field(factory=list)
     _log = Logger()
 
     def get(self, cid: str, seconds: float) -> Deferred[WsdlClient]:
-        """The contract. Fails with a fault that names the connection: BadGateway where it is of no use,
-        ServiceUnavailable and Timeout where it cannot be had, the latter after `seconds`."""
+        """Return the WSDL client. Fails with an error that names the connection: BadGateway if the WSDL is unusable,
+        ServiceUnavailable if it cannot be loaded, Timeout after `seconds`."""
         if self.known is not None:
             if self.config.wsdl_refresh is not None and self.reactor.seconds() >= self._due:
                 self._load()
@@ -47,59 +47,59 @@ class WsdlCache:
         waiter: Deferred[WsdlClient] = Deferred(self._waiting.remove)
         self._waiting.append(waiter)
         waiter.addTimeout(seconds, self.reactor)
-        waiter.addErrback(self._told, cid, seconds)
+        waiter.addErrback(self._map_failure, cid, seconds)
         self._load()
         return waiter
 
     def _load(self) -> None:
         if self._loading is None:
-            loading = Deferred.fromCoroutine(self._read())
-            self._loading = ended = loading.addCallbacks(self._got, self._lost)
+            loading = Deferred.fromCoroutine(self._load_client())
+            self._loading = ended = loading.addCallbacks(self._loaded, self._load_failed)
             if ended.called:
                 self._loading = None
 
     def stop(self) -> None:
-        """Read nothing that nobody waits for."""
+        """Cancel a load that no caller waits for."""
         if self._loading is not None and not self._waiting:
             self._loading.cancel()
 
-    async def _read(self) -> WsdlClient:
-        collected = await self.documents.collect()
-        contract: WsdlClient = await self.offload(WsdlClient, collected, self.config)
-        return contract
+    async def _load_client(self) -> WsdlClient:
+        documents = await self.documents.collect()
+        client: WsdlClient = await self.offload(WsdlClient, documents, self.config)
+        return client
 
-    def _got(self, contract: WsdlClient) -> None:
+    def _loaded(self, client: WsdlClient) -> None:
         self._loading, self.trouble = None, ''
-        self.known = contract
+        self.known = client
         self._due = self.reactor.seconds() + (self.config.wsdl_refresh or 0.0)
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(contract)
+        waiters, self._waiting = self._waiting, []
+        for waiter in waiters:
+            waiter.callback(client)
 
-    def _lost(self, failure: Failure) -> None:
-        """The one that is known, if any, stays."""
+    def _load_failed(self, failure: Failure) -> None:
+        """Keep the previous WSDL, if there is one, and fail the waiting callers."""
         self._loading = None
-        self._due = self.reactor.seconds() + min(self.config.wsdl_refresh or _PAUSE, _PAUSE)
+        self._due = self.reactor.seconds() + min(self.config.wsdl_refresh or _MAX_RETRY_DELAY, _MAX_RETRY_DELAY)
         error: BaseException = failure.value  # type: ignore[assignment]  # Twisted's stub allows for none
         if isinstance(error, CancelledError) and not self._waiting:
             return
-        why = str(error.__cause__ or error)
-        if why != self.trouble:  # it is said once
-            self._log.warn('{title} has no usable WSDL: {why}', title=self.title, why=why)
-        self.trouble = why
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
+        reason = str(error.__cause__ or error)
+        if reason != self.trouble:  # logged once
+            self._log.warn('{title} has no usable WSDL: {why}', title=self.title, why=reason)
+        self.trouble = reason
+        waiters, self._waiting = self._waiting, []
+        for waiter in waiters:
             waiter.errback(failure)
 
-    def _told(self, failure: Failure, cid: str, seconds: float) -> NoReturn:
-        """One failure for all who wait becomes the fault of each."""
+    def _map_failure(self, failure: Failure, cid: str, seconds: float) -> NoReturn:
+        """Map the common failure to an error of each caller."""
         error: BaseException = failure.value  # type: ignore[assignment]  # as above
         if isinstance(error, TimeoutError):
             raise timeout_error(self.title, cid, seconds) from None
         if isinstance(error, UnreadableDocument):
             raise BadGateway(cid, f'{self.title} gave no usable WSDL: {error}') from error
         if isinstance(error, ServiceError):
-            own = copy(error)
-            own.cid = cid
-            raise own from error
+            copied = copy(error)
+            copied.cid = cid
+            raise copied from error
         raise error

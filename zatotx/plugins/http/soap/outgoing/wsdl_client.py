@@ -1,7 +1,8 @@
-"""What a WSDL says, by zeep: it makes the messages of operations and reads their answers. It has no way to the network:
-the documents are there already, and messages go out as all of the connection's do.
+"""Encodes and decodes the messages of WSDL operations with zeep, which gets no network access: the documents are
+already loaded, and the connection sends the messages.
 
-All of it may take its time, and raises ValueError with a sentence, or with the rest of one about the WSDL (Unreadable).
+All methods may be slow. They raise ValueError with a sentence, or with the rest of one about the WSDL
+(UnreadableDocument).
 """
 
 from __future__ import annotations
@@ -21,34 +22,34 @@ from zatotx.wire.soap.envelope import VERSIONS, Version
 from zatotx.wire.xml.encoding import to_utf8
 from zatotx.wire.xml.parser import charset_of
 
-_LONGEST = 300  # characters of what zeep says of a document
-_NAMED = re.compile(r"\{[^{}]*\}([\w.-]+)|'([\w.-]+)'")  # what a sentence of zeep's is about
+_MAX_MESSAGE = 300  # characters of zeep's error messages
+_QUOTED_NAME = re.compile(r"\{[^{}]*\}([\w.-]+)|'([\w.-]+)'")  # the name that an error message of zeep's is about
 
 
 class WsdlUsageError(ValueError):
-    """An operation cannot be called so. The text says why, as the rest of a sentence."""
+    """An operation or its arguments are invalid. The text says why, as the rest of a sentence."""
 
 
 class ArgumentsMismatch(ValueError):  # noqa: N818 - what it is
-    """An answer that is not what the WSDL says. The text is zeep's."""
+    """A response that does not match the WSDL. The text is zeep's."""
 
 
 class EncodedOperation(msgspec.Struct, frozen=True):
-    """The message of an operation."""
+    """The encoded message of an operation."""
 
-    root: Any  # the envelope, an element
+    root: Any  # the envelope element
     action: str
     one_way: bool
 
 
 class LoadedDocuments:
-    """What zeep takes for its transport: documents that were fetched before."""
+    """A zeep transport that serves documents loaded before."""
 
     def __init__(self, collected: CollectedDocuments) -> None:
         self._pages = collected.pages
 
     def load(self, url: str) -> bytes:
-        """The document of that URL."""
+        """Return the document of that URL."""
         page = self._pages.get(urldefrag(url).url)
         if page is None:
             raise UnreadableDocument(
@@ -58,69 +59,71 @@ class LoadedDocuments:
 
 
 class WsdlClient:
-    """The operations of one port."""
+    """The operations of one WSDL port."""
 
     def __init__(self, collected: CollectedDocuments, config: SoapOutgoing) -> None:
-        """Raises Unreadable."""
+        """Raises UnreadableDocument."""
         self.version: Version = VERSIONS[config.soap_version]
         try:
-            self._client = _client(collected, config)
-            self._service: Any = self._client.service
+            self._zeep_client = _zeep_client(collected, config)
+            self._zeep_service: Any = self._zeep_client.service
         except UnreadableDocument:
             raise
-        except Exception as wrong:  # of a WSDL that makes no sense zeep raises whatever comes along
-            raise UnreadableDocument(_why(wrong, collected)) from wrong
-        self._binding: Any = self._service._binding
+        except Exception as error:  # zeep raises any exception for an invalid WSDL
+            raise UnreadableDocument(_describe_error(error, collected)) from error
+        self._binding: Any = self._zeep_service._binding
         self._collected = collected
 
     @property
     def operations(self) -> Sequence[str]:
-        """Their names."""
+        """The names of the operations."""
         return sorted(self._binding.all())
 
     def write(self, operation: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> EncodedOperation:
-        """The message that calls an operation. Raises Misused."""
-        found: Any = self._operation(operation)
+        """Encode the message of an operation. Raises WsdlUsageError."""
+        definition: Any = self._operation(operation)
         try:
-            root = self._client.create_message(self._service, operation, *args, **kwargs)
-        except Exception as wrong:  # of values that do not fit zeep raises whatever comes along
-            raise WsdlUsageError(f'{operation} cannot be called so: {str(wrong)[:_LONGEST]}') from wrong
-        return EncodedOperation(root, found.soapaction or '', found.output is None)
+            root = self._zeep_client.create_message(self._zeep_service, operation, *args, **kwargs)
+        except Exception as error:  # zeep raises any exception for values that do not fit
+            raise WsdlUsageError(f'{operation} cannot be called so: {str(error)[:_MAX_MESSAGE]}') from error
+        return EncodedOperation(root, definition.soapaction or '', definition.output is None)
 
     def read(self, operation: str, http: PeerResponse, tag: str) -> Any:
-        """What an answer says, as Python's own values and zeep's. `tag`: of what is in its Body. Raises Unfitting."""
-        found = self._operation(operation)
-        wanted = _expected(found)
-        if wanted and tag != wanted:  # to zeep it would be an answer in which nothing is said
-            raise ArgumentsMismatch(f'the Body has {tag or "nothing"} where {wanted} is expected')
+        """Decode a response into Python's and zeep's values. `tag`: of the Body's first element. Raises
+        ArgumentsMismatch."""
+        definition = self._operation(operation)
+        expected = _expected_element(definition)
+        if expected and tag != expected:  # zeep would decode it as an empty response
+            raise ArgumentsMismatch(f'the Body has {tag or "nothing"} where {expected} is expected')
         content_type = http.headers.get('content-type', '').encode('latin-1')
         data = undeclared(to_utf8(http.content, charset_of(content_type)))
         try:
-            return self._binding.process_reply(self._client, found, _Reply(data))
-        except Exception as wrong:  # as above
-            raise ArgumentsMismatch(str(wrong)[:_LONGEST]) from wrong
+            return self._binding.process_reply(self._zeep_client, definition, _ZeepResponse(data))
+        except Exception as error:  # as above
+            raise ArgumentsMismatch(str(error)[:_MAX_MESSAGE]) from error
 
     def type(self, name: str) -> Any:
-        """A type of the WSDL, to be called with its fields: '{urn:crm}Customer', 'ns0:Customer'. Raises Misused."""
+        """Return a type of the WSDL, to be called with its fields: '{urn:crm}Customer', 'ns0:Customer'. Raises
+        WsdlUsageError."""
         try:
-            return self._client.get_type(name)
-        except Exception as wrong:  # as above
-            raise WsdlUsageError(f'there is no type {name}: {str(wrong)[:_LONGEST]}') from wrong
+            return self._zeep_client.get_type(name)
+        except Exception as error:  # as above
+            raise WsdlUsageError(f'there is no type {name}: {str(error)[:_MAX_MESSAGE]}') from error
 
     def _operation(self, name: str) -> Any:
         try:
             return self._binding.get(name)
         except (KeyError, ValueError):
-            where = _place(name, self._collected, rb'operation[^>]*\sname')
-            if where:  # zeep passes it over
-                raise WsdlUsageError(f'the operation {name} is incomplete ({where})') from None
+            location = _locate(name, self._collected, rb'operation[^>]*\sname')
+            if location:  # zeep skips it
+                raise WsdlUsageError(f'the operation {name} is incomplete ({location})') from None
             raise WsdlUsageError(
                 f'there is no operation {name}: there are {", ".join(self.operations) or "none"}'
             ) from None
 
 
-class _Reply:
-    """An answer, as far as zeep looks at it."""
+class _ZeepResponse:
+    """The parts of a response that zeep reads."""
 
     status_code = 200
     encoding = 'utf-8'
@@ -130,66 +133,67 @@ class _Reply:
         self.content = content
 
 
-def _client(collected: CollectedDocuments, config: SoapOutgoing) -> Any:
-    from zeep import Client, Settings  # it takes 0.1 s and 26 MiB, which only those pay who use it
+def _zeep_client(collected: CollectedDocuments, config: SoapOutgoing) -> Any:
+    from zeep import Client, Settings  # the import takes 0.1 s and 26 MiB, so only users of WSDL pay for it
     from zeep.wsdl import Document
 
     settings = Settings(strict=True, forbid_dtd=True, forbid_entities=True, force_https=False)
     pages: Any = LoadedDocuments(collected)
     document = Document(collected.url, pages, settings=settings)
-    service, port = _chosen(document, config)
+    service, port = _select_port(document, config)
     make: Any = Client
     return make(document, transport=pages, service_name=service, port_name=port, settings=settings)
 
 
-def _chosen(document: Any, config: SoapOutgoing) -> tuple[str, str]:
-    """Service and port: those that are named, else the first that speak the version."""
-    known = [(service, port, _version(found.binding)) for service, has in document.services.items()
-             for port, found in has.ports.items()]  # fmt: skip
-    for service, port, version in known:
+def _select_port(document: Any, config: SoapOutgoing) -> tuple[str, str]:
+    """Return service and port: the configured ones, else the first of the SOAP version."""
+    ports = [(service, port, _soap_version(port_definition.binding))
+             for service, definition in document.services.items()
+             for port, port_definition in definition.ports.items()]  # fmt: skip
+    for service, port, version in ports:
         if (config.wsdl_service in ('', service) and config.wsdl_port in ('', port)
                 and version == config.soap_version):  # fmt: skip
             return service, port
-    there = ', '.join(f'{service}.{port} (SOAP {version})' for service, port, version in known if version)
-    wanted = '.'.join(filter(None, (config.wsdl_service, config.wsdl_port))) or 'port'
-    raise UnreadableDocument(f'it has no {wanted} of SOAP {config.soap_version}: there are {there or "none of SOAP"}')
+    available = ', '.join(f'{service}.{port} (SOAP {version})' for service, port, version in ports if version)
+    name = '.'.join(filter(None, (config.wsdl_service, config.wsdl_port))) or 'port'
+    raise UnreadableDocument(f'it has no {name} of SOAP {config.soap_version}: there are {available or "none of SOAP"}')
 
 
-def _expected(operation: Any) -> str:
-    """The element that an answer is, '' where that is not one that the WSDL names."""
+def _expected_element(operation: Any) -> str:
+    """Return the element name of a response, '' if the WSDL does not determine one."""
     name = getattr(getattr(operation.output, 'body', None), 'qname', None)
     if name is None or operation.style != 'document' or name.localname == 'Body' or not name.namespace:
         return ''
     return str(name.text)
 
 
-def _version(binding: Any) -> str:
+def _soap_version(binding: Any) -> str:
     from zeep.wsdl.bindings import Soap11Binding, Soap12Binding
 
     return '1.2' if isinstance(binding, Soap12Binding) else '1.1' if isinstance(binding, Soap11Binding) else ''
 
 
-def _why(wrong: Exception, collected: CollectedDocuments) -> str:
-    """What zeep says, and where, as far as it can be told."""
-    said = ' '.join((getattr(wrong, 'message', '') or str(wrong) or type(wrong).__name__).split())
-    for url in collected.pages:  # which is told to anybody
-        said = said.replace(url, named(url))
-    said = said[:_LONGEST]
-    line, file = getattr(wrong, 'sourceline', None), getattr(wrong, 'filename', None)
+def _describe_error(error: Exception, collected: CollectedDocuments) -> str:
+    """Return zeep's message, with the location of the error if it can be found."""
+    text = ' '.join((getattr(error, 'message', '') or str(error) or type(error).__name__).split())
+    for url in collected.pages:  # the message is public: remove hosts
+        text = text.replace(url, named(url))
+    text = text[:_MAX_MESSAGE]
+    line, file = getattr(error, 'sourceline', None), getattr(error, 'filename', None)
     if line and file:
-        return f'{said} ({named(file)}, line {line})'
-    for found in _NAMED.finditer(said):
-        where = _place(found[1] or found[2], collected)
-        if where:
-            return f'{said} ({where})'
-    return said
+        return f'{text} ({named(file)}, line {line})'
+    for quoted in _QUOTED_NAME.finditer(text):
+        location = _locate(quoted[1] or quoted[2], collected)
+        if location:
+            return f'{text} ({location})'
+    return text
 
 
-def _place(name: str, collected: CollectedDocuments, before: bytes = b'') -> str:
-    """Where a name is referred to, or where it stands after something."""
-    wanted = re.compile(rb'%b\s*=\s*["\'](?:[^"\':\s]*:)?%b["\']' % (before, re.escape(name.encode())))
+def _locate(name: str, collected: CollectedDocuments, before: bytes = b'') -> str:
+    """Return where a name is referenced, or where it follows `before`."""
+    pattern = re.compile(rb'%b\s*=\s*["\'](?:[^"\':\s]*:)?%b["\']' % (before, re.escape(name.encode())))
     for url, page in collected.pages.items():
-        references = [one for one in wanted.finditer(page) if not page[: one.start()].endswith(b' name')]
+        references = [match for match in pattern.finditer(page) if not page[: match.start()].endswith(b' name')]
         if references:
             return f'{named(url)}, line {page.count(10, 0, references[0].start()) + 1}'
     return ''
