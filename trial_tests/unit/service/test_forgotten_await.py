@@ -147,7 +147,7 @@ class ForgottenAwaitTests(SynchronousTestCase):
             error = self.error(service)
             self.assertIsInstance(error, NotAwaited, mark)
             said = str(error).partition('/')[2] or str(error)
-            where = f'test_service_forgotten_await.py:{line_of(mark)}'
+            where = f'test_forgotten_await.py:{line_of(mark)}'
             self.assertEqual(said, f"{where}: 'await' is missing before {call}: the answer has a coroutine in it")
             self.assertEqual(self.flushWarnings(), [])
 
