@@ -9,6 +9,7 @@ SECONDS     ?= 120
 SEED        ?=
 COUNT       ?= 300
 TESTS       ?= trial_tests zatotx.plugins
+UNITS       ?= trial_tests.unit
 JOBS        ?= 2
 
 BIN    := $(VENV)/bin
@@ -24,7 +25,7 @@ FLOOR := $(if $(filter command line,$(origin TESTS)),0,90)
 # manual pages.
 PEERS := chromium curl fish mandoc mariadb-server nginx openssl postgresql promtool systemd tinyproxy valkey-server zsh
 
-.PHONY: help run stop test coverage lint docs docs-check news bench clean fuzz mutants constraints dist changelog
+.PHONY: help run stop test unit coverage lint docs docs-check news bench instructions clean fuzz mutants constraints dist changelog
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -44,6 +45,9 @@ test: $(VENV)/.tested peers  ## all tests with real peers and the coverage of za
 	@$(BIN)/python -m coverage run -m trial_tests.support.side_by_side $(JOBS) $(TESTS); failed=$$?; \
 	$(BIN)/python -m coverage combine --quiet; test $$failed = 0 || exit $$failed; \
 	$(BIN)/python -m coverage report --fail-under=$(FLOOR)
+
+unit: $(VENV)/.tested  ## the unit tests alone, without coverage, in a minute (UNITS=trial_tests.unit.rules for some)
+	@$(BIN)/python -m trial_tests.support.side_by_side $(JOBS) $(UNITS)
 
 lint: $(VENV)/.tested docs-check news constraints-check shell-check  ## ruff, mypy, import-linter, shellcheck, news fragments, generated pages
 	$(BIN)/ruff check .
@@ -74,8 +78,12 @@ shell-check:
 	    .ci bench contrib docs examples trial_tests twisted zatotx)
 
 bench: $(VENV)/.benched  ## figures beside peers, in one run, into bench/results/ (PROFILE=1: where the time goes; ONLY=echo)
-	@sh .ci/need wrk
+	@sh .ci/need valgrind wrk
 	$(BIN)/python -m bench.run $(if $(PROFILE),--profile) $(if $(ONLY),--only $(ONLY))
+
+instructions: $(VENV)/.tested  ## instructions per request, at most 5 % above the committed ones (WRITE=1: replace these)
+	@sh .ci/need valgrind
+	$(BIN)/python -m bench.instructions $(if $(WRITE),--write,--check)
 
 mutants: $(VENV)/.tested  ## whether tests notice small mistakes in what decides: COUNT=300 (0: all) SEED= ONLY=rules/retry
 	@SEED=$(SEED) COUNT=$(COUNT) $(BIN)/python -m trial_tests.support.mutants $(ONLY)

@@ -21,6 +21,7 @@ from bench import (
     hostile,
     hostile_logins,
     hostile_memory,
+    instructions,
     limits,
     outgoing,
     overload,
@@ -37,7 +38,7 @@ from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'formats', 'limits', 'hostile')
+            'outgoing', 'formats', 'limits', 'hostile', 'instructions')
 
 
 def say(text: str) -> None:
@@ -50,6 +51,9 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as name, quickstart() as environment:
         environment.start()
         yield from _on_one(environment, Path(name), options)
+    if 'instructions' in options.only:
+        say('instructions: what a request takes, whatever else the machine does')
+        yield from _rows('instructions', lambda: instructions.rows(say))
     if 'channels' in options.only:
         say('channels: 10,000 relative to 10')
         yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))

@@ -12,7 +12,7 @@ import msgspec
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench import hostile, hostile_logins, load, overload, pipelines, run, subjects
+from bench import hostile, hostile_logins, in_memory, instructions, load, overload, pipelines, run, subjects
 from bench.figures import Row, in_turns, table
 from bench.load import Request, Result
 from bench.openloop import OpenLoop
@@ -146,6 +146,32 @@ class SubjectTests(SynchronousTestCase):
         for channel, path in zip(channels, paths, strict=True):
             self.assertEqual(channel['url_path'].replace('{item}', '7'), path)
         self.assertEqual(sum('{item}' in channel['url_path'] for channel in channels), 2)
+
+
+class InstructionTests(SynchronousTestCase):
+    def test_growth_beyond_the_tolerance_fails(self) -> None:
+        """A guarded count that is 5 % above the committed one passes, one above that is named; others may grow."""
+        committed = {'echo': 100_000, 'relay': 200_000, 'xml': 300_000}
+        self.assertEqual(instructions.excess({'echo': 105_000, 'relay': 150_000, 'xml': 900_000}, committed), [])
+        (sentence,) = instructions.excess({'echo': 100_000, 'relay': 212_000, 'xml': 300_000}, committed)
+        self.assertTrue(sentence.startswith('relay: 212,000 instructions per request are 6.0% more than the committed '
+                                            '200,000; at most 5% are allowed.'), sentence)  # fmt: skip
+
+    def test_only_counts_of_the_same_interpreter_are_compared(self) -> None:
+        """Another minor version, or another build, has other counts for the same code: a sentence names both."""
+        here = instructions.this_python()
+        self.assertEqual(instructions.why_not_compared(here, here), '')
+        for other in (msgspec.structs.replace(here, python='3.99'), msgspec.structs.replace(here, build='of tin')):
+            sentence = instructions.why_not_compared(here, other)
+            self.assertIn(f'of Python {other.python} ({other.build})', sentence)
+
+    def test_all_subjects_are_committed(self) -> None:
+        """Those that the measured program serves, each of which answers with what it was sent."""
+        committed = instructions.read_committed()
+        self.assertEqual(list(committed.instructions), list(in_memory.requests()))
+        marks: list[None] = []
+        in_memory.serve(in_memory.Broker(), 1, lambda: marks.append(None))
+        self.assertEqual(len(marks), 2 * len(committed.instructions))
 
 
 class RunTests(SynchronousTestCase):

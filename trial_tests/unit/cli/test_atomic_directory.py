@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.cli.environment.atomic_directory import PREFIX, atomic_directory, publish
 from zatotx.cli.errors import CommandError
-
-STUCK = """
-import sys
-from pathlib import Path
-from zatotx.cli.environment.atomic_directory import atomic_directory
-with atomic_directory(Path(sys.argv[1]), 'last') as directory:
-    (directory / 'half').write_text('done')
-    print('in it', flush=True)
-    sys.stdin.read()
-"""
 
 
 class AtomicDirectoryTests(SynchronousTestCase):
@@ -81,26 +69,6 @@ class AtomicDirectoryTests(SynchronousTestCase):
 
         self.assertRaises(KeyboardInterrupt, fail)
         self.assertEqual(self.left(), [])
-
-    def test_kill_leaves_what_the_next_run_removes(self) -> None:
-        """After SIGKILL the path is absent; the next run removes the temporary directory, but only after its creator
-        has ended."""
-        process = subprocess.Popen(
-            [sys.executable, '-c', STUCK, str(self.target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert process.stdout is not None
-        assert process.stdin is not None
-        process.stdout.readline()
-        (aside,) = self.left()
-        self.assertTrue(aside.startswith(f'.env{PREFIX}'), aside)
-        self.make()
-        self.assertEqual(self.left(), [aside, 'env'])
-        process.kill()
-        process.wait(60)
-        process.stdin.close()
-        process.stdout.close()
-        self.assertRaises(CommandError, self.make)  # it is there by now; the sweep comes first all the same
-        self.assertEqual(self.left(), ['env'])
 
     def test_a_directory_that_cannot_be_moved(self) -> None:
         """If the target is a mount point, its entries are moved, the one that marks a complete environment last."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,25 +13,6 @@ from trial_tests.support.command import sentences, zatotx
 from zatotx import __version__
 from zatotx.cli import process
 from zatotx.cli.main import COMMANDS, cli
-
-LEFT_ALONE = """
-import sys
-from zatotx.cli.main import run
-code = run(['--help'])
-print(code, [name for name in sys.modules if name.startswith(('twisted', 'sqlalchemy', 'cryptography', 'yaml'))])
-"""
-NO_REACTOR = """
-import importlib, pkgutil, sys
-import zatotx.cli
-for module in pkgutil.iter_modules(zatotx.cli.__path__):
-    importlib.import_module(f'zatotx.cli.{module.name}')
-print('twisted.internet.reactor' in sys.modules)
-"""
-
-
-def python(program: str) -> str:
-    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=60, check=True)
-    return done.stdout
 
 
 def raising(error: BaseException) -> Callable[[str], object]:
@@ -71,14 +50,6 @@ class HelpTests(SynchronousTestCase):
             if not isinstance(command, click.Group):
                 self.assertIn('Examples:', said.out, words)
                 self.assertIn(' '.join(['zatotx', *words]), said.out)
-
-    def test_help_loads_nothing_it_does_not_need(self) -> None:
-        """`zatotx --help` imports no command."""
-        self.assertEqual(python(LEFT_ALONE).splitlines()[-1], '0 []')
-
-    def test_no_command_imports_the_reactor(self) -> None:
-        """No command imports the reactor."""
-        self.assertEqual(python(NO_REACTOR).strip(), 'False')
 
     def test_version(self) -> None:
         """`--version` prints the version and nothing else."""

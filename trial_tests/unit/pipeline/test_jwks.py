@@ -140,8 +140,9 @@ class FetchingTests(Issuer):
         """About a thousand requests may wait for the keys; further ones are told to retry."""
         self.fetcher.holding = True
         check = self.make()
-        waiting = [self.asked(check, token(kid='one')) for _ in range(WAITING)]
-        self.failureResultOf(self.asked(check, token(kid='one')), ServiceUnavailable)
+        text = token(kid='one')
+        waiting = [self.asked(check, text) for _ in range(WAITING)]
+        self.failureResultOf(self.asked(check, text), ServiceUnavailable)
         self.fetcher.release()
         for each in waiting:
             self.successResultOf(each)
@@ -238,9 +239,9 @@ class AwayTests(Issuer):
     def test_not_asked_all_the_time(self) -> None:
         """An unreachable issuer is queried every few seconds, not for each request."""
         self.away()
-        check = self.make()
+        check, text = self.make(), token(kid='one')
         for _ in range(600):
-            self.failureResultOf(self.asked(check, token(kid='one')), ServiceUnavailable)
+            self.failureResultOf(self.asked(check, text), ServiceUnavailable)
             self.clock.advance(0.1)
         self.assertLess(len(self.fetcher.asked), 12)
         self.assertGreater(len(self.fetcher.asked), 5)
@@ -298,10 +299,10 @@ class RotationTests(Issuer):
 
     def test_guessed_kids(self) -> None:
         """Made-up kids cause at most one fetch every ten seconds, and do not delay tokens with known keys."""
-        check = self.make()
+        check, known = self.make(), token(kid='one')
         for number in range(600):
             self.refused(check, token(THREE, kid=f'guess {number}'))
-            self.admitted(check, token(kid='one'))
+            self.admitted(check, known)
             self.clock.advance(0.1)
         self.assertLess(len(self.fetcher.asked), 12)
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.thread_clock import ThreadClock
+from trial_tests.support.waiting import until
 from zatotx.model.errors import BadRequest
-from zatotx.service.deployment.import_thread import in_import_thread
+from zatotx.service.deployment.import_thread import cpu_ticks, in_import_thread
 from zatotx.service.deployment.module_importer import PREFIX, LoadedModule, load, module_names
 from zatotx.service.deployment.package import SourcePackage, accept, pack
 from zatotx.service.naming import impl_name, plain_name
@@ -198,41 +200,48 @@ def same(): return type(pickle.loads(pickle.dumps(B()))) is B
         self.assertIn("No module named 'crm.nix'", self.refusal(package(a='import crm.nix')))
 
 
-class OwnThreadTests(TestCase):
+class OwnThreadTests(SynchronousTestCase):
     def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self.reactor: Any = reactor
+        self.clock = ThreadClock()
         self.place = Path(self.mktemp())
 
-    def run_aside(self, source: SourcePackage, deadline: float = 30.0) -> Deferred[Any]:
-        return in_import_thread(
-            self.reactor, lambda: load(source, self.place), source, doing='the import', deadline=deadline
-        )
+    def start(self, source: SourcePackage) -> tuple[Deferred[Any], threading.Thread]:
+        """Import a module crm.py in its own thread, within 30 seconds of the clock."""
+        importing = in_import_thread(self.clock, lambda: load(source, self.place), source, doing='the import')
+        (thread,) = [thread for thread in threading.enumerate() if thread.name == 'the import of crm.py']
+        return importing, thread
 
-    async def test_not_in_the_reactors_thread(self) -> None:
+    def test_not_in_the_reactors_thread(self) -> None:
         """User code is imported in a thread named for its file."""
-        loaded = await self.run_aside(module('import threading\nname = threading.current_thread().name'))
-        self.assertEqual(loaded.modules[0].name, 'the import of crm.py')
+        source = module('import threading\nname = threading.current_thread().name')
+        importing = in_import_thread(self.clock, lambda: load(source, self.place), source, doing='the import')
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(importing).modules[0].name, 'the import of crm.py')
 
-    async def test_endless_import_is_given_up(self) -> None:
+    def test_endless_import_is_given_up(self) -> None:
         """An endless import is rejected with its current line, its thread ends, and nothing of it remains."""
-        refused = self.run_aside(module('x = 1\nwhile True:\n    x = 2\n'), 2.0)
-        told = (await self.assertFailure(refused, BadRequest)).msg
-        self.assertRegex(told, r'^crm\.py:[23]: the import did not end within 2 s$')
-        for thread in threading.enumerate():
-            if thread.name == 'the import of crm.py':
-                thread.join(60)
-                self.assertFalse(thread.is_alive())
+        importing, thread = self.start(module('x = 1\nwhile True:\n    x = 2\n'))
+        self.clock.advance(29)
+        before = cpu_ticks(thread)
+        until(lambda: cpu_ticks(thread) >= before + 20, 'CPU time of the import')
+        self.clock.advance(1)
+        told = self.failureResultOf(importing, BadRequest).value.msg
+        self.assertRegex(told, r'^crm\.py:[23]: the import did not end within 30 s$')
+        thread.join(60)
+        self.assertFalse(thread.is_alive())
         self.assertEqual([name for name in ours() if name.endswith('crm')], [])
 
-    async def test_import_that_waits_for_ever(self) -> None:
+    def test_import_that_waits_for_ever(self) -> None:
         """An import in an uninterruptible call is rejected too, and ends when the call does."""
         text = 'import threading\ngo = threading.Event()\nthreading.waiter = go\ngo.wait()\n'
         self.addCleanup(lambda: vars(threading).pop('waiter'))
-        told = (await self.assertFailure(self.run_aside(module(text), 2.0), BadRequest)).msg
-        self.assertEqual(told, 'crm.py:4: the import did not end within 2 s')
+        importing, thread = self.start(module(text))
+        until(lambda: 'waiter' in vars(threading), 'the third line of the import')
+        until(lambda: sys._current_frames()[thread.ident or 0].f_code.co_name == 'wait', 'the last line of the import')
+        self.clock.advance(29)
+        self.clock.advance(1)
+        told = self.failureResultOf(importing, BadRequest).value.msg
+        self.assertEqual(told, 'crm.py:4: the import did not end within 30 s')
         vars(threading)['waiter'].set()
-        for thread in threading.enumerate():
-            if thread.name == 'the import of crm.py':
-                thread.join(60)
+        thread.join(60)
+        self.assertFalse(thread.is_alive())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import get_ident
@@ -20,12 +18,6 @@ from zatotx.model.errors import BadInput
 from zatotx.model.message import Principal
 from zatotx.service.io.description import BadOutput
 from zatotx.testing import ServiceKit, ServiceTesting, Unscripted, load
-
-QUICK = """
-import sys
-from zatotx.testing import ServiceTestCase
-print([name for name in ('twisted.internet.reactor', 'sqlalchemy', 'cryptography', 'yaml') if name in sys.modules])
-"""
 
 
 class Add(Service):
@@ -418,8 +410,3 @@ class LoadTests(SynchronousTestCase):
             refused = self.assertRaises(BadRequest, load, self.write(text))
             self.assertEqual(refused.msg, sentence)
         self.assertRaises(FileNotFoundError, load, 'nowhere.py')
-
-    def test_import_is_quick(self) -> None:
-        """Importing the kit imports neither a reactor nor modules that only servers need."""
-        done = subprocess.run([sys.executable, '-c', QUICK], capture_output=True, text=True, timeout=60, check=True)
-        self.assertEqual(done.stdout, '[]\n')

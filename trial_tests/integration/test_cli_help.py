@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.command import zatotx
 from zatotx.cli.main import cli
 
-DOCS = Path(__file__).resolve().parents[3] / 'docs'
+DOCS = Path(__file__).resolve().parents[2] / 'docs'
 # Words by which an option's help says what holds where it is not given.
 SAYS_DEFAULT = ('default', 'where it is not given', 'where none is given', 'asked for', 'otherwise', 'only')
 SECONDS = ('timeout', 'interval', 'within', 'wait', 'grace')

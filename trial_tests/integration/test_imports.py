@@ -1,0 +1,55 @@
+"""What a fresh interpreter loads: `import zatotx`, the test kit and the command line start quickly."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+PACKAGE = """
+import sys, zatotx
+print(sorted(name for name in sys.modules if name.startswith('zatotx') or name == 'twisted'))
+"""
+TEST_KIT = """
+import sys
+from zatotx.testing import ServiceTestCase
+print([name for name in ('twisted.internet.reactor', 'sqlalchemy', 'cryptography', 'yaml') if name in sys.modules])
+"""
+HELP = """
+import sys
+from zatotx.cli.main import run
+code = run(['--help'])
+print(code, [name for name in sys.modules if name.startswith(('twisted', 'sqlalchemy', 'cryptography', 'yaml'))])
+"""
+COMMANDS = """
+import importlib, pkgutil, sys
+import zatotx.cli
+for module in pkgutil.iter_modules(zatotx.cli.__path__):
+    importlib.import_module(f'zatotx.cli.{module.name}')
+print('twisted.internet.reactor' in sys.modules)
+"""
+
+
+def last_line(program: str) -> str:
+    """The last line that a program prints."""
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+class ImportTests(SynchronousTestCase):
+    def test_the_package_loads_nothing_else(self) -> None:
+        """`import zatotx` alone loads none of its modules."""
+        self.assertEqual(last_line(PACKAGE), "['zatotx']")
+
+    def test_the_test_kit_loads_no_server(self) -> None:
+        """`zatotx.testing` loads neither a reactor nor anything that only servers need."""
+        self.assertEqual(last_line(TEST_KIT), '[]')
+
+    def test_help_loads_no_command(self) -> None:
+        """`zatotx --help` is quick because no command is imported for it."""
+        self.assertEqual(last_line(HELP), '0 []')
+
+    def test_no_command_imports_the_reactor(self) -> None:
+        """A command never has a reactor, so that none can be blocked by it."""
+        self.assertEqual(last_line(COMMANDS), 'False')
