@@ -181,7 +181,7 @@ class Node(ProcessProtocol):
 def stalled(service: str, line: str) -> str:
     """Return a pattern for the report of a stall at that line, finished or, as on a busy machine, ongoing for a
     second."""
-    return rf"service 'crm\.{service}' (held|has been holding) the reactor for \d+\.\d\d s at crm\.py:{line}:"
+    return rf"service 'crm\.{service}' (held|has been holding) the reactor for \d+\.\d\d s at crm\.py:{line}( \(\d+ times, this is the longest\))?:"
 
 
 class WatchdogTests(TestCase):
