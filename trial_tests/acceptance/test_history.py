@@ -161,7 +161,7 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("realm: 'New' → 'zatotx'", dry)
         self.assertIn('Nothing was written.', dry)
         done = self.history('restore', self.path, 2).out
-        self.assertIn('in force again, as revision 4', done)
+        self.assertIn('Revision 2 was restored as revision 4.', done)
         self.assertIn('Nothing to do', self.history('restore', self.path, 2).out)
         last = json.loads(self.history(self.path, '--limit', 100, '--format', 'json').out)[0]
         self.assertEqual(last['source'], 'zatotx history restore 2')

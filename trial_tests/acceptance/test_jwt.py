@@ -127,7 +127,7 @@ class TokenTests(LiveTestCase):
             self.assert_refused('bad', token)
             log = self.broker.log()
             self.assertFalse(any(piece.decode() in log for piece in token.split(b'.') if len(piece) > 20))
-        for why in ('alg is none of the definition', 'no key is the one', 'its exp is no date', 'its iat is no date',
+        for why in ('alg is none of the definition', 'no key matches the one', 'its exp is no date', 'its iat is no date',
                     'stands twice', 'signature does not match the key'):  # fmt: skip
             self.broker.logged("JWT definition 'bad' refused a token", why)
 
@@ -211,7 +211,7 @@ class AwayTests(LiveTestCase):
         token = signed(good(), kid='one')
         self.assertEqual(self.statuses('late', token), {503})
         self.assert_refused('late', b'nonsense')
-        self.assertIn('cannot be had now', self.ask('late', token).json()['zato_env']['details'])
+        self.assertIn('are unavailable, try again later', self.ask('late', token).json()['zato_env']['details'])
         self.broker.logged("The keys of JWT definition 'late' at http://127.0.0.1:")
         self.issuer.open()
         until(lambda: self.statuses('late', token) == {200}, 'both workers with keys')
