@@ -142,7 +142,7 @@ class ServingTests(SynchronousTestCase):
             until(lambda: len(load.seen) > 500, 'more load', PATIENCE)
         failed = [one for one in load.seen if not one.answer or one.answer.status != 200]
         self.assertLessEqual(len(failed), 6, statuses(load.seen))  # no client met it twice
-        self.broker.logged(f'process {gone}', 'it was ended by signal 9; another one is started in 0.0 s')
+        self.broker.logged(f'process {gone}', 'it was ended by signal 9; starting another one in 0.0 s')
 
     def test_a_worker_hangs(self) -> None:
         """It is stopped and runs no more: it is killed, nobody calls it ready, and another one serves in its place."""
