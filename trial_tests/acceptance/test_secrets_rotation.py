@@ -308,7 +308,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual((said.code, 'put a new one' in said.err), (1, True), said)
         new = new_key()
         said = self.made.rotate(ZATOTX_SECRET_KEY=f'{new},{self.old}')
-        self.assertEqual((said.code, 'can go from ZATOTX_SECRET_KEY' in said.out), (0, True), said)
+        self.assertEqual((said.code, 'can be removed from ZATOTX_SECRET_KEY' in said.out), (0, True), said)
         for file in self.made.files() or (self.made.path / f'server{n}/config/secret.key' for n in (1, 2)):
             file.write_text(new)
             file.chmod(0o600)
