@@ -127,8 +127,8 @@ class TokenTests(LiveTestCase):
             self.assert_refused('bad', token)
             log = self.broker.log()
             self.assertFalse(any(piece.decode() in log for piece in token.split(b'.') if len(piece) > 20))
-        for why in ('alg is none of the definition', 'no key matches the one', 'its exp is no date', 'its iat is no date',
-                    'stands twice', 'signature does not match the key'):  # fmt: skip
+        for why in ('alg is none of the definition', 'no key matches the one', 'its exp is no date',
+                    'its iat is no date', 'stands twice', 'signature does not match the key'):  # fmt: skip
             self.broker.logged("JWT definition 'bad' refused a token", why)
 
     def test_urls_in_tokens(self) -> None:

@@ -181,7 +181,8 @@ class Node(ProcessProtocol):
 def stalled(service: str, line: str) -> str:
     """Return a pattern for the report of a stall at that line, finished or, as on a busy machine, ongoing for a
     second."""
-    return rf"service 'crm\.{service}' (held|has been holding) the reactor for \d+\.\d\d s at crm\.py:{line}( \(\d+ times, this is the longest\))?:"
+    return (rf"service 'crm\.{service}' (held|has been holding) the reactor for \d+\.\d\d s at crm\.py:{line}"
+            r'( \(\d+ times, this is the longest\))?:')  # fmt: skip
 
 
 class WatchdogTests(TestCase):
