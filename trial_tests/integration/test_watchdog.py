@@ -392,7 +392,7 @@ class PlaceTests(SynchronousTestCase):
         place = location_of(sys._getframe(), lambda _: '')
         assert place is not None
         self.assertEqual(place.service, '')
-        self.assertRegex(place.where, r'metrics/test_watchdog\.py:\d+')
+        self.assertRegex(place.where, r'integration/test_watchdog\.py:\d+')
 
     def test_runs_no_code_of_the_service(self) -> None:
         """Inspecting a stalled service calls none of its properties."""
