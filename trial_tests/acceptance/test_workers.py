@@ -83,7 +83,12 @@ class ServingTests(SynchronousTestCase):
               - {name: w.fresh, url_path: /w/fresh, service: w.who, security: null, data_format: json}
         """)
         served: set[object] = set()
-        until(lambda: served.add(asked(self.port, '/w/fresh')['pid']) or len(served) == 2, 'both workers', PATIENCE)
+
+        def both_served() -> bool:
+            served.add(asked(self.port, '/w/fresh')['pid'])
+            return len(served) == 2
+
+        until(both_served, 'both workers', PATIENCE)
 
     def test_metrics_are_of_both(self) -> None:
         """Any worker gives the sums, exact at once; a worker that is killed takes nothing back that was shown."""
