@@ -96,6 +96,7 @@ def trim() -> tuple[int, int]:
     """Make malloc return all free memory to the operating system; blocks. Returns the resident size before and after,
     in bytes."""
     before = resident()
+    gc.collect()  # cycles may keep what a peak has left
     ctypes.CDLL(None).malloc_trim(0)
     return before, resident()
 
