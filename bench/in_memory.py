@@ -30,10 +30,10 @@ from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
 from zatotx import Service
-from zatotx.interfaces.kind import ILineSink, KindContext, OutgoingContext
+from zatotx.interfaces.connector_kind import ChannelContext, ILineSink, OutgoingContext
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.node.gc_tuning import tune_gc
-from zatotx.pipeline.codecs import Codecs
+from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
@@ -45,12 +45,12 @@ from zatotx.plugins.http.channel import make_channel
 from zatotx.plugins.http.outgoing import make_outgoing
 from zatotx.plugins.http.schema import RestChannel, RestOutgoing, SoapChannel
 from zatotx.plugins.http.soap.codec import make_codecs
-from zatotx.rules.limits.limits import USUAL
+from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET
 from zatotx.schema.security.basic_auth import BasicAuth
-from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.service.entry import ServiceEntry
+from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.service.invoker import Invoker
-from zatotx.service.outgoing import Outgoings
+from zatotx.service.outgoing import OutgoingConnections
+from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 
 WARM_UP = 64  # requests: caches are full, and CPython has specialized the bytecode
@@ -133,7 +133,7 @@ class MemoryReactor(Clock):
 class Node:
     """What `self.server` is to services here: the outgoing connections."""
 
-    def __init__(self, outgoing: Outgoings) -> None:
+    def __init__(self, outgoing: OutgoingConnections) -> None:
         self.outgoing = outgoing
 
 
@@ -147,7 +147,7 @@ class Broker:
         self.lines = LastLine()
         self._meters = MeterRegistry()
         snapshot = Snapshot(1, _objects())
-        channel = make_channel(KindContext(
+        channel = make_channel(ChannelContext(
             reactor=self.reactor, settings={'listen': ['tcp:17010']}, lines=lambda name: self.lines, work_dir='.',
             offload=maybeDeferred, channel_meters=self._meters.channels, listen=self._listen,
         ))  # fmt: skip
@@ -181,8 +181,15 @@ class Broker:
         ))  # fmt: skip
         http.apply(snapshot)
         store = ServiceStore([ServiceEntry.of(one) for one in (Echo, Relay)], self._meters.services.of)
-        invoker = Invoker(self.reactor, None, node=Node(Outgoings(http.doors)))
-        return Pipeline(policy, store, invoker, Codecs(USUAL, make_codecs(USUAL)), ErrorReplies(), maybeDeferred)
+        invoker = Invoker(self.reactor, None, node=Node(OutgoingConnections(http.doors)))
+        return Pipeline(
+            policy,
+            store,
+            invoker,
+            CodecRegistry(DEFAULT_BUDGET, make_codecs(DEFAULT_BUDGET)),
+            ErrorReplies(),
+            maybeDeferred,
+        )
 
 
 def requests() -> dict[str, bytes]:
@@ -202,7 +209,7 @@ def _request(path: str, body: bytes, *fields: str) -> bytes:
     return '\r\n'.join(lines).encode() + b'\r\n\r\n' + body
 
 
-def _objects() -> list[Stored]:
+def _objects() -> list[StoredObject]:
     hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(_PASSWORD)
     rest = partial(RestChannel, security=_USER, method='POST')
     objects = [
@@ -215,7 +222,7 @@ def _objects() -> list[Stored]:
         ('outgoing_rest', RestOutgoing(name='bench.upstream', host='http://127.0.0.1:8080', url_path='/echo',
                                        data_format='json', proxy='none')),
     ]  # fmt: skip
-    return [Stored(number, type_, value, 1) for number, (type_, value) in enumerate(objects, 1)]
+    return [StoredObject(number, type_, value, 1) for number, (type_, value) in enumerate(objects, 1)]
 
 
 def check(name: str, request: bytes, response: bytes) -> None:

@@ -15,7 +15,7 @@ from statistics import median
 from bench.figures import Row
 from bench.load import LoadError
 from bench.machine import LOAD_CORE, SERVER_CORE, pinned, running
-from zatotx.redis.server_binary import find_binary
+from zatotx.redis.server_binary import find_server_binary
 
 _BAR = 0.8
 
@@ -48,7 +48,7 @@ def _redis() -> Iterator[Path]:
     """The socket path of a Redis without persistence, so that the disk does not affect the result."""
     with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as name:
         path = Path(name, 'redis.sock')
-        command = [str(find_binary()), '--port', '0', '--unixsocket', str(path), '--save', '', '--dir', name]
+        command = [str(find_server_binary()), '--port', '0', '--unixsocket', str(path), '--save', '', '--dir', name]
         with running(pinned(LOAD_CORE, command)):
             until = time.monotonic() + 10
             while not path.exists():

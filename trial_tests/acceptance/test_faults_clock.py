@@ -15,8 +15,8 @@ from trial_tests.support.rawhttp import connected, request_bytes
 from trial_tests.support.served import serve
 from trial_tests.support.waiting import until
 from zatotx.interfaces.config import NodeRow
-from zatotx.node.heartbeat import ALIVE, LivenessMonitor
-from zatotx.tap.reactor import QuickReactor
+from zatotx.node.liveness import ALIVE, LivenessMonitor
+from zatotx.tap.reactor import MonotonicEpollReactor
 
 HOUR = 3600.0
 # A whole process's wall clock, set by a file. In Python: with libfaketime below it the server's first look at its ODB
@@ -79,7 +79,7 @@ class PulseTests(SynchronousTestCase):
 class ReactorTests(SynchronousTestCase):
     def test_seconds_are_monotonic(self) -> None:
         """They go with the clock that nobody sets, timers too."""
-        reactor = QuickReactor()
+        reactor = MonotonicEpollReactor()
         self.addCleanup(reactor.disconnectAll)
         self.assertLess(abs(reactor.seconds() - time.monotonic()), 5)
         self.assertLess(abs(reactor.callLater(100, print).getTime() - time.monotonic() - 100), 5)

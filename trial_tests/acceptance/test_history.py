@@ -12,8 +12,8 @@ from trial_tests.support.broker import free_offset
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.internals import CHANNEL, USER, InternalTestCase
 from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.environment.odb_access import command_actor, database
-from zatotx.odb.setup import apply
+from zatotx.cli.environment.odb_access import command_actor, open_odb
+from zatotx.odb.maintenance import write_operations
 from zatotx.schema.snapshot import Operation
 
 
@@ -108,8 +108,8 @@ class CommandTests(SynchronousTestCase):
                               fields={'realm': 'New', 'password': 'second-sEcReT'}))  # fmt: skip
 
     def change(self, operation: Operation) -> None:
-        with database(find_environment(str(self.path))) as opened:
-            apply(opened, [operation], command_actor('a test'))
+        with open_odb(find_environment(str(self.path))) as opened:
+            write_operations(opened, [operation], command_actor('a test'))
 
     def history(self, *words: object) -> Said:
         said = zatotx('history', *words)
@@ -131,10 +131,10 @@ class CommandTests(SynchronousTestCase):
 
     def test_much_at_once(self) -> None:
         """Of a revision that changed twenty objects the first lines say enough; programs get them all."""
-        with database(find_environment(str(self.path))) as opened:
+        with open_odb(find_environment(str(self.path))) as opened:
             many = [Operation(action='create', type='basic_auth', name=name, fields={'name': name, 'username': name})
                     for name in (f'u{number}' for number in range(20))]  # fmt: skip
-            apply(opened, many, command_actor('a test'))
+            write_operations(opened, many, command_actor('a test'))
         lines = [line for line in self.history(self.path).out.splitlines() if line.startswith('4 ')]
         self.assertEqual(len(lines), 8)
         self.assertTrue(lines[-1].endswith('and 13 more: zatotx history show PATH 4'), lines[-1])

@@ -18,7 +18,7 @@ from trial_tests.support.broker import Broker, create, remove
 from trial_tests.support.documented import PASSWORD, SECURED, USER, documented
 from trial_tests.support.rawhttp import Answer, basic
 from zatotx.model.errors import StartError
-from zatotx.plugins.http.server.builtin_routes import DOORS, builtin_routes
+from zatotx.plugins.http.server.builtin_endpoints import BUILTIN_ENDPOINTS, enabled_endpoints
 from zatotx.plugins.http.settings import read_settings
 
 JSON, XML, FORM = 'application/json', 'application/xml', 'application/x-www-form-urlencoded'
@@ -312,10 +312,12 @@ class DoorTests(OpenAPITestCase):
         """By default the document asks for admin.invoke; `openapi = "off"` and `docs = false` take both, or the page
         alone, away."""
         self.assertEqual(read_settings({}).openapi, 'basic')
-        self.assertEqual(builtin_routes()['/zato/openapi.json'].security, 'admin.invoke')
-        self.assertIsNone(builtin_routes('open')['/zato/openapi.json'].security)
-        self.assertEqual(builtin_routes('off'), DOORS)
-        self.assertEqual(builtin_routes('open', docs=False).keys() - DOORS.keys(), {'/zato/openapi.json'})
+        self.assertEqual(enabled_endpoints()['/zato/openapi.json'].security, 'admin.invoke')
+        self.assertIsNone(enabled_endpoints('open')['/zato/openapi.json'].security)
+        self.assertEqual(enabled_endpoints('off'), BUILTIN_ENDPOINTS)
+        self.assertEqual(
+            enabled_endpoints('open', docs=False).keys() - BUILTIN_ENDPOINTS.keys(), {'/zato/openapi.json'}
+        )
         with self.assertRaisesRegex(StartError, 'openapi'):
             read_settings({'openapi': 'everybody'})
 

@@ -35,17 +35,17 @@ from zatotx import (
 from zatotx.model import errors
 from zatotx.model.errors import BadInput
 from zatotx.rules.openapi.document import DocumentInfo, build_document
-from zatotx.rules.openapi.model import Channel, SecuritySchemes
+from zatotx.rules.openapi.model import ChannelModel, SecuritySource
 from zatotx.rules.openapi.responses import error_statuses
-from zatotx.service.entry import ServiceEntry
-from zatotx.service.io.declaration import describe_io
-from zatotx.service.io.element_schema import input_schema, response_schema, text_schema
-from zatotx.service.io.json_schema import service_shape
+from zatotx.service.io.declaration_reader import read_io_declaration
+from zatotx.service.io.element_schema import input_schema, output_schema, text_input_schema
+from zatotx.service.io.json_schema import openapi_service_shape
 from zatotx.service.io.model_schema import model_schema
 from zatotx.service.io.records import Field, PlainElement
-from zatotx.service.io.typed_models import convert
+from zatotx.service.io.typed_models import convert_to_type
 from zatotx.service.io.validation_error import ValidationError
-from zatotx.service.source_facts import source_facts
+from zatotx.service.service_entry import ServiceEntry
+from zatotx.service.source_analysis import analyze_source
 from zatotx.service.uploaded_files import MissingFile, UploadedFiles
 
 VALUES: tuple[Any, ...] = (
@@ -82,7 +82,7 @@ class ElementTests(SynchronousTestCase):
         """The same for texts of path, query and form: numbers, texts, lists where a name may be repeated."""
         for kind in (PlainElement, AsIs, Text, Int, Float, Bool, Decimal, CSV, List):
             field = Field(made(kind, 'x'), required=True)
-            schema = text_schema(field)
+            schema = text_input_schema(field)
             for value in ('x', 'yes', '0', '-7', '7.0', '7.5', ['a', 'b']):
                 told = any(takes(schema, one) for one in _as_client(value, schema))
                 self.assertEqual(told, self.taken(field, value, text=True), (kind, value))
@@ -97,7 +97,7 @@ class ElementTests(SynchronousTestCase):
     def test_every_name_has_a_type(self) -> None:
         """Plain names too: a text in a URL, anything but null in JSON."""
         field = Field('name')
-        self.assertEqual(text_schema(field), {'type': 'string'})
+        self.assertEqual(text_input_schema(field), {'type': 'string'})
         self.assertEqual(input_schema(field), {'type': ['string', 'number', 'boolean', 'object', 'array']})
         self.assertIn('null', input_schema(Field('-name'))['type'])
 
@@ -114,10 +114,10 @@ class ElementTests(SynchronousTestCase):
             ({'skip_empty_keys': True}, {}),
         ):  # fmt: skip
             sio = type('SimpleIO', (), {'output_optional': fields, **more})
-            output: Any = describe_io(type('Answers', (), {'SimpleIO': sio}))
+            output: Any = read_io_declaration(type('Answers', (), {'SimpleIO': sio}))
             given = output.output.write({})
             self.assertEqual(given, expected)
-            schema = response_schema(output.output)
+            schema = output_schema(output.output)
             self.assertTrue(takes(schema, given), more)
             where = output.output.write({'where': {}})
             self.assertTrue(takes(schema, where), where)
@@ -175,7 +175,7 @@ class ModelTests(SynchronousTestCase):
 
     def taken(self, value: Any) -> bool:
         try:
-            convert(value, Model)
+            convert_to_type(value, Model)
         except ValidationError:
             return False
         return True
@@ -239,8 +239,8 @@ class Page(Service):
 def told(cls: type, method: str = 'POST', **channel: Any) -> dict[str, Any]:
     """The operation of a channel to that service."""
     made = build_document(DocumentInfo(title='t', version='1'), [
-        Channel(**{'name': 'c', 'path': '/c', 'method': method, 'data_format': 'json', **channel},
-                service=service_shape(ServiceEntry.of(cls)))])  # fmt: skip
+        ChannelModel(**{'name': 'c', 'path': '/c', 'method': method, 'data_format': 'json', **channel},
+                service=openapi_service_shape(ServiceEntry.of(cls)))])  # fmt: skip
     operation: dict[str, Any] = made['paths']['/c'][method.lower()]
     return operation
 
@@ -249,7 +249,7 @@ class OperationTests(SynchronousTestCase):
     def test_uploads(self) -> None:
         """A service that reads files by name takes a form with them, and must have those that it looks up without a
         question; the rest of its input stands beside them."""
-        self.assertEqual(source_facts(Upload, Service).files, {'orders': True, 'logo': False, 'more': False})
+        self.assertEqual(analyze_source(Upload, Service).files, {'orders': True, 'logo': False, 'more': False})
         for data_format in ('json', 'form', ''):
             content = told(Upload, data_format=data_format)['requestBody']['content']
             self.assertEqual([*content], ['multipart/form-data'])
@@ -287,8 +287,8 @@ class OperationTests(SynchronousTestCase):
 
     def test_limits(self) -> None:
         """429 on every channel that has limits, with or without a login; 403 where a role is needed."""
-        channel = Channel(name='c', path='/c', service=service_shape(ServiceEntry.of(Stream)))
-        user = (SecuritySchemes('u', 'basic_auth'),)
+        channel = ChannelModel(name='c', path='/c', service=openapi_service_shape(ServiceEntry.of(Stream)))
+        user = (SecuritySource('u', 'basic_auth'),)
         for more, limited in (({}, False), ({'is_limited': True}, True), ({'security': user}, True)):
             found = error_statuses(msgspec.structs.replace(channel, **more), 'GET')
             self.assertEqual(429 in found, limited, more)
@@ -312,9 +312,12 @@ class OperationTests(SynchronousTestCase):
             async def handle(self) -> None:
                 self.response.payload = self.request.input
 
-        shapes = [service_shape(ServiceEntry.of(cls)) for cls in (Takes, Other)]
-        channels = [Channel(name=f'c{n}{kind}', path=f'/c{n}{kind}', method='POST', data_format=kind, service=shape)
-                    for n, shape in enumerate(shapes) for kind in ('json', 'xml')]  # fmt: skip
+        shapes = [openapi_service_shape(ServiceEntry.of(cls)) for cls in (Takes, Other)]
+        channels = [
+            ChannelModel(name=f'c{n}{kind}', path=f'/c{n}{kind}', method='POST', data_format=kind, service=shape)
+            for n, shape in enumerate(shapes)
+            for kind in ('json', 'xml')
+        ]
         schemas = build_document(DocumentInfo(title='t', version='1'), channels)['components']['schemas']
         self.assertLessEqual({'Item', 'Item_2'}, schemas.keys())
         self.assertEqual({name: schema['title'] for name, schema in schemas.items()}, {name: name for name in schemas})

@@ -11,13 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker
 from trial_tests.support.served import one_server
-from zatotx.tap.reactor import QuickReactor
+from zatotx.tap.reactor import MonotonicEpollReactor
 
 
 class _Reading:
     """A selectable over a socket whose reading does what it is told."""
 
-    def __init__(self, reactor: QuickReactor, read: Callable[[], object]) -> None:
+    def __init__(self, reactor: MonotonicEpollReactor, read: Callable[[], object]) -> None:
         self._reactor = reactor
         self._read = read
         self.ours, self.theirs = socket.socketpair()
@@ -40,7 +40,7 @@ class _Reading:
 
 class EventTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.reactor = QuickReactor()
+        self.reactor = MonotonicEpollReactor()
         self.addCleanup(self.close)
 
     def close(self) -> None:

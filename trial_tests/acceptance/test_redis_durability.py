@@ -19,17 +19,17 @@ from trial_tests.support.redis import RedisCase, spoken
 from trial_tests.support.served import serve, two_servers
 from zatotx.cli.environment.templates import write_redis
 from zatotx.model.errors import ServiceError
-from zatotx.redis.announcements import RedisAnnouncements
 from zatotx.redis.client import RedisClient
-from zatotx.redis.fencing import Fences
-from zatotx.redis.keys import Keys
-from zatotx.redis.lease_store import RedisLeaseStore
-from zatotx.redis.leases import Leases
-from zatotx.redis.scripts import Scripts
-from zatotx.redis.stream_consumers import Consumer
-from zatotx.redis.streams import Stream
+from zatotx.redis.fencing import FencedWriter
+from zatotx.redis.keys import RedisKeys
+from zatotx.redis.lease_store import RedisLeaseBackend
+from zatotx.redis.leases import LeaseStore
+from zatotx.redis.pubsub import RedisPubSub
+from zatotx.redis.scripts import ScriptRunner
+from zatotx.redis.stream_consumers import StreamConsumer
+from zatotx.redis.streams import RedisStream
 from zatotx.redis.url import RedisAddress
-from zatotx.testing.leases import Epochs
+from zatotx.testing.memory_leases import EpochSequence
 
 
 class KillTests(TestCase):
@@ -107,11 +107,11 @@ class PrefixTests(RedisCase):
 
     def test_made_in_one_place(self) -> None:
         """Everything is below zatotx:<cluster>:, also for a cluster whose name would look like another's."""
-        keys = Keys('c1')
+        keys = RedisKeys('c1')
         self.assertEqual(keys.key('lease', 'my:name'), 'zatotx:c1:lease:my:name')
         self.assertEqual(keys.topic('config'), 'zatotx:c1:topic:config')
-        self.assertFalse(Keys('c1:lease').key('a').startswith(keys.prefix))
-        self.assertEqual(Keys('a b*').prefix, 'zatotx:a%20b%2A:')
+        self.assertFalse(RedisKeys('c1:lease').key('a').startswith(keys.prefix))
+        self.assertEqual(RedisKeys('a b*').prefix, 'zatotx:a%20b%2A:')
 
     def test_nobody_else_writes_the_prefix(self) -> None:
         """No other file of the product spells a name in Redis out."""
@@ -124,21 +124,23 @@ class PrefixTests(RedisCase):
         """Two clusters on one Redis see nothing of each other: leases, streams, fences, announcements. All keys that
         the helpers make are below their cluster's prefix."""
         client = await self.client()
-        scripts = Scripts(client)
+        scripts = ScriptRunner(client)
         heard: list[tuple[str, str]] = []
         for cluster in ('one', 'two'):
-            keys = Keys(cluster)
-            lease = await Leases(reactor, RedisLeaseStore(scripts, keys), Epochs()).acquire('leader', ttl=60)
+            keys = RedisKeys(cluster)
+            lease = await LeaseStore(reactor, RedisLeaseBackend(scripts, keys), EpochSequence()).acquire(
+                'leader', ttl=60
+            )
             self.addCleanup(lease.release)
             self.assertEqual(lease.token % 2**32, 1)
-            stream = Stream(client, scripts, keys, 'work')
+            stream = RedisStream(client, scripts, keys, 'work')
             await stream.add({'of': cluster})
-            consumer = Consumer(reactor, self.server.address, stream, consumer='c')
+            consumer = StreamConsumer(reactor, self.server.address, stream, consumer='c')
             consumer.startService()
             self.addCleanup(consumer.stopService)
             self.assertEqual([entry.fields for entry in await consumer.read(9, 5)], [{'of': cluster}])
-            await Fences(scripts, keys).write('jobs', 1, [('SET', keys.key('last'), cluster)])
-            bus = RedisAnnouncements(reactor, self.server.address, client, cluster=cluster)
+            await FencedWriter(scripts, keys).write('jobs', 1, [('SET', keys.key('last'), cluster)])
+            bus = RedisPubSub(reactor, self.server.address, client, cluster=cluster)
             bus.startService()
             self.addCleanup(bus.stopService)
             await self.got(bus.up())

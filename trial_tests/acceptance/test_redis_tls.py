@@ -15,7 +15,7 @@ from trial_tests.support.redis import RedisCase
 from trial_tests.support.valkey import Valkey
 from zatotx.model.errors import ServiceUnavailable, StartError
 from zatotx.redis.client import RedisClient
-from zatotx.redis.sync_probe import probe
+from zatotx.redis.sync_probe import probe_redis
 from zatotx.redis.url import RedisAddress, TlsOptions, parse_address
 
 
@@ -52,7 +52,7 @@ class TlsTests(RedisCase):
         self.assertNotIn('\n', client.problem)
         await client.stopService()
         with self.assertRaises(ServiceUnavailable) as caught:
-            probe(address)
+            probe_redis(address)
         self.assertIn(f'{address} cannot be used: ', str(caught.exception))
 
     async def test_verified(self) -> None:
@@ -66,7 +66,7 @@ class TlsTests(RedisCase):
             client = await self.client(address)
             self.assertEqual(await client.execute('SET', 'a', 'x' * 100_000), 'OK')
             self.assertEqual(len(str(await client.execute('GET', 'a'))), 100_000)
-            self.assertEqual(probe(address).product, 'valkey')
+            self.assertEqual(probe_redis(address).product, 'valkey')
         await self.restarted(client)
         self.assertEqual(await client.execute('PING'), 'PONG')
 
@@ -95,7 +95,7 @@ class TlsTests(RedisCase):
         self.assertEqual(await client.execute('PING'), 'PONG')
         both = self.files / 'both.pem'
         both.write_bytes((self.files / 'me.crt').read_bytes() + (self.files / 'me.key').read_bytes())
-        self.assertEqual(probe(self.address('?ca=ca.crt&cert=both.pem')).mode, 'standalone')
+        self.assertEqual(probe_redis(self.address('?ca=ca.crt&cert=both.pem')).mode, 'standalone')
         await self.client(self.address('?ca=ca.crt&cert=both.pem'))
         for options in ('', '&cert=other/me.crt&key=other/me.key'):
             await self.refused(self.address(f'?ca=ca.crt{options}'), 'it requires a client certificate that it trusts')
@@ -121,7 +121,7 @@ class TlsTests(RedisCase):
         client = self.starting(address, timeout=0.5)
         await self.until(lambda: 'within 0.5 s; does it speak TLS?' in client.problem, 'a try')
         with self.assertRaisesRegex(ServiceUnavailable, 'does not reply'):
-            probe(address, 0.3)
+            probe_redis(address, 0.3)
         await self.refused(self.address('', scheme='redis'), 'connection')
 
 

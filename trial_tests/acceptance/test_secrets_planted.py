@@ -26,14 +26,14 @@ from trial_tests.support.waiting import until
 from zatotx.cli.main import COMMANDS
 from zatotx.connectors.kind_registry import find_kinds
 from zatotx.node.secret_key import read_key
-from zatotx.node.settings import load
+from zatotx.node.settings import load_settings
+from zatotx.odb.maintenance import open_database, read_snapshot, write_operations
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.setup import apply, open_database, snapshot
 from zatotx.plugins.http.schema import OBJECT_TYPES
 from zatotx.redis.url import parse_address
-from zatotx.schema.builtin_types import BUILTIN_TYPES
+from zatotx.schema.builtin_object_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.tap.decrypt_settings import decrypt_urls
 
 OURS = frozenset({'credentials.toml', 'secret.key', 'planted.file'})  # hold secrets in clear: that is what they are for
@@ -407,15 +407,15 @@ class ReprTests(SynchronousTestCase):
         self.assertEqual((said.code, secret in said.out), (0, False))
         home = made / 'server1'
         key = read_key(home / 'config/secret.key', {})
-        settings = load(home / 'config/server.toml', [found.kind.name for found in find_kinds()])
+        settings = load_settings(home / 'config/server.toml', [found.kind.name for found in find_kinds()])
         clear = decrypt_urls(settings, key)
         self.assertIn(secret, clear.kvdb.url)
-        types = ObjectTypes((*BUILTIN_TYPES, *OBJECT_TYPES, VAULT))
+        types = ObjectTypeRegistry((*BUILTIN_TYPES, *OBJECT_TYPES, VAULT))
         database = open_database(f'sqlite:///{made}/odb/zatotx.db', key, cluster=settings.main.cluster, types=types)
         self.addCleanup(database.close)
         operation = vault('v', secret)
-        apply(database, [operation], Actor('me', 'test'))
-        objects = snapshot(database)
+        write_operations(database, [operation], Actor('me', 'test'))
+        objects = read_snapshot(database)
         (stored,) = objects.of('vault')
         self.assertEqual(stored.value.password, secret)
         shown = [settings, clear, clear.kvdb, clear.odb, clear.kinds, parse_address(clear.kvdb.url, home), database,

@@ -13,14 +13,14 @@ from trial_tests.support.broker import Broker, free_offset
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.rawhttp import basic
 from zatotx.model.errors import StartError
-from zatotx.node.file_references import LARGEST, read_file
-from zatotx.node.settings import Settings, load
+from zatotx.node.file_references import MAX_BYTES, read_file
+from zatotx.node.settings import Settings, load_settings
 from zatotx.rules.enmasse.references import (
-    ReferenceSources,
+    ReferenceResolver,
     escape_references,
-    has_placeholder,
-    is_placeholder,
-    is_reference,
+    has_reference,
+    has_unresolved_reference,
+    is_obvious_reference,
 )
 
 
@@ -64,10 +64,10 @@ class FileTests(SynchronousTestCase):
 
     def test_no_text(self) -> None:
         """Too big, not UTF-8, a directory, a FIFO that nobody writes to: nothing waits."""
-        self.file(b'x' * LARGEST)
-        self.assertEqual(len(read_file(self.place, 'secret')), LARGEST)
-        self.file(b'x' * (LARGEST + 1))
-        self.assertIn(f'more than {LARGEST} bytes', self.refusal())
+        self.file(b'x' * MAX_BYTES)
+        self.assertEqual(len(read_file(self.place, 'secret')), MAX_BYTES)
+        self.file(b'x' * (MAX_BYTES + 1))
+        self.assertIn(f'more than {MAX_BYTES} bytes', self.refusal())
         self.file(b's3cret\xff')
         said = self.refusal()
         self.assertIn('not UTF-8', said)
@@ -84,11 +84,11 @@ class TextTests(SynchronousTestCase):
         """At any depth, and nothing that only looks alike."""
         referring: list[object] = ['${A}', 'x${A}', 'file:x', ['a', {'b': 'file:x'}]]
         others: list[object] = ['$${A}', '$file:x', 'a file:x', '$A', 5, None, ['a', {'b': '{A}'}], {}]
-        self.assertEqual([is_reference(value) for value in (*referring, *others)], [True] * 4 + [False] * 8)
+        self.assertEqual([has_reference(value) for value in (*referring, *others)], [True] * 4 + [False] * 8)
 
     def test_escaped_text_is_itself(self) -> None:
         """Whatever it looks like."""
-        nowhere = ReferenceSources(environ={}, read=lambda path: 'read', zato=True)
+        nowhere = ReferenceResolver(environ={}, read=lambda path: 'read', zato=True)
         for text in ('${A}', '$${A}', '$$${A}', 'file:x', '$file:x', '$$file:${A}', 'file:', 'plain', '', '$A', '$$A',
                      'Zato_Enmasse_Env.A', '$ZATO_ENMASSE_ENV_A', 'x Zato_Enmasse_Env.A', 'file:ZatoEnmasseEnv.A'):
             wrong: list[str] = []
@@ -99,7 +99,7 @@ class TextTests(SynchronousTestCase):
         """A whole value in Zato's words is a variable; one that is not there, or stands within a longer text, is a
         mistake that does not show what may be a password."""
         environ = {'PW': 's3cret', 'Zato_Enmasse_Env_OWN': 'own', 'my.var-1': 'odd'}
-        sources = ReferenceSources(environ=environ, zato=True)
+        sources = ReferenceResolver(environ=environ, zato=True)
         for text, value in (('Zato_Enmasse_Env.PW', 's3cret'), ('ZatoEnmasseEnv.PW', 's3cret'), ('$PW', 's3cret'),
                             ('Zato_Enmasse_Env_PW', 's3cret'), ('Zato_Enmasse_Env_OWN', 'own'), ('$$PW', '$PW'),
                             ('Zato_Enmasse_Env.my.var-1', 'odd'), ('$Zato_Enmasse_Env.PW', 'Zato_Enmasse_Env.PW'),
@@ -117,9 +117,12 @@ class TextTests(SynchronousTestCase):
     def test_what_is_evidently_no_secret(self) -> None:
         """References that nobody read are told from passwords that have a dollar."""
         for text in ('${PW}', 'Zato_Enmasse_Env.PW', 'ZatoEnmasseEnv.PW', 'Zato_Enmasse_Env_PW', 'file:/run/pw'):
-            self.assertTrue(is_placeholder(text) and (has_placeholder([{'a': text}]) or text.startswith('file:')), text)
+            self.assertTrue(
+                is_obvious_reference(text) and (has_unresolved_reference([{'a': text}]) or text.startswith('file:')),
+                text,
+            )
         for text in ('$PW', 'pa${x}', '$argon2id$v=19', 'file:x', 'plain', ''):
-            self.assertFalse(is_placeholder(text), text)
+            self.assertFalse(is_obvious_reference(text), text)
 
 
 class SettingsTests(SynchronousTestCase):
@@ -137,7 +140,7 @@ class SettingsTests(SynchronousTestCase):
         self.file('server.toml', text)
         for name, value in environ.items():
             self.patch(os, 'environ', {**os.environ, name: value})
-        return load(self.config / 'server.toml', ['http'])
+        return load_settings(self.config / 'server.toml', ['http'])
 
     def test_texts_and_numbers(self) -> None:
         """Of sections of ours and of kinds; what a reference gives may be a number."""
@@ -244,7 +247,7 @@ class EnmasseTests(SynchronousTestCase):
     def test_all_that_is_wrong_at_once(self) -> None:
         """With section, object, field and file, beside what the cluster finds; nothing is imported."""
         self.secret('open', 'planted-content', 0o644)
-        self.secret('big', 'x' * (LARGEST + 1))
+        self.secret('big', 'x' * (MAX_BYTES + 1))
         before = zatotx('enmasse', self.broker.path, '--export').out
         said = self.imported(password='file:open', realm='file:big', username='file:away ${GONE}', nonsense=1)
         self.assertEqual((said.code, len(sentences(said.err))), (1, 1), said)

@@ -31,18 +31,18 @@ from zatotx.cli.environment.layout import find_environment
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb import key_rotation
 from zatotx.odb.database import Database
-from zatotx.odb.documents import prepare
+from zatotx.odb.documents import protect_secrets
 from zatotx.odb.executor import CancellableCall
+from zatotx.odb.maintenance import open_database, read_snapshot, write_operations
 from zatotx.odb.mutations import apply_operations
-from zatotx.odb.nodes import Address, register
+from zatotx.odb.nodes import NodeAddress, register_node
 from zatotx.odb.secrets import Secrets, hash_secret, new_key
-from zatotx.odb.setup import apply, open_database, snapshot
-from zatotx.odb.statement_context import begin
 from zatotx.odb.store import open_store
-from zatotx.schema.dual_secret import hash_of, sealed_of
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.odb.transaction import begin_transaction
+from zatotx.schema.dual_secret import get_encrypted, get_hash
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
-WITH_VAULTS = ObjectTypes((*TYPES, VAULT))
+WITH_VAULTS = ObjectTypeRegistry((*TYPES, VAULT))
 URL = 'redis://user:planted@127.0.0.1:1'
 
 
@@ -52,7 +52,7 @@ class DatabaseTests(OdbCase):
 
     types = WITH_VAULTS
 
-    def opened(self, keys: str, types: ObjectTypes = WITH_VAULTS) -> Database:
+    def opened(self, keys: str, types: ObjectTypeRegistry = WITH_VAULTS) -> Database:
         database = open_database(self.url, keys, cluster=CLUSTER, types=types)
         self.addCleanup(database.close)
         return database
@@ -62,23 +62,23 @@ class DatabaseTests(OdbCase):
 
     def secrets(self, keys: str) -> dict[str, str]:
         """Name -> secret, as one who has these keys reads them."""
-        return {stored.name: stored.value.password for stored in snapshot(self.opened(keys)).of('vault')}
+        return {stored.name: stored.value.password for stored in read_snapshot(self.opened(keys)).of('vault')}
 
     def test_all_that_is_stored(self) -> None:
         """Objects, their former states and the check of the key, whether their kind is installed here or not, in
         transactions of a few rows each; a second time finds nothing to do."""
-        self.patch(key_rotation, 'ROWS', 2)
+        self.patch(key_rotation, 'BATCH_SIZE', 2)
         database, new = self.database(), new_key()
-        apply(database, [vault(f'v{number}', f's{number}') for number in range(5)], ME)
-        first = snapshot(database).named('vault', 'v0')
+        write_operations(database, [vault(f'v{number}', f's{number}') for number in range(5)], ME)
+        first = read_snapshot(database).named('vault', 'v0')
         assert first is not None
-        apply(database, [edit('vault', first.id, password='another')], ME)
-        changed = key_rotation.rotate(self.opened(f'{new}\n{KEY}\n', TYPES))
-        self.assertEqual(key_rotation.rotate(self.opened(f'{new},{KEY}')), 0)
+        write_operations(database, [edit('vault', first.id, password='another')], ME)
+        changed = key_rotation.rotate_key(self.opened(f'{new}\n{KEY}\n', TYPES))
+        self.assertEqual(key_rotation.rotate_key(self.opened(f'{new},{KEY}')), 0)
         expected = {'v0': 'another', **{f'v{number}': f's{number}' for number in range(1, 5)}}
         self.assertEqual(self.secrets(new), expected)
         self.assertRaises(ServiceUnavailable, self.secrets, KEY)
-        texts = [row.document for table in key_rotation.DOCUMENTS for row in self.rows(self.opened(new), table)]
+        texts = [row.document for table in key_rotation.SECRET_TABLES for row in self.rows(self.opened(new), table)]
         tokens = re.findall('enc:[^"]+', ' '.join(texts))
         self.assertEqual(len(tokens), changed)
         self.assertEqual(changed, 5 + 6)
@@ -87,15 +87,15 @@ class DatabaseTests(OdbCase):
     def test_a_secret_in_both_forms(self) -> None:
         """Its encrypted half is encrypted anew, in former states too; its hash stays what it was."""
         database, new = self.database(), new_key()
-        apply(database, [user('api', 'sesame'), user('old', hash_secret('before there were both'))], ME)
-        before = snapshot(database).named('basic_auth', 'api')
+        write_operations(database, [user('api', 'sesame'), user('old', hash_secret('before there were both'))], ME)
+        before = read_snapshot(database).named('basic_auth', 'api')
         assert before is not None
-        self.assertEqual(key_rotation.rotate(self.opened(f'{new}\n{KEY}\n', TYPES)), 2)
-        found = {stored.name: stored.value.password for stored in snapshot(self.opened(new)).of('basic_auth')}
-        self.assertEqual(hash_of(found['api']), hash_of(before.value.password))
-        self.assertEqual(Secrets(new).decrypt(sealed_of(found['api'])), 'sesame')
-        self.assertEqual(sealed_of(found['old']), '')
-        for table in key_rotation.DOCUMENTS:
+        self.assertEqual(key_rotation.rotate_key(self.opened(f'{new}\n{KEY}\n', TYPES)), 2)
+        found = {stored.name: stored.value.password for stored in read_snapshot(self.opened(new)).of('basic_auth')}
+        self.assertEqual(get_hash(found['api']), get_hash(before.value.password))
+        self.assertEqual(Secrets(new).decrypt(get_encrypted(found['api'])), 'sesame')
+        self.assertEqual(get_encrypted(found['old']), '')
+        for table in key_rotation.SECRET_TABLES:
             for token in re.findall('enc:[^" ]+', ' '.join(row.document for row in self.rows(self.opened(new), table))):
                 self.assertTrue(Secrets(new).is_ours(token))
 
@@ -107,7 +107,7 @@ class DatabaseTests(OdbCase):
         self.addCleanup(store.close)
         await store.write([vault('before', 'b')], ME)
         keys[0] = f'{new} {KEY}'
-        key_rotation.rotate(self.opened(keys[0]))
+        key_rotation.rotate_key(self.opened(keys[0]))
         found = {stored.name: stored.value.password for stored in (await store.changes(0)).changed
                  if stored.type == 'vault'}
         self.assertEqual(found, {'before': 'b'})
@@ -120,17 +120,18 @@ class DatabaseTests(OdbCase):
         keys, new = [KEY], new_key()
         database = Database(url=self.url, cluster=CLUSTER, types=WITH_VAULTS, secrets=Secrets(KEY, lambda: keys[0]))
         self.addCleanup(database.close)
-        ready = prepare(WITH_VAULTS, database.secrets, [vault('slow', 's'), user('both', 'b')], lambda: None)
+        ready = protect_secrets(WITH_VAULTS, database.secrets, [vault('slow', 's'), user('both', 'b')], lambda: None)
         keys[0] = f'{new} {KEY}'
-        key_rotation.rotate(self.opened(keys[0]))
+        key_rotation.rotate_key(self.opened(keys[0]))
         keys[0] = new
         database.write(
-            CancellableCall(), lambda c, cluster: apply_operations(begin(c, cluster, ME, lambda: None), ready)
+            CancellableCall(),
+            lambda c, cluster: apply_operations(begin_transaction(c, cluster, ME, lambda: None), ready),
         )
         self.assertEqual(self.secrets(new), {'slow': 's'})
-        stored = snapshot(self.opened(new)).named('basic_auth', 'both')
+        stored = read_snapshot(self.opened(new)).named('basic_auth', 'both')
         assert stored is not None
-        self.assertEqual(Secrets(new).decrypt(sealed_of(stored.value.password)), 'b')
+        self.assertEqual(Secrets(new).decrypt(get_encrypted(stored.value.password)), 'b')
 
 
 class SecretsTests(SynchronousTestCase):
@@ -182,7 +183,7 @@ class Environment:
                       '--redis-url', URL)
         assert not said.code, said
         database = self.database(self.keys()[0])
-        apply(database, [vault('one', 'sesame')], ME)
+        write_operations(database, [vault('one', 'sesame')], ME)
         database.close()
 
     def copy(self, to: Path) -> Environment:
@@ -208,7 +209,7 @@ class Environment:
         found = []
         for server, keys in enumerate(self.keys(), 1):
             database = self.database(keys)
-            vaults = [stored.value.password for stored in snapshot(database).of('vault')]
+            vaults = [stored.value.password for stored in read_snapshot(database).of('vault')]
             database.close()
             url = Secrets(keys).decrypt(self.settings(server)['kvdb']['url'])
             if (vaults, url) != (['sesame'], URL):
@@ -238,7 +239,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual({file.stat().st_mode & 0o777 for file in environment.files()}, {0o600})
         database = environment.database(self.old)
         self.addCleanup(database.close)
-        self.assertRaises(ServiceUnavailable, snapshot, database)
+        self.assertRaises(ServiceUnavailable, read_snapshot, database)
 
     def test_all_of_an_environment(self) -> None:
         """Database and settings of every server are of the new key, and nothing is of the old one; comments stay."""
@@ -251,11 +252,11 @@ class CommandTests(SynchronousTestCase):
 
     def test_ended_after_any_step(self) -> None:
         """Every server reads everything then, and running it again finishes."""
-        count = len(rotate_key.steps(find_environment(str(self.made.path))))
+        count = len(rotate_key.rotation_steps(find_environment(str(self.made.path))))
         self.assertEqual(count, 7)
         for done in range(count + 1):
             environment = self.made.copy(self.place / f'after{done}')
-            for step in rotate_key.steps(find_environment(str(environment.path)))[:done]:
+            for step in rotate_key.rotation_steps(find_environment(str(environment.path)))[:done]:
                 step.do()
             self.assertEqual(environment.problems(), [], done)
             self.assertEqual(environment.rotate().code, 0)
@@ -318,15 +319,15 @@ class CommandTests(SynchronousTestCase):
         """One that runs with the same database would be left with the old key: it is named, nothing is done."""
         database = self.made.database(self.old)
         self.addCleanup(database.close)
-        address = Address(name='server9', host='elsewhere', port=1, pid=1)
-        database.write(CancellableCall(), lambda connection, cluster: register(connection, cluster, address))
+        address = NodeAddress(name='server9', host='elsewhere', port=1, pid=1)
+        database.write(CancellableCall(), lambda connection, cluster: register_node(connection, cluster, address))
         said = self.made.rotate()
         self.assertEqual((said.code, 'stop server9 (elsewhere) first' in said.err), (1, True), said)
         self.assertEqual(self.made.keys(), [self.old, self.old])
 
     def test_two_at_once(self) -> None:
         """The second is sent away, so that there is one new key."""
-        with rotate_key.exclusive(self.made.path):
+        with rotate_key.rotation_lock(self.made.path):
             said = self.made.rotate()
         self.assertEqual((said.code, 'Another process' in said.err), (1, True), said)
 

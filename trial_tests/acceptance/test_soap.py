@@ -15,7 +15,7 @@ from trial_tests.support.broker import Broker
 from trial_tests.support.served import PASSWORD, USER, one_server
 from trial_tests.support.soap import ZATO, envelope
 from trial_tests.support.waiting import until
-from zatotx.wire.soap.envelope import NS_11, VERSIONS, Envelope, read
+from zatotx.wire.soap.envelope import NS_11, VERSIONS, Envelope, read_envelope
 from zatotx.wire.soap.faults import FaultElement, read_fault
 from zatotx.wire.xml import parser
 
@@ -91,7 +91,7 @@ class Answer:
 
     @property
     def envelope(self) -> Envelope:
-        return read(parser.parse(self.body))
+        return read_envelope(parser.parse(self.body))
 
     @property
     def payload(self) -> Any:

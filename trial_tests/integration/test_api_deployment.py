@@ -11,7 +11,7 @@ import yaml
 
 from trial_tests.support.internals import CHANNEL, CRM, ENTRIES, InternalTestCase
 from zatotx.schema.snapshot import Actor, Operation
-from zatotx.service.deployment.package import pack
+from zatotx.service.deployment.source_package import create_zip
 
 
 class ServiceTests(InternalTestCase):
@@ -159,7 +159,7 @@ class CodeTests(InternalTestCase):
 
     async def test_upload_of_a_package(self) -> None:
         """A zip is deployed as a package."""
-        report = await self.upload(pack({'crm/__init__.py': b'', 'crm/api.py': CRM}), 'crm.zip')
+        report = await self.upload(create_zip({'crm/__init__.py': b'', 'crm/api.py': CRM}), 'crm.zip')
         self.assertEqual((report['file'], report['services']), ('crm', ['crm.get-balance']))
 
     async def test_upload_refused(self) -> None:

@@ -12,7 +12,7 @@ from trial_tests.support.internals import CHANNEL, ENTRIES, USER, InternalTestCa
 from zatotx.connectors.kind_registry import find_kinds, service_areas
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Principal, Reply
-from zatotx.rules.security.roles import ADMIN, API, MONITOR, missing_roles, required_roles, roles_of
+from zatotx.rules.security.roles import ADMIN, API, MONITOR, effective_roles, required_roles, ungrantable_roles
 from zatotx.schema.snapshot import Actor
 
 JSON_DOOR = ChannelSpec(name='zato.json', kind='http-soap', service='', data_format='json', door=True)
@@ -68,15 +68,15 @@ class RuleTests(SynchronousTestCase):
     def test_the_brokers_own_definitions(self) -> None:
         """The broker's own definitions have their roles by name, whatever is configured; definitions of another type
         with that name do not."""
-        self.assertEqual(roles_of('basic_auth', 'admin.invoke', []), {ADMIN})
-        self.assertEqual(roles_of('basic_auth', 'pubapi', ['x']), {API, 'x'})
-        self.assertEqual(roles_of('apikey', 'admin.invoke', []), frozenset())
-        self.assertEqual(roles_of('basic_auth', 'Pubapi', ['x']), {'x'})
+        self.assertEqual(effective_roles('basic_auth', 'admin.invoke', []), {ADMIN})
+        self.assertEqual(effective_roles('basic_auth', 'pubapi', ['x']), {API, 'x'})
+        self.assertEqual(effective_roles('apikey', 'admin.invoke', []), frozenset())
+        self.assertEqual(effective_roles('basic_auth', 'Pubapi', ['x']), {'x'})
 
     def test_what_is_not_mine_to_give(self) -> None:
         """Only administrators may grant roles that they do not have."""
-        self.assertEqual(missing_roles(frozenset({API}), [API, MONITOR]), {MONITOR})
-        self.assertEqual(missing_roles(frozenset({ADMIN}), ['anything']), frozenset())
+        self.assertEqual(ungrantable_roles(frozenset({API}), [API, MONITOR]), {MONITOR})
+        self.assertEqual(ungrantable_roles(frozenset({ADMIN}), ['anything']), frozenset())
 
 
 class InternalTests(InternalTestCase):

@@ -13,7 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.waiting import until
 from zatotx.cli.environment.layout import SERVER, Component
-from zatotx.cli.environment.pid_files import Process, described, directory_option, is_running, running_process
+from zatotx.cli.environment.pid_files import (
+    Process,
+    describe_process,
+    directory_option,
+    running_process,
+    runs_component,
+)
 from zatotx.cli.environment.port_owner import holds_port, is_free, listening_inodes, port_owner
 from zatotx.cli.environment.process_stop import stop_components
 from zatotx.node.workers.procfs import process_start_time
@@ -94,7 +100,7 @@ class PidTests(SynchronousTestCase):
         process = self.process()
         process.kill()
         until(lambda: not process_start_time(process.pid), 'the end')
-        self.assertFalse(is_running(process.pid, self.part))
+        self.assertFalse(runs_component(process.pid, self.part))
 
     def test_stop_says_when_it_had_to_kill(self) -> None:
         """A process that does not end within its grace period and a margin after SIGTERM is killed and reported."""
@@ -112,11 +118,11 @@ class PidTests(SynchronousTestCase):
     def test_whose_a_process_is(self) -> None:
         """A component is described with its environment; any other program by its name."""
         server = self.process('zato-server', '--dir', str(self.path))
-        until(lambda: described(server.pid) == f'{self.path.name} of {self.path.parent} (process {server.pid})',
+        until(lambda: describe_process(server.pid) == f'{self.path.name} of {self.path.parent} (process {server.pid})',
               'the command line of the process')  # fmt: skip
         other = self.process('--dir', str(self.path))
-        self.assertRegex(described(other.pid), rf'\Aprocess {other.pid} \(python[0-9.]*\)\Z')
-        self.assertEqual(described(2**22 - 1), f'process {2**22 - 1}')
+        self.assertRegex(describe_process(other.pid), rf'\Aprocess {other.pid} \(python[0-9.]*\)\Z')
+        self.assertEqual(describe_process(2**22 - 1), f'process {2**22 - 1}')
 
     def test_the_option_in_a_command_line(self) -> None:
         """--dir is absent, last, or followed by its value."""

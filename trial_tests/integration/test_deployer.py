@@ -15,15 +15,15 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.interfaces.config import FileVersion, OutdatedSnapshot
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable
-from zatotx.node import heartbeat, live_config
-from zatotx.schema.builtin_types import BUILTIN_TYPES
+from zatotx.node import live_config, liveness
+from zatotx.schema.builtin_object_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor, Operation
-from zatotx.schema.type_registry import ObjectTypes
-from zatotx.service.deployment.deployer import describe_version
-from zatotx.service.deployment.package import pack
-from zatotx.testing.node import MemoryBus, NodeInMemory, make_odb
+from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.service.deployment.deployer import find_rollback_version
+from zatotx.service.deployment.source_package import create_zip
+from zatotx.testing.memory_node import MemoryBus, MemoryNode, make_odb
 
-TYPES = ObjectTypes(BUILTIN_TYPES)
+TYPES = ObjectTypeRegistry(BUILTIN_TYPES)
 ME = Actor('tester', 'test')
 
 
@@ -53,8 +53,8 @@ class NodesTestCase(TestCase):
         self.one, self.two = self.node('one'), self.node('two')
         return gatherResults([ensureDeferred(node.start()) for node in (self.one, self.two)])
 
-    def node(self, name: str) -> NodeInMemory:
-        made = NodeInMemory(self.reactor, name, self.place, self.url, types=TYPES, bus=self.bus)
+    def node(self, name: str) -> MemoryNode:
+        made = MemoryNode(self.reactor, name, self.place, self.url, types=TYPES, bus=self.bus)
         self.addCleanup(lambda: ensureDeferred(made.stop()))
         return made
 
@@ -205,7 +205,7 @@ class E(Service):
 
     async def test_a_node_that_is_down_is_not_waited_for(self) -> None:
         """A deployment does not wait for a stopped node, which runs the newest version when it starts."""
-        three = NodeInMemory(self.reactor, 'three', self.place, self.url, types=TYPES, bus=MemoryBus())
+        three = MemoryNode(self.reactor, 'three', self.place, self.url, types=TYPES, bus=MemoryBus())
         await three.start()
         await three.stop()
         report = await self.one.deployer.deploy('crm.py', service('new'), ME)
@@ -228,7 +228,7 @@ class E(Service):
     async def test_slow_import_elsewhere(self) -> None:
         """A node stays responsive during a slow import, and the deployment waits for it."""
         text = b"import time\nif '/three/' in __file__: time.sleep(3.5)\n" + service('slow')
-        self.patch(heartbeat, 'ALIVE', 2.2)
+        self.patch(liveness, 'ALIVE', 2.2)
         self.patch(live_config, 'BEAT', 0.2)
         for node in (self.one, self.two):
             await node.config.stop()
@@ -353,7 +353,7 @@ class Derived(Whole):
     async def test_names(self) -> None:
         """A service without a name is named by its file and class, in packages by its module."""
         files = {'my_pkg/__init__.py': b'', 'my_pkg/sub_mod.py': service('x').replace(b"name = 'crm.get'", b'')}
-        report = await self.one.deployer.deploy('my_pkg.zip', pack(files), ME)
+        report = await self.one.deployer.deploy('my_pkg.zip', create_zip(files), ME)
         self.assertEqual(report.version.services, ('my-pkg.sub-mod.get',))
         report = await self.one.deployer.deploy('my_api.py', service('x').replace(b"name = 'crm.get'", b''), ME)
         self.assertEqual(report.version.services, ('my-api.get',))
@@ -424,14 +424,14 @@ class WhichTests(SynchronousTestCase):
             ('nix', None, "No deployed file or service is called 'nix'"),
             ('crn.py', None, "No deployed file or service is called 'crn.py', did you mean 'crm.py'?"),
         ):
-            self.assertEqual(self.assertRaises(NotFound, describe_version, versions, name, number).msg, told)
+            self.assertEqual(self.assertRaises(NotFound, find_rollback_version, versions, name, number).msg, told)
 
     def test_by_service(self) -> None:
         """A service name selects the file that contains it, otherwise the one that contained it last."""
         moved = [self.version(1, file='a.py'), self.version(2, active=True, file='a.py', service='other'),
                  self.version(3, active=True, file='b.py')]  # fmt: skip
-        self.assertEqual(describe_version(moved, 'get', 3).file, 'b.py')
-        self.assertEqual(describe_version(moved[:2], 'get', None), moved[0])
+        self.assertEqual(find_rollback_version(moved, 'get', 3).file, 'b.py')
+        self.assertEqual(find_rollback_version(moved[:2], 'get', None), moved[0])
 
 
 class OneVersionARequestTests(NodesTestCase):
@@ -468,7 +468,7 @@ class Inner(Service):
         self.response.payload = later.VALUE
 """
             value = f'VALUE = {n}'.encode()
-            return pack({'crm/__init__.py': init.encode(), 'crm/late.py': value, 'crm/later.py': value})
+            return create_zip({'crm/__init__.py': init.encode(), 'crm/late.py': value, 'crm/later.py': value})
 
         def of(n: int) -> dict[str, int]:
             return dict.fromkeys(('outer', 'inner', 'by_class', 'late'), n)
@@ -516,7 +516,7 @@ class C(Service):
         newest: Counter[int] = Counter()  # how many answers each client had of the last version
         running = True
 
-        async def client(number: int, node: NodeInMemory) -> None:
+        async def client(number: int, node: MemoryNode) -> None:
             last = 0
             while running:
                 answer = await node.call('a')

@@ -41,9 +41,9 @@ from trial_tests.support.agents import Answering, make_agent, make_open_agent
 from trial_tests.support.authority import Authority
 from trial_tests.support.httpbin import HTTPBin
 from zatotx.plugins.http.client.agent import Agent
-from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.factory import ClientEnvironment, ClientSettings, make_client
-from zatotx.plugins.http.test.upstream import server_tls
+from zatotx.plugins.http.client.tls_settings import TlsSettings
+from zatotx.plugins.http.test.upstream_servers import server_tls
 
 reactor: Any = global_reactor
 NAMES = {

@@ -14,12 +14,12 @@ from twisted.internet.threads import deferToThread
 from trial_tests.support.authority import Authority
 from trial_tests.support.nginx import Nginx
 from zatotx.plugins.http.client.call import HttpRequest
-from zatotx.plugins.http.client.content_decoding import ACCEPT
-from zatotx.plugins.http.client.credentials import TlsSettings
+from zatotx.plugins.http.client.content_decoding import ACCEPT_ENCODING
 from zatotx.plugins.http.client.errors import TlsFailed
 from zatotx.plugins.http.client.pool import PoolLimits
-from zatotx.plugins.http.client.request_body import BodyPieces
-from zatotx.plugins.http.test.upstream import WithPeers, get, post, reactor
+from zatotx.plugins.http.client.request_body import IteratorBody
+from zatotx.plugins.http.client.tls_settings import TlsSettings
+from zatotx.plugins.http.test.upstream_servers import WithPeers, get, post, reactor
 
 TEXT = b'{"name": "value"}\n' * 1000
 LARGE = random.Random(1).randbytes(10_000_000)
@@ -57,9 +57,9 @@ class NginxTests(WithPeers):
     async def test_gzip(self) -> None:
         """Asked for and taken off, in chunks as nginx makes them on the way; without asking it comes as it is."""
         client = self.client()
-        answer = await client.send(get(self.nginx.port, b'/text.json', headers=[ACCEPT]))
+        answer = await client.send(get(self.nginx.port, b'/text.json', headers=[ACCEPT_ENCODING]))
         self.assertEqual((answer.body, b'content-encoding' in answer.headers), (TEXT, False))
-        raw = await self.client(inflate=False).send(get(self.nginx.port, b'/text.json', headers=[ACCEPT]))
+        raw = await self.client(inflate=False).send(get(self.nginx.port, b'/text.json', headers=[ACCEPT_ENCODING]))
         self.assertEqual((raw.headers[b'content-encoding'], raw.head.chunked), (b'gzip', True))
         assert isinstance(raw.body, bytes)
         self.assertEqual(gzip.decompress(raw.body), TEXT)
@@ -75,7 +75,7 @@ class NginxTests(WithPeers):
             for at in range(0, len(LARGE), 100_000):
                 yield LARGE[at:at + 100_000]
 
-        outbound = HttpRequest('PUT', get(self.nginx.port).origin, b'/silently', body=BodyPieces(pieces()))
+        outbound = HttpRequest('PUT', get(self.nginx.port).origin, b'/silently', body=IteratorBody(pieces()))
         self.assertEqual((await client.send(outbound)).status, 204)
         self.assertEqual(client.core.active, 0)
 
@@ -136,7 +136,7 @@ class NginxTests(WithPeers):
         for target, body in ((b'/name', b'localhost'), (b'/agreed', b'http/1.1'), (b'/large', LARGE),
                              (b'/text.json', TEXT)):  # fmt: skip
             answer = await client.send(
-                get(self.nginx.tls_port, target, scheme='https', host='localhost', headers=[ACCEPT])
+                get(self.nginx.tls_port, target, scheme='https', host='localhost', headers=[ACCEPT_ENCODING])
             )
             self.assertEqual(answer.body, body)
         self.assertEqual((client.core.active, client.core.idle), (0, 1))

@@ -10,7 +10,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
-from zatotx.logs.log_file import LOCK
+from zatotx.logs.log_file import ROTATION_LOCK
 
 # Writes its lines in bursts of changing size, with its name and a number on each.
 WRITER = '''
@@ -41,7 +41,7 @@ class ProcessesTests(TestCase):
             for name in ('a', 'b')
         ])  # fmt: skip
         self.assertEqual([result[:3] for result in results], [(b'0\n', b'', 0)] * 2)
-        files = sorted((file for file in directory.iterdir() if file.name != LOCK), key=_age, reverse=True)
+        files = sorted((file for file in directory.iterdir() if file.name != ROTATION_LOCK), key=_age, reverse=True)
         self.assertGreater(len(files), 30)
         found: dict[str, list[int]] = {'a': [], 'b': []}
         for file in files:

@@ -70,7 +70,7 @@ class AddTests(VersionCase):
         await self.store.beat(node.id, 1, {first.id: 'refused'})
         for number in range(1, 20):
             await self.deploy('crm.py', b'%d' % number, 'crm.a')
-        self.assertEqual(len(await self.store.versions('crm.py')), code_versions.KEPT)
+        self.assertEqual(len(await self.store.versions('crm.py')), code_versions.MAX_VERSIONS)
         await self.deploy('crm.py', b'20', 'crm.a')
         self.assertEqual([n for n, _ in await self.kept('crm.py')], list(range(2, 22)))
         await self.assertFailure(self.store.version_content(first.id), NotFound)

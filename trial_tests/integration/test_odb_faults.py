@@ -24,10 +24,10 @@ from trial_tests.support.unmeasured import unmeasured
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.odb import executor
 from zatotx.odb.executor import CallAbandoned, CancellableCall, DatabaseExecutor
+from zatotx.odb.maintenance import NewCluster, create_odb, read_snapshot, schema_state, write_operations
 from zatotx.odb.mutations import apply_operations
-from zatotx.odb.setup import NewCluster, apply, create, schema_state, snapshot
-from zatotx.odb.statement_context import Cluster, begin
 from zatotx.odb.store import open_store
+from zatotx.odb.transaction import Cluster, begin_transaction
 
 reactor: Any = global_reactor  # its interfaces are more than its type says
 SOON = 300.0  # seconds a process may take to say that it is ready: the machine may be busy
@@ -86,7 +86,7 @@ class KillTests(ProcessCase):
             url = self.make_url()
             await self.kill_when_ready(self.begin('make', table, url))
             self.assertEqual(schema_state(url), 'empty')
-            create(url, KEY, NewCluster(name=CLUSTER), types=TYPES)
+            create_odb(url, KEY, NewCluster(name=CLUSTER), types=TYPES)
             self.assertEqual(schema_state(url), 'current')
 
 
@@ -125,7 +125,7 @@ class LockedTests(OdbCase):
         error = await self.assertFailure(beating, ServiceUnavailable, Timeout)
         first = time.monotonic()
         other = await self.assertFailure(writing, ServiceUnavailable, Timeout)
-        self.assertLess(time.monotonic() - first, executor.DEADLINE - 1)  # no time of its own
+        self.assertLess(time.monotonic() - first, executor.CALL_DEADLINE - 1)  # no time of its own
         self.assertLess(first - started, 30)
         for each in (error, other):
             self.assertIn(self.url, str(each))
@@ -157,7 +157,7 @@ class AwayTests(OdbCase):
         path = Path(self.url.removeprefix('sqlite:///'))
         await self.store.write([user('a', '')], ME)
         other = self.make_url()
-        create(other, KEY, NewCluster(name=CLUSTER, operations=(user('restored', ''),)), types=TYPES)
+        create_odb(other, KEY, NewCluster(name=CLUSTER, operations=(user('restored', ''),)), types=TYPES)
         for file in path.parent.glob('zatotx.db-*'):
             file.unlink()
         Path(other.removeprefix('sqlite:///')).rename(path)
@@ -185,7 +185,7 @@ class AwayTests(OdbCase):
         store = open_store(url, KEY, reactor=reactor, cluster=CLUSTER, types=TYPES)
         self.addCleanup(store.close)
         await self.assertFailure(store.revision(), ServiceUnavailable)
-        create(url, KEY, NewCluster(name=CLUSTER), types=TYPES)
+        create_odb(url, KEY, NewCluster(name=CLUSTER), types=TYPES)
         self.assertEqual(await store.revision(), 1)
 
 
@@ -219,19 +219,19 @@ class GivenUpTests(OdbCase):
         call = CancellableCall()
 
         def late(connection: Connection, found: Cluster) -> None:
-            apply_operations(begin(connection, found, ME, call.moved), [user('late', '')])
+            apply_operations(begin_transaction(connection, found, ME, call.moved), [user('late', '')])
             self.assertTrue(call.give_up())
 
         self.assertRaises(CallAbandoned, database.write, call, late)
-        self.assertEqual(len(snapshot(database)), 0)
-        self.assertEqual(apply(database, [user('next', '')], ME), 2)
+        self.assertEqual(len(read_snapshot(database)), 0)
+        self.assertEqual(write_operations(database, [user('next', '')], ME), 2)
 
 
 class LaneTests(TestCase):
     """Deadlines, with short ones."""
 
     def setUp(self) -> None:
-        self.patch(executor, 'DEADLINE', 1.0)
+        self.patch(executor, 'CALL_DEADLINE', 1.0)
         self.lane = DatabaseExecutor(reactor, threads=1, name='test', what='the test')
         self.release = threading.Event()
         self.addCleanup(self.lane.close)
@@ -266,7 +266,7 @@ class LaneTests(TestCase):
     async def test_what_moves_on_may_take_its_time(self) -> None:
         """The deadline counts from the last progress."""
 
-        self.patch(executor, 'DEADLINE', 2.5)
+        self.patch(executor, 'CALL_DEADLINE', 2.5)
 
         def slow(call: CancellableCall) -> str:
             for _ in range(16):
@@ -278,7 +278,7 @@ class LaneTests(TestCase):
 
     async def test_who_moved_once_has_no_second_deadline(self) -> None:
         """It counts from the progress, not from the check."""
-        self.patch(executor, 'DEADLINE', 4.0)
+        self.patch(executor, 'CALL_DEADLINE', 4.0)
 
         def moved_once(call: CancellableCall) -> bool:
             call.moved()

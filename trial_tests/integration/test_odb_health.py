@@ -7,8 +7,8 @@ import time
 from trial_tests.support.odb import CLUSTER, KEY, OdbCase, on_every_database
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.health import examine_odb
+from zatotx.odb.maintenance import open_database
 from zatotx.odb.secrets import new_key
-from zatotx.odb.setup import open_database
 
 
 @on_every_database

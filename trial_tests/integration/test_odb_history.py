@@ -9,11 +9,11 @@ from twisted.internet.defer import gatherResults
 from trial_tests.support.odb import ME, OdbCase, channel, delete, edit, on_every_database, service, user
 from zatotx.model.errors import BadInput, Conflict, NotFound
 from zatotx.odb import revisions
-from zatotx.odb.secrets import verify
-from zatotx.odb.setup import apply, restore, snapshot
-from zatotx.schema.dual_secret import hash_of
+from zatotx.odb.maintenance import read_snapshot, restore_revision, write_operations
+from zatotx.odb.secrets import verify_secret
+from zatotx.schema.dual_secret import get_hash
 from zatotx.schema.masking import MASK
-from zatotx.schema.snapshot import Actor, Snapshot, Stored
+from zatotx.schema.snapshot import Actor, Snapshot, StoredObject
 
 HER = Actor('her', 'zato.http-soap.edit', 'f' * 24, '192.0.2.7')
 
@@ -22,7 +22,7 @@ class HistoryCase(OdbCase):
     async def snapshot(self) -> Snapshot:
         return Snapshot().evolve(await self.store.changes(0))
 
-    async def named(self, type_: str, name: str) -> Stored:
+    async def named(self, type_: str, name: str) -> StoredObject:
         found = (await self.snapshot()).named(type_, name)
         assert found is not None, name
         return found
@@ -135,9 +135,9 @@ class StateTests(HistoryCase):
         then = await self.snapshot()
         after = await self.changed()
         database = self.database()
-        dry = restore(database, before, HER, dry_run=True)
+        dry = restore_revision(database, before, HER, dry_run=True)
         self.assertEqual(await self.store.revision(), after)
-        done = restore(database, before, HER)
+        done = restore_revision(database, before, HER)
         self.assertEqual((done.lines, done.revision), (dry.lines, after + 1))
         now = await self.snapshot()
         for stored in then:
@@ -149,7 +149,7 @@ class StateTests(HistoryCase):
         api, was = now.named('basic_auth', 'api'), then.named('basic_auth', 'api')
         assert api is not None and was is not None
         self.assertEqual(api.id, was.id)
-        self.assertTrue(verify(hash_of(api.value.password), 'first'))
+        self.assertTrue(verify_secret(get_hash(api.value.password), 'first'))
         self.assertEqual((await self.store.versions('crm.py'))[-1].services, ('crm.a', 'crm.b'))
         self.assertIsNotNone(now.named('service', 'crm.b'))
         self.assertEqual({row.who for row in await self.store.history(revision=after + 1)}, {'her'})
@@ -161,13 +161,13 @@ class StateTests(HistoryCase):
         before = await self.filled()
         after = await self.changed()
         database = self.database()
-        restore(database, before, ME)
-        restore(database, after, ME)
+        restore_revision(database, before, ME)
+        restore_revision(database, after, ME)
         wanted = {(o.type, o.name): o.value for o in await self.store.state_at(after) if o.type != 'service'}
         now = {(o.type, o.name): o.value for o in await self.snapshot() if o.type != 'service'}
         self.assertEqual(now, wanted)
         revision = await self.store.revision()
-        self.assertEqual(restore(database, after, ME).revision, revision)
+        self.assertEqual(restore_revision(database, after, ME).revision, revision)
 
     async def test_a_restore_that_cannot_be_is_refused_whole(self) -> None:
         """It is all or nothing, like every change."""
@@ -177,7 +177,7 @@ class StateTests(HistoryCase):
         assert a is not None
         await self.store.write([edit('channel_rest', a.id, url_path='/free')], ME)
         self.sql('UPDATE object_version SET document = replace(document, :old, :new)', old='"/a"', new='"/b"')
-        error = self.assertRaises(Conflict, restore, self.database(), before, ME)
+        error = self.assertRaises(Conflict, restore_revision, self.database(), before, ME)
         self.assertIn('any /b', str(error))
         self.assertEqual(await self.store.revision(), before + 1)
 
@@ -262,7 +262,7 @@ class TextTests(HistoryCase):
         """They are stored, found, and kept as states."""
         big = 'ü' * (8 * 1024 * 1024)
         database = self.database()
-        apply(database, [service('big', impl_name=big)], ME)
-        stored = snapshot(database).named('service', 'big')
+        write_operations(database, [service('big', impl_name=big)], ME)
+        stored = read_snapshot(database).named('service', 'big')
         assert stored is not None
         self.assertTrue(stored.value.impl_name == big)

@@ -14,9 +14,9 @@ from trial_tests.support.odb import KEY, ME, OdbCase, edit, on_every_database
 from trial_tests.support.unmeasured import unmeasured
 from zatotx.interfaces.config import IConfigStore
 from zatotx.odb.engine import dialect_of
-from zatotx.odb.secrets import verify
-from zatotx.odb.setup import restore, schema_state, upgrade
-from zatotx.schema.dual_secret import hash_of
+from zatotx.odb.maintenance import restore_revision, schema_state, upgrade_odb
+from zatotx.odb.secrets import verify_secret
+from zatotx.schema.dual_secret import get_hash
 from zatotx.schema.snapshot import Snapshot
 
 
@@ -60,7 +60,7 @@ class UpgradeCase(OdbCase):
         assert found is not None and login is not None
         self.assertEqual((found.id, found.revision, found.value.url_path), (3, 4, '/a'))
         self.assertEqual((found.value.service, found.value.security), (service, user))
-        self.assertTrue(verify(hash_of(login.value.password), 'sesame'))
+        self.assertTrue(verify_secret(get_hash(login.value.password), 'sesame'))
         self.assertEqual((await store.changes(5)).deleted, (4,))
         self.assertEqual([(n.name, n.worker, n.bind_port) for n in await store.nodes()],
                          [('server1', 0, 17010), ('server2', 0, 17011)])  # fmt: skip
@@ -78,7 +78,7 @@ class UpgradeCase(OdbCase):
         revision = await store.write([edit('channel_rest', channel_id, url_path='/b')], ME)
         self.assertEqual(revision, odb_0001.REVISION + 1)
         self.assertEqual(len(await store.state_at(odb_0001.REVISION)), 3)
-        restore(self.database(), odb_0001.REVISION, ME)
+        restore_revision(self.database(), odb_0001.REVISION, ME)
         again = Snapshot().evolve(await store.changes(0)).get(channel_id)
         assert again is not None
         self.assertEqual(again.value.url_path, '/a')
@@ -89,8 +89,8 @@ class UpgradeTests(UpgradeCase):
     async def test_from_the_first(self) -> None:
         """All data is migrated; a second upgrade does nothing."""
         self.assertEqual(schema_state(self.url), 'older')
-        self.assertTrue(upgrade(self.url))
-        self.assertFalse(upgrade(self.url))
+        self.assertTrue(upgrade_odb(self.url))
+        self.assertFalse(upgrade_odb(self.url))
         await self.all_is_there()
 
     async def test_killed_and_begun_again(self) -> None:
@@ -108,7 +108,7 @@ class UpgradeTests(UpgradeCase):
             killed += 1
             self.assertEqual(schema_state(self.url), 'older')
         self.assertGreater(killed, 1)
-        upgrade(self.url)
+        upgrade_odb(self.url)
         await self.all_is_there()
 
     async def test_two_at_once(self) -> None:

@@ -31,11 +31,11 @@ from zatotx.odb import engine as engine_module
 from zatotx.odb.engine import make_engine
 from zatotx.odb.engines import mysql as mysql_room
 from zatotx.odb.engines import postgresql as postgresql_room
-from zatotx.odb.engines.dialect import LOCK
-from zatotx.odb.executor import DEADLINE, CancellableCall
-from zatotx.odb.setup import NewCluster, create, schema_state, snapshot
-from zatotx.odb.statement_context import Cluster, begin
+from zatotx.odb.engines.dialect import LOCK_TIMEOUT
+from zatotx.odb.executor import CALL_DEADLINE, CancellableCall
+from zatotx.odb.maintenance import NewCluster, create_odb, read_snapshot, schema_state
 from zatotx.odb.tables import cluster, server
+from zatotx.odb.transaction import Cluster, begin_transaction
 from zatotx.odb.urls import parse_url
 
 reactor: Any = global_reactor  # its interfaces are more than its type says
@@ -123,7 +123,7 @@ class ServerTests:
             await self.refusal(attempt)
         pauses = [after - before for before, after in pairwise(turns)]
         self.assertGreater(len(turns), 15)
-        self.assertLess(max(pauses), DEADLINE - 1.0)  # it would be the whole of it, were the reactor to wait
+        self.assertLess(max(pauses), CALL_DEADLINE - 1.0)  # it would be the whole of it, were the reactor to wait
         self.server.thaw()
         await self.written_soon('after')
         self.assertEqual(await self.names(), {'before', 'after'})
@@ -185,7 +185,9 @@ class ServerTests:
         for each in writing:
             await self.refusal(each)
         holder.rollback()
-        self.assertLess(max(ended), LOCK + DEADLINE - 1)  # each waiting a time of its own, it would be that and more
+        self.assertLess(
+            max(ended), LOCK_TIMEOUT + CALL_DEADLINE - 1
+        )  # each waiting a time of its own, it would be that and more
 
     async def test_locked(self: Any) -> None:
         """Writes behind another transaction's lock are rejected, and work later; reads work."""
@@ -210,7 +212,7 @@ class ServerTests:
         locked: Deferred[None] = Deferred()
 
         def stuck(connection: Connection, found: Cluster) -> None:
-            begin(connection, found, ME, lambda: None)
+            begin_transaction(connection, found, ME, lambda: None)
             reactor.callFromThread(locked.callback, None)
             thawed.wait(60)
             connection.execute(text('SELECT 1'))
@@ -267,7 +269,7 @@ class ServerTests:
     async def test_an_account_that_may_too_little(self: Any) -> None:
         """The message says which privileges it needs."""
         self.url = self.server.url(self.poor_account(), 'poor', 'poor-sEcReT')
-        said = str(self.assertRaises(ServiceUnavailable, create, self.url, KEY, NewCluster(name='x'), types=TYPES))
+        said = str(self.assertRaises(ServiceUnavailable, create_odb, self.url, KEY, NewCluster(name='x'), types=TYPES))
         self.is_a_sentence(said)
         self.assertIn('the account needs', said)
 
@@ -283,7 +285,7 @@ class ServerTests:
             url = wrong.render_as_string(hide_password=False)
             for attempt in (
                 lambda url=url: schema_state(url),
-                lambda url=url: create(url, KEY, NewCluster(name='x'), types=TYPES),
+                lambda url=url: create_odb(url, KEY, NewCluster(name='x'), types=TYPES),
             ):
                 said = str(self.assertRaises(ServiceUnavailable, attempt))
                 self.is_a_sentence(said)
@@ -315,7 +317,7 @@ class PostgreSQLTests(ServerTests, ServerCase):
         self.server.ask("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
         url = self.server.url('latin')
         said = str(self.assertRaises(
-            ServiceUnavailable, create, url, KEY, NewCluster(name='x', operations=(user('😀', ''),)), types=TYPES
+            ServiceUnavailable, create_odb, url, KEY, NewCluster(name='x', operations=(user('😀', ''),)), types=TYPES
         ))  # fmt: skip
         self.assertIn('must be UTF8', said)
 
@@ -324,8 +326,8 @@ class PostgreSQLTests(ServerTests, ServerCase):
         url = self.make_url()
         self.server.ask('CREATE SCHEMA mine', str(parse_url(url).database))
         self.url = f'{url}?options=-csearch_path%3Dmine'
-        create(self.url, KEY, NewCluster(name=CLUSTER, operations=(service('echo'),)), types=TYPES)
-        self.assertEqual([o.name for o in snapshot(self.database())], ['echo'])
+        create_odb(self.url, KEY, NewCluster(name=CLUSTER, operations=(service('echo'),)), types=TYPES)
+        self.assertEqual([o.name for o in read_snapshot(self.database())], ['echo'])
         found = self.server.ask("SELECT count(*) FROM mine.config_object", str(parse_url(url).database))
         self.assertEqual(found, [(1,)])
 

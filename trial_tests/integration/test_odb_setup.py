@@ -31,16 +31,25 @@ from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
 from zatotx.odb import schema_state as schema_state_module
 from zatotx.odb import schema_upgrade, urls
 from zatotx.odb.engine import make_engine
-from zatotx.odb.engines.sqlite import make_file
-from zatotx.odb.nodes import Address, nodes
-from zatotx.odb.secrets import verify
-from zatotx.odb.setup import NewCluster, apply, create, open_database, schema_state, set_password, snapshot, upgrade
-from zatotx.odb.tables import SCHEMA, metadata
-from zatotx.schema.dual_secret import hash_of
+from zatotx.odb.engines.sqlite import create_database_file
+from zatotx.odb.maintenance import (
+    NewCluster,
+    create_odb,
+    open_database,
+    read_snapshot,
+    schema_state,
+    set_password,
+    upgrade_odb,
+    write_operations,
+)
+from zatotx.odb.nodes import NodeAddress, list_nodes
+from zatotx.odb.secrets import verify_secret
+from zatotx.odb.tables import SCHEMA_VERSION, metadata
+from zatotx.schema.dual_secret import get_hash
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.security import BasicAuth
 from zatotx.schema.snapshot import Operation
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
 
 @on_every_database
@@ -50,52 +59,52 @@ class CreateTests(OdbCase):
         url = self.make_url()
         new = NewCluster(
             name='mine',
-            nodes=(Address(name='server1', host='127.0.0.1', port=17010), Address(name='server2')),
+            nodes=(NodeAddress(name='server1', host='127.0.0.1', port=17010), NodeAddress(name='server2')),
             operations=(user('admin.invoke', 'sesame'), service('echo')),
         )
-        create(url, KEY, new, types=TYPES)
+        create_odb(url, KEY, new, types=TYPES)
         database = open_database(url, KEY, cluster='mine', types=TYPES)
         self.addCleanup(database.close)
-        self.assertEqual({o.name for o in snapshot(database)}, {'admin.invoke', 'echo'})
-        found = [(n.name, n.bind_port, n.up_status) for n in database.read(nodes)]
+        self.assertEqual({o.name for o in read_snapshot(database)}, {'admin.invoke', 'echo'})
+        found = [(n.name, n.bind_port, n.up_status) for n in database.read(list_nodes)]
         self.assertEqual(found, [('server1', 17010, ''), ('server2', 0, '')])
 
     def test_it_is_made_once(self) -> None:
         """A second cluster may be added; ids are never shared."""
-        error = self.assertRaises(Conflict, create, self.url, KEY, NewCluster(name=CLUSTER), types=TYPES)
+        error = self.assertRaises(Conflict, create_odb, self.url, KEY, NewCluster(name=CLUSTER), types=TYPES)
         self.assertIn('already', str(error))
-        create(self.url, KEY, NewCluster(name='second', operations=(user('api', ''),)), types=TYPES)
+        create_odb(self.url, KEY, NewCluster(name='second', operations=(user('api', ''),)), types=TYPES)
         second = open_database(self.url, KEY, cluster='second', types=TYPES)
         self.addCleanup(second.close)
         first = self.database()
-        apply(first, [user('api', '')], ME)
-        self.assertEqual(len({o.id for database in (first, second) for o in snapshot(database)}), 2)
+        write_operations(first, [user('api', '')], ME)
+        self.assertEqual(len({o.id for database in (first, second) for o in read_snapshot(database)}), 2)
 
     def test_clusters_of_one_database_are_apart(self) -> None:
         """A change by name or id only affects objects of its own cluster."""
-        create(self.url, KEY, NewCluster(name='second', operations=(user('api', ''),)), types=TYPES)
+        create_odb(self.url, KEY, NewCluster(name='second', operations=(user('api', ''),)), types=TYPES)
         second = open_database(self.url, KEY, cluster='second', types=TYPES)
         self.addCleanup(second.close)
         first = self.database()
-        (theirs,) = snapshot(second)
+        (theirs,) = read_snapshot(second)
         by_name = Operation(action='edit', type='basic_auth', name='api', fields={'realm': 'mine'})
         for operation in (by_name, edit('basic_auth', theirs.id, realm='mine'), delete('basic_auth', theirs.id)):
-            self.assertRaises(NotFound, apply, first, [operation], ME)
-        apply(first, [user('api', '')], ME)
-        apply(first, [by_name], ME)
-        self.assertEqual([o.value.realm for database in (first, second) for o in snapshot(database)],
+            self.assertRaises(NotFound, write_operations, first, [operation], ME)
+        write_operations(first, [user('api', '')], ME)
+        write_operations(first, [by_name], ME)
+        self.assertEqual([o.value.realm for database in (first, second) for o in read_snapshot(database)],
                          ['mine', theirs.value.realm])
 
     def test_what_cannot_be_made_leaves_nothing(self) -> None:
         """After a failure, it can be created at once."""
         url = self.make_url()
         twice = NewCluster(name='x', operations=(user('a', ''), user('a', '')))
-        self.assertRaises(Conflict, create, url, KEY, twice, types=TYPES)
-        create(url, KEY, NewCluster(name='y'), types=TYPES, alone=True)
+        self.assertRaises(Conflict, create_odb, url, KEY, twice, types=TYPES)
+        create_odb(url, KEY, NewCluster(name='y'), types=TYPES, alone=True)
 
     def test_a_database_may_have_to_be_empty(self) -> None:
         """An exclusive ODB is not created next to another cluster, which the error names."""
-        error = self.assertRaises(Conflict, create, self.url, KEY, NewCluster(name='x'), types=TYPES, alone=True)
+        error = self.assertRaises(Conflict, create_odb, self.url, KEY, NewCluster(name='x'), types=TYPES, alone=True)
         self.assertIn(repr(CLUSTER), str(error))
 
     def test_a_database_of_another_program_is_left_alone(self) -> None:
@@ -106,12 +115,12 @@ class CreateTests(OdbCase):
             ['CREATE TABLE alembic_version (version_num VARCHAR(32))', "INSERT INTO alembic_version VALUES ('ae10')"],
         ):
             self.url = self.make_url()
-            if file := urls.file_of(self.url):
-                make_file(file)
+            if file := urls.sqlite_path(self.url):
+                create_database_file(file)
             for statement in statements:
                 self.sql(statement)
             self.assertEqual(schema_state(self.url), 'foreign')
-            error = self.assertRaises(ServiceUnavailable, create, self.url, KEY, NewCluster(name='x'), types=TYPES)
+            error = self.assertRaises(ServiceUnavailable, create_odb, self.url, KEY, NewCluster(name='x'), types=TYPES)
             self.assertIn('tables of another program', str(error))
 
 
@@ -122,14 +131,14 @@ class FileTests(OdbCase):
         """A failure leaves no file."""
         url = self.make_url()
         twice = NewCluster(name='x', operations=(user('a', ''), user('a', '')))
-        self.assertRaises(Conflict, create, url, KEY, twice, types=TYPES)
+        self.assertRaises(Conflict, create_odb, url, KEY, twice, types=TYPES)
         directory = Path(url.removeprefix('sqlite:///')).parent
         self.assertEqual(list(directory.iterdir()), [])
 
     def test_a_directory_that_is_not_there_is_named(self) -> None:
         """A missing directory is named in the error."""
         error = self.assertRaises(
-            ServiceUnavailable, create, 'sqlite:////no/such/place/x.db', KEY, NewCluster(name='x'), types=TYPES
+            ServiceUnavailable, create_odb, 'sqlite:////no/such/place/x.db', KEY, NewCluster(name='x'), types=TYPES
         )
         self.assertIn('/no/such/place/x.db) cannot be created: No such file or directory', str(error))
 
@@ -138,11 +147,11 @@ class FileTests(OdbCase):
         before = os.umask(0)
         self.addCleanup(os.umask, before)
         url = self.make_url()
-        create(url, KEY, NewCluster(name=CLUSTER), types=TYPES)
+        create_odb(url, KEY, NewCluster(name=CLUSTER), types=TYPES)
         path = Path(url.removeprefix('sqlite:///'))
         path.chmod(0o644)
         database = open_database(url, KEY, cluster=CLUSTER, types=TYPES)
-        apply(database, [user('a', '')], ME)
+        write_operations(database, [user('a', '')], ME)
         files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
         database.close()
         self.assertEqual(files, {'zatotx.db': 0o600, 'zatotx.db-wal': 0o600, 'zatotx.db-shm': 0o600})
@@ -151,7 +160,7 @@ class FileTests(OdbCase):
         """Checking does not create a file."""
         url = self.make_url()
         self.assertRaises(ServiceUnavailable, schema_state, url)
-        self.assertRaises(ServiceUnavailable, upgrade, url)
+        self.assertRaises(ServiceUnavailable, upgrade_odb, url)
         self.assertFalse(Path(url.removeprefix('sqlite:///')).exists())
 
 
@@ -160,11 +169,11 @@ class PasswordTests(OdbCase):
     def test_a_password_is_set(self) -> None:
         """Without a server."""
         database = self.database()
-        apply(database, [user('pubapi', ''), service('echo')], ME)
+        write_operations(database, [user('pubapi', ''), service('echo')], ME)
         set_password(database, 'pubapi', 'open-sesame', ME)
-        found = snapshot(database).named('basic_auth', 'pubapi')
+        found = read_snapshot(database).named('basic_auth', 'pubapi')
         assert found is not None
-        self.assertTrue(verify(hash_of(found.value.password), 'open-sesame'))
+        self.assertTrue(verify_secret(get_hash(found.value.password), 'open-sesame'))
 
     def test_a_name_that_several_have_is_refused(self) -> None:
         """An ambiguous name is rejected."""
@@ -173,17 +182,17 @@ class PasswordTests(OdbCase):
             pass
 
         mailbox = ObjectType(key='mailbox', struct=Mailbox, section='mailbox')
-        database = open_database(self.url, KEY, cluster=CLUSTER, types=ObjectTypes((*TYPES, mailbox)))
+        database = open_database(self.url, KEY, cluster=CLUSTER, types=ObjectTypeRegistry((*TYPES, mailbox)))
         self.addCleanup(database.close)
         same = Operation(action='create', type='mailbox', name='a', fields={'name': 'a', 'username': 'a'})
-        apply(database, [user('a', ''), same], ME)
+        write_operations(database, [user('a', ''), same], ME)
         error = self.assertRaises(Conflict, set_password, database, 'a', 'x', ME)
         self.assertIn('basic_auth, mailbox', str(error))
 
     def test_nobody_of_that_name_is_not_found(self) -> None:
         """Neither are objects without a password."""
         database = self.database()
-        apply(database, [service('echo')], ME)
+        write_operations(database, [service('echo')], ME)
         for name in ('nobody', 'echo'):
             error = self.assertRaises(NotFound, set_password, database, name, 'x', ME)
             self.assertIn(repr(name), str(error))
@@ -197,28 +206,28 @@ class SchemaTests(OdbCase):
         for version, state, advice in (('0000', 'older', 'zatotx odb upgrade'), ('9999', 'newer', 'upgrade zatotx')):
             self.sql(f"UPDATE alembic_version SET version_num = '{version}'")
             self.assertEqual(schema_state(self.url), state)
-            self.assertIn(advice, str(self.assertRaises(ServiceUnavailable, snapshot, database)))
-        self.assertIn('newer version', str(self.assertRaises(ServiceUnavailable, upgrade, self.url)))
+            self.assertIn(advice, str(self.assertRaises(ServiceUnavailable, read_snapshot, database)))
+        self.assertIn('newer version', str(self.assertRaises(ServiceUnavailable, upgrade_odb, self.url)))
         self.sql('DELETE FROM alembic_version')
         self.assertEqual(schema_state(self.url), 'empty')
-        self.assertIn('quickstart create', str(self.assertRaises(ServiceUnavailable, snapshot, database)))
+        self.assertIn('quickstart create', str(self.assertRaises(ServiceUnavailable, read_snapshot, database)))
 
     def test_an_older_odb_is_brought_up_with_all_it_holds(self) -> None:
         """An upgrade keeps the data, and a second one does nothing."""
         database = self.database()
-        apply(database, [user('api', '')], ME)
+        write_operations(database, [user('api', '')], ME)
         database.close()
         scripts = Path(self.mktemp()).absolute()
-        self.patch(schema_state_module, 'SCHEMA', one_more_migration(scripts))
-        self.patch(schema_upgrade, 'SCRIPTS', str(scripts))
+        self.patch(schema_state_module, 'SCHEMA_VERSION', one_more_migration(scripts))
+        self.patch(schema_upgrade, 'SCRIPT_LOCATION', str(scripts))
         self.assertEqual(schema_state(self.url), 'older')
-        self.assertTrue(upgrade(self.url))
-        self.assertFalse(upgrade(self.url))
-        self.assertEqual([o.name for o in snapshot(self.database())], ['api'])
+        self.assertTrue(upgrade_odb(self.url))
+        self.assertFalse(upgrade_odb(self.url))
+        self.assertEqual([o.name for o in read_snapshot(self.database())], ['api'])
 
     def test_a_current_odb_needs_no_upgrade(self) -> None:
         """Nothing is done."""
-        self.assertFalse(upgrade(self.url))
+        self.assertFalse(upgrade_odb(self.url))
         self.assertEqual(schema_state(self.url), 'current')
 
 
@@ -231,7 +240,7 @@ class MigrationTests(OdbCase):
 
     def test_the_code_and_the_newest_script_agree(self) -> None:
         """SCHEMA, which nodes compare without alembic, is the newest script's number."""
-        self.assertEqual(self.scripts().get_current_head(), SCHEMA)
+        self.assertEqual(self.scripts().get_current_head(), SCHEMA_VERSION)
 
     def test_numbers_tell_older_from_newer(self) -> None:
         """Numbers have four digits and increase by one."""
@@ -257,14 +266,14 @@ class MigrationTests(OdbCase):
             config.attributes['connection'] = connection
             command.downgrade(config, 'base')
         self.assertEqual(schema_state(self.url), 'empty')
-        create(self.url, KEY, NewCluster(name=CLUSTER), types=TYPES)
+        create_odb(self.url, KEY, NewCluster(name=CLUSTER), types=TYPES)
 
 
 class UrlTests(SynchronousTestCase):
     def test_a_relative_path_is_made_absolute(self) -> None:
         """It is resolved from the server's directory."""
-        self.assertEqual(urls.resolve('sqlite:///../odb/x.db', '/env/server1'), 'sqlite:////env/odb/x.db')
-        self.assertEqual(urls.resolve('sqlite:////abs/x.db', '/env/server1'), 'sqlite:////abs/x.db')
+        self.assertEqual(urls.make_absolute('sqlite:///../odb/x.db', '/env/server1'), 'sqlite:////env/odb/x.db')
+        self.assertEqual(urls.make_absolute('sqlite:////abs/x.db', '/env/server1'), 'sqlite:////abs/x.db')
 
     def test_what_cannot_be_used_is_refused_with_a_sentence(self) -> None:
         """Invalid URLs, other databases and missing files are rejected without showing a password."""
@@ -305,8 +314,8 @@ class UrlTests(SynchronousTestCase):
     def test_a_server_needs_no_directory(self) -> None:
         """The URL of a server is absolute and keeps its password."""
         url = 'postgresql+psycopg://me:p%40ss@host:5432/db?sslmode=require'
-        self.assertEqual(urls.resolve(url, '/env/server1'), url)
-        self.assertIsNone(urls.file_of(url))
+        self.assertEqual(urls.make_absolute(url, '/env/server1'), url)
+        self.assertIsNone(urls.sqlite_path(url))
 
 
 class EngineTests(SynchronousTestCase):
@@ -317,7 +326,7 @@ class EngineTests(SynchronousTestCase):
         url = f'sqlite:///{str(directory).replace("%", "%25").replace("?", "%3F")}/zatotx.db'
         path = urls.parse_url(url).database
         assert path is not None
-        make_file(path)
+        create_database_file(path)
         self.assertTrue(Path(path).exists(), path)
         engine = make_engine(url)
         self.addCleanup(engine.dispose)
@@ -329,7 +338,7 @@ class EngineTests(SynchronousTestCase):
 class ImportTests(SynchronousTestCase):
     def test_a_node_starts_without_alembic(self) -> None:
         """The slow import is only needed by commands."""
-        script = 'import sys, zatotx.odb.store, zatotx.odb.setup; sys.exit("alembic" in sys.modules)'
+        script = 'import sys, zatotx.odb.store, zatotx.odb.maintenance; sys.exit("alembic" in sys.modules)'
         environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
         done = subprocess.run([sys.executable, '-c', script], timeout=60, check=False, env=environment)
         self.assertEqual(done.returncode, 0)

@@ -29,13 +29,13 @@ from zatotx.model.errors import BadInput, Conflict, NotFound, ServiceUnavailable
 from zatotx.odb import executor
 from zatotx.odb.engine import make_engine
 from zatotx.odb.executor import CancellableCall
-from zatotx.odb.secrets import Secrets, hash_secret, is_hash, new_key, verify
+from zatotx.odb.secrets import Secrets, hash_secret, is_hash, new_key, verify_secret
 from zatotx.odb.store import open_store
-from zatotx.schema.dual_secret import hash_of, join, sealed_of
+from zatotx.schema.dual_secret import combine, get_encrypted, get_hash
 from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, field
-from zatotx.schema.snapshot import Changes, Operation, Snapshot, Stored
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.snapshot import ChangeSet, Operation, Snapshot, StoredObject
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
 MANY = 10_000
 
@@ -44,7 +44,7 @@ class StoreCase(OdbCase):
     async def snapshot(self) -> Snapshot:
         return Snapshot().evolve(await self.store.changes(0))
 
-    async def named(self, type_: str, name: str) -> Stored:
+    async def named(self, type_: str, name: str) -> StoredObject:
         found = (await self.snapshot()).named(type_, name)
         assert found is not None, name
         return found
@@ -136,8 +136,8 @@ class WriteTests(StoreCase):
         before = await self.store.revision()
         found = await self.named('basic_auth', 'a')
         await self.store.write([delete('basic_auth', found.id)], ME)
-        self.assertEqual(await self.store.changes(before), Changes(before + 1, (), (found.id,)))
-        self.assertEqual(await self.store.changes(before + 1), Changes(before + 1))
+        self.assertEqual(await self.store.changes(before), ChangeSet(before + 1, (), (found.id,)))
+        self.assertEqual(await self.store.changes(before + 1), ChangeSet(before + 1))
         self.assertEqual((await self.store.changes(0)).deleted, ())
 
 
@@ -214,9 +214,9 @@ class SecretTests(StoreCase):
         await self.store.write([user('api', 'open-sesame')], ME)
         found = await self.named('basic_auth', 'api')
         self.assertTrue(found.value.password.startswith('$argon2id$v=19$m=19456,t=2,p=1$'))
-        self.assertTrue(verify(hash_of(found.value.password), 'open-sesame'))
-        self.assertFalse(verify(hash_of(found.value.password), 'open-sesamo'))
-        self.assertFalse(verify('', 'open-sesame'))
+        self.assertTrue(verify_secret(get_hash(found.value.password), 'open-sesame'))
+        self.assertFalse(verify_secret(get_hash(found.value.password), 'open-sesamo'))
+        self.assertFalse(verify_secret('', 'open-sesame'))
         self.assertNotIn('open-sesame', self.stored())
         history = repr(await self.store.history())
         self.assertNotIn('open-sesame', history)
@@ -227,13 +227,13 @@ class SecretTests(StoreCase):
         """A Basic auth password is stored as a hash and encrypted."""
         await self.store.write([user('api', 'open-sesame')], ME)
         password = (await self.named('basic_auth', 'api')).value.password
-        self.assertTrue(is_hash(hash_of(password)))
-        self.assertEqual(Secrets(KEY).decrypt(sealed_of(password)), 'open-sesame')
+        self.assertTrue(is_hash(get_hash(password)))
+        self.assertEqual(Secrets(KEY).decrypt(get_encrypted(password)), 'open-sesame')
         await self.store.write([user('copy', password)], ME)
         self.assertEqual((await self.named('basic_auth', 'copy')).value.password, password)
-        foreign = join(hash_of(password), Secrets(new_key()).encrypt('open-sesame'))
+        foreign = combine(get_hash(password), Secrets(new_key()).encrypt('open-sesame'))
         await self.store.write([user('import', foreign)], ME)
-        self.assertEqual((await self.named('basic_auth', 'import')).value.password, hash_of(password))
+        self.assertEqual((await self.named('basic_auth', 'import')).value.password, get_hash(password))
 
     async def test_a_hash_is_kept_as_it_is(self) -> None:
         """An export with secrets can be imported; text that only looks like a hash, or is too expensive to verify, is
@@ -241,7 +241,9 @@ class SecretTests(StoreCase):
         hashed = hash_secret('sesame')
         await self.store.write([user('a', hashed), user('b', '$argon2id$nonsense')], ME)
         self.assertEqual((await self.named('basic_auth', 'a')).value.password, hashed)
-        self.assertTrue(verify(hash_of((await self.named('basic_auth', 'b')).value.password), '$argon2id$nonsense'))
+        self.assertTrue(
+            verify_secret(get_hash((await self.named('basic_auth', 'b')).value.password), '$argon2id$nonsense')
+        )
         self.assertFalse(is_hash(hashed.replace('m=19456', 'm=4194304')))
 
     async def test_no_password_stays_none(self) -> None:
@@ -256,7 +258,7 @@ class SecretTests(StoreCase):
         await self.store.write([edit('basic_auth', before.id, realm='R')], ME)
         self.assertEqual((await self.named('basic_auth', 'a')).value.password, before.value.password)
         await self.store.write([edit('basic_auth', before.id, password='second')], ME)
-        self.assertTrue(verify(hash_of((await self.named('basic_auth', 'a')).value.password), 'second'))
+        self.assertTrue(verify_secret(get_hash((await self.named('basic_auth', 'a')).value.password), 'second'))
 
     async def test_what_is_encrypted_is_not_encrypted_again(self) -> None:
         """With this key; ciphertext of another key is encrypted as text."""
@@ -323,7 +325,7 @@ PROBE = ObjectType(key='probe', struct=Probe, section='probes', title='Probe')
 class ThrowAwayTypeTests(StoreCase):
     """A new type needs no code for storage: encryption, references and history work."""
 
-    types = ObjectTypes((*TYPES, PROBE))
+    types = ObjectTypeRegistry((*TYPES, PROBE))
 
     def probe(self, name: str, **fields: object) -> Operation:
         return Operation(action='create', type='probe', name=name, fields={'name': name, **fields})
@@ -402,7 +404,7 @@ class SizeTests(StoreCase):
     def setUp(self) -> None:
         """Disable deadlines: a busy machine may take longer."""
         super().setUp()
-        self.patch(executor, 'DEADLINE', 120.0)
+        self.patch(executor, 'CALL_DEADLINE', 120.0)
 
     async def test_ten_thousand_channels(self) -> None:
         """Written in seconds, read in milliseconds, changed one by one at once. (The figures are printed.)"""

@@ -19,7 +19,7 @@ from zatotx import BadGateway, BadStatus, Inactive, Model, NotFound, Timeout, __
 from zatotx.plugins.http.client.errors import BadRedirect
 from zatotx.plugins.http.rest.facade import RestNamespace
 from zatotx.plugins.http.schema.outgoing_rest import OUTGOING_REST
-from zatotx.plugins.http.test.upstream import Peer, Request, raw, reactor, says
+from zatotx.plugins.http.test.upstream_servers import Peer, Request, raw, reactor, says
 from zatotx.schema.validation import validate
 
 JSON = b'Content-Type: application/json'

@@ -13,14 +13,14 @@ from twisted.internet.task import Clock
 from trial_tests.support.calling import Asking, WithConnections, crm, started, stored
 from trial_tests.support.ports import free_port
 from zatotx import BadStatus, NotFound
-from zatotx.plugins.http.rest.facade import CallOptions, RestConnection, ZatoRestConnection
-from zatotx.plugins.http.rest.response import Response, StreamedResponse
-from zatotx.plugins.http.schema.outgoing import CircuitBreaker
-from zatotx.plugins.http.test.upstream import says, silent
+from zatotx.plugins.http.rest.facade import CallOptions, RestConnection, RestConnectionZatoApi
+from zatotx.plugins.http.rest.response import RestResponse, StreamedRestResponse
+from zatotx.plugins.http.schema.http_outgoing import CircuitBreakerSettings
+from zatotx.plugins.http.test.upstream_servers import says, silent
 from zatotx.plugins.http.testing import SIGNATURES
-from zatotx.testing import doubles
-from zatotx.testing.connections import ScriptedOutgoing, Scripting
+from zatotx.testing import connection_results
 from zatotx.testing.script import ConnectionScript, Scripts
+from zatotx.testing.scripted_connections import OutgoingScripts, ScriptedOutgoing
 
 JSON = b'Content-Type: application/json'
 CALLS: tuple[Callable[[Any], Awaitable[Any]], ...] = (
@@ -64,7 +64,7 @@ class SameTests(WithConnections):
     def scripted(self, play: Callable[[Any], object]) -> Any:
         """`self.out.rest['CRM']` of a test that scripted it so."""
         scripts, clock = Scripts(), Clock()
-        play(Scripting(scripts).rest['CRM'])
+        play(OutgoingScripts(scripts).rest['CRM'])
         return ScriptedOutgoing(scripts, clock).kind('rest', Asking())['CRM']
 
     async def same(self, real: Any, play: Callable[[Any], object], call: Callable[[Any], Awaitable[Any]]) -> None:
@@ -89,12 +89,12 @@ class SameTests(WithConnections):
             return out.get()
 
         await self.same(self.crm(free_port()), lambda script: script.refuses(), get)
-        broken = self.crm(self.listen(says(b'500 x')), circuit_breaker=CircuitBreaker(failures=1, reset=60))
+        broken = self.crm(self.listen(says(b'500 x')), circuit_breaker=CircuitBreakerSettings(failures=1, reset=60))
         await broken.get()
         await self.same(broken, lambda script: script.cut_off(), get)
         expected = await outcome(self.crm(self.listen(silent), timeout=0.2).get)
         scripts, clock = Scripts(), Clock()
-        Scripting(scripts).rest['CRM'].times_out(0.2)
+        OutgoingScripts(scripts).rest['CRM'].times_out(0.2)
         calling = started(outcome(ScriptedOutgoing(scripts, clock).kind('rest', Asking())['CRM'].get))
         clock.advance(0.3)
         self.assertEqual(self.successResultOf(calling), expected)
@@ -104,7 +104,7 @@ class SameTests(WithConnections):
         node = self.node(stored(crm(1, is_active=False)))
         for name, play in (('CRM', 'is_inactive'), ('Nope', 'is_missing')):
             scripts = Scripts()
-            getattr(Scripting(scripts).rest[name], play)()
+            getattr(OutgoingScripts(scripts).rest[name], play)()
             errors = [
                 self.assertRaises(NotFound, door.__getitem__, name)
                 for door in (node.doors['rest'](Asking()), ScriptedOutgoing(scripts, Clock()).kind('rest', Asking()))
@@ -124,10 +124,10 @@ class SameTests(WithConnections):
         """A scripted connection, and its responses, have nothing that the real ones do not have; a mistake in a service
         is one in its test."""
         signature = SIGNATURES['rest']
-        self.assertLessEqual(public(doubles.Response) - {'of'}, public(Response))
-        self.assertLessEqual(public(doubles.StreamedResponse) - {'of'}, public(StreamedResponse))
+        self.assertLessEqual(public(connection_results.Response) - {'of'}, public(RestResponse))
+        self.assertLessEqual(public(connection_results.StreamedResponse) - {'of'}, public(StreamedRestResponse))
         self.assertEqual(set(signature.methods), public(RestConnection) - {'conn', 'treq'})
-        self.assertEqual(set(signature.zato_methods), public(ZatoRestConnection))
+        self.assertEqual(set(signature.zato_methods), public(RestConnectionZatoApi))
         self.assertEqual(set(signature.options), set(CallOptions.__annotations__))
         for method in signature.methods:
             taken = list(inspect.signature(getattr(RestConnection, method)).parameters)[1:]

@@ -22,7 +22,7 @@ from zatotx import BadGateway, ServiceUnavailable, Timeout
 from zatotx.connectors.failure_log import FailureLog
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.rest import error_mapping
-from zatotx.plugins.http.test.upstream import Peer, Request, ends, raw, reactor, says, server_tls, silent
+from zatotx.plugins.http.test.upstream_servers import Peer, Request, ends, raw, reactor, says, server_tls, silent
 
 TITLE = 'Outgoing connection CRM (rest)'
 FINE = says(b'200 OK', b'fine')

@@ -13,8 +13,8 @@ from trial_tests.support.authority import Authority
 from trial_tests.support.calling import WithConnections, all_of, stored
 from trial_tests.support.nginx import Nginx
 from trial_tests.support.ports import free_port
-from zatotx.plugins.http.schema.outgoing import Retry
-from zatotx.schema.dual_secret import join
+from zatotx.plugins.http.schema.http_outgoing import RetrySettings
+from zatotx.schema.dual_secret import combine
 from zatotx.schema.security import BasicAuth
 
 PAGES = {'/customers/1.json': b'{"id": 1, "name": "' + b'n' * 5000 + b'"}',
@@ -52,7 +52,7 @@ class NginxTests(WithConnections):
     async def test_basic_auth(self) -> None:
         """The right password, a wrong one, none."""
         for password, status in (('pass word', 200), ('other', 401), (None, 401)):
-            both = join('$argon2id$x', f'enc:{(password or "")[::-1]}')
+            both = combine('$argon2id$x', f'enc:{(password or "")[::-1]}')
             security = stored(BasicAuth(name='U', username='crm', password=both), 'basic_auth')
             rest = self.crm(self.nginx.port, security, url_path='/private/in', security='U' if password else None,
                             context={'unseal': unsealed})  # fmt: skip
@@ -67,7 +67,7 @@ class NginxTests(WithConnections):
 
     async def test_a_gateway_without_its_server(self) -> None:
         """nginx's own 502 is tried again, and is an answer in the end."""
-        rest = self.crm(self.nginx.port, url_path='/dead', retry=Retry(attempts=3, backoff=0))
+        rest = self.crm(self.nginx.port, url_path='/dead', retry=RetrySettings(attempts=3, backoff=0))
         self.assertEqual((await rest.get()).status_code, 502)
         self.assertEqual(self.slots().retries, 2)
 

@@ -16,17 +16,22 @@ from trial_tests.support.valkey import Valkey
 from zatotx import BadGateway, ServiceUnavailable, Timeout
 from zatotx.odb.secrets import Secrets, new_key
 from zatotx.plugins.http.outgoing import HttpOutgoingConnections
-from zatotx.plugins.http.rest.oauth2_tokens import AccessToken, TokenRefused, fingerprint, parse_token_response
-from zatotx.plugins.http.test.upstream import reactor, says, silent
+from zatotx.plugins.http.rest.oauth2_tokens import (
+    AccessToken,
+    TokenRefused,
+    definition_fingerprint,
+    parse_token_response,
+)
+from zatotx.plugins.http.test.upstream_servers import reactor, says, silent
 from zatotx.redis.client import RedisClient
-from zatotx.redis.keys import Keys
-from zatotx.redis.lease_store import RedisLeaseStore
-from zatotx.redis.leases import Leases
-from zatotx.redis.scripts import Scripts
+from zatotx.redis.keys import RedisKeys
+from zatotx.redis.lease_store import RedisLeaseBackend
+from zatotx.redis.leases import LeaseStore
+from zatotx.redis.scripts import ScriptRunner
 from zatotx.schema.security import OAUTH2_CLIENT, OAuth2Client
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.validation import validate
-from zatotx.testing.leases import Epochs
+from zatotx.testing.memory_leases import EpochSequence
 
 TITLE = 'Outgoing connection CRM (rest) cannot be used: security definition CRM.token (oauth2_client)'
 KEY = 'oauth2'
@@ -230,7 +235,7 @@ class ClusterTests(WithAuthorization):
         self.addCleanup(self.redis.close)
         self.redis.start()
         self.secrets = Secrets(new_key())
-        self.epochs = Epochs()
+        self.epochs = EpochSequence()
         self.clients: list[RedisClient] = []
 
     async def worker(self, definition: OAuth2Client | None = None, secrets: Secrets | None = None) -> Any:
@@ -240,8 +245,8 @@ class ClusterTests(WithAuthorization):
         self.clients.append(client)
         self.addCleanup(client.stopService)
         await client.up()
-        keys, used = Keys('c1'), secrets or self.secrets
-        leases = Leases(reactor, RedisLeaseStore(Scripts(client), keys), self.epochs)
+        keys, used = RedisKeys('c1'), secrets or self.secrets
+        leases = LeaseStore(reactor, RedisLeaseBackend(ScriptRunner(client), keys), self.epochs)
         return self.rest(definition, keyvalue=client, leases=leases, key=keys.key, seal=used.encrypt,
                          unseal=used.decrypt)  # fmt: skip
 
@@ -257,7 +262,7 @@ class ClusterTests(WithAuthorization):
         """What Redis keeps shows no token, and ends with it."""
         self.server.expires_in = 100
         await self.said(await self.worker())
-        name = f'zatotx:c1:{KEY}:{fingerprint(self.definition())}'
+        name = f'zatotx:c1:{KEY}:{definition_fingerprint(self.definition())}'
         kept = self.redis.command('GET', name)
         self.assertIn(b'enc:', kept)
         self.assertNotIn(b't1', kept)
@@ -299,8 +304,8 @@ class ClusterTests(WithAuthorization):
         self.addCleanup(client.stopService)
         await client.up()
         definition = self.definition(timeout=1.0)
-        leases = Leases(reactor, RedisLeaseStore(Scripts(client), Keys('c1')), self.epochs)
-        held = await leases.acquire(f'oauth2:{fingerprint(definition)}', ttl=60)
+        leases = LeaseStore(reactor, RedisLeaseBackend(ScriptRunner(client), RedisKeys('c1')), self.epochs)
+        held = await leases.acquire(f'oauth2:{definition_fingerprint(definition)}', ttl=60)
         self.addCleanup(held.release)
         worker = await self.worker(definition)
         began = reactor.seconds()

@@ -12,8 +12,8 @@ from trial_tests.support.calling import CID, Asking, WithConnections, crm, start
 from zatotx import Inactive, NotFound, ServiceUnavailable, Timeout
 from zatotx.connectors.ping import PingCall
 from zatotx.interfaces.fetcher import IFetcher
-from zatotx.interfaces.outgoing import ICall, IOutgoingKind
-from zatotx.plugins.http.test.upstream import says, silent
+from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
+from zatotx.plugins.http.test.upstream_servers import says, silent
 from zatotx.schema.snapshot import Snapshot
 
 
@@ -122,7 +122,7 @@ class KindTests(WithConnections):
         node = self.node()
         self.assertTrue(verifyObject(IOutgoingKind, node))
         self.assertTrue(verifyObject(IFetcher, node))
-        self.assertTrue(verifyObject(ICall, PingCall(CID)))
+        self.assertTrue(verifyObject(IServiceCall, PingCall(CID)))
         self.assertTrue({'plain_http', 'rest'} <= set(node.doors))
         self.assertIn('outgoing_rest', node.types)
 

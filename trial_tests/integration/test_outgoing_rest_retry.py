@@ -14,19 +14,19 @@ from trial_tests.support.calling import Asking, Bodies, WithConnections, collect
 from trial_tests.support.ports import free_port
 from zatotx import ServiceUnavailable, Timeout
 from zatotx.connectors.call_policies import CircuitBreaking
-from zatotx.interfaces.meters import NoMeter
+from zatotx.interfaces.meters import NullMeter
 from zatotx.plugins.http.client.errors import PeerReset
-from zatotx.plugins.http.rest.attempts import is_failure, is_peer_failure
+from zatotx.plugins.http.rest.call_chain import is_peer_failure, is_server_error
 from zatotx.plugins.http.rest.error_mapping import CircuitOpen
-from zatotx.plugins.http.schema.outgoing import CircuitBreaker, Retry
-from zatotx.plugins.http.test.upstream import Peer, Request, Upstream, ends, reactor, says, silent
+from zatotx.plugins.http.schema.http_outgoing import CircuitBreakerSettings, RetrySettings
+from zatotx.plugins.http.test.upstream_servers import Peer, Request, Upstream, ends, reactor, says, silent
 from zatotx.rules.resilience.circuit_breaker import OPEN
 from zatotx.rules.resilience.circuit_breaker import CircuitBreaker as Breaker
 from zatotx.schema.snapshot import Snapshot
 
 TITLE = 'Outgoing connection CRM (rest)'
 FINE, BUSY = says(b'200 OK', b'fine'), says(b'503 Service Unavailable', b'busy')
-QUICK = Retry(attempts=3, backoff=0.01)
+QUICK = RetrySettings(attempts=3, backoff=0.01)
 
 Answering = Callable[[Peer, Request], object]
 
@@ -80,7 +80,7 @@ class RetryTests(WithConnections):
             await self.crm(peer, retry=QUICK).call(method, **more)
             self.assertEqual(len(peer.requests), times, (method, more))
         peer = self.busy(9)
-        await self.crm(peer, retry=Retry(attempts=3, backoff=0, methods=['PUT'])).put('x')
+        await self.crm(peer, retry=RetrySettings(attempts=3, backoff=0, methods=['PUT'])).put('x')
         self.assertEqual(len(peer.requests), 3)
 
     async def test_which_answers(self) -> None:
@@ -90,13 +90,13 @@ class RetryTests(WithConnections):
             (b'429 x', [], 1), (b'429 x', [b'Retry-After: 0'], 2), (b'408 x', [], 1), (b'501 x', [], 1),
         ):  # fmt: skip
             peer = self.listen(then(says(status, b'', *more), FINE))
-            await self.crm(peer, retry=Retry(attempts=2, backoff=0)).get()
+            await self.crm(peer, retry=RetrySettings(attempts=2, backoff=0)).get()
             self.assertEqual(len(peer.requests), times, status)
 
     async def test_what_never_arrived(self) -> None:
         """Is sent again whatever it is."""
         port = free_port()
-        rest = self.crm(port, retry=Retry(attempts=20, backoff=0.2))
+        rest = self.crm(port, retry=RetrySettings(attempts=20, backoff=0.2))
         calling = started(rest.post({'a': 1}))
         await self.until(lambda: self.slots().retries)
         peer = self.listen(FINE)
@@ -134,7 +134,7 @@ class RetryTests(WithConnections):
     async def test_within_its_time(self) -> None:
         """All attempts share the call's time: one that would begin after it is not made, whether that is the pause's
         doing or Retry-After's."""
-        for more, retry in (([b'Retry-After: 30'], QUICK), ([], Retry(attempts=3, backoff=60))):
+        for more, retry in (([b'Retry-After: 30'], QUICK), ([], RetrySettings(attempts=3, backoff=60))):
             peer = self.listen(says(b'503 x', b'', *more))
             began = reactor.seconds()
             self.patch(random, 'random', lambda: 0.9)
@@ -155,7 +155,7 @@ class RetryTests(WithConnections):
     async def test_the_budget(self) -> None:
         """A peer that fails for good gets a fifth more than it would, not three times as much."""
         peer = self.listen(BUSY)
-        rest = self.crm(peer, retry=Retry(attempts=3, backoff=0))
+        rest = self.crm(peer, retry=RetrySettings(attempts=3, backoff=0))
         for _ in range(100):
             await rest.get()
         self.assertEqual(len(peer.requests), 120)
@@ -164,7 +164,7 @@ class RetryTests(WithConnections):
         """Nothing is sent any more."""
         peer = self.busy(9)
         self.patch(random, 'random', lambda: 0.05)
-        calling = started(self.crm(peer, retry=Retry(attempts=3, backoff=60)).get())
+        calling = started(self.crm(peer, retry=RetrySettings(attempts=3, backoff=60)).get())
         await self.until(lambda: self.slots().retries)
         calling.cancel()
         self.failureResultOf(calling)
@@ -176,7 +176,7 @@ class BreakerTests(WithConnections):
         """After so many failures in a row nothing is sent, and the fault says so at once and when to come back; metrics
         and findings say it too."""
         peer = self.listen(says(b'500 x'))
-        node = self.node(stored(crm(peer, circuit_breaker=CircuitBreaker(failures=3, reset=60))))
+        node = self.node(stored(crm(peer, circuit_breaker=CircuitBreakerSettings(failures=3, reset=60))))
         rest = node.doors['rest'](Asking())['CRM']
         for _ in range(3):
             self.assertEqual((await rest.get()).status_code, 500)
@@ -196,7 +196,7 @@ class BreakerTests(WithConnections):
     async def test_closes(self) -> None:
         """One call is let through after its time; where it is answered all are."""
         peer = self.listen(BUSY)
-        rest = self.crm(peer, circuit_breaker=CircuitBreaker(failures=2, reset=0.2))
+        rest = self.crm(peer, circuit_breaker=CircuitBreakerSettings(failures=2, reset=0.2))
         await rest.get()
         await rest.get()
         await self.fault(rest.get(), ServiceUnavailable)
@@ -216,7 +216,7 @@ class BreakerTests(WithConnections):
     async def test_a_probe_without_an_end(self) -> None:
         """Whose caller gives up: the breaker is open as before, and the next call is the probe."""
         peer = self.listen(BUSY)
-        rest = self.crm(peer, circuit_breaker=CircuitBreaker(failures=1, reset=0.05))
+        rest = self.crm(peer, circuit_breaker=CircuitBreakerSettings(failures=1, reset=0.05))
         await rest.get()
         peer.answer = silent
         await self.until(lambda: self._probing(rest, peer, 1))
@@ -238,31 +238,35 @@ class BreakerTests(WithConnections):
         for answer, opens in ((says(b'404 x'), False), (says(b'429 x'), False), (says(b'500 x'), True),
                               (says(b'503 x'), True), (ends(b''), True), (silent, True),
                               (says(b'200 OK', b'x' * 2000), False)):  # fmt: skip
-            breaker = CircuitBreaker(failures=1, reset=60)
+            breaker = CircuitBreakerSettings(failures=1, reset=60)
             rest = self.crm(self.listen(answer), circuit_breaker=breaker, timeout=0.1 if answer is silent else 30,
                             max_response_size=1000)  # fmt: skip
             await started(rest.get()).addBoth(lambda result: None)
             self.assertIs(self.slots().circuit_open, opens)
-        rest = self.crm(free_port(), circuit_breaker=CircuitBreaker(failures=1, reset=60))
+        rest = self.crm(free_port(), circuit_breaker=CircuitBreakerSettings(failures=1, reset=60))
         await self.fault(rest.get(), ServiceUnavailable)
         self.assertTrue(self.slots().circuit_open)
 
     async def test_with_retries(self) -> None:
         """Each attempt counts, and the breaker ends them: what the last one gave is the answer."""
         peer = self.listen(BUSY)
-        rest = self.crm(peer, retry=Retry(attempts=5, backoff=0), circuit_breaker=CircuitBreaker(failures=2, reset=60))
+        rest = self.crm(
+            peer,
+            retry=RetrySettings(attempts=5, backoff=0),
+            circuit_breaker=CircuitBreakerSettings(failures=2, reset=60),
+        )
         self.assertEqual((await rest.get()).status_code, 503)
         self.assertEqual(len(peer.requests), 2)
         await self.fault(rest.get(), ServiceUnavailable)
-        rest = self.crm(free_port(), retry=Retry(attempts=5, backoff=0),
-                        circuit_breaker=CircuitBreaker(failures=2, reset=60))  # fmt: skip
+        rest = self.crm(free_port(), retry=RetrySettings(attempts=5, backoff=0),
+                        circuit_breaker=CircuitBreakerSettings(failures=2, reset=60))  # fmt: skip
         fault = await self.fault(rest.get(), ServiceUnavailable)
         self.assertEqual(fault.msg, f'{TITLE} cannot be used: nobody is at its address')
 
     async def test_a_change_begins_anew(self) -> None:
         """An operator who changes the connection need not wait for the breaker of the old one."""
         peer = self.listen(BUSY)
-        breaker = CircuitBreaker(failures=1, reset=600)
+        breaker = CircuitBreakerSettings(failures=1, reset=600)
         node = self.node(stored(crm(peer, circuit_breaker=breaker)))
         rest = node.doors['rest'](Asking())['CRM']
         await rest.get()
@@ -283,7 +287,9 @@ class MomentTests(SynchronousTestCase):
             raise PeerReset('lost')
 
         breaker = Breaker(1, 10.0)
-        broken = CircuitBreaking(inner, breaker, clock.seconds, NoMeter(), is_failure, is_peer_failure, CircuitOpen)
+        broken = CircuitBreaking(
+            inner, breaker, clock.seconds, NullMeter(), is_server_error, is_peer_failure, CircuitOpen
+        )
         request: Any = None
         for later in (0.0, 0.0, 9.9, 0.2):
             clock.advance(later)

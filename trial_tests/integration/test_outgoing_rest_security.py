@@ -13,10 +13,10 @@ from trial_tests.support.calling import Asking, Bodies, WithConnections, all_of,
 from trial_tests.support.digest_peer import DigestPeer
 from zatotx import ServiceUnavailable
 from zatotx.plugins.http.rest.digest_auth import DigestChallenge, DigestSession, strongest_challenge
-from zatotx.plugins.http.test.upstream import Request, Upstream, reactor, says
-from zatotx.schema.dual_secret import join
+from zatotx.plugins.http.test.upstream_servers import Request, Upstream, reactor, says
+from zatotx.schema.dual_secret import combine
 from zatotx.schema.security import ApiKey, BasicAuth, DigestAuth
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.wire.http.challenge import parse_challenges
 
 TITLE = 'Outgoing connection CRM (rest)'
@@ -28,14 +28,14 @@ def unsealed(text: str) -> str:
     return text.removeprefix('enc:')[::-1]
 
 
-def basic(password: str = 'pä:ss', **fields: Any) -> Stored:
+def basic(password: str = 'pä:ss', **fields: Any) -> StoredObject:
     """A definition whose password can be opened."""
     sealed = f'enc:{password[::-1]}'
-    return stored(BasicAuth(name='CRM.user', username='užer', password=join(HASH, sealed), **fields), 'basic_auth')
+    return stored(BasicAuth(name='CRM.user', username='užer', password=combine(HASH, sealed), **fields), 'basic_auth')
 
 
 class WithIdentity(WithConnections):
-    def logged_in(self, upstream: Upstream, definition: Stored, **fields: Any) -> Any:
+    def logged_in(self, upstream: Upstream, definition: StoredObject, **fields: Any) -> Any:
         """A connection that says who it is by a definition."""
         context = {'unseal': unsealed}
         return self.crm(upstream, definition, context=context, security=definition.name, **fields)
@@ -96,7 +96,7 @@ class StaticTests(WithIdentity):
 
     async def test_definitions_that_are_no_use(self) -> None:
         """One that is inactive, and one of a type for channels only: the connection cannot be used, and says why."""
-        other = Stored(9, 'jwt', ApiKey(name='CRM.user'), 1)
+        other = StoredObject(9, 'jwt', ApiKey(name='CRM.user'), 1)
         for definition, why in ((basic(is_active=False), 'its security definition CRM.user is inactive'),
                                 (other, 'its security definition CRM.user is of type jwt, which is for channels only')):
             node = self.node(stored(crm(self.peer, security='CRM.user')), definition)

@@ -13,9 +13,9 @@ from trial_tests.support.calling import CID, Asking, started, stored
 from trial_tests.support.soap import envelope
 from trial_tests.support.soap_calling import BALANCE, TITLE, WithSoap, answer, bank, sent, tokens, wss
 from zatotx import BadGateway, BadStatus, Inactive, NotFound, PeerFault, ServiceUnavailable, SoapFault, Timeout
-from zatotx.plugins.http.schema.outgoing import CircuitBreaker, Retry
+from zatotx.plugins.http.schema.http_outgoing import CircuitBreakerSettings, RetrySettings
 from zatotx.plugins.http.soap.faults import fault_body
-from zatotx.plugins.http.test.upstream import Request, raw, says, silent
+from zatotx.plugins.http.test.upstream_servers import Request, raw, says, silent
 from zatotx.schema.security import ApiKey
 from zatotx.wire.soap import ws_security
 from zatotx.wire.soap.envelope import SOAP_11, SOAP_12, VERSIONS
@@ -24,9 +24,9 @@ from zatotx.wire.xml import parser
 ASK = '<getBalance xmlns="urn:bank"><account_id>7</account_id></getBalance>'
 
 
-def retried(methods: tuple[str, ...] = ('POST',)) -> Retry:
+def retried(methods: tuple[str, ...] = ('POST',)) -> RetrySettings:
     """Three attempts, at once."""
-    return Retry(attempts=3, backoff=0, methods=list(methods))
+    return RetrySettings(attempts=3, backoff=0, methods=list(methods))
 
 
 class Calling(WithSoap):
@@ -303,7 +303,7 @@ class TokenTests(Calling):
             self.assertEqual(len(tokens(self.last)), 1)
             self.assertIn(b'xsi:type="t">x</a>', self.last.body)
             self.assertEqual([one.tag for one in sent(self.last).headers][1:], ['h'] if header else [])
-        own = ws_security.write(ws_security.UsernameToken('me', 'mine', False), SOAP_11).decode()
+        own = ws_security.write_security_header(ws_security.UsernameToken('me', 'mine', False), SOAP_11).decode()
         await soap.post(envelope(body, header=own))
         self.assertEqual([token.username for token in tokens(self.last)], ['me'])
 
@@ -352,7 +352,7 @@ class RepeatingTests(Calling):
     async def test_faults_do_not_open_the_circuit(self) -> None:
         """A fault with status 500 is an answer; other errors count."""
         fault = '<s:Fault><faultcode>s:Client</faultcode><faultstring>no</faultstring></s:Fault>'
-        breaker = CircuitBreaker(failures=2, reset=60)
+        breaker = CircuitBreakerSettings(failures=2, reset=60)
         soap = self.bank(self.listen(answer(fault, status=b'500 Oh')), circuit_breaker=breaker)
         for _ in range(4):
             await self.fault(soap.post(ASK), PeerFault)

@@ -14,14 +14,14 @@ from trial_tests.support.calling import CID, Asking
 from trial_tests.support.soap import envelope
 from trial_tests.support.soap_calling import BALANCE, TITLE, WithSoap, answer, pages, says_xml, wsdl
 from zatotx import BadStatus, PeerFault
-from zatotx.plugins.http.soap.outgoing.facade import Soap, SoapCallOptions, ZatoSoapConnection
+from zatotx.plugins.http.soap.outgoing.facade import SoapCallOptions, SoapConnectionFacade, SoapConnectionZatoApi
 from zatotx.plugins.http.soap.outgoing.operation_methods import SoapClient
 from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse
-from zatotx.plugins.http.test.upstream import Answering, says
+from zatotx.plugins.http.test.upstream_servers import Answering, says
 from zatotx.plugins.http.testing import SIGNATURES
-from zatotx.testing import soap
-from zatotx.testing.connections import ScriptedOutgoing, Scripting
+from zatotx.testing import scripted_soap
 from zatotx.testing.script import ConnectionScript, Scripts
+from zatotx.testing.scripted_connections import OutgoingScripts, ScriptedOutgoing
 from zatotx.wire.soap.envelope import SOAP_11
 
 ASK = '<getBalance xmlns="urn:bank"/>'
@@ -45,7 +45,7 @@ class SameTests(WithSoap):
     def scripted(self, play: Callable[[ConnectionScript], object]) -> Any:
         """`self.out.soap['Bank']` as a test scripts it."""
         scripts = Scripts()
-        play(Scripting(scripts).soap['Bank'])
+        play(OutgoingScripts(scripts).soap['Bank'])
         return ScriptedOutgoing(scripts, Clock()).kind('soap', Asking())['Bank']
 
     def both(self, answering: Answering, play: Callable[[ConnectionScript], object]) -> list[Any]:
@@ -103,14 +103,14 @@ class SameTests(WithSoap):
     def test_names(self) -> None:
         """A scripted connection, its responses and its client have nothing that the real ones do not have."""
         signature = SIGNATURES['soap']
-        self.assertLessEqual(public(soap.SoapResponse) - {'of'}, public(SoapResponse))
-        self.assertEqual(set(signature.methods), public(Soap) - {'conn', 'client'})
-        self.assertEqual(set(signature.zato_methods), public(ZatoSoapConnection))
-        self.assertEqual(set(soap.CLIENT), public(SoapClient))
-        self.assertEqual(set(soap.CLIENT), public(soap.ClientDouble))
+        self.assertLessEqual(public(scripted_soap.SoapResponse) - {'of'}, public(SoapResponse))
+        self.assertEqual(set(signature.methods), public(SoapConnectionFacade) - {'conn', 'client'})
+        self.assertEqual(set(signature.zato_methods), public(SoapConnectionZatoApi))
+        self.assertEqual(set(scripted_soap.CLIENT), public(SoapClient))
+        self.assertEqual(set(scripted_soap.CLIENT), public(scripted_soap.SoapClientDouble))
         self.assertEqual(set(signature.options), set(SoapCallOptions.__annotations__))
         for method in signature.methods:
-            taken = list(inspect.signature(getattr(Soap, method)).parameters)[1:]
+            taken = list(inspect.signature(getattr(SoapConnectionFacade, method)).parameters)[1:]
             own = ['action'] if method == 'call' else []
             self.assertEqual(taken, [] if method == 'ping' else [*own, *signature.positional, 'options'], method)
         out = self.scripted(lambda script: script.answers())

@@ -30,8 +30,8 @@ from trial_tests.support.soap_calling import (
 from zatotx import BadGateway, BadStatus, PeerFault, ServiceUnavailable, Timeout
 from zatotx.plugins.http.soap.outgoing.operation_calls import _subtract_values
 from zatotx.plugins.http.soap.outgoing.wsdl_cache import WsdlCache
-from zatotx.plugins.http.soap.outgoing.wsdl_loader import CollectedDocuments
-from zatotx.plugins.http.test.upstream import Answering, Peer, Request, Upstream, says, silent
+from zatotx.plugins.http.soap.outgoing.wsdl_loader import WsdlDocuments
+from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, Upstream, says, silent
 from zatotx.schema.security import ApiKey
 from zatotx.schema.snapshot import Snapshot
 from zatotx.wire.soap.envelope import SOAP_12
@@ -376,12 +376,12 @@ class Documents:
         self.given = list(given)
         self.asked = 0
 
-    async def collect(self) -> CollectedDocuments:
+    async def collect(self) -> WsdlDocuments:
         self.asked += 1
         one = self.given.pop(0)
         if isinstance(one, Exception):
             raise one
-        return CollectedDocuments('http://bank.example/x', {'http://bank.example/x': one})
+        return WsdlDocuments('http://bank.example/x', {'http://bank.example/x': one})
 
 
 class RefreshTests(WithSoap):

@@ -16,12 +16,12 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.interfaces.config import FileVersion
-from zatotx.interfaces.node import DeployReport
+from zatotx.interfaces.node import DeploymentReport
 from zatotx.model.errors import BadRequest, ServiceUnavailable
 from zatotx.schema.snapshot import Actor
-from zatotx.service.deployment.package import accept
 from zatotx.service.deployment.pickup import PickupWatcher
-from zatotx.service.deployment.pickup_scan import FileMark, SettledFiles
+from zatotx.service.deployment.pickup_scan import EntryFingerprint, SettledEntries
+from zatotx.service.deployment.source_package import parse_upload
 
 INTERVAL = 0.1  # seconds; half a second in production
 
@@ -36,7 +36,7 @@ class Deployments:
         self.away_at_start = 0  # the same for those that ask for the versions
         self.broken: Exception | None = None  # raised once
 
-    def deploy(self, file: str, content: bytes, actor: Actor) -> Deferred[DeployReport]:
+    def deploy(self, file: str, content: bytes, actor: Actor) -> Deferred[DeploymentReport]:
         if self.away:
             self.away -= 1
             return fail(ServiceUnavailable('The ODB is away'))
@@ -46,13 +46,13 @@ class Deployments:
         if b'bad' in content:
             return fail(BadRequest(f'{file}:1: NameError: bad'))
         self.deployed.append((file, content))
-        return succeed(DeployReport(version=self.keep(file, content)))
+        return succeed(DeploymentReport(version=self.keep(file, content)))
 
-    def rollback(self, name: str, number: int | None, actor: Actor) -> Deferred[DeployReport]:
+    def rollback(self, name: str, number: int | None, actor: Actor) -> Deferred[DeploymentReport]:
         raise AssertionError('A pickup directory rolls nothing back')
 
     def keep(self, name: str, content: bytes) -> FileVersion:
-        source = accept(name, content)
+        source = parse_upload(name, content)
         self.kept.append(
             FileVersion(
                 id=1,
@@ -75,19 +75,19 @@ class Deployments:
 
 
 class LooksTests(SynchronousTestCase):
-    one, two = (FileMark(False, (('', 1, size, 1),)) for size in (1, 2))
+    one, two = (EntryFingerprint(False, (('', 1, size, 1),)) for size in (1, 2))
 
-    def settled(self, looks: SettledFiles, *marks: FileMark) -> list[list[str]]:
+    def settled(self, looks: SettledEntries, *marks: EntryFingerprint) -> list[list[str]]:
         return [looks.settled({'a.py': mark}, only_directories=False) for mark in marks]
 
     def test_rests(self) -> None:
         """An entry is ready at the third scan that finds it unchanged; a change restarts the count."""
         one, two = self.one, self.two
-        self.assertEqual(self.settled(SettledFiles(), one, one, two, two, two), [[], [], [], [], ['a.py']])
+        self.assertEqual(self.settled(SettledEntries(), one, one, two, two, two), [[], [], [], [], ['a.py']])
 
     def test_taken_once(self) -> None:
         """A deployed entry is not ready again until it changes or reappears."""
-        looks = SettledFiles()
+        looks = SettledEntries()
         looks.took('a.py', self.one)
         self.assertEqual(self.settled(looks, self.one, self.one, self.one, self.one), [[]] * 4)
         self.assertEqual(looks.settled({}, only_directories=False), [])
@@ -180,11 +180,11 @@ class PickupTests(PickupCase):
         (self.place / 'crm' / '__init__.py').write_text('i')
         (self.place / 'crm' / 'sub' / 'a.py').write_text('1')
         await self.until(lambda: self.names)
-        files = accept(*self.deployments.deployed[0]).files
+        files = parse_upload(*self.deployments.deployed[0]).files
         self.assertEqual(dict(files), {'crm/__init__.py': b'i', 'crm/sub/a.py': b'1'})
         (self.place / 'crm' / 'sub' / 'a.py').write_text('changed')
         await self.until(lambda: len(self.names) == 2)
-        self.assertEqual(accept(*self.deployments.deployed[1]).files['crm/sub/a.py'], b'changed')
+        self.assertEqual(parse_upload(*self.deployments.deployed[1]).files['crm/sub/a.py'], b'changed')
         self.assertEqual(self.names, ['crm.zip', 'crm.zip'])
 
     async def test_removed_package_does_not_end_the_watch(self) -> None:

@@ -10,10 +10,10 @@ from twisted.internet.task import deferLater
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.redis import RedisCase
-from zatotx.interfaces.redis_client import IBus
+from zatotx.interfaces.redis_client import IPubSub
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.redis.announcements import LONGEST_MESSAGE, RedisAnnouncements
 from zatotx.redis.client import RedisClient
+from zatotx.redis.pubsub import MAX_MESSAGE_LENGTH, RedisPubSub
 
 
 class Ear:
@@ -35,9 +35,9 @@ class Ear:
 
 
 class BusTests(RedisCase):
-    async def bus(self, *, cluster: str = 'c1', timeout: float = 20.0) -> RedisAnnouncements:
+    async def bus(self, *, cluster: str = 'c1', timeout: float = 20.0) -> RedisPubSub:
         client = RedisClient(reactor, self.server.address, timeout=timeout)
-        bus = RedisAnnouncements(reactor, self.server.address, client, cluster=cluster, timeout=timeout)
+        bus = RedisPubSub(reactor, self.server.address, client, cluster=cluster, timeout=timeout)
         parts: tuple[Any, ...] = (client, bus)
         for part in parts:
             part.startService()
@@ -59,7 +59,7 @@ class BusTests(RedisCase):
         there.subscribe('config', ears[1])
         elsewhere.subscribe('config', ears[2])
         there.subscribe('other', ears[3])
-        verifyObject(IBus, here)
+        verifyObject(IPubSub, here)
         await self.subscribed(2)
         waiting = ears[1].next()
         await here.announce('config', 'revision zażółć 7')
@@ -120,7 +120,7 @@ class BusTests(RedisCase):
         self.addCleanup(binary.stopService)
         await binary.up()
         await binary.execute('PUBLISH', 'zatotx:c1:topic:config', b'\xff\xfe\x00')
-        await binary.execute('PUBLISH', 'zatotx:c1:topic:config', 'x' * (LONGEST_MESSAGE + 1))
+        await binary.execute('PUBLISH', 'zatotx:c1:topic:config', 'x' * (MAX_MESSAGE_LENGTH + 1))
         waiting = ear.next()
         await binary.execute('PUBLISH', 'zatotx:c1:topic:config', 'good')
         await waiting
@@ -131,7 +131,7 @@ class BusTests(RedisCase):
         """Stopping without a connection takes no time, and may be repeated."""
         self.server.kill()
         client = RedisClient(reactor, self.server.address)
-        bus = RedisAnnouncements(reactor, self.server.address, client, cluster='c1')
+        bus = RedisPubSub(reactor, self.server.address, client, cluster='c1')
         bus.startService()
         await bus.stopService()
         await bus.stopService()

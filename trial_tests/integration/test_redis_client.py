@@ -12,12 +12,12 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.valkey import Valkey
-from zatotx.interfaces.redis_client import ICommands, ResponseError
+from zatotx.interfaces.redis_client import ICommands, RedisError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import reconnecting_connection
 from zatotx.redis.client import RedisClient
 from zatotx.redis.connector import connect
-from zatotx.redis.protocol import new_protocol
+from zatotx.redis.protocol import make_protocol
 from zatotx.redis.reconnecting_connection import ConnectionState
 from zatotx.redis.url import parse_address
 
@@ -64,7 +64,7 @@ class RedisClientTests(TestCase):
         client = self.client()
         await client.up()
         await client.execute('SET', 'text', 'abc')
-        with self.assertRaisesRegex(ResponseError, 'not an integer'):
+        with self.assertRaisesRegex(RedisError, 'not an integer'):
             await client.execute('INCR', 'text')
         self.assertEqual(await client.execute('GET', 'text'), 'abc')
 
@@ -73,7 +73,7 @@ class RedisClientTests(TestCase):
         client = self.client()
         await client.up()
         for words in (('BLPOP', 'q', '0'), ('subscribe', 'c'), ('SELECT', '3'), ('XREAD', 'BLOCK', '0', 'STREAMS')):
-            with self.assertRaisesRegex(ResponseError, 'connection of its own'):
+            with self.assertRaisesRegex(RedisError, 'connection of its own'):
                 await client.execute(*words)
 
     async def test_deadline(self) -> None:
@@ -137,7 +137,7 @@ class RedisClientTests(TestCase):
     async def test_cancelled_while_connecting(self) -> None:
         """Cancelling while connecting fails with CancelledError."""
         connecting = Deferred.fromCoroutine(
-            connect(reactor, self.server.address, new_protocol(reactor, 'Redis', 2), 2)
+            connect(reactor, self.server.address, make_protocol(reactor, 'Redis', 2), 2)
         )
         connecting.cancel()
         await self.assertFailure(connecting, CancelledError)

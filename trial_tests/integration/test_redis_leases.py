@@ -15,17 +15,17 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from trial_tests.support.odb import CLUSTER, KEY, TYPES
 from trial_tests.support.proxy import Proxy
 from trial_tests.support.redis import KEYS, RedisCase
-from zatotx.interfaces.redis import Busy
+from zatotx.interfaces.redis import LeaseHeld
 from zatotx.model.errors import Conflict, ServiceError, ServiceUnavailable, Timeout
-from zatotx.odb.setup import NewCluster, create
+from zatotx.odb.maintenance import NewCluster, create_odb
 from zatotx.odb.store import open_store
-from zatotx.redis.fencing import Fences
-from zatotx.redis.lease_store import Granted, RedisLeaseStore, Seed, Taken, Unseeded
-from zatotx.redis.leases import Leases, monotonic_clock
-from zatotx.redis.scripts import Scripts
+from zatotx.redis.fencing import FencedWriter
+from zatotx.redis.lease_store import EpochNeeded, EpochSeed, LeaseGranted, LeaseTaken, RedisLeaseBackend
+from zatotx.redis.leases import LeaseStore, monotonic_clock
+from zatotx.redis.scripts import ScriptRunner
 from zatotx.redis.url import RedisAddress
-from zatotx.rules.resilience.lease import first_token
-from zatotx.testing.leases import Epochs, MemoryLeaseStore, memory_leases
+from zatotx.rules.resilience.lease import token_base
+from zatotx.testing.memory_leases import EpochSequence, MemoryLeaseStore, memory_leases
 from zatotx.testing.redis_contracts import LeaseContract
 
 
@@ -36,14 +36,14 @@ class RedisLeaseTests(RedisCase, LeaseContract):
 
     async def setUp(self) -> None:  # type: ignore[override]
         super().setUp()
-        self.epochs = Epochs()
+        self.epochs = EpochSequence()
         self.shared = await self.client()
 
-    def leases(self) -> Leases:
+    def leases(self) -> LeaseStore:
         return self.of(self.shared)
 
-    def of(self, client: Any) -> Leases:
-        return Leases(reactor, RedisLeaseStore(Scripts(client), KEYS), self.epochs)
+    def of(self, client: Any) -> LeaseStore:
+        return LeaseStore(reactor, RedisLeaseBackend(ScriptRunner(client), KEYS), self.epochs)
 
     async def test_one_epoch_a_life_of_redis(self) -> None:
         """An epoch is fetched from the ODB for the first lease after a start of Redis only."""
@@ -65,31 +65,31 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         self.assertFalse(first.held)
         second = await self.held()
         self.assertGreater(second.token, first.token)
-        self.assertGreater(second.token, first_token(2))
+        self.assertGreater(second.token, token_base(2))
         await second.release()
 
     async def test_an_old_epoch_is_refused(self) -> None:
         """An epoch fetched before Redis was wiped again is rejected, because tokens would decrease."""
-        desk = RedisLeaseStore(Scripts(self.shared), KEYS)
+        desk = RedisLeaseBackend(ScriptRunner(self.shared), KEYS)
         asked = await desk.take('a', 'slow', 10, None)
-        assert isinstance(asked, Unseeded)
+        assert isinstance(asked, EpochNeeded)
         await self.shared.execute('FLUSHALL')
         await (await self.held()).release()
         await self.shared.execute('FLUSHALL')
-        again = await desk.take('a', 'slow', 10, Seed(asked.ticket, 1))
-        self.assertIsInstance(again, Unseeded)
+        again = await desk.take('a', 'slow', 10, EpochSeed(asked.ticket, 1))
+        self.assertIsInstance(again, EpochNeeded)
         self.assertNotEqual(again, asked)
 
     async def test_epochs_of_two(self) -> None:
         """If two nodes fetch epochs at the same time, tokens grow in either order."""
-        desk = RedisLeaseStore(Scripts(self.shared), KEYS)
+        desk = RedisLeaseBackend(ScriptRunner(self.shared), KEYS)
         first, second = await desk.take('a', 'one', 10, None), await desk.take('b', 'two', 10, None)
-        assert isinstance(first, Unseeded) and isinstance(second, Unseeded)
+        assert isinstance(first, EpochNeeded) and isinstance(second, EpochNeeded)
         self.assertEqual(first.ticket, second.ticket)
-        late = await desk.take('b', 'two', 10, Seed(second.ticket, 2))
-        early = await desk.take('a', 'one', 10, Seed(first.ticket, 1))
-        assert isinstance(late, Granted) and isinstance(early, Granted)
-        self.assertEqual((late.token, early.token), (first_token(2) + 1, first_token(2) + 2))
+        late = await desk.take('b', 'two', 10, EpochSeed(second.ticket, 2))
+        early = await desk.take('a', 'one', 10, EpochSeed(first.ticket, 1))
+        assert isinstance(late, LeaseGranted) and isinstance(early, LeaseGranted)
+        self.assertEqual((late.token, early.token), (token_base(2) + 1, token_base(2) + 2))
 
     async def test_a_restored_redis(self) -> None:
         """A Redis restored with older data, as after a failover, issues no token twice."""
@@ -150,8 +150,8 @@ class RedisLeaseTests(RedisCase, LeaseContract):
     async def test_away(self) -> None:
         """Without Redis, or without the ODB when an epoch is needed, acquiring fails with an error that names what is
         unavailable."""
-        desk = RedisLeaseStore(Scripts(self.shared), KEYS)
-        leases = Leases(reactor, desk, lambda: fail(ServiceUnavailable(None, 'no ODB')))
+        desk = RedisLeaseBackend(ScriptRunner(self.shared), KEYS)
+        leases = LeaseStore(reactor, desk, lambda: fail(ServiceUnavailable(None, 'no ODB')))
         with self.assertRaisesRegex(ServiceUnavailable, 'no ODB'):
             await leases.acquire('a', ttl=1)
         self.server.kill()
@@ -162,7 +162,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
 
     async def released_without_redis(self) -> bool:
         desk = MemoryLeaseStore(reactor, seeded=True)
-        lease = await Leases(reactor, desk, self.epochs).acquire('a', ttl=1)
+        lease = await LeaseStore(reactor, desk, self.epochs).acquire('a', ttl=1)
         desk.free = lambda name, owner: fail(Timeout(None, 'gone'))  # type: ignore[method-assign]
         await lease.release()
         return not lease.held
@@ -170,7 +170,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
     async def test_fence(self) -> None:
         """A fenced write is atomic; one with a lower token than the highest seen is rejected completely; equal tokens
         are accepted."""
-        fences = Fences(Scripts(self.shared), KEYS)
+        fences = FencedWriter(ScriptRunner(self.shared), KEYS)
         done = await fences.write('jobs', 7, [('SET', 'x', 'seven'), ('INCR', 'n'), ('GET', 'nobody')])
         self.assertEqual(done, ['OK', 1, None])
         await fences.write('jobs', 8, [('SET', 'x', b'\xff eight')])
@@ -180,7 +180,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         await fences.write('other', 1, [('INCR', 'n')])
         self.assertEqual(await self.shared.execute('GET', 'x'), b'\xff eight')
         self.assertEqual(await self.shared.execute('GET', 'n'), '3')
-        big = first_token(2**20)
+        big = token_base(2**20)
         await fences.write('big', big + 1, [])
         with self.assertRaisesRegex(Conflict, str(big + 1)):
             await fences.write('big', big, [])
@@ -193,7 +193,7 @@ class MemoryLeaseTests(LeaseContract, TestCase):
         self.clock = Clock()
         self.desk = MemoryLeaseStore(self.clock)
 
-    def leases(self) -> Leases:
+    def leases(self) -> LeaseStore:
         return memory_leases(self.clock, self.desk)
 
     async def later(self, seconds: float) -> None:
@@ -210,7 +210,7 @@ class _Deaf(MemoryLeaseStore):
 
     deaf = False
 
-    def take(self, name: str, owner: str, ttl: float, seed: Seed | None) -> Any:
+    def take(self, name: str, owner: str, ttl: float, seed: EpochSeed | None) -> Any:
         answer = super().take(name, owner, ttl, seed)  # it hears, and is not heard
         return fail(Timeout(None, 'lost')) if self.deaf else answer
 
@@ -250,9 +250,9 @@ class ShellTests(SynchronousTestCase):
         self.clock.pump([0.1] * 2)
         self.assertFalse(lease.held)
         self.assertIn('could not be renewed in time: lost', self.successResultOf(lost))
-        self.assertIsInstance(self.desk.taken('a', 'other', 1, None), Taken)
+        self.assertIsInstance(self.desk.taken('a', 'other', 1, None), LeaseTaken)
         self.clock.advance(0.4)
-        self.assertIsInstance(self.desk.taken('a', 'other', 1, None), Granted)
+        self.assertIsInstance(self.desk.taken('a', 'other', 1, None), LeaseGranted)
 
     def test_a_late_renewal(self) -> None:
         """A late reply renews the lease from the time of its request, since Redis counts from before its reply."""
@@ -270,7 +270,7 @@ class ShellTests(SynchronousTestCase):
         self.clock.advance(14.6)
         self.assertTrue(lease.held)
         self.clock.advance(0.5)
-        self.assertIsInstance(self.desk.taken('a', 'other', 30, None), Granted)
+        self.assertIsInstance(self.desk.taken('a', 'other', 30, None), LeaseGranted)
         self.assertFalse(lease.held)
 
     def test_a_short_loss(self) -> None:
@@ -333,16 +333,16 @@ class ShellTests(SynchronousTestCase):
         self.desk.take = take  # type: ignore[method-assign]
         waiting = self.leases.acquire('a', ttl=5)
         self.clock.advance(6)
-        asked[0].callback(Granted(1))
+        asked[0].callback(LeaseGranted(1))
         self.assertNoResult(waiting)
-        asked[1].callback(Granted(2))
+        asked[1].callback(LeaseGranted(2))
         self.assertEqual(self.successResultOf(waiting).token, 2)
 
     def test_busy_says_how_long(self) -> None:
         """Busy contains the lease's name and remaining time."""
         self.held(30)
         self.clock.advance(1)
-        error = self.failureResultOf(self.leases.acquire('a', ttl=1), Busy).value
+        error = self.failureResultOf(self.leases.acquire('a', ttl=1), LeaseHeld).value
         self.assertEqual((error.left, error.status), (29, 409))
 
 
@@ -354,11 +354,11 @@ class OdbLeaseTests(RedisCase):
         directory = Path(self.mktemp())
         directory.mkdir()
         url = f'sqlite:///{directory.absolute()}/odb'
-        create(url, KEY, NewCluster(name=CLUSTER, nodes=(), operations=()), types=TYPES)
+        create_odb(url, KEY, NewCluster(name=CLUSTER, nodes=(), operations=()), types=TYPES)
         store = open_store(url, KEY, reactor=reactor, cluster=CLUSTER, types=TYPES)
         self.addCleanup(store.close)
         client = await self.client()
-        leases = Leases(reactor, RedisLeaseStore(Scripts(client), KEYS), partial(store.next_epoch, 'redis'))
+        leases = LeaseStore(reactor, RedisLeaseBackend(ScriptRunner(client), KEYS), partial(store.next_epoch, 'redis'))
         tokens = []
         for number in range(6):
             lease = await leases.acquire('leader', ttl=60)
@@ -379,7 +379,7 @@ class TroubledTests(RedisCase):
 
     async def setUp(self) -> None:  # type: ignore[override]
         super().setUp()
-        self.epochs = Epochs()
+        self.epochs = EpochSequence()
         self.leaders = [_Leader(self, number) for number in range(2)]
         self.both = 0
 
@@ -416,9 +416,9 @@ class _Leader:
         self.proxy = Proxy(case.server.path)
         case.addCleanup(self.proxy.close)
         self.client = case.starting(RedisAddress(host='127.0.0.1', port=self.proxy.port), timeout=0.3)
-        scripts = Scripts(self.client)
-        self.leases = Leases(reactor, RedisLeaseStore(scripts, KEYS), case.epochs)
-        self.fences = Fences(scripts, KEYS)
+        scripts = ScriptRunner(self.client)
+        self.leases = LeaseStore(reactor, RedisLeaseBackend(scripts, KEYS), case.epochs)
+        self.fences = FencedWriter(scripts, KEYS)
         self.lease: Any = None
 
     def trouble(self, chance: Random) -> None:

@@ -10,12 +10,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from trial_tests.support.redis import KEYS, RedisCase
-from zatotx.interfaces.redis_client import ResponseError
+from zatotx.interfaces.redis_client import RedisError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import nonce_store as room
-from zatotx.redis.keys import Keys
-from zatotx.redis.nonce_store import RedisNonces
-from zatotx.testing.nonces import MemoryNonces
+from zatotx.redis.keys import RedisKeys
+from zatotx.redis.nonce_store import RedisNonceStore
+from zatotx.testing.memory_nonces import MemoryNonces
 from zatotx.testing.redis_contracts import NonceContract
 
 reactor: Any = _reactor
@@ -48,8 +48,8 @@ class RedisNonceTests(RedisCase, NonceContract):
         super().setUp()
         self.shared = await self.client()
 
-    def nonces(self) -> RedisNonces:
-        return RedisNonces(reactor, self.shared, KEYS)
+    def nonces(self) -> RedisNonceStore:
+        return RedisNonceStore(reactor, self.shared, KEYS)
 
     async def test_keys_go_by_themselves(self) -> None:
         """Keys are below the cluster's prefix and expire; clusters are independent, and a later use does not extend the
@@ -58,11 +58,11 @@ class RedisNonceTests(RedisCase, NonceContract):
             await self.used(self.nonces(), 'a:b', ttl)
         key = KEYS.key('nonce', 'a:b')
         self.assertTrue(0 < int(str(await self.shared.execute('PTTL', key))) <= 20_000)
-        self.assertTrue(await self.used(RedisNonces(reactor, self.shared, Keys('c2')), 'a:b'))
+        self.assertTrue(await self.used(RedisNonceStore(reactor, self.shared, RedisKeys('c2')), 'a:b'))
 
     async def test_one_write_a_turn(self) -> None:
         """All calls of one iteration are sent in one write; very many in several."""
-        self.patch(room, 'AT_ONCE', 40)
+        self.patch(room, 'BATCH_SIZE', 40)
         asked: list[int] = []
         real = self.shared.batch
 
@@ -86,7 +86,7 @@ class RedisNonceTests(RedisCase, NonceContract):
     async def test_frozen_and_away(self) -> None:
         """If Redis is unavailable, calls fail in time, and work again later."""
         client = await self.client(timeout=2.0)
-        nonces = RedisNonces(reactor, client, KEYS)
+        nonces = RedisNonceStore(reactor, client, KEYS)
         await self.used(nonces, 'a')
         self.server.freeze()
         with self.assertRaises(Timeout):
@@ -109,7 +109,7 @@ class RefusalTests(SynchronousTestCase):
                 return answer
 
         clock = Clock()
-        waiting = RedisNonces(clock, Client(), KEYS).use('a', 1.0)  # type: ignore[arg-type]
+        waiting = RedisNonceStore(clock, Client(), KEYS).use('a', 1.0)  # type: ignore[arg-type]
         clock.advance(0)
         return waiting
 
@@ -117,11 +117,11 @@ class RefusalTests(SynchronousTestCase):
         """A rejected command is not a first use, whatever the error."""
         refused: Deferred[Any] = Deferred()
         waiting = self.use(refused)
-        refused.callback([ResponseError('NOPERM this user has no permissions')])
+        refused.callback([RedisError('NOPERM this user has no permissions')])
         error = self.failureResultOf(waiting, ServiceUnavailable).value
         self.assertIn('NOPERM', str(error))
 
     def test_a_batch_that_fails(self) -> None:
         """The same for a failed batch."""
-        for error, kind in ((ResponseError('x'), ServiceUnavailable), (Timeout(None, 'late'), Timeout)):
+        for error, kind in ((RedisError('x'), ServiceUnavailable), (Timeout(None, 'late'), Timeout)):
             self.failureResultOf(self.use(fail(error)), kind)

@@ -21,24 +21,24 @@ from zope.interface import implementer
 from trial_tests.support.proxy import Proxy
 from trial_tests.support.redis import KEYS, RedisCase
 from trial_tests.support.valkey import Valkey
-from zatotx.interfaces.redis_client import RedisRefused, ResponseError
+from zatotx.interfaces.redis_client import RedisError, RedisNotReady
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import pending_commands
-from zatotx.redis.announcements import RedisAnnouncements
 from zatotx.redis.client import RedisClient
-from zatotx.redis.errors import clause, late, refusal
-from zatotx.redis.fencing import Fences
-from zatotx.redis.keys import Keys
-from zatotx.redis.lease_store import RedisLeaseStore
-from zatotx.redis.leases import Leases
+from zatotx.redis.connection_log import ConnectionLog
+from zatotx.redis.errors import describe_error, make_reply_error, make_timeout_error
+from zatotx.redis.fencing import FencedWriter
+from zatotx.redis.keys import RedisKeys
+from zatotx.redis.lease_store import RedisLeaseBackend
+from zatotx.redis.leases import LeaseStore
 from zatotx.redis.pending_commands import PendingCommands
-from zatotx.redis.scripts import Scripts
-from zatotx.redis.server_info import parse_info, unsupported_reason, warnings
-from zatotx.redis.status_log import ConnectionLog
-from zatotx.redis.stream_consumers import Consumer
-from zatotx.redis.streams import Stream
+from zatotx.redis.pubsub import RedisPubSub
+from zatotx.redis.scripts import ScriptRunner
+from zatotx.redis.server_info import configuration_warnings, parse_info, unsupported_reason
+from zatotx.redis.stream_consumers import StreamConsumer
+from zatotx.redis.streams import RedisStream
 from zatotx.redis.url import RedisAddress
-from zatotx.testing.leases import Epochs
+from zatotx.testing.memory_leases import EpochSequence
 
 
 class ProxyCase(RedisCase):
@@ -50,8 +50,8 @@ class ProxyCase(RedisCase):
         self.addCleanup(self.proxy.close)
         self.address = RedisAddress(host='127.0.0.1', port=self.proxy.port)
 
-    async def bus(self, client: RedisClient, timeout: float = 5.0) -> RedisAnnouncements:
-        bus = RedisAnnouncements(reactor, self.address, client, cluster='c', timeout=timeout)
+    async def bus(self, client: RedisClient, timeout: float = 5.0) -> RedisPubSub:
+        bus = RedisPubSub(reactor, self.address, client, cluster='c', timeout=timeout)
         bus.startService()
         self.addCleanup(bus.stopService)
         await self.got(bus.up())
@@ -135,7 +135,7 @@ class FlappingTests(ProxyCase):
             await self.until(lambda: self.proxy.accepted >= before + 2, 'both connections again')  # noqa: B023
             await self.got(bus.up())
             for topic in ('one', 'two'):
-                self.server.command('PUBLISH', Keys('c').topic(topic), f'{topic} {number}')
+                self.server.command('PUBLISH', RedisKeys('c').topic(topic), f'{topic} {number}')
                 await self.until(lambda: len(heard) == 2 * number + (topic != 'one') + 1, 'a message')  # noqa: B023
         self.assertEqual(heard, [f'{topic} {number}' for number in range(3) for topic in ('one', 'two')])
 
@@ -164,7 +164,7 @@ class FlappingTests(ProxyCase):
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         voice = ConnectionLog(str(self.server.address))
         client = RedisClient(reactor, self.server.address, voice=voice)
-        bus = RedisAnnouncements(reactor, self.server.address, client, cluster='c', voice=voice)
+        bus = RedisPubSub(reactor, self.server.address, client, cluster='c', voice=voice)
         parts: tuple[Any, ...] = (client, bus)
         for part in parts:
             part.startService()
@@ -188,7 +188,7 @@ class UnableTests(RedisCase):
     options = ('--enable-protected-configs', 'yes', '--enable-debug-command', 'yes')
 
     async def unable(self, waiting: Deferred[Any], code: str, words: str) -> None:
-        with self.assertRaises(RedisRefused) as caught:
+        with self.assertRaises(RedisNotReady) as caught:
             await self.got(waiting)
         self.assertEqual((caught.exception.code, caught.exception.status), (code, 503))
         self.assertIn(f'{self.server.address} cannot serve this now: {words} ({code} ', str(caught.exception))
@@ -203,7 +203,7 @@ class UnableTests(RedisCase):
         await self.unable(client.execute('EVAL', "return redis.call('SET', KEYS[1], 'y')", 1, 'a'), 'OOM', words)
         value, refused = await client.batch([('GET', 'a'), ('SET', 'a', 'y')])
         self.assertEqual(value, 'x')
-        assert isinstance(refused, RedisRefused)
+        assert isinstance(refused, RedisNotReady)
         self.assertEqual(refused.code, 'OOM')
         await client.execute('CONFIG SET', 'maxmemory', '0')
         self.assertEqual(await client.execute('SET', 'a', 'z'), 'OK')
@@ -262,7 +262,7 @@ class UnableTests(RedisCase):
         client, other = await self.client(), await self.client()
         await client.execute('CONFIG SET', 'busy-reply-threshold', '50')
         endless = client.execute('EVAL', 'while true do end', 0)
-        endless.addErrback(lambda failure: failure.trap(ResponseError))
+        endless.addErrback(lambda failure: failure.trap(RedisError))
         await self.later(0.3)
         await self.unable(other.execute('GET', 'a'), 'BUSY', 'it is busy running a script')
         await other.execute('SCRIPT', 'KILL')
@@ -330,7 +330,7 @@ class PolicyTests(RedisCase):
         self.addCleanup(client.stopService)
         await self.got(client.up())
         self.assertEqual(await client.execute('SET', 'zatotx:c:a', 'b'), 'OK')
-        with self.assertRaisesRegex(ResponseError, 'NOPERM'):
+        with self.assertRaisesRegex(RedisError, 'NOPERM'):
             await client.execute('SET', 'mine', 'b')
         self.assertIsNone(client.known)
         self.assertIn('does not answer INFO, so its settings are not checked: NOPERM', told.warned[0])
@@ -344,13 +344,13 @@ class PolicyTests(RedisCase):
         await admin.execute('ACL SETUSER', *words)
         address = RedisAddress(path=self.server.address.path, username='zatotx', password='hunter2')
         client = await self.client(address, name='zatotx:c1:a')
-        scripts = Scripts(client)
-        lease = await Leases(reactor, RedisLeaseStore(scripts, KEYS), Epochs()).acquire('a', ttl=60)
-        await Fences(scripts, KEYS).write('a', lease.token, [('SET', KEYS.key('x'), 'y')])
+        scripts = ScriptRunner(client)
+        lease = await LeaseStore(reactor, RedisLeaseBackend(scripts, KEYS), EpochSequence()).acquire('a', ttl=60)
+        await FencedWriter(scripts, KEYS).write('a', lease.token, [('SET', KEYS.key('x'), 'y')])
         await lease.release()
-        stream = Stream(client, scripts, KEYS, 'work')
-        consumer = Consumer(reactor, address, stream, consumer='c')
-        bus = RedisAnnouncements(reactor, address, client, cluster='c1')
+        stream = RedisStream(client, scripts, KEYS, 'work')
+        consumer = StreamConsumer(reactor, address, stream, consumer='c')
+        bus = RedisPubSub(reactor, address, client, cluster='c1')
         parts: tuple[Any, ...] = (consumer, bus)
         for part in parts:
             part.startService()
@@ -369,12 +369,12 @@ class PolicyTests(RedisCase):
         await self.until(lambda: heard, 'the word')
         self.assertEqual(client.known and client.known.role, 'master')
         for refused in ('SET mine x', 'PUBLISH zatotx:c2:topic:config x', 'FLUSHALL', 'CONFIG GET *', 'KEYS *'):
-            with self.assertRaisesRegex(ResponseError, 'NOPERM'):
+            with self.assertRaisesRegex(RedisError, 'NOPERM'):
                 await client.execute(*refused.split())
 
     async def test_named(self) -> None:
         """CLIENT LIST shows the node and cluster of a connection."""
-        name = Keys('my cluster').name('server 1')
+        name = RedisKeys('my cluster').name('server 1')
         client = await self.client(name=name)
         self.assertIn(f'name={name} ', str(await client.execute('CLIENT LIST')))
         self.assertEqual(name, 'zatotx:my%20cluster:server%201')
@@ -404,14 +404,14 @@ class FactsTests(SynchronousTestCase):
         )))
         self.assertEqual((valkey.product, valkey.version, valkey.redis_version), ('valkey', '8.1.1', (7, 2, 4)))
         self.assertEqual((valkey.run_id, valkey.uptime, valkey.keeps), ('ab', 7, True))
-        self.assertEqual([*warnings(valkey, 'Redis'), unsupported_reason(valkey)], [''])
+        self.assertEqual([*configuration_warnings(valkey, 'Redis'), unsupported_reason(valkey)], [''])
         self.assertEqual(parse_info('nonsense\nuptime_in_seconds:many\n').uptime, 0)
-        self.assertEqual(list(warnings(parse_info(''), 'Redis')), [])
+        self.assertEqual(list(configuration_warnings(parse_info(''), 'Redis')), [])
 
     def test_warned_of(self) -> None:
         """Each warning is a sentence that names Redis and what to do."""
         bad = parse_info('redis_version:5.0.7\nrole:slave\nmaxmemory_policy:volatile-ttl\naof_last_write_status:err\n')
-        said = list(warnings(bad, 'Redis at h:1'))
+        said = list(configuration_warnings(bad, 'Redis at h:1'))
         meant = ('noeviction', 'has version 5.0.7', 'a replica', 'could not write')
         for sentence, words in zip(said, meant, strict=True):
             self.assertTrue(sentence.startswith('Redis at h:1 '), sentence)
@@ -426,9 +426,12 @@ class ClauseTests(SynchronousTestCase):
         """Reasons continue the sentence «Redis at … is away: » for users, without secrets and arguments."""
         where = 'Redis at h:1'
         for error, words in (
-            (late(where, 'GET', 5), 'it did not reply to GET within 5 s'),
-            (refusal('LOADING Redis is loading the dataset in memory', where), 'it is still loading its data (LOADING'),
-            (refusal('ERR unknown command', where), 'it rejected the connection: unknown command'),
+            (make_timeout_error(where, 'GET', 5), 'it did not reply to GET within 5 s'),
+            (
+                make_reply_error('LOADING Redis is loading the dataset in memory', where),
+                'it is still loading its data (LOADING',
+            ),
+            (make_reply_error('ERR unknown command', where), 'it rejected the connection: unknown command'),
             (TimeoutError(), 'it did not reply within 5 s'),
             (ConnectionDone(), 'it closed the connection'),
             (ConnectionLost(), 'the connection was lost'),
@@ -437,11 +440,11 @@ class ClauseTests(SynchronousTestCase):
             (SSL.Error([('SSL routines', '', 'something new')]), 'TLS failed: '),
             (KeyError(), 'KeyError'),
         ):
-            self.assertTrue(clause(error, 5).startswith(words), clause(error, 5))
+            self.assertTrue(describe_error(error, 5).startswith(words), describe_error(error, 5))
 
     def test_codes(self) -> None:
         """The error code is the first word, if it is one."""
-        self.assertEqual([ResponseError(text).code for text in ('WRONGTYPE no', 'NOSCRIPT', 'value is', '')],
+        self.assertEqual([RedisError(text).code for text in ('WRONGTYPE no', 'NOSCRIPT', 'value is', '')],
                          ['WRONGTYPE', 'NOSCRIPT', '', ''])
 
 
@@ -482,17 +485,17 @@ class PendingTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """The number and bytes of pending commands are bounded; a single big one is allowed."""
-        self.assertFalse(self.pending.full(pending_commands.MOST_BYTES * 2))
-        self.pending.expect('SET', pending_commands.MOST_BYTES - 5)
+        self.assertFalse(self.pending.full(pending_commands.MAX_COMMAND_BYTES * 2))
+        self.pending.expect('SET', pending_commands.MAX_COMMAND_BYTES - 5)
         self.assertFalse(self.pending.full(5))
         self.assertTrue(self.pending.full(6))
         self.pending.answer('OK')
-        self.pending.expect('a batch', 10, count=pending_commands.MOST)
+        self.pending.expect('a batch', 10, count=pending_commands.MAX_COMMANDS)
         self.assertTrue(self.pending.full(1))
 
     def test_a_batch(self) -> None:
         """Errors are in their positions; the batch fails only if the connection does."""
-        wrong, lost = ResponseError('WRONGTYPE no'), ServiceUnavailable(None, 'lost')
+        wrong, lost = RedisError('WRONGTYPE no'), ServiceUnavailable(None, 'lost')
         batch, other = self.pending.expect('a batch', 10, count=2), self.pending.expect('a batch', 10, count=1)
         self.pending.answer(wrong)
         self.assertNoResult(batch)
@@ -519,7 +522,7 @@ class AwayTests(RedisCase):
     async def test_a_frozen_one_does_not_fill_memory(self) -> None:
         """While Redis is frozen, the number of pending commands is bounded: further ones fail at once with the
         reason."""
-        self.patch(pending_commands, 'MOST', 100)
+        self.patch(pending_commands, 'MAX_COMMANDS', 100)
         client = await self.client(timeout=2)
         self.server.freeze()
         waiting = [client.execute('INCR', 'n') for _ in range(100)]

@@ -14,13 +14,13 @@ from zope.interface import implementer
 
 from trial_tests.support.properties import holds
 from trial_tests.support.redis import KEYS, RedisCase
-from zatotx.interfaces.redis import IScripts, Script
+from zatotx.interfaces.redis import IScriptRunner, Script
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.redis.keys import Keys
-from zatotx.redis.rate_buckets import PATIENCE, RedisRates
-from zatotx.redis.scripts import Scripts
-from zatotx.rules.limits.gcra import SECOND, Buckets, Rate, admit_all
-from zatotx.testing.rates import MemoryRates
+from zatotx.redis.keys import RedisKeys
+from zatotx.redis.rate_buckets import REPLY_TIMEOUT, RedisRateBuckets
+from zatotx.redis.scripts import ScriptRunner
+from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets, count_admitted
+from zatotx.testing.memory_rate_limits import MemoryRates
 from zatotx.testing.redis_contracts import RateContract
 
 reactor: Any = _reactor
@@ -44,13 +44,13 @@ class RateTests(SynchronousTestCase):
         self.assertEqual([rate.admits(n * SECOND) for n in range(4)], [True, True, True, False])
         self.assertEqual(rate.wait(2 * SECOND), 0)
         self.assertEqual(rate.wait(3 * SECOND - 1), SECOND - 1)
-        self.assertEqual(admit_all((rate, Rate.of(1, 1, 9)), (SECOND, 0), 5), 2)
+        self.assertEqual(count_admitted((rate, Rate.of(1, 1, 9)), (SECOND, 0), 5), 2)
 
     @holds(rate=RATES, pauses=PAUSES)
     def test_never_more_than_burst_and_rate(self, rate: Rate, pauses: list[int]) -> None:
         """In any period, at most the burst plus the rate's share is admitted; a request is rejected only if it would
         exceed that in a period that ends now."""
-        buckets, now, admitted = Buckets(), 5, []
+        buckets, now, admitted = RateBuckets(), 5, []
         for pause in [0, *pauses]:
             now += pause
             if rate.admits(buckets.charge('a', rate, now)):
@@ -65,11 +65,11 @@ class RateTests(SynchronousTestCase):
     @holds(rate=RATES, calls=st.lists(st.integers(1, 9), min_size=1, max_size=20), pauses=PAUSES)
     def test_many_at_once_are_as_many_one_by_one(self, rate: Rate, calls: list[int], pauses: list[int]) -> None:
         """Charging several requests at once equals charging them one by one."""
-        together, single, now = 0, Buckets(), 0
+        together, single, now = 0, RateBuckets(), 0
         for count, pause in zip(calls, pauses, strict=False):
             now += pause
             ahead = max(0, together - now)
-            admitted = admit_all((rate,), (ahead,), count)
+            admitted = count_admitted((rate,), (ahead,), count)
             together = now + ahead + admitted * rate.interval
             one_by_one = [rate.admits(single.charge('a', rate, now)) for _ in range(count)]
             self.assertEqual(one_by_one, [True] * admitted + [False] * (count - admitted))
@@ -80,7 +80,7 @@ class BucketsTests(SynchronousTestCase):
 
     def test_the_boundary(self) -> None:
         """A request is rejected one nanosecond before its time, and admitted at it."""
-        buckets = Buckets()
+        buckets = RateBuckets()
         self.assertEqual([buckets.charge('a', self.rate, 7) for _ in range(3)], [0, SECOND, 2 * SECOND])
         self.assertFalse(self.rate.admits(buckets.charge('a', self.rate, 6 + SECOND)))
         self.assertTrue(self.rate.admits(buckets.charge('a', self.rate, 7 + SECOND)))
@@ -88,7 +88,7 @@ class BucketsTests(SynchronousTestCase):
 
     def test_given_back(self) -> None:
         """A refunded request leaves its capacity to another one."""
-        buckets = Buckets()
+        buckets = RateBuckets()
         for _ in range(2):
             buckets.charge('a', self.rate, 0)
         buckets.give_back('a', self.rate)
@@ -97,7 +97,7 @@ class BucketsTests(SynchronousTestCase):
 
     def test_memory_is_bounded(self) -> None:
         """The number of buckets is bounded; those in use are kept."""
-        buckets = Buckets(100)
+        buckets = RateBuckets(100)
         for number in range(1000):
             buckets.charge(f'name {number}', self.rate, 0)
             buckets.charge('busy', self.rate, 0)
@@ -106,7 +106,7 @@ class BucketsTests(SynchronousTestCase):
 
     def test_many_other_names(self) -> None:
         """Half as many new names as buckets give no bucket a new burst; displaced ones can be refunded."""
-        buckets = Buckets(100)
+        buckets = RateBuckets(100)
         for name in ('a', 'a', 'b', 'b', *(f'name {number}' for number in range(50))):
             buckets.charge(name, self.rate, 0)
         self.assertEqual(buckets.charge('a', self.rate, 0), 2 * SECOND)
@@ -148,11 +148,11 @@ class RedisRatesTests(RedisCase, RateContract):
         super().setUp()
         self.shared = await self.client()
 
-    def rates(self) -> RedisRates:
+    def rates(self) -> RedisRateBuckets:
         return self.of(self.shared)
 
-    def of(self, client: Any, keys: Keys = KEYS) -> RedisRates:
-        return RedisRates(reactor, Scripts(client), keys)
+    def of(self, client: Any, keys: RedisKeys = KEYS) -> RedisRateBuckets:
+        return RedisRateBuckets(reactor, ScriptRunner(client), keys)
 
     async def ask(self, *words: str) -> Any:
         """One command."""
@@ -197,7 +197,7 @@ class RedisRatesTests(RedisCase, RateContract):
         self.assertTrue(50_000 < await self.ask('PTTL', slow) <= 60_000)
         await self.later(0.3)
         self.assertEqual(await self.ask('KEYS', '*'), [slow])
-        other = self.of(self.shared, Keys('c2'))
+        other = self.of(self.shared, RedisKeys('c2'))
         self.assertEqual((await self.charged(other, 'c')).aheads, [0])
 
     async def test_frozen(self) -> None:
@@ -208,7 +208,7 @@ class RedisRatesTests(RedisCase, RateContract):
         self.server.freeze()
         began = reactor.seconds()
         await self.assertFailure(rates.charge(('a',), (self.SLOW,)), Timeout)
-        self.assertTrue(PATIENCE * 0.9 <= reactor.seconds() - began < 20, reactor.seconds() - began)
+        self.assertTrue(REPLY_TIMEOUT * 0.9 <= reactor.seconds() - began < 20, reactor.seconds() - began)
         self.assertTrue(rates.overdue)
         self.failureResultOf(rates.charge(('a',), (self.SLOW,)), Timeout)
         self.server.thaw()
@@ -246,7 +246,7 @@ class RedisRatesTests(RedisCase, RateContract):
         self.assertTrue((await self.charged(rates, 'b')).admitted)
 
 
-@implementer(IScripts)
+@implementer(IScriptRunner)
 class _Silent:
     """Replies when the test says so."""
 
@@ -264,7 +264,7 @@ class PatienceTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock, self.scripts = Clock(), _Silent()
-        self.rates = RedisRates(self.clock, self.scripts, KEYS)
+        self.rates = RedisRateBuckets(self.clock, self.scripts, KEYS)
 
     def charge(self) -> Any:
         return self.rates.charge(('a',), (Rate.of(1, 60, 5),))
@@ -273,7 +273,7 @@ class PatienceTests(SynchronousTestCase):
         """A reply in time leaves no timer."""
         waiting = self.charge()
         self.clock.advance(0)
-        self.clock.advance(PATIENCE - 0.01)
+        self.clock.advance(REPLY_TIMEOUT - 0.01)
         self.scripts.asked[0].callback('1 0')
         self.assertTrue(self.successResultOf(waiting).admitted)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -283,14 +283,14 @@ class PatienceTests(SynchronousTestCase):
         meanwhile."""
         waiting = self.charge()
         self.clock.advance(0)
-        self.clock.advance(PATIENCE + 2)
+        self.clock.advance(REPLY_TIMEOUT + 2)
         self.assertNoResult(waiting)
         self.scripts.asked[0].callback('1 0')
         self.assertTrue(self.successResultOf(waiting).admitted)
         late = self.charge()
         self.clock.advance(0)
-        self.clock.advance(PATIENCE + 2)
-        self.clock.advance(PATIENCE)
+        self.clock.advance(REPLY_TIMEOUT + 2)
+        self.clock.advance(REPLY_TIMEOUT)
         self.failureResultOf(late, Timeout)
 
     def test_a_late_answer(self) -> None:
@@ -298,7 +298,7 @@ class PatienceTests(SynchronousTestCase):
         for end in (lambda answer: answer.callback('1 0'), lambda answer: answer.errback(Timeout(None, 'lost'))):
             waiting = [self.charge(), self.charge()]
             self.clock.advance(0)
-            self.clock.advance(PATIENCE)
+            self.clock.advance(REPLY_TIMEOUT)
             for one in waiting:
                 self.failureResultOf(one, Timeout)
             self.failureResultOf(self.charge(), Timeout)

@@ -10,11 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.redis import RedisCase
-from zatotx.interfaces.redis import IScripts, Script
-from zatotx.interfaces.redis_client import IBatch, ResponseError
+from zatotx.interfaces.redis import IScriptRunner, Script
+from zatotx.interfaces.redis_client import IPipelinedCommands, RedisError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.polling import poll
-from zatotx.redis.scripts import Scripts
+from zatotx.redis.scripts import ScriptRunner
 
 ADD = Script('add', "return redis.call('INCRBY', KEYS[1], ARGV[1])")
 WRONG = Script('wrong', "return redis.call('INCR', KEYS[1], 'too', 'many')")
@@ -30,8 +30,8 @@ class ScriptTests(RedisCase):
     async def test_sent_once(self) -> None:
         """The text is sent the first time, and again after Redis lost it; each run executes the script once."""
         client = await self.client()
-        scripts = Scripts(client)
-        verifyObject(IScripts, scripts)
+        scripts = ScriptRunner(client)
+        verifyObject(IScriptRunner, scripts)
         for _ in range(3):
             await scripts.run(ADD, ['n'], [2])
         self.assertEqual(await self.calls(client, 'eval'), 1)
@@ -44,19 +44,19 @@ class ScriptTests(RedisCase):
     async def test_wrong(self) -> None:
         """A rejected script fails with Redis's message; a script also fails while Redis is unavailable."""
         client = await self.client()
-        with self.assertRaisesRegex(ResponseError, 'rong number of arg'):
-            await Scripts(client).run(WRONG, ['n'])
+        with self.assertRaisesRegex(RedisError, 'rong number of arg'):
+            await ScriptRunner(client).run(WRONG, ['n'])
         self.server.kill()
         await self.until(lambda: client.problem, 'the loss')
         with self.assertRaisesRegex(ServiceUnavailable, 'Redis at .* is away'):
-            await Scripts(client).run(ADD, ['n'], [1])
+            await ScriptRunner(client).run(ADD, ['n'], [1])
 
 
 class BatchTests(RedisCase):
     async def test_in_order(self) -> None:
         """One reply per command in order, for batches of none, one and thousands of commands."""
         client = await self.client()
-        verifyObject(IBatch, client)
+        verifyObject(IPipelinedCommands, client)
         self.assertEqual(await client.batch([]), [])
         self.assertEqual(await client.batch([('INCR', 'n')]), [1])
         self.assertEqual(await client.batch([('INCR', 'n')] * 20_000), list(range(2, 20_002)))
@@ -69,7 +69,7 @@ class BatchTests(RedisCase):
         client = await self.client()
         first, wrong, last = await client.batch([('SET', 'text', 'abc'), ('INCR', 'text'), ('GET', 'text')])
         self.assertEqual((first, last), ('OK', 'abc'))
-        assert isinstance(wrong, ResponseError)
+        assert isinstance(wrong, RedisError)
         self.assertIn('not an integer', str(wrong))
 
     async def test_not_sent(self) -> None:
@@ -77,7 +77,7 @@ class BatchTests(RedisCase):
         client = await self.client()
         with self.assertRaises(TypeError):
             await client.batch([('INCR', 'n'), ('SET', 'x', None)])
-        with self.assertRaisesRegex(ResponseError, 'BLPOP needs a connection of its own'):
+        with self.assertRaisesRegex(RedisError, 'BLPOP needs a connection of its own'):
             await client.batch([('INCR', 'n'), ('BLPOP', 'q', 0)])
         self.assertIsNone(await client.execute('GET', 'n'))
 

@@ -14,9 +14,9 @@ from twisted.trial.unittest import TestCase
 from trial_tests.support.ports import free_port
 from trial_tests.support.sentinel import PASSWORD, SENTINEL_PASSWORD, Watched
 from zatotx.model.errors import ServiceError, ServiceUnavailable
-from zatotx.redis.announcements import RedisAnnouncements
 from zatotx.redis.client import RedisClient
-from zatotx.redis.sync_probe import probe
+from zatotx.redis.pubsub import RedisPubSub
+from zatotx.redis.sync_probe import probe_redis
 from zatotx.redis.url import RedisAddress, parse_address
 
 
@@ -60,12 +60,12 @@ class SentinelTests(TestCase):
         client = self.starting(address)
         await self.got(client.up())
         self.assertEqual(str(await client.execute('CONFIG GET', 'port')), f"['port', '{self.watched.first.port}']")
-        self.assertEqual(probe(address).role, 'master')
+        self.assertEqual(probe_redis(address).role, 'master')
 
     async def test_master_dies(self) -> None:
         """After kill -9 of the master, commands and announcements continue with its successor."""
         client = self.starting(self.address())
-        bus = RedisAnnouncements(reactor, client.address, client, cluster='c', timeout=10)
+        bus = RedisPubSub(reactor, client.address, client, cluster='c', timeout=10)
         bus.startService()
         self.addCleanup(bus.stopService)
         heard: list[str] = []
@@ -127,7 +127,7 @@ class SentinelTests(TestCase):
         with self.assertRaisesRegex(ServiceUnavailable, "Redis master 'leader' of .* is away: no sentinel"):
             await later.execute('PING')
         with self.assertRaises(ServiceUnavailable):
-            probe(self.address())
+            probe_redis(self.address())
         self.watched.start_sentinel()
         await self.got(later.up())
 
@@ -136,7 +136,7 @@ class SentinelTests(TestCase):
         await self.shows(self.starting(self.address(master='nobody')), 'it knows no master of that name')
         await self.shows(self.starting(self.address(password='wr0ng')), 'WRONGPASS')
         with self.assertRaisesRegex(ServiceUnavailable, 'knows no master of that name'):
-            probe(self.address(master='nobody'))
+            probe_redis(self.address(master='nobody'))
 
     async def shows(self, client: RedisClient, words: str) -> None:
         for _ in range(3000):

@@ -13,12 +13,12 @@ from trial_tests.support.proxy import Proxy
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.client import RedisClient
-from zatotx.redis.scripts import Scripts
-from zatotx.redis.stream_consumers import Consumer
-from zatotx.redis.streams import GROUP, Stream
+from zatotx.redis.scripts import ScriptRunner
+from zatotx.redis.stream_consumers import StreamConsumer
+from zatotx.redis.streams import CONSUMER_GROUP, RedisStream
 from zatotx.redis.url import RedisAddress
+from zatotx.testing.memory_streams import MemoryConsumer, MemoryStream
 from zatotx.testing.redis_contracts import StreamContract
-from zatotx.testing.streams import MemoryConsumer, MemoryStream
 
 
 class RedisStreamTests(RedisCase, StreamContract):
@@ -31,23 +31,33 @@ class RedisStreamTests(RedisCase, StreamContract):
         self.shared = await self.client()
         self._stream = self.of(self.shared)
 
-    def of(self, client: RedisClient) -> Stream:
-        return Stream(client, Scripts(client), KEYS, 'work')
+    def of(self, client: RedisClient) -> RedisStream:
+        return RedisStream(client, ScriptRunner(client), KEYS, 'work')
 
-    def stream(self) -> Stream:
+    def stream(self) -> RedisStream:
         return self._stream
 
-    async def consumer(self, name: str, address: RedisAddress | None = None, timeout: float = 5.0) -> Consumer:
-        consumer = Consumer(reactor, address or self.server.address, self._stream, consumer=name, timeout=timeout)
+    async def consumer(self, name: str, address: RedisAddress | None = None, timeout: float = 5.0) -> StreamConsumer:
+        consumer = StreamConsumer(reactor, address or self.server.address, self._stream, consumer=name, timeout=timeout)
         consumer.startService()
         self.addCleanup(consumer.stopService)
         await self.got(consumer.up())
         return consumer
 
     async def aged(self, seconds: float) -> None:
-        pending: Any = await self.shared.execute('XPENDING', self._stream.key, GROUP, '-', '+', 1000)
+        pending: Any = await self.shared.execute('XPENDING', self._stream.key, CONSUMER_GROUP, '-', '+', 1000)
         for entry_id, owner, *_ in pending:
-            words = ('XCLAIM', self._stream.key, GROUP, owner, 0, entry_id, 'IDLE', round(seconds * 1000), 'JUSTID')
+            words = (
+                'XCLAIM',
+                self._stream.key,
+                CONSUMER_GROUP,
+                owner,
+                0,
+                entry_id,
+                'IDLE',
+                round(seconds * 1000),
+                'JUSTID',
+            )
             await self.shared.execute(*words)
 
     async def added(self, count: int) -> list[str]:

@@ -12,9 +12,9 @@ from trial_tests.support.issuing import Issuer
 from trial_tests.support.tokens import SECRET, pem, private_key
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Principal
-from zatotx.rules.enmasse.import_plan import export, plan_import
+from zatotx.rules.enmasse.import_plan import export_document, plan_import
 from zatotx.rules.security.roles import API
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.snapshot import Snapshot, StoredObject
 
 BANK = Issuer('Bank CA')
 JSON_DOOR = ChannelSpec(name='zato.json', kind='http-soap', service='', data_format='json', door=True)
@@ -30,7 +30,7 @@ def planned(document: Any, there: Snapshot | None = None, *, replace: bool = Fal
 
 
 def made_of(plan: Any) -> Snapshot:
-    return Snapshot(1, [Stored(number, step.type, TYPES[step.type].struct(**step.fields), 1)
+    return Snapshot(1, [StoredObject(number, step.type, TYPES[step.type].struct(**step.fields), 1)
                         for number, step in enumerate(plan.operations, 1)])  # fmt: skip
 
 
@@ -41,12 +41,12 @@ class EnmasseTests(SynchronousTestCase):
         plan = planned({'security': [TOKENS, PARTNER, secret]})
         self.assertEqual(plan.mistakes, ())
         snapshot = made_of(plan)
-        exported = export(snapshot, TYPES, secrets=True)
+        exported = export_document(snapshot, TYPES, secrets=True)
         tokens = next(item for item in exported['security'] if item['name'] == 'idp.jwt')
         self.assertEqual(tokens, {**TOKENS, 'audience': ['zatotx'], 'leeway': 30.0})
         again = planned(exported, snapshot, replace=True)
         self.assertEqual((again.operations, again.unchanged), ((), 3))
-        masked = repr(export(snapshot, TYPES, secrets=False))
+        masked = repr(export_document(snapshot, TYPES, secrets=False))
         self.assertNotIn(SECRET, masked)
         self.assertIn('${ZATOTX_S_SECRET}', masked)
 

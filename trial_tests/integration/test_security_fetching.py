@@ -13,8 +13,8 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.issuer import IssuerServer
 from zatotx.connectors.kind_registry import find_kinds
+from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.fetcher import IFetcher
-from zatotx.interfaces.kind import OutgoingContext
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.testing.fake_fetcher import FakeFetcher
 from zatotx.testing.fetch_contract import FetcherContract

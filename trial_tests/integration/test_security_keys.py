@@ -16,7 +16,7 @@ from zatotx.pipeline.security.apikey import ApiKeyAuthenticator
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
 from zatotx.pipeline.security.tech_account import TechAccountAuthenticator
-from zatotx.rules.enmasse.import_plan import export, plan_import
+from zatotx.rules.enmasse.import_plan import export_document, plan_import
 from zatotx.rules.security.login_throttle import LoginThrottle
 from zatotx.schema.security import (
     APIKEY,
@@ -27,11 +27,11 @@ from zatotx.schema.security import (
     SecurityGroup,
     TechAccount,
 )
-from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.schema.validation import validate
-from zatotx.testing.fake_pipeline import message
-from zatotx.testing.security import admitted
+from zatotx.testing.fake_authenticator import authenticate
+from zatotx.testing.fake_pipeline import make_message
 from zatotx.wire.http.query import Malformed, query_parameter
 
 GUESSER = '192.0.2.66'
@@ -58,18 +58,18 @@ class Made(SynchronousTestCase):
         )
 
     def apply(self, *values: tuple[str, Any]) -> None:
-        self.guard.apply(Snapshot(1, [Stored(n, type_, value, 1) for n, (type_, value) in enumerate(values, 1)]))
+        self.guard.apply(Snapshot(1, [StoredObject(n, type_, value, 1) for n, (type_, value) in enumerate(values, 1)]))
 
     def request(self, security: str | None, headers: dict[str, str] | None = None, query: bytes = b'', *,
                 groups: tuple[str, ...] = (), peer: str = '127.0.0.1') -> Message:
         fields = {name.encode(): value.encode() for name, value in (headers or {}).items()}
-        inbound = message(channel=ChannelSpec(name='c', kind='http-soap', service='s', security=security,
+        inbound = make_message(channel=ChannelSpec(name='c', kind='http-soap', service='s', security=security,
                                               groups=groups), headers=fields)
         inbound.http = HTTPView('GET', b'/', '/', query, fields, {}, peer)
         return inbound
 
     def check(self, inbound: Message) -> Deferred[Principal]:
-        return Deferred.fromCoroutine(admitted(self.guard, inbound))
+        return Deferred.fromCoroutine(authenticate(self.guard, inbound))
 
     def who(self, *args: Any, **options: Any) -> Principal:
         principal: Principal = self.successResultOf(self.check(self.request(*args, **options)))
@@ -247,8 +247,8 @@ class GuessTests(Made):
     def test_attempts_that_wait_are_bounded(self) -> None:
         """Of one network, which is told when to come back; and of all together. There is room again when they are
         out."""
-        self.patch(guesses_room, 'MOST_OF_NETWORK', 3)
-        self.patch(guesses_room, 'MOST', 5)
+        self.patch(guesses_room, 'MAX_ATTEMPTS_PER_NETWORK', 3)
+        self.patch(guesses_room, 'MAX_WAITING', 5)
         peers = ('192.0.2.1', '192.0.2.1', '192.0.2.1', '192.0.2.2', '192.0.2.2')
         for peer in ('192.0.2.1', '192.0.2.2'):
             self.guess(21, peer)
@@ -301,7 +301,7 @@ class SchemaTests(SynchronousTestCase):
 
     def test_enmasse(self) -> None:
         """As the contract writes them, and back; a key that is there already is no change."""
-        types = ObjectTypes([APIKEY, TECH_ACCOUNT, SECURITY_GROUP])
+        types = ObjectTypeRegistry([APIKEY, TECH_ACCOUNT, SECURITY_GROUP])
         document: dict[str, list[dict[str, Any]]] = {
             'security': [
                 {'name': 'partner.key', 'type': 'apikey', 'header': 'X-Partner', 'password': 'k'},
@@ -312,9 +312,9 @@ class SchemaTests(SynchronousTestCase):
         }
         plan = plan_import(document, types, Snapshot(), replace=False, verify=lambda hashed, clear: False)
         self.assertEqual(plan.mistakes, ())
-        made = Snapshot(1, [Stored(n, step.type, types[step.type].struct(**step.fields), 1)
+        made = Snapshot(1, [StoredObject(n, step.type, types[step.type].struct(**step.fields), 1)
                             for n, step in enumerate(plan.operations, 1)])
-        exported = export(made, types, secrets=True)
+        exported = export_document(made, types, secrets=True)
         self.assertEqual({section: sorted(items, key=lambda item: str(item['name']))
                           for section, items in exported.items()},
                          {**document, 'security': sorted(document['security'], key=lambda item: str(item['name']))})
@@ -393,8 +393,8 @@ class ZatoTests(InternalTestCase):
 class NameTests(SynchronousTestCase):
     def test_basic_auth_and_keys_share_their_names(self) -> None:
         """A channel that says `security: x` means one definition."""
-        types = ObjectTypes([APIKEY, TECH_ACCOUNT])
-        there = Snapshot(1, [Stored(1, 'apikey', ApiKey(name='x'), 1)])
+        types = ObjectTypeRegistry([APIKEY, TECH_ACCOUNT])
+        there = Snapshot(1, [StoredObject(1, 'apikey', ApiKey(name='x'), 1)])
         plan = plan_import({'security': [{'name': 'x', 'type': 'tech_account'}]}, types, there, replace=False,
                            verify=lambda hashed, clear: False)
         self.assertEqual([str(mistake) for mistake in plan.mistakes],

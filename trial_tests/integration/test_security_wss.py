@@ -19,20 +19,20 @@ from zatotx.model.soap import SoapMessage
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.pipeline.security.wss import WssAuthenticator, WssDependencies
-from zatotx.rules.security.wss import LEEWAY, OneTimeUse, TokenRefused, check_token, wss_terms
+from zatotx.rules.security.wss import MAX_CLOCK_SKEW, NonceCheck, UnacceptableWssToken, check_token, wss_requirements
 from zatotx.schema.security import WSS, SecurityGroup, Wss
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
-from zatotx.testing.fake_pipeline import message
-from zatotx.testing.nonces import MemoryNonces
-from zatotx.testing.security import admitted
+from zatotx.testing.fake_authenticator import authenticate
+from zatotx.testing.fake_pipeline import make_message
+from zatotx.testing.memory_nonces import MemoryNonces
 from zatotx.wire.soap import envelope as soap
-from zatotx.wire.soap.envelope import SOAP_11, SOAP_12, VERSIONS, Version
+from zatotx.wire.soap.envelope import SOAP_11, SOAP_12, VERSIONS, SoapVersion
 from zatotx.wire.soap.ws_security import (
     BASE64,
     DIGEST,
-    FAILED,
-    MOST_TOKENS,
+    FAILED_AUTHENTICATION,
+    MAX_TOKENS,
     SECURITY,
     TEXT,
     WSSE,
@@ -41,8 +41,8 @@ from zatotx.wire.soap.ws_security import (
     SecurityHeader,
     UsernameToken,
     password_digest,
-    read,
-    write,
+    read_security_header,
+    write_security_header,
 )
 from zatotx.wire.xml import parser
 
@@ -74,22 +74,22 @@ def header(*children: str, attributes: str = '') -> str:
     return f'<w:Security xmlns:w="{WSSE}" xmlns:u="{WSU}" {attributes}>{"".join(children)}</w:Security>'
 
 
-def envelope(*headers: str, version: Version = SOAP_11, body: bytes = BODY) -> bytes:
-    return soap.write(version, body, headers=[each.encode() for each in headers])
+def envelope(*headers: str, version: SoapVersion = SOAP_11, body: bytes = BODY) -> bytes:
+    return soap.write_envelope(version, body, headers=[each.encode() for each in headers])
 
 
-def security(*headers: str, version: Version = SOAP_11) -> SecurityHeader | None:
-    return read(soap.read(parser.parse(envelope(*headers, version=version))).headers, version)
+def security(*headers: str, version: SoapVersion = SOAP_11) -> SecurityHeader | None:
+    return read_security_header(soap.read_envelope(parser.parse(envelope(*headers, version=version))).headers, version)
 
 
-def tokens(*headers: str, version: Version = SOAP_11) -> tuple[UsernameToken, ...]:
+def tokens(*headers: str, version: SoapVersion = SOAP_11) -> tuple[UsernameToken, ...]:
     found = security(*headers, version=version)
     assert found is not None
     return found.tokens
 
 
 class ReadTests(SynchronousTestCase):
-    def malformed(self, *headers: str, version: Version = SOAP_11) -> str:
+    def malformed(self, *headers: str, version: SoapVersion = SOAP_11) -> str:
         error = self.assertRaises(Malformed, security, *headers, version=version)
         return str(error)
 
@@ -146,7 +146,7 @@ class ReadTests(SynchronousTestCase):
         inner = header(token())
         self.assertIsNone(security(f'<x xmlns="urn:x">{inner}</x>'))
         root = parser.parse(envelope(body=inner.encode()))
-        self.assertIsNone(read(soap.read(root).headers, SOAP_11))
+        self.assertIsNone(read_security_header(soap.read_envelope(root).headers, SOAP_11))
         self.malformed(header(f'<x xmlns="urn:x">{token()}</x>'))
         self.malformed(header(header(token())))
         self.malformed(header(f'<w:UsernameToken>{token()}</w:UsernameToken>'))
@@ -168,8 +168,8 @@ class ReadTests(SynchronousTestCase):
             self.malformed(header(token().replace('</w:UsernameToken>', f'{part}</w:UsernameToken>')))
         stamp = f'<u:Timestamp><u:Created>{at()}</u:Created></u:Timestamp>'
         self.malformed(header(token(), stamp, stamp))
-        self.malformed(header(*[token(f'u{n}') for n in range(MOST_TOKENS + 1)]))
-        self.assertEqual(len(tokens(header(*[token(f'u{n}') for n in range(MOST_TOKENS)]))), MOST_TOKENS)
+        self.malformed(header(*[token(f'u{n}') for n in range(MAX_TOKENS + 1)]))
+        self.assertEqual(len(tokens(header(*[token(f'u{n}') for n in range(MAX_TOKENS)]))), MAX_TOKENS)
 
     def test_what_is_no_token(self) -> None:
         """Is refused, and nothing of it is said."""
@@ -200,9 +200,9 @@ class WriteTests(SynchronousTestCase):
         for version in (SOAP_11, SOAP_12):
             for digest in (False, True):
                 made = UsernameToken('b<a>&"nk', 's]]>e', digest, NONCE, at(), NOW.timestamp())
-                root = parser.parse(envelope(write(made, version).decode(), version=version))
-                parts = soap.read(root)
-                found = read(parts.headers, version)
+                root = parser.parse(envelope(write_security_header(made, version).decode(), version=version))
+                parts = soap.read_envelope(root)
+                found = read_security_header(parts.headers, version)
                 assert found is not None
                 expected = password_digest(NONCE, at(), b's]]>e').decode() if digest else 's]]>e'
                 self.assertEqual(found.tokens, (UsernameToken('b<a>&"nk', expected, digest, NONCE, at(),
@@ -221,15 +221,15 @@ class JudgeTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.now = NOW.timestamp()
 
-    def judge(self, *children: str, **fields: Any) -> OneTimeUse:
+    def judge(self, *children: str, **fields: Any) -> NonceCheck:
         values = {'name': 'w', 'username': 'bank', 'password': 'sesame', 'password_type': 'digest', **fields}
         found = security(header(*children))
         assert found is not None
-        return check_token(found, wss_terms(Wss(**values)), self.now)
+        return check_token(found, wss_requirements(Wss(**values)), self.now)
 
-    def refused(self, *children: str, **fields: Any) -> TokenRefused:
-        error = self.assertRaises(TokenRefused, self.judge, *children, **fields)
-        assert isinstance(error, TokenRefused)
+    def refused(self, *children: str, **fields: Any) -> UnacceptableWssToken:
+        error = self.assertRaises(UnacceptableWssToken, self.judge, *children, **fields)
+        assert isinstance(error, UnacceptableWssToken)
         return error
 
     def test_both_types(self) -> None:
@@ -262,9 +262,9 @@ class JudgeTests(SynchronousTestCase):
         for lacking in (token(nonce=b''), token(created='')):
             self.refused(lacking)
         self.assertEqual(
-            self.judge(token(nonce=b'', created=''), reject_empty_nonce_creat=False), OneTimeUse(b'', 3600.0)
+            self.judge(token(nonce=b'', created=''), reject_empty_nonce_creat=False), NonceCheck(b'', 3600.0)
         )
-        self.assertEqual(self.judge(token(created=''), reject_empty_nonce_creat=False), OneTimeUse(NONCE, 3600.0))
+        self.assertEqual(self.judge(token(created=''), reject_empty_nonce_creat=False), NonceCheck(NONCE, 3600.0))
 
     def test_age(self) -> None:
         """Older than the limit is stale, where the definition looks at that; from the future is refused always, a small
@@ -273,9 +273,9 @@ class JudgeTests(SynchronousTestCase):
         self.judge(token(created=at(-100)), **limits)
         self.refused(token(created=at(-100.1)), **limits)
         self.judge(token(created=at(-100_000)), reject_stale_tokens=False)
-        self.judge(token(created=at(LEEWAY)))
+        self.judge(token(created=at(MAX_CLOCK_SKEW)))
         for fields in ({}, {'reject_stale_tokens': False}):
-            self.refused(token(created=at(LEEWAY + 1)), **fields)
+            self.refused(token(created=at(MAX_CLOCK_SKEW + 1)), **fields)
 
     def test_timestamp(self) -> None:
         """Of the message: not over, not from the future, not stale, and not the wrong way round."""
@@ -284,9 +284,14 @@ class JudgeTests(SynchronousTestCase):
                            (('Created', created), ('Expires', expires)) if text)
             return f'<u:Timestamp>{said}</u:Timestamp>'
 
-        for good in (stamp(), stamp(at(-5), at(5)), stamp(at(LEEWAY)), stamp('', at(-LEEWAY))):
+        for good in (stamp(), stamp(at(-5), at(5)), stamp(at(MAX_CLOCK_SKEW)), stamp('', at(-MAX_CLOCK_SKEW))):
             self.judge(good, token())
-        for bad in (stamp(at(LEEWAY + 1)), stamp(at(-3700), at(5)), stamp('', at(-LEEWAY - 1)), stamp(at(30), at(20))):
+        for bad in (
+            stamp(at(MAX_CLOCK_SKEW + 1)),
+            stamp(at(-3700), at(5)),
+            stamp('', at(-MAX_CLOCK_SKEW - 1)),
+            stamp(at(30), at(20)),
+        ):
             self.refused(bad, token())
 
     def test_how_long_a_nonce_is_remembered(self) -> None:
@@ -300,7 +305,7 @@ class JudgeTests(SynchronousTestCase):
 
     def test_nothing_secret_is_shown(self) -> None:
         """In no repr."""
-        terms = wss_terms(Wss(name='w', username='bank', password='sesame'))
+        terms = wss_requirements(Wss(name='w', username='bank', password='sesame'))
         self.assertNotIn('sesame', repr(terms))
 
 
@@ -320,22 +325,22 @@ class CheckTests(SynchronousTestCase):
         values = [Wss(name=name, username=user, password='sesame', password_type=kind, roles=[name])
                   for name, user, kind in (('w', 'bank', 'digest'), ('other', 'other', 'digest'),
                                            ('text', 'bank', 'clear_text'))]
-        objects = [Stored(number, 'wss', value, 1) for number, value in enumerate(values)]
+        objects = [StoredObject(number, 'wss', value, 1) for number, value in enumerate(values)]
         group = SecurityGroup(name='all', members=['w', 'other', 'text'])
-        guard.apply(Snapshot(1, [*objects, Stored(9, 'security_group', group, 1)]))
+        guard.apply(Snapshot(1, [*objects, StoredObject(9, 'security_group', group, 1)]))
         return guard
 
     def inbound(self, *headers: str, security: str | None = 'w', groups: tuple[str, ...] = (),
-                version: Version = SOAP_11) -> Message:
-        inbound = message(channel=ChannelSpec(name='c', kind='http-soap', service='s', data_format='soap',
+                version: SoapVersion = SOAP_11) -> Message:
+        inbound = make_message(channel=ChannelSpec(name='c', kind='http-soap', service='s', data_format='soap',
                                               security=security, groups=groups))
         inbound.parsed = parser.parse(envelope(*headers, version=version))
-        parts = soap.read(inbound.parsed)
+        parts = soap.read_envelope(inbound.parsed)
         inbound.soap = SoapMessage(parts.version.number, '', parts.headers, (), parts.body)
         return inbound
 
     def check(self, inbound: Message, server: int = 0) -> Deferred[Principal]:
-        return Deferred.fromCoroutine(admitted(self.guards[server], inbound))
+        return Deferred.fromCoroutine(authenticate(self.guards[server], inbound))
 
     def test_admitted(self) -> None:
         """By its own name, with its roles, in both versions."""
@@ -352,7 +357,7 @@ class CheckTests(SynchronousTestCase):
             error = self.failureResultOf(self.check(self.inbound(*headers)), Unauthorized).value
             self.assertEqual((error.headers, error.details), (((b'WWW-Authenticate', b'zato-wss'),),
                                                               Unauthorized.default))
-            self.assertEqual(error.soap_subcodes, (FAILED,))
+            self.assertEqual(error.soap_subcodes, (FAILED_AUTHENTICATION,))
 
     def test_a_replay_is_refused(self) -> None:
         """On this server and on the other one, for as long as the token would be good."""
@@ -394,7 +399,7 @@ class CheckTests(SynchronousTestCase):
         """Redis is not asked where there is nothing to remember."""
         guard = self.guards[0]
         value = Wss(name='w', username='bank', password='sesame', reject_empty_nonce_creat=False)
-        guard.apply(Snapshot(2, [Stored(1, 'wss', value, 2)]))
+        guard.apply(Snapshot(2, [StoredObject(1, 'wss', value, 2)]))
         self.nonces[0].away = ServiceUnavailable(None, 'Redis is away')
         made = header(token(digest=False, nonce=b'', created=''))
         self.assertEqual(self.successResultOf(self.check(self.inbound(made))).name, 'w')
@@ -429,7 +434,7 @@ class CheckTests(SynchronousTestCase):
             (parser.parse(BODY), False),
             (None, False),
         ):
-            inbound = message(channel=ChannelSpec(name='c', kind='http-soap', service='s', security='w'))
+            inbound = make_message(channel=ChannelSpec(name='c', kind='http-soap', service='s', security='w'))
             if root is not None:
                 inbound.parsed = root
             check = self.check(inbound)

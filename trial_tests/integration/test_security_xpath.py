@@ -15,10 +15,10 @@ from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.pipeline.security.xpath import XPathAuthenticator
 from zatotx.schema.security import XPATH, SecurityGroup, XPath
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
-from zatotx.testing.fake_pipeline import message
-from zatotx.testing.security import admitted
+from zatotx.testing.fake_authenticator import authenticate
+from zatotx.testing.fake_pipeline import make_message
 from zatotx.wire.xml import parser
 from zatotx.wire.xml.xpath import Malformed, TextPath
 
@@ -72,13 +72,13 @@ class CheckTests(SynchronousTestCase):
                                                           'username_expr': '/r/@u', 'password_expr': '/r/@p'}),
                    XPath(**{**FIELDS, 'name': 'empty', 'password': ''}))  # fmt: skip
 
-    def make(self, stored: Stored) -> XPathAuthenticator:
+    def make(self, stored: StoredObject) -> XPathAuthenticator:
         return XPathAuthenticator(self.guesses, self.offload, stored)
 
     def apply(self, *values: XPath) -> None:
         group = SecurityGroup(name='all', members=[value.name for value in values])
-        self.guard.apply(Snapshot(1, [*(Stored(n, 'xpath', value, 1) for n, value in enumerate(values)),
-                                      Stored(99, 'security_group', group, 1)]))
+        self.guard.apply(Snapshot(1, [*(StoredObject(n, 'xpath', value, 1) for n, value in enumerate(values)),
+                                      StoredObject(99, 'security_group', group, 1)]))
 
     def offload(self, function: Any, *args: Any) -> Deferred[Any]:
         self.offloaded += 1
@@ -86,11 +86,11 @@ class CheckTests(SynchronousTestCase):
 
     def check(self, body: bytes | None, security: str | None = 'x', groups: tuple[str, ...] = ()
               ) -> Deferred[Principal]:
-        inbound: Message = message(body or b'', channel=ChannelSpec(
+        inbound: Message = make_message(body or b'', channel=ChannelSpec(
             name='c', kind='http-soap', service='s', data_format='xml', security=security, groups=groups))
         if body is not None:
             inbound.parsed = parser.parse(body)
-        return Deferred.fromCoroutine(admitted(self.guard, inbound))
+        return Deferred.fromCoroutine(authenticate(self.guard, inbound))
 
     def test_admitted(self) -> None:
         """By its own name, with its roles."""

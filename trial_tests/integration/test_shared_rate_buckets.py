@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.node.workers.shared_rate_buckets import LOTS, PLACES, SharedBuckets, create_buckets_file
-from zatotx.rules.limits.gcra import SECOND, Buckets, Rate
+from zatotx.node.workers.shared_rate_buckets import BUCKETS_PER_LOT, LOTS, SharedBuckets, create_buckets_file
+from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets
 
 CHARGES = '''
 import sys
 from pathlib import Path
 from zatotx.node.workers.shared_rate_buckets import SharedBuckets
-from zatotx.rules.limits.gcra import Rate
+from zatotx.rules.limits.rate_buckets import Rate
 
 buckets, rate = SharedBuckets(Path(sys.argv[1]), patience=30), Rate.of(1, 86_400, 100)
 print('ready', flush=True)
@@ -75,7 +75,7 @@ class SharedTests(SharedCase):
     def test_as_those_of_one_process(self, steps: list[tuple[int, int]]) -> None:
         """Whatever happens in whatever order: both kinds of buckets say the same."""
         create_buckets_file(self.work)
-        shared, alone, now = SharedBuckets(self.work), Buckets(), 1
+        shared, alone, now = SharedBuckets(self.work), RateBuckets(), 1
         for name, pause in steps:
             now += pause * SECOND
             self.assertEqual(shared.charge(f'{name}', self.rate, now), alone.charge(f'{name}', self.rate, now))
@@ -88,7 +88,7 @@ class SharedTests(SharedCase):
         """There is always a place: the bucket that is full again soonest makes way. Memory stays what it is."""
         buckets, size = self.worker(), (self.work / 'rates').stat().st_size
         buckets.charge('long', Rate.of(1, 86_400, 3), 0)
-        for number in range(LOTS * PLACES * 2):
+        for number in range(LOTS * BUCKETS_PER_LOT * 2):
             buckets.charge(f'name {number}', Rate.of(1, 1, 1), number * 1000)
         self.assertEqual((self.work / 'rates').stat().st_size, size)
         self.assertEqual(buckets.charge('long', Rate.of(1, 86_400, 3), 0), 86_400 * SECOND)

@@ -8,14 +8,14 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.metrics.stack_location import location_of
-from zatotx.model.gc_disabled import GcDisabled
+from zatotx.metrics.stack_location import locate_frame
+from zatotx.model.garbage_collection import GcDisabled
 
 # A service is looked at again and again. Before each look at variables the collector is brought to the brink, so that
 # it begins within the next allocations, and then it lets the service's thread go on.
 LOOKED_AT = """
 import gc, random, sys, threading, time
-from zatotx.metrics.stack_location import location_of
+from zatotx.metrics.stack_location import locate_frame
 
 class Service:
     _zatotx_name = 'crm.quick'
@@ -50,7 +50,7 @@ gc.set_threshold(1, 1_000_000, 1_000_000)
 sys.setswitchinterval(1e-4)
 end = time.monotonic() + 2
 while time.monotonic() < end:
-    location_of(sys._current_frames()[thread.ident], deployed)
+    locate_frame(sys._current_frames()[thread.ident], deployed)
 over = True
 thread.join()
 print('went on')
@@ -91,7 +91,7 @@ class UncollectedTests(SynchronousTestCase):
             seen.append(gc.isenabled())
             return ''
 
-        self.assertIsNotNone(location_of(sys._getframe(), deployed))
+        self.assertIsNotNone(locate_frame(sys._getframe(), deployed))
         self.assertEqual((set(seen), gc.isenabled()), ({False}, True))
 
     def test_a_frame_that_ends_while_it_is_looked_at(self) -> None:

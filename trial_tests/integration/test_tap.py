@@ -23,7 +23,7 @@ from zatotx.node.settings import Kvdb, Main, Odb, Settings
 from zatotx.odb.secrets import Secrets, new_key
 from zatotx.tap import component_service as root
 from zatotx.tap import exit_status, server
-from zatotx.tap.decrypt_settings import decrypt_urls, read_decrypted
+from zatotx.tap.decrypt_settings import decrypt_urls, load_decrypted_settings
 
 TWISTD = str(Path(sys.executable).with_name('twistd'))
 FAILS_LATER = """
@@ -260,7 +260,7 @@ class ExitTests(SynchronousTestCase):
         """The reactor is stopped once, even if the signal arrives repeatedly."""
         self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         reactor = Reactor()
-        exit_status.end_well_on_sigterm(reactor)
+        exit_status.exit_cleanly_on_sigterm(reactor)
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
         self.assertEqual((reactor.stopped, reactor.stops), (True, 2))
@@ -268,10 +268,10 @@ class ExitTests(SynchronousTestCase):
     def test_sentences(self) -> None:
         """The message of an operating system error contains its reason and its file."""
         self.assertEqual(
-            exit_status.error_sentence(PermissionError(13, 'Permission denied', '/x')), 'Permission denied: /x'
+            exit_status.format_error(PermissionError(13, 'Permission denied', '/x')), 'Permission denied: /x'
         )
-        self.assertEqual(exit_status.error_sentence(OSError(5, 'I/O error')), 'I/O error')
-        self.assertEqual(exit_status.error_sentence(ValueError()), 'ValueError')
+        self.assertEqual(exit_status.format_error(OSError(5, 'I/O error')), 'I/O error')
+        self.assertEqual(exit_status.format_error(ValueError()), 'ValueError')
 
 
 class DecryptSettingsTests(SynchronousTestCase):
@@ -293,9 +293,9 @@ class DecryptSettingsTests(SynchronousTestCase):
         key = new_key()
         stored = iter([self.settings(Secrets(new_key()).encrypt('redis://:p@h:1')),
                        self.settings(Secrets(key).encrypt('redis://:p@h:1'))])
-        self.assertEqual(read_decrypted(lambda: next(stored), lambda: key), self.settings('redis://:p@h:1'))
+        self.assertEqual(load_decrypted_settings(lambda: next(stored), lambda: key), self.settings('redis://:p@h:1'))
         wrong = self.settings(Secrets(new_key()).encrypt('redis://:p@h:1'))
-        self.assertRaises(StartError, read_decrypted, lambda: wrong, lambda: key)
+        self.assertRaises(StartError, load_decrypted_settings, lambda: wrong, lambda: key)
 
     def test_another_key(self) -> None:
         """The error names the setting and says how to encrypt it again."""

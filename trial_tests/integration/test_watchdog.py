@@ -20,10 +20,10 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.metrics.gc_pauses import GcPauses
-from zatotx.metrics.stack_location import StackLocation, files_below, location_of
-from zatotx.metrics.watchdog import ReportedStall, StallReports, stack_shares, stall_message
-from zatotx.node.findings import stalls
+from zatotx.metrics.gc_pauses import GcPauseMonitor
+from zatotx.metrics.stack_location import StackLocation, locate_frame, make_deployed_name
+from zatotx.metrics.watchdog import ReportedStall, StallReporter, stack_shares, stall_message
+from zatotx.node.findings import find_reactor_stalls
 
 SERVICES = """\
 import time
@@ -116,7 +116,7 @@ import sys
 from pathlib import Path
 from time import monotonic
 from twisted.internet import reactor
-from zatotx.metrics.stack_location import files_below
+from zatotx.metrics.stack_location import make_deployed_name
 from zatotx.metrics.watchdog import Watchdog
 
 work, wanted, names = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
@@ -136,7 +136,7 @@ def look():  # a busy machine has it said later
     else:
         reactor.callLater(0.1, look)
 
-watchdog = Watchdog(reactor, files_below(work), say)
+watchdog = Watchdog(reactor, make_deployed_name(work), say)
 watchdog.start()
 for number, service in enumerate(services):
     reactor.callLater(0.2 + 0.3 * number, service.handle)
@@ -272,7 +272,7 @@ class WatchdogTests(TestCase):
 class PausesTests(SynchronousTestCase):
     def test_counted(self) -> None:
         """Each collection is counted while measuring, and not afterwards."""
-        pauses = GcPauses()
+        pauses = GcPauseMonitor()
         pauses.start()
         gc.collect()
         pauses.stop()
@@ -284,7 +284,7 @@ class PausesTests(SynchronousTestCase):
 
     def test_share(self) -> None:
         """The time that collections took in an interval includes parts of those at its ends."""
-        pauses = GcPauses()
+        pauses = GcPauseMonitor()
         pauses._long.extend([(10.0, 0.5), (11.0, 0.2), (20.0, 1.0)])  # (end, length)
         self.assertAlmostEqual(pauses.between(9.8, 11.5), 0.4)
         self.assertEqual(pauses.between(12.0, 19.0), 0.0)
@@ -292,7 +292,7 @@ class PausesTests(SynchronousTestCase):
 
     def test_under_way(self) -> None:
         """A collection whose end is not recorded yet counts once, up to now."""
-        pauses = GcPauses()
+        pauses = GcPauseMonitor()
         pauses._on_gc('start', {})
         began = pauses._started
         self.assertAlmostEqual(pauses.between(began - 1, began + 0.5), 0.5)
@@ -310,12 +310,12 @@ class FindingsTests(SynchronousTestCase):
             ReportedStall(5000.0, 'something other than a service held', ''),
             ReportedStall(5000.0, "service 'zato.x' held", 'zato.x'),
         ]
-        (sentence_,) = stalls(said, now=5300.0)
+        (sentence_,) = find_reactor_stalls(said, now=5300.0)
         self.assertTrue(sentence_.startswith("service 'crm' held (01:23:20 UTC): "))
 
     def test_kept(self) -> None:
         """The last twenty reports are kept with their time."""
-        reports = StallReports(lambda text: None, clock=lambda: 1234.5)
+        reports = StallReporter(lambda text: None, clock=lambda: 1234.5)
         for number in range(30):
             reports.add(StackLocation('a', f'a.py:{number}'), 0.2, lasting=False)
             reports.speak(float(number * 2))
@@ -327,7 +327,7 @@ class FindingsTests(SynchronousTestCase):
 class ReportTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.said: list[str] = []
-        self.reports = StallReports(self.said.append)
+        self.reports = StallReporter(self.said.append)
 
     def test_pace(self) -> None:
         """At most one report per second; each location once, with its longest stall."""
@@ -380,7 +380,7 @@ class ShareTests(SynchronousTestCase):
 class PlaceTests(SynchronousTestCase):
     def test_files(self) -> None:
         """A deployed file has the name that its author uses, wherever the node stores it."""
-        shown = files_below(Path('/env/work'))
+        shown = make_deployed_name(Path('/env/work'))
         version = '0123456789abcdef' * 4
         self.assertEqual(shown(f'/env/work/deployed/{version}/crm.py'), 'crm.py')
         self.assertEqual(shown(f'/env/work/deployed/{version}/crm/util.py'), 'crm/util.py')
@@ -389,7 +389,7 @@ class PlaceTests(SynchronousTestCase):
 
     def test_no_service(self) -> None:
         """Outside services, the innermost line is reported."""
-        place = location_of(sys._getframe(), lambda _: '')
+        place = locate_frame(sys._getframe(), lambda _: '')
         assert place is not None
         self.assertEqual(place.service, '')
         self.assertRegex(place.where, r'integration/test_watchdog\.py:\d+')
@@ -405,7 +405,7 @@ class PlaceTests(SynchronousTestCase):
                 raise AssertionError('called')
 
             def handle(self) -> StackLocation | None:
-                return location_of(sys._getframe(), lambda _: '')
+                return locate_frame(sys._getframe(), lambda _: '')
 
         place = Careful().handle()
         assert place is not None

@@ -19,7 +19,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.metrics.exposition import MetricsExposition
-from zatotx.metrics.snapshot import Sample
+from zatotx.metrics.snapshot import MetricSample
 from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.log_files import LogFiles
 from zatotx.node.log_levels import LiveLogLevels
@@ -27,14 +27,14 @@ from zatotx.node.settings import Log
 from zatotx.node.workers import ipc as peers
 from zatotx.node.workers import shared_counters as boards
 from zatotx.node.workers.control_pipe import ControlPipe, read_worker_spec
-from zatotx.node.workers.ipc import WorkerPeers, socket_name
-from zatotx.node.workers.metrics_store import FOLDER, MetricsStore, remove_all, sum_snapshots
+from zatotx.node.workers.ipc import WorkerIpc, socket_name
+from zatotx.node.workers.metrics_store import FOLDER, MetricsStore, combine_samples, reset_metrics
 from zatotx.node.workers.shared_counters import SharedCounters, create_counters_file
-from zatotx.node.workers.singleton_task import EVERY, SingletonTask
+from zatotx.node.workers.singleton_task import RETRY_INTERVAL, SingletonTask
 from zatotx.node.workers.worker_group import WorkerGroup
-from zatotx.rules.limits.limits import ConcurrencyLimit
+from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 from zatotx.rules.resilience.heartbeat import INTERVAL
-from zatotx.testing.node import MemoryBus
+from zatotx.testing.memory_node import MemoryBus
 
 HOLDS = """
 import sys, time
@@ -88,11 +88,11 @@ class SingletonTaskTests(SynchronousTestCase):
         two.start()
         self.ending = Deferred()
         stopping = one.stop()
-        self.clock.advance(EVERY)
+        self.clock.advance(RETRY_INTERVAL)
         self.assertEqual(self.did, ['one begins', 'one ends'])
         self.ending.callback(None)
         self.successResultOf(stopping)
-        self.clock.advance(EVERY)
+        self.clock.advance(RETRY_INTERVAL)
         self.assertEqual(self.did, ['one begins', 'one ends', 'two begins'])
         self.assertTrue(two.held)
 
@@ -113,11 +113,11 @@ class SingletonTaskTests(SynchronousTestCase):
             self.assertEqual(holder.stdout.readline(), b'held\n')
             two = self.duty('two')
             two.start()
-            self.clock.advance(EVERY)
+            self.clock.advance(RETRY_INTERVAL)
             self.assertEqual(self.did, [])
             holder.kill()
             holder.wait()
-        self.clock.advance(EVERY)
+        self.clock.advance(RETRY_INTERVAL)
         self.assertEqual(self.did, ['two begins'])
 
     def test_one_that_fails_to_begin(self) -> None:
@@ -127,7 +127,7 @@ class SingletonTaskTests(SynchronousTestCase):
         two.begin = lambda: fail(ValueError('no'))
         two.start()
         one.stop()
-        self.clock.advance(EVERY)
+        self.clock.advance(RETRY_INTERVAL)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
 
@@ -229,8 +229,8 @@ class WorkerPeersTests(TestCase):
         self.work.mkdir()
         self.patch(peers, 'DEADLINE', 60.0)
 
-    def peers(self, seat: int, **answers: Any) -> WorkerPeers:
-        peers = WorkerPeers(reactor, self.work, seat, answers)
+    def peers(self, seat: int, **answers: Any) -> WorkerIpc:
+        peers = WorkerIpc(reactor, self.work, seat, answers)
         peers.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(peers.stop()))
         return peers
@@ -274,7 +274,7 @@ class WorkerPeersTests(TestCase):
         self.assertEqual(await again.ask_all('what'), [])
 
 
-def counted(calls: int, open_now: int = 1) -> Sample:
+def counted(calls: int, open_now: int = 1) -> MetricSample:
     """Return a sample with one counter and one gauge."""
     return {'zatotx_node_refused': [[[], calls]], 'zatotx_node_in_flight': [[[], open_now]]}
 
@@ -310,9 +310,9 @@ class MetricsStoreTests(SynchronousTestCase):
             self.addCleanup(process.kill)
         return process
 
-    def requests(self, answers: list[tuple[int, int, Sample]]) -> float:
+    def requests(self, answers: list[tuple[int, int, MetricSample]]) -> float:
         """Return the total of the other workers."""
-        samples = sum_snapshots(MetricsStore(self.work, 0).before(), answers)
+        samples = combine_samples(MetricsStore(self.work, 0).before(), answers)
         found = [sample.get('zatotx_node_refused', [[[], 0]])[0][1] for sample in samples]
         return float(sum(found))
 
@@ -338,7 +338,7 @@ class MetricsStoreTests(SynchronousTestCase):
         before = MetricsStore(self.work, 0).before()
         process.kill()
         process.wait()
-        self.assertEqual(sum_snapshots(before, [(1, process.pid, counted(11))])[1:], [counted(11)])
+        self.assertEqual(combine_samples(before, [(1, process.pid, counted(11))])[1:], [counted(11)])
         self.assertEqual(self.requests([]), 10)
 
     def test_our_own(self) -> None:
@@ -356,9 +356,9 @@ class MetricsStoreTests(SynchronousTestCase):
     def test_a_new_start(self) -> None:
         """A restart of the server resets the counters."""
         self.other(1, 10)
-        remove_all(self.work)
+        reset_metrics(self.work)
         self.assertEqual(self.requests([]), 0)
-        remove_all(self.work)
+        reset_metrics(self.work)
 
     def test_a_torn_file(self) -> None:
         """A truncated file loses only its own values."""

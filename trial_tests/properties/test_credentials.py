@@ -19,11 +19,11 @@ from zatotx.model.message import Principal
 from zatotx.pipeline.security.jwt import JwtAuthenticator, SingleKey
 from zatotx.pipeline.security.mtls import MtlsAuthenticator
 from zatotx.schema.security import Jwt, Mtls
-from zatotx.schema.snapshot import Stored
-from zatotx.testing.fake_pipeline import message
+from zatotx.schema.snapshot import StoredObject
+from zatotx.testing.fake_pipeline import make_message
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.distinguished_name import is_same, name_of, parse_name
-from zatotx.wire.security.jwk import key_of_secret, read_key_set
+from zatotx.wire.security.distinguished_name import from_certificate_name, is_same_name, parse_name
+from zatotx.wire.security.jwk import key_from_secret, parse_key_set
 
 TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=8)
 VALUES = st.recursive(
@@ -38,10 +38,10 @@ JWKS = st.dictionaries(MEMBERS, VALUES | LIKELY)
 DAMAGE = st.lists(st.tuples(st.integers(0, 500), st.binary(max_size=2)), min_size=1, max_size=3)
 
 TERMS = Jwt(name='t', algorithms=['HS256'], secret=SECRET, audience=['zatotx'], roles_claim='roles')
-TOKENS = Stored(1, 'jwt', TERMS, 1)
+TOKENS = StoredObject(1, 'jwt', TERMS, 1)
 BANK = Issuer('Bank CA')
 PARTNER = BANK.issue(names=['DNS:a.example'])
-PARTNERS = Stored(2, 'mtls', Mtls(name='p', ca=BANK.pem, subject='CN=partner,O=Bank'), 1)
+PARTNERS = StoredObject(2, 'mtls', Mtls(name='p', ca=BANK.pem, subject='CN=partner,O=Bank'), 1)
 
 
 def signed(header: Any, claims: Any) -> bytes:
@@ -59,9 +59,9 @@ def damaged(data: bytes, damage: list[tuple[int, bytes]]) -> bytes:
 class TokenTests(SynchronousTestCase):
     def check(self, credentials: bytes) -> Principal | None:
         """Returns the principal, None if the token is rejected. Other exceptions fail the test."""
-        check = JwtAuthenticator(TOKENS, lambda changed: SingleKey(key_of_secret(SECRET)), lambda: NOW)
+        check = JwtAuthenticator(TOKENS, lambda changed: SingleKey(key_from_secret(SECRET)), lambda: NOW)
         try:
-            found = check.check(message(headers={b'authorization': credentials}))
+            found = check.check(make_message(headers={b'authorization': credentials}))
         except Unauthorized:
             return None
         assert isinstance(found, Principal)
@@ -96,7 +96,7 @@ class TokenTests(SynchronousTestCase):
         """Any key set yields keys, and a sentence for each invalid one."""
         body = json.dumps({'keys': keys}).encode()
         try:
-            found, wrong = read_key_set(body)
+            found, wrong = parse_key_set(body)
         except Malformed:
             return
         self.assertLessEqual(len(found) + len(wrong), len(keys))
@@ -107,7 +107,7 @@ class CertificateTests(SynchronousTestCase):
     def test_damage(self, damage: list[tuple[int, bytes]]) -> None:
         """A modified certificate is rejected without an unexpected exception."""
         der = damaged(PARTNER.der, damage)
-        inbound = message()
+        inbound = make_message()
         assert inbound.http is not None
         inbound.http.certificates = (der,)
         try:
@@ -124,7 +124,7 @@ class CertificateTests(SynchronousTestCase):
         written = ','.join(f'{type_}={_escaped(value)}' for type_, value in zip(types, values, strict=False))
         name = parse_name(written)
         self.assertEqual([next(iter(each))[1] for each in name], values)
-        self.assertTrue(is_same(name, name[::-1]))
+        self.assertTrue(is_same_name(name, name[::-1]))
 
     @holds(text=st.text(max_size=40))
     def test_any_text(self, text: str) -> None:
@@ -141,7 +141,7 @@ class CertificateTests(SynchronousTestCase):
         for subject in ('CN=a\\,b\\+c\\"d\\\\e\\<f\\>g\\;h', 'CN=\\#x,O=\\ y\\ ', 'CN=é,OU=a,OU=b',
                         'UID=1+CN=2,DC=x,DC=y'):  # fmt: skip
             name = BANK.issue(subject).certificate.subject
-            self.assertTrue(is_same(parse_name(name.rfc4514_string()), name_of(name)), subject)
+            self.assertTrue(is_same_name(parse_name(name.rfc4514_string()), from_certificate_name(name)), subject)
 
 
 def _escaped(value: str) -> str:

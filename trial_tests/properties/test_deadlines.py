@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.pipeline.deadline_sweeper import INTERVAL, DeadlineSweeper
-from zatotx.rules.resilience.backoff import next_delay
+from zatotx.pipeline.deadline_sweeper import SWEEP_INTERVAL, DeadlineSweeper
+from zatotx.rules.resilience.backoff import backoff_delay
 
 SECONDS = st.floats(0.001, 1000)
 
@@ -33,9 +33,9 @@ class BackoffTests(SynchronousTestCase):
     @holds(attempt=st.integers(-5, 10**9), chance=st.floats(0, 1, exclude_max=True), base=SECONDS, cap=SECONDS)
     def test_within_bounds(self, attempt: int, chance: float, base: float, cap: float) -> None:
         """A delay is never negative, never above the cap, and never longer than the next maximum."""
-        delay = next_delay(attempt, lambda: chance, base=base, cap=cap)
+        delay = backoff_delay(attempt, lambda: chance, base=base, cap=cap)
         self.assertTrue(0 <= delay <= cap)
-        self.assertLessEqual(delay, next_delay(attempt + 1, lambda: chance, base=base, cap=cap))
+        self.assertLessEqual(delay, backoff_delay(attempt + 1, lambda: chance, base=base, cap=cap))
 
 
 class DeadlineTests(SynchronousTestCase):
@@ -53,12 +53,12 @@ class DeadlineTests(SynchronousTestCase):
             clock.callLater(begins, deadlines.watch, run)
             if ends:
                 clock.callLater(begins + lasts / 2, deadlines.forget, run)
-        for step in (*steps, *[INTERVAL / 2] * 300):
+        for step in (*steps, *[SWEEP_INTERVAL / 2] * 300):
             clock.advance(step)
-        longest = max((*steps, INTERVAL))
+        longest = max((*steps, SWEEP_INTERVAL))
         for run, ends in made:
             if run.at >= 0:
-                self.assertTrue(run.deadline <= run.at <= run.deadline + INTERVAL + 2 * longest + 1e-9, run)
+                self.assertTrue(run.deadline <= run.at <= run.deadline + SWEEP_INTERVAL + 2 * longest + 1e-9, run)
             else:
                 self.assertTrue(ends, run)
         self.assertEqual(clock.getDelayedCalls(), [])

@@ -13,22 +13,22 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.odb import TYPES
 from trial_tests.support.properties import holds
 from trial_tests.support.vault import VAULT, Vault
-from zatotx.cli.enmasse_file import parse
+from zatotx.cli.enmasse_file import parse_yaml
 from zatotx.cli.errors import CommandError
 from zatotx.plugins.http.schema import OBJECT_TYPES as HTTP
-from zatotx.rules.enmasse.import_plan import export, plan_import, substitute
-from zatotx.rules.enmasse.references import ReferenceSources, escape_references, is_reference
+from zatotx.rules.enmasse.import_plan import export_document, plan_import, substitute_references
+from zatotx.rules.enmasse.references import ReferenceResolver, escape_references, has_reference
 from zatotx.schema.fields import field_names
 from zatotx.schema.security import BasicAuth
-from zatotx.schema.service import ServiceRow
-from zatotx.schema.snapshot import Changes, Snapshot, Stored
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.service import ServiceConfig
+from zatotx.schema.snapshot import ChangeSet, Snapshot, StoredObject
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
-ALL = ObjectTypes((*TYPES, VAULT))
+ALL = ObjectTypeRegistry((*TYPES, VAULT))
 TEXT = st.text(st.characters(exclude_categories=['Cs', 'Cc']), min_size=1, max_size=8)
 DOLLARS = ['$', '{', '}', '${A}', 'file:', 'A', '/', ' ', 'Zato_Enmasse_Env.', 'ZATO_ENMASSE_ENV_']
 LIKE_REFERENCES = st.lists(st.sampled_from(DOLLARS), max_size=6).map(''.join)
-SOURCES = ReferenceSources(environ={}, read=lambda path: 'read', zato=True)
+SOURCES = ReferenceResolver(environ={}, read=lambda path: 'read', zato=True)
 NAMES = st.lists(TEXT | LIKE_REFERENCES.filter(bool), min_size=1, max_size=4, unique=True)
 KEYS = st.sampled_from(sorted({name for t in ALL for name in field_names(t)} | {'type', 'nonsense'}))
 WORDS = st.sampled_from(['basic_auth', 'GET', 'json', 'echo', '/a/{b}', '60', 'true', ''])
@@ -47,8 +47,8 @@ PIECES = (
 
 def configuration(values: list[Any]) -> Snapshot:
     keys = {t.struct: t.key for t in ALL}
-    stored = tuple(Stored(number, keys[type(value)], value, 1) for number, value in enumerate(values, 1))
-    return Snapshot().evolve(Changes(revision=1, changed=stored))
+    stored = tuple(StoredObject(number, keys[type(value)], value, 1) for number, value in enumerate(values, 1))
+    return Snapshot().evolve(ChangeSet(revision=1, changed=stored))
 
 
 @st.composite
@@ -60,7 +60,7 @@ def configurations(draw: Any) -> Snapshot:
         BasicAuth(name=name, username=f'user {number}', realm=draw(text), password=draw(st.just('') | text))
         for number, name in enumerate(users)
     ]
-    values += [ServiceRow(name=name) for name in services]
+    values += [ServiceConfig(name=name) for name in services]
     values += [Vault(name=name, password=draw(text), note=draw(text)) for name in users]
     for number, name in enumerate(channels):
         security = draw(st.none() | st.sampled_from(users))
@@ -79,11 +79,11 @@ class ExportTests(SynchronousTestCase):
         """Importing an export through YAML and substitution changes nothing, with included secrets or environment
         variables."""
         for secrets in (True, False):
-            document = export(snapshot, ALL, secrets=secrets)
+            document = export_document(snapshot, ALL, secrets=secrets)
             text = yaml.safe_dump(document, allow_unicode=True, sort_keys=False)
-            loaded = parse('export.yaml', text.encode())
-            environ = self.environ(document, export(snapshot, ALL, secrets=True))
-            replaced, wrong = substitute(loaded, environ, lambda path: 'never read')
+            loaded = parse_yaml('export.yaml', text.encode())
+            environ = self.environ(document, export_document(snapshot, ALL, secrets=True))
+            replaced, wrong = substitute_references(loaded, environ, lambda path: 'never read')
             self.assertEqual(wrong, [])
             plan = planned(replaced, snapshot, replace=replace)
             self.assertEqual((plan.mistakes, plan.operations), ((), ()))
@@ -101,7 +101,7 @@ class ExportTests(SynchronousTestCase):
     @holds(30, snapshot=configurations())
     def test_an_export_makes_the_same_again(self, snapshot: Snapshot) -> None:
         """Importing an export into a cluster with only the services creates the same objects."""
-        document, _ = substitute(export(snapshot, ALL, secrets=True), {}, lambda path: 'never read')
+        document, _ = substitute_references(export_document(snapshot, ALL, secrets=True), {}, lambda path: 'never read')
         empty = configuration([stored.value for stored in snapshot.of('service')])
         plan = planned(document, empty)
         self.assertEqual(plan.mistakes, ())
@@ -132,7 +132,7 @@ class DocumentTests(SynchronousTestCase):
     def test_any_file(self, text: bytes) -> None:
         """Any file is a mapping, or is rejected in one line that names it; its result is JSON-compatible."""
         try:
-            found = parse('any.yaml', text)
+            found = parse_yaml('any.yaml', text)
         except CommandError as error:
             said = error.format_message()
             self.assertEqual((len(said.splitlines()), 'any.yaml' in said), (1, True), said)
@@ -148,4 +148,4 @@ class ReferenceTests(SynchronousTestCase):
         """Escaped text resolves to itself and contains no references."""
         wrong: list[str] = []
         self.assertEqual(SOURCES.resolve(escape_references(value), wrong), value)
-        self.assertEqual((wrong, is_reference(escape_references(value))), ([], False))
+        self.assertEqual((wrong, has_reference(escape_references(value))), ([], False))

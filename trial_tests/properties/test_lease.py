@@ -13,12 +13,20 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.interfaces.redis import Busy
+from zatotx.interfaces.redis import LeaseHeld
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.redis.lease_store import Seed
-from zatotx.redis.leases import Lease, Leases
-from zatotx.rules.resilience.lease import LeaseClaim, admits, first_token, granted, refused, renewal, ttl_error
-from zatotx.testing.leases import Epochs, MemoryLeaseStore
+from zatotx.redis.lease_store import EpochSeed
+from zatotx.redis.leases import LeaseStore, RedisLease
+from zatotx.rules.resilience.lease import (
+    LeaseClaim,
+    accepts_token,
+    claim_after_grant,
+    claim_after_rejection,
+    next_renewal,
+    token_base,
+    ttl_error,
+)
+from zatotx.testing.memory_leases import EpochSequence, MemoryLeaseStore
 
 TTL = 3.0
 _PATIENCE = 1.0  # seconds until a question counts as lost
@@ -27,34 +35,34 @@ _PATIENCE = 1.0  # seconds until a question counts as lost
 class ClaimTests(SynchronousTestCase):
     def test_ends_before_the_server_does(self) -> None:
         """The claim counts from before the request was sent, and is shorter than the ttl by drift and margin."""
-        claim = granted(LeaseClaim(ttl=30), 7, 100.0)
+        claim = claim_after_grant(LeaseClaim(ttl=30), 7, 100.0)
         self.assertAlmostEqual(claim.until, 100 + 30 - 0.3 - 0.05)
         self.assertTrue(claim.holds(129.6))
         self.assertFalse(claim.holds(129.65))
-        self.assertLess(granted(LeaseClaim(ttl=0.2), 7, 0).until, 0.18)
-        self.assertFalse(refused(claim).holds(100.0))
+        self.assertLess(claim_after_grant(LeaseClaim(ttl=0.2), 7, 0).until, 0.18)
+        self.assertFalse(claim_after_rejection(claim).holds(100.0))
 
     def test_a_late_answer(self) -> None:
         """A late response to an older request does not shorten the claim."""
-        newer = granted(granted(LeaseClaim(ttl=30), 7, 100.0), 7, 110.0)
-        self.assertEqual(granted(newer, 7, 100.0), newer)
+        newer = claim_after_grant(claim_after_grant(LeaseClaim(ttl=30), 7, 100.0), 7, 110.0)
+        self.assertEqual(claim_after_grant(newer, 7, 100.0), newer)
 
     def test_renewals(self) -> None:
         """A lease is renewed a third of the ttl after the last request, sooner after a lost one, and never after its
         end."""
-        claim = granted(LeaseClaim(ttl=30), 7, 100.0)
-        self.assertEqual(renewal(claim, 101.0, failed=False), 110.0)
-        self.assertEqual(renewal(claim, 120.0, failed=False), 120.0)
-        self.assertEqual(renewal(claim, 112.0, failed=True), 113.5)
-        self.assertEqual(renewal(claim, 129.0, failed=True), claim.until)
-        self.assertIsNone(renewal(claim, 129.7, failed=True))
+        claim = claim_after_grant(LeaseClaim(ttl=30), 7, 100.0)
+        self.assertEqual(next_renewal(claim, 101.0, failed=False), 110.0)
+        self.assertEqual(next_renewal(claim, 120.0, failed=False), 120.0)
+        self.assertEqual(next_renewal(claim, 112.0, failed=True), 113.5)
+        self.assertEqual(next_renewal(claim, 129.0, failed=True), claim.until)
+        self.assertIsNone(next_renewal(claim, 129.7, failed=True))
 
     def test_tokens(self) -> None:
         """All tokens of an epoch exceed those of earlier ones; a resource accepts tokens that are not lower."""
-        self.assertGreater(first_token(2), first_token(1) + 2**32 - 1)
-        self.assertLess(first_token(2**20) + 2**32, 2**53)
-        self.assertEqual([admits(5, token) for token in (4, 5, 6)], [False, True, True])
-        self.assertFalse(admits(0, 0))
+        self.assertGreater(token_base(2), token_base(1) + 2**32 - 1)
+        self.assertLess(token_base(2**20) + 2**32, 2**53)
+        self.assertEqual([accepts_token(5, token) for token in (4, 5, 6)], [False, True, True])
+        self.assertFalse(accepts_token(0, 0))
 
     def test_ttls(self) -> None:
         """Too short and too long ttls are rejected with a sentence."""
@@ -70,7 +78,7 @@ class _Net:
         self.lag = 0.0  # seconds, each way
         self.losing = ''  # 'questions', 'answers' or ''
 
-    def take(self, name: str, owner: str, ttl: float, seed: Seed | None) -> Deferred[Any]:
+    def take(self, name: str, owner: str, ttl: float, seed: EpochSeed | None) -> Deferred[Any]:
         return self._ask(lambda: self.world.desk.taken(name, owner, ttl, seed))
 
     def renew(self, name: str, owner: str, ttl: float) -> Deferred[bool]:
@@ -147,8 +155,8 @@ class _Holder:
     world: _World
     net: _Net
     clock: _Paused
-    leases: Leases
-    lease: Lease | None = None
+    leases: LeaseStore
+    lease: RedisLease | None = None
     wanting: Deferred[Any] | None = None
 
     def step(self) -> None:
@@ -167,7 +175,7 @@ class _Holder:
         self.wanting, self.lease = None, lease
 
     def _has_not(self, failure: Any) -> None:
-        failure.trap(Busy, ServiceUnavailable, Timeout)
+        failure.trap(LeaseHeld, ServiceUnavailable, Timeout)
         self.wanting = None
 
 
@@ -176,7 +184,7 @@ class _World:
     """Redis, two holders, and a resource that rejects old tokens."""
 
     time: Clock = field(factory=Clock)
-    epochs: Epochs = field(factory=Epochs)
+    epochs: EpochSequence = field(factory=EpochSequence)
     jumped: float = 0.0  # how far the clock of Redis was set
     highest: int = 0
     writes: list[tuple[float, int, int]] = field(factory=list)  # when, whose, token
@@ -196,11 +204,11 @@ class _World:
 
     def _holder(self) -> _Holder:
         net, clock = _Net(self), _Paused(self.time)
-        self.everybody.append(_Holder(self, net, clock, Leases(clock, net, self.epochs, now=self.time.seconds)))
+        self.everybody.append(_Holder(self, net, clock, LeaseStore(clock, net, self.epochs, now=self.time.seconds)))
         return self.everybody[-1]
 
     def written(self, holder: _Holder, token: int) -> None:
-        if admits(self.highest, token):
+        if accepts_token(self.highest, token):
             self.highest = token
             self.writes.append((self.time.seconds(), id(holder), token))
         else:

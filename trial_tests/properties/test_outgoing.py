@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, CircuitBreaker
-from zatotx.rules.resilience.retry import RetryBudget, retry_after
+from zatotx.rules.resilience.retry import RetryBudget, parse_retry_after
 from zatotx.rules.routing.url_template import UrlTemplate, encode_query
 from zatotx.wire.http.challenge import parse_challenges, parse_parameters, quote_string
 
@@ -72,7 +72,7 @@ class RetryProperties(SynchronousTestCase):
     @holds(value=st.binary(max_size=40))
     def test_retry_after_of_anything(self, value: bytes) -> None:
         """Any Retry-After gives non-negative seconds or None."""
-        found = retry_after(value, NOW)
+        found = parse_retry_after(value, NOW)
         self.assertTrue(found is None or found >= 0.0)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.rules.routing.route_table import ANY, BadRoutes, Match, MethodNotRouted, Route, RouteTable
+from zatotx.rules.routing.route_table import ANY, InvalidRoutes, MethodNotRouted, Route, RouteMatch, RouteTable
 from zatotx.wire.malformed import Malformed
 
 METHODS = ('GET', 'POST', 'HEAD', 'DELETE')
@@ -59,7 +59,7 @@ def tables(routes: list[Route]) -> tuple[RouteTable, list[Route]]:
     for route in routes:
         try:
             table = RouteTable.build([*taken, route])
-        except BadRoutes:
+        except InvalidRoutes:
             continue
         taken.append(route)
     return table, taken
@@ -81,12 +81,12 @@ class RoutingTests(SynchronousTestCase):
             self.assertEqual(found, MethodNotRouted(allowed) if fitting else None)
             return
         best = min(each.rank(method) for each in serving)
-        assert isinstance(found, Match)
+        assert isinstance(found, RouteMatch)
         winners = {each.route.target: each for each in serving if each.rank(method) == best}
         self.assertIn(found.target, winners)
         self.check_values(winners[found.target], found, text)
 
-    def check_values(self, winner: Seen, found: Match, text: str) -> None:
+    def check_values(self, winner: Seen, found: RouteMatch, text: str) -> None:
         """Checks that inserting the captured values into the pattern gives the path."""
         pattern = winner.route.pattern
         filled = re.sub(r'\{(\w+)(:path)?\}', lambda hole: found.params[hole[1]], pattern)
@@ -102,14 +102,14 @@ class RoutingTests(SynchronousTestCase):
             found = table.find(method, b'/' + path)
         except Malformed:
             return
-        self.assertIsInstance(found, Match | MethodNotRouted | None)
+        self.assertIsInstance(found, RouteMatch | MethodNotRouted | None)
 
     @holds(texts=st.lists(st.text('/{}:path.-aé?#', max_size=12), max_size=5))
     def test_any_pattern(self, texts: list[str]) -> None:
         """Any pattern is a route, or is rejected in one line that names it."""
         try:
             RouteTable.build(Route(text, ANY, text) for text in texts)
-        except BadRoutes as wrong:
+        except InvalidRoutes as wrong:
             for said in wrong.mistakes:
                 self.assertEqual(len(said.splitlines()), 1)
                 self.assertTrue(any(repr(text) in said for text in texts), said)

@@ -10,19 +10,19 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx.model.errors import BadRequest, ServiceError
-from zatotx.model.message import ChannelSpec, Outcome
-from zatotx.model.soap import SoapFault, SoapSpec
+from zatotx.model.message import ChannelSpec, ServiceResult
+from zatotx.model.soap import SoapChannelSpec, SoapFault
 from zatotx.plugins.http.soap.codec import SoapCodec
 from zatotx.plugins.http.soap.outgoing.envelopes import wrap_in_envelope
 from zatotx.plugins.http.soap.outgoing.username_token import new_username_token
-from zatotx.testing.fake_pipeline import message
+from zatotx.testing.fake_pipeline import make_message
 from zatotx.wire.soap import ws_security
-from zatotx.wire.soap.action import action_of
-from zatotx.wire.soap.envelope import NS_11, NS_12, VERSIONS, read, write
+from zatotx.wire.soap.action import soap_action
+from zatotx.wire.soap.envelope import NS_11, NS_12, VERSIONS, read_envelope, write_envelope
 from zatotx.wire.soap.faults import read_fault
 from zatotx.wire.xml import parser
 
-CHANNEL = ChannelSpec(name='a', kind='http-soap', service='a', data_format='soap', soap=SoapSpec())
+CHANNEL = ChannelSpec(name='a', kind='http-soap', service='a', data_format='soap', soap=SoapChannelSpec())
 TYPES = {b'1.1': {b'content-type': b'text/xml'}, b'1.2': {b'content-type': b'application/soap+xml'}}
 NAMES = st.sampled_from([f'{{{ns}}}{name}' for ns in (NS_11, NS_12) for name in ('Envelope', 'Header', 'Body', 'Fault')]
                         + ['{u:a}a', 'b', f'{{{NS_11}}}other'])  # fmt: skip
@@ -57,7 +57,7 @@ class ReadingTests(SynchronousTestCase):
             outer = etree.Element(f'{{{envelope}}}Envelope')
             outer.extend(list(root) or [root])
             root = outer
-        inbound = message(etree.tostring(root), channel=CHANNEL)
+        inbound = make_message(etree.tostring(root), channel=CHANNEL)
         inside = the_body_of(root)
         try:
             payload = SoapCodec().decode(inbound)
@@ -75,16 +75,16 @@ class ReadingTests(SynchronousTestCase):
     @holds(body=st.binary(max_size=60))
     def test_bytes(self, body: bytes) -> None:
         """Any bytes are a message or a Sender fault."""
-        self.assertRaises(BadRequest, SoapCodec().decode, message(body, channel=CHANNEL))
+        self.assertRaises(BadRequest, SoapCodec().decode, make_message(body, channel=CHANNEL))
 
     @holds(value=st.text(st.characters(exclude_categories=['Cs', 'Cc']), max_size=30))
     def test_actions(self, value: str) -> None:
         """An action is the same in the header field and the parameter."""
         action = value.replace('"', '').strip()
         quoted = action.replace('\\', '\\\\')
-        found = action_of({b'content-type': f'application/soap+xml; a=b;action="{quoted}"; c="d"'.encode()})
+        found = soap_action({b'content-type': f'application/soap+xml; a=b;action="{quoted}"; c="d"'.encode()})
         self.assertEqual(found, action)
-        self.assertEqual(action_of({b'soapaction': f'"{action}"'.encode()}), action)
+        self.assertEqual(soap_action({b'soapaction': f'"{action}"'.encode()}), action)
 
 
 class WritingTests(SynchronousTestCase):
@@ -92,10 +92,10 @@ class WritingTests(SynchronousTestCase):
            code=st.sampled_from(['Client', 'Server', 'MustUnderstand']))  # fmt: skip
     def test_faults(self, reason: str, detail: Any, headers: Any, code: str) -> None:
         """Any fault of a service gives a valid fault response with the cid."""
-        inbound = message(b'', channel=CHANNEL, headers=headers)
+        inbound = make_message(b'', channel=CHANNEL, headers=headers)
         fault = SoapFault(code, reason, detail)
         reply = SoapCodec().refuse(fault, fault.details, inbound)
-        found = read_fault(read(parser.parse(reply.body)).payload)
+        found = read_fault(read_envelope(parser.parse(reply.body)).payload)
         assert found is not None
         self.assertEqual(found.code, {'Client': 'Sender', 'Server': 'Receiver'}.get(code, code))
         self.assertIn(inbound.cid.encode(), reply.body)
@@ -103,14 +103,14 @@ class WritingTests(SynchronousTestCase):
     @holds(value=TEXT | st.binary(max_size=30) | TEXT.map(lambda text: f'<a>{text}</a>'))
     def test_answers(self, value: Any) -> None:
         """Any result of a service is rejected or written inside one Body."""
-        inbound = message(f'<s:Envelope xmlns:s="{NS_11}"><s:Body/></s:Envelope>'.encode(), channel=CHANNEL)
+        inbound = make_message(f'<s:Envelope xmlns:s="{NS_11}"><s:Body/></s:Envelope>'.encode(), channel=CHANNEL)
         codec = SoapCodec()
         codec.decode(inbound)
         try:
-            reply = codec.answer(Outcome(value), inbound)
+            reply = codec.answer(ServiceResult(value), inbound)
         except ValueError:
             return
-        read(parser.parse(reply.body))
+        read_envelope(parser.parse(reply.body))
 
 
 class OutgoingTests(SynchronousTestCase):
@@ -132,12 +132,12 @@ class OutgoingTests(SynchronousTestCase):
         except ValueError:
             return  # XML has no form for it
         soap = VERSIONS[version]
-        given: Any = write(soap, etree.tostring(body), headers=headers) if whole else body
+        given: Any = write_envelope(soap, etree.tostring(body), headers=headers) if whole else body
         ready = wrap_in_envelope(given, soap, () if whole else headers, with_place=True)
         token = new_username_token(data, password, is_digest=digest)
-        root = parser.parse(ready.before + ws_security.write(token, soap) + ready.after)
-        sent = read(root)
-        security = ws_security.read(sent.headers, soap)
+        root = parser.parse(ready.before + ws_security.write_security_header(token, soap) + ready.after)
+        sent = read_envelope(root)
+        security = ws_security.read_security_header(sent.headers, soap)
         self.assertEqual([one.tag for one in sent.headers], [ws_security.SECURITY, *(one.tag for one in headers)])
         self.assertEqual([one.nonce for one in security.tokens] if security else [], [token.nonce])
         payload: Any = sent.payload

@@ -17,12 +17,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.properties import holds
 from zatotx import AsIs, Bool, Date, DateTime, Decimal, Dict, Float, Int, List, ListOfDicts, Nested, Text
 from zatotx.model.message import ChannelSpec, Message
-from zatotx.service.io.declaration import describe_io
+from zatotx.service.io.declaration_reader import read_io_declaration
 from zatotx.service.io.input_sources import InputSources
-from zatotx.service.io.xml_input import values
-from zatotx.service.io.xml_output import answer
+from zatotx.service.io.xml_input import read_element_values
+from zatotx.service.io.xml_output import build_response_element
 from zatotx.wire.xml.parser import Malformed, parse
-from zatotx.wire.xml.writer import document, is_name
+from zatotx.wire.xml.writer import is_name, write_document
 
 LEGAL = st.characters(exclude_categories=['Cs', 'Cc'], exclude_characters='\ufffe\uffff', include_characters='\t\n\r')
 TEXT = st.text(LEGAL, max_size=8)
@@ -118,7 +118,7 @@ def elements_io() -> Any:
         List('list'), Dict('free'), Dict('keyed', Int('k'), Text('t')), Nested('deep', Int('n'), List('l')),
         ListOfDicts('rows', Int('a'), Text('b')), AsIs('as_it_is'),
     )  # fmt: skip
-    return describe_io(type('Declared', (), {'input': declared, 'output': declared}))
+    return read_io_declaration(type('Declared', (), {'input': declared, 'output': declared}))
 
 
 ELEMENTS = st.fixed_dictionaries({
@@ -134,32 +134,32 @@ class RoundTripTests(SynchronousTestCase):
     @holds(order=ORDERS)
     def test_models(self, order: Order) -> None:
         """A model with all kinds of fields round-trips."""
-        io = describe_io(type('Declared', (), {'input': Order, 'output': Order}))
-        written = answer(io.output.write(order), io, INBOUND).data  # type: ignore[union-attr]
-        sources = InputSources(values(parse(written), io), {}, None)
+        io = read_io_declaration(type('Declared', (), {'input': Order, 'output': Order}))
+        written = build_response_element(io.output.write(order), io, INBOUND).data  # type: ignore[union-attr]
+        sources = InputSources(read_element_values(parse(written), io), {}, None)
         sources.texts = True
         self.assertEqual(io.input.read(sources), order)  # type: ignore[union-attr]
 
     @holds(lists=st.lists(LINES, max_size=3))
     def test_lists_of_models(self, lists: list[Line]) -> None:
         """Lists of models round-trip, also at the root."""
-        io = describe_io(type('Declared', (), {'input': list[Line], 'output': list[Line]}))
-        read = values(parse(answer(lists, io, INBOUND).data), io)
+        io = read_io_declaration(type('Declared', (), {'input': list[Line], 'output': list[Line]}))
+        read = read_element_values(parse(build_response_element(lists, io, INBOUND).data), io)
         self.assertEqual(msgspec.convert(read, list[Line], strict=False), lists)
 
     @holds(record=ELEMENTS)
     def test_elements(self, record: dict[str, Any]) -> None:
         """SimpleIO elements round-trip."""
         io = elements_io()
-        written = answer(io.output.write(record), io, INBOUND).data
-        sources = InputSources(values(parse(written), io), {}, None)
+        written = build_response_element(io.output.write(record), io, INBOUND).data
+        sources = InputSources(read_element_values(parse(written), io), {}, None)
         sources.texts = True
         self.assertEqual(io.input.read(sources), record)
 
     @holds(text=TEXT, name=NAMES)
     def test_texts(self, text: str, name: str) -> None:
         """Texts round-trip through our parser and another one."""
-        data = document(name, {name: text}).data
+        data = write_document(name, {name: text}).data
         self.assertEqual(parse(data).getchildren()[0].text or '', text)
         self.assertEqual(Other.fromstring(data)[0].text or '', text)
 
@@ -167,7 +167,7 @@ class RoundTripTests(SynchronousTestCase):
     def test_what_goes_out_can_be_read(self, text: str, name: str) -> None:
         """Any text or key gives well-formed XML, or an error."""
         try:
-            data = document('a', {name: text}).data
+            data = write_document('a', {name: text}).data
         except ValueError:
             self.assertFalse(is_name(name) and HOLDABLE.fullmatch(text))
         else:

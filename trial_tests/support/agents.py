@@ -15,14 +15,14 @@ from twisted.web.client import URI
 from twisted.web.http_headers import Headers
 
 from zatotx.plugins.http.client.agent import Agent
-from zatotx.plugins.http.client.client import Client
 from zatotx.plugins.http.client.connector import Connector
 from zatotx.plugins.http.client.errors import NoSuchHost
 from zatotx.plugins.http.client.factory import ClientEnvironment, ClientSettings, make_client
+from zatotx.plugins.http.client.http_client import HttpClient
 from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.rules.http.proxy_selection import DIRECT, ProxySelector
 from zatotx.wire.http.host import is_address
-from zatotx.wire.http1.request_writer import OWNED
+from zatotx.wire.http1.request_writer import RESERVED_FIELDS
 
 ONE_CALL_EACH = PoolLimits(idle=0)  # as Twisted's agent without a pool
 
@@ -65,7 +65,7 @@ def make_open_agent(reactor: Any, names: Mapping[str, Sequence[str]]) -> Agent:
     resolver: Any = Known(names)
     tls: Any = InTheClear()
     reach = ClientEnvironment(reactor, execute, environ={}, resolver=resolver)
-    return Agent(Client(reach.shared, Connector(reactor, resolver, tls, ProxySelector()).dial, ONE_CALL_EACH))
+    return Agent(HttpClient(reach.shared, Connector(reactor, resolver, tls, ProxySelector()).dial, ONE_CALL_EACH))
 
 
 class Answering:
@@ -118,7 +118,7 @@ class Peer(StringTransport):
         method, target, _ = line.split(b' ')
         headers = Headers()
         for name, value in (line.split(b': ', 1) for line in lines):
-            if name.lower() not in OWNED:
+            if name.lower() not in RESERVED_FIELDS:
                 headers.addRawHeader(name, value)
         (host,) = headers.getRawHeaders(b'host', ())
         uri = URI.fromBytes(self._scheme + b'://' + host + target)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from zatotx.wire.http1.response_parser import (
-    ANSWER_LIMITS,
+    RESPONSE_LIMITS,
     EndOfBody,
     MessageRejected,
     ParserLimits,
@@ -35,7 +35,7 @@ class Reading(msgspec.Struct, frozen=True):
 def reading(
     pieces: Iterable[bytes],
     methods: Sequence[str] = ('GET',),
-    limits: ParserLimits = ANSWER_LIMITS,
+    limits: ParserLimits = RESPONSE_LIMITS,
     *,
     eof: bool = True,
 ) -> Reading:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote_plus
 from attrs import define, field
 from twisted.internet.task import deferLater
 
-from zatotx.plugins.http.test.upstream import Answering, Peer, Request, reactor, says
+from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, reactor, says
 
 JSON = b'Content-Type: application/json'
 

@@ -10,19 +10,19 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 from zope.interface import implementer
 
-from zatotx.interfaces.kind import OutgoingContext
-from zatotx.interfaces.outgoing import ICall
+from zatotx.interfaces.connector_kind import OutgoingContext
+from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.plugins.http.outgoing import HttpOutgoingConnections, make_outgoing
 from zatotx.plugins.http.schema import RestOutgoing
-from zatotx.plugins.http.test.upstream import Peer, Request, Upstream, WithPeers, reactor
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.plugins.http.test.upstream_servers import Peer, Request, Upstream, WithPeers, reactor
+from zatotx.schema.snapshot import Snapshot, StoredObject
 
 CID = '0123456789abcdef01234567'
 COMPONENT = 'server1@host'
 
 
-@implementer(ICall)
+@implementer(IServiceCall)
 @define
 class Asking:
     """The call of an async service."""
@@ -40,9 +40,9 @@ class Asking:
         return begin()
 
 
-def stored(value: Any, type_: str = 'outgoing_rest') -> Stored:
+def stored(value: Any, type_: str = 'outgoing_rest') -> StoredObject:
     """An object of the configuration, its id made of its name."""
-    return Stored(sum(value.name.encode()) + len(type_) * 10_000, type_, value, 1)
+    return StoredObject(sum(value.name.encode()) + len(type_) * 10_000, type_, value, 1)
 
 
 class WithConnections(WithPeers):
@@ -51,7 +51,7 @@ class WithConnections(WithPeers):
     def setUp(self) -> None:
         self.meters = MeterRegistry()
 
-    def node(self, *objects: Stored, **context: Any) -> HttpOutgoingConnections:
+    def node(self, *objects: StoredObject, **context: Any) -> HttpOutgoingConnections:
         """The connections of these objects; they end with the test."""
         given = {'reactor': reactor, 'settings': {}, 'offload': deferToThread, 'component': COMPONENT,
                  'meters': self.meters.outgoing, **context}  # fmt: skip
@@ -60,7 +60,7 @@ class WithConnections(WithPeers):
         self.addCleanup(self._stopped, outgoings)
         return outgoings
 
-    def crm(self, upstream: Upstream | int, *more: Stored, call: ICall | None = None,
+    def crm(self, upstream: Upstream | int, *more: StoredObject, call: IServiceCall | None = None,
             context: Mapping[str, Any] | None = None, **fields: Any) -> Any:
         """`self.out.rest['CRM']` of a node whose connection of that name leads to the peer."""
         node = self.node(stored(crm(upstream, **fields)), *more, **(context or {}))

@@ -13,7 +13,7 @@ from trial_tests.support.certificate import write_certificate
 from trial_tests.support.rawhttp import Connection, NoAnswer, request_bytes
 from trial_tests.support.waiting import until
 from zatotx.node.workers.status_file import StatusFile, read_status_file
-from zatotx.rules.resilience.restart_policy import MOST, WITHIN
+from zatotx.rules.resilience.restart_policy import DEATH_WINDOW, MAX_DEATHS
 
 PATIENCE = 60.0  # seconds for what takes one or two on an idle machine
 
@@ -133,8 +133,8 @@ def may_kill(broker: Broker, count: int) -> None:
     """To be said before so many workers are killed: where they would be too many in half a minute, and the parent would
     rightly give up, the server begins anew."""
     now = time.monotonic()
-    recent = [moment for moment in _killed.get(str(broker.path), ()) if now - moment < WITHIN + 30]
-    if len(recent) + count >= MOST:
+    recent = [moment for moment in _killed.get(str(broker.path), ()) if now - moment < DEATH_WINDOW + 30]
+    if len(recent) + count >= MAX_DEATHS:
         broker.must('stop', str(broker.directory()))
         broker.must('start', str(broker.directory()))
         recent = []

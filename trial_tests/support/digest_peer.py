@@ -10,7 +10,7 @@ from secrets import token_hex
 
 from attrs import define, field
 
-from zatotx.plugins.http.test.upstream import Peer, Request, says
+from zatotx.plugins.http.test.upstream_servers import Peer, Request, says
 
 _PARAM = re.compile(r'(\w+\*?)=(?:"((?:[^"\\]|\\.)*)"|([^",\s]+))')
 

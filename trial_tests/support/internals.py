@@ -9,16 +9,16 @@ import msgspec
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.trial.unittest import TestCase
 
-from zatotx.api import internal_entries
+from zatotx.api import builtin_service_entries
 from zatotx.model.message import Reply
 from zatotx.plugins.http.schema import OBJECT_TYPES
-from zatotx.schema.builtin_types import BUILTIN_TYPES
+from zatotx.schema.builtin_object_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor
-from zatotx.schema.type_registry import ObjectTypes
-from zatotx.testing.node import MemoryBus, NodeInMemory, make_odb
+from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.testing.memory_node import MemoryBus, MemoryNode, make_odb
 
-TYPES = ObjectTypes([*BUILTIN_TYPES, *OBJECT_TYPES])
-ENTRIES = internal_entries(TYPES)
+TYPES = ObjectTypeRegistry([*BUILTIN_TYPES, *OBJECT_TYPES])
+ENTRIES = builtin_service_entries(TYPES)
 CRM = b"""
 from zato.server.service import Service
 
@@ -50,7 +50,7 @@ class InternalTestCase(TestCase):
         place.mkdir()
         parts = {'types': TYPES, 'bus': MemoryBus(), 'internal': ENTRIES}
         url = make_odb(place, TYPES)
-        self.one, self.two = (NodeInMemory(reactor, name, place, url, **parts) for name in ('one', 'two'))
+        self.one, self.two = (MemoryNode(reactor, name, place, url, **parts) for name in ('one', 'two'))
         self.addCleanup(lambda: ensureDeferred(self.one.stop()))
         self.addCleanup(lambda: ensureDeferred(self.two.stop()))
         return gatherResults([ensureDeferred(node.start()) for node in (self.one, self.two)])

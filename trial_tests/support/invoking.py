@@ -10,15 +10,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from zatotx.interfaces.services import IServices
-from zatotx.model.message import ChannelSpec, HTTPView, Message, Outcome, Principal
-from zatotx.service.entry import ServiceEntry
+from zatotx.interfaces.services import IServiceMap
+from zatotx.model.message import ChannelSpec, HTTPView, Message, Principal, ServiceResult
 from zatotx.service.invoker import Invoker
+from zatotx.service.service_entry import ServiceEntry
 
 CID = '0123456789abcdef01234567'
 
 
-@implementer(IServices)
+@implementer(IServiceMap)
 class ServiceMap:
     """IServices of a few classes."""
 
@@ -58,24 +58,24 @@ class Calls:
         inbound.http = HTTPView(method, b'/a/b?' + query, '/a/b', query, fields, params or {}, '10.0.0.1')
         return inbound
 
-    def start(self, inbound: Message, payload: Any = '') -> Deferred[Outcome]:
+    def start(self, inbound: Message, payload: Any = '') -> Deferred[ServiceResult]:
         """The first service, called."""
         return Deferred.fromCoroutine(self.invoker.invoke(self.entries[0], self.services, inbound, payload))
 
 
-def outcome_of(deferred: Deferred[Outcome]) -> Outcome:
+def outcome_of(deferred: Deferred[ServiceResult]) -> ServiceResult:
     """What a call gave that had nothing to wait for; raises what it raised."""
     found: list[Any] = []
     deferred.addBoth(found.append)
     if not found:
         raise AssertionError('The call still waits for something')
-    if isinstance(found[0], Outcome):
+    if isinstance(found[0], ServiceResult):
         return found[0]
     found[0].raiseException()
     raise AssertionError('unreachable')
 
 
-def call(service: type, payload: Any = '', /, **request: Any) -> Outcome:
+def call(service: type, payload: Any = '', /, **request: Any) -> ServiceResult:
     """One JSON request to one service: the payload is what its body says."""
     calls = Calls(service)
     body = b'' if payload in ('', None) else msgspec.json.encode(payload)

@@ -17,13 +17,13 @@ from zope.interface.verify import verifyObject
 
 from trial_tests.support.calling import Asking
 from trial_tests.support.ports import free_port
-from zatotx.interfaces.kind import ConnectorKind, IChannel, KindContext, OutgoingContext
+from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel, OutgoingContext
 from zatotx.interfaces.outgoing import IOutgoingKind
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import Inactive, NotFound, ServiceUnavailable, Timeout
 from zatotx.model.message import Message, Reply
-from zatotx.plugins.http.test.support import Lines, ScriptedExchange
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange
+from zatotx.schema.snapshot import Snapshot, StoredObject
 
 SHORT = 0.3  # seconds of timeouts
 PATIENCE = 20.0
@@ -62,7 +62,7 @@ class ChannelContract(_Reactor):
         """The kind."""
         raise NotImplementedError
 
-    def make_channel(self, context: KindContext) -> IChannel:
+    def make_channel(self, context: ChannelContext) -> IChannel:
         """What the kind's factory gives."""
         raise NotImplementedError
 
@@ -70,7 +70,7 @@ class ChannelContract(_Reactor):
         """The kind's section of server.toml."""
         return {}
 
-    def objects(self, port: int, service: str, *, is_active: bool = True) -> list[Stored]:
+    def objects(self, port: int, service: str, *, is_active: bool = True) -> list[StoredObject]:
         """The configuration of a channel that listens on the port."""
         raise NotImplementedError
 
@@ -86,7 +86,7 @@ class ChannelContract(_Reactor):
         self.port = free_port()
         self.meters = MeterRegistry()
         self.exchange = ScriptedExchange(lambda inbound: Reply(200, self.body(inbound).upper(), b'text/plain'))
-        self.channel = self.make_channel(KindContext(
+        self.channel = self.make_channel(ChannelContext(
             reactor=self.reactor, settings={'grace': self.grace, **self.settings(self.port)},
             lines=lambda name: Lines(), work_dir=self.mktemp(), offload=deferToThread,
             channel_meters=self.meters.channels, declaration=self.declaration(),
@@ -220,7 +220,7 @@ class OutgoingContract(_Reactor):
         """What the kind's factory gives."""
         raise NotImplementedError
 
-    def objects(self, port: int, *, timeout: float = SHORT, is_active: bool = True) -> list[Stored]:
+    def objects(self, port: int, *, timeout: float = SHORT, is_active: bool = True) -> list[StoredObject]:
         """The configuration of a connection to the port."""
         raise NotImplementedError
 

@@ -16,18 +16,18 @@ from zatotx.interfaces.config import IConfigStore
 from zatotx.odb import migrations
 from zatotx.odb.database import Database
 from zatotx.odb.engine import make_engine
-from zatotx.odb.nodes import Address
+from zatotx.odb.maintenance import NewCluster, create_odb, open_database
+from zatotx.odb.nodes import NodeAddress
 from zatotx.odb.secrets import new_key
-from zatotx.odb.setup import NewCluster, create, open_database
 from zatotx.odb.store import open_store
-from zatotx.odb.tables import SCHEMA, metadata
-from zatotx.odb.urls import file_of
+from zatotx.odb.tables import SCHEMA_VERSION, metadata
+from zatotx.odb.urls import sqlite_path
 from zatotx.plugins.http.schema import OBJECT_TYPES
-from zatotx.schema.builtin_types import BUILTIN_TYPES
+from zatotx.schema.builtin_object_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor, Operation
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
-TYPES = ObjectTypes((*BUILTIN_TYPES, *OBJECT_TYPES))
+TYPES = ObjectTypeRegistry((*BUILTIN_TYPES, *OBJECT_TYPES))
 CLUSTER = 'test'
 ME = Actor('me', 'a test', '0123456789abcdef01234567', '127.0.0.1')
 KEY = new_key()  # of this run
@@ -79,8 +79,8 @@ def upgrade() -> None:
 def one_more_migration(directory: Path) -> str:
     """Make a copy of the migrations in that directory, with one more step; gives its number."""
     shutil.copytree(Path(migrations.__file__).parent, directory)
-    number = f'{int(SCHEMA) + 1:04}'
-    (directory / 'versions' / f'v{number}_more.py').write_text(MORE_TABLES % (number, SCHEMA), 'utf-8')
+    number = f'{int(SCHEMA_VERSION) + 1:04}'
+    (directory / 'versions' / f'v{number}_more.py').write_text(MORE_TABLES % (number, SCHEMA_VERSION), 'utf-8')
     return number
 
 
@@ -110,19 +110,19 @@ class OdbCase(TestCase):
 
     def made_url(self) -> str:
         """Of an ODB with nothing but its cluster and a server: made once and copied, where that is quicker."""
-        new = NewCluster(name=CLUSTER, nodes=(Address(name='server1'),))
+        new = NewCluster(name=CLUSTER, nodes=(NodeAddress(name='server1'),))
         if self.database_kind == 'mariadb':
             url = self.make_url()
-            create(url, KEY, new, types=TYPES)
+            create_odb(url, KEY, new, types=TYPES)
             return url
         if self.database_kind not in _templates:
             _templates[self.database_kind] = self.make_url()
-            create(_templates[self.database_kind], KEY, new, types=TYPES)
+            create_odb(_templates[self.database_kind], KEY, new, types=TYPES)
         template = _templates[self.database_kind]
         if self.database_kind == 'postgresql':
             return postgresql.shared().fresh(template.rpartition('/')[2])
         url = self.make_url()
-        shutil.copyfile(str(file_of(template)), str(file_of(url)))
+        shutil.copyfile(str(sqlite_path(template)), str(sqlite_path(url)))
         return url
 
     def open(self) -> IConfigStore:
@@ -143,7 +143,7 @@ class OdbCase(TestCase):
 
     def stored(self) -> str:
         """All that the tables hold, and the bytes of the files of SQLite."""
-        path = file_of(self.url)
+        path = sqlite_path(self.url)
         files = () if path is None else [each for each in Path(path).parent.iterdir() if each.is_file()]
         rows = [self.sql(f'SELECT * FROM {name}') for name in metadata.tables]
         return repr(rows) + ''.join(each.read_bytes().decode('latin-1') for each in files)

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, text
 from trial_tests.support.odb import CLUSTER, KEY
 from zatotx.odb import schema_upgrade
 from zatotx.odb.engine import make_engine
-from zatotx.odb.engines.sqlite import make_file
+from zatotx.odb.engines.sqlite import create_database_file
 from zatotx.odb.secrets import Secrets, hash_secret
-from zatotx.odb.tables import key_of
-from zatotx.odb.urls import file_of
+from zatotx.odb.tables import hash_name
+from zatotx.odb.urls import sqlite_path
 
 REVISION = 7
 Row = tuple[str, dict[str, object]]  # table, its columns
@@ -22,13 +22,13 @@ NAMES = ('echo', 'ä 😀', 'a')  # of a service, a user and a channel
 
 def make(url: str) -> None:
     """The tables of 0001, with a cluster in it that was in use."""
-    if path := file_of(url):
-        make_file(path)
+    if path := sqlite_path(url):
+        create_database_file(path)
     engine = make_engine(url, 'migrate')
     try:
         with engine.begin() as connection:
             config = Config()
-            config.set_main_option('script_location', schema_upgrade.SCRIPTS)
+            config.set_main_option('script_location', schema_upgrade.SCRIPT_LOCATION)
             config.attributes['connection'] = connection
             command.upgrade(config, '0001')
             for table, row in _rows():
@@ -43,7 +43,7 @@ def go_back(url: str) -> None:
     try:
         with engine.begin() as connection:
             config = Config()
-            config.set_main_option('script_location', schema_upgrade.SCRIPTS)
+            config.set_main_option('script_location', schema_upgrade.SCRIPT_LOCATION)
             config.attributes['connection'] = connection
             command.downgrade(config, '0001')
     finally:
@@ -67,14 +67,16 @@ def _rows() -> list[Row]:
     types = dict(enumerate([('service', 'service'), ('basic_auth', 'security'), ('channel_rest', 'channel_rest')], 1))
     check = Secrets(KEY).key_check()
     rows: list[Row] = [
-        _row('cluster', id=1, name=CLUSTER, name_key=key_of(CLUSTER), revision=REVISION, created=1.5, key_check=check),
+        _row(
+            'cluster', id=1, name=CLUSTER, name_key=hash_name(CLUSTER), revision=REVISION, created=1.5, key_check=check
+        ),
         _row('counter', name='config_object', value=5),
     ]
     for number, document in documents.items():
         type_, space = types[number]
         rows.append(_row(
             'config_object', id=number, cluster_id=1, type=type_, space=space, name=document['name'],
-            name_key=key_of(str(document['name'])), unique_key=key_of('any /a') if number == 3 else None,
+            name_key=hash_name(str(document['name'])), unique_key=hash_name('any /a') if number == 3 else None,
             document=msgspec.json.encode(document).decode(), revision=number + 1,
         ))  # fmt: skip
     rows += [_row('reference', source_id=3, field=field, target_id=n) for field, n in (('service', 1), ('security', 2))]
@@ -85,12 +87,12 @@ def _rows() -> list[Row]:
     ]  # fmt: skip
     for number in (1, 2):
         rows.append(_row(
-            'server', id=number, cluster_id=1, name=f'server{number}', name_key=key_of(f'server{number}'),
+            'server', id=number, cluster_id=1, name=f'server{number}', name_key=hash_name(f'server{number}'),
             host='127.0.0.1', bind_host='127.0.0.1', bind_port=17009 + number, up_status='clean-down', seen_at=3.5,
             applied_revision=REVISION, pid=0, last_join_status='accepted',
         ))  # fmt: skip
     rows.append(_row(
-        'file_version', id=1, cluster_id=1, file='crm.py', file_key=key_of('crm.py'), number=1, form='module',
+        'file_version', id=1, cluster_id=1, file='crm.py', file_key=hash_name('crm.py'), number=1, form='module',
         sha256='f' * 64, content=b'\x00\xffcode', created=4.5, by='me', active=True, services='["echo"]',
         revision=REVISION,
     ))  # fmt: skip

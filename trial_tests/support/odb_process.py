@@ -15,11 +15,11 @@ from sqlalchemy import Engine, event
 
 from trial_tests.support.odb import CLUSTER, ME, TYPES, channel, service, user
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.odb import setup
+from zatotx.odb import maintenance
 from zatotx.odb.executor import CancellableCall
+from zatotx.odb.maintenance import NewCluster, create_odb, open_database, write_operations
 from zatotx.odb.mutations import apply_operations
-from zatotx.odb.setup import NewCluster, apply, create, open_database
-from zatotx.odb.statement_context import begin
+from zatotx.odb.transaction import begin_transaction
 
 MANY = 10_000
 
@@ -47,7 +47,8 @@ def write_many(url: str, key: str, at: str) -> None:
     operations = [channel(f'c{number}') for number in range(MANY)]
     moved = (lambda: None) if at == 'end' else pausing(int(at))
     database.write(
-        CancellableCall(), lambda connection, found: apply_operations(begin(connection, found, ME, moved), operations)
+        CancellableCall(),
+        lambda connection, found: apply_operations(begin_transaction(connection, found, ME, moved), operations),
     )
     stay()
 
@@ -55,7 +56,7 @@ def write_many(url: str, key: str, at: str) -> None:
 def make(url: str, key: str, table: str) -> None:
     """Make an ODB; stop before the migration makes that table."""
     stay_before(table)
-    create(url, key, NewCluster(name=CLUSTER), types=TYPES)
+    create_odb(url, key, NewCluster(name=CLUSTER), types=TYPES)
 
 
 def upgrade_until(url: str, key: str, step: str) -> None:
@@ -69,7 +70,7 @@ def upgrade_until(url: str, key: str, step: str) -> None:
                 stay()
 
     event.listen(Engine, 'before_cursor_execute', before)
-    print('done' if setup.upgrade(url) else 'nothing to do', flush=True)
+    print('done' if maintenance.upgrade_odb(url) else 'nothing to do', flush=True)
 
 
 def upgrades(url: str, key: str, _: str) -> None:
@@ -88,15 +89,15 @@ def upgrades(url: str, key: str, _: str) -> None:
 
 def fill(url: str, key: str, _: str = '') -> str:
     """Make an ODB, and write until there is no room: says what is said then. Reading must go on."""
-    create(url, key, NewCluster(name=CLUSTER, operations=(user('first', ''),)), types=TYPES)
+    create_odb(url, key, NewCluster(name=CLUSTER, operations=(user('first', ''),)), types=TYPES)
     database = open_database(url, key, cluster=CLUSTER, types=TYPES)
     letters = ''.join(map(chr, range(0x4E00, 0x4E00 + 16384)))
     try:
         for number in range(2000):
             filling = ''.join(letters[number % 97 :: 3] for _ in range(40))  # does not compress to nothing
-            apply(database, [service(f's{number}', impl_name=filling)], ME)
+            write_operations(database, [service(f's{number}', impl_name=filling)], ME)
     except ServiceUnavailable as error:
-        assert setup.snapshot(database).named('basic_auth', 'first')
+        assert maintenance.read_snapshot(database).named('basic_auth', 'first')
         return str(error)
     finally:
         database.close()
@@ -106,9 +107,9 @@ def fill(url: str, key: str, _: str = '') -> str:
 def write_one(url: str, key: str, _: str) -> str:
     """Read, then write one user: says what is said against it."""
     database = open_database(url, key, cluster=CLUSTER, types=TYPES)
-    read = len(setup.snapshot(database))
+    read = len(maintenance.read_snapshot(database))
     try:
-        apply(database, [user('one', '')], ME)
+        write_operations(database, [user('one', '')], ME)
     except ServiceUnavailable as error:
         return f'{read} objects. {error}'
     return 'written'
@@ -126,7 +127,7 @@ def write_one_by_one(url: str, key: str, count: str) -> None:
     """Write that many users, a transaction each, as fast as it goes."""
     database = open_database(url, key, cluster=CLUSTER, types=TYPES)
     for number in range(int(count)):
-        apply(database, [user(f'{os.getpid()}.{number}', '')], ME)
+        write_operations(database, [user(f'{os.getpid()}.{number}', '')], ME)
 
 
 if __name__ == '__main__':

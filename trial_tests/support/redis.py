@@ -17,11 +17,11 @@ from trial_tests.support.valkey import Valkey
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.model.errors import Timeout as FaultTimeout
 from zatotx.redis.client import RedisClient
-from zatotx.redis.keys import Keys
-from zatotx.redis.scripts import Scripts
+from zatotx.redis.keys import RedisKeys
+from zatotx.redis.scripts import ScriptRunner
 from zatotx.redis.url import RedisAddress
 
-KEYS = Keys('c1')
+KEYS = RedisKeys('c1')
 
 
 def spoken(path: Path, *words: object) -> Any:
@@ -60,9 +60,9 @@ class RedisCase(TestCase):
         self.addCleanup(client.stopService)
         return client
 
-    async def scripts(self) -> Scripts:
+    async def scripts(self) -> ScriptRunner:
         """Of a client of its own."""
-        return Scripts(await self.client())
+        return ScriptRunner(await self.client())
 
     async def restarted(self, *clients: RedisClient) -> None:
         """kill -9 and a new start, until these clients are there again."""

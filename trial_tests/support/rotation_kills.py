@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import Engine, event
 
 from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.rotate_key import steps
+from zatotx.cli.rotate_key import rotation_steps
 
 EVENTS = {'os.rename', 'os.remove', 'sqlite3.connect'}
 
@@ -32,7 +32,7 @@ def rotate(path: Path, at: int) -> None:
 
     event.listen(Engine, 'commit', moment)
     sys.addaudithook(lambda name, _: moment() if name in EVENTS else None)
-    for step in steps(find_environment(str(path))):
+    for step in rotation_steps(find_environment(str(path))):
         step.do()
 
 

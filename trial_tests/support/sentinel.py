@@ -12,7 +12,7 @@ import hiredis
 from trial_tests.support.ports import free_port
 from trial_tests.support.valkey import Valkey
 from trial_tests.support.waiting import until
-from zatotx.redis.server_binary import find_binary
+from zatotx.redis.server_binary import find_server_binary
 
 PASSWORD, SENTINEL_PASSWORD = 'hunter2 of data', 'hunter2 of sentinels'
 
@@ -42,7 +42,7 @@ class Watched:
 
     def start_sentinel(self) -> None:
         """Once more, with what it knew."""
-        command = [str(find_binary()), str(self.first.directory / 'sentinel.conf'), '--sentinel']
+        command = [str(find_server_binary()), str(self.first.directory / 'sentinel.conf'), '--sentinel']
         self._sentinel = subprocess.Popen(
             command, cwd=self.first.directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -10,28 +10,28 @@ from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import IAuthenticationPolicy
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.codecs import Codecs
+from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.plugins.http.schema import RestChannel, SoapChannel
 from zatotx.plugins.http.soap.codec import make_codecs
-from zatotx.plugins.http.test.support import Answer, ScriptedExchange, Server, post
-from zatotx.rules.limits.limits import USUAL
+from zatotx.plugins.http.test.server_doubles import Answer, ScriptedExchange, Server, post
+from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET
 from zatotx.rules.security.roles import ADMIN
-from zatotx.schema.snapshot import Stored
-from zatotx.service.entry import ServiceEntry
+from zatotx.schema.snapshot import StoredObject
 from zatotx.service.invoker import Invoker
+from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 from zatotx.testing.fake_pipeline import CountingStats
-from zatotx.wire.soap.envelope import SOAP_11, VERSIONS, Envelope, Version, read
+from zatotx.wire.soap.envelope import SOAP_11, VERSIONS, Envelope, SoapVersion, read_envelope
 from zatotx.wire.soap.faults import FaultElement, read_fault
 from zatotx.wire.xml import parser
 
 PATH, ACTION = '/crm', 'getBalance'
 
 
-def envelope(inside: str, version: Version = SOAP_11, header: str = '') -> bytes:
+def envelope(inside: str, version: SoapVersion = SOAP_11, header: str = '') -> bytes:
     """A message with that content of its Body, and of its Header; `s:` is SOAP's own prefix."""
     head = f'<s:Header>{header}</s:Header>' if header else ''
     return f'<s:Envelope xmlns:s={quoteattr(version.namespace)}>{head}<s:Body>{inside}</s:Body></s:Envelope>'.encode()
@@ -46,7 +46,7 @@ class Answered:
 
     @property
     def envelope(self) -> Envelope:
-        return read(parser.parse(self.body))
+        return read_envelope(parser.parse(self.body))
 
     @property
     def payload(self) -> Any:
@@ -83,17 +83,17 @@ class AdminGuard:
 class SoapSide:
     """A SOAP channel at PATH with ACTION for the first of these services, and whatever else `channels` has."""
 
-    def __init__(self, *services: type, internal: tuple[type, ...] = (), channels: tuple[Stored, ...] = (),
+    def __init__(self, *services: type, internal: tuple[type, ...] = (), channels: tuple[StoredObject, ...] = (),
                  guard: Any = None, node: Any = None, **channel: Any) -> None:
         entries = [ServiceEntry.of(one) for one in services]
         entries += [ServiceEntry.of(one, is_internal=True) for one in internal]
         given = {'name': 'crm', 'url_path': PATH, 'soap_action': ACTION, 'service': entries[0].name, **channel}
-        stored = Stored(1, 'channel_soap', SoapChannel(**given), 1)
+        stored = StoredObject(1, 'channel_soap', SoapChannel(**given), 1)
         self.server = Server(ScriptedExchange(), channels=[stored, *channels])
         store = ServiceStore(entries, lambda name: CountingStats())
         invoker = Invoker(self.server.clock, None, node=node)
         pipeline = Pipeline(guard=guard or AdminGuard(), store=store, invoker=invoker, offload=maybeDeferred,
-                            codecs=Codecs(USUAL, make_codecs(USUAL)), faults=ErrorReplies())
+                            codecs=CodecRegistry(DEFAULT_BUDGET, make_codecs(DEFAULT_BUDGET)), faults=ErrorReplies())
         self.server.site.exchange = Dispatcher(pipeline, self.server.clock)
 
     def send(self, body: bytes, *headers: str, version: str = '1.1', action: str = ACTION, path: str = PATH
@@ -110,6 +110,8 @@ class SoapSide:
         return self.send(envelope(inside, VERSIONS[version], header), version=version, **where)
 
 
-def rest(number: int, name: str, url_path: str, service: str, **fields: Any) -> Stored:
+def rest(number: int, name: str, url_path: str, service: str, **fields: Any) -> StoredObject:
     """A REST channel beside."""
-    return Stored(number, 'channel_rest', RestChannel(name=name, url_path=url_path, service=service, **fields), number)
+    return StoredObject(
+        number, 'channel_rest', RestChannel(name=name, url_path=url_path, service=service, **fields), number
+    )

@@ -7,15 +7,15 @@ from typing import Any
 
 from trial_tests.support.calling import Asking, WithConnections, stored
 from trial_tests.support.soap import envelope
-from zatotx.interfaces.outgoing import ICall
+from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.schema import SoapOutgoing
-from zatotx.plugins.http.soap.outgoing.facade import Soap
-from zatotx.plugins.http.test.upstream import Answering, Peer, Request, Upstream, says
+from zatotx.plugins.http.soap.outgoing.facade import SoapConnectionFacade
+from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, Upstream, says
 from zatotx.schema.security import Wss
-from zatotx.schema.snapshot import Stored
+from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap import ws_security
-from zatotx.wire.soap.envelope import SOAP_11, Version
+from zatotx.wire.soap.envelope import SOAP_11, SoapVersion
 from zatotx.wire.xml import parser
 
 TITLE = 'Outgoing connection Bank (soap)'
@@ -23,7 +23,7 @@ TYPES = {'1.1': b'Content-Type: text/xml; charset=utf-8', '1.2': b'Content-Type:
 BALANCE = '<getBalanceResponse xmlns="urn:bank"><balance>10.50</balance></getBalanceResponse>'
 
 
-def answer(inside: str, version: Version = SOAP_11, *, status: bytes = b'200 OK', header: str = '') -> Answering:
+def answer(inside: str, version: SoapVersion = SOAP_11, *, status: bytes = b'200 OK', header: str = '') -> Answering:
     """A peer that answers every message so."""
     return says(status, envelope(inside, version, header), TYPES[version.number])
 
@@ -35,17 +35,17 @@ def says_xml(document: bytes) -> Answering:
 
 def sent(request: Request) -> Any:
     """The message that a peer was sent."""
-    return soap.read(parser.parse(request.body))
+    return soap.read_envelope(parser.parse(request.body))
 
 
 def tokens(request: Request) -> list[ws_security.UsernameToken]:
     """Those in a message."""
     message = sent(request)
-    security = ws_security.read(message.headers, message.version)
+    security = ws_security.read_security_header(message.headers, message.version)
     return [] if security is None else list(security.tokens)
 
 
-def wss(**fields: Any) -> Stored:
+def wss(**fields: Any) -> StoredObject:
     """The definition bank.wss."""
     return stored(Wss(**{'name': 'bank.wss', 'username': 'bänk', 'password': 'pä<ss', **fields}), 'wss')
 
@@ -53,11 +53,11 @@ def wss(**fields: Any) -> Stored:
 class WithSoap(WithConnections):
     """A test with connections to SOAP peers."""
 
-    def bank(self, upstream: Upstream | int, *more: Stored, call: ICall | None = None,
-             context: Mapping[str, Any] | None = None, **fields: Any) -> Soap:
+    def bank(self, upstream: Upstream | int, *more: StoredObject, call: IServiceCall | None = None,
+             context: Mapping[str, Any] | None = None, **fields: Any) -> SoapConnectionFacade:
         """`self.out.soap['Bank']` of a node whose connection of that name leads to the peer."""
         node = self.node(stored(bank(upstream, **fields), 'outgoing_soap'), *more, **(context or {}))
-        made: Soap = node.doors['soap'](call or Asking())['Bank']
+        made: SoapConnectionFacade = node.doors['soap'](call or Asking())['Bank']
         return made
 
     def slots(self, name: str = 'Bank') -> Any:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from trial_tests.support.ports import free_port
-from zatotx.redis.server_binary import find_binary
+from zatotx.redis.server_binary import find_server_binary
 from zatotx.redis.url import RedisAddress
 
 _START = 60.0  # seconds: the machine may be busy
@@ -49,7 +49,7 @@ class Valkey:
         listening = ['--port', '0', *((f'--{self._net}', str(self.port), '--bind', '127.0.0.1') if self._net else ())]
         words = [*listening, '--unixsocket', self.path.name, '--unixsocketperm', '700', '--save', '']
         words += ['--appendonly', 'yes', '--appendfsync', 'always', '--loglevel', 'warning', *self._options]
-        command = [self._program or str(find_binary()), *words]
+        command = [self._program or str(find_server_binary()), *words]
         if lock is not None:
             command = ['flock', '--no-fork', str(lock), *command]
         self._process = subprocess.Popen(

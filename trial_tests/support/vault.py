@@ -21,7 +21,7 @@ class Vault(ConfigObject, frozen=True, kw_only=True):
 VAULT = ObjectType(key='vault', struct=Vault, section='vault', title='Vault')
 
 KIND = '''
-from zatotx.interfaces.kind import SERVER, ConnectorKind
+from zatotx.interfaces.connector_kind import SERVER, ConnectorKind
 
 kind = ConnectorKind(name='vault', title='Vault', runs_in=SERVER, schema='trial_tests.support.vault:OBJECT_TYPES')
 '''

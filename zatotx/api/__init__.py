@@ -16,13 +16,13 @@ from zatotx.api import (
     services,
     wsdl,
 )
-from zatotx.schema.type_registry import ObjectTypes
-from zatotx.service.entry import ServiceEntry
+from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (health, deployment, crud, docs, history, invoke, log_levels, enmasse, openapi, servers, services, wsdl)
 
 
-def internal_entries(types: ObjectTypes) -> tuple[ServiceEntry, ...]:
+def builtin_service_entries(types: ObjectTypeRegistry) -> tuple[ServiceEntry, ...]:
     """Return the entries of all built-in services: those defined here and those derived from the object types."""
     defined = [ServiceEntry.of(cls, is_internal=True) for module in _MODULES for cls in module.SERVICES]
     return (*defined, *crud.derive_services(types))

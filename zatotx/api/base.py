@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from zatotx.interfaces.node import INode
 from zatotx.model.errors import BadInput, Forbidden
-from zatotx.rules.security.roles import ADMIN, missing_roles
+from zatotx.rules.security.roles import ADMIN, ungrantable_roles
 from zatotx.schema.snapshot import Actor
 from zatotx.service.io import xml_input
 from zatotx.service.service import Service
@@ -39,7 +39,7 @@ class AdminService(Service):
     @property
     def sent(self) -> Any:
         """The payload; that of a SOAP message converted to values."""
-        return xml_input.values(self.request.payload)
+        return xml_input.read_element_values(self.request.payload)
 
     @property
     def actor(self) -> Actor:
@@ -64,7 +64,7 @@ class AdminService(Service):
 
     def refuse_roles(self, roles: Iterable[str]) -> None:
         """Raise Forbidden if the caller lacks one of these roles, which it would grant or revoke."""
-        missing = missing_roles(self.asking_roles, roles)
+        missing = ungrantable_roles(self.asking_roles, roles)
         if missing:
             raise Forbidden(
                 self.cid, f'Roles are given and taken by those who have them: you lack {", ".join(sorted(missing))}'

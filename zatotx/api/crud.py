@@ -14,23 +14,23 @@ import msgspec
 from zatotx.api.base import AdminService, bad_request
 from zatotx.api.serialization import (
     SECURITY,
-    merged_fields,
-    read_changes,
-    read_created,
-    roles_of,
-    sec_type,
-    to_row,
-    unread,
+    align_columns,
+    granted_roles,
+    object_to_row,
+    parse_changes,
+    parse_new_object,
+    unresolved_secrets,
+    zato_security_type,
 )
 from zatotx.model.errors import BadInput, Conflict, NotFound
-from zatotx.schema.fields import secrets_of
-from zatotx.schema.lenient_conversion import to_int, zato_name
+from zatotx.schema.fields import secret_fields
+from zatotx.schema.lenient_conversion import parse_int, zato_name
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences
-from zatotx.schema.snapshot import Operation, Stored
-from zatotx.schema.type_registry import ObjectTypes
-from zatotx.schema.validation import Mistake, validate_edit
-from zatotx.service.entry import ServiceEntry
+from zatotx.schema.snapshot import Operation, StoredObject
+from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.schema.validation import FieldError, validate_edit
+from zatotx.service.service_entry import ServiceEntry
 
 PASSWORD = 'password'
 
@@ -86,7 +86,7 @@ class ObjectService(AdminService):
             and all(request.get(name, value) in ('', value) for name, value in object_type.zato.fixed.items())
         ]
 
-    def found(self) -> Stored:
+    def found(self) -> StoredObject:
         """Return the object with the request's id, otherwise with its name. Raises BadInput, NotFound."""
         request, snapshot = self.asked, self.server.config.snapshot
         object_id = request.get('id', '')
@@ -96,15 +96,15 @@ class ObjectService(AdminService):
                 raise bad_request('id', 'missing')
             return self._named(name)
         number = _integer('id', object_id)
-        stored: Stored | None = snapshot.get(number)
+        stored: StoredObject | None = snapshot.get(number)
         if stored is None or stored.type not in {object_type.key for object_type in self.own_types}:
             raise NotFound(self.cid, f'No {self.title} has the id {number}')
         return stored
 
-    def _named(self, name: str) -> Stored:
+    def _named(self, name: str) -> StoredObject:
         """Return the object of that name. Raises NotFound."""
         snapshot = self.server.config.snapshot
-        matches: list[Stored] = [
+        matches: list[StoredObject] = [
             stored for object_type in self.fitting() if (stored := snapshot.named(object_type.key, name)) is not None
         ]
         if not matches:
@@ -122,7 +122,7 @@ class ObjectService(AdminService):
         revision = self.asked.get('revision', '')
         return None if revision in ('', None) else _integer('revision', revision)
 
-    async def write(self, action: str, stored: Stored, fields: Mapping[str, Any]) -> Stored:
+    async def write(self, action: str, stored: StoredObject, fields: Mapping[str, Any]) -> StoredObject:
         """Change an object; when this returns, the change is live on this node and announced to the others.
 
         Raises Conflict if the object has changed since the revision in the request.
@@ -130,15 +130,15 @@ class ObjectService(AdminService):
         name = str(fields.get('name', stored.name))
         object_type = self.server.types[stored.type]
         before = msgspec.structs.asdict(stored.value)
-        self.refuse_roles(roles_of(object_type, before) | roles_of(object_type, {**before, **fields}))
+        self.refuse_roles(granted_roles(object_type, before) | granted_roles(object_type, {**before, **fields}))
         step = Operation(
             action=action, type=stored.type, name=name, id=stored.id, fields=fields, revision=self.seen_revision
         )
         await self.server.config.change([step], self.actor)
-        changed: Stored | None = self.server.config.snapshot.get(stored.id)
+        changed: StoredObject | None = self.server.config.snapshot.get(stored.id)
         return changed or stored
 
-    def answer(self, stored: Stored) -> None:
+    def answer(self, stored: StoredObject) -> None:
         """Respond with id and name of an object."""
         self.response.payload = {'id': stored.id, 'name': stored.name}
 
@@ -150,10 +150,10 @@ class Create(ObjectService):
 
     async def handle(self) -> None:
         object_type = self.chosen()
-        fields, mistakes = read_created(object_type, self.asked, self.references)
+        fields, mistakes = parse_new_object(object_type, self.asked, self.references)
         _raise_mistakes(mistakes)
         name = fields['name']
-        self.refuse_roles(roles_of(object_type, fields))
+        self.refuse_roles(granted_roles(object_type, fields))
         step = Operation(action='create', type=object_type.key, name=name, fields=fields)
         await self.server.config.change([step], self.actor)
         stored = self.server.config.snapshot.named(object_type.key, name)
@@ -172,7 +172,7 @@ class Edit(ObjectService):
             raise bad_request('id', 'missing')
         stored = self.found()
         object_type = self.server.types[stored.type]
-        fields, mistakes = read_changes(object_type, stored.value, self.asked, self.references)
+        fields, mistakes = parse_changes(object_type, stored.value, self.asked, self.references)
         _raise_mistakes(mistakes)
         self.answer(await self.write('edit', stored, fields) if fields else stored)
 
@@ -188,7 +188,7 @@ class Delete(ObjectService):
         await self.write('delete', stored, {})
         self.response.payload = {}
 
-    def _refuse_own(self, stored: Stored) -> None:
+    def _refuse_own(self, stored: StoredObject) -> None:
         """Raise Conflict if the type protects this object, or the caller authenticated with it."""
         object_type = self.server.types[stored.type]
         protection = object_type.zato.stays if object_type.zato is not None else None
@@ -207,17 +207,17 @@ class GetList(ObjectService):
     async def handle(self) -> None:
         types = {object_type.key: object_type for object_type in self.fitting()}
         stored = self.server.config.snapshot.of(*types)
-        self.response.payload = merged_fields([to_row(types[row.type], row, self.references) for row in stored])
+        self.response.payload = align_columns([object_to_row(types[row.type], row, self.references) for row in stored])
 
 
-class GetOne(ObjectService):
+class GetObject(ObjectService):
     """Return one object, by id or name."""
 
     zato_dont_import = True
 
     async def handle(self) -> None:
         stored = self.found()
-        self.response.payload = to_row(self.server.types[stored.type], stored, self.references)
+        self.response.payload = object_to_row(self.server.types[stored.type], stored, self.references)
 
 
 class ChangePassword(ObjectService):
@@ -241,7 +241,7 @@ class ChangePassword(ObjectService):
         object_type = self.server.types[stored.type]
         field = password_field(object_type)
         _, mistakes = validate_edit(object_type, stored.value, {field: first})
-        mistakes = [*mistakes, *unread(object_type, {field: first})]
+        mistakes = [*mistakes, *unresolved_secrets(object_type, {field: first})]
         _raise_mistakes([(f'$.{"password1" if path == field else path}', message) for path, message in mistakes])
         self.answer(await self.write('edit', stored, {field: first}))
 
@@ -266,9 +266,14 @@ class GetSecurityList(AdminService):
         snapshot, types = self.server.config.snapshot, self.server.types
         security_types = {object_type.key: object_type for object_type in types.in_space(SECURITY)}
         references = SnapshotReferences(snapshot, types)
-        self.response.payload = merged_fields(
-            [{**to_row(security_types[row.type], row, references), 'sec_type': sec_type(security_types[row.type])}
-             for row in snapshot.of(*security_types)]
+        self.response.payload = align_columns(
+            [
+                {
+                    **object_to_row(security_types[row.type], row, references),
+                    'sec_type': zato_security_type(security_types[row.type]),
+                }
+                for row in snapshot.of(*security_types)
+            ]
         )
 
 
@@ -277,15 +282,15 @@ _ACTIONS: Mapping[str, type[ObjectService]] = {
     'edit': Edit,
     'delete': Delete,
     'get-list': GetList,
-    'get-by-id': GetOne,
-    'get-by-name': GetOne,
+    'get-by-id': GetObject,
+    'get-by-name': GetObject,
     'change-password': ChangePassword,
     'ping': Ping,
 }
 _ALWAYS = ('get-by-id', 'get-by-name')
 
 
-def derive_services(types: ObjectTypes) -> Iterator[ServiceEntry]:
+def derive_services(types: ObjectTypeRegistry) -> Iterator[ServiceEntry]:
     """Yield an entry for each action of each prefix of the types."""
     prefixes: dict[str, dict[str, None]] = {}
     for object_type in types:
@@ -304,26 +309,26 @@ def derive_services(types: ObjectTypes) -> Iterator[ServiceEntry]:
 
 def password_field(object_type: ObjectType) -> str:
     """Return the name of the secret that Zato calls the password, or ''."""
-    return next((name for name in secrets_of(object_type) if zato_name(object_type, name) == PASSWORD), '')
+    return next((name for name in secret_fields(object_type) if zato_name(object_type, name) == PASSWORD), '')
 
 
 def _class_name(name: str) -> str:
     return ''.join(part.capitalize() for part in name.replace('.', '-').split('-'))
 
 
-def _of_prefix(types: ObjectTypes, prefix: str) -> list[ObjectType]:
+def _of_prefix(types: ObjectTypeRegistry, prefix: str) -> list[ObjectType]:
     return [object_type for object_type in types if object_type.zato is not None and object_type.zato.prefix == prefix]
 
 
 def _integer(field: str, value: object) -> int:
     """Return an integer field of the request. Raises BadInput."""
-    number = to_int(value) if isinstance(value, str) else value
+    number = parse_int(value) if isinstance(value, str) else value
     if type(number) is not int:
         raise bad_request(field, f'expected int, got {type(value).__name__}')
     return number
 
 
-def _raise_mistakes(mistakes: list[Mistake]) -> None:
+def _raise_mistakes(mistakes: list[FieldError]) -> None:
     """Raise BadInput if there are mistakes."""
     if mistakes:
         raise BadInput(mistakes)

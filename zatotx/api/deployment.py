@@ -12,19 +12,19 @@ from typing import Any
 import msgspec
 
 from zatotx.api.base import AdminService, bad_request
-from zatotx.api.services import ServicesService
+from zatotx.api.services import ServiceAdminService
 from zatotx.interfaces.config import FileVersion
-from zatotx.interfaces.node import DeployReport
+from zatotx.interfaces.node import DeploymentReport
 from zatotx.model.errors import NotFound
 from zatotx.service.io.elements import Text
 
 
-class CodeService(AdminService):
+class DeploymentService(AdminService):
     """Base class of the services that deploy."""
 
     zato_dont_import = True
 
-    def answer(self, report: DeployReport) -> None:
+    def answer(self, report: DeploymentReport) -> None:
         """Respond with the result of a deployment."""
         version = report.version
         self.response.payload = {
@@ -39,7 +39,7 @@ class CodeService(AdminService):
         }
 
 
-class UploadPackage(CodeService):
+class UploadPackage(DeploymentService):
     """Deploy a module (`x.py`) or a package (`x.zip`), base64 in `payload`; responds when every node has tried it."""
 
     name = 'zato.service.upload-package'
@@ -61,7 +61,7 @@ def _decode_base64(text: str) -> bytes:
     return b64decode(''.join(text.split()), validate=True)
 
 
-class Rollback(CodeService):
+class Rollback(DeploymentService):
     """Activate version `number`, or the previous one, of the file `name` or of the file with the service `name`."""
 
     name = 'zato.service.rollback'
@@ -89,7 +89,7 @@ class DeployRollback(Rollback):
         pass
 
 
-class HotDeployCreate(CodeService):
+class HotDeployCreate(DeploymentService):
     """Activate a stored version by its id."""
 
     name = 'zato.hot-deploy.create'
@@ -128,7 +128,7 @@ def _iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat()
 
 
-class GetDeploymentInfoList(ServicesService):
+class GetDeploymentInfoList(ServiceAdminService):
     """List the verdict of each server on the active version of a service's file."""
 
     name = 'zato.service.get-deployment-info-list'
@@ -161,7 +161,7 @@ def _deployment_row(server_id: int, server_name: str, version: FileVersion, refu
     return {'server_id': server_id, 'server_name': server_name, 'details': msgspec.json.encode(details).decode('utf-8')}
 
 
-class GetSourceInfo(ServicesService):
+class GetSourceInfo(ServiceAdminService):
     """Return the source of the file that defines a service on this server, as base64."""
 
     name = 'zato.service.get-source-info'

@@ -36,7 +36,7 @@ _HEADERS = {
 }
 
 
-class GetDocs(AdminService):
+class GetDocsPage(AdminService):
     """Return the page /zato/docs, or the file of it named by the path."""
 
     name = 'zato.docs.get'
@@ -46,16 +46,16 @@ class GetDocs(AdminService):
         file_name = self.request.http.params.get('file', PAGE)
         if file_name not in _TYPES:
             raise NotFound(self.cid, 'URL not found')
-        self.response.payload = await self.server.offload(content, file_name)
+        self.response.payload = await self.server.offload(read_page_file, file_name)
         self.response.content_type = _TYPES[file_name]
         for name, value in _HEADERS.items():
             self.response.headers[name] = value
 
 
 @cache
-def content(name: str) -> bytes:
+def read_page_file(name: str) -> bytes:
     """Return a file of the page, cached after the first read. Blocking."""
     return files(__package__).joinpath('viewer', name).read_bytes()
 
 
-SERVICES = (GetDocs,)
+SERVICES = (GetDocsPage,)

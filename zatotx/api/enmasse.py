@@ -9,12 +9,12 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from zatotx.api.base import AdminService, bad_request
-from zatotx.api.history import to_yaml
+from zatotx.api.history import snapshot_to_yaml
 from zatotx.model.errors import BadRequest, ServiceUnavailable
 from zatotx.rules.enmasse.import_plan import ImportPlan, plan_import
 from zatotx.service.io.elements import AsIs, Bool
 
-LIVE_WITHIN = 60.0  # seconds that all nodes have to apply an import
+APPLY_TIMEOUT = 60.0  # seconds that all nodes have to apply an import
 
 
 class Import(AdminService):
@@ -44,7 +44,7 @@ class Import(AdminService):
         revision = config.snapshot.revision
         if plan.operations and not request_input.dry_run:
             revision = await config.change(plan.operations, self.actor)
-            lagging_nodes = await config.everywhere(revision, LIVE_WITHIN)
+            lagging_nodes = await config.everywhere(revision, APPLY_TIMEOUT)
             if lagging_nodes:
                 nodes = ', '.join(lagging_nodes)
                 raise ServiceUnavailable(self.cid, f'The import is stored, but not in force yet on {nodes}')
@@ -69,7 +69,7 @@ class Export(AdminService):
     async def handle(self) -> None:
         snapshot = self.server.config.snapshot
         secrets = bool(self.request.input.include_secrets)
-        text = await self.server.offload(to_yaml, snapshot, self.server.types, secrets)
+        text = await self.server.offload(snapshot_to_yaml, snapshot, self.server.types, secrets)
         self.response.payload = {'yaml': text, 'revision': snapshot.revision}
 
 

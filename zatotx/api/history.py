@@ -8,15 +8,15 @@ from typing import Any
 from zatotx.api.base import AdminService, bad_request
 from zatotx.interfaces.config import HistoryRow
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.rules.enmasse.export import export
-from zatotx.rules.enmasse.plan_restore import operations, plan_restore, shown
+from zatotx.rules.enmasse.export import export_document
+from zatotx.rules.enmasse.plan_restore import describe_step, plan_restore, to_operations
 from zatotx.schema.snapshot import Snapshot
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.io.elements import Bool, Int, Text
 
-MOST = 10_000  # maximum number of changes in a response
-USUAL = 100
-LIVE_WITHIN = 60.0  # seconds that all nodes have to apply a restored revision
+MAX_ROWS = 10_000  # maximum number of changes in a response
+DEFAULT_ROWS = 100
+APPLY_TIMEOUT = 60.0  # seconds that all nodes have to apply a restored revision
 
 
 class GetList(AdminService):
@@ -32,9 +32,9 @@ class GetList(AdminService):
 
     async def handle(self) -> None:
         request_input = self.request.input
-        limit = request_input.limit or USUAL
-        if not 0 < limit <= MOST:
-            raise bad_request('limit', f'must be 1 to {MOST}')
+        limit = request_input.limit or DEFAULT_ROWS
+        if not 0 < limit <= MAX_ROWS:
+            raise bad_request('limit', f'must be 1 to {MAX_ROWS}')
         rows = await self.server.odb.history(
             limit,
             type=request_input.type or '',
@@ -42,7 +42,7 @@ class GetList(AdminService):
             since=request_input.since or 0,
             revision=request_input.revision or 0,
         )
-        self.response.payload = [to_row(row) for row in rows]
+        self.response.payload = [to_history_row(row) for row in rows]
 
 
 class Export(AdminService):
@@ -57,7 +57,9 @@ class Export(AdminService):
     async def handle(self) -> None:
         request_input = self.request.input
         state = await self.server.odb.state_at(request_input.revision)
-        text = await self.server.offload(to_yaml, state, self.server.types, bool(request_input.include_secrets))
+        text = await self.server.offload(
+            snapshot_to_yaml, state, self.server.types, bool(request_input.include_secrets)
+        )
         self.response.payload = {'yaml': text, 'revision': request_input.revision}
 
 
@@ -80,20 +82,20 @@ class Restore(AdminService):
         steps = plan_restore(config.snapshot, old_snapshot, types)
         revision = config.snapshot.revision
         if steps and not request_input.dry_run:
-            revision = await config.change(operations(steps), self.actor)
-            lagging_nodes = await config.everywhere(revision, LIVE_WITHIN)
+            revision = await config.change(to_operations(steps), self.actor)
+            lagging_nodes = await config.everywhere(revision, APPLY_TIMEOUT)
             if lagging_nodes:
                 nodes = ', '.join(lagging_nodes)
                 raise ServiceUnavailable(self.cid, f'The restored revision is stored, but not in force yet on {nodes}')
         self.response.payload = {
-            'diff': [line for step in steps for line in shown(step, types)],
+            'diff': [line for step in steps for line in describe_step(step, types)],
             'changed': len(steps),
             'dry_run': bool(request_input.dry_run),
             'revision': revision,
         }
 
 
-def to_row(row: HistoryRow) -> dict[str, Any]:
+def to_history_row(row: HistoryRow) -> dict[str, Any]:
     """Return a change as a row of the response."""
     return {
         'revision': row.revision,
@@ -110,11 +112,11 @@ def to_row(row: HistoryRow) -> dict[str, Any]:
     }
 
 
-def to_yaml(snapshot: Snapshot, types: ObjectTypes, secrets: bool) -> str:
+def snapshot_to_yaml(snapshot: Snapshot, types: ObjectTypeRegistry, secrets: bool) -> str:
     """Return a configuration as an enmasse document. Call it in a thread, as the document may be large."""
     import yaml  # imported on demand, as it takes nearly a megabyte
 
-    document = export(snapshot, types, secrets=secrets)
+    document = export_document(snapshot, types, secrets=secrets)
     dumper = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)
     text: str = yaml.dump(document, Dumper=dumper, allow_unicode=True, sort_keys=False, default_flow_style=False)
     return text

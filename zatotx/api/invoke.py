@@ -7,13 +7,13 @@ from binascii import Error as Base64Error
 from typing import Any
 
 from zatotx.api.base import bad_request
-from zatotx.api.services import ServicesService
+from zatotx.api.services import ServiceAdminService
 from zatotx.model.errors import BadInput, BadRequest, Conflict, Forbidden
 from zatotx.service.io.elements import AsIs, Bool
 from zatotx.wire.json import codec
 
 
-class Invoke(ServicesService):
+class Invoke(ServiceAdminService):
     """Invoke a service by `id` or `name`; `payload` and `response` are base64."""
 
     name = 'zato.service.invoke'

@@ -10,13 +10,13 @@ import msgspec
 
 from zatotx.api.base import AdminService
 from zatotx.rules.openapi.document import DocumentInfo, build_document
-from zatotx.rules.openapi.model import Channel, SecuritySchemes
+from zatotx.rules.openapi.model import ChannelModel, SecuritySource
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences
-from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.schema.type_registry import ObjectTypes
-from zatotx.service.entry import ServiceEntry
-from zatotx.service.io.json_schema import service_shape
+from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.service.io.json_schema import openapi_service_shape
+from zatotx.service.service_entry import ServiceEntry
 
 _REST = {'connection': 'channel', 'transport': 'plain_http'}  # fixed fields of the channels that are documented
 _SECURITY, _GROUPS = 'security', 'groups'
@@ -55,17 +55,19 @@ class GetOpenAPI(AdminService):
         self.response.content_type = 'application/json'
 
 
-def documented_channels(snapshot: Snapshot, types: ObjectTypes, services: Iterable[ServiceEntry]) -> Iterator[Channel]:
+def documented_channels(
+    snapshot: Snapshot, types: ObjectTypeRegistry, services: Iterable[ServiceEntry]
+) -> Iterator[ChannelModel]:
     """Yield the active REST channels whose services are deployed and active."""
     entries = {entry.name: entry for entry in services if entry.is_active}
     references = SnapshotReferences(snapshot, types)
-    shape = cache(service_shape)  # cached, as several channels may use one service
+    shape = cache(openapi_service_shape)  # cached, as several channels may use one service
     for object_type in filter(_is_rest, types):
         for stored in snapshot.of(object_type.key):
             value = stored.value
             entry = entries.get(value.service)
             if value.is_active and entry is not None:
-                yield Channel(
+                yield ChannelModel(
                     name=value.name, path=value.url_path, service=shape(entry), method=value.method or '',
                     match_slash=value.match_slash, data_format=value.data_format,
                     merged=getattr(value, 'merge_url_params_req', True), server=value.public_url.rstrip('/'),
@@ -79,7 +81,7 @@ def _is_rest(object_type: ObjectType) -> bool:
     return object_type.zato is not None and _REST.items() <= object_type.zato.fixed.items()
 
 
-def _security_schemes(channel: Any, snapshot: Snapshot, references: SnapshotReferences) -> Iterator[SecuritySchemes]:
+def _security_schemes(channel: Any, snapshot: Snapshot, references: SnapshotReferences) -> Iterator[SecuritySource]:
     """Yield the security definitions that grant access to a channel."""
     groups = [snapshot.get(references.id_of(_GROUPS, name) or 0) for name in channel.groups]
     members = [member for group in groups if group is not None for member in group.value.members]
@@ -89,17 +91,17 @@ def _security_schemes(channel: Any, snapshot: Snapshot, references: SnapshotRefe
             yield _security_scheme(stored)
 
 
-def _security_scheme(stored: Stored) -> SecuritySchemes:
+def _security_scheme(stored: StoredObject) -> SecuritySource:
     """Return the security scheme of a definition."""
     value = stored.value
     location = field = ''
     if stored.type == 'apikey':
         location, field = ('query', value.query) if value.query else ('header', value.header)
-    return SecuritySchemes(stored.name, stored.type, getattr(value, 'realm', '') or '', location, field)
+    return SecuritySource(stored.name, stored.type, getattr(value, 'realm', '') or '', location, field)
 
 
 def _build_json(
-    document_info: DocumentInfo, snapshot: Snapshot, types: ObjectTypes, services: Iterable[ServiceEntry]
+    document_info: DocumentInfo, snapshot: Snapshot, types: ObjectTypeRegistry, services: Iterable[ServiceEntry]
 ) -> bytes:
     """Return the document as JSON. Called in a thread, as it describes every service."""
     return msgspec.json.encode(build_document(document_info, documented_channels(snapshot, types, services)))

@@ -10,48 +10,48 @@ from typing import Any
 
 import msgspec
 
-from zatotx.rules.enmasse.references import is_placeholder
-from zatotx.rules.security.roles import ADMIN, NONE
-from zatotx.rules.security.roles import roles_of as held
-from zatotx.schema.fields import FieldInfo, fields_of, refs_of, secrets_of
+from zatotx.rules.enmasse.references import is_obvious_reference
+from zatotx.rules.security.roles import ADMIN, NO_ROLES
+from zatotx.rules.security.roles import effective_roles as held
+from zatotx.schema.fields import FieldInfo, fields_of, reference_fields, secret_fields
 from zatotx.schema.lenient_conversion import parse_request, zato_name
 from zatotx.schema.masking import MASK
 from zatotx.schema.meta import ObjectType
-from zatotx.schema.references import SnapshotReferences, dangling_references
-from zatotx.schema.snapshot import Stored
-from zatotx.schema.validation import Mistake, validate, validate_edit
+from zatotx.schema.references import SnapshotReferences, find_dangling_references
+from zatotx.schema.snapshot import StoredObject
+from zatotx.schema.validation import FieldError, validate, validate_edit
 
 SECURITY = 'security'  # section of objects whose references include their type
-ID_END = '_id'
-UNREAD = 'it is a reference, not a secret: whoever asks must put what it refers to in its place'
+ID_SUFFIX = '_id'
+UNRESOLVED = 'it is a reference, not a secret: whoever asks must put what it refers to in its place'
 
 
-def read_created(
+def parse_new_object(
     object_type: ObjectType, request: Mapping[str, Any], references: SnapshotReferences
-) -> tuple[dict[str, Any], list[Mistake]]:
+) -> tuple[dict[str, Any], list[FieldError]]:
     """Return all fields of a new object, or every mistake in the request, under Zato's field names."""
     document = parse_request(object_type, request, references)
     value, mistakes = validate(object_type, document)
-    mistakes = [*mistakes, *unread(object_type, document), *_dangling(object_type, document, references)]
+    mistakes = [*mistakes, *unresolved_secrets(object_type, document), *_dangling(object_type, document, references)]
     return ({} if mistakes else msgspec.structs.asdict(value)), _with_zato_names(object_type, mistakes)
 
 
-def read_changes(
+def parse_changes(
     object_type: ObjectType, current: Any, request: Mapping[str, Any], references: SnapshotReferences
-) -> tuple[dict[str, Any], list[Mistake]]:
+) -> tuple[dict[str, Any], list[FieldError]]:
     """Return the fields that an edit changes, or every mistake. An empty or masked secret is not changed."""
     document = parse_request(object_type, request, references)
-    for name in secrets_of(object_type):
+    for name in secret_fields(object_type):
         if document.get(name) in ('', None, MASK):
             document.pop(name, None)
     value, mistakes = validate_edit(object_type, current, document)
-    mistakes = [*mistakes, *unread(object_type, document), *_dangling(object_type, document, references)]
+    mistakes = [*mistakes, *unresolved_secrets(object_type, document), *_dangling(object_type, document, references)]
     if mistakes:
         return {}, _with_zato_names(object_type, mistakes)
     return {name: getattr(value, name) for name in document if getattr(value, name) != getattr(current, name)}, []
 
 
-def to_row(object_type: ObjectType, stored: Stored, references: SnapshotReferences) -> dict[str, Any]:
+def object_to_row(object_type: ObjectType, stored: StoredObject, references: SnapshotReferences) -> dict[str, Any]:
     """Return an object as a row of Zato's get-list: no secrets, references by id and name, '' for unset fields."""
     row: dict[str, Any] = {'id': stored.id}
     for info in fields_of(object_type):
@@ -70,21 +70,21 @@ def to_row(object_type: ObjectType, stored: Stored, references: SnapshotReferenc
     return row
 
 
-def roles_of(object_type: ObjectType, fields: Mapping[str, Any]) -> frozenset[str]:
+def granted_roles(object_type: ObjectType, fields: Mapping[str, Any]) -> frozenset[str]:
     """Return the roles that a security definition with these fields grants; none for other objects."""
     if object_type.section != SECURITY or 'roles' not in fields:
-        return NONE
+        return NO_ROLES
     claim_roles = (ADMIN,) if fields.get('roles_claim') else ()  # the issuer of its tokens may grant any role
     return held(object_type.key, fields['name'], (*fields['roles'], *claim_roles))
 
 
-def merged_fields(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def align_columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return rows of several types with the same columns, sorted by name."""
     columns = dict.fromkeys(column for row in rows for column in row)
     return sorted(({**dict.fromkeys(columns, ''), **row} for row in rows), key=lambda row: str(row['name']))
 
 
-def sec_type(object_type: ObjectType) -> str:
+def zato_security_type(object_type: ObjectType) -> str:
     """Return Zato's name of the type of a security definition."""
     return (object_type.zato.sec_type if object_type.zato is not None else '') or object_type.tag
 
@@ -94,34 +94,34 @@ def _reference(
 ) -> dict[str, Any]:
     """Return `security_id`, `security_name` and `sec_type`, or `service_id`, `service_name` and `service`."""
     zato_field = zato_name(object_type, info.name)
-    base = zato_field.removesuffix(ID_END)
+    base = zato_field.removesuffix(ID_SUFFIX)
     object_id = None if name is None else references.id_of(info.ref, name)
     columns: dict[str, Any] = {
-        f'{base}{ID_END}': '' if object_id is None else object_id,
+        f'{base}{ID_SUFFIX}': '' if object_id is None else object_id,
         f'{base}_name': '' if name is None else name,
     }
     if zato_field == base:
         columns[base] = '' if name is None else name
     if info.ref == SECURITY:
         security_type = None if name is None else references.type_of(info.ref, name)
-        columns['sec_type'] = '' if security_type is None else sec_type(security_type)
+        columns['sec_type'] = '' if security_type is None else zato_security_type(security_type)
     return columns
 
 
 def _dangling(
     object_type: ObjectType, document: Mapping[str, Any], references: SnapshotReferences
-) -> list[Mistake]:
+) -> list[FieldError]:
     """Return a mistake for every reference to an object that does not exist."""
-    return dangling_references(references, refs_of(object_type), document)
+    return find_dangling_references(references, reference_fields(object_type), document)
 
 
-def unread(object_type: ObjectType, document: Mapping[str, Any]) -> list[Mistake]:
+def unresolved_secrets(object_type: ObjectType, document: Mapping[str, Any]) -> list[FieldError]:
     """Return a mistake for every secret that is an unresolved reference: if stored, it would work as the password."""
-    secrets = ((name, document.get(name)) for name in secrets_of(object_type))
-    return [(name, UNREAD) for name, secret in secrets if isinstance(secret, str) and is_placeholder(secret)]
+    secrets = ((name, document.get(name)) for name in secret_fields(object_type))
+    return [(name, UNRESOLVED) for name, secret in secrets if isinstance(secret, str) and is_obvious_reference(secret)]
 
 
-def _with_zato_names(object_type: ObjectType, mistakes: Iterable[Mistake]) -> list[Mistake]:
+def _with_zato_names(object_type: ObjectType, mistakes: Iterable[FieldError]) -> list[FieldError]:
     """Return the mistakes under the field names of the request."""
     field_names = {info.name for info in fields_of(object_type)}
     renamed = []

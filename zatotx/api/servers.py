@@ -11,10 +11,10 @@ from zatotx.api.base import AdminService
 from zatotx.interfaces.config import NodeRow
 from zatotx.model.errors import Conflict, NotFound
 
-ALIVE = 6.0  # seconds without a heartbeat after which a process counts as down
+HEARTBEAT_TIMEOUT = 6.0  # seconds without a heartbeat after which a process counts as down
 
 
-class ServerService(AdminService):
+class ServerAdminService(AdminService):
     """Base class of the services about servers."""
 
     zato_dont_import = True
@@ -53,14 +53,14 @@ def one_row_per_server(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
     """
     best: dict[str, tuple[tuple[bool, float], NodeRow]] = {}
     for node in nodes:
-        up = node.up_status == 'running' and now - node.seen_at < ALIVE
+        up = node.up_status == 'running' and now - node.seen_at < HEARTBEAT_TIMEOUT
         rank = (up, -node.worker if up else node.seen_at)
         if node.name not in best or rank > best[node.name][0]:
             best[node.name] = (rank, node)
     return [node for _, node in best.values()]
 
 
-class GetList(ServerService):
+class GetList(ServerAdminService):
     """List all servers by name, each with one row."""
 
     name = 'zato.server.get-list'
@@ -69,7 +69,7 @@ class GetList(ServerService):
         self.response.payload = [_row(node) for node in one_row_per_server(await self.server.odb.nodes(), time())]
 
 
-class GetById(ServerService):
+class GetById(ServerAdminService):
     """Return one server."""
 
     name = 'zato.server.get-by-id'
@@ -81,7 +81,7 @@ class GetById(ServerService):
         self.response.payload = _row(await self.node())
 
 
-class Edit(ServerService):
+class Edit(ServerAdminService):
     """As in Zato, except that a server's name is set in its server.toml and cannot be changed here."""
 
     name = 'zato.server.edit'
@@ -98,7 +98,7 @@ class Edit(ServerService):
         self.response.payload = _row(node)
 
 
-class Delete(ServerService):
+class Delete(ServerAdminService):
     """Delete a server that is down."""
 
     name = 'zato.server.delete'

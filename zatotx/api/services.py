@@ -6,51 +6,51 @@ from collections.abc import Mapping
 from typing import Any
 
 from zatotx.api.base import AdminService
-from zatotx.api.serialization import merged_fields, read_changes, to_row
+from zatotx.api.serialization import align_columns, object_to_row, parse_changes
 from zatotx.model.errors import BadInput, Conflict, NotFound
-from zatotx.schema.fields import refs_of
+from zatotx.schema.fields import reference_fields
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences
-from zatotx.schema.snapshot import Operation, Snapshot, Stored
+from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.suggestion import did_you_mean
 from zatotx.service.io.elements import AsIs, Int, Text
-from zatotx.service.naming import impl_name
+from zatotx.service.naming import implementation_name
 
 KEY = 'service'  # key of the object type; also the namespace of references from channels
 
 
-def no_service(snapshot: Snapshot, name: str) -> str:
+def service_not_found_message(snapshot: Snapshot, name: str) -> str:
     """Return the message for a service that does not exist."""
     return f'No service is called {name!r}{did_you_mean(name, (row.name for row in snapshot.of(KEY)))}'
 
 
-class ServicesService(AdminService):
+class ServiceAdminService(AdminService):
     """Base class of the services about services."""
 
     zato_dont_import = True
 
-    def by_id(self, object_id: int) -> Stored:
+    def by_id(self, object_id: int) -> StoredObject:
         """Return the configuration object of a service. Raises NotFound."""
-        stored: Stored | None = self.server.config.snapshot.get(object_id)
+        stored: StoredObject | None = self.server.config.snapshot.get(object_id)
         if stored is None or stored.type != KEY:
             raise NotFound(self.cid, f'No service has the id {object_id}')
         return stored
 
-    def by_name(self, name: str) -> Stored:
+    def by_name(self, name: str) -> StoredObject:
         """Return the configuration object of a service. Raises NotFound."""
-        stored: Stored | None = self.server.config.snapshot.named(KEY, name)
+        stored: StoredObject | None = self.server.config.snapshot.named(KEY, name)
         if stored is None:
-            raise NotFound(self.cid, no_service(self.server.config.snapshot, name))
+            raise NotFound(self.cid, service_not_found_message(self.server.config.snapshot, name))
         return stored
 
-    def row(self, stored: Stored) -> dict[str, Any]:
+    def row(self, stored: StoredObject) -> dict[str, Any]:
         """Return a service as a row as in Zato; `file` and `version` identify its code."""
         entry = self.server.services.current.get(stored.name)
         return {
             'id': stored.id,
             'name': stored.name,
             'is_active': stored.value.is_active,
-            'impl_name': stored.value.impl_name if entry is None else impl_name(entry.cls),
+            'impl_name': stored.value.impl_name if entry is None else implementation_name(entry.cls),
             'is_internal': stored.value.is_internal,
             'may_be_deleted': not stored.value.is_internal and not stored.value.file,
             'usage': 0 if entry is None else getattr(entry.stats, 'calls', 0),
@@ -63,7 +63,7 @@ class ServicesService(AdminService):
         }
 
 
-class GetList(ServicesService):
+class GetList(ServiceAdminService):
     """List the services whose names contain every word of `name_filter`; `*` or nothing for all."""
 
     name = 'zato.service.get-list'
@@ -80,7 +80,7 @@ class GetList(ServicesService):
         ]
 
 
-class GetByName(ServicesService):
+class GetByName(ServiceAdminService):
     """Return one service."""
 
     name = 'zato.service.get-by-name'
@@ -92,7 +92,7 @@ class GetByName(ServicesService):
         self.response.payload = self.row(self.by_name(self.request.input.name))
 
 
-class Edit(ServicesService):
+class Edit(ServiceAdminService):
     """Change a service: active or not, the threshold of slow calls, the limit of concurrent calls ('' = as in
     server.toml), and the roles that its callers need."""
 
@@ -116,7 +116,7 @@ class Edit(ServicesService):
         if isinstance(sent, Mapping) and sent.get('max_in_flight', 0) in ('', None):
             changed_fields['max_in_flight'] = ''
         references = SnapshotReferences(self.server.config.snapshot, types)
-        changes, mistakes = read_changes(types[KEY], stored.value, changed_fields, references)
+        changes, mistakes = parse_changes(types[KEY], stored.value, changed_fields, references)
         if mistakes:
             raise BadInput(mistakes)
         if 'roles' in changes:
@@ -129,7 +129,7 @@ class Edit(ServicesService):
         self.response.payload = self.row(self.by_id(stored.id))
 
 
-class Delete(ServicesService):
+class Delete(ServiceAdminService):
     """Delete a service that no deployed file defines any more."""
 
     name = 'zato.service.delete'
@@ -153,7 +153,7 @@ class Delete(ServicesService):
         self.response.payload = {}
 
 
-class GetChannelList(ServicesService):
+class GetChannelList(ServiceAdminService):
     """List the channels of a service. `channel_type` is plain_http, soap, amqp, jms-wmq, zmq …, or empty for all."""
 
     name = 'zato.service.get-channel-list'
@@ -167,9 +167,9 @@ class GetChannelList(ServicesService):
         channel_type = self.request.input.channel_type
         snapshot, types = self.server.config.snapshot, self.server.types
         references = SnapshotReferences(snapshot, types)
-        self.response.payload = merged_fields(
+        self.response.payload = align_columns(
             [
-                to_row(object_type, stored, references)
+                object_to_row(object_type, stored, references)
                 for object_type in types
                 for field in _service_fields(object_type, channel_type)
                 for stored in snapshot.of(object_type.key)
@@ -185,7 +185,7 @@ def _service_fields(object_type: ObjectType, channel_type: str) -> list[str]:
         channel_type and channel_type != api.fixed.get('transport') and not api.prefix.endswith(f'.{channel_type}')
     ):
         return []
-    return [info.name for info in refs_of(object_type) if info.ref == KEY]
+    return [info.name for info in reference_fields(object_type) if info.ref == KEY]
 
 
 SERVICES = (GetList, GetByName, Edit, Delete, GetChannelList)

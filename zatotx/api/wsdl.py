@@ -10,19 +10,19 @@ from typing import Any
 from urllib.parse import quote
 
 from zatotx.api.base import AdminService, bad_request
-from zatotx.api.services import no_service
+from zatotx.api.services import service_not_found_message
 from zatotx.model.errors import BadInput, NotFound
 from zatotx.rules.http.public_url import join_public_url
-from zatotx.rules.http.soap_names import urn
+from zatotx.rules.http.soap_names import to_urn
 from zatotx.rules.routing.route_pattern import parse_pattern
-from zatotx.schema.snapshot import Operation, Snapshot, Stored
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
+from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.io.elements import Text
-from zatotx.service.io.wsdl_operation import OfferedOperation, WsdlOffer
+from zatotx.service.io.wsdl_builder import WsdlBuilder, WsdlChannel
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.wsdl import WsdlDescription, wsdl_text
+from zatotx.wire.soap.wsdl import WsdlDescription, write_wsdl
 from zatotx.wire.xml.parser import parse as parse_xml
-from zatotx.wire.xml.xsd import type_name
+from zatotx.wire.xml.xsd import to_type_name
 
 _SOAP = {'connection': 'channel', 'transport': 'soap'}  # fixed fields of the channels that have a WSDL
 _XML = 'text/xml; charset=utf-8'
@@ -31,7 +31,7 @@ _SERVICE = 'service'
 _OF_PATH = "/-._~!$&'()*+,;=:@"  # besides letters and digits, unescaped in a path (RFC 3986, section 3.3)
 
 
-class ServeWsdl(AdminService):
+class GetChannelWsdl(AdminService):
     """Return the WSDL of the SOAP channels at a path or of a service, as XML."""
 
     name = 'zato.wsdl.get'
@@ -59,23 +59,23 @@ class ServeWsdl(AdminService):
         self.response.payload = body
         self.response.content_type = _XML
 
-    def _generate(self, channels: list[Stored], address: str) -> bytes:
+    def _generate(self, channels: list[StoredObject], address: str) -> bytes:
         """Generate a WSDL. Called in a thread.
 
         `address` is the path that clients send messages to. Raises Conflict if two of the channels contradict each
         other.
         """
-        offer = WsdlOffer()
+        offer = WsdlBuilder()
         services = self.server.services.current
         for stored in channels:
             entry = services.get(stored.value.service)
             if entry is not None and entry.is_active:
-                offer.add(OfferedOperation(stored.value, entry, inspect.cleandoc(entry.cls.__doc__ or '')))
+                offer.add(WsdlChannel(stored.value, entry, inspect.cleandoc(entry.cls.__doc__ or '')))
         first = channels[0].value
         base_url = next((stored.value.public_url for stored in channels if stored.value.public_url), '')
         path = first.url_path.strip('/')
-        return wsdl_text(WsdlDescription(
-            name=type_name(path), namespace=urn(f'wsdl:{path}'), operations=offer.operations,
+        return write_wsdl(WsdlDescription(
+            name=to_type_name(path), namespace=to_urn(f'wsdl:{path}'), operations=offer.operations,
             url=join_public_url(base_url or self.request.http.base_url, quote(address, safe=_OF_PATH)),
             schemas=offer.schemas(),
             versions=('1.1', '1.2') if first.soap_version == '1.1' else ('1.2', '1.1'),
@@ -101,7 +101,7 @@ class SetWsdl(AdminService):
         self.response.payload = {'id': stored.id, 'name': stored.name}
 
 
-class GetWsdl(AdminService):
+class GetUploadedWsdl(AdminService):
     """Return the uploaded WSDL of a service, as base64."""
 
     name = 'zato.service.get-wsdl'
@@ -137,7 +137,7 @@ class HasWsdl(AdminService):
         self.response.payload = {'service_id': stored.id, 'has_wsdl': bool(stored.value.wsdl)}
 
 
-def _channels(snapshot: Snapshot, types: ObjectTypes) -> Iterator[Stored]:
+def _channels(snapshot: Snapshot, types: ObjectTypeRegistry) -> Iterator[StoredObject]:
     """Yield the active SOAP channels, sorted by name."""
     for object_type in types:
         if object_type.zato is not None and _SOAP.items() <= object_type.zato.fixed.items():
@@ -159,11 +159,11 @@ def _uploaded(snapshot: Snapshot, services: set[str]) -> str:
     return '' if stored is None else str(stored.value.wsdl)
 
 
-def _find_service(api_service: AdminService, name: str) -> Stored:
+def _find_service(api_service: AdminService, name: str) -> StoredObject:
     """Return the configuration object of a service. Raises NotFound."""
-    stored: Stored | None = api_service.server.config.snapshot.named(_SERVICE, name)
+    stored: StoredObject | None = api_service.server.config.snapshot.named(_SERVICE, name)
     if stored is None:
-        raise NotFound(api_service.cid, no_service(api_service.server.config.snapshot, name))
+        raise NotFound(api_service.cid, service_not_found_message(api_service.server.config.snapshot, name))
     return stored
 
 
@@ -184,4 +184,4 @@ def _decode_upload(encoded: str) -> str:
         raise bad_request('wsdl', f'is no XML in UTF-8: {error}') from None
 
 
-SERVICES = (ServeWsdl, SetWsdl, GetWsdl, HasWsdl)
+SERVICES = (GetChannelWsdl, SetWsdl, GetUploadedWsdl, HasWsdl)

@@ -9,25 +9,30 @@ from typing import NamedTuple
 import click
 
 from zatotx.cli.checks import files, processes, stores, versions
-from zatotx.cli.checks.finding import BROKEN, CheckContext, Look, environment
+from zatotx.cli.checks.finding import BROKEN, CheckContext, CheckFunction, as_component
 from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Component, Environment, find_environment
-from zatotx.cli.errors import CommandError, error_sentence, failure_of
+from zatotx.cli.errors import CommandError, combine_errors, format_os_error
 from zatotx.cli.output import format_option, path_argument, print_json, progress
 
 # What is checked, and the checks of `zatotx doctor` that do it.
-OF_ENVIRONMENT: dict[str, tuple[Look, ...]] = {CREDENTIALS: (files.credentials_there, files.open_to_others)}
-OF_SERVER: dict[str, tuple[Look, ...]] = {
-    'config/server.toml': (versions.settings_known, files.open_to_others),
-    'secret key': (files.key_there,),
-    'directories': (files.directories_there,),
-    'ports': (processes.port_is_ours, processes.ports_differ),
-    'database': (stores.odb,),
-    'redis': (stores.redis,),
+ENVIRONMENT_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
+    CREDENTIALS: (files.check_credentials, files.check_permissions)
 }
-OF_REDIS: dict[str, tuple[Look, ...]] = {'directory': (files.open_to_others,), 'program': (processes.redis_program,)}
+SERVER_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
+    'config/server.toml': (versions.check_settings, files.check_permissions),
+    'secret key': (files.check_secret_key,),
+    'directories': (files.check_directories,),
+    'ports': (processes.check_ports, processes.check_duplicate_ports),
+    'database': (stores.check_odb,),
+    'redis': (stores.check_redis,),
+}
+REDIS_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
+    'directory': (files.check_permissions,),
+    'program': (processes.check_redis_program,),
+}
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """The result of one check."""
 
     where: str
@@ -46,7 +51,7 @@ def check_config(path: str, form: str) -> None:
     """
     place = find_environment(path)
     with progress('Checking'):
-        findings = list(check(place))
+        findings = list(run_config_checks(place))
     errors = [finding for finding in findings if finding.wrong]
     if form == 'json':
         print_json([{'where': f.where, 'what': f.what, 'ok': not f.wrong, 'why': f.wrong} for f in findings])
@@ -56,21 +61,21 @@ def check_config(path: str, form: str) -> None:
     if errors:
         # Several checks may report the same cause, which is printed once.
         sentences = dict.fromkeys(f'{finding.where}: {finding.wrong.rstrip(".")}' for finding in errors)
-        raise failure_of([f'{each}.' for each in sentences], '{} problems would keep it from running')
+        raise combine_errors([f'{each}.' for each in sentences], '{} problems would keep it from running')
 
 
-def check(place: Environment) -> Iterator[Finding]:
+def run_config_checks(place: Environment) -> Iterator[CheckResult]:
     """Yield the result of every check."""
     context = CheckContext(place)
     if place.whole:
-        for what, checks in OF_ENVIRONMENT.items():
-            yield Finding('environment', what, configuration_errors(environment(place), checks, context))
+        for what, checks in ENVIRONMENT_CHECKS.items():
+            yield CheckResult('environment', what, configuration_errors(as_component(place), checks, context))
     for part in place.parts:
-        for what, checks in (OF_SERVER if part.kind == SERVER else OF_REDIS).items():
-            yield Finding(part.name, what, configuration_errors(part, checks, context))
+        for what, checks in (SERVER_CHECKS if part.kind == SERVER else REDIS_CHECKS).items():
+            yield CheckResult(part.name, what, configuration_errors(part, checks, context))
 
 
-def configuration_errors(part: Component, looks: tuple[Look, ...], scene: CheckContext) -> str:
+def configuration_errors(part: Component, looks: tuple[CheckFunction, ...], scene: CheckContext) -> str:
     """Return all errors that the checks find, joined to one sentence; '' if there are none."""
     sentences = []
     for look in looks:
@@ -79,5 +84,5 @@ def configuration_errors(part: Component, looks: tuple[Look, ...], scene: CheckC
         except CommandError as error:
             sentences.append(error.format_message())
         except OSError as error:
-            sentences.append(error_sentence(error))
+            sentences.append(format_os_error(error))
     return '; '.join(text.rstrip('.') for text in sentences)

@@ -6,13 +6,13 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 
-class WholeFish(FishComplete):
+class FixedFishComplete(FishComplete):
     """Fixes click's script for fish, which cuts values and descriptions at their first comma."""
 
     source_template = FishComplete.source_template.replace('string split ","', 'string split -m 1 ","')
 
 
-SHELLS: dict[str, type[ShellComplete]] = {'bash': BashComplete, 'fish': WholeFish, 'zsh': ZshComplete}
+SHELLS: dict[str, type[ShellComplete]] = {'bash': BashComplete, 'fish': FixedFishComplete, 'zsh': ZshComplete}
 
 
 @click.command(

@@ -14,10 +14,13 @@ import click
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
-    from zatotx.cli.environment.cluster_client import Cluster
+    from zatotx.cli.environment.cluster_client import ClusterClient
 
-PATIENCE = 0.3  # seconds that a running server gets to list its services
-ENVIRONMENT, PART = 'credentials.toml', '.zato-info'  # marker files of both (zatotx.cli.environment.layout)
+COMPLETION_TIMEOUT = 0.3  # seconds that a running server gets to list its services
+ENVIRONMENT_MARKER, COMPONENT_MARKER = (
+    'credentials.toml',
+    '.zato-info',
+)  # marker files of both (zatotx.cli.environment.layout)
 Result = TypeVar('Result')
 
 
@@ -29,29 +32,29 @@ class EnvironmentPath(click.Path):
     ) -> list[CompletionItem]:
         typed, last = os.path.split(incomplete)
         directory = Path(typed or '.').expanduser()
-        if not (directory / ENVIRONMENT).is_file():
+        if not (directory / ENVIRONMENT_MARKER).is_file():
             return [CompletionItem(incomplete, type='dir')]
-        return [CompletionItem(str(Path(typed, name))) for name in parts(directory) if name.startswith(last)]
+        return [CompletionItem(str(Path(typed, name))) for name in component_names(directory) if name.startswith(last)]
 
 
-def parts(environment: Path) -> list[str]:
+def component_names(environment: Path) -> list[str]:
     """Return the names of the components of an environment."""
     try:
-        return sorted(info.parent.name for info in environment.glob(f'*/{PART}'))
+        return sorted(info.parent.name for info in environment.glob(f'*/{COMPONENT_MARKER}'))
     except OSError:
         return []
 
 
-def services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the services of the environment in PATH, if one of its servers responds in time; zato.* services only
     after "zato" has been typed."""
     from zatotx.cli.environment.cluster_client import (
-        Cluster,  # imported before the timeout starts
+        ClusterClient,  # imported before the timeout starts
     )
     from zatotx.cli.environment.layout import find_environment
 
     path = str(ctx.params.get('path') or '')
-    rows = bounded(PATIENCE, lambda: listed(Cluster(find_environment(path)))) or []
+    rows = run_with_timeout(COMPLETION_TIMEOUT, lambda: list_services(ClusterClient(find_environment(path)))) or []
     include_internal = incomplete.startswith('zato')
     return [
         CompletionItem(row['name'])
@@ -60,39 +63,41 @@ def services(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
     ]
 
 
-def listed(cluster: Cluster) -> list[dict[str, Any]]:
+def list_services(cluster: ClusterClient) -> list[dict[str, Any]]:
     """Return the services that a running server lists."""
-    found = cluster.call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'}, timeout=PATIENCE)
+    found = cluster.call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'}, timeout=COMPLETION_TIMEOUT)
     return list(found or [])
 
 
 def object_type_keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The types of configuration objects, those of all kinds that are installed."""
-    from zatotx.cli.environment.odb_access import object_types
+    from zatotx.cli.environment.odb_access import all_object_types
 
-    keys = sorted(one.key for one in object_types())
+    keys = sorted(one.key for one in all_object_types())
     return [CompletionItem(key) for key in keys if key.startswith(incomplete)]
 
 
-def users(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_users(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the users in the credentials.toml of PATH."""
     from zatotx.cli.environment.layout import CREDENTIALS, find_environment, read_toml
 
     path = str(ctx.params.get('path') or '')
     found = (
-        bounded(PATIENCE, lambda: list(existing_names(read_toml(find_environment(path).environment / CREDENTIALS))))
+        run_with_timeout(
+            COMPLETION_TIMEOUT, lambda: list(usernames(read_toml(find_environment(path).environment / CREDENTIALS)))
+        )
         or []
     )
     return [CompletionItem(name) for name in sorted(found) if name.startswith(incomplete)]
 
 
-def existing_names(credentials: Mapping[str, Any]) -> Iterator[str]:
+def usernames(credentials: Mapping[str, Any]) -> Iterator[str]:
     for section in credentials.values():
         if isinstance(section, dict) and 'username' in section:
             yield str(section['username'])
 
 
-def bounded(seconds: float, work: Callable[[], Result]) -> Result | None:
+def run_with_timeout(seconds: float, work: Callable[[], Result]) -> Result | None:
     """Return the result of `work`, or None if it fails or takes longer than `seconds`; then its thread is abandoned."""
     results: list[Result] = []
 

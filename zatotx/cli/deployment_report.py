@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from zatotx.cli.errors import failure_of
+from zatotx.cli.errors import combine_errors
 
 
-def print_report(report: Mapping[str, Any]) -> None:
+def print_deployment_report(report: Mapping[str, Any]) -> None:
     """Print one line if every node runs the version. Raises CommandError that names the nodes that refused it or did
     not respond."""
     version = f'{report["file"]} version {report["number"]}'
@@ -20,6 +20,6 @@ def print_report(report: Mapping[str, Any]) -> None:
     if missing:
         errors.append(f'{", ".join(missing)} did not report in time whether it runs {version}')
     if errors:
-        raise failure_of([f'{each}.' for each in errors], '{} nodes do not run it')
+        raise combine_errors([f'{each}.' for each in errors], '{} nodes do not run it')
     services = ', '.join(report.get('services') or []) or 'no services'
     click.echo(f'Every node runs {version}: {services}')

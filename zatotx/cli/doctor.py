@@ -8,7 +8,7 @@ import click
 
 from zatotx.cli.checks.finding import BROKEN, CheckContext, Finding
 from zatotx.cli.checks.running import CHECKS, run_checks
-from zatotx.cli.environment.layout import INFO_FILE, SERVER, Component, Environment, component_at, find_environment
+from zatotx.cli.environment.layout import INFO_FILE, SERVER, Component, Environment, find_environment, read_component
 from zatotx.cli.environment.pid_files import running_process
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import format_option, path_argument, print_json, progress
@@ -26,7 +26,7 @@ def doctor(path: str, form: str) -> int:
 
     Returns 1 if anything is broken; warnings alone return 0.
     """
-    place = check_context(path)
+    place = find_damaged_environment(path)
     with progress('Checking'):
         findings = run_checks(CheckContext(place))
     broken = sum(one.severity == BROKEN for one in findings)
@@ -37,7 +37,7 @@ def doctor(path: str, form: str) -> int:
     return 1 if broken else 0
 
 
-def check_context(path: str) -> Environment:
+def find_damaged_environment(path: str) -> Environment:
     """Return the environment or component at `path`, even if files that describe it are missing. Raises CommandError if
     there is none."""
     try:
@@ -47,18 +47,18 @@ def check_context(path: str) -> Environment:
         infos = sorted(directory.glob(f'*/{INFO_FILE}'))
         if not infos:
             raise
-    return Environment(directory, tuple(_part(info.parent) for info in infos), whole=True)
+    return Environment(directory, tuple(_component_in(info.parent) for info in infos), whole=True)
 
 
-def _part(directory: Path) -> Component:
+def _component_in(directory: Path) -> Component:
     """Return the component in a directory; a directory that does not say what it is is taken for a server."""
     try:
-        return component_at(directory)
+        return read_component(directory)
     except CommandError:
         return Component(SERVER, directory)
 
 
-def list_checks() -> list[str]:
+def check_subjects() -> list[str]:
     """Return the subjects of all checks, without duplicates."""
     return list(dict.fromkeys(check.subject for check in CHECKS))
 
@@ -70,12 +70,12 @@ def print_findings(place: Environment, findings: list[Finding]) -> None:
     if findings:
         click.echo()
     parts = ', '.join(part.name for part in place.parts)
-    click.echo(f'{exit_code(place, findings)} Checked {", ".join(list_checks())} of {parts}.')
+    click.echo(f'{summary_sentence(place, findings)} Checked {", ".join(check_subjects())} of {parts}.')
 
 
-def exit_code(place: Environment, findings: list[Finding]) -> str:
+def summary_sentence(place: Environment, findings: list[Finding]) -> str:
     """Return a sentence with the number of findings, and another one if nothing is running."""
-    stopped = '' if running_parts(place) else f" It is stopped: start it with 'zatotx start {start_path(place)}'."
+    stopped = '' if running_components(place) else f" It is stopped: start it with 'zatotx start {start_path(place)}'."
     broken = sum(one.severity == BROKEN for one in findings)
     warnings = len(findings) - broken
     if not findings:
@@ -85,7 +85,7 @@ def exit_code(place: Environment, findings: list[Finding]) -> str:
     return f'{", ".join(counted)}.{stopped}'
 
 
-def running_parts(place: Environment) -> list[str]:
+def running_components(place: Environment) -> list[str]:
     """Return the names of the components that are running, ready or not."""
     return [part.name for part in place.parts if running_process(part) is not None]
 
@@ -99,10 +99,10 @@ def to_json(place: Environment, findings: list[Finding]) -> dict[str, object]:
     return {
         'environment': str(place.environment),
         'parts': [part.name for part in place.parts],
-        'running': running_parts(place),
+        'running': running_components(place),
         'well': not broken,
         'broken': broken,
         'warnings': len(findings) - broken,
-        'checked': list_checks(),
+        'checked': check_subjects(),
         'findings': [one._asdict() for one in findings],
     }

@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from zatotx.cli.environment.cluster_client import Cluster, element, mistakes_of
+from zatotx.cli.environment.cluster_client import ClusterClient, response_element, split_errors
 from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.environment.private_files import write
-from zatotx.cli.errors import CommandError, failure_of
+from zatotx.cli.environment.private_files import write_private_file
+from zatotx.cli.errors import CommandError, combine_errors
 from zatotx.cli.output import path_argument, progress
 
-SHOWN = 20  # maximum number of channels named in a sentence
+MAX_CHANNELS_SHOWN = 20  # maximum number of channels named in a sentence
 TIMEOUT = 300.0  # seconds, enough for tens of thousands of objects
 
 
@@ -46,49 +46,52 @@ def enmasse(path: str, do_import: bool, do_export: bool, **options: Any) -> None
     """
     if do_import == do_export:
         raise click.UsageError('specify either --import or --export')
-    misplaced = [f'--{name.replace("_", "-")}' for name in UNFIT[do_import] if options[name]]
+    misplaced = [f'--{name.replace("_", "-")}' for name in MISPLACED_OPTIONS[do_import] if options[name]]
     if misplaced:
         raise click.UsageError(f'{", ".join(misplaced)} cannot be used with {"--import" if do_import else "--export"}')
-    cluster = Cluster(find_environment(path))
+    cluster = ClusterClient(find_environment(path))
     if do_import:
         import_file(cluster, options['input'], replace=options['replace'], dry_run=options['dry_run'])
     else:
-        export(cluster, options['output'], include_secrets=options['include_secrets'])
+        export_file(cluster, options['output'], include_secrets=options['include_secrets'])
 
 
-UNFIT = {True: ('include_secrets', 'output'), False: ('dry_run', 'replace', 'input')}  # options, by do_import
+MISPLACED_OPTIONS = {
+    True: ('include_secrets', 'output'),
+    False: ('dry_run', 'replace', 'input'),
+}  # options, by do_import
 
 
-def import_file(cluster: Cluster, source: str | None, *, replace: bool, dry_run: bool) -> None:
-    from zatotx.node.file_references import reader
-    from zatotx.rules.enmasse.document_text import substitute
+def import_file(cluster: ClusterClient, source: str | None, *, replace: bool, dry_run: bool) -> None:
+    from zatotx.node.file_references import make_reader
+    from zatotx.rules.enmasse.substitution import substitute_references
 
     if source is None:
         raise click.UsageError('--import needs --input FILE.yaml')
     base_directory = Path.cwd() if source == '-' else Path(source).absolute().parent
-    document, missing = substitute(read(source), os.environ, reader(base_directory))
+    document, missing = substitute_references(read_document(source), os.environ, make_reader(base_directory))
     payload = {'document': document, 'replace': replace, 'dry_run': dry_run or bool(missing), 'resolved': True}
     with progress(f'Importing {sum(len(value) for value in document.values() if isinstance(value, list))} objects'):
         response = cluster.invoke('zato.enmasse.import', payload, timeout=TIMEOUT)
     # Unresolved references and the errors that the cluster found are reported together; then nothing was written.
-    server_errors = mistakes_of(response) if response.status >= 400 else []
+    server_errors = split_errors(response) if response.status >= 400 else []
     # Other errors at the path of an unresolved reference are consequences.
     paths = tuple(str(mistake).removesuffix(mistake.text) for mistake in missing)
     mistakes = [*map(str, missing), *(error for error in server_errors if not paths or not error.startswith(paths))]
     if mistakes:
-        raise failure_of(mistakes, f'{source} has {{}} errors, nothing was imported')
-    print_changes(element(response), dry_run)
+        raise combine_errors(mistakes, f'{source} has {{}} errors, nothing was imported')
+    print_changes(response_element(response), dry_run)
 
 
-def read(source: str) -> dict[str, Any]:
+def read_document(source: str) -> dict[str, Any]:
     """Return the parsed document of a file, or of standard input for '-'."""
-    from zatotx.cli.enmasse_file import parse
+    from zatotx.cli.enmasse_file import parse_yaml
 
     try:
         content = sys.stdin.buffer.read() if source == '-' else Path(source).read_bytes()
     except OSError as error:
         raise CommandError(f'{source} cannot be read: {error.strerror}.') from None
-    return parse(source, content)
+    return parse_yaml(source, content)
 
 
 def print_changes(result: Mapping[str, Any], dry_run: bool) -> None:
@@ -96,24 +99,25 @@ def print_changes(result: Mapping[str, Any], dry_run: bool) -> None:
     for text in result['diff']:
         click.echo(text)
     if result.get('open'):
-        click.echo(open_to_anyone(result['open']))
+        click.echo(open_channels_sentence(result['open']))
     done = 'Would change' if dry_run else 'Changed'
     live = '' if dry_run else f'; every node runs revision {result["revision"]}'
     changed = result['changed']
     click.echo(f'{done} {changed} object{"s" * (changed != 1)}, left {result["unchanged"]} unchanged{live}.')
 
 
-def open_to_anyone(channels: Sequence[str]) -> str:
+def open_channels_sentence(channels: Sequence[str]) -> str:
     """Return a sentence that names the channels of the file that require no credentials."""
-    more = f' and {len(channels) - SHOWN} more' if len(channels) > SHOWN else ''
-    return f'Open to anyone, because neither security nor groups are set: {", ".join(channels[:SHOWN])}{more}.'
+    more = f' and {len(channels) - MAX_CHANNELS_SHOWN} more' if len(channels) > MAX_CHANNELS_SHOWN else ''
+    names = ', '.join(channels[:MAX_CHANNELS_SHOWN])
+    return f'Open to anyone, because neither security nor groups are set: {names}{more}.'
 
 
-def export(cluster: Cluster, target: str | None, *, include_secrets: bool) -> None:
+def export_file(cluster: ClusterClient, target: str | None, *, include_secrets: bool) -> None:
     with progress('Exporting'):
         result = cluster.call('zato.enmasse.export', {'include_secrets': include_secrets}, timeout=TIMEOUT)
     text = str(result['yaml'])
     if target is None:
         click.echo(text, nl=False)
     else:
-        write(Path(target).absolute(), text)
+        write_private_file(Path(target).absolute(), text)

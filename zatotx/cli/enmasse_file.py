@@ -57,15 +57,15 @@ class StrictLoader(Base):
 StrictLoader.add_constructor('tag:yaml.org,2002:float', StrictLoader.construct_yaml_float)
 
 
-def parse(name: str, content: bytes) -> dict[str, Any]:
+def parse_yaml(name: str, content: bytes) -> dict[str, Any]:
     """Return the document of a file called `name`. Raises CommandError that names the line of the first error."""
     if len(content) > MAX_BYTES:
         raise CommandError(f'{name} has {len(content)} bytes, the maximum is {MAX_BYTES}: import it in parts.')
     try:
         check_depth(content)
-        document = load(name, content)
+        document = load_document(name, content)
     except yaml.MarkedYAMLError as error:
-        raise CommandError(f'{name}{line(error.problem_mark)}: {error.problem or error.context}.') from None
+        raise CommandError(f'{name}{line_suffix(error.problem_mark)}: {error.problem or error.context}.') from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CommandError(f'{name}: {" ".join(str(error).split())}.') from None
     if not isinstance(document, dict):
@@ -86,7 +86,7 @@ def check_depth(content: bytes) -> None:
             depth -= 1
 
 
-def load(name: str, content: bytes) -> object:
+def load_document(name: str, content: bytes) -> object:
     """Return the single document of a file; {} for an empty file."""
     loader = StrictLoader(content)
     try:
@@ -99,18 +99,18 @@ def load(name: str, content: bytes) -> object:
         loader.dispose()
 
 
-def line(mark: yaml.error.Mark | None) -> str:
+def line_suffix(mark: yaml.error.Mark | None) -> str:
     return f', line {mark.line + 1}' if mark is not None else ''
 
 
 def check_size(name: str, root: yaml.Node) -> None:
     """Raise CommandError if the document with all aliases expanded is too large."""
     sizes: dict[int, int] = {}
-    if size_of(root, sizes) > MAX_VALUES:
+    if expanded_size(root, sizes) > MAX_VALUES:
         raise CommandError(f'{name}: its aliases expand to more than {MAX_VALUES} values.')
 
 
-def size_of(node: yaml.Node, sizes: dict[int, int]) -> int:
+def expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
     """Return how many values a node expands to; `sizes` caches those of nodes that several aliases share."""
     if isinstance(node, yaml.ScalarNode):
         return 1
@@ -120,5 +120,5 @@ def size_of(node: yaml.Node, sizes: dict[int, int]) -> int:
     if known is None:
         sizes[id(node)] = 0
         pairs = node.value if isinstance(node, yaml.MappingNode) else [(item,) for item in node.value]
-        known = sizes[id(node)] = 1 + sum(size_of(child, sizes) for pair in pairs for child in pair)
+        known = sizes[id(node)] = 1 + sum(expanded_size(child, sizes) for pair in pairs for child in pair)
     return known

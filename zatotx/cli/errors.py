@@ -13,14 +13,14 @@ class CommandError(click.ClickException):
     exit_code = 1
 
 
-def failure_of(mistakes: Sequence[str], summary: str) -> CommandError:
+def combine_errors(mistakes: Sequence[str], summary: str) -> CommandError:
     """Return a CommandError for one or several errors: a single error is the message; several are listed one per line
     below `summary`, in which `{}` is replaced by their number."""
     unique = list(dict.fromkeys(mistakes))
     return CommandError(unique[0] if len(unique) == 1 else '\n  '.join([f'{summary.format(len(unique))}:', *unique]))
 
 
-def error_sentence(error: OSError) -> str:
+def format_os_error(error: OSError) -> str:
     """Return an operating system error as a sentence."""
     reason = error.strerror or str(error) or type(error).__name__
     sentence = f'{reason}: {error.filename}' if error.filename else reason

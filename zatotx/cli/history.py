@@ -15,22 +15,22 @@ import click
 
 from zatotx.cli.completion_values import object_type_keys
 from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.environment.odb_access import command_actor, database
-from zatotx.cli.environment.private_files import write
+from zatotx.cli.environment.odb_access import command_actor, open_odb
+from zatotx.cli.environment.private_files import write_private_file
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import format_option, path_argument, print_json, print_step, print_table, progress
+from zatotx.cli.output import format_option, path_argument, print_json, print_note, print_table, progress
 
 if TYPE_CHECKING:
     from zatotx.interfaces.config import HistoryRow
     from zatotx.odb.database import Database
 
-LIVE_WITHIN = 30.0  # seconds that running servers get to apply a restored revision
-LOOK_EVERY = 0.2
-LONG = 60  # maximum characters of a value in a table
-MOST_OF_ONE = 8  # maximum lines per revision in a table
+APPLY_TIMEOUT = 30.0  # seconds that running servers get to apply a restored revision
+CHECK_INTERVAL = 0.2
+MAX_VALUE_LENGTH = 60  # maximum characters of a value in a table
+MAX_LINES_PER_REVISION = 8  # maximum lines per revision in a table
 
 
-class ListUnlessNamed(click.Group):
+class DefaultListGroup(click.Group):
     """A group that makes `history PATH` a short form of `history list PATH`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -40,7 +40,7 @@ class ListUnlessNamed(click.Group):
 
 
 @click.group(
-    cls=ListUnlessNamed,
+    cls=DefaultListGroup,
     epilog='\b\nExamples:\n  zatotx history ~/env/qs-1\n  zatotx history ~/env/qs-1 --name crm.user --format json\n'
     '  zatotx history show ~/env/qs-1 17\n  zatotx history restore ~/env/qs-1 16 --dry-run',
 )
@@ -62,11 +62,11 @@ def history() -> None:
 @format_option()
 def list_(path: str, form: str, **which: Any) -> None:
     """List the changes of a cluster, newest first; secrets are masked."""
-    rows = changes(path, **which)
+    rows = read_changes(path, **which)
     if form == 'json':
-        print_json([as_json(row) for row in rows])
+        print_json([to_json(row) for row in rows])
         return
-    print_table(('REVISION', 'WHEN', 'WHO', 'FROM', 'CHANGE'), list(table(rows)))
+    print_table(('REVISION', 'WHEN', 'WHO', 'FROM', 'CHANGE'), list(table_rows(rows)))
 
 
 @history.command(epilog='\b\nExamples:\n  zatotx history show ~/env/qs-1 17')
@@ -75,11 +75,11 @@ def list_(path: str, form: str, **which: Any) -> None:
 @format_option()
 def show(path: str, revision: int, form: str) -> None:
     """Show all changes of one revision, with old and new values."""
-    rows = changes(path, revision=revision, limit=100_000)
+    rows = read_changes(path, revision=revision, limit=100_000)
     if not rows:
         raise CommandError(f'The history has no change with the revision {revision}.')
     if form == 'json':
-        print_json([as_json(row) for row in rows])
+        print_json([to_json(row) for row in rows])
         return
     first = rows[0]
     click.echo(
@@ -88,7 +88,7 @@ def show(path: str, revision: int, form: str) -> None:
     for row in reversed(rows):
         click.echo(f'{row.action} {row.type} {row.name!r}')
         for field in sorted({*row.old, *row.new}):
-            click.echo(f'    {field}: {format_side(row.old, field)} -> {format_side(row.new, field)}')
+            click.echo(f'    {field}: {format_value(row.old, field)} -> {format_value(row.new, field)}')
 
 
 @history.command(epilog='\b\nExamples:\n  zatotx history export ~/env/qs-1 16 --output then.yaml')
@@ -98,15 +98,15 @@ def show(path: str, revision: int, form: str) -> None:
 @click.option('--include-secrets', is_flag=True, help='Export secrets in clear, if they can be decrypted.')
 def export(path: str, revision: int, output: str | None, include_secrets: bool) -> None:
     """Export the configuration of a revision as YAML for enmasse."""
-    from zatotx.api.history import to_yaml
-    from zatotx.odb.setup import schema_and_revision
+    from zatotx.api.history import snapshot_to_yaml
+    from zatotx.odb.maintenance import read_snapshot_at
 
-    with database(find_environment(path)) as opened:
-        text = to_yaml(schema_and_revision(opened, revision), opened.types, include_secrets)
+    with open_odb(find_environment(path)) as opened:
+        text = snapshot_to_yaml(read_snapshot_at(opened, revision), opened.types, include_secrets)
     if output is None:
         click.echo(text, nl=False)
     else:
-        write(Path(output), text)
+        write_private_file(Path(output), text)
 
 
 @history.command(short_help='Restore the configuration of a revision.',
@@ -121,9 +121,9 @@ def restore(path: str, revision: int, dry_run: bool) -> None:
     Secrets are restored too. Deployed code stays unchanged (see `zatotx service rollback`), and so do the users in
     credentials.toml.
     """
-    from zatotx.odb.setup import restore as restore_revision
+    from zatotx.odb.maintenance import restore_revision as restore_revision
 
-    with database(find_environment(path)) as opened, progress(f'Restoring revision {revision}'):
+    with open_odb(find_environment(path)) as opened, progress(f'Restoring revision {revision}'):
         result = restore_revision(opened, revision, command_actor(f'history restore {revision}'), dry_run=dry_run)
         for line in result.lines:
             click.echo(line)
@@ -132,54 +132,54 @@ def restore(path: str, revision: int, dry_run: bool) -> None:
         elif dry_run:
             click.echo('Nothing was written.')
         else:
-            until_live(opened, result.revision)
+            wait_until_applied(opened, result.revision)
             click.echo(f'Revision {revision} was restored as revision {result.revision}.')
 
 
-def until_live(opened: Database, revision: int) -> None:
+def wait_until_applied(opened: Database, revision: int) -> None:
     """Wait until the running servers have applied a revision. Raises CommandError that names those that have not."""
     from zatotx.node.live_config import live_nodes
-    from zatotx.odb.nodes import nodes
+    from zatotx.odb.nodes import list_nodes
 
-    deadline = monotonic() + LIVE_WITHIN
+    deadline = monotonic() + APPLY_TIMEOUT
     while True:
-        behind = {n.name for n in live_nodes(opened.read(nodes), time()) if n.applied_revision < revision}
+        behind = {n.name for n in live_nodes(opened.read(list_nodes), time()) if n.applied_revision < revision}
         if not behind:
             return
         if monotonic() > deadline:
             raise CommandError(f'Revision {revision} is stored, but not in force yet on {", ".join(sorted(behind))}.')
-        Event().wait(LOOK_EVERY)
+        Event().wait(CHECK_INTERVAL)
 
 
-def changes(path: str, **which: Any) -> list[HistoryRow]:
+def read_changes(path: str, **which: Any) -> list[HistoryRow]:
     """Return the rows that match the filter."""
-    from zatotx.odb.history import Filter, newest
+    from zatotx.odb.history import HistoryFilter, newest_entries
 
-    row_filter = Filter(**which)
-    with database(find_environment(path)) as opened:
-        rows = opened.read(lambda connection, cluster: newest(connection, cluster, row_filter))
+    row_filter = HistoryFilter(**which)
+    with open_odb(find_environment(path)) as opened:
+        rows = opened.read(lambda connection, cluster: newest_entries(connection, cluster, row_filter))
     if len(rows) == row_filter.limit and not row_filter.revision:
-        print_step(f'Showing the newest {row_filter.limit} changes; use --limit to see more.')
+        print_note(f'Showing the newest {row_filter.limit} changes; use --limit to see more.')
     return rows
 
 
-def table(rows: Sequence[HistoryRow]) -> Iterator[tuple[object, ...]]:
+def table_rows(rows: Sequence[HistoryRow]) -> Iterator[tuple[object, ...]]:
     """Yield one line per change. For a revision with many changes (an import, the first start) only the first lines."""
     for revision, group in groupby(rows, lambda row: row.revision):
         together = list(group)
-        shown = len(together) if len(together) <= MOST_OF_ONE else MOST_OF_ONE - 1
+        shown = len(together) if len(together) <= MAX_LINES_PER_REVISION else MAX_LINES_PER_REVISION - 1
         for row in together[:shown]:
-            yield row.revision, format_time(row), row.who, format_origin(row), summary(row)
+            yield row.revision, format_time(row), row.who, format_origin(row), format_change(row)
         if shown < len(together):
             first = together[0]
             more = f'and {len(together) - shown} more: zatotx history show PATH {revision}'
             yield revision, format_time(first), first.who, format_origin(first), more
 
 
-def as_json(row: HistoryRow) -> dict[str, Any]:
-    from zatotx.api.history import to_row
+def to_json(row: HistoryRow) -> dict[str, Any]:
+    from zatotx.api.history import to_history_row
 
-    return to_row(row)
+    return to_history_row(row)
 
 
 def format_time(row: HistoryRow) -> str:
@@ -191,19 +191,18 @@ def format_origin(row: HistoryRow) -> str:
     return ' '.join(part for part in (row.source, row.address) if part) or '-'
 
 
-def summary(row: HistoryRow) -> str:
+def format_change(row: HistoryRow) -> str:
     """Return the change as one line."""
     change = f'{row.action} {row.type} {row.name!r}'
     if row.action != 'edit':
         return change
-    return (
-        f'{change}: {", ".join(f"{f} {format_side(row.old, f)} -> {format_side(row.new, f)}" for f in sorted(row.new))}'
-    )
+    fields = (f'{name} {format_value(row.old, name)} -> {format_value(row.new, name)}' for name in sorted(row.new))
+    return f'{change}: {", ".join(fields)}'
 
 
-def format_side(document: dict[str, object], field: str) -> str:
+def format_value(document: dict[str, object], field: str) -> str:
     """Return a value in shortened form, or '-' if the document lacks the field."""
     if field not in document:
         return '-'
     text = repr(document[field])
-    return text if len(text) <= LONG else f'{text[:LONG]}…'
+    return text if len(text) <= MAX_VALUE_LENGTH else f'{text[:MAX_VALUE_LENGTH]}…'

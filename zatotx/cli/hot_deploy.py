@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from zatotx.cli.deployment_report import print_report
-from zatotx.cli.environment.cluster_client import Cluster
+from zatotx.cli.deployment_report import print_deployment_report
+from zatotx.cli.environment.cluster_client import ClusterClient
 from zatotx.cli.environment.layout import find_environment
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument, progress
@@ -26,25 +26,25 @@ def hot_deploy(path: str, files: tuple[str, ...]) -> None:
     Returns 0 when every node runs all of them, so that they serve the next request. If a file is refused, the command
     stops with exit code 1 and a sentence that names file and line; the previous versions stay in service.
     """
-    cluster = Cluster(find_environment(path))
-    packed = [pack(Path(file)) for file in files]  # all are read before the first is deployed
+    cluster = ClusterClient(find_environment(path))
+    packed = [pack_upload(Path(file)) for file in files]  # all are read before the first is deployed
     for name, content in packed:
         payload = {'cluster_id': 1, 'payload': base64.b64encode(content).decode('ascii'), 'payload_name': name}
         with progress(f'Waiting until every node runs {name}'):
             report = cluster.call('zato.service.upload-package', payload)
         if not isinstance(report, dict):
             raise CommandError(f'{name}: the server returned no report: see its log.')
-        print_report(report)
+        print_deployment_report(report)
 
 
-def pack(path: Path) -> tuple[str, bytes]:
+def pack_upload(path: Path) -> tuple[str, bytes]:
     """Return the name and the contents of the file to upload."""
     from zatotx.model.errors import BadRequest
-    from zatotx.service.deployment.package import pack_directory
+    from zatotx.service.deployment.source_package import zip_directory
 
     try:
         if path.is_dir():
-            return f'{path.resolve().name}.zip', pack_directory(path)
+            return f'{path.resolve().name}.zip', zip_directory(path)
         return path.name, path.read_bytes()
     except BadRequest as error:
         raise CommandError(f'{error.msg}.') from None

@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from zatotx import __version__
-from zatotx.cli.checks.stores import GONE
-from zatotx.cli.environment.cluster_client import Cluster
+from zatotx.cli.checks.stores import LIVENESS_TIMEOUT
+from zatotx.cli.environment.cluster_client import ClusterClient
 from zatotx.cli.environment.layout import SERVER, Component, Environment, cluster_name, find_environment, read_info
-from zatotx.cli.environment.odb_access import error_sentences, object_types, odb_url
-from zatotx.cli.environment.readiness_probe import probe
+from zatotx.cli.environment.odb_access import all_object_types, convert_errors, odb_url
+from zatotx.cli.environment.readiness_probe import probe_component
 from zatotx.cli.environment.redis_access import redis_address
 from zatotx.cli.environment.secret_keys import any_server, read_secret_key
 from zatotx.cli.errors import CommandError
@@ -59,9 +59,9 @@ def info(path: str, form: str) -> None:
 def collect_info(place: Environment) -> dict[str, Any]:
     """Collect the information. `server` is what a running server reports about itself, None if none is running;
     `leader` is None if the cluster has no leader. `problem` says why something could not be determined."""
-    states = [(part, probe(part)) for part in place.parts]
+    states = [(part, probe_component(part)) for part in place.parts]
     running = any(part.kind == SERVER and state.ready for part, state in states)
-    server = Cluster(place).call('zato.info.get-info', {}) if running else None
+    server = ClusterClient(place).call('zato.info.get-info', {}) if running else None
     live = server['cluster'] if server else {}
     odb, cluster, nodes = odb_info(place)
     return {
@@ -72,9 +72,9 @@ def collect_info(place: Environment) -> dict[str, Any]:
         'odb': odb,
         'redis': redis_info(place),
         'components': [
-            {**describe_status(part, state), 'version': created_by(part)} for part, state in states
+            {**describe_status(part, state), 'version': creating_version(part)} for part, state in states
         ],
-        'kinds': kinds(),
+        'kinds': kind_info(),
         'server': {**server, 'uptime': round(max(0.0, time.time() - server['started']), 1)} if server else None,
     }
 
@@ -82,23 +82,23 @@ def collect_info(place: Environment) -> dict[str, Any]:
 def odb_info(place: Environment) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
     """Return the ODB's URL with its password masked, the cluster's revision and the rows of its nodes."""
     from zatotx.odb.health import examine_odb
-    from zatotx.odb.setup import open_database
+    from zatotx.odb.maintenance import open_database
     from zatotx.odb.urls import mask_password
 
     url = ''
     try:
         part = any_server(place)
-        with error_sentences():
+        with convert_errors():
             url = odb_url(part)
-            opened = open_database(url, read_secret_key(part), cluster=cluster_name(place), types=object_types())
+            opened = open_database(url, read_secret_key(part), cluster=cluster_name(place), types=all_object_types())
             health = examine_odb(opened, write=False)
     except (CommandError, OSError) as error:
         return {'url': mask_password(url) if url else '', 'problem': str(error)}, {}, []
-    rows = [node_info(row, time.time()) for row in current_revision(health.nodes)]
+    rows = [node_info(row, time.time()) for row in without_stopped_workers(health.nodes)]
     return {'url': health.url, 'problem': ''}, {'revision': health.revision}, rows
 
 
-def current_revision(rows: Iterable[Any]) -> list[Any]:
+def without_stopped_workers(rows: Iterable[Any]) -> list[Any]:
     """Omit stopped workers with numbers above 0, which remain after workers were replaced."""
     return [row for row in rows if row.worker == 0 or row.up_status == RUNNING]
 
@@ -109,7 +109,7 @@ def node_info(row: Any, now: float) -> dict[str, Any]:
     return {
         'name': row.name,
         'worker': row.worker,
-        'state': ('running' if now - row.seen_at < GONE else 'gone') if up else 'stopped',
+        'state': ('running' if now - row.seen_at < LIVENESS_TIMEOUT else 'gone') if up else 'stopped',
         'address': f'{row.host}:{row.bind_port}' if row.bind_port else row.host,
         'pid': row.pid,
         'revision': row.applied_revision,
@@ -133,12 +133,12 @@ def _problem_suffix(store: Mapping[str, str]) -> str:
     return f' ({store["problem"].rstrip(".")})' if store['problem'] else ''
 
 
-def created_by(part: Component) -> str:
+def creating_version(part: Component) -> str:
     """Return the version of zatotx that created a component."""
     return str(read_info(part.path).get('version', ''))
 
 
-def kinds() -> dict[str, Any]:
+def kind_info() -> dict[str, Any]:
     """Return the kinds in this installation; for a disabled one, what to install."""
     from zatotx.connectors.kind_registry import describe_kinds as described_kinds
     from zatotx.connectors.kind_registry import find_kinds
@@ -152,4 +152,4 @@ def component_version(path: str) -> None:
     """Print the version of zatotx that created a component, or each component of an environment."""
     place = find_environment(path)
     for part in place.parts:
-        click.echo(f'{part.name} {created_by(part)}' if place.whole else created_by(part))
+        click.echo(f'{part.name} {creating_version(part)}' if place.whole else creating_version(part))

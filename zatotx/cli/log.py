@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from zatotx.cli.environment.cluster_client import Cluster
+from zatotx.cli.environment.cluster_client import ClusterClient
 from zatotx.cli.environment.layout import find_environment
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
 
-ALL = '(all others)'
+DEFAULT_LEVEL_LABEL = '(all others)'
 
 
 @click.group(
@@ -25,11 +25,11 @@ def log() -> None:
 @format_option()
 def levels(path: str, form: str) -> None:
     """Show the log levels in force, by category or logger."""
-    found = Cluster(find_environment(path)).call('zato.logging.get-levels', {}) or []
+    found = ClusterClient(find_environment(path)).call('zato.logging.get-levels', {}) or []
     if form == 'json':
         print_json({row['name']: row['level'] for row in found})
     else:
-        print_table(('NAME', 'LEVEL'), [(row['name'] or ALL, row['level']) for row in found])
+        print_table(('NAME', 'LEVEL'), [(row['name'] or DEFAULT_LEVEL_LABEL, row['level']) for row in found])
 
 
 @log.command(
@@ -49,7 +49,7 @@ def level(path: str, level: str, name: str) -> None:
     set. To set a level permanently, write it to server.toml: [log] level, or [log.levels].
     """
     with progress('Setting the level'):
-        result = Cluster(find_environment(path)).call('zato.logging.set-level', {'name': name, 'level': level})
+        result = ClusterClient(find_environment(path)).call('zato.logging.set-level', {'name': name, 'level': level})
     if not result or not result.get('announced'):
         text = 'The level was set on one server only: the others could not be reached, because Redis is unavailable.'
         click.echo(text, err=True)

@@ -12,7 +12,7 @@ from click.exceptions import NoArgsIsHelpError, NoSuchCommand, NoSuchOption
 from click.shell_completion import CompletionItem
 
 from zatotx import __version__
-from zatotx.cli.errors import CommandError, error_sentence
+from zatotx.cli.errors import CommandError, format_os_error
 
 # name -> (module:attribute, description). `zatotx --help` uses only this table, so that it imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -103,7 +103,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return print_error('Interrupted.', 1)
     except OSError as error:
-        return print_error(error_sentence(error), 1)
+        return print_error(format_os_error(error), 1)
     return result if isinstance(result, int) else 0
 
 

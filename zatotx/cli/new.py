@@ -11,12 +11,12 @@ from typing import NamedTuple
 import click
 
 from zatotx.cli.errors import CommandError
-from zatotx.cli.scaffold import CHANNEL, IO, SERVICE, TEST
+from zatotx.cli.scaffold import CHANNEL, SERVICE, STYLES, TEST
 
-LONGEST = 100  # maximum characters of a name, which is also a file name
+MAX_NAME_LENGTH = 100  # maximum characters of a name, which is also a file name
 _NAME = re.compile(r'[a-z][a-z0-9]*([-_][a-z0-9]+)*(\.[a-z0-9]+([-_][a-z0-9]+)*)*')
 _WORDS = re.compile(r'[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[A-Z]')
-RULE = "use lower-case letters and digits, '-' between words and '.' between parts, beginning with a letter"
+NAME_RULE = "use lower-case letters and digits, '-' between words and '.' between parts, beginning with a letter"
 
 
 class ScaffoldNames(NamedTuple):
@@ -53,7 +53,7 @@ def new() -> None:
               help='The project directory, in which services/, tests/ and channels/ are created if missing.')
 @click.option('--async/--sync', 'is_async', default=True, show_default=True,
               help='An async def, which runs in the reactor and must not block, or a def, which runs in a thread.')
-@click.option('--io', 'style', default='short', show_default=True, type=click.Choice(sorted(IO)),
+@click.option('--io', 'style', default='short', show_default=True, type=click.Choice(sorted(STYLES)),
               help='How to declare input and output: as names and elements, as a SimpleIO class, or as typed models.')
 def new_service(name: str, directory: Path, is_async: bool, style: str) -> None:
     """Generate a service called NAME, its test, and a channel to import with enmasse.
@@ -62,8 +62,8 @@ def new_service(name: str, directory: Path, is_async: bool, style: str) -> None:
     are any, nothing is written and the exit code is 1.
     """
     names = parse_name(name)
-    texts = render(names, is_async=is_async, style=style)
-    write_all(directory, texts)
+    texts = render_templates(names, is_async=is_async, style=style)
+    write_new_files(directory, texts)
     for file in texts:
         click.echo(f'Wrote {directory / file}')
     click.echo()
@@ -78,12 +78,12 @@ def parse_name(name: str) -> ScaffoldNames:
         raise click.BadParameter(f'{name!r} {error}', param_hint="'NAME'")
     module = re.sub('[.-]', '_', name)
     cls = ''.join(word.capitalize() for word in re.split('[-_]', name.rpartition('.')[2]))
-    if keyword.iskeyword(cls) or not cls.isidentifier() or is_imported(cls):
+    if keyword.iskeyword(cls) or not cls.isidentifier() or shadows_import(cls):
         cls = f'Service{cls}' if not cls.isidentifier() else f'{cls}Service'
     return ScaffoldNames(name, module, cls, '/' + name.replace('.', '/'))
 
 
-def is_imported(cls: str) -> bool:
+def shadows_import(cls: str) -> bool:
     """Whether a class of that name would shadow one that services import."""
     import zatotx
 
@@ -92,11 +92,11 @@ def is_imported(cls: str) -> bool:
 
 def name_error(name: str) -> str:
     """Return what is wrong with a name; '' if it is valid."""
-    if len(name) > LONGEST:
-        return f'has {len(name)} characters, the maximum is {LONGEST}'
+    if len(name) > MAX_NAME_LENGTH:
+        return f'has {len(name)} characters, the maximum is {MAX_NAME_LENGTH}'
     if not _NAME.fullmatch(name):
-        proposal = suggestion(name)
-        return f'is not a valid service name: {RULE}' + (f'. Try {proposal!r}' if proposal else '')
+        proposal = suggest_name(name)
+        return f'is not a valid service name: {NAME_RULE}' + (f'. Try {proposal!r}' if proposal else '')
     if name.startswith('zato.') or name == 'zato':
         return "is reserved: names that begin with 'zato.' are internal services"
     if re.split('[._-]', name)[0] in ('test', 'tests', 'conftest'):
@@ -104,16 +104,16 @@ def name_error(name: str) -> str:
     return ''
 
 
-def suggestion(name: str) -> str:
+def suggest_name(name: str) -> str:
     """Return a valid name made of the words in this one; '' if there is none."""
     parts = ['-'.join(word.lower() for word in _WORDS.findall(part)) for part in re.split(r'[./\\:]+', name)]
     proposal = '.'.join(part for part in parts if part).lstrip('0123456789-.')
     return proposal if _NAME.fullmatch(proposal) and proposal != name and not name_error(proposal) else ''
 
 
-def render(names: ScaffoldNames, *, is_async: bool, style: str) -> dict[str, str]:
+def render_templates(names: ScaffoldNames, *, is_async: bool, style: str) -> dict[str, str]:
     """Return the text of every file."""
-    io = IO[style]
+    io = STYLES[style]
     values = {
         **names._asdict(), 'file': names.files['service'], 'test': names.files['test'], 'imports': io.imports,
         'models': io.models, 'declared': io.declared, 'answer': io.answer, 'body': io.body,
@@ -123,7 +123,7 @@ def render(names: ScaffoldNames, *, is_async: bool, style: str) -> dict[str, str
     return {file: templates[kind].format(**values) for kind, file in names.files.items()}
 
 
-def write_all(directory: Path, texts: dict[str, str]) -> None:
+def write_new_files(directory: Path, texts: dict[str, str]) -> None:
     """Write all files or none. Raises CommandError that names the files that exist already."""
     existing = [str(directory / file) for file in texts if (directory / file).exists()]
     if existing:

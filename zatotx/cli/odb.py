@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from zatotx.cli.environment.layout import SERVER, components_of, find_environment
-from zatotx.cli.environment.odb_access import database, error_sentences, odb_url
+from zatotx.cli.environment.odb_access import convert_errors, odb_url, open_odb
 from zatotx.cli.environment.pid_files import running_process
 from zatotx.cli.environment.secret_keys import any_server
 from zatotx.cli.errors import CommandError
@@ -30,7 +30,7 @@ def odb() -> None:
 @path_argument()
 def current(path: str) -> None:
     """Compare the schema with this version of zatotx, and print current, older, newer, empty or foreign."""
-    click.echo(state(path))
+    click.echo(read_schema_state(path))
 
 
 @odb.command(short_help='Open the database and read all objects.',
@@ -38,13 +38,13 @@ def current(path: str) -> None:
 @path_argument()
 def check(path: str) -> None:
     """Open the database and read all objects. Returns 0 on success, else 1 with what to do."""
-    from zatotx.odb.setup import snapshot
+    from zatotx.odb.maintenance import read_snapshot
 
-    found = state(path)
+    found = read_schema_state(path)
     if found != 'current':
         raise CommandError(f'The database {STATE_SENTENCES[found]}.')
-    with database(find_environment(path)) as opened:
-        objects = snapshot(opened)
+    with open_odb(find_environment(path)) as opened:
+        objects = read_snapshot(opened)
     click.echo(f'The database {STATE_SENTENCES[found]}: {len(objects)} objects at revision {objects.revision}.')
 
 
@@ -56,21 +56,21 @@ def upgrade(path: str) -> None:
     MariaDB and MySQL do not support this in one transaction: there, the next run continues an upgrade that was
     interrupted.
     """
-    from zatotx.odb.setup import upgrade as upgrade_schema
+    from zatotx.odb.maintenance import upgrade_odb as upgrade_schema
 
     place = find_environment(path)
     running = [part.name for part in components_of(place.environment) if part.kind == SERVER and running_process(part)]
     if running:
         raise CommandError(f"{', '.join(running)} must be stopped first: 'zatotx stop {place.environment}'.")
-    with progress('Upgrading'), error_sentences():
+    with progress('Upgrading'), convert_errors():
         changed = upgrade_schema(odb_url(any_server(place)))
     message = 'The database was upgraded to this version.'
     click.echo(message if changed else f'Nothing to do: the database {STATE_SENTENCES["current"]}.')
 
 
-def state(path: str) -> str:
+def read_schema_state(path: str) -> str:
     """Return 'current', 'older', 'newer', 'empty' or 'foreign'."""
-    from zatotx.odb.setup import schema_state
+    from zatotx.odb.maintenance import schema_state
 
-    with error_sentences():
+    with convert_errors():
         return schema_state(odb_url(any_server(find_environment(path))))

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from zatotx.cli.environment.cluster_client import Cluster, successful
+from zatotx.cli.environment.cluster_client import ClusterClient, raise_for_status
 from zatotx.cli.environment.layout import Environment, find_environment
-from zatotx.cli.environment.listen_addresses import address
+from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.environment.secret_keys import any_server
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import path_argument, print_step, progress
+from zatotx.cli.output import path_argument, print_note, progress
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx openapi ~/env/qs-1\n'
@@ -32,10 +32,10 @@ def openapi(path: str, output: str | None, form: str | None) -> None:
     """
     place = find_environment(path)
     with progress('Generating the document'):
-        document = fetch(place)
+        document = fetch_document(place)
     for sentence in document.get('x-zatotx-left-out', []):
-        print_step(f'Left out: {sentence}.')
-    text = format_document(document, form or by_extension(output))
+        print_note(f'Left out: {sentence}.')
+    text = format_document(document, form or format_from_extension(output))
     if output is None:
         click.echo(text, nl=False)
         return
@@ -43,19 +43,19 @@ def openapi(path: str, output: str | None, form: str | None) -> None:
         Path(output).write_text(text, 'utf-8')
     except OSError as error:
         raise CommandError(f'{output} cannot be written: {error.strerror}.') from None
-    print_step(f'Wrote {output}: {len(document["paths"])} paths.')
+    print_note(f'Wrote {output}: {len(document["paths"])} paths.')
 
 
-def fetch(place: Environment) -> dict[str, Any]:
+def fetch_document(place: Environment) -> dict[str, Any]:
     """Return the document from a running server, with its full address. Raises CommandError if none is running."""
-    response = successful(Cluster(place).post('zato.openapi.get', b'{}'))
+    response = raise_for_status(ClusterClient(place).post('zato.openapi.get', b'{}'))
     document: dict[str, Any] = json.loads(response.body)
     if document['servers'] != [{'url': '/'}]:
         return document
-    return {**document, 'servers': [{'url': address(any_server(place)).url}]}
+    return {**document, 'servers': [{'url': first_tcp_address(any_server(place)).url}]}
 
 
-def by_extension(output: str | None) -> str:
+def format_from_extension(output: str | None) -> str:
     return 'yaml' if output is not None and output.lower().endswith(('.yaml', '.yml')) else 'json'
 
 

@@ -12,7 +12,7 @@ import click
 
 from zatotx.cli.completion_values import EnvironmentPath
 
-PATIENCE = 1.0  # seconds after which a progress message is printed
+PROGRESS_DELAY = 1.0  # seconds after which a progress message is printed
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -42,7 +42,7 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         click.echo('  '.join(padded).rstrip())
 
 
-def print_step(text: str) -> None:
+def print_note(text: str) -> None:
     """Print a note that is not part of the result, to stderr."""
     click.echo(text, err=True)
 
@@ -50,7 +50,7 @@ def print_step(text: str) -> None:
 @contextmanager
 def progress(text: str) -> Iterator[None]:
     """Print `text` to stderr if the block takes longer than a second."""
-    timer = Timer(PATIENCE, print_step, (f'{text} …',))
+    timer = Timer(PROGRESS_DELAY, print_note, (f'{text} …',))
     timer.daemon = True
     timer.start()
     try:

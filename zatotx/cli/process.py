@@ -9,16 +9,16 @@ import click
 from msgspec import to_builtins
 
 from zatotx.cli.environment.layout import SERVER, Component, Environment, find_environment
-from zatotx.cli.environment.listen_addresses import address
+from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.environment.pid_files import running_process
-from zatotx.cli.environment.process_start import start_components, taken_port, twistd_command
+from zatotx.cli.environment.process_start import port_conflict, start_components, twistd_command
 from zatotx.cli.environment.process_stop import grace_period, stop_components
-from zatotx.cli.environment.readiness_probe import Health, probe
+from zatotx.cli.environment.readiness_probe import Health, probe_component
 from zatotx.cli.environment.worker_status import read_worker_status, replace_workers
-from zatotx.cli.errors import CommandError, failure_of
+from zatotx.cli.errors import CommandError, combine_errors
 from zatotx.cli.foreground import run_in_foreground
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
-from zatotx.node.secret_key import VARIABLE, key_from_stdin
+from zatotx.node.secret_key import KEY_VARIABLE, read_key_from_stdin
 
 
 @click.command(
@@ -36,30 +36,30 @@ def start(path: str, fg: bool, secret_key: str | None) -> None:
     """
     place = find_environment(path)
     if secret_key is not None:
-        read_secret_key(secret_key)
+        read_key_option(secret_key)
     if fg:
-        foreground(place)
+        run_foreground(place)
         return
     with progress(f'Starting {joined_names(place.parts)}'):
-        fail_with(start_components(place.parts))
+        raise_errors(start_components(place.parts))
     for part in place.parts:
-        click.echo(status_line(part, probe(part)))
+        click.echo(status_line(part, probe_component(part)))
 
 
-def foreground(place: Environment) -> None:
+def run_foreground(place: Environment) -> None:
     """Replace this process with a single component; for an environment, start its components as child processes."""
     if place.whole:
         run_in_foreground(place.parts)
         return
     part = place.parts[0]
-    if probe(part).pid is not None:
+    if probe_component(part).pid is not None:
         raise CommandError(f"{part.name} is already running: stop it with 'zatotx stop {part.path}'.")
-    if error := taken_port(part):
+    if error := port_conflict(part):
         raise CommandError(f'{part.name} cannot start: {error}.')
     os.chdir(part.path)
     os.umask(0o077)
     command = twistd_command(part)
-    key = os.environ.pop(VARIABLE, '') if part.kind == SERVER else ''
+    key = os.environ.pop(KEY_VARIABLE, '') if part.kind == SERVER else ''
     if key:
         command += ['--secret-key', '-']
         detach_stdin(key)
@@ -75,15 +75,15 @@ def detach_stdin(key: str) -> None:
     os.close(reading)
 
 
-def read_secret_key(given: str) -> None:
+def read_key_option(given: str) -> None:
     """Read the key from stdin, for all servers to be started. Raises UsageError if the key itself is on the command
     line."""
     if given != '-':
         raise click.UsageError('a secret key on the command line can be read by every user: use --secret-key -')
-    key = key_from_stdin()
+    key = read_key_from_stdin()
     if not key:
         raise CommandError('stdin contains no secret key: its first line must be the key.')
-    os.environ[VARIABLE] = key
+    os.environ[KEY_VARIABLE] = key
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx stop ~/env/qs-1\n  zatotx stop ~/env/qs-1/server2')
@@ -96,7 +96,7 @@ def stop(path: str) -> None:
     """
     place = find_environment(path)
     with progress(f'Stopping {joined_names(place.parts)}, waiting for running requests'):
-        fail_with(stop_components(place.parts))
+        raise_errors(stop_components(place.parts))
     click.echo(f'Stopped: {joined_names(place.parts)}.')
 
 
@@ -112,15 +112,15 @@ def restart(path: str) -> None:
     place = find_environment(path)
     kept = [part for part in place.parts if place.whole and part.kind != SERVER]
     with progress(f'Starting {joined_names(kept)}'):
-        fail_with(start_components(kept))
+        raise_errors(start_components(kept))
     for part in place.parts:
         if part not in kept:
             with progress(f'Restarting {part.name}'):
-                fail_with(restart_part(part))
-            click.echo(status_line(part, probe(part)))
+                raise_errors(restart_component(part))
+            click.echo(status_line(part, probe_component(part)))
 
 
-def restart_part(part: Component) -> list[str]:
+def restart_component(part: Component) -> list[str]:
     """Replace the workers if the server has a parent process, else stop and start the component. Returns errors, one
     sentence each."""
     errors = replace_workers(part, grace_period(part))
@@ -136,7 +136,7 @@ def status(path: str, form: str) -> None:
     Always returns 0; scripts use --format json.
     """
     place = find_environment(path)
-    states = [(part, probe(part)) for part in place.parts]
+    states = [(part, probe_component(part)) for part in place.parts]
     if form == 'json':
         parts = [describe_status(part, state) for part, state in states]
         print_json({'environment': str(place.environment), 'components': parts})
@@ -162,7 +162,7 @@ def describe_status(part: Component, state: Health) -> dict[str, object]:
 
 
 def format_address(part: Component) -> str:
-    return address(part).url if part.kind == SERVER else str(part.path / 'redis.sock')
+    return first_tcp_address(part).url if part.kind == SERVER else str(part.path / 'redis.sock')
 
 
 def status_line(part: Component, state: Health) -> str:
@@ -173,7 +173,7 @@ def joined_names(parts: Sequence[Component]) -> str:
     return ', '.join(part.name for part in parts)
 
 
-def fail_with(faults: Sequence[str]) -> None:
+def raise_errors(faults: Sequence[str]) -> None:
     """Raise CommandError if there are any errors."""
     if faults:
-        raise failure_of([f'{each}.' for each in faults], '{} errors occurred')
+        raise combine_errors([f'{each}.' for each in faults], '{} errors occurred')

@@ -14,16 +14,16 @@ import click
 from zatotx.cli.environment.atomic_directory import atomic_directory
 from zatotx.cli.environment.layout import CREDENTIALS, SERVER_PORT, Credentials
 from zatotx.cli.environment.port_owner import is_free
-from zatotx.cli.environment.private_files import make_dir
+from zatotx.cli.environment.private_files import make_private_dir
 from zatotx.cli.environment.templates import EnvironmentPlan, write_credentials, write_redis, write_server
-from zatotx.cli.output import print_step, progress
+from zatotx.cli.output import print_note, progress
 
-MOST_WORKERS = 64
-MOST_SERVERS = 11  # ports 17010 to 17020; the next one is another component's default
+MAX_WORKERS = 64
+MAX_SERVERS = 11  # ports 17010 to 17020; the next one is another component's default
 LETTERS = string.ascii_letters + string.digits
 
 
-class Step(NamedTuple):
+class CreationStep(NamedTuple):
     text: str
     do: Callable[[], None]
 
@@ -40,9 +40,9 @@ def quickstart() -> None:
     '  zatotx quickstart create ~/env/qs-2 --servers 3 --port-offset 100'
 )
 @click.argument('path', type=click.Path(), help='The directory to create; it must be absent or empty.')
-@click.option('--servers', default=2, show_default=True, type=click.IntRange(1, MOST_SERVERS),
+@click.option('--servers', default=2, show_default=True, type=click.IntRange(1, MAX_SERVERS),
               help='Number of servers.')
-@click.option('--workers', default=1, show_default=True, type=click.IntRange(1, MOST_WORKERS),
+@click.option('--workers', default=1, show_default=True, type=click.IntRange(1, MAX_WORKERS),
               help='Processes per server that share its listening sockets; at most one per CPU core is useful.')
 @click.option('--port-offset', default=0, show_default=True, help='Added to every default port (17010, 17011, …).')
 @click.option('--cluster-name', default='', help='Default: quickstart- and five random hex digits.')
@@ -74,24 +74,24 @@ def check_ports(ports: list[int]) -> None:
         raise click.BadParameter(text, param_hint="'--port-offset'")
     for port in ports:
         if not is_free('127.0.0.1', port):
-            print_step(
+            print_note(
                 f'Note: port {port} is in use; stop the program that uses it before the start, or use another '
                 '--port-offset.'
             )
 
 
-def check_odb(url: str) -> str:
+def resolve_odb_url(url: str) -> str:
     """Return the URL with an absolute path: on the command line it is relative to the current directory, for servers to
     theirs. Raises BadParameter."""
-    from zatotx.odb.urls import resolve
+    from zatotx.odb.urls import make_absolute
 
     try:
-        return resolve(url, str(Path.cwd())) if url else ''
+        return make_absolute(url, str(Path.cwd())) if url else ''
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="'--odb-url'") from None
 
 
-def check_redis(url: str) -> str:
+def resolve_redis_url(url: str) -> str:
     """Return the URL with absolute paths, as for the database. Raises BadParameter, without the password."""
     from zatotx.model.errors import StartError
     from zatotx.redis.url import resolve_paths
@@ -109,8 +109,8 @@ def plan_environment(ports: list[int], urls: dict[str, str]) -> EnvironmentPlan:
     return EnvironmentPlan(
         cluster=urls['cluster_name'] or f'quickstart-{secrets.randbits(20):05x}',
         ports=tuple(ports),
-        odb_url=check_odb(urls['odb_url']),
-        redis_url=check_redis(urls['redis_url']),
+        odb_url=resolve_odb_url(urls['odb_url']),
+        redis_url=resolve_redis_url(urls['redis_url']),
         key=new_key(),
         users={
             'web_admin': Credentials('admin', new_password()),
@@ -125,41 +125,43 @@ def new_password() -> str:
     return ''.join(secrets.choice(LETTERS) for _ in range(32))
 
 
-def creation_steps(plan: EnvironmentPlan, directory: Path) -> list[Step]:
+def creation_steps(plan: EnvironmentPlan, directory: Path) -> list[CreationStep]:
     """Return the steps that fill `directory`. The database is the last one that may fail, because it may be elsewhere.
     """
     steps = []
     if not plan.redis_url:
-        steps.append(Step('Redis', partial(write_redis, directory)))
+        steps.append(CreationStep('Redis', partial(write_redis, directory)))
     for number in range(1, len(plan.ports) + 1):
-        steps.append(Step(f'server{number}', partial(write_server, directory, plan, number)))
-    steps.append(Step('Credentials', partial(write_credentials, directory, plan)))
-    steps.append(Step('Database, with the first users', partial(make_odb, directory, plan)))
+        steps.append(CreationStep(f'server{number}', partial(write_server, directory, plan, number)))
+    steps.append(CreationStep('Credentials', partial(write_credentials, directory, plan)))
+    steps.append(CreationStep('Database, with the first users', partial(create_environment_odb, directory, plan)))
     return steps
 
 
-def make_odb(directory: Path, plan: EnvironmentPlan) -> None:
+def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
     """Create the schema, the cluster, its servers, and the users that all else depends on."""
-    from zatotx.cli.environment.odb_access import error_sentences, object_types
-    from zatotx.odb.nodes import Address
-    from zatotx.odb.setup import NewCluster, create
+    from zatotx.cli.environment.odb_access import all_object_types, convert_errors
+    from zatotx.odb.maintenance import NewCluster, create_odb
+    from zatotx.odb.nodes import NodeAddress
     from zatotx.schema.snapshot import Operation
 
     if not plan.odb_url:
-        make_dir(directory / 'odb')
+        make_private_dir(directory / 'odb')
     users = [
         {'name': user.username, 'username': user.username, 'realm': 'zatotx', 'password': user.password}
         for user in plan.api_users()
     ]
     new = NewCluster(
         name=plan.cluster,
-        nodes=tuple(Address(name=f'server{i}', host='127.0.0.1', port=port) for i, port in enumerate(plan.ports, 1)),
+        nodes=tuple(
+            NodeAddress(name=f'server{i}', host='127.0.0.1', port=port) for i, port in enumerate(plan.ports, 1)
+        ),
         operations=tuple(
             Operation(action='create', type='basic_auth', name=user['name'], fields=user) for user in users
         ),
     )
-    with error_sentences():
-        create(plan.odb_url_from(directory), plan.key, new, types=object_types(), alone=True)
+    with convert_errors():
+        create_odb(plan.odb_url_from(directory), plan.key, new, types=all_object_types(), alone=True)
 
 
 def print_summary(target: Path, plan: EnvironmentPlan) -> None:

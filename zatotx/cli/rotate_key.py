@@ -27,20 +27,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from zatotx.cli.environment.layout import SERVER, Component, Environment, components_of, find_environment
-from zatotx.cli.environment.private_files import write
+from zatotx.cli.environment.private_files import write_private_file
 from zatotx.cli.environment.secret_keys import key_file, read_secret_key
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument, progress
-from zatotx.node.secret_key import VARIABLE
+from zatotx.node.secret_key import KEY_VARIABLE
 
 if TYPE_CHECKING:
     from zatotx.odb.secrets import Secrets
 
-PLAN = 'rotation.key'
-TOKEN = re.compile(r'enc:gAAAA[A-Za-z0-9_=-]+')
+ROTATION_FILE = 'rotation.key'
+ENCRYPTED_VALUE = re.compile(r'enc:gAAAA[A-Za-z0-9_=-]+')
 
 
-class Step(NamedTuple):
+class RotationStep(NamedTuple):
     text: str
     do: Callable[[], object]
 
@@ -49,7 +49,7 @@ class Step(NamedTuple):
     'rotate-key',
     short_help='Replace the secret key, and encrypt everything again.',
     epilog='\b\nExamples:\n  zatotx crypto rotate-key ~/env/qs-1\n'
-    f'  {VARIABLE}="$NEW,$OLD" zatotx crypto rotate-key ~/env/qs-1',
+    f'  {KEY_VARIABLE}="$NEW,$OLD" zatotx crypto rotate-key ~/env/qs-1',
 )
 @path_argument()
 def rotate_key(path: str) -> None:
@@ -62,18 +62,18 @@ def rotate_key(path: str) -> None:
     sufficient.
     """
     place = find_environment(path)
-    with exclusive(place.environment):
-        for step in steps(place):
+    with rotation_lock(place.environment):
+        for step in rotation_steps(place):
             with progress(step.text):
                 step.do()
     outcome = 'has a new key'
-    if os.environ.get(VARIABLE):
-        outcome = f'has a new first key, the old one can be removed from {VARIABLE}'
+    if os.environ.get(KEY_VARIABLE):
+        outcome = f'has a new first key, the old one can be removed from {KEY_VARIABLE}'
     click.echo(f'{place.environment} {outcome}; everything is encrypted with it.')
 
 
 @contextmanager
-def exclusive(directory: Path) -> Iterator[None]:
+def rotation_lock(directory: Path) -> Iterator[None]:
     """Hold a lock on the environment, so that its key is rotated only once at a time. Raises CommandError if another
     process holds it."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
@@ -86,51 +86,51 @@ def exclusive(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def steps(place: Environment) -> list[Step]:
+def rotation_steps(place: Environment) -> list[RotationStep]:
     """Return the steps to do. Raises CommandError, before anything is changed, if they cannot be done."""
     servers = [part for part in components_of(place.environment) if part.kind == SERVER]
     if not servers:
         raise CommandError(f'{place.environment} has no server.')
-    if os.environ.get(VARIABLE):
-        return parse_steps(servers, place)
-    check_keys(place.environment, servers)
-    check_elsewhere(place, servers)
-    plan = place.environment / PLAN
-    new = plan_rotation(plan) or new_key()
+    if os.environ.get(KEY_VARIABLE):
+        return external_key_steps(servers, place)
+    check_same_key(place.environment, servers)
+    check_no_other_environment(place, servers)
+    plan = place.environment / ROTATION_FILE
+    new = read_interrupted_key(plan) or new_key()
     return [
-        Step('Generating the key', lambda: write(plan, f'{new}\n')),
-        Step(
+        RotationStep('Generating the key', lambda: write_private_file(plan, f'{new}\n')),
+        RotationStep(
             'Distributing the key',
-            partial(print_key_location, servers, lambda keys: [*drop_old_key(keys, new), new]),
+            partial(update_key_files, servers, lambda keys: [*without_key(keys, new), new]),
         ),
-        Step(
+        RotationStep(
             'Making the key the first one',
-            partial(print_key_location, servers, lambda keys: [new, *drop_old_key(keys, new)]),
+            partial(update_key_files, servers, lambda keys: [new, *without_key(keys, new)]),
         ),
-        *reencrypting(servers, place),
-        Step('Removing the old key', partial(print_key_location, servers, lambda keys: [new])),
-        Step('Cleaning up', partial(plan.unlink, missing_ok=True)),
+        *reencryption_steps(servers, place),
+        RotationStep('Removing the old key', partial(update_key_files, servers, lambda keys: [new])),
+        RotationStep('Cleaning up', partial(plan.unlink, missing_ok=True)),
     ]
 
 
-def parse_steps(servers: Sequence[Component], place: Environment) -> list[Step]:
+def external_key_steps(servers: Sequence[Component], place: Environment) -> list[RotationStep]:
     """Return the steps for servers whose keys are not in our files: the keys have been changed already."""
-    from zatotx.odb.secrets import keys_in
+    from zatotx.odb.secrets import split_keys
 
-    if len(keys_in(read_secret_key(servers[0]))) < 2:
+    if len(split_keys(read_secret_key(servers[0]))) < 2:
         raise CommandError(
-            f"{VARIABLE} contains one key: put a new one ('zatotx crypto generate-key') and a comma before it,"
+            f"{KEY_VARIABLE} contains one key: put a new one ('zatotx crypto generate-key') and a comma before it,"
             ' restart the servers with both, and run this command again.'
         )
-    return reencrypting(servers, place)
+    return reencryption_steps(servers, place)
 
 
-def check_keys(environment: Path, servers: Sequence[Component]) -> None:
+def check_same_key(environment: Path, servers: Sequence[Component]) -> None:
     """Raise CommandError if the servers have different keys, apart from the new one of an interrupted rotation."""
-    from zatotx.odb.secrets import keys_in
+    from zatotx.odb.secrets import split_keys
 
-    new = plan_rotation(environment / PLAN)
-    found = {frozenset(keys_in(read_secret_key(part))) - {new} for part in servers}
+    new = read_interrupted_key(environment / ROTATION_FILE)
+    found = {frozenset(split_keys(read_secret_key(part))) - {new} for part in servers}
     if len(found - {frozenset()}) > 1:
         raise CommandError(
             f'The servers of {environment} have different keys: put the one that encrypted the database into'
@@ -138,7 +138,7 @@ def check_keys(environment: Path, servers: Sequence[Component]) -> None:
         )
 
 
-def plan_rotation(plan: Path) -> str:
+def read_interrupted_key(plan: Path) -> str:
     """Return the new key of an interrupted rotation; '' if there is none."""
     from zatotx.odb.secrets import Secrets
 
@@ -150,15 +150,15 @@ def plan_rotation(plan: Path) -> str:
     return key
 
 
-def check_elsewhere(place: Environment, servers: Sequence[Component]) -> None:
+def check_no_other_environment(place: Environment, servers: Sequence[Component]) -> None:
     """Raise CommandError if running servers of other environments use the database, because they would not get the key.
     """
-    from zatotx.cli.environment.odb_access import database
-    from zatotx.odb.nodes import ALIVE, RUNNING, nodes
+    from zatotx.cli.environment.odb_access import open_odb
+    from zatotx.odb.nodes import HEARTBEAT_TIMEOUT, RUNNING, list_nodes
 
-    local_names, since = {part.name for part in servers}, time.time() - ALIVE
-    with database(place) as opened:
-        running = [node for node in opened.read(nodes) if node.up_status == RUNNING and node.seen_at > since]
+    local_names, since = {part.name for part in servers}, time.time() - HEARTBEAT_TIMEOUT
+    with open_odb(place) as opened:
+        running = [node for node in opened.read(list_nodes) if node.up_status == RUNNING and node.seen_at > since]
     others = [node for node in running if node.name not in local_names]
     if others:
         names = ', '.join(sorted({f'{node.name} ({node.host})' for node in others}))
@@ -174,36 +174,36 @@ def new_key() -> str:
     return secrets.new_key()
 
 
-def drop_old_key(keys: Sequence[str], key: str) -> list[str]:
+def without_key(keys: Sequence[str], key: str) -> list[str]:
     return [each for each in keys if each != key]
 
 
-def print_key_location(servers: Sequence[Component], change: Callable[[list[str]], list[str]]) -> None:
+def update_key_files(servers: Sequence[Component], change: Callable[[list[str]], list[str]]) -> None:
     """Write each server's key file with the keys that `change` returns for the current ones."""
-    from zatotx.odb.secrets import keys_in
+    from zatotx.odb.secrets import split_keys
 
     for part in servers:
-        keys = keys_in(read_secret_key(part))
+        keys = split_keys(read_secret_key(part))
         if (changed := change(keys)) != keys:
-            write(key_file(part), ''.join(f'{key}\n' for key in changed))
+            write_private_file(key_file(part), ''.join(f'{key}\n' for key in changed))
 
 
-def reencrypting(servers: Sequence[Component], place: Environment) -> list[Step]:
+def reencryption_steps(servers: Sequence[Component], place: Environment) -> list[RotationStep]:
     return [
-        Step('Encrypting the database again', partial(renew_database, place)),
-        Step('Encrypting the settings again', partial(renew_settings, servers)),
+        RotationStep('Encrypting the database again', partial(reencrypt_database, place)),
+        RotationStep('Encrypting the settings again', partial(reencrypt_settings, servers)),
     ]
 
 
-def renew_database(place: Environment) -> None:
-    from zatotx.cli.environment.odb_access import database
-    from zatotx.odb.key_rotation import rotate
+def reencrypt_database(place: Environment) -> None:
+    from zatotx.cli.environment.odb_access import open_odb
+    from zatotx.odb.key_rotation import rotate_key as rotate
 
-    with database(place) as opened:
+    with open_odb(place) as opened:
         rotate(opened)
 
 
-def renew_settings(servers: Sequence[Component]) -> None:
+def reencrypt_settings(servers: Sequence[Component]) -> None:
     """Encrypt every enc:… value in the settings files again, keeping comments and order."""
     from zatotx.odb.secrets import Secrets
 
@@ -211,9 +211,9 @@ def renew_settings(servers: Sequence[Component]) -> None:
         secrets = Secrets(read_secret_key(part))
         for path in sorted((part.path / 'config').glob('*.toml')):
             text = path.read_text('utf-8')
-            if (new := TOKEN.sub(partial(renewed_token, secrets), text)) != text:
-                write(path, new)
+            if (new := ENCRYPTED_VALUE.sub(partial(reencrypt_token, secrets), text)) != text:
+                write_private_file(path, new)
 
 
-def renewed_token(secrets: Secrets, found: re.Match[str]) -> str:
+def reencrypt_token(secrets: Secrets, found: re.Match[str]) -> str:
     return secrets.renewed(found[0])

@@ -15,7 +15,7 @@ class ServiceStyle(NamedTuple):
     body: str  # the response to {'name': 'Ada'}
 
 
-IO = {
+STYLES = {
     'short': ServiceStyle(
         imports='from zatotx import Int, Service\n',
         models='',

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import print_step
+from zatotx.cli.output import print_note
 
 ENCRYPTED = 'enc:'  # values with this prefix are useless without the key
 
@@ -33,7 +33,7 @@ def read_secret(given: str | None, option: str, prompt: str, *, confirm: bool = 
             return answer
         given = '-'
     if not is_indirect(given) and not given.startswith(ENCRYPTED):
-        print_step(f'Warning: the value of --{option} can be read by every user of this machine in the process list: '
+        print_note(f'Warning: the value of --{option} can be read by every user of this machine in the process list: '
              f'omit --{option} to be prompted, or use --{option} - or --{option} @FILE.')  # fmt: skip
     return without_line_end(read_value(given, option))
 

@@ -7,9 +7,9 @@ import sys
 
 import click
 
-from zatotx.cli.completion_values import services
-from zatotx.cli.deployment_report import print_report
-from zatotx.cli.environment.cluster_client import TIMEOUT, Cluster, successful
+from zatotx.cli.completion_values import complete_services
+from zatotx.cli.deployment_report import print_deployment_report
+from zatotx.cli.environment.cluster_client import TIMEOUT, ClusterClient, raise_for_status
 from zatotx.cli.environment.layout import find_environment
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
@@ -30,7 +30,7 @@ def service() -> None:
     '  zatotx service invoke ~/env/qs-1 crm.log-in --payload @log-in.json'
 )
 @path_argument()
-@click.argument('name', shell_complete=services, help='The service, e.g. zato.ping.')
+@click.argument('name', shell_complete=complete_services, help='The service, e.g. zato.ping.')
 @click.option('--payload', default='{}', show_default=True, metavar='JSON|-|@FILE',
               help='The JSON payload. Every user of the machine can read it in the process list: if it contains '
               'secrets, use - for standard input, or @FILE.')
@@ -40,24 +40,26 @@ def service() -> None:
               help='Maximum duration in seconds.')
 def invoke(path: str, name: str, payload: str, headers: tuple[str, ...], timeout: float) -> None:
     """Invoke the service NAME on a running server and print its response."""
-    fields = dict(header(text) for text in headers)
-    body = check_response(read_value(payload, 'payload'))
+    fields = dict(parse_header(text) for text in headers)
+    body = encode_payload(read_value(payload, 'payload'))
     with progress(f'Waiting for {name}'):
-        response = successful(Cluster(find_environment(path)).post(name, body, headers=fields, timeout=timeout))
+        response = raise_for_status(
+            ClusterClient(find_environment(path)).post(name, body, headers=fields, timeout=timeout)
+        )
     sys.stdout.buffer.write(response.body)
     if response.body and not response.body.endswith(b'\n'):
         sys.stdout.buffer.write(b'\n')
     sys.stdout.flush()
 
 
-def header(given: str) -> tuple[str, str]:
+def parse_header(given: str) -> tuple[str, str]:
     name, equals, value = given.partition('=')
     if not equals or not name or not given.isprintable():
         raise click.BadParameter(f'{given!r} is not of the form NAME=VALUE', param_hint="'--headers'")
     return name, value
 
 
-def check_response(payload: str) -> bytes:
+def encode_payload(payload: str) -> bytes:
     """Return the payload as it is sent. Raises BadParameter if it is not JSON."""
     try:
         json.loads(payload)
@@ -75,13 +77,13 @@ def check_response(payload: str) -> bytes:
 @format_option()
 def list_services(path: str, internal: bool, form: str) -> None:
     """List the services of the cluster by name."""
-    found = Cluster(find_environment(path)).call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'})
+    found = ClusterClient(find_environment(path)).call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'})
     rows = sorted((row for row in found or [] if internal or not row.get('is_internal')), key=lambda row: row['name'])
     if form == 'json':
         print_json(rows)
         return
     print_table(
-        ('NAME', 'ACTIVE', 'FROM'), [(row['name'], yes_or_no(row.get('is_active')), source(row)) for row in rows]
+        ('NAME', 'ACTIVE', 'FROM'), [(row['name'], yes_or_no(row.get('is_active')), code_source(row)) for row in rows]
     )
 
 
@@ -89,7 +91,7 @@ def yes_or_no(value: object) -> str:
     return 'yes' if value else 'no'
 
 
-def source(row: dict[str, object]) -> str:
+def code_source(row: dict[str, object]) -> str:
     """Return the file and version of a service's code; '-' if its file no longer contains the service."""
     if row.get('is_internal'):
         return 'zatotx'
@@ -102,12 +104,12 @@ def source(row: dict[str, object]) -> str:
     '  zatotx service rollback ~/env/qs-1 crm.py --to 3'
 )
 @path_argument()
-@click.argument('name', shell_complete=services, help='A service, or a deployed file such as crm.py.')
+@click.argument('name', shell_complete=complete_services, help='A service, or a deployed file such as crm.py.')
 @click.option('--to', 'number', type=click.IntRange(min=1), help='The version to restore; default: the previous one.')
 def rollback(path: str, name: str, number: int | None) -> None:
     """Roll back the file called NAME, or the file that contains the service NAME, to an earlier version."""
     with progress(f'Waiting until every node runs it: {name}'):
-        report = Cluster(find_environment(path)).call('zato.service.rollback', {'name': name, 'number': number})
+        report = ClusterClient(find_environment(path)).call('zato.service.rollback', {'name': name, 'number': number})
     if not isinstance(report, dict):
         raise CommandError('The server returned no report: see its log.')
-    print_report(report)
+    print_deployment_report(report)

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from zatotx.cli.completion_values import users
-from zatotx.cli.environment.cluster_client import Cluster, UnknownPasswordError
+from zatotx.cli.completion_values import complete_users
+from zatotx.cli.environment.cluster_client import ClusterClient, PasswordRejectedError
 from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Environment, components_of, find_environment, read_toml
 from zatotx.cli.environment.pid_files import running_process
-from zatotx.cli.environment.private_files import toml_string, write
+from zatotx.cli.environment.private_files import toml_string, write_private_file
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument, progress
 from zatotx.cli.secret_values import read_secret, secret_option
-from zatotx.rules.enmasse.references import is_placeholder
+from zatotx.rules.enmasse.references import is_obvious_reference
 
 
 @click.group(epilog='\b\nExamples:\n  zatotx update password ~/env/qs-1 admin.invoke')
@@ -29,7 +29,7 @@ def update() -> None:
     '  zatotx update password ~/env/qs-1 pubapi --password @new-password.txt'
 )
 @path_argument()
-@click.argument('user', shell_complete=users, help='The name of a Basic auth definition, e.g. admin.invoke.')
+@click.argument('user', shell_complete=complete_users, help='The name of a Basic auth definition, e.g. admin.invoke.')
 @secret_option('password', 'The new password', 'given')
 def password(path: str, user: str, given: str | None) -> None:
     """Change the password of USER, whether or not the environment is running.
@@ -40,24 +40,24 @@ def password(path: str, user: str, given: str | None) -> None:
     new_password = read_secret(given, 'password', 'New password', confirm=True)
     if not new_password:
         raise click.UsageError('the new password is empty')
-    if is_placeholder(new_password):
+    if is_obvious_reference(new_password):
         raise CommandError(
             'The new password is a reference such as ${NAME}, which would not be resolved: specify the password itself.'
         )
     with progress(f'Changing the password of {user}'):
-        delay_note = change(place, user, new_password)
+        delay_note = change_password(place, user, new_password)
         file_note = change_in_file(place.environment / CREDENTIALS, user, new_password)
     click.echo(f'The password of {user} was changed in the cluster{file_note}{delay_note}.')
 
 
-def change(place: Environment, user: str, new: str) -> str:
+def change_password(place: Environment, user: str, new: str) -> str:
     """Change the password through a running server; or in the database, if none is running or none accepts our
     credentials. Returns when the change takes effect, as a clause."""
     if any(running_process(part) for part in components_of(place.environment) if part.kind == SERVER):
         try:
             change_over_api(place, user, new)
             return ''
-        except UnknownPasswordError:
+        except PasswordRejectedError:
             change_in_odb(place, user, new)
             return '; running servers apply it within 2 s'
     change_in_odb(place, user, new)
@@ -66,7 +66,7 @@ def change(place: Environment, user: str, new: str) -> str:
 
 def change_over_api(place: Environment, user: str, new: str) -> None:
     """Change the password through a running server: in force on every node when this returns."""
-    cluster = Cluster(place)
+    cluster = ClusterClient(place)
     found = cluster.call('zato.security.basic-auth.get-list', {'cluster_id': 1}) or []
     ids = [row['id'] for row in found if row['name'] == user]
     if not ids:
@@ -76,11 +76,11 @@ def change_over_api(place: Environment, user: str, new: str) -> None:
 
 
 def change_in_odb(place: Environment, user: str, new: str) -> None:
-    from zatotx.cli.environment.odb_access import command_actor, database
-    from zatotx.odb.setup import set_password, snapshot
+    from zatotx.cli.environment.odb_access import command_actor, open_odb
+    from zatotx.odb.maintenance import read_snapshot, set_password
 
-    with database(place) as opened:
-        objects = snapshot(opened)
+    with open_odb(place) as opened:
+        objects = read_snapshot(opened)
         if objects.named('basic_auth', user) is None:
             raise unknown_user(user, [stored.name for stored in objects.of('basic_auth')])
         set_password(opened, user, new, command_actor('update password'))
@@ -93,7 +93,7 @@ def unknown_user(user: str, names: list[str]) -> CommandError:
 def change_in_file(path: Path, user: str, new: str) -> str:
     """Replace the user's password in the file, and leave everything else unchanged. Returns what was done, as a clause.
     """
-    sections = [name for name, values in read_toml(path).items() if names_user(values, user)]
+    sections = [name for name, values in read_toml(path).items() if is_section_of_user(values, user)]
     if not sections:
         return ''
     lines, section = [], ''
@@ -102,9 +102,9 @@ def change_in_file(path: Path, user: str, new: str) -> str:
             section = line.strip().strip('[]').strip()
         key = line.partition('=')[0].strip()
         lines.append(f'password = {toml_string(new)}' if section in sections and key == 'password' else line)
-    write(path, '\n'.join(lines) + '\n')
+    write_private_file(path, '\n'.join(lines) + '\n')
     return f' and in {path}'
 
 
-def names_user(values: object, user: str) -> bool:
+def is_section_of_user(values: object, user: str) -> bool:
     return isinstance(values, dict) and values.get('username') == user

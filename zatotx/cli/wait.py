@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 import click
 
-from zatotx.cli.environment.http_request import CutOffError, Request, UnreachableError, send_request
+from zatotx.cli.environment.http_request import CutOffError, HttpRequest, UnreachableError, send_request
 from zatotx.cli.environment.listen_addresses import ListenAddress
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import progress
 
-LOOK = 5.0  # maximum seconds per request
+REQUEST_TIMEOUT = 5.0  # maximum seconds per request
 
 
 @click.command(
@@ -26,8 +26,8 @@ LOOK = 5.0  # maximum seconds per request
               help='Seconds between requests.')
 def wait(url: str, url_path: str, timeout: float, interval: float) -> None:
     """Wait until an address responds with a 2xx status. Returns 0 as soon as it does, 1 after the timeout."""
-    target = parse(url)
-    request = Request('GET', '/' + url_path.lstrip('/'))
+    target = parse_address(url)
+    request = HttpRequest('GET', '/' + url_path.lstrip('/'))
     deadline = time.monotonic() + timeout
     with progress(f'Waiting for {target.url}'):
         while error := probe_error(target, request, deadline):
@@ -37,7 +37,7 @@ def wait(url: str, url_path: str, timeout: float, interval: float) -> None:
             time.sleep(interval)
 
 
-def parse(url: str) -> ListenAddress:
+def parse_address(url: str) -> ListenAddress:
     """Return the address of a URL. Raises BadParameter if it is not valid."""
     try:
         parts = urlsplit(url if '://' in url else f'http://{url}')
@@ -49,11 +49,11 @@ def parse(url: str) -> ListenAddress:
     return ListenAddress(parts.scheme, parts.hostname, port or {'http': 80, 'https': 443}[parts.scheme])
 
 
-def probe_error(target: ListenAddress, request: Request, end: float) -> str:
+def probe_error(target: ListenAddress, request: HttpRequest, end: float) -> str:
     """Return what is wrong with the response; '' if nothing is."""
     remaining = max(0.05, end - time.monotonic())
     try:
-        response = send_request(target, request, min(LOOK, remaining))
+        response = send_request(target, request, min(REQUEST_TIMEOUT, remaining))
     except (UnreachableError, CutOffError) as error:
         return str(error)
     return '' if 200 <= response.status < 300 else f'it responds with {response.status}'

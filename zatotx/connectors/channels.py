@@ -21,14 +21,14 @@ from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionS
 from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.listener_registry import ListenerRegistry
 from zatotx.connectors.outgoing_connections import Sources, has_same_values, no_references
-from zatotx.interfaces.config import Prepared, commit_at_once
-from zatotx.interfaces.kind import ConnectorKind, IChannel, KindContext
+from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
+from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.errors import ServiceError
 from zatotx.rules.placement import Placement
 from zatotx.rules.resilience.delivery import DeliveryPolicy
 from zatotx.schema.delivery import DeliveryRetry
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.snapshot import Snapshot, StoredObject
 
 
 class InboundChannel(Protocol):
@@ -54,7 +54,7 @@ class ChannelParts:
     address: str  # the endpoint description that it listens on; '' = it does not listen
     meter: Any  # IChannelMeter
     listeners: ListenerRegistry
-    context: KindContext
+    context: ChannelContext
 
 
 def make_delivery(parts: ChannelParts, dispatcher: IDispatcher, retry: DeliveryRetry | None) -> MessageDelivery:
@@ -67,7 +67,7 @@ def make_delivery(parts: ChannelParts, dispatcher: IDispatcher, retry: DeliveryR
                            dead_letters=context.dead_letters, processed_keys=context.processed_keys)  # fmt: skip
 
 
-def every_node(stored: Stored) -> Sequence[str]:
+def every_node(stored: StoredObject) -> Sequence[str]:
     """For types whose objects name no nodes."""
     return ()
 
@@ -82,9 +82,9 @@ class ChannelType:
 
     object_type: str  # 'channel_lines'
     kind: str  # what messages and metrics call it: 'lines'
-    build: Callable[[Stored, Sources, ChannelParts], InboundChannel]
-    references: Callable[[Stored, Snapshot], Sources] = no_references  # a change of these rebuilds the channel
-    nodes: Callable[[Stored], Sequence[str]] = every_node  # names of the nodes that it may run on; none = all
+    build: Callable[[StoredObject, Sources, ChannelParts], InboundChannel]
+    references: Callable[[StoredObject, Snapshot], Sources] = no_references  # a change of these rebuilds the channel
+    nodes: Callable[[StoredObject], Sequence[str]] = every_node  # names of the nodes that it may run on; none = all
 
 
 @frozen
@@ -103,7 +103,7 @@ class Channels:
 
     _log = Logger()
 
-    def __init__(self, context: KindContext, types: Sequence[ChannelType]) -> None:
+    def __init__(self, context: ChannelContext, types: Sequence[ChannelType]) -> None:
         self._context = context
         self._types = types
         self._kind = context.declaration or ConnectorKind(name='', title='', runs_in='')
@@ -122,7 +122,7 @@ class Channels:
         self._dispatcher = exchange
         return _all([slot.start(exchange) for slot in self._slots.values()])
 
-    def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
+    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IChannel. Channels are built here; `commit` starts them and stops those that they replace."""
         built: dict[tuple[str, str], _Built] = {}
         names: dict[str, list[str]] = {}
@@ -131,11 +131,11 @@ class Channels:
             names.setdefault(one.kind, []).extend(each.name for each in stored)
             built.update({(one.object_type, each.name): self._built_for(one, each, snapshot)
                           for each in stored if each.value.is_active})  # fmt: skip
-        return succeed(Prepared(partial(self._commit, built, names)))
+        return succeed(PreparedConfig(partial(self._commit, built, names)))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """See IChannel."""
-        return commit_at_once(self.prepare(snapshot))
+        return commit_when_prepared(self.prepare(snapshot))
 
     def retire(self) -> Deferred[None]:
         """See IChannel."""
@@ -161,14 +161,16 @@ class Channels:
             if isinstance(built.result, UnavailableConnection):
                 yield built.result.sentence
 
-    def _built_for(self, one: ChannelType, stored: Stored, snapshot: Snapshot) -> _Built:
+    def _built_for(self, one: ChannelType, stored: StoredObject, snapshot: Snapshot) -> _Built:
         sources: Sources = (stored, *one.references(stored, snapshot))
         known = self._built.get((one.object_type, stored.name))
         if known is not None and has_same_values(known.sources, sources):
             return known
         return _Built(sources, one.nodes(stored), self._build(one, stored, sources[1:]))
 
-    def _build(self, one: ChannelType, stored: Stored, references: Sources) -> InboundChannel | UnavailableConnection:
+    def _build(
+        self, one: ChannelType, stored: StoredObject, references: Sources
+    ) -> InboundChannel | UnavailableConnection:
         field_name = self._kind.listeners.get(one.object_type)
         parts = ChannelParts(
             title=_title(one, stored.name),

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from attrs import frozen
 
-from zatotx.interfaces.outgoing import not_found
+from zatotx.interfaces.outgoing import connection_not_found
 from zatotx.model.errors import Inactive, ServiceError, ServiceUnavailable
 
 T = TypeVar('T')
@@ -60,6 +60,6 @@ class ConnectionRegistry(Generic[T]):
 
     def _missing(self, name: str, cid: str | None) -> ServiceError:
         if name not in self._others:
-            return not_found(self.kind, name, cid)
+            return connection_not_found(self.kind, name, cid)
         other = self._others[name]
         return Inactive(name, cid) if other is None else ServiceUnavailable(cid, other.sentence)

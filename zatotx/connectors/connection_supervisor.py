@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.connectors.failure_log import FailureLog
-from zatotx.rules.resilience.backoff import next_delay
+from zatotx.rules.resilience.backoff import backoff_delay
 
 CONNECT_TIMEOUT = 10.0  # seconds in which a connection must be up
 BACKOFF, MAX_BACKOFF = 0.5, 30.0  # seconds: the longest first pause, and the longest of all
@@ -173,7 +173,7 @@ class ConnectionSupervisor(Generic[T]):
     def _wait(self, reason: str) -> None:
         self.state = ConnectionState.WAITING
         self.failures.failed(reason)
-        delay = next_delay(self._attempts, self._random, base=BACKOFF, cap=MAX_BACKOFF)
+        delay = backoff_delay(self._attempts, self._random, base=BACKOFF, cap=MAX_BACKOFF)
         self._attempts += 1
         self._timer = self._clock.callLater(delay, self._begin)
 

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import frozen
 from twisted.plugin import getPlugins
 
-from zatotx.interfaces.kind import ConnectorKind, IConnectorKind
+from zatotx.interfaces.connector_kind import ConnectorKind, IConnectorKind
 from zatotx.interfaces.meters import MetricDefinition
 from zatotx.model.errors import StartError
 from zatotx.schema.meta import ObjectType
@@ -58,7 +58,8 @@ def metric_definitions(kinds: Iterable[FoundKind]) -> list[MetricDefinition]:
 
 
 def formats(kinds: Iterable[FoundKind], budget: Any) -> dict[str, Any]:
-    """The codecs that the enabled kinds bring, by data format. `budget`: zatotx.rules.limits.limits.MessageBudget."""
+    """The codecs that the enabled kinds bring, by data format. `budget`:
+    zatotx.rules.limits.concurrency_limit.MessageLimits."""
     found_codecs: dict[str, Any] = {}
     for found in kinds:
         if found.enabled and found.kind.codecs:

@@ -13,12 +13,12 @@ from zope.interface import implementer
 
 from zatotx.connectors.connection_registry import ConnectionRegistry, UnavailableConnection
 from zatotx.connectors.ping import PingCall
-from zatotx.interfaces.config import Prepared, commit_at_once
-from zatotx.interfaces.kind import OutgoingContext
-from zatotx.interfaces.outgoing import ICall, IOutgoingKind, not_found
+from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
+from zatotx.interfaces.connector_kind import OutgoingContext
+from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall, connection_not_found
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import ServiceError
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.snapshot import Snapshot, StoredObject
 
 CLOSE_TIMEOUT = 2.0  # seconds that connections may take to close when the node stops
 
@@ -26,7 +26,7 @@ CLOSE_TIMEOUT = 2.0  # seconds that connections may take to close when the node 
 class OutgoingConnection(Protocol):
     """What a kind builds for each configured connection."""
 
-    async def ping(self, call: ICall) -> str:
+    async def ping(self, call: IServiceCall) -> str:
         """Ask the peer for a sign of life: what was asked and answered, for people. Raises as a call would."""
 
     def retire(self) -> None:
@@ -40,10 +40,10 @@ class OutgoingConnection(Protocol):
 
 
 C = TypeVar('C', bound=OutgoingConnection)
-Sources = tuple[Stored | None, ...]  # a connection's own object, then the objects that it refers to
+Sources = tuple[StoredObject | None, ...]  # a connection's own object, then the objects that it refers to
 
 
-def no_references(stored: Stored, snapshot: Snapshot) -> Sources:
+def no_references(stored: StoredObject, snapshot: Snapshot) -> Sources:
     """For types whose objects refer to no others."""
     return ()
 
@@ -60,9 +60,9 @@ class ConnectionType(Generic[C]):
     object_type: str  # 'outgoing_rest'
     kind: str  # what messages and metrics call it: 'rest'
     names: tuple[str, ...]  # of `self.out.<name>`
-    namespace: Callable[[ConnectionRegistry[C], ICall], Any]  # what `self.out.<name>` is
-    build: Callable[[Stored, Sources, str, Any], C]
-    references: Callable[[Stored, Snapshot], Sources] = no_references  # a change of these rebuilds the connection
+    namespace: Callable[[ConnectionRegistry[C], IServiceCall], Any]  # what `self.out.<name>` is
+    build: Callable[[StoredObject, Sources, str, Any], C]
+    references: Callable[[StoredObject, Snapshot], Sources] = no_references  # a change of these rebuilds the connection
 
 
 @frozen
@@ -100,26 +100,26 @@ class OutgoingConnections:
         self._built: _ByName = {}
         self.registries = {one.object_type: ConnectionRegistry[Any](one.kind) for one in types}
         self.types: Sequence[str] = tuple(self.registries)
-        self.doors: Mapping[str, Callable[[ICall], Any]] = {
+        self.doors: Mapping[str, Callable[[IServiceCall], Any]] = {
             name: partial(one.namespace, self.registries[one.object_type]) for one in types for name in one.names
         }
 
-    def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
+    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IOutgoingKind. Connections are built here; `commit` puts them in force and retires those they replace."""
         built: dict[tuple[str, str], _Built] = {}
         tables = [self._table(one, snapshot, built) for one in self._types]
         discard = partial(self._retire_all_but, built, self._built)
-        return succeed(Prepared(partial(self._commit, tables, built), discard))
+        return succeed(PreparedConfig(partial(self._commit, tables, built), discard))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """See IOutgoingKind."""
-        return commit_at_once(self.prepare(snapshot))
+        return commit_when_prepared(self.prepare(snapshot))
 
     def ping(self, object_type: str, name: str) -> Deferred[str]:
         """See IOutgoing.ping."""
         registry = self.registries.get(object_type)
         if registry is None:
-            return fail(not_found(object_type, name, None))
+            return fail(connection_not_found(object_type, name, None))
         cid = new_cid()
         try:
             connection = registry.find(name, cid)
@@ -142,7 +142,7 @@ class OutgoingConnections:
             for unavailable in registry.unavailable():
                 yield unavailable.sentence
 
-    def references(self) -> Iterator[Stored]:
+    def references(self) -> Iterator[StoredObject]:
         """The objects that the connections in force refer to."""
         return (stored for built in self._built.values() for stored in built.sources[1:] if stored is not None)
 
@@ -176,7 +176,7 @@ class OutgoingConnections:
             if id(built.result) not in keep and not isinstance(built.result, UnavailableConnection):
                 built.result.retire()
 
-    def _built_for(self, one: ConnectionType[Any], stored: Stored, snapshot: Snapshot) -> _Built:
+    def _built_for(self, one: ConnectionType[Any], stored: StoredObject, snapshot: Snapshot) -> _Built:
         sources: Sources = (stored, *one.references(stored, snapshot))
         known = self._built.get((one.object_type, stored.name))
         if known is None or not has_same_values(known.sources, sources):

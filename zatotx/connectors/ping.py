@@ -8,10 +8,10 @@ from typing import Any
 
 from zope.interface import implementer
 
-from zatotx.interfaces.outgoing import ICall
+from zatotx.interfaces.outgoing import IServiceCall
 
 
-@implementer(ICall)
+@implementer(IServiceCall)
 class PingCall:
     """ICall for pings, which no service makes."""
 

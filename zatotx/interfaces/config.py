@@ -11,7 +11,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import Attribute, Interface
 
-from zatotx.schema.snapshot import Actor, Changes, Operation, Snapshot
+from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot
 
 
 def _no_op() -> None:
@@ -19,7 +19,7 @@ def _no_op() -> None:
 
 
 @frozen
-class Prepared:
+class PreparedConfig:
     """A new configuration of one component, built but not active yet. The node calls exactly one of `commit` and
     `discard`, once.
 
@@ -32,19 +32,19 @@ class Prepared:
     discard: Callable[[], None] = _no_op
 
 
-Prepare = Callable[[Snapshot], Awaitable[Prepared]]
+Prepare = Callable[[Snapshot], Awaitable[PreparedConfig]]
 
 
 class OutdatedSnapshot(Exception):  # noqa: N818 - a state, not an error
     """Raised while a snapshot is being prepared when dependent data already belongs to a later revision."""
 
 
-def at_once(apply: Callable[[Snapshot], Deferred[None] | None]) -> Prepare:
+def prepare_without_build(apply: Callable[[Snapshot], Deferred[None] | None]) -> Prepare:
     """Wraps an `apply` function that needs no preparation: the commit does all the work."""
-    return lambda snapshot: succeed(Prepared(partial(apply, snapshot)))
+    return lambda snapshot: succeed(PreparedConfig(partial(apply, snapshot)))
 
 
-def commit_at_once(preparing: Deferred[Prepared]) -> Deferred[None]:
+def commit_when_prepared(preparing: Deferred[PreparedConfig]) -> Deferred[None]:
     """Commits the configuration of one component as soon as it is prepared, independent of the others."""
     return preparing.addCallback(lambda prepared: prepared.commit())
 
@@ -103,7 +103,7 @@ class IConfigStore(Interface):
     def revision() -> Deferred[int]:
         """Returns the cluster's current revision. Every write increments it in the same transaction."""
 
-    def changes(since: int) -> Deferred[Changes]:
+    def changes(since: int) -> Deferred[ChangeSet]:
         """Returns the changes made after a revision; `changes(0)` returns everything."""
 
     def write(operations: Sequence[Operation], actor: Actor) -> Deferred[int]:

@@ -10,7 +10,7 @@ from zope.interface import Interface
 
 
 @frozen(kw_only=True)
-class Fetched:
+class FetchedDocument:
     """The response to a fetched URL."""
 
     status: int
@@ -21,6 +21,6 @@ class Fetched:
 class IFetcher(Interface):
     """A small HTTP client with a deadline and a size limit."""
 
-    def fetch(url: str, *, timeout: float, most: int) -> Deferred[Fetched]:
+    def fetch(url: str, *, timeout: float, most: int) -> Deferred[FetchedDocument]:
         """Sends a GET request; verifies certificates, does not follow redirects. `timeout`: seconds for the whole call;
         `most`: maximum body size in bytes. Fails with Timeout or ServiceUnavailable, each naming the URL's host."""

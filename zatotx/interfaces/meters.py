@@ -77,7 +77,7 @@ class IMeters(Interface):
         """Drops the meters, and their metrics, of all other names."""
 
 
-class NoMeter:
+class NullMeter:
     """A meter of every interface that counts nothing."""
 
     in_flight = 0
@@ -124,7 +124,7 @@ class IUserMetrics(Interface):
 
 
 @implementer(IUserMetrics)
-class NoUserMetrics:
+class NullUserMetrics:
     """User metrics that are discarded, for services that run without a node."""
 
     def incr(self, name: str, by: float = 1) -> None:
@@ -138,17 +138,17 @@ class NoUserMetrics:
 
 
 @implementer(IMeters)
-class _NoMeters:
+class _NullMeters:
     def of(self, name: str) -> Any:
-        return NoMeter()
+        return NullMeter()
 
     def only(self, names: Iterable[str]) -> None:
         """Does nothing."""
 
 
-def no_meter(kind: str) -> IMeters:
+def null_meters(kind: str) -> IMeters:
     """Returns meters that count nothing, for objects created without a node."""
-    return _NoMeters()
+    return _NullMeters()
 
 
 def count_call(meter: Any, seconds: Callable[[], float], deferred: Deferred[_T]) -> Deferred[_T]:

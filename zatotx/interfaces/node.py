@@ -13,7 +13,7 @@ from zatotx.interfaces.config import FileVersion
 from zatotx.schema.snapshot import Actor
 
 
-class DeployReport(msgspec.Struct, frozen=True, kw_only=True):
+class DeploymentReport(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a deployment on each node."""
 
     version: FileVersion
@@ -24,17 +24,17 @@ class DeployReport(msgspec.Struct, frozen=True, kw_only=True):
 class IDeployer(Interface):
     """Deploys code to all nodes."""
 
-    def deploy(file: str, content: bytes, actor: Actor) -> Deferred[DeployReport]:
+    def deploy(file: str, content: bytes, actor: Actor) -> Deferred[DeploymentReport]:
         """Checks the code on this node, stores, announces and activates it, and waits for the result of every live
         node. `file` is 'x.py', or 'x.zip' for a package x. Fails with BadRequest naming file and line if the code is
         invalid (nothing is stored), with Conflict if another file already provides a service."""
 
-    def rollback(name: str, number: int | None, actor: Actor) -> Deferred[DeployReport]:
+    def rollback(name: str, number: int | None, actor: Actor) -> Deferred[DeploymentReport]:
         """Reactivates version `number` (None: the previous one) of the file called `name`, or of the file that contains
         the service `name`."""
 
 
-class ILevels(Interface):
+class ILogLevels(Interface):
     """Log levels, changed at run time and until restart."""
 
     def shown() -> Mapping[str, str]:
@@ -54,10 +54,10 @@ class INode(Interface):
     odb = Attribute('IConfigStore')
     services = Attribute('IServiceStore')
     deployer = Attribute('IDeployer')
-    types = Attribute('zatotx.schema.type_registry.ObjectTypes')
-    levels = Attribute('ILevels')
+    types = Attribute('zatotx.schema.type_registry.ObjectTypeRegistry')
+    levels = Attribute('ILogLevels')
     user_metrics = Attribute('zatotx.interfaces.meters.IUserMetrics')
-    outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoing')
+    outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoingConnections')
 
     def not_ready() -> list[str]:
         """Returns the reasons why the node does not accept requests, one sentence each; [] if it is ready."""

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
 
-class INonces(Interface):
+class INonceStore(Interface):
     """Remembers nonces for the whole cluster."""
 
     def use(name: str, ttl: float) -> Deferred[bool]:

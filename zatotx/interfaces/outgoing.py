@@ -8,12 +8,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from zatotx.interfaces.config import Prepared
+from zatotx.interfaces.config import PreparedConfig
 from zatotx.model.errors import NotFound
 from zatotx.schema.snapshot import Snapshot
 
 
-class ICall(Interface):
+class IServiceCall(Interface):
     """The service invocation on whose behalf a connection is used."""
 
     cid: str = Attribute('The correlation id, for errors and outgoing messages')
@@ -26,10 +26,10 @@ class ICall(Interface):
         if the service runs on the reactor, else the result, for which the thread waits."""
 
 
-class IOutgoing(Interface):
+class IOutgoingConnections(Interface):
     """The outgoing connections of a node."""
 
-    def kind(name: str, call: ICall) -> Any:
+    def kind(name: str, call: IServiceCall) -> Any:
         """Returns `self.out.<name>` for one call: its `[connection]` and `get(connection)` return a connection, or
         raise NotFound or Inactive. Returns None if the node has no connections of that kind."""
 
@@ -46,12 +46,12 @@ class IOutgoing(Interface):
 class IOutgoingKind(Interface):
     """The outgoing connections of one kind in one node."""
 
-    doors: Mapping[str, Callable[[ICall], Any]] = Attribute(
+    doors: Mapping[str, Callable[[IServiceCall], Any]] = Attribute(
         "The factories of `self.out.<name>` for one call: {'rest': …}; see IOutgoing.kind"
     )
     types: Sequence[str] = Attribute('Keys of the object types that support `ping`')
 
-    def prepare(snapshot: Snapshot) -> Deferred[Prepared]:
+    def prepare(snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """Builds the new configuration beside the active one. `commit` swaps it synchronously; the node commits all
         components together after the last one is prepared. Calls in progress keep the configuration they started
         with."""
@@ -66,6 +66,6 @@ class IOutgoingKind(Interface):
         """Ends the remaining calls and closes all connections. Fires when that is done."""
 
 
-def not_found(kind: str, name: str, cid: str | None) -> NotFound:
+def connection_not_found(kind: str, name: str, cid: str | None) -> NotFound:
     """Returns the error for an unknown outgoing connection."""
     return NotFound(cid, f'There is no outgoing connection {name!r} of kind {kind}')

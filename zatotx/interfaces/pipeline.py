@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from zope.interface import Attribute, Interface
 
 from zatotx.model.errors import ServiceError
-from zatotx.model.message import Message, Outcome, Principal, Reply
+from zatotx.model.message import Message, Principal, Reply, ServiceResult
 
 
 class IPendingRequest(Interface):
@@ -71,7 +71,7 @@ class ICodec(Interface):
         """Decodes a body that is in memory and was checked; returns the payload. Sets `inbound.parsed` to further
         content that an authenticator may need. Raises BadRequest if the body is malformed."""
 
-    def answer(outcome: Outcome, inbound: Message) -> Reply:
+    def answer(outcome: ServiceResult, inbound: Message) -> Reply:
         """Encodes the result of a service. Raises TypeError for a value that the format cannot represent, ValueError
         for an invalid header field."""
 

@@ -26,7 +26,7 @@ class Script:
         object.__setattr__(self, 'sha', sha1(self.text.encode(), usedforsecurity=False).hexdigest())
 
 
-class IScripts(Interface):
+class IScriptRunner(Interface):
     """Runs Lua scripts; sends the text of each to Redis only once."""
 
     def run(script: Script, keys: Sequence[str], args: Sequence[object] = ()) -> Deferred[Any]:
@@ -34,7 +34,7 @@ class IScripts(Interface):
         like ICommands.execute."""
 
 
-class Busy(Conflict):
+class LeaseHeld(Conflict):
     """The lease is held by another owner. `left`: seconds until it expires if it is not renewed."""
 
     def __init__(self, msg: str, left: float) -> None:
@@ -58,7 +58,7 @@ class ILease(Interface):
         """Releases the lease. Never fails: if Redis is unreachable, the lease expires. Idempotent."""
 
 
-class ILeases(Interface):
+class ILeaseStore(Interface):
     """Cluster-wide leases by name, each with one holder at a time."""
 
     def acquire(name: str, *, ttl: float, wait: float = 0.0) -> Deferred[ILease]:
@@ -67,7 +67,7 @@ class ILeases(Interface):
         Redis lost its data, is unavailable. May be cancelled: then the lease is free after `ttl` at the latest."""
 
 
-class IFences(Interface):
+class IFencedWriter(Interface):
     """Redis writes that reject stale lease holders."""
 
     def write(name: str, token: int, commands: Sequence[Sequence[object]]) -> Deferred[list[Any]]:
@@ -77,7 +77,7 @@ class IFences(Interface):
 
 
 @frozen(kw_only=True)
-class Entry:
+class StreamEntry:
     """A stream entry as delivered to a consumer."""
 
     id: str
@@ -86,7 +86,7 @@ class Entry:
 
 
 @frozen(kw_only=True)
-class Backlog:
+class StreamBacklog:
     """The length of a stream and its unacknowledged entries."""
 
     length: int  # entries in the stream
@@ -102,7 +102,7 @@ class IStream(Interface):
         """Appends an entry; fires with its id when Redis has accepted it. Fails like ICommands.execute; the entry may
         exist nevertheless."""
 
-    def backlog() -> Deferred[Backlog]:
+    def backlog() -> Deferred[StreamBacklog]:
         """Returns the number of entries."""
 
     def trim(longest: int) -> Deferred[int]:
@@ -117,12 +117,12 @@ class IStream(Interface):
 class IConsumer(Interface):
     """One consumer of a stream."""
 
-    def read(count: int, wait: float) -> Deferred[list[Entry]]:
+    def read(count: int, wait: float) -> Deferred[list[StreamEntry]]:
         """Fires with up to `count` entries as soon as there is one; with [] after `wait` seconds. First come entries
         that were delivered to this consumer but never arrived because the response was lost or the read cancelled.
         Allows one read at a time. May be cancelled. Fails like ICommands.execute."""
 
-    def claim(idle: float, count: int = 10) -> Deferred[list[Entry]]:
+    def claim(idle: float, count: int = 10) -> Deferred[list[StreamEntry]]:
         """Takes over entries that any consumer, including this one, did not acknowledge within `idle` seconds. With
         concurrent callers, each entry goes to one of them."""
 

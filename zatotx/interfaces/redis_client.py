@@ -11,7 +11,7 @@ from zope.interface import Interface
 from zatotx.model.errors import ServiceUnavailable
 
 
-class IBus(Interface):
+class IPubSub(Interface):
     """Publish/subscribe to all nodes of the cluster: delivers at most once, unordered and not stored. Changes that
     nodes must not miss are in the ODB and found by their revision."""
 
@@ -28,21 +28,21 @@ class ICommands(Interface):
     it is never sent again."""
 
     def execute(command: str, *args: object) -> Deferred[object]:
-        """Executes one Redis command. Fails with Timeout or ServiceUnavailable naming Redis (RedisRefused if Redis
-        reports a temporary state), or with ResponseError as reported by Redis."""
+        """Executes one Redis command. Fails with Timeout or ServiceUnavailable naming Redis (RedisNotReady if Redis
+        reports a temporary state), or with RedisError as reported by Redis."""
 
 
-class IBatch(Interface):
+class IPipelinedCommands(Interface):
     """Pipelined Redis commands."""
 
     def batch(commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
         """Executes commands in one write and fires with their results in order; all share one deadline. Commands are
-        executed independently: the result of one that Redis rejects is a ResponseError or RedisRefused. Fails as a
+        executed independently: the result of one that Redis rejects is a RedisError or RedisNotReady. Fails as a
         whole with Timeout or ServiceUnavailable if the connection is lost: then any prefix of the commands may have
         been executed."""
 
 
-class ResponseError(Exception):
+class RedisError(Exception):
     """An error reply of Redis to a command."""
 
     @property
@@ -52,7 +52,7 @@ class ResponseError(Exception):
         return word if word.isupper() else ''
 
 
-class RedisRefused(ServiceUnavailable):
+class RedisNotReady(ServiceUnavailable):
     """Redis responds but cannot execute commands now. `code`: LOADING (reads its data after a start), READONLY (is a
     replica), OOM (out of memory), MISCONF (cannot write to its disk), BUSY (a script runs) …"""
 

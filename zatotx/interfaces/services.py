@@ -7,8 +7,8 @@ from typing import Any
 
 from zope.interface import Attribute, Interface
 
-from zatotx.model.message import Message, Outcome
-from zatotx.rules.limits.limits import ConcurrencyLimit
+from zatotx.model.message import Message, ServiceResult
+from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 
 
 class IServiceEntry(Interface):
@@ -20,10 +20,10 @@ class IServiceEntry(Interface):
     is_active: bool = Attribute('Whether it may be invoked')
     roles: frozenset[str] = Attribute('The caller must have one of them; empty = no role required')
     gate: ConcurrencyLimit = Attribute('Limits concurrent calls; one per service name, kept across versions')
-    stats: Any = Attribute('zatotx.metrics.counters.CallSlots: counters of this service, kept across versions')
+    stats: Any = Attribute('zatotx.metrics.counters.CallCounters: counters of this service, kept across versions')
 
 
-class IServices(Interface):
+class IServiceMap(Interface):
     """An immutable map of all services. A request uses one map from start to end, so that it sees one version of every
     file, also through self.invoke."""
 
@@ -37,16 +37,16 @@ class IServices(Interface):
 class IServiceStore(Interface):
     """Holds the current IServices and replaces it as a whole."""
 
-    current: IServices = Attribute('The map that new requests use')
+    current: IServiceMap = Attribute('The map that new requests use')
 
 
-class IInvoker(Interface):
+class IServiceInvoker(Interface):
     """Runs services."""
 
-    def invoke(entry: IServiceEntry, services: IServices, inbound: Message, payload: Any) -> Awaitable[Outcome]:
+    def invoke(entry: IServiceEntry, services: IServiceMap, inbound: Message, payload: Any) -> Awaitable[ServiceResult]:
         """Reads the input, runs hooks and the handle method. Raises BadInput for invalid input, and what the handle
         method raises."""
 
-    def explained(error: BaseException, entry: IServiceEntry, outcome: Outcome | None) -> BaseException:
+    def explained(error: BaseException, entry: IServiceEntry, outcome: ServiceResult | None) -> BaseException:
         """Returns the error to report to the author of the service: usually `error` itself, or a more helpful one.
         `outcome`: the result of the service, if there is one."""

@@ -6,7 +6,7 @@ from attrs import frozen
 
 
 @frozen
-class Category:
+class LogCategory:
     """A log file and the loggers whose entries, and those of loggers below them, are written to it."""
 
     name: str
@@ -15,18 +15,18 @@ class Category:
     what: str  # for users
 
 
-SERVER = Category('server', 'server.log', (), 'everything of no other category, and all warnings and errors')
-KVDB = Category('kvdb', 'kvdb.log', ('zatotx.redis', 'txredisapi'), 'the connection to Redis')
-ADMIN = Category('admin', 'admin.log', ('zato',), 'the zato.* services')
-ACCESS = Category('http_access', 'http_access.log', (), 'one line per request')
+SERVER = LogCategory('server', 'server.log', (), 'everything of no other category, and all warnings and errors')
+KVDB = LogCategory('kvdb', 'kvdb.log', ('zatotx.redis', 'txredisapi'), 'the connection to Redis')
+ADMIN = LogCategory('admin', 'admin.log', ('zato',), 'the zato.* services')
+ACCESS = LogCategory('http_access', 'http_access.log', (), 'one line per request')
 
-APART = (KVDB, ADMIN)  # separate from server.log
-ALL = (SERVER, ACCESS, *APART)
+SEPARATE_CATEGORIES = (KVDB, ADMIN)  # separate from server.log
+ALL_CATEGORIES = (SERVER, ACCESS, *SEPARATE_CATEGORIES)
 
 
-def category_of(logger: str) -> Category:
+def category_of(logger: str) -> LogCategory:
     """Return the category of a logger by its dotted name."""
-    for category in APART:
+    for category in SEPARATE_CATEGORIES:
         for prefix in category.loggers:
             if logger == prefix or logger.startswith(f'{prefix}.'):
                 return category

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from zatotx.logs.line_buffer import one_line
+from zatotx.logs.line_writer import escape_line
 
-TEXT, JSON = FORMS = ('text', 'json')
+TEXT, JSON = FORMATS = ('text', 'json')
 
 # Characters that JSON does not escape, but that viewers may treat as line ends or terminals as commands.
 _RAW = (0x7F, *range(0x80, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -39,18 +39,18 @@ class LogEntry:
 def as_text(entry: LogEntry) -> str:
     """Format an entry as Zato does: `time - LEVEL - service:cid (or logger) - message`, then the traceback."""
     line = (
-        f'{_local_time(entry.when)} - {logging.getLevelName(entry.level)} - {one_line(_source(entry))} - '
-        + one_line(entry.message)
+        f'{_local_time(entry.when)} - {logging.getLevelName(entry.level)} - {escape_line(_source(entry))} - '
+        + escape_line(entry.message)
     )
     if entry.traceback:
-        line += ''.join(f'\n    {one_line(part)}' for part in entry.traceback.rstrip('\n').split('\n'))
+        line += ''.join(f'\n    {escape_line(part)}' for part in entry.traceback.rstrip('\n').split('\n'))
     return line
 
 
 def as_json(entry: LogEntry) -> str:
     """Format an entry as a JSON object on one line. A `_` is appended to names of extras that are field names."""
     fields: dict[str, Any] = {
-        'ts': moment(entry.when),
+        'ts': format_rfc3339(entry.when),
         'level': logging.getLevelName(entry.level),
         'pid': os.getpid(),  # several workers may write to the same file
         'logger': entry.logger,
@@ -64,15 +64,17 @@ def as_json(entry: LogEntry) -> str:
         fields['traceback'] = entry.traceback
     for name, value in entry.extras.items():
         fields[f'{name}_' if name in fields else name] = value
-    return encoded(fields)
+    return encode_json(fields)
 
 
-def missing_as_json(count: int, why: str) -> str:
+def missing_lines_as_json(count: int, why: str) -> str:
     """Return the line written in place of missing entries."""
-    return encoded({'level': 'WARNING', 'message': f'Lines of this log missing here: {count} ({why})', 'lost': count})
+    return encode_json(
+        {'level': 'WARNING', 'message': f'Lines of this log missing here: {count} ({why})', 'lost': count}
+    )
 
 
-def encoded(fields: Mapping[str, Any]) -> str:
+def encode_json(fields: Mapping[str, Any]) -> str:
     """Encode fields as JSON in one line for every viewer."""
     try:
         text = msgspec.json.encode(fields, enc_hook=_to_str).decode()
@@ -81,7 +83,7 @@ def encoded(fields: Mapping[str, Any]) -> str:
     return text if text.isprintable() else text.translate(_ESCAPED)
 
 
-def moment(when: float) -> str:
+def format_rfc3339(when: float) -> str:
     """Format a time as RFC 3339, in UTC with milliseconds."""
     return datetime.fromtimestamp(when, UTC).isoformat(timespec='milliseconds').replace('+00:00', 'Z')
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from zatotx.logs.categories import ALL, APART, SERVER, category_of
+from zatotx.logs.categories import ALL_CATEGORIES, SEPARATE_CATEGORIES, SERVER, category_of
 
 TRACE1 = 6  # Zato's level below debug
 _LEVELS = {
@@ -68,8 +68,8 @@ class LevelFilter:
         """Return the levels to set on stdlib loggers by name; '' is the root."""
         table = self._table
         levels = {'': _LEVELS[table.get(SERVER.name, self._default)]}
-        category_names = {category.name for category in ALL}
-        for category in APART:
+        category_names = {category.name for category in ALL_CATEGORIES}
+        for category in SEPARATE_CATEGORIES:
             levels.update(dict.fromkeys(category.loggers, _LEVELS[table.get(category.name, self._default)]))
         levels.update({name: _LEVELS[level] for name, level in table.items() if name not in category_names})
         return levels

@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-MAX_BYTES = 20_000_000  # Zato's logging.conf: maxBytes
-KEEP = 10  # Zato's logging.conf: backupCount
-LOCK = '.rotation'  # in the log directory
+DEFAULT_MAX_BYTES = 20_000_000  # Zato's logging.conf: maxBytes
+DEFAULT_KEEP = 10  # Zato's logging.conf: backupCount
+ROTATION_LOCK = '.rotation'  # in the log directory
 _RETRY = 1.0  # seconds between attempts after an error
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
@@ -38,8 +38,8 @@ class LogFile:
         self,
         path: Path,
         *,
-        max_bytes: int = MAX_BYTES,
-        keep: int = KEEP,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        keep: int = DEFAULT_KEEP,
         mode: int = 0o640,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -139,7 +139,7 @@ class LogFile:
         # tried again after it has grown by as much. A rotation by another process is not waited for: the next check
         # sees its result.
         try:
-            lock = os.open(self.path.parent / LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(self.path.parent / ROTATION_LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
             self._full_at = size + self._max
             return

@@ -19,9 +19,9 @@ from twisted.logger import ILogObserver, LogPublisher, formatEvent, globalLogPub
 from zope.interface import implementer
 
 from zatotx.logs.categories import category_of
-from zatotx.logs.formats import JSON, TEXT, LogEntry, as_json, as_text, missing_as_json
+from zatotx.logs.formats import JSON, TEXT, LogEntry, as_json, as_text, missing_lines_as_json
 from zatotx.logs.levels import LEVELS, LevelFilter
-from zatotx.logs.line_buffer import SharedLineWriter
+from zatotx.logs.line_writer import SharedLineWriter
 from zatotx.logs.log_file import missing_lines_message
 
 _TWISTED_LEVELS = {
@@ -38,7 +38,7 @@ _EVENT_FIELDS = frozenset(
 )
 _PLAIN_TYPES = (str, int, float, bool, type(None))
 
-Whose = Callable[[], tuple[str, str]]
+ContextGetter = Callable[[], tuple[str, str]]
 
 
 def no_context() -> tuple[str, str]:
@@ -57,7 +57,7 @@ class ServerLog:
         *,
         levels: LevelFilter | None = None,
         areas: Mapping[str, SharedLineWriter] | None = None,
-        whose: Whose = no_context,
+        whose: ContextGetter = no_context,
         publisher: LogPublisher | None = None,
     ) -> None:
         """`writer`: for categories without a writer in `areas` (by category name). `whose` returns the service and cid
@@ -98,7 +98,7 @@ class ServerLog:
         """Write in this format from now on: TEXT or JSON."""
         self.form = form
         for writer in self._writers():
-            writer.missing(missing_as_json if form == JSON else missing_lines_message)
+            writer.missing(missing_lines_as_json if form == JSON else missing_lines_message)
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Write an event of twisted.logger."""

@@ -7,16 +7,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from zatotx.metrics.counters import CallSlots, Histogram
-from zatotx.metrics.definitions import OTHERS
+from zatotx.metrics.counters import CallCounters, Histogram
+from zatotx.metrics.definitions import OVERFLOW_LABEL
 from zatotx.metrics.meters import call_rows
-from zatotx.metrics.snapshot import Row, Source
+from zatotx.metrics.snapshot import MetricRow, MetricSource
 
 
-def services(current: Callable[[], Iterable[tuple[str, CallSlots]]], others: CallSlots | None = None) -> Source:
+def service_metrics(
+    current: Callable[[], Iterable[tuple[str, CallCounters]]], others: CallCounters | None = None
+) -> MetricSource:
     """Return the source of the services' metrics by name; services that share `others` are one series."""
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[MetricRow]:
         has_others = False
         for name, slots in current():
             if slots is others:
@@ -24,27 +26,27 @@ def services(current: Callable[[], Iterable[tuple[str, CallSlots]]], others: Cal
             else:
                 yield from call_rows('zatotx_service', (name,), slots)
         if has_others and others is not None:
-            yield from call_rows('zatotx_service', (OTHERS,), others)
+            yield from call_rows('zatotx_service', (OVERFLOW_LABEL,), others)
 
     return rows
 
 
-def figure(name: str, read: Callable[[], float | Histogram]) -> Source:
+def single_value(name: str, read: Callable[[], float | Histogram]) -> MetricSource:
     """Return the source of a metric without labels."""
     return lambda: [(name, (), read())]
 
 
-def build(facts: Mapping[str, str]) -> Source:
+def build_info(facts: Mapping[str, str]) -> MetricSource:
     """Return the source of the build information: version, python, node, cluster."""
     labels = tuple(facts[name] for name in ('version', 'python', 'node', 'cluster'))
     return lambda: [('zatotx_build_info', labels, 1), ('zatotx_workers', (), 1)]
 
 
-def process() -> Source:
+def process_metrics() -> MetricSource:
     """Return the source of this process's memory, CPU time and file descriptors."""
     collectors: list[Any] = []
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[MetricRow]:
         if not collectors:
             # Imported by the first scrape: the import takes a tenth of a second, which would delay the start.
             from prometheus_client.process_collector import ProcessCollector

@@ -10,16 +10,34 @@ from bisect import bisect_left
 
 from zatotx.model import errors
 
-LATENCY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-STALLS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-PAUSES = (0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+LATENCY_BUCKETS = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+)
+STALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+PAUSE_BUCKETS = (0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
 # Names of errors in labels. Services raise any exceptions, and each name would be a time series.
-KINDS = frozenset({'BadOutput', 'CancelledError', 'PeerFault', 'SoapFault'} | {
+ERROR_NAMES = frozenset({'BadOutput', 'CancelledError', 'PeerFault', 'SoapFault'} | {
     name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.ServiceError)
 })  # fmt: skip
-ANY_KIND = 'Exception'
+OTHER_ERROR = 'Exception'
 
 
 class Histogram:
@@ -28,7 +46,7 @@ class Histogram:
 
     __slots__ = ('bounds', 'buckets', 'sum')
 
-    def __init__(self, bounds: tuple[float, ...] = LATENCY) -> None:
+    def __init__(self, bounds: tuple[float, ...] = LATENCY_BUCKETS) -> None:
         self.bounds = bounds
         self.buckets = [0] * (len(bounds) + 1)
         self.sum = 0.0
@@ -44,7 +62,7 @@ class Histogram:
         return sum(self.buckets)
 
 
-class CallSlots(Histogram):
+class CallCounters(Histogram):
     """Counters of calls (of a service across its versions, of Redis …): a histogram of durations, and
 
     - `errors`: calls that failed; `kinds` counts them by name of the error, ANY_KIND for errors outside the data model;
@@ -54,7 +72,7 @@ class CallSlots(Histogram):
     __slots__ = ('errors', 'in_flight', 'kinds')
 
     def __init__(self) -> None:
-        super().__init__(LATENCY)
+        super().__init__(LATENCY_BUCKETS)
         self.errors = 0
         self.in_flight = 0
         self.kinds: dict[str, int] = {}
@@ -67,11 +85,11 @@ class CallSlots(Histogram):
     def failed(self, kind: str) -> None:
         """Count an observed call as failed."""
         self.errors += 1
-        kind = kind if kind in KINDS else ANY_KIND
+        kind = kind if kind in ERROR_NAMES else OTHER_ERROR
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
 
 
-class OutgoingSlots(CallSlots):
+class OutgoingCounters(CallCounters):
     """Counters of one outgoing connection, and
 
     - `circuit_open`: its circuit breaker is open or half-open;
@@ -90,7 +108,7 @@ class OutgoingSlots(CallSlots):
         self.retries = 0
 
 
-class ChannelSlots(Histogram):
+class ChannelCounters(Histogram):
     """Counters of one channel: a histogram of the time from a request's head to its response, and
 
     - `requests`: requests received;
@@ -100,12 +118,12 @@ class ChannelSlots(Histogram):
     __slots__ = ('answers', 'requests')
 
     def __init__(self) -> None:
-        super().__init__(LATENCY)
+        super().__init__(LATENCY_BUCKETS)
         self.requests = 0
         self.answers = [0] * 6
 
     def answered(self, hundreds: int, seconds: float) -> None:
         """Count a finished request."""
         self.answers[hundreds] += 1
-        self.buckets[bisect_left(LATENCY, seconds)] += 1
+        self.buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
         self.sum += seconds

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zatotx.interfaces.meters import COUNTER, GAUGE, HISTOGRAM, INFO, MetricDefinition
-from zatotx.metrics.counters import LATENCY, PAUSES, STALLS
+from zatotx.metrics.counters import LATENCY_BUCKETS, PAUSE_BUCKETS, STALL_BUCKETS
 
-OTHERS = '(others)'  # label value for everything beyond the maximum number of series of a metric
+OVERFLOW_LABEL = '(others)'  # label value for everything beyond the maximum number of series of a metric
 
 _SERVICE = ('service',)
 _CHANNEL = ('kind', 'channel')
@@ -35,7 +35,7 @@ def _call_metrics(prefix: str, callee: str, labels: tuple[str, ...] = ()) -> tup
         ),
         MetricDefinition(f'{prefix}_in_flight', GAUGE, f'Calls of {callee} in progress', labels),
         MetricDefinition(
-            f'{prefix}_duration_seconds', HISTOGRAM, f'Duration of calls of {callee}', labels, bounds=LATENCY
+            f'{prefix}_duration_seconds', HISTOGRAM, f'Duration of calls of {callee}', labels, bounds=LATENCY_BUCKETS
         ),
     )
 
@@ -55,7 +55,7 @@ _DEFINITIONS = (
         HISTOGRAM,
         'Time from the head of a request until its response was written',
         _CHANNEL,
-        bounds=LATENCY,
+        bounds=LATENCY_BUCKETS,
     ),
     *_call_metrics('zatotx_outgoing', 'an outgoing connection', _OUTGOING),
     MetricDefinition(
@@ -111,10 +111,10 @@ _DEFINITIONS = (
         'zatotx_threads_stuck', GAUGE, 'Service threads whose service is still running after its deadline'
     ),
     MetricDefinition(
-        'zatotx_reactor_stall_seconds', HISTOGRAM, 'How late the reactor called its timers', bounds=STALLS
+        'zatotx_reactor_stall_seconds', HISTOGRAM, 'How late the reactor called its timers', bounds=STALL_BUCKETS
     ),
     MetricDefinition(
-        'zatotx_gc_pause_seconds', HISTOGRAM, 'Pauses of the process for garbage collection', bounds=PAUSES
+        'zatotx_gc_pause_seconds', HISTOGRAM, 'Pauses of the process for garbage collection', bounds=PAUSE_BUCKETS
     ),
     MetricDefinition('zatotx_log_lines_lost', COUNTER, 'Log lines lost because they could not be written'),
     MetricDefinition('zatotx_config_revision', GAUGE, 'The revision of the configuration in force', merge=min),
@@ -143,7 +143,11 @@ _DEFINITIONS = (
         merge=max,
     ),
     MetricDefinition(
-        'zatotx_user_timing_seconds', HISTOGRAM, 'Timings of services (self.metrics.timing)', _USER, bounds=LATENCY
+        'zatotx_user_timing_seconds',
+        HISTOGRAM,
+        'Timings of services (self.metrics.timing)',
+        _USER,
+        bounds=LATENCY_BUCKETS,
     ),
     MetricDefinition('zatotx_metrics_failed', GAUGE, 'Sources of metrics that failed, whose metrics are missing'),
     MetricDefinition('zatotx_workers', GAUGE, 'Worker processes whose metrics are included'),
@@ -156,16 +160,16 @@ _DEFINITIONS = (
     MetricDefinition('process_max_fds', GAUGE, 'Maximum number of open file descriptors', merge=min),
 )
 
-FAMILIES = {family.name: family for family in _DEFINITIONS}
-assert len(FAMILIES) == len(_DEFINITIONS)
+DEFINITIONS = {family.name: family for family in _DEFINITIONS}
+assert len(DEFINITIONS) == len(_DEFINITIONS)
 
 
 def register(definitions: Iterable[MetricDefinition]) -> None:
     """Add the metrics of kinds: once for each process that shows metrics. Raises ValueError where two metrics have one
     name."""
     for one in definitions:
-        if FAMILIES.setdefault(one.name, one) is not one:
+        if DEFINITIONS.setdefault(one.name, one) is not one:
             raise ValueError(f'Two metrics are named {one.name}')
 
 
-__all__ = ['COUNTER', 'FAMILIES', 'GAUGE', 'HISTOGRAM', 'INFO', 'OTHERS', 'MetricDefinition', 'register']
+__all__ = ['COUNTER', 'DEFINITIONS', 'GAUGE', 'HISTOGRAM', 'INFO', 'OVERFLOW_LABEL', 'MetricDefinition', 'register']

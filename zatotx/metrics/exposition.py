@@ -10,16 +10,16 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from zatotx.metrics.prometheus_text import render
-from zatotx.metrics.snapshot import Sample, Source, add, take_snapshot
+from zatotx.metrics.prometheus_text import render_sample
+from zatotx.metrics.snapshot import MetricSample, MetricSource, merge_samples, take_snapshot
 
 
-def no_peers() -> Deferred[list[Sample]]:
+def no_peer_samples() -> Deferred[list[MetricSample]]:
     """Return no samples, for a node with a single worker."""
     return succeed([])
 
 
-def ignore_result(sample: Sample) -> None:
+def ignore_result(sample: MetricSample) -> None:
     """Discard a sample that is not needed again."""
 
 
@@ -27,21 +27,23 @@ class MetricsExposition:
     """Renders metrics for scrapes. Requests that arrive while a text is being rendered share the next one, so that no
     value is older than its request. For the reactor's thread."""
 
-    def __init__(self, sources: Sequence[Source], offload: Callable[..., Deferred[Any]]) -> None:
+    def __init__(self, sources: Sequence[MetricSource], offload: Callable[..., Deferred[Any]]) -> None:
         """`sources`: the metrics of this process. `offload` runs (function, *args) in a thread."""
-        self.others: Callable[[], Deferred[list[Sample]]] = no_peers  # fetches the samples of the node's other workers
-        self.keep: Callable[[Sample], None] = ignore_result  # called in the thread with each sample before it is used
+        self.others: Callable[[], Deferred[list[MetricSample]]] = no_peer_samples
+        self.keep: Callable[[MetricSample], None] = (
+            ignore_result  # called in the thread with each sample before it is used
+        )
         self._sources = sources
         self._offload = offload
         self._is_rendering = False
         self._snapshot_lock = Lock()
         self._waiting: list[Deferred[bytes]] = []
 
-    def sample(self) -> Deferred[Sample]:
+    def sample(self) -> Deferred[MetricSample]:
         """Fires with the present metrics of this process."""
         return self._offload(self._sample)
 
-    def _sample(self) -> Sample:
+    def _sample(self) -> MetricSample:
         # a scrape and another worker may ask concurrently: the kept sample must not become older
         with self._snapshot_lock:
             sample = take_snapshot(self._sources)
@@ -81,5 +83,5 @@ class MetricsExposition:
             self._waiting.remove(waiting)
 
 
-def _render_merged(samples: Sequence[Sample]) -> bytes:
-    return render(reduce(add, samples))
+def _render_merged(samples: Sequence[MetricSample]) -> bytes:
+    return render_sample(reduce(merge_samples, samples))

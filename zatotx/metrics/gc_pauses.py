@@ -7,18 +7,18 @@ from collections import deque
 from time import monotonic
 from typing import Any
 
-from zatotx.metrics.counters import PAUSES, Histogram
+from zatotx.metrics.counters import PAUSE_BUCKETS, Histogram
 
 _LONG_PAUSE = 0.05  # seconds; the last pauses of this length are kept
 _KEPT = 64
 
 
-class GcPauses:
+class GcPauseMonitor:
     """Measures every collection while started; any thread may read `pauses`. A collection causes two callbacks, which
     take a microsecond."""
 
     def __init__(self) -> None:
-        self.pauses = Histogram(PAUSES)
+        self.pauses = Histogram(PAUSE_BUCKETS)
         self._started = 0.0  # the start of the collection in progress
         self._long: deque[tuple[float, float]] = deque(maxlen=_KEPT)  # (end, length)
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from zatotx.metrics.stack_location import StackLocation, location_of
+from zatotx.metrics.stack_location import StackLocation, locate_frame
 
 _MIN_CPU_TIME = 0.1  # seconds of CPU time that a thread must have used; otherwise the process was stopped or had no CPU
 _KEPT = 16
-SOMEBODY = StackLocation('', 'code of another thread, which did not let go of the interpreter')
+UNKNOWN_THREAD = StackLocation('', 'code of another thread, which did not let go of the interpreter')
 _MAX_REPORTED = 3  # services reported per stall
 # Files of functions in which a thread waits without holding the GIL.
 _WAITING_FILES = frozenset(
@@ -41,7 +41,7 @@ class GilMonitor:
         process_time, reactor_time = self._cpu_times[0] - previous[0], self._cpu_times[1] - previous[1]
         if now - due >= _MIN_CPU_TIME / 2 and process_time >= _MIN_CPU_TIME and reactor_time < process_time / 2:
             # The thread may have continued before the check, so only a part of the time is required.
-            locations = tuple(sorted(set(self._busy_services(process_time / 4))))[:_MAX_REPORTED] or (SOMEBODY,)
+            locations = tuple(sorted(set(self._busy_services(process_time / 4))))[:_MAX_REPORTED] or (UNKNOWN_THREAD,)
             self._found.append((due, now, locations))
 
     def between(self, begin: float, end: float) -> tuple[StackLocation, ...]:
@@ -64,7 +64,7 @@ class GilMonitor:
                 and not _is_waiting(frame)
                 and _thread_cpu_time(natives.get(ident)) >= min_cpu_time
             ):
-                location = location_of(frame, self._deployed)
+                location = locate_frame(frame, self._deployed)
                 if location is not None and location.service:
                     yield location
 

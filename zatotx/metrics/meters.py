@@ -8,11 +8,11 @@ from typing import Generic, TypeVar
 from zope.interface import implementer
 
 from zatotx.interfaces.meters import IMeters
-from zatotx.metrics.counters import CallSlots, ChannelSlots, OutgoingSlots
-from zatotx.metrics.definitions import OTHERS
-from zatotx.metrics.snapshot import Row, Source
+from zatotx.metrics.counters import CallCounters, ChannelCounters, OutgoingCounters
+from zatotx.metrics.definitions import OVERFLOW_LABEL
+from zatotx.metrics.snapshot import MetricRow, MetricSource
 
-MOST = 1000  # names per kind with counters of their own; later names share one set
+MAX_NAMES = 1000  # names per kind with counters of their own; later names share one set
 
 _Slots = TypeVar('_Slots')
 
@@ -22,7 +22,7 @@ class MeterSet(Generic[_Slots]):
     """Counters by name. One thread at a time may add and remove; any thread may read."""
 
     def __init__(
-        self, make: Callable[[], _Slots], *, most: int = MOST, alive: Callable[[], Iterable[str]] | None = None
+        self, make: Callable[[], _Slots], *, most: int = MAX_NAMES, alive: Callable[[], Iterable[str]] | None = None
     ) -> None:
         """`alive` returns the existing names when the set is full; counters of all other names are dropped."""
         self.alive = alive
@@ -53,43 +53,43 @@ class MeterSet(Generic[_Slots]):
         slots = self._slots.copy()
         yield from slots.items()
         if len(slots) >= self._max_names:
-            yield OTHERS, self.others
+            yield OVERFLOW_LABEL, self.others
 
 
 class MeterRegistry:
     """The meters of a process."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_NAMES) -> None:
         self._max_names = most
-        self._channels: dict[str, MeterSet[ChannelSlots]] = {}
-        self._outgoing: dict[str, MeterSet[OutgoingSlots]] = {}
-        self.services = MeterSet(CallSlots, most=most)
-        self.redis = CallSlots()
-        self.odb = CallSlots()
+        self._channels: dict[str, MeterSet[ChannelCounters]] = {}
+        self._outgoing: dict[str, MeterSet[OutgoingCounters]] = {}
+        self.services = MeterSet(CallCounters, most=most)
+        self.redis = CallCounters()
+        self.odb = CallCounters()
 
-    def channels(self, kind: str) -> MeterSet[ChannelSlots]:
+    def channels(self, kind: str) -> MeterSet[ChannelCounters]:
         """Return the meters of the channels of a kind, in Zato's terms: 'http-soap', 'amqp' …"""
         if kind not in self._channels:
-            self._channels[kind] = MeterSet(ChannelSlots, most=self._max_names)
+            self._channels[kind] = MeterSet(ChannelCounters, most=self._max_names)
         return self._channels[kind]
 
-    def outgoing(self, kind: str) -> MeterSet[OutgoingSlots]:
+    def outgoing(self, kind: str) -> MeterSet[OutgoingCounters]:
         """Return the meters of the outgoing connections of a kind: 'rest', 'sql' …"""
         if kind not in self._outgoing:
-            self._outgoing[kind] = MeterSet(OutgoingSlots, most=self._max_names)
+            self._outgoing[kind] = MeterSet(OutgoingCounters, most=self._max_names)
         return self._outgoing[kind]
 
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[MetricSource]:
         """Return the sources of the metrics of channels, outgoing connections, Redis and the ODB. Those of services are
         exposed by their store, which knows the existing services."""
-        return [self._channel_rows, self._outgoing_rows, calls_of('redis', self.redis), calls_of('odb', self.odb)]
+        return [self._channel_rows, self._outgoing_rows, call_source('redis', self.redis), call_source('odb', self.odb)]
 
-    def _channel_rows(self) -> Iterator[Row]:
+    def _channel_rows(self) -> Iterator[MetricRow]:
         for kind, named in self._channels.copy().items():
             for name, slots in named.items():
                 yield from channel_rows((kind, name), slots)
 
-    def _outgoing_rows(self) -> Iterator[Row]:
+    def _outgoing_rows(self) -> Iterator[MetricRow]:
         for kind, named in self._outgoing.copy().items():
             for name, slots in named.items():
                 yield from call_rows('zatotx_outgoing', (kind, name), slots)
@@ -99,7 +99,7 @@ class MeterRegistry:
                 yield 'zatotx_outgoing_retries', (kind, name), slots.retries
 
 
-def channel_rows(label: tuple[str, ...], slots: ChannelSlots) -> Iterator[Row]:
+def channel_rows(label: tuple[str, ...], slots: ChannelCounters) -> Iterator[MetricRow]:
     """Yield the metrics of one channel."""
     answers = list(slots.answers)  # read before `requests`, so that the number in flight is never negative
     requests = slots.requests
@@ -111,7 +111,7 @@ def channel_rows(label: tuple[str, ...], slots: ChannelSlots) -> Iterator[Row]:
     yield 'zatotx_channel_duration_seconds', label, slots
 
 
-def call_rows(prefix: str, label: tuple[str, ...], slots: CallSlots) -> Iterator[Row]:
+def call_rows(prefix: str, label: tuple[str, ...], slots: CallCounters) -> Iterator[MetricRow]:
     """Yield the metrics of calls, as `<prefix>_calls` and so on."""
     yield f'{prefix}_calls', label, slots.calls
     yield f'{prefix}_errors', label, slots.errors
@@ -121,9 +121,9 @@ def call_rows(prefix: str, label: tuple[str, ...], slots: CallSlots) -> Iterator
     yield f'{prefix}_duration_seconds', label, slots
 
 
-def calls_of(name: str, slots: CallSlots) -> Source:
+def call_source(name: str, slots: CallCounters) -> MetricSource:
     """Return the source of the metrics of a component that exists once."""
     return lambda: call_rows(f'zatotx_{name}', (), slots)
 
 
-__all__ = ['MOST', 'OTHERS', 'MeterRegistry', 'MeterSet', 'call_rows', 'calls_of', 'channel_rows']
+__all__ = ['MAX_NAMES', 'OVERFLOW_LABEL', 'MeterRegistry', 'MeterSet', 'call_rows', 'call_source', 'channel_rows']

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from zatotx.metrics.definitions import COUNTER, FAMILIES, HISTOGRAM, INFO, MetricDefinition
-from zatotx.metrics.snapshot import Sample
+from zatotx.metrics.definitions import COUNTER, DEFINITIONS, HISTOGRAM, INFO, MetricDefinition
+from zatotx.metrics.snapshot import MetricSample
 
 
-def render(sample: Sample) -> bytes:
+def render_sample(sample: MetricSample) -> bytes:
     """Render a sample. Takes tens of milliseconds with hundreds of services: call it in a worker thread."""
     # Imported by the first scrape: the import takes a tenth of a second, which would delay the start.
     from prometheus_client.exposition import generate_latest
@@ -20,11 +20,11 @@ def render(sample: Sample) -> bytes:
 class _Collector:
     """The collector that generate_latest calls."""
 
-    def __init__(self, sample: Sample) -> None:
+    def __init__(self, sample: MetricSample) -> None:
         self._sample = sample
 
     def collect(self) -> Iterator[Any]:
-        for name, family in FAMILIES.items():  # in a stable order
+        for name, family in DEFINITIONS.items():  # in a stable order
             if name in self._sample:
                 yield _make_family(family, self._sample[name])
 

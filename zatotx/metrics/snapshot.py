@@ -12,20 +12,20 @@ from typing import Any
 from twisted.logger import Logger
 
 from zatotx.metrics.counters import Histogram
-from zatotx.metrics.definitions import COUNTER, FAMILIES, GAUGE, HISTOGRAM
+from zatotx.metrics.definitions import COUNTER, DEFINITIONS, GAUGE, HISTOGRAM
 
-Row = tuple[str, tuple[str, ...], 'float | Histogram']  # name of a metric, labels, value
-Source = Callable[[], Iterable[Row]]
-Sample = dict[str, list[Any]]
+MetricRow = tuple[str, tuple[str, ...], 'float | Histogram']  # name of a metric, labels, value
+MetricSource = Callable[[], Iterable[MetricRow]]
+MetricSample = dict[str, list[Any]]
 
 FAILED = 'zatotx_metrics_failed'
 _log = Logger()
 
 
-def take_snapshot(sources: Sequence[Source]) -> Sample:
+def take_snapshot(sources: Sequence[MetricSource]) -> MetricSample:
     """Collect the rows of all sources. Takes milliseconds with hundreds of services: for a worker thread. A source that
     fails is counted and logged; only its own metrics are missing."""
-    sample: Sample = {}
+    sample: MetricSample = {}
     failures = 0
     for source in sources:
         try:
@@ -35,30 +35,30 @@ def take_snapshot(sources: Sequence[Source]) -> Sample:
             _log.failure('Some metrics cannot be read')
             continue
         for name, labels, value in rows:
-            assert len(labels) == len(FAMILIES[name].labels), name
+            assert len(labels) == len(DEFINITIONS[name].labels), name
             figure = [value.sum, list(value.buckets)] if isinstance(value, Histogram) else value
             sample.setdefault(name, []).append([list(labels), figure])
     sample[FAILED] = [[[], failures]]
     return sample
 
 
-def without_gauges(sample: Sample) -> Sample:
+def without_gauges(sample: MetricSample) -> MetricSample:
     """Return the part of a sample that remains valid after its process has ended: counters and histograms."""
-    return {name: rows for name, rows in sample.items() if FAMILIES[name].kind in (COUNTER, HISTOGRAM)}
+    return {name: rows for name, rows in sample.items() if DEFINITIONS[name].kind in (COUNTER, HISTOGRAM)}
 
 
-def add(one: Sample, other: Sample) -> Sample:
+def merge_samples(one: MetricSample, other: MetricSample) -> MetricSample:
     """Merge the samples of two workers. Unknown metrics, and histograms with other buckets, are omitted: the other
     worker may run another version during a rolling restart."""
     return {
         name: _merge(name, one.get(name, ()), other.get(name, ()))
         for name in (*one, *(name for name in other if name not in one))
-        if name in FAMILIES
+        if name in DEFINITIONS
     }
 
 
 def _merge(name: str, first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
-    family = FAMILIES[name]
+    family = DEFINITIONS[name]
     rows: dict[tuple[str, ...], Any] = {}
     for labels, figure in (*first, *second):
         key = tuple(labels)

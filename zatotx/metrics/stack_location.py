@@ -7,7 +7,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from zatotx.model.gc_disabled import uncollected
+from zatotx.model.garbage_collection import gc_disabled
 
 _HASH = 64  # hex digits of a SHA-256, the directory name of a deployed version
 _POLLING = frozenset({'epollreactor.py', 'pollreactor.py', 'selectreactor.py', 'asyncioreactor.py'})
@@ -20,7 +20,7 @@ class StackLocation(NamedTuple):
     where: str  # 'crm.py:12'
 
 
-def files_below(root: Path) -> Callable[[str], str]:
+def make_deployed_name(root: Path) -> Callable[[str], str]:
     """Return a function from a code object's file name to its name for authors, '' for files not below `root`.
 
     >>> files_below(Path('/env/work'))('/env/work/deployed/<64 hex digits>/crm/util.py')
@@ -38,10 +38,10 @@ def files_below(root: Path) -> Callable[[str], str]:
     return display_name
 
 
-def location_of(frame: FrameType, deployed: Callable[[str], str]) -> StackLocation | None:
+def locate_frame(frame: FrameType, deployed: Callable[[str], str]) -> StackLocation | None:
     """Return the innermost line of a deployed file, otherwise the innermost line; None if the thread only waits for
     events. Runs no other code, so that the observed thread cannot continue meanwhile."""
-    with uncollected:
+    with gc_disabled:
         return _find_location(frame, deployed)
 
 

@@ -10,11 +10,11 @@ from zope.interface import implementer
 
 from zatotx.interfaces.meters import IUserMetrics
 from zatotx.metrics.counters import Histogram
-from zatotx.metrics.definitions import OTHERS
-from zatotx.metrics.meters import MOST
-from zatotx.metrics.snapshot import Row
+from zatotx.metrics.definitions import OVERFLOW_LABEL
+from zatotx.metrics.meters import MAX_NAMES
+from zatotx.metrics.snapshot import MetricRow
 
-LONGEST = 200  # maximum number of characters of a name
+MAX_NAME_LENGTH = 200  # maximum number of characters of a name
 
 _T = TypeVar('_T')
 
@@ -30,7 +30,7 @@ class _ThreadCells(threading.local):
 class UserMetrics:
     """Keeps at most `most` names per type of metric; later names share one series."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_NAMES) -> None:
         self._max_names = most
         self._thread_cells = _ThreadCells()
         self._lock = threading.Lock()  # for new threads and new names only
@@ -64,7 +64,7 @@ class UserMetrics:
             histogram = timings[name] = Histogram()
         histogram.observe(seconds)
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[MetricRow]:
         """Yield the metrics, as a source."""
         counts: dict[str, float] = {}
         for cell in tuple(self._counts):
@@ -108,10 +108,10 @@ class UserMetrics:
     def _limit_name(self, metric_type: str, name: str) -> str:
         """Return the name, or OTHERS if the maximum number of names is reached. Raises ValueError for an invalid
         name."""
-        if not isinstance(name, str) or not 0 < len(name) <= LONGEST:
-            raise ValueError(f'the name of a metric is a string of 1 to {LONGEST} characters, not {name!r:.80}')
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH:
+            raise ValueError(f'the name of a metric is a string of 1 to {MAX_NAME_LENGTH} characters, not {name!r:.80}')
         names = self._names[metric_type]
         with self._lock:
             if name not in names and len(names) < self._max_names:
                 names.add(name)
-            return name if name in names else OTHERS
+            return name if name in names else OVERFLOW_LABEL

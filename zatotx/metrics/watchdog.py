@@ -15,10 +15,10 @@ from collections.abc import Callable
 from time import monotonic, sleep, time
 from typing import Any, NamedTuple
 
-from zatotx.metrics.counters import STALLS, Histogram
-from zatotx.metrics.gc_pauses import GcPauses
+from zatotx.metrics.counters import STALL_BUCKETS, Histogram
+from zatotx.metrics.gc_pauses import GcPauseMonitor
 from zatotx.metrics.gil_monitor import GilMonitor
-from zatotx.metrics.stack_location import StackLocation, location_of
+from zatotx.metrics.stack_location import StackLocation, locate_frame
 
 _TIMER_INTERVAL = 0.05  # seconds, as all below
 _SAMPLE_INTERVAL = 0.05
@@ -29,7 +29,7 @@ _REPORT_INTERVAL = 1.0  # between two reports
 _MAX_WAITING = 16  # locations that wait to be reported
 _KEPT = 20  # reports kept
 
-COLLECTOR = StackLocation('', 'the garbage collector')
+GARBAGE_COLLECTOR = StackLocation('', 'the garbage collector')
 
 
 class Watchdog:
@@ -38,9 +38,9 @@ class Watchdog:
     def __init__(self, reactor: Any, deployed: Callable[[str], str], report: Callable[[str], None]) -> None:
         """`reactor`: IReactorTime. `deployed`: the result of `files_below`. `report` receives one sentence, called in
         the watchdog's thread while the reactor may be stalled: it must not need the reactor."""
-        self.stalls = Histogram(STALLS)
-        self.pauses = GcPauses()
-        self.reports = StallReports(report)
+        self.stalls = Histogram(STALL_BUCKETS)
+        self.pauses = GcPauseMonitor()
+        self.reports = StallReporter(report)
         self._reactor = reactor
         self._deployed = deployed
         self._running = False
@@ -97,7 +97,7 @@ class Watchdog:
 
     def _take_sample(self, stall: float, last: float) -> None:
         frame = sys._current_frames().get(self._thread)
-        location = None if frame is None else location_of(frame, self._deployed)
+        location = None if frame is None else locate_frame(frame, self._deployed)
         # the reactor has continued: its present location is meaningless
         if location is None or self._last_beat != last:
             return
@@ -111,11 +111,11 @@ class Watchdog:
     def _attribute(self, location: Any, last: float, stall: float) -> Any:
         """Return the location, or the garbage collector if it took most of the stall: the line that happened to trigger
         it is not the cause."""
-        return COLLECTOR if self.pauses.between(last, last + stall) >= stall / 2 else location
+        return GARBAGE_COLLECTOR if self.pauses.between(last, last + stall) >= stall / 2 else location
 
     def _finish(self, last: float, stall: float) -> None:
-        if self._attribute(None, last, stall) is COLLECTOR:
-            self.reports.add(COLLECTOR, stall, lasting=False)
+        if self._attribute(None, last, stall) is GARBAGE_COLLECTOR:
+            self.reports.add(GARBAGE_COLLECTOR, stall, lasting=False)
             return
         for location in self._gil_monitor.between(last, last + stall) if self._gil_monitor else ():
             self.reports.add(location, stall, lasting=False)
@@ -142,7 +142,7 @@ class ReportedStall(NamedTuple):
     service: str  # '' if no service was running
 
 
-class StallReports:
+class StallReporter:
     """Queues reports and makes at most one per second: one per location, with its longest stall. The last reports are
     kept in `said`, which any thread may read."""
 
@@ -176,7 +176,7 @@ class StallReports:
 
 def stall_message(place: StackLocation, times: int, longest: float, lasting: bool) -> str:
     """Format the message about a stall."""
-    if place == COLLECTOR:
+    if place == GARBAGE_COLLECTOR:
         return f'the garbage collector stopped the process for {longest:.2f} s{_times_suffix(times)}'
     subject = f'service {place.service!r}' if place.service else 'something other than a service'
     verb = 'has been holding' if lasting else 'held'

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zatotx.model.cid import is_new_cid
+from zatotx.model.cid import is_generated_cid
 
 
 class ZatoException(Exception):
     """The base class of Zato's exceptions: an optional correlation id and a message. Reported with status 500."""
 
     def __init__(self, cid: str | None = None, msg: str | None = None) -> None:
-        if msg is None and not is_new_cid(cid):  # a single argument is a message, or a generated cid as in Zato
+        if msg is None and not is_generated_cid(cid):  # a single argument is a message, or a generated cid as in Zato
             cid, msg = None, cid
         super().__init__(msg or '')
         self.cid = cid
@@ -110,7 +110,7 @@ class UnsupportedMediaType(ServiceError):
     default = 'The body is in a coding or format that is not accepted here'
 
 
-class _Later(ServiceError):
+class _TemporaryError(ServiceError):
     """A temporary error: the response carries Retry-After (seconds)."""
 
     def __init__(self, cid: str | None = None, msg: str | None = None, retry_after: int = 1) -> None:
@@ -122,7 +122,7 @@ class _Later(ServiceError):
         return ((b'Retry-After', b'%d' % max(1, self.retry_after)),)
 
 
-class TooManyRequests(_Later):
+class TooManyRequests(_TemporaryError):
     status = 429
     default = 'Too many requests'
 
@@ -148,7 +148,7 @@ class BadStatus(BadGateway):
         self.status_code: int = getattr(response, 'status_code', 0)
 
 
-class ServiceUnavailable(_Later):
+class ServiceUnavailable(_TemporaryError):
     status = 503
     default = 'The service is not available now'
 

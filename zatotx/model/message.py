@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from zatotx.model.soap import SoapMessage, SoapSpec
+from zatotx.model.soap import SoapChannelSpec, SoapMessage
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class ChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
     queue_timeout: float = 10.0  # seconds that a request may wait in the queue
     params_pri: str = 'channel-params-over-msg'
     merge_url_params: bool = True
-    soap: SoapSpec | None = None  # set where data_format is 'soap'
+    soap: SoapChannelSpec | None = None  # set where data_format is 'soap'
 
 
 class Body(Protocol):
@@ -69,9 +69,9 @@ class Body(Protocol):
     def close(self) -> None: ...
 
 
-class Charge(Protocol):
-    """The memory accounted to one request (see zatotx.rules.limits.byte_budget.BytesCharge). The component that created
-    it closes it."""
+class MemoryCharge(Protocol):
+    """The memory accounted to one request (see zatotx.rules.limits.memory_budget.MemoryReservation). The component
+    that created it closes it."""
 
     def add(self, size: int) -> bool: ...  # thread-safe; False = the budget is exhausted
     def give_back(self, size: int) -> None: ...
@@ -121,7 +121,7 @@ class Message:
 
     __slots__ = ('body', 'channel', 'charge', 'cid', 'deadline', 'delayed', 'expired', 'headers', 'http', 'parsed',
                  'principal', 'service', 'soap', 'standing', 'trace')  # fmt: skip
-    charge: Charge  # set only if the body is large enough to be accounted
+    charge: MemoryCharge  # set only if the body is large enough to be accounted
     delayed: bool  # set only if the message was delayed because of earlier failed logins
     expired: bool  # set only after the caller was notified that the deadline has passed
     parsed: Any  # set only by codecs that read more than the payload: the root of an XML document,
@@ -173,7 +173,7 @@ class Reply:
         self.error = error  # why processing failed; messaging kinds reject the message because of it
 
 
-class Outcome:
+class ServiceResult:
     """The result of a service, before a codec encodes it."""
 
     __slots__ = ('content_type', 'element', 'headers', 'internal', 'soap_headers', 'status', 'stream', 'value')

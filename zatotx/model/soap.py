@@ -25,13 +25,13 @@ def is_namespace(text: str) -> bool:
     return _URI.fullmatch(text) is not None
 
 
-def is_qualified(text: str) -> bool:
+def is_qualified_name(text: str) -> bool:
     """Returns whether the text has the form `{namespace}name`."""
     namespace, brace, name = text.removeprefix('{').partition('}')
     return text.startswith('{') and bool(brace) and is_namespace(namespace) and _NAME.fullmatch(name) is not None
 
 
-class SoapSpec(msgspec.Struct, frozen=True, kw_only=True):
+class SoapChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The SOAP settings of a channel that the pipeline needs."""
 
     action: str = ''
@@ -70,7 +70,7 @@ class SoapFault(ServiceError):
     ) -> None:  # fmt: skip
         if code not in CODES:
             raise ValueError(f'A SOAP fault has no code {code!r}: use one of {", ".join(CODES)}, and subcodes')
-        invalid = [subcode for subcode in subcodes if not is_qualified(subcode)]
+        invalid = [subcode for subcode in subcodes if not is_qualified_name(subcode)]
         if invalid:
             raise ValueError(f'{invalid[0]!r} is no subcode of a SOAP fault: write "{{namespace}}name"')
         super().__init__(cid, string)
@@ -82,7 +82,7 @@ class SoapFault(ServiceError):
         self.status = 400 if self.code in _SENDER_CODES else 500
 
 
-class NotUnderstood(SoapFault):
+class MustUnderstandFault(SoapFault):
     """The request has headers with mustUnderstand that are not supported. `tags` are their names."""
 
     def __init__(self, tags: Sequence[str], cid: str | None = None) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from attrs import frozen
 
 from zatotx.interfaces.config import Prepare
-from zatotx.interfaces.kind import IChannel
-from zatotx.node.gc_tuning import Trimmer
+from zatotx.interfaces.connector_kind import IChannel
+from zatotx.node.gc_tuning import MemoryTrimmer
 from zatotx.node.log_files import LogFiles
 from zatotx.node.reload import SighupReloader
 from zatotx.node.settings import Settings
@@ -36,9 +36,9 @@ class NodeComponents:
     pipeline: Pipeline
     exchange: Dispatcher
     services: Any  # zatotx.service.service_store.ServiceStore
-    code: Any  # zatotx.service.deployment.deployer.VersionKeeper
+    code: Any  # zatotx.service.deployment.deployer.VersionManager
     pickup: Any  # start() and stop(): watches the pickup directory, in one process of the server
     watchdog: Any  # zatotx.metrics.watchdog.Watchdog
-    trimmer: Trimmer
+    trimmer: MemoryTrimmer
     reload: SighupReloader
     company: WorkerGroup | None = None  # None without workers

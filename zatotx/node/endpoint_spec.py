@@ -11,7 +11,7 @@ from twisted.internet.endpoints import serverFromString
 
 BACKLOG = 1024  # default length of the kernel's accept queue
 UNIX_MODE = 0o660  # default file mode of a Unix socket
-PROXIED = 'haproxy:'  # prefix of endpoints to which proxies connect with the PROXY protocol
+PROXY_PREFIX = 'haproxy:'  # prefix of endpoints to which proxies connect with the PROXY protocol
 _INET_KINDS = ('tcp', 'tcp6', 'ssl')
 
 
@@ -58,12 +58,12 @@ class _RecordingReactor:
         self.wanted = EndpointSpec(factory=factory, inherited=fileDescriptor)
 
 
-def parse_description(description: str, factory: Any) -> EndpointSpec | None:
+def parse_endpoint(description: str, factory: Any) -> EndpointSpec | None:
     """Return the parsed description; None for an endpoint type other than TCP, TLS, Unix or inherited sockets. Raises
     what Twisted's parsers raise, and errors about the certificate's files."""
     reactor: Any = _RecordingReactor()
     errors: list[Exception] = []
-    endpoint = serverFromString(reactor, with_defaults(without_proxy(description)))
+    endpoint = serverFromString(reactor, add_defaults(strip_proxy_prefix(description)))
     try:
         endpoint.listen(factory).addErrback(lambda failure: errors.append(failure.value))
     except AttributeError:  # the endpoint calls a method that _RecordingReactor lacks
@@ -74,13 +74,13 @@ def parse_description(description: str, factory: Any) -> EndpointSpec | None:
     return spec
 
 
-def without_proxy(description: str) -> str:
+def strip_proxy_prefix(description: str) -> str:
     """Return the description of what a `haproxy:` endpoint listens on; other descriptions are returned unchanged.
     `node.proxy_protocol` reads the PROXY protocol."""
-    return description.removeprefix(PROXIED)
+    return description.removeprefix(PROXY_PREFIX)
 
 
-def with_defaults(description: str) -> str:
+def add_defaults(description: str) -> str:
     """Return the description with our defaults for missing parameters: a longer accept queue than Twisted's 50, and a
     Unix socket to which only the server's user and group may connect, whereas Twisted admits everyone."""
     kind, *words = description.replace('\\:', '\0').split(':')

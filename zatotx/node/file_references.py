@@ -8,12 +8,12 @@ import stat
 from functools import partial
 from pathlib import Path
 
-from zatotx.rules.enmasse.references import Read
+from zatotx.rules.enmasse.references import FileReader
 
-LARGEST = 1024 * 1024  # bytes
+MAX_BYTES = 1024 * 1024  # bytes
 
 
-def reader(directory: Path) -> Read:
+def make_reader(directory: Path) -> FileReader:
     """Return a function that reads referenced files; relative paths are relative to `directory`."""
     return partial(read_file, directory)
 
@@ -29,11 +29,11 @@ def read_file(directory: Path, path: str) -> str:
         descriptor = os.open(full_path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, 'rb') as file:
             _check(full_path, os.fstat(descriptor))
-            content = file.read(LARGEST + 1)
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ValueError(f'the file {full_path} cannot be read ({error.strerror})') from None
-    if len(content) > LARGEST:
-        raise ValueError(f'the file {full_path} has more than {LARGEST} bytes')
+    if len(content) > MAX_BYTES:
+        raise ValueError(f'the file {full_path} has more than {MAX_BYTES} bytes')
     try:
         text = content.decode('utf-8')
     except UnicodeDecodeError:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any
 
-RECENT = 3600.0  # seconds for which a stall is reported
+STALL_REPORT_AGE = 3600.0  # seconds for which a stall is reported
 _WITHOUT_REDIS = {
     'local': 'rate limits are counted per server, not for the cluster ({names})',
     'open': 'rate limits are not enforced ({names})',
@@ -16,20 +16,20 @@ _WITHOUT_REDIS = {
 }
 
 
-def odb_away(config: Any) -> Iterator[str]:
+def find_odb_outage(config: Any) -> Iterator[str]:
     """Yield a finding if the ODB was unavailable at the last attempt. `config`: LiveConfig."""
     if config.away:
         yield (f'the ODB could not be asked last time, the configuration of revision {config.snapshot.revision} stays '
                f'in force ({config.away}): see that the database runs and can be reached')  # fmt: skip
 
 
-def redis_away(client: Any) -> Iterator[str]:
+def find_redis_outage(client: Any) -> Iterator[str]:
     """Yield a finding if Redis is unavailable. `client`: zatotx.redis.client.RedisClient."""
     if client.problem:
         yield f'Redis is away ({client.problem}): see that it runs, and that [kvdb] url leads to it'
 
 
-def rates_without_redis(limiter: Any, client: Any) -> Iterator[str]:
+def find_weakened_rate_limits(limiter: Any, client: Any) -> Iterator[str]:
     """Yield one finding for each way in which cluster-wide rate limits are weakened while Redis is unavailable.
     `limiter`: zatotx.pipeline.rate_limiter.RateLimiter."""
     if client.problem:
@@ -38,25 +38,25 @@ def rates_without_redis(limiter: Any, client: Any) -> Iterator[str]:
             yield f'Redis is away, so {what}: see that it runs and can be reached'
 
 
-def refused_code(keeper: Any) -> Iterator[str]:
+def find_refused_code(keeper: Any) -> Iterator[str]:
     """Yield a finding for each active code version that this node refused to import. `keeper`: VersionKeeper."""
     for why in keeper.verdicts.values():
         if why:
             yield f'deployed code is refused here ({why}): deploy a version that can be imported, or roll back'
 
 
-def names_kept(works: bool) -> Iterator[str]:
+def find_xml_name_leak(works: bool) -> Iterator[str]:
     """Yield a finding if the installed lxml never frees names of XML elements. `works`:
-    zatotx.wire.xml.name_cache.works."""
+    zatotx.wire.xml.name_cache.is_supported."""
     if not works:
         yield ('names in XML documents are never let go of with the lxml that is installed, so that hostile ones take '
                'memory for good: install a version that zatotx requires')  # fmt: skip
 
 
-def stalls(said: Iterable[Any], now: float | None = None) -> Iterator[str]:
+def find_reactor_stalls(said: Iterable[Any], now: float | None = None) -> Iterator[str]:
     """Yield a finding for each reactor stall of the last hour that a deployed service caused; others cannot be fixed by
     users. `said`: the watchdog's last reports; `now`: unix time."""
-    since = (time() if now is None else now) - RECENT
+    since = (time() if now is None else now) - STALL_REPORT_AGE
     for report in tuple(said):
         if report.when >= since and report.service and not report.service.startswith('zato.'):
             at = datetime.fromtimestamp(report.when, UTC).strftime('%H:%M:%S UTC')

@@ -12,13 +12,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
-from zatotx.rules.limits.byte_budget import ByteBudget
-from zatotx.rules.limits.collection_pace import CollectionTrigger, TrimTrigger
+from zatotx.rules.limits.memory_budget import MemoryBudget
+from zatotx.rules.limits.memory_triggers import CollectionTrigger, TrimTrigger
 
 # A request allocates a few dozen containers, nearly all of which are freed by reference counting. Python's default of
 # 700 would start a collection every twenty requests.
 YOUNG, MIDDLE, OLD = 20_000, 20, 20
-INTERVAL = 3.0  # seconds between two checks of the resident size
+CHECK_INTERVAL = 3.0  # seconds between two checks of the resident size
 
 
 def tune_gc() -> None:
@@ -30,11 +30,11 @@ def tune_gc() -> None:
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, OLD)
     if is_glibc():
-        trim()
+        trim_malloc()
 
 
-def collector(pace: CollectionTrigger) -> Callable[[int, int], None]:
-    """Return a callback for ByteBudget that collects garbage according to the bytes received."""
+def make_garbage_collector(pace: CollectionTrigger) -> Callable[[int, int], None]:
+    """Return a callback for MemoryBudget that collects garbage according to the bytes received."""
 
     def on_growth(size: int, held: int) -> None:
         generation = pace.due(size, held)
@@ -44,11 +44,11 @@ def collector(pace: CollectionTrigger) -> Callable[[int, int], None]:
     return on_growth
 
 
-class Trimmer:
+class MemoryTrimmer:
     """Returns memory that is free after a peak to the operating system, by calling malloc_trim in a thread. Only for
     glibc."""
 
-    def __init__(self, reactor: Any, offload: Callable[..., Deferred[Any]], memory: ByteBudget) -> None:
+    def __init__(self, reactor: Any, offload: Callable[..., Deferred[Any]], memory: MemoryBudget) -> None:
         self._offload = offload
         self._memory = memory
         self._pace = TrimTrigger()
@@ -59,7 +59,7 @@ class Trimmer:
     def start(self) -> None:
         """Start checking the resident size, if the C library is glibc."""
         if is_glibc():
-            self._loop.start(INTERVAL, now=False)
+            self._loop.start(CHECK_INTERVAL, now=False)
 
     def stop(self) -> None:
         """Stop checking. Idempotent."""
@@ -67,9 +67,9 @@ class Trimmer:
             self._loop.stop()
 
     def _check(self) -> None:
-        if not self._is_trimming and self._pace.due(resident(), self._memory.held):
+        if not self._is_trimming and self._pace.due(resident_size(), self._memory.held):
             self._is_trimming = True
-            self._offload(trim).addCallbacks(self._trimmed, self._failed)
+            self._offload(trim_malloc).addCallbacks(self._trimmed, self._failed)
 
     def _trimmed(self, sizes: tuple[int, int]) -> None:
         self._is_trimming = False
@@ -87,16 +87,16 @@ def is_glibc() -> bool:
         return False
 
 
-def resident() -> int:
+def resident_size() -> int:
     """Return the resident size of this process, in bytes."""
     return int(Path('/proc/self/statm').read_bytes().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
-def trim() -> tuple[int, int]:
+def trim_malloc() -> tuple[int, int]:
     """Make malloc return all free memory to the operating system; blocks. Returns the resident size before and after,
     in bytes."""
-    before = resident()
+    before = resident_size()
     gc.collect()  # cycles may keep what a peak has left
     ctypes.CDLL(None).malloc_trim(0)
-    return before, resident()
+    return before, resident_size()
 

@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from zatotx.interfaces.listener import IListenerOptions
-from zatotx.node.endpoint_spec import parse_description
+from zatotx.node.endpoint_spec import parse_endpoint
 
 
 class NoApplicationProtocol(SSL.Error):
@@ -45,7 +45,7 @@ class ReloadableCertificate:
     def reload(self) -> str:
         """Read the certificate's files again. Returns '' or a sentence that says why the old certificate is kept."""
         try:
-            spec = parse_description(self.description, Factory())
+            spec = parse_endpoint(self.description, Factory())
             assert spec is not None
             self._context = self._make_context(spec.context)
         except Exception as error:  # OpenSSL, the files and the parser raise various types
@@ -65,11 +65,11 @@ class ReloadableCertificate:
             except (SSL.Error, UnicodeEncodeError):
                 raise ValueError(f'[http] tls_ciphers: OpenSSL knows none of {options.tls_ciphers!r}') from None
         if options.application_protocols:
-            context.set_alpn_select_callback(select_protocol(options.application_protocols))
+            context.set_alpn_select_callback(make_alpn_callback(options.application_protocols))
         return context
 
 
-def select_protocol(supported: Sequence[bytes]) -> Callable[[Any, Sequence[bytes]], bytes]:
+def make_alpn_callback(supported: Sequence[bytes]) -> Callable[[Any, Sequence[bytes]], bytes]:
     """Return an ALPN callback for OpenSSL. Twisted's own callback selects an empty name if no protocol matches, which
     ends the handshake with an `internal_error` alert; an exception makes it `no_application_protocol` (RFC 7301 §3.2).
     It is an SSL.Error, which Twisted treats as a failed handshake and not as a bug."""

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from zatotx.interfaces.listener import IListenerOptions
-from zatotx.node.endpoint_spec import EndpointSpec, parse_description, without_proxy
+from zatotx.node.endpoint_spec import EndpointSpec, parse_endpoint, strip_proxy_prefix
 from zatotx.node.proxy_protocol import ProxyProtocolFactory
 from zatotx.node.workers.listening_sockets import BoundSocket
 from zatotx.node.workers.shared_counters import SharedCounterRow
@@ -51,8 +51,8 @@ class Listeners:
         return Deferred.fromCoroutine(self._listen(description, factory))
 
     async def _listen(self, description: str, factory: Any) -> IListeningPort:
-        spec = parse_description(description, factory)
-        inner_description = without_proxy(description)
+        spec = parse_endpoint(description, factory)
+        inner_description = strip_proxy_prefix(description)
         wrapped = factory if spec is None or spec.context is None else self._with_tls(inner_description, spec)
         if inner_description != description:
             wrapped = ProxyProtocolFactory(self.reactor, wrapped, IListenerOptions(factory, None))

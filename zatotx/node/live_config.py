@@ -17,10 +17,10 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from zatotx.interfaces.config import IConfig, IConfigStore, NodeRow, OutdatedSnapshot, Prepare
-from zatotx.interfaces.redis_client import IBus
+from zatotx.interfaces.redis_client import IPubSub
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.node.coalescing_lock import CoalescingLock
-from zatotx.node.heartbeat import ALIVE, LivenessMonitor
+from zatotx.node.liveness import ALIVE, LivenessMonitor
 from zatotx.node.outage_log import OutageLog
 from zatotx.node.two_phase_commit import commit_all, prepare_all
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
@@ -38,7 +38,7 @@ def live_nodes(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
     return [node for node in nodes if node.up_status == 'running' and now - node.seen_at < ALIVE]
 
 
-async def reached_everywhere(store: Any, revision: int, timeout: float, pulse: LivenessMonitor) -> list[str]:
+async def wait_until_applied(store: Any, revision: int, timeout: float, pulse: LivenessMonitor) -> list[str]:
     """Wait until all live nodes run the revision. Returns the names of those that did not within `timeout` seconds."""
     clock = pulse.clock
     deadline = clock.seconds() + timeout
@@ -158,7 +158,7 @@ class LiveConfig:
         self.newest = await self.store.beat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
 
     def everywhere(self, revision: int, timeout: float = 10.0) -> Deferred[list[str]]:
-        return ensureDeferred(reached_everywhere(self.store, revision, timeout, self.pulse))
+        return ensureDeferred(wait_until_applied(self.store, revision, timeout, self.pulse))
 
     def _announced(self, message: str) -> None:
         if not message.isdigit() or int(message) > self.snapshot.revision:
@@ -183,4 +183,4 @@ def _log_unannounced(failure: Any) -> None:
                           why=failure.getErrorMessage())
 
 
-__all__ = ['ALIVE', 'BEAT', 'TOPIC', 'IBus', 'IConfigStore', 'LiveConfig', 'live_nodes']
+__all__ = ['ALIVE', 'BEAT', 'TOPIC', 'IConfigStore', 'IPubSub', 'LiveConfig', 'live_nodes']

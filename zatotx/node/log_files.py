@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zatotx.interfaces.kind import ILineSink
+from zatotx.interfaces.connector_kind import ILineSink
 from zatotx.logs import categories
-from zatotx.logs.formats import FORMS, JSON, missing_as_json
+from zatotx.logs.formats import FORMATS, JSON, missing_lines_as_json
 from zatotx.logs.levels import LevelFilter
-from zatotx.logs.line_buffer import LineWriter, SharedLineWriter
+from zatotx.logs.line_writer import LineWriter, SharedLineWriter
 from zatotx.logs.log_file import LogFile, missing_lines_message
-from zatotx.logs.server_log import ServerLog, Whose, no_context
+from zatotx.logs.server_log import ContextGetter, ServerLog, no_context
 from zatotx.model.errors import StartError
 from zatotx.node.settings import Log
 
@@ -21,7 +21,7 @@ class LogFiles:
     """Writes logs/server.log, one file for each other log category, and one line-based file for each kind that requests
     one. Several processes may write the same files. Not thread-safe: used in the reactor's thread."""
 
-    def __init__(self, directory: Path, reactor: Any, settings: Log, *, whose: Whose = no_context) -> None:
+    def __init__(self, directory: Path, reactor: Any, settings: Log, *, whose: ContextGetter = no_context) -> None:
         """`whose` returns the context of a log event, see ServerLog. Raises StartError if the directory is not writable
         or a setting is invalid."""
         levels, self._form = _parse_settings(settings)
@@ -31,7 +31,8 @@ class LogFiles:
         self._lines: dict[str, LineWriter] = {}
         self.shared = SharedLineWriter(reactor, self._file(categories.SERVER.file))
         self._category_writers = {
-            category.name: SharedLineWriter(reactor, self._file(category.file)) for category in categories.APART
+            category.name: SharedLineWriter(reactor, self._file(category.file))
+            for category in categories.SEPARATE_CATEGORIES
         }
         self._server_log = ServerLog(self.shared, levels=levels, areas=self._category_writers, whose=whose)
         self._server_log.formed(self._form)
@@ -89,7 +90,7 @@ class LogFiles:
 
     def _set_format(self, writer: LineWriter) -> None:
         writer.json = self._form == JSON
-        writer.missing(missing_as_json if writer.json else missing_lines_message)
+        writer.missing(missing_lines_as_json if writer.json else missing_lines_message)
 
     def _file(self, name: str) -> LogFile:
         try:
@@ -106,8 +107,8 @@ def _parse_settings(settings: Log) -> tuple[LevelFilter, str]:
         levels = LevelFilter(settings.level, settings.levels)
     except ValueError as error:
         errors.append(str(error))
-    if settings.form not in FORMS:
-        errors.append(f'[log] form: {settings.form!r} is not one of {", ".join(FORMS)}')
+    if settings.form not in FORMATS:
+        errors.append(f'[log] form: {settings.form!r} is not one of {", ".join(FORMATS)}')
     if errors:
         raise StartError('; '.join(errors))
     return levels, settings.form

@@ -14,14 +14,14 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.node import ILevels
+from zatotx.interfaces.node import ILogLevels
 from zatotx.node.log_files import LogFiles
 
 TOPIC = 'log-level'
-LONGEST = 200  # maximum characters of a logger's name
+MAX_NAME_LENGTH = 200  # maximum characters of a logger's name
 
 
-@implementer(ILevels)
+@implementer(ILogLevels)
 @define(eq=False)
 class LiveLogLevels:
     """Changes log levels on all nodes. `others` sets the level in the other workers of this node, which also works
@@ -41,8 +41,8 @@ class LiveLogLevels:
         return self.logs.levels()
 
     def set(self, name: str, level: str) -> Deferred[bool]:
-        if len(name) > LONGEST:
-            raise ValueError(f'the name of a logger has at most {LONGEST} characters')
+        if len(name) > MAX_NAME_LENGTH:
+            raise ValueError(f'the name of a logger has at most {MAX_NAME_LENGTH} characters')
         self.apply(name, level)
         return Deferred.fromCoroutine(self._announce(name, level))
 
@@ -67,6 +67,6 @@ class LiveLogLevels:
     def _announced(self, message: str) -> None:
         try:
             name, level = json.loads(message)
-            self.apply(str(name)[:LONGEST], str(level))
+            self.apply(str(name)[:MAX_NAME_LENGTH], str(level))
         except (ValueError, TypeError) as error:
             self._log.warn('A node announced an unknown log level: {why}', why=str(error))

@@ -18,13 +18,13 @@ from twisted.logger import Logger
 from zatotx.model.errors import Conflict, StartError
 from zatotx.node import gc_tuning
 from zatotx.node.components import NodeComponents
-from zatotx.node.listen_address import first_tcp
+from zatotx.node.listen_address import first_tcp_address
 from zatotx.node.live_config import LiveConfig
-from zatotx.node.service_rows import missing_service_rows
+from zatotx.node.service_rows import missing_service_operations
 from zatotx.node.state import DRAINING, READY, STARTING, STOPPED, NodeState
 from zatotx.node.thread_pools import stop_pools
 from zatotx.node.two_phase_commit import commit_all, prepare_all
-from zatotx.node.workers.control_pipe import ALONE, LINGER, WorkerSpec
+from zatotx.node.workers.control_pipe import RETIRE_TIMEOUT, SINGLE_PROCESS, WorkerSpec
 from zatotx.schema.snapshot import Actor
 
 _log = Logger()
@@ -38,7 +38,7 @@ class Node(Service):
     parts: NodeComponents
     config: LiveConfig
     state: NodeState
-    place: WorkerSpec = ALONE
+    place: WorkerSpec = SINGLE_PROCESS
     node_id: int = 0
     _starting: Deferred[None] | None = None
 
@@ -62,7 +62,7 @@ class Node(Service):
         response. The Deferred fires when all connections are closed, or after LINGER seconds."""
         _log.info('{name} of cluster {cluster} is being replaced', **self._names())
         retired: Deferred[None] = Deferred()
-        timeout = self.parts.reactor.callLater(LINGER, retired.callback, None)
+        timeout = self.parts.reactor.callLater(RETIRE_TIMEOUT, retired.callback, None)
 
         def all_closed(_: object) -> None:
             if timeout.active():
@@ -107,11 +107,11 @@ class Node(Service):
     async def _register(self) -> None:
         """Register the node in the ODB and load the configuration."""
         parts, main = self.parts, self.parts.settings.main
-        host, port = first_tcp(parts.settings.kinds)
+        host, port = first_tcp_address(parts.settings.kinds)
         row = await parts.odb.register_node(main.name, host, port, os.getpid(), worker=self.place.seat)
         self.node_id = self.config.node_id = row.id
         await self.config.load()
-        rows = missing_service_rows(parts.services.current, self.config.snapshot)
+        rows = missing_service_operations(parts.services.current, self.config.snapshot)
         if rows:
             try:
                 await parts.odb.write(rows, Actor(main.name, 'start'))

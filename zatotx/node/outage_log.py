@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
-REASONS = 5  # logged per outage at most: some databases report a new reason each time
+MAX_REASONS = 5  # logged per outage at most: some databases report a new reason each time
 
 
 @define(eq=False)
@@ -24,7 +24,7 @@ class OutageLog:
         if failure.check(CancelledError):
             return
         self.why = failure.getErrorMessage()
-        if self.why not in self._logged and len(self._logged) < REASONS:
+        if self.why not in self._logged and len(self._logged) < MAX_REASONS:
             self._logged.add(self.why)
             self.log.warn('The ODB is unavailable, the current configuration stays in force: {why}', why=self.why)
 

@@ -18,8 +18,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.kind import IPlacedTask, UnplacedTask
-from zatotx.interfaces.redis import Busy, ILease, ILeases
+from zatotx.interfaces.connector_kind import IPlacedTask, UnplacedTask
+from zatotx.interfaces.redis import ILease, ILeaseStore, LeaseHeld
 from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.workers.singleton_task import SingletonTask
 from zatotx.rules.placement import LockScope, Placement, decide_placement
@@ -45,7 +45,7 @@ class LeasedTask:
     """A task that one process of the cluster runs: the one that holds the lease of that name."""
 
     name: str
-    leases: ILeases
+    leases: ILeaseStore
     begin: Callable[[], Any]
     end: Callable[[], Any]
     clock: IReactorTime
@@ -72,7 +72,7 @@ class LeasedTask:
         while True:
             try:
                 lease = await self.leases.acquire(self.name, ttl=LEASE_TTL)
-            except Busy:
+            except LeaseHeld:
                 await deferLater(self.clock, RETRY)
                 continue
             except CancelledError:
@@ -110,7 +110,7 @@ class TaskPlacer:
     node: str
     work: Path
     has_workers: bool
-    leases: ILeases
+    leases: ILeaseStore
     clock: IReactorTime
 
     def __call__(

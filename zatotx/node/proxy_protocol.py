@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.interfaces.listener import IListenerOptions
-from zatotx.wire.http.proxy_protocol import Endpoint, ProxyHeader, read_proxy_header
+from zatotx.wire.http.proxy_protocol import AddressAndPort, ProxyHeader, parse_proxy_header
 from zatotx.wire.malformed import Malformed
 
 HEADER_TIMEOUT = 10.0  # seconds; proxies send the header immediately
@@ -74,7 +74,7 @@ class ProxyProtocol(Protocol):
             return
         self._received += data
         try:
-            header = read_proxy_header(self._received)
+            header = parse_proxy_header(self._received)
         except Malformed as wrong:
             self._reject(str(wrong))
             return
@@ -117,7 +117,7 @@ def _ignore_no_delay(enabled: bool) -> None:
     """Do nothing: Unix sockets have no Nagle algorithm."""
 
 
-def _constant_address(endpoint: Endpoint) -> Callable[[], IAddress]:
+def _constant_address(endpoint: AddressAndPort) -> Callable[[], IAddress]:
     host, port = endpoint
     address = IPv6Address('TCP', host, port) if ':' in host else IPv4Address('TCP', host, port)
     return lambda: address

@@ -11,21 +11,21 @@ from pathlib import Path
 
 from zatotx.model.errors import StartError
 
-VARIABLE = 'ZATOTX_SECRET_KEY'
-LONGEST = 4096  # maximum bytes of the line with the key, or with the two keys of a rotation
+KEY_VARIABLE = 'ZATOTX_SECRET_KEY'
+MAX_KEY_LINE = 4096  # maximum bytes of the line with the key, or with the two keys of a rotation
 
 
 def read_key(path: Path, environ: Mapping[str, str]) -> str:
     """Return the key's text. Raises StartError if it is missing, or readable by users other than its owner."""
-    if environ.get(VARIABLE):
-        return environ[VARIABLE].strip()
+    if environ.get(KEY_VARIABLE):
+        return environ[KEY_VARIABLE].strip()
     try:
         mode = path.stat().st_mode & 0o077
         key = path.read_text('ascii').strip()
     except (OSError, UnicodeDecodeError) as error:
         raise StartError(
-            f'The secret key {path} cannot be read ({_reason(error)}): restore it, set {VARIABLE}, or pass it on stdin'
-            " with '--secret-key -'"
+            f'The secret key {path} cannot be read ({_reason(error)}): restore it, set {KEY_VARIABLE}, or pass it on '
+            "stdin with '--secret-key -'"
         ) from None
     if mode:
         raise StartError(f"The secret key {path} can be read by others: 'chmod 600 {path}'")
@@ -37,7 +37,7 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
     return (error.strerror or 'error') if isinstance(error, OSError) else 'it is not text'
 
 
-def key_from_stdin() -> str:
+def read_key_from_stdin() -> str:
     """Return the first line of stdin, prompting without echo on a terminal; '' if there is no stdin or no line."""
     stream = sys.stdin
     if stream is None:
@@ -46,6 +46,6 @@ def key_from_stdin() -> str:
         return getpass.getpass('Secret key: ').strip()
     # Reads byte by byte: what follows the line belongs to other readers of stdin.
     line = b''
-    while len(line) < LONGEST and (byte := os.read(stream.fileno(), 1)) not in (b'', b'\n'):
+    while len(line) < MAX_KEY_LINE and (byte := os.read(stream.fileno(), 1)) not in (b'', b'\n'):
         line += byte
     return line.decode('ascii', 'replace').strip()

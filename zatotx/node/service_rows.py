@@ -8,7 +8,7 @@ from typing import Any
 from zatotx.schema.snapshot import Operation, Snapshot
 
 
-def missing_service_rows(services: Iterable[Any], snapshot: Snapshot) -> list[Operation]:
+def missing_service_operations(services: Iterable[Any], snapshot: Snapshot) -> list[Operation]:
     """Return the operations that create the missing rows of internal services, so that each has an id for Zato's API.
     """
     return [

@@ -15,23 +15,25 @@ import msgspec
 from msgspec import Meta
 
 from zatotx.model.errors import StartError
-from zatotx.node.file_references import reader
-from zatotx.rules.enmasse.references import ReferenceSources, is_reference
-from zatotx.rules.limits.byte_budget import LEAST, LIMIT
-from zatotx.rules.limits.limits import NODE, SERVICE
+from zatotx.node.file_references import make_reader
+from zatotx.rules.enmasse.references import ReferenceResolver, has_reference
+from zatotx.rules.limits.concurrency_limit import DEFAULT_NODE_LIMIT, DEFAULT_SERVICE_LIMIT
+from zatotx.rules.limits.memory_budget import DEFAULT_LIMIT, MIN_LIMIT
 from zatotx.rules.resilience.heartbeat import TIMEOUT
-from zatotx.schema.masking import to_masked_document
-from zatotx.schema.service import MOST_IN_FLIGHT
-from zatotx.wire.xml.budget import DEEPEST, LONGEST_TEXT
+from zatotx.schema.masking import mask_setting
+from zatotx.schema.service import MAX_IN_FLIGHT
+from zatotx.wire.xml.limits import MAX_DEPTH, MAX_TEXT_SIZE
 
 _Seconds = Annotated[float, Meta(gt=0, le=86400)]
+_ServiceInFlight = Annotated[int, Meta(ge=1, le=MAX_IN_FLIGHT)]
+_BodyMemory = Annotated[int, Meta(ge=MIN_LIMIT)]
 _Count = Annotated[int, Meta(ge=1)]
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __repr__(self) -> str:
         fields = ', '.join(
-            f'{name}={to_masked_document(name, value)!r}' for name, value in msgspec.structs.asdict(self).items()
+            f'{name}={mask_setting(name, value)!r}' for name, value in msgspec.structs.asdict(self).items()
         )
         return f'{type(self).__name__}({fields})'
 
@@ -62,18 +64,18 @@ class Threads(_Section, frozen=True, kw_only=True):
 
 
 class Limits(_Section, frozen=True, kw_only=True):
-    in_flight: Annotated[int, Meta(ge=1, le=1_000_000)] = NODE  # maximum concurrent requests of this node
-    service_in_flight: Annotated[int, Meta(ge=1, le=MOST_IN_FLIGHT)] = SERVICE  # default maximum per service
-    body_memory: Annotated[int, Meta(ge=LEAST)] = LIMIT  # bytes of raw and parsed request bodies per process
+    in_flight: Annotated[int, Meta(ge=1, le=1_000_000)] = DEFAULT_NODE_LIMIT  # maximum concurrent requests of this node
+    service_in_flight: _ServiceInFlight = DEFAULT_SERVICE_LIMIT  # default maximum per service
+    body_memory: _BodyMemory = DEFAULT_LIMIT  # bytes of raw and parsed request bodies per process
     json_depth: Annotated[int, Meta(ge=1, le=500)] = 100  # maximum nesting of objects and lists in a body
     json_keys: _Count = 100_000  # maximum number of keys and list elements in a body
     form_fields: _Count = 1_000  # maximum number of form fields in a body
-    xml_depth: Annotated[int, Meta(ge=1, le=DEEPEST)] = 100  # maximum nesting of XML elements in a body
+    xml_depth: Annotated[int, Meta(ge=1, le=MAX_DEPTH)] = 100  # maximum nesting of XML elements in a body
     xml_elements: _Count = 600_000  # maximum number of XML elements in a body
     xml_attributes: _Count = 250_000  # maximum number of XML attributes in a body
     xml_element_attributes: _Count = 256  # maximum number of attributes of one XML element
     xml_namespaces: _Count = 1_000  # maximum number of distinct namespace declarations in a body
-    xml_text: Annotated[int, Meta(ge=1, le=LONGEST_TEXT)] = LONGEST_TEXT  # characters of one text in a body
+    xml_text: Annotated[int, Meta(ge=1, le=MAX_TEXT_SIZE)] = MAX_TEXT_SIZE  # characters of one text in a body
 
 
 class HotDeploy(_Section, frozen=True, kw_only=True):
@@ -106,12 +108,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         fields = ', '.join(
-            f'{name}={to_masked_document(name, value)!r}' for name, value in msgspec.structs.asdict(self).items()
+            f'{name}={mask_setting(name, value)!r}' for name, value in msgspec.structs.asdict(self).items()
         )
         return f'Settings({fields})'
 
 
-def load(path: Path, kinds: Collection[str]) -> Settings:
+def load_settings(path: Path, kinds: Collection[str]) -> Settings:
     """Read the settings file; each of `kinds` may have a section. Raises StartError with one sentence that names all
     errors."""
     try:
@@ -120,8 +122,8 @@ def load(path: Path, kinds: Collection[str]) -> Settings:
         raise StartError(f'{path} is missing: is {path.parent.parent} a server created by quickstart?') from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StartError(f'{path} cannot be read: {error}') from None
-    document, unresolved = resolved(document, path.parent)
-    settings, errors = parse(document, kinds)
+    document, unresolved = resolve_references(document, path.parent)
+    settings, errors = parse_settings(document, kinds)
     if unresolved:  # other errors of the same values are consequences
         errors = [*(f'{place}: {text}' for place, text in unresolved),
                     *(error_text for error_text in errors if error_text.partition(': ')[0] not in dict(unresolved))]
@@ -131,20 +133,20 @@ def load(path: Path, kinds: Collection[str]) -> Settings:
     return settings
 
 
-class ResolvedSettings(str):
+class ResolvedText(str):
     """A string that a reference was resolved to. Like everything from the environment it is text, so it may be
     converted to a number."""
 
 
-def resolved(document: dict[str, Any], directory: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+def resolve_references(document: dict[str, Any], directory: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Return the document with its references resolved, and a list of (section.key, error) for those that cannot be."""
-    sources = ReferenceSources(environ=os.environ, read=reader(directory))
+    sources = ReferenceResolver(environ=os.environ, read=make_reader(directory))
     unresolved: list[tuple[str, str]] = []
     result: dict[str, Any] = {}
     for place, section, key, value in _values(document):
         errors: list[str] = []
         new = sources.resolve(value, errors)
-        new = ResolvedSettings(new) if isinstance(new, str) and is_reference(value) else new
+        new = ResolvedText(new) if isinstance(new, str) and has_reference(value) else new
         unresolved.extend((place, text) for text in errors)
         if section:
             result.setdefault(section, {})[key] = new
@@ -164,7 +166,7 @@ def _values(document: dict[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
             yield name, '', name, section
 
 
-def parse(document: dict[str, Any], kinds: Collection[str] = ()) -> tuple[Settings | None, list[str]]:
+def parse_settings(document: dict[str, Any], kinds: Collection[str] = ()) -> tuple[Settings | None, list[str]]:
     """Return the settings of a parsed file, or None and all errors, each as `section.key: error`."""
     known = {field.name: field for field in msgspec.structs.fields(Settings) if field.name != 'kinds'}
     errors = [
@@ -203,7 +205,7 @@ def _section(name: str, type_: Any, values: Any, errors: list[str]) -> Any:
 
 def _convert(path: str, type_: Any, value: Any, errors: list[str]) -> Any:
     try:
-        return msgspec.convert(str(value), type_, strict=False) if isinstance(value, ResolvedSettings) \
+        return msgspec.convert(str(value), type_, strict=False) if isinstance(value, ResolvedText) \
             else msgspec.convert(value, type_)
     except msgspec.ValidationError as error:
         errors.append(f'{path}: {error}')

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 
-def offloader(reactor: Any, pool: Any) -> Callable[..., Deferred[Any]]:
+def make_offload(reactor: Any, pool: Any) -> Callable[..., Deferred[Any]]:
     """Return a function `(function, *args)` that runs `function` in a thread of the pool and returns a Deferred, which
     fires in the reactor's thread. A call that is cancelled before a thread has started it is not run. `reactor`:
     IReactorFromThreads; `pool`: a ThreadPool."""

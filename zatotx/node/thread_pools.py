@@ -10,12 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-PATIENCE = 2.0  # seconds that the threads of a pool get to finish
+STOP_TIMEOUT = 2.0  # seconds that the threads of a pool get to finish
 
 _log = Logger()
 
 
-def daemon_pool(name: str, size: int) -> ThreadPool:
+def make_daemon_pool(name: str, size: int) -> ThreadPool:
     """Return a pool of at most `size` daemon threads, started on demand. A service that never returns blocks its
     thread, but not the end of the process."""
     pool = ThreadPool(0, size, name)
@@ -46,7 +46,7 @@ async def stop_pools(reactor: Any, pools: Sequence[Any]) -> None:
         settle(None)
 
     Thread(target=stop, daemon=True, name='stop-pools').start()
-    timeout = reactor.callLater(PATIENCE, give_up)
+    timeout = reactor.callLater(STOP_TIMEOUT, give_up)
     await stopped
     if timeout.active():
         timeout.cancel()

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 
-from zatotx.interfaces.config import Prepare, Prepared
+from zatotx.interfaces.config import Prepare, PreparedConfig
 from zatotx.schema.snapshot import Snapshot
 
 
-async def prepare_all(preparers: Sequence[Prepare], snapshot: Snapshot) -> list[Prepared]:
+async def prepare_all(preparers: Sequence[Prepare], snapshot: Snapshot) -> list[PreparedConfig]:
     """Return the prepared changes of all `preparers`, in their order. If one raises, those already prepared are
     discarded, the error is raised, and the current configuration stays in force."""
-    prepared: list[Prepared] = []
+    prepared: list[PreparedConfig] = []
     try:
         for prepare in preparers:
             prepared.append(await prepare(snapshot))
@@ -23,7 +23,7 @@ async def prepare_all(preparers: Sequence[Prepare], snapshot: Snapshot) -> list[
     return prepared
 
 
-def commit_all(prepared: Sequence[Prepared]) -> list[Awaitable[None]]:
+def commit_all(prepared: Sequence[PreparedConfig]) -> list[Awaitable[None]]:
     """Commit the prepared changes. Nothing is awaited between the commits, so no request is served by a mix of old and
     new components. If one fails the others are committed anyway, and its error is raised at the end. Returns the
     awaitables that finish the changes."""

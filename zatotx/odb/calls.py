@@ -23,17 +23,17 @@ class CodeStore:
     def add_version(
         self, file: str, form: str, content: bytes, services: Sequence[str], actor: Actor
     ) -> Deferred[FileVersion]:
-        new = versions.NewVersion(file=file, form=form, content=content, services=services)
-        return self._odb.transact(actor, lambda t: versions.add(t, new))
+        new = versions.NewFileVersion(file=file, form=form, content=content, services=services)
+        return self._odb.transact(actor, lambda t: versions.add_version(t, new))
 
     def activate_version(self, file: str, number: int | None, actor: Actor) -> Deferred[FileVersion]:
-        return self._odb.transact(actor, lambda t: versions.activate(t, file, number))
+        return self._odb.transact(actor, lambda t: versions.activate_version(t, file, number))
 
     def versions(self, file: str | None = None) -> Deferred[list[FileVersion]]:
-        return self._odb.read(lambda connection, cluster: versions.versions(connection, cluster, file))
+        return self._odb.read(lambda connection, cluster: versions.list_versions(connection, cluster, file))
 
     def version_content(self, version_id: int) -> Deferred[bytes]:
-        return self._odb.read(lambda connection, cluster: versions.content(connection, cluster, version_id))
+        return self._odb.read(lambda connection, cluster: versions.version_content(connection, cluster, version_id))
 
 
 class NodeStore:
@@ -43,25 +43,25 @@ class NodeStore:
     _odb: AsyncDatabase
 
     def register_node(self, name: str, host: str, port: int, pid: int, worker: int = 0) -> Deferred[NodeRow]:
-        address = nodes.Address(name=name, host=host, port=port, pid=pid, worker=worker)
-        return self._odb.write(lambda connection, cluster: nodes.register(connection, cluster, address))
+        address = nodes.NodeAddress(name=name, host=host, port=port, pid=pid, worker=worker)
+        return self._odb.write(lambda connection, cluster: nodes.register_node(connection, cluster, address))
 
     def beat(self, node_id: int, applied_revision: int, verdicts: dict[int, str]) -> Deferred[int]:
         return self._odb.write(
-            lambda connection, cluster: nodes.beat(connection, cluster, node_id, applied_revision, verdicts)
+            lambda connection, cluster: nodes.record_heartbeat(connection, cluster, node_id, applied_revision, verdicts)
         )
 
     def node_down(self, node_id: int) -> Deferred[None]:
-        return self._odb.write(lambda connection, cluster: nodes.down(connection, node_id))
+        return self._odb.write(lambda connection, cluster: nodes.mark_stopped(connection, node_id))
 
     def remove_node(self, node_id: int) -> Deferred[None]:
         return self._odb.write(lambda connection, cluster: nodes.remove_nodes(connection, cluster, node_id))
 
     def nodes(self) -> Deferred[list[NodeRow]]:
-        return self._odb.read(nodes.nodes)
+        return self._odb.read(nodes.list_nodes)
 
     def version_verdicts(self, version_id: int) -> Deferred[dict[str, str]]:
-        return self._odb.read(lambda connection, cluster: nodes.verdicts_of(connection, cluster, version_id))
+        return self._odb.read(lambda connection, cluster: nodes.version_results(connection, cluster, version_id))
 
     def next_epoch(self, name: str) -> Deferred[int]:
         return self._odb.write(lambda connection, cluster: next_epoch(connection, cluster, name))

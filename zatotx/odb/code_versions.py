@@ -16,23 +16,23 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from zatotx.interfaces.config import FileVersion
 from zatotx.model.errors import Conflict, NotFound
-from zatotx.odb.documents import Document, decode
-from zatotx.odb.history import Entry, record
+from zatotx.odb.documents import Document, decode_document
+from zatotx.odb.history import HistoryEntry, record_history
 from zatotx.odb.mutations import apply_operations
-from zatotx.odb.statement_context import Cluster, Transaction, chunks, next_revision
-from zatotx.odb.tables import config_object, file_version, key_of, version_verdict
+from zatotx.odb.tables import config_object, file_version, hash_name, version_verdict
+from zatotx.odb.transaction import Cluster, Transaction, increment_revision, split_into_chunks
 from zatotx.schema.service import SERVICE
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import namespace_of
 
-KEPT = 20  # versions kept per file
+MAX_VERSIONS = 20  # versions kept per file
 
 _f = file_version.c
 _COLUMNS_WITHOUT_CONTENT = [column for column in file_version.c if column.name != 'content']
 
 
 @frozen(kw_only=True)
-class NewVersion:
+class NewFileVersion:
     """A checked version to be deployed."""
 
     file: str
@@ -41,7 +41,7 @@ class NewVersion:
     services: Sequence[str]
 
 
-def add(t: Transaction, new: NewVersion) -> FileVersion:
+def add_version(t: Transaction, new: NewFileVersion) -> FileVersion:
     """Store and activate a version, together with its service rows. If the content equals the active version's, returns
     that one and changes nothing. Raises Conflict if a service belongs to another file."""
     kept = _versions(t.connection, t.cluster, new.file)
@@ -54,13 +54,18 @@ def add(t: Transaction, new: NewVersion) -> FileVersion:
     t.connection.execute(insert(file_version).values(_row_values(t, new, digest, number)))
     added = _activate(t, new.file, number)
     _prune(t, new.file)
-    record(
-        t, [Entry(action='deploy', type='file', name=new.file, old=_history_fields(active), new=_history_fields(added))]
+    record_history(
+        t,
+        [
+            HistoryEntry(
+                action='deploy', type='file', name=new.file, old=_history_fields(active), new=_history_fields(added)
+            )
+        ],
     )
     return added
 
 
-def activate(t: Transaction, file: str, number: int | None) -> FileVersion:
+def activate_version(t: Transaction, file: str, number: int | None) -> FileVersion:
     """Activate version `number` (None: the one before the active one). Raises NotFound, which lists the kept versions,
     or Conflict if one of its services belongs to another file by now."""
     kept = _versions(t.connection, t.cluster, file)
@@ -70,19 +75,23 @@ def activate(t: Transaction, file: str, number: int | None) -> FileVersion:
         return selected
     _require_available(t, file, selected.services)
     activated = _activate(t, file, selected.number)
-    record(
+    record_history(
         t,
-        [Entry(action='activate', type='file', name=file, old=_history_fields(active), new=_history_fields(activated))],
+        [
+            HistoryEntry(
+                action='activate', type='file', name=file, old=_history_fields(active), new=_history_fields(activated)
+            )
+        ],
     )
     return activated
 
 
-def versions(connection: Connection, cluster: Cluster, file: str | None) -> list[FileVersion]:
+def list_versions(connection: Connection, cluster: Cluster, file: str | None) -> list[FileVersion]:
     """Return all kept versions, ordered by file and number."""
     return _versions(connection, cluster, file)
 
 
-def content(connection: Connection, cluster: Cluster, version_id: int) -> bytes:
+def version_content(connection: Connection, cluster: Cluster, version_id: int) -> bytes:
     """Return the content of a version. Raises NotFound."""
     stored = connection.execute(
         select(_f.content).where(_f.id == version_id, _f.cluster_id == cluster.id)
@@ -95,7 +104,7 @@ def content(connection: Connection, cluster: Cluster, version_id: int) -> bytes:
 def _versions(connection: Connection, cluster: Cluster, file: str | None) -> list[FileVersion]:
     query = select(*_COLUMNS_WITHOUT_CONTENT).where(_f.cluster_id == cluster.id)
     if file is not None:
-        query = query.where(_f.file_key == key_of(file))
+        query = query.where(_f.file_key == hash_name(file))
     return sorted(map(_version, connection.execute(query)), key=lambda v: (v.file, v.number))
 
 
@@ -114,11 +123,11 @@ def _version(row: Any) -> FileVersion:
     )
 
 
-def _row_values(t: Transaction, new: NewVersion, digest: str, number: int) -> dict[str, Any]:
+def _row_values(t: Transaction, new: NewFileVersion, digest: str, number: int) -> dict[str, Any]:
     return {
         'cluster_id': t.cluster.id,
         'file': new.file,
-        'file_key': key_of(new.file),
+        'file_key': hash_name(new.file),
         'number': number,
         'form': new.form,
         'sha256': digest,
@@ -133,8 +142,8 @@ def _row_values(t: Transaction, new: NewVersion, digest: str, number: int) -> di
 
 def _activate(t: Transaction, file: str, number: int) -> FileVersion:
     """Mark one version of a file as active, and update the service rows."""
-    next_revision(t)
-    of_file = (_f.cluster_id == t.cluster.id, _f.file_key == key_of(file))
+    increment_revision(t)
+    of_file = (_f.cluster_id == t.cluster.id, _f.file_key == hash_name(file))
     t.connection.execute(update(file_version).where(*of_file).values(active=False))
     t.connection.execute(
         update(file_version).where(*of_file, _f.number == number).values(active=True, revision=t.revision)
@@ -161,14 +170,14 @@ def _select_version(file: str, kept: Sequence[FileVersion], number: int | None) 
 
 
 def _prune(t: Transaction, file: str) -> None:
-    old = [v.id for v in _versions(t.connection, t.cluster, file) if not v.active][: -KEPT + 1]
-    for chunk in chunks(old):
+    old = [v.id for v in _versions(t.connection, t.cluster, file) if not v.active][: -MAX_VERSIONS + 1]
+    for chunk in split_into_chunks(old):
         t.connection.execute(delete(version_verdict).where(version_verdict.c.version_id.in_(chunk)))
         t.connection.execute(delete(file_version).where(_f.id.in_(chunk)))
 
 
 def _require_available(t: Transaction, file: str, services: Sequence[str]) -> None:
-    rows = [decode(row.document) for row in _service_rows(t, services)]
+    rows = [decode_document(row.document) for row in _service_rows(t, services)]
     unavailable = [r for r in rows if r['is_internal'] or (r['file'] not in ('', file) and _is_deployed(t, r))]
     if unavailable:
         raise Conflict(None, '; '.join(_describe_owner(row) for row in unavailable))
@@ -192,7 +201,7 @@ def _service_changes(t: Transaction, version: FileVersion) -> Iterable[Operation
         row = rows.get(name)
         if row is None:
             yield _service_operation('create', name, None, version.file)
-        elif decode(row.document)['file'] != version.file:
+        elif decode_document(row.document)['file'] != version.file:
             yield _service_operation('edit', name, row.id, version.file)
     for name, object_id in _removed_services(t, version):
         yield _service_operation('edit', name, object_id, '')
@@ -207,13 +216,13 @@ def _removed_services(t: Transaction, version: FileVersion) -> Iterable[tuple[st
     """Yield services that earlier versions of the file defined and this one does not."""
     earlier = {name for v in _versions(t.connection, t.cluster, version.file) for name in v.services}
     for row in _service_rows(t, sorted(earlier - set(version.services))):
-        if decode(row.document)['file'] == version.file:
+        if decode_document(row.document)['file'] == version.file:
             yield row.name, row.id
 
 
 def _service_rows(t: Transaction, names: Sequence[str]) -> Iterable[Any]:
     c = config_object.c
-    for chunk in chunks([key_of(name) for name in names]):
+    for chunk in split_into_chunks([hash_name(name) for name in names]):
         yield from t.connection.execute(
             select(c.id, c.name, c.document).where(
                 c.cluster_id == t.cluster.id, c.space == namespace_of(SERVICE), c.name_key.in_(chunk)

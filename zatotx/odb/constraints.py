@@ -13,11 +13,11 @@ from sqlalchemy import select
 
 from zatotx.model.errors import BadInput, Conflict
 from zatotx.odb.documents import Document
-from zatotx.odb.statement_context import Transaction, chunks
-from zatotx.odb.tables import config_object, key_of
-from zatotx.schema.fields import references_in, refs_of
+from zatotx.odb.tables import config_object, hash_name
+from zatotx.odb.transaction import Transaction, split_into_chunks
+from zatotx.schema.fields import iter_references, reference_fields
 from zatotx.schema.meta import ObjectType
-from zatotx.schema.references import no_such_object
+from zatotx.schema.references import missing_object_error
 from zatotx.schema.type_registry import namespace_of
 
 _MAX_LISTED = 20  # violations listed in one message
@@ -67,7 +67,7 @@ def check_constraints(t: Transaction, written: Sequence[ObjectChange]) -> None:
 
 def _find_taken_names(t: Transaction, written: Sequence[ObjectChange], own_ids: frozenset[int]) -> Iterator[str]:
     ids_by_name: dict[tuple[str, str], int] = {}
-    for row in _rows(t, config_object.c.name_key, [key_of(target.name) for target in written]):
+    for row in _rows(t, config_object.c.name_key, [hash_name(target.name) for target in written]):
         if row.id not in own_ids:
             ids_by_name[row.space, row.name] = row.id
     for target in written:
@@ -84,11 +84,11 @@ def _namespace_hint(t: Transaction, target: ObjectChange) -> str:
 def _find_taken_texts(t: Transaction, written: Sequence[ObjectChange], own_ids: frozenset[int]) -> Iterator[str]:
     unique = [(target, target.unique) for target in written if target.unique]
     holders: dict[tuple[str, str], str] = {}
-    for row in _rows(t, config_object.c.unique_key, [key_of(text) for _, text in unique]):
+    for row in _rows(t, config_object.c.unique_key, [hash_name(text) for _, text in unique]):
         if row.id not in own_ids:
             holders[row.type, row.unique_key] = row.name
     for target, text in unique:
-        holder = holders.setdefault((target.object_type.key, key_of(text)), target.name)
+        holder = holders.setdefault((target.object_type.key, hash_name(text)), target.name)
         if holder != target.name:
             yield (
                 f'{target.title} {target.name!r} cannot have the {target.object_type.unique_says} {text!r}: '
@@ -102,13 +102,13 @@ def resolve_references(t: Transaction, written: Sequence[ObjectChange]) -> dict[
     own_ids = frozenset(target.id for target in written)
     ids = {target.place: target.id for target in written}
     needed = {target_key for _, __, target_key in _references(written)}
-    for row in _rows(t, config_object.c.name_key, sorted({key_of(name) for _, name in needed - ids.keys()})):
+    for row in _rows(t, config_object.c.name_key, sorted({hash_name(name) for _, name in needed - ids.keys()})):
         if row.id not in own_ids:
             ids.setdefault((row.space, row.name), row.id)
     errors = [
         (
             field if len(written) == 1 else f'{target.object_type.key} {target.name!r}: {field}',
-            no_such_object(*target_key),
+            missing_object_error(*target_key),
         )
         for target, field, target_key in _references(written)
         if target_key not in ids
@@ -120,15 +120,15 @@ def resolve_references(t: Transaction, written: Sequence[ObjectChange]) -> dict[
 
 def _references(written: Iterable[ObjectChange]) -> Iterator[tuple[ObjectChange, str, tuple[str, str]]]:
     for target in written:
-        for info in refs_of(target.object_type):
-            for path, name in references_in(info, getattr(target.value, info.name)):
+        for info in reference_fields(target.object_type):
+            for path, name in iter_references(info, getattr(target.value, info.name)):
                 yield target, path, (info.ref, name)
 
 
 def _rows(t: Transaction, column: Any, keys: Sequence[str]) -> Iterator[Any]:
     """Yield the cluster's objects that have one of these keys."""
     c = config_object.c
-    for chunk in chunks(keys):
+    for chunk in split_into_chunks(keys):
         yield from t.connection.execute(
             select(c.id, c.type, c.space, c.name, c.unique_key).where(c.cluster_id == t.cluster.id, column.in_(chunk))
         )

@@ -14,22 +14,22 @@ from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred
 
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.odb.documents import has_secrets, prepare
+from zatotx.odb.documents import has_secrets, protect_secrets
 from zatotx.odb.engine import dialect_of, make_engine
 from zatotx.odb.engines.dialect import Dialect
-from zatotx.odb.error_mapping import map_error, reason
+from zatotx.odb.error_mapping import driver_message, map_error
 from zatotx.odb.executor import CancellableCall, DatabaseExecutor
 from zatotx.odb.mutations import apply_operations
-from zatotx.odb.schema_state import require_current
+from zatotx.odb.schema_state import require_current_schema
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.statement_context import Cluster, Transaction, begin, find_cluster
+from zatotx.odb.transaction import Cluster, Transaction, begin_transaction, find_cluster
 from zatotx.odb.urls import mask_password
 from zatotx.schema.snapshot import Actor, Operation
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
-ATTEMPTS = 6  # for one write, in case of deadlocks or lost races
-AT_ONCE = 1.0  # a connection cut within this many seconds is replaced by another, once
-PAUSE = 0.02  # maximum seconds before the second attempt; doubled after each further one
+MAX_ATTEMPTS = 6  # for one write, in case of deadlocks or lost races
+RECONNECT_WINDOW = 1.0  # a connection cut within this many seconds is replaced by another, once
+RETRY_PAUSE = 0.02  # maximum seconds before the second attempt; doubled after each further one
 
 _T = TypeVar('_T')
 _random = SystemRandom()
@@ -42,7 +42,7 @@ class Database:
 
     url: str = field(repr=mask_password)
     cluster: str
-    types: ObjectTypes = field(repr=False)
+    types: ObjectTypeRegistry = field(repr=False)
     secrets: Secrets = field(repr=False)
     _dialect: Dialect = field(init=False, repr=False)
     _read_engine: Engine = field(init=False, repr=False)
@@ -56,7 +56,7 @@ class Database:
 
     def read(self, function: Callable[[Connection, Cluster], _T]) -> _T:
         """Run the function in a transaction with a consistent snapshot. Raises errors of the data model."""
-        with error_mapping(self.url):
+        with map_errors(self.url):
             started = time.monotonic()
             try:
                 return self._read_once(function)
@@ -70,8 +70,8 @@ class Database:
         is retried if the database aborted it in favor of another one or the connection was cut, so the function may run
         more than once. Raises ServiceUnavailable, with a message that says so, if the outcome of a commit is
         unknown."""
-        with error_mapping(self.url):
-            for attempt in range(1, ATTEMPTS):
+        with map_errors(self.url):
+            for attempt in range(1, MAX_ATTEMPTS):
                 started = time.monotonic()
                 try:
                     return self._write_once(call, function)
@@ -83,11 +83,11 @@ class Database:
                         raise
                 call.again()
                 # sleeps in the executor's thread, not in the reactor's
-                time.sleep(_random.uniform(0, PAUSE * 2**attempt))
+                time.sleep(_random.uniform(0, RETRY_PAUSE * 2**attempt))
             return self._write_once(call, function)
 
     def _unconfirmed_message(self, error: DBAPIError) -> str:
-        cause = reason(error, self.url)
+        cause = driver_message(error, self.url)
         return f'The ODB ({mask_password(self.url)}) did not confirm a commit: check whether it was made ({cause})'
 
     def _read_once(self, function: Callable[[Connection, Cluster], _T]) -> _T:
@@ -108,7 +108,7 @@ class Database:
 
     def _cluster(self, connection: Connection) -> Cluster:
         if self._cached_cluster is None:
-            require_current(connection, self.url)
+            require_current_schema(connection, self.url)
             self._cached_cluster = find_cluster(connection, self.cluster, self.types, self.secrets)
         return self._cached_cluster
 
@@ -116,11 +116,11 @@ class Database:
 def _is_cut(error: DBAPIError, started: float) -> bool:
     """Return whether the connection was cut, as by an administrator or a failover, so that another one may work. After
     a long time the server is more likely frozen."""
-    return error.connection_invalidated and time.monotonic() - started < AT_ONCE
+    return error.connection_invalidated and time.monotonic() - started < RECONNECT_WINDOW
 
 
 @contextmanager
-def error_mapping(url: str) -> Iterator[None]:
+def map_errors(url: str) -> Iterator[None]:
     """Convert exceptions of the database to errors of the data model."""
     try:
         yield
@@ -158,7 +158,9 @@ class AsyncDatabase:
         """Run a change of the configuration."""
 
         def run_transaction(call: CancellableCall) -> _T:
-            return self.database.write(call, lambda c, cluster: function(begin(c, cluster, actor, call.moved)))
+            return self.database.write(
+                call, lambda c, cluster: function(begin_transaction(c, cluster, actor, call.moved))
+            )
 
         return self.writing.run(run_transaction)
 
@@ -167,7 +169,9 @@ class AsyncDatabase:
         types, secrets = self.database.types, self.database.secrets
         if has_secrets(types, operations):
             operations_in_clear = operations
-            operations = await self.hashing.run(lambda call: prepare(types, secrets, operations_in_clear, call.moved))
+            operations = await self.hashing.run(
+                lambda call: protect_secrets(types, secrets, operations_in_clear, call.moved)
+            )
         ready = operations
         return await self.transact(actor, lambda t: apply_operations(t, ready))
 

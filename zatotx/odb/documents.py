@@ -14,35 +14,35 @@ from sqlalchemy import Connection, select
 
 from zatotx.model.errors import BadInput, ServiceUnavailable
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.statement_context import chunks
 from zatotx.odb.tables import config_object
-from zatotx.schema.fields import references_in, refs_of, secrets_of, with_references
+from zatotx.odb.transaction import split_into_chunks
+from zatotx.schema.fields import iter_references, map_references, reference_fields, secret_fields
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Operation
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
 Document = dict[str, Any]
 
 
-def encode(document: Mapping[str, Any]) -> str:
+def encode_document(document: Mapping[str, Any]) -> str:
     """Encode a document as JSON."""
     return msgspec.json.encode(document).decode('utf-8')
 
 
-def decode(text: str) -> Document:
+def decode_document(text: str) -> Document:
     """Decode a document from JSON."""
     document: Document = msgspec.json.decode(text)
     return document
 
 
-def prepare(
-    types: ObjectTypes, secrets: Secrets, operations: Sequence[Operation], moved: Callable[[], None]
+def protect_secrets(
+    types: ObjectTypeRegistry, secrets: Secrets, operations: Sequence[Operation], moved: Callable[[], None]
 ) -> list[Operation]:
     """Return the operations with their secrets encrypted or hashed. Slow because of the hashing; needs no
     transaction."""
     ready = []
     for operation in operations:
-        kinds = secrets_of(types[operation.type])
+        kinds = secret_fields(types[operation.type])
         fields = {
             name: secrets.at_rest(kinds[name], value or '') if name in kinds else value
             for name, value in operation.fields.items()
@@ -52,9 +52,9 @@ def prepare(
     return ready
 
 
-def has_secrets(types: ObjectTypes, operations: Iterable[Operation]) -> bool:
+def has_secrets(types: ObjectTypeRegistry, operations: Iterable[Operation]) -> bool:
     """Return whether `prepare` has anything to do."""
-    return any(secrets_of(types[o.type]).keys() & o.fields.keys() for o in operations)
+    return any(secret_fields(types[o.type]).keys() & o.fields.keys() for o in operations)
 
 
 def to_struct(object_type: ObjectType, fields: Mapping[str, Any]) -> Any:
@@ -69,8 +69,8 @@ def to_struct(object_type: ObjectType, fields: Mapping[str, Any]) -> Any:
 def to_document(object_type: ObjectType, value: Any, ids: Mapping[tuple[str, str], int]) -> Document:
     """Convert a Struct to a document. `ids`: (namespace, name) -> id of everything it refers to."""
     document: Document = msgspec.to_builtins(value)
-    for info in refs_of(object_type):
-        document[info.name] = with_references(document[info.name], partial(_id_of, ids, info.ref))
+    for info in reference_fields(object_type):
+        document[info.name] = map_references(document[info.name], partial(_id_of, ids, info.ref))
     return document
 
 
@@ -80,8 +80,8 @@ def _id_of(ids: Mapping[tuple[str, str], int], space: str, name: str) -> int:
 
 def from_document(object_type: ObjectType, document: Document, names: Mapping[int, str], secrets: Secrets) -> Any:
     """Convert a document to a Struct. Raises ServiceUnavailable, naming the object, if this version cannot read it."""
-    document = find_named(object_type, document, names)
-    for name, kind in secrets_of(object_type).items():
+    document = with_names(object_type, document, names)
+    for name, kind in secret_fields(object_type).items():
         if name in document:
             document[name] = secrets.in_use(kind, document[name])
     try:
@@ -92,26 +92,28 @@ def from_document(object_type: ObjectType, document: Document, names: Mapping[in
         ) from error
 
 
-def find_named(object_type: ObjectType, document: Document, names: Mapping[int, str]) -> Document:
+def with_names(object_type: ObjectType, document: Document, names: Mapping[int, str]) -> Document:
     """Return the document with names instead of ids; secrets stay as stored."""
     named_document = dict(document)
-    for info in refs_of(object_type):
+    for info in reference_fields(object_type):
         if info.name in document:
-            named_document[info.name] = with_references(document[info.name], names.__getitem__)
+            named_document[info.name] = map_references(document[info.name], names.__getitem__)
     return named_document
 
 
-def referenced_objects(object_type: ObjectType, document: Document) -> dict[str, int]:
+def referenced_ids(object_type: ObjectType, document: Document) -> dict[str, int]:
     """Return field path -> id of the object that the field refers to."""
     return {
-        path: target for info in refs_of(object_type) for path, target in references_in(info, document.get(info.name))
+        path: target
+        for info in reference_fields(object_type)
+        for path, target in iter_references(info, document.get(info.name))
     }
 
 
-def names_of(connection: Connection, object_ids: Iterable[int]) -> dict[int, str]:
+def names_by_id(connection: Connection, object_ids: Iterable[int]) -> dict[int, str]:
     """Return id -> name."""
     names: dict[int, str] = {}
-    for chunk in chunks(sorted(set(object_ids))):
+    for chunk in split_into_chunks(sorted(set(object_ids))):
         rows = connection.execute(
             select(config_object.c.id, config_object.c.name).where(config_object.c.id.in_(chunk))
         )

@@ -14,7 +14,7 @@ from zatotx.odb.engines import mysql, postgresql, sqlite
 from zatotx.odb.engines.dialect import Dialect, Purpose
 from zatotx.odb.urls import mask_password, parse_url
 
-_DIALECTS = {'sqlite': sqlite.ROOM, 'postgresql': postgresql.ROOM, 'mysql': mysql.ROOM}
+_DIALECTS = {'sqlite': sqlite.DIALECT, 'postgresql': postgresql.DIALECT, 'mysql': mysql.DIALECT}
 
 # Errors of connections are raised, and logged once by the caller. The pool would log tracebacks.
 logging.getLogger('sqlalchemy.pool').setLevel(logging.CRITICAL)

@@ -18,11 +18,13 @@ def map_error(error: Exception, url: str) -> Exception:
     if isinstance(error, PoolTimeout):
         return ServiceUnavailable(None, f'The ODB ({mask_password(url)}) has no free connection now')
     if _is_lost(error) or dialect_of(url).is_away(error):
-        return ServiceUnavailable(None, f'The ODB ({mask_password(url)}) cannot be used now: {reason(error, url)}')
+        return ServiceUnavailable(
+            None, f'The ODB ({mask_password(url)}) cannot be used now: {driver_message(error, url)}'
+        )
     return error
 
 
-def reason(error: Exception, url: str) -> str:
+def driver_message(error: Exception, url: str) -> str:
     """Return the driver's message, without SQLAlchemy's statement and parameters."""
     origin = getattr(error, 'orig', None) or error
     return dialect_of(url).says(origin) or type(origin).__name__

@@ -15,10 +15,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from zatotx.interfaces.meters import NoMeter, count_call
+from zatotx.interfaces.meters import NullMeter, count_call
 from zatotx.model.errors import ServiceUnavailable, Timeout
 
-DEADLINE = 4.0  # seconds without progress; below the 5 of the contract, above the timeouts in engines/dialect.py
+CALL_DEADLINE = 4.0  # seconds without progress; below the 5 of the contract, above the timeouts in engines/dialect.py
 
 _T = TypeVar('_T')
 
@@ -102,7 +102,7 @@ class DatabaseExecutor:
     def __init__(self, reactor: Any, *, threads: int, name: str, what: str) -> None:
         self._reactor = reactor
         self._database_name = what
-        self.meter: Any = NoMeter()  # an ICallMeter that counts calls, including the time they wait for a thread
+        self.meter: Any = NullMeter()  # an ICallMeter that counts calls, including the time they wait for a thread
         self._pool = _DaemonPool(0, threads, name)
         self._pool.start()
         self._pending: set[_PendingCall] = set()
@@ -133,7 +133,7 @@ class DatabaseExecutor:
             await pending.over()
         ended: Deferred[None] = Deferred()
         threading.Thread(target=self._stop_pool, args=(ended,), daemon=True).start()
-        timeout = self._reactor.callLater(DEADLINE, _fire, ended)
+        timeout = self._reactor.callLater(CALL_DEADLINE, _fire, ended)
         await ended
         if timeout.active():
             timeout.cancel()
@@ -158,7 +158,7 @@ class _PendingCall:
 
     def begin(self) -> None:
         """Start the deadline."""
-        self._timer = self._reactor.callLater(DEADLINE, self._check_deadline)
+        self._timer = self._reactor.callLater(CALL_DEADLINE, self._check_deadline)
 
     def work(self, function: Callable[[CancellableCall], Any]) -> Any:
         """Run the function; called in the thread. Waiting for a thread does not count as progress."""
@@ -180,17 +180,18 @@ class _PendingCall:
         moves = self._call.moves()
         if moves != self._last_progress_count:
             self._last_progress_count = moves
-            self._timer = self._reactor.callLater(max(DEADLINE - self._call.resting(), 0), self._check_deadline)
+            self._timer = self._reactor.callLater(max(CALL_DEADLINE - self._call.resting(), 0), self._check_deadline)
         elif self._call.give_up():
             self._finish(
-                Failure(Timeout(None, f'The ODB ({self._database_name}) did not answer within {DEADLINE:g} s'))
+                Failure(Timeout(None, f'The ODB ({self._database_name}) did not answer within {CALL_DEADLINE:g} s'))
             )
         else:
             self._finish(Failure(Timeout(None, self._unconfirmed_message())))
 
     def _unconfirmed_message(self) -> str:
         return (
-            f'The ODB ({self._database_name}) did not confirm a commit within {DEADLINE:g} s: check whether it was made'
+            f'The ODB ({self._database_name}) did not confirm a commit within {CALL_DEADLINE:g} s: '
+            'check whether it was made'
         )
 
     def _on_cancel(self, _: Deferred[Any]) -> None:

@@ -16,11 +16,11 @@ from zatotx.interfaces.config import NodeRow
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.database import Database
 from zatotx.odb.engine import dialect_of, make_engine
-from zatotx.odb.error_mapping import reason
-from zatotx.odb.nodes import nodes
-from zatotx.odb.statement_context import Cluster, revision_of
+from zatotx.odb.error_mapping import driver_message
+from zatotx.odb.nodes import list_nodes
 from zatotx.odb.tables import cluster
-from zatotx.odb.urls import file_of, mask_password, parse_url
+from zatotx.odb.transaction import Cluster, revision_of
+from zatotx.odb.urls import mask_password, parse_url, sqlite_path
 
 # Queries of the database server's clock as Unix time. SQLite uses the clock of this machine.
 _CLOCK_QUERIES = {
@@ -55,17 +55,17 @@ def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
         backend = _backend(database.url)
         revision, rows, size, (ahead, way) = database.read(
             lambda connection, found: (
-                revision_of(connection, found.id), tuple(nodes(connection, found)),
+                revision_of(connection, found.id), tuple(list_nodes(connection, found)),
                 _size(connection, backend, database.url), _measure_clock(connection, backend),
             )
         )
         if write:
-            try_to_write(database)
+            check_writable(database)
         return OdbHealth(url=mask_password(database.url), title=dialect.title, revision=revision, nodes=rows, size=size,
                          ahead=ahead, way=way)
 
 
-def try_to_write(database: Database) -> None:
+def check_writable(database: Database) -> None:
     """Make a write and roll it back. Raises ServiceUnavailable if the database rejects it."""
     found: Cluster = database.read(lambda _, cluster_: cluster_)
     engine = make_engine(database.url, 'write')
@@ -73,7 +73,7 @@ def try_to_write(database: Database) -> None:
         with engine.connect() as connection, _rolled_back(connection):
             connection.execute(update(cluster).where(cluster.c.id == found.id).values(revision=cluster.c.revision))
     except DBAPIError as error:
-        message = f'The ODB ({mask_password(database.url)}) rejects writes: {reason(error, database.url)}'
+        message = f'The ODB ({mask_password(database.url)}) rejects writes: {driver_message(error, database.url)}'
         raise ServiceUnavailable(None, f'{message}; check whether it is locked, read-only or full') from error
     finally:
         engine.dispose()
@@ -106,7 +106,7 @@ def _measure_clock(connection: Connection, backend: str) -> tuple[float, float]:
 def _size(connection: Connection, backend: str, url: str) -> int:
     if backend in _SIZE_QUERIES:
         return int(_scalar(connection, _SIZE_QUERIES[backend]) or 0)
-    path = file_of(url)
+    path = sqlite_path(url)
     return sum(file.stat().st_size for file in (Path(f'{path}{suffix}') for suffix in ('', '-wal')) if file.exists())
 
 

@@ -10,9 +10,9 @@ from attrs import frozen
 from sqlalchemy import Connection, insert, or_, select
 
 from zatotx.interfaces.config import HistoryRow
-from zatotx.odb.documents import decode, encode
-from zatotx.odb.statement_context import CHUNK, Cluster, Transaction, chunks
+from zatotx.odb.documents import decode_document, encode_document
 from zatotx.odb.tables import history, object_version
+from zatotx.odb.transaction import CHUNK_SIZE, Cluster, Transaction, split_into_chunks
 
 _MAX_ADDRESS = 255  # characters of an address that are stored
 
@@ -20,7 +20,7 @@ _h = history.c
 
 
 @frozen(kw_only=True)
-class Entry:
+class HistoryEntry:
     """One change, as recorded in the history."""
 
     action: str  # 'create', 'edit', 'delete', 'deploy', 'activate'
@@ -32,7 +32,7 @@ class Entry:
 
 
 @frozen(kw_only=True)
-class Filter:
+class HistoryFilter:
     """Selects entries of the history."""
 
     type: str = ''  # a type of objects, or 'file'
@@ -42,7 +42,7 @@ class Filter:
     limit: int = 100
 
 
-def record(t: Transaction, entries: Iterable[Entry]) -> None:
+def record_history(t: Transaction, entries: Iterable[HistoryEntry]) -> None:
     """Write entries to the history."""
     common = {
         'cluster_id': t.cluster.id,
@@ -59,18 +59,18 @@ def record(t: Transaction, entries: Iterable[Entry]) -> None:
             'action': e.action,
             'type': e.type,
             'name': e.name,
-            'old': encode(e.old),
-            'new': encode(e.new),
+            'old': encode_document(e.old),
+            'new': encode_document(e.new),
             'object_id': e.object_id,
         }
         for e in entries
     ]
-    for chunk in chunks(rows):
+    for chunk in split_into_chunks(rows):
         t.connection.execute(insert(history), list(chunk))
         t.moved()
 
 
-def newest(connection: Connection, cluster: Cluster, wanted: Filter) -> list[HistoryRow]:
+def newest_entries(connection: Connection, cluster: Cluster, wanted: HistoryFilter) -> list[HistoryRow]:
     """Return the latest entries that match, newest first."""
     query = select(history).where(_h.cluster_id == cluster.id)
     if wanted.type:
@@ -93,7 +93,7 @@ def _ids_with_name(connection: Connection, cluster: Cluster, name: str) -> set[i
     ignores trailing spaces."""
     v = object_version.c
     rows = connection.execute(
-        select(v.object_id, v.name).where(v.cluster_id == cluster.id, v.name == name).distinct().limit(CHUNK)
+        select(v.object_id, v.name).where(v.cluster_id == cluster.id, v.name == name).distinct().limit(CHUNK_SIZE)
     )
     return {row.object_id for row in rows if row.name == name}
 
@@ -109,6 +109,6 @@ def _row(row: Any) -> HistoryRow:
         action=row.action,
         type=row.type,
         name=row.name,
-        old=decode(row.old),
-        new=decode(row.new),
+        old=decode_document(row.old),
+        new=decode_document(row.new),
     )

@@ -13,27 +13,27 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, and_, or_, select, update
 
 from zatotx.odb.database import Database
-from zatotx.odb.documents import decode, encode
+from zatotx.odb.documents import decode_document, encode_document
 from zatotx.odb.executor import CancellableCall
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.statement_context import Cluster, begin
 from zatotx.odb.tables import cluster, config_object, object_version
+from zatotx.odb.transaction import Cluster, begin_transaction
 from zatotx.schema.snapshot import Actor
 
-ROWS = 500  # rows per transaction
-DOCUMENTS = (config_object, object_version)  # the tables that contain secrets
+BATCH_SIZE = 500  # rows per transaction
+SECRET_TABLES = (config_object, object_version)  # the tables that contain secrets
 
 _ACTOR = Actor('zatotx', 'crypto rotate-key')
 
 
-def rotate(database: Database) -> int:
+def rotate_key(database: Database) -> int:
     """Re-encrypt with the first key what another key of this cluster encrypted; returns the number of changed
     documents. Raises errors of the data model.
 
     Secrets are recognized by their form and by the keys, not by the schema, so that objects of plugins that are not
     installed are included.
     """
-    changed = sum(_rotate_table(database, table) for table in DOCUMENTS)
+    changed = sum(_rotate_table(database, table) for table in SECRET_TABLES)
     database.write(CancellableCall(), _renew_key_check)
     return changed
 
@@ -52,23 +52,23 @@ def _rotate_chunk(
     connection: Connection, cluster_: Cluster, *, table: Table, last_key: tuple[Any, ...] | None
 ) -> tuple[int, tuple[Any, ...] | None]:
     """Re-encrypt the next ROWS rows. Returns how many were changed, and the key of the last row, None at the end."""
-    begin(connection, cluster_, _ACTOR, lambda: None)
+    begin_transaction(connection, cluster_, _ACTOR, lambda: None)
     keys = list(table.primary_key.columns)
     rows = connection.execute(_next_rows(table, cluster_.id, last_key)).all()
     changed = 0
     for row in rows:
-        document = decode(row.document)
-        re_encrypted = renewed(document, cluster_.secrets)
+        document = decode_document(row.document)
+        re_encrypted = reencrypt_value(document, cluster_.secrets)
         if re_encrypted != document:
             of_row = and_(*(key == row[number] for number, key in enumerate(keys)))
-            connection.execute(update(table).where(of_row).values(document=encode(re_encrypted)))
+            connection.execute(update(table).where(of_row).values(document=encode_document(re_encrypted)))
             changed += 1
-    return changed, tuple(rows[-1][: len(keys)]) if len(rows) == ROWS else None
+    return changed, tuple(rows[-1][: len(keys)]) if len(rows) == BATCH_SIZE else None
 
 
 def _next_rows(table: Table, cluster_id: int, last_key: tuple[Any, ...] | None) -> Select[Any]:
     keys = list(table.primary_key.columns)
-    query = select(*keys, table.c.document).where(table.c.cluster_id == cluster_id).order_by(*keys).limit(ROWS)
+    query = select(*keys, table.c.document).where(table.c.cluster_id == cluster_id).order_by(*keys).limit(BATCH_SIZE)
     if last_key is None:
         return query
     # The comparison of row values, expanded: not every database supports (a, b) > (x, y).
@@ -79,19 +79,19 @@ def _next_rows(table: Table, cluster_id: int, last_key: tuple[Any, ...] | None) 
     return query.where(or_(*later))
 
 
-def renewed(value: Any, secrets: Secrets) -> Any:
+def reencrypt_value(value: Any, secrets: Secrets) -> Any:
     """Return a JSON value in which everything encrypted with another of the keys is re-encrypted with the first one."""
     if isinstance(value, str):
         return secrets.renewed(value)
     if isinstance(value, list):
-        return [renewed(item, secrets) for item in value]
+        return [reencrypt_value(item, secrets) for item in value]
     if isinstance(value, dict):
-        return {name: renewed(item, secrets) for name, item in value.items()}
+        return {name: reencrypt_value(item, secrets) for name, item in value.items()}
     return value
 
 
 def _renew_key_check(connection: Connection, cluster_: Cluster) -> None:
-    begin(connection, cluster_, _ACTOR, lambda: None)
+    begin_transaction(connection, cluster_, _ACTOR, lambda: None)
     stored = connection.execute(select(cluster.c.key_check).where(cluster.c.id == cluster_.id)).scalar_one()
     connection.execute(
         update(cluster).where(cluster.c.id == cluster_.id).values(key_check=cluster_.secrets.renewed(stored))

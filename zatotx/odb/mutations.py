@@ -14,19 +14,27 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from zatotx.model.errors import BadInput, Conflict, NotFound
 from zatotx.odb.constraints import ObjectChange, check_constraints, resolve_references
-from zatotx.odb.documents import decode, encode, find_named, names_of, referenced_objects, to_document, to_struct
-from zatotx.odb.history import Entry, record
-from zatotx.odb.optimistic_locking import refuse_if_changed, refuse_if_deleted
+from zatotx.odb.documents import (
+    decode_document,
+    encode_document,
+    names_by_id,
+    referenced_ids,
+    to_document,
+    to_struct,
+    with_names,
+)
+from zatotx.odb.history import HistoryEntry, record_history
+from zatotx.odb.optimistic_locking import require_not_deleted, require_unchanged
 from zatotx.odb.revisions import store_states
-from zatotx.odb.statement_context import Transaction, chunks, next_revision
-from zatotx.odb.tables import config_object, counter, key_of, reference, tombstone
-from zatotx.schema.fields import secrets_of
+from zatotx.odb.tables import config_object, counter, hash_name, reference, tombstone
+from zatotx.odb.transaction import Transaction, increment_revision, split_into_chunks
+from zatotx.schema.fields import secret_fields
 from zatotx.schema.masking import mask_secrets
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import namespace_of
 
 _MAX_LISTED = 10  # users of an object listed in one message
-OBJECT_IDS = 'config_object'  # the row of `counter` that provides object ids
+OBJECT_ID_COUNTER = 'config_object'  # the row of `counter` that provides object ids
 
 
 def apply_operations(t: Transaction, operations: Sequence[Operation]) -> int:
@@ -35,7 +43,7 @@ def apply_operations(t: Transaction, operations: Sequence[Operation]) -> int:
     Raises Conflict for a name that is taken, an object that is still referenced or was changed since its editor read
     it, NotFound for an unknown id, BadInput for a reference to a missing object.
     """
-    next_revision(t)
+    increment_revision(t)
     changed = [*_load_changed(t, operations), *_make_created(t, operations)]
     deleted = [target for target in changed if target.action == 'delete']
     written = [target for target in changed if target.action != 'delete']
@@ -50,7 +58,7 @@ def apply_operations(t: Transaction, operations: Sequence[Operation]) -> int:
     _insert_objects(t, [target for target in written if target.action == 'create'])
     _update_objects(t, [target for target in written if target.action == 'edit'])
     _insert_references(t, written)
-    record(t, map(_history_entry, changed))
+    record_history(t, map(_history_entry, changed))
     store_states(t, changed)
     return t.revision
 
@@ -61,7 +69,7 @@ def _renew_secrets(t: Transaction, written: Sequence[ObjectChange]) -> None:
     encrypted = [
         (target, name)
         for target in written
-        for name, kind in secrets_of(target.object_type).items()
+        for name, kind in secret_fields(target.object_type).items()
         if kind in ('encrypted', 'both') and target.document.get(name)
     ]
     if encrypted:
@@ -93,7 +101,7 @@ def _new_ids(t: Transaction, count: int) -> int:
     """Reserve `count` new ids, which were never used before; returns the first."""
     if not count:
         return 0
-    is_object_ids = counter.c.name == OBJECT_IDS
+    is_object_ids = counter.c.name == OBJECT_ID_COUNTER
     first: int = t.connection.execute(select(counter.c.value).where(is_object_ids).with_for_update()).scalar_one()
     t.connection.execute(update(counter).where(is_object_ids).values(value=first + count))
     return first
@@ -103,22 +111,22 @@ def _load_changed(t: Transaction, operations: Sequence[Operation]) -> list[Objec
     """Return the changed objects of all edits and deletions; several steps on one object become one change."""
     steps = [(o, _id_of(t, o)) for o in operations if o.action != 'create']
     rows = _load_rows(t, {object_id for _, object_id in steps})
-    documents = {row.id: decode(row.document) for row in rows.values()}
-    names = names_of(
+    documents = {row.id: decode_document(row.document) for row in rows.values()}
+    names = names_by_id(
         t.connection,
-        [x for i, d in documents.items() for x in referenced_objects(t.cluster.types[rows[i].type], d).values()],
+        [x for i, d in documents.items() for x in referenced_ids(t.cluster.types[rows[i].type], d).values()],
     )
     changes_by_id: dict[int, ObjectChange] = {}
     for operation, object_id in steps:
         object_type = t.cluster.types[operation.type]
         row = rows.get(object_id)
         if row is None or row.type != operation.type:
-            refuse_if_deleted(t, operation, object_id)
+            require_not_deleted(t, operation, object_id)
             raise NotFound(None, f'there is no {object_type.title or object_type.key} with the id {object_id}')
-        refuse_if_changed(t, operation, row)
+        require_unchanged(t, operation, row)
         target = changes_by_id.get(object_id)
         if target is None:
-            old = find_named(object_type, documents[object_id], names)
+            old = with_names(object_type, documents[object_id], names)
             value = to_struct(object_type, old)
             target = ObjectChange(action='edit', object_type=object_type, id=object_id, value=value, old=old)
             target.document = documents[object_id]
@@ -142,7 +150,7 @@ def _id_of(t: Transaction, operation: Operation) -> int:
     c = config_object.c
     found = t.connection.execute(
         select(c.id).where(
-            c.cluster_id == t.cluster.id, c.space == namespace_of(object_type), c.name_key == key_of(operation.name)
+            c.cluster_id == t.cluster.id, c.space == namespace_of(object_type), c.name_key == hash_name(operation.name)
         )
     ).scalar_one_or_none()
     if found is None:
@@ -154,7 +162,7 @@ def _id_of(t: Transaction, operation: Operation) -> int:
 def _load_rows(t: Transaction, object_ids: Iterable[int]) -> dict[int, Any]:
     c = config_object.c
     rows: dict[int, Any] = {}
-    for chunk in chunks(sorted(object_ids)):
+    for chunk in split_into_chunks(sorted(object_ids)):
         found = t.connection.execute(
             select(c.id, c.type, c.name, c.revision, c.document).where(
                 c.cluster_id == t.cluster.id, c.id.in_(chunk)
@@ -167,14 +175,14 @@ def _load_rows(t: Transaction, object_ids: Iterable[int]) -> dict[int, Any]:
 
 def _delete_references(t: Transaction, changed: Sequence[ObjectChange]) -> None:
     """Delete the references of changed objects; those that remain are inserted again later."""
-    for chunk in chunks([target.id for target in changed if target.action != 'create']):
+    for chunk in split_into_chunks([target.id for target in changed if target.action != 'create']):
         t.connection.execute(delete(reference).where(reference.c.source_id.in_(chunk)))
         t.moved()
 
 
 def _delete_objects(t: Transaction, deleted: Sequence[ObjectChange]) -> None:
     by_id = {target.id: target for target in deleted}
-    for chunk in chunks(sorted(by_id)):
+    for chunk in split_into_chunks(sorted(by_id)):
         _reject_if_referenced(t, by_id, chunk)
         t.connection.execute(delete(config_object).where(config_object.c.id.in_(chunk)))
         t.connection.execute(
@@ -201,7 +209,7 @@ def _reject_if_referenced(t: Transaction, deleted: dict[int, ObjectChange], ids:
 
 
 def _insert_objects(t: Transaction, created: Sequence[ObjectChange]) -> None:
-    for chunk in chunks(created):
+    for chunk in split_into_chunks(created):
         t.connection.execute(insert(config_object), [_row(t, target) for target in chunk])
         t.moved()
 
@@ -219,9 +227,9 @@ def _row(t: Transaction, target: ObjectChange) -> dict[str, Any]:
 def _changing_columns(t: Transaction, target: ObjectChange) -> dict[str, Any]:
     return {
         'name': target.name,
-        'name_key': key_of(target.name),
-        'unique_key': key_of(target.unique) if target.unique else None,
-        'document': encode(target.document),
+        'name_key': hash_name(target.name),
+        'unique_key': hash_name(target.unique) if target.unique else None,
+        'document': encode_document(target.document),
         'revision': t.revision,
     }
 
@@ -233,7 +241,7 @@ def _update_objects(t: Transaction, edited: Sequence[ObjectChange]) -> None:
     if len(edited) > 1:
         clear_names = update(config_object).where(is_target).values(name_key=bindparam('nobody'), unique_key=None)
         t.connection.execute(clear_names, [{'target_id': e.id, 'nobody': f'vacated {e.id}'} for e in edited])
-    for chunk in chunks(edited):
+    for chunk in split_into_chunks(edited):
         rows = [{'target_id': e.id, **{f'new_{k}': v for k, v in _changing_columns(t, e).items()}} for e in chunk]
         columns: dict[str, Any] = {name: bindparam(f'new_{name}') for name in _changing_columns(t, chunk[0])}
         t.connection.execute(update(config_object).where(is_target).values(columns), rows)
@@ -243,7 +251,7 @@ def _update_objects(t: Transaction, edited: Sequence[ObjectChange]) -> None:
 
 def _touch_referrers(t: Transaction, renamed: Sequence[int]) -> None:
     """Update the revision of objects that refer to renamed ones, since their Structs contain the name."""
-    for chunk in chunks(renamed):
+    for chunk in split_into_chunks(renamed):
         sources = select(reference.c.source_id).where(reference.c.target_id.in_(chunk))
         t.connection.execute(
             update(config_object).where(config_object.c.id.in_(sources)).values(revision=t.revision)
@@ -254,24 +262,24 @@ def _insert_references(t: Transaction, written: Sequence[ObjectChange]) -> None:
     rows = [
         {'source_id': target.id, 'field': name, 'target_id': target_id}
         for target in written
-        for name, target_id in referenced_objects(target.object_type, target.document).items()
+        for name, target_id in referenced_ids(target.object_type, target.document).items()
     ]
-    for chunk in chunks(rows):
+    for chunk in split_into_chunks(rows):
         t.connection.execute(insert(reference), list(chunk))
         t.moved()
 
 
-def _history_entry(target: ObjectChange) -> Entry:
+def _history_entry(target: ObjectChange) -> HistoryEntry:
     """Return the history entry of a change; for an edit, only what differs."""
     # normalized like `old`: tuples become lists
-    new = {} if target.action == 'delete' else decode(encode(target.value))
+    new = {} if target.action == 'delete' else decode_document(encode_document(target.value))
     old = target.old
     if target.action == 'edit':
         differing = {name for name, value in new.items() if old.get(name) != value}
         old = {name: old[name] for name in differing if name in old}
         new = {name: value for name, value in new.items() if name in differing}
     struct = target.object_type.struct
-    return Entry(
+    return HistoryEntry(
         action=target.action,
         type=target.object_type.key,
         name=target.name,

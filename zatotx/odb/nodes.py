@@ -10,15 +10,15 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, 
 
 from zatotx.interfaces.config import NodeRow
 from zatotx.model.errors import Conflict, NotFound
-from zatotx.odb.statement_context import Cluster, revision_of
-from zatotx.odb.tables import file_version, key_of, server, version_verdict
+from zatotx.odb.tables import file_version, hash_name, server, version_verdict
+from zatotx.odb.transaction import Cluster, revision_of
 
 RUNNING, CLEAN_DOWN = 'running', 'clean-down'  # Zato's terms
-ALIVE = 6.0  # seconds without a heartbeat after which a server counts as down
+HEARTBEAT_TIMEOUT = 6.0  # seconds without a heartbeat after which a server counts as down
 
 
 @frozen(kw_only=True)
-class Address:
+class NodeAddress:
     """The address of a server's worker process."""
 
     name: str
@@ -28,20 +28,20 @@ class Address:
     worker: int = 0  # index among the worker processes of one server: 0, 1, 2 …
 
 
-def add_node(connection: Connection, cluster: Cluster, address: Address) -> None:
+def add_node(connection: Connection, cluster: Cluster, address: NodeAddress) -> None:
     """Insert a row for a server that was never up."""
     connection.execute(
         insert(server).values(
             cluster_id=cluster.id,
             name=address.name,
-            name_key=key_of(address.name),
+            name_key=hash_name(address.name),
             worker=address.worker,
             **_address_columns(address),
         )
     )
 
 
-def register(connection: Connection, cluster: Cluster, address: Address) -> NodeRow:
+def register_node(connection: Connection, cluster: Cluster, address: NodeAddress) -> NodeRow:
     """Mark a server as running, inserting its row if it has none."""
     if _find_row(connection, cluster, address) is None:
         add_node(connection, cluster, address)
@@ -56,7 +56,7 @@ def register(connection: Connection, cluster: Cluster, address: Address) -> Node
     return _to_node(row)
 
 
-def beat(
+def record_heartbeat(
     connection: Connection, cluster: Cluster, node_id: int, applied_revision: int, verdicts: Mapping[int, str]
 ) -> int:
     """Record a heartbeat; returns the cluster's revision. Raises NotFound if the server's row was removed."""
@@ -70,7 +70,7 @@ def beat(
     return revision_of(connection, cluster.id)
 
 
-def down(connection: Connection, node_id: int) -> None:
+def mark_stopped(connection: Connection, node_id: int) -> None:
     """Mark a server as cleanly stopped."""
     connection.execute(update(server).where(server.c.id == node_id).values(up_status=CLEAN_DOWN, pid=0))
 
@@ -92,13 +92,13 @@ def remove_nodes(connection: Connection, cluster: Cluster, node_id: int) -> None
     connection.execute(delete(server).where(server.c.id.in_(ids)))
 
 
-def nodes(connection: Connection, cluster: Cluster) -> list[NodeRow]:
+def list_nodes(connection: Connection, cluster: Cluster) -> list[NodeRow]:
     """Return all workers of all servers, ordered by name and worker."""
     rows = connection.execute(select(server).where(server.c.cluster_id == cluster.id))
     return sorted((_to_node(row) for row in rows), key=lambda node: (node.name, node.worker))
 
 
-def verdicts_of(connection: Connection, cluster: Cluster, version_id: int) -> dict[str, str]:
+def version_results(connection: Connection, cluster: Cluster, version_id: int) -> dict[str, str]:
     """Return server name -> '' if its workers run the version, otherwise why the first of them rejected it. A server is
     omitted while one of its running workers has not reported."""
     is_verdict_of_server = and_(version_verdict.c.server_id == server.c.id, version_verdict.c.version_id == version_id)
@@ -120,7 +120,7 @@ def verdicts_of(connection: Connection, cluster: Cluster, version_id: int) -> di
 
 def _is_alive(row: Any, now: float) -> bool:
     """Return whether a server is marked as running and sent a heartbeat recently."""
-    return bool(row.up_status == RUNNING and now - row.seen_at < ALIVE)
+    return bool(row.up_status == RUNNING and now - row.seen_at < HEARTBEAT_TIMEOUT)
 
 
 def _store_verdicts(connection: Connection, cluster: Cluster, node_id: int, verdicts: Mapping[int, str]) -> None:
@@ -138,16 +138,16 @@ def _store_verdicts(connection: Connection, cluster: Cluster, node_id: int, verd
         )
 
 
-def _address_columns(address: Address) -> dict[str, Any]:
+def _address_columns(address: NodeAddress) -> dict[str, Any]:
     return {'host': address.host, 'bind_host': address.host, 'bind_port': address.port}
 
 
-def _is_worker(cluster: Cluster, address: Address) -> tuple[ColumnElement[bool], ...]:
+def _is_worker(cluster: Cluster, address: NodeAddress) -> tuple[ColumnElement[bool], ...]:
     s = server.c
-    return s.cluster_id == cluster.id, s.name_key == key_of(address.name), s.worker == address.worker
+    return s.cluster_id == cluster.id, s.name_key == hash_name(address.name), s.worker == address.worker
 
 
-def _find_row(connection: Connection, cluster: Cluster, address: Address) -> Any | None:
+def _find_row(connection: Connection, cluster: Cluster, address: NodeAddress) -> Any | None:
     return connection.execute(select(server).where(*_is_worker(cluster, address))).one_or_none()
 
 

@@ -12,16 +12,16 @@ from typing import Any
 from sqlalchemy import select
 
 from zatotx.model.errors import Conflict
-from zatotx.odb.documents import Document, decode
-from zatotx.odb.statement_context import Transaction
+from zatotx.odb.documents import Document, decode_document
 from zatotx.odb.tables import history, tombstone
+from zatotx.odb.transaction import Transaction
 from zatotx.schema.snapshot import Operation
 
 _MAX_LISTED = 5  # fields listed in one message
 _MAX_VALUE = 60  # characters of a value in a message
 
 
-def refuse_if_changed(t: Transaction, operation: Operation, row: Any) -> None:
+def require_unchanged(t: Transaction, operation: Operation, row: Any) -> None:
     """Raise Conflict if the object is not at the revision that its editor saw."""
     if operation.revision is not None and operation.revision != row.revision:
         title = t.cluster.types[operation.type].title or operation.type
@@ -32,7 +32,7 @@ def refuse_if_changed(t: Transaction, operation: Operation, row: Any) -> None:
         )
 
 
-def refuse_if_deleted(t: Transaction, operation: Operation, object_id: int) -> None:
+def require_not_deleted(t: Transaction, operation: Operation, object_id: int) -> None:
     """Raise Conflict if the object that the editor saw was deleted."""
     if operation.revision is None:
         return
@@ -59,7 +59,9 @@ def _describe_change(t: Transaction, object_id: int, revision: int) -> str:
     message = f'{row.who or "somebody"} {verb} {row.type} {row.name!r} on {at}'
     if origin:
         message += f' ({origin})'
-    return message + (_describe_differences(decode(row.old), decode(row.new)) if row.action == 'edit' else '')
+    return message + (
+        _describe_differences(decode_document(row.old), decode_document(row.new)) if row.action == 'edit' else ''
+    )
 
 
 def _describe_differences(old: Document, new: Document) -> str:

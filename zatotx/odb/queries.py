@@ -7,26 +7,28 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from zatotx.odb.documents import Document, decode, from_document, names_of, referenced_objects
-from zatotx.odb.statement_context import Cluster, revision_of
+from zatotx.odb.documents import Document, decode_document, from_document, names_by_id, referenced_ids
 from zatotx.odb.tables import config_object, tombstone
+from zatotx.odb.transaction import Cluster, revision_of
 from zatotx.schema.meta import ObjectType
-from zatotx.schema.snapshot import Changes, Stored
+from zatotx.schema.snapshot import ChangeSet, StoredObject
 
 _Row = tuple[Any, ObjectType, Document]  # a row, its type, its document
 
 
-def changes(connection: Connection, cluster: Cluster, since: int, moved: Callable[[], None]) -> Changes:
+def changes_since(connection: Connection, cluster: Cluster, since: int, moved: Callable[[], None]) -> ChangeSet:
     """Return the objects changed after a revision, and the ids of deleted ones. Objects of unknown types (of plugins
     that are not installed) are omitted. `moved` reports progress with each object, since thousands of them take
     time."""
     rows = list(_report_progress(_changed_rows(connection, cluster, since), moved))
     names = {row.id: row.name for row, _, __ in rows}
-    names |= names_of(connection, _missing_names(rows, names))
-    return Changes(
+    names |= names_by_id(connection, _missing_names(rows, names))
+    return ChangeSet(
         revision=revision_of(connection, cluster.id),
         changed=tuple(
-            Stored(row.id, object_type.key, from_document(object_type, document, names, cluster.secrets), row.revision)
+            StoredObject(
+                row.id, object_type.key, from_document(object_type, document, names, cluster.secrets), row.revision
+            )
             for row, object_type, document in _report_progress(rows, moved)
         ),
         deleted=_deleted_ids(connection, cluster, since) if since else (),
@@ -43,7 +45,7 @@ def _changed_rows(connection: Connection, cluster: Cluster, since: int) -> Itera
     for row in rows:
         object_type = cluster.types.get(row.type)
         if object_type is not None:
-            yield row, object_type, decode(row.document)
+            yield row, object_type, decode_document(row.document)
 
 
 def _report_progress(rows: Iterable[_Row], moved: Callable[[], None]) -> Iterable[_Row]:
@@ -57,7 +59,7 @@ def _missing_names(rows: Sequence[_Row], names: dict[int, str]) -> set[int]:
     return {
         target
         for _, object_type, document in rows
-        for target in referenced_objects(object_type, document).values()
+        for target in referenced_ids(object_type, document).values()
         if target not in names
     }
 

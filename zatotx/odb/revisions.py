@@ -13,15 +13,15 @@ from sqlalchemy import Connection, and_, delete, func, insert, or_, select, upda
 
 from zatotx.model.errors import NotFound
 from zatotx.odb.constraints import ObjectChange
-from zatotx.odb.documents import decode, encode, from_document
-from zatotx.odb.statement_context import Cluster, Transaction, chunks
+from zatotx.odb.documents import decode_document, encode_document, from_document
 from zatotx.odb.tables import cluster as cluster_table
 from zatotx.odb.tables import history, object_version
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.odb.transaction import Cluster, Transaction, split_into_chunks
+from zatotx.schema.snapshot import Snapshot, StoredObject
 
-KEPT = 100_000  # changes kept in the history of a cluster; older revisions are removed as a whole
-LOOK_EVERY = 64  # revisions between two checks of the history's size
-MANY = 1000  # number of changes in one transaction that causes a check in any case
+MAX_HISTORY = 100_000  # changes kept in the history of a cluster; older revisions are removed as a whole
+PRUNE_INTERVAL = 64  # revisions between two checks of the history's size
+PRUNE_THRESHOLD = 1000  # number of changes in one transaction that causes a check in any case
 
 _v = object_version.c
 
@@ -35,19 +35,19 @@ def store_states(t: Transaction, changed: Sequence[ObjectChange]) -> None:
             'cluster_id': t.cluster.id,
             'type': target.object_type.key,
             'name': target.name,
-            'document': encode(target.document),
+            'document': encode_document(target.document),
             'deleted': target.action == 'delete',
         }
         for target in changed
     ]
-    for chunk in chunks(rows):
+    for chunk in split_into_chunks(rows):
         t.connection.execute(insert(object_version), list(chunk))
         t.moved()
-    if len(rows) >= MANY or t.revision % LOOK_EVERY == 0:
+    if len(rows) >= PRUNE_THRESHOLD or t.revision % PRUNE_INTERVAL == 0:
         _prune(t)
 
 
-def state_at(connection: Connection, cluster: Cluster, revision: int) -> Snapshot:
+def snapshot_at(connection: Connection, cluster: Cluster, revision: int) -> Snapshot:
     """Return all objects as they were at a revision. Raises NotFound, which names the kept revisions."""
     _require_kept(connection, cluster, revision)
     latest = _latest_states(cluster.id, revision)
@@ -60,9 +60,9 @@ def state_at(connection: Connection, cluster: Cluster, revision: int) -> Snapsho
     return Snapshot(revision, (_to_stored(row, names, cluster) for row in rows if row.type in cluster.types))
 
 
-def _to_stored(row: Any, names: dict[int, str], cluster: Cluster) -> Stored:
-    value = from_document(cluster.types[row.type], decode(row.document), names, cluster.secrets)
-    return Stored(row.object_id, row.type, value, row.revision)
+def _to_stored(row: Any, names: dict[int, str], cluster: Cluster) -> StoredObject:
+    value = from_document(cluster.types[row.type], decode_document(row.document), names, cluster.secrets)
+    return StoredObject(row.object_id, row.type, value, row.revision)
 
 
 def _latest_states(cluster_id: int, revision: int) -> Any:
@@ -88,7 +88,7 @@ def _prune(t: Transaction) -> None:
     of_cluster = history.c.cluster_id == t.cluster.id
     newest = select(history.c.revision).where(of_cluster).order_by(history.c.id.desc())
     # The revision of the first change beyond the limit is removed completely, with all earlier ones.
-    too_old = t.connection.execute(newest.offset(KEPT).limit(1)).scalar_one_or_none()
+    too_old = t.connection.execute(newest.offset(MAX_HISTORY).limit(1)).scalar_one_or_none()
     if too_old is None or too_old >= t.revision:
         return
     t.connection.execute(delete(history).where(of_cluster, history.c.revision <= too_old))
@@ -112,6 +112,6 @@ def _delete_superseded(t: Transaction, first: int) -> None:
     for revision, object_id in t.connection.execute(superseded):
         by_revision.setdefault(revision, []).append(object_id)
     for revision, ids in by_revision.items():
-        for chunk in chunks(ids):
+        for chunk in split_into_chunks(ids):
             t.connection.execute(delete(object_version).where(_v.revision == revision, _v.object_id.in_(chunk)))
             t.moved()

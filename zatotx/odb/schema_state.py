@@ -7,13 +7,13 @@ from typing import Literal
 from sqlalchemy import Connection, inspect, text
 
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.odb.tables import SCHEMA, metadata
+from zatotx.odb.tables import SCHEMA_VERSION, metadata
 from zatotx.odb.urls import mask_password
 
 State = Literal['current', 'older', 'newer', 'empty', 'foreign']
 
-VERSION = 'alembic_version'
-SAID = {
+VERSION_TABLE = 'alembic_version'
+STATE_MESSAGES = {
     'empty': 'is empty: create it with `zatotx quickstart create`',
     'older': 'has the schema of an older version of zatotx: stop all servers and run `zatotx odb upgrade`',
     'newer': 'has the schema of a newer version of zatotx: upgrade zatotx on this server',
@@ -21,24 +21,24 @@ SAID = {
 }
 
 
-def state_of(connection: Connection) -> State:
-    """Return how the ODB's schema relates to SCHEMA. Migrations are numbered, so the numbers show which is older."""
+def schema_state_of(connection: Connection) -> State:
+    """Return how the ODB's schema relates to SCHEMA_VERSION. Migrations are numbered, so that they have an order."""
     tables = set(inspect(connection).get_table_names())
-    if VERSION not in tables:
+    if VERSION_TABLE not in tables:
         return 'foreign' if tables else 'empty'
     version = connection.execute(text('SELECT version_num FROM alembic_version')).scalar()
     if version is None:
         # On MariaDB, an interrupted migration leaves its first tables behind; it creates alembic_version first.
-        return 'empty' if tables <= {VERSION, *metadata.tables} else 'foreign'
-    if not (len(version) == len(SCHEMA) and version.isdigit()):
+        return 'empty' if tables <= {VERSION_TABLE, *metadata.tables} else 'foreign'
+    if not (len(version) == len(SCHEMA_VERSION) and version.isdigit()):
         return 'foreign'
-    if version == SCHEMA:
+    if version == SCHEMA_VERSION:
         return 'current'
-    return 'older' if version < SCHEMA else 'newer'
+    return 'older' if version < SCHEMA_VERSION else 'newer'
 
 
-def require_current(connection: Connection, url: str) -> None:
+def require_current_schema(connection: Connection, url: str) -> None:
     """Raise ServiceUnavailable, with instructions, unless the schema is current."""
-    state = state_of(connection)
+    state = schema_state_of(connection)
     if state != 'current':
-        raise ServiceUnavailable(None, f'The ODB ({mask_password(url)}) {SAID[state]}')
+        raise ServiceUnavailable(None, f'The ODB ({mask_password(url)}) {STATE_MESSAGES[state]}')

@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlalchemy import Connection, select
 
 from zatotx.odb.engines.dialect import Dialect
-from zatotx.odb.schema_state import State, require_current, state_of
+from zatotx.odb.schema_state import State, require_current_schema, schema_state_of
 from zatotx.odb.tables import cluster
 
-SCRIPTS = 'zatotx.odb:migrations'  # works in an installed wheel, too
+SCRIPT_LOCATION = 'zatotx.odb:migrations'  # works in an installed wheel, too
 
 
 def upgrade_schema(connection: Connection, dialect: Dialect, url: str, *, new: bool) -> bool:
@@ -16,11 +16,11 @@ def upgrade_schema(connection: Connection, dialect: Dialect, url: str, *, new: b
     With `new` the tables are created; otherwise those of an ODB in use are upgraded. Concurrent upgrades are
     serialized. Raises ServiceUnavailable if the schema is in another state."""
     dialect.lock_schema(connection)
-    state = state_of(connection)
+    state = schema_state_of(connection)
     is_needed = _is_unused(connection, state) if new else state == 'older'
     if is_needed:
         _migrate(connection)
-    require_current(connection, url)
+    require_current_schema(connection, url)
     return is_needed
 
 
@@ -35,6 +35,6 @@ def _migrate(connection: Connection) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option('script_location', SCRIPTS)
+    config.set_main_option('script_location', SCRIPT_LOCATION)
     config.attributes['connection'] = connection
     command.upgrade(config, 'head')

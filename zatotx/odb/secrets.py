@@ -9,7 +9,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from cryptography.fernet import Fernet, InvalidToken
 
 from zatotx.model.errors import ServiceUnavailable, StartError
-from zatotx.schema.dual_secret import ENCRYPTED, HASHED, hash_of, is_dual, join, sealed_of
+from zatotx.schema.dual_secret import ENCRYPTED, HASHED, combine, get_encrypted, get_hash, is_dual_secret
 
 _CHECK = 'zatotx'
 
@@ -39,7 +39,7 @@ def is_hash(text: str) -> bool:
     return parameters.memory_cost <= 65536 and parameters.time_cost <= 10
 
 
-def verify(hashed: str, clear: str) -> bool:
+def verify_secret(hashed: str, clear: str) -> bool:
     """Return whether the hash is of this secret. As slow as hash_secret. An invalid hash matches nothing."""
     try:
         return _hasher.verify(hashed, clear)
@@ -47,14 +47,14 @@ def verify(hashed: str, clear: str) -> bool:
         return False
 
 
-def keys_in(text: str) -> list[str]:
+def split_keys(text: str) -> list[str]:
     """Split the keys of a key file or of ZATOTX_SECRET_KEY, separated by lines or commas; the first one encrypts."""
     return text.replace(',', ' ').split()
 
 
 def _fernets(text: str) -> tuple[Fernet, ...]:
     try:
-        fernets = tuple(Fernet(key) for key in keys_in(text))
+        fernets = tuple(Fernet(key) for key in split_keys(text))
     except ValueError:
         fernets = ()
     if not fernets:
@@ -119,8 +119,8 @@ class Secrets:
     def renewed(self, stored: str) -> str:
         """Re-encrypt with the first key what another of the keys encrypted; everything else, such as a hash, is
         kept."""
-        if is_dual(stored):
-            return join(hash_of(stored), self.renewed(sealed_of(stored)))
+        if is_dual_secret(stored):
+            return combine(get_hash(stored), self.renewed(get_encrypted(stored)))
         if not stored.startswith(ENCRYPTED) or _try_fernet(self._fernets[0], stored) is not None:
             return stored
         clear = self._try_decrypt(stored)
@@ -145,11 +145,11 @@ class Secrets:
     def _hash_and_encrypt(self, clear: str) -> str:
         """Return hash and ciphertext. Text that has both or is a hash is kept; ciphertext of another cluster's key is
         dropped."""
-        hashed = hash_of(clear) if is_dual(clear) else clear
+        hashed = get_hash(clear) if is_dual_secret(clear) else clear
         if not is_hash(hashed):
-            return join(hash_secret(clear), self._encrypt(clear))
-        sealed = sealed_of(clear)
-        return join(hashed, sealed) if sealed and self.is_ours(sealed) else hashed
+            return combine(hash_secret(clear), self._encrypt(clear))
+        sealed = get_encrypted(clear)
+        return combine(hashed, sealed) if sealed and self.is_ours(sealed) else hashed
 
     def in_use(self, kind: str, stored: str) -> str:
         """Convert the stored form to that of a Stored: an encrypted secret is decrypted; one with both forms is left to

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, insert, select, update
 
-from zatotx.odb.statement_context import Cluster
 from zatotx.odb.tables import cluster as cluster_table
-from zatotx.odb.tables import counter, key_of
+from zatotx.odb.tables import counter, hash_name
+from zatotx.odb.transaction import Cluster
 
 
 def next_epoch(connection: Connection, cluster: Cluster, name: str) -> int:
@@ -28,4 +28,4 @@ def _lock_cluster(connection: Connection, cluster: Cluster) -> None:
 
 def _counter_name(cluster: Cluster, name: str) -> str:
     """Return a counter name that fits its column and differs for different names."""
-    return f'epoch:{key_of(f"{cluster.id}:{name}")[:56]}'
+    return f'epoch:{hash_name(f"{cluster.id}:{name}")[:56]}'

@@ -13,25 +13,25 @@ from zatotx.interfaces.config import HistoryRow, IConfigStore
 from zatotx.odb import history
 from zatotx.odb.calls import CodeStore, NodeStore
 from zatotx.odb.database import AsyncDatabase, Database
-from zatotx.odb.engines.dialect import READERS
+from zatotx.odb.engines.dialect import MAX_READERS
 from zatotx.odb.executor import DatabaseExecutor
-from zatotx.odb.queries import changes
-from zatotx.odb.revisions import state_at
+from zatotx.odb.queries import changes_since
+from zatotx.odb.revisions import snapshot_at
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.statement_context import revision_of
+from zatotx.odb.transaction import revision_of
 from zatotx.odb.urls import mask_password
-from zatotx.schema.snapshot import Actor, Changes, Operation, Snapshot
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
 
-def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, types: ObjectTypes) -> ConfigStore:
+def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, types: ObjectTypeRegistry) -> ConfigStore:
     """Open the ODB at an absolute URL (see urls.resolve). Nothing is connected to before the first call. Raises
     ValueError for an unusable URL or key."""
     masked_url = mask_password(url)
     async_database = AsyncDatabase(
         database=Database(url=url, cluster=cluster, types=types, secrets=Secrets.of(key)),
         hashing=DatabaseExecutor(reactor, threads=1, name='odb-hash', what=masked_url),
-        reading=DatabaseExecutor(reactor, threads=READERS, name='odb-read', what=masked_url),
+        reading=DatabaseExecutor(reactor, threads=MAX_READERS, name='odb-read', what=masked_url),
         writing=DatabaseExecutor(reactor, threads=1, name='odb-write', what=masked_url),
     )
     return ConfigStore(odb=async_database)
@@ -47,24 +47,24 @@ class ConfigStore(CodeStore, NodeStore):
     def revision(self) -> Deferred[int]:
         return self._odb.read(lambda connection, cluster: revision_of(connection, cluster.id))
 
-    def changes(self, since: int) -> Deferred[Changes]:
-        return self._odb.read_much(lambda connection, cluster, moved: changes(connection, cluster, since, moved))
+    def changes(self, since: int) -> Deferred[ChangeSet]:
+        return self._odb.read_much(lambda connection, cluster, moved: changes_since(connection, cluster, since, moved))
 
     def write(self, operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
         return Deferred.fromCoroutine(self._odb.change(operations, actor))
 
     def history(self, limit: int = 100, **which: Any) -> Deferred[list[HistoryRow]]:
-        filter_ = history.Filter(limit=limit, **which)
-        return self._odb.read(lambda connection, cluster: history.newest(connection, cluster, filter_))
+        filter_ = history.HistoryFilter(limit=limit, **which)
+        return self._odb.read(lambda connection, cluster: history.newest_entries(connection, cluster, filter_))
 
     def state_at(self, revision: int) -> Deferred[Snapshot]:
-        return self._odb.read(lambda connection, cluster: state_at(connection, cluster, revision))
+        return self._odb.read(lambda connection, cluster: snapshot_at(connection, cluster, revision))
 
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._odb.close())
 
 
-def count_statements(store: ConfigStore, meter: Any) -> ConfigStore:
+def set_call_meter(store: ConfigStore, meter: Any) -> ConfigStore:
     """Count the store's calls with an ICallMeter from now on; returns the store."""
     store._odb.reading.meter = store._odb.writing.meter = meter
     return store

@@ -25,9 +25,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from zatotx.odb.columns import BLOB, LONG, MOMENT, TABLE
+from zatotx.odb.columns import BLOB, LONG_TEXT, TABLE_OPTIONS, TIMESTAMP
 
-SCHEMA = '0002'  # the newest migration, which this code needs; checked by a test
+SCHEMA_VERSION = '0002'  # the newest migration, which this code needs; checked by a test
 
 metadata = MetaData(
     naming_convention={
@@ -39,7 +39,7 @@ metadata = MetaData(
 )
 
 
-def key_of(text: str) -> str:
+def hash_name(text: str) -> str:
     """Return the key of a name: equal exactly for names of the same code points."""
     return sha256(text.encode('utf-8')).hexdigest()
 
@@ -52,7 +52,7 @@ def _cluster() -> Column[int]:
     return Column('cluster_id', Integer, ForeignKey('cluster.id'), nullable=False)
 
 
-def _text(name: str, type_: Text | String = LONG, default: str = '') -> Column[str]:
+def _text(name: str, type_: Text | String = LONG_TEXT, default: str = '') -> Column[str]:
     return Column(name, type_, nullable=False, default=default)
 
 
@@ -63,11 +63,11 @@ cluster = Table(
     _text('name'),
     Column('name_key', String(64), nullable=False, unique=True),
     Column('revision', BigInteger, nullable=False),
-    Column('created', MOMENT, nullable=False),
+    Column('created', TIMESTAMP, nullable=False),
     _text('key_check'),  # a known text, encrypted: detects a server with another key
     # the revision from which on object_version has every state
     Column('kept_since', BigInteger, nullable=False, server_default='0'),
-    **TABLE,
+    **TABLE_OPTIONS,
 )
 
 counter = Table(
@@ -75,7 +75,7 @@ counter = Table(
     metadata,
     Column('name', String(64), primary_key=True),
     Column('value', BigInteger, nullable=False),
-    **TABLE,
+    **TABLE_OPTIONS,
 )
 
 config_object = Table(
@@ -94,7 +94,7 @@ config_object = Table(
     UniqueConstraint('cluster_id', 'space', 'name_key'),
     UniqueConstraint('cluster_id', 'type', 'unique_key'),
     Index('ix_config_object_cluster_id_revision', 'cluster_id', 'revision'),
-    **TABLE,
+    **TABLE_OPTIONS,
 )
 
 reference = Table(
@@ -103,7 +103,7 @@ reference = Table(
     Column('source_id', BigInteger, ForeignKey('config_object.id'), primary_key=True, autoincrement=False),
     Column('field', String(64), primary_key=True),
     Column('target_id', BigInteger, ForeignKey('config_object.id'), nullable=False, index=True),
-    **TABLE,
+    **TABLE_OPTIONS,
 )
 
 tombstone = Table(
@@ -113,7 +113,7 @@ tombstone = Table(
     _cluster(),
     Column('revision', BigInteger, nullable=False),
     Index('ix_tombstone_cluster_id_revision', 'cluster_id', 'revision'),
-    **TABLE,
+    **TABLE_OPTIONS,
 )
 
 # Every state of each object: the configuration at any revision since `cluster.kept_since` is built from them.
@@ -128,7 +128,7 @@ object_version = Table(
     _text('document'),  # as in config_object: secrets encrypted or hashed
     Column('deleted', Boolean, nullable=False),
     Index('ix_object_version_cluster_id_revision', 'cluster_id', 'revision'),
-    **TABLE,
+    **TABLE_OPTIONS,
 )
 
 history = Table(
@@ -137,7 +137,7 @@ history = Table(
     _id(),
     _cluster(),
     Column('revision', BigInteger, nullable=False),
-    Column('at', MOMENT, nullable=False),
+    Column('at', TIMESTAMP, nullable=False),
     _text('who'),
     _text('source'),  # where the change came from: the name of a channel or command
     _text('cid', String(64)),
@@ -150,7 +150,7 @@ history = Table(
     Column('object_id', BigInteger, nullable=False, server_default='0'),
     Column('address', String(255), nullable=False, server_default=''),  # of the caller
     Index('ix_history_cluster_id_revision', 'cluster_id', 'revision'),
-    **TABLE,
+    **TABLE_OPTIONS,
 )
 
 server = Table(
@@ -164,13 +164,13 @@ server = Table(
     _text('bind_host'),
     Column('bind_port', Integer, nullable=False, default=0),
     _text('up_status', String(32)),
-    Column('seen_at', MOMENT, nullable=False, default=0.0),
+    Column('seen_at', TIMESTAMP, nullable=False, default=0.0),
     Column('applied_revision', BigInteger, nullable=False, default=0),
     Column('pid', Integer, nullable=False, default=0),
     _text('last_join_status', String(32), default='accepted'),
     Column('worker', Integer, nullable=False, server_default='0'),  # 0: the first or only worker
     UniqueConstraint('cluster_id', 'name_key', 'worker'),
-    **TABLE,
+    **TABLE_OPTIONS,
 )
 
 file_version = Table(
@@ -184,14 +184,14 @@ file_version = Table(
     Column('form', String(16), nullable=False),
     Column('sha256', String(64), nullable=False),
     Column('content', BLOB, nullable=False),
-    Column('created', MOMENT, nullable=False),
+    Column('created', TIMESTAMP, nullable=False),
     _text('by'),
     Column('active', Boolean, nullable=False),
     _text('services', default='[]'),  # JSON
     Column('revision', BigInteger, nullable=False),
     UniqueConstraint('cluster_id', 'file_key', 'number'),
     sqlite_autoincrement=True,
-    **TABLE,
+    **TABLE_OPTIONS,
 )
 
 version_verdict = Table(
@@ -200,6 +200,6 @@ version_verdict = Table(
     Column('version_id', Integer, ForeignKey('file_version.id'), primary_key=True, autoincrement=False),
     Column('server_id', Integer, ForeignKey('server.id'), primary_key=True, autoincrement=False),
     _text('verdict'),
-    Column('at', MOMENT, nullable=False),
-    **TABLE,
+    Column('at', TIMESTAMP, nullable=False),
+    **TABLE_OPTIONS,
 )

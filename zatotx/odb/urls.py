@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-FORMS = (
+URL_FORMS = (
     'sqlite:////absolute/path, postgresql+psycopg://user:password@host:port/database or '
     'mysql+pymysql://user:password@host:port/database'
 )
@@ -33,25 +33,25 @@ def parse_url(url: str) -> URL:
         parsed = make_url(url)
         driver = _DRIVERS.get(parsed.drivername)
     except (ArgumentError, ValueError) as error:  # make_url raises ValueError for a port that is not a number
-        raise ValueError(f'The URL of the ODB is not of the form {FORMS}') from error
+        raise ValueError(f'The URL of the ODB is not of the form {URL_FORMS}') from error
     if driver is None:
-        raise ValueError(f'The ODB cannot be reached by {parsed.drivername!r}: use {FORMS}')
+        raise ValueError(f'The ODB cannot be reached by {parsed.drivername!r}: use {URL_FORMS}')
     if driver == 'sqlite' and (not parsed.database or parsed.database == ':memory:'):
         raise ValueError('The URL of the ODB does not name a file: use sqlite:////absolute/path')
     if not parsed.database:
-        raise ValueError(f'The URL of the ODB does not name a database: use {FORMS}')
+        raise ValueError(f'The URL of the ODB does not name a database: use {URL_FORMS}')
     return parsed.set(drivername=driver)
 
 
-def file_of(url: str) -> str | None:
+def sqlite_path(url: str) -> str | None:
     """Return the path of an SQLite file; None for a database server. Raises ValueError as `parse_url` does."""
     parsed = parse_url(url)
     return parsed.database if parsed.drivername == 'sqlite' else None
 
 
-def resolve(url: str, directory: str) -> str:
+def make_absolute(url: str, directory: str) -> str:
     """Return the URL with the path of an SQLite file made absolute. Raises ValueError as `parse_url` does."""
-    path = file_of(url)
+    path = sqlite_path(url)
     if path is None:
         return url
     absolute = Path(directory, path).resolve()

@@ -16,14 +16,16 @@ from twisted.internet.interfaces import IReactorTime
 from zatotx.interfaces.services import IServiceEntry
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.model.message import ChannelSpec
-from zatotx.rules.limits.limits import NODE, ConcurrencyLimit
+from zatotx.rules.limits.concurrency_limit import DEFAULT_NODE_LIMIT, ConcurrencyLimit
 from zatotx.schema.snapshot import Snapshot
 
-LOOK = 0.05  # seconds between two checks of the queues
+QUEUE_CHECK_INTERVAL = 0.05  # seconds between two checks of the queues
 # requests admitted per check: each may run to completion at once, and the reactor has other work to do
 _MAX_ADMITTED_PER_CHECK = 50
 
-MakeGate = Callable[[str, int], ConcurrencyLimit]  # (what is limited, for messages; the limit) -> ConcurrencyLimit
+ConcurrencyLimitFactory = Callable[
+    [str, int], ConcurrencyLimit
+]  # (what is limited, for messages; the limit) -> ConcurrencyLimit
 
 
 class ChannelQueue:
@@ -106,9 +108,9 @@ class Admission:
         clock: IReactorTime | None = None,
         *,
         node: ConcurrencyLimit | None = None,
-        make_gate: MakeGate = lambda name, limit: ConcurrencyLimit(limit),
+        make_gate: ConcurrencyLimitFactory = lambda name, limit: ConcurrencyLimit(limit),
     ) -> None:
-        self.node = ConcurrencyLimit(NODE) if node is None else node
+        self.node = ConcurrencyLimit(DEFAULT_NODE_LIMIT) if node is None else node
         self._clock = clock
         self._make_gate = make_gate
         self._queues: dict[tuple[str, str], ChannelQueue] = {}
@@ -186,7 +188,7 @@ class Admission:
                 raise entrance.refuse()
         if entry is not None and entry.gate.full:
             entry.gate.refused += 1
-            raise service_full(entry)
+            raise service_full_error(entry)
 
     def node_full(self) -> ServiceUnavailable:
         """Return the error to raise when the node has reached its limit."""
@@ -202,7 +204,7 @@ class Admission:
     def _schedule_check(self) -> None:
         if not self._check_scheduled:
             self._check_scheduled = True
-            self._call_later(LOOK, self._check_periodically)
+            self._call_later(QUEUE_CHECK_INTERVAL, self._check_periodically)
 
     def _check_periodically(self) -> None:
         """Check periodically, because requests that finish in another worker do not notify this one."""
@@ -223,7 +225,7 @@ class Admission:
         self._clock.callLater(seconds, function)
 
 
-def service_full(entry: IServiceEntry) -> ServiceUnavailable:
+def service_full_error(entry: IServiceEntry) -> ServiceUnavailable:
     """Return the error to raise when a service has reached its limit."""
     return ServiceUnavailable(None, f'Service {entry.name} is processing {entry.gate.limit} requests, its limit: try '
                                     'again later')  # fmt: skip

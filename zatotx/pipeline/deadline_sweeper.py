@@ -9,10 +9,10 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-INTERVAL = 0.05  # seconds: a deadline may be met this much late
+SWEEP_INTERVAL = 0.05  # seconds: a deadline may be met this much late
 
 
-class Expiring(Protocol):
+class HasDeadline(Protocol):
     """An object with a deadline, in seconds on the reactor's clock."""
 
     @property
@@ -31,16 +31,16 @@ class DeadlineSweeper:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._watched: set[Expiring] = set()
-        self.forget: Callable[[Expiring], None] = self._watched.discard
+        self._watched: set[HasDeadline] = set()
+        self.forget: Callable[[HasDeadline], None] = self._watched.discard
         self._scheduled = False
 
-    def watch(self, run: Expiring) -> None:
+    def watch(self, run: HasDeadline) -> None:
         """Call `run.expire()` when its deadline passes."""
         self._watched.add(run)
         if not self._scheduled:
             self._scheduled = True
-            self._clock.callLater(INTERVAL, self._sweep)
+            self._clock.callLater(SWEEP_INTERVAL, self._sweep)
 
     def _sweep(self) -> None:
         now = self._clock.seconds()
@@ -49,4 +49,4 @@ class DeadlineSweeper:
             run.expire()
         self._scheduled = bool(self._watched)
         if self._scheduled:
-            self._clock.callLater(INTERVAL, self._sweep)
+            self._clock.callLater(SWEEP_INTERVAL, self._sweep)

@@ -11,15 +11,15 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.interfaces.pipeline import NEEDS_BODY, IAuthenticationPolicy, ICodec, NeedsBody
-from zatotx.interfaces.services import IInvoker, IServiceEntry, IServiceStore
+from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceStore
 from zatotx.model.errors import Forbidden, Inactive, NotFound, ServiceUnavailable, Timeout, Unauthorized
-from zatotx.model.message import ANONYMOUS, Body, ChannelSpec, Message, Outcome, Principal, Reply
-from zatotx.pipeline.admission import Admission, ChannelQueue, service_full
-from zatotx.pipeline.codecs import Codecs
+from zatotx.model.message import ANONYMOUS, Body, ChannelSpec, Message, Principal, Reply, ServiceResult
+from zatotx.pipeline.admission import Admission, ChannelQueue, service_full_error
+from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.error_replies import ErrorReplies, unwrap_first_error
 from zatotx.pipeline.rate_limiter import RateLimiter
-from zatotx.rules.limits.byte_budget import NO_MEMORY
-from zatotx.rules.limits.limits import ConcurrencyLimit
+from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
+from zatotx.rules.limits.memory_budget import OUT_OF_BUDGET
 from zatotx.schema.suggestion import did_you_mean
 
 _Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # the result of an AuthenticationPolicy's check
@@ -35,8 +35,8 @@ class Pipeline:
 
     guard: IAuthenticationPolicy
     store: IServiceStore
-    invoker: IInvoker
-    codecs: Codecs
+    invoker: IServiceInvoker
+    codecs: CodecRegistry
     faults: ErrorReplies
     offload: Callable[..., Deferred[Any]]
     closed: str = ''
@@ -51,7 +51,7 @@ class Pipeline:
         service_limit: ConcurrencyLimit | None = None
         channel_queue: ChannelQueue | None = None
         entry: IServiceEntry | None = None
-        outcome: Outcome | None = None
+        outcome: ServiceResult | None = None
         began = perf_counter()
         try:
             if not channel.always_open:
@@ -78,7 +78,7 @@ class Pipeline:
                 if limit.held < limit.room:
                     limit.held += 1
                 elif not limit.enter():
-                    raise service_full(service)
+                    raise service_full_error(service)
                 service_limit = limit
             entry = service
             entry.stats.in_flight += 1
@@ -105,7 +105,7 @@ class Pipeline:
         return reply
 
     def _explain_and_count(
-        self, error: BaseException, entry: IServiceEntry | None, outcome: Outcome | None, began: float
+        self, error: BaseException, entry: IServiceEntry | None, outcome: ServiceResult | None, began: float
     ) -> BaseException:
         """Count a failed call, and return its error with the explanation that helps the service's author most."""
         explained = unwrap_first_error(error)
@@ -149,7 +149,7 @@ class Pipeline:
         message.principal = await _principal(self.guard.check_body(message))
         if message.channel.rates:
             await _await_count(self.rates.take_caller(message))
-        permit(entry, message)
+        require_role(entry, message)
 
     async def _decode_large(self, message: Message, codec: ICodec) -> object:
         """Decode a body that is in a file, content-encoded or large. If that takes time, reading and decoding run
@@ -163,7 +163,7 @@ class Pipeline:
             is_small = _read_into_memory(message, body) <= codec.threaded
         else:
             is_small = False
-        return decode(message, codec) if is_small else await self.offload(decode, message, codec)
+        return decode_body(message, codec) if is_small else await self.offload(decode_body, message, codec)
 
     async def _admit_to_channel(self, channel: ChannelSpec) -> ChannelQueue:
         """Return the channel's queue once the request is admitted, which may require waiting."""
@@ -184,7 +184,7 @@ class Pipeline:
         checked = self._authenticate_and_count(message) if message.channel.rates else self.checked(message)
         message.principal = await _principal(checked)
         if entry is not None:
-            permit(entry, message)
+            require_role(entry, message)
 
     def checked(self, message: Message) -> _Checked:
         """Return the principal of a message, or an awaitable of it. Raises what the authentication policy raises, and
@@ -210,7 +210,7 @@ class Pipeline:
             raise NotFound(message.cid, f'No such service `{message.service}`{suggestion}')
         if not entry.is_active:
             raise Inactive(message.service, message.cid)
-        permit(entry, message)
+        require_role(entry, message)
         return entry
 
     def _visible_services(self, message: Message) -> Iterator[str]:
@@ -226,7 +226,7 @@ class Pipeline:
                 yield entry.name
 
 
-def decode(message: Message, codec: ICodec) -> object:
+def decode_body(message: Message, codec: ICodec) -> object:
     """Decode a message whose body may be large or in a file; for use in threads. Raises what the codec raises, and
     ServiceUnavailable if the memory budget is exhausted."""
     body = message.body
@@ -258,7 +258,7 @@ def _read_into_memory(message: Message, body: Body) -> int:
 
 def _charge(message: Message, size: int) -> None:
     if size and hasattr(message, 'charge') and not message.charge.add(size):
-        raise ServiceUnavailable(message.cid, NO_MEMORY)
+        raise ServiceUnavailable(message.cid, OUT_OF_BUDGET)
 
 
 async def _await_count(counting: Awaitable[None] | None) -> None:
@@ -271,7 +271,7 @@ async def _principal(checked: _Checked) -> Principal | None:
     return result if isinstance(result, Principal) else None
 
 
-def permit(entry: IServiceEntry, message: Message) -> None:
+def require_role(entry: IServiceEntry, message: Message) -> None:
     """Raise Forbidden if the service requires a role that the principal lacks. A principal that is not known yet
     passes, and an endpoint of the broker with a service of its own does its own authorization."""
     principal, channel = message.principal, message.channel

@@ -13,14 +13,14 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from zatotx.interfaces.rates import IBuckets, IRates
+from zatotx.interfaces.rate_limits import ILocalRateBuckets, ISharedRateBuckets
 from zatotx.model.errors import ServiceUnavailable, Timeout, TooManyRequests
 from zatotx.model.message import ANONYMOUS, Message
-from zatotx.rules.limits.gcra import SECOND, Buckets, Rate
+from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets
 from zatotx.rules.limits.ratelimit_headers import RateLimitHeaders, RateLimitState, ceil_seconds
-from zatotx.rules.security.login_throttle import network_of
+from zatotx.rules.security.login_throttle import client_network
 from zatotx.schema.rate_limit import ADDRESS, CHANNEL, CLOSED, LOCAL, PRINCIPAL
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.snapshot import Snapshot, StoredObject
 
 _TYPE = 'rate_limit'
 _SEPARATOR = '\0'  # between the name of a definition and the name of its user
@@ -45,7 +45,7 @@ class _Rule:
         principal = message.principal
         if self.per == PRINCIPAL and principal is not None and principal is not ANONYMOUS:
             return self.key_prefix + principal.name + _SEPARATOR + principal.username
-        return self.address_key_prefix + client_address(message)
+        return self.address_key_prefix + message_network(message)
 
 
 class _Limits:
@@ -82,11 +82,14 @@ class RateLimiter:
     `unchecked` counts requests whose exact limits could not be checked because Redis was unavailable."""
 
     def __init__(
-        self, rates: IRates | None = None, buckets: IBuckets | None = None, now: Callable[[], float] = monotonic
+        self,
+        rates: ISharedRateBuckets | None = None,
+        buckets: ILocalRateBuckets | None = None,
+        now: Callable[[], float] = monotonic,
     ) -> None:
         """`now`: seconds of a monotonic clock, the same one for all processes that share `buckets`."""
         self._rates = rates
-        self._buckets: Any = Buckets() if buckets is None else buckets
+        self._buckets: Any = RateBuckets() if buckets is None else buckets
         self._now = now
         self._rules: dict[str, _Rule] = {}
         self._removed: dict[str, _Rule] = {}
@@ -216,13 +219,13 @@ class RateLimiter:
             raise _too_many_requests(rules, aheads)
 
 
-def client_address(message: Message) -> str:
+def message_network(message: Message) -> str:
     """Return the caller's address, or '' if unknown; IPv6 addresses are reduced to the network that one customer
     usually has."""
-    return network_of(message.http.peer) if message.http is not None else ''
+    return client_network(message.http.peer) if message.http is not None else ''
 
 
-def _rule(stored: Stored) -> _Rule:
+def _rule(stored: StoredObject) -> _Rule:
     limit = stored.value
     # The key contains the id, so that a renamed limit keeps its counts, and the pace, so that raising a limit helps
     # callers at once who have exhausted it: their buckets would stay as far ahead as they are.

@@ -9,12 +9,12 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
-from zatotx.interfaces.meters import NoMeter, count_call
-from zatotx.interfaces.redis_client import IBatch, ICommands, ResponseError
-from zatotx.redis.errors import UnfitError
+from zatotx.interfaces.meters import NullMeter, count_call
+from zatotx.interfaces.redis_client import ICommands, IPipelinedCommands, RedisError
+from zatotx.redis.connection_log import ConnectionLog
+from zatotx.redis.errors import UnusableServerError
 from zatotx.redis.reconnecting_connection import ConnectionService, ReconnectingConnection
-from zatotx.redis.server_info import ServerInfo, parse_info, unsupported_reason, warnings
-from zatotx.redis.status_log import ConnectionLog
+from zatotx.redis.server_info import ServerInfo, configuration_warnings, parse_info, unsupported_reason
 from zatotx.redis.url import RedisAddress
 
 # Commands that would change or block the connection, which all callers share.
@@ -29,7 +29,7 @@ _CLIENT_SUBCOMMANDS = frozenset({'CACHING', 'NO-EVICT', 'NO-TOUCH', 'REPLY', 'SE
 _INFO_INTERVAL = 10.0  # seconds between two INFO commands
 
 
-@implementer(ICommands, IBatch)
+@implementer(ICommands, IPipelinedCommands)
 class RedisClient(ConnectionService):
     """One connection for all commands of a node.
 
@@ -54,7 +54,7 @@ class RedisClient(ConnectionService):
         )
         super().__init__(connection)
         self.known: ServerInfo | None = None  # the last INFO; None before the first, or if the user may not send INFO
-        self.meter: Any = NoMeter()  # an ICallMeter for commands; a batch counts as one
+        self.meter: Any = NullMeter()  # an ICallMeter for commands; a batch counts as one
         self.connections = 0  # number of connections made so far
         self._seconds = reactor.seconds
         self._info_loop = LoopingCall(self._refresh_info)
@@ -73,7 +73,7 @@ class RedisClient(ConnectionService):
         """Execute one command, e.g. `execute('HSET', key, 'field', 'value')`; a command of two words may be one string.
 
         Strings are returned as `str` (`bytes` if they are not UTF-8), integers as `int`, nil as None. Fails with
-        Timeout, ServiceUnavailable or RedisRefused, which name Redis; with ResponseError if Redis rejects the command;
+        Timeout, ServiceUnavailable or RedisRefused, which name Redis; with RedisError if Redis rejects the command;
         with TypeError for an argument that is not str, bytes, int or float.
         """
         return count_call(self.meter, self._seconds, self._execute(command, args))
@@ -88,7 +88,7 @@ class RedisClient(ConnectionService):
             return fail(self._connection.away())
         words = (*command.upper().split(' '), *args)
         if _is_unsupported(words):
-            return fail(ResponseError(f'{words[0]} needs a connection of its own'))
+            return fail(RedisError(f'{words[0]} needs a connection of its own'))
         reply: Deferred[object] = protocol.ask(*words)
         return reply
 
@@ -100,7 +100,7 @@ class RedisClient(ConnectionService):
             return succeed([])
         for words in commands:
             if _is_unsupported(words):
-                return fail(ResponseError(f'{words[0]} needs a connection of its own'))
+                return fail(RedisError(f'{words[0]} needs a connection of its own'))
         replies: Deferred[list[object]] = protocol.ask_all(commands)
         return replies
 
@@ -112,13 +112,13 @@ class RedisClient(ConnectionService):
         self.connections += 1
         try:
             reply = await protocol.ask('INFO')
-        except ResponseError as error:
+        except RedisError as error:
             self._connection_log.warn(f'{self.address} does not answer INFO, so its settings are not checked: {error}')
             return
         info = self._parse_info(reply)
         if problem := unsupported_reason(info):
-            raise UnfitError(problem)
-        for sentence in warnings(info, str(self.address)):
+            raise UnusableServerError(problem)
+        for sentence in configuration_warnings(info, str(self.address)):
             self._connection_log.warn(sentence)
 
     def _parse_info(self, info: object) -> ServerInfo:

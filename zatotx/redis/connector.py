@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory
 
-from zatotx.redis.tls import client_options
+from zatotx.redis.tls import tls_client_options
 from zatotx.redis.url import RedisAddress
 
 _MAX_SOCKET_PATH = 100  # bytes; sun_path holds 108 in Linux, including its NUL, fewer elsewhere
@@ -35,7 +35,7 @@ async def connect(reactor: Any, address: RedisAddress, protocol: Any, timeout: f
     if not address.path:
         endpoint: Any = HostnameEndpoint(reactor, address.host, address.port, timeout=timeout)
         if address.tls is not None:
-            endpoint = wrapClientTLS(client_options(address.host, address.tls), endpoint)
+            endpoint = wrapClientTLS(tls_client_options(address.host, address.tls), endpoint)
         await _connect(endpoint, protocol)
         return
     path = Path(address.path)

@@ -15,12 +15,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.model.errors import StartError
-from zatotx.redis.one_shot_command import send_command
-from zatotx.redis.server_binary import find_binary
+from zatotx.redis.one_shot_command import send_single_command
+from zatotx.redis.server_binary import find_server_binary
 from zatotx.redis.server_process import ServerProcess
 from zatotx.redis.url import RedisAddress
-from zatotx.redis.waiters import Waiters
-from zatotx.rules.resilience.backoff import next_delay
+from zatotx.redis.waiters import WaiterSet
+from zatotx.rules.resilience.backoff import backoff_delay
 
 SOCKET, CONFIG = 'redis.sock', 'redis.conf'
 # Held by the supervisor only, and by the server process and its children, which inherit it.
@@ -80,10 +80,10 @@ class RedisSupervisor(Service):
         self._task: Deferred[None] | None = None
         self._was_ready = False
         self._outages = _OutageLog(directory)
-        self._waiters = Waiters()
+        self._waiters = WaiterSet()
 
     def startService(self) -> Deferred[None]:
-        self._binary = find_binary()
+        self._binary = find_server_binary()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_fd = _try_lock(self._directory / _OWN_LOCK)
         if self._lock_fd < 0:
@@ -129,7 +129,7 @@ class RedisSupervisor(Service):
                 if not isinstance(error, OSError | StartError):
                     self._log.failure('Redis in {where}: it could not be started', where=self._directory)
             failures = 0 if self._reactor.seconds() - began > _STABLE_AFTER else failures + 1
-            delay = next_delay(failures, random.random, cap=_MAX_DELAY)
+            delay = backoff_delay(failures, random.random, cap=_MAX_DELAY)
             self._outages.report(reason, details, delay)
             await deferLater(self._reactor, delay)
 
@@ -170,7 +170,7 @@ class RedisSupervisor(Service):
     async def _stop_leftover_server(self) -> None:
         self._log.warn('{where} has a Redis of an earlier run, which is being shut down', where=self._directory)
         try:
-            await send_command(self._reactor, self.address, 'SHUTDOWN')
+            await send_single_command(self._reactor, self.address, 'SHUTDOWN')
         except CancelledError:
             raise
         except Exception as error:
@@ -202,7 +202,7 @@ class RedisSupervisor(Service):
     async def _probe_until_ready(self, process: ServerProcess) -> None:
         while not process.gone:
             try:
-                await send_command(self._reactor, self.address, 'PING')
+                await send_single_command(self._reactor, self.address, 'PING')
             except CancelledError:
                 raise
             except Exception:

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import TimeoutError
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 
-from zatotx.interfaces.redis_client import RedisRefused, ResponseError
+from zatotx.interfaces.redis_client import RedisError, RedisNotReady
 from zatotx.model.errors import ServiceUnavailable, Timeout
 
 # Error codes of Redis that describe the server's state, not the command.
@@ -25,47 +25,47 @@ _STATE_ERRORS = {
 _NO_REPLY, _CANNOT_SERVE = 'did not reply', ' cannot serve this now: '
 
 
-class UnfitError(Exception):
+class UnusableServerError(Exception):
     """The Redis server or its settings cannot be used. The message is a clause that continues 'Redis at … is away:
     '."""
 
 
-def refusal(text: str, server: str) -> ResponseError | RedisRefused:
+def make_reply_error(text: str, server: str) -> RedisError | RedisNotReady:
     """Convert an error reply of Redis. `where` names the server: 'Redis at …'."""
     code = text.partition(' ')[0]
     if code in _STATE_ERRORS:
-        return RedisRefused(f'{server}{_CANNOT_SERVE}{_STATE_ERRORS[code]} ({text.rstrip(".")})', code)
-    return ResponseError(text.removeprefix('ERR '))
+        return RedisNotReady(f'{server}{_CANNOT_SERVE}{_STATE_ERRORS[code]} ({text.rstrip(".")})', code)
+    return RedisError(text.removeprefix('ERR '))
 
 
-def late(where: str, name: str, timeout: float) -> Timeout:
+def make_timeout_error(where: str, name: str, timeout: float) -> Timeout:
     """Return the error of a command without a reply within `timeout` seconds."""
     return Timeout(None, f'{where} {_NO_REPLY} to {name} within {timeout:g} s')
 
 
-def lost(where: str) -> ServiceUnavailable:
+def make_connection_lost_error(where: str) -> ServiceUnavailable:
     """Return the error of a command whose connection ended before its reply."""
     return ServiceUnavailable(None, f'{where} was lost before it replied: the command may have been executed')
 
 
-def cause(error: Exception, protocol: Any) -> Exception:
+def disconnect_cause(error: Exception, protocol: Any) -> Exception:
     """Return the reason why a first command failed: what ended the connection is more useful than that it ended."""
     if type(error) is ServiceUnavailable and protocol.dropped:
-        return UnfitError(protocol.dropped)
+        return UnusableServerError(protocol.dropped)
     if type(error) is ServiceUnavailable and protocol.why is not None:
         return protocol.why.value  # type: ignore[no-any-return]
     return error
 
 
-def clause(error: BaseException, timeout: float) -> str:
+def describe_error(error: BaseException, timeout: float) -> str:
     """Return why connecting failed or a connection ended, as a clause that continues 'Redis at … is away: '."""
-    if isinstance(error, ResponseError):
+    if isinstance(error, RedisError):
         return f'it rejected the connection: {error}'
     if isinstance(error, TimeoutError):
         return f'it did not reply within {timeout:g} s'
     if isinstance(error, Timeout):
         return f'it {_NO_REPLY}{error.msg.partition(_NO_REPLY)[2]}'
-    if isinstance(error, RedisRefused):
+    if isinstance(error, RedisNotReady):
         return error.msg.partition(_CANNOT_SERVE)[2]
     if isinstance(error, ConnectionDone):
         return 'it closed the connection'

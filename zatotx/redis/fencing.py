@@ -8,9 +8,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from zatotx.interfaces.redis import IFences, IScripts, Script
+from zatotx.interfaces.redis import IFencedWriter, IScriptRunner, Script
 from zatotx.model.errors import Conflict
-from zatotx.redis.keys import Keys
+from zatotx.redis.keys import RedisKeys
 
 # Arguments: the token, then each command as the number of its words followed by the words.
 _WRITE = Script('write with a token', """
@@ -33,12 +33,12 @@ return answers
 """)
 
 
-@implementer(IFences)
-class Fences:
+@implementer(IFencedWriter)
+class FencedWriter:
     """Stores the highest fencing token per name in Redis, next to the data it protects, so that both are lost
     together."""
 
-    def __init__(self, scripts: IScripts, keys: Keys) -> None:
+    def __init__(self, scripts: IScriptRunner, keys: RedisKeys) -> None:
         self._scripts = scripts
         self._keys = keys
 

@@ -6,11 +6,11 @@ from urllib.parse import quote
 
 from attrs import field, frozen
 
-ROOT = 'zatotx'
+KEY_PREFIX = 'zatotx'
 
 
 @frozen
-class Keys:
+class RedisKeys:
     """Creates the names of one cluster. Two clusters on one Redis never share a name: ':' and similar characters in the
     cluster's name are percent-encoded."""
 
@@ -18,7 +18,7 @@ class Keys:
     prefix: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, 'prefix', f'{ROOT}:{quote(self.cluster, safe="")}:')
+        object.__setattr__(self, 'prefix', f'{KEY_PREFIX}:{quote(self.cluster, safe="")}:')
 
     def key(self, kind: str, *names: str) -> str:
         """Return a key, e.g. `key('lease', 'scheduler')`. The last name may contain any characters."""

@@ -8,27 +8,27 @@ from uuid import uuid4
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from zatotx.interfaces.redis import IScripts, Script
-from zatotx.redis.keys import Keys
-from zatotx.rules.resilience.lease import first_token
+from zatotx.interfaces.redis import IScriptRunner, Script
+from zatotx.redis.keys import RedisKeys
+from zatotx.rules.resilience.lease import token_base
 
 
 @frozen
-class Granted:
+class LeaseGranted:
     """The lease was granted."""
 
     token: int
 
 
 @frozen
-class Taken:
+class LeaseTaken:
     """Another owner holds the lease, for `left` more seconds unless it is renewed."""
 
     left: float
 
 
 @frozen
-class Unseeded:
+class EpochNeeded:
     """Redis cannot know all tokens issued so far: it was wiped, or its process was restarted and may have lost the last
     writes. The caller must fetch an epoch after it receives this `ticket`."""
 
@@ -36,17 +36,19 @@ class Unseeded:
 
 
 @frozen
-class Seed:
+class EpochSeed:
     """The response to Unseeded: an epoch from the database."""
 
     ticket: str
     epoch: int
 
 
-class ILeaseStore(Protocol):
+class ILeaseBackend(Protocol):
     """Stores leases. Every method fails as ICommands.execute does; the operation may have been done all the same."""
 
-    def take(self, name: str, owner: str, ttl: float, seed: Seed | None) -> Deferred[Granted | Taken | Unseeded]:
+    def take(
+        self, name: str, owner: str, ttl: float, seed: EpochSeed | None
+    ) -> Deferred[LeaseGranted | LeaseTaken | EpochNeeded]:
         """Grant a lease to `owner`, with the same token again if it holds the lease already."""
 
     def renew(self, name: str, owner: str, ttl: float) -> Deferred[bool]:
@@ -105,24 +107,28 @@ return redis.call('DEL', KEYS[1])
 """)
 
 
-class RedisLeaseStore:
+class RedisLeaseBackend:
     """An ILeaseStore on the shared connection."""
 
-    def __init__(self, scripts: IScripts, keys: Keys) -> None:
+    def __init__(self, scripts: IScriptRunner, keys: RedisKeys) -> None:
         self._scripts = scripts
         self._keys = keys
 
-    def take(self, name: str, owner: str, ttl: float, seed: Seed | None) -> Deferred[Granted | Taken | Unseeded]:
+    def take(
+        self, name: str, owner: str, ttl: float, seed: EpochSeed | None
+    ) -> Deferred[LeaseGranted | LeaseTaken | EpochNeeded]:
         """See ILeaseStore."""
         return Deferred.fromCoroutine(self._take(name, owner, ttl, seed))
 
-    async def _take(self, name: str, owner: str, ttl: float, seed: Seed | None) -> Granted | Taken | Unseeded:
-        ticket, base = (seed.ticket, str(first_token(seed.epoch))) if seed is not None else ('', '')
+    async def _take(
+        self, name: str, owner: str, ttl: float, seed: EpochSeed | None
+    ) -> LeaseGranted | LeaseTaken | EpochNeeded:
+        ticket, base = (seed.ticket, str(token_base(seed.epoch))) if seed is not None else ('', '')
         keys = (self._keys.key('lease', name), self._keys.key('lease-tokens'), self._keys.key('lease-seed'))
         result, value = await self._scripts.run(_TAKE, keys, (owner, _milliseconds(ttl), ticket, base, uuid4().hex))
         if result == 'granted':
-            return Granted(int(value))
-        return Taken(max(0, value) / 1000) if result == 'taken' else Unseeded(str(value))
+            return LeaseGranted(int(value))
+        return LeaseTaken(max(0, value) / 1000) if result == 'taken' else EpochNeeded(str(value))
 
     def renew(self, name: str, owner: str, ttl: float) -> Deferred[bool]:
         """See ILeaseStore."""

@@ -11,11 +11,11 @@ from uuid import uuid4
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from zope.interface import implementer
 
-from zatotx.interfaces.redis import Busy, ILease, ILeases
+from zatotx.interfaces.redis import ILease, ILeaseStore, LeaseHeld
 from zatotx.model.errors import ServiceError, ServiceUnavailable
-from zatotx.redis.lease_store import Granted, ILeaseStore, Seed, Taken, Unseeded
+from zatotx.redis.lease_store import EpochNeeded, EpochSeed, ILeaseBackend, LeaseGranted, LeaseTaken
 from zatotx.redis.polling import poll
-from zatotx.rules.resilience.lease import LeaseClaim, granted, refused, renewal, ttl_error
+from zatotx.rules.resilience.lease import LeaseClaim, claim_after_grant, claim_after_rejection, next_renewal, ttl_error
 
 _ATTEMPTS = 3  # an epoch may be outdated once or twice, if Redis was wiped or other nodes were faster
 
@@ -25,14 +25,14 @@ def monotonic_clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-@implementer(ILeases)
-class Leases:
+@implementer(ILeaseStore)
+class LeaseStore:
     """Acquires leases. See zatotx.rules.resilience.lease for why no two nodes believe that they hold the same one."""
 
     def __init__(
         self,
         clock: Any,
-        desk: ILeaseStore,
+        desk: ILeaseBackend,
         epochs: Callable[[], Deferred[int]],
         *,
         now: Callable[[], float] = monotonic_clock,
@@ -62,8 +62,8 @@ class Leases:
             if attempt.lost is not None:
                 self._free(name, attempt.owner)
                 raise attempt.lost
-            raise Busy(f'The lease {name!r} is held by another owner', attempt.left)
-        return Lease(self._clock, self._store, name, attempt.owner, claim=claim, now=self._now)
+            raise LeaseHeld(f'The lease {name!r} is held by another owner', attempt.left)
+        return RedisLease(self._clock, self._store, name, attempt.owner, claim=claim, now=self._now)
 
     async def ask(self, attempt: _Attempt) -> LeaseClaim | None:
         """Try once to take the lease, with a new epoch if the store needs one. Returns None if another owner holds
@@ -72,16 +72,16 @@ class Leases:
         for _ in range(_ATTEMPTS):
             sent = self._now()
             result = await self._store.take(attempt.name, attempt.owner, attempt.ttl, seed)
-            if isinstance(result, Granted):
-                claim = granted(LeaseClaim(ttl=attempt.ttl), result.token, sent)
+            if isinstance(result, LeaseGranted):
+                claim = claim_after_grant(LeaseClaim(ttl=attempt.ttl), result.token, sent)
                 if claim.holds(self._now()):
                     return claim
                 continue  # the reply took too long: the next one is valid for a full ttl again
-            if isinstance(result, Taken):
+            if isinstance(result, LeaseTaken):
                 attempt.left = result.left
                 return None
-            assert isinstance(result, Unseeded)
-            seed = Seed(result.ticket, await self._next_epoch())
+            assert isinstance(result, EpochNeeded)
+            seed = EpochSeed(result.ticket, await self._next_epoch())
         raise ServiceUnavailable(
             None, f'The lease {attempt.name!r} was not granted in {_ATTEMPTS} attempts: Redis is slow or loses its data'
         )
@@ -95,7 +95,7 @@ class _Attempt:
     """An attempt to acquire a lease, under one owner name, so that a repeated request after a lost reply is the same
     one."""
 
-    def __init__(self, leases: Leases, name: str, ttl: float) -> None:
+    def __init__(self, leases: LeaseStore, name: str, ttl: float) -> None:
         self.name = name
         self.ttl = ttl
         self.owner = uuid4().hex
@@ -115,11 +115,11 @@ class _Attempt:
 
 
 @implementer(ILease)
-class Lease:
+class RedisLease:
     """A lease that is renewed at a third of its ttl, and sooner after a request without a reply."""
 
     def __init__(
-        self, clock: Any, desk: ILeaseStore, name: str, owner: str, *, claim: LeaseClaim, now: Callable[[], float]
+        self, clock: Any, desk: ILeaseBackend, name: str, owner: str, *, claim: LeaseClaim, now: Callable[[], float]
     ) -> None:
         self.name = name
         self.token = claim.token
@@ -159,7 +159,7 @@ class Lease:
     def _schedule(self, *, failed: bool) -> None:
         """Set the timer for the next renewal, or for the end of the lease."""
         now = self._now()
-        at = renewal(self._claim, now, failed=failed)
+        at = next_renewal(self._claim, now, failed=failed)
         if at is None:
             self._end(f'The lease {self.name!r} could not be renewed in time{self._problem}')
         else:
@@ -187,10 +187,10 @@ class Lease:
             self._reschedule(failed=True)
             return
         if not still_held:
-            self._claim = refused(self._claim)
+            self._claim = claim_after_rejection(self._claim)
             self._end(f'The lease {self.name!r} was lost: it is no longer in Redis')
             return
-        self._claim, self._problem = granted(self._claim, self.token, sent), ''
+        self._claim, self._problem = claim_after_grant(self._claim, self.token, sent), ''
         self._reschedule(failed=False)
 
     def _reschedule(self, *, failed: bool) -> None:

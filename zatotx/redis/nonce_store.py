@@ -11,21 +11,21 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.interfaces.nonces import INonces
-from zatotx.interfaces.redis_client import IBatch
+from zatotx.interfaces.nonces import INonceStore
+from zatotx.interfaces.redis_client import IPipelinedCommands
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.redis.keys import Keys
+from zatotx.redis.keys import RedisKeys
 
-AT_ONCE = 1_000  # commands in one write
+BATCH_SIZE = 1_000  # commands in one write
 
 _PendingNonce = tuple[str, int, Deferred[bool]]  # name, ttl in milliseconds, result
 
 
-@implementer(INonces)
-class RedisNonces:
+@implementer(INonceStore)
+class RedisNonceStore:
     """Records used nonces over the shared connection."""
 
-    def __init__(self, clock: IReactorTime, client: IBatch, keys: Keys) -> None:
+    def __init__(self, clock: IReactorTime, client: IPipelinedCommands, keys: RedisKeys) -> None:
         self._clock = clock
         self._client = client
         self._prefix = keys.key('nonce', '')
@@ -41,8 +41,8 @@ class RedisNonces:
 
     def _send(self) -> None:
         pending, self._pending = self._pending, []
-        for start in range(0, len(pending), AT_ONCE):
-            chunk = pending[start : start + AT_ONCE]
+        for start in range(0, len(pending), BATCH_SIZE):
+            chunk = pending[start : start + BATCH_SIZE]
             commands = [('SET', self._prefix + name, '', 'NX', 'PX', ttl) for name, ttl, _ in chunk]
             self._client.batch(commands).addCallbacks(_deliver, _fail, (chunk,), {}, (chunk,))
 

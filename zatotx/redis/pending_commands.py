@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-MOST = 50_000  # commands that may wait on one connection
-MOST_BYTES = 64 * 1024 * 1024  # their total size; a single command may be larger
+MAX_COMMANDS = 50_000  # commands that may wait on one connection
+MAX_COMMAND_BYTES = 64 * 1024 * 1024  # their total size; a single command may be larger
 
 
 class _PendingCommand:
@@ -56,7 +56,7 @@ class PendingCommands:
 
     def full(self, size: int) -> bool:
         """Return whether `size` more bytes would be too much for a Redis that does not keep up."""
-        return self._commands >= MOST or (self._bytes + size > MOST_BYTES and bool(self._queue))
+        return self._commands >= MAX_COMMANDS or (self._bytes + size > MAX_COMMAND_BYTES and bool(self._queue))
 
     def expect(self, name: str, size: int, *, count: int = 0, patience: float = 0.0) -> Deferred[Any]:
         """Fires with the reply to a command of `size` bytes that is sent now, or with a list of `count` replies to

@@ -14,22 +14,22 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
-from zatotx.interfaces.redis_client import RedisRefused
+from zatotx.interfaces.redis_client import RedisNotReady
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.redis.errors import clause, late, lost, refusal
+from zatotx.redis.errors import describe_error, make_connection_lost_error, make_reply_error, make_timeout_error
 from zatotx.redis.pending_commands import PendingCommands
 
-Heard = Callable[[object, object], None]
+MessageListener = Callable[[object, object], None]
 
 
-def new_protocol(reactor: Any, where: str, timeout: float, heard: Heard | None = None) -> Any:
+def make_protocol(reactor: Any, where: str, timeout: float, heard: MessageListener | None = None) -> Any:
     """Create a protocol, to be connected. Strings are returned as `str`, or as bytes if they are not UTF-8.
 
     `where` names Redis in errors; `timeout`: seconds for each command; `heard(channel, message)` receives what is
     published to the subscribed channels. The protocol has, besides Twisted's methods:
 
     `ask(*words, patience=0)`: sends one command. `ask_all(commands)`: sends several in one write; its result is a list
-    of the replies, with errors among them. The Deferreds fail with Timeout, ServiceUnavailable, RedisRefused or
+    of the replies, with errors among them. The Deferreds fail with Timeout, ServiceUnavailable, RedisNotReady or
     ResponseError, and with TypeError or ValueError for a word that Redis cannot represent.
 
     `why`: the Failure that ended the connection. `dropped`: the reason why this side ended it. `hung`: called with a
@@ -44,7 +44,7 @@ class _CommandSender:
 
     transport: Any
 
-    def prepare(self, reactor: Any, where: str, timeout: float, heard: Heard | None) -> None:
+    def prepare(self, reactor: Any, where: str, timeout: float, heard: MessageListener | None) -> None:
         import hiredis
 
         self.where = where
@@ -79,14 +79,14 @@ class _CommandSender:
         return self._pending.expect(f'a batch of {len(commands)}', len(data), count=len(commands))
 
     def _error_of(self, text: str) -> Exception:
-        error = refusal(text, self.where)
-        if isinstance(error, RedisRefused) and error.code == 'READONLY':
+        error = make_reply_error(text, self.where)
+        if isinstance(error, RedisNotReady) and error.code == 'READONLY':
             self.stale('it is a replica now')
         return error
 
     def _expired(self, name: str) -> None:
-        error = late(self.where, name, self._timeout)
-        self.hung(clause(error, self._timeout))
+        error = make_timeout_error(self.where, name, self._timeout)
+        self.hung(describe_error(error, self._timeout))
         self._pending.expire(error)
 
     def _too_many_pending(self) -> ServiceUnavailable:
@@ -100,7 +100,7 @@ def _protocol_class() -> Any:
     import txredisapi
 
     class Conversation(_CommandSender, txredisapi.RedisProtocol):  # type: ignore[misc]
-        def __init__(self, reactor: Any, where: str, timeout: float, heard: Heard | None) -> None:
+        def __init__(self, reactor: Any, where: str, timeout: float, heard: MessageListener | None) -> None:
             super().__init__(charset='utf-8', errors='strict', convertNumbers=False)
             self.prepare(reactor, where, timeout, heard)
 
@@ -122,6 +122,6 @@ def _protocol_class() -> Any:
         def connectionLost(self, why: Failure) -> None:
             self.why = why
             super().connectionLost(why)  # the owner of the connection first, because a failed caller may retry
-            self._pending.fail(lambda: lost(self.where))
+            self._pending.fail(lambda: make_connection_lost_error(self.where))
 
     return Conversation

@@ -16,13 +16,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.interfaces.rates import Charge, IRates
-from zatotx.interfaces.redis import IScripts, Script
+from zatotx.interfaces.rate_limits import ISharedRateBuckets, RateCharge
+from zatotx.interfaces.redis import IScriptRunner, Script
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.redis.keys import Keys
-from zatotx.rules.limits.gcra import Rate
+from zatotx.redis.keys import RedisKeys
+from zatotx.rules.limits.rate_buckets import Rate
 
-PATIENCE = 0.5  # seconds to wait for a reply: requests wait for it, too
+REPLY_TIMEOUT = 0.5  # seconds to wait for a reply: requests wait for it, too
 # If a timer fires this many seconds late, this process had no CPU time, and the reply may be unread in its socket.
 _STALL_THRESHOLD = 0.1
 
@@ -79,7 +79,7 @@ class _Batch:
     """The calls of one iteration of the reactor that use the same buckets."""
 
     rates: tuple[Rate, ...]
-    callers: list[Deferred[Charge]] = field(factory=list)
+    callers: list[Deferred[RateCharge]] = field(factory=list)
 
     def deliver(self, admitted: int, aheads: Sequence[int]) -> None:
         """Deliver the results: the first `admitted` callers are admitted, each one interval further ahead than the
@@ -88,16 +88,16 @@ class _Batch:
         ahead = list(aheads)
         for index, caller in enumerate(self.callers):
             if not caller.called:  # otherwise it was cancelled
-                caller.callback(Charge(index < admitted, ahead))
+                caller.callback(RateCharge(index < admitted, ahead))
             if index < admitted:
                 ahead = [value + interval for value, interval in zip(ahead, intervals, strict=True)]
 
 
-@implementer(IRates)
-class RedisRates:
+@implementer(ISharedRateBuckets)
+class RedisRateBuckets:
     """Charges buckets over the shared connection. While a reply is overdue, further calls fail at once."""
 
-    def __init__(self, clock: Any, scripts: IScripts, keys: Keys) -> None:
+    def __init__(self, clock: Any, scripts: IScriptRunner, keys: RedisKeys) -> None:
         """`clock`: IReactorTime."""
         self._clock = clock
         self._scripts = scripts
@@ -111,7 +111,7 @@ class RedisRates:
         """Whether a reply is outstanding whose callers have timed out."""
         return self._overdue > 0
 
-    def charge(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> Deferred[Charge]:
+    def charge(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> Deferred[RateCharge]:
         """See IRates."""
         if self._overdue:
             return fail(_timeout_error())
@@ -120,7 +120,7 @@ class RedisRates:
             if not self._batches:
                 self._clock.callLater(0, self._send)
             batch = self._batches[names] = _Batch(rates)
-        waiting: Deferred[Charge] = Deferred()
+        waiting: Deferred[RateCharge] = Deferred()
         batch.callers.append(waiting)
         return waiting
 
@@ -143,7 +143,7 @@ class RedisRates:
 class _PendingCharge:
     """The calls of one iteration of the reactor, sent to Redis."""
 
-    rates: RedisRates
+    rates: RedisRateBuckets
     batches: list[_Batch]
     _timer: Any = None
     _due: float = 0.0
@@ -156,8 +156,8 @@ class _PendingCharge:
 
     def _start_timer(self) -> None:
         clock = self.rates._clock
-        self._due = clock.seconds() + PATIENCE
-        self._timer = clock.callLater(PATIENCE, self._timeout_error)
+        self._due = clock.seconds() + REPLY_TIMEOUT
+        self._timer = clock.callLater(REPLY_TIMEOUT, self._timeout_error)
 
     def _deliver(self, reply: str) -> None:
         if not self._stop_timer():
@@ -202,4 +202,4 @@ class _PendingCharge:
 
 
 def _timeout_error() -> Timeout:
-    return Timeout(None, f'Redis did not check rate limits within {PATIENCE:g} s')
+    return Timeout(None, f'Redis did not check rate limits within {REPLY_TIMEOUT:g} s')

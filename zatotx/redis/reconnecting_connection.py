@@ -13,21 +13,21 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.redis.connection_log import ConnectionLog
 from zatotx.redis.connector import connect
-from zatotx.redis.errors import cause, clause
+from zatotx.redis.errors import describe_error, disconnect_cause
 from zatotx.redis.handshake import perform_handshake
-from zatotx.redis.protocol import Heard, new_protocol
-from zatotx.redis.sentinel import MasterFinder, follow_failover
-from zatotx.redis.status_log import ConnectionLog
+from zatotx.redis.protocol import MessageListener, make_protocol
+from zatotx.redis.sentinel import MasterFinder, watch_failover
 from zatotx.redis.url import RedisAddress
-from zatotx.redis.waiters import Waiters
-from zatotx.rules.resilience.backoff import next_delay
+from zatotx.redis.waiters import WaiterSet
+from zatotx.rules.resilience.backoff import backoff_delay
 
 _MAX_DELAY = 2.0  # seconds between attempts
 # seconds; a connection lost sooner counts as a failed attempt, to avoid a tight loop on a broken server
 _STABLE_AFTER = 5.0
 
-Prepare = Callable[[Any], Awaitable[None]]
+PrepareConnection = Callable[[Any], Awaitable[None]]
 
 
 class ConnectionState(Enum):
@@ -54,8 +54,8 @@ class ReconnectingConnection:
         timeout: float,
         name: str = '',
         voice: ConnectionLog | None = None,
-        prepare: Prepare | None = None,
-        heard: Heard | None = None,
+        prepare: PrepareConnection | None = None,
+        heard: MessageListener | None = None,
     ) -> None:
         """`timeout`: seconds for each step and each command. `name`: the connection's name in CLIENT LIST. `voice`: the
         log shared by connections to one Redis. `prepare` is called with each connected protocol before it is used.
@@ -75,7 +75,7 @@ class ReconnectingConnection:
         self._run_token: object = None  # identifies the loop that is supposed to run
         self._task: Deferred[None] | None = None
         self._is_renewing = False  # whether the next connection is made at once and without a log entry
-        self._waiting = Waiters()
+        self._waiting = WaiterSet()
 
     def start(self) -> None:
         """Start to connect."""
@@ -141,7 +141,7 @@ class ReconnectingConnection:
             self._report_problem(problem)
             self.state = ConnectionState.WAITING
             failures = 0 if self._reactor.seconds() - began >= _STABLE_AFTER + self._timeout else failures + 1
-            await deferLater(self._reactor, next_delay(failures, random.random, cap=_MAX_DELAY))
+            await deferLater(self._reactor, backoff_delay(failures, random.random, cap=_MAX_DELAY))
 
     async def _connect_once(self) -> str:
         """Connect, wait until the connection ends, and return why there is none now."""
@@ -152,20 +152,20 @@ class ReconnectingConnection:
             raise
         except Exception as error:
             hint = '; does it speak TLS?' if self.address.tls and isinstance(error, Timeout) else ''
-            return clause(error, self._timeout) + hint
+            return describe_error(error, self._timeout) + hint
         self._on_connected(protocol)
-        following = follow_failover(
+        following = watch_failover(
             self._finder, server, self._reactor, lambda: self.drop(protocol, 'its master moved')
         )
         await protocol.whenDisconnected()
         following.cancel()
         if self.live is protocol:
             self.live = None
-            return clause(protocol.why.value, self._timeout)
+            return describe_error(protocol.why.value, self._timeout)
         return self.problem  # set by `drop`
 
     async def _connect(self, server: RedisAddress) -> Any:
-        protocol = new_protocol(self._reactor, str(self.address), self._timeout, self._on_message)
+        protocol = make_protocol(self._reactor, str(self.address), self._timeout, self._on_message)
         protocol.hung = protocol.stale = lambda why: self.drop(protocol, why)
         await connect(self._reactor, server, protocol, self._timeout)
         self._connected = protocol
@@ -176,7 +176,7 @@ class ReconnectingConnection:
             await handshake
         except ServiceUnavailable as error:
             protocol.transport.abortConnection()
-            raise cause(error, protocol) from None
+            raise disconnect_cause(error, protocol) from None
         except BaseException:
             protocol.transport.abortConnection()
             raise

@@ -8,12 +8,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from zatotx.interfaces.redis import IScripts, Script
-from zatotx.interfaces.redis_client import ICommands, ResponseError
+from zatotx.interfaces.redis import IScriptRunner, Script
+from zatotx.interfaces.redis_client import ICommands, RedisError
 
 
-@implementer(IScripts)
-class Scripts:
+@implementer(IScriptRunner)
+class ScriptRunner:
     """Runs scripts over the shared connection, with a deadline for each step."""
 
     def __init__(self, client: ICommands) -> None:
@@ -25,7 +25,7 @@ class Scripts:
         reply: Deferred[Any] = self._client.execute('EVALSHA', script.sha, *words)
 
         def load_script(failure: Any) -> Any:
-            failure.trap(ResponseError)
+            failure.trap(RedisError)
             if failure.value.code != 'NOSCRIPT':
                 return failure
             # The script was not run. EVAL runs it and caches it for the next time.

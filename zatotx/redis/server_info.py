@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-OLDEST = (6, 2)  # XAUTOCLAIM, GETDEL, SET … GET
+OLDEST_SUPPORTED = (6, 2)  # XAUTOCLAIM, GETDEL, SET … GET
 
 
 @frozen(kw_only=True)
@@ -63,14 +63,14 @@ def unsupported_reason(info: ServerInfo) -> str:
     return ''
 
 
-def warnings(info: ServerInfo, where: str) -> Iterator[str]:
+def configuration_warnings(info: ServerInfo, where: str) -> Iterator[str]:
     """Yield what an administrator should change, one sentence each. `where`: 'Redis at …'."""
     if info.policy not in ('', 'noeviction'):
         yield (
             f"{where} has maxmemory-policy {info.policy}: when its memory is full it evicts keys, including accepted"
             f" work: set 'maxmemory-policy noeviction' there"
         )
-    if info.redis_version and info.redis_version < OLDEST:
+    if info.redis_version and info.redis_version < OLDEST_SUPPORTED:
         yield f'{where} has version {info.version}: use Redis 6.2, Valkey 7.2 or newer'
     if info.role == 'slave':
         yield f'{where} is a replica, which rejects writes: use its master'

@@ -8,11 +8,11 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, TimeoutError
 from zope.interface import implementer
 
-from zatotx.interfaces.redis import Entry, IConsumer, Script
-from zatotx.interfaces.redis_client import ResponseError
+from zatotx.interfaces.redis import IConsumer, Script, StreamEntry
+from zatotx.interfaces.redis_client import RedisError
+from zatotx.redis.connection_log import ConnectionLog
 from zatotx.redis.reconnecting_connection import ConnectionService, ReconnectingConnection
-from zatotx.redis.status_log import ConnectionLog
-from zatotx.redis.streams import GROUP, Stream, no_group
+from zatotx.redis.streams import CONSUMER_GROUP, RedisStream, is_group_missing
 from zatotx.redis.url import RedisAddress
 
 _ACK = Script('acknowledge', """
@@ -55,13 +55,13 @@ _CHECK_THRESHOLD = 1000  # unacknowledged entries above which the consumer check
 
 
 @implementer(IConsumer)
-class Consumer(ConnectionService):
+class StreamConsumer(ConnectionService):
     """A consumer in the stream's group. Redis remembers which entries it delivered, so a lost reply loses nothing:
     after each reconnect, and after each call that failed or was cancelled, the consumer first claims its own entries
     that no caller received."""
 
     def __init__(
-        self, reactor: Any, address: RedisAddress, stream: Stream, *, consumer: str, timeout: float = 5.0,
+        self, reactor: Any, address: RedisAddress, stream: RedisStream, *, consumer: str, timeout: float = 5.0,
         name: str = '', voice: ConnectionLog | None = None,
     ) -> None:
         """`consumer`: a name that no other consumer uses at the same time. The other parameters are those of
@@ -76,11 +76,11 @@ class Consumer(ConnectionService):
         self._check_threshold = _CHECK_THRESHOLD
         self._may_have_missed = True  # whether Redis may have delivered entries that no caller received
 
-    def read(self, count: int, wait: float) -> Deferred[list[Entry]]:
+    def read(self, count: int, wait: float) -> Deferred[list[StreamEntry]]:
         """See IConsumer."""
         return self._read_lock.run(lambda: Deferred.fromCoroutine(self._read(count, wait)))
 
-    def claim(self, idle: float, count: int = 10) -> Deferred[list[Entry]]:
+    def claim(self, idle: float, count: int = 10) -> Deferred[list[StreamEntry]]:
         """See IConsumer."""
         return Deferred.fromCoroutine(self._claim(idle, count, ''))
 
@@ -95,7 +95,7 @@ class Consumer(ConnectionService):
         self._unacknowledged.difference_update(ids)
         return acknowledged
 
-    async def _claim(self, idle: float, count: int, owner: str, *skipped: str) -> list[Entry]:
+    async def _claim(self, idle: float, count: int, owner: str, *skipped: str) -> list[StreamEntry]:
         try:
             rows, pending = await self._stream.run(_CLAIM, self.consumer, int(idle * 1000), count, owner, *skipped)
         except BaseException:
@@ -105,10 +105,10 @@ class Consumer(ConnectionService):
             self._unacknowledged.intersection_update(pending)
             self._check_threshold = max(_CHECK_THRESHOLD, 2 * len(self._unacknowledged))
         return self._record([
-            Entry(id=id, fields=_to_fields(fields), deliveries=deliveries) for id, fields, deliveries in rows
+            StreamEntry(id=id, fields=_to_fields(fields), deliveries=deliveries) for id, fields, deliveries in rows
         ])
 
-    async def _read(self, count: int, wait: float) -> list[Entry]:
+    async def _read(self, count: int, wait: float) -> list[StreamEntry]:
         if self._may_have_missed or len(self._unacknowledged) > self._check_threshold:
             self._may_have_missed = False
             missed_entries = await self._claim(0, count, self.consumer, *self._unacknowledged)
@@ -117,17 +117,27 @@ class Consumer(ConnectionService):
                 return missed_entries
         try:
             return await self._read_new(count, wait)
-        except ResponseError as error:
-            if not no_group(error):
+        except RedisError as error:
+            if not is_group_missing(error):
                 raise
             await self._stream.make_group()
             self._unacknowledged.clear()
             return await self._read_new(count, wait)
 
-    async def _read_new(self, count: int, wait: float) -> list[Entry]:
+    async def _read_new(self, count: int, wait: float) -> list[StreamEntry]:
         protocol = await self._wait_for_connection(wait)
         block = ('BLOCK', max(1, int(wait * 1000))) if wait > 0 else ()
-        command = ('XREADGROUP', 'GROUP', GROUP, self.consumer, 'COUNT', count, *block, 'STREAMS', self._stream.key)
+        command = (
+            'XREADGROUP',
+            'GROUP',
+            CONSUMER_GROUP,
+            self.consumer,
+            'COUNT',
+            count,
+            *block,
+            'STREAMS',
+            self._stream.key,
+        )
         try:
             rows = await protocol.ask(*command, '>', patience=max(0.0, wait))
         except BaseException as error:
@@ -136,7 +146,9 @@ class Consumer(ConnectionService):
                 # The read is still pending in Redis, and its reply would be taken for the next one's.
                 self._connection.renew(protocol)
             raise
-        return self._record([Entry(id=id, fields=_to_fields(fields)) for id, fields in rows[0][1]] if rows else [])
+        return self._record(
+            [StreamEntry(id=id, fields=_to_fields(fields)) for id, fields in rows[0][1]] if rows else []
+        )
 
     async def _wait_for_connection(self, wait: float) -> Any:
         if self._connection.live is None:
@@ -146,7 +158,7 @@ class Consumer(ConnectionService):
                 raise self._connection.away() from None
         return self._connection.live
 
-    def _record(self, entries: list[Entry]) -> list[Entry]:
+    def _record(self, entries: list[StreamEntry]) -> list[StreamEntry]:
         self._unacknowledged.update(entry.id for entry in entries)
         return entries
 

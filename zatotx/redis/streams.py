@@ -9,11 +9,11 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.redis import Backlog, IScripts, IStream, Script
-from zatotx.interfaces.redis_client import ICommands, ResponseError
-from zatotx.redis.keys import Keys
+from zatotx.interfaces.redis import IScriptRunner, IStream, Script, StreamBacklog
+from zatotx.interfaces.redis_client import ICommands, RedisError
+from zatotx.redis.keys import RedisKeys
 
-GROUP = 'all'
+CONSUMER_GROUP = 'all'
 
 _FORGET = Script('forget a consumer', """
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
@@ -33,13 +33,13 @@ return 1
 
 
 @implementer(IStream)
-class Stream:
+class RedisStream:
     """One stream with its consumer group. The group is created when it is first needed, and again if Redis lost it; it
     then starts at the beginning of the stream, so that no remaining entry is missed."""
 
     _log = Logger('zatotx.redis')
 
-    def __init__(self, client: ICommands, scripts: IScripts, keys: Keys, name: str) -> None:
+    def __init__(self, client: ICommands, scripts: IScriptRunner, keys: RedisKeys, name: str) -> None:
         self.name = name
         self.key = keys.key('stream', name)
         self.regrouped = 0  # how many times the group was lost and created again
@@ -53,14 +53,14 @@ class Stream:
         added: Deferred[Any] = self._client.execute('XADD', self.key, '*', *words)
         return added
 
-    def backlog(self) -> Deferred[Backlog]:
+    def backlog(self) -> Deferred[StreamBacklog]:
         """See IStream."""
         return Deferred.fromCoroutine(self._backlog())
 
-    async def _backlog(self) -> Backlog:
+    async def _backlog(self) -> StreamBacklog:
         length: Any = await self._client.execute('XLEN', self.key)
-        total, _, _, consumers = await self.grouped(lambda: self._client.execute('XPENDING', self.key, GROUP))
-        return Backlog(
+        total, _, _, consumers = await self.grouped(lambda: self._client.execute('XPENDING', self.key, CONSUMER_GROUP))
+        return StreamBacklog(
             length=length, pending=total, consumers={name: int(count) for name, count in consumers or ()}
         )
 
@@ -79,15 +79,15 @@ class Stream:
     def run(self, script: Script, *args: object) -> Deferred[Any]:
         """Run a script with the stream's key, the group and `args`."""
         return Deferred.fromCoroutine(
-            self.grouped(lambda: self._scripts.run(script, (self.key,), (GROUP, *args)))
+            self.grouped(lambda: self._scripts.run(script, (self.key,), (CONSUMER_GROUP, *args)))
         )
 
     async def grouped(self, command: Any) -> Any:
         """Run `command`, creating the group first if it does not exist."""
         try:
             result = await command()
-        except ResponseError as error:
-            if not no_group(error):
+        except RedisError as error:
+            if not is_group_missing(error):
                 raise
             await self.make_group()
             result = await command()
@@ -104,13 +104,13 @@ class Stream:
             )
         self._grouped = True
         try:
-            await self._client.execute('XGROUP', 'CREATE', self.key, GROUP, '0', 'MKSTREAM')
-        except ResponseError as error:
+            await self._client.execute('XGROUP', 'CREATE', self.key, CONSUMER_GROUP, '0', 'MKSTREAM')
+        except RedisError as error:
             if error.code != 'BUSYGROUP':  # otherwise another consumer was faster
                 raise
 
 
-def no_group(error: ResponseError) -> bool:
+def is_group_missing(error: RedisError) -> bool:
     """Return whether the error says that the stream or its group does not exist, including the error of a blocked
     read."""
     return error.code in ('NOGROUP', 'UNBLOCKED') or 'no such key' in str(error)

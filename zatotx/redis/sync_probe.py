@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.redis.errors import refusal
+from zatotx.redis.errors import make_reply_error
 from zatotx.redis.server_info import ServerInfo, parse_info, unsupported_reason
-from zatotx.redis.url import RedisAddress, TlsOptions, with_hosts
+from zatotx.redis.url import RedisAddress, TlsOptions, format_host_port
 
 
-def probe(address: RedisAddress, timeout: float = 3.0) -> ServerInfo:
+def probe_redis(address: RedisAddress, timeout: float = 3.0) -> ServerInfo:
     """Connect as a server would, authenticate and return the reply to INFO; blocks for at most `timeout` seconds per
     step. Returns an empty ServerInfo if the user may not send INFO. Raises ServiceUnavailable with one sentence if
     Redis cannot be used."""
@@ -73,7 +73,7 @@ def _find_master(address: RedisAddress, timeout: float) -> RedisAddress:
             continue
         if reply:
             return address.at(reply[0].decode(), int(reply[1]))
-        problems.append(f'{with_hosts(host, port)} knows no master of that name')
+        problems.append(f'{format_host_port(host, port)} knows no master of that name')
     raise _unavailable(address, '; '.join(problems))
 
 
@@ -99,7 +99,7 @@ class _SyncConnection:
                 raise _ProbeError('it closed the connection')
             self._reader.feed(data)
         if isinstance(reply, self._error):
-            raise _ProbeError(str(refusal(str(reply), self._where)))
+            raise _ProbeError(str(make_reply_error(str(reply), self._where)))
         return reply
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from zatotx.redis.errors import UnfitError
+from zatotx.redis.errors import UnusableServerError
 from zatotx.redis.url import TlsOptions
 
 
-def client_options(host: str, tls: TlsOptions) -> Any:
+def tls_client_options(host: str, tls: TlsOptions) -> Any:
     """Return Twisted's options for a connection to `host`: TLS 1.2 or newer, with verification of chain and name. The
-    files are read for each connection, so that renewed ones are used. Raises UnfitError for unusable files."""
+    files are read for each connection, so that renewed ones are used. Raises UnusableServerError for unusable files."""
     from twisted.internet.ssl import TLSVersion, optionsForClientTLS, platformTrust, trustRootFromCertificates
 
     trust = trustRootFromCertificates(_certificates(tls.ca)) if tls.ca else platformTrust()
@@ -34,10 +34,12 @@ def _load_client_certificate(tls: TlsOptions) -> tuple[Any, list[Any]]:
     path = tls.key or tls.cert
     try:
         key = KeyPair.load(_read_file(path), 1)  # PEM
-    except UnfitError:
+    except UnusableServerError:
         raise
     except Exception:  # OpenSSL's own exception types, whose messages could quote the file
-        raise UnfitError(f'{path} holds no private key in PEM form that can be read without a passphrase') from None
+        raise UnusableServerError(
+            f'{path} holds no private key in PEM form that can be read without a passphrase'
+        ) from None
     return PrivateCertificate.fromCertificateAndKeyPair(leaf, key), [
         certificate.original for certificate in intermediates
     ]
@@ -51,7 +53,7 @@ def _certificates(path: str) -> list[Any]:
     try:
         certificates = load_pem_x509_certificates(_read_file(path))
     except ValueError:
-        raise UnfitError(f'{path} holds no certificate in PEM form') from None
+        raise UnusableServerError(f'{path} holds no certificate in PEM form') from None
     return [Certificate(X509.from_cryptography(certificate)) for certificate in certificates]
 
 
@@ -59,4 +61,4 @@ def _read_file(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise UnfitError(f'{path} cannot be read: {error.strerror}') from None
+        raise UnusableServerError(f'{path} cannot be read: {error.strerror}') from None

@@ -9,11 +9,11 @@ from attrs import evolve, field, frozen
 
 from zatotx.model.errors import StartError
 
-FORMS = (
+URL_FORMS = (
     'redis://[user:password@]host[:port][/db], rediss:// for TLS, unix://path, or'
     ' redis+sentinel://[user:password@]host1[:port],host2/master[/db]'
 )
-PORT, SENTINEL_PORT = 6379, 26379
+DEFAULT_PORT, DEFAULT_SENTINEL_PORT = 6379, 26379
 
 _TLS_OPTIONS = ('ca', 'cert', 'key')
 _SENTINEL_OPTIONS = ('sentinel_username', 'sentinel_password')
@@ -47,7 +47,7 @@ class RedisAddress:
     """The address of a Redis or Valkey server: TCP (`host`), a Unix socket (`path`) or sentinels."""
 
     host: str = ''
-    port: int = PORT
+    port: int = DEFAULT_PORT
     path: str = ''
     username: str = ''
     password: str = field(default='', repr=False)
@@ -64,8 +64,9 @@ class RedisAddress:
         if self.path:
             return f'Redis at unix:{self.path}'
         if self.sentinels is not None:
-            return f'Redis master {self.sentinels.master!r} of {",".join(with_hosts(*h) for h in self.sentinels.hosts)}'
-        return f'Redis at {with_hosts(self.host, self.port)}'
+            hosts = ','.join(format_host_port(*host) for host in self.sentinels.hosts)
+            return f'Redis master {self.sentinels.master!r} of {hosts}'
+        return f'Redis at {format_host_port(self.host, self.port)}'
 
     def at(self, host: str, port: int) -> RedisAddress:
         """Return the address of a server with the same user, database and TLS options."""
@@ -85,7 +86,7 @@ def parse_address(url: str, directory: Path, tls: TlsOptions | None = None) -> R
     which options of the URL override. Raises StartError with one sentence that contains no secrets."""
     scheme, colon, rest = url.partition('://')
     if scheme not in _SCHEMES or not colon:
-        raise StartError(f'The Redis URL starts with {scheme[:20] if colon else "no scheme"!r}: write {FORMS}')
+        raise StartError(f'The Redis URL starts with {scheme[:20] if colon else "no scheme"!r}: write {URL_FORMS}')
     if any(letter < ' ' or letter == '\x7f' for letter in unquote(url)):
         raise StartError('The Redis URL contains a control character, such as a line end: remove it')
     # Options are looked for after the first '?' only: a password with an unescaped '?' causes a wrong host.
@@ -113,7 +114,7 @@ def _parse_network(scheme: str, rest: str, query: str, directory: Path, tls: Tls
     secure, sentinel = scheme.startswith('rediss'), scheme.endswith('sentinel')
     authority, _, path = rest.partition('/')
     userinfo, _, hosts = authority.rpartition('@')
-    hosts_and_ports = _parse_hosts(hosts, SENTINEL_PORT if sentinel else PORT, many=sentinel)
+    hosts_and_ports = _parse_hosts(hosts, DEFAULT_SENTINEL_PORT if sentinel else DEFAULT_PORT, many=sentinel)
     master, _, db = path.partition('/') if sentinel else ('', '', path)
     known_options = (*(_TLS_OPTIONS if secure else ()), *(_SENTINEL_OPTIONS if sentinel else ()))
     db_number = _parse_db(db)
@@ -128,7 +129,7 @@ def _parse_network(scheme: str, rest: str, query: str, directory: Path, tls: Tls
     if not sentinel:
         return evolve(address, host=hosts_and_ports[0][0], port=hosts_and_ports[0][1])
     if not master:
-        raise StartError(f'The Redis URL does not name a master after its sentinels: write {FORMS}')
+        raise StartError(f'The Redis URL does not name a master after its sentinels: write {URL_FORMS}')
     return evolve(address, sentinels=Sentinels(
         hosts=hosts_and_ports, master=unquote(master),
         username=options.get('sentinel_username', ''), password=options.get('sentinel_password', ''),
@@ -137,7 +138,7 @@ def _parse_network(scheme: str, rest: str, query: str, directory: Path, tls: Tls
 
 def _parse_unix(path: str, options: dict[str, str], directory: Path, tls: TlsOptions | None) -> RedisAddress:
     if not path:
-        raise StartError(f'The Redis URL does not name a socket: write {FORMS}')
+        raise StartError(f'The Redis URL does not name a socket: write {URL_FORMS}')
     _reject_tls_files(tls)
     return RedisAddress(
         path=str((directory / unquote(path)).resolve()),
@@ -162,9 +163,9 @@ def _parse_host(text: str, default: int) -> tuple[str, int]:
         host, _, port = text.partition(':')
         is_invalid = any(letter in ', \t\r\n' for letter in host)
     if is_invalid or (port and not _is_number(port, 65535)) or port == '0':
-        raise StartError(f'The Redis URL has a host or port that cannot be read: write {FORMS}')
+        raise StartError(f'The Redis URL has a host or port that cannot be read: write {URL_FORMS}')
     if not host:
-        raise StartError(f'The Redis URL does not name a host: write {FORMS}')
+        raise StartError(f'The Redis URL does not name a host: write {URL_FORMS}')
     return unquote(host).lower(), int(port or default)
 
 
@@ -211,6 +212,6 @@ def _is_number(text: str, maximum: int) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= maximum
 
 
-def with_hosts(host: str, port: int) -> str:
+def format_host_port(host: str, port: int) -> str:
     """Format `host:port`, with brackets around IPv6 addresses."""
     return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 
-class Waiters:
+class WaiterSet:
     """A set of Deferreds, each of which may be cancelled."""
 
     def __init__(self) -> None:

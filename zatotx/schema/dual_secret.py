@@ -11,22 +11,22 @@ ENCRYPTED = 'enc:'
 _BETWEEN = f' {ENCRYPTED}'
 
 
-def join(hashed: str, sealed: str) -> str:
+def combine(hashed: str, sealed: str) -> str:
     """Combines a hash and an encrypted secret into the stored form."""
     return f'{hashed} {sealed}'
 
 
-def hash_of(stored: str) -> str:
+def get_hash(stored: str) -> str:
     """Returns the hash to verify a password against; '' if no password is set."""
     return stored.partition(_BETWEEN)[0]
 
 
-def sealed_of(stored: str) -> str:
+def get_encrypted(stored: str) -> str:
     """Returns the encrypted secret for OutgoingContext.unseal; '' if there is none, or only a hash: then the password
     must be set again before an outgoing connection can use it."""
-    return f'{ENCRYPTED}{stored.partition(_BETWEEN)[2]}' if is_dual(stored) else ''
+    return f'{ENCRYPTED}{stored.partition(_BETWEEN)[2]}' if is_dual_secret(stored) else ''
 
 
-def is_dual(text: str) -> bool:
+def is_dual_secret(text: str) -> bool:
     """Returns whether a text has the stored form of a dual secret."""
     return text.startswith(HASHED) and _BETWEEN in text

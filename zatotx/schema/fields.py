@@ -57,12 +57,12 @@ def field_names(object_type: ObjectType) -> tuple[str, ...]:
     return tuple(f.name for f in fields_of(object_type))
 
 
-def refs_of(object_type: ObjectType) -> tuple[FieldInfo, ...]:
+def reference_fields(object_type: ObjectType) -> tuple[FieldInfo, ...]:
     """Returns the fields that refer to other objects by name."""
     return tuple(f for f in fields_of(object_type) if f.ref)
 
 
-def references_in(info: FieldInfo, value: Any) -> list[tuple[str, Any]]:
+def iter_references(info: FieldInfo, value: Any) -> list[tuple[str, Any]]:
     """Returns the references in a field's value with their paths: ('security', 'api.user'), or for a list
     ('members[0]', 'api.user'), ('members[1]', …). None contains no reference."""
     if isinstance(value, list | tuple):
@@ -70,19 +70,19 @@ def references_in(info: FieldInfo, value: Any) -> list[tuple[str, Any]]:
     return [] if value is None else [(info.name, value)]
 
 
-def with_references(value: Any, other: Callable[[Any], Any]) -> Any:
+def map_references(value: Any, other: Callable[[Any], Any]) -> Any:
     """Returns a field's value with `other` applied to each reference."""
     if isinstance(value, list | tuple):
         return [other(name) for name in value]
     return None if value is None else other(value)
 
 
-def secrets_of(object_type: ObjectType) -> Mapping[str, str]:
+def secret_fields(object_type: ObjectType) -> Mapping[str, str]:
     """Returns the secret fields: name -> 'encrypted' or 'both'."""
-    return secrets_of_struct(object_type.struct)
+    return secret_fields_of_struct(object_type.struct)
 
 
-def secrets_of_struct(struct: type[Any]) -> Mapping[str, str]:
+def secret_fields_of_struct(struct: type[Any]) -> Mapping[str, str]:
     """Like secrets_of, for a Struct."""
     return {f.name: f.secret for f in fields_of_struct(struct) if f.secret}
 

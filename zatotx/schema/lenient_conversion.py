@@ -17,7 +17,7 @@ from zatotx.schema.fields import FieldInfo, fields_of, fields_of_struct
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import References
 
-NO_REFERENCE = frozenset({'', 'none', 'zato_none', 'zato-no-security'})
+NULL_REFERENCES = frozenset({'', 'none', 'zato_none', 'zato-no-security'})
 _YES = frozenset({'true', 'yes', 't', 'y', '1', 'on'})
 _NO = frozenset({'false', 'no', 'f', 'n', '0', 'off'})
 
@@ -56,20 +56,20 @@ def _set_value(info: FieldInfo, value: Any, document: dict[str, Any]) -> None:
             value = None
         elif value == '' and info.optional:
             value = None
-    document[info.name] = from_text(info, value)
+    document[info.name] = convert_text(info, value)
 
 
 def _to_items(value: Any) -> list[Any]:
     """Returns the items of a list, or of a comma-separated text; [] for None."""
     if isinstance(value, str):
-        return to_list(value)
+        return parse_list(value)
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
 def _resolve_reference(info: FieldInfo, request_name: str, value: Any, references: References) -> Any:
     """Returns the name for a name or an id. Text that could be both is an id if the field name ends in `id`
     (`security_id`)."""
-    if value is None or (isinstance(value, str) and value.strip().lower() in NO_REFERENCE):
+    if value is None or (isinstance(value, str) and value.strip().lower() in NULL_REFERENCES):
         return None
     if isinstance(value, bool) or not isinstance(value, int | str):
         return value
@@ -81,7 +81,7 @@ def _resolve_reference(info: FieldInfo, request_name: str, value: Any, reference
     return str(value) if name is None else name
 
 
-def from_text(info: FieldInfo, value: Any) -> Any:
+def convert_text(info: FieldInfo, value: Any) -> Any:
     """Converts text to the number, boolean, date, list or mapping that the field requires, also inside nested mappings.
     Returns other values unchanged."""
     if isinstance(value, str) and info.kind in _CONVERTERS:
@@ -89,10 +89,10 @@ def from_text(info: FieldInfo, value: Any) -> Any:
     if info.struct is None or not isinstance(value, Mapping):
         return value
     fields = {f.name: f for f in fields_of_struct(info.struct)}
-    return {key: from_text(fields[key], item) if key in fields else item for key, item in value.items()}
+    return {key: convert_text(fields[key], item) if key in fields else item for key, item in value.items()}
 
 
-def to_bool(text: str) -> Any:
+def parse_bool(text: str) -> Any:
     """Converts text to a boolean; returns unrecognized text unchanged."""
     folded = text.strip().lower()
     if folded in _YES:
@@ -100,7 +100,7 @@ def to_bool(text: str) -> Any:
     return False if folded in _NO else text
 
 
-def to_int(text: str) -> Any:
+def parse_int(text: str) -> Any:
     """Converts decimal digits to an integer; returns other text unchanged. Rejects underscores, non-ASCII digits and
     more than 19 digits."""
     digits = text.strip()
@@ -108,7 +108,7 @@ def to_int(text: str) -> Any:
     return int(digits) if unsigned.isascii() and unsigned.isdigit() and len(unsigned) < 20 else text
 
 
-def to_float(text: str) -> Any:
+def parse_float(text: str) -> Any:
     """Converts text to a finite float; returns other text unchanged."""
     try:
         number = float(text)
@@ -117,7 +117,7 @@ def to_float(text: str) -> Any:
     return number if '_' not in text and number - number == 0 else text
 
 
-def to_datetime(text: str) -> Any:
+def parse_datetime(text: str) -> Any:
     """Converts ISO 8601 text to an aware datetime, UTC by default; returns other text unchanged."""
     try:
         moment = datetime.fromisoformat(text.strip())
@@ -126,12 +126,12 @@ def to_datetime(text: str) -> Any:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-def to_list(text: str) -> list[str]:
+def parse_list(text: str) -> list[str]:
     """Splits comma-separated text."""
     return [item.strip() for item in text.split(',') if item.strip()]
 
 
-def to_mapping(text: str) -> Any:
+def parse_mapping(text: str) -> Any:
     """Decodes a JSON object; returns other text unchanged."""
     try:
         value = msgspec.json.decode(text)
@@ -141,10 +141,10 @@ def to_mapping(text: str) -> Any:
 
 
 _CONVERTERS: Mapping[str, Callable[[str], Any]] = {
-    'bool': to_bool,
-    'int': to_int,
-    'float': to_float,
-    'datetime': to_datetime,
-    'list': to_list,
-    'mapping': to_mapping,
+    'bool': parse_bool,
+    'int': parse_int,
+    'float': parse_float,
+    'datetime': parse_datetime,
+    'list': parse_list,
+    'mapping': parse_mapping,
 }

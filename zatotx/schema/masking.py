@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.schema.fields import secrets_of_struct
+from zatotx.schema.fields import secret_fields_of_struct
 
 MASK = '******'
 
@@ -23,7 +23,7 @@ _SECRET_NAME = re.compile(r'password|passwd|secret|token|api_?key|private_?key\Z
 
 def mask_secrets(struct: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the document with all non-empty secrets masked."""
-    secrets = secrets_of_struct(struct)
+    secrets = secret_fields_of_struct(struct)
     return {name: MASK if name in secrets and value else value for name, value in document.items()}
 
 
@@ -35,18 +35,18 @@ class ConfigObject(msgspec.Struct, frozen=True, kw_only=True):
         return f'{type(self).__name__}({", ".join(f"{name}={value!r}" for name, value in fields.items())})'
 
 
-def mask_url(text: str) -> str:
+def mask_urls(text: str) -> str:
     """Masks the passwords of all URLs in a text."""
     return _ENCRYPTED.sub(f'enc:{MASK}', _IN_QUERY.sub(rf'\1{MASK}', _IN_AUTHORITY.sub(rf'\1{MASK}', text)))
 
 
-def to_masked_document(name: str, value: Any) -> Any:
+def mask_setting(name: str, value: Any) -> Any:
     """Masks secrets in a setting: text whose name indicates a secret, and passwords in URLs. `name`: name of the
     setting."""
     if isinstance(value, str):
-        return MASK if value and _SECRET_NAME.search(name) else mask_url(value)
+        return MASK if value and _SECRET_NAME.search(name) else mask_urls(value)
     if isinstance(value, Mapping):
-        return {key: to_masked_document(str(key), item) for key, item in value.items()}
+        return {key: mask_setting(str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [to_masked_document(name, item) for item in value]
+        return [mask_setting(name, item) for item in value]
     return value

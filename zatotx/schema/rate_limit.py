@@ -9,8 +9,8 @@ from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 CHANNEL, PRINCIPAL, ADDRESS = 'channel', 'principal', 'address'  # what a limit counts together
 LOCAL, OPEN, CLOSED = 'local', 'open', 'closed'  # how exact limits behave without Redis
-MOST = 1_000_000  # requests: maximum of a limit, and of a burst
-LONGEST = 31 * 86_400  # seconds: maximum period of a limit
+MAX_REQUESTS = 1_000_000  # requests: maximum of a limit, and of a burst
+MAX_PERIOD = 31 * 86_400  # seconds: maximum period of a limit
 
 _SECONDS = {'s': 1, 'm': 60, 'h': 3_600, 'd': 86_400}
 _INVALID_RATE = 'must be a number of requests and a span of time, such as 100/1m, 10/s, 5000/d or, in seconds, 100/60'
@@ -32,9 +32,9 @@ def _limit_mistake(limit: str) -> str:
     if rate is None:
         return _INVALID_RATE
     count, seconds = rate
-    if not 1 <= count <= MOST:
-        return f'must be of 1 to {MOST} requests'
-    return '' if 1 <= seconds <= LONGEST else 'must be over a span of one second to 31 days'
+    if not 1 <= count <= MAX_REQUESTS:
+        return f'must be of 1 to {MAX_REQUESTS} requests'
+    return '' if 1 <= seconds <= MAX_PERIOD else 'must be over a span of one second to 31 days'
 
 
 class RateLimit(ConfigObject, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ class RateLimit(ConfigObject, frozen=True, kw_only=True):
     ]
     burst: (
         Annotated[int, field('Number of requests allowed at once; none = as many as the limit allows per period',
-                             ge=1, le=MOST)] | None
+                             ge=1, le=MAX_REQUESTS)] | None
     ) = None
     per: Annotated[
         str,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-from zatotx.schema.fields import FieldInfo, references_in
+from zatotx.schema.fields import FieldInfo, iter_references
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.suggestion import did_you_mean
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
 
 class References(Protocol):
@@ -33,7 +33,7 @@ class SnapshotReferences:
 
     __slots__ = ('_snapshot', '_types')
 
-    def __init__(self, snapshot: Snapshot, types: ObjectTypes) -> None:
+    def __init__(self, snapshot: Snapshot, types: ObjectTypeRegistry) -> None:
         self._snapshot = snapshot
         self._types = types
 
@@ -65,7 +65,7 @@ class SnapshotReferences:
         return [t.key for t in self._types.in_space(space)]
 
 
-def dangling_references(
+def find_dangling_references(
     references: References, refs: Iterable[FieldInfo], document: Mapping[str, object]
 ) -> list[tuple[str, str]]:
     """Returns an error for every reference in the document to a missing object or to one of the wrong type. Ignores
@@ -73,7 +73,7 @@ def dangling_references(
     return [
         (path, error)
         for info in refs
-        for path, name in references_in(info, document.get(info.name))
+        for path, name in iter_references(info, document.get(info.name))
         if isinstance(name, str) and (
             error := reference_error(info, name, references.type_of(info.ref, name), references.names(info.ref))
         )
@@ -84,12 +84,12 @@ def reference_error(info: FieldInfo, name: str, found: ObjectType | None, known:
     """Returns the error of a reference to an object of type `found` (None: it does not exist), or ''. `known`: the
     existing names, used only to suggest a similar name."""
     if found is None:
-        return f'{no_such_object(info.ref, name)}{did_you_mean(name, known)}'
+        return f'{missing_object_error(info.ref, name)}{did_you_mean(name, known)}'
     if info.ref_types and found.key not in info.ref_types:
         return f'{name!r} is of type {found.key}, and only {", ".join(info.ref_types)} will do here'
     return ''
 
 
-def no_such_object(space: str, name: str) -> str:
+def missing_object_error(space: str, name: str) -> str:
     """Returns the error for a reference to a missing object."""
     return f'there is no {space} called {name!r}'

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 
-class Stored(msgspec.Struct, frozen=True):
+class StoredObject(msgspec.Struct, frozen=True):
     """One object in the ODB. `value` is the type's Struct; references are names, not ids; secrets are decrypted or
     hashed, as they are used."""
 
@@ -23,11 +23,11 @@ class Stored(msgspec.Struct, frozen=True):
         return name
 
 
-class Changes(msgspec.Struct, frozen=True):
+class ChangeSet(msgspec.Struct, frozen=True):
     """The changes between two revisions."""
 
     revision: int
-    changed: tuple[Stored, ...] = ()
+    changed: tuple[StoredObject, ...] = ()
     deleted: tuple[int, ...] = ()
 
 
@@ -36,31 +36,31 @@ class Snapshot:
 
     __slots__ = ('_by_id', '_by_name', 'revision')
 
-    def __init__(self, revision: int = 0, objects: Iterable[Stored] = ()) -> None:
+    def __init__(self, revision: int = 0, objects: Iterable[StoredObject] = ()) -> None:
         self.revision = revision
-        self._by_id: dict[int, Stored] = {o.id: o for o in objects}
-        self._by_name: dict[tuple[str, str], Stored] = {(o.type, o.name): o for o in self._by_id.values()}
+        self._by_id: dict[int, StoredObject] = {o.id: o for o in objects}
+        self._by_name: dict[tuple[str, str], StoredObject] = {(o.type, o.name): o for o in self._by_id.values()}
 
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def __iter__(self) -> Iterator[Stored]:
+    def __iter__(self) -> Iterator[StoredObject]:
         return iter(self._by_id.values())
 
-    def get(self, object_id: int) -> Stored | None:
+    def get(self, object_id: int) -> StoredObject | None:
         return self._by_id.get(object_id)
 
-    def named(self, type_: str, name: str) -> Stored | None:
+    def named(self, type_: str, name: str) -> StoredObject | None:
         return self._by_name.get((type_, name))
 
-    def of(self, *types: str) -> list[Stored]:
+    def of(self, *types: str) -> list[StoredObject]:
         """Returns all objects of these types, by name."""
         keys = frozenset(types)
         return sorted((o for o in self._by_id.values() if o.type in keys), key=lambda o: o.name)
 
-    def evolve(self, changes: Changes) -> Snapshot:
+    def evolve(self, changes: ChangeSet) -> Snapshot:
         """Returns the snapshot after the changes."""
-        kept: Mapping[int, Stored] = self._by_id
+        kept: Mapping[int, StoredObject] = self._by_id
         if changes.deleted or changes.changed:
             objects = dict(kept)
             for object_id in changes.deleted:

@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
 
-CLOSE = 0.75  # minimum ratio of difflib for a suggestion
-COMPARED = 50  # maximum number of names compared: comparing one takes milliseconds
-LONGEST = 100  # maximum number of characters of a compared name
+MIN_SIMILARITY = 0.75  # minimum ratio of difflib for a suggestion
+MAX_COMPARED = 50  # maximum number of names compared: comparing one takes milliseconds
+MAX_LENGTH = 100  # maximum number of characters of a compared name
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Returns `, did you mean 'crm.get-balance'?`, or '' if no known name is similar. Ignores case; only compares names
     that share their first or last two characters."""
     folded = name.casefold()
-    if len(folded) > LONGEST:
+    if len(folded) > MAX_LENGTH:
         return ''
     begins, ends = folded[:2], folded[-2:]
     similar = (
@@ -23,6 +23,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         for candidate in known
         if (candidate_folded := candidate.casefold()).startswith(begins) or candidate_folded.endswith(ends)
     )
-    candidates = dict(islice((pair for pair in similar if len(pair[0]) <= LONGEST), COMPARED))
-    matches = get_close_matches(folded, candidates, n=1, cutoff=CLOSE)
+    candidates = dict(islice((pair for pair in similar if len(pair[0]) <= MAX_LENGTH), MAX_COMPARED))
+    matches = get_close_matches(folded, candidates, n=1, cutoff=MIN_SIMILARITY)
     return f', did you mean {candidates[matches[0]]!r}?' if matches else ''

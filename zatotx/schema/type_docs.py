@@ -11,7 +11,7 @@ from zatotx.schema.meta import ObjectType
 _COMPARED = {'gt': '>', 'ge': '>=', 'lt': '<', 'le': '<='}
 
 
-def table(object_type: ObjectType) -> str:
+def field_table(object_type: ObjectType) -> str:
     """Returns a Markdown table of the fields: name, type, default, meaning. Fields of a nested mapping follow it, by
     path."""
     rows = ['| Field | Type | Default | Meaning |', '| --- | --- | --- | --- |', *_rows(fields_of(object_type))]
@@ -20,18 +20,19 @@ def table(object_type: ObjectType) -> str:
 
 def _rows(fields: Iterable[FieldInfo], prefix: str = '') -> Iterator[str]:
     for f in fields:
-        yield f'| `{prefix}{f.name}` | {_cell(type_of(f))} | {_cell(default_of(f))} | {_cell(f.description)} |'
+        cells = ' | '.join(map(_cell, (describe_type(f), describe_default(f), f.description)))
+        yield f'| `{prefix}{f.name}` | {cells} |'
         if f.struct is not None:
             yield from _rows(fields_of_struct(f.struct), f'{prefix}{f.name}.')
 
 
-def help_of(info: FieldInfo) -> str:
+def field_help(info: FieldInfo) -> str:
     """Returns one line of help about a field."""
-    tail = 'required' if info.required else f'default: {default_of(info)}'
-    return f'{info.description} ({type_of(info)}; {tail})'
+    tail = 'required' if info.required else f'default: {describe_default(info)}'
+    return f'{info.description} ({describe_type(info)}; {tail})'
 
 
-def type_of(info: FieldInfo) -> str:
+def describe_type(info: FieldInfo) -> str:
     """Describes the type of a field: kind, choices, bounds and reference."""
     if info.choices:
         return ', '.join(choice or '(empty)' for choice in info.choices)
@@ -46,7 +47,7 @@ def _reference_type(info: FieldInfo) -> str:
     return f'names ({info.ref})' if info.kind == 'list' else f'name ({info.ref})'
 
 
-def default_of(info: FieldInfo) -> str:
+def describe_default(info: FieldInfo) -> str:
     """Returns the default as text; '' if the field is required."""
     return '' if info.default is NO_DEFAULT else _default(info.default)
 

@@ -14,7 +14,7 @@ def namespace_of(object_type: ObjectType) -> str:
     return object_type.section or object_type.key
 
 
-class ObjectTypes:
+class ObjectTypeRegistry:
     """An immutable collection of object types. Raises ValueError with all errors in their declarations."""
 
     __slots__ = ('_by_key', '_by_space')

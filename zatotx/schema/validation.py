@@ -14,10 +14,10 @@ import msgspec
 from zatotx.schema.fields import FieldInfo, fields_of_struct
 from zatotx.schema.meta import ObjectType
 
-Mistake = tuple[str, str]  # (path of the field, error)
+FieldError = tuple[str, str]  # (path of the field, error)
 
 
-def validate(object_type: ObjectType, document: Mapping[str, Any]) -> tuple[Any, list[Mistake]]:
+def validate(object_type: ObjectType, document: Mapping[str, Any]) -> tuple[Any, list[FieldError]]:
     """Returns the Struct and no errors, or None and all errors. Never raises for invalid input.
 
     Only the form of references is checked, not whether the objects exist.
@@ -28,21 +28,21 @@ def validate(object_type: ObjectType, document: Mapping[str, Any]) -> tuple[Any,
     return (None, mistakes) if mistakes else (value, [])
 
 
-def validate_edit(object_type: ObjectType, current: Any, changes: Mapping[str, Any]) -> tuple[Any, list[Mistake]]:
+def validate_edit(object_type: ObjectType, current: Any, changes: Mapping[str, Any]) -> tuple[Any, list[FieldError]]:
     """Like validate, for an existing object of which some fields change; a mapping changes as a whole."""
     return validate(object_type, {**msgspec.structs.asdict(current), **changes})
 
 
-def unknown_fields(key: str, known: Iterable[str]) -> str:
+def unknown_field_error(key: str, known: Iterable[str]) -> str:
     """Returns the error for a key that is not among `known`."""
     matches = get_close_matches(key, list(known), n=1)
     return f'unknown, did you mean {matches[0]}?' if matches else 'unknown'
 
 
-def _convert(struct: type[Any], document: Mapping[str, Any]) -> tuple[Any, list[Mistake]]:
+def _convert(struct: type[Any], document: Mapping[str, Any]) -> tuple[Any, list[FieldError]]:
     """Returns the Struct, or None and the errors of all fields."""
     fields = {f.name: f for f in fields_of_struct(struct)}
-    mistakes = [(str(key), unknown_fields(str(key), fields)) for key in document if key not in fields]
+    mistakes = [(str(key), unknown_field_error(str(key), fields)) for key in document if key not in fields]
     values: dict[str, Any] = {}
     for name, info in fields.items():
         if name in document:
@@ -52,7 +52,7 @@ def _convert(struct: type[Any], document: Mapping[str, Any]) -> tuple[Any, list[
     return (None, mistakes) if mistakes else (struct(**values), [])
 
 
-def _convert_field(info: FieldInfo, raw_value: Any, values: dict[str, Any], mistakes: list[Mistake]) -> None:
+def _convert_field(info: FieldInfo, raw_value: Any, values: dict[str, Any], mistakes: list[FieldError]) -> None:
     if isinstance(raw_value, str):
         raw_value = info.aliases.get(raw_value, raw_value)
     if info.struct is not None and isinstance(raw_value, Mapping):
@@ -96,7 +96,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _describe_error(info: FieldInfo, text: str) -> Mistake:
+def _describe_error(info: FieldInfo, text: str) -> FieldError:
     """Rewords an error of msgspec: 'Expected `int`, got `str` - at `$[0].a`'."""
     text, _, path = text.replace('`', '').partition(' - at $')
     text = text[:1].lower() + text[1:]

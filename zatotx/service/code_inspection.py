@@ -8,7 +8,7 @@ from types import CodeType
 from typing import Any
 
 
-def mentioned_names(cls: type, base: type, name: str) -> bool:
+def mentions_name(cls: type, base: type, name: str) -> bool:
     """Return whether any method that `cls` adds to `base` mentions `name`, as an attribute or as a string constant.
 
     Nested functions and classes are searched too. Functions defined elsewhere that receive `self` are not.

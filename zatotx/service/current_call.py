@@ -10,7 +10,7 @@ from zatotx.service.service import Service
 _MAX_FRAMES = 200  # frames
 
 
-def current_call() -> tuple[str, str]:
+def find_current_call() -> tuple[str, str]:
     """Return the service name and correlation id of the innermost service call on the stack, or two empty strings.
 
     It takes microseconds and serves log records that do not carry these fields themselves.

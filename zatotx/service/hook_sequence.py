@@ -22,14 +22,14 @@ def hook_steps(service: Any, handler: Any, hooks: frozenset[str], job_type: str 
         raise BadRequest(service.cid, 'The service does not accept this request')
     if 'validate_input' in hooks:
         yield service.validate_input()
-    for name in hook_order.hooks_before(hooks, job_type):
+    for name in hook_order.hooks_before_handle(hooks, job_type):
         yield from _log_errors(service, name)
     returned = yield handler.function(service)
     invocation = service._zatotx
     invocation.returned_at = invocation.invoker.now()
     if 'validate_output' in hooks:
         yield service.validate_output()
-    for name in hook_order.hooks_after(hooks, job_type):
+    for name in hook_order.hooks_after_handle(hooks, job_type):
         yield from _log_errors(service, name)
     return returned
 

@@ -70,7 +70,7 @@ class JobHooks:
 
 
 JOB_TYPES = ('one_time', 'interval_based', 'cron_style')
-PER_CALL = frozenset(
+CALL_HOOKS = frozenset(
     name
     for base in (Hooks, JobHooks)
     for name in vars(base)
@@ -82,18 +82,18 @@ def overridden_hooks(cls: type) -> frozenset[str]:
     """Return the names of the per-call hooks that a class overrides."""
     return frozenset(
         name
-        for name in PER_CALL
+        for name in CALL_HOOKS
         if getattr(cls, name, None) is not (getattr(Hooks, name, None) or getattr(JobHooks, name, None))
     )
 
 
-def hooks_before(hooks: frozenset[str], job_type: str | None) -> list[str]:
+def hooks_before_handle(hooks: frozenset[str], job_type: str | None) -> list[str]:
     """Return the hooks to run before `handle`, in order. `job_type` is None outside the scheduler."""
     names = ['before_job', f'before_{job_type}_job', 'before_handle'] if job_type is not None else ['before_handle']
     return [name for name in names if name in hooks]
 
 
-def hooks_after(hooks: frozenset[str], job_type: str | None) -> list[str]:
+def hooks_after_handle(hooks: frozenset[str], job_type: str | None) -> list[str]:
     """Return the hooks to run after `handle` succeeded, in order."""
     job_names = ['after_job', f'after_{job_type}_job'] if job_type is not None else []
     return [name for name in ('after_handle', *job_names, 'finalize_handle') if name in hooks]

@@ -11,7 +11,7 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.model.errors import InternalServerError, NotFound, ServiceUnavailable, Timeout
-from zatotx.model.message import ChannelSpec, Message, Outcome
+from zatotx.model.message import ChannelSpec, Message, ServiceResult
 from zatotx.schema.suggestion import did_you_mean
 from zatotx.service.compat.bunch import bunchify
 from zatotx.service.invoker import Invocation, Invoker, prepare_instance, select_handler
@@ -19,7 +19,7 @@ from zatotx.service.io.elements import as_mapping
 from zatotx.service.thread_calls import ThreadCall, ThreadLender
 from zatotx.wire.xml.parser import parse
 
-DEPTH = 32  # maximum depth of nested calls
+MAX_DEPTH = 32  # maximum depth of nested calls
 INVOKE = ChannelSpec(name='invoke', kind='invoke', service='')
 _DECODERS: dict[Any, Callable[[Any], Any]] = {  # decoders of a payload given as text, by the data format of the call
     'json': msgspec.json.decode,
@@ -47,7 +47,7 @@ class ServiceInvocation(msgspec.Struct, kw_only=True):
             raise TypeError(f'invoke() has no argument {", ".join(unknown)}')
 
 
-def call_service(invocation: Invocation, call: ServiceInvocation) -> Any:
+def invoke_service(invocation: Invocation, call: ServiceInvocation) -> Any:
     """Invoke a service from the calling thread, the reactor's or a service's.
 
     Raises NotFound and Inactive naming the service, ServiceUnavailable if the service has reached its limit of
@@ -58,7 +58,7 @@ def call_service(invocation: Invocation, call: ServiceInvocation) -> Any:
     return _invoke_from_thread(invocation, call)
 
 
-def child_message(invocation: Invocation, call: ServiceInvocation) -> Invocation:
+def child_invocation(invocation: Invocation, call: ServiceInvocation) -> Invocation:
     """Create the invocation of the called service.
 
     It has the same cid, principal and services, and a deadline that is never later.
@@ -69,9 +69,9 @@ def child_message(invocation: Invocation, call: ServiceInvocation) -> Invocation
     if entry is None:
         suggestion = did_you_mean(name, (candidate.name for candidate in invocation.services))
         raise NotFound(cid, f'Service {name} does not exist{suggestion}')
-    if invocation.depth >= DEPTH:
+    if invocation.depth >= MAX_DEPTH:
         chain = _chain(invocation, name)
-        raise InternalServerError(cid, f'Services invoke each other more than {DEPTH} deep: {chain}')
+        raise InternalServerError(cid, f'Services invoke each other more than {MAX_DEPTH} deep: {chain}')
     message = _create_message(invocation, call, name)
     child = Invocation(invocation.invoker, entry, invocation.services, message, call.payload)
     decode = _DECODERS.get(call.options.get('data_format'))
@@ -113,7 +113,7 @@ def _limit_reached(child: Invocation) -> ServiceUnavailable:
 
 async def _invoke_on_reactor(invocation: Invocation, call: ServiceInvocation, lender: ThreadLender | None) -> Any:
     """Invoke a service on the reactor. `lender` is a waiting thread that may run it."""
-    child = child_message(invocation, call)
+    child = child_invocation(invocation, call)
     concurrency_limit = child.entry.gate
     if not concurrency_limit.enter():
         raise _limit_reached(child)
@@ -121,21 +121,21 @@ async def _invoke_on_reactor(invocation: Invocation, call: ServiceInvocation, le
     try:
         if call.timeout is None:
             child.lender = lender
-            outcome: Outcome | None = await invocation.invoker.perform(child)
+            outcome: ServiceResult | None = await invocation.invoker.perform(child)
         else:
             # A waiting thread cannot interrupt what runs in it, so a call with a timeout gets a thread of its own.
             started = Deferred.fromCoroutine(invocation.invoker.perform(child))
             outcome = await _with_timeout(invocation, call, child, started)
     except Exception as error:
-        count_failure(child, perf_counter() - started_at, error)
+        record_call(child, perf_counter() - started_at, error)
         raise
     finally:
         concurrency_limit.leave()
-    count_failure(child, perf_counter() - started_at, None)
-    return blocking_result(outcome, call)
+    record_call(child, perf_counter() - started_at, None)
+    return caller_result(outcome, call)
 
 
-def count_failure(child: Invocation, seconds: float, error: Exception | None) -> None:
+def record_call(child: Invocation, seconds: float, error: Exception | None) -> None:
     """Record the duration and the error of a call in the counters of the called service. Reactor's thread only.
 
     The dispatcher counts the first service of a chain.
@@ -148,8 +148,8 @@ def count_failure(child: Invocation, seconds: float, error: Exception | None) ->
 
 
 async def _with_timeout(
-    invocation: Invocation, call: ServiceInvocation, child: Invocation, started: Deferred[Outcome]
-) -> Outcome | None:
+    invocation: Invocation, call: ServiceInvocation, child: Invocation, started: Deferred[ServiceResult]
+) -> ServiceResult | None:
     """Wait for a call until the deadline, then cancel it. Raises Timeout, or returns None with raise_timeout=False."""
     reactor = invocation.invoker.reactor
     timer = reactor.callLater(max(0.0, child.inbound.deadline - reactor.seconds()), started.cancel)
@@ -169,17 +169,17 @@ async def _with_timeout(
 def _invoke_from_thread(invocation: Invocation, call: ServiceInvocation) -> Any:
     """Invoke a service from a service thread. A `def` service without a timeout of its own runs in the same thread."""
     if call.timeout is None:
-        child = child_message(invocation, call)
+        child = child_invocation(invocation, call)
         traits = child.entry.traits
         handler = traits.only or select_handler(child)
         if not handler.on_reactor:
-            return blocking_result(_run_in_this_thread(invocation.invoker, child, invocation.hop), call)
+            return caller_result(_run_in_this_thread(invocation.invoker, child, invocation.hop), call)
     return invocation.invoker.threads.wait(
         lambda lender: _invoke_on_reactor(invocation, call, lender), invocation.hop, invocation.inbound.deadline
     )
 
 
-def _run_in_this_thread(invoker: Invoker, child: Invocation, thread_call: ThreadCall | None) -> Outcome:
+def _run_in_this_thread(invoker: Invoker, child: Invocation, thread_call: ThreadCall | None) -> ServiceResult:
     """Run a `def` service in the calling service thread."""
     if thread_call is not None and thread_call.cancelled:
         raise CancelledError('The request is over')
@@ -192,15 +192,15 @@ def _run_in_this_thread(invoker: Invoker, child: Invocation, thread_call: Thread
     try:
         outcome = invoker.in_thread(prepare_instance(child), child, thread_call)
     except Exception as error:
-        invoker.threads.to_reactor(count_failure, child, perf_counter() - started_at, error)
+        invoker.threads.to_reactor(record_call, child, perf_counter() - started_at, error)
         raise
     finally:
         concurrency_limit.leave_from_thread()
-    invoker.threads.to_reactor(count_failure, child, perf_counter() - started_at, None)
+    invoker.threads.to_reactor(record_call, child, perf_counter() - started_at, None)
     return outcome
 
 
-def blocking_result(outcome: Outcome | None, call: ServiceInvocation) -> Any:
+def caller_result(outcome: ServiceResult | None, call: ServiceInvocation) -> Any:
     """Return what the caller of self.invoke gets: the response value without its response element."""
     if outcome is None:
         return None

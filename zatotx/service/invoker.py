@@ -12,28 +12,28 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.services import IInvoker, IServiceEntry, IServices
+from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceMap
 from zatotx.model.errors import BadInput, Inactive, InternalServerError, MethodNotAllowed
-from zatotx.model.message import Message, Outcome
+from zatotx.model.message import Message, ServiceResult
 from zatotx.service.compat.bunch import Bunch
-from zatotx.service.entry import ServiceEntry
-from zatotx.service.forgotten_await import explain_error, find_not_awaited
 from zatotx.service.hook_sequence import hook_steps, run_steps, run_steps_blocking
 from zatotx.service.io import xml_input, xml_output
-from zatotx.service.io.description import BadOutput
-from zatotx.service.io.input_sources import XML, gather_sources
+from zatotx.service.io.input_sources import XML, collect_input_sources
+from zatotx.service.io.service_io import BadOutput
 from zatotx.service.io.validation_error import ValidationError
 from zatotx.service.metadata import Handler
+from zatotx.service.missing_await import explain_error, find_missing_await
 from zatotx.service.request import Request
-from zatotx.service.response import Payload, Response, copy_payload
-from zatotx.service.server_sent_events import event_stream
-from zatotx.service.soap import require_understood
+from zatotx.service.response import Payload, Response, payload_content
+from zatotx.service.server_sent_events import encode_event_stream
+from zatotx.service.service_entry import ServiceEntry
+from zatotx.service.soap import check_mandatory_headers
 from zatotx.service.stuck_threads import StuckThreads
 from zatotx.service.thread_calls import ServiceThreadCalls, ThreadCall, ThreadLender
 from zatotx.wire.xml.parser import is_element
 
 SCHEDULER = 'scheduler'
-JOB_TYPE = b'x-zato-job-type'  # header of the scheduler's messages: one_time, interval_based, cron_style
+JOB_TYPE_HEADER = b'x-zato-job-type'  # header of the scheduler's messages: one_time, interval_based, cron_style
 
 
 class Invocation:
@@ -44,7 +44,7 @@ class Invocation:
         'returned_at', 'services', 'started_at',
     )  # fmt: skip
 
-    def __init__(self, invoker: Invoker, entry: Any, services: IServices, inbound: Message, payload: Any) -> None:
+    def __init__(self, invoker: Invoker, entry: Any, services: IServiceMap, inbound: Message, payload: Any) -> None:
         self.invoker = invoker
         self.entry: ServiceEntry = entry
         self.services = services  # the same immutable table for the whole chain
@@ -65,7 +65,7 @@ class Invocation:
         """Return the scheduler's job type, '' for an unknown type, None if no job started the call."""
         if self.inbound.channel.kind != SCHEDULER:
             return None
-        return self.inbound.headers.get(JOB_TYPE, b'').decode('ascii', 'replace')
+        return self.inbound.headers.get(JOB_TYPE_HEADER, b'').decode('ascii', 'replace')
 
     def names(self) -> list[str]:
         """Return the names of the services in the chain, the first one first."""
@@ -77,7 +77,7 @@ class Invocation:
         return chain[::-1]
 
 
-@implementer(IInvoker)
+@implementer(IServiceInvoker)
 class Invoker:
     """Runs service calls. Must be created in the reactor's thread.
 
@@ -98,8 +98,8 @@ class Invoker:
         self._warned: set[str] = set()
 
     def invoke(
-        self, entry: IServiceEntry, services: IServices, inbound: Message, payload: Any
-    ) -> Coroutine[Any, Any, Outcome]:
+        self, entry: IServiceEntry, services: IServiceMap, inbound: Message, payload: Any
+    ) -> Coroutine[Any, Any, ServiceResult]:
         """Run a service: input, hooks and handler.
 
         Raises what the handler raised, BadInput for invalid input, BadOutput for output that does not match its
@@ -107,13 +107,13 @@ class Invoker:
         """
         return self.perform(Invocation(self, entry, services, inbound, payload))
 
-    def explained(self, error: BaseException, entry: IServiceEntry, outcome: Outcome | None) -> BaseException:
+    def explained(self, error: BaseException, entry: IServiceEntry, outcome: ServiceResult | None) -> BaseException:
         """Replace an error that a missing `await` caused by one that says where. See IInvoker."""
         return explain_error(error, entry.cls, None if outcome is None else outcome.value)
 
-    async def perform(self, invocation: Invocation) -> Outcome:
+    async def perform(self, invocation: Invocation) -> ServiceResult:
         """Run a service as `invoke` does, for an invocation that is already set up."""
-        large = invocation.inbound.channel.data_format in XML and xml_input.is_large(invocation.inbound)
+        large = invocation.inbound.channel.data_format in XML and xml_input.is_large_message(invocation.inbound)
         service = prepare_instance(invocation, with_input=not large)
         entry, handler = invocation.entry, invocation.handler
         hooks = entry.traits.hooks
@@ -143,7 +143,7 @@ class Invoker:
             deadline=invocation.inbound.deadline,
         )
 
-    def _run_in_thread(self, service: Any, invocation: Invocation) -> Deferred[Outcome]:
+    def _run_in_thread(self, service: Any, invocation: Invocation) -> Deferred[ServiceResult]:
         """Run a `def` service in a thread."""
         return self.threads.hop(
             lambda thread_call: self.in_thread(service, invocation, thread_call),
@@ -152,7 +152,7 @@ class Invoker:
             deadline=invocation.inbound.deadline,
         )
 
-    def in_thread(self, service: Any, invocation: Invocation, thread_call: ThreadCall | None) -> Outcome:
+    def in_thread(self, service: Any, invocation: Invocation, thread_call: ThreadCall | None) -> ServiceResult:
         """Run hooks, handler and output of a prepared `def` service. Called in a service thread."""
         invocation.hop = thread_call
         try:
@@ -206,7 +206,7 @@ def prepare_instance(invocation: Invocation, *, with_input: bool = True) -> Any:
     if not entry.is_active:
         raise Inactive(entry.name, invocation.inbound.cid)
     if invocation.inbound.channel.soap is not None:
-        require_understood(invocation.inbound, entry.traits.understands)
+        check_mandatory_headers(invocation.inbound, entry.traits.understands)
     invocation.handler = entry.traits.only or select_handler(invocation)
     service: Any = entry.cls()
     service._zatotx = invocation
@@ -245,17 +245,17 @@ def read_input(service: Any, invocation: Invocation) -> None:
     try:
         is_text = message.channel.data_format in XML or (message.http is None and is_element(payload))
         if is_text:
-            payload = xml_input.values(payload, invocation.entry.traits.io, message)
-        sources = gather_sources(message, payload, params_only=declaration.params_only, texts=is_text)
+            payload = xml_input.read_element_values(payload, invocation.entry.traits.io, message)
+        sources = collect_input_sources(message, payload, params_only=declaration.params_only, texts=is_text)
         service.request.input = declaration.read(sources)
     except BadInput as error:
         error.cid = message.cid
-        if hint := unread_json(message):
+        if hint := explain_unread_json(message):
             raise BadInput([*error.mistakes, ('$', hint)], message.cid) from None
         raise
 
 
-def unread_json(message: Message) -> str:
+def explain_unread_json(message: Message) -> str:
     """Explain that a JSON body was not read because its channel has no data format; '' if that is not the case."""
     channel, body = message.channel, message.body
     if channel.data_format or message.http is None or not isinstance(body, bytes):
@@ -266,29 +266,31 @@ def unread_json(message: Message) -> str:
             'read: set data_format: json')  # fmt: skip
 
 
-def build_outcome(service: Any, invocation: Invocation) -> Outcome:
+def build_outcome(service: Any, invocation: Invocation) -> ServiceResult:
     """Build the outcome of a call from what the service set on its response. Raises BadOutput."""
     entry = invocation.entry
     declaration = entry.traits.io
     response: Response = service.response
     value = response._payload
     if response.chunks is not None:
-        outcome = Outcome('', status=_status_code(response), internal=entry.is_internal)
-        outcome.stream = stream(invocation, response.chunks, response.heartbeat)
+        outcome = ServiceResult('', status=_status_code(response), internal=entry.is_internal)
+        outcome.stream = stream_chunks(invocation, response.chunks, response.heartbeat)
         return _with_response_fields(outcome, response)
     if declaration.output is not None and not (isinstance(value, (str, bytes)) and value):
         try:
             if type(value) is Payload:
-                value = copy_payload(value)
+                value = payload_content(value)
             elif value is None or isinstance(value, (str, bytes)):  # the service set nothing
                 value = {}
             value = declaration.output.write(value)
         except ValidationError as error:
-            forgotten = find_not_awaited(entry.cls, response._payload)
+            forgotten = find_missing_await(entry.cls, response._payload)
             raise forgotten or BadOutput(entry.name, error.mistakes, invocation.inbound.cid) from None
-        outcome = Outcome(value, element=declaration.output.element, internal=entry.is_internal)
+        outcome = ServiceResult(value, element=declaration.output.element, internal=entry.is_internal)
     else:
-        outcome = Outcome(value, element=declaration.element if entry.is_internal else '', internal=entry.is_internal)
+        outcome = ServiceResult(
+            value, element=declaration.element if entry.is_internal else '', internal=entry.is_internal
+        )
     if invocation.inbound.channel.data_format in XML:
         _write_xml(outcome, invocation, value)
     if response.__dict__.keys() <= _PAYLOAD_ONLY:  # the usual case: the service set nothing but a payload
@@ -297,18 +299,18 @@ def build_outcome(service: Any, invocation: Invocation) -> Outcome:
     return _with_response_fields(outcome, response)
 
 
-def _write_xml(outcome: Outcome, invocation: Invocation, value: Any) -> None:
+def _write_xml(outcome: ServiceResult, invocation: Invocation, value: Any) -> None:
     """Serialize the response as XML. Raises NotAwaited in place of an error caused by an awaitable in it."""
     try:
-        xml_output.write_response(outcome, invocation.entry.traits.io, invocation.inbound, invocation.entry.name)
+        xml_output.serialize_response(outcome, invocation.entry.traits.io, invocation.inbound, invocation.entry.name)
     except InternalServerError as error:
-        raise (find_not_awaited(invocation.entry.cls, value) or error) from None
+        raise (find_missing_await(invocation.entry.cls, value) or error) from None
 
 
 _PAYLOAD_ONLY = frozenset(('_output', '_payload'))
 
 
-def _with_response_fields(outcome: Outcome, response: Response) -> Outcome:
+def _with_response_fields(outcome: ServiceResult, response: Response) -> ServiceResult:
     """Copy content type, SOAP headers and HTTP headers of the response to the outcome."""
     if response.content_type:
         outcome.content_type = response.content_type
@@ -329,7 +331,7 @@ def _status_code(response: Response) -> int:
     return int(code.value) if isinstance(code, HTTPStatus) else int(code)
 
 
-async def stream(invocation: Invocation, chunks: Any, heartbeat: float = 0.0) -> AsyncIterator[bytes]:
+async def stream_chunks(invocation: Invocation, chunks: Any, heartbeat: float = 0.0) -> AsyncIterator[bytes]:
     """Yield the chunks of a streamed response as bytes; with a `heartbeat` (seconds), as server-sent events.
 
     A plain iterator is read in the service threads. Closing the returned generator closes the service's generator too,
@@ -337,7 +339,7 @@ async def stream(invocation: Invocation, chunks: Any, heartbeat: float = 0.0) ->
     """
     source = aiter(chunks) if isinstance(chunks, AsyncIterable) else _read_in_threads(invocation, iter(chunks))
     if heartbeat:
-        source = event_stream(source, invocation.invoker.reactor, heartbeat)
+        source = encode_event_stream(source, invocation.invoker.reactor, heartbeat)
     try:
         async for chunk in source:
             yield _to_bytes(chunk)

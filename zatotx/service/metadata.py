@@ -9,10 +9,10 @@ from typing import Any
 from attrs import frozen
 
 from zatotx.service import soap
-from zatotx.service.code_inspection import mentioned_names
+from zatotx.service.code_inspection import mentions_name
 from zatotx.service.hooks import overridden_hooks
-from zatotx.service.io.declaration import describe_io
-from zatotx.service.io.description import IO
+from zatotx.service.io.declaration_reader import read_io_declaration
+from zatotx.service.io.service_io import ServiceIO
 from zatotx.service.service import Service
 
 VERBS = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS')
@@ -39,7 +39,7 @@ class Handler:
 class ServiceMetadata:
     """What the invoker needs to know to run a service class."""
 
-    io: IO
+    io: ServiceIO
     handle: Handler | None
     verbs: Mapping[str, Handler]  # HTTP verb -> its handler
     hooks: frozenset[str]  # names of the hooks that the class overrides
@@ -67,21 +67,21 @@ def describe_service(cls: type) -> ServiceMetadata:
         mistakes.append(f'{cls.__name__} has no handle(self)')
     if not _accepts_only_self(cls.__init__):  # type: ignore[misc]  # checked for this exact class
         mistakes.append(f'{cls.__name__}.__init__ must work without arguments: each call makes an instance')
-    io = IO()
+    io = ServiceIO()
     try:
-        io = describe_io(cls)
+        io = read_io_declaration(cls)
     except (TypeError, NameError) as error:
         mistakes.append(f'{cls.__name__}.{error}')
     understands: tuple[str, ...] = ()
     try:
-        understands = soap.declared_headers(getattr(cls, 'soap_understands', ()))
+        understands = soap.parse_understood_headers(getattr(cls, 'soap_understands', ()))
     except TypeError as error:
         mistakes.append(f'{cls.__name__}.{error}')
     if mistakes:
         raise BadDeclaration(mistakes)
     return ServiceMetadata(io=io, handle=handle, verbs=verbs, hooks=overridden_hooks(cls),
                            only=None if verbs else handle, understands=understands,
-                           asks_input=mentioned_names(cls, Service, 'input'))  # fmt: skip
+                           asks_input=mentions_name(cls, Service, 'input'))  # fmt: skip
 
 
 def _handler(cls: type, name: str, mistakes: list[str]) -> Handler | None:

@@ -9,9 +9,9 @@ import msgspec
 
 from zatotx.model.errors import BadInput
 from zatotx.service.compat.bunch import bunchify
-from zatotx.service.io.typed_models import convert, fill_defaults
+from zatotx.service.io.typed_models import convert_to_type, fill_defaults
 from zatotx.service.io.validation_error import ValidationError
-from zatotx.service.io.zato_models import complete_model
+from zatotx.service.io.zato_model_defaults import set_zato_defaults
 
 
 class Model:
@@ -36,8 +36,8 @@ class Model:
         """Create an instance from a dict. Raises BadInput listing every mistake with its path."""
         try:
             if not cls.__dict__.get('_zato_complete'):
-                cls._zato_complete = complete_model(cls)
-            instance = convert(data, cls, text=True)
+                cls._zato_complete = set_zato_defaults(cls)
+            instance = convert_to_type(data, cls, text=True)
         except ValidationError as error:
             raise BadInput([(f'${path}', message) for path, message in error.mistakes]) from None
         fill_defaults(instance)

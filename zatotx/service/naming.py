@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-DEPLOYED = 'zatotx_deployed'  # the package that contains a namespace for each version of a deployed file
+DEPLOYED_PACKAGE = 'zatotx_deployed'  # the package that contains a namespace for each version of a deployed file
 
 
-def plain_name(module: str) -> str:
+def original_module_name(module: str) -> str:
     """Return a module's name as its author knows it: `zatotx_deployed.v12.crm.util` -> `crm.util`."""
-    return module.split('.', 2)[2] if module.startswith(f'{DEPLOYED}.') else module
+    return module.split('.', 2)[2] if module.startswith(f'{DEPLOYED_PACKAGE}.') else module
 
 
-def impl_name(cls: type) -> str:
+def implementation_name(cls: type) -> str:
     """Return module and class as their author knows them, for any version: `crm.orders.GetBalance`."""
-    return f'{plain_name(cls.__module__)}.{cls.__qualname__}'
+    return f'{original_module_name(cls.__module__)}.{cls.__qualname__}'
 
 
-def to_dashed(name: str) -> str:
+def class_name_to_dashed(name: str) -> str:
     """Convert a class name to dashes: `GetClientDetails` -> `get-client-details`, `HTTPPing` -> `http-ping`."""
     letters: list[str] = []
     for position, letter in enumerate(name):
@@ -48,4 +48,4 @@ def service_name(cls: type, module: str = '') -> str:
         return own_name
     if _overrides_get_name(cls):
         return str(cls.get_name())  # type: ignore[attr-defined]
-    return f'{(module or cls.__module__).replace("_", "-")}.{to_dashed(cls.__name__)}'
+    return f'{(module or cls.__module__).replace("_", "-")}.{class_name_to_dashed(cls.__name__)}'

@@ -10,14 +10,14 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
-from zatotx.interfaces.outgoing import ICall, IOutgoing, not_found
+from zatotx.interfaces.outgoing import IOutgoingConnections, IServiceCall, connection_not_found
 from zatotx.model.errors import NotFound
 from zatotx.schema.suggestion import did_you_mean
 from zatotx.service.thread_calls import ThreadLender
 
 
-@implementer(ICall)
-class ServiceCall:
+@implementer(IServiceCall)
+class OutgoingCall:
     """ICall of a service invocation."""
 
     __slots__ = ('_invocation', 'cid', 'deadline', 'service', 'trace')
@@ -53,12 +53,12 @@ class OutgoingNamespace:
 
     def __get__(self, outgoing: Outgoing, owner: type) -> Any:
         kind, invocation = self._kind, outgoing._invocation
-        call = ServiceCall(invocation)
+        call = OutgoingCall(invocation)
         connections = getattr(invocation.invoker.node, 'outgoing', None)
         namespace = None if connections is None else connections.kind(kind, call)
         if namespace is None:
             reason = NOT_INSTALLED.format(kind) if connections is None else connections.why_not(kind)
-            namespace = NoConnections(kind, reason, call.cid)
+            namespace = UnavailableKind(kind, reason, call.cid)
         outgoing.__dict__[kind] = namespace
         return namespace
 
@@ -81,7 +81,7 @@ class Outgoing:
         return OutgoingNamespace(kind).__get__(self, Outgoing)
 
 
-class NoConnections:
+class UnavailableKind:
     """The connections of a kind that this node does not have; every access raises NotFound."""
 
     def __init__(self, kind: str, reason: str, cid: str) -> None:
@@ -102,20 +102,20 @@ class NoConnections:
         return NotFound(self._cid, f'self.out.{self._kind}[{name!r}]: {self._reason}')
 
 
-@implementer(IOutgoing)
+@implementer(IOutgoingConnections)
 @define(eq=False)
-class Outgoings:
+class OutgoingConnections:
     """The outgoing connections of a node.
 
     `kinds` maps a kind to the function that returns its connections for one call, `pings` an object type to the
     function that pings a connection.
     """
 
-    kinds: Mapping[str, Callable[[ICall], Any]] = field(factory=dict)
+    kinds: Mapping[str, Callable[[IServiceCall], Any]] = field(factory=dict)
     pings: Mapping[str, Callable[[str, str], Deferred[str]]] = field(factory=dict)
     disabled: Mapping[str, str] = field(factory=dict)  # kind with a missing library -> what to install
 
-    def kind(self, name: str, call: ICall) -> Any:
+    def kind(self, name: str, call: IServiceCall) -> Any:
         """Return the connections of a kind for one call, or None."""
         make = self.kinds.get(name)
         return None if make is None else make(call)
@@ -132,5 +132,5 @@ class Outgoings:
         """Ping the connection of that type and name; fires with a description of the answer."""
         ping_connection = self.pings.get(object_type)
         if ping_connection is None:
-            return fail(not_found(object_type, name, None))
+            return fail(connection_not_found(object_type, name, None))
         return ping_connection(object_type, name)

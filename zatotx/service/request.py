@@ -10,10 +10,10 @@ from zatotx.model.errors import BadInput
 from zatotx.model.message import HTTPView, Message
 from zatotx.service.compat.bunch import Bunch, bunchify
 from zatotx.service.io import xml_input
-from zatotx.service.io.input_sources import form_params, gather_sources, parse_params
+from zatotx.service.io.input_sources import collect_input_sources, form_params, parse_params
 from zatotx.service.lazy_attribute import lazy_attribute
 from zatotx.service.soap import SoapRequest
-from zatotx.service.uploaded_files import files_of
+from zatotx.service.uploaded_files import uploaded_files_of
 
 _NO_HTTP = HTTPView('', b'', '', b'', {}, {}, '')
 
@@ -42,7 +42,7 @@ class Headers(Mapping[str, str]):
         return f'<Headers {", ".join(sorted(self))}>'  # names only, as values may be credentials
 
 
-class HTTP:
+class HTTPRequest:
     """The HTTP part of a request; empty if the request did not arrive over HTTP."""
 
     def __init__(self, message: Message, payload: Any) -> None:
@@ -97,8 +97,8 @@ class Request:
     @lazy_attribute
     def input(self) -> Any:
         """The declared input, set before the service runs; without a declaration, all input merged."""
-        is_text = xml_input.is_xml(self._message, self.payload)
-        return self._merged(xml_input.values(self.payload) if is_text else self.payload, texts=is_text)
+        is_text = xml_input.is_xml_message(self._message, self.payload)
+        return self._merged(xml_input.read_element_values(self.payload) if is_text else self.payload, texts=is_text)
 
     def read_ahead(self) -> None:
         """Parse the input of an XML message in advance, in a thread.
@@ -107,15 +107,17 @@ class Request:
         `input` raises BadInput then.
         """
         with suppress(BadInput):
-            self.input = self._merged(xml_input.values(self.payload, message=self._message), texts=True)
+            self.input = self._merged(xml_input.read_element_values(self.payload, message=self._message), texts=True)
 
     def _merged(self, payload: Any, *, texts: bool) -> Bunch:
         """Merge all sources of input."""
-        return Bunch(gather_sources(self._message, payload, texts=texts).merged())
+        return Bunch(collect_input_sources(self._message, payload, texts=texts).merged())
 
-    files = lazy_attribute(lambda self: files_of(self._run), 'The uploaded files, by the names of their form fields.')
+    files = lazy_attribute(
+        lambda self: uploaded_files_of(self._run), 'The uploaded files, by the names of their form fields.'
+    )
     soap = lazy_attribute(lambda self: SoapRequest(self._message), 'The SOAP envelope: version, action, headers.')
-    http = lazy_attribute(lambda self: HTTP(self._message, self.payload), 'The HTTP part of the request.')
+    http = lazy_attribute(lambda self: HTTPRequest(self._message, self.payload), 'The HTTP part of the request.')
     headers = lazy_attribute(
         lambda self: Headers(self._message.headers), 'Header fields of the message, by name in any case.'
     )

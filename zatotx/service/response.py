@@ -7,7 +7,7 @@ from typing import Any
 
 from zatotx.service.io.elements import as_mapping
 from zatotx.service.lazy_attribute import lazy_attribute
-from zatotx.service.server_sent_events import HEARTBEAT
+from zatotx.service.server_sent_events import HEARTBEAT_INTERVAL
 from zatotx.service.soap import SoapResponse
 from zatotx.wire.http.sse import CONTENT_TYPE
 
@@ -77,12 +77,12 @@ class Payload:
         self._values.update(values)
 
 
-def copy_payload(payload: Payload) -> Any:
+def payload_content(payload: Payload) -> Any:
     """Return the content of a Payload: its list of items if it has one, otherwise its values by name."""
     return payload._values if payload._items is None else payload._items
 
 
-def wrap_payload(value: Any, names: Iterable[str], repeated: bool) -> Payload:
+def to_payload(value: Any, names: Iterable[str], repeated: bool) -> Payload:
     """Create a Payload from a whole value: a dict, Struct, dataclass, row, or a list of these."""
     payload = Payload()
     if isinstance(value, Payload):
@@ -133,7 +133,7 @@ class Response:
             self._payload = value
         elif output.fields and not hasattr(output, 'model'):
             names = [field.name for field in output.fields]
-            self._payload = wrap_payload(value, names, output.repeated)
+            self._payload = to_payload(value, names, output.repeated)
         else:
             self._payload = value
 
@@ -161,7 +161,7 @@ class Response:
         if content_type:
             self.content_type = content_type
 
-    def events(self, events: AsyncIterable[Any] | Iterable[Any], heartbeat: float = HEARTBEAT) -> None:
+    def events(self, events: AsyncIterable[Any] | Iterable[Any], heartbeat: float = HEARTBEAT_INTERVAL) -> None:
         """Respond with server-sent events as they become available: each an Event, or its data (text, otherwise JSON).
 
         A comment is sent whenever there was no event for `heartbeat` seconds.

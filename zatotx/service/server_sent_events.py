@@ -9,13 +9,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from zatotx.wire.http.sse import KEEP_ALIVE, encode_event
+from zatotx.wire.http.sse import KEEP_ALIVE_COMMENT, encode_event
 
 _NOTHING = object()
-HEARTBEAT = 15.0  # seconds; shorter than the idle timeouts of common proxies
+HEARTBEAT_INTERVAL = 15.0  # seconds; shorter than the idle timeouts of common proxies
 
 
-async def event_stream(events: AsyncIterable[Any], clock: IReactorTime, heartbeat: float) -> AsyncIterator[bytes]:
+async def encode_event_stream(
+    events: AsyncIterable[Any], clock: IReactorTime, heartbeat: float
+) -> AsyncIterator[bytes]:
     """Yield encoded events as they become available, and a comment whenever there was none for `heartbeat` seconds.
 
     The comments reveal clients that went away, and keep proxies from closing an idle connection. Closing the generator
@@ -28,7 +30,7 @@ async def event_stream(events: AsyncIterable[Any], clock: IReactorTime, heartbea
             if pending is None:
                 pending = _Pending(source)
             if not await pending.came(clock, heartbeat):
-                yield KEEP_ALIVE
+                yield KEEP_ALIVE_COMMENT
                 continue
             result, pending = pending.result, None
             if isinstance(result, Failure):

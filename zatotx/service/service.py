@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from zatotx.interfaces.meters import NoUserMetrics, UserMetrics
+from zatotx.interfaces.meters import NullUserMetrics, UserMetrics
 from zatotx.model.message import ANONYMOUS, Message, Principal
-from zatotx.schema.service import SLOW
+from zatotx.schema.service import DEFAULT_SLOW_THRESHOLD
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.context import Channel, Deadline, wsgi_environ
 from zatotx.service.hooks import Hooks, JobHooks
 from zatotx.service.io.log_format import format_for_log
 from zatotx.service.lazy_attribute import lazy_attribute
 from zatotx.service.logger import ServiceLogger
-from zatotx.service.naming import impl_name, service_name
+from zatotx.service.naming import implementation_name, service_name
 from zatotx.service.outgoing import Outgoing
 from zatotx.service.request import Request
 from zatotx.service.response import Response
@@ -42,7 +42,7 @@ def _slow_threshold(service: Service) -> int:
     """Return the configured threshold of the service in milliseconds, or the default."""
     config = getattr(service._zatotx.invoker.node, 'config', None)
     row = None if config is None else config.snapshot.named('service', service._zatotx.entry.name)
-    threshold: int = SLOW if row is None else row.value.slow_threshold
+    threshold: int = DEFAULT_SLOW_THRESHOLD if row is None else row.value.slow_threshold
     return threshold
 
 
@@ -117,7 +117,7 @@ class Service(Hooks, JobHooks):
     outgoing: lazy_attribute[Outgoing] = lazy_attribute(lambda self: self.out, "Zato's older name of `out`.")
     rest: lazy_attribute[Any] = lazy_attribute(lambda self: self.out.rest, "3.x's short name of `out.rest`.")
     metrics: lazy_attribute[UserMetrics] = lazy_attribute(
-        lambda self: getattr(self._zatotx.invoker.node, 'user_metrics', None) or NoUserMetrics(),
+        lambda self: getattr(self._zatotx.invoker.node, 'user_metrics', None) or NullUserMetrics(),
         "Metrics that the service defines: metrics.incr(name), .gauge(name, value), .timing(name, seconds).",
     )
     usage: lazy_attribute[int] = lazy_attribute(
@@ -137,7 +137,7 @@ class Service(Hooks, JobHooks):
     @classmethod
     def get_impl_name(cls) -> str:
         """Return module and class, as in the source: `crm.GetBalance`."""
-        return impl_name(cls)
+        return implementation_name(cls)
 
     def handle(self) -> Any:
         """Process a request. Subclasses override it, or define handle_GET, handle_POST …"""
@@ -161,7 +161,7 @@ class Service(Hooks, JobHooks):
 
         Raises NotFound and Inactive naming the service, Timeout, and whatever the service raises.
         """
-        from zatotx.service.invoke import ServiceInvocation, call_service
+        from zatotx.service.invoke import ServiceInvocation, invoke_service
 
         options.update(zip(('channel', 'data_format', 'transport', 'serialize'), args, strict=False))
         if len(args) > 4:
@@ -174,11 +174,11 @@ class Service(Hooks, JobHooks):
             raise_timeout=options.pop('raise_timeout', True),
             options=options,
         )
-        return call_service(self._zatotx, call)
+        return invoke_service(self._zatotx, call)
 
     def invoke_by_impl_name(self, impl: str, *args: Any, **options: Any) -> Any:
         """Invoke a service by module and class: `crm.GetBalance`."""
-        names = (entry.name for entry in self._zatotx.services if impl_name(entry.cls) == impl)
+        names = (entry.name for entry in self._zatotx.services if implementation_name(entry.cls) == impl)
         return self.invoke(next(names, impl), *args, **options)
 
     def log_input(self, user_msg: str = '', level: int = logging.INFO, suppress_keys: Iterable[str] = ()) -> None:

@@ -9,14 +9,14 @@ import attrs
 from attrs import define, field
 from zope.interface import implementer
 
-from zatotx.interfaces.services import IServices, IServiceStore
-from zatotx.rules.limits.limits import ConcurrencyLimit
+from zatotx.interfaces.services import IServiceMap, IServiceStore
+from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 from zatotx.rules.security.roles import required_roles
 from zatotx.service.deployment.service_checks import CheckedVersion
-from zatotx.service.entry import ServiceEntry
+from zatotx.service.service_entry import ServiceEntry
 
 
-@implementer(IServices)
+@implementer(IServiceMap)
 class ServiceTable:
     """An immutable mapping of service names to entries.
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from zatotx.model.message import Message
-from zatotx.model.soap import NotUnderstood, SoapMessage
+from zatotx.model.soap import MustUnderstandFault, SoapMessage
 from zatotx.wire.xml.parser import local_name
 
 WS_SECURITY = 'http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd'
-SECURITY = f'{{{WS_SECURITY}}}Security'
+SECURITY_HEADER = f'{{{WS_SECURITY}}}Security'
 WSS = 'wss'  # kind of a principal that was authenticated by wsse:Security
 _NONE = SoapMessage('', '', (), (), None)
 
@@ -63,7 +63,7 @@ class SoapResponse:
         self.headers.append(header)
 
 
-def declared_headers(value: Any) -> tuple[str, ...]:
+def parse_understood_headers(value: Any) -> tuple[str, ...]:
     """Return the names in a `soap_understands`, which is one name or several. Raises TypeError."""
     names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
     for name in names:
@@ -72,8 +72,8 @@ def declared_headers(value: Any) -> tuple[str, ...]:
     return names
 
 
-def require_understood(message: Message, understands: tuple[str, ...]) -> None:
-    """Raise NotUnderstood if a mandatory header of the message was not processed (SOAP 1.1, section 4.2.3).
+def check_mandatory_headers(message: Message, understands: tuple[str, ...]) -> None:
+    """Raise MustUnderstandFault if a mandatory header of the message was not processed (SOAP 1.1, section 4.2.3).
 
     Headers are processed by the service, and wsse:Security by the authenticator if it authenticated the caller.
     """
@@ -82,11 +82,11 @@ def require_understood(message: Message, understands: tuple[str, ...]) -> None:
         return
     understood = {*understands}
     if message.principal is not None and message.principal.kind == WSS:
-        understood.add(SECURITY)
+        understood.add(SECURITY_HEADER)
     missing = [
         element.tag
         for element in envelope.demanded
         if element.tag not in understood and local_name(element) not in understood
     ]
     if missing:
-        raise NotUnderstood(missing, message.cid)
+        raise MustUnderstandFault(missing, message.cid)

@@ -15,10 +15,10 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from zatotx.model.gc_disabled import uncollected
-from zatotx.service.naming import DEPLOYED, plain_name
+from zatotx.model.garbage_collection import gc_disabled
+from zatotx.service.naming import DEPLOYED_PACKAGE, original_module_name
 
-LOOK = 1.0  # seconds between two checks, and from the deadline to the first report
+CHECK_INTERVAL = 1.0  # seconds between two checks, and from the deadline to the first report
 _PAUSES = (10.0, 60.0, 600.0, 3600.0)  # seconds between reports; the last one repeats
 
 
@@ -54,10 +54,10 @@ class StuckThreads:
 
     def add(self, call: RunningCall) -> None:
         """Watch a call whose caller has timed out or disconnected while it still runs."""
-        first_report = max(call.deadline, self.clock.seconds()) + LOOK
+        first_report = max(call.deadline, self.clock.seconds()) + CHECK_INTERVAL
         self._abandoned[id(call)] = _AbandonedCall(call, 0, first_report)
         if self._next_check is None:
-            self._next_check = self.clock.callLater(LOOK, self._check)
+            self._next_check = self.clock.callLater(CHECK_INTERVAL, self._check)
 
     def forget(self, call: RunningCall) -> None:
         """Stop watching a call, which has ended."""
@@ -84,7 +84,7 @@ class StuckThreads:
                 abandoned.next_report = now + _PAUSES[min(abandoned.reports, len(_PAUSES) - 1)]
                 abandoned.reports += 1
                 self._log.warn('{sentence}', sentence=self._message(abandoned.call))
-        self._next_check = self.clock.callLater(LOOK, self._check)
+        self._next_check = self.clock.callLater(CHECK_INTERVAL, self._check)
 
     def _message(self, call: RunningCall) -> str:
         late = self.clock.seconds() - call.deadline
@@ -97,14 +97,14 @@ def thread_location(thread: int) -> str:
     frame = sys._current_frames().get(thread)
     if frame is None:
         return 'an unknown place'
-    with uncollected:
+    with gc_disabled:
         return _deployed_location(frame)
 
 
 def _deployed_location(frame: FrameType) -> str:
     current: FrameType | None = frame
     while current is not None:
-        if str(current.f_globals.get('__name__', '')).startswith(f'{DEPLOYED}.'):
+        if str(current.f_globals.get('__name__', '')).startswith(f'{DEPLOYED_PACKAGE}.'):
             return _frame_location(current)
         current = current.f_back
     return _frame_location(frame)
@@ -113,5 +113,5 @@ def _deployed_location(frame: FrameType) -> str:
 def _frame_location(frame: FrameType) -> str:
     """Return path and line of a frame, the path relative to the top-level module."""
     path = frame.f_code.co_filename.split('/')
-    depth = plain_name(str(frame.f_globals.get('__name__', ''))).count('.') + 1 + (path[-1] == '__init__.py')
+    depth = original_module_name(str(frame.f_globals.get('__name__', ''))).count('.') + 1 + (path[-1] == '__init__.py')
     return f'{"/".join(path[-depth:])}:{frame.f_lineno}'

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zatotx.model.errors import Timeout
 from zatotx.service.stuck_threads import StuckThreads
 
-SLACK = 10.0  # seconds that a thread waits beyond the deadline for an unresponsive reactor
+GRACE_PERIOD = 10.0  # seconds that a thread waits beyond the deadline for an unresponsive reactor
 
 
 class ThreadCall:
@@ -182,7 +182,7 @@ class ServiceThreadCalls:
         """
         lender = ThreadLender()
         self.to_reactor(self._begin, begin, lender, thread_call, deadline)
-        return lender.attend(max(0.0, deadline - self._reactor.seconds()) + SLACK)
+        return lender.attend(max(0.0, deadline - self._reactor.seconds()) + GRACE_PERIOD)
 
     def _begin(
         self,

@@ -12,12 +12,12 @@ from threading import Lock, Thread
 from twisted.logger import Logger
 
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.rules.limits.limits import NODE
+from zatotx.rules.limits.concurrency_limit import DEFAULT_NODE_LIMIT
 
 Job = Callable[[], object]
 
 
-class ServiceThreads:
+class ServiceThreadPool:
     """A pool of daemon threads, so that a service that never returns cannot keep the process from exiting.
 
     At most `most_waiting` jobs are queued; `refused` counts the jobs rejected because the queue was full.
@@ -25,7 +25,7 @@ class ServiceThreads:
 
     _log = Logger()
 
-    def __init__(self, name: str, size: int, most_waiting: int = NODE) -> None:
+    def __init__(self, name: str, size: int, most_waiting: int = DEFAULT_NODE_LIMIT) -> None:
         self.name = name
         self.size = size
         self.most_waiting = most_waiting

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-MOMENT = 'YYYY-MM-DD HH:mm:ss'
-DAY = 'YYYY-MM-DD'
+DATETIME_FORMAT = 'YYYY-MM-DD HH:mm:ss'
+DATE_FORMAT = 'YYYY-MM-DD'
 
 
 class TimeUtil:
@@ -20,20 +20,20 @@ class TimeUtil:
 
         return arrow.get(self._now(), tzinfo=tz)
 
-    def now(self, format: str = MOMENT, tz: str = 'UTC', needs_format: bool = True) -> Any:
+    def now(self, format: str = DATETIME_FORMAT, tz: str = 'UTC', needs_format: bool = True) -> Any:
         """Return the current time in a time zone; an Arrow object with `needs_format=False`."""
         return self._at(tz).format(_check_format(format)) if needs_format else self._at(tz)
 
-    def utcnow(self, format: str = MOMENT, needs_format: bool = True) -> Any:
+    def utcnow(self, format: str = DATETIME_FORMAT, needs_format: bool = True) -> Any:
         """Return the current time in UTC; an Arrow object with `needs_format=False`."""
         return self.now(format, 'UTC', needs_format)
 
-    def today(self, format: str = DAY, tz: str = 'UTC', needs_format: bool = True) -> Any:
+    def today(self, format: str = DATE_FORMAT, tz: str = 'UTC', needs_format: bool = True) -> Any:
         """Return the current date in a time zone; its midnight as an Arrow object with `needs_format=False`."""
         midnight = self._at(tz).floor('day')
         return midnight.format(_check_format(format)) if needs_format else midnight
 
-    def yesterday(self, format: str = DAY, tz: str = 'UTC', needs_format: bool = True) -> Any:
+    def yesterday(self, format: str = DATE_FORMAT, tz: str = 'UTC', needs_format: bool = True) -> Any:
         """Return the previous date in a time zone; its midnight as an Arrow object with `needs_format=False`."""
         midnight = self._at(tz).floor('day').shift(days=-1)
         return midnight.format(_check_format(format)) if needs_format else midnight

@@ -14,7 +14,7 @@ from zatotx.model.errors import BadInput
 from zatotx.model.message import Body
 from zatotx.wire.http.multipart import FilePart
 
-PIECE = 256 * 1024  # bytes
+CHUNK_SIZE = 256 * 1024  # bytes
 
 
 class UploadedFile:
@@ -46,7 +46,7 @@ class UploadedFile:
         """
         return self._result(lambda: _save_file(self, Path(path)))
 
-    def chunks(self, size: int = PIECE) -> FileChunks:
+    def chunks(self, size: int = CHUNK_SIZE) -> FileChunks:
         """Iterate over the content in chunks of `size` bytes."""
         return FileChunks(self, size)
 
@@ -123,7 +123,7 @@ class UploadedFiles(Mapping[str, UploadedFile]):
         return list(self._by_name.get(name, ()))
 
 
-def files_of(invocation: Any) -> UploadedFiles:
+def uploaded_files_of(invocation: Any) -> UploadedFiles:
     """Return the uploaded files of an invocation."""
     message = invocation.inbound
     parts = getattr(message, 'parsed', ())

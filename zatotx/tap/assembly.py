@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, frozen
 
-from zatotx.api import internal_entries
+from zatotx.api import builtin_service_entries
 from zatotx.connectors.kind_registry import (
     FoundKind,
     find_kinds,
@@ -19,15 +19,15 @@ from zatotx.connectors.kind_registry import (
     object_types,
     service_areas,
 )
-from zatotx.interfaces.config import Prepare, at_once
-from zatotx.interfaces.kind import SERVER, IChannel, KindContext
+from zatotx.interfaces.config import Prepare, prepare_without_build
+from zatotx.interfaces.connector_kind import SERVER, ChannelContext, IChannel
 from zatotx.metrics.definitions import register
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import StartError
 from zatotx.node import findings
 from zatotx.node.components import NodeComponents
-from zatotx.node.gc_tuning import Trimmer
+from zatotx.node.gc_tuning import MemoryTrimmer
 from zatotx.node.listeners import Listeners
 from zatotx.node.live_config import LiveConfig
 from zatotx.node.log_files import LogFiles
@@ -36,26 +36,26 @@ from zatotx.node.node import Node
 from zatotx.node.node_api import NodeApi
 from zatotx.node.placed_tasks import TaskPlacer
 from zatotx.node.reload import SighupReloader
-from zatotx.node.secret_key import VARIABLE, read_key
-from zatotx.node.settings import Settings, load
+from zatotx.node.secret_key import KEY_VARIABLE, read_key
+from zatotx.node.settings import Settings, load_settings
 from zatotx.node.state import NodeState
-from zatotx.node.thread_offload import offloader
+from zatotx.node.thread_offload import make_offload
 from zatotx.node.workers.control_pipe import WorkerSpec
 from zatotx.node.workers.slots import SlotLocks, acquire_slot
 from zatotx.node.workers.socket_handover import SocketBorrower
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.store import count_statements, open_store
-from zatotx.odb.urls import resolve
+from zatotx.odb.store import open_store, set_call_meter
+from zatotx.odb.urls import make_absolute
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.pipeline.security.policy import AuthenticationPolicy
-from zatotx.redis.keys import Keys
-from zatotx.redis.nonce_store import RedisNonces
-from zatotx.schema.builtin_types import BUILTIN_TYPES
-from zatotx.schema.type_registry import ObjectTypes
-from zatotx.service.current_call import current_call
-from zatotx.service.deployment.deployer import Deployer, VersionKeeper
+from zatotx.redis.keys import RedisKeys
+from zatotx.redis.nonce_store import RedisNonceStore
+from zatotx.schema.builtin_object_types import BUILTIN_TYPES
+from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.service.current_call import find_current_call
+from zatotx.service.deployment.deployer import Deployer, VersionManager
 from zatotx.service.deployment.pickup import PickupWatcher
 from zatotx.service.invoker import Invoker
 from zatotx.service.service_store import ServiceStore
@@ -63,21 +63,21 @@ from zatotx.service.user_config import load_user_config
 from zatotx.tap.authentication import (
     AuthenticationDependencies,
     make_authentication_policy,
-    requests_client_certificates,
+    make_client_certificate_preparer,
 )
-from zatotx.tap.core_dumps import forbid_core_dumps
-from zatotx.tap.decrypt_settings import read_decrypted
-from zatotx.tap.limits import LimitsWiring, raise_file_limit, rate_limiter, xml_names_findings
-from zatotx.tap.monitoring import Monitoring, certificates
-from zatotx.tap.outgoing import OutgoingDependencies, fetcher, outgoing_kinds, outgoings
+from zatotx.tap.core_dumps import disable_core_dumps
+from zatotx.tap.decrypt_settings import load_decrypted_settings
+from zatotx.tap.limits import ServerLimits, log_xml_name_findings, make_rate_limiter, raise_file_limit
+from zatotx.tap.monitoring import Monitoring, make_certificate_source
+from zatotx.tap.outgoing import OutgoingDependencies, find_fetcher, make_outgoing_kinds, make_outgoings
 from zatotx.tap.redis_client import make_leases, make_redis_client
-from zatotx.tap.worker_wiring import (
-    pickup_task,
-    report_ready,
-    shared_buckets,
-    shared_counters,
-    shared_limits,
-    worker_group,
+from zatotx.tap.shared_state import (
+    make_counter_lookup,
+    make_limit_factory,
+    make_pickup_task,
+    make_rate_buckets,
+    make_worker_group,
+    server_start_time,
 )
 from zatotx.wire.xml import name_cache
 
@@ -86,17 +86,17 @@ def make_server(directory: str, reactor: Any, place: WorkerSpec | None = None) -
     """Return the server of a directory, not yet started; with a `place`, one of its workers. Raises StartError."""
     home = Path(directory)
     kinds = find_kinds()
-    settings = read_decrypted(
-        partial(load, home / 'config' / 'server.toml', [found.kind.name for found in kinds]),
+    settings = load_decrypted_settings(
+        partial(load_settings, home / 'config' / 'server.toml', [found.kind.name for found in kinds]),
         partial(read_key, home / 'config' / 'secret.key', os.environ),
     )
     raise_file_limit()
     if not settings.main.core_dumps:
-        forbid_core_dumps()
+        disable_core_dumps()
     place, lock = acquire_slot(home / 'work', place)
     try:
         node = _ServerBuilder(home, reactor, settings, lock, kinds, place).node()
-        os.environ.pop(VARIABLE, None)  # programs that services start would inherit it
+        os.environ.pop(KEY_VARIABLE, None)  # programs that services start would inherit it
         return node
     except BaseException:
         lock.release()
@@ -109,16 +109,16 @@ class _Infrastructure:
 
     logs: LogFiles
     counts: Any
-    limited: LimitsWiring
+    limited: ServerLimits
     offload: Callable[..., Any]
     observed: Monitoring
-    types: ObjectTypes
+    types: ObjectTypeRegistry
     secrets: Secrets
     odb: Any  # IConfigStore
     client: Any  # zatotx.redis.client.RedisClient
     bus: Any  # IBus
     services: ServiceStore
-    keeper: VersionKeeper
+    keeper: VersionManager
 
 
 @frozen
@@ -151,7 +151,7 @@ class _ServerBuilder:
             infrastructure.odb,
             infrastructure.bus,
             reactor,
-            [infrastructure.keeper.prepare_level, at_once(limited.admission.apply), *endpoints.preparers],
+            [infrastructure.keeper.prepare_level, prepare_without_build(limited.admission.apply), *endpoints.preparers],
             lambda: infrastructure.keeper.verdicts,
         )
         deployer = Deployer(odb=infrastructure.odb, config=config, keeper=infrastructure.keeper, bring=config.bring)
@@ -181,7 +181,7 @@ class _ServerBuilder:
             deployer=deployer,
             odb=infrastructure.odb,
             offload=infrastructure.offload,
-            since=report_ready(work),
+            since=server_start_time(work),
         )
         parts = NodeComponents(
             reactor=reactor,
@@ -198,31 +198,33 @@ class _ServerBuilder:
             exchange=Dispatcher(pipeline, reactor),
             services=infrastructure.services,
             code=infrastructure.keeper,
-            pickup=pickup_task(pickup, work, reactor),
+            pickup=make_pickup_task(pickup, work, reactor),
             watchdog=infrastructure.observed.watchdog,
-            trimmer=Trimmer(reactor, infrastructure.offload, limited.memory),
+            trimmer=MemoryTrimmer(reactor, infrastructure.offload, limited.memory),
             reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
-            company=worker_group(work, self.place, node_api, reactor),
+            company=make_worker_group(work, self.place, node_api, reactor),
         )
         return Node(parts, config, state, self.place)
 
     def _infrastructure(self) -> _Infrastructure:
         settings, reactor = self.settings, self.reactor
-        logs = LogFiles(self.home / 'logs', reactor, settings.log, whose=current_call)
-        counts = shared_counters(self.home / 'work', self.place)
+        logs = LogFiles(self.home / 'logs', reactor, settings.log, whose=find_current_call)
+        counts = make_counter_lookup(self.home / 'work', self.place)
         client, bus = make_redis_client(settings, self.home, reactor)
-        rates = rate_limiter(reactor, client, settings.main.cluster, shared_buckets(self.home / 'work', self.place))
-        limited = LimitsWiring(settings, reactor, rates, shared_limits(counts), partial(formats, self.kinds))
-        offload = offloader(reactor, limited.workers)
+        rates = make_rate_limiter(
+            reactor, client, settings.main.cluster, make_rate_buckets(self.home / 'work', self.place)
+        )
+        limited = ServerLimits(settings, reactor, rates, make_limit_factory(counts), partial(formats, self.kinds))
+        offload = make_offload(reactor, limited.workers)
         observed = Monitoring(reactor, self._deployed_directory())
-        types = ObjectTypes([*BUILTIN_TYPES, *object_types(self.kinds)])
+        types = ObjectTypeRegistry([*BUILTIN_TYPES, *object_types(self.kinds)])
         register(metric_definitions(self.kinds))
         secrets = self._secrets()
-        odb = count_statements(self._odb(types, secrets), observed.meters.odb)
-        services = ServiceStore(internal_entries(types), observed.meters.services.of, limited.gate_of_service,
+        odb = set_call_meter(self._odb(types, secrets), observed.meters.odb)
+        services = ServiceStore(builtin_service_entries(types), observed.meters.services.of, limited.gate_of_service,
                                 service_areas(self.kinds))
         observed.counts(services, client)
-        keeper = VersionKeeper(
+        keeper = VersionManager(
             odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
         )
         return _Infrastructure(
@@ -233,7 +235,7 @@ class _ServerBuilder:
         """Build the channels, the outgoing connections and the authentication policy."""
         settings, reactor, offload, client = self.settings, self.reactor, infrastructure.offload, infrastructure.client
         meters = infrastructure.observed.meters
-        outgoing = outgoing_kinds(
+        outgoing = make_outgoing_kinds(
             self.kinds,
             OutgoingDependencies(
                 reactor=reactor,
@@ -245,9 +247,9 @@ class _ServerBuilder:
                 secrets=infrastructure.secrets,
             ),
         )
-        nonces = RedisNonces(reactor, client, Keys(settings.main.cluster))
+        nonces = RedisNonceStore(reactor, client, RedisKeys(settings.main.cluster))
         guard = make_authentication_policy(
-            AuthenticationDependencies(reactor=reactor, offload=offload, nonces=nonces, fetcher=fetcher(outgoing))
+            AuthenticationDependencies(reactor=reactor, offload=offload, nonces=nonces, fetcher=find_fetcher(outgoing))
         )
         place = self.place
         borrower = SocketBorrower(reactor, place.handover) if place.handover >= 0 else None
@@ -262,8 +264,8 @@ class _ServerBuilder:
         )
         preparers = [
             guard.prepare,
-            at_once(requests_client_certificates(listeners)),
-            at_once(infrastructure.limited.rates.apply),
+            prepare_without_build(make_client_certificate_preparer(listeners)),
+            prepare_without_build(infrastructure.limited.rates.apply),
             *(o.prepare for o in outgoing),
             *(c.prepare for c in channels.values()),
         ]
@@ -293,17 +295,17 @@ class _ServerBuilder:
                 client=infrastructure.client,
             ),
             *limited.sources(infrastructure.services),
-            certificates(endpoints.listeners),
+            make_certificate_source(endpoints.listeners),
         ]
         finders = [
-            partial(findings.odb_away, config),
-            partial(findings.redis_away, infrastructure.client),
-            partial(findings.rates_without_redis, limited.rates, infrastructure.client),
-            partial(findings.refused_code, infrastructure.keeper),
+            partial(findings.find_odb_outage, config),
+            partial(findings.find_redis_outage, infrastructure.client),
+            partial(findings.find_weakened_rate_limits, limited.rates, infrastructure.client),
+            partial(findings.find_refused_code, infrastructure.keeper),
             limited.left_behind.findings,
             observed.findings,
             endpoints.guard.findings,
-            partial(list, xml_names_findings(name_cache.works())),
+            partial(list, log_xml_name_findings(name_cache.is_supported())),
             *(
                 part.findings
                 for part in (*endpoints.channels.values(), *endpoints.outgoing)
@@ -325,11 +327,11 @@ class _ServerBuilder:
             scrapes=MetricsExposition(sources, infrastructure.offload),
             levels=levels,
             user_metrics=observed.user_metrics,
-            outgoing=outgoings(endpoints.outgoing, self.kinds),
+            outgoing=make_outgoings(endpoints.outgoing, self.kinds),
         )
 
     def _current_settings(self) -> Settings:
-        return load(self.home / 'config' / 'server.toml', [found.kind.name for found in self.kinds])
+        return load_settings(self.home / 'config' / 'server.toml', [found.kind.name for found in self.kinds])
 
     def _deployed_directory(self) -> Path:
         """The directory into which this process unpacks deployed code. Each worker has its own, because each one
@@ -344,9 +346,9 @@ class _ServerBuilder:
         except ValueError as error:
             raise StartError(str(error)) from None
 
-    def _odb(self, types: ObjectTypes, secrets: Secrets) -> Any:
+    def _odb(self, types: ObjectTypeRegistry, secrets: Secrets) -> Any:
         try:
-            url = resolve(self.settings.odb.url, str(self.home))
+            url = make_absolute(self.settings.odb.url, str(self.home))
             return open_store(url, secrets, reactor=self.reactor, cluster=self.settings.main.cluster, types=types)
         except ValueError as error:
             raise StartError(str(error)) from None
@@ -359,7 +361,7 @@ class _ServerBuilder:
     def _channels(
         self,
         logs: LogFiles,
-        limited: LimitsWiring,
+        limited: ServerLimits,
         offload: Callable[..., Any],
         *,
         listeners: Listeners,
@@ -373,7 +375,7 @@ class _ServerBuilder:
             if found.enabled and found.kind.runs_in == SERVER and found.kind.channel:
                 name = found.kind.name
                 section = {'grace': self.settings.shutdown.grace, **self.settings.kinds.get(name, {})}
-                context = KindContext(
+                context = ChannelContext(
                     reactor=self.reactor,
                     settings=section,
                     lines=logs.lines,

@@ -10,8 +10,8 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
-from zatotx.interfaces.fetcher import Fetched, IFetcher
-from zatotx.interfaces.nonces import INonces
+from zatotx.interfaces.fetcher import FetchedDocument, IFetcher
+from zatotx.interfaces.nonces import INonceStore
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.node.listeners import Listeners
 from zatotx.pipeline.security.apikey import ApiKeyAuthenticator
@@ -20,7 +20,7 @@ from zatotx.pipeline.security.password_verifier import PasswordVerifier
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.pipeline.security.tech_account import TechAccountAuthenticator
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.snapshot import Snapshot, StoredObject
 
 
 @frozen(kw_only=True)
@@ -29,7 +29,7 @@ class AuthenticationDependencies:
 
     reactor: Any
     offload: Callable[..., Any]
-    nonces: INonces
+    nonces: INonceStore
     fetcher: IFetcher | None  # fetches the keys of JWT issuers; None = no installed kind provides one
 
 
@@ -49,7 +49,7 @@ def make_authentication_policy(dependencies: AuthenticationDependencies) -> Auth
     })  # fmt: skip
 
 
-def requests_client_certificates(listeners: Listeners) -> Callable[[Snapshot], None]:
+def make_client_certificate_preparer(listeners: Listeners) -> Callable[[Snapshot], None]:
     """Return a function that applies a snapshot: TLS listeners request client certificates while any mTLS definition is
     active."""
 
@@ -59,7 +59,7 @@ def requests_client_certificates(listeners: Listeners) -> Callable[[Snapshot], N
     return apply
 
 
-def _make_jwt_authenticator(dependencies: AuthenticationDependencies, stored: Stored) -> Any:
+def _make_jwt_authenticator(dependencies: AuthenticationDependencies, stored: StoredObject) -> Any:
     from zatotx.pipeline.security.jwt import (
         make_jwt_authenticator,  # PyJWT is slow to import, and few installations use JWT
     )
@@ -69,14 +69,14 @@ def _make_jwt_authenticator(dependencies: AuthenticationDependencies, stored: St
     )
 
 
-def _make_mtls_authenticator(stored: Stored) -> Any:
+def _make_mtls_authenticator(stored: StoredObject) -> Any:
     from zatotx.pipeline.security.mtls import MtlsAuthenticator  # imported on demand, too
 
     return MtlsAuthenticator(stored)
 
 
 def _make_wss_authenticator(
-    dependencies: AuthenticationDependencies, secret_comparison: SecretComparison, stored: Stored
+    dependencies: AuthenticationDependencies, secret_comparison: SecretComparison, stored: StoredObject
 ) -> Any:
     from zatotx.pipeline.security.wss import WssAuthenticator, WssDependencies  # lxml is imported on demand, too
 
@@ -84,7 +84,7 @@ def _make_wss_authenticator(
 
 
 def _make_xpath_authenticator(
-    dependencies: AuthenticationDependencies, secret_comparison: SecretComparison, stored: Stored
+    dependencies: AuthenticationDependencies, secret_comparison: SecretComparison, stored: StoredObject
 ) -> Any:
     from zatotx.pipeline.security.xpath import XPathAuthenticator
 
@@ -95,5 +95,5 @@ def _make_xpath_authenticator(
 class _NoFetcher:
     """The IFetcher that is used if no installed kind provides one: every fetch fails."""
 
-    def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[Fetched]:
+    def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[FetchedDocument]:
         return fail(ServiceUnavailable(None, 'no kind of connections that could fetch them is installed'))

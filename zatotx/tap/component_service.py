@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 
 from zatotx.model.errors import StartError
 from zatotx.tap import reactor
-from zatotx.tap.exit_status import end_well_on_sigterm, error_sentence, fail_start, on_signal, print_error
+from zatotx.tap.exit_status import call_on_signal, exit_cleanly_on_sigterm, fail_start, format_error, print_error
 
-Build = Callable[[str, Any], IService]
+BuildComponent = Callable[[str, Any], IService]
 
 SIGNALS = {signal.SIGHUP: 'reload', signal.SIGUSR2: 'replace'}  # signal -> optional method of the component
 
@@ -41,25 +41,25 @@ class DirectoryOptions(usage.Options):
             raise usage.UsageError("--dir is missing: give the component's directory, e.g. --dir /opt/env/server1.")
 
 
-def make_component_service(options: DirectoryOptions, build: Build, pid_file: str) -> IService:
+def make_component_service(options: DirectoryOptions, build: BuildComponent, pid_file: str) -> IService:
     """Build the component and wrap it in a ComponentService. Raises SystemExit with code 1 if it cannot be built."""
     from twisted.internet import reactor as reactor_in_use
 
     directory = Path(options['dir']).absolute()
     if not (directory / '.zato-info').is_file():
-        raise startup_error(
+        raise report_startup_error(
             StartError(f"{directory} is not a component of an environment: create one with 'zatotx quickstart create'.")
         )
     try:
         part = build(str(directory), reactor_in_use)
     except (StartError, OSError) as error:
-        raise startup_error(error) from None
+        raise report_startup_error(error) from None
     return ComponentService(part, directory / pid_file, reactor_in_use)
 
 
-def startup_error(error: Exception, tell: Callable[[str], None] | None = None) -> SystemExit:
+def report_startup_error(error: Exception, tell: Callable[[str], None] | None = None) -> SystemExit:
     """Print why the component cannot start, and return the SystemExit to raise."""
-    (tell or print_error)(error_sentence(error))
+    (tell or print_error)(format_error(error))
     return SystemExit(1)
 
 
@@ -78,10 +78,10 @@ class ComponentService(Service):
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         self._begin(self._part.startService)
-        self._reactor.callWhenRunning(end_well_on_sigterm, self._reactor)
+        self._reactor.callWhenRunning(exit_cleanly_on_sigterm, self._reactor)
         for number, name in SIGNALS.items():
             if hasattr(self._part, name):
-                self._reactor.callWhenRunning(on_signal, self._reactor, number, getattr(self._part, name))
+                self._reactor.callWhenRunning(call_on_signal, self._reactor, number, getattr(self._part, name))
         self._write_pid()
 
     def stopService(self) -> Deferred[None]:
@@ -95,7 +95,7 @@ class ComponentService(Service):
         try:
             started = start()
         except (StartError, OSError) as error:
-            raise startup_error(error, self.say) from None
+            raise report_startup_error(error, self.say) from None
         if isinstance(started, Deferred):
             started.addCallbacks(self._began, self._failed)
 
@@ -112,9 +112,9 @@ class ComponentService(Service):
         if self._stopping or error is None:  # a start that is cancelled by a stop is not an error
             return
         if isinstance(error, StartError | OSError):
-            fail_start(self._reactor, error_sentence(error), tell=self.say)
+            fail_start(self._reactor, format_error(error), tell=self.say)
         else:
-            fail_start(self._reactor, f'{self._pid_file.parent.name} cannot start: {error_sentence(error)}', failure,
+            fail_start(self._reactor, f'{self._pid_file.parent.name} cannot start: {format_error(error)}', failure,
                        tell=self.say)
 
     def _stopped(self, result: Any) -> Any:
@@ -133,7 +133,7 @@ class ComponentService(Service):
             temporary.write_text(pid_line())
             temporary.replace(self._pid_file)
         except OSError as error:
-            raise startup_error(error) from None
+            raise report_startup_error(error) from None
 
 
 def pid_line() -> str:

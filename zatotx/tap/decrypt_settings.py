@@ -12,7 +12,7 @@ from zatotx.odb.secrets import Secrets
 from zatotx.schema.dual_secret import ENCRYPTED
 
 
-def read_decrypted(read: Callable[[], Settings], key: Callable[[], str]) -> Settings:
+def load_decrypted_settings(read: Callable[[], Settings], key: Callable[[], str]) -> Settings:
     """Read and decrypt the settings. Tries twice, because a key rotation may end between reading the settings and
     reading the key. Raises StartError."""
     try:

@@ -24,7 +24,7 @@ def print_error(sentence: str) -> None:
         stream.flush()
 
 
-def error_sentence(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """Return a message for an exception that has none written for people."""
     if isinstance(error, OSError) and error.strerror:
         return f'{error.strerror}: {error.filename}' if error.filename else error.strerror
@@ -44,24 +44,24 @@ def fail_start(reactor: Any, sentence: str, failure: Failure | None = None, *,
     (tell or print_error)(sentence)
     # twistd offers no way to set the exit code; after 'shutdown' none of our code is left to run.
     reactor.addSystemEventTrigger('after', 'shutdown', _exit, 1)
-    reactor.callWhenRunning(stop, reactor)
+    reactor.callWhenRunning(stop_reactor, reactor)
 
 
-def end_well_on_sigterm(reactor: Any) -> None:
+def exit_cleanly_on_sigterm(reactor: Any) -> None:
     """Make SIGTERM stop the reactor, so that the process exits with code 0 after it has drained.
 
     twistd by itself raises the signal again at the end, which process managers count as a failure. Call this in the
     main thread once the reactor runs, because it replaces the reactor's SIGTERM handler.
     """
-    signal.signal(signal.SIGTERM, lambda _number, _frame: reactor.callFromThread(stop, reactor))
+    signal.signal(signal.SIGTERM, lambda _number, _frame: reactor.callFromThread(stop_reactor, reactor))
 
 
-def on_signal(reactor: Any, number: signal.Signals, action: Callable[[], object]) -> None:
+def call_on_signal(reactor: Any, number: signal.Signals, action: Callable[[], object]) -> None:
     """Call `action` in the reactor's thread whenever the signal arrives. Must be called in the main thread."""
     signal.signal(number, lambda _number, _frame: reactor.callFromThread(action))
 
 
-def stop(reactor: Any) -> None:
+def stop_reactor(reactor: Any) -> None:
     """Stop the reactor; does nothing if it is stopping already."""
     with suppress(ReactorNotRunning):  # it is stopping already
         reactor.stop()

@@ -14,11 +14,11 @@ from twisted.logger import Logger
 from zatotx import __version__
 from zatotx.metrics import collectors
 from zatotx.metrics.meters import MeterRegistry
-from zatotx.metrics.snapshot import Row, Source
-from zatotx.metrics.stack_location import files_below
+from zatotx.metrics.snapshot import MetricRow, MetricSource
+from zatotx.metrics.stack_location import make_deployed_name
 from zatotx.metrics.user_metrics import UserMetrics
 from zatotx.metrics.watchdog import Watchdog
-from zatotx.node.findings import stalls
+from zatotx.node.findings import find_reactor_stalls
 
 _log = Logger('zatotx.watchdog')
 
@@ -34,12 +34,12 @@ class Monitoring:
     watchdog: Watchdog = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.watchdog = Watchdog(self.reactor, files_below(self.deployed),
+        self.watchdog = Watchdog(self.reactor, make_deployed_name(self.deployed),
                                  lambda sentence: _log.warn('{sentence}', sentence=sentence))
 
     def findings(self) -> Iterator[str]:
         """Yield a finding for each recent stall of the reactor."""
-        return stalls(self.watchdog.reports.said)
+        return find_reactor_stalls(self.watchdog.reports.said)
 
     def counts(self, services: Any, client: Any) -> None:
         """Start counting the calls of services and of the Redis client."""
@@ -47,33 +47,33 @@ class Monitoring:
         client.meter = self.meters.redis
 
     def sources(self, *, names: Mapping[str, str], services: Any, channels: Mapping[str, Any], outgoing: Sequence[Any],
-                logs: Any, config: Any, client: Any) -> list[Source]:
+                logs: Any, config: Any, client: Any) -> list[MetricSource]:
         """Return the metric sources of a server. `names`: node and cluster."""
         watchdog = self.watchdog
         return [
-            collectors.services(lambda: [(entry.name, entry.stats) for entry in services.current],
+            collectors.service_metrics(lambda: [(entry.name, entry.stats) for entry in services.current],
                            self.meters.services.others),
             *self.meters.sources(),
             self.user_metrics.rows,
             *(part.metrics for part in (*channels.values(), *outgoing) if hasattr(part, 'metrics')),
-            collectors.figure('zatotx_reactor_stall_seconds', lambda: watchdog.stalls),
-            collectors.figure('zatotx_gc_pause_seconds', lambda: watchdog.pauses.pauses),
-            collectors.figure('zatotx_log_lines_lost', logs.lost),
-            collectors.figure('zatotx_config_revision', lambda: config.snapshot.revision),
-            collectors.figure('zatotx_odb_revision', lambda: config.newest),
-            collectors.figure('zatotx_odb_up', lambda: int(not config.away)),
-            collectors.figure('zatotx_redis_up', lambda: int(not client.problem)),
-            collectors.figure('zatotx_redis_connections', lambda: client.connections),
-            collectors.build({'version': __version__, 'python': platform.python_version(), **names}),
-            collectors.process(),
+            collectors.single_value('zatotx_reactor_stall_seconds', lambda: watchdog.stalls),
+            collectors.single_value('zatotx_gc_pause_seconds', lambda: watchdog.pauses.pauses),
+            collectors.single_value('zatotx_log_lines_lost', logs.lost),
+            collectors.single_value('zatotx_config_revision', lambda: config.snapshot.revision),
+            collectors.single_value('zatotx_odb_revision', lambda: config.newest),
+            collectors.single_value('zatotx_odb_up', lambda: int(not config.away)),
+            collectors.single_value('zatotx_redis_up', lambda: int(not client.problem)),
+            collectors.single_value('zatotx_redis_connections', lambda: client.connections),
+            collectors.build_info({'version': __version__, 'python': platform.python_version(), **names}),
+            collectors.process_metrics(),
         ]
 
 
-def certificates(listeners: Any) -> Source:
+def make_certificate_source(listeners: Any) -> MetricSource:
     """Return a metric source with the expiry times of the listeners' TLS certificates. `listeners`:
     zatotx.node.listeners.Listeners."""
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[MetricRow]:
         for certificate in tuple(listeners.certificates):
             found = Connection(certificate.getContext(), None).get_certificate()
             if found is not None:

@@ -10,14 +10,14 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from zatotx.connectors.kind_registry import FoundKind
+from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.fetcher import IFetcher
-from zatotx.interfaces.kind import OutgoingContext
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.node.settings import Settings
 from zatotx.odb.secrets import Secrets
-from zatotx.redis.keys import Keys
-from zatotx.redis.scripts import Scripts
-from zatotx.service.outgoing import Outgoings
+from zatotx.redis.keys import RedisKeys
+from zatotx.redis.scripts import ScriptRunner
+from zatotx.service.outgoing import OutgoingConnections
 from zatotx.tap.redis_client import make_leases
 
 
@@ -34,7 +34,7 @@ class OutgoingDependencies:
     secrets: Secrets
 
 
-def outgoing_kinds(kinds: Sequence[FoundKind], shared: OutgoingDependencies) -> list[Any]:
+def make_outgoing_kinds(kinds: Sequence[FoundKind], shared: OutgoingDependencies) -> list[Any]:
     """Return an IOutgoingKind for every enabled kind that has outgoing connections."""
     outgoing = []
     for found in kinds:
@@ -43,26 +43,26 @@ def outgoing_kinds(kinds: Sequence[FoundKind], shared: OutgoingDependencies) -> 
     return outgoing
 
 
-def outgoings(made: Sequence[Any], kinds: Sequence[FoundKind]) -> Outgoings:
+def make_outgoings(made: Sequence[Any], kinds: Sequence[FoundKind]) -> OutgoingConnections:
     """Return the outgoing connections as services use them. Accessing a kind whose library is missing raises an error
     that says what to install."""
     namespaces = {name: namespace for kind in made for name, namespace in kind.doors.items()}
     pings = {object_type: kind.ping for kind in made for object_type in kind.types}
     disabled = {found.kind.name.replace('-', '_'): found.why for found in kinds if not found.enabled}
-    return Outgoings(namespaces, pings, disabled)
+    return OutgoingConnections(namespaces, pings, disabled)
 
 
-def fetcher(made: Sequence[Any]) -> Any:
+def find_fetcher(made: Sequence[Any]) -> Any:
     """Return the first kind that provides IFetcher; None if there is none."""
     return next((kind for kind in made if IFetcher.providedBy(kind)), None)
 
 
 def _context(kind: str, shared: OutgoingDependencies) -> OutgoingContext:
     main = shared.settings.main
-    keys = Keys(main.cluster)
+    keys = RedisKeys(main.cluster)
     return OutgoingContext(
         reactor=shared.reactor, settings=shared.settings.kinds.get(kind, {}), offload=shared.offload,
-        meters=shared.meters.outgoing, keyvalue=shared.client, scripts=Scripts(shared.client),
+        meters=shared.meters.outgoing, keyvalue=shared.client, scripts=ScriptRunner(shared.client),
         leases=make_leases(shared.reactor, shared.client, shared.odb, main.cluster),
         key=keys.key, seal=shared.secrets.encrypt, unseal=shared.secrets.decrypt,
         component=f'{main.name}@{socket.gethostname()}',

@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from zatotx.connectors.kind_registry import FoundKind, find_kinds
-from zatotx.interfaces.kind import SERVER
+from zatotx.interfaces.connector_kind import SERVER
 from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.log_files import LogFiles
 from zatotx.node.reload import SighupReloader
-from zatotx.node.settings import Settings, load
+from zatotx.node.settings import Settings, load_settings
 from zatotx.node.workers.listening_sockets import ListeningSockets
-from zatotx.node.workers.metrics_store import remove_all
-from zatotx.node.workers.parent import ParentPlan, WorkerParent
+from zatotx.node.workers.metrics_store import reset_metrics
+from zatotx.node.workers.parent import ParentSettings, WorkerParent
 from zatotx.node.workers.shared_counters import create_counters_file
 from zatotx.node.workers.shared_rate_buckets import create_buckets_file
-from zatotx.node.workers.slots import free_slot
+from zatotx.node.workers.slots import find_free_slot
 from zatotx.node.workers.socket_handover import SocketLender
 from zatotx.node.workers.supervisor import WorkerSupervisor
 from zatotx.node.workers.worker_process import WorkerSpawner
-from zatotx.tap.core_dumps import forbid_core_dumps
+from zatotx.tap.core_dumps import disable_core_dumps
 from zatotx.tap.exit_status import fail_start
 
 RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'
@@ -34,10 +34,10 @@ def make_parent(directory: str, reactor: Any, workers: int | None) -> WorkerPare
     home = Path(directory)
     work = home / 'work'
     kinds = find_kinds()
-    read = partial(load, home / 'config' / 'server.toml', [found.kind.name for found in kinds])
+    read = partial(load_settings, home / 'config' / 'server.toml', [found.kind.name for found in kinds])
     settings = read()
     if not settings.main.core_dumps:
-        forbid_core_dumps()
+        disable_core_dumps()
     lock = DirectoryLock(work / 'lock')
     lock.take()
     try:
@@ -50,26 +50,33 @@ def make_parent(directory: str, reactor: Any, workers: int | None) -> WorkerPare
     create_buckets_file(work)
     supervisor = WorkerSupervisor(
         reactor=reactor, hire=WorkerSpawner(reactor, partial(worker_command, home), lender.connect_worker),
-        seat=partial(free_slot, work),
+        seat=partial(find_free_slot, work),
         descriptors=sockets.descriptors, changed=lambda: parent.list_workers(), left=shared_counters.clear,
         gave_up=lambda sentence: fail_start(reactor, sentence),
     )  # fmt: skip
-    remove_all(work)
+    reset_metrics(work)
     parent = WorkerParent(
-        reactor=reactor, work=work, plan=lambda: parent_plan(read(), kinds, workers), crew=supervisor, sockets=sockets,
-        lender=lender, lock=lock, logs=logs, follow_files=SighupReloader(read, logs),
-    )  # fmt: skip
+        reactor=reactor,
+        work=work,
+        plan=lambda: make_parent_settings(read(), kinds, workers),
+        crew=supervisor,
+        sockets=sockets,
+        lender=lender,
+        lock=lock,
+        logs=logs,
+        follow_files=SighupReloader(read, logs),
+    )
     return parent
 
 
-def parent_plan(settings: Settings, kinds: list[FoundKind], workers: int | None) -> ParentPlan:
+def make_parent_settings(settings: Settings, kinds: list[FoundKind], workers: int | None) -> ParentSettings:
     """Return the part of the settings that the parent process needs."""
     listen: list[str] = []
     for found in kinds:
         if found.enabled and found.kind.runs_in == SERVER:
             section = settings.kinds.get(found.kind.name, {})
             listen.extend(section.get('listen', found.kind.listens))
-    return ParentPlan(workers=workers or settings.main.workers, listen=listen, grace=settings.shutdown.grace,
+    return ParentSettings(workers=workers or settings.main.workers, listen=listen, grace=settings.shutdown.grace,
                 heartbeat_timeout=settings.main.heartbeat_timeout)  # fmt: skip
 
 

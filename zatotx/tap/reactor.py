@@ -20,7 +20,7 @@ from twisted.logger import Logger
 _log = Logger()
 
 
-class QuickReactor(EPollReactor):
+class MonotonicEpollReactor(EPollReactor):
     """EPollReactor that calls selectables directly, and whose `seconds()` is monotonic: its values can be compared with
     each other, but are not times of day."""
 
@@ -55,8 +55,8 @@ class QuickReactor(EPollReactor):
 
 
 def install() -> None:
-    """Install QuickReactor, unless the process already has a reactor (`twistd --reactor=…`)."""
+    """Install MonotonicEpollReactor, unless the process already has a reactor (`twistd --reactor=…`)."""
     if 'twisted.internet.reactor' not in sys.modules:
         from twisted.internet.main import installReactor
 
-        installReactor(QuickReactor())  # type: ignore[no-untyped-call]
+        installReactor(MonotonicEpollReactor())  # type: ignore[no-untyped-call]

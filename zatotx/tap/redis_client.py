@@ -7,28 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from zatotx.node.settings import Settings
-from zatotx.redis.announcements import RedisAnnouncements
 from zatotx.redis.client import RedisClient
-from zatotx.redis.keys import Keys
-from zatotx.redis.lease_store import RedisLeaseStore
-from zatotx.redis.leases import Leases
-from zatotx.redis.scripts import Scripts
-from zatotx.redis.status_log import ConnectionLog
+from zatotx.redis.connection_log import ConnectionLog
+from zatotx.redis.keys import RedisKeys
+from zatotx.redis.lease_store import RedisLeaseBackend
+from zatotx.redis.leases import LeaseStore
+from zatotx.redis.pubsub import RedisPubSub
+from zatotx.redis.scripts import ScriptRunner
 from zatotx.redis.url import TlsOptions, parse_address
 
 
-def make_redis_client(settings: Settings, home: Path, reactor: Any) -> tuple[RedisClient, RedisAnnouncements]:
+def make_redis_client(settings: Settings, home: Path, reactor: Any) -> tuple[RedisClient, RedisPubSub]:
     """Return the client and its pub/sub announcements, not yet started. Raises StartError if the URL is not valid."""
     kvdb, main = settings.kvdb, settings.main
     address = parse_address(kvdb.url, home, TlsOptions(ca=kvdb.ca, cert=kvdb.cert, key=kvdb.key))
     shared: Any = {
-        'timeout': kvdb.timeout, 'name': Keys(main.cluster).name(main.name), 'voice': ConnectionLog(str(address)),
+        'timeout': kvdb.timeout, 'name': RedisKeys(main.cluster).name(main.name), 'voice': ConnectionLog(str(address)),
     }
     client = RedisClient(reactor, address, **shared)
-    return client, RedisAnnouncements(reactor, address, client, cluster=main.cluster, **shared)
+    return client, RedisPubSub(reactor, address, client, cluster=main.cluster, **shared)
 
 
-def make_leases(reactor: Any, client: RedisClient, odb: Any, cluster: str) -> Leases:
+def make_leases(reactor: Any, client: RedisClient, odb: Any, cluster: str) -> LeaseStore:
     """The leases of a cluster. `odb`: IConfigStore, whose epochs make their tokens grow over a loss of Redis."""
-    store = RedisLeaseStore(Scripts(client), Keys(cluster))
-    return Leases(reactor, store, partial(odb.next_epoch, 'redis'))
+    store = RedisLeaseBackend(ScriptRunner(client), RedisKeys(cluster))
+    return LeaseStore(reactor, store, partial(odb.next_epoch, 'redis'))

@@ -10,9 +10,9 @@ import os
 
 from twisted.python import usage
 
-from zatotx.node.secret_key import VARIABLE, key_from_stdin
+from zatotx.node.secret_key import KEY_VARIABLE, read_key_from_stdin
 
-OPTION = ['secret-key', None, None, '"-": read the secret key from stdin, not from config/secret.key.']
+SECRET_KEY_OPTION = ['secret-key', None, None, '"-": read the secret key from stdin, not from config/secret.key.']
 
 
 def read_secret_key_option(given: str | None) -> None:
@@ -24,7 +24,7 @@ def read_secret_key_option(given: str | None) -> None:
         raise usage.UsageError(
             'a secret key on the command line can be read by every user: use --secret-key - and pass the key on stdin.'
         )
-    key = key_from_stdin()
+    key = read_key_from_stdin()
     if not key:
         raise usage.UsageError('stdin contains no secret key: its first line must be the key.')
-    os.environ[VARIABLE] = key
+    os.environ[KEY_VARIABLE] = key

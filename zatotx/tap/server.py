@@ -13,7 +13,7 @@ from zatotx.tap import secret_key_option
 from zatotx.tap.component_service import DirectoryOptions, make_component_service
 
 PID_FILE = 'server.pid'
-MOST_WORKERS = 64
+MAX_WORKERS = 64
 
 
 class Options(DirectoryOptions):
@@ -27,7 +27,7 @@ class Options(DirectoryOptions):
     optParameters: ClassVar[list[list[str | None]]] = [  # type: ignore[misc,assignment]
         ['workers', 'w', None, 'Number of processes that share the sockets; default: [main] workers in server.toml.'],
         ['worker', None, None, 'Used by the parent process only: run as the worker of that number.'],
-        secret_key_option.OPTION,
+        secret_key_option.SECRET_KEY_OPTION,
     ]
 
     def postOptions(self) -> None:
@@ -36,8 +36,8 @@ class Options(DirectoryOptions):
         secret_key_option.read_secret_key_option(self['secret-key'])
         workers = self['workers']
         if workers is not None:
-            if not workers.isdecimal() or not 1 <= int(workers) <= MOST_WORKERS:
-                raise usage.UsageError(f'--workers {workers}: specify a number from 1 to {MOST_WORKERS}.')
+            if not workers.isdecimal() or not 1 <= int(workers) <= MAX_WORKERS:
+                raise usage.UsageError(f'--workers {workers}: specify a number from 1 to {MAX_WORKERS}.')
             self['workers'] = int(workers)
 
 
@@ -49,7 +49,7 @@ def makeService(options: Options) -> IService:
         return make_worker(options)
 
     def build(directory: str, reactor: Any) -> IService:
-        if (options['workers'] or configured_workers(Path(directory))) > 1:
+        if (options['workers'] or read_worker_count(Path(directory))) > 1:
             from zatotx.tap.parent import make_parent
 
             return make_parent(directory, reactor, options['workers'])
@@ -60,7 +60,7 @@ def makeService(options: Options) -> IService:
     return make_component_service(options, build, PID_FILE)
 
 
-def configured_workers(directory: Path) -> int:
+def read_worker_count(directory: Path) -> int:
     """Return [main] workers of server.toml; 1 if the file has no usable value. Errors in the file are reported later,
     when it is read as a whole."""
     try:

@@ -10,10 +10,10 @@ from twisted.application.service import IService
 
 from zatotx.model.errors import StartError
 from zatotx.node.node import Node
-from zatotx.node.secret_key import VARIABLE
-from zatotx.node.workers.control_pipe import READY, REFUSED, RELOAD, RETIRE, ControlPipe, read_worker_spec
+from zatotx.node.secret_key import KEY_VARIABLE
+from zatotx.node.workers.control_pipe import READY, RELOAD, RETIRE, START_FAILED, ControlPipe, read_worker_spec
 from zatotx.tap.component_service import ComponentService, DirectoryOptions
-from zatotx.tap.exit_status import error_sentence, print_error, stop
+from zatotx.tap.exit_status import format_error, print_error, stop_reactor
 
 
 def make_worker(options: DirectoryOptions) -> IService:
@@ -29,12 +29,12 @@ def make_worker(options: DirectoryOptions) -> IService:
         print_error(f'--worker is only for the parent process of a server, which starts its workers itself: {error}')
         raise SystemExit(1) from None
     if spec.key:
-        os.environ[VARIABLE] = spec.key
+        os.environ[KEY_VARIABLE] = spec.key
     control_pipe = ControlPipe(reactor)
     try:
         node = make_server(str(Path(options['dir']).absolute()), reactor, spec)
     except (StartError, OSError) as error:
-        control_pipe.tell(REFUSED, error_sentence(error))
+        control_pipe.tell(START_FAILED, format_error(error))
         raise SystemExit(1) from None
     return WorkerService(node, Path(options['dir']), reactor, control_pipe)
 
@@ -53,7 +53,7 @@ class WorkerService(ComponentService):
         super().startService()
 
     def say(self, sentence: str) -> None:
-        self._control_pipe.tell(REFUSED, ' '.join(sentence.split()))
+        self._control_pipe.tell(START_FAILED, ' '.join(sentence.split()))
 
     def _began(self, result: Any) -> Any:
         self._control_pipe.tell(READY)
@@ -64,10 +64,10 @@ class WorkerService(ComponentService):
         if command == RELOAD:
             self._node.reload()
         elif command == RETIRE:
-            self._node.retire().addBoth(lambda _: stop(self._reactor))
+            self._node.retire().addBoth(lambda _: stop_reactor(self._reactor))
 
     def _parent_lost(self) -> None:
-        stop(self._reactor)
+        stop_reactor(self._reactor)
 
     def _write_pid(self) -> None:
         """Do nothing: the parent process writes the pid file."""

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zatotx.testing.call_result import Answer, ChannelAnswer
-    from zatotx.testing.case import ServiceTestCase, ServiceTesting
-    from zatotx.testing.doubles import Response, Row
-    from zatotx.testing.kit import ServiceKit
-    from zatotx.testing.loading import ServiceFile, load
+    from zatotx.testing.connection_results import Response, Row
     from zatotx.testing.pending_call import Pending
     from zatotx.testing.script import Call, Unscripted
+    from zatotx.testing.service_file import ServiceFile, load
+    from zatotx.testing.service_kit import ServiceKit
+    from zatotx.testing.service_test_case import ServiceTestCase, ServiceTesting
 
 # Maps each module to the public names it defines, which load on first access.
 _PUBLIC_NAMES = {
     'zatotx.testing.call_result': ('Answer', 'ChannelAnswer'),
-    'zatotx.testing.case': ('ServiceTestCase', 'ServiceTesting'),
-    'zatotx.testing.doubles': ('Response', 'Row'),
-    'zatotx.testing.kit': ('ServiceKit',),
-    'zatotx.testing.loading': ('ServiceFile', 'load'),
+    'zatotx.testing.service_test_case': ('ServiceTestCase', 'ServiceTesting'),
+    'zatotx.testing.connection_results': ('Response', 'Row'),
+    'zatotx.testing.service_kit': ('ServiceKit',),
+    'zatotx.testing.service_file': ('ServiceFile', 'load'),
     'zatotx.testing.pending_call': ('Pending',),
     'zatotx.testing.script': ('Call', 'Unscripted'),
 }  # fmt: skip

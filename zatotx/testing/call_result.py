@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.model.message import Outcome, Reply
+from zatotx.model.message import Reply, ServiceResult
 from zatotx.wire.xml.parser import parse
 
 
@@ -54,12 +54,12 @@ class ChannelAnswer(msgspec.Struct, frozen=True, kw_only=True):
         return details
 
 
-async def whole(stream: AsyncIterator[bytes]) -> bytes:
+async def collect_stream(stream: AsyncIterator[bytes]) -> bytes:
     """Collect a streamed response."""
     return b''.join([chunk async for chunk in stream])
 
 
-def answer_of(outcome: Outcome, streamed: bytes | None, cid: str) -> Answer:
+def make_answer(outcome: ServiceResult, streamed: bytes | None, cid: str) -> Answer:
     """Return the result of a service call."""
     return Answer(
         payload=outcome.value if streamed is None else streamed,
@@ -71,7 +71,7 @@ def answer_of(outcome: Outcome, streamed: bytes | None, cid: str) -> Answer:
     )
 
 
-def channel_answer_of(reply: Reply, streamed: bytes | None, cid: str) -> ChannelAnswer:
+def make_channel_answer(reply: Reply, streamed: bytes | None, cid: str) -> ChannelAnswer:
     """Return the response of a channel."""
     return ChannelAnswer(
         status=reply.status,

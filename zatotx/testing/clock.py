@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 
 @implementer(IReactorTime)
-class Borrowed:
+class ReactorTimers:
     """The timers that a test sets on a running reactor; remaining ones are cancelled when the kit is closed."""
 
     def __init__(self, reactor: Any) -> None:

@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from zatotx.interfaces.fetcher import Fetched, IFetcher
+from zatotx.interfaces.fetcher import FetchedDocument, IFetcher
 from zatotx.model.errors import ServiceUnavailable
 
 
@@ -21,19 +21,19 @@ class FakeFetcher:
     order. While `holding` is true, results are withheld until `release`.
     """
 
-    documents: dict[str, Fetched | Exception] = field(factory=dict)
+    documents: dict[str, FetchedDocument | Exception] = field(factory=dict)
     asked: list[str] = field(factory=list)
     holding: bool = False
-    _waiting: list[tuple[str, int, Deferred[Fetched]]] = field(factory=list)
+    _waiting: list[tuple[str, int, Deferred[FetchedDocument]]] = field(factory=list)
 
     def serve(self, url: str, body: bytes, *, status: int = 200, headers: Mapping[bytes, bytes] | None = None) -> None:
         """Add a document."""
-        self.documents[url] = Fetched(status=status, headers=headers or {}, body=body)
+        self.documents[url] = FetchedDocument(status=status, headers=headers or {}, body=body)
 
-    def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[Fetched]:
+    def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[FetchedDocument]:
         self.asked.append(url)
         if self.holding:
-            waiting: Deferred[Fetched] = Deferred()
+            waiting: Deferred[FetchedDocument] = Deferred()
             self._waiting.append((url, most, waiting))
             return waiting
         result = self._result_for(url, most)
@@ -49,8 +49,8 @@ class FakeFetcher:
             else:
                 waiting.callback(result)
 
-    def _result_for(self, url: str, most: int) -> Fetched | Exception:
+    def _result_for(self, url: str, most: int) -> FetchedDocument | Exception:
         result = self.documents.get(url, ServiceUnavailable(None, f'nobody is at {url}'))
-        if isinstance(result, Fetched) and len(result.body) > most:
+        if isinstance(result, FetchedDocument) and len(result.body) > most:
             return ServiceUnavailable(None, f'{url} answers with more than {most} bytes')
         return result

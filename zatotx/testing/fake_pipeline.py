@@ -9,11 +9,11 @@ from typing import Any
 from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import IAuthenticationPolicy
-from zatotx.interfaces.services import IInvoker, IServiceEntry, IServices, IServiceStore
-from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Message, Outcome, Principal
-from zatotx.rules.limits.limits import ConcurrencyLimit
+from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceMap, IServiceStore
+from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Message, Principal, ServiceResult
+from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 
-OPEN = ChannelSpec(name='test', kind='http-soap', service='test.service', data_format='json')
+OPEN_CHANNEL = ChannelSpec(name='test', kind='http-soap', service='test.service', data_format='json')
 
 
 class CountingStats:
@@ -47,7 +47,7 @@ class FunctionEntry:
         self.gate = ConcurrencyLimit()
 
 
-@implementer(IServices)
+@implementer(IServiceMap)
 class FunctionServices:
     """A table of FunctionEntry objects by name."""
 
@@ -62,26 +62,26 @@ class FunctionServices:
 
 
 @implementer(IServiceStore)
-class FunctionStore:
+class FunctionServiceStore:
     """A service store with FunctionServices."""
 
     def __init__(self, *entries: FunctionEntry) -> None:
         self.current = FunctionServices(*entries)
 
 
-@implementer(IInvoker)
+@implementer(IServiceInvoker)
 class FunctionInvoker:
     """Invokes a FunctionEntry."""
 
-    async def invoke(self, entry: Any, services: IServices, inbound: Message, payload: Any) -> Outcome:
-        outcome: Outcome = await entry.function(inbound, payload)
+    async def invoke(self, entry: Any, services: IServiceMap, inbound: Message, payload: Any) -> ServiceResult:
+        outcome: ServiceResult = await entry.function(inbound, payload)
         return outcome
 
-    def explained(self, error: BaseException, entry: Any, outcome: Outcome | None) -> BaseException:
+    def explained(self, error: BaseException, entry: Any, outcome: ServiceResult | None) -> BaseException:
         return error
 
 
-class Spooled:
+class SpooledBody:
     """A body stored outside memory, like a temporary file (model.message.Body); readers must not close it."""
 
     quick = False
@@ -105,7 +105,7 @@ class Spooled:
 
 
 @implementer(IAuthenticationPolicy)
-class OpenGuard:
+class AllowAllPolicy:
     """An authentication policy that accepts every request."""
 
     def check(self, inbound: Message) -> Principal:
@@ -114,10 +114,10 @@ class OpenGuard:
     check_body = check
 
 
-def message(
+def make_message(
     body: bytes = b'{}',
     *,
-    channel: ChannelSpec = OPEN,
+    channel: ChannelSpec = OPEN_CHANNEL,
     method: str = 'POST',
     headers: dict[bytes, bytes] | None = None,
     deadline: float = 60.0,

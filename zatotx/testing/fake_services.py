@@ -7,15 +7,15 @@ from typing import Any
 
 from zope.interface import implementer
 
-from zatotx.interfaces.services import IServices, IServiceStore
-from zatotx.service.entry import ServiceEntry
+from zatotx.interfaces.services import IServiceMap, IServiceStore
 from zatotx.service.service import Service
+from zatotx.service.service_entry import ServiceEntry
 from zatotx.testing.fake_pipeline import CountingStats
-from zatotx.testing.loading import ServiceFile
 from zatotx.testing.script import INACTIVE, MISSING, SERVICE, Call, Scripts
+from zatotx.testing.service_file import ServiceFile
 
 
-@implementer(IServices, IServiceStore)
+@implementer(IServiceMap, IServiceStore)
 class FakeServices:
     """Services by name. Calling one that is neither provided nor scripted fails the test."""
 

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from zatotx.interfaces.pipeline import IPendingRequest
 from zatotx.model.message import Reply
-from zatotx.testing.call_result import whole
+from zatotx.testing.call_result import collect_stream
 
 T = TypeVar('T')
 
@@ -65,7 +65,7 @@ class Pending(Generic[T]):
         if reply.stream is None:
             self._end(lambda: self._read(reply, None))
             return
-        reading: Deferred[bytes] = Deferred.fromCoroutine(whole(reply.stream))
+        reading: Deferred[bytes] = Deferred.fromCoroutine(collect_stream(reply.stream))
         reading.addCallbacks(lambda streamed: self._end(lambda: self._read(reply, streamed)), self._on_stream_error)
 
     def _on_stream_error(self, failure: Failure) -> None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from zope.interface.verify import verifyObject
 
-from zatotx.interfaces.nonces import INonces
-from zatotx.interfaces.rates import IRates
-from zatotx.interfaces.redis import Busy, IConsumer, ILease, ILeases, IStream
-from zatotx.rules.limits.gcra import SECOND, Rate
+from zatotx.interfaces.nonces import INonceStore
+from zatotx.interfaces.rate_limits import ISharedRateBuckets
+from zatotx.interfaces.redis import IConsumer, ILease, ILeaseStore, IStream, LeaseHeld
+from zatotx.rules.limits.rate_buckets import SECOND, Rate
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as Case
@@ -37,7 +37,7 @@ class LeaseContract(_Contract):
 
     TTL = 1.0
 
-    def leases(self) -> ILeases:
+    def leases(self) -> ILeaseStore:
         """Return the leases of another process of the cluster."""
         raise NotImplementedError
 
@@ -49,10 +49,10 @@ class LeaseContract(_Contract):
         """A lease that is held and renewed cannot be acquired by others; leases with other names can."""
         first = await self.held()
         verifyObject(ILease, first)
-        verifyObject(ILeases, self.leases())
+        verifyObject(ILeaseStore, self.leases())
         self.assertTrue(first.held)
         for _ in range(3):
-            with self.assertRaises(Busy) as caught:
+            with self.assertRaises(LeaseHeld) as caught:
                 await self.held()
             self.assertIn("'a'", caught.exception.details)
             self.assertTrue(0 < caught.exception.left <= self.TTL, caught.exception.left)
@@ -73,7 +73,7 @@ class LeaseContract(_Contract):
         second = await self.held()
         await first.release()
         self.assertTrue(second.held)
-        with self.assertRaises(Busy):
+        with self.assertRaises(LeaseHeld):
             await self.held()
         await second.release()
 
@@ -90,7 +90,7 @@ class LeaseContract(_Contract):
         """A waiting caller gets the lease when it is released, or Busy after its timeout."""
         first = await self.held()
         waiting = self.held(wait=self.TTL * 20)
-        with self.assertRaises(Busy):
+        with self.assertRaises(LeaseHeld):
             await self.got(self.held(wait=self.TTL / 10))
         self.assertNoResult(waiting)
         await first.release()
@@ -221,18 +221,18 @@ class RateContract(_Contract):
 
     SLOW, QUICK = Rate.of(1, 60, 5), Rate.of(5, 1, 3)
 
-    def rates(self) -> IRates:
+    def rates(self) -> ISharedRateBuckets:
         """Return the rates of another node of the cluster; all nodes share the buckets."""
         raise NotImplementedError
 
-    async def charged(self, rates: IRates, *names: str, rate: Rate | None = None) -> Any:
+    async def charged(self, rates: ISharedRateBuckets, *names: str, rate: Rate | None = None) -> Any:
         """Charge one call."""
         return await self.got(rates.charge(names, (rate or self.SLOW,) * len(names)))
 
     async def test_a_burst_and_no_more(self) -> None:
         """Each bucket admits a burst up to the limit; rejected calls are not counted."""
         rates = self.rates()
-        verifyObject(IRates, rates)
+        verifyObject(ISharedRateBuckets, rates)
         charges = [await self.charged(rates, 'a') for _ in range(8)]
         self.assertEqual([charge.admitted for charge in charges], [True] * 5 + [False] * 3)
         ahead = [charge.aheads[0] / SECOND for charge in charges]
@@ -296,11 +296,11 @@ class NonceContract(_Contract):
 
     SHORT, LONG = 0.2, 60.0
 
-    def nonces(self) -> INonces:
+    def nonces(self) -> INonceStore:
         """Return the nonces of another node of the cluster; all nodes share them."""
         raise NotImplementedError
 
-    async def used(self, nonces: INonces, name: str, ttl: float = LONG) -> bool:
+    async def used(self, nonces: INonceStore, name: str, ttl: float = LONG) -> bool:
         """Return whether this is the first use."""
         first: bool = await self.got(nonces.use(name, ttl))
         return first
@@ -308,7 +308,7 @@ class NonceContract(_Contract):
     async def test_once(self) -> None:
         """Only the first use of a name succeeds, on whatever node; other names are independent."""
         first, second = self.nonces(), self.nonces()
-        verifyObject(INonces, first)
+        verifyObject(INonceStore, first)
         self.assertEqual([await self.used(first, 'a'), await self.used(first, 'a'), await self.used(second, 'a')],
                          [True, False, False])
         self.assertTrue(await self.used(second, 'b'))

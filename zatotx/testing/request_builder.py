@@ -9,13 +9,13 @@ from urllib.parse import quote, urlencode
 from attrs import frozen
 
 from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Message, Principal
-from zatotx.service.invoker import JOB_TYPE
-from zatotx.testing.uploads import CONTENT_TYPE, File, upload
+from zatotx.service.invoker import JOB_TYPE_HEADER
+from zatotx.testing.uploads import CONTENT_TYPE, File, encode_multipart
 from zatotx.wire.json import codec
 from zatotx.wire.xml.parser import is_element, to_bytes
 
-HTTP, INVOKE = 'http-soap', 'invoke'
-NOTHING = object()  # no payload
+HTTP_CHANNEL, INVOKE_CHANNEL = 'http-soap', 'invoke'
+NO_PAYLOAD = object()  # no payload
 _FORMS = ('form', 'post')
 XML = 'xml'
 
@@ -48,7 +48,7 @@ class BuiltRequest:
     """A message for the dispatcher, and values that are not part of it."""
 
     inbound: Message
-    handed: Any = NOTHING  # the payload of a call by self.invoke, which is passed unchanged
+    handed: Any = NO_PAYLOAD  # the payload of a call by self.invoke, which is passed unchanged
     environ: Mapping[str, Any] | None = None
 
 
@@ -61,30 +61,30 @@ def build_message(service: str, payload: Any, request: Request, *, now: float, c
     unknown = sorted(set(request) - _KNOWN)
     if unknown:
         raise TypeError(f'A call has no {", ".join(unknown)}: there are {", ".join(sorted(_KNOWN))}')
-    kind = request.get('channel', HTTP)
-    is_invoke = kind == INVOKE
+    kind = request.get('channel', HTTP_CHANNEL)
+    is_invoke = kind == INVOKE_CHANNEL
     data_format = request.get('data_format', '' if is_invoke or type(payload) is bytes else 'json')
     spec = ChannelSpec(name=request.get('channel_name', 'test'), kind=kind, service=service, data_format=data_format)
     headers = _headers(request)
     if 'files' in request:
-        body = upload({} if payload is NOTHING else payload, request['files'])
+        body = encode_multipart({} if payload is NO_PAYLOAD else payload, request['files'])
         headers[b'content-type'] = CONTENT_TYPE
     else:
-        body = b'' if is_invoke else encoded(payload, data_format)
-    http = _http(request, headers, payload is not NOTHING or 'files' in request) if kind == HTTP else None
+        body = b'' if is_invoke else encode_payload(payload, data_format)
+    http = _http(request, headers, payload is not NO_PAYLOAD or 'files' in request) if kind == HTTP_CHANNEL else None
     deadline = now + request.get('timeout', 60.0)
     message = Message(request.get('cid', cid), spec, service, headers, body, deadline, http)
     message.principal = _principal(request.get('principal', ANONYMOUS))
-    invoke_payload = '' if payload is NOTHING else payload
-    return BuiltRequest(message, invoke_payload if is_invoke else NOTHING, request.get('environ'))
+    invoke_payload = '' if payload is NO_PAYLOAD else payload
+    return BuiltRequest(message, invoke_payload if is_invoke else NO_PAYLOAD, request.get('environ'))
 
 
-def encoded(payload: Any, data_format: str) -> bytes:
+def encode_payload(payload: Any, data_format: str) -> bytes:
     """Encode the payload as a message body. Raises TypeError.
 
     Bytes are unchanged, as is text without data format or as XML.
     """
-    if payload is NOTHING:
+    if payload is NO_PAYLOAD:
         return b''
     if isinstance(payload, bytes):
         return payload
@@ -103,7 +103,7 @@ def _headers(request: Request) -> dict[bytes, bytes]:
     fields = request.get('headers', {})
     headers = {name.lower().encode('ascii'): value.encode('utf-8') for name, value in fields.items()}
     if 'job_type' in request:
-        headers[JOB_TYPE] = request['job_type'].encode('ascii')
+        headers[JOB_TYPE_HEADER] = request['job_type'].encode('ascii')
     return headers
 
 

@@ -7,15 +7,15 @@ from typing import Any, Self
 
 from attrs import define, field
 
-from zatotx.interfaces.outgoing import not_found
+from zatotx.interfaces.outgoing import connection_not_found
 from zatotx.model.errors import Inactive, ServiceUnavailable, Timeout
-from zatotx.testing.doubles import HTTP_KINDS, Response, rows, snapshot
-from zatotx.testing.scripted_results import Later, Never, Returns, ScriptedResult
+from zatotx.testing.connection_results import HTTP_KINDS, Response, copy_containers, to_rows
+from zatotx.testing.scripted_results import DelayedResult, ImmediateResult, NoResult, ScriptedResult
 
 TIMEOUT = 10.0  # seconds: the default `timeout` of every outgoing connection
 SERVICE = 'service'  # the kind of scripted services
-SAME = {'plain_http': 'rest', 'jms_wmq': 'ibm_mq'}  # Zato's names for kinds
-ANY = object()
+KIND_ALIASES = {'plain_http': 'rest', 'jms_wmq': 'ibm_mq'}  # Zato's names for kinds
+ANY_PAYLOAD = object()
 MISSING, INACTIVE = 'missing', 'inactive'
 
 
@@ -26,9 +26,9 @@ class Unscripted(AssertionError):  # noqa: N818 - names what was called
     """
 
 
-def canonical_form(kind: str) -> str:
+def canonical_kind(kind: str) -> str:
     """Return zatotx's name of a kind: self.out.rest and Zato's self.outgoing.plain_http are the same connections."""
-    return SAME.get(kind, kind)
+    return KIND_ALIASES.get(kind, kind)
 
 
 @define(frozen=True)
@@ -60,7 +60,7 @@ class Call:
     @classmethod
     def of(cls, target: tuple[str, str], method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
         """Record a call with copies of its arguments, so that later changes have no effect."""
-        return cls(*target, method, snapshot(tuple(args)), snapshot(dict(kwargs)))
+        return cls(*target, method, copy_containers(tuple(args)), copy_containers(dict(kwargs)))
 
 
 @define(frozen=True)
@@ -98,7 +98,7 @@ def _same(expected: Any, actual: Any) -> bool:
 
 
 @define(eq=False)
-class Entry:
+class ScriptEntry:
     """One entry of a script."""
 
     matcher: Matcher
@@ -128,7 +128,7 @@ class Script:
 
     def __init__(self, kind: str, name: str) -> None:
         self.kind, self.name = kind, name
-        self.entries: list[Entry] = []
+        self.entries: list[ScriptEntry] = []
         self.state = ''  # MISSING, INACTIVE, or '' for a normal one
 
     @property
@@ -139,11 +139,11 @@ class Script:
     def check(self, cid: str) -> None:
         """Raise NotFound or Inactive if the test declares the connection missing or inactive."""
         if self.state == MISSING:
-            raise not_found(self.kind, self.name, cid)
+            raise connection_not_found(self.kind, self.name, cid)
         if self.state == INACTIVE:
             raise Inactive(self.name, cid)
 
-    def find(self, call: Call) -> Entry | None:
+    def find(self, call: Call) -> ScriptEntry | None:
         """Return the entry for a call."""
         return next((entry for entry in self.entries if entry.take(call)), None)
 
@@ -166,7 +166,7 @@ class Expectation:
         """Add an entry."""
         if times is not None and times < 1:
             raise ValueError(f'times={times}: an answer is given once or more; None = as often as it is asked for')
-        self._script.entries.append(Entry(self._matcher, result, times))
+        self._script.entries.append(ScriptEntry(self._matcher, result, times))
         return self
 
     def _shaped(self, value: Any, **head: Any) -> Any:
@@ -175,11 +175,13 @@ class Expectation:
 
     def answers(self, value: Any = None, *, times: int | None = 1, after: float = 0.0) -> Self:
         """Return `value`, after `after` seconds on the test's clock."""
-        return self._add(Later(after, Returns(lambda call: self._shaped(snapshot(value)))), times)
+        return self._add(
+            DelayedResult(after, ImmediateResult(lambda call: self._shaped(copy_containers(value)))), times
+        )
 
     def does(self, function: Callable[[Call], Any], *, times: int | None = 1) -> Self:
         """Return what `function` returns for the Call, and raise what it raises."""
-        return self._add(Returns(lambda call: self._shaped(function(call))), times)
+        return self._add(ImmediateResult(lambda call: self._shaped(function(call))), times)
 
     def raises(self, error: BaseException | type[BaseException], *, times: int | None = 1) -> Self:
         """Raise `error`."""
@@ -187,16 +189,16 @@ class Expectation:
         def fail(call: Call) -> Any:
             raise error
 
-        return self._add(Returns(fail), times)
+        return self._add(ImmediateResult(fail), times)
 
     def times_out(self, after: float = TIMEOUT, *, times: int | None = 1) -> Self:
         """Raise Timeout naming the connection or service, after `after` seconds on the test's clock."""
         sentence = f'{self._script.title} gave no answer within {after:g} s'
-        return self._add(Later(after, Returns.raising(lambda cid: Timeout(cid, sentence))), times)
+        return self._add(DelayedResult(after, ImmediateResult.raising(lambda cid: Timeout(cid, sentence))), times)
 
     def never_answers(self, *, times: int | None = 1) -> Self:
         """Keep the service waiting until its deadline."""
-        return self._add(Never(), times)
+        return self._add(NoResult(), times)
 
     def is_missing(self) -> None:
         """Declare that nothing of this name exists: accessing it raises NotFound."""
@@ -210,9 +212,9 @@ class Expectation:
 class ServiceScript(Expectation):
     """The script of another service, as returned by `self.invokes(name)`."""
 
-    def on(self, payload: Any = ANY, *, where: Callable[[Call], object] | None = None) -> Expectation:
+    def on(self, payload: Any = ANY_PAYLOAD, *, where: Callable[[Call], object] | None = None) -> Expectation:
         """Limit the following entry to calls with this payload; `where` receives the Call."""
-        return Expectation(self._script, Matcher(args=() if payload is ANY else (payload,), where=where))
+        return Expectation(self._script, Matcher(args=() if payload is ANY_PAYLOAD else (payload,), where=where))
 
 
 class ConnectionScript(Expectation):
@@ -231,7 +233,7 @@ class ConnectionScript(Expectation):
         kind = self._script.kind
         if kind in HTTP_KINDS:
             return value if isinstance(value, Response) else Response.of(value, **head)
-        return rows(value) if kind == 'sql' else value
+        return to_rows(value) if kind == 'sql' else value
 
     def answers(self, value: Any = None, *, times: int | None = 1, after: float = 0.0, status: int = 200,
                 headers: Mapping[str, str] | None = None) -> Self:
@@ -243,7 +245,9 @@ class ConnectionScript(Expectation):
         if (status != 200 or headers) and self._script.kind not in HTTP_KINDS:
             raise TypeError(f'Answers of {self._script.kind} have no status and no headers')
         head = {'status_code': status, 'headers': dict(headers or {})}
-        return self._add(Later(after, Returns(lambda call: self._shaped(snapshot(value), **head))), times)
+        return self._add(
+            DelayedResult(after, ImmediateResult(lambda call: self._shaped(copy_containers(value), **head))), times
+        )
 
     def answers_status(self, status: int, value: Any = '', *, headers: Mapping[str, str] | None = None,
                        times: int | None = 1) -> Self:
@@ -262,7 +266,7 @@ class ConnectionScript(Expectation):
 
     def _unavailable(self, reason: str, times: int | None) -> Self:
         sentence = f'{self._script.title} cannot be used: {reason}'
-        return self._add(Returns.raising(lambda cid: ServiceUnavailable(cid, sentence)), times)
+        return self._add(ImmediateResult.raising(lambda cid: ServiceUnavailable(cid, sentence)), times)
 
 
 class Scripts:
@@ -275,7 +279,7 @@ class Scripts:
 
     def of(self, kind: str, name: str) -> Script:
         """Return the script of a connection or service, created on first use."""
-        key = canonical_form(kind), name
+        key = canonical_kind(kind), name
         return self.scripts.setdefault(key, Script(*key))
 
     def known(self, kind: str, name: str) -> Script | None:

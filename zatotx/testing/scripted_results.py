@@ -18,14 +18,14 @@ class ScriptedResult(Protocol):
 
 
 @define(frozen=True)
-class Returns:
+class ImmediateResult:
     """Returns immediately what a function returns for the call."""
 
     make: Callable[[Any], Any]
     fault: Callable[[str], Exception] | None = None
 
     @classmethod
-    def raising(cls, fault: Callable[[str], Exception]) -> Returns:
+    def raising(cls, fault: Callable[[str], Exception]) -> ImmediateResult:
         """Create a result that raises an error naming the request."""
         return cls(lambda call: None, fault)
 
@@ -36,7 +36,7 @@ class Returns:
 
 
 @define(frozen=True)
-class Later:
+class DelayedResult:
     """Another result after some seconds."""
 
     seconds: float
@@ -49,7 +49,7 @@ class Later:
 
 
 @define(frozen=True)
-class Never:
+class NoResult:
     """Waits until the caller cancels."""
 
     async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:

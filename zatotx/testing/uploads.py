@@ -11,7 +11,7 @@ CONTENT_TYPE = f'multipart/form-data; boundary={BOUNDARY}'.encode('ascii')
 File = bytes | tuple[str, bytes] | tuple[str, bytes, str]  # content; or file name, content, content type
 
 
-def upload(fields: Mapping[str, Any], files: Mapping[str, File | list[File]]) -> bytes:
+def encode_multipart(fields: Mapping[str, Any], files: Mapping[str, File | list[File]]) -> bytes:
     """Return the multipart body. Values of fields are text or lists of text.
 
     Raises ValueError if a file contains the boundary.

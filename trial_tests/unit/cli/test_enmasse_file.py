@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.cli.enmasse_file import parse
+from zatotx.cli.enmasse_file import parse_yaml
 from zatotx.cli.errors import CommandError
 
 BOMB = b'a: &a [x, x, x, x, x, x, x, x, x, x]\n' + b''.join(
@@ -16,7 +16,7 @@ class YamlTests(SynchronousTestCase):
     """parse() returns the document or raises one sentence."""
 
     def refused(self, content: bytes) -> str:
-        text: str = self.assertRaises(CommandError, parse, 'x.yaml', content).format_message()
+        text: str = self.assertRaises(CommandError, parse_yaml, 'x.yaml', content).format_message()
         self.assertTrue(text.startswith('x.yaml'), text)
         self.assertEqual(len(text.splitlines()), 1, text)
         return text
@@ -25,12 +25,12 @@ class YamlTests(SynchronousTestCase):
         """Text, numbers, lists, anchors and merges work as in YAML; an empty file is an empty document."""
         document = b'a: [1, x, null]\nb: &b {c: 1}\nd: *b\ne: {<<: *b, f: 2}\n'
         expected = {'a': [1, 'x', None], 'b': {'c': 1}, 'd': {'c': 1}, 'e': {'c': 1, 'f': 2}}
-        self.assertEqual(parse('x.yaml', document), expected)
-        self.assertEqual(parse('x.yaml', b'# nothing\n'), {})
+        self.assertEqual(parse_yaml('x.yaml', document), expected)
+        self.assertEqual(parse_yaml('x.yaml', b'# nothing\n'), {})
 
     def test_only_what_json_has(self) -> None:
         """Dates stay text; infinities, binary values and sets are rejected."""
-        self.assertEqual(parse('x.yaml', b'a: 2026-01-01\nb: 1.5'), {'a': '2026-01-01', 'b': 1.5})
+        self.assertEqual(parse_yaml('x.yaml', b'a: 2026-01-01\nb: 1.5'), {'a': '2026-01-01', 'b': 1.5})
         for value in (b'.nan', b'-.inf', b'!!binary aGk=', b'!!set {a}', b'!!timestamp 2026-01-01'):
             self.assertIn('line 1', self.refused(b'a: ' + value))
 

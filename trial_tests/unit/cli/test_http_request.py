@@ -12,12 +12,12 @@ from contextlib import closing
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.command import zatotx
-from zatotx.cli.deployment_report import print_report
-from zatotx.cli.environment.cluster_client import element, error_reason, mistakes_of, successful
+from zatotx.cli.deployment_report import print_deployment_report
+from zatotx.cli.environment.cluster_client import error_reason, raise_for_status, response_element, split_errors
 from zatotx.cli.environment.http_request import (
     CutOffError,
+    HttpRequest,
     HttpResponse,
-    Request,
     UnreachableError,
     basic_auth,
     send_request,
@@ -27,7 +27,7 @@ from zatotx.cli.environment.listen_addresses import ListenAddress
 from zatotx.cli.environment.readiness_probe import not_ready_reasons
 from zatotx.cli.errors import CommandError
 
-GET = Request('GET', '/x', {'X-A': 'b'})
+GET = HttpRequest('GET', '/x', {'X-A': 'b'})
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-CID: c\r\n\r\nok'
 
 
@@ -143,15 +143,15 @@ class ReasonTests(SynchronousTestCase):
             ('crm.py:3: x; y; crm/util.py:7: z', ['crm.py:3: x; y', 'crm/util.py:7: z']), (['a', 'b'], ['a', 'b']),
         ):  # fmt: skip
             body = json.dumps({'zato_env': {'details': details}}).encode()
-            self.assertEqual(mistakes_of(HttpResponse(400, {}, body)), expected)
-            said = self.assertRaises(CommandError, successful, HttpResponse(400, {}, body)).format_message()
+            self.assertEqual(split_errors(HttpResponse(400, {}, body)), expected)
+            said = self.assertRaises(CommandError, raise_for_status, HttpResponse(400, {}, body)).format_message()
             self.assertEqual(said.splitlines(), ['The server reported 2 errors:', *(f'  {each}' for each in expected)])
 
     def test_elements(self) -> None:
         """The element beside zato_env; None if there is none."""
         for body, expected in ((b'{"zato_env": {}, "x_response": [1]}', [1]), (b'{"zato_env": {}}', None), (b'', None),
                                (b'[2]', [2])):
-            self.assertEqual(element(HttpResponse(200, {}, body)), expected)
+            self.assertEqual(response_element(HttpResponse(200, {}, body)), expected)
 
 
     def test_why_a_server_is_not_ready(self) -> None:
@@ -165,7 +165,7 @@ class ReasonTests(SynchronousTestCase):
     def test_deployments(self) -> None:
         """Nodes that refused a version, with the reason, and nodes that did not respond, one per line."""
         report = {'file': 'a.py', 'number': 2, 'refused': {'server2': 'a.py:1: no'}, 'missing': ['server3']}
-        error = self.assertRaises(CommandError, print_report, report)
+        error = self.assertRaises(CommandError, print_deployment_report, report)
         self.assertEqual(
             error.format_message(),
             '2 nodes do not run it:\n  server2 refused a.py version 2: a.py:1: no.\n'

@@ -14,14 +14,20 @@ from zatotx.cli.environment.layout import (
     Credentials,
     cluster_name,
     components_of,
-    credentials,
     find_environment,
+    get_setting,
+    read_credentials,
     read_info,
-    setting,
-    settings,
+    read_settings,
 )
-from zatotx.cli.environment.listen_addresses import ListenAddress, address, addresses, fields_of, parse
-from zatotx.cli.environment.private_files import is_private, make_dir, toml_string, write
+from zatotx.cli.environment.listen_addresses import (
+    ListenAddress,
+    first_tcp_address,
+    parse_listen_address,
+    split_description,
+    tcp_addresses,
+)
+from zatotx.cli.environment.private_files import is_private, make_private_dir, toml_string, write_private_file
 from zatotx.cli.environment.templates import EnvironmentPlan, write_credentials, write_redis, write_server
 from zatotx.cli.errors import CommandError
 from zatotx.cli.update import change_in_file
@@ -83,7 +89,7 @@ class LayoutTests(SynchronousTestCase):
 
     def test_settings_are_what_was_asked_for(self) -> None:
         """Any text is written as valid TOML."""
-        values = settings(components_of(self.path)[1])
+        values = read_settings(components_of(self.path)[1])
         self.assertEqual(values['main'], {'name': 'server1', 'cluster': 'c "1"', 'workers': 1})
         self.assertEqual(values['odb']['url'], 'sqlite:///../odb/zatotx.db')
         self.assertEqual(values['kvdb']['url'], 'unix://../redis/redis.sock')
@@ -94,18 +100,18 @@ class LayoutTests(SynchronousTestCase):
         part = components_of(self.path)[1]
         for content in (b'[main', b'\xff'):
             (part.path / 'config' / 'server.toml').write_bytes(content)
-            self.assertIn('server.toml', self.assertRaises(CommandError, settings, part).format_message())
+            self.assertIn('server.toml', self.assertRaises(CommandError, read_settings, part).format_message())
 
     def test_a_setting_of_another_type_counts_as_none(self) -> None:
         """For a setting of the wrong type, which the server reports, a command uses the default."""
-        self.assertEqual(setting({'shutdown': {'grace': 3.5}}, 'shutdown', 'grace', 10.0), 3.5)
+        self.assertEqual(get_setting({'shutdown': {'grace': 3.5}}, 'shutdown', 'grace', 10.0), 3.5)
         for values in ({}, {'shutdown': 7}, {'shutdown': {'grace': 'long'}}):
-            self.assertEqual(setting(values, 'shutdown', 'grace', 10.0), 10.0)
+            self.assertEqual(get_setting(values, 'shutdown', 'grace', 10.0), 10.0)
 
     def test_credentials(self) -> None:
         """Credentials are read by section, with any password; an incomplete section is reported with its file."""
-        self.assertEqual(credentials(self.path, 'api'), USERS['api'])
-        error = self.assertRaises(CommandError, credentials, self.path, 'nobody')
+        self.assertEqual(read_credentials(self.path, 'api'), USERS['api'])
+        error = self.assertRaises(CommandError, read_credentials, self.path, 'nobody')
         self.assertIn('[nobody]', error.format_message())
 
     def test_urls_with_passwords_are_encrypted(self) -> None:
@@ -169,13 +175,13 @@ class AddressTests(SynchronousTestCase):
             'ssl:port=443:privateKey=both.pem': ListenAddress('https', '127.0.0.1', 443, here / 'both.pem'),
         }
         for description, expected in cases.items():
-            self.assertEqual(parse(description, here), expected)
+            self.assertEqual(parse_listen_address(description, here), expected)
         for description in ('unix:/run/x.sock', 'tcp:port=http', 'tcp', ''):
-            self.assertIsNone(parse(description, here))
+            self.assertIsNone(parse_listen_address(description, here))
 
     def test_escapes(self) -> None:
         """A backslash escapes the next character, including another backslash."""
-        self.assertEqual(fields_of('unix:a\\:b\\\\c:mode=1'), ['unix', 'a:b\\c', 'mode=1'])
+        self.assertEqual(split_description('unix:a\\:b\\\\c:mode=1'), ['unix', 'a:b\\c', 'mode=1'])
 
     def test_urls(self) -> None:
         """IPv6 hosts are in brackets."""
@@ -189,10 +195,10 @@ class AddressTests(SynchronousTestCase):
         part = components_of(directory)[1]
         file = part.path / 'config' / 'server.toml'
         file.write_text('[http]\nlisten = ["unix:x", "tcp:1", "tcp:2"]')
-        self.assertEqual([found.port for found in addresses(part)], [1, 2])
-        self.assertEqual(address(part).port, 1)
+        self.assertEqual([found.port for found in tcp_addresses(part)], [1, 2])
+        self.assertEqual(first_tcp_address(part).port, 1)
         file.write_text('[http]\nlisten = []')
-        self.assertIn('http.listen', self.assertRaises(CommandError, address, part).format_message())
+        self.assertIn('http.listen', self.assertRaises(CommandError, first_tcp_address, part).format_message())
 
 
 class FileTests(SynchronousTestCase):
@@ -200,9 +206,9 @@ class FileTests(SynchronousTestCase):
 
     def test_whole_or_not_at_all(self) -> None:
         """If a file cannot be written, the old one stays, and no temporary file remains."""
-        path = make_dir(Path(self.mktemp())) / 'a'
-        write(path, 'one')
-        self.assertRaises(UnicodeEncodeError, write, path, '\ud800')
+        path = make_private_dir(Path(self.mktemp())) / 'a'
+        write_private_file(path, 'one')
+        self.assertRaises(UnicodeEncodeError, write_private_file, path, '\ud800')
         self.assertEqual((path.read_text(), list(path.parent.iterdir())), ('one', [path]))
 
     def test_toml_strings(self) -> None:

@@ -17,7 +17,7 @@ from zatotx.connectors.call_policies import (
     Retrying,
     TimeLimit,
 )
-from zatotx.interfaces.meters import NoMeter
+from zatotx.interfaces.meters import NullMeter
 from zatotx.rules.resilience.circuit_breaker import CircuitBreaker
 from zatotx.rules.resilience.retry import RetryBudget
 
@@ -52,7 +52,7 @@ class PolicyCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.peer = Peer()
-        self.meter = NoMeter()
+        self.meter = NullMeter()
 
     def call(self, send: Callable[[str], Awaitable[str]], request: str = 'request') -> Deferred[str]:
         async def calling() -> str:

@@ -13,11 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from zatotx.connectors.channels import ChannelParts, Channels, ChannelType
-from zatotx.interfaces.kind import ConnectorKind, IChannel, KindContext, UnplacedTask
+from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel, UnplacedTask
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.rules.placement import Placement
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.snapshot import Snapshot, StoredObject
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,9 +62,16 @@ class ChannelsTests(SynchronousTestCase):
         self.meters = MeterRegistry()
         kind = ConnectorKind(name='x', title='X', runs_in='', listeners={'channel_x': 'address'},
                              placement={'channel_x': Placement.ONE_WORKER_PER_NODE})  # fmt: skip
-        context = KindContext(reactor=self.clock, settings={}, lines=lambda name: None, work_dir='', declaration=kind,  # type: ignore[arg-type,return-value]
-                              offload=lambda *args: succeed(None), channel_meters=self.meters.channels,
-                              place=self.place)  # fmt: skip
+        context = ChannelContext(
+            reactor=self.clock,
+            settings={},
+            lines=lambda name: None,  # type: ignore[arg-type,return-value]
+            work_dir='',
+            declaration=kind,
+            offload=lambda *args: succeed(None),
+            channel_meters=self.meters.channels,
+            place=self.place,
+        )
         self.channels = Channels(context, [
             ChannelType(object_type='channel_x', kind='x', build=self.build, nodes=lambda stored: stored.value.nodes),
         ])  # fmt: skip
@@ -74,7 +81,7 @@ class ChannelsTests(SynchronousTestCase):
         self.placed.append((name, placement, nodes))
         return UnplacedTask(begin, end)
 
-    def build(self, stored: Stored, sources: Any, parts: ChannelParts) -> Double:
+    def build(self, stored: StoredObject, sources: Any, parts: ChannelParts) -> Double:
         if stored.value.address == 'wrong':
             raise ValueError('its address is wrong')
         made = Double(stored.value, self.events, parts, self.error)
@@ -82,7 +89,7 @@ class ChannelsTests(SynchronousTestCase):
         return made
 
     def apply(self, *values: Value) -> None:
-        stored = [Stored(number, 'channel_x', value, 1) for number, value in enumerate(values)]
+        stored = [StoredObject(number, 'channel_x', value, 1) for number, value in enumerate(values)]
         self.successResultOf(self.channels.apply(Snapshot(1, stored)))
 
     def start(self) -> None:

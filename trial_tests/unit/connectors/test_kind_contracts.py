@@ -10,15 +10,15 @@ from trial_tests.support.lines_kind.zatotx.plugins import lines
 from trial_tests.support.lines_kind.zatotx.plugins.lines import channel as lines_channel
 from trial_tests.support.lines_kind.zatotx.plugins.lines import outgoing as lines_outgoing
 from trial_tests.support.lines_kind.zatotx.plugins.lines.schema import LinesChannel, LinesDefinition, LinesOutgoing
-from zatotx.interfaces.kind import ConnectorKind, IChannel, KindContext, OutgoingContext
+from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel, OutgoingContext
 from zatotx.interfaces.outgoing import IOutgoingKind
 from zatotx.plugins import http
 from zatotx.plugins.http import channel as http_channel
 from zatotx.plugins.http import outgoing as http_outgoing
 from zatotx.plugins.http.schema import RestChannel, RestOutgoing
-from zatotx.schema.snapshot import Stored
+from zatotx.schema.snapshot import StoredObject
 
-DEFINITION = Stored(1, 'definition_lines', LinesDefinition(name='plain'), 1)
+DEFINITION = StoredObject(1, 'definition_lines', LinesDefinition(name='plain'), 1)
 
 
 def received(connection: socket.socket, end: bytes) -> bytes:
@@ -39,13 +39,13 @@ class LinesChannelTests(ChannelContract):
     def declaration(self) -> ConnectorKind:
         return lines.kind
 
-    def make_channel(self, context: KindContext) -> IChannel:
+    def make_channel(self, context: ChannelContext) -> IChannel:
         return lines_channel.make_channel(context)
 
-    def objects(self, port: int, service: str, *, is_active: bool = True) -> list[Stored]:
+    def objects(self, port: int, service: str, *, is_active: bool = True) -> list[StoredObject]:
         value = LinesChannel(name='in', address=f'tcp:port={port}:interface=127.0.0.1', service=service,
                              definition='plain', is_active=is_active)  # fmt: skip
-        return [DEFINITION, Stored(2, 'channel_lines', value, 1)]
+        return [DEFINITION, StoredObject(2, 'channel_lines', value, 1)]
 
     def send_text(self, connection: socket.socket, text: bytes) -> None:
         connection.sendall(text + b'\n')
@@ -62,15 +62,15 @@ class HttpChannelTests(ChannelContract):
     def declaration(self) -> ConnectorKind:
         return http.kind
 
-    def make_channel(self, context: KindContext) -> IChannel:
+    def make_channel(self, context: ChannelContext) -> IChannel:
         return http_channel.make_channel(context)
 
     def settings(self, port: int) -> dict[str, Any]:
         return {'listen': [f'tcp:port={port}:interface=127.0.0.1']}
 
-    def objects(self, port: int, service: str, *, is_active: bool = True) -> list[Stored]:
+    def objects(self, port: int, service: str, *, is_active: bool = True) -> list[StoredObject]:
         value = RestChannel(name='in', url_path='/in', service=service, is_active=is_active)
-        return [Stored(2, 'channel_rest', value, 1)]
+        return [StoredObject(2, 'channel_rest', value, 1)]
 
     def send_text(self, connection: socket.socket, text: bytes) -> None:
         connection.sendall(b'POST /in HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s'
@@ -88,10 +88,10 @@ class LinesOutgoingTests(OutgoingContract):
     def make_outgoing(self, context: OutgoingContext) -> IOutgoingKind:
         return lines_outgoing.make_outgoing(context)
 
-    def objects(self, port: int, *, timeout: float = SHORT, is_active: bool = True) -> list[Stored]:
+    def objects(self, port: int, *, timeout: float = SHORT, is_active: bool = True) -> list[StoredObject]:
         value = LinesOutgoing(name='peer', host='127.0.0.1', port=port, definition='plain', timeout=timeout,
                               is_active=is_active)  # fmt: skip
-        return [DEFINITION, Stored(2, 'outgoing_lines', value, 1)]
+        return [DEFINITION, StoredObject(2, 'outgoing_lines', value, 1)]
 
     async def call(self, connection: Any) -> str:
         text: str = await connection.send('hello')
@@ -111,9 +111,9 @@ class HttpOutgoingTests(OutgoingContract):
         await super().stopped()
         await self.until(lambda: not self.outgoing.environment.shared.deadlines.looking)
 
-    def objects(self, port: int, *, timeout: float = SHORT, is_active: bool = True) -> list[Stored]:
+    def objects(self, port: int, *, timeout: float = SHORT, is_active: bool = True) -> list[StoredObject]:
         value = RestOutgoing(name='peer', host=f'http://127.0.0.1:{port}', timeout=timeout, is_active=is_active)
-        return [Stored(2, 'outgoing_rest', value, 1)]
+        return [StoredObject(2, 'outgoing_rest', value, 1)]
 
     async def call(self, connection: Any) -> str:
         response = await connection.get()

@@ -15,12 +15,12 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.logs.categories import ADMIN, ALL, KVDB, SERVER, category_of
+from zatotx.logs.categories import ADMIN, ALL_CATEGORIES, KVDB, SERVER, category_of
 from zatotx.logs.formats import JSON, TEXT
 from zatotx.logs.levels import LEVELS, LevelFilter
-from zatotx.logs.line_buffer import SharedLineWriter
+from zatotx.logs.line_writer import SharedLineWriter
 from zatotx.logs.log_file import LogFile
-from zatotx.logs.server_log import ServerLog, Whose, no_context
+from zatotx.logs.server_log import ContextGetter, ServerLog, no_context
 
 
 class LevelsTests(SynchronousTestCase):
@@ -76,7 +76,7 @@ class LevelsTests(SynchronousTestCase):
         self.assertEqual(category_of('zatotx.redis.reconnecting_connection'), KVDB)
         self.assertEqual(category_of('zato.ping'), ADMIN)
         self.assertEqual((category_of('zatotx.node'), category_of('zatox'), category_of('')), (SERVER,) * 3)
-        self.assertEqual(len({area.file for area in ALL}), len(ALL))
+        self.assertEqual(len({area.file for area in ALL_CATEGORIES}), len(ALL_CATEGORIES))
 
 
 class Strange:
@@ -98,7 +98,7 @@ class Chatty(SynchronousTestCase):
         self.addCleanup(writer.close)
         return writer
 
-    def install(self, form: str = TEXT, whose: Whose = no_context, **levels: Any) -> ServerLog:
+    def install(self, form: str = TEXT, whose: ContextGetter = no_context, **levels: Any) -> ServerLog:
         log = ServerLog(
             self.writers['server'], levels=LevelFilter(**levels), areas={'kvdb': self.writers['kvdb']}, whose=whose,
             publisher=self.publisher,
@@ -138,7 +138,7 @@ class RoutingTests(Chatty):
         self.twisted('crm').debug('heard 1')
         logging.getLogger('crm.x').debug('heard 2')
         logging.getLogger('other').info('quiet')
-        self.twisted('zatotx.redis.announcements').warn('quiet')
+        self.twisted('zatotx.redis.pubsub').warn('quiet')
         logging.getLogger('some.lib.part').warning('quiet')
         self.assertEqual(self.said(), ['heard 1', 'heard 2'])
         self.assertTrue(logging.getLogger('crm.x').isEnabledFor(logging.DEBUG))

@@ -12,8 +12,8 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
-from zatotx.interfaces.kind import ILineSink
-from zatotx.logs.line_buffer import LineWriter, SharedLineWriter, one_line
+from zatotx.interfaces.connector_kind import ILineSink
+from zatotx.logs.line_writer import LineWriter, SharedLineWriter, escape_line
 from zatotx.logs.log_file import LogFile
 
 
@@ -82,9 +82,9 @@ class OneLineTests(SynchronousTestCase):
     def test_escapes(self) -> None:
         """Line ends, terminal controls and text direction marks are escaped; everything else is kept."""
         self.assertEqual(
-            one_line('a\nb\rc\x1b[2Jd\x00\x85\u2028\u202ee'), 'a\\nb\\rc\\x1b[2Jd\\x00\\x85\\u2028\\u202ee'
+            escape_line('a\nb\rc\x1b[2Jd\x00\x85\u2028\u202ee'), 'a\\nb\\rc\\x1b[2Jd\\x00\\x85\\u2028\\u202ee'
         )
-        self.assertEqual(one_line('zażółć\t\u00a0€'), 'zażółć\t\u00a0€')
+        self.assertEqual(escape_line('zażółć\t\u00a0€'), 'zażółć\t\u00a0€')
 
 
 class SharedLineWriterTests(TestCase):

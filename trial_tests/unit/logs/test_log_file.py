@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.logs.log_file import LOCK, LogFile
+from zatotx.logs.log_file import ROTATION_LOCK, LogFile
 
 
 class LogFileTests(SynchronousTestCase):
@@ -56,7 +56,7 @@ class LogFileTests(SynchronousTestCase):
         file = self.file(max_bytes=10, keep=3)
         for number in range(6):
             file.append([f'line-{number}'])
-        names = {path.name: path.read_text() for path in self.directory.iterdir() if path.name != LOCK}
+        names = {path.name: path.read_text() for path in self.directory.iterdir() if path.name != ROTATION_LOCK}
         self.assertEqual(
             names,
             {
@@ -181,7 +181,7 @@ class LogFileTests(SynchronousTestCase):
         """While another process rotates, even a frozen one, no writer waits: lines go to the present file."""
         file = self.file(max_bytes=10)
         file.append(['line-0'])
-        with (self.directory / LOCK).open('w') as held:
+        with (self.directory / ROTATION_LOCK).open('w') as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             file.append(['line-1'])
             self.assertEqual(self.path.read_text(), 'line-0\nline-1\n')

@@ -16,9 +16,9 @@ from twisted.python.log import LogPublisher as LegacyPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.logs.levels import LEVELS, LevelFilter
-from zatotx.logs.line_buffer import SharedLineWriter
+from zatotx.logs.line_writer import SharedLineWriter
 from zatotx.logs.log_file import LogFile
-from zatotx.logs.log_service import LoggedService
+from zatotx.logs.logged_service import LoggedService
 from zatotx.logs.server_log import ServerLog
 
 STAMP = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}'

@@ -24,17 +24,17 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from zatotx.connectors.kind_registry import find_kinds, metric_definitions
-from zatotx.interfaces.meters import IUserMetrics, NoUserMetrics, count_call
+from zatotx.interfaces.meters import IUserMetrics, NullUserMetrics, count_call
 from zatotx.metrics import collectors
-from zatotx.metrics.counters import CallSlots, ChannelSlots, Histogram
-from zatotx.metrics.definitions import COUNTER, FAMILIES, GAUGE, HISTOGRAM, MetricDefinition, register
+from zatotx.metrics.counters import CallCounters, ChannelCounters, Histogram
+from zatotx.metrics.definitions import COUNTER, DEFINITIONS, GAUGE, HISTOGRAM, MetricDefinition, register
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry, MeterSet
-from zatotx.metrics.prometheus_text import render
-from zatotx.metrics.snapshot import Row, Sample, Source, add, take_snapshot
+from zatotx.metrics.prometheus_text import render_sample
+from zatotx.metrics.snapshot import MetricRow, MetricSample, MetricSource, merge_samples, take_snapshot
 from zatotx.metrics.user_metrics import UserMetrics
 from zatotx.model.errors import Timeout
-from zatotx.tap.monitoring import certificates
+from zatotx.tap.monitoring import make_certificate_source
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,8 +46,8 @@ def parsed(text: bytes) -> Samples:
     return {(s.name, frozenset(s.labels.items())): s.value for family in found for s in family.samples}
 
 
-def samples(*sources: Source) -> Samples:
-    return parsed(render(take_snapshot(sources)))
+def samples(*sources: MetricSource) -> Samples:
+    return parsed(render_sample(take_snapshot(sources)))
 
 
 class SlotsTests(SynchronousTestCase):
@@ -62,7 +62,7 @@ class SlotsTests(SynchronousTestCase):
 
     def test_service(self) -> None:
         """Every observed call counts; errors are counted separately, by name."""
-        slots = CallSlots()
+        slots = CallCounters()
         for kind in ('', 'Timeout', 'BadInput', 'Timeout'):
             slots.observe(0.01)
             if kind:
@@ -71,7 +71,7 @@ class SlotsTests(SynchronousTestCase):
 
     def test_kinds_are_few(self) -> None:
         """Whatever services raise, the names of errors are those of zatotx and one for the rest."""
-        slots = CallSlots()
+        slots = CallCounters()
         for number in range(1000):
             slots.failed(f'Error{number}')
         slots.failed('NotFound')
@@ -80,19 +80,19 @@ class SlotsTests(SynchronousTestCase):
     def test_no_other_attributes(self) -> None:
         """A misspelled counter is an error."""
         with self.assertRaises(AttributeError):
-            CallSlots().call = 1  # type: ignore[attr-defined]
+            CallCounters().call = 1  # type: ignore[attr-defined]
 
 
 class RenderTests(SynchronousTestCase):
     def test_services(self) -> None:
         """Each service has its calls, errors (0, too), errors by name, and durations, by its name."""
-        busy, idle = CallSlots(), CallSlots()
+        busy, idle = CallCounters(), CallCounters()
         busy.observe(0.004)
         busy.observe(40.0)
         busy.failed('Timeout')
         busy.in_flight = 3
         name = 'crm."odd"\n\\name'
-        got = samples(collectors.services(lambda: [(name, busy), ('idle', idle)]))
+        got = samples(collectors.service_metrics(lambda: [(name, busy), ('idle', idle)]))
         service = frozenset({('service', name)})
         self.assertEqual(got['zatotx_service_calls_total', service], 2)
         self.assertEqual(got['zatotx_service_errors_total', service], 1)
@@ -107,16 +107,16 @@ class RenderTests(SynchronousTestCase):
 
     def test_everything_else(self) -> None:
         """Stalls, lost lines, revision, Redis, the build and the process are included if given."""
-        stalls = Histogram(FAMILIES['zatotx_reactor_stall_seconds'].bounds)
+        stalls = Histogram(DEFINITIONS['zatotx_reactor_stall_seconds'].bounds)
         stalls.observe(0.3)
         facts = {'version': '0.1', 'python': '3.13.0', 'node': 'server1', 'cluster': 'qs'}
         got = samples(
-            collectors.figure('zatotx_reactor_stall_seconds', lambda: stalls),
-            collectors.figure('zatotx_log_lines_lost', lambda: 4),
-            collectors.figure('zatotx_config_revision', lambda: 17),
-            collectors.figure('zatotx_redis_up', lambda: 0),
-            collectors.build(facts),
-            collectors.process(),
+            collectors.single_value('zatotx_reactor_stall_seconds', lambda: stalls),
+            collectors.single_value('zatotx_log_lines_lost', lambda: 4),
+            collectors.single_value('zatotx_config_revision', lambda: 17),
+            collectors.single_value('zatotx_redis_up', lambda: 0),
+            collectors.build_info(facts),
+            collectors.process_metrics(),
         )
         self.assertEqual(got['zatotx_reactor_stall_seconds_bucket', frozenset({('le', '0.25')})], 0)
         self.assertEqual(got['zatotx_reactor_stall_seconds_bucket', frozenset({('le', '0.5')})], 1)
@@ -131,7 +131,7 @@ class RenderTests(SynchronousTestCase):
         """Names follow Prometheus' conventions: a prefix, base units as suffix, no _total of their own, and a help
         text."""
         register(metric_definitions(find_kinds()))
-        for name, family in FAMILIES.items():
+        for name, family in DEFINITIONS.items():
             self.assertRegex(name, r'^(zatotx|process)_[a-z_]*[a-z]$')
             self.assertFalse(name.endswith(('_total', '_count', '_sum', '_bucket', '_ms', '_milliseconds')), name)
             self.assertEqual(family.shown.endswith('_total'), family.kind == COUNTER, name)
@@ -150,11 +150,11 @@ class RenderTests(SynchronousTestCase):
     def test_one_fails(self) -> None:
         """A source that fails loses only its own metrics, and is counted and logged."""
 
-        def broken() -> Iterator[Row]:
+        def broken() -> Iterator[MetricRow]:
             yield 'zatotx_config_revision', (), 1
             raise ZeroDivisionError
 
-        got = samples(broken, collectors.figure('zatotx_log_lines_lost', lambda: 4))
+        got = samples(broken, collectors.single_value('zatotx_log_lines_lost', lambda: 4))
         self.assertNotIn(('zatotx_config_revision', NONE), got)
         self.assertEqual((got['zatotx_log_lines_lost_total', NONE], got['zatotx_metrics_failed', NONE]), (4, 1))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -198,7 +198,7 @@ class MetersTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """The number of names is bounded: later names share one set. Names that no longer exist make room for new
         ones."""
-        named = MeterSet(ChannelSlots, most=3)
+        named = MeterSet(ChannelCounters, most=3)
         made = {name: named.of(name) for name in 'abcde'}
         self.assertIs(made['d'], made['e'])
         self.assertEqual([name for name, _ in named.items()], ['a', 'b', 'c', '(others)'])
@@ -210,7 +210,7 @@ class MetersTests(SynchronousTestCase):
     def test_room_for_the_living(self) -> None:
         """Deleted services make room when it is needed, without a notification."""
         living = ['a', 'b']
-        named = MeterSet(CallSlots, most=2, alive=lambda: living)
+        named = MeterSet(CallCounters, most=2, alive=lambda: living)
         first = named.of('a')
         named.of('b')
         living[:] = ['b', 'c']
@@ -220,17 +220,17 @@ class MetersTests(SynchronousTestCase):
 
     def test_services_that_share(self) -> None:
         """Services without counters of their own are shown as one."""
-        others = CallSlots()
+        others = CallCounters()
         others.observe(0.1)
-        own = CallSlots()
-        got = samples(collectors.services(lambda: [('a', own), ('b', others), ('c', others)], others))
+        own = CallCounters()
+        got = samples(collectors.service_metrics(lambda: [('a', own), ('b', others), ('c', others)], others))
         calls = {dict(labels)['service']: value for (name, labels), value in got.items()
                  if name == 'zatotx_service_calls_total'}  # fmt: skip
         self.assertEqual(calls, {'a': 0, '(others)': 1})
 
     def test_measured(self) -> None:
         """An awaited call is counted, its error by class; a cancelled one is not an error."""
-        clock, slots = Clock(), CallSlots()
+        clock, slots = Clock(), CallCounters()
         good: Deferred[int] = Deferred()
         bad: Deferred[int] = Deferred()
         left: Deferred[int] = Deferred()
@@ -249,7 +249,7 @@ class MetersTests(SynchronousTestCase):
 
     def test_cost(self) -> None:
         """Counting a request takes a few additions, not the microseconds of a labelled metric."""
-        slots = ChannelSlots()
+        slots = ChannelCounters()
 
         def count() -> None:
             slots.requests += 1
@@ -263,7 +263,7 @@ class UserTests(SynchronousTestCase):
         """Counters, gauges and timings of services are exposed under their names."""
         user = UserMetrics()
         verifyObject(IUserMetrics, user)
-        verifyObject(IUserMetrics, NoUserMetrics())
+        verifyObject(IUserMetrics, NullUserMetrics())
         user.incr('orders')
         user.incr('orders', 2.5)
         user.gauge('queue', 7)
@@ -345,28 +345,28 @@ class CertificateTests(SynchronousTestCase):
         labels = frozenset({('listener', 'ssl:17443')})
         for days in (30, 90):
             Listening.certificates[0].days = days
-            got = samples(certificates(Listening))['zatotx_certificate_expiry_timestamp_seconds', labels]
+            got = samples(make_certificate_source(Listening))['zatotx_certificate_expiry_timestamp_seconds', labels]
             self.assertEqual(got, (START + timedelta(days)).timestamp())
 
 
 class SumTests(SynchronousTestCase):
-    def one(self, calls: int, revision: int) -> Sample:
-        slots = CallSlots()
+    def one(self, calls: int, revision: int) -> MetricSample:
+        slots = CallCounters()
         for _ in range(calls):
             slots.observe(0.002)
         slots.in_flight = calls
-        found: Sample = json.loads(json.dumps(take_snapshot([
-            collectors.services(lambda: [('crm', slots)]),
-            collectors.figure('zatotx_config_revision', lambda: revision),
-            collectors.figure('zatotx_redis_up', lambda: int(revision > 5)),
-            collectors.build({'version': '1', 'python': '3', 'node': 'n', 'cluster': 'c'}),
+        found: MetricSample = json.loads(json.dumps(take_snapshot([
+            collectors.service_metrics(lambda: [('crm', slots)]),
+            collectors.single_value('zatotx_config_revision', lambda: revision),
+            collectors.single_value('zatotx_redis_up', lambda: int(revision > 5)),
+            collectors.build_info({'version': '1', 'python': '3', 'node': 'n', 'cluster': 'c'}),
         ])))  # fmt: skip
         return found
 
     def test_sums(self) -> None:
         """For two workers, counters, histograms and requests in flight are added; the revision is the lower one, Redis
         is up if both are connected, and the build is shown once. All of this after a round trip as JSON."""
-        got = parsed(render(add(self.one(2, 7), self.one(3, 5))))
+        got = parsed(render_sample(merge_samples(self.one(2, 7), self.one(3, 5))))
         crm = frozenset({('service', 'crm')})
         self.assertEqual(got['zatotx_service_calls_total', crm], 5)
         self.assertEqual(got['zatotx_service_in_flight', crm], 5)
@@ -380,25 +380,25 @@ class SumTests(SynchronousTestCase):
     def test_what_one_has(self) -> None:
         """A metric of only one worker is kept."""
         calls, up = 'zatotx_service_calls', 'zatotx_redis_up'
-        got = add({calls: [[['a'], 1]]}, {calls: [[['b'], 2]], up: [[[], 1]]})
+        got = merge_samples({calls: [[['a'], 1]]}, {calls: [[['b'], 2]], up: [[[], 1]]})
         self.assertEqual(got, {calls: [[['a'], 1], [['b'], 2]], up: [[[], 1]]})
 
     def test_another_version(self) -> None:
         """A worker of another version during a rolling restart does no harm: unknown metrics, histograms with other
         buckets and rows with other labels are omitted."""
         name = 'zatotx_service_duration_seconds'
-        ours = take_snapshot([collectors.services(lambda: [('crm', CallSlots())])])
+        ours = take_snapshot([collectors.service_metrics(lambda: [('crm', CallCounters())])])
         theirs = {'zatotx_of_tomorrow': [[[], 1]], name: [[['crm'], [1.0, [1, 2]]]], 'zatotx_service_calls': [[[], 9]]}
-        self.assertEqual(add(ours, theirs), ours)
+        self.assertEqual(merge_samples(ours, theirs), ours)
 
     def test_rules(self) -> None:
         """Any two values of a metric can be merged."""
-        for name, family in FAMILIES.items():
+        for name, family in DEFINITIONS.items():
             figure: Any = [0.5, [1] * (len(family.bounds) + 1)] if family.kind == HISTOGRAM else 1
             one = {name: [[['x'] * len(family.labels), figure]]}
-            render(add(one, one))
+            render_sample(merge_samples(one, one))
             if family.kind == GAUGE:
-                self.assertIn(add(one, one)[name][0][1], (1, 2), name)
+                self.assertIn(merge_samples(one, one)[name][0][1], (1, 2), name)
 
 
 class Later:
@@ -426,7 +426,7 @@ class ScrapesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.asked = 0
         self.offload = Later()
-        self.scrapes = MetricsExposition([collectors.figure('zatotx_log_lines_lost', self.look)], self.offload)
+        self.scrapes = MetricsExposition([collectors.single_value('zatotx_log_lines_lost', self.look)], self.offload)
 
     def look(self) -> int:
         self.asked += 1
@@ -455,7 +455,7 @@ class ScrapesTests(SynchronousTestCase):
 
     def test_workers(self) -> None:
         """The metrics of the node's other workers are added."""
-        others: list[Sample] = [{'zatotx_log_lines_lost': [[[], lost]]} for lost in (10, 5)]
+        others: list[MetricSample] = [{'zatotx_log_lines_lost': [[[], lost]]} for lost in (10, 5)]
         self.scrapes.others = lambda: succeed(others)
         text = self.scrapes.text()
         self.offload.run()

@@ -12,23 +12,23 @@ from zatotx.node import findings
 from zatotx.node.node_api import NodeApi
 from zatotx.node.state import NodeState
 from zatotx.schema.snapshot import Snapshot
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
 
 class FinderTests(SynchronousTestCase):
     def test_all_is_well(self) -> None:
         """Parts that are well give no sentence."""
-        self.assertEqual(list(findings.odb_away(SimpleNamespace(away='', snapshot=Snapshot()))), [])
-        self.assertEqual(list(findings.redis_away(SimpleNamespace(problem=''))), [])
-        self.assertEqual(list(findings.refused_code(SimpleNamespace(verdicts={1: '', 2: ''}))), [])
+        self.assertEqual(list(findings.find_odb_outage(SimpleNamespace(away='', snapshot=Snapshot()))), [])
+        self.assertEqual(list(findings.find_redis_outage(SimpleNamespace(problem=''))), [])
+        self.assertEqual(list(findings.find_refused_code(SimpleNamespace(verdicts={1: '', 2: ''}))), [])
 
     def test_parts_that_are_not(self) -> None:
         """Each names the part, its reason and what to do."""
-        (odb,) = findings.odb_away(SimpleNamespace(away='no answer within 5 s', snapshot=Snapshot()))
-        (redis,) = findings.redis_away(SimpleNamespace(problem='connection refused'))
-        (code,) = findings.refused_code(SimpleNamespace(verdicts={1: '', 2: 'crm.py, line 3: no module named x'}))
-        (names,) = findings.names_kept(False)
-        self.assertEqual(list(findings.names_kept(True)), [])
+        (odb,) = findings.find_odb_outage(SimpleNamespace(away='no answer within 5 s', snapshot=Snapshot()))
+        (redis,) = findings.find_redis_outage(SimpleNamespace(problem='connection refused'))
+        (code,) = findings.find_refused_code(SimpleNamespace(verdicts={1: '', 2: 'crm.py, line 3: no module named x'}))
+        (names,) = findings.find_xml_name_leak(False)
+        self.assertEqual(list(findings.find_xml_name_leak(True)), [])
         for sentence, part, why, fix in (
             (names, 'XML', 'lxml', 'install a version'),
             (odb, 'ODB', 'no answer within 5 s', 'see that the database runs'),
@@ -44,7 +44,7 @@ class NodeViewTests(SynchronousTestCase):
         """A node's findings are those of all its finders, asked anew each time."""
         now = ['a']
         parts: dict[str, Any] = dict.fromkeys(('config', 'odb', 'services', 'deployer', 'scrapes', 'offloader'))
-        view = NodeApi(name='one', cluster='c', types=ObjectTypes([]), state=NodeState(), kinds=find_kinds(),
+        view = NodeApi(name='one', cluster='c', types=ObjectTypeRegistry([]), state=NodeState(), kinds=find_kinds(),
                         finders=(lambda: now, lambda: iter(['z'])), **parts)  # fmt: skip
         self.assertEqual(view.findings(), ['a', 'z'])
         now.append('b')

@@ -22,18 +22,18 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from trial_tests.support.certificate import write_certificate
-from zatotx.interfaces.kind import listen_alone
+from zatotx.interfaces.connector_kind import listen_on_own_socket
 from zatotx.interfaces.listener import IListenerOptions
 from zatotx.model.errors import StartError
 from zatotx.node import endpoint_spec
-from zatotx.node.endpoint_spec import BACKLOG, parse_description
+from zatotx.node.endpoint_spec import BACKLOG, parse_endpoint
 from zatotx.node.listeners import Listeners
 from zatotx.node.workers.listening_sockets import ListeningSockets
 from zatotx.node.workers.shared_counters import SharedCounterRow
 from zatotx.node.workers.shared_listeners import AcceptBalancer
-from zatotx.plugins.http.channel import ConnectionFactory
-from zatotx.plugins.http.settings import INTERMEDIATE
-from zatotx.plugins.http.test.support import ScriptedExchange, Server
+from zatotx.plugins.http.channel import ServerConnectionFactory
+from zatotx.plugins.http.settings import INTERMEDIATE_CIPHERS
+from zatotx.plugins.http.test.server_doubles import ScriptedExchange, Server
 
 
 def short(case: SynchronousTestCase) -> Path:
@@ -83,18 +83,18 @@ class DescriptionTests(SynchronousTestCase):
     def test_tcp(self) -> None:
         """Port, interface, and our backlog where none is given."""
         factory = Factory()
-        wanted = parse_description('tcp:8080:interface=127.0.0.1', factory)
+        wanted = parse_endpoint('tcp:8080:interface=127.0.0.1', factory)
         assert wanted is not None
         self.assertEqual((wanted.address, wanted.interface, wanted.backlog), (8080, '127.0.0.1', BACKLOG))
         self.assertEqual((wanted.family, wanted.context), (socket.AF_INET, None))
         self.assertIs(wanted.factory, factory)
-        given = parse_description('tcp:8080:backlog=7', factory)
+        given = parse_endpoint('tcp:8080:backlog=7', factory)
         assert given is not None
         self.assertEqual(given.backlog, 7)
 
     def test_tcp6(self) -> None:
         """By its interface."""
-        wanted = parse_description('tcp6:8080', Factory())
+        wanted = parse_endpoint('tcp6:8080', Factory())
         assert wanted is not None
         self.assertEqual((wanted.interface, wanted.family), ('::', socket.AF_INET6))
 
@@ -104,7 +104,7 @@ class DescriptionTests(SynchronousTestCase):
             ('unix:/tmp/a', 0o660), ('unix:/tmp/a:mode=600', 0o600), ('unix:/tmp/a:666', 0o666),
             ('haproxy:unix:address=/tmp/a:backlog=5', 0o660),
         ):  # fmt: skip
-            wanted = parse_description(description, Factory())
+            wanted = parse_endpoint(description, Factory())
             assert wanted is not None
             self.assertEqual((wanted.address, wanted.mode, wanted.lock), ('/tmp/a', mode, True), description)
             self.assertEqual(wanted.family, socket.AF_UNIX)
@@ -113,12 +113,12 @@ class DescriptionTests(SynchronousTestCase):
         """What wraps another kind is seen through; what asks for no listening socket is none of ours; nonsense fails as
         Twisted has it."""
         factory = Factory()
-        wanted = parse_description('haproxy:tcp:8080:interface=127.0.0.1', factory)
+        wanted = parse_endpoint('haproxy:tcp:8080:interface=127.0.0.1', factory)
         assert wanted is not None
         self.assertEqual(wanted.address, 8080)
-        self.assertRaises(ValueError, parse_description, 'nonsense:1', factory)
+        self.assertRaises(ValueError, parse_endpoint, 'nonsense:1', factory)
         self.patch(endpoint_spec, 'serverFromString', Onion)
-        self.assertIsNone(parse_description('onion:80', factory))
+        self.assertIsNone(parse_endpoint('onion:80', factory))
 
 
 class SocketsTests(SynchronousTestCase):
@@ -312,7 +312,7 @@ class AdoptionTests(TestCase):
             self.assertEqual(await deferToThread(_hear, where or ('127.0.0.1', host.port)), b'alone')
             await _closed(port)
         self.assertEqual(list(path.parent.iterdir()), [])
-        port = await listen_alone(reactor, 'tcp:0:interface=127.0.0.1', Echoes(b'plain'))
+        port = await listen_on_own_socket(reactor, 'tcp:0:interface=127.0.0.1', Echoes(b'plain'))
         await _closed(port)
 
     async def test_failures(self) -> None:
@@ -384,7 +384,7 @@ class Speaking(Echoes):
     """A factory that says what its listeners are to do."""
 
     application_protocols = (b'http/1.1', b'http/1.0')
-    tls_ciphers = INTERMEDIATE
+    tls_ciphers = INTERMEDIATE_CIPHERS
 
     def trusts_proxy(self, address: Any) -> bool:
         return True
@@ -393,7 +393,7 @@ class Speaking(Echoes):
 class HandshakeTests(TestCase):
     """What is agreed on with TLS clients."""
 
-    async def serve(self, prefix: str = '', *, is_rsa: bool = False, ciphers: str = INTERMEDIATE) -> int:
+    async def serve(self, prefix: str = '', *, is_rsa: bool = False, ciphers: str = INTERMEDIATE_CIPHERS) -> int:
         path = write_certificate(Path(self.mktemp()), is_rsa=is_rsa)
         factory = Speaking(b'safe')
         factory.tls_ciphers = ciphers
@@ -420,7 +420,7 @@ class HandshakeTests(TestCase):
             self.assertEqual(await self.agreed(port, ciphers=good), f'{good} None')
             for suite in suites:
                 self.assertEqual(await self.agreed(port, ciphers=f'{suite}:@SECLEVEL=0'), 'handshake failure', suite)
-        port = await self.serve(is_rsa=True, ciphers=f'{INTERMEDIATE}:AES128-SHA')
+        port = await self.serve(is_rsa=True, ciphers=f'{INTERMEDIATE_CIPHERS}:AES128-SHA')
         self.assertEqual(await self.agreed(port, ciphers='AES128-SHA'), 'AES128-SHA None')
 
     async def test_no_suites(self) -> None:
@@ -452,7 +452,7 @@ class ProxiedTests(TestCase):
         """That of the client in the PROXY header: for services, and what goes by its address. A Unix socket will do."""
         for description in ('haproxy:tcp:0:interface=127.0.0.1', f'haproxy:unix:{short(self)}'):
             exchange = ScriptedExchange()
-            port = await Listeners(reactor).listen(description, ConnectionFactory(Server(exchange).site))
+            port = await Listeners(reactor).listen(description, ServerConnectionFactory(Server(exchange).site))
             self.addCleanup(port.stopListening)
             host: Any = port.getHost()
             where = host.name if hasattr(host, 'name') else ('127.0.0.1', host.port)

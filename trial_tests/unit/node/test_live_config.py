@@ -11,19 +11,19 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from zatotx.interfaces.config import NodeRow, OutdatedSnapshot, Prepared
+from zatotx.interfaces.config import NodeRow, OutdatedSnapshot, PreparedConfig
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Principal
 from zatotx.node.live_config import ALIVE, BEAT, LiveConfig, live_nodes
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.schema.security import BasicAuth
-from zatotx.schema.snapshot import Actor, Changes, Operation, Snapshot, Stored
-from zatotx.testing.fake_pipeline import message
-from zatotx.testing.security import FieldAuthenticator
+from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot, StoredObject
+from zatotx.testing.fake_authenticator import FieldAuthenticator
+from zatotx.testing.fake_pipeline import make_message
 
 
-def user(number: int, revision: int) -> Stored:
-    return Stored(number, 'basic_auth', BasicAuth(name=f'u{number}', username='u'), revision)
+def user(number: int, revision: int) -> StoredObject:
+    return StoredObject(number, 'basic_auth', BasicAuth(name=f'u{number}', username='u'), revision)
 
 
 class ScriptedStore:
@@ -56,7 +56,7 @@ class ScriptedStore:
 
     def _changes(self, since: int) -> Deferred[Any]:
         changed = tuple(user(n, n) for n in range(since + 1, self.revision + 1))
-        return self._answer(Changes(self.revision, changed))
+        return self._answer(ChangeSet(self.revision, changed))
 
     def nodes(self) -> Deferred[Any]:
         return self._answer([])
@@ -89,8 +89,8 @@ class LiveConfigTests(SynchronousTestCase):
         self.config = LiveConfig(self.store, self.bus, self.clock, [self.prepare], dict)
         self.config.start()
 
-    def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
-        return succeed(Prepared(lambda: self.applied.append(snapshot.revision)))
+    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
+        return succeed(PreparedConfig(lambda: self.applied.append(snapshot.revision)))
 
     def change(self) -> Deferred[int]:
         return self.config.change([Operation(action='create', type='basic_auth', name='x')], Actor('me'))
@@ -183,15 +183,15 @@ class LiveConfigTests(SynchronousTestCase):
         it is there, and then all of it is in force in one go."""
         guard, building = (
             AuthenticationPolicy({'basic_auth': lambda stored: FieldAuthenticator(stored)}),
-            Deferred[Prepared](),
+            Deferred[PreparedConfig](),
         )
         in_force: list[str] = []
         self.config.preparers = [guard.prepare, lambda snapshot: building]
-        guard.apply(Snapshot(1, [Stored(1, 'basic_auth', BasicAuth(name='old', username='u'), 1)]))
+        guard.apply(Snapshot(1, [StoredObject(1, 'basic_auth', BasicAuth(name='old', username='u'), 1)]))
         change = self.change()
 
         def who(security: str) -> str:
-            inbound = message(channel=ChannelSpec(name='c', kind='http-soap', service='s', security=security),
+            inbound = make_message(channel=ChannelSpec(name='c', kind='http-soap', service='s', security=security),
                               headers={b'x-key': b''})  # fmt: skip
             found = guard.check(inbound)
             assert isinstance(found, Principal)
@@ -199,7 +199,7 @@ class LiveConfigTests(SynchronousTestCase):
 
         self.assertEqual(who('old'), 'old')
         self.assertRaises(Unauthorized, who, 'u1')
-        building.callback(Prepared(lambda: in_force.append(who('u1'))))
+        building.callback(PreparedConfig(lambda: in_force.append(who('u1'))))
         self.successResultOf(change)
         self.assertEqual(in_force, ['u1'])
 
@@ -208,7 +208,7 @@ class LiveConfigTests(SynchronousTestCase):
         discarded: list[int] = []
         failing = [ServiceUnavailable(None, 'The ODB is away')]
         self.config.preparers = [
-            lambda snapshot: succeed(Prepared(lambda: self.applied.append(1), lambda: discarded.append(1))),
+            lambda snapshot: succeed(PreparedConfig(lambda: self.applied.append(1), lambda: discarded.append(1))),
             lambda snapshot: fail(failing.pop()) if failing else self.prepare(snapshot),
         ]
         self.failureResultOf(self.change(), ServiceUnavailable)
@@ -221,14 +221,14 @@ class LiveConfigTests(SynchronousTestCase):
         def broken() -> None:
             raise ValueError('broken')
 
-        self.config.preparers = [lambda snapshot: succeed(Prepared(broken)), self.prepare]
+        self.config.preparers = [lambda snapshot: succeed(PreparedConfig(broken)), self.prepare]
         self.failureResultOf(self.change(), ValueError)
         self.assertEqual(self.applied, [1])
 
     def test_what_a_commit_leaves_to_be_done_is_waited_for(self) -> None:
         """Before the change is said to be in force."""
         rest: Deferred[None] = Deferred()
-        self.config.preparers = [lambda snapshot: succeed(Prepared(lambda: rest))]
+        self.config.preparers = [lambda snapshot: succeed(PreparedConfig(lambda: rest))]
         change = self.change()
         self.assertEqual(self.config.snapshot.revision, 1)
         self.assertNoResult(change)
@@ -238,7 +238,7 @@ class LiveConfigTests(SynchronousTestCase):
     def test_a_snapshot_that_is_older_than_the_code(self) -> None:
         """A version was made active after the snapshot was read: it is read again, so that what is in force here was
         the cluster's at one moment. That does not go on for ever."""
-        def code(snapshot: Snapshot) -> Deferred[Prepared]:
+        def code(snapshot: Snapshot) -> Deferred[PreparedConfig]:
             if snapshot.revision >= deployed:
                 return self.prepare(snapshot)
             self.store.revision += 1

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import StartError
 from zatotx.node.log_files import LogFiles
-from zatotx.node.settings import Log, parse
+from zatotx.node.settings import Log, parse_settings
 
 
 class LogbookTests(SynchronousTestCase):
@@ -106,9 +106,11 @@ class LogbookTests(SynchronousTestCase):
         """[log] and [log.levels] of server.toml."""
         base = {'main': {'name': 's', 'cluster': 'c'}, 'odb': {'url': 'u'}, 'kvdb': {'url': 'u'}}
         log = {'level': 'warning', 'form': 'json', 'max_size': 50_000, 'keep': 3, 'levels': {'crm.x': 'debug'}}
-        settings, mistakes = parse({**base, 'log': log})
+        settings, mistakes = parse_settings({**base, 'log': log})
         assert settings is not None
         self.assertEqual((settings.log.levels, settings.log.form, mistakes), ({'crm.x': 'debug'}, 'json', []))
-        settings, mistakes = parse({**base, 'log': {'max_size': 1, 'keep': 0, 'levels': {'a': 1}, 'colour': 'red'}})
+        settings, mistakes = parse_settings(
+            {**base, 'log': {'max_size': 1, 'keep': 0, 'levels': {'a': 1}, 'colour': 'red'}}
+        )
         self.assertEqual({mistake.split(':')[0] for mistake in mistakes},
                          {'log.max_size', 'log.keep', 'log.levels', 'log.colour'})

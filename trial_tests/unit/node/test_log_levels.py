@@ -10,12 +10,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from zatotx.interfaces.node import ILevels
+from zatotx.interfaces.node import ILogLevels
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.node.log_files import LogFiles
 from zatotx.node.log_levels import LiveLogLevels
 from zatotx.node.settings import Log
-from zatotx.testing.node import MemoryBus
+from zatotx.testing.memory_node import MemoryBus
 
 
 class AwayBus(MemoryBus):
@@ -39,7 +39,7 @@ class LiveLevelsTests(SynchronousTestCase):
         """What is set on one node is set on all."""
         bus = MemoryBus()
         one, two = self.node(bus), self.node(bus)
-        verifyObject(ILevels, one)
+        verifyObject(ILogLevels, one)
         self.assertTrue(self.successResultOf(one.set('crm', 'debug')))
         self.assertEqual((one.shown(), two.shown()), ({'': 'info', 'crm': 'debug'},) * 2)
         self.successResultOf(two.set('crm', ''))

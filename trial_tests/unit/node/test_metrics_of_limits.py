@@ -8,13 +8,13 @@ import msgspec
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.metrics.definitions import OTHERS
-from zatotx.metrics.meters import MOST
+from zatotx.metrics.definitions import OVERFLOW_LABEL
+from zatotx.metrics.meters import MAX_NAMES
 from zatotx.metrics.snapshot import take_snapshot
 from zatotx.model.message import ChannelSpec
-from zatotx.node.settings import Settings, parse
-from zatotx.tap.limits import LimitsWiring
-from zatotx.testing.fake_pipeline import FunctionEntry, message
+from zatotx.node.settings import Settings, parse_settings
+from zatotx.tap.limits import ServerLimits
+from zatotx.testing.fake_pipeline import FunctionEntry, make_message
 
 CHANNEL = ChannelSpec(name='narrow', kind='http-soap', service='a', max_in_flight=1, queue=1, queue_timeout=1.0)
 
@@ -30,7 +30,7 @@ class SettingTests(SynchronousTestCase):
         wrong = {'in_flight': 0, 'service_in_flight': 4001, 'json_depth': 'deep', 'json_keys': -1, 'form_feilds': 5,
                  'body_memory': 1_000_000}
         document = {'main': {'name': 'one', 'cluster': 'c'}, 'odb': {'url': 'x'}, 'kvdb': {'url': 'x'}, 'limits': wrong}
-        settings, mistakes = parse(document)
+        settings, mistakes = parse_settings(document)
         self.assertIsNone(settings)
         for name in wrong:
             self.assertTrue(any(mistake.startswith(f'limits.{name}: ') for mistake in mistakes), mistakes)
@@ -41,9 +41,9 @@ class FigureTests(SynchronousTestCase):
         document = {'main': {'name': 'one', 'cluster': 'c'}, 'odb': {'url': 'sqlite://'}, 'kvdb': {'url': 'redis://x'},
                     'limits': {'in_flight': 7, 'service_in_flight': 5, 'json_depth': 3,
                                'body_memory': 100_000_000}, 'threads': {'services': 2}}
-        settings, mistakes = parse(document)
+        settings, mistakes = parse_settings(document)
         assert isinstance(settings, Settings), mistakes
-        self.limited = LimitsWiring(settings, Clock())
+        self.limited = ServerLimits(settings, Clock())
 
     def figures(self, names: list[str]) -> dict[tuple[str, tuple[str, ...]], Any]:
         store = Store(names)
@@ -79,11 +79,11 @@ class FigureTests(SynchronousTestCase):
         """The gate of a service, and the budget of a message."""
         self.assertEqual(self.limited.gate_of_service('a').limit, 5)
         spec = msgspec.structs.replace(CHANNEL, data_format='json')
-        codec = self.limited.codecs.of(message(channel=spec))
-        self.assertIsInstance(codec.decode(message(b'[' * 3 + b']' * 3)), list)
+        codec = self.limited.codecs.of(make_message(channel=spec))
+        self.assertIsInstance(codec.decode(make_message(b'[' * 3 + b']' * 3)), list)
 
     def test_labels_are_bounded(self) -> None:
         """Beyond the most, services are shown as one."""
-        got = self.figures([f's{n:05}' for n in range(MOST + 3)])
-        self.assertEqual(got['zatotx_service_refused', (OTHERS,)], 4)
-        self.assertEqual(sum(name == 'zatotx_service_limit' for name, _ in got), MOST)
+        got = self.figures([f's{n:05}' for n in range(MAX_NAMES + 3)])
+        self.assertEqual(got['zatotx_service_refused', (OVERFLOW_LABEL,)], 4)
+        self.assertEqual(sum(name == 'zatotx_service_limit' for name, _ in got), MAX_NAMES)

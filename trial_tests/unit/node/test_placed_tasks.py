@@ -8,11 +8,11 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.interfaces.kind import IPlacedTask
+from zatotx.interfaces.connector_kind import IPlacedTask
 from zatotx.node.placed_tasks import LEASE_TTL, RETRY, TaskPlacer
-from zatotx.node.workers.singleton_task import EVERY
+from zatotx.node.workers.singleton_task import RETRY_INTERVAL
 from zatotx.rules.placement import Placement
-from zatotx.testing.leases import MemoryLeaseStore, memory_leases
+from zatotx.testing.memory_leases import MemoryLeaseStore, memory_leases
 
 
 class PlacedTasksTests(SynchronousTestCase):
@@ -52,10 +52,10 @@ class PlacedTasksTests(SynchronousTestCase):
         first = self.placed('one', Placement.ONE_WORKER_PER_NODE)
         self.placed('two', Placement.ONE_WORKER_PER_NODE)
         self.placed('three', Placement.ONE_WORKER_PER_NODE, node='b')
-        self.advance(2 * EVERY)
+        self.advance(2 * RETRY_INTERVAL)
         self.assertEqual(self.running, ['one', 'three'])
         self.successResultOf(first.stop())
-        self.advance(2 * EVERY)
+        self.advance(2 * RETRY_INTERVAL)
         self.assertEqual(self.running, ['three', 'two'])
 
     def test_one_node_of_the_cluster(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import StartError
-from zatotx.node.settings import load, parse
+from zatotx.node.settings import load_settings, parse_settings
 
 GOOD = {
     'main': {'name': 'server1', 'cluster': 'c'},
@@ -19,7 +19,7 @@ GOOD = {
 class ParseTests(SynchronousTestCase):
     def test_defaults(self) -> None:
         """What is not said has its default; a kind's own section is passed on as it stands."""
-        settings, mistakes = parse({**GOOD, 'http': {'listen': ['x']}}, ['http'])
+        settings, mistakes = parse_settings({**GOOD, 'http': {'listen': ['x']}}, ['http'])
         assert settings is not None
         self.assertEqual(mistakes, [])
         self.assertEqual((settings.threads.services, settings.shutdown.grace, settings.kvdb.timeout), (20, 10, 5))
@@ -27,7 +27,7 @@ class ParseTests(SynchronousTestCase):
 
     def test_all_mistakes_at_once(self) -> None:
         """Unknown sections and keys, wrong values and what is missing are named together."""
-        settings, mistakes = parse({
+        settings, mistakes = parse_settings({
             'main': {'name': ''}, 'odb': {'url': 5, 'pool': 1}, 'shutdown': {'grace': -1}, 'colour': {}, 'http': 3,
             'threads': [],
         }, ['http'])
@@ -43,7 +43,7 @@ class LoadTests(SynchronousTestCase):
         path = Path(self.mktemp())
         if text is not None:
             path.write_text(text)
-        return str(self.assertRaises(StartError, load, path, ['http']))
+        return str(self.assertRaises(StartError, load_settings, path, ['http']))
 
     def test_bad_files_are_one_sentence(self) -> None:
         """A missing file, one that is not TOML, and one with wrong settings are each told in one line with the path."""

@@ -19,12 +19,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zatotx.model.errors import StartError
 from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.workers import control_pipe
-from zatotx.node.workers.control_pipe import LINGER
+from zatotx.node.workers.control_pipe import RETIRE_TIMEOUT
 from zatotx.node.workers.listening_sockets import ListeningSockets
-from zatotx.node.workers.parent import BEYOND_GRACE, ParentPlan, WorkerParent
-from zatotx.node.workers.slots import free_slot, slot_file
+from zatotx.node.workers.parent import EXIT_TIMEOUT, ParentSettings, WorkerParent
+from zatotx.node.workers.slots import find_free_slot, slot_lock_path
 from zatotx.node.workers.socket_handover import SocketLender
-from zatotx.node.workers.status_file import FILE, read_status_file
+from zatotx.node.workers.status_file import FILE_NAME, read_status_file
 from zatotx.node.workers.supervisor import WorkerSupervisor
 from zatotx.node.workers.worker_process import GONE, HUNG, LEAVING, READY, STARTING, WorkerProcess, WorkerSpawner
 from zatotx.rules.resilience.heartbeat import TIMEOUT
@@ -87,14 +87,16 @@ class Hired:
 
     def ready(self, *numbers: int) -> None:
         for number in numbers:
-            self.workers[number].childDataReceived(control_pipe.NOTICES, b'["ready", ""]\n')
+            self.workers[number].childDataReceived(control_pipe.NOTICE_DESCRIPTOR, b'["ready", ""]\n')
 
     def beat(self, *numbers: int) -> None:
         for number in numbers:
-            self.workers[number].childDataReceived(control_pipe.NOTICES, b'["heartbeat", ""]\n')
+            self.workers[number].childDataReceived(control_pipe.NOTICE_DESCRIPTOR, b'["heartbeat", ""]\n')
 
     def refuse(self, number: int, why: str) -> None:
-        self.workers[number].childDataReceived(control_pipe.NOTICES, json.dumps(['refused', why]).encode() + b'\n')
+        self.workers[number].childDataReceived(
+            control_pipe.NOTICE_DESCRIPTOR, json.dumps(['refused', why]).encode() + b'\n'
+        )
         self.die(number, ProcessTerminated(exitCode=1))
 
     def die(self, number: int, reason: Exception | None = None) -> None:
@@ -399,7 +401,7 @@ class ParentTests(SynchronousTestCase):
         self.hired = Hired(self.clock)
         self.work = Path(self.mktemp())
         self.work.mkdir()
-        self.asked = ParentPlan(workers=2, listen=['tcp:0:interface=127.0.0.1'], grace=GRACE)
+        self.asked = ParentSettings(workers=2, listen=['tcp:0:interface=127.0.0.1'], grace=GRACE)
         self.wrong: StartError | None = None
         self.reloads = 0
         self.lock = DirectoryLock(self.work / 'lock')
@@ -410,14 +412,14 @@ class ParentTests(SynchronousTestCase):
     def made(self) -> WorkerParent:
         sockets = ListeningSockets()
         crew = WorkerSupervisor(
-            reactor=self.clock, hire=self.hired, seat=lambda besides: free_slot(self.work, besides),
+            reactor=self.clock, hire=self.hired, seat=lambda besides: find_free_slot(self.work, besides),
             descriptors=sockets.descriptors, changed=lambda: self.parent.list_workers(), gave_up=self.fail,
         )  # fmt: skip
         return WorkerParent(reactor=self.clock, work=self.work, plan=self.plan, crew=crew, sockets=sockets,
                             lender=SocketLender(self.clock), lock=self.lock, logs=Logs(),
                             follow_files=self.followed)  # fmt: skip
 
-    def plan(self) -> ParentPlan:
+    def plan(self) -> ParentSettings:
         if self.wrong is not None:
             raise self.wrong
         return self.asked
@@ -456,7 +458,7 @@ class ParentTests(SynchronousTestCase):
         other.open(['tcp:0:interface=127.0.0.1'])
         self.addCleanup(other.keep, ())
         port = other.bound['tcp:0:interface=127.0.0.1'].port
-        self.asked = ParentPlan(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
+        self.asked = ParentSettings(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
         failure = self.failureResultOf(self.parent.startService(), StartError)
         self.assertIn(f"cannot listen on 'tcp:{port}:interface=127.0.0.1': Address already in use", str(failure.value))
         self.assertEqual(self.hired.workers, [])
@@ -466,8 +468,8 @@ class ParentTests(SynchronousTestCase):
         other = ListeningSockets()
         other.open(['tcp:0:interface=127.0.0.1'])
         port = other.bound['tcp:0:interface=127.0.0.1'].port
-        self.asked = ParentPlan(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
-        orphan = DirectoryLock(slot_file(self.work, 0))
+        self.asked = ParentSettings(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
+        orphan = DirectoryLock(slot_lock_path(self.work, 0))
         orphan.take()
         self.addCleanup(orphan.release)
         starting = self.parent.startService()
@@ -483,8 +485,8 @@ class ParentTests(SynchronousTestCase):
         other.open(['tcp:0:interface=127.0.0.1'])
         self.addCleanup(other.keep, ())
         port = other.bound['tcp:0:interface=127.0.0.1'].port
-        self.asked = ParentPlan(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
-        orphan = DirectoryLock(slot_file(self.work, 0))
+        self.asked = ParentSettings(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
+        orphan = DirectoryLock(slot_lock_path(self.work, 0))
         orphan.take()
         self.addCleanup(orphan.release)
         starting = self.parent.startService()
@@ -496,7 +498,7 @@ class ParentTests(SynchronousTestCase):
         self.serve()
         stopping: Deferred[None] = self.parent.stopService()
         self.successResultOf(stopping)
-        self.assertEqual((self.parent.sockets.bound, (self.work / FILE).exists()), ({}, False))
+        self.assertEqual((self.parent.sockets.bound, (self.work / FILE_NAME).exists()), ({}, False))
         again = DirectoryLock(self.work / 'lock')
         again.take()
         again.release()
@@ -532,7 +534,7 @@ class ParentTests(SynchronousTestCase):
         self.serve()
         self.parent.replace()
         self.hired.ready(2)
-        self.clock.advance(LINGER + GRACE + BEYOND_GRACE - 0.1)
+        self.clock.advance(RETIRE_TIMEOUT + GRACE + EXIT_TIMEOUT - 0.1)
         self.assertEqual(self.hired.pipes(0).signals, [])
         self.clock.advance(0.2)
         self.assertEqual(self.hired.pipes(0).signals, ['KILL'])
@@ -562,7 +564,7 @@ class ParentTests(SynchronousTestCase):
     def test_other_settings(self) -> None:
         """A replacement takes over how many and where: here three instead of two, and one more address."""
         self.serve()
-        self.asked = ParentPlan(
+        self.asked = ParentSettings(
             workers=3, listen=['tcp:0:interface=127.0.0.1', 'tcp:0:interface=127.0.0.2'], grace=GRACE
         )
         self.parent.replace()
@@ -572,7 +574,7 @@ class ParentTests(SynchronousTestCase):
         self.hired.ready(4)
         self.assertEqual(len(self.parent.crew.ready), 3)
         self.assertEqual(list(self.hired.handed[2]), self.asked.listen)
-        self.asked = ParentPlan(workers=1, listen=['tcp:0:interface=127.0.0.2'], grace=GRACE)
+        self.asked = ParentSettings(workers=1, listen=['tcp:0:interface=127.0.0.2'], grace=GRACE)
         self.parent.replace()
         self.hired.ready(5)
         for old in (2, 3, 4):
@@ -583,7 +585,7 @@ class ParentTests(SynchronousTestCase):
     def test_a_new_address_nobody_would_serve(self) -> None:
         """A replacement that fails leaves no socket open that no worker accepts from."""
         self.serve()
-        self.asked = ParentPlan(
+        self.asked = ParentSettings(
             workers=3, listen=['tcp:0:interface=127.0.0.1', 'tcp:0:interface=127.0.0.2'], grace=GRACE
         )
         self.parent.replace()
@@ -636,7 +638,7 @@ class ParentTests(SynchronousTestCase):
         """counts for nothing."""
         self.serve()
         self.assertIsNone(read_status_file(self.work, os.getpid() + 1))
-        (self.work / FILE).write_text('{')
+        (self.work / FILE_NAME).write_text('{')
         self.assertIsNone(read_status_file(self.work, os.getpid()))
 
 

@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
 
-from zatotx.node.thread_offload import offloader
+from zatotx.node.thread_offload import make_offload
 
 SECONDS = 30.0
 
@@ -39,7 +39,7 @@ class OffloadTests(TestCase):
         self.pool = ThreadPool(0, 1)
         self.pool.start()
         self.addCleanup(self.pool.stop)
-        self.offload = offloader(reactor, self.pool)
+        self.offload = make_offload(reactor, self.pool)
 
     async def gone(self, brought: weakref.ref[Document]) -> None:
         """Wait until it is; the thread may be on its way out. Never by way of the garbage collector."""

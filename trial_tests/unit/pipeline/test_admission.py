@@ -14,16 +14,23 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.interfaces.pipeline import IPendingRequest
 from zatotx.model.errors import BadRequest, Unauthorized
-from zatotx.model.message import ChannelSpec, Message, Outcome, Principal, Reply
-from zatotx.pipeline.admission import LOOK, Admission
-from zatotx.pipeline.codecs import Codecs
+from zatotx.model.message import ChannelSpec, Message, Principal, Reply, ServiceResult
+from zatotx.pipeline.admission import QUEUE_CHECK_INTERVAL, Admission
+from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.plugins.http.schema import RestChannel
-from zatotx.rules.limits.limits import ConcurrencyLimit
-from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.testing.fake_pipeline import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, message
+from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
+from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.testing.fake_pipeline import (
+    OPEN_CHANNEL,
+    AllowAllPolicy,
+    FunctionEntry,
+    FunctionInvoker,
+    FunctionServiceStore,
+    make_message,
+)
 
 
 class HashingGuard:
@@ -53,23 +60,23 @@ class AdmissionCase(SynchronousTestCase):
         self.replies: list[Reply] = []
         self.entry = FunctionEntry('test.service', self.hold)
         self.admission = Admission(self.clock, node=ConcurrencyLimit(100))
-        self.make(OpenGuard())
+        self.make(AllowAllPolicy())
 
     def make(self, guard: Any) -> None:
-        self.pipeline = Pipeline(guard=guard, store=FunctionStore(self.entry), invoker=FunctionInvoker(),
-                                 codecs=Codecs(), faults=ErrorReplies(), offload=maybeDeferred,
+        self.pipeline = Pipeline(guard=guard, store=FunctionServiceStore(self.entry), invoker=FunctionInvoker(),
+                                 codecs=CodecRegistry(), faults=ErrorReplies(), offload=maybeDeferred,
                                  admission=self.admission)  # fmt: skip
         self.exchange = Dispatcher(self.pipeline, self.clock)
 
-    async def hold(self, inbound: Message, payload: Any) -> Outcome:
+    async def hold(self, inbound: Message, payload: Any) -> ServiceResult:
         self.served.append(inbound.cid)
         waiting: Deferred[None] = Deferred()
         self.holding.append(waiting)
         await waiting
-        return Outcome(payload)
+        return ServiceResult(payload)
 
-    def send(self, cid: str = 'x', channel: ChannelSpec = OPEN, **more: Any) -> IPendingRequest:
-        inbound = message(channel=channel, **more)
+    def send(self, cid: str = 'x', channel: ChannelSpec = OPEN_CHANNEL, **more: Any) -> IPendingRequest:
+        inbound = make_message(channel=channel, **more)
         inbound.cid = cid
         inbound.deadline += self.clock.seconds()
         return self.exchange.deliver(inbound, self.replies.append)
@@ -106,13 +113,13 @@ class ServiceLimitTests(AdmissionCase):
 
     def test_places_are_given_back_however_a_request_ends(self) -> None:
         """After success, an error, bad input, a deadline, a disconnect, and failed authentication."""
-        async def raising(inbound: Message, payload: Any) -> Outcome:
+        async def raising(inbound: Message, payload: Any) -> ServiceResult:
             raise ValueError('inside')
 
-        async def refusing(inbound: Message, payload: Any) -> Outcome:
+        async def refusing(inbound: Message, payload: Any) -> ServiceResult:
             raise BadRequest(inbound.cid, 'no')
 
-        channel = msgspec.structs.replace(OPEN, max_in_flight=5)
+        channel = msgspec.structs.replace(OPEN_CHANNEL, max_in_flight=5)
         self.send(channel=channel)
         self.end_one()
         for function in (raising, refusing):
@@ -140,13 +147,13 @@ class ServiceLimitTests(AdmissionCase):
         """The caller gets 504, but the service still counts until it has ended."""
         stubborn: Deferred[None] = Deferred(lambda deferred: None)
 
-        async def ignoring(inbound: Message, payload: Any) -> Outcome:
+        async def ignoring(inbound: Message, payload: Any) -> ServiceResult:
             waiting: Deferred[None] = Deferred()
             try:
                 await waiting
             finally:
                 await stubborn
-            return Outcome('')
+            return ServiceResult('')
 
         self.entry.function = ignoring
         self.send(deadline=1.0)
@@ -187,13 +194,13 @@ class ServiceLimitTests(AdmissionCase):
     def test_the_head_alone_is_turned_away(self) -> None:
         """A request is rejected before its body is requested, by service, channel and node."""
         answers: list[Reply | None] = []
-        channel = msgspec.structs.replace(OPEN, max_in_flight=1)
-        self.exchange.admit(message(), answers.append)
+        channel = msgspec.structs.replace(OPEN_CHANNEL, max_in_flight=1)
+        self.exchange.admit(make_message(), answers.append)
         self.assertEqual(answers, [None])
         for gate in (self.entry.gate, self.admission.node, self.admission.entrance(channel).gate):
             limit, gate.limit = gate.limit, 1
             gate.enter()
-            self.exchange.admit(message(channel=channel), answers.append)
+            self.exchange.admit(make_message(channel=channel), answers.append)
             reply = answers.pop()
             assert reply is not None
             self.assertEqual(reply.status, 503)
@@ -227,7 +234,7 @@ class NodeLimitTests(AdmissionCase):
 class ChannelLimitTests(AdmissionCase):
     def setUp(self) -> None:
         super().setUp()
-        self.channel = msgspec.structs.replace(OPEN, name='narrow', max_in_flight=1)
+        self.channel = msgspec.structs.replace(OPEN_CHANNEL, name='narrow', max_in_flight=1)
         self.queueing = msgspec.structs.replace(self.channel, queue=3, queue_timeout=5.0)
 
     def test_over_the_limit_of_a_channel_is_503_at_once(self) -> None:
@@ -264,7 +271,7 @@ class ChannelLimitTests(AdmissionCase):
         self.send('b', self.queueing)
         self.clock.pump([1.0] * 3)
         self.send('c', self.queueing)
-        self.clock.pump([LOOK] * 45)
+        self.clock.pump([QUEUE_CHECK_INTERVAL] * 45)
         self.refused()
         entrance = self.admission.entrance(self.queueing)
         self.assertEqual((self.replies, entrance.waiting, entrance.late), ([], 1, 1))
@@ -294,14 +301,14 @@ class ChannelLimitTests(AdmissionCase):
         for cid in 'abc':
             self.send(cid, self.queueing)
         self.admission.entrance(msgspec.structs.replace(self.queueing, max_in_flight=3))
-        self.clock.advance(LOOK)
+        self.clock.advance(QUEUE_CHECK_INTERVAL)
         self.assertEqual(self.served, ['a', 'b', 'c'])
 
     def test_a_change_of_the_configuration(self) -> None:
         """It applies to waiting requests before new ones arrive; queues of removed channels are dropped once they are
         empty."""
         def snapshot(*channels: RestChannel) -> Snapshot:
-            return Snapshot(1, [Stored(n, 'channel_rest', one, 1) for n, one in enumerate(channels)])
+            return Snapshot(1, [StoredObject(n, 'channel_rest', one, 1) for n, one in enumerate(channels)])
 
         def channel(name: str, limit: int | None) -> RestChannel:
             return RestChannel(name=name, url_path=f'/{name}', service='test.service', max_in_flight=limit)
@@ -309,7 +316,7 @@ class ChannelLimitTests(AdmissionCase):
         for cid in 'abc':
             self.send(cid, self.queueing)
         self.admission.apply(snapshot(channel('narrow', 3), channel('other', None)))
-        self.clock.advance(LOOK)
+        self.clock.advance(QUEUE_CHECK_INTERVAL)
         self.assertEqual(self.served, ['a', 'b', 'c'])
         self.admission.apply(snapshot())
         self.assertEqual([key for key, _ in self.admission.entrances()], [('http-soap', 'narrow')])
@@ -324,7 +331,7 @@ class ChannelLimitTests(AdmissionCase):
             self.send(cid, self.queueing)
         self.holding.pop(0).callback(None)
         self.admission.apply(Snapshot(1))
-        self.clock.advance(LOOK)
+        self.clock.advance(QUEUE_CHECK_INTERVAL)
         self.assertEqual(self.served, ['a', 'b'])
 
     def test_a_place_that_comes_free_in_another_worker(self) -> None:
@@ -333,17 +340,17 @@ class ChannelLimitTests(AdmissionCase):
         self.admission = Admission(
             self.clock, make_gate=lambda name, limit: ConcurrencyLimit(limit, others=lambda: elsewhere[0])
         )
-        self.make(OpenGuard())
+        self.make(AllowAllPolicy())
         self.send('a', self.queueing)
         self.assertEqual(self.served, [])
         elsewhere[0] = 0
-        self.clock.advance(LOOK)
+        self.clock.advance(QUEUE_CHECK_INTERVAL)
         self.assertEqual(self.served, ['a'])
 
     def test_services_that_end_at_once_are_no_recursion(self) -> None:
         """A queue of thousands of requests that end at once causes no recursion."""
-        async def at_once(inbound: Message, payload: Any) -> Outcome:
-            return Outcome('')
+        async def at_once(inbound: Message, payload: Any) -> ServiceResult:
+            return ServiceResult('')
 
         crowded = msgspec.structs.replace(self.queueing, queue=5_000)
         self.admission.node.limit = 10_000
@@ -352,14 +359,14 @@ class ChannelLimitTests(AdmissionCase):
         for _ in range(5_000):
             self.send(channel=crowded)
         self.end_one()
-        self.clock.pump([LOOK] * 110)
+        self.clock.pump([QUEUE_CHECK_INTERVAL] * 110)
         self.assertEqual((len(self.replies), {reply.status for reply in self.replies}), (5_001, {200}))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_without_a_clock_nobody_waits(self) -> None:
         """Without a clock, as in some tests, requests are rejected instead of queued."""
         self.admission = Admission()
-        self.make(OpenGuard())
+        self.make(AllowAllPolicy())
         self.send('a', self.queueing)
         self.send('b', self.queueing)
         self.refused()

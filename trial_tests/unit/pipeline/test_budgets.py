@@ -13,22 +13,22 @@ from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import BadRequest, ContentTooLarge
-from zatotx.model.message import Message, Outcome, Principal, Reply
-from zatotx.pipeline.codecs import Codecs, JsonCodec
+from zatotx.model.message import Message, Principal, Reply, ServiceResult
+from zatotx.pipeline.codecs import CodecRegistry, JsonCodec
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
-from zatotx.rules.limits.byte_budget import KNOWN, UNKNOWN, ByteBudget, BytesCharge
-from zatotx.rules.limits.limits import MessageBudget
+from zatotx.rules.limits.concurrency_limit import MessageLimits
+from zatotx.rules.limits.memory_budget import AUTHENTICATED, UNAUTHENTICATED, MemoryBudget, MemoryReservation
 from zatotx.testing.fake_pipeline import (
-    OPEN,
+    OPEN_CHANNEL,
+    AllowAllPolicy,
     FunctionEntry,
     FunctionInvoker,
-    FunctionStore,
-    OpenGuard,
-    Spooled,
-    message,
+    FunctionServiceStore,
+    SpooledBody,
+    make_message,
 )
-from zatotx.wire.json.budget import exceeds_depth, has_more_keys
+from zatotx.wire.json.limits import exceeds_depth, has_more_keys
 
 
 def held(value: Any) -> int:
@@ -89,25 +89,25 @@ class CountingTests(SynchronousTestCase):
 
 class CodecTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.codecs = Codecs(MessageBudget(json_depth=5, json_keys=20, form_fields=3))
+        self.codecs = CodecRegistry(MessageLimits(json_depth=5, json_keys=20, form_fields=3))
         self.offloaded = 0
 
     def reply(self, inbound: Message) -> Reply:
-        async def echo(inbound: Message, payload: Any) -> Outcome:
-            return Outcome(payload)
+        async def echo(inbound: Message, payload: Any) -> ServiceResult:
+            return ServiceResult(payload)
 
         def offload(function: Any, *args: Any) -> Deferred[Any]:
             self.offloaded += 1
             return maybeDeferred(function, *args)
 
-        pipeline = Pipeline(guard=OpenGuard(), store=FunctionStore(FunctionEntry('test.service', echo)),
+        pipeline = Pipeline(guard=AllowAllPolicy(), store=FunctionServiceStore(FunctionEntry('test.service', echo)),
                             invoker=FunctionInvoker(), codecs=self.codecs, faults=ErrorReplies(), offload=offload)
         found: list[Reply] = []
         Deferred.fromCoroutine(pipeline.serve(inbound)).addCallback(found.append)
         return found[0]
 
     def said(self, body: Any, **channel: Any) -> tuple[int, str]:
-        reply = self.reply(message(body, **channel))
+        reply = self.reply(make_message(body, **channel))
         return reply.status, json.loads(reply.body)['zato_env']['details'] if reply.status != 200 else ''
 
     def test_depth(self) -> None:
@@ -170,14 +170,14 @@ class CodecTests(SynchronousTestCase):
 
     def test_bodies_without_a_format_are_not_looked_into(self) -> None:
         """Bodies without a format are not inspected."""
-        raw = msgspec.structs.replace(OPEN, data_format='')
-        self.assertEqual(self.reply(message(b'[' * 1000, channel=raw)).status, 200)
+        raw = msgspec.structs.replace(OPEN_CHANNEL, data_format='')
+        self.assertEqual(self.reply(make_message(b'[' * 1000, channel=raw)).status, 200)
 
     def test_the_usual_budget(self) -> None:
         """The default is a hundred levels and a hundred thousand keys."""
         codec = JsonCodec()
-        codec.decode(message(b'[' * 100 + b']' * 100))
-        self.assertRaises(BadRequest, codec.decode, message(b'[' * 101 + b']' * 101))
+        codec.decode(make_message(b'[' * 100 + b']' * 100))
+        self.assertRaises(BadRequest, codec.decode, make_message(b'[' * 101 + b']' * 101))
         codec.weigh(b'[' + b'1,' * 99_999 + b'1]')
         self.assertRaises(BadRequest, codec.weigh, b'[' + b'1,' * 100_000 + b'1]')
 
@@ -188,24 +188,30 @@ class MemoryTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.jobs: list[tuple[Deferred[Any], Callable[[], Any]]] = []
         self.held: list[int] = []
-        self.memory = ByteBudget(100_000_000)
+        self.memory = MemoryBudget(100_000_000)
         self.replies: list[Reply] = []
 
     def offload(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
         self.jobs.append((Deferred(), partial(function, *args)))
         return self.jobs[-1][0]
 
-    def serve(self, body: bytes, data_format: str, guard: Any = None) -> BytesCharge:
+    def serve(self, body: bytes, data_format: str, guard: Any = None) -> MemoryReservation:
         """Serve a request with that body in a file; returns the charge that the connector would close."""
-        async def note(inbound: Message, payload: Any) -> Outcome:
+        async def note(inbound: Message, payload: Any) -> ServiceResult:
             self.held.append(self.memory.held)
-            return Outcome('done')
+            return ServiceResult('done')
 
-        pipeline = Pipeline(guard=guard or OpenGuard(), store=FunctionStore(FunctionEntry('test.service', note)),
-                            invoker=FunctionInvoker(), codecs=Codecs(), faults=ErrorReplies(), offload=self.offload)
-        inbound = message(channel=msgspec.structs.replace(OPEN, data_format=data_format))
-        inbound.body = Spooled(body)
-        charge = inbound.charge = BytesCharge(self.memory, UNKNOWN)
+        pipeline = Pipeline(
+            guard=guard or AllowAllPolicy(),
+            store=FunctionServiceStore(FunctionEntry('test.service', note)),
+            invoker=FunctionInvoker(),
+            codecs=CodecRegistry(),
+            faults=ErrorReplies(),
+            offload=self.offload,
+        )
+        inbound = make_message(channel=msgspec.structs.replace(OPEN_CHANNEL, data_format=data_format))
+        inbound.body = SpooledBody(body)
+        charge = inbound.charge = MemoryReservation(self.memory, UNAUTHENTICATED)
         Deferred.fromCoroutine(pipeline.serve(inbound)).addCallback(self.replies.append)
         return charge
 
@@ -242,11 +248,14 @@ class MemoryTests(SynchronousTestCase):
         """503 with Retry-After, for the raw body and for its parsed form; authenticated callers may use memory that
         anonymous ones may not."""
         document = b'<rows>' + b'<row/>' * 100_000 + b'</rows>'
-        for others, sort, statuses in ((49_500_000, UNKNOWN, (503, 200)), (49_999_999, UNKNOWN, (503, 200)),
-                                       (99_500_000, KNOWN, (503, 503))):  # fmt: skip
-            crowd = BytesCharge(self.memory, sort)
+        for others, sort, statuses in (
+            (49_500_000, UNAUTHENTICATED, (503, 200)),
+            (49_999_999, UNAUTHENTICATED, (503, 200)),
+            (99_500_000, AUTHENTICATED, (503, 503)),
+        ):
+            crowd = MemoryReservation(self.memory, sort)
             self.assertTrue(crowd.add(others))
-            for guard, status in zip((OpenGuard(), Knows()), statuses, strict=True):
+            for guard, status in zip((AllowAllPolicy(), Knows()), statuses, strict=True):
                 charge = self.serve(document, 'xml', guard)
                 self.work()
                 reply = self.replies.pop()
@@ -259,7 +268,7 @@ class MemoryTests(SynchronousTestCase):
     def test_what_is_refused_for_good_is_not_charged(self) -> None:
         """A document with more elements than are accepted is 400 however little room there is: it never becomes a
         tree."""
-        crowd = BytesCharge(self.memory, UNKNOWN)
+        crowd = MemoryReservation(self.memory, UNAUTHENTICATED)
         self.assertTrue(crowd.add(44_000_000))
         self.serve(b'<a>' + b'<a/>' * 1_200_001 + b'</a>', 'xml')
         self.work()
@@ -273,7 +282,7 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual((self.replies[0].status, self.memory.held, self.held), (503, 0, []))
 
 
-class Knows(OpenGuard):
+class Knows(AllowAllPolicy):
     """Authenticates every caller."""
 
     def check(self, inbound: Message) -> Principal:

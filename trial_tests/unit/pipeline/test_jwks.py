@@ -19,16 +19,16 @@ from trial_tests.support.tokens import GOOD, NOW, SECRET, jwk, jwks, part, priva
 from zatotx.interfaces.fetcher import IFetcher
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
-from zatotx.pipeline.security.jwks import MOST, PATIENCE, TIMEOUT, WAITING
+from zatotx.pipeline.security.jwks import FETCH_TIMEOUT, MAX_DOCUMENT_SIZE, MAX_WAIT, MAX_WAITING
 from zatotx.pipeline.security.jwt import JwtAuthenticator, make_jwt_authenticator
-from zatotx.rules.security.jwks_refresh import DEFAULT, LONGEST, SHORTEST, STALE, cache_lifetime
+from zatotx.rules.security.jwks_refresh import DEFAULT_LIFETIME, MAX_LIFETIME, MAX_STALE, MIN_LIFETIME, cache_lifetime
 from zatotx.schema.security import Jwt
-from zatotx.schema.snapshot import Stored
+from zatotx.schema.snapshot import StoredObject
 from zatotx.testing.fake_fetcher import FakeFetcher
-from zatotx.testing.fake_pipeline import message
-from zatotx.testing.recorder import Recorder
+from zatotx.testing.fake_pipeline import make_message
+from zatotx.testing.log_recorder import LogRecorder
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.jwk import key_of_jwk, read_key_set
+from zatotx.wire.security.jwk import key_from_jwk, parse_key_set
 
 URL = 'https://idp.example/jwks'
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='idp')
@@ -39,7 +39,7 @@ NEW = jwks(jwk(TWO, kid='two'))
 
 def token(key: Any = ONE, **header: Any) -> bytes:
     """Return a token that is valid for the whole test."""
-    return signed({**GOOD, 'exp': NOW + 10 * STALE}, key=key, **header)
+    return signed({**GOOD, 'exp': NOW + 10 * MAX_STALE}, key=key, **header)
 
 
 class Issuer(SynchronousTestCase):
@@ -49,13 +49,13 @@ class Issuer(SynchronousTestCase):
         self.clock = Clock()
         self.fetcher = FakeFetcher()
         self.fetcher.serve(URL, OLD)
-        self.log = Recorder()
+        self.log = LogRecorder()
         globalLogPublisher.addObserver(self.log)
         self.addCleanup(globalLogPublisher.removeObserver, self.log)
 
     def make(self, *algorithms: str) -> JwtAuthenticator:
         definition = Jwt(name='idp', algorithms=list(algorithms or ('RS256', 'ES256')), jwks_url=URL)
-        check = make_jwt_authenticator(Stored(1, 'jwt', definition, 1), fetcher=self.fetcher, clock=self.clock,
+        check = make_jwt_authenticator(StoredObject(1, 'jwt', definition, 1), fetcher=self.fetcher, clock=self.clock,
                                offload=lambda function, *args: succeed(function(*args)))  # fmt: skip
         check._now = lambda: NOW + self.clock.seconds()
         return check
@@ -83,7 +83,7 @@ class Issuer(SynchronousTestCase):
 
 
 def bearing(text: bytes) -> Message:
-    return message(channel=SECURED, headers={b'authorization': b'Bearer ' + text})
+    return make_message(channel=SECURED, headers={b'authorization': b'Bearer ' + text})
 
 
 class FetchingTests(Issuer):
@@ -113,11 +113,11 @@ class FetchingTests(Issuer):
         that the refresh is triggered."""
         check = self.make()
         self.admitted(check, token(kid='one'))
-        self.clock.advance(0.79 * DEFAULT)
+        self.clock.advance(0.79 * DEFAULT_LIFETIME)
         self.admitted(check, token(kid='one'))
         self.assertEqual(len(self.fetcher.asked), 1)
         self.fetcher.holding = True
-        self.clock.advance(0.02 * DEFAULT)
+        self.clock.advance(0.02 * DEFAULT_LIFETIME)
         self.admitted(check, token(kid='one'))
         self.assertEqual(len(self.fetcher.asked), 2)
         self.admitted(check, token(kid='one'))
@@ -129,7 +129,7 @@ class FetchingTests(Issuer):
         """If the keys expired without requests, the next request waits for new ones."""
         check = self.make()
         self.admitted(check, token(kid='one'))
-        self.clock.advance(2 * DEFAULT)
+        self.clock.advance(2 * DEFAULT_LIFETIME)
         self.fetcher.holding = True
         waiting = self.asked(check, token(kid='one'))
         self.assertNoResult(waiting)
@@ -141,7 +141,7 @@ class FetchingTests(Issuer):
         self.fetcher.holding = True
         check = self.make()
         text = token(kid='one')
-        waiting = [self.asked(check, text) for _ in range(WAITING)]
+        waiting = [self.asked(check, text) for _ in range(MAX_WAITING)]
         self.failureResultOf(self.asked(check, text), ServiceUnavailable)
         self.fetcher.release()
         for each in waiting:
@@ -183,13 +183,13 @@ class AwayTests(Issuer):
         self.fetcher.holding = True
         check = self.make()
         first = self.asked(check, token(kid='one'))
-        self.clock.advance(PATIENCE / 2)
+        self.clock.advance(MAX_WAIT / 2)
         second = self.asked(check, token(kid='one'))
-        self.clock.advance(PATIENCE / 2)
+        self.clock.advance(MAX_WAIT / 2)
         for each in (first, second, self.asked(check, token(kid='one'))):
             self.failureResultOf(each, ServiceUnavailable)
         self.assertEqual(len(self.fetcher.asked), 1)
-        self.clock.advance(TIMEOUT)
+        self.clock.advance(FETCH_TIMEOUT)
         self.fetcher.release()
         self.admitted(check, token(kid='one'))
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -198,7 +198,7 @@ class AwayTests(Issuer):
         """While the issuer is unreachable, the previous keys are used; the problem and its end are logged once each."""
         check = self.make()
         self.away()
-        self.clock.advance(2 * DEFAULT)
+        self.clock.advance(2 * DEFAULT_LIFETIME)
         for _ in range(50):
             self.admitted(check, token(kid='one'))
             self.clock.advance(60.0)
@@ -215,10 +215,10 @@ class AwayTests(Issuer):
     def test_a_frozen_issuer_delays_one_request(self) -> None:
         """Once the issuer is known not to respond, requests use the previous keys without waiting."""
         check = self.make()
-        self.clock.advance(2 * DEFAULT)
+        self.clock.advance(2 * DEFAULT_LIFETIME)
         self.fetcher.holding = True
         waiting = self.asked(check, token(kid='one'))
-        self.clock.advance(PATIENCE)
+        self.clock.advance(MAX_WAIT)
         self.assertEqual(self.successResultOf(waiting).username, 'joe')
         self.fetcher.documents[URL] = Timeout(None, 'idp.example gave no answer within 10 s')
         for _ in range(20):
@@ -231,7 +231,7 @@ class AwayTests(Issuer):
         """Keys are rejected after the issuer was unreachable for a day."""
         check = self.make()
         self.away()
-        self.clock.advance(DEFAULT + STALE - 1)
+        self.clock.advance(DEFAULT_LIFETIME + MAX_STALE - 1)
         self.admitted(check, token(kid='one'))
         self.clock.advance(1.0)
         self.failureResultOf(self.asked(check, token(kid='one')), ServiceUnavailable)
@@ -249,12 +249,22 @@ class AwayTests(Issuer):
     def test_answers_that_are_no_keys(self) -> None:
         """Other statuses, other documents and documents above the size limit count as an unreachable issuer."""
         check = self.make()
-        for body, status in ((OLD, 500), (OLD, 302), (OLD, 204), (b'', 200), (b'<html>', 200), (b'[]', 200),
-                             (b'{}', 200), (b'{"keys": {}}', 200), (b'{"keys": [], "keys": []}', 200),
-                             (b' ' * (MOST + 1), 200), (jwks(*[jwk(ONE, kid='one')] * 101), 200)):  # fmt: skip
+        for body, status in (
+            (OLD, 500),
+            (OLD, 302),
+            (OLD, 204),
+            (b'', 200),
+            (b'<html>', 200),
+            (b'[]', 200),
+            (b'{}', 200),
+            (b'{"keys": {}}', 200),
+            (b'{"keys": [], "keys": []}', 200),
+            (b' ' * (MAX_DOCUMENT_SIZE + 1), 200),
+            (jwks(*[jwk(ONE, kid='one')] * 101), 200),
+        ):
             self.fetcher.serve(URL, body, status=status)
             before = len(self.fetcher.asked)
-            self.clock.advance(2 * DEFAULT)
+            self.clock.advance(2 * DEFAULT_LIFETIME)
             self.admitted(check, token(kid='one'))
             self.assertEqual(len(self.fetcher.asked), before + 1)
 
@@ -263,7 +273,7 @@ class AwayTests(Issuer):
         there were unusable keys."""
         check = self.make()
         self.fetcher.serve(URL, jwks(jwk(ONE, kid='one', use='enc')))
-        self.clock.advance(DEFAULT)
+        self.clock.advance(DEFAULT_LIFETIME)
         self.refused(check, token(kid='one'))
         self.assertIn('key 1 is not for verifying signatures', self.log.messages(logging.WARNING)[0])
 
@@ -293,7 +303,7 @@ class RotationTests(Issuer):
         check = self.make()
         self.admitted(check, token(kid='one'))
         self.fetcher.serve(URL, jwks(jwk(TWO, kid='one')))
-        self.clock.advance(DEFAULT)
+        self.clock.advance(DEFAULT_LIFETIME)
         self.admitted(check, token(TWO, kid='one'))
         self.refused(check, token(kid='one'))
 
@@ -314,7 +324,7 @@ class RotationTests(Issuer):
         waiting = self.asked(check, token(TWO, kid='two'))
         self.assertNoResult(waiting)
         self.admitted(check, token(kid='one'))
-        self.clock.advance(PATIENCE)
+        self.clock.advance(MAX_WAIT)
         self.failureResultOf(waiting, Unauthorized)
         self.fetcher.serve(URL, NEW)
         self.fetcher.release()
@@ -337,7 +347,7 @@ class RotationTests(Issuer):
         self.admitted(check, token())
         self.admitted(check, signed({**GOOD, 'exp': NOW + 1e6}, 'ES256'))
         self.fetcher.serve(URL, jwks(jwk(ONE, kid='one'), jwk(TWO, kid='two')))
-        self.clock.advance(DEFAULT)
+        self.clock.advance(DEFAULT_LIFETIME)
         self.refused(check, token())
         asked = len(self.fetcher.asked)
         self.clock.advance(30.0)
@@ -371,16 +381,16 @@ class RotationTests(Issuer):
 
 class KeyTests(SynchronousTestCase):
     def wrong(self, **members: Any) -> str:
-        error = self.assertRaises(Malformed, key_of_jwk, {**jwk(ONE), **members})
+        error = self.assertRaises(Malformed, key_from_jwk, {**jwk(ONE), **members})
         return str(error)
 
     def test_every_type(self) -> None:
         """RSA, the three curves and both Edwards curves support their algorithms."""
         for name in ('RS256', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed448'):
-            key = key_of_jwk(jwk(private_key(name), kid='k'))
+            key = key_from_jwk(jwk(private_key(name), kid='k'))
             self.assertIn({'Ed448': 'EdDSA'}.get(name, name), key.algorithms)
             self.assertEqual(key.kid, 'k')
-        self.assertEqual(key_of_jwk(jwk(ONE)).algorithms, key_of_jwk(jwk(ONE, use=None)).algorithms)
+        self.assertEqual(key_from_jwk(jwk(ONE)).algorithms, key_from_jwk(jwk(ONE, use=None)).algorithms)
 
     def test_what_it_is_for(self) -> None:
         """Keys with `use` other than sig or `key_ops` without verify are not used (contract §4); missing members allow
@@ -389,29 +399,29 @@ class KeyTests(SynchronousTestCase):
             self.assertEqual(self.wrong(use=use), 'is not for verifying signatures')
         for operations in (['sign'], [], 'verify', None, {'verify': 1}, ['Verify']):
             self.assertEqual(self.wrong(key_ops=operations), 'is not for verifying signatures')
-        self.assertTrue(key_of_jwk(jwk(ONE, use=None, key_ops=['sign', 'verify'])).algorithms)
+        self.assertTrue(key_from_jwk(jwk(ONE, use=None, key_ops=['sign', 'verify'])).algorithms)
 
     def test_alg(self) -> None:
         """A key with an alg is used for that algorithm only; an alg that does not fit makes it unusable."""
-        self.assertEqual(key_of_jwk(jwk(ONE, alg='PS384')).algorithms, {'PS384'})
+        self.assertEqual(key_from_jwk(jwk(ONE, alg='PS384')).algorithms, {'PS384'})
         for alg in ('RSA-OAEP', 'HS256', 'none', 'ES256', '', 7, None, ['RS256']):
             self.assertEqual(self.wrong(alg=alg), 'has an alg that does not fit it')
 
     def test_private_and_shared_ones(self) -> None:
         """Published private keys and symmetric keys are not used."""
         document = get_default_algorithms()['RS256'].to_jwk(ONE, as_dict=True)
-        self.assertIn('private', str(self.assertRaises(Malformed, key_of_jwk, document)))
+        self.assertIn('private', str(self.assertRaises(Malformed, key_from_jwk, document)))
         self.assertIn('no type', self.wrong(kty='oct', k='AAAA'))
 
     def test_weak_ones(self) -> None:
         """RSA with 1024 bits, unsupported curves and key-exchange keys are rejected."""
         weak = jwk(rsa.generate_private_key(65537, 1024))
-        self.assertIn('1024 bits', str(self.assertRaises(Malformed, key_of_jwk, weak)))
+        self.assertIn('1024 bits', str(self.assertRaises(Malformed, key_from_jwk, weak)))
         other = jwk(ec.generate_private_key(ec.SECP256K1()))
-        self.assertIn('type or curve', str(self.assertRaises(Malformed, key_of_jwk, other)))
+        self.assertIn('type or curve', str(self.assertRaises(Malformed, key_from_jwk, other)))
         x = X25519PrivateKey.generate().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         exchange = {'kty': 'OKP', 'crv': 'X25519', 'x': part(x).decode()}
-        self.assertEqual(str(self.assertRaises(Malformed, key_of_jwk, exchange)), 'cannot be read')
+        self.assertEqual(str(self.assertRaises(Malformed, key_from_jwk, exchange)), 'cannot be read')
 
     def test_broken_ones(self) -> None:
         """Missing members, wrong types, invalid base64 and points not on the curve are rejected."""
@@ -424,22 +434,22 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(self.wrong(kid=7), 'has a kid that is no text')
         curve = jwk(private_key('ES256'))
         for changed in ({'x': curve['y']}, {'crv': 'P-384'}, {'crv': None}, {'y': 'AA'}):
-            error = self.assertRaises(Malformed, key_of_jwk, {**curve, **changed})
+            error = self.assertRaises(Malformed, key_from_jwk, {**curve, **changed})
             self.assertEqual(str(error), 'cannot be read')
 
     def test_a_set(self) -> None:
         """Unusable keys are skipped and reported by position; duplicate keys count once."""
         body = json.dumps({'keys': [jwk(ONE, kid='a'), jwk(ONE, kid='a'), 7, jwk(TWO, use='enc'), jwk(TWO, kid='b')]})
-        keys, wrong = read_key_set(body.encode())
+        keys, wrong = parse_key_set(body.encode())
         self.assertEqual([key.kid for key in keys], ['a', 'b'])
         self.assertEqual(wrong, ['key 3 is of no type that has public keys', 'key 4 is not for verifying signatures'])
 
     def test_a_large_set(self) -> None:
         """A thousand keys are accepted; more are rejected with their number."""
         many = [jwk(ONE, kid=str(number)) for number in range(1_001)]
-        keys, wrong = read_key_set(json.dumps({'keys': many[1:]}).encode())
+        keys, wrong = parse_key_set(json.dumps({'keys': many[1:]}).encode())
         self.assertEqual((len(keys), wrong), (1_000, []))
-        error = self.assertRaises(Malformed, read_key_set, json.dumps({'keys': many}).encode())
+        error = self.assertRaises(Malformed, parse_key_set, json.dumps({'keys': many}).encode())
         self.assertEqual(str(error), 'the document has 1001 keys: more than 1000')
 
 
@@ -448,12 +458,12 @@ class LifetimeTests(SynchronousTestCase):
         """The lifetime is Cache-Control's max-age minus Age, within bounds; no-store responses are fetched again
         soon."""
         for field, age, seconds in (
-            (b'', b'', DEFAULT), (b'public', b'', DEFAULT), (b'max-age=600', b'', 600.0),
-            (b'public, MAX-AGE = 600', b'', DEFAULT), (b'public, Max-Age=600', b'200', 400.0),
-            (b'max-age="120"', b'', 120.0), (b'max-age=600', b'nonsense', 600.0), (b'max-age=1', b'', SHORTEST),
-            (b'max-age=100', b'1000', SHORTEST), (b'max-age=' + b'9' * 400, b'', LONGEST),
-            (b'max-age=-1', b'', SHORTEST), (b'max-age=86400', b'', LONGEST), (b'no-store', b'', SHORTEST),
-            (b'no-cache, max-age=600', b'', SHORTEST), (b'private="a, b",max-age=60', b'', 60.0),
+            (b'', b'', DEFAULT_LIFETIME), (b'public', b'', DEFAULT_LIFETIME), (b'max-age=600', b'', 600.0),
+            (b'public, MAX-AGE = 600', b'', DEFAULT_LIFETIME), (b'public, Max-Age=600', b'200', 400.0),
+            (b'max-age="120"', b'', 120.0), (b'max-age=600', b'nonsense', 600.0), (b'max-age=1', b'', MIN_LIFETIME),
+            (b'max-age=100', b'1000', MIN_LIFETIME), (b'max-age=' + b'9' * 400, b'', MAX_LIFETIME),
+            (b'max-age=-1', b'', MIN_LIFETIME), (b'max-age=86400', b'', MAX_LIFETIME), (b'no-store', b'', MIN_LIFETIME),
+            (b'no-cache, max-age=600', b'', MIN_LIFETIME), (b'private="a, b",max-age=60', b'', 60.0),
         ):  # fmt: skip
             self.assertEqual(cache_lifetime({b'cache-control': field, b'age': age}), seconds, field)
-        self.assertEqual(cache_lifetime({}), DEFAULT)
+        self.assertEqual(cache_lifetime({}), DEFAULT_LIFETIME)

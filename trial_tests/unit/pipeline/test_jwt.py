@@ -20,9 +20,9 @@ from trial_tests.support.tokens import GOOD, NOW, SECRET, part, pem, private_key
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Principal
 from zatotx.pipeline.security.jwt import (
+    CACHE_SIZE,
     CHALLENGE,
-    REFUSED,
-    REMEMBERED,
+    INVALID_TOKEN_CHALLENGE,
     JwtAuthenticator,
     SingleKey,
     make_jwt_authenticator,
@@ -31,41 +31,41 @@ from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.principal_cache import PrincipalCache
 from zatotx.rules.security.jwt import select_key
 from zatotx.schema.security import JWT, Jwt
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
 from zatotx.testing.fake_fetcher import FakeFetcher
-from zatotx.testing.fake_pipeline import message
-from zatotx.testing.recorder import Recorder
+from zatotx.testing.fake_pipeline import make_message
+from zatotx.testing.log_recorder import LogRecorder
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.jwk import VerificationKey, key_of_pem, key_of_secret
+from zatotx.wire.security.jwk import VerificationKey, key_from_pem, key_from_secret
 
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='idp')
 _SECRETS = ('HS256', 'HS384', 'HS512')
 _PUBLIC = ('RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA')
 
 
-def definition(*algorithms: str, **fields: Any) -> Stored:
+def definition(*algorithms: str, **fields: Any) -> StoredObject:
     """Return a definition with the algorithm's key and all optional requirements."""
     names = algorithms or ('RS256',)
     source = {'secret': SECRET} if names[0] in _SECRETS else {'public_key': pem(private_key(names[0]))}
     values = {'name': 'idp', 'algorithms': list(names), 'issuer': 'https://idp/', 'audience': ['zatotx'], **source}
-    return Stored(1, 'jwt', Jwt(**{**values, **fields}), 1)
+    return StoredObject(1, 'jwt', Jwt(**{**values, **fields}), 1)
 
 
 def bearing(token: bytes, scheme: bytes = b'Bearer ') -> Message:
-    return message(channel=SECURED, headers={b'authorization': scheme + token})
+    return make_message(channel=SECURED, headers={b'authorization': scheme + token})
 
 
 class JwtTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.now = NOW
-        self.log = Recorder()
+        self.log = LogRecorder()
         globalLogPublisher.addObserver(self.log)
         self.addCleanup(globalLogPublisher.removeObserver, self.log)
 
-    def check_of(self, stored: Stored) -> JwtAuthenticator:
+    def check_of(self, stored: StoredObject) -> JwtAuthenticator:
         value = stored.value
-        key = key_of_pem(value.public_key) if value.public_key else key_of_secret(value.secret)
+        key = key_from_pem(value.public_key) if value.public_key else key_from_secret(value.secret)
         return JwtAuthenticator(stored, lambda changed: SingleKey(key), lambda: self.now)
 
     def admitted(self, check: JwtAuthenticator, token: bytes) -> Principal:
@@ -77,7 +77,7 @@ class JwtTestCase(SynchronousTestCase):
         """All rejected tokens get the same response, and the reason is in the log only."""
         self.log.records.clear()
         error = self.assertRaises(Unauthorized, check.check, bearing(token))
-        self.assertEqual((error.challenge, error.details), (REFUSED, Unauthorized.default))
+        self.assertEqual((error.challenge, error.details), (INVALID_TOKEN_CHALLENGE, Unauthorized.default))
         (said,) = self.log.messages(logging.DEBUG)
         self.assertIn(why, said)
         for secret in token.split(b'.'):
@@ -197,7 +197,7 @@ class RefusedTests(JwtTestCase):
     def test_nothing_sent(self) -> None:
         """Without a token, or with another scheme, the challenge names the scheme but no error (RFC 6750 §3.1)."""
         for headers in ({}, {b'authorization': b'Basic dTpw'}, {b'authorization': signed()}):
-            error = self.assertRaises(Unauthorized, self.check.check, message(channel=SECURED, headers=headers))
+            error = self.assertRaises(Unauthorized, self.check.check, make_message(channel=SECURED, headers=headers))
             self.assertEqual(error.challenge, CHALLENGE)
 
     def test_unsigned(self) -> None:
@@ -369,7 +369,7 @@ class RememberedTests(SynchronousTestCase):
         self.assertIsNone(memory.get(1, 10.0))
         memory.clear()
         self.assertIsNone(memory.get(3, 0.0))
-        self.assertGreaterEqual(REMEMBERED, 1000)
+        self.assertGreaterEqual(CACHE_SIZE, 1000)
 
 
 class ChooseTests(SynchronousTestCase):
@@ -475,7 +475,7 @@ class DefinitionTests(SynchronousTestCase):
     def test_silence(self) -> None:
         """No repr of a definition or its key shows the secret."""
         value = definition('HS256').value
-        for each in (value, key_of_secret(SECRET), self.assertRaises(Malformed, key_of_secret, 'short secret')):
+        for each in (value, key_from_secret(SECRET), self.assertRaises(Malformed, key_from_secret, 'short secret')):
             self.assertNotIn('secret as', repr(each) + str(each))
             self.assertNotIn('short secret', repr(each) + str(each))
 

@@ -16,19 +16,19 @@ from trial_tests.support.authority import Authority
 from trial_tests.support.issuing import ANY, CLIENT, HOUR, NOW, SERVER, Issued, Issuer, self_signed
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
-from zatotx.pipeline.security.authenticator import ANY_OF_THEM
+from zatotx.pipeline.security.authenticator import ANY_DEFINITION
 from zatotx.pipeline.security.mtls import CHALLENGE, MtlsAuthenticator
 from zatotx.pipeline.security.policy import AuthenticationPolicy
-from zatotx.rules.security.mtls import MOST_SENT
+from zatotx.rules.security.mtls import MAX_CERTIFICATES
 from zatotx.schema.security import MTLS, BasicAuth, Mtls
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
-from zatotx.testing.fake_pipeline import message
-from zatotx.testing.recorder import Recorder
-from zatotx.testing.security import FieldAuthenticator
+from zatotx.testing.fake_authenticator import FieldAuthenticator
+from zatotx.testing.fake_pipeline import make_message
+from zatotx.testing.log_recorder import LogRecorder
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.security.alternative_name import parse_alternative_name
-from zatotx.wire.security.distinguished_name import is_same, name_of, parse_name
+from zatotx.wire.security.distinguished_name import from_certificate_name, is_same_name, parse_name
 
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='partner')
 BANK = Issuer('Bank CA')
@@ -36,14 +36,14 @@ OTHER = Issuer('Bank CA')  # the same name, another key
 PARTNER = BANK.issue()
 
 
-def definition(revision: int = 1, **fields: Any) -> Stored:
+def definition(revision: int = 1, **fields: Any) -> StoredObject:
     values = {'name': 'partner', 'subject': 'CN=partner,O=Bank', 'ca': BANK.pem, **fields}
-    return Stored(1, 'mtls', Mtls(**values), revision)
+    return StoredObject(1, 'mtls', Mtls(**values), revision)
 
 
 def from_client(*sent: Issued) -> Message:
     """Return a request on a connection whose client sent these certificates."""
-    inbound = message(channel=SECURED)
+    inbound = make_message(channel=SECURED)
     assert inbound.http is not None
     inbound.http.certificates = tuple(each.der for each in sent)
     return inbound
@@ -52,7 +52,7 @@ def from_client(*sent: Issued) -> Message:
 class MtlsTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.now = NOW
-        self.log = Recorder()
+        self.log = LogRecorder()
         globalLogPublisher.addObserver(self.log)
         self.addCleanup(globalLogPublisher.removeObserver, self.log)
 
@@ -194,7 +194,7 @@ class ChainTests(MtlsTestCase):
 
     def test_too_many(self) -> None:
         """A client that sends too many certificates is rejected without verification."""
-        self.refused(self.check(), self.own, *[self.below.own] * MOST_SENT, why='more than 10')
+        self.refused(self.check(), self.own, *[self.below.own] * MAX_CERTIFICATES, why='more than 10')
 
     def test_a_signature_that_is_broken(self) -> None:
         """A certificate changed after signing is rejected."""
@@ -223,7 +223,7 @@ class RefusedTests(MtlsTestCase):
         elsewhere.http = None
         self.assertRaises(Unauthorized, check.check, elsewhere)
         self.assertEqual([check.claimed(each) for each in (from_client(), elsewhere, from_client(PARTNER))],
-                         [None, None, ANY_OF_THEM])  # fmt: skip
+                         [None, None, ANY_DEFINITION])  # fmt: skip
 
     def test_wrong_authority(self) -> None:
         """The right subject from another authority, even with the same name, or self-signed, is rejected."""
@@ -348,23 +348,23 @@ class RevokedTests(MtlsTestCase):
 class NameTests(SynchronousTestCase):
     def test_as_people_write_them(self) -> None:
         """RFC 4514 and OpenSSL's format, in either order, denote the same name."""
-        name = name_of(BANK.issue('CN=partner,OU=API,O=Bank\\, Inc,C=PL').certificate.subject)
+        name = from_certificate_name(BANK.issue('CN=partner,OU=API,O=Bank\\, Inc,C=PL').certificate.subject)
         for text in (
             'CN=partner,OU=API,O=Bank\\, Inc,C=PL', 'C = PL, O = "Bank, Inc", OU = API, CN = partner',
             'cn=partner, ou=API, o=Bank\\2C Inc, c=PL', '2.5.4.3=partner,OU=API,O=Bank\\, Inc,C=PL',
             'O=Bank\\, Inc,CN=partner,C=PL,OU=API',
         ):  # fmt: skip
-            self.assertTrue(is_same(parse_name(text), name), text)
+            self.assertTrue(is_same_name(parse_name(text), name), text)
         for text in ('CN=partner,OU=API,C=PL', 'CN=partner,OU=API,O=Bank,C=PL', 'CN=partner+OU=API,O=Bank\\, Inc,C=PL'):
-            self.assertFalse(is_same(parse_name(text), name), text)
+            self.assertFalse(is_same_name(parse_name(text), name), text)
 
     def test_order_of_units(self) -> None:
         """If a type occurs several times, the order matters: forwards or backwards."""
-        name = name_of(BANK.issue('CN=x,OU=inner,OU=outer').certificate.subject)
-        self.assertTrue(is_same(parse_name('CN=x,OU=inner,OU=outer'), name))
-        self.assertTrue(is_same(parse_name('OU=outer,OU=inner,CN=x'), name))
-        self.assertFalse(is_same(parse_name('CN=x,OU=outer,OU=inner'), name))
-        self.assertFalse(is_same(parse_name('CN=x,OU=inner'), name))
+        name = from_certificate_name(BANK.issue('CN=x,OU=inner,OU=outer').certificate.subject)
+        self.assertTrue(is_same_name(parse_name('CN=x,OU=inner,OU=outer'), name))
+        self.assertTrue(is_same_name(parse_name('OU=outer,OU=inner,CN=x'), name))
+        self.assertFalse(is_same_name(parse_name('CN=x,OU=outer,OU=inner'), name))
+        self.assertFalse(is_same_name(parse_name('CN=x,OU=inner'), name))
 
     def test_values(self) -> None:
         """Escapes, UTF-8 and escaped spaces at the ends are parsed."""
@@ -427,7 +427,7 @@ class DefinitionTests(SynchronousTestCase):
 
     def test_stored_by_an_older_version(self) -> None:
         """A definition that is no longer valid rejects all certificates, and the log gives the reason."""
-        log = Recorder()
+        log = LogRecorder()
         globalLogPublisher.addObserver(log)
         self.addCleanup(globalLogPublisher.removeObserver, log)
         check = MtlsAuthenticator(definition(ca='nonsense'), lambda: NOW)
@@ -437,5 +437,7 @@ class DefinitionTests(SynchronousTestCase):
         guard = AuthenticationPolicy(
             {'mtls': lambda stored: MtlsAuthenticator(stored, lambda: NOW), 'other': FieldAuthenticator}
         )
-        guard.apply(Snapshot(1, [definition(ca='nonsense'), Stored(2, 'other', BasicAuth(name='o', username='o'), 1)]))
+        guard.apply(
+            Snapshot(1, [definition(ca='nonsense'), StoredObject(2, 'other', BasicAuth(name='o', username='o'), 1)])
+        )
         self.assertEqual(list(guard.findings()), list(check.findings()))

@@ -23,21 +23,28 @@ from zatotx.model.errors import (
     TooManyRequests,
     Unauthorized,
 )
-from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Outcome, Principal, Reply
-from zatotx.pipeline.codecs import Codecs
-from zatotx.pipeline.deadline_sweeper import INTERVAL
+from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Principal, Reply, ServiceResult
+from zatotx.pipeline.codecs import CodecRegistry
+from zatotx.pipeline.deadline_sweeper import SWEEP_INTERVAL
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
-from zatotx.testing.fake_pipeline import FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, Spooled, message
+from zatotx.testing.fake_pipeline import (
+    AllowAllPolicy,
+    FunctionEntry,
+    FunctionInvoker,
+    FunctionServiceStore,
+    SpooledBody,
+    make_message,
+)
 
 
 class Document:
     """A large object."""
 
 
-async def echo(inbound: Message, payload: Any) -> Outcome:
-    return Outcome(payload)
+async def echo(inbound: Message, payload: Any) -> ServiceResult:
+    return ServiceResult(payload)
 
 
 class ExchangeCase(SynchronousTestCase):
@@ -47,10 +54,10 @@ class ExchangeCase(SynchronousTestCase):
 
     def exchange(self, *entries: FunctionEntry, guard: Any = None) -> Dispatcher:
         self.pipeline = Pipeline(
-            guard=guard or OpenGuard(),
-            store=FunctionStore(*entries),
+            guard=guard or AllowAllPolicy(),
+            store=FunctionServiceStore(*entries),
             invoker=FunctionInvoker(),
-            codecs=Codecs(),
+            codecs=CodecRegistry(),
             faults=ErrorReplies(),
             offload=maybeDeferred,
         )
@@ -58,7 +65,7 @@ class ExchangeCase(SynchronousTestCase):
 
     def serve(self, function: Any, inbound: Message | None = None) -> FunctionEntry:
         entry = FunctionEntry('test.service', function)
-        self.run_ = self.exchange(entry).deliver(inbound or message(), self.replies.append)
+        self.run_ = self.exchange(entry).deliver(inbound or make_message(), self.replies.append)
         return entry
 
     def reply(self) -> Reply:
@@ -74,26 +81,26 @@ class SynchronousServiceTests(ExchangeCase):
         """Dispatcher provides IDispatcher, and its result IPendingRequest."""
         exchange = self.exchange(FunctionEntry('test.service', echo))
         self.assertTrue(IDispatcher.providedBy(exchange))
-        self.assertTrue(IPendingRequest.providedBy(exchange.deliver(message(), self.replies.append)))
+        self.assertTrue(IPendingRequest.providedBy(exchange.deliver(make_message(), self.replies.append)))
 
     def test_answers_before_deliver_returns(self) -> None:
         """A service that does not wait is answered in the same call, without a timer."""
-        self.serve(echo, message(b'{"a": [1, 2]}'))
+        self.serve(echo, make_message(b'{"a": [1, 2]}'))
         self.assertEqual(json.loads(self.reply().body), {'a': [1, 2]})
         self.assertEqual(self.reply().content_type, b'application/json')
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_element_wraps_the_value(self) -> None:
         """A classic SimpleIO response is wrapped in its response element."""
-        async def wrapped(inbound: Message, payload: Any) -> Outcome:
-            return Outcome({'a': 1}, element='response')
+        async def wrapped(inbound: Message, payload: Any) -> ServiceResult:
+            return ServiceResult({'a': 1}, element='response')
         self.serve(wrapped)
         self.assertEqual(json.loads(self.reply().body), {'response': {'a': 1}})
 
     def test_internal_services_carry_zato_env(self) -> None:
         """The response of a zato.* service has zato_env next to its element, with the request's cid."""
-        async def internal(inbound: Message, payload: Any) -> Outcome:
-            return Outcome({'pong': 'zato'}, element='zato_ping_response', internal=True)
+        async def internal(inbound: Message, payload: Any) -> ServiceResult:
+            return ServiceResult({'pong': 'zato'}, element='zato_ping_response', internal=True)
         self.serve(internal)
         body = json.loads(self.reply().body)
         self.assertEqual(body['zato_env'], {'result': 'ZATO_OK', 'cid': '0123456789abcdef01234567', 'details': ''})
@@ -104,8 +111,8 @@ class SynchronousServiceTests(ExchangeCase):
         for value in ('žluťoučký', b'\x00\xff'):
             self.replies.clear()
 
-            async def written(inbound: Message, payload: Any, value: str | bytes = value) -> Outcome:
-                return Outcome(value)
+            async def written(inbound: Message, payload: Any, value: str | bytes = value) -> ServiceResult:
+                return ServiceResult(value)
             self.serve(written)
             self.assertEqual(self.reply().body, value.encode() if isinstance(value, str) else value)
 
@@ -122,7 +129,7 @@ class RefusalTests(ExchangeCase):
         must not accumulate."""
         brought: list[weakref.ref[Any]] = []
 
-        async def refusing(inbound: Message, payload: Any) -> Outcome:
+        async def refusing(inbound: Message, payload: Any) -> ServiceResult:
             document = Document()
             brought.append(weakref.ref(document))
             try:
@@ -141,30 +148,30 @@ class RefusalTests(ExchangeCase):
         """Malformed JSON is an error of the caller."""
         called: list[object] = []
 
-        async def recording(inbound: Message, payload: Any) -> Outcome:
+        async def recording(inbound: Message, payload: Any) -> ServiceResult:
             called.append(payload)
-            return Outcome('')
-        self.serve(recording, message(b'{"a": '))
+            return ServiceResult('')
+        self.serve(recording, make_message(b'{"a": '))
         self.assertEqual(self.reply().status, 400)
         self.assertIn('Malformed JSON', self.details())
         self.assertEqual(called, [])
 
     def test_unknown_service_is_404_by_name(self) -> None:
         """The reply contains the unknown name."""
-        self.exchange().deliver(message(), self.replies.append)
+        self.exchange().deliver(make_message(), self.replies.append)
         self.assertEqual(self.reply().status, 404)
         self.assertIn('test.service', self.details())
 
     def test_inactive_service_is_404(self) -> None:
         """An inactive service is not served."""
-        self.exchange(FunctionEntry('test.service', echo, active=False)).deliver(message(), self.replies.append)
+        self.exchange(FunctionEntry('test.service', echo, active=False)).deliver(make_message(), self.replies.append)
         self.assertEqual(self.reply().status, 404)
         self.assertIn('is inactive', self.details())
 
     def test_internal_door_leads_to_internal_services_only(self) -> None:
         """The public API's endpoint does not invoke other services."""
         door = ChannelSpec(name='json', kind='http-soap', service='', internal_only=True, data_format='json')
-        self.exchange(FunctionEntry('test.service', echo)).deliver(message(channel=door), self.replies.append)
+        self.exchange(FunctionEntry('test.service', echo)).deliver(make_message(channel=door), self.replies.append)
         self.assertEqual(self.reply().status, 404)
 
     def test_a_caller_who_is_known_by_the_body_needs_the_roles_too(self) -> None:
@@ -178,15 +185,15 @@ class RefusalTests(ExchangeCase):
 
         called: list[str] = []
 
-        async def recording(inbound: Message, payload: Any) -> Outcome:
+        async def recording(inbound: Message, payload: Any) -> ServiceResult:
             called.append(inbound.cid)
-            return Outcome('')
+            return ServiceResult('')
 
         entry = FunctionEntry('test.service', recording)
         entry.roles = frozenset({'payer'})
         exchange = self.exchange(entry, guard=BodyGuard())
         for cid in ('reader', 'payer'):
-            inbound = message()
+            inbound = make_message()
             inbound.cid = cid
             exchange.deliver(inbound, self.replies.append)
         self.assertEqual(([reply.status for reply in self.replies], called), ([403, 200], ['payer']))
@@ -195,10 +202,10 @@ class RefusalTests(ExchangeCase):
         """While a node starts, only its health endpoints are served."""
         exchange = self.exchange(FunctionEntry('test.service', echo))
         self.pipeline.closed = 'The server is starting'
-        exchange.deliver(message(), self.replies.append)
+        exchange.deliver(make_message(), self.replies.append)
         self.assertEqual((self.reply().status, self.details()), (503, 'The server is starting'))
         health = ChannelSpec(name='live', kind='http-soap', service='test.service', always_open=True)
-        exchange.deliver(message(channel=health), self.replies.append)
+        exchange.deliver(make_message(channel=health), self.replies.append)
         self.assertEqual(self.replies[1].status, 200)
 
     def test_each_fault_has_its_status_and_headers(self) -> None:
@@ -217,7 +224,7 @@ class RefusalTests(ExchangeCase):
         for fault, status, headers in cases:
             self.replies.clear()
 
-            async def failing(inbound: Message, payload: Any, fault: Exception = fault) -> Outcome:
+            async def failing(inbound: Message, payload: Any, fault: Exception = fault) -> ServiceResult:
                 raise fault
             entry = self.serve(failing)
             self.assertEqual((self.reply().status, tuple(self.reply().headers)), (status, headers))
@@ -226,7 +233,7 @@ class RefusalTests(ExchangeCase):
 
     def test_unexpected_errors_are_500_without_their_text(self) -> None:
         """The caller sees a constant sentence; the traceback is logged once."""
-        async def broken(inbound: Message, payload: Any) -> Outcome:
+        async def broken(inbound: Message, payload: Any) -> ServiceResult:
             raise ZeroDivisionError('secret inner text')
         self.serve(broken)
         self.assertEqual(self.reply().status, 500)
@@ -235,21 +242,21 @@ class RefusalTests(ExchangeCase):
 
     def test_the_first_fault_of_several_calls(self) -> None:
         """A service that awaits several calls with gatherResults fails with the error of the first that failed."""
-        async def several(inbound: Message, payload: Any) -> Outcome:
+        async def several(inbound: Message, payload: Any) -> ServiceResult:
             late: Deferred[Any] = fail(Timeout(inbound.cid, 'no answer'))
             both: Deferred[Any] = gatherResults([late, Deferred()], consumeErrors=True)
-            return Outcome(await gatherResults([both], consumeErrors=True))
+            return ServiceResult(await gatherResults([both], consumeErrors=True))
         entry = self.serve(several)
         self.assertEqual((self.reply().status, self.details()), (504, 'no answer'))
         self.assertEqual(entry.stats.errors, {'Timeout': 1})
 
     def test_a_fault_with_a_cid_alone_has_its_usual_text(self) -> None:
         """`raise Forbidden(self.cid)`, as in Zato 3.x, uses the default text: a cid is not a reason."""
-        async def failing(inbound: Message, payload: Any) -> Outcome:
+        async def failing(inbound: Message, payload: Any) -> ServiceResult:
             raise Forbidden(inbound.cid)
         for cid in ('0123456789abcdef01234567', 'from-the-caller'):
             self.replies.clear()
-            asked = message()
+            asked = make_message()
             asked.cid = cid
             self.serve(failing, asked)
             self.assertEqual((self.reply().status, self.details()), (403, Forbidden.default))
@@ -258,7 +265,7 @@ class RefusalTests(ExchangeCase):
 
     def test_exit_in_a_service_ends_the_request_only(self) -> None:
         """sys.exit() in a service is an error of the service."""
-        async def leaving(inbound: Message, payload: Any) -> Outcome:
+        async def leaving(inbound: Message, payload: Any) -> ServiceResult:
             raise SystemExit(1)
         self.serve(leaving)
         self.assertEqual(self.reply().status, 500)
@@ -266,8 +273,8 @@ class RefusalTests(ExchangeCase):
 
     def test_value_without_a_form_is_500(self) -> None:
         """A value that cannot be encoded as JSON is an error of the service, and logged."""
-        async def wrong(inbound: Message, payload: Any) -> Outcome:
-            return Outcome(object())
+        async def wrong(inbound: Message, payload: Any) -> ServiceResult:
+            return ServiceResult(object())
         self.serve(wrong)
         self.assertEqual(self.reply().status, 500)
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
@@ -284,7 +291,7 @@ class NearNameTests(ExchangeCase):
                                        (True, ANONYMOUS, '')):
             self.replies.clear()
             channel = ChannelSpec(name='test', kind='http-soap', service='', data_format='json', door=door)
-            inbound = message(channel=channel)
+            inbound = make_message(channel=channel)
             inbound.service, inbound.principal = 'crm.get-balanes', principal
             self.exchange(known, hidden).deliver(inbound, self.replies.append)
             self.assertEqual((self.reply().status, self.details()), (404, f'No such service `crm.get-balanes`{meant}'))
@@ -295,9 +302,9 @@ class WaitingServiceTests(ExchangeCase):
         self.cancelled: list[bool] = []
         something: Deferred[Any] = Deferred(lambda d: self.cancelled.append(True))
 
-        async def patient(inbound: Message, payload: Any) -> Outcome:
-            return Outcome({'got': await something})
-        self.entry = self.serve(patient, message(deadline=deadline))
+        async def patient(inbound: Message, payload: Any) -> ServiceResult:
+            return ServiceResult({'got': await something})
+        self.entry = self.serve(patient, make_message(deadline=deadline))
         return something
 
     def test_answers_when_done(self) -> None:
@@ -307,23 +314,23 @@ class WaitingServiceTests(ExchangeCase):
         something.callback(7)
         self.assertEqual(self.entry.stats.in_flight, 0)
         self.assertEqual(json.loads(self.reply().body), {'got': 7})
-        self.clock.advance(INTERVAL)
+        self.clock.advance(SWEEP_INTERVAL)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_nothing_is_left_of_what_was_given_up(self) -> None:
         """A message is freed when its service has ended because of a deadline or a disconnect."""
         brought: list[weakref.ref[Any]] = []
 
-        async def patient(inbound: Message, payload: Any) -> Outcome:
+        async def patient(inbound: Message, payload: Any) -> ServiceResult:
             document = Document()
             brought.append(weakref.ref(document))
             await Deferred()
-            return Outcome(document)
+            return ServiceResult(document)
 
         gc.disable()
         self.addCleanup(gc.enable)
-        self.serve(patient, message(deadline=1.0))
-        self.clock.advance(1.0 + INTERVAL)
+        self.serve(patient, make_message(deadline=1.0))
+        self.clock.advance(1.0 + SWEEP_INTERVAL)
         self.serve(patient)
         self.run_.cancel()
         self.assertEqual([one() for one in brought], [None, None])
@@ -343,13 +350,13 @@ class WaitingServiceTests(ExchangeCase):
         never: Deferred[None] = Deferred()
         more: Deferred[None] = Deferred()
 
-        async def stubborn(inbound: Message, payload: Any) -> Outcome:
+        async def stubborn(inbound: Message, payload: Any) -> ServiceResult:
             try:
                 await never
             except CancelledError:
                 await more
-            return Outcome('late')
-        self.serve(stubborn, message(deadline=1.0))
+            return ServiceResult('late')
+        self.serve(stubborn, make_message(deadline=1.0))
         self.clock.advance(1.1)
         self.assertEqual(self.reply().status, 504)
         more.callback(None)
@@ -361,7 +368,7 @@ class WaitingServiceTests(ExchangeCase):
         self.run_.cancel()
         self.run_.cancel()
         self.assertEqual((self.replies, self.cancelled, self.entry.stats.in_flight), ([], [True], 0))
-        self.clock.advance(INTERVAL)
+        self.clock.advance(SWEEP_INTERVAL)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_foreign_cancellation_is_an_error(self) -> None:
@@ -381,12 +388,12 @@ class WaitingServiceTests(ExchangeCase):
         class Foreign:
             def __await__(self) -> Any:
                 yield self
-        async def astray(inbound: Message, payload: Any) -> Outcome:
+        async def astray(inbound: Message, payload: Any) -> ServiceResult:
             try:
                 await Foreign()
             except TypeError as error:
-                return Outcome(str(error))
-            return Outcome('awaited')
+                return ServiceResult(str(error))
+            return ServiceResult('awaited')
         self.serve(astray)
         self.assertEqual(self.reply().body, b'Services await Deferreds and coroutines, not Foreign')
 
@@ -394,14 +401,14 @@ class WaitingServiceTests(ExchangeCase):
         """A service may await, catch and await again; each await gets its own result."""
         steps: list[Deferred[int]] = [Deferred() for _ in range(4)]
 
-        async def stepping(inbound: Message, payload: Any) -> Outcome:
+        async def stepping(inbound: Message, payload: Any) -> ServiceResult:
             seen: list[object] = []
             for step in steps:
                 try:
                     seen.append(await step)
                 except ValueError as error:
                     seen.append(str(error))
-            return Outcome(seen)
+            return ServiceResult(seen)
         self.serve(stepping)
         steps[0].callback(1)
         steps[1].errback(ValueError('two'))
@@ -415,24 +422,24 @@ class AdmissionTests(ExchangeCase):
         """An admitted head is not authenticated again with its body."""
         checks: list[int] = []
 
-        class CountingGuard(OpenGuard):
+        class CountingGuard(AllowAllPolicy):
             def check(self, inbound: Message) -> Any:
                 checks.append(1)
                 return super().check(inbound)
         exchange = self.exchange(FunctionEntry('test.service', echo), guard=CountingGuard())
         admitted: list[Reply | None] = []
-        inbound = message()
+        inbound = make_message()
         exchange.admit(inbound, admitted.append)
         exchange.deliver(inbound, self.replies.append)
         self.assertEqual((admitted, len(checks), self.reply().status), ([None], 1, 200))
 
     def test_refused_head_has_its_reply(self) -> None:
         """A rejected head gets the same reply as the whole request."""
-        class ClosedGuard(OpenGuard):
+        class ClosedGuard(AllowAllPolicy):
             def check(self, inbound: Message) -> Any:
                 raise Unauthorized(inbound.cid)
         admitted: list[Reply | None] = []
-        self.exchange(guard=ClosedGuard()).admit(message(), admitted.append)
+        self.exchange(guard=ClosedGuard()).admit(make_message(), admitted.append)
         [reply] = admitted
         self.assertEqual(reply.status if reply else None, 401)
 
@@ -440,27 +447,27 @@ class AdmissionTests(ExchangeCase):
 class CodecTests(ExchangeCase):
     def test_empty_json_body_is_malformed_where_a_body_is_due(self) -> None:
         """POST to a JSON channel without a body is 400, GET is not."""
-        self.serve(echo, message(b''))
+        self.serve(echo, make_message(b''))
         self.assertEqual(self.reply().status, 400)
         self.replies.clear()
-        self.serve(echo, message(b'', method='GET'))
+        self.serve(echo, make_message(b'', method='GET'))
         self.assertEqual(self.reply().status, 200)
 
     def test_form_on_a_json_channel(self) -> None:
         """Browsers and curl may send a form to a JSON channel."""
         headers = {b'content-type': b'application/x-www-form-urlencoded'}
-        self.serve(echo, message(b'a=1&b=%C5%BE', headers=headers))
+        self.serve(echo, make_message(b'a=1&b=%C5%BE', headers=headers))
         self.assertEqual(json.loads(self.reply().body), {'a': '1', 'b': 'ž'})
 
     def test_json_that_is_called_a_form(self) -> None:
         """`curl -d` declares everything as a form: JSON on a JSON channel is decoded as JSON, within its limits."""
         headers = {b'content-type': b'application/x-www-form-urlencoded'}
         for body in (b'{"a":"1&2=%41+"}', b' \r\n[1, 2]'):
-            self.serve(echo, message(body, headers=headers))
+            self.serve(echo, make_message(body, headers=headers))
             self.assertEqual(json.loads(self.replies.pop().body), json.loads(body))
         for body, wrong in ((b'{"a":', b'Malformed JSON'), (b'[' * 200 + b']' * 200, b'nested more than'),
                             (b'[' + b'1,' * 100_001 + b'1]', b'keys and elements')):  # fmt: skip
-            self.serve(echo, message(body, headers=headers))
+            self.serve(echo, make_message(body, headers=headers))
             reply = self.replies.pop()
             self.assertEqual(reply.status, 400)
             self.assertIn(wrong, reply.body)
@@ -468,22 +475,22 @@ class CodecTests(ExchangeCase):
     def test_raw_channel_gets_bytes(self) -> None:
         """Without a data format, the payload is the raw body."""
         raw = ChannelSpec(name='raw', kind='http-soap', service='test.service')
-        self.serve(echo, message(b'\x00any', channel=raw))
+        self.serve(echo, make_message(b'\x00any', channel=raw))
         self.assertEqual(self.reply().body, b'\x00any')
 
     def test_text_of_a_raw_channel_is_text(self) -> None:
         """Text responses are sent as text, other responses and errors as JSON."""
         raw = ChannelSpec(name='raw', kind='http-soap', service='test.service')
         for value, content_type in (('é', b'text/plain; charset=utf-8'), ({}, b'application/json')):
-            async def answers(inbound: Message, payload: Any, value: Any = value) -> Outcome:
-                return Outcome(value)
+            async def answers(inbound: Message, payload: Any, value: Any = value) -> ServiceResult:
+                return ServiceResult(value)
 
-            self.serve(answers, message(channel=raw))
+            self.serve(answers, make_message(channel=raw))
             self.assertEqual(self.replies.pop().content_type, content_type)
 
     def test_spooled_body_is_read_back(self) -> None:
         """A body spooled to a file is decoded like any other."""
-        inbound = message()
-        inbound.body = Spooled(b'{"a": 1}')
+        inbound = make_message()
+        inbound.body = SpooledBody(b'{"a": 1}')
         self.serve(echo, inbound)
         self.assertEqual(json.loads(self.reply().body), {'a': 1})

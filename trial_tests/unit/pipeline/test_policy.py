@@ -14,28 +14,28 @@ from twisted.trial.unittest import SynchronousTestCase
 from zatotx.interfaces.pipeline import IAuthenticationPolicy
 from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
-from zatotx.pipeline.security.authenticator import NOBODY
-from zatotx.pipeline.security.basic_auth import REMEMBERED, BasicAuthAuthenticator
-from zatotx.pipeline.security.password_verifier import WAITING_OF_NETWORK, PasswordVerifier, verify
+from zatotx.pipeline.security.authenticator import NO_DEFINITION
+from zatotx.pipeline.security.basic_auth import CACHE_SIZE, BasicAuthAuthenticator
+from zatotx.pipeline.security.password_verifier import MAX_WAITING_PER_NETWORK, PasswordVerifier, verify_password
 from zatotx.pipeline.security.policy import AuthenticationPolicy
-from zatotx.pipeline.security.secret_comparison import MOST_OF_NETWORK, SecretComparison
+from zatotx.pipeline.security.secret_comparison import MAX_ATTEMPTS_PER_NETWORK, SecretComparison
 from zatotx.schema.security import ApiKey, BasicAuth
-from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.testing.fake_pipeline import message
+from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.testing.fake_pipeline import make_message
 
 HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash('p:ž')
 GUESSER = '192.0.2.66'
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='api')
 
 
-def definition(revision: int = 1, **fields: Any) -> Stored:
+def definition(revision: int = 1, **fields: Any) -> StoredObject:
     values = {'name': 'api', 'username': 'user', 'realm': 'API "x"', 'password': HASH, **fields}
-    return Stored(1, 'basic_auth', BasicAuth(**values), revision)
+    return StoredObject(1, 'basic_auth', BasicAuth(**values), revision)
 
 
 def login(username: str = 'user', password: str = 'p:ž', *, peer: str = '127.0.0.1', security: str = 'api') -> Message:
     credentials = b64encode(f'{username}:{password}'.encode())
-    inbound = message(channel=msgspec.structs.replace(SECURED, security=security),
+    inbound = make_message(channel=msgspec.structs.replace(SECURED, security=security),
                       headers={b'authorization': b'Basic ' + credentials})  # fmt: skip
     assert inbound.http is not None
     inbound.http.peer = peer
@@ -97,7 +97,7 @@ class GuardTests(GuardCase):
 
     def test_open_channel(self) -> None:
         """A channel without security admits everyone as anonymous."""
-        self.assertEqual(self.check(message()).kind, 'anonymous')
+        self.assertEqual(self.check(make_message()).kind, 'anonymous')
 
     def test_right_password_is_verified_once(self) -> None:
         """Only the first request computes a hash; passwords may contain colons and UTF-8."""
@@ -115,16 +115,16 @@ class GuardTests(GuardCase):
     def test_missing_and_malformed_credentials(self) -> None:
         """A missing header, another scheme and invalid base64 are rejected without a hash."""
         for value in (None, b'Bearer x', b'Basic ?', b'Basic', b'Basic ' + b64encode(b'nocolon')):
-            self.refused(message(channel=SECURED, headers={} if value is None else {b'authorization': value}))
+            self.refused(make_message(channel=SECURED, headers={} if value is None else {b'authorization': value}))
         self.assertEqual(self.verified, [])
 
     def test_whom_a_request_names(self) -> None:
         """The lookup key is the user name; None if there are no credentials."""
         check = BasicAuthAuthenticator(self.verifier, definition())
         self.assertEqual(check.claimed(login('somebody')), 'somebody')
-        self.assertEqual(check.claimed(message(headers={b'authorization': b'Basic ?'})), NOBODY)
+        self.assertEqual(check.claimed(make_message(headers={b'authorization': b'Basic ?'})), NO_DEFINITION)
         for fields in ({}, {b'authorization': b'Bearer x'}, {b'authorization': b''}):
-            self.assertIsNone(check.claimed(message(headers=fields)))
+            self.assertIsNone(check.claimed(make_message(headers=fields)))
 
     def test_change_of_the_definition_forgets_what_was_verified(self) -> None:
         """An old password stops working with the change that replaced it."""
@@ -137,7 +137,9 @@ class GuardTests(GuardCase):
     def test_unchanged_definition_is_remembered(self) -> None:
         """Other changes cause no new verification."""
         self.check(login())
-        self.guard.apply(Snapshot(2, [definition(), Stored(2, 'basic_auth', BasicAuth(name='b', username='b'), 2)]))
+        self.guard.apply(
+            Snapshot(2, [definition(), StoredObject(2, 'basic_auth', BasicAuth(name='b', username='b'), 2)])
+        )
         self.check(login())
         self.assertEqual(len(self.verified), 1)
 
@@ -153,7 +155,7 @@ class GuardTests(GuardCase):
     def test_an_inactive_key_asks_for_no_password(self) -> None:
         """The challenge is not `Basic`, for which a browser would prompt its user."""
         guard = AuthenticationPolicy({'apikey': lambda stored: BasicAuthAuthenticator(self.verifier, stored)})
-        guard.apply(Snapshot(3, [Stored(1, 'apikey', ApiKey(name='api', is_active=False), 1)]))
+        guard.apply(Snapshot(3, [StoredObject(1, 'apikey', ApiKey(name='api', is_active=False), 1)]))
         self.assertEqual(self.assertRaises(Unauthorized, guard.check, login()).challenge, 'zato-apikey')
 
     def test_a_renamed_definition(self) -> None:
@@ -164,7 +166,7 @@ class GuardTests(GuardCase):
         self.assertEqual(self.check(before).name, 'new')
         self.guard.apply(Snapshot(3, [definition(3, name='newer')]))
         self.assertEqual(self.check(login()).name, 'newer')
-        other = Stored(2, 'basic_auth', BasicAuth(name='api', username='user', password=''), 4)
+        other = StoredObject(2, 'basic_auth', BasicAuth(name='api', username='user', password=''), 4)
         self.guard.apply(Snapshot(4, [definition(3, name='newer'), other]))
         self.refused(login())
         self.guard.apply(Snapshot(5, []))
@@ -184,7 +186,7 @@ class GuardTests(GuardCase):
     def test_memory_of_verified_credentials_is_bounded(self) -> None:
         """The cache is bounded and contains no passwords."""
         check = BasicAuthAuthenticator(self.verifier, definition())
-        check._known = dict.fromkeys(str(n).encode() for n in range(REMEMBERED))
+        check._known = dict.fromkeys(str(n).encode() for n in range(CACHE_SIZE))
         header = login().headers[b'authorization']
         self.successResultOf(Deferred.fromCoroutine(check._check_new(login(), header, b'd', 0.0)))
         self.assertEqual(list(check._known), [b'd'])
@@ -192,7 +194,7 @@ class GuardTests(GuardCase):
 
     def test_verify_survives_any_hash(self) -> None:
         """A missing or broken hash matches nothing."""
-        self.assertEqual([verify(hashed, 'x') for hashed in ('', '$argon2id$broken', 'plain')], [False] * 3)
+        self.assertEqual([verify_password(hashed, 'x') for hashed in ('', '$argon2id$broken', 'plain')], [False] * 3)
 
 
 class GuesserTests(GuardCase):
@@ -227,7 +229,7 @@ class GuesserTests(GuardCase):
 
     def test_known_clients_behind_the_address_of_a_guesser(self) -> None:
         """Clients admitted from there before are served at once while other secrets are guessed."""
-        other = Stored(2, 'basic_auth', BasicAuth(name='other', username='other', password=HASH), 1)
+        other = StoredObject(2, 'basic_auth', BasicAuth(name='other', username='other', password=HASH), 1)
         self.guard.apply(Snapshot(2, [definition(), other]))
         self.check(login(peer=GUESSER))
         self.guess(21, username='other', security='other')
@@ -259,7 +261,7 @@ class GuesserTests(GuardCase):
         """One more is rejected without a comparison; others are verified at once, and there is room again after the
         waiting ones ended."""
         self.guess(21)
-        waiting = [self.start(login(password=f'guess {n}', peer=GUESSER)) for n in range(MOST_OF_NETWORK)]
+        waiting = [self.start(login(password=f'guess {n}', peer=GUESSER)) for n in range(MAX_ATTEMPTS_PER_NETWORK)]
         refused = self.failureResultOf(self.start(login(peer=GUESSER)), TooManyRequests).value
         self.assertEqual(refused.headers, ((b'Retry-After', b'8'),))
         self.assertEqual(self.check(login()).name, 'api')
@@ -273,7 +275,7 @@ class GuesserTests(GuardCase):
     def test_connections_with_one_guess_are_bounded_too(self) -> None:
         """Requests that share a hash are bounded as well, since each counts against the node."""
         self.guess(21)
-        for _ in range(MOST_OF_NETWORK):
+        for _ in range(MAX_ATTEMPTS_PER_NETWORK):
             self.assertNoResult(self.start(login(password='guess', peer=GUESSER)))
         self.failureResultOf(self.start(login(password='guess', peer=GUESSER)), TooManyRequests)
 
@@ -281,7 +283,7 @@ class GuesserTests(GuardCase):
         """A first login from another address is verified next, however many are waiting; waiting ones per address are
         bounded."""
         held = self.hold()
-        for number in range(2 + WAITING_OF_NETWORK):
+        for number in range(2 + MAX_WAITING_PER_NETWORK):
             self.start(login(password=f'wrong {number}', peer=GUESSER)).addErrback(lambda failure: None)
         self.failureResultOf(self.start(login(password='more', peer=GUESSER)), ServiceUnavailable)
         first = self.start(login())

@@ -17,24 +17,30 @@ from zope.interface import implementer
 from trial_tests.support.odb import TYPES
 from zatotx.interfaces.pipeline import NEEDS_BODY, IAuthenticationPolicy
 from zatotx.model.errors import Forbidden, Unauthorized
-from zatotx.model.message import ANONYMOUS, Message, Outcome, Principal, Reply
-from zatotx.node.findings import rates_without_redis
-from zatotx.pipeline.codecs import Codecs
+from zatotx.model.message import ANONYMOUS, Message, Principal, Reply, ServiceResult
+from zatotx.node.findings import find_weakened_rate_limits
+from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.pipeline.rate_limiter import RateLimiter
 from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
 from zatotx.rules.enmasse.import_plan import plan_import
-from zatotx.rules.limits.gcra import SECOND, Rate
+from zatotx.rules.limits.rate_buckets import SECOND, Rate
 from zatotx.rules.limits.ratelimit_headers import RateLimitHeaders
 from zatotx.schema.rate_limit import RATE_LIMIT, RateLimit, parse_rate
 from zatotx.schema.security import BasicAuth
-from zatotx.schema.service import ServiceRow
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.service import ServiceConfig
+from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
-from zatotx.testing.fake_pipeline import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, message
-from zatotx.testing.rates import MemoryRates
+from zatotx.testing.fake_pipeline import (
+    OPEN_CHANNEL,
+    FunctionEntry,
+    FunctionInvoker,
+    FunctionServiceStore,
+    make_message,
+)
+from zatotx.testing.memory_rate_limits import MemoryRates
 
 
 def mistakes(**fields: Any) -> dict[str, str]:
@@ -156,27 +162,34 @@ class RatesCase(SynchronousTestCase):
 
     def made(self, limiter: RateLimiter) -> Dispatcher:
         """Create a node."""
-        pipeline = Pipeline(guard=self.guard, store=FunctionStore(self.entry), invoker=FunctionInvoker(),
-                            codecs=Codecs(), faults=ErrorReplies(), offload=maybeDeferred, rates=limiter)  # fmt: skip
+        pipeline = Pipeline(
+            guard=self.guard,
+            store=FunctionServiceStore(self.entry),
+            invoker=FunctionInvoker(),
+            codecs=CodecRegistry(),
+            faults=ErrorReplies(),
+            offload=maybeDeferred,
+            rates=limiter,
+        )
         return Dispatcher(pipeline, self.clock)
 
-    async def serve(self, inbound: Message, payload: Any) -> Outcome:
+    async def serve(self, inbound: Message, payload: Any) -> ServiceResult:
         self.served.append(inbound)
-        return Outcome(payload)
+        return ServiceResult(payload)
 
     def limits(self, *limits: RateLimit, channels: tuple[str, ...] = ()) -> None:
         """Put these limits in force, with ids by their order."""
         self.revision += 1
-        stored = [Stored(number, 'rate_limit', limit, 1) for number, limit in enumerate(limits, 1)]
+        stored = [StoredObject(number, 'rate_limit', limit, 1) for number, limit in enumerate(limits, 1)]
         if channels:
             channel = RestChannel(name='test', url_path='/t', service='test.service', rate_limits=list(channels))
-            stored.append(Stored(99, 'channel_rest', channel, 1))
+            stored.append(StoredObject(99, 'channel_rest', channel, 1))
         self.limiter.apply(Snapshot(self.revision, stored))
 
     def send(self, *names: str, who: str = '', peer: str = '127.0.0.1', body: bytes = b'{}', **more: Any) -> Any:
         """Send a request; returns a list that receives the reply, and the message."""
-        channel = msgspec.structs.replace(OPEN, rates=names, **more)
-        inbound = message(body, channel=channel, headers={b'who': who.encode()})
+        channel = msgspec.structs.replace(OPEN_CHANNEL, rates=names, **more)
+        inbound = make_message(body, channel=channel, headers={b'who': who.encode()})
         assert inbound.http is not None
         inbound.http.peer = peer
         inbound.deadline += self.clock.seconds()
@@ -303,8 +316,8 @@ class TakeTests(RatesCase):
     def test_a_client_that_leaves(self) -> None:
         """A disconnect during the call to Redis serves nothing and delays nobody."""
         self.limits(THERE)
-        channel = msgspec.structs.replace(OPEN, rates=('there',))
-        inbound = message(channel=channel)
+        channel = msgspec.structs.replace(OPEN_CHANNEL, rates=('there',))
+        inbound = make_message(channel=channel)
         inbound.deadline += self.clock.seconds()
         replies: list[Reply] = []
         self.exchange.deliver(inbound, replies.append).cancel()
@@ -316,7 +329,7 @@ class TakeTests(RatesCase):
         """They share exact limits only."""
         other = self.made(RateLimiter(self.shared, now=self.clock.seconds))
         self.limits(HERE, THERE)
-        snapshot = Snapshot(1, [Stored(1, 'rate_limit', HERE, 1), Stored(2, 'rate_limit', THERE, 1)])
+        snapshot = Snapshot(1, [StoredObject(1, 'rate_limit', HERE, 1), StoredObject(2, 'rate_limit', THERE, 1)])
         other._pipeline.rates.apply(snapshot)  # no other way in but a whole node
         self.assertEqual(self.statuses(2, 'there'), [200, 200])
         self.assertEqual(self.statuses(2, 'here'), [200, 200])
@@ -376,8 +389,8 @@ class AdmitTests(RatesCase):
     """Bodies sent after the head was admitted (Expect: 100-continue), or large ones."""
 
     def admit(self, who: str) -> tuple[list[Reply | None], Message]:
-        channel = msgspec.structs.replace(OPEN, rates=('each', 'address'))
-        inbound = message(b'{"who": "anna"}', channel=channel, headers={b'who': who.encode()})
+        channel = msgspec.structs.replace(OPEN_CHANNEL, rates=('each', 'address'))
+        inbound = make_message(b'{"who": "anna"}', channel=channel, headers={b'who': who.encode()})
         inbound.deadline += self.clock.seconds()
         said: list[Reply | None] = []
         self.exchange.admit(inbound, said.append)
@@ -469,15 +482,15 @@ class AwayTests(RatesCase):
             problem = 'no connection'
 
         client = Client()
-        found = list(rates_without_redis(self.limiter, client))
+        found = list(find_weakened_rate_limits(self.limiter, client))
         self.assertEqual(len(found), 3)
         for setting in ('local', 'open', 'closed'):
             self.assertEqual(len([sentence for sentence in found if f'({setting})' in sentence]), 1, setting)
         client.problem = ''
-        self.assertEqual(list(rates_without_redis(self.limiter, client)), [])
+        self.assertEqual(list(find_weakened_rate_limits(self.limiter, client)), [])
         client.problem = 'no connection'
         self.limits(THERE)
-        self.assertEqual(list(rates_without_redis(self.limiter, client)), [])
+        self.assertEqual(list(find_weakened_rate_limits(self.limiter, client)), [])
 
 
 class DeadlineTests(RatesCase):
@@ -505,9 +518,9 @@ class DocsTests(SynchronousTestCase):
         found = [block for page in ('limits.md', 'http.md') for block in
                  re.findall(r'```yaml\n(.*?)```', (pages / page).read_text('utf-8'), re.DOTALL)]  # fmt: skip
         self.assertGreaterEqual(len(found), 3)
-        services = [Stored(number, 'service', ServiceRow(name=name), 1) for number, name in
+        services = [StoredObject(number, 'service', ServiceConfig(name=name), 1) for number, name in
                     enumerate(('orders.take', 'reports.make'), 1)]  # fmt: skip
-        user = Stored(9, 'basic_auth', BasicAuth(name='api.user', username='u'), 1)
+        user = StoredObject(9, 'basic_auth', BasicAuth(name='api.user', username='u'), 1)
         for block in found:
             plan = plan_import(yaml.safe_load(block), TYPES, Snapshot(1, [*services, user]), replace=False,
                                verify=lambda hashed, clear: False)  # fmt: skip

@@ -24,9 +24,9 @@ from zatotx import (
 )
 from zatotx.interfaces.pipeline import IAuthenticationPolicy
 from zatotx.model.message import Message, Principal
-from zatotx.service.entry import ServiceEntry
 from zatotx.service.metadata import BadDeclaration
-from zatotx.service.soap import SECURITY
+from zatotx.service.service_entry import ServiceEntry
+from zatotx.service.soap import SECURITY_HEADER
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap.envelope import NS_11, NS_12, VERSIONS
 
@@ -228,8 +228,8 @@ class MustUnderstandTests(SynchronousTestCase):
 
     def test_ws_security(self) -> None:
         """It is understood only if it authenticated the caller: an unchecked header must not appear checked."""
-        self.assertEqual(SoapSide(Plain, guard=WssGuard()).ask('<q/>', header=block(SECURITY)).status, 200)
-        self.assertEqual(SoapSide(Plain).ask('<q/>', header=block(SECURITY)).fault.code, 'MustUnderstand')
+        self.assertEqual(SoapSide(Plain, guard=WssGuard()).ask('<q/>', header=block(SECURITY_HEADER)).status, 200)
+        self.assertEqual(SoapSide(Plain).ask('<q/>', header=block(SECURITY_HEADER)).fault.code, 'MustUnderstand')
 
     def test_declared_wrongly(self) -> None:
         """A service with an invalid soap_understands is rejected on deployment."""

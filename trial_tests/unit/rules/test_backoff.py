@@ -6,21 +6,21 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.rules.resilience.backoff import next_delay
+from zatotx.rules.resilience.backoff import backoff_delay
 
 
 class BackoffTests(SynchronousTestCase):
     def test_grows(self) -> None:
         """The maximum delay doubles with each failure, up to the cap."""
-        longest = [next_delay(attempt, lambda: 1.0, base=0.5, cap=4.0) for attempt in range(6)]
+        longest = [backoff_delay(attempt, lambda: 1.0, base=0.5, cap=4.0) for attempt in range(6)]
         self.assertEqual(longest, [0.5, 1.0, 2.0, 4.0, 4.0, 4.0])
 
     def test_full_jitter(self) -> None:
         """The delay is a random part of the maximum, possibly zero."""
-        self.assertEqual(next_delay(3, lambda: 0.0), 0.0)
-        self.assertEqual(next_delay(3, lambda: 0.25, base=1.0, cap=100.0), 2.0)
+        self.assertEqual(backoff_delay(3, lambda: 0.0), 0.0)
+        self.assertEqual(backoff_delay(3, lambda: 0.25, base=1.0, cap=100.0), 2.0)
 
     @holds(attempt=st.integers(-5, 10**9), drawn=st.floats(0, 1, exclude_max=True))
     def test_bounds(self, attempt: int, drawn: float) -> None:
         """No number of failures gives a negative delay, or one above the cap."""
-        self.assertTrue(0.0 <= next_delay(attempt, lambda: drawn) <= 5.0)
+        self.assertTrue(0.0 <= backoff_delay(attempt, lambda: drawn) <= 5.0)

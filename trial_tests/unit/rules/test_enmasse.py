@@ -11,16 +11,22 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, OUTGOING_REST, RestChannel, RestOutgoing
-from zatotx.plugins.http.schema.outgoing import CircuitBreaker, Retry
-from zatotx.rules.enmasse.config_diff import diff
-from zatotx.rules.enmasse.import_plan import DocumentError, ImportPlan, export, plan_import, substitute
+from zatotx.plugins.http.schema.http_outgoing import CircuitBreakerSettings, RetrySettings
+from zatotx.rules.enmasse.config_diff import describe_changes
+from zatotx.rules.enmasse.import_plan import (
+    DocumentError,
+    ImportPlan,
+    export_document,
+    plan_import,
+    substitute_references,
+)
 from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.security import BASIC_AUTH, BasicAuth, DigestAuth
-from zatotx.schema.security.definition import OF_CHANNELS
-from zatotx.schema.service import ServiceRow
-from zatotx.schema.snapshot import Operation, Snapshot, Stored
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.security.definition import CHANNEL_TYPES
+from zatotx.schema.service import ServiceConfig
+from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
 TAGS = ', '.join(object_type.tag for object_type in TYPES.in_space('security'))
 _NO_DOCUMENTS: tuple[object, ...] = (None, [], 'text', 7)
@@ -37,17 +43,17 @@ def kept(clear: str) -> str:
 
 
 def stored(*values: tuple[str, Any]) -> Snapshot:
-    return Snapshot(1, [Stored(number, type_, value, 1) for number, (type_, value) in enumerate(values, 1)])
+    return Snapshot(1, [StoredObject(number, type_, value, 1) for number, (type_, value) in enumerate(values, 1)])
 
 
-ECHO = ('service', ServiceRow(name='echo'))
+ECHO = ('service', ServiceConfig(name='echo'))
 API = ('basic_auth', BasicAuth(name='api', username='api', password=kept('sesame')))
 CHANNEL = ('channel_rest', RestChannel(name='c', url_path='/c', service='echo', security='api'))
 BASE = stored(ECHO, API, CHANNEL)
 
 
 def plan(
-    document: object, snapshot: Snapshot = BASE, *, replace: bool = False, types: ObjectTypes = TYPES
+    document: object, snapshot: Snapshot = BASE, *, replace: bool = False, types: ObjectTypeRegistry = TYPES
 ) -> ImportPlan:
     """Plans the import of a document, or of its YAML."""
     if isinstance(document, str):
@@ -55,7 +61,7 @@ def plan(
     return plan_import(document, types, snapshot, replace=replace, verify=verify)
 
 
-def applied(snapshot: Snapshot, operations: Iterable[Operation], types: ObjectTypes = TYPES) -> Snapshot:
+def applied(snapshot: Snapshot, operations: Iterable[Operation], types: ObjectTypeRegistry = TYPES) -> Snapshot:
     """Returns the snapshot after the operations, with secrets hashed by the tests' hash."""
     objects = {o.id: o for o in snapshot}
     for operation in operations:
@@ -66,7 +72,7 @@ def applied(snapshot: Snapshot, operations: Iterable[Operation], types: ObjectTy
         if operation.action == 'edit':
             old = objects[object_id].value
             fields = {**{name: getattr(old, name) for name in old.__struct_fields__}, **fields}
-        objects[object_id] = Stored(object_id, operation.type, types[operation.type].struct(**fields), 2)
+        objects[object_id] = StoredObject(object_id, operation.type, types[operation.type].struct(**fields), 2)
     return Snapshot(2, objects.values())
 
 
@@ -156,7 +162,7 @@ class ImportTests(SynchronousTestCase):
 
     def test_a_type_may_be_left_out_where_there_is_one(self) -> None:
         """The type is optional in sections with one type."""
-        found = plan('security: [{name: n, username: n}]', Snapshot(), types=ObjectTypes([BASIC_AUTH]))
+        found = plan('security: [{name: n, username: n}]', Snapshot(), types=ObjectTypeRegistry([BASIC_AUTH]))
         self.assertEqual(found.operations[0].type, 'basic_auth')
 
 
@@ -217,7 +223,7 @@ class MistakeTests(SynchronousTestCase):
               - {name: o, host: "http://127.0.0.1", url_path: /, security: account}
               - {name: p, host: "http://127.0.0.1", url_path: /, security: token}
         ''', ours)
-        callers = ', '.join(OF_CHANNELS)
+        callers = ', '.join(CHANNEL_TYPES)
         self.assertEqual([str(mistake) for mistake in found.mistakes], [
             f"groups 'g': members[2]: 'token' is of type oauth2_client, and only {callers} will do here",
             f"channel_rest 'd': security: 'digest' is of type digest_auth, and only {callers} will do here",
@@ -296,7 +302,7 @@ class Key(ConfigObject, frozen=True, kw_only=True):
     parts: Annotated[dict[str, str], field('Whatever')] = {}
 
 
-MORE = ObjectTypes((*TYPES, ObjectType(key='key', struct=Key, section='security', tag='key')))
+MORE = ObjectTypeRegistry((*TYPES, ObjectType(key='key', struct=Key, section='security', tag='key')))
 
 
 class ExportTests(SynchronousTestCase):
@@ -313,7 +319,7 @@ class ExportTests(SynchronousTestCase):
     def test_an_export_is_sorted_and_leaves_defaults_out(self) -> None:
         """An export is sorted, and omits defaults, services and built-in objects."""
         self.assertEqual(
-            export(self.snapshot, MORE),
+            export_document(self.snapshot, MORE),
             {
                 'security': [
                     {'name': 'Unset', 'type': 'basic_auth', 'username': 'u'},
@@ -330,7 +336,9 @@ class ExportTests(SynchronousTestCase):
     def test_an_export_is_the_same_each_time(self) -> None:
         """An export does not depend on the order of ids, also through YAML."""
         turned = Snapshot(1, reversed(list(self.snapshot)))
-        self.assertEqual(yaml.safe_dump(export(turned, MORE)), yaml.safe_dump(export(self.snapshot, MORE)))
+        self.assertEqual(
+            yaml.safe_dump(export_document(turned, MORE)), yaml.safe_dump(export_document(self.snapshot, MORE))
+        )
 
     def test_an_export_imports_back_to_the_same_state(self) -> None:
         """Importing an export into the same cluster changes nothing; into an empty cluster with the same services it
@@ -338,21 +346,23 @@ class ExportTests(SynchronousTestCase):
         environ = {'ZATOTX_API_PASSWORD': 'sesame', 'ZATOTX_K_SECRET': 'a ${b} c'}
         empty = stored(ECHO)
         for secrets in (True, False):
-            document = yaml.safe_load(yaml.safe_dump(export(self.snapshot, MORE, secrets=secrets)))
-            document, missing = substitute(document, {} if secrets else environ)
+            document = yaml.safe_load(yaml.safe_dump(export_document(self.snapshot, MORE, secrets=secrets)))
+            document, missing = substitute_references(document, {} if secrets else environ)
             self.assertEqual(missing, [])
             over = plan(document, self.snapshot, types=MORE)
             self.assertEqual((over.operations, over.mistakes, over.unchanged), ((), (), 5))
             fresh = plan(document, empty, types=MORE)
             self.assertEqual(fresh.mistakes, ())
             made = applied(empty, fresh.operations, MORE)
-            self.assertEqual(export(made, MORE, secrets=True), export(self.snapshot, MORE, secrets=True))
+            self.assertEqual(
+                export_document(made, MORE, secrets=True), export_document(self.snapshot, MORE, secrets=True)
+            )
 
     def test_every_secret_has_a_variable_of_its_own(self) -> None:
         """Names that map to the same or an invalid variable get a suffix, which is stable."""
         names = ['api.user', 'api-user', 'żółw', 'żółty', 'plain']
         snapshot = stored(*(('basic_auth', BasicAuth(name=n, username='u', password='#x')) for n in names))
-        found = {o['name']: o['password'] for o in export(snapshot, TYPES)['security']}
+        found = {o['name']: o['password'] for o in export_document(snapshot, TYPES)['security']}
         self.assertEqual(len(set(found.values())), len(names))
         self.assertEqual(found['plain'], '${ZATOTX_PLAIN_PASSWORD}')
         for placeholder in found.values():
@@ -360,7 +370,7 @@ class ExportTests(SynchronousTestCase):
 
     def test_a_cluster_without_objects_is_an_empty_document(self) -> None:
         """A cluster without objects is exported as an empty document, which can be imported."""
-        self.assertEqual(export(stored(ECHO), TYPES), {})
+        self.assertEqual(export_document(stored(ECHO), TYPES), {})
 
 
 class SubstituteTests(SynchronousTestCase):
@@ -368,7 +378,7 @@ class SubstituteTests(SynchronousTestCase):
         """Variables are substituted anywhere in a value, at any depth; keys and other text are unchanged."""
         item = {'name': '${A}', 'n': 1, 'l': ['x${A}y${B}', {'${A}': '${B}'}]}
         document = {'s': [item, 7], 't': None, 'u': '${A}'}
-        found, missing = substitute(document, {'A': 'a', 'B': '${A}'})
+        found, missing = substitute_references(document, {'A': 'a', 'B': '${A}'})
         self.assertEqual(missing, [])
         self.assertEqual(
             found, {'s': [{'name': 'a', 'n': 1, 'l': ['xay${A}', {'${A}': '${A}'}]}, 7], 't': None, 'u': '${A}'}
@@ -377,7 +387,7 @@ class SubstituteTests(SynchronousTestCase):
     def test_missing_variables_are_mistakes_with_their_place(self) -> None:
         """All missing variables are reported with their location, once per field."""
         document: dict[str, Any] = {'security': [{'name': 'a', 'password': '${P}${P}'}, {'password': '${Q}'}]}
-        _, missing = substitute(document, {})
+        _, missing = substitute_references(document, {})
         self.assertEqual(
             [str(m) for m in missing],
             [
@@ -389,12 +399,12 @@ class SubstituteTests(SynchronousTestCase):
 
     def test_a_doubled_dollar_is_the_text_itself(self) -> None:
         """A doubled dollar escapes a reference; a single dollar is literal."""
-        found, missing = substitute({'s': [{'a': '$${X} $5 $X {X} ${'}]}, {})
+        found, missing = substitute_references({'s': [{'a': '$${X} $5 $X {X} ${'}]}, {})
         self.assertEqual((found, missing), ({'s': [{'a': '${X} $5 $X {X} ${'}]}, []))
 
     def test_what_is_no_document_is_left_for_the_plan(self) -> None:
         """Input other than a document is returned unchanged, so that the plan reports it."""
-        self.assertEqual(substitute([1], {}), ([1], []))
+        self.assertEqual(substitute_references([1], {}), ([1], []))
 
     def test_files_are_read(self) -> None:
         """Values that begin with `file:` are replaced at any depth; paths may contain variables; file contents are not
@@ -405,19 +415,19 @@ class SubstituteTests(SynchronousTestCase):
             return f'[{path} ${{X}} file:x]'
 
         item = {'name': 'a', 'p': 'file:k/${A}', 'l': ['file:/abs', 'x file:y', '$file:z', '$$file:z']}
-        found, missing = substitute({'s': [item]}, {'A': 'b'}, read)
+        found, missing = substitute_references({'s': [item]}, {'A': 'b'}, read)
         self.assertEqual(missing, [])
         self.assertEqual(found['s'][0], {
             'name': 'a', 'p': '[k/b ${X} file:x]',
             'l': ['[/abs ${X} file:x]', 'x file:y', 'file:z', '$file:z'],
         })
         wrong = {'s': [{'name': 'a', 'p': 'file:gone', 'q': 'file:${B}', 'r': '${B}'}]}
-        self.assertEqual([str(m) for m in substitute(wrong, {}, read)[1]], [
+        self.assertEqual([str(m) for m in substitute_references(wrong, {}, read)[1]], [
             "s 'a': p: the file gone cannot be read",
             "s 'a': q: the environment has no variable 'B'",
             "s 'a': r: the environment has no variable 'B'",
         ])
-        self.assertEqual(substitute({'s': [{'a': 'file:x'}]}, {}), ({'s': [{'a': 'file:x'}]}, []))
+        self.assertEqual(substitute_references({'s': [{'a': 'file:x'}]}, {}), ({'s': [{'a': 'file:x'}]}, []))
 
 
 class OpenTests(SynchronousTestCase):
@@ -442,21 +452,21 @@ class OpenTests(SynchronousTestCase):
 class DiffTests(SynchronousTestCase):
     def test_mappings(self) -> None:
         """The diff of a mapping shows its changed values, also if all new values are defaults."""
-        old = RestOutgoing(name='CRM', host='http://h', url_path='/', retry=Retry(attempts=4))
-        new = msgspec.structs.replace(old, retry=Retry(attempts=5), circuit_breaker=CircuitBreaker())
-        found = diff(OUTGOING_REST, old, new)
+        old = RestOutgoing(name='CRM', host='http://h', url_path='/', retry=RetrySettings(attempts=4))
+        new = msgspec.structs.replace(old, retry=RetrySettings(attempts=5), circuit_breaker=CircuitBreakerSettings())
+        found = describe_changes(OUTGOING_REST, old, new)
         self.assertIn("~ outgoing_rest 'CRM': retry.attempts: 4 → 5", found)
         self.assertIn("circuit_breaker: None → {'failures': 5", ''.join(found))
-        self.assertNotIn('{}', ''.join([*found, *diff(OUTGOING_REST, None, new)]))
+        self.assertNotIn('{}', ''.join([*found, *describe_changes(OUTGOING_REST, None, new)]))
 
     def test_new_gone_and_changed(self) -> None:
         """There is one line per change, with secrets masked."""
         old, new = CHANNEL[1], RestChannel(name='c', url_path='/d', service='echo')
         self.assertEqual(
-            diff(CHANNEL_REST, old, new),
+            describe_changes(CHANNEL_REST, old, new),
             ["~ channel_rest 'c': url_path: '/c' → '/d'", "~ channel_rest 'c': security: 'api' → None"],
         )
-        self.assertEqual(diff(CHANNEL_REST, None, new)[0], "+ channel_rest 'c'")
-        self.assertEqual(diff(CHANNEL_REST, old, None), ["- channel_rest 'c'"])
-        self.assertEqual(diff(CHANNEL_REST, old, old), [])
-        self.assertNotIn('#sesame', str(diff(BASIC_AUTH, None, API[1])))
+        self.assertEqual(describe_changes(CHANNEL_REST, None, new)[0], "+ channel_rest 'c'")
+        self.assertEqual(describe_changes(CHANNEL_REST, old, None), ["- channel_rest 'c'"])
+        self.assertEqual(describe_changes(CHANNEL_REST, old, old), [])
+        self.assertNotIn('#sesame', str(describe_changes(BASIC_AUTH, None, API[1])))

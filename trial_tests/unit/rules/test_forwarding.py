@@ -10,14 +10,14 @@ from zatotx.rules.http.forwarding import (
     X_FORWARDED,
     InvalidProxies,
     RequestOrigin,
-    origin_of,
-    trusted_proxies,
+    parse_trusted_proxies,
+    request_origin,
 )
 from zatotx.rules.http.public_url import join_public_url, public_url_error
-from zatotx.wire.http.forwarded import MOST, ForwardedHop, forwarded_hops, x_forwarded_addresses
+from zatotx.wire.http.forwarded import MAX_ELEMENTS, ForwardedHop, parse_forwarded, parse_x_forwarded_for
 from zatotx.wire.malformed import Malformed
 
-TRUSTED = trusted_proxies(['10.0.0.0/8', '2001:db8::/32', 'unix'])
+TRUSTED = parse_trusted_proxies(['10.0.0.0/8', '2001:db8::/32', 'unix'])
 PEER = '10.0.0.1'
 
 
@@ -35,7 +35,7 @@ class ReadTests(SynchronousTestCase):
             ('by="a,b;c";for=192.0.2.1,, proto=https', [ForwardedHop('', 'https'), ForwardedHop('192.0.2.1')]),
             ('secret=x;for=192.0.2.1;;', [ForwardedHop('192.0.2.1')]), ('', []), (' , ', []),
         ):  # fmt: skip
-            self.assertEqual(list(forwarded_hops(value)), hops, value)
+            self.assertEqual(list(parse_forwarded(value)), hops, value)
 
     def test_forwarded_malformed(self) -> None:
         """What is no such element, an address that is none, a scheme and a host that are none."""
@@ -44,29 +44,29 @@ class ReadTests(SynchronousTestCase):
             'for=[2001:db8::1', 'for="[192.0.2.1]"', 'for=192.0.2.1:x', 'for="192.0.2.1:70000"', 'for=192.0.2.256',
             'for=example.com', 'for="192.0.2.1', 'for=192.0.2.1"', 'for="192.0.2\\.1"', 'for="[fe80::1%eth0]"',
             'for=192.0.2.1;proto=ftp', 'for=192.0.2.1;host="a b"', 'for=192.0.2.1;host="a/b"', 'for=192.0.2.1;host=ä',
-            'for = 192.0.2.1', '"' + ',' * 600, ','.join(['for=10.0.0.1'] * (MOST + 1)),
+            'for = 192.0.2.1', '"' + ',' * 600, ','.join(['for=10.0.0.1'] * (MAX_ELEMENTS + 1)),
         ):  # fmt: skip
             with self.assertRaises(Malformed, msg=value):
-                list(forwarded_hops(value))
+                list(parse_forwarded(value))
 
     def test_a_client_spoils_nothing(self) -> None:
         """What stands before the element of a proxy is not looked at, not even for how it is quoted."""
         for junk in ('"', 'for="', 'nonsense', 'for=_x;for', '\\"'):
-            self.assertEqual(next(forwarded_hops(f'{junk}, for=192.0.2.1')), ForwardedHop('192.0.2.1'), junk)
+            self.assertEqual(next(parse_forwarded(f'{junk}, for=192.0.2.1')), ForwardedHop('192.0.2.1'), junk)
 
     def test_x_forwarded_for(self) -> None:
         """Addresses with and without brackets and ports; the last one first."""
         value = '192.0.2.1, 192.0.2.2:4711,2001:db8::1 ,[2001:db8::2]:80, unknown'
-        self.assertEqual(list(x_forwarded_addresses(value)), ['', '2001:db8::2', '2001:db8::1', '192.0.2.2',
+        self.assertEqual(list(parse_x_forwarded_for(value)), ['', '2001:db8::2', '2001:db8::1', '192.0.2.2',
                                                               '192.0.2.1'])  # fmt: skip
         for value in ('example.com', '192.0.2.1:', '1', '192.0.2.1;x', '_hidden', '192.0.2.1 192.0.2.2'):
-            self.assertRaises(Malformed, list, x_forwarded_addresses(value))
+            self.assertRaises(Malformed, list, parse_x_forwarded_for(value))
 
 
 class OriginTests(SynchronousTestCase):
     def origin(self, read: str = ANY, /, **fields: str) -> RequestOrigin:
         headers = {name.replace('_', '-').encode(): value.encode() for name, value in fields.items()}
-        return origin_of(headers, PEER, TRUSTED, read)
+        return request_origin(headers, PEER, TRUSTED, read)
 
     def test_chains(self) -> None:
         """The first address from the right that is no trusted proxy, whatever stands before it; the first one of all
@@ -129,12 +129,12 @@ class OriginTests(SynchronousTestCase):
             ('::ffff:11.0.0.1', False), ('2001:db9::1', False), ('', False),
         ):  # fmt: skip
             self.assertEqual(TRUSTED.trusts(address), is_trusted, address)
-        self.assertFalse(trusted_proxies(['192.0.2.1']).trusts('unix'))
-        self.assertEqual((bool(trusted_proxies([])), bool(trusted_proxies(['unix']))), (False, True))
+        self.assertFalse(parse_trusted_proxies(['192.0.2.1']).trusts('unix'))
+        self.assertEqual((bool(parse_trusted_proxies([])), bool(parse_trusted_proxies(['unix']))), (False, True))
 
     def test_no_proxies(self) -> None:
         """All words that name none are told at once."""
-        why = str(self.assertRaises(InvalidProxies, trusted_proxies, ['10.0.0.1/8', 'nginx', '10.0.0.1', '*']))
+        why = str(self.assertRaises(InvalidProxies, parse_trusted_proxies, ['10.0.0.1/8', 'nginx', '10.0.0.1', '*']))
         for word in ("'10.0.0.1/8' is no address", 'has host bits set', "'nginx'", "'*'"):
             self.assertIn(word, why)
 

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.properties import holds
 from zatotx.plugins.http.schema import CHANNEL_REST
 from zatotx.plugins.http.schema.cors import Cors, cors_rules
-from zatotx.rules.http.compression import is_textual, takes_gzip
-from zatotx.rules.http.cors import CorsForbidden, CorsRules, Fields, header_mistake, origin_mistake
+from zatotx.rules.http.compression import accepts_gzip, is_compressible
+from zatotx.rules.http.cors import CorsForbidden, CorsRules, HeaderFields, header_names_error, origin_error
 from zatotx.rules.http.etag import compute_etag, is_etag, matches_if_none_match, weaken
 from zatotx.schema.validation import validate
 
@@ -23,7 +23,7 @@ def rules(**fields: Any) -> CorsRules:
     return cors_rules(Cors(**{'origins': ['https://Shop.example', 'http://admin.example:8080'], **fields}))
 
 
-def told(fields: Fields) -> dict[str, str]:
+def told(fields: HeaderFields) -> dict[str, str]:
     """Returns fields by the part of their names after Access-Control-."""
     return {name.decode().removeprefix('Access-Control-'): value.decode() for name, value in fields}
 
@@ -91,20 +91,20 @@ class OriginTests(SynchronousTestCase):
         """Origins are accepted only in the form that browsers send."""
         for origin in ('https://shop.example', 'http://localhost:3000', 'http://127.0.0.1', 'http://[::1]:8080', '*',
                        'https://xn--bcher-kva.example', 'chrome-extension://abcdef', 'capacitor://localhost'):
-            self.assertEqual(origin_mistake(origin), '', origin)
+            self.assertEqual(origin_error(origin), '', origin)
         for origin in ('', 'shop.example', 'https://', 'https://shop.example/', 'https://shop.example/x', 'null',
                        'https://shop.example:443', 'http://shop.example:80', 'https://shop.example:port', 'https://*',
                        'https://u@shop.example', 'https://shop.example:0', 'https://bücher.example', '://x',
                        'https://shop.example?x', 'https://a b', 'https://[::1', 'https://[::1]8', 'https://a,b',
                        'https://*.example', 'ht tp://x', 'https://shop.example:', 'https://shop.example:99999'):
-            self.assertNotEqual(origin_mistake(origin), '', origin)
+            self.assertNotEqual(origin_error(origin), '', origin)
 
     def test_names_of_fields(self) -> None:
         """Header names are tokens, or `*` alone."""
-        self.assertEqual(header_mistake(['X-One', 'etag']), '')
-        self.assertEqual(header_mistake(['*']), '')
+        self.assertEqual(header_names_error(['X-One', 'etag']), '')
+        self.assertEqual(header_names_error(['*']), '')
         for wrong in (['X One'], ['*', 'X-One'], [''], ['X-Żółw'], ['a\r\nb']):
-            self.assertNotEqual(header_mistake(wrong), '', wrong)
+            self.assertNotEqual(header_names_error(wrong), '', wrong)
 
     def test_a_channel_names_its_mistakes(self) -> None:
         """A channel reports all errors by path; credentials require named sites."""
@@ -158,18 +158,18 @@ class CodingTests(SynchronousTestCase):
         """Acceptance of gzip follows the quality values."""
         for field in (b'gzip', b'deflate, gzip', b'GZIP;q=0.5', b'*', b'x-gzip', b'gzip; q=1.0 , identity;q=0.5',
                       b'br;q=1, gzip;q=0.8, *;q=0.1', b'identity;q=0, *', b'gzip ;q=0.001'):  # fmt: skip
-            self.assertTrue(takes_gzip(field), field)
-        self.assertFalse(takes_gzip(None))
+            self.assertTrue(accepts_gzip(field), field)
+        self.assertFalse(accepts_gzip(None))
         for field in (b'', b'identity', b'gzip;q=0', b'gzip;q=0.000', b'br', b'*;q=0', b'gzip;q=0, *;q=1',
                       b'gzip;q=0.5, identity', b'gzip;q=nan', b'gzip;q=-1', b'gzip;q=2', b'gzip;q=', b'gzip;x=1',
                       b'gzipped', b'gzip;q=0.4;q=1'):  # fmt: skip
-            self.assertFalse(takes_gzip(field), field)
+            self.assertFalse(accepts_gzip(field), field)
 
     def test_what_shrinks(self) -> None:
         """All kinds of text are compressed, but not compressed formats or event streams."""
         for content_type in (b'application/json', b'text/html; charset=utf-8', b'application/problem+json', b'TEXT/XML',
                              b'application/soap+xml', b'image/svg+xml', b'application/x-ndjson'):  # fmt: skip
-            self.assertTrue(is_textual(content_type), content_type)
+            self.assertTrue(is_compressible(content_type), content_type)
         for content_type in (b'', b'image/png', b'application/zip', b'application/octet-stream', b'video/mp4',
                              b'text/event-stream', b'application/pdf', b'texture/x'):  # fmt: skip
-            self.assertFalse(is_textual(content_type), content_type)
+            self.assertFalse(is_compressible(content_type), content_type)

@@ -6,7 +6,7 @@ from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.limits.limits import ConcurrencyLimit
+from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 
 
 class GateTests(SynchronousTestCase):

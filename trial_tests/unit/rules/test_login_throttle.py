@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.rules.limits.fair_queue import FairQueue
-from zatotx.rules.security.login_throttle import LoginThrottle, network_of
+from zatotx.rules.security.login_throttle import LoginThrottle, client_network
 
 
 class ThrottleTests(SynchronousTestCase):
@@ -54,18 +54,18 @@ class ThrottleTests(SynchronousTestCase):
     def test_networks(self) -> None:
         """IPv6 addresses of one /64 count together, since they have one owner."""
         same = ('2001:db8:1:2:3:4:5:6', '2001:db8:1:2::7', '2001:db8:1:2:ffff::')
-        self.assertEqual({network_of(address) for address in same}, {'2001:db8:1:2'})
-        self.assertEqual(network_of('2001:db8::1'), network_of('2001:db8:0:0:9::'))
-        self.assertNotEqual(network_of('2001:db8:1:3::7'), '2001:db8:1:2')
-        self.assertEqual(network_of('192.0.2.7'), '192.0.2.7')
+        self.assertEqual({client_network(address) for address in same}, {'2001:db8:1:2'})
+        self.assertEqual(client_network('2001:db8::1'), client_network('2001:db8:0:0:9::'))
+        self.assertNotEqual(client_network('2001:db8:1:3::7'), '2001:db8:1:2')
+        self.assertEqual(client_network('192.0.2.7'), '192.0.2.7')
 
     def test_networks_of_a_dual_stack_listener(self) -> None:
         """IPv4-mapped addresses, as a listener on `::` sees IPv4 clients, count as IPv4 addresses, as with a listener
         on 0.0.0.0."""
         for address in ('::ffff:192.0.2.7', '::FFFF:192.0.2.7', '0:0:0:0:0:ffff:192.0.2.7'):
-            self.assertEqual(network_of(address), '192.0.2.7')
-        self.assertNotEqual(network_of('::ffff:192.0.2.7'), network_of('::ffff:192.0.2.8'))
-        self.assertEqual(network_of('2001:db8:1:2::192.0.2.7'), '2001:db8:1:2')
+            self.assertEqual(client_network(address), '192.0.2.7')
+        self.assertNotEqual(client_network('::ffff:192.0.2.7'), client_network('::ffff:192.0.2.8'))
+        self.assertEqual(client_network('2001:db8:1:2::192.0.2.7'), '2001:db8:1:2')
 
     def test_forgiven(self) -> None:
         """A revoked failure has no effect."""

@@ -12,9 +12,23 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.node import gc_tuning
-from zatotx.node.gc_tuning import INTERVAL, Trimmer, collector
-from zatotx.rules.limits.byte_budget import EARLIEST, EARLY, KNOWN, UNKNOWN, ByteBudget, BytesCharge
-from zatotx.rules.limits.collection_pace import EVERY, MIDDLE, MOST_VAIN, OLDEST, CollectionTrigger, TrimTrigger
+from zatotx.node.gc_tuning import CHECK_INTERVAL, MemoryTrimmer, make_garbage_collector
+from zatotx.rules.limits.memory_budget import (
+    AUTHENTICATED,
+    EARLY_SPOOL_SIZE,
+    MIN_SPOOL_SIZE,
+    UNAUTHENTICATED,
+    MemoryBudget,
+    MemoryReservation,
+)
+from zatotx.rules.limits.memory_triggers import (
+    COLLECT_AFTER,
+    MAX_BACKOFF,
+    MIDDLE,
+    OLDEST,
+    CollectionTrigger,
+    TrimTrigger,
+)
 
 MB = 1024 * 1024
 
@@ -27,18 +41,18 @@ class Model:
         self.open = True
 
 
-OPERATIONS: dict[str, Callable[[BytesCharge], object]] = {
+OPERATIONS: dict[str, Callable[[MemoryReservation], object]] = {
     'add 1': lambda charge: charge.add(1),
     'add 4': lambda charge: charge.add(4),
     'give back': lambda charge: charge.give_back(1),
-    'received': BytesCharge.received,
-    'known': BytesCharge.known,
-    'close': BytesCharge.close,
+    'received': MemoryReservation.received,
+    'known': MemoryReservation.known,
+    'close': MemoryReservation.close,
 }
 
 
 class ByteBudgetTests(SynchronousTestCase):
-    def apply(self, name: str, charge: BytesCharge, models: list[Model], model: Model, limit: int) -> None:
+    def apply(self, name: str, charge: MemoryReservation, models: list[Model], model: Model, limit: int) -> None:
         """One operation, on the charge and on its model, which say the same of it."""
         if name == 'give back' and not model.size:
             return
@@ -63,8 +77,8 @@ class ByteBudgetTests(SynchronousTestCase):
         given back twice, and nothing is left when both are closed."""
         limit = 16
         for history in product(product(OPERATIONS, (0, 1)), repeat=4):
-            budget = ByteBudget(limit)
-            charges, models = [BytesCharge(budget), BytesCharge(budget)], [Model(), Model()]
+            budget = MemoryBudget(limit)
+            charges, models = [MemoryReservation(budget), MemoryReservation(budget)], [Model(), Model()]
             for name, which in history:
                 self.apply(name, charges[which], models, models[which], limit)
                 self.assertEqual(budget.held, sum(model.size for model in models), history)
@@ -75,8 +89,12 @@ class ByteBudgetTests(SynchronousTestCase):
     def test_who_comes_first(self) -> None:
         """Bodies of strangers that come in take a quarter, strangers half, callers with a login all of it; who finds no
         room is counted."""
-        budget = ByteBudget(100)
-        coming, complete, known = BytesCharge(budget), BytesCharge(budget, UNKNOWN), BytesCharge(budget, KNOWN)
+        budget = MemoryBudget(100)
+        coming, complete, known = (
+            MemoryReservation(budget),
+            MemoryReservation(budget, UNAUTHENTICATED),
+            MemoryReservation(budget, AUTHENTICATED),
+        )
         self.assertEqual((coming.add(25), coming.add(1)), (True, False))
         self.assertEqual((complete.add(25), complete.add(1)), (True, False))
         self.assertEqual((known.add(50), known.add(1)), (True, False))
@@ -84,8 +102,8 @@ class ByteBudgetTests(SynchronousTestCase):
 
     def test_a_login_makes_room(self) -> None:
         """What a caller holds counts for fewer bounds once it is authenticated."""
-        budget = ByteBudget(100)
-        one, other = BytesCharge(budget), BytesCharge(budget)
+        budget = MemoryBudget(100)
+        one, other = MemoryReservation(budget), MemoryReservation(budget)
         self.assertTrue(one.add(25))
         self.assertFalse(other.add(1))
         one.known()
@@ -93,17 +111,17 @@ class ByteBudgetTests(SynchronousTestCase):
 
     def test_pressure(self) -> None:
         """Half of what may come in makes bodies leave memory early, most of it at once; so does much of all."""
-        budget = ByteBudget(800 * MB)
-        charge = BytesCharge(budget)
-        for size, above in ((99 * MB, MB), (MB, EARLY), (74 * MB, EARLY), (MB, EARLIEST)):
+        budget = MemoryBudget(800 * MB)
+        charge = MemoryReservation(budget)
+        for size, above in ((99 * MB, MB), (MB, EARLY_SPOOL_SIZE), (74 * MB, EARLY_SPOOL_SIZE), (MB, MIN_SPOOL_SIZE)):
             self.assertTrue(charge.add(size))
             self.assertEqual(budget.spool_above(MB), above)
         self.assertEqual(budget.spool_above(100), 100)
         charge.close()
-        BytesCharge(budget, KNOWN).add(599 * MB)
+        MemoryReservation(budget, AUTHENTICATED).add(599 * MB)
         self.assertEqual(budget.spool_above(MB), MB)
-        BytesCharge(budget, KNOWN).add(MB)
-        self.assertEqual(budget.spool_above(MB), EARLY)
+        MemoryReservation(budget, AUTHENTICATED).add(MB)
+        self.assertEqual(budget.spool_above(MB), EARLY_SPOOL_SIZE)
 
 
 class Cycle:
@@ -118,8 +136,8 @@ class CollectionTests(SynchronousTestCase):
     def test_by_bytes(self) -> None:
         """So many bytes are a collection; of the oldest objects too, once many bytes have survived others."""
         pace = CollectionTrigger()
-        self.assertEqual([pace.due(EVERY // 2, 0) for _ in range(4)], [None, MIDDLE, None, MIDDLE])
-        self.assertEqual([pace.due(EVERY, 20 * MB) for _ in range(5)], [MIDDLE, MIDDLE, MIDDLE, OLDEST, MIDDLE])
+        self.assertEqual([pace.due(COLLECT_AFTER // 2, 0) for _ in range(4)], [None, MIDDLE, None, MIDDLE])
+        self.assertEqual([pace.due(COLLECT_AFTER, 20 * MB) for _ in range(5)], [MIDDLE, MIDDLE, MIDDLE, OLDEST, MIDDLE])
 
     def test_garbage_goes(self) -> None:
         """Few objects, many bytes: their cycle is collected, whatever Python's own thresholds say; not while somebody
@@ -127,15 +145,15 @@ class CollectionTests(SynchronousTestCase):
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
         self.addCleanup(gc.enable)
         gc.set_threshold(1_000_000)
-        grown = collector(CollectionTrigger())
+        grown = make_garbage_collector(CollectionTrigger())
         gone = weakref.ref(Cycle())
-        grown(EVERY - 1, 0)
+        grown(COLLECT_AFTER - 1, 0)
         self.assertIsNotNone(gone())
         grown(1, 0)
         self.assertIsNone(gone())
         gone = weakref.ref(Cycle())
         gc.disable()
-        grown(EVERY, 0)
+        grown(COLLECT_AFTER, 0)
         self.assertIsNotNone(gone())
 
 
@@ -149,7 +167,7 @@ class TrimTests(SynchronousTestCase):
         self.assertEqual(self.looks(pace, 90, 121, 122), [False, False, True])
         pace.trimmed(122 * MB, 122 * MB, 0)
         self.assertEqual(self.looks(pace, 122, 154), [False, True])
-        for wait in (4, 8, 16, 32, MOST_VAIN, MOST_VAIN):
+        for wait in (4, 8, 16, 32, MAX_BACKOFF, MAX_BACKOFF):
             pace.trimmed(154 * MB, 154 * MB, 0)
             self.assertEqual(self.looks(pace, *[154] * wait), [False] * (wait - 1) + [True])
 
@@ -170,11 +188,11 @@ class TrimmerTests(SynchronousTestCase):
         self.clock = Clock()
         self.asked: list[Deferred[tuple[int, int]]] = []
         self.resident = 90 * MB
-        self.patch(gc_tuning, 'resident', lambda: self.resident)
+        self.patch(gc_tuning, 'resident_size', lambda: self.resident)
         self.patch(gc_tuning, 'is_glibc', lambda: True)
-        self.trimmer = Trimmer(self.clock, self.offload, ByteBudget())
+        self.trimmer = MemoryTrimmer(self.clock, self.offload, MemoryBudget())
         self.trimmer.start()
-        self.clock.advance(INTERVAL)
+        self.clock.advance(CHECK_INTERVAL)
 
     def offload(self, function: Callable[[], tuple[int, int]]) -> Deferred[tuple[int, int]]:
         self.asked.append(Deferred())
@@ -182,13 +200,13 @@ class TrimmerTests(SynchronousTestCase):
 
     def test_once_at_a_time(self) -> None:
         """In a thread, one at a time, until it is stopped."""
-        self.clock.advance(INTERVAL)
+        self.clock.advance(CHECK_INTERVAL)
         self.assertEqual(self.asked, [])
         self.resident = 500 * MB
-        self.clock.pump([INTERVAL] * 3)
+        self.clock.pump([CHECK_INTERVAL] * 3)
         self.assertEqual(len(self.asked), 1)
         self.asked[0].callback((500 * MB, 490 * MB))
-        self.clock.pump([INTERVAL] * 3)
+        self.clock.pump([CHECK_INTERVAL] * 3)
         self.assertEqual(len(self.asked), 2)
         self.trimmer.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -196,15 +214,15 @@ class TrimmerTests(SynchronousTestCase):
     def test_where_it_cannot_be_done(self) -> None:
         """It is not tried again."""
         self.resident = 500 * MB
-        self.clock.advance(INTERVAL)
+        self.clock.advance(CHECK_INTERVAL)
         self.asked[0].errback(AttributeError('malloc_trim'))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_for_real(self) -> None:
         """glibc has the function, and the kernel says what is resident."""
-        self.patch(gc_tuning, 'resident', REAL_RESIDENT)
-        before, after = gc_tuning.trim()
+        self.patch(gc_tuning, 'resident_size', REAL_RESIDENT)
+        before, after = gc_tuning.trim_malloc()
         self.assertGreater(min(before, after), MB)
 
 
-REAL_RESIDENT = gc_tuning.resident
+REAL_RESIDENT = gc_tuning.resident_size

@@ -12,12 +12,19 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.rules.openapi.components import ERROR, ComponentNames, Components, safe_component_name
-from zatotx.rules.openapi.document import DocumentInfo, build_document, methods_of, operation_tag, path_template
+from zatotx.rules.openapi.document import DocumentInfo, build_document, documented_methods, operation_tag, path_template
 from zatotx.rules.openapi.json_example import NoExample, make_example
-from zatotx.rules.openapi.model import Channel, FieldShape, InputShape, SecuritySchemes, ServiceShape, TypeShape
-from zatotx.rules.openapi.pattern_example import example_matching
-from zatotx.rules.openapi.request import as_text, describe_request
+from zatotx.rules.openapi.model import (
+    ChannelModel,
+    InputField,
+    SchemaWithComponents,
+    SecuritySource,
+    ServiceInput,
+    ServiceModel,
+)
+from zatotx.rules.openapi.pattern_example import make_matching_text
+from zatotx.rules.openapi.request import describe_request, to_text
+from zatotx.rules.openapi.schema_registry import ERROR, SchemaRegistry, UniqueNames, safe_component_name
 from zatotx.service.io.model_schema import model_schema
 
 REF = '#/components/schemas/'
@@ -125,22 +132,22 @@ class PatternTests(SynchronousTestCase):
         """Typical patterns have a matching example."""
         for pattern in ('^[A-Z]{2}-[0-9]{3,5}$', r'\d+|x', '^(foo|bar)?$', '[^a-zA-Z]{4}', r'^\S+@\S+\.\w{2,}$', '^a*$',
                         r'^[^\d\s]$', '(?i)abc', '^.{3}$', r'\bword\b', 'x{0}', '(?:a(b(c)))'):  # fmt: skip
-            self.assertTrue(re.search(pattern, example_matching(pattern)), pattern)
+            self.assertTrue(re.search(pattern, make_matching_text(pattern)), pattern)
 
     @holds(pattern=st.from_regex(r'[a-c0-9\[\](){}|*+?^.\\$-]{0,12}', fullmatch=True))
     def test_any_text_as_a_pattern(self, pattern: str) -> None:
         """Any text as a pattern gives a matching text or NoExample."""
         with warnings.catch_warnings(action='ignore', category=FutureWarning):  # '[[', which may mean more one day
             try:
-                found = example_matching(pattern)
+                found = make_matching_text(pattern)
             except NoExample:
                 return
             self.assertTrue(re.search(pattern, found))
 
 
-def service(*fields: FieldShape, accepts: bool = True, **more: Any) -> ServiceShape:
-    whole = TypeShape({'type': 'object', 'properties': {f.name: f.schema for f in fields}})
-    return ServiceShape(name='s', input=InputShape(whole=whole, fields=fields, accepts=lambda tried: accepts), **more)
+def service(*fields: InputField, accepts: bool = True, **more: Any) -> ServiceModel:
+    whole = SchemaWithComponents({'type': 'object', 'properties': {f.name: f.schema for f in fields}})
+    return ServiceModel(name='s', input=ServiceInput(whole=whole, fields=fields, accepts=lambda tried: accepts), **more)
 
 
 TEXT, OBJECT = {'type': 'string'}, {'type': 'object'}
@@ -150,41 +157,43 @@ class DocumentTests(SynchronousTestCase):
     def test_methods(self) -> None:
         """A channel without a method is documented once, with a free method of its path, or with its service's
         verbs."""
-        plain = Channel(name='a', path='/a', service=ServiceShape(name='s'), data_format='json')
-        self.assertEqual(methods_of(plain, {}), (['POST'], ''))
-        self.assertEqual(methods_of(plain, {'post': 1}), (['GET'], ''))
-        verbs = msgspec.structs.replace(plain, service=ServiceShape(name='s', verbs=('DELETE', 'GET')))
-        self.assertEqual(methods_of(verbs, {'get': 1}), (['DELETE'], ''))
-        self.assertEqual(methods_of(verbs, {'get': 1, 'delete': 1})[0], [])
-        by_path = Channel(name='a', path='/a/{x}', service=service(FieldShape('x', TEXT, True, TEXT)))
-        self.assertEqual(methods_of(by_path, {}), (['GET'], ''))
+        plain = ChannelModel(name='a', path='/a', service=ServiceModel(name='s'), data_format='json')
+        self.assertEqual(documented_methods(plain, {}), (['POST'], ''))
+        self.assertEqual(documented_methods(plain, {'post': 1}), (['GET'], ''))
+        verbs = msgspec.structs.replace(plain, service=ServiceModel(name='s', verbs=('DELETE', 'GET')))
+        self.assertEqual(documented_methods(verbs, {'get': 1}), (['DELETE'], ''))
+        self.assertEqual(documented_methods(verbs, {'get': 1, 'delete': 1})[0], [])
+        by_path = ChannelModel(name='a', path='/a/{x}', service=service(InputField('x', TEXT, True, TEXT)))
+        self.assertEqual(documented_methods(by_path, {}), (['GET'], ''))
         full = dict.fromkeys(('get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace'))
-        self.assertIn('other channels', methods_of(plain, full)[1])
+        self.assertIn('other channels', documented_methods(plain, full)[1])
 
     def test_words(self) -> None:
         """Templates, tags and component names have the forms that OpenAPI requires."""
         self.assertEqual(path_template('/ä b/{x:path}.{y}'), '/%C3%A4%20b/{x}.{y}')
         self.assertEqual([operation_tag(name) for name in ('crm.get', 'crm', '.x')], ['crm', 'others', 'others'])
         self.assertEqual((safe_component_name('a b/ü'), safe_component_name('')), ('a_b__', '_'))
-        names = ComponentNames()
+        names = UniqueNames()
         self.assertEqual([names.new('a') for _ in range(3)], ['a', 'a_2', 'a_3'])
 
     def test_components(self) -> None:
         """Identical schemas are registered once; different schemas with the same name get distinct names; reserved
         names are never used."""
-        components = Components()
-        first = components.take(TypeShape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
-        again = components.take(TypeShape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
-        other = components.take(TypeShape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': OBJECT}))
+        components = SchemaRegistry()
+        first = components.take(SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
+        again = components.take(SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
+        other = components.take(
+            SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': OBJECT})
+        )
         self.assertEqual([one['$ref'] for one in (first, again, other)], [f'{REF}A', f'{REF}A', f'{REF}A_2'])
         self.assertEqual(components.schemas['A_2'], {'title': 'A_2', 'x': {'$ref': f'{REF}B_2'}})
-        mine = components.take(TypeShape({'$ref': f'{REF}{ERROR}'}, {ERROR: TEXT}))
+        mine = components.take(SchemaWithComponents({'$ref': f'{REF}{ERROR}'}, {ERROR: TEXT}))
         self.assertEqual(mine, {'$ref': f'{REF}{ERROR}_2'})
 
     def test_examples_only_where_they_are_taken(self) -> None:
         """An example that input validation rejects is omitted; a service that reads parameters only has no body."""
-        fields = (FieldShape('a', TEXT, True, TEXT), FieldShape('b', OBJECT, False, OBJECT))
-        channel = Channel(name='c', path='/c', service=service(*fields, accepts=False), data_format='json')
+        fields = (InputField('a', TEXT, True, TEXT), InputField('b', OBJECT, False, OBJECT))
+        channel = ChannelModel(name='c', path='/c', service=service(*fields, accepts=False), data_format='json')
         asked = describe_request(channel, 'POST')
         assert asked.bodies
         self.assertIs(asked.bodies[0].example, msgspec.UNSET)
@@ -195,18 +204,18 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual([(p.name, p.place) for p in got.params], [('a', 'query')])
         assert channel.service.input is not None
         only = msgspec.structs.replace(channel.service.input, params_only=True)
-        params = describe_request(msgspec.structs.replace(channel, service=ServiceShape(name='s', input=only)), 'POST')
+        params = describe_request(msgspec.structs.replace(channel, service=ServiceModel(name='s', input=only)), 'POST')
         self.assertEqual(([p.place for p in params.params], params.bodies), (['query', 'query'], ()))
 
     def test_text_of_values(self) -> None:
         """Values have their form in query and form."""
         values = 'a', True, 1.5, None, [1, 'b']
-        self.assertEqual([as_text(one) for one in values], ['a', 'true', '1.5', '', ['1', 'b']])
+        self.assertEqual([to_text(one) for one in values], ['a', 'true', '1.5', '', ['1', 'b']])
 
     def test_security_without_words(self) -> None:
         """A definition type without a security scheme is mentioned in the description."""
-        accepted = (SecuritySchemes('old', 'tech_account'),)
-        channel = Channel(name='c', path='/c', service=ServiceShape(name='s'), security=accepted)
+        accepted = (SecuritySource('old', 'tech_account'),)
+        channel = ChannelModel(name='c', path='/c', service=ServiceModel(name='s'), security=accepted)
         made = build_document(DocumentInfo(title='t', version='1'), [channel])
         operation = made['paths']['/c']['post']
         self.assertEqual(operation['security'], [])
@@ -216,13 +225,13 @@ class DocumentTests(SynchronousTestCase):
     def test_any_of_several_logins(self) -> None:
         """Each type is described by OpenAPI's terms, with one scheme per definition however many channels use it."""
         accepted = (
-            SecuritySchemes('user', 'basic_auth', 'API'),
-            SecuritySchemes('key', 'apikey', '', 'header', 'X-Key'),
-            SecuritySchemes('link', 'apikey', '', 'query', 'key'),
-            SecuritySchemes('idp', 'jwt'),
-            SecuritySchemes('card', 'mtls'),
+            SecuritySource('user', 'basic_auth', 'API'),
+            SecuritySource('key', 'apikey', '', 'header', 'X-Key'),
+            SecuritySource('link', 'apikey', '', 'query', 'key'),
+            SecuritySource('idp', 'jwt'),
+            SecuritySource('card', 'mtls'),
         )
-        channels = [Channel(name=f'c{n}', path=f'/c{n}', service=ServiceShape(name='s'), security=accepted)
+        channels = [ChannelModel(name=f'c{n}', path=f'/c{n}', service=ServiceModel(name='s'), security=accepted)
                     for n in range(2)]
         made = build_document(DocumentInfo(title='t', version='1'), channels)
         for item in made['paths'].values():
@@ -237,7 +246,7 @@ class DocumentTests(SynchronousTestCase):
 
     def test_many(self) -> None:
         """A document of 500 channels has 500 operations with unique ids."""
-        channels = [Channel(name='c', path=f'/c/{n}', service=ServiceShape(name='s')) for n in range(500)]
+        channels = [ChannelModel(name='c', path=f'/c/{n}', service=ServiceModel(name='s')) for n in range(500)]
         made = build_document(DocumentInfo(title='t', version='1'), channels)
         ids = {operation['operationId'] for item in made['paths'].values() for operation in item.values()}
         self.assertEqual((len(made['paths']), len(ids)), (500, 500))

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.resilience.heartbeat import LONGEST_STEP, SilenceDetector
-from zatotx.rules.resilience.restart_policy import LONGEST, LONGEST_REFUSED, MOST, WITHIN, RestartPolicy
+from zatotx.rules.resilience.heartbeat import MAX_STEP, SilenceDetector
+from zatotx.rules.resilience.restart_policy import (
+    DEATH_WINDOW,
+    MAX_DEATHS,
+    MAX_DELAY,
+    MAX_START_FAILURE_DELAY,
+    RestartPolicy,
+)
 
 
 def died(*moments: float) -> RestartPolicy:
@@ -31,12 +37,12 @@ class DeathsTests(SynchronousTestCase):
         pauses = [died(*range(count)).delay(longest) for count in range(1, 8)]
         self.assertEqual(pauses, sorted(pauses))
         self.assertLess(pauses[1], 0.3)
-        self.assertLessEqual(pauses[-1], LONGEST)
+        self.assertLessEqual(pauses[-1], MAX_DELAY)
 
     def test_too_many(self) -> None:
         """The policy gives up after 5 deaths within 30 s, not after 4."""
         moments = [0.0, 7.0, 14.0, 21.0, 29.9]
-        self.assertEqual((MOST, WITHIN), (5, 30.0))
+        self.assertEqual((MAX_DEATHS, DEATH_WINDOW), (5, 30.0))
         self.assertFalse(died(*moments[:4]).hopeless)
         self.assertTrue(died(*moments).hopeless)
 
@@ -55,7 +61,7 @@ class DeathsTests(SynchronousTestCase):
         for _ in range(20):
             deaths = deaths.refusal()
         self.assertFalse(deaths.hopeless)
-        self.assertAlmostEqual(deaths.delay(longest), LONGEST_REFUSED * longest())
+        self.assertAlmostEqual(deaths.delay(longest), MAX_START_FAILURE_DELAY * longest())
         self.assertEqual(deaths.started().delay(longest), 0.0)
 
 
@@ -70,5 +76,5 @@ class SilenceTests(SynchronousTestCase):
 
     def test_a_watcher_that_stood_still(self) -> None:
         """An hour between two checks, or a clock that goes back, adds little."""
-        self.assertEqual(SilenceDetector(3.0).after(3600.0), SilenceDetector(3.0 + LONGEST_STEP))
+        self.assertEqual(SilenceDetector(3.0).after(3600.0), SilenceDetector(3.0 + MAX_STEP))
         self.assertEqual(SilenceDetector(3.0).after(-1.0), SilenceDetector(3.0))

@@ -9,7 +9,7 @@ from zatotx.rules.resilience.retry import (
     RetryBudget,
     RetryPolicy,
     is_transient_status,
-    retry_after,
+    parse_retry_after,
     retry_delay,
 )
 
@@ -71,7 +71,7 @@ class PauseTests(SynchronousTestCase):
             (b'Wed, 25 Nov 2020 09:47:10 GMT', 0.0), (b'Wed, 99 Nov 2026 09:47:10 GMT', None), (b'\xff', None),
             (b'Wed, 25 Nov 2026 09:47:10 +9999', None), (b'Wed, 25 Nov 2026 09:47:10 +99999999999999', None),
         ):  # fmt: skip
-            self.assertEqual(retry_after(value, NOW), expected, value)
+            self.assertEqual(parse_retry_after(value, NOW), expected, value)
 
 
 class BudgetTests(SynchronousTestCase):

@@ -13,15 +13,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import Forbidden, ServiceUnavailable, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
-from zatotx.pipeline.security.any_of import MOST_CHALLENGES
+from zatotx.pipeline.security.any_of import MAX_CHALLENGES
 from zatotx.pipeline.security.basic_auth import BasicAuthAuthenticator
 from zatotx.pipeline.security.password_verifier import PasswordVerifier
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.schema.security import ApiKey, BasicAuth, SecurityGroup
-from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.testing.fake_pipeline import message
-from zatotx.testing.security import FieldAuthenticator, admitted
+from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.testing.fake_authenticator import FieldAuthenticator, authenticate
+from zatotx.testing.fake_pipeline import make_message
 
 HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 
@@ -30,13 +30,13 @@ def channel(**fields: Any) -> ChannelSpec:
     return ChannelSpec(name='test', kind='http-soap', service='s', **fields)
 
 
-def stored(number: int, type_: str, name: str, **fields: Any) -> Stored:
+def stored(number: int, type_: str, name: str, **fields: Any) -> StoredObject:
     values = {'name': name, 'username': name, 'password': name, **fields}
-    return Stored(number, type_, BasicAuth(**values), 1)
+    return StoredObject(number, type_, BasicAuth(**values), 1)
 
 
-def group(number: int, name: str, *members: str) -> Stored:
-    return Stored(number, 'security_group', SecurityGroup(name=name, members=list(members)), 1)
+def group(number: int, name: str, *members: str) -> StoredObject:
+    return StoredObject(number, 'security_group', SecurityGroup(name=name, members=list(members)), 1)
 
 
 class GroupCase(SynchronousTestCase):
@@ -52,12 +52,12 @@ class GroupCase(SynchronousTestCase):
         self.apply()
 
     def maker(self, *args: Any, **options: Any) -> Any:
-        def make(definition: Stored) -> FieldAuthenticator:
+        def make(definition: StoredObject) -> FieldAuthenticator:
             check = self.made[definition.name] = FieldAuthenticator(definition, *args, **options)
             return check
         return make
 
-    def apply(self, *more: Stored) -> None:
+    def apply(self, *more: StoredObject) -> None:
         self.guard.apply(Snapshot(1, [
             stored(1, 'key', 'a', roles=['reader']), stored(2, 'key', 'b'), stored(3, 'other', 'o', roles=['writer']),
             stored(4, 'body', 'body'), stored(5, 'key', 'off', is_active=False),
@@ -66,15 +66,17 @@ class GroupCase(SynchronousTestCase):
         ]))  # fmt: skip
 
     def request(self, asked: ChannelSpec, **fields: str) -> Message:
-        return message(channel=asked, headers={f'x-{name}'.encode(): value.encode() for name, value in fields.items()})
+        return make_message(
+            channel=asked, headers={f'x-{name}'.encode(): value.encode() for name, value in fields.items()}
+        )
 
     def who(self, asked: ChannelSpec, **fields: str) -> str:
         principal: Principal = self.successResultOf(
-            Deferred.fromCoroutine(admitted(self.guard, self.request(asked, **fields))))
+            Deferred.fromCoroutine(authenticate(self.guard, self.request(asked, **fields))))
         return principal.name
 
     def refused(self, asked: ChannelSpec, kind: type[Exception] = Unauthorized, **fields: str) -> Any:
-        waiting = Deferred.fromCoroutine(admitted(self.guard, self.request(asked, **fields)))
+        waiting = Deferred.fromCoroutine(authenticate(self.guard, self.request(asked, **fields)))
         return self.failureResultOf(waiting, kind).value
 
 
@@ -114,7 +116,9 @@ class GroupTests(GroupCase):
         self.guard = AuthenticationPolicy({'apikey': self.maker()})
         for asked, expected in ((channel(groups=('off',)), b'zato-apikey'),
                                 (channel(groups=('empty',)), b'Basic realm="zatotx"')):
-            self.apply(Stored(20, 'apikey', ApiKey(name='key.off', is_active=False), 1), group(21, 'off', 'key.off'))
+            self.apply(
+                StoredObject(20, 'apikey', ApiKey(name='key.off', is_active=False), 1), group(21, 'off', 'key.off')
+            )
             self.assertEqual(self.refused(asked).headers, ((b'WWW-Authenticate', expected),))
 
     def test_a_group_that_was_renamed(self) -> None:
@@ -144,7 +148,7 @@ class GroupTests(GroupCase):
         self.made['o'].waits = True
         for fields, expected in (({'other': 'o'}, 'o'), ({'other': 'x', 'key': 'b'}, 'b'),
                                  ({'other': 'x', 'body': 'body'}, 'body')):
-            waiting = Deferred.fromCoroutine(admitted(self.guard, self.request(asked, **fields)))
+            waiting = Deferred.fromCoroutine(authenticate(self.guard, self.request(asked, **fields)))
             self.assertNoResult(waiting)
             self.made['o'].waiting.pop().callback(None)
             self.assertEqual(self.successResultOf(waiting).name, expected)
@@ -157,13 +161,13 @@ class GroupTests(GroupCase):
             away = self.made['o']
             away.fault, away.waits = ServiceUnavailable(None, 'keys are away'), waits
             for fields, expected in (({'key': 'a'}, 'a'), ({'key': 'x', 'body': 'body'}, 'body')):
-                waiting = Deferred.fromCoroutine(admitted(self.guard, self.request(asked, other='o', **fields)))
+                waiting = Deferred.fromCoroutine(authenticate(self.guard, self.request(asked, other='o', **fields)))
                 for each in away.waiting:
                     each.callback(None)
                 away.waiting.clear()
                 self.assertEqual(self.successResultOf(waiting).name, expected)
             only = channel(groups=('keys',), security='o')
-            waiting = Deferred.fromCoroutine(admitted(self.guard, self.request(only, other='o', key='x')))
+            waiting = Deferred.fromCoroutine(authenticate(self.guard, self.request(only, other='o', key='x')))
             for each in away.waiting:
                 each.callback(None)
             self.failureResultOf(waiting, ServiceUnavailable)
@@ -191,7 +195,7 @@ class GroupTests(GroupCase):
         """A group of a thousand definitions does not create a head that clients reject."""
         many = [stored(number, 'key', f'k{number}') for number in range(100, 200)]
         self.apply(*many, group(12, 'empty', *(each.name for each in many)))
-        self.assertEqual(len(self.refused(channel(groups=('empty',))).headers), MOST_CHALLENGES)
+        self.assertEqual(len(self.refused(channel(groups=('empty',))).headers), MAX_CHALLENGES)
 
 
 class RoleTests(GroupCase):
@@ -211,7 +215,7 @@ class RoleTests(GroupCase):
         self.refused(channel(security='b', roles=('reader',)), Forbidden, key='b')
         self.made['b'].waits = True
         waiting = Deferred.fromCoroutine(
-            admitted(self.guard, self.request(channel(security='b', roles=('reader',)), key='b')))
+            authenticate(self.guard, self.request(channel(security='b', roles=('reader',)), key='b')))
         self.made['b'].waiting.pop().callback(None)
         self.failureResultOf(waiting, Forbidden)
 
@@ -235,11 +239,23 @@ class ManyUsersTests(SynchronousTestCase):
             {'basic_auth': lambda definition: BasicAuthAuthenticator(self.verifier, definition)}
         )
         users = [('one', 'ann'), ('two', 'bob'), ('three', 'ann')]
-        self.guard.apply(Snapshot(1, [
-            *(Stored(number, 'basic_auth', BasicAuth(name=name, username=user, password=HASHER.hash(f'of {name}')), 1)
-              for number, (name, user) in enumerate(users)),
-            group(10, 'users', *(name for name, _ in users)),
-        ]))  # fmt: skip
+        self.guard.apply(
+            Snapshot(
+                1,
+                [
+                    *(
+                        StoredObject(
+                            number,
+                            'basic_auth',
+                            BasicAuth(name=name, username=user, password=HASHER.hash(f'of {name}')),
+                            1,
+                        )
+                        for number, (name, user) in enumerate(users)
+                    ),
+                    group(10, 'users', *(name for name, _ in users)),
+                ],
+            )
+        )
 
     def offload(self, function: Any, *args: Any) -> Deferred[Any]:
         self.verified += 1
@@ -247,8 +263,8 @@ class ManyUsersTests(SynchronousTestCase):
 
     def login(self, credentials: str) -> Deferred[Principal]:
         headers = {b'authorization': b'Basic ' + b64encode(credentials.encode())}
-        inbound = message(channel=channel(groups=('users',)), headers=headers)
-        return Deferred.fromCoroutine(admitted(self.guard, inbound))
+        inbound = make_message(channel=channel(groups=('users',)), headers=headers)
+        return Deferred.fromCoroutine(authenticate(self.guard, inbound))
 
     def test_the_user_name_says_who_is_asked(self) -> None:
         """Only the definitions with the user name are verified, one hash each, however many are in the group."""
@@ -269,6 +285,6 @@ class ManyUsersTests(SynchronousTestCase):
     def test_malformed_credentials_cost_nothing(self) -> None:
         """Malformed credentials are rejected without verifying a hash."""
         for value in (b'Basic ?', b'Basic ' + b64encode(b'nocolon'), b'Bearer x', b'Basic'):
-            inbound = message(channel=channel(groups=('users',)), headers={b'authorization': value})
-            self.failureResultOf(Deferred.fromCoroutine(admitted(self.guard, inbound)), Unauthorized)
+            inbound = make_message(channel=channel(groups=('users',)), headers={b'authorization': value})
+            self.failureResultOf(Deferred.fromCoroutine(authenticate(self.guard, inbound)), Unauthorized)
         self.assertEqual(self.verified, 0)

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.enmasse.config_diff import diff
-from zatotx.rules.enmasse.import_plan import export, plan_import
+from zatotx.rules.enmasse.config_diff import describe_changes
+from zatotx.rules.enmasse.import_plan import export_document, plan_import
 from zatotx.schema import type_docs
 from zatotx.schema.fields import fields_of
 from zatotx.schema.lenient_conversion import parse_request
 from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.references import SnapshotReferences
-from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.schema.validation import validate, validate_edit
 
 
@@ -52,7 +52,7 @@ class Outer(msgspec.Struct):
 
 
 WALK = ObjectType(key='walk', struct=Walk, section='walk', zato=ZatoApi(prefix='walk', names={'pace': 'the_pace'}))
-TYPES = ObjectTypes((WALK,))
+TYPES = ObjectTypeRegistry((WALK,))
 NOTHING = SnapshotReferences(Snapshot(), TYPES)
 
 
@@ -96,7 +96,9 @@ class ValidateTests(SynchronousTestCase):
     def test_no_secret_and_no_reference_hides_in_one(self) -> None:
         """Nested secrets and references are rejected, because their stored form differs."""
 
-        error = self.assertRaises(ValueError, ObjectTypes, (WALK, ObjectType(key='o', struct=Outer, section='o')))
+        error = self.assertRaises(
+            ValueError, ObjectTypeRegistry, (WALK, ObjectType(key='o', struct=Outer, section='o'))
+        )
         for path in ('o.inner.key', 'o.inner.to'):
             self.assertIn(path, str(error))
 
@@ -126,7 +128,7 @@ class OutsideTests(SynchronousTestCase):
 
     def test_described(self) -> None:
         """Nested fields follow their field in the table, by path."""
-        table = type_docs.table(WALK)
+        table = type_docs.field_table(WALK)
         self.assertIn('| `pace` | mapping | none | How fast it goes; none = as it comes |\n| `pace.steps` | int >= 1 |',
                       table)  # fmt: skip
         self.assertIn('| `least.way` | up, down | up | Which way |', table)
@@ -134,8 +136,8 @@ class OutsideTests(SynchronousTestCase):
 
     def test_exported_and_imported_again(self) -> None:
         """An export omits defaults and imports without a difference."""
-        snapshot = Snapshot(1, [Stored(1, 'walk', self.walk, 1)])
-        document = export(snapshot, TYPES)
+        snapshot = Snapshot(1, [StoredObject(1, 'walk', self.walk, 1)])
+        document = export_document(snapshot, TYPES)
         self.assertEqual(document, {'walk': [{'name': 'w', 'pace': {'steps': 3, 'way': 'down'}}]})
         for replace in (False, True):
             plan = plan_import(document, TYPES, snapshot, replace=replace, verify=lambda hashed, clear: False)
@@ -143,9 +145,13 @@ class OutsideTests(SynchronousTestCase):
 
     def test_compared(self) -> None:
         """Mappings are compared by their values."""
-        self.assertEqual(diff(WALK, None, self.walk), ["+ walk 'w'", "    pace: {'steps': 3, 'way': 'down'}"])
+        self.assertEqual(
+            describe_changes(WALK, None, self.walk), ["+ walk 'w'", "    pace: {'steps': 3, 'way': 'down'}"]
+        )
         slower = msgspec.structs.replace(self.walk, pace=Pace(steps=3, on=['sand']), least=Pace(steps=1, way='down'))
         changed = ("pace.on: [] → ['sand']", "pace.way: 'down' → 'up'", "least.way: 'up' → 'down'")
-        self.assertEqual(diff(WALK, self.walk, slower), [f"~ walk 'w': {line}" for line in changed])
+        self.assertEqual(describe_changes(WALK, self.walk, slower), [f"~ walk 'w': {line}" for line in changed])
         other = msgspec.structs.replace(self.walk, pace=None)
-        self.assertEqual(diff(WALK, self.walk, other), ["~ walk 'w': pace: {'steps': 3, 'way': 'down'} → None"])
+        self.assertEqual(
+            describe_changes(WALK, self.walk, other), ["~ walk 'w': pace: {'steps': 3, 'way': 'down'} → None"]
+        )

@@ -11,15 +11,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
 from zatotx.schema import type_docs
-from zatotx.schema.fields import NO_DEFAULT, fields_of, refs_of
+from zatotx.schema.fields import NO_DEFAULT, fields_of, reference_fields
 from zatotx.schema.lenient_conversion import parse_request
 from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.references import SnapshotReferences, dangling_references
+from zatotx.schema.references import SnapshotReferences, find_dangling_references
 from zatotx.schema.security import BASIC_AUTH, BasicAuth
-from zatotx.schema.service import SERVICE, ServiceRow
-from zatotx.schema.snapshot import Operation, Snapshot, Stored
-from zatotx.schema.type_registry import ObjectTypes, namespace_of
+from zatotx.schema.service import SERVICE, ServiceConfig
+from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
+from zatotx.schema.type_registry import ObjectTypeRegistry, namespace_of
 from zatotx.schema.validation import validate, validate_edit
 
 CHANNEL: dict[str, Any] = {'name': 'c', 'url_path': '/c', 'service': 's'}
@@ -84,7 +84,7 @@ class TypesTests(SynchronousTestCase):
         )
         error = self.assertRaises(
             ValueError,
-            ObjectTypes,
+            ObjectTypeRegistry,
             (
                 BASIC_AUTH,
                 twin,
@@ -218,10 +218,10 @@ class DoorTests(SynchronousTestCase):
         snapshot = Snapshot(
             1,
             [
-                Stored(7, 'basic_auth', BasicAuth(name='api', username='api'), 1),
-                Stored(8, 'basic_auth', BasicAuth(name='7', username='seven'), 1),
-                Stored(9, 'service', ServiceRow(name='echo'), 1),
-                Stored(10, 'service', ServiceRow(name='9'), 1),
+                StoredObject(7, 'basic_auth', BasicAuth(name='api', username='api'), 1),
+                StoredObject(8, 'basic_auth', BasicAuth(name='7', username='seven'), 1),
+                StoredObject(9, 'service', ServiceConfig(name='echo'), 1),
+                StoredObject(10, 'service', ServiceConfig(name='9'), 1),
             ],
         )
         self.references = SnapshotReferences(snapshot, TYPES)
@@ -281,8 +281,8 @@ class DoorTests(SynchronousTestCase):
             self.assertEqual(self.rest(security_id=given), {'security': str(given)})
         self.assertEqual(self.rest(security_id=True), {'security': True})
         self.assertEqual(
-            dangling_references(
-                self.references, refs_of(CHANNEL_REST), {'security': '99', 'service': 'echo', 'name': 'x'}
+            find_dangling_references(
+                self.references, reference_fields(CHANNEL_REST), {'security': '99', 'service': 'echo', 'name': 'x'}
             ),
             [('security', "there is no security called '99'")],
         )
@@ -298,7 +298,7 @@ class SilenceTests(SynchronousTestCase):
         """The reprs of objects, containers and changes contain no secrets."""
         value = BasicAuth(name='u', username='u', password='sEcReT')
         fields = {'name': 'u', 'username': 'u', 'password': 'sEcReT'}
-        for shown in (value, Stored(1, 'basic_auth', value, 1), Operation(
+        for shown in (value, StoredObject(1, 'basic_auth', value, 1), Operation(
             action='create', type='basic_auth', name='u', fields=fields
         )):
             self.assertNotIn('sEcReT', repr(shown))
@@ -308,17 +308,17 @@ class SilenceTests(SynchronousTestCase):
 class DocsTests(SynchronousTestCase):
     def test_a_type_describes_itself(self) -> None:
         """The table has one row per field, in Markdown that texts cannot break."""
-        table = type_docs.table(EVERYTHING)
+        table = type_docs.field_table(EVERYTHING)
         self.assertIn('| `count` | int >= 0 <= 9 | 1 | How many |', table)
         self.assertIn('Some \\| text', table)
         self.assertEqual(len(table.splitlines()), 2 + len(fields_of(EVERYTHING)))
 
     def test_a_field_describes_itself_in_a_line(self) -> None:
         """Help for the CLI is one line."""
-        found = {f.name: type_docs.help_of(f) for f in fields_of(CHANNEL_REST)}
+        found = {f.name: type_docs.field_help(f) for f in fields_of(CHANNEL_REST)}
         self.assertEqual(found['service'], 'Service to invoke (name (service); required)')
         self.assertEqual(found['method'], 'HTTP method, in capitals; none = any (text; default: none)')
-        secret = {f.name: type_docs.help_of(f) for f in fields_of(BASIC_AUTH)}['password']
+        secret = {f.name: type_docs.field_help(f) for f in fields_of(BASIC_AUTH)}['password']
         self.assertIn('(text secret; default: (empty))', secret)
 
     def test_the_zato_face_has_defaults(self) -> None:

@@ -18,8 +18,8 @@ import zatotx
 from trial_tests.support.invoking import Calls
 from zatotx.model import errors
 from zatotx.service.compat import import_finder
-from zatotx.service.entry import ServiceEntry
 from zatotx.service.naming import service_name
+from zatotx.service.service_entry import ServiceEntry
 
 # Zato 1.1 and 2.0: classes in plain def, SimpleIO, bunch, anyjson.
 CLASSIC = '''

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.invoking import Calls, outcome_of
 from zatotx import BadRequest, NotFound, Service
 from zatotx.model.errors import BadInput
-from zatotx.service.entry import ServiceEntry
+from zatotx.service.service_entry import ServiceEntry
 
 PAGE = Path(__file__).resolve().parents[3] / 'docs' / 'services.md'
 

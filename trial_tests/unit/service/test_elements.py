@@ -143,26 +143,26 @@ class NameTests(SynchronousTestCase):
     def test_int_by_name(self) -> None:
         """The name id and Zato's configured suffixes imply an int."""
         for name in ('id', 'cust_id', 'pool_size', 'read_timeout', 'retry_count', 'x_size_min', 'x_size_max'):
-            self.assertEqual(r.element(name).take('7'), 7)
-            self.assertRaises(ValidationError, r.element(name).take, 'x')
+            self.assertEqual(r.to_element(name).take('7'), 7)
+            self.assertRaises(ValidationError, r.to_element(name).take, 'x')
 
     def test_bool_by_name(self) -> None:
         """Names with a prefix such as is_ imply a bool."""
         for name in ('is_active', 'needs_ack', 'should_retry', 'by_name', 'has_more', 'may_fail'):
-            self.assertIs(r.element(name).take('yes'), True)
-            self.assertRaises(ValidationError, r.element(name).take, 'x')
+            self.assertIs(r.to_element(name).take('yes'), True)
+            self.assertRaises(ValidationError, r.to_element(name).take, 'x')
 
     def test_other_names_pass(self) -> None:
         """Other names imply no type; dates are output as text."""
         for value in ('x', 1, [1], {'a': 1}, True):
-            self.assertEqual(r.element('identity').take(value), value)
-        self.assertEqual(r.element('when').give(MOMENT), '2026-02-01T10:20:30')
+            self.assertEqual(r.to_element('identity').take(value), value)
+        self.assertEqual(r.to_element('when').give(MOMENT), '2026-02-01T10:20:30')
 
     def test_as_is_switches_conventions_off(self) -> None:
         """AsIs('cust_id') accepts an id that is text."""
-        self.assertEqual(r.element(e.AsIs('cust_id')).take('A-1'), 'A-1')
+        self.assertEqual(r.to_element(e.AsIs('cust_id')).take('A-1'), 'A-1')
 
     def test_conventions_never_break_an_answer(self) -> None:
         """In output, a number in text becomes a number, other text is unchanged."""
-        self.assertEqual([r.element('cust_id').give('5'), r.element('cust_id').give('A-1')], [5, 'A-1'])
-        self.assertEqual([r.element('is_x').give('no'), r.element('is_x').give('dunno')], [False, 'dunno'])
+        self.assertEqual([r.to_element('cust_id').give('5'), r.to_element('cust_id').give('A-1')], [5, 'A-1'])
+        self.assertEqual([r.to_element('is_x').give('no'), r.to_element('is_x').give('dunno')], [False, 'dunno'])

@@ -12,12 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.invoking import Calls
 from zatotx import Service
 from zatotx.model.message import Reply
-from zatotx.pipeline.codecs import Codecs
+from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
-from zatotx.service.forgotten_await import NotAwaited, shown_file
-from zatotx.service.outgoing import Outgoings
-from zatotx.testing.fake_pipeline import CountingStats, OpenGuard
+from zatotx.service.missing_await import MissingAwait, display_path
+from zatotx.service.outgoing import OutgoingConnections
+from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
 
 
 def line_of(mark: str) -> int:
@@ -115,7 +115,7 @@ class Other500(Service):
 
 
 class Node:
-    outgoing = Outgoings({'greetings': Connections})
+    outgoing = OutgoingConnections({'greetings': Connections})
 
 
 class ForgottenAwaitTests(SynchronousTestCase):
@@ -125,7 +125,7 @@ class ForgottenAwaitTests(SynchronousTestCase):
         for entry in calls.entries:
             object.__setattr__(entry, 'stats', CountingStats())
         store: Any = type('Store', (), {'current': calls.services})
-        pipeline = Pipeline(guard=OpenGuard(), store=store, invoker=calls.invoker, codecs=Codecs(),
+        pipeline = Pipeline(guard=AllowAllPolicy(), store=store, invoker=calls.invoker, codecs=CodecRegistry(),
                             faults=ErrorReplies(), offload=maybeDeferred)  # fmt: skip
         inbound = calls.http(body=b'<a/>' if channel else b'{}', **channel)
         reply: Reply = self.successResultOf(Deferred.fromCoroutine(pipeline.serve(inbound)))
@@ -145,7 +145,7 @@ class ForgottenAwaitTests(SynchronousTestCase):
             (Named, 'named', "self.out.greetings['A'].greet(…)"),
         ):
             error = self.error(service)
-            self.assertIsInstance(error, NotAwaited, mark)
+            self.assertIsInstance(error, MissingAwait, mark)
             said = str(error).partition('/')[2] or str(error)
             where = f'test_forgotten_await.py:{line_of(mark)}'
             self.assertEqual(said, f"{where}: 'await' is missing before {call}: the answer has a coroutine in it")
@@ -170,4 +170,4 @@ class ForgottenAwaitTests(SynchronousTestCase):
 
     def test_files(self) -> None:
         """Files are named as their author knows them."""
-        self.assertEqual(shown_file(f'/env/server1/work/deployed/{"a" * 64}/crm/util.py'), 'crm/util.py')
+        self.assertEqual(display_path(f'/env/server1/work/deployed/{"a" * 64}/crm/util.py'), 'crm/util.py')

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.invoking import Calls, call, outcome_of
 from zatotx import BadRequest, MethodNotAllowed, Service
-from zatotx.model.message import Outcome
+from zatotx.model.message import ServiceResult
 from zatotx.service.metadata import BadDeclaration, describe_service, runs_on_reactor
 
 
@@ -281,5 +281,5 @@ class TraitsTests(SynchronousTestCase):
                 return 'x'
 
         calls = Calls(Returning)
-        outcomes: list[Outcome] = [outcome_of(calls.start(calls.http())) for _ in range(2)]
+        outcomes: list[ServiceResult] = [outcome_of(calls.start(calls.http())) for _ in range(2)]
         self.assertEqual([one.value for one in outcomes], ['', ''])

@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.invoking import CID, Calls, outcome_of
 from zatotx import Inactive, Int, InternalServerError, NotFound, Service, Timeout
-from zatotx.metrics.counters import CallSlots
+from zatotx.metrics.counters import CallCounters
 from zatotx.model.errors import BadInput
 from zatotx.service.compat.bunch import Bunch
-from zatotx.service.entry import ServiceEntry
+from zatotx.service.service_entry import ServiceEntry
 
 
 class Point(msgspec.Struct):
@@ -159,7 +159,7 @@ class InvokeTests(SynchronousTestCase):
     def test_depth_is_bounded(self) -> None:
         """Calls nest up to 32 deep; then an error names the chain."""
         calls = Calls(Endless)
-        calls.entries[0] = calls.services.entries['endless'] = ServiceEntry.of(Endless, stats=CallSlots())
+        calls.entries[0] = calls.services.entries['endless'] = ServiceEntry.of(Endless, stats=CallCounters())
         fault = self.assertRaises(InternalServerError, outcome_of, calls.start(calls.http()))
         self.assertIn('more than 32 deep: endless -> endless', fault.details)
         stats = calls.entries[0].stats
@@ -250,7 +250,7 @@ class InvokeTests(SynchronousTestCase):
 
     def test_called_services_are_counted(self) -> None:
         """Calls and errors are counted per service."""
-        calls = Calls(asking('summed', {'x': 1}), ServiceEntry.of(Summed, stats=CallSlots()))
+        calls = Calls(asking('summed', {'x': 1}), ServiceEntry.of(Summed, stats=CallCounters()))
         self.assertRaises(BadInput, outcome_of, calls.start(calls.http()))
         stats = calls.entries[1].stats
         self.assertEqual((stats.calls, stats.kinds), (1, {'BadInput': 1}))

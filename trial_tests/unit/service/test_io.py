@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.invoking import Calls, call, outcome_of
 from zatotx import AsIs, Bunch, Date, DictList, Float, Int, List, Service, Text
 from zatotx.model.errors import BadInput
-from zatotx.model.message import Outcome
-from zatotx.service.io.declaration import describe_io
-from zatotx.service.io.description import BadOutput
+from zatotx.model.message import ServiceResult
+from zatotx.service.io.declaration_reader import read_io_declaration
+from zatotx.service.io.service_io import BadOutput
 
 Row = namedtuple('Row', 'a b')
 
@@ -47,7 +47,7 @@ class Order(Service):
         self.response.payload = self.request.input
 
 
-def answering(value: Any, **sio: Any) -> Outcome:
+def answering(value: Any, **sio: Any) -> ServiceResult:
     """Return the outcome of a service that sets that payload under those declarations."""
 
     class Answers(Service):
@@ -275,7 +275,7 @@ class InputTests(SynchronousTestCase):
     def test_the_description_is_one(self) -> None:
         """Both declarations give the same description."""
         for service in (Classic, Short):
-            io = describe_io(service)
+            io = read_io_declaration(service)
             assert io.input is not None
             self.assertIn(('name', True), [(one.name, one.required) for one in io.input.fields])
 
@@ -290,7 +290,7 @@ class DeclarationTests(SynchronousTestCase):
             ({'SimpleIO': type('S', (), {'input_required': (b'a',)})}, "SimpleIO.input_required: b'a' is neither"),
             ({'SimpleIO': type('S', (), {'input_required': 'a', 'input_optional': 'a'})}, "SimpleIO.input: 'a' is"),
         ):
-            error = self.assertRaises(TypeError, describe_io, type('X', (Service,), attributes))
+            error = self.assertRaises(TypeError, read_io_declaration, type('X', (Service,), attributes))
             self.assertIn(sentence, str(error))
 
     def test_short_forms_inside_simple_io(self) -> None:

@@ -16,11 +16,11 @@ from twisted.trial.unittest import TestCase
 from trial_tests.support.invoking import Calls
 from zatotx import Service
 from zatotx.model.errors import BadInput
-from zatotx.model.message import Outcome
+from zatotx.model.message import ServiceResult
 from zatotx.pipeline.codecs import XmlCodec
-from zatotx.service.code_inspection import mentioned_names
-from zatotx.service.io.xml_input import LONG, values
-from zatotx.wire.xml.parser import LARGE, parse
+from zatotx.service.code_inspection import mentions_name
+from zatotx.service.io.xml_input import LARGE_DOCUMENT, read_element_values
+from zatotx.wire.xml.parser import THREAD_THRESHOLD, parse
 
 READ_IN: list[int] = []  # threads
 
@@ -128,7 +128,7 @@ class LargeTests(TestCase):
         self.addCleanup(self.pool.stop)
         READ_IN.clear()
 
-    def start(self, service: type, document: bytes, **request: Any) -> Deferred[Outcome]:
+    def start(self, service: type, document: bytes, **request: Any) -> Deferred[ServiceResult]:
         calls = Calls(service, reactor=reactor, pool=self.pool)
         inbound = calls.http(data_format='xml', body=document, **request)
         inbound.parsed = parse(document)
@@ -136,7 +136,7 @@ class LargeTests(TestCase):
 
     async def test_input_is_read_in_a_thread(self) -> None:
         """Large input is read in a thread while the service runs on the reactor; small input never leaves it."""
-        for size, here in ((LONG // 2, True), (LONG * 2, False)):
+        for size, here in ((LARGE_DOCUMENT // 2, True), (LARGE_DOCUMENT * 2, False)):
             READ_IN.clear()
             written = (await self.start(Rows, rows(size))).value.element()
             self.assertEqual((written.rows, written.thread), (len(READ_IN), get_ident()))
@@ -144,20 +144,20 @@ class LargeTests(TestCase):
 
     async def test_def_services(self) -> None:
         """`def` services get their input the same way."""
-        written = (await self.start(InThread, rows(LONG * 2))).value.element()
+        written = (await self.start(InThread, rows(LARGE_DOCUMENT * 2))).value.element()
         self.assertEqual(written.rows, len(READ_IN))
         self.assertNotEqual(written.thread, get_ident())
 
     async def test_elements_are_written_in_a_thread(self) -> None:
         """Elements are serialized in a thread."""
-        outcome = await self.start(Payload, rows(LONG * 2))
-        self.assertEqual(outcome.value.data, rows(LONG * 2))
+        outcome = await self.start(Payload, rows(LARGE_DOCUMENT * 2))
+        self.assertEqual(outcome.value.data, rows(LARGE_DOCUMENT * 2))
         self.assertEqual(outcome.headers['Thread'], str(get_ident()))
 
     async def test_input_that_is_not_declared(self) -> None:
         """Undeclared input of a service on the reactor is read in advance in a thread, with the same result as on
         access."""
-        for size, ready in ((LONG // 2, 'False'), (LONG * 2, 'True')):
+        for size, ready in ((LARGE_DOCUMENT // 2, 'False'), (LARGE_DOCUMENT * 2, 'True')):
             document = numbers(size)
             outcome = await self.start(Asks, document, query=b'q=1')
             written = outcome.value.element()
@@ -168,35 +168,35 @@ class LargeTests(TestCase):
 
     async def test_input_that_nobody_asks_for(self) -> None:
         """Input is not read if the code does not mention it, nor in advance for `def` services."""
-        document = numbers(LONG * 2)
+        document = numbers(LARGE_DOCUMENT * 2)
         outcome = await self.start(AsksInThread, document)
         self.assertEqual(outcome.headers['Ready'], 'False')
         self.assertEqual(outcome.value.data, b'<response>%d</response>' % document.count(b'<number>'))
-        outcome = await self.start(Silent, numbers(LONG * 2))
+        outcome = await self.start(Silent, numbers(LARGE_DOCUMENT * 2))
         self.assertNotIn('input', outcome.value)
 
     def test_who_asks(self) -> None:
         """Access to input is found in a service's own and inherited methods, decorated or not."""
         for cls, asks in ((Asks, True), (Silent, False), (Inherits, True), (Wrapped, True), (Inside, True),
                           (ByName, True), (InProperty, True), (Rows, True), (InThread, True), (Payload, False)):
-            self.assertEqual(mentioned_names(cls, Service, 'input'), asks, cls)
+            self.assertEqual(mentions_name(cls, Service, 'input'), asks, cls)
 
     async def test_input_that_is_bad(self) -> None:
         """Invalid undeclared input is an error only on access."""
-        bad = await self.assertFailure(self.start(Asks, numbers(LONG * 2), query=b'q=%ff'), BadInput)
+        bad = await self.assertFailure(self.start(Asks, numbers(LARGE_DOCUMENT * 2), query=b'q=%ff'), BadInput)
         self.assertIn('query', str(bad))
-        outcome = await self.start(Asks, numbers(LONG * 2), query=b'q=%ff', headers={b'ask': b'no'})
+        outcome = await self.start(Asks, numbers(LARGE_DOCUMENT * 2), query=b'q=%ff', headers={b'ask': b'no'})
         self.assertEqual(outcome.headers['Ready'], 'False')
 
     async def test_mistakes_reach_the_caller(self) -> None:
         """Mistakes found in the thread reach the caller, each with its path, with the cid."""
-        document = rows(LONG * 2).replace(b'<number>000007<', b'<number>x<')
+        document = rows(LARGE_DOCUMENT * 2).replace(b'<number>000007<', b'<number>x<')
         bad: Any = await self.assertFailure(self.start(Rows, document), BadInput)
         self.assertEqual((bad.details, bad.cid), ('$[7].number: expected int, got str', '0123456789abcdef01234567'))
 
     async def test_who_gives_up(self) -> None:
         """A caller that cancels does not wait for the thread."""
-        deferred = self.start(Rows, rows(LONG * 2))
+        deferred = self.start(Rows, rows(LARGE_DOCUMENT * 2))
         deferred.cancel()
         await self.assertFailure(deferred, CancelledError)
 
@@ -204,9 +204,9 @@ class LargeTests(TestCase):
         """Reading time is linear in the number of siblings with the same name."""
         root = parse(b'<rows>' + b'<row>1</row>' * 50_000 + b'</rows>')
         began = thread_time()
-        self.assertEqual(len(values(root)['row']), 50_000)
+        self.assertEqual(len(read_element_values(root)['row']), 50_000)
         self.assertLess(thread_time() - began, 5)
 
     def test_sizes(self) -> None:
         """Documents are parsed in a thread from 256 KiB on, and read in one from 64 KiB on."""
-        self.assertEqual((XmlCodec().threaded, LARGE, LONG), (256 * 1024, 256 * 1024, 64 * 1024))
+        self.assertEqual((XmlCodec().threaded, THREAD_THRESHOLD, LARGE_DOCUMENT), (256 * 1024, 256 * 1024, 64 * 1024))

@@ -15,20 +15,20 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.thread_clock import ThreadClock
 from trial_tests.support.waiting import until
 from zatotx.model.errors import BadRequest
-from zatotx.service.deployment.import_thread import cpu_ticks, in_import_thread
-from zatotx.service.deployment.module_importer import PREFIX, LoadedModule, load, module_names
-from zatotx.service.deployment.package import SourcePackage, accept, pack
-from zatotx.service.naming import impl_name, plain_name
+from zatotx.service.deployment.import_thread import cpu_ticks, run_in_import_thread
+from zatotx.service.deployment.module_importer import PREFIX, ImportedVersion, import_source, importable_modules
+from zatotx.service.deployment.source_package import SourcePackage, create_zip, parse_upload
+from zatotx.service.naming import implementation_name, original_module_name
 
 
 def module(text: str, name: str = 'crm.py') -> SourcePackage:
-    return accept(name, text.encode())
+    return parse_upload(name, text.encode())
 
 
 def package(init: str = '', **files: str) -> SourcePackage:
     """Return a package crm; `__` in a name stands for a directory."""
     named = {f'crm/{name.replace("__", "/")}.py': text.encode() for name, text in files.items()}
-    return accept('crm.zip', pack({'crm/__init__.py': init.encode(), **named}))
+    return parse_upload('crm.zip', create_zip({'crm/__init__.py': init.encode(), **named}))
 
 
 def ours() -> set[str]:
@@ -41,11 +41,11 @@ class LoadTests(SynchronousTestCase):
         self.before = ours()
         self.place = Path(self.mktemp())
 
-    def load(self, source: SourcePackage) -> LoadedModule:
-        return load(source, self.place)
+    def load(self, source: SourcePackage) -> ImportedVersion:
+        return import_source(source, self.place)
 
     def refusal(self, source: SourcePackage) -> str:
-        told: str = self.assertRaises(BadRequest, load, source, self.place).msg
+        told: str = self.assertRaises(BadRequest, import_source, source, self.place).msg
         self.assertEqual(ours(), self.before)
         return told
 
@@ -54,8 +54,8 @@ class LoadTests(SynchronousTestCase):
         one, two = self.load(module('x = 1\ndef f(): return x')), self.load(module('x = 2\ndef f(): return x'))
         self.assertEqual([v.modules[0].f() for v in (one, two, one)], [1, 2, 1])
         self.assertNotEqual(one.modules[0].__name__, two.modules[0].__name__)
-        self.assertEqual(plain_name(one.modules[0].__name__), 'crm')
-        self.assertEqual(impl_name(type('Get', (), {'__module__': one.modules[0].__name__})), 'crm.Get')
+        self.assertEqual(original_module_name(one.modules[0].__name__), 'crm')
+        self.assertEqual(implementation_name(type('Get', (), {'__module__': one.modules[0].__name__})), 'crm.Get')
 
     def test_dropped_with_its_last_holder(self) -> None:
         """A version is in sys.modules exactly as long as it is referenced; running code continues."""
@@ -111,7 +111,9 @@ class Lazy:
 
     def test_flat_modules_see_each_other(self) -> None:
         """The modules of a flat archive import each other in their version."""
-        loaded = load(accept('both.zip', pack({'a.py': b'import b\nx = b.x', 'b.py': b'x = 5'})), self.place)
+        loaded = import_source(
+            parse_upload('both.zip', create_zip({'a.py': b'import b\nx = b.x', 'b.py': b'x = 5'})), self.place
+        )
         self.assertEqual([m.x for m in loaded.modules], [5, 5])
 
     def test_module_may_be_called_as_what_it_imports(self) -> None:
@@ -122,7 +124,9 @@ class Lazy:
     def test_data_files_lie_beside(self) -> None:
         """A package finds its data files by `__file__`."""
         text = b'from pathlib import Path\nx = Path(__file__).with_name("data.txt").read_text()'
-        loaded = load(accept('crm.zip', pack({'crm/__init__.py': text, 'crm/data.txt': b'here'})), self.place)
+        loaded = import_source(
+            parse_upload('crm.zip', create_zip({'crm/__init__.py': text, 'crm/data.txt': b'here'})), self.place
+        )
         self.assertEqual(loaded.modules[0].x, 'here')
 
     def test_annotations_are_found(self) -> None:
@@ -164,8 +168,8 @@ def same(): return type(pickle.loads(pickle.dumps(B()))) is B
         paths = 'crm/__init__ crm/__main__ crm/a crm/conftest crm/setup crm/sub/__init__ crm/sub/c crm/sub/tests/d'
         paths += ' crm/test_a crm/tests/b'
         files = {f'{path}.py': b'' for path in paths.split()} | {'crm/data.txt': b''}
-        source = accept('crm.zip', pack(files))
-        self.assertEqual(module_names(source), ['crm', 'crm.a', 'crm.sub', 'crm.sub.c'])
+        source = parse_upload('crm.zip', create_zip(files))
+        self.assertEqual(importable_modules(source), ['crm', 'crm.a', 'crm.sub', 'crm.sub.c'])
 
     def test_mistakes_name_file_and_line(self) -> None:
         """Every error in a module becomes one sentence with the user's file and line, and leaves no modules behind."""
@@ -190,7 +194,7 @@ def same(): return type(pickle.loads(pickle.dumps(B()))) is B
     def test_bytes_that_are_no_text(self) -> None:
         """A file that is not Python text is rejected by name."""
         for content in (b'\xff\xfe\x00', b'x = "\x00"', b'# coding: no-such\n'):
-            self.assertTrue(self.refusal(accept('crm.py', content)).startswith('crm.py:'), content)
+            self.assertTrue(self.refusal(parse_upload('crm.py', content)).startswith('crm.py:'), content)
 
     def test_mistakes_in_packages(self) -> None:
         """In a package, the path of the file is named, and module names are those that the author knows."""
@@ -207,14 +211,18 @@ class OwnThreadTests(SynchronousTestCase):
 
     def start(self, source: SourcePackage) -> tuple[Deferred[Any], threading.Thread]:
         """Import a module crm.py in its own thread, within 30 seconds of the clock."""
-        importing = in_import_thread(self.clock, lambda: load(source, self.place), source, doing='the import')
+        importing = run_in_import_thread(
+            self.clock, lambda: import_source(source, self.place), source, doing='the import'
+        )
         (thread,) = [thread for thread in threading.enumerate() if thread.name == 'the import of crm.py']
         return importing, thread
 
     def test_not_in_the_reactors_thread(self) -> None:
         """User code is imported in a thread named for its file."""
         source = module('import threading\nname = threading.current_thread().name')
-        importing = in_import_thread(self.clock, lambda: load(source, self.place), source, doing='the import')
+        importing = run_in_import_thread(
+            self.clock, lambda: import_source(source, self.place), source, doing='the import'
+        )
         self.clock.turn()
         self.assertEqual(self.successResultOf(importing).modules[0].name, 'the import of crm.py')
 

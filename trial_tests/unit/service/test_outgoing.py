@@ -9,21 +9,21 @@ from zope.interface.verify import verifyObject
 
 from trial_tests.support.invoking import CID, Calls, outcome_of
 from zatotx import NotFound, Service
-from zatotx.interfaces.outgoing import ICall, IOutgoing
-from zatotx.service.outgoing import Outgoings, ServiceCall
+from zatotx.interfaces.outgoing import IOutgoingConnections, IServiceCall
+from zatotx.service.outgoing import OutgoingCall, OutgoingConnections
 
 
 class Node:
     """A node with some connections."""
 
     def __init__(self, **kinds: Any) -> None:
-        self.outgoing = Outgoings(kinds)
+        self.outgoing = OutgoingConnections(kinds)
 
 
 class Greeter:
     """A connection of these tests' kind."""
 
-    def __init__(self, call: ICall) -> None:
+    def __init__(self, call: IServiceCall) -> None:
         self.call = call
 
     def __getitem__(self, name: str) -> Greeter:
@@ -84,5 +84,5 @@ class OutgoingTests(SynchronousTestCase):
         """The objects provide their interfaces."""
         calls = Calls(Greets)
         run: Any = type('Run', (), {'inbound': calls.inbound(), 'entry': calls.entries[0], 'invoker': calls.invoker})
-        self.assertTrue(verifyObject(ICall, ServiceCall(run)))
-        self.assertTrue(verifyObject(IOutgoing, Outgoings()))
+        self.assertTrue(verifyObject(IServiceCall, OutgoingCall(run)))
+        self.assertTrue(verifyObject(IOutgoingConnections, OutgoingConnections()))

@@ -10,8 +10,15 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import BadRequest
-from zatotx.service.deployment import package
-from zatotx.service.deployment.package import MODULE, PACKAGE, accept, pack, pack_directory, restore
+from zatotx.service.deployment import source_package
+from zatotx.service.deployment.source_package import (
+    MODULE,
+    PACKAGE,
+    create_zip,
+    parse_stored,
+    parse_upload,
+    zip_directory,
+)
 
 
 def zipped(*members: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
@@ -24,40 +31,40 @@ def zipped(*members: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
 
 class AcceptTests(SynchronousTestCase):
     def refusal(self, name: str, content: bytes) -> str:
-        told: str = self.assertRaises(BadRequest, accept, name, content).msg
+        told: str = self.assertRaises(BadRequest, parse_upload, name, content).msg
         return told
 
     def test_module(self) -> None:
         """A module is accepted unchanged, under its own name."""
-        source = accept('my-api.py', b'x = 1\n')
+        source = parse_upload('my-api.py', b'x = 1\n')
         self.assertEqual((source.file, source.form, source.tops), ('my-api.py', MODULE, ('my-api',)))
         self.assertEqual((source.content, dict(source.files)), (b'x = 1\n', {'my-api.py': b'x = 1\n'}))
 
     def test_package_has_its_own_name(self) -> None:
         """A package is named by its directory, whatever the name of its zip."""
-        source = accept('crm-1.2.zip', zipped(('crm/', b''), ('crm/__init__.py', b''), ('crm/data.txt', b'd')))
+        source = parse_upload('crm-1.2.zip', zipped(('crm/', b''), ('crm/__init__.py', b''), ('crm/data.txt', b'd')))
         self.assertEqual((source.file, source.form, source.tops), ('crm', PACKAGE, ('crm',)))
         self.assertEqual(dict(source.files), {'crm/__init__.py': b'', 'crm/data.txt': b'd'})
 
     def test_flat_modules(self) -> None:
         """Zato's archives of flat modules are one deployed file, named by the archive."""
-        source = accept('bundle.zip', zipped(('b.py', b'2'), ('a.py', b'1')))
+        source = parse_upload('bundle.zip', zipped(('b.py', b'2'), ('a.py', b'1')))
         self.assertEqual((source.file, source.form, source.tops), ('bundle', PACKAGE, ('a', 'b')))
 
     def test_same_code_same_bytes(self) -> None:
         """Order, dates and caches in a zip do not change the version."""
         dated = zipfile.ZipInfo('crm/__init__.py', (2020, 2, 2, 2, 2, 2))
-        one = accept('crm.zip', zipped(('crm/a.py', b'a'), (dated, b'i')))
+        one = parse_upload('crm.zip', zipped(('crm/a.py', b'a'), (dated, b'i')))
         cached = zipped(('crm/__init__.py', b'i'), ('crm/__pycache__/a.pyc', b'?'), ('crm/a.py', b'a'))
-        other = accept('crm.zip', cached)
+        other = parse_upload('crm.zip', cached)
         self.assertEqual(one.content, other.content)
         self.assertEqual(one.sha256, other.sha256)
 
     def test_kept_form_comes_back(self) -> None:
         """The stored form of a package or module restores to the same source."""
         for name, content in (('crm.zip', zipped(('crm/__init__.py', b'i'))), ('m.py', b'm')):
-            source = accept(name, content)
-            self.assertEqual(restore(source.file, source.form, source.content), source)
+            source = parse_upload(name, content)
+            self.assertEqual(parse_stored(source.file, source.form, source.content), source)
 
     def test_names_that_lead_elsewhere(self) -> None:
         """A member whose path leads out of the package is rejected by name."""
@@ -77,11 +84,11 @@ class AcceptTests(SynchronousTestCase):
 
     def test_sizes(self) -> None:
         """Exceeded limits of content, unpacked bytes or members are rejected before they fill memory."""
-        self.patch(package, 'MAX_UNPACKED', 1000)
+        self.patch(source_package, 'MAX_UNPACKED', 1000)
         self.assertIn('more than 1000 bytes', self.refusal('a.zip', zipped(('a.py', b'#' * 1001))))
-        self.patch(package, 'MAX_MEMBERS', 2)
+        self.patch(source_package, 'MAX_MEMBERS', 2)
         self.assertIn('at most 2', self.refusal('a.zip', zipped(('a.py', b''), ('b.py', b''), ('c.py', b''))))
-        self.patch(package, 'MAX_CONTENT', 5)
+        self.patch(source_package, 'MAX_CONTENT', 5)
         self.assertIn('at most 5', self.refusal('a.py', b'123456'))
 
     def test_what_is_not_a_package(self) -> None:
@@ -107,7 +114,7 @@ class AcceptTests(SynchronousTestCase):
 
     def test_damaged_compression(self) -> None:
         """A zip with damaged member data is rejected like any other damaged zip."""
-        good = bytearray(pack({'crm/__init__.py': bytes(range(256)) * 20}))
+        good = bytearray(create_zip({'crm/__init__.py': bytes(range(256)) * 20}))
         good[60:80] = b'\xff' * 20
         self.assertIn('not a zip that can be read', self.refusal('crm.zip', bytes(good)))
 
@@ -125,14 +132,14 @@ class PackDirectoryTests(SynchronousTestCase):
         (self.root / '__pycache__' / 'a.pyc').write_bytes(b'?')
         (self.root / '.hidden').write_text('?')
         (self.root / 'a.py~').write_text('?')
-        source = accept('crm.zip', pack_directory(self.root))
+        source = parse_upload('crm.zip', zip_directory(self.root))
         self.assertEqual(dict(source.files), {'crm/__init__.py': b'i', 'crm/sub/a.py': b'a'})
-        self.assertEqual(source.content, pack_directory(str(self.root)))
+        self.assertEqual(source.content, zip_directory(str(self.root)))
 
     def test_links_and_missing_init(self) -> None:
         """A link in a directory, and a directory that is not a package, are rejected by name."""
         (self.root / 'sub' / 'link.py').symlink_to('a.py')
-        self.assertIn('crm/sub/link.py is a link', self.assertRaises(BadRequest, pack_directory, self.root).msg)
+        self.assertIn('crm/sub/link.py is a link', self.assertRaises(BadRequest, zip_directory, self.root).msg)
         (self.root / 'sub' / 'link.py').unlink()
         (self.root / '__init__.py').unlink()
-        self.assertIn('crm/__init__.py is missing', self.assertRaises(BadRequest, pack_directory, self.root).msg)
+        self.assertIn('crm/__init__.py is missing', self.assertRaises(BadRequest, zip_directory, self.root).msg)

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx import Event
 from zatotx.service.response import Response
-from zatotx.service.server_sent_events import event_stream
-from zatotx.wire.http.sse import KEEP_ALIVE, encode_event
+from zatotx.service.server_sent_events import encode_event_stream
+from zatotx.wire.http.sse import KEEP_ALIVE_COMMENT, encode_event
 
 
 class FormTests(SynchronousTestCase):
@@ -73,7 +73,7 @@ class Source:
 class StreamTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.source = Clock(), Source()
-        self.stream = event_stream(self.source.events(), self.clock, 15.0)
+        self.stream = encode_event_stream(self.source.events(), self.clock, 15.0)
 
     def next(self) -> Deferred[bytes]:
         async def wait() -> bytes:
@@ -97,10 +97,10 @@ class StreamTests(SynchronousTestCase):
         self.clock.advance(14.9)
         self.assertNoResult(first)
         self.clock.advance(0.1)
-        self.assertEqual(self.successResultOf(first), KEEP_ALIVE)
+        self.assertEqual(self.successResultOf(first), KEEP_ALIVE_COMMENT)
         second = self.next()
         self.clock.advance(15)
-        self.assertEqual(self.successResultOf(second), KEEP_ALIVE)
+        self.assertEqual(self.successResultOf(second), KEEP_ALIVE_COMMENT)
         self.source.give('late')
         self.assertEqual(self.successResultOf(self.next()), b'data: late\n\n')
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -21,11 +21,11 @@ from zope.interface import implementer
 
 from trial_tests.support.waiting import until
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.service.deployment.module_importer import load
-from zatotx.service.deployment.package import accept
-from zatotx.service.stuck_threads import LOOK, StuckThreads, thread_location
+from zatotx.service.deployment.module_importer import import_source
+from zatotx.service.deployment.source_package import parse_upload
+from zatotx.service.stuck_threads import CHECK_INTERVAL, StuckThreads, thread_location
 from zatotx.service.thread_calls import ServiceThreadCalls
-from zatotx.service.thread_pool import ServiceThreads
+from zatotx.service.thread_pool import ServiceThreadPool
 
 reactor: Any = the_reactor
 WAITS = b'''
@@ -66,8 +66,8 @@ class LeftBehindTests(SynchronousTestCase):
         self.left = StuckThreads(self.clock)
 
     def wait(self, seconds: float) -> None:
-        for _ in range(round(seconds / LOOK)):
-            self.clock.advance(LOOK)
+        for _ in range(round(seconds / CHECK_INTERVAL)):
+            self.clock.advance(CHECK_INTERVAL)
 
     def test_told_after_the_deadline_with_growing_pauses(self) -> None:
         """A call is reported a second after its deadline, then after 10 s, 1, 10 and every 60 minutes."""
@@ -117,10 +117,10 @@ class LeftBehindTests(SynchronousTestCase):
             ('crm.py', WAITS, 'crm.py:3'),
             ('shop.zip', _zipped({'shop/__init__.py': b'', 'shop/deep.py': WAITS}), 'shop/deep.py:3'),
         ):
-            source = accept(file, content)
-            loaded = load(source, Path(self.mktemp()).resolve())
+            source = parse_upload(file, content)
+            loaded = import_source(source, Path(self.mktemp()).resolve())
             wait = next(module.wait for module in loaded.modules if hasattr(module, 'wait'))
-            event, pool = Event(), ServiceThreads('service', 1)
+            event, pool = Event(), ServiceThreadPool('service', 1)
             pool.start()
             pool.callInThread(partial(wait, event))
             ident = until(partial(self.busy_thread, pool), 'the thread')
@@ -128,7 +128,7 @@ class LeftBehindTests(SynchronousTestCase):
             event.set()
             pool.stop()
 
-    def busy_thread(self, pool: ServiceThreads) -> int:
+    def busy_thread(self, pool: ServiceThreadPool) -> int:
         return pool.threads[0].ident or 0 if pool.busy else 0
 
     def is_at(self, thread: int, place: str) -> bool:
@@ -150,7 +150,7 @@ def _zipped(files: dict[str, bytes]) -> bytes:
 class PoolTests(SynchronousTestCase):
     def test_the_queue_is_bounded(self) -> None:
         """With all threads busy and the queue full, a call is rejected at once and counted; queued calls run later."""
-        pool, release = ServiceThreads('service', 2, 3), Event()
+        pool, release = ServiceThreadPool('service', 2, 3), Event()
         pool.start()
         done: list[int] = []
         for _ in range(2):
@@ -169,7 +169,7 @@ class PoolTests(SynchronousTestCase):
 
 class HopTests(TestCase):
     def setUp(self) -> None:
-        self.pool = ServiceThreads('service', 1)
+        self.pool = ServiceThreadPool('service', 1)
         self.pool.start()
         self.threads = ServiceThreadCalls(reactor, self.pool)
 

@@ -20,8 +20,8 @@ from zope.interface import implementer
 
 from trial_tests.support.invoking import CID, Calls
 from zatotx import BadRequest, InternalServerError, NotFound, Service, Timeout
-from zatotx.metrics.counters import CallSlots
-from zatotx.service.entry import ServiceEntry
+from zatotx.metrics.counters import CallCounters
+from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.thread_calls import ThreadLender
 
 REACTOR: Any = reactor
@@ -361,7 +361,7 @@ class ThreadTests(TestCase):
 
     async def test_calls_in_a_thread_are_counted_on_the_reactor(self) -> None:
         """Counters are written by the reactor's thread only."""
-        entry = ServiceEntry.of(InThread, stats=CallSlots())
+        entry = ServiceEntry.of(InThread, stats=CallCounters())
         await self.answer(Asking, entry, payload=['in-thread', '', {}])
         await deferLater(REACTOR, 0)
         self.assertEqual(entry.stats.calls, 1)

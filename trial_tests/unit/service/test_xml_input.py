@@ -18,8 +18,8 @@ import zatotx
 from trial_tests.support.invoking import Calls, outcome_of
 from zatotx import Bool, Date, DateTime, Dict, Float, Int, List, ListOfDicts, Nested, Service, Text
 from zatotx.model.errors import BadInput
-from zatotx.service.io.declaration import describe_io
-from zatotx.service.io.xml_input import values
+from zatotx.service.io.declaration_reader import read_io_declaration
+from zatotx.service.io.xml_input import read_element_values
 from zatotx.wire.xml.parser import XSI, is_element, parse
 
 NIL = f'xmlns:xsi="{XSI}" xsi:nil="true"'
@@ -96,10 +96,10 @@ class PlaceTests(Case):
 
     def test_many_namespaces_are_not_remembered(self) -> None:
         """Namespaces invented by callers do not consume memory."""
-        io = describe_io(short('a'))
+        io = read_io_declaration(short('a'))
         for number in range(2_000):
             document = f'<x xmlns="urn:{number}"><a>1</a><b{number}/></x>'
-            self.assertEqual(values(parse(document.encode()), io), {'a': '1'})
+            self.assertEqual(read_element_values(parse(document.encode()), io), {'a': '1'})
         (shape,) = io.memo.values()
         self.assertLess(len(shape._tags), 20)
 

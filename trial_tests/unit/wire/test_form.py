@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.http.authorization import parse_basic
-from zatotx.wire.http.form import MOST_PAIRS, decode_form
+from zatotx.wire.http.form import MAX_PAIRS, decode_form
 from zatotx.wire.http.percent_encoding import decode_path, decode_segment, percent_decode
-from zatotx.wire.http.traceparent import TraceContext, continued, parse_traceparent
+from zatotx.wire.http.traceparent import TraceContext, continue_trace, parse_traceparent
 from zatotx.wire.malformed import Malformed
 
 TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=8)
@@ -35,8 +35,8 @@ class FormTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """The maximum number of pairs is accepted, one more is rejected."""
-        self.assertEqual(len(decode_form(b'&'.join(b'%d=' % number for number in range(MOST_PAIRS)))), MOST_PAIRS)
-        self.assertRaises(Malformed, decode_form, b'&' * MOST_PAIRS)
+        self.assertEqual(len(decode_form(b'&'.join(b'%d=' % number for number in range(MAX_PAIRS)))), MAX_PAIRS)
+        self.assertRaises(Malformed, decode_form, b'&' * MAX_PAIRS)
         self.assertRaises(Malformed, decode_form, b'a&b&c', 2)
 
     def test_what_the_standard_library_writes(self) -> None:
@@ -115,7 +115,7 @@ class TraceTests(SynchronousTestCase):
                     self.given + b', ' + self.given,
                     self.given[:-2] + b'0x', b'\xff' * 55):
             self.assertIsNone(parse_traceparent(bad), bad)
-            self.assertEqual(continued(bad), '')
+            self.assertEqual(continue_trace(bad), '')
 
     def test_later_versions(self) -> None:
         """Future versions are parsed by their known parts and may have trailing data."""
@@ -126,7 +126,7 @@ class TraceTests(SynchronousTestCase):
     def test_continued(self) -> None:
         """The propagated context has the same trace id and flag, a new span id and version 00."""
         for flags, kept in ((b'01', '01'), (b'00', '00'), (b'03', '01'), (b'fe', '00')):
-            version, trace_id, span, sampled = continued(self.given[:-2] + flags).split('-')
+            version, trace_id, span, sampled = continue_trace(self.given[:-2] + flags).split('-')
             self.assertEqual((version, trace_id, sampled), ('00', '4bf92f3577b34da6a3ce929d0e0e4736', kept))
             self.assertEqual(len(span), 16)
             self.assertNotEqual(span, '00f067aa0ba902b7')

@@ -9,7 +9,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.http.inflate import DecompressionBomb, Inflater, Malformed, coding_of
+from zatotx.wire.http.decompression import DecompressionBomb, Decompressor, Malformed, parse_content_encoding
 
 TEXT = b''.join(b'{"number": %d, "name": "Anna"}' % n for n in range(5_000))
 
@@ -17,7 +17,7 @@ TEXT = b''.join(b'{"number": %d, "name": "Anna"}' % n for n in range(5_000))
 def inflated(
     data: bytes, coding: str = 'gzip', *, piece: int = 1 << 20, most: int = 1 << 24, ratio: int = 100
 ) -> bytes:
-    inflater = Inflater(coding, most=most, ratio=ratio)
+    inflater = Decompressor(coding, most=most, ratio=ratio)
     out = b''.join(inflater.feed(data[start : start + piece]) for start in range(0, len(data), piece))
     inflater.end()
     return out
@@ -94,6 +94,6 @@ class InflaterTests(SynchronousTestCase):
         """Names of codings follow RFC 9110 §8.4.1, in any case; multiple codings are rejected."""
         known = {None: '', b'': '', b'identity': '', b'gzip': 'gzip', b'X-GZip': 'gzip', b' deflate ': 'deflate'}
         for field, coding in known.items():
-            self.assertEqual(coding_of(field), coding)
+            self.assertEqual(parse_content_encoding(field), coding)
         for field in (b'br', b'gzip, gzip', b'zstd', b'compress', b'gzip;q=1', b'\xff'):
-            self.assertIsNone(coding_of(field))
+            self.assertIsNone(parse_content_encoding(field))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.wire.http.multipart import Limits, Malformed, MultipartForm, boundary_of, read_form
+from zatotx.wire.http.multipart import Malformed, MultipartForm, MultipartLimits, parse_boundary, parse_multipart
 
 BOUNDARY = 'XbX'
 PIECES = st.lists(st.sampled_from([b'x', b'\r\n', b'--XbX', b'\r\n--Xb', b'\r']))
@@ -26,7 +26,7 @@ def written(*parts: tuple[str, bytes, str | None]) -> bytes:
 def read(body: bytes, size: int = 1 << 20, **limits: int) -> MultipartForm:
     """Parses `body` in pieces of `size` bytes."""
     pieces = (body[start : start + size] for start in range(0, len(body), size))
-    return read_form(pieces, lambda start, size: body[start : start + size], BOUNDARY, Limits(**limits))
+    return parse_multipart(pieces, lambda start, size: body[start : start + size], BOUNDARY, MultipartLimits(**limits))
 
 
 class FormTests(SynchronousTestCase):
@@ -119,16 +119,16 @@ class FormTests(SynchronousTestCase):
             self.assertEqual(self.refused(body), f'a part says its {what} twice')
         form = read(written(('f', b'1', 'x; name=g; filename=h')))
         self.assertEqual([(part.name, part.filename) for part in form.files], [('f', 'x; name=g; filename=h')])
-        error = self.assertRaises(Malformed, boundary_of, b'multipart/form-data; boundary=x; Boundary="y"')
+        error = self.assertRaises(Malformed, parse_boundary, b'multipart/form-data; boundary=x; Boundary="y"')
         self.assertEqual(str(error), 'Content-Type says its boundary twice')
 
     def test_boundaries(self) -> None:
         """A boundary may be quoted; a missing, overlong or unprintable one is rejected."""
-        self.assertEqual(boundary_of(b'multipart/form-data; boundary=x'), 'x')
-        self.assertEqual(boundary_of(b'multipart/form-data; charset=utf-8; boundary="a b"'), 'a b')
+        self.assertEqual(parse_boundary(b'multipart/form-data; boundary=x'), 'x')
+        self.assertEqual(parse_boundary(b'multipart/form-data; charset=utf-8; boundary="a b"'), 'a b')
         said = b'multipart/form-data; boundary='
         for bad in (b'multipart/form-data', b'multipart/mixed; boundary=x', said + b'x' * 71, said + b'\xe9'):
-            self.assertRaises(Malformed, boundary_of, bad)
+            self.assertRaises(Malformed, parse_boundary, bad)
 
 
 class PlaceTests(SynchronousTestCase):

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.listener import IListenerOptions
 from zatotx.node.proxy_protocol import HEADER_TIMEOUT, ProxyProtocolFactory
-from zatotx.wire.http.proxy_protocol import ProxyHeader, read_proxy_header
+from zatotx.wire.http.proxy_protocol import ProxyHeader, parse_proxy_header
 from zatotx.wire.malformed import Malformed
 
 V1 = b'PROXY TCP4 203.0.113.7 10.0.0.1 4711 8080\r\n'
@@ -36,32 +36,32 @@ V4 = addresses(socket.AF_INET, '203.0.113.7', '198.51.100.1')
 class ReadTests(SynchronousTestCase):
     def test_version_1(self) -> None:
         """A line of text (§2.1); what follows it is the client's."""
-        self.assertEqual(read_proxy_header(V1 + b'GET /'),
+        self.assertEqual(parse_proxy_header(V1 + b'GET /'),
                          ProxyHeader(len(V1), ('203.0.113.7', 4711), ('10.0.0.1', 8080)))
         line = b'PROXY TCP6 2001:DB8:0::7 ::1 65535 0\r\n'
-        self.assertEqual(read_proxy_header(line), ProxyHeader(len(line), ('2001:db8::7', 65535), ('::1', 0)))
+        self.assertEqual(parse_proxy_header(line), ProxyHeader(len(line), ('2001:db8::7', 65535), ('::1', 0)))
         for line in (b'PROXY UNKNOWN\r\n', b'PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n'):
-            self.assertEqual(read_proxy_header(line), ProxyHeader(len(line)))
+            self.assertEqual(parse_proxy_header(line), ProxyHeader(len(line)))
 
     def test_version_2(self) -> None:
         """A block of bytes (§2.2), with fields that are skipped but for that of TLS."""
         header = version_2(0x11, V4)
-        self.assertEqual(read_proxy_header(header + b'GET /'),
+        self.assertEqual(parse_proxy_header(header + b'GET /'),
                          ProxyHeader(len(header), ('203.0.113.7', 4711), ('198.51.100.1', 443)))
         header = version_2(0x21, addresses(socket.AF_INET6, '2001:db8::7', '::1') + b'\x02\x00\x01x' + SSL)
-        self.assertEqual(read_proxy_header(header),
+        self.assertEqual(parse_proxy_header(header),
                          ProxyHeader(len(header), ('2001:db8::7', 4711), ('::1', 443), True))
-        self.assertFalse(read_proxy_header(version_2(0x11, V4 + b'\x20\x00\x05\x00\x00\x00\x00\x00')).secure)  # type: ignore[union-attr]
+        self.assertFalse(parse_proxy_header(version_2(0x11, V4 + b'\x20\x00\x05\x00\x00\x00\x00\x00')).secure)  # type: ignore[union-attr]
         for command, family, block in ((0x20, 0x11, V4), (0x21, 0x00, b'\0' * 9), (0x21, 0x31, b'\0' * 216)):
             header = version_2(family, block, command)
-            self.assertEqual(read_proxy_header(header), ProxyHeader(len(header)))
+            self.assertEqual(parse_proxy_header(header), ProxyHeader(len(header)))
 
     def test_in_pieces(self) -> None:
         """However TCP cuts it: nothing is known before it is whole."""
         for header in (V1, version_2(0x11, V4 + SSL), version_2(0x00, b'', 0x20)):
             for size in range(len(header)):
-                self.assertIsNone(read_proxy_header(header[:size]), header[:size])
-            self.assertEqual(read_proxy_header(header).size, len(header))  # type: ignore[union-attr]
+                self.assertIsNone(parse_proxy_header(header[:size]), header[:size])
+            self.assertEqual(parse_proxy_header(header).size, len(header))  # type: ignore[union-attr]
 
     def test_none(self) -> None:
         """Anything else: a client without a proxy, text of any length, addresses and fields that are none."""
@@ -74,7 +74,7 @@ class ReadTests(SynchronousTestCase):
             b'PROXY TCP4  203.0.113.7 10.0.0.1 1 2\r\n', version_2(0x11, V4, 0x11), version_2(0x11, V4, 0x22),
             version_2(0x11, V4[:11]), version_2(0x11, V4 + b'\x20\x00'), version_2(0x11, V4 + b'\x20\x00\x09\x01'),
         ):  # fmt: skip
-            self.assertRaises(Malformed, read_proxy_header, data)
+            self.assertRaises(Malformed, parse_proxy_header, data)
 
 
 class Inner(Protocol):

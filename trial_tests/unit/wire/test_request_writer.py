@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.http1.fields import TOKEN
+from zatotx.wire.http1.fields import TOKEN_CHARACTERS
 from zatotx.wire.http1.request_parser import ParserLimits, RequestHead, RequestParser
-from zatotx.wire.http1.request_writer import CHUNKED, CLOSE, COUNTED, EXPECT, NO_BODY, OWNED, NamedFields, request_head
+from zatotx.wire.http1.request_writer import (
+    CHUNKED,
+    CLOSE,
+    CONTENT_LENGTH,
+    EXPECT,
+    NO_BODY,
+    RESERVED_FIELDS,
+    HeaderFields,
+    write_request_head,
+)
 
 
 class HeadTests(SynchronousTestCase):
@@ -21,7 +30,9 @@ class HeadTests(SynchronousTestCase):
 
     def test_a_head(self) -> None:
         """A head has the request line, Host, the fields in order, and the framing last."""
-        data = request_head('POST', b'/a?b', b'c:1', [(b'X', b'y'), (b'x', b'')], CLOSE + EXPECT + COUNTED % 3)
+        data = write_request_head(
+            'POST', b'/a?b', b'c:1', [(b'X', b'y'), (b'x', b'')], CLOSE + EXPECT + CONTENT_LENGTH % 3
+        )
         self.assertEqual(data, b'POST /a?b HTTP/1.1\r\nHost: c:1\r\nX: y\r\nx: \r\nConnection: close\r\n'
                                b'Expect: 100-continue\r\nContent-Length: 3\r\n\r\n')
         head = self.read(data)
@@ -29,12 +40,12 @@ class HeadTests(SynchronousTestCase):
 
     def test_endings(self) -> None:
         """Each ending frames the body in its way."""
-        for ending, length in ((NO_BODY, 0), (COUNTED % 7, 7), (CHUNKED, None)):
-            self.assertEqual(self.read(request_head('POST', b'/', b'a', (), ending)).length, length)
+        for ending, length in ((NO_BODY, 0), (CONTENT_LENGTH % 7, 7), (CHUNKED, None)):
+            self.assertEqual(self.read(write_request_head('POST', b'/', b'a', (), ending)).length, length)
 
     def test_host(self) -> None:
         """Host is written once; a Host field of the caller takes precedence."""
-        head = self.read(request_head('GET', b'/', b'a', [(b'HOST', b'b')], NO_BODY))
+        head = self.read(write_request_head('GET', b'/', b'a', [(b'HOST', b'b')], NO_BODY))
         self.assertEqual(head.headers, {b'host': b'b'})
 
     def test_octets_of_values(self) -> None:
@@ -42,63 +53,65 @@ class HeadTests(SynchronousTestCase):
         for octet in range(256):
             value = b'secret' + bytes((octet,)) + b'x'
             if octet == 9 or (octet >= 32 and octet != 127):
-                data = request_head('GET', b'/', b'a', [(b'A', value)], NO_BODY)
+                data = write_request_head('GET', b'/', b'a', [(b'A', value)], NO_BODY)
                 self.assertEqual(self.read(data).headers[b'a'], value)
             else:
-                error = self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', [(b'A', value)], NO_BODY)
+                error = self.assertRaises(ValueError, write_request_head, 'GET', b'/', b'a', [(b'A', value)], NO_BODY)
                 self.assertEqual(str(error), 'The value of the field A has control characters')
 
     def test_a_pair_of_values_that_make_a_line_end(self) -> None:
         """Values are checked individually, not concatenated."""
         fields = [(b'A', b'x\r'), (b'\nB', b'y')]
-        self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', fields, NO_BODY)
-        self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', [(b'A', b'x\r\n'), (b'B', b'y')], NO_BODY)
+        self.assertRaises(ValueError, write_request_head, 'GET', b'/', b'a', fields, NO_BODY)
+        self.assertRaises(ValueError, write_request_head, 'GET', b'/', b'a', [(b'A', b'x\r\n'), (b'B', b'y')], NO_BODY)
 
     def test_fields_whose_names_are_known(self) -> None:
-        """NamedFields are written like pairs; each value is checked once, at creation or when sent."""
+        """HeaderFields are written like pairs; each value is checked once, at creation or when sent."""
         pairs = ((b'X', b'y'), (b'Z', b'1'))
-        self.assertEqual(tuple(NamedFields.of(pairs)), pairs)
+        self.assertEqual(tuple(HeaderFields.of(pairs)), pairs)
         for fields in (
-            NamedFields.of(pairs),
-            NamedFields((b'X', b'Z'), (b'y', b'1')),
-            NamedFields((b'X', b'Z'), (b'y', b'1'), 1),
+            HeaderFields.of(pairs),
+            HeaderFields((b'X', b'Z'), (b'y', b'1')),
+            HeaderFields((b'X', b'Z'), (b'y', b'1'), 1),
         ):
-            self.assertEqual(request_head('GET', b'/', b'a', fields, NO_BODY),
-                             request_head('GET', b'/', b'a', pairs, NO_BODY))
+            self.assertEqual(write_request_head('GET', b'/', b'a', fields, NO_BODY),
+                             write_request_head('GET', b'/', b'a', pairs, NO_BODY))
             self.assertNotIn('y', repr(fields))
         for wrong in (b'secret\r\nEvil: 1', b'a\n', b'\x00'):
-            error = self.assertRaises(ValueError, NamedFields.of, [(b'X', b'y'), (b'Z', wrong)])
+            error = self.assertRaises(ValueError, HeaderFields.of, [(b'X', b'y'), (b'Z', wrong)])
             self.assertEqual(str(error), 'The value of the field Z has control characters')
-            error = self.assertRaises(ValueError, request_head, 'GET', b'/', b'a',
-                                      NamedFields((b'X', b'Z'), (b'y', wrong), 1), NO_BODY)
+            error = self.assertRaises(ValueError, write_request_head, 'GET', b'/', b'a',
+                                      HeaderFields((b'X', b'Z'), (b'y', wrong), 1), NO_BODY)
             self.assertEqual(str(error), 'The value of the field Z has control characters')
 
     def test_octets_of_names(self) -> None:
         """Names must be tokens."""
         for octet in range(256):
             fields = [(b'A' + bytes((octet,)), b'x')]
-            if octet in TOKEN:
-                self.read(request_head('GET', b'/', b'a', fields, NO_BODY))
+            if octet in TOKEN_CHARACTERS:
+                self.read(write_request_head('GET', b'/', b'a', fields, NO_BODY))
             else:
-                self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', fields, NO_BODY)
+                self.assertRaises(ValueError, write_request_head, 'GET', b'/', b'a', fields, NO_BODY)
 
     def test_octets_of_targets(self) -> None:
         """Targets must be visible ASCII; other characters must be percent-encoded."""
         for octet in range(256):
             target = b'/' + bytes((octet,))
             if 0x21 <= octet < 0x7F:
-                self.assertIn(target, request_head('GET', target, b'a', (), NO_BODY))
+                self.assertIn(target, write_request_head('GET', target, b'a', (), NO_BODY))
             else:
-                self.assertRaises(ValueError, request_head, 'GET', target, b'a', (), NO_BODY)
+                self.assertRaises(ValueError, write_request_head, 'GET', target, b'a', (), NO_BODY)
 
     def test_owned_fields(self) -> None:
         """Framing and connection-specific fields cannot be set by the caller."""
-        for name in OWNED:
-            error = self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', [(name.title(), b'x')], NO_BODY)
+        for name in RESERVED_FIELDS:
+            error = self.assertRaises(
+                ValueError, write_request_head, 'GET', b'/', b'a', [(name.title(), b'x')], NO_BODY
+            )
             self.assertIn('is written by the client and cannot be set', str(error))
 
     def test_methods(self) -> None:
         """Any token is accepted as a method."""
-        self.assertTrue(request_head('PROPFIND', b'/', b'a', (), NO_BODY).startswith(b'PROPFIND / '))
+        self.assertTrue(write_request_head('PROPFIND', b'/', b'a', (), NO_BODY).startswith(b'PROPFIND / '))
         for method in ('', 'A B', 'A\r\nB', 'A\0', 'GÉT', 'A:'):
-            self.assertRaises(ValueError, request_head, method, b'/', b'a', (), NO_BODY)
+            self.assertRaises(ValueError, write_request_head, method, b'/', b'a', (), NO_BODY)

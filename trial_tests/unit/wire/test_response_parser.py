@@ -12,8 +12,8 @@ from trial_tests.support.answers_corpus import BAD, ODD, SHORT
 from trial_tests.support.parsed import one_by_one
 from trial_tests.support.properties import holds
 from zatotx.wire.http1.response_parser import (
-    ANSWER_LIMITS,
     END,
+    RESPONSE_LIMITS,
     EndOfBody,
     MessageRejected,
     ParserLimits,
@@ -99,7 +99,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_what_a_connect_answers(self) -> None:
         """A 2xx response to CONNECT has no body, whatever its fields; the data after it belongs to the tunnel."""
-        parser = ResponseParser(ANSWER_LIMITS)
+        parser = ResponseParser(RESPONSE_LIMITS)
         parser.expect('CONNECT')
         parser.feed(b'HTTP/1.1 200 Go\r\nContent-Length: 5\r\n\r\n\x16\x03')
         head = parser.next()
@@ -116,7 +116,7 @@ class AnswerTests(SynchronousTestCase):
             (b'HTTP/1.0', b'Content-Length: 0\r\nConnection: Keep-Alive', True),
             (b'HTTP/1.1', b'Connection: keep-alive', False), (b'HTTP/1.0', b'Connection: keep-alive', False),
         ):  # fmt: skip
-            parser = ResponseParser(ANSWER_LIMITS)
+            parser = ResponseParser(RESPONSE_LIMITS)
             parser.expect('GET')
             parser.feed(line + b' 200 OK\r\n' + fields + b'\r\n\r\n')
             head = parser.next()
@@ -128,7 +128,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_one_go(self) -> None:
         """A complete small body is returned at once after its head; an incomplete one in pieces."""
-        parser = ResponseParser(ANSWER_LIMITS)
+        parser = ResponseParser(RESPONSE_LIMITS)
         data = b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n'
         parser.expect('GET')
         parser.feed(data + b'abcd')
@@ -152,7 +152,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_a_refusal_is_for_ever(self) -> None:
         """After a rejection, every call raises it again, and input is discarded."""
-        parser = ResponseParser(ANSWER_LIMITS)
+        parser = ResponseParser(RESPONSE_LIMITS)
         parser.expect('GET')
         parser.feed(b'nonsense')
         first = self.assertRaises(MessageRejected, parser.next)
@@ -163,7 +163,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_nobody_asked(self) -> None:
         """Data before a request is rejected."""
-        parser = ResponseParser(ANSWER_LIMITS)
+        parser = ResponseParser(RESPONSE_LIMITS)
         parser.feed(b'HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n')
         self.assertIn('no answer', self.assertRaises(MessageRejected, parser.next).reason)
 

@@ -10,23 +10,23 @@ from zatotx.wire.http1.response_writer import (
     CHUNKED,
     CONTINUE,
     LAST_CHUNK,
-    OWNED,
-    DateStamp,
-    chunk,
+    RESERVED_FIELDS,
+    HeadEndings,
     chunk_parts,
-    field_lines,
     http_date,
-    last_chunk,
-    response_head,
+    write_chunk,
+    write_field_lines,
+    write_last_chunk,
+    write_response_head,
 )
 
 NOW = 784111777.9  # RFC 9110 §5.6.7's example
-STAMP = DateStamp(NOW)
+STAMP = HeadEndings(NOW)
 
 
 class HeadTests(SynchronousTestCase):
     def head(self, status: int = 200, content_type: bytes = b'text/plain', length: int | None = 3) -> list[bytes]:
-        head = response_head(status, content_type, length, 'a1b2c3d4', STAMP.keep)
+        head = write_response_head(status, content_type, length, 'a1b2c3d4', STAMP.keep)
         self.assertTrue(head.endswith(b'\r\n\r\n'))
         return head.split(b'\r\n')[:-2]
 
@@ -67,20 +67,20 @@ class HeadTests(SynchronousTestCase):
         """CR, LF, NUL and other controls in a content type, cid, name or value are rejected."""
         for bad in ('a\r\nSet-Cookie: x', 'a\n', '\rb', 'a\0b', 'a\x7f'):
             octets = bad.encode()
-            self.assertRaises(ValueError, response_head, 200, octets, 0, 'cid', STAMP.keep)
-            self.assertRaises(ValueError, response_head, 200, b'', 0, bad, STAMP.keep)
-            self.assertRaises(ValueError, field_lines, [(b'X', octets)])
-            self.assertRaises(ValueError, field_lines, [(octets, b'x')])
-        self.assertRaises(ValueError, response_head, 200, b'', 0, 'ci\xe9', STAMP.keep)
-        self.assertRaises(ValueError, field_lines, [(b'', b'x')])
-        self.assertRaises(ValueError, field_lines, [(b'A b', b'x')])
+            self.assertRaises(ValueError, write_response_head, 200, octets, 0, 'cid', STAMP.keep)
+            self.assertRaises(ValueError, write_response_head, 200, b'', 0, bad, STAMP.keep)
+            self.assertRaises(ValueError, write_field_lines, [(b'X', octets)])
+            self.assertRaises(ValueError, write_field_lines, [(octets, b'x')])
+        self.assertRaises(ValueError, write_response_head, 200, b'', 0, 'ci\xe9', STAMP.keep)
+        self.assertRaises(ValueError, write_field_lines, [(b'', b'x')])
+        self.assertRaises(ValueError, write_field_lines, [(b'A b', b'x')])
 
     def test_other_fields(self) -> None:
         """Additional fields are written as given; reserved ones are rejected in any case."""
-        self.assertEqual(field_lines([(b'Allow', b'GET, PUT'), (b'X-A', b'')]), b'Allow: GET, PUT\r\nX-A: \r\n')
-        self.assertEqual(field_lines([]), b'')
-        for name in OWNED:
-            self.assertRaises(ValueError, field_lines, [(name.upper(), b'1')])
+        self.assertEqual(write_field_lines([(b'Allow', b'GET, PUT'), (b'X-A', b'')]), b'Allow: GET, PUT\r\nX-A: \r\n')
+        self.assertEqual(write_field_lines([]), b'')
+        for name in RESERVED_FIELDS:
+            self.assertRaises(ValueError, write_field_lines, [(name.upper(), b'1')])
 
     def test_interim(self) -> None:
         """100 Continue is a head without fields."""
@@ -96,17 +96,17 @@ class ChunkTests(SynchronousTestCase):
         """The chunked decoder reads the chunks and trailers of the writer."""
         pieces = [b'a', b'', b'b' * 300, b'\r\n0\r\n\r\n']
         trailers = ((b'X-Sum', b'1'),)
-        written = b''.join(map(chunk, pieces)) + last_chunk(trailers)
+        written = b''.join(map(write_chunk, pieces)) + write_last_chunk(trailers)
         decoder = ChunkedDecoder(ParserLimits())
         self.assertEqual(decoder.decode(written, 0), (b''.join(pieces), len(written)))
         self.assertEqual(decoder.end, EndOfBody(trailers))
 
     def test_forms(self) -> None:
         """No data gives no chunk; chunk_parts does not copy; the last chunk needs no trailers."""
-        self.assertEqual(chunk(b''), b'')
+        self.assertEqual(write_chunk(b''), b'')
         data = b'x' * 26
-        self.assertEqual(chunk(data), b'1a\r\n' + data + b'\r\n')
-        self.assertEqual(b''.join(chunk_parts(data)), chunk(data))
+        self.assertEqual(write_chunk(data), b'1a\r\n' + data + b'\r\n')
+        self.assertEqual(b''.join(chunk_parts(data)), write_chunk(data))
         self.assertIs(chunk_parts(data)[1], data)
-        self.assertEqual(last_chunk(), LAST_CHUNK)
-        self.assertRaises(ValueError, last_chunk, [(b'Content-Length', b'1')])
+        self.assertEqual(write_last_chunk(), LAST_CHUNK)
+        self.assertRaises(ValueError, write_last_chunk, [(b'Content-Length', b'1')])

@@ -8,37 +8,43 @@ from lxml import etree, objectify
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.action import action_of, is_soap_type, mentions_soap, requested_version, unquote
+from zatotx.wire.soap.action import (
+    accepts_soap_content_type,
+    is_unambiguously_soap,
+    requested_version,
+    soap_action,
+    unquote_action,
+)
 from zatotx.wire.soap.envelope import (
     NS_11,
     NS_12,
     SOAP_11,
     SOAP_12,
     Envelope,
-    Version,
-    WrongVersion,
+    SoapVersion,
+    UnsupportedSoapVersion,
     is_envelope,
     mandatory_headers,
-    read,
-    write,
+    read_envelope,
+    write_envelope,
 )  # fmt: skip
 from zatotx.wire.xml import parser
 
 VERSIONS = (SOAP_11, SOAP_12)
 
 
-def envelope(inside: str, version: Version = SOAP_11) -> Any:
+def envelope(inside: str, version: SoapVersion = SOAP_11) -> Any:
     """Returns the root of an envelope with this content; `s:` is the prefix of the version."""
     return parser.parse(f'<s:Envelope xmlns:s="{version.namespace}">{inside}</s:Envelope>'.encode())
 
 
 def both(inside: str) -> list[Envelope]:
-    return [read(envelope(inside, version)) for version in VERSIONS]
+    return [read_envelope(envelope(inside, version)) for version in VERSIONS]
 
 
 class ReadTests(SynchronousTestCase):
     def refused(self, root: Any) -> str:
-        return str(self.assertRaises(Malformed, read, root))
+        return str(self.assertRaises(Malformed, read_envelope, root))
 
     def test_the_parts(self) -> None:
         """Version, headers and body are returned; the payload is the first element of the body."""
@@ -94,7 +100,7 @@ class ReadTests(SynchronousTestCase):
             hidden = f'<w xmlns="u:w"><i:Body xmlns:i="{version.namespace}"><evil/></i:Body></w>'
             for inside in (f'<s:Header>{hidden}</s:Header><s:Body><good/></s:Body>',
                            f'<s:Body><good>{hidden}</good></s:Body>'):  # fmt: skip
-                found = read(envelope(inside, version))
+                found = read_envelope(envelope(inside, version))
                 assert found.payload is not None
                 self.assertEqual(found.payload.tag, 'good')
 
@@ -102,10 +108,10 @@ class ReadTests(SynchronousTestCase):
         """An Envelope in another namespace is an unsupported version; other roots are not an envelope."""
         for namespace in ('http://www.w3.org/2001/12/soap-envelope', 'urn:x', NS_11 + '/', NS_12[:-1]):
             root = parser.parse(f'<e:Envelope xmlns:e="{namespace}"><e:Body/></e:Envelope>'.encode())
-            self.assertIn(NS_11, str(self.assertRaises(WrongVersion, read, root)))
-        self.assertRaises(WrongVersion, read, parser.parse(b'<Envelope><Body/></Envelope>'))
-        other = self.assertRaises(Malformed, read, parser.parse(f'<e:Body xmlns:e="{NS_11}"/>'.encode()))
-        self.assertNotIsInstance(other, WrongVersion)
+            self.assertIn(NS_11, str(self.assertRaises(UnsupportedSoapVersion, read_envelope, root)))
+        self.assertRaises(UnsupportedSoapVersion, read_envelope, parser.parse(b'<Envelope><Body/></Envelope>'))
+        other = self.assertRaises(Malformed, read_envelope, parser.parse(f'<e:Body xmlns:e="{NS_11}"/>'.encode()))
+        self.assertNotIsInstance(other, UnsupportedSoapVersion)
 
     def test_bodies_of_the_other_version(self) -> None:
         """The parts must be in the namespace of the envelope."""
@@ -113,9 +119,9 @@ class ReadTests(SynchronousTestCase):
 
 
 class DemandedTests(SynchronousTestCase):
-    def asked(self, attributes: str, version: Version) -> list[str]:
+    def asked(self, attributes: str, version: SoapVersion) -> list[str]:
         root = envelope(f'<s:Header><h xmlns="u:h" {attributes}/></s:Header><s:Body/>', version)
-        return [one.tag for one in mandatory_headers(read(root))]
+        return [one.tag for one in mandatory_headers(read_envelope(root))]
 
     def test_must_understand(self) -> None:
         """mustUnderstand is set by 1 and true, not by 0, false or its absence; it is in the namespace of the
@@ -152,8 +158,10 @@ class WriteTests(SynchronousTestCase):
         """Elements and XML are written as content and as headers."""
         element = etree.fromstring('<a xmlns="u:a"><b>ż</b></a>')
         for version in VERSIONS:
-            data = write(version, element, b'<c xmlns="u:c"/>', headers=[b'<h xmlns="u:h"/>', etree.Element('{u:i}i')])
-            found = read(parser.parse(data))
+            data = write_envelope(
+                version, element, b'<c xmlns="u:c"/>', headers=[b'<h xmlns="u:h"/>', etree.Element('{u:i}i')]
+            )
+            found = read_envelope(parser.parse(data))
             self.assertIs(found.version, version)
             self.assertEqual([one.tag for one in found.headers], ['{u:h}h', '{u:i}i'])
             self.assertEqual([one.tag for one in found.body.iterchildren()], ['{u:a}a', '{u:c}c'])
@@ -163,14 +171,14 @@ class WriteTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         """The body may be empty; the header is omitted if there are no headers."""
         for version in VERSIONS:
-            data = write(version)
-            self.assertIsNone(read(parser.parse(data)).payload)
+            data = write_envelope(version)
+            self.assertIsNone(read_envelope(parser.parse(data)).payload)
             self.assertNotIn(b'Header', data)
 
     def test_namespaces_go_along(self) -> None:
         """A part of a document is written with the namespaces in scope."""
         root = parser.parse(b'<x:a xmlns:x="u:x"><x:b kind="x:k"/></x:a>')
-        found = read(parser.parse(write(SOAP_11, root.find('{u:x}b')))).payload
+        found = read_envelope(parser.parse(write_envelope(SOAP_11, root.find('{u:x}b')))).payload
         assert found is not None
         self.assertEqual((found.tag, found.nsmap['x']), ('{u:x}b', 'u:x'))
 
@@ -178,7 +186,7 @@ class WriteTests(SynchronousTestCase):
         """Annotations of lxml.objectify are not written."""
         made = objectify.Element('balance')
         made.amount = 10
-        self.assertNotIn(b'pytype', write(SOAP_11, made))
+        self.assertNotIn(b'pytype', write_envelope(SOAP_11, made))
 
     def test_whole_messages(self) -> None:
         """Envelopes are recognized by their root."""
@@ -191,8 +199,8 @@ class ActionTests(SynchronousTestCase):
         """SOAPAction is read with or without quotation marks."""
         for sent, expected in ((b'"urn:a"', 'urn:a'), (b'urn:a', 'urn:a'), (b'""', ''), (b'', ''), (b'" a "', 'a'),
                                ('"ż"'.encode(), 'ż')):  # fmt: skip
-            self.assertEqual(action_of({b'soapaction': sent, b'content-type': b'text/xml'}), expected)
-        self.assertEqual(action_of({b'content-type': b'text/xml; action="urn:a"'}), '')
+            self.assertEqual(soap_action({b'soapaction': sent, b'content-type': b'text/xml'}), expected)
+        self.assertEqual(soap_action({b'content-type': b'text/xml; action="urn:a"'}), '')
 
     def test_of_1_2(self) -> None:
         """The action parameter of Content-Type is read at any position; SOAPAction is used if there is none."""
@@ -203,19 +211,19 @@ class ActionTests(SynchronousTestCase):
             (b'application/soap+xml; action="', ''), (b'application/soap+xml; action=""', ''),
             (b'application/soap+xml; xaction="a"', ''),
         ):  # fmt: skip
-            self.assertEqual(action_of({b'content-type': sent}), expected, sent)
-        self.assertEqual(action_of({b'content-type': b'application/soap+xml', b'soapaction': b'"urn:b"'}), 'urn:b')
+            self.assertEqual(soap_action({b'content-type': sent}), expected, sent)
+        self.assertEqual(soap_action({b'content-type': b'application/soap+xml', b'soapaction': b'"urn:b"'}), 'urn:b')
         both_ = {b'content-type': b'application/soap+xml; action="urn:a"', b'soapaction': b'"urn:b"'}
-        self.assertEqual(action_of(both_), 'urn:a')
+        self.assertEqual(soap_action(both_), 'urn:a')
 
     def test_no_text(self) -> None:
         """An action that is not UTF-8 is rejected."""
-        self.assertRaises(Malformed, action_of, {b'soapaction': b'"\xff"'})
+        self.assertRaises(Malformed, soap_action, {b'soapaction': b'"\xff"'})
 
     def test_quotation_marks(self) -> None:
         """The quotation marks around an action are removed."""
         for given, expected in (('"a"', 'a'), ('a', 'a'), ('"', '"'), ('""', ''), (' "a b" ', 'a b')):
-            self.assertEqual(unquote(given), expected)
+            self.assertEqual(unquote_action(given), expected)
 
     def test_what_a_head_says(self) -> None:
         """Header fields determine whether a request is SOAP, in which version, and which bodies may be SOAP."""
@@ -230,5 +238,5 @@ class ActionTests(SynchronousTestCase):
             ({b'content-type': b'application/x-www-form-urlencoded'}, False, '1.1', False),
             ({b'content-type': b'application/x-www-form-urlencoded', b'soapaction': b'a'}, True, '1.1', True),
         ):  # fmt: skip
-            found = mentions_soap(headers), requested_version(headers), is_soap_type(headers)
+            found = is_unambiguously_soap(headers), requested_version(headers), accepts_soap_content_type(headers)
             self.assertEqual(found, (means, version, may), headers)

@@ -7,15 +7,22 @@ from typing import Any
 from lxml import etree
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.soap.envelope import NS_11, NS_12, SOAP_11, SOAP_12, Envelope, Version, read
-from zatotx.wire.soap.faults import FaultElement, not_understood, read_fault, text, upgrade, write_fault
+from zatotx.wire.soap.envelope import NS_11, NS_12, SOAP_11, SOAP_12, Envelope, SoapVersion, read_envelope
+from zatotx.wire.soap.faults import (
+    FaultElement,
+    escape_text,
+    not_understood_headers,
+    read_fault,
+    upgrade_header,
+    write_fault,
+)
 from zatotx.wire.xml import parser
 
 ENV = {'e': NS_12}
 
 
-def written(version: Version, fault: FaultElement, *headers: bytes) -> Envelope:
-    return read(parser.parse(write_fault(version, fault, headers)))
+def written(version: SoapVersion, fault: FaultElement, *headers: bytes) -> Envelope:
+    return read_envelope(parser.parse(write_fault(version, fault, headers)))
 
 
 def qname(element: Any) -> str:
@@ -25,7 +32,7 @@ def qname(element: Any) -> str:
     return f'{{{element.nsmap[prefix]}}}{name}'
 
 
-def fault_of(inside: str, version: Version = SOAP_11) -> FaultElement:
+def fault_of(inside: str, version: SoapVersion = SOAP_11) -> FaultElement:
     root = parser.parse(f'<s:Fault xmlns:s="{version.namespace}">{inside}</s:Fault>'.encode())
     found = read_fault(root)
     assert found is not None
@@ -80,12 +87,12 @@ class WriteTests(SynchronousTestCase):
     def test_headers_of_1_2(self) -> None:
         """The headers with names that were not understood, and supported envelopes, have their namespaces in scope."""
         found = written(
-            SOAP_12, FaultElement(code='MustUnderstand', reason='x'), *not_understood(['{u:h}H', 'plain'])
+            SOAP_12, FaultElement(code='MustUnderstand', reason='x'), *not_understood_headers(['{u:h}H', 'plain'])
         ).headers
         self.assertEqual([one.tag for one in found], [f'{{{NS_12}}}NotUnderstood'] * 2)
         self.assertEqual(qname(found[0]), '{u:h}H')
         self.assertEqual(found[1].get('qname'), 'plain')
-        (found,) = written(SOAP_12, FaultElement(code='VersionMismatch', reason='x'), upgrade()).headers
+        (found,) = written(SOAP_12, FaultElement(code='VersionMismatch', reason='x'), upgrade_header()).headers
         self.assertEqual(found.tag, f'{{{NS_12}}}Upgrade')
         self.assertEqual([qname(one) for one in found.iterchildren()], [f'{{{NS_12}}}Envelope', f'{{{NS_11}}}Envelope'])
 
@@ -97,7 +104,7 @@ class WriteTests(SynchronousTestCase):
             found = read_fault(element)
             assert found is not None
             self.assertEqual(found.reason, 'a\ufffdb\ufffd[1m\ufffd\ufffd\r\n<&>"ż')
-        self.assertEqual(text('plain'), b'plain')
+        self.assertEqual(escape_text('plain'), b'plain')
 
 
 class ReadTests(SynchronousTestCase):

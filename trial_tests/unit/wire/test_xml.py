@@ -13,17 +13,17 @@ from lxml import etree, objectify
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.xml import name_cache
-from zatotx.wire.xml.budget import LONGEST_NAME, NAME_TOO_LONG, WINDOW, check
+from zatotx.wire.xml.limits import MAX_NAME_SIZE, NAME_TOO_LONG, WINDOW, check_limits
 from zatotx.wire.xml.parser import (
     XSI,
     Malformed,
     PlainElement,
-    XmlBudget,
-    charset_of,
+    XmlLimits,
+    content_type_charset,
+    ensure_own_tree,
     is_element,
     is_nil,
     local_name,
-    own_tree,
     parse,
     text_of,
     to_bytes,
@@ -34,10 +34,10 @@ ACCENTS = '<a>é€</a>'
 
 
 class Case(SynchronousTestCase):
-    def refused(self, document: bytes | str, *, charset: str = '', budget: XmlBudget | None = None) -> str:
+    def refused(self, document: bytes | str, *, charset: str = '', budget: XmlLimits | None = None) -> str:
         """Returns the error message for a document, which must be one line."""
         data = document.encode() if isinstance(document, str) else document
-        error = self.assertRaises(Malformed, parse, data, charset, budget or XmlBudget())
+        error = self.assertRaises(Malformed, parse, data, charset, budget or XmlLimits())
         self.assertEqual(len(str(error).splitlines()), 1)
         return str(error)
 
@@ -82,9 +82,9 @@ class TreeTests(Case):
     def test_foreign_elements_are_copied(self) -> None:
         """A tree of another parser is copied to one of ours; our own trees are not copied."""
         theirs, ours = etree.fromstring('<a><b>1</b></a>'), parse(b'<a><b>1</b></a>')
-        self.assertIs(own_tree(ours), ours)
-        self.assertEqual(to_bytes(own_tree(theirs)), to_bytes(ours))
-        self.assertEqual(own_tree(theirs).b, 1)
+        self.assertIs(ensure_own_tree(ours), ours)
+        self.assertEqual(to_bytes(ensure_own_tree(theirs)), to_bytes(ours))
+        self.assertEqual(ensure_own_tree(theirs).b, 1)
 
     def test_plain_for_a_moment(self) -> None:
         """Elements are plain inside the context manager, and objectified before and after it; other documents are not
@@ -290,37 +290,37 @@ class EncodingTests(Case):
             (b'application/xml; a=b; Charset = utf-16 ', 'utf-16'), (b'text/xml; charset=a; charset=A', 'a'),
             (b'text/xml; charset', ''), (b'text/xml; charset=\xff', '�'),
         ):  # fmt: skip
-            self.assertEqual(charset_of(field), charset, field)
-        self.assertRaises(Malformed, charset_of, b'text/xml; charset=utf-8; charset=utf-16')
+            self.assertEqual(content_type_charset(field), charset, field)
+        self.assertRaises(Malformed, content_type_charset, b'text/xml; charset=utf-8; charset=utf-16')
 
 
 class BudgetTests(Case):
     def test_each_limit_holds_to_the_number(self) -> None:
         """Each limit is exact, and named in the message."""
         for over, limit, why in (
-            (b'<a>' * 5 + b'</a>' * 5, XmlBudget(depth=4), 'elements are nested more than 4 deep'),
-            (b'<a><a><a><a><a/></a></a></a></a>', XmlBudget(depth=4), 'elements are nested more than 4 deep'),
-            (b'<a><b/><c></c><d/><!-- --></a>', XmlBudget(elements=4), 'more than 4 elements'),
-            (b'<a b="" c = ""><d e=\'\' f=""/><g h="1=2"/></a>', XmlBudget(attributes=4), 'more than 4 attributes'),
-            (b'<a b="" c="" d="" e="" f=""/>', XmlBudget(per_element=4), 'an element has more than 4 attributes'),
+            (b'<a>' * 5 + b'</a>' * 5, XmlLimits(depth=4), 'elements are nested more than 4 deep'),
+            (b'<a><a><a><a><a/></a></a></a></a>', XmlLimits(depth=4), 'elements are nested more than 4 deep'),
+            (b'<a><b/><c></c><d/><!-- --></a>', XmlLimits(elements=4), 'more than 4 elements'),
+            (b'<a b="" c = ""><d e=\'\' f=""/><g h="1=2"/></a>', XmlLimits(attributes=4), 'more than 4 attributes'),
+            (b'<a b="" c="" d="" e="" f=""/>', XmlLimits(per_element=4), 'an element has more than 4 attributes'),
             (b'<a>' + b'<b/>' * 20_000 + b'<b c=">" d="" e="" f="" g=""/>' + b'<b/>' * 20_000 + b'</a>',
-             XmlBudget(per_element=4), 'an element has more than 4 attributes'),
-            (b'<a xmlns="1" xmlns:b="2" xmlns:c="3"><b:d xmlns="4" xmlns:b="5"/></a>', XmlBudget(namespaces=4),
+             XmlLimits(per_element=4), 'an element has more than 4 attributes'),
+            (b'<a xmlns="1" xmlns:b="2" xmlns:c="3"><b:d xmlns="4" xmlns:b="5"/></a>', XmlLimits(namespaces=4),
              'more than 4 namespace declarations'),
-            (b'<a>12345</a>', XmlBudget(text=4), 'a text has more than 4 characters'),
+            (b'<a>12345</a>', XmlLimits(text=4), 'a text has more than 4 characters'),
         ):  # fmt: skip
             self.assertIn(f'{why}, the limit here', self.refused(over, budget=limit))
             name = next(
-                name for name in XmlBudget.__struct_fields__ if getattr(limit, name) != getattr(XmlBudget(), name)
+                name for name in XmlLimits.__struct_fields__ if getattr(limit, name) != getattr(XmlLimits(), name)
             )
-            parse(over, budget=XmlBudget(**{name: 6}))
+            parse(over, budget=XmlLimits(**{name: 6}))
 
     def test_what_only_looks_like_much(self) -> None:
         """Texts and repeated declarations do not count."""
-        parse(b'<a><b>' + b'x=1 ' * 200 + b'</b></a>', budget=XmlBudget(attributes=10, per_element=10))
-        parse(b'<a b="=>==>"><c d=">>=="/></a>', budget=XmlBudget(per_element=1))
-        parse(b'<a>' + b'<b xmlns="urn:b" xmlns:c="urn:c"/>' * 50 + b'</a>', budget=XmlBudget(namespaces=3))
-        parse(b'<a>' + b'<b>&lt;</b>' * 50 + b'</a>', budget=XmlBudget(elements=51, depth=2))
+        parse(b'<a><b>' + b'x=1 ' * 200 + b'</b></a>', budget=XmlLimits(attributes=10, per_element=10))
+        parse(b'<a b="=>==>"><c d=">>=="/></a>', budget=XmlLimits(per_element=1))
+        parse(b'<a>' + b'<b xmlns="urn:b" xmlns:c="urn:c"/>' * 50 + b'</a>', budget=XmlLimits(namespaces=3))
+        parse(b'<a>' + b'<b>&lt;</b>' * 50 + b'</a>', budget=XmlLimits(elements=51, depth=2))
 
     def test_what_is_counted_in_windows(self) -> None:
         """Occurrences across the borders of windows are counted once."""
@@ -329,23 +329,23 @@ class BudgetTests(Case):
                 document = b'<a>' + b' ' * shift + piece * 20_000 + b'x=' * 9 + b'</a>'
                 self.assertGreater(len(document), 2 * WINDOW)
                 exact = 20_001 if name == 'elements' else 40_000  # the value has one as well
-                check(document, XmlBudget(**{name: exact}))
-                self.assertRaises(Malformed, check, document, XmlBudget(**{name: exact - 1}))
+                check_limits(document, XmlLimits(**{name: exact}))
+                self.assertRaises(Malformed, check_limits, document, XmlLimits(**{name: exact - 1}))
         spaces = b''.join(b'<b xmlns:a%d="u"/>' % (n % 9_000) for n in range(12_000))
-        check(spaces, XmlBudget(namespaces=9_000))
-        self.assertRaises(Malformed, check, spaces, XmlBudget(namespaces=8_999))
+        check_limits(spaces, XmlLimits(namespaces=9_000))
+        self.assertRaises(Malformed, check_limits, spaces, XmlLimits(namespaces=8_999))
 
     def test_long_names(self) -> None:
         """Names longer than libxml2 supports are rejected, very long ones of any kind before parsing."""
-        self.assertEqual(len(parse(b'<' + b'a' * LONGEST_NAME + b'/>').tag), LONGEST_NAME)
-        self.assertEqual(self.refused('<' + 'a' * LONGEST_NAME + 'a/>'), NAME_TOO_LONG)
+        self.assertEqual(len(parse(b'<' + b'a' * MAX_NAME_SIZE + b'/>').tag), MAX_NAME_SIZE)
+        self.assertEqual(self.refused('<' + 'a' * MAX_NAME_SIZE + 'a/>'), NAME_TOO_LONG)
         name = 'n' * 600_000
         for document in (
-            f'<{name}/>', f'<a>{"x" * LONGEST_NAME}<b c="d"><{name}', f'<a></{name}></a>', f'<a {name}=""/>',
+            f'<{name}/>', f'<a>{"x" * MAX_NAME_SIZE}<b c="d"><{name}', f'<a></{name}></a>', f'<a {name}=""/>',
             f'<a xmlns:b="u" b:{name} = ""/>', f'<a b=">" c=\'"\' {name}=""/>', f'<{name}:b/>', f'<a><?{name}?></a>',
         ):  # fmt: skip
             self.assertEqual(self.refused(document), 'a name has more than 50000 bytes, the limit here')
-            self.assertRaises(Malformed, check, document.encode(), XmlBudget())
+            self.assertRaises(Malformed, check_limits, document.encode(), XmlLimits())
         for document in (
             f'<a>{name}</a>', f'<a b="{name}"/>', f'<a b="<" c=\'>{name}\'/>'.replace('<"', '&lt;"'),
             f'<a><b/>{name}</a>', f'<a><![CDATA[<{name}]]></a>', f'<a><!-- <{name} --></a>',
@@ -382,16 +382,16 @@ class NameTests(SynchronousTestCase):
         silently."""
         found: list[bool] = []
         for _ in range(2):
-            other = Thread(target=lambda: found.append(name_cache.works()))
+            other = Thread(target=lambda: found.append(name_cache.is_supported()))
             other.start()
             other.join()
-        self.assertEqual((name_cache.works(), name_cache.release(), found), (True, False, [True, True]))
+        self.assertEqual((name_cache.is_supported(), name_cache.release_names(), found), (True, False, [True, True]))
 
     def test_documents_outlive_the_names(self) -> None:
         """A tree remains usable after a release, and can be combined with a later one."""
         old = parse(b'<old xmlns:x="urn:x"><x:a b="1">text</x:a></old>')
         kept = copy.deepcopy(old)
-        name_cache.parsed(name_cache.EVERY + 1)
+        name_cache.record_parsed(name_cache.RELEASE_AFTER + 1)
         new = parse(b'<new><c/></new>')
         new.append(old.getchildren()[0])
         self.assertEqual(to_bytes(new), b'<new><c/><x:a xmlns:x="urn:x" b="1">text</x:a></new>')

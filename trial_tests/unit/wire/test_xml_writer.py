@@ -16,7 +16,14 @@ from lxml import etree, objectify
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.xml.parser import XSI, parse, to_bytes
-from zatotx.wire.xml.writer import NotRepresentable, document, is_name, is_representable, markup, wrap_in_root
+from zatotx.wire.xml.writer import (
+    NotRepresentable,
+    is_name,
+    replace_invalid_characters,
+    wrap_in_element,
+    wrap_in_root,
+    write_document,
+)
 
 
 class Point(msgspec.Struct):
@@ -44,7 +51,7 @@ class Text(str):
 
 def written(value: Any, name: str = 'v') -> str:
     """Returns the value as a document."""
-    return document(name, value).data.decode()
+    return write_document(name, value).data.decode()
 
 
 class ValueTests(SynchronousTestCase):
@@ -112,7 +119,7 @@ class ValueTests(SynchronousTestCase):
 
     def test_sayable(self) -> None:
         """Error details are written whatever characters they contain."""
-        self.assertEqual(is_representable('a\0b\ud800c\n'), 'a�b�c\n')
+        self.assertEqual(replace_invalid_characters('a\0b\ud800c\n'), 'a�b�c\n')
 
 
 class RootTests(SynchronousTestCase):
@@ -129,7 +136,7 @@ class RootTests(SynchronousTestCase):
 
     def test_around_pieces(self) -> None:
         """A root can be wrapped around written pieces."""
-        self.assertEqual(markup('a', ['x', '<b/>'], 'urn:x').data, b'<a xmlns="urn:x">x<b/></a>')
+        self.assertEqual(wrap_in_element('a', ['x', '<b/>'], 'urn:x').data, b'<a xmlns="urn:x">x<b/></a>')
 
 
 class ElementTests(SynchronousTestCase):
@@ -152,5 +159,7 @@ class ElementTests(SynchronousTestCase):
     def test_comments_cut_nothing_off(self) -> None:
         """An element that a service parsed with comments is written with its whole text."""
         mine = etree.fromstring('<a>1<!-- -->2<?p?>3</a>')
-        self.assertEqual(document('r', {'n': mine}).data, b'<r><n>123</n></r>')
-        self.assertEqual(document('r', {'n': etree.fromstring('<a><!-- x --><b/></a>')}).data, b'<r><n><b/></n></r>')
+        self.assertEqual(write_document('r', {'n': mine}).data, b'<r><n>123</n></r>')
+        self.assertEqual(
+            write_document('r', {'n': etree.fromstring('<a><!-- x --><b/></a>')}).data, b'<r><n><b/></n></r>'
+        )

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zatotx.cli.checks.finding import BROKEN, WARNING, Check, CheckContext
-from zatotx.cli.environment.layout import SERVER, Component, setting, settings
-from zatotx.cli.environment.listen_addresses import fields_of, listen_descriptions
+from zatotx.cli.environment.layout import SERVER, Component, get_setting, read_settings
+from zatotx.cli.environment.listen_addresses import listen_descriptions, split_description
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -18,20 +18,20 @@ SOON, VERY_SOON = 30, 7  # days
 DAY = 86400
 
 
-def endpoints(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_endpoint_certificates(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check the certificate of each `ssl:` endpoint of a server."""
     for description in listen_descriptions(part):
-        kind, *fields = fields_of(description.removeprefix('haproxy:'))
+        kind, *fields = split_description(description.removeprefix('haproxy:'))
         named = dict(field.split('=', 1) for field in fields if '=' in field)
         if kind == 'ssl':
             key = named.get('privateKey', 'server.pem')
             yield from check_certificate(part.path / named.get('certKey', key), part.path / key, scene.now())
 
 
-def redis_endpoints(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_redis_certificates(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check the client certificate and the CA file in [kvdb]."""
-    loaded = settings(part)
-    files = {name: setting(loaded, 'kvdb', name, '') for name in ('ca', 'cert', 'key')}
+    loaded = read_settings(part)
+    files = {name: get_setting(loaded, 'kvdb', name, '') for name in ('ca', 'cert', 'key')}
     if files['ca']:
         yield from check_validity(part.path / files['ca'], scene.now())
     if files['cert']:
@@ -92,6 +92,6 @@ def _private_key(path: Path) -> Any:
 
 CHECKS = (
     Check('certificates', 'a certificate of an `ssl:` endpoint is missing, corrupt, expired, expires within 30 days '
-          '(warning) or 7 days (broken), or does not match its key', SERVER, endpoints),
-    Check('certificates', 'the same problems with the files in [kvdb]', SERVER, redis_endpoints),
+          '(warning) or 7 days (broken), or does not match its key', SERVER, check_endpoint_certificates),
+    Check('certificates', 'the same problems with the files in [kvdb]', SERVER, check_redis_certificates),
 )  # fmt: skip

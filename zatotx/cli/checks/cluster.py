@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from zatotx import __version__
-from zatotx.cli.checks.finding import BROKEN, PATIENCE, WARNING, Check, CheckContext
-from zatotx.cli.checks.stores import GONE, inspect_odb
-from zatotx.cli.environment.cluster_client import element, error_reason
-from zatotx.cli.environment.http_request import CutOffError, Request, UnreachableError, basic_auth, send_request
-from zatotx.cli.environment.layout import SERVER, Component, credentials
-from zatotx.cli.environment.listen_addresses import address
+from zatotx.cli.checks.finding import BROKEN, REQUEST_TIMEOUT, WARNING, Check, CheckContext
+from zatotx.cli.checks.stores import LIVENESS_TIMEOUT, inspect_odb
+from zatotx.cli.environment.cluster_client import error_reason, response_element
+from zatotx.cli.environment.http_request import CutOffError, HttpRequest, UnreachableError, basic_auth, send_request
+from zatotx.cli.environment.layout import SERVER, Component, read_credentials
+from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.environment.pid_files import running_process
 from zatotx.cli.environment.port_owner import holds_port
 from zatotx.cli.environment.worker_status import read_worker_status
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zatotx.odb.health import OdbHealth
 
 
-def workers(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_nodes(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that every node that was not stopped sends heartbeats and runs the cluster's revision."""
     found: OdbHealth = scene.once(inspect_odb, part)
     local = {server.name for server in scene.place.servers}
@@ -31,7 +31,9 @@ def workers(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
         mine = row.name == part.name
         if row.up_status != 'running' or not (mine or (row.name not in local and _first(scene, part))):
             continue
-        if mine and row.worker >= node_finding(part):  # the row of a server that died, which the pid file shows
+        if mine and row.worker >= expected_process_count(
+            part
+        ):  # the row of a server that died, which the pid file shows
             continue
         yield from check_node(row, found.revision, scene.now())
 
@@ -40,7 +42,7 @@ def check_node(row: Any, revision: int, now: float) -> Iterator[tuple[str, str]]
     """Check a node whose status is `running`. `row`: NodeRow."""
     silent = now - row.seen_at
     name = f'worker {row.worker} of {row.name}' if row.worker else row.name
-    if silent > GONE:
+    if silent > LIVENESS_TIMEOUT:
         yield BROKEN, (f'{name} has sent no heartbeat for {silent:.0f} s: see its logs; it may be dead, frozen or '
                        'disconnected from the ODB')  # fmt: skip
     elif row.applied_revision < revision:
@@ -48,7 +50,7 @@ def check_node(row: Any, revision: int, now: float) -> Iterator[tuple[str, str]]
                         f'{revision}: see its log if this persists')  # fmt: skip
 
 
-def node_finding(part: Component) -> int:
+def expected_process_count(part: Component) -> int:
     """Return how many processes a server should have; 0 if it is not running. The row of a worker with a higher number
     is left from an earlier run."""
     process = running_process(part)
@@ -63,30 +65,32 @@ def _first(scene: CheckContext, part: Component) -> bool:
     return scene.place.servers[0] == part
 
 
-def node_findings(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_server_findings(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Report the findings of a running server about itself, and whether its version is not the installed one."""
     process = running_process(part)
-    if process is None or not holds_port(process.pid, address(part).port):
+    if process is None or not holds_port(process.pid, first_tcp_address(part).port):
         return
-    info = invoke(part, 'zato.info.get-info')
+    info = invoke_on_server(part, 'zato.info.get-info')
     version = str(info.get('version', ''))
     if version and version != __version__:
         yield WARNING, (f'it runs zatotx {version}, but {__version__} is installed: '
                         f"update it with 'zatotx restart {part.path}'")  # fmt: skip
-    for sentence in invoke(part, 'zato.health.findings').get('findings', ()):
+    for sentence in invoke_on_server(part, 'zato.health.findings').get('findings', ()):
         yield WARNING, str(sentence)
 
 
-def invoke(part: Component, service: str) -> dict[str, Any]:
+def invoke_on_server(part: Component, service: str) -> dict[str, Any]:
     """Return the response of an internal service of exactly this server. Raises CommandError."""
     headers = {
-        'Authorization': basic_auth(credentials(part.path.parent, 'api')),
+        'Authorization': basic_auth(read_credentials(part.path.parent, 'api')),
         'Content-Type': 'application/json',
-        'X-Zato-Deadline-Ms': str(int(PATIENCE * 1000)),
+        'X-Zato-Deadline-Ms': str(int(REQUEST_TIMEOUT * 1000)),
     }
     try:
         response = send_request(
-            address(part), Request('POST', f'/zato/api/invoke/{quote(service)}', headers, b'{}'), PATIENCE
+            first_tcp_address(part),
+            HttpRequest('POST', f'/zato/api/invoke/{quote(service)}', headers, b'{}'),
+            REQUEST_TIMEOUT,
         )
     except (UnreachableError, CutOffError) as error:
         raise CommandError(f'the server could not be queried: {error}.') from None
@@ -95,14 +99,14 @@ def invoke(part: Component, service: str) -> dict[str, Any]:
                       f"password {part.path.parent} admin.invoke'.")  # fmt: skip
     if response.status >= 400:
         raise CommandError(f'the server could not be queried ({service}): {error_reason(response)}.')
-    result = element(response)
+    result = response_element(response)
     return result if isinstance(result, dict) else {}
 
 
 CHECKS = (
     Check('cluster', 'a server or worker that was not stopped sends no heartbeat, or runs an older revision', SERVER,
-          workers, asks=True),
+          check_nodes, asks=True),
     Check('server', 'a running server reports problems (zato.health.findings): stuck threads, stalls of the '
           'reactor, an unavailable ODB or Redis, refused code; or its version is not the one that is installed',
-          SERVER, node_findings, asks=True),
+          SERVER, check_server_findings, asks=True),
 )  # fmt: skip

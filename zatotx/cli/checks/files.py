@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_PART, Check, CheckContext
+from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_COMPONENT, Check, CheckContext
 from zatotx.cli.environment.layout import (
     CREDENTIALS,
     INFO_FILE,
@@ -14,12 +14,12 @@ from zatotx.cli.environment.layout import (
     REDIS,
     SERVER,
     Component,
-    credentials,
+    get_setting,
+    read_credentials,
     read_info,
-    setting,
-    settings,
+    read_settings,
 )
-from zatotx.cli.environment.listen_addresses import fields_of, listen_descriptions
+from zatotx.cli.environment.listen_addresses import listen_descriptions, split_description
 from zatotx.cli.environment.private_files import is_private
 from zatotx.cli.environment.secret_keys import key_file, read_secret_key
 from zatotx.cli.errors import CommandError
@@ -27,7 +27,7 @@ from zatotx.cli.errors import CommandError
 PICKUP = 'pickup/incoming/services'
 
 
-def credentials_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_credentials(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that credentials.toml contains the users that commands log in as."""
     path = part.path / CREDENTIALS
     if not path.is_file():
@@ -35,12 +35,12 @@ def credentials_there(scene: CheckContext, part: Component) -> Iterator[tuple[st
         return
     for section in ('api', 'pubapi'):
         try:
-            credentials(part.path, section)
+            read_credentials(part.path, section)
         except CommandError as error:
             yield BROKEN, f"{error.format_message().rstrip('.')}: restore it, or set a password with 'zatotx update'"
 
 
-def info_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_info_file(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that .zato-info names the component in a directory."""
     path = part.path / INFO_FILE
     try:
@@ -50,39 +50,39 @@ def info_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]
         yield BROKEN, error.format_message().rstrip('.')
 
 
-def settings_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_settings_file(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that server.toml exists and is valid TOML."""
     path = part.path / 'config' / 'server.toml'
     if not path.is_file():
         yield BROKEN, f'{path} is missing: restore it from a backup'
         return
-    settings(part)
+    read_settings(part)
 
 
-def key_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_secret_key(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the secret key exists, is valid, and is not accessible to others."""
     read_secret_key(part)
     yield from ()
 
 
-def directories_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_directories(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the directories to which a component writes exist and are writable."""
-    for directory in is_writable(part):
+    for directory in writable_directories(part):
         if not directory.is_dir():
             yield BROKEN, f"{directory} is missing: 'mkdir -p -m 700 {directory}'"
         elif not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
             yield BROKEN, f'{directory} is not writable: change its owner to the user who starts {part.name}'
 
 
-def is_writable(part: Component) -> list[Path]:
+def writable_directories(part: Component) -> list[Path]:
     """Return the directories to which a component writes."""
     if part.kind != SERVER:
         return [part.path]
-    pickup = setting(settings(part), 'hot_deploy', 'pickup_dir', PICKUP)
+    pickup = get_setting(read_settings(part), 'hot_deploy', 'pickup_dir', PICKUP)
     return [part.path / 'logs', part.path / 'work', part.path / pickup]
 
 
-def open_to_others(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_permissions(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that files and directories with secrets are not accessible to group and others."""
     for path in secret_files(part):
         if path.exists() and not is_private(path):
@@ -101,13 +101,13 @@ def secret_files(part: Component) -> Iterator[Path]:
     else:
         yield part.path / 'config' / 'server.toml'
         yield key_file(part)
-        yield from private_keys(part)
+        yield from private_key_files(part)
 
 
-def private_keys(part: Component) -> Iterator[Path]:
+def private_key_files(part: Component) -> Iterator[Path]:
     """Yield the private key files of the TLS endpoints."""
     for description in listen_descriptions(part):
-        kind, *fields = fields_of(description.removeprefix('haproxy:'))
+        kind, *fields = split_description(description.removeprefix('haproxy:'))
         named = dict(field.split('=', 1) for field in fields if '=' in field)
         if kind == 'ssl':
             yield part.path / named.get('privateKey', 'server.pem')
@@ -115,15 +115,15 @@ def private_keys(part: Component) -> Iterator[Path]:
 
 CHECKS = (
     Check('files', 'credentials.toml is missing, is not valid TOML, or lacks [api] or [pubapi]', ENVIRONMENT,
-          credentials_there),
-    Check('files', '.zato-info of a component is missing or corrupt', EVERY_PART, info_there),
-    Check('files', 'server.toml is missing or not valid TOML', SERVER, settings_there),
-    Check('files', 'the secret key is missing, accessible to other users or invalid', SERVER, key_there),
+          check_credentials),
+    Check('files', '.zato-info of a component is missing or corrupt', EVERY_COMPONENT, check_info_file),
+    Check('files', 'server.toml is missing or not valid TOML', SERVER, check_settings_file),
+    Check('files', 'the secret key is missing, accessible to other users or invalid', SERVER, check_secret_key),
     Check('files', 'a directory that a server writes to is missing or not writable: logs, work, pickup', SERVER,
-          directories_there),
+          check_directories),
     Check('permissions', 'credentials.toml or the SQLite ODB is accessible to other users', ENVIRONMENT,
-          open_to_others),
+          check_permissions),
     Check('permissions', 'server.toml, the secret key or a private key is accessible to other users', SERVER,
-          open_to_others),
-    Check('permissions', "the directory of Redis is accessible to other users", REDIS, open_to_others),
+          check_permissions),
+    Check('permissions', "the directory of Redis is accessible to other users", REDIS, check_permissions),
 )  # fmt: skip

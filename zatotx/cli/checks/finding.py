@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from zatotx.cli.environment.layout import Component, Environment
 
 BROKEN, WARNING = 'broken', 'warning'
-ENVIRONMENT, EVERY_PART = 'ENVIRONMENT', 'EVERY PART'  # what a check applies to, besides SERVER and REDIS
-PATIENCE = 3.0  # timeout in seconds of one request over the network
+ENVIRONMENT, EVERY_COMPONENT = 'ENVIRONMENT', 'EVERY PART'  # what a check applies to, besides SERVER and REDIS
+REQUEST_TIMEOUT = 3.0  # timeout in seconds of one request over the network
 
 
 class Finding(NamedTuple):
@@ -52,7 +52,7 @@ class CheckContext:
         return result
 
 
-Look = Callable[[CheckContext, Component], Iterable[tuple[str, str]]]  # (severity, sentence) of each finding
+CheckFunction = Callable[[CheckContext, Component], Iterable[tuple[str, str]]]  # (severity, sentence) of each finding
 
 
 class Check(NamedTuple):
@@ -61,10 +61,10 @@ class Check(NamedTuple):
     subject: str  # one or two words, shown in findings
     says: str  # the problems that it finds, for the documentation
     of: str  # ENVIRONMENT, EVERY_PART, SERVER or REDIS
-    look: Look
+    look: CheckFunction
     asks: bool = False  # sends requests to other processes or machines, so runs in its own thread
 
 
-def environment(place: Environment) -> Component:
+def as_component(place: Environment) -> Component:
     """Return the environment as a Component without a process, to which checks of the environment are applied."""
     return Component(ENVIRONMENT, Path(place.environment))

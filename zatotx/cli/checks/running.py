@@ -12,26 +12,26 @@ from zatotx.cli.checks import certificates, cluster, files, machine, processes, 
 from zatotx.cli.checks.finding import (
     BROKEN,
     ENVIRONMENT,
-    EVERY_PART,
+    EVERY_COMPONENT,
     Check,
     CheckContext,
     Finding,
-    environment,
+    as_component,
 )
 from zatotx.cli.environment.layout import Component
-from zatotx.cli.errors import CommandError, error_sentence
+from zatotx.cli.errors import CommandError, format_os_error
 
 CHECKS: tuple[Check, ...] = (
     *files.CHECKS, *processes.CHECKS, *versions.CHECKS, *certificates.CHECKS, *machine.CHECKS, *stores.CHECKS,
     *cluster.CHECKS,
 )  # fmt: skip
-LONGEST = 10.0  # timeout in seconds for all requests together; each has its own timeout of PATIENCE
-AT_ONCE = 16
+TOTAL_TIMEOUT = 10.0  # timeout in seconds for all requests together; each has its own timeout of PATIENCE
+MAX_THREADS = 16
 
 Job = tuple[Check, Component]
 
 
-def run_checks(scene: CheckContext, checks: Iterable[Check] = CHECKS, longest: float = LONGEST) -> list[Finding]:
+def run_checks(scene: CheckContext, checks: Iterable[Check] = CHECKS, longest: float = TOTAL_TIMEOUT) -> list[Finding]:
     """Run all checks and return their findings without duplicates. Checks that send no requests run first, because
     requests may change what they would find."""
     jobs = [job for check in checks for job in _jobs(check, scene)]
@@ -50,10 +50,10 @@ def run_checks(scene: CheckContext, checks: Iterable[Check] = CHECKS, longest: f
 def _jobs(check: Check, scene: CheckContext) -> Iterator[Job]:
     if check.of == ENVIRONMENT:
         if scene.place.whole:
-            yield check, environment(scene.place)
+            yield check, as_component(scene.place)
         return
     for part in scene.place.parts:
-        if check.of in (EVERY_PART, part.kind):
+        if check.of in (EVERY_COMPONENT, part.kind):
             yield check, part
 
 
@@ -66,7 +66,7 @@ def run_check(check: Check, part: Component, scene: CheckContext) -> list[Findin
     except CommandError as error:
         found.append((BROKEN, error.format_message()))
     except OSError as error:
-        found.append((BROKEN, f'the check failed: {error_sentence(error)}'))
+        found.append((BROKEN, f'the check failed: {format_os_error(error)}'))
     except Exception as error:
         found.append((BROKEN, f'the check failed: {type(error).__name__}: {error}; please report this'))
     return [Finding(severity, where, check.subject, text.rstrip('.')) for severity, text in found]
@@ -75,7 +75,7 @@ def run_check(check: Check, part: Component, scene: CheckContext) -> list[Findin
 def _run_in_threads(jobs: dict[int, Job], scene: CheckContext, longest: float) -> dict[int, list[Finding]]:
     """Run checks that send requests in parallel. Threads that hang are abandoned: they end with the process."""
     found: dict[int, list[Finding]] = {}
-    semaphore = threading.Semaphore(AT_ONCE)
+    semaphore = threading.Semaphore(MAX_THREADS)
 
     def work(number: int, job: Job) -> None:
         with semaphore:

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zatotx.cli.checks.finding import BROKEN, PATIENCE, WARNING, Check, CheckContext
+from zatotx.cli.checks.finding import BROKEN, REQUEST_TIMEOUT, WARNING, Check, CheckContext
 from zatotx.cli.checks.kernel_clock import is_clock_unsynchronized
-from zatotx.cli.environment.layout import REDIS, SERVER, Component, components_of, setting, settings
-from zatotx.cli.environment.odb_access import error_sentences, object_types, odb_url
+from zatotx.cli.environment.layout import REDIS, SERVER, Component, components_of, get_setting, read_settings
+from zatotx.cli.environment.odb_access import all_object_types, convert_errors, odb_url
 from zatotx.cli.environment.pid_files import running_process
 from zatotx.cli.environment.redis_access import is_embedded, redis_address
 from zatotx.cli.environment.secret_keys import read_secret_key
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from zatotx.odb.health import OdbHealth
     from zatotx.redis.server_info import ServerInfo
 
-LARGE = 20 * 1024**3  # bytes of an SQLite file
-FULL = 0.9  # share of Redis's maxmemory
-AHEAD = 2.0  # tolerated difference of two clocks in seconds
-GONE = 6.0  # seconds without a heartbeat after which nodes count as dead: zatotx.node.heartbeat.ALIVE
+LARGE_SQLITE_FILE = 20 * 1024**3  # bytes of an SQLite file
+MEMORY_WARNING_SHARE = 0.9  # share of Redis's maxmemory
+MAX_CLOCK_DIFFERENCE = 2.0  # tolerated difference of two clocks in seconds
+LIVENESS_TIMEOUT = 6.0  # seconds without a heartbeat after which nodes count as dead: zatotx.node.liveness.ALIVE
 
 
 def inspect_odb(part: Component) -> OdbHealth:
     """Inspect the ODB with the settings of a server. Raises CommandError."""
     from zatotx.odb.health import examine_odb
-    from zatotx.odb.setup import open_database, schema_state
+    from zatotx.odb.maintenance import open_database, schema_state
 
-    with error_sentences():
+    with convert_errors():
         url = odb_url(part)
         state = schema_state(url)
         if state == 'older':
             raise CommandError("The ODB has an older schema version: stop all servers and run 'zatotx odb upgrade "
                           f"{part.path.parent}'.")  # fmt: skip
-        cluster = setting(settings(part), 'main', 'cluster', '')
-        return examine_odb(open_database(url, read_secret_key(part), cluster=cluster, types=object_types()))
+        cluster = get_setting(read_settings(part), 'main', 'cluster', '')
+        return examine_odb(open_database(url, read_secret_key(part), cluster=cluster, types=all_object_types()))
 
 
 class RedisInspection(NamedTuple):
@@ -51,7 +51,7 @@ class RedisInspection(NamedTuple):
 def inspect_redis(part: Component) -> RedisInspection | None:
     """Inspect Redis with the settings of a server; None for an embedded Redis that is stopped. Raises CommandError."""
     from zatotx.model.errors import ServiceUnavailable
-    from zatotx.redis.sync_probe import probe
+    from zatotx.redis.sync_probe import probe_redis
 
     address = redis_address(part)
     embedded = Component(REDIS, part.path.parent / 'redis')
@@ -59,45 +59,45 @@ def inspect_redis(part: Component) -> RedisInspection | None:
         return None
     before = time.time()
     try:
-        facts = probe(address, PATIENCE)
+        facts = probe_redis(address, REQUEST_TIMEOUT)
     except ServiceUnavailable as error:
         raise CommandError(f'{error.msg}.') from None
     after = time.time()
     return RedisInspection(facts, after, after - before)
 
 
-def odb(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_odb(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the ODB is reachable, readable and writable, and not too large for SQLite."""
     found: OdbHealth = scene.once(inspect_odb, part)
-    if found.title == 'SQLite' and found.size > LARGE:
+    if found.title == 'SQLite' and found.size > LARGE_SQLITE_FILE:
         yield WARNING, (f'the ODB ({found.url}) has {found.size // 1024**3} GiB, which is large for SQLite: move it to '
                         'PostgreSQL or MariaDB')  # fmt: skip
 
 
-def redis(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_redis(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that Redis is reachable, persists its data, and has memory left."""
-    from zatotx.redis.server_info import warnings
+    from zatotx.redis.server_info import configuration_warnings
 
     inspection: RedisInspection | None = scene.once(inspect_redis, part)
     if inspection is None or not inspection.facts.run_id:  # it is stopped, or its user may not run INFO
         return
     found = inspection.facts
     where = str(redis_address(part))
-    for sentence in warnings(found, where):
+    for sentence in configuration_warnings(found, where):
         yield WARNING, sentence
     if not found.keeps:
         yield WARNING, (f"{where} has no append-only file, so a restart loses data: set "
                         "'appendonly yes' there")  # fmt: skip
-    if found.memory_limit and found.memory > found.memory_limit * FULL:
+    if found.memory_limit and found.memory > found.memory_limit * MEMORY_WARNING_SHARE:
         yield WARNING, (f'{where} uses {found.memory * 100 // found.memory_limit} % of its maximum memory: raise '
                         'maxmemory there, or see what uses it')  # fmt: skip
 
 
-def clocks(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_clocks(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that this machine, the ODB, Redis and the other nodes have the same time."""
     for ahead, whose in _differences(scene, part):
-        if abs(ahead) > AHEAD:
-            severity = BROKEN if abs(ahead) > GONE else WARNING
+        if abs(ahead) > MAX_CLOCK_DIFFERENCE:
+            severity = BROKEN if abs(ahead) > LIVENESS_TIMEOUT else WARNING
             yield severity, (f"the clock of {whose} is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this "
                              "machine's: synchronize both with NTP (chrony, systemd-timesyncd)")  # fmt: skip
 
@@ -142,13 +142,34 @@ def _inspect_or_none(scene: CheckContext, ask: Any, part: Component) -> Any:
 
 
 CHECKS = (
-    Check('ODB', 'the ODB is unavailable, does not respond, rejects writes, has another schema version, was encrypted '
-          'with another key or lacks the cluster; its SQLite file has more than 20 GiB', SERVER, odb, asks=True),
-    Check('Redis', 'Redis is unavailable or rejects the login; it is too old, a replica, evicts keys when full '
-          '(maxmemory-policy), has no append-only file, failed to write, or uses 90 % of its memory', SERVER, redis,
-          asks=True),
-    Check('clocks', 'the clock of the ODB, of Redis or of another node differs by 2 s (warning) or 6 s (broken)',
-          SERVER, clocks, asks=True),
-    Check('clocks', 'NTP does not synchronize this machine, and the cluster has servers on other machines', SERVER,
-          check_ntp, asks=True),
-)  # fmt: skip
+    Check(
+        'ODB',
+        'the ODB is unavailable, does not respond, rejects writes, has another schema version, was encrypted '
+        'with another key or lacks the cluster; its SQLite file has more than 20 GiB',
+        SERVER,
+        check_odb,
+        asks=True,
+    ),
+    Check(
+        'Redis',
+        'Redis is unavailable or rejects the login; it is too old, a replica, evicts keys when full '
+        '(maxmemory-policy), has no append-only file, failed to write, or uses 90 % of its memory',
+        SERVER,
+        check_redis,
+        asks=True,
+    ),
+    Check(
+        'clocks',
+        'the clock of the ODB, of Redis or of another node differs by 2 s (warning) or 6 s (broken)',
+        SERVER,
+        check_clocks,
+        asks=True,
+    ),
+    Check(
+        'clocks',
+        'NTP does not synchronize this machine, and the cluster has servers on other machines',
+        SERVER,
+        check_ntp,
+        asks=True,
+    ),
+)

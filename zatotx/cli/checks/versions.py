@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 
 from zatotx import __version__
-from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_PART, WARNING, Check, CheckContext
+from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_COMPONENT, WARNING, Check, CheckContext
 from zatotx.cli.environment.layout import SERVER, Component, read_info
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # the tested versions
 _REQUIREMENT = re.compile(r'(?P<name>[A-Za-z0-9._-]+)\s*(\[[^\]]*\])?\s*(?P<bounds>[^;]*)(;(?P<marker>.*))?')
 
 
-def python(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_installed_python(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that zatotx is tested on this version of Python."""
-    yield from check_python(tuple(int(piece) for piece in platform.python_version_tuple()[:2]))
+    yield from check_python_version(tuple(int(piece) for piece in platform.python_version_tuple()[:2]))
 
 
-def check_python(version: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+def check_python_version(version: tuple[int, ...]) -> Iterator[tuple[str, str]]:
     """Check a version of Python."""
     version_text = '.'.join(map(str, version))
     supported = f'{".".join(map(str, OLDEST_PYTHON))} to {".".join(map(str, NEWEST_PYTHON))}'
@@ -31,12 +31,12 @@ def check_python(version: tuple[int, ...]) -> Iterator[tuple[str, str]]:
         yield WARNING, f'zatotx is not tested on Python {version_text}: install {supported}'
 
 
-def libraries(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_libraries(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the libraries that zatotx requires are installed, and new enough."""
-    yield from outdated(metadata.requires('zatotx') or (), installed)
+    yield from find_outdated(metadata.requires('zatotx') or (), find_installed_version)
 
 
-def outdated(requirements: Iterable[str], version: Callable[[str], str | None]) -> Iterator[tuple[str, str]]:
+def find_outdated(requirements: Iterable[str], version: Callable[[str], str | None]) -> Iterator[tuple[str, str]]:
     """Yield each requirement that is not met; requirements of extras are left to the kinds that need them. `version`:
     name -> installed version, None if it is not installed."""
     for text in requirements:
@@ -49,32 +49,32 @@ def outdated(requirements: Iterable[str], version: Callable[[str], str | None]) 
         if installed_version is None:
             if not found['marker']:
                 yield BROKEN, f'{name} is not installed: pip install {specifier}'
-        elif any(numbers(installed_version) < numbers(bound) for bound in lower_bounds):
+        elif any(version_numbers(installed_version) < version_numbers(bound) for bound in lower_bounds):
             yield BROKEN, f'{name} {installed_version} is too old: pip install --upgrade {specifier}'
 
 
-def installed(name: str) -> str | None:
+def find_installed_version(name: str) -> str | None:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
 
 
-def numbers(version: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
     """Return the leading numbers of a version; '26.10.0rc1' -> (26, 10, 0)."""
     found = re.match(r'\d+(\.\d+)*', version)
     return tuple(int(piece) for piece in found[0].split('.')) if found else ()
 
 
-def created_by(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_creating_version(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a component was not created by a newer version of zatotx."""
     version = str(read_info(part.path).get('version', ''))
-    if numbers(version) > numbers(__version__):
+    if version_numbers(version) > version_numbers(__version__):
         yield WARNING, (f'it was created by zatotx {version}, but {__version__} is installed: '
                         f'upgrade zatotx to {version} or newer')  # fmt: skip
 
 
-def kinds(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_kinds(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the libraries of every installed kind are present."""
     from zatotx.connectors.kind_registry import describe_kinds, find_kinds
 
@@ -83,15 +83,15 @@ def kinds(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
             yield WARNING, f'the kind {name} is disabled: {facts["why"]}'
 
 
-def settings_known(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_settings(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that server.toml contains only known settings with valid values."""
     from zatotx.connectors.kind_registry import find_kinds, settings_errors
     from zatotx.model.errors import StartError
-    from zatotx.node.settings import load
+    from zatotx.node.settings import load_settings
 
     found = find_kinds()
     try:
-        loaded = load(part.path / 'config' / 'server.toml', [one.kind.name for one in found])
+        loaded = load_settings(part.path / 'config' / 'server.toml', [one.kind.name for one in found])
     except StartError as error:
         yield BROKEN, str(error)
         return
@@ -100,9 +100,9 @@ def settings_known(scene: CheckContext, part: Component) -> Iterator[tuple[str, 
 
 
 CHECKS = (
-    Check('settings', 'server.toml contains unknown settings or invalid values', SERVER, settings_known),
-    Check('versions', 'Python is older or newer than the tested versions', ENVIRONMENT, python),
-    Check('versions', 'a library is missing or older than setup.cfg requires', ENVIRONMENT, libraries),
-    Check('versions', 'a component was created by a newer version of zatotx', EVERY_PART, created_by),
-    Check('kinds', 'a library of a kind is missing', ENVIRONMENT, kinds),
+    Check('settings', 'server.toml contains unknown settings or invalid values', SERVER, check_settings),
+    Check('versions', 'Python is older or newer than the tested versions', ENVIRONMENT, check_installed_python),
+    Check('versions', 'a library is missing or older than setup.cfg requires', ENVIRONMENT, check_libraries),
+    Check('versions', 'a component was created by a newer version of zatotx', EVERY_COMPONENT, check_creating_version),
+    Check('kinds', 'a library of a kind is missing', ENVIRONMENT, check_kinds),
 )

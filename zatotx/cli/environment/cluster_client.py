@@ -10,15 +10,15 @@ from urllib.parse import quote
 
 from zatotx.cli.environment.http_request import (
     CutOffError,
+    HttpRequest,
     HttpResponse,
-    Request,
     UnreachableError,
     basic_auth,
     send_request,
 )
-from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Component, Environment, components_of, credentials
-from zatotx.cli.environment.listen_addresses import address
-from zatotx.cli.errors import CommandError, failure_of
+from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Component, Environment, components_of, read_credentials
+from zatotx.cli.environment.listen_addresses import first_tcp_address
+from zatotx.cli.errors import CommandError, combine_errors
 
 # Separates errors: of an import, of input elements (with their paths), of a deployed file (with line numbers).
 _ERROR_SEPARATOR = re.compile(r'\n+|; (?=\$[.\[:])|; (?=[\w./-]+\.py:\d+: )')
@@ -26,11 +26,11 @@ TIMEOUT = 60.0  # seconds for one call
 SLACK = 5.0  # seconds by which the server's deadline is earlier than ours, so that its response names what was slow
 
 
-class UnknownPasswordError(CommandError):
+class PasswordRejectedError(CommandError):
     """The cluster does not accept the password of admin.invoke in credentials.toml."""
 
 
-class Cluster:
+class ClusterClient:
     """Invokes services as admin.invoke, on the server in PATH, or on the first one that is reachable."""
 
     def __init__(self, place: Environment) -> None:
@@ -41,7 +41,7 @@ class Cluster:
     def call(self, service: str, payload: object, timeout: float = TIMEOUT) -> Any:
         """Invoke an internal service and return the value of its response element. Raises CommandError with the
         server's message."""
-        return element(successful(self.invoke(service, payload, timeout)))
+        return response_element(raise_for_status(self.invoke(service, payload, timeout)))
 
     def invoke(self, service: str, payload: object, timeout: float = TIMEOUT) -> HttpResponse:
         """Invoke an internal service and return its response, whatever its status."""
@@ -53,20 +53,20 @@ class Cluster:
     ) -> HttpResponse:
         """Return the unparsed response, whatever its status. Raises CommandError if there is none."""
         fields = {
-            'Authorization': basic_auth(credentials(self._place.environment, 'api')),
+            'Authorization': basic_auth(read_credentials(self._place.environment, 'api')),
             'Content-Type': 'application/json',
             'X-Zato-Deadline-Ms': str(int(timeout * 1000)),
             **(headers or {}),
         }
-        request = Request('POST', f'/zato/api/invoke/{quote(service, safe="")}', fields, body)
+        request = HttpRequest('POST', f'/zato/api/invoke/{quote(service, safe="")}', fields, body)
         return self._send(request, timeout + SLACK)
 
-    def _send(self, request: Request, timeout: float) -> HttpResponse:
+    def _send(self, request: HttpRequest, timeout: float) -> HttpResponse:
         """Send the request to the first server that is reachable. If that one closes the connection, no other server is
         tried, because the request may have been processed."""
         for part in self._servers:
             try:
-                response = send_request(address(part), request, timeout)
+                response = send_request(first_tcp_address(part), request, timeout)
             except UnreachableError:
                 continue
             except CutOffError as error:
@@ -83,26 +83,26 @@ class Cluster:
     def _check_credentials(self, answer: HttpResponse) -> None:
         if answer.status == 401:
             file = self._place.environment / CREDENTIALS
-            raise UnknownPasswordError(
+            raise PasswordRejectedError(
                 f"The cluster does not accept the password of [api] in {file}: set one with 'zatotx update password "
                 f"{self._place.environment} admin.invoke'."
             )
 
 
-def successful(answer: HttpResponse) -> HttpResponse:
+def raise_for_status(answer: HttpResponse) -> HttpResponse:
     """Return the response if the call succeeded. Raises CommandError with the errors of a failed one, one per line if
     there are several."""
     if answer.status >= 400:
-        raise failure_of(mistakes_of(answer), 'The server reported {} errors')
+        raise combine_errors(split_errors(answer), 'The server reported {} errors')
     return answer
 
 
 def error_reason(answer: HttpResponse) -> str:
     """Return the server's message for a failed call."""
-    return '; '.join(mistakes_of(answer))
+    return '; '.join(split_errors(answer))
 
 
-def mistakes_of(answer: HttpResponse) -> list[str]:
+def split_errors(answer: HttpResponse) -> list[str]:
     """Return the errors of a failed call one by one."""
     try:
         env = json.loads(answer.body)['zato_env']
@@ -114,7 +114,7 @@ def mistakes_of(answer: HttpResponse) -> list[str]:
     return [str(each) for each in details] if isinstance(details, list) else _ERROR_SEPARATOR.split(str(details))
 
 
-def element(answer: HttpResponse) -> Any:
+def response_element(answer: HttpResponse) -> Any:
     """Return the only element beside zato_env in an internal service's response; None if there is none."""
     document = json.loads(answer.body or b'null')
     if not isinstance(document, dict):

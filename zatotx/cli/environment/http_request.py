@@ -16,7 +16,7 @@ from zatotx.cli.environment.listen_addresses import ListenAddress
 CHUNK = 65536
 
 
-class Request(NamedTuple):
+class HttpRequest(NamedTuple):
     method: str
     target: str
     headers: Mapping[str, str] = {}
@@ -37,13 +37,13 @@ class CutOffError(Exception):
     """The request was sent but no complete response was received, so it may have been processed."""
 
 
-def send_request(address: ListenAddress, request: Request, timeout: float) -> HttpResponse:
+def send_request(address: ListenAddress, request: HttpRequest, timeout: float) -> HttpResponse:
     """Send a request and return the response, within `timeout` seconds. Raises UnreachableError or CutOffError, each
     with a sentence."""
     end = time.monotonic() + timeout
     connection = connect(address, timeout)
     try:
-        return exchange(connection, request, end)
+        return send_and_receive(connection, request, end)
     except TimeoutError:
         raise CutOffError(f'{address.url} did not respond within {timeout:g} s') from None
     except (OSError, http.client.HTTPException) as error:
@@ -77,7 +77,7 @@ def tls_context(certificate: Path | None) -> ssl.SSLContext:
     return context
 
 
-def exchange(connection: http.client.HTTPConnection, request: Request, end: float) -> HttpResponse:
+def send_and_receive(connection: http.client.HTTPConnection, request: HttpRequest, end: float) -> HttpResponse:
     """Send the request and read the whole response, limiting each step to the remaining time."""
     headers = {'Connection': 'close', **request.headers}
     connection.request(request.method, request.target, body=request.body or None, headers=headers)
@@ -86,13 +86,13 @@ def exchange(connection: http.client.HTTPConnection, request: Request, end: floa
     expected = response.length  # None if the body is chunked or ends with the connection
     if expected is None and not response.chunked and 'close' not in names.get('connection', ''):
         raise http.client.IncompleteRead(b'')  # indistinguishable from a truncated head
-    body = read(connection, response, end)
+    body = read_body(connection, response, end)
     if expected is not None and len(body) != expected:
         raise http.client.IncompleteRead(body, expected - len(body))
     return HttpResponse(response.status, names, body)
 
 
-def read(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, end: float) -> bytes:
+def read_body(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, end: float) -> bytes:
     """Read the body until `end` on the monotonic clock. Raises TimeoutError."""
     pieces = []
     while piece := response.read1(CHUNK):

@@ -14,7 +14,7 @@ SERVER, REDIS = 'SERVER', 'REDIS'
 INFO_FILE = '.zato-info'
 CREDENTIALS = 'credentials.toml'
 PLUGINS = {SERVER: 'zato-server', REDIS: 'zato-redis'}
-ORDER = (REDIS, SERVER)  # start order; components are stopped in reverse
+START_ORDER = (REDIS, SERVER)  # start order; components are stopped in reverse
 
 SERVER_PORT = 17010  # port of server1; each further server has the next one
 
@@ -61,7 +61,7 @@ def find_environment(path: str) -> Environment:
     if (directory / CREDENTIALS).is_file():
         return Environment(directory, components_of(directory), whole=True)
     if (directory / INFO_FILE).is_file():
-        return Environment(directory.parent, (component_at(directory),), whole=False)
+        return Environment(directory.parent, (read_component(directory),), whole=False)
     if not directory.exists():
         raise CommandError(f"{path} does not exist: create an environment with 'zatotx quickstart create {path}'.")
     raise CommandError(
@@ -71,11 +71,11 @@ def find_environment(path: str) -> Environment:
 
 def components_of(environment: Path) -> tuple[Component, ...]:
     """Return the components of an environment in start order, servers by number."""
-    found = [component_at(info.parent) for info in environment.glob(f'*/{INFO_FILE}')]
-    return tuple(sorted(found, key=lambda part: (ORDER.index(part.kind), len(part.name), part.name)))
+    found = [read_component(info.parent) for info in environment.glob(f'*/{INFO_FILE}')]
+    return tuple(sorted(found, key=lambda part: (START_ORDER.index(part.kind), len(part.name), part.name)))
 
 
-def component_at(directory: Path) -> Component:
+def read_component(directory: Path) -> Component:
     kind = read_info(directory).get('component')
     if kind not in PLUGINS:
         raise CommandError(
@@ -104,41 +104,41 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise CommandError(f'{path} is not valid TOML: {error}.') from None
 
 
-class NotAnEnvironment(str):
+class UnresolvedSetting(str):
     """A setting with a reference that cannot be resolved, as it is written; `why` is the error."""
 
     why: str
 
 
-def settings(part: Component) -> dict[str, Any]:
-    """Return a server's server.toml, with references replaced by their values, or by NotAnEnvironment if they cannot be
-    resolved."""
-    from zatotx.node.settings import resolved
+def read_settings(part: Component) -> dict[str, Any]:
+    """Return a server's server.toml, with references replaced by their values, or by UnresolvedSetting if they cannot
+    be resolved."""
+    from zatotx.node.settings import resolve_references
 
     file = part.path / 'config' / 'server.toml'
-    found, wrong = resolved(read_toml(file), file.parent)
+    found, wrong = resolve_references(read_toml(file), file.parent)
     for place, text in wrong:
         section, _, key = place.partition('.')
-        value = NotAnEnvironment(place)
+        value = UnresolvedSetting(place)
         value.why = f'{file}: {place}: {text}.'
         if key:
             found[section][key] = value
     return found
 
 
-def setting(values: Mapping[str, Any], section: str, key: str, default: Any) -> Any:
+def get_setting(values: Mapping[str, Any], section: str, key: str, default: Any) -> Any:
     """Return one value of server.toml, or the default if there is no usable value. Raises CommandError for a reference
     that cannot be resolved."""
     found = values.get(section, {})
     value = found.get(key, default) if isinstance(found, Mapping) else default
-    if isinstance(value, NotAnEnvironment):
+    if isinstance(value, UnresolvedSetting):
         raise CommandError(value.why)
     if isinstance(value, str) and isinstance(default, int | float):  # values from the environment are text
-        value = number(value, default)
+        value = parse_number(value, default)
     return value if isinstance(value, type(default)) else default
 
 
-def number(text: str, default: float) -> float:
+def parse_number(text: str, default: float) -> float:
     """Convert the value of a reference to a number, as the server does."""
     try:
         return type(default)(text)
@@ -150,7 +150,7 @@ def cluster_name(place: Environment) -> str:
     """Return the cluster name of the first server; '' in an environment without servers."""
     for part in components_of(place.environment):
         if part.kind == SERVER:
-            return str(setting(settings(part), 'main', 'cluster', ''))
+            return str(get_setting(read_settings(part), 'main', 'cluster', ''))
     return ''
 
 
@@ -159,7 +159,7 @@ class Credentials(NamedTuple):
     password: str
 
 
-def credentials(environment: Path, section: str) -> Credentials:
+def read_credentials(environment: Path, section: str) -> Credentials:
     """Return one user of credentials.toml, e.g. 'api'."""
     path = environment / CREDENTIALS
     found = read_toml(path).get(section)

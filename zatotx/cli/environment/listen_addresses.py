@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.layout import Component, setting, settings
+from zatotx.cli.environment.layout import Component, get_setting, read_settings
 from zatotx.cli.errors import CommandError
 
 WILDCARDS = {'': '127.0.0.1', '0.0.0.0': '127.0.0.1', '::': '::1'}  # noqa: S104 - read from configuration, not bound
@@ -26,7 +26,7 @@ class ListenAddress(NamedTuple):
         return f'{self.scheme}://{host}:{self.port}'
 
 
-def fields_of(description: str) -> list[str]:
+def split_description(description: str) -> list[str]:
     """Split an endpoint description at its colons; a backslash escapes the next character."""
     fields, current, escaped = [], '', False
     for character in description:
@@ -40,9 +40,9 @@ def fields_of(description: str) -> list[str]:
     return [*fields, current]
 
 
-def parse(description: str, directory: Path) -> ListenAddress | None:
+def parse_listen_address(description: str, directory: Path) -> ListenAddress | None:
     """Return the address of a `tcp:` or `ssl:` description, with files relative to `directory`; None for any other."""
-    kind, *rest = fields_of(description)
+    kind, *rest = split_description(description)
     named = dict(field.split('=', 1) for field in rest if '=' in field)
     positional = [field for field in rest if '=' not in field]
     port = named.get('port') or (positional[0] if positional else '')
@@ -59,21 +59,21 @@ def listen_descriptions(part: Component) -> Iterator[str]:
     """The endpoint descriptions of all kinds in the settings of a server."""
     from zatotx.connectors.kind_registry import find_kinds
 
-    said = settings(part)
+    said = read_settings(part)
     for found in find_kinds():
-        yield from map(str, setting(said, found.kind.name, 'listen', []))
+        yield from map(str, get_setting(said, found.kind.name, 'listen', []))
 
 
-def addresses(part: Component) -> Iterator[ListenAddress]:
+def tcp_addresses(part: Component) -> Iterator[ListenAddress]:
     """Yield all TCP addresses that a server listens on."""
-    listen = setting(settings(part), 'http', 'listen', [])
-    found = (parse(str(description), part.path) for description in listen)
+    listen = get_setting(read_settings(part), 'http', 'listen', [])
+    found = (parse_listen_address(str(description), part.path) for description in listen)
     return (address for address in found if address is not None)
 
 
-def address(part: Component) -> ListenAddress:
+def first_tcp_address(part: Component) -> ListenAddress:
     """Return the first TCP address, which commands use."""
-    found = next(addresses(part), None)
+    found = next(tcp_addresses(part), None)
     if found is None:
         file = part.path / 'config' / 'server.toml'
         raise CommandError(f'{part.name} does not listen on a TCP port: add one to http.listen in {file}.')

@@ -9,36 +9,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from zatotx.cli.environment.layout import Component, Environment, cluster_name, setting, settings
+from zatotx.cli.environment.layout import Component, Environment, cluster_name, get_setting, read_settings
 from zatotx.cli.environment.secret_keys import any_server, open_secrets, read_secret_key
 from zatotx.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from zatotx.odb.database import Database
     from zatotx.schema.snapshot import Actor
-    from zatotx.schema.type_registry import ObjectTypes
+    from zatotx.schema.type_registry import ObjectTypeRegistry
 
 
-def object_types() -> ObjectTypes:
+def all_object_types() -> ObjectTypeRegistry:
     """Return all object types: the built-in ones and those of the installed kinds."""
     from zatotx.connectors.kind_registry import find_kinds
     from zatotx.connectors.kind_registry import object_types as types_of
-    from zatotx.schema.builtin_types import BUILTIN_TYPES
-    from zatotx.schema.type_registry import ObjectTypes
+    from zatotx.schema.builtin_object_types import BUILTIN_TYPES
+    from zatotx.schema.type_registry import ObjectTypeRegistry
 
-    return ObjectTypes([*BUILTIN_TYPES, *types_of(find_kinds())])
+    return ObjectTypeRegistry([*BUILTIN_TYPES, *types_of(find_kinds())])
 
 
 def odb_url(part: Component) -> str:
     """Return the decrypted URL of a server's database, with an absolute path."""
-    from zatotx.odb.urls import resolve
+    from zatotx.odb.urls import make_absolute
     from zatotx.schema.dual_secret import ENCRYPTED
 
-    url = setting(settings(part), 'odb', 'url', '')
+    url = get_setting(read_settings(part), 'odb', 'url', '')
     if url.startswith(ENCRYPTED):
         url = open_secrets(part).decrypt(url)
     try:
-        return resolve(url, str(part.path))
+        return make_absolute(url, str(part.path))
     except ValueError as error:
         raise CommandError(f'{part.path}/config/server.toml: odb.url: {error}.') from None
 
@@ -55,7 +55,7 @@ def command_actor(command: str) -> Actor:
 
 
 @contextmanager
-def error_sentences() -> Iterator[None]:
+def convert_errors() -> Iterator[None]:
     """Convert database errors to CommandError."""
     from zatotx.model.errors import ServiceError
 
@@ -68,13 +68,15 @@ def error_sentences() -> Iterator[None]:
 
 
 @contextmanager
-def database(place: Environment) -> Iterator[Database]:
+def open_odb(place: Environment) -> Iterator[Database]:
     """Open the database of an environment, and close it at the end. Database errors are raised as CommandError."""
-    from zatotx.odb.setup import open_database
+    from zatotx.odb.maintenance import open_database
 
     part = any_server(place)
-    with error_sentences():
-        opened = open_database(odb_url(part), read_secret_key(part), cluster=cluster_name(place), types=object_types())
+    with convert_errors():
+        opened = open_database(
+            odb_url(part), read_secret_key(part), cluster=cluster_name(place), types=all_object_types()
+        )
         try:
             yield opened
         finally:

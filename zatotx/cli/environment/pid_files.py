@@ -13,7 +13,7 @@ from typing import NamedTuple
 from zatotx.cli.environment.layout import PLUGINS, Component
 from zatotx.node.workers.procfs import process_start_time
 
-STEP = 0.02  # seconds between two checks
+POLL_INTERVAL = 0.02  # seconds between two checks
 
 
 class Process(NamedTuple):
@@ -39,7 +39,7 @@ class Process(NamedTuple):
         while self.alive():
             if time.monotonic() > end:
                 return False
-            time.sleep(STEP)
+            time.sleep(POLL_INTERVAL)
         return True
 
 
@@ -51,30 +51,30 @@ def running_process(part: Component) -> Process | None:
     except (FileNotFoundError, ValueError):
         return None
     started = process_start_time(pid)
-    return Process(pid, started) if started and is_running(pid, part) else None
+    return Process(pid, started) if started and runs_component(pid, part) else None
 
 
-def is_running(pid: int, part: Component) -> bool:
+def runs_component(pid: int, part: Component) -> bool:
     """Whether the process is twistd running this component: the name of the plugin, then --dir with exactly this
     directory."""
     try:
-        return directory_of(pid, (part.plugin,)) == part.path.resolve()
+        return component_directory(pid, (part.plugin,)) == part.path.resolve()
     except OSError:  # it has ended, or belongs to another user
         return False
 
 
-def described(pid: int) -> str:
+def describe_process(pid: int) -> str:
     """Describe a process for messages: `server1 of /home/ann/env/qs-1 (process 12)` for a component, else `process 12
     (nginx)`."""
     try:
         name = Path(f'/proc/{pid}/comm').read_text().strip()
-        directory = directory_of(pid, tuple(PLUGINS.values()))
+        directory = component_directory(pid, tuple(PLUGINS.values()))
     except OSError:  # it has ended, or belongs to another user
         return f'process {pid}'
     return f'process {pid} ({name})' if directory is None else f'{directory.name} of {directory.parent} (process {pid})'
 
 
-def directory_of(pid: int, plugins: Sequence[str]) -> Path | None:
+def component_directory(pid: int, plugins: Sequence[str]) -> Path | None:
     """Return the directory of the component that a process runs, by its command line; None if it runs none of these
     twistd plugins. Raises OSError if the process has ended or belongs to another user."""
     arguments = [os.fsdecode(argument) for argument in Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')]

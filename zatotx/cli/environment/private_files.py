@@ -9,16 +9,16 @@ from pathlib import Path
 PRIVATE_DIR, PRIVATE_FILE = 0o700, 0o600
 
 
-def make_dir(path: Path) -> Path:
+def make_private_dir(path: Path) -> Path:
     """Create a directory with mode 0700, including its parents, whatever the umask."""
     if not path.is_dir():
-        make_dir(path.parent)
+        make_private_dir(path.parent)
         path.mkdir(mode=PRIVATE_DIR)
         path.chmod(PRIVATE_DIR)
     return path
 
 
-def write(path: Path, text: str) -> None:
+def write_private_file(path: Path, text: str) -> None:
     """Write a file with mode 0600 atomically: a reader sees the old text or the new one. Raises OSError."""
     temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     try:

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zatotx.cli.environment.layout import SERVER, Component
-from zatotx.cli.environment.listen_addresses import addresses
-from zatotx.cli.environment.pid_files import described, is_running
+from zatotx.cli.environment.listen_addresses import tcp_addresses
+from zatotx.cli.environment.pid_files import describe_process, runs_component
 from zatotx.cli.environment.port_owner import holds_port, is_free, port_owner
-from zatotx.cli.environment.readiness_probe import probe
-from zatotx.node.secret_key import VARIABLE
+from zatotx.cli.environment.readiness_probe import probe_component
+from zatotx.node.secret_key import KEY_VARIABLE
 
 START_TIMEOUT = 60.0  # seconds until each component must be ready, also on a busy machine
 PORT_RELEASE_TIMEOUT = 30.0  # seconds until the kernel, or its workers, close the sockets of a killed process
-STEP = 0.05
+POLL_INTERVAL = 0.05
 IN_USE = 'Address already in use'  # message of the operating system
 STDERR_KEPT = 1024 * 1024  # bytes after which stderr.log is rotated
 
@@ -42,16 +42,16 @@ def twistd_command(part: Component) -> list[str]:
     return [sys.executable, *twistd, '--nodaemon', '--pidfile=', part.plugin, '--dir', str(part.path)]
 
 
-def launch(part: Component) -> LaunchedProcess:
+def start_process(part: Component) -> LaunchedProcess:
     """Start the component in its own session, so that it outlives this process and its terminal."""
-    log = truncate_stderr_log(part.stderr_log)
-    key = os.environ.get(VARIABLE, '') if part.kind == SERVER else ''
+    log = rotate_stderr_log(part.stderr_log)
+    key = os.environ.get(KEY_VARIABLE, '') if part.kind == SERVER else ''
     with log.open('ab') as stderr:
         said_before = stderr.tell()
         process = subprocess.Popen(
             [*twistd_command(part), *(['--secret-key', '-'] if key else [])],
             cwd=part.path,
-            env={name: value for name, value in os.environ.items() if name != VARIABLE},
+            env={name: value for name, value in os.environ.items() if name != KEY_VARIABLE},
             stdin=subprocess.PIPE if key else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # it logs to its own files
             stderr=stderr,
@@ -70,7 +70,7 @@ def pass_secret_key(process: subprocess.Popen[bytes], key: str) -> None:
         pipe.write(key.encode('utf-8') + b'\n')
 
 
-def truncate_stderr_log(path: Path) -> Path:
+def rotate_stderr_log(path: Path) -> Path:
     """Return the file for the stderr of a process, rotated if it is too large."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     if path.exists() and path.stat().st_size > STDERR_KEPT:
@@ -79,14 +79,14 @@ def truncate_stderr_log(path: Path) -> Path:
     return path
 
 
-def taken_port(part: Component) -> str:
+def port_conflict(part: Component) -> str:
     """Return a sentence if another program uses a port of the component; '' otherwise."""
     if part.kind != SERVER:
         return ''
-    for address in addresses(part):
+    for address in tcp_addresses(part):
         if not wait_until_free(address.host, address.port, part):
             pid = port_owner(address.port)
-            user = described(pid) if pid else 'another program'
+            user = describe_process(pid) if pid else 'another program'
             file = part.path / 'config' / 'server.toml'
             return f'port {address.port} is in use by {user}: stop it, or change http.listen in {file}'
     return ''
@@ -100,10 +100,10 @@ def wait_until_free(host: str, port: int, part: Component) -> bool:
     while not is_free(host, port):
         pid = port_owner(port)
         # Checked again at the end: a worker that is just ending no longer looks like one of ours.
-        foreign = pid is not None and not is_running(pid, part) and holds_port(pid, port)
+        foreign = pid is not None and not runs_component(pid, part) and holds_port(pid, port)
         if foreign or time.monotonic() > end:
             return False
-        time.sleep(STEP)
+        time.sleep(POLL_INTERVAL)
     return True
 
 
@@ -111,13 +111,13 @@ def start_components(parts: Sequence[Component], timeout: float = START_TIMEOUT)
     """Start all components that are stopped, in parallel. Returns errors, one sentence per component."""
     errors, launched = [], []
     for part in parts:
-        if probe(part).pid is not None:
+        if probe_component(part).pid is not None:
             continue  # another process is starting it; its readiness is awaited, too
-        error = taken_port(part)
+        error = port_conflict(part)
         if error:
             errors.append(f'{part.name} cannot start: {error}')
         else:
-            launched.append(launch(part))
+            launched.append(start_process(part))
     end = time.monotonic() + timeout
     launched_by_component = {launched_process.part: launched_process for launched_process in launched}
     failed = {error.split(' ', 1)[0] for error in errors}
@@ -131,7 +131,7 @@ def await_ready(part: Component, launched: LaunchedProcess | None, end: float) -
     """Wait until a component is ready. Returns a list with the error, if it fails."""
     while True:
         has_ended = launched is None or launched.process.poll() is not None  # checked before the probe
-        state = probe(part)
+        state = probe_component(part)
         if state.ready:
             return []
         if has_ended and state.pid is None:
@@ -141,13 +141,13 @@ def await_ready(part: Component, launched: LaunchedProcess | None, end: float) -
         if time.monotonic() > end:
             why = state.why or f'it does not respond: see {part.path}/logs'
             return [f'{part.name} is not ready after {START_TIMEOUT:g} s: {why}']
-        time.sleep(STEP)
+        time.sleep(POLL_INTERVAL)
 
 
 def why_ended(launched: LaunchedProcess) -> str:
     """Return why a process ended: its last line on stderr, or which program uses its port."""
     message = last_stderr_lines(launched)
-    return (taken_port(launched.part) or message) if IN_USE in message else message
+    return (port_conflict(launched.part) or message) if IN_USE in message else message
 
 
 def last_stderr_lines(launched: LaunchedProcess) -> str:

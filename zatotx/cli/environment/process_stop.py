@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from zatotx.cli.environment.layout import SERVER, Component, setting, settings
-from zatotx.cli.environment.pid_files import STEP, Process, running_process
-from zatotx.cli.environment.readiness_probe import redis_command, redis_error
+from zatotx.cli.environment.layout import SERVER, Component, get_setting, read_settings
+from zatotx.cli.environment.pid_files import POLL_INTERVAL, Process, running_process
+from zatotx.cli.environment.readiness_probe import embedded_redis_error, redis_command
 
 GRACE = 10.0  # seconds, the default of shutdown.grace in server.toml
 MARGIN = 20.0  # seconds after the grace period until a process counts as hanging
@@ -31,12 +31,12 @@ def stop_orphan(part: Component) -> list[str]:
     """Shut down a Redis whose supervisor was killed, after it has saved its data."""
     socket = part.path / 'redis.sock'
     end = time.monotonic() + KILL_WAIT
-    while not redis_error(part.path):
+    while not embedded_redis_error(part.path):
         if time.monotonic() > end:
             return [f'{part.name} does not end: see {part.path}/server.pid for its process']
         with suppress(OSError):  # it closes the connection instead of responding
             redis_command(socket, b'SHUTDOWN')
-        time.sleep(STEP)
+        time.sleep(POLL_INTERVAL)
     return []
 
 
@@ -49,7 +49,7 @@ def stop_in_parallel(parts: Sequence[Component]) -> list[str]:
     for part, process in running:
         limit = stop_timeout(part)
         if not process.ended_within(started + limit - time.monotonic()):
-            errors.append(kill(part, process, limit))
+            errors.append(kill_process(part, process, limit))
     for part in parts:
         if running_process(part) is None:  # left by a killed process
             part.pid_file.unlink(missing_ok=True)
@@ -63,10 +63,10 @@ def stop_timeout(part: Component) -> float:
 
 def grace_period(part: Component) -> float:
     """Return the seconds that running requests get to finish."""
-    return setting(settings(part), 'shutdown', 'grace', GRACE) if part.kind == SERVER else GRACE
+    return get_setting(read_settings(part), 'shutdown', 'grace', GRACE) if part.kind == SERVER else GRACE
 
 
-def kill(part: Component, process: Process, limit: float) -> str:
+def kill_process(part: Component, process: Process, limit: float) -> str:
     """Kill a process that did not stop. Returns the message about it."""
     process.send(signal.SIGKILL)
     if process.ended_within(KILL_WAIT):

@@ -8,9 +8,9 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.http_request import CutOffError, HttpResponse, Request, UnreachableError, send_request
+from zatotx.cli.environment.http_request import CutOffError, HttpRequest, HttpResponse, UnreachableError, send_request
 from zatotx.cli.environment.layout import SERVER, Component
-from zatotx.cli.environment.listen_addresses import address
+from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.environment.pid_files import running_process
 from zatotx.cli.environment.port_owner import holds_port
 from zatotx.cli.environment.worker_status import missing_workers
@@ -28,7 +28,7 @@ class Health(NamedTuple):
         return self.state == 'running'
 
 
-def probe(part: Component, timeout: float = TIMEOUT) -> Health:
+def probe_component(part: Component, timeout: float = TIMEOUT) -> Health:
     """Return the current state of a component. If it does not respond within `timeout` seconds it is not ready."""
     process = running_process(part)
     if process is None:
@@ -36,18 +36,18 @@ def probe(part: Component, timeout: float = TIMEOUT) -> Health:
     if part.kind == SERVER:
         why = server_error(part, process.pid, timeout) or missing_workers(part, process)
     else:
-        why = redis_error(part.path, timeout)
+        why = embedded_redis_error(part.path, timeout)
     return Health('starting' if why else 'running', process.pid, why)
 
 
 def server_error(part: Component, pid: int, timeout: float = TIMEOUT) -> str:
     """Return why a server is not ready, '' if it is. Only responses of the component's own process count: another
     program, or a server of another environment, may use the port."""
-    listen_address = address(part)
+    listen_address = first_tcp_address(part)
     if not holds_port(pid, listen_address.port):
         return f'it is not listening on port {listen_address.port} yet'
     try:
-        response = send_request(listen_address, Request('GET', '/zato/ready'), timeout)
+        response = send_request(listen_address, HttpRequest('GET', '/zato/ready'), timeout)
     except (UnreachableError, CutOffError) as error:
         return str(error)
     return '' if response.status == 200 else not_ready_reasons(response)
@@ -62,7 +62,7 @@ def not_ready_reasons(answer: HttpResponse) -> str:
     return '; '.join(map(str, found)) or f'/zato/ready responds with {answer.status}'
 
 
-def redis_error(directory: Path, timeout: float = TIMEOUT) -> str:
+def embedded_redis_error(directory: Path, timeout: float = TIMEOUT) -> str:
     """Return why the embedded Redis is not ready, '' if it is."""
     try:
         answer = redis_command(directory / 'redis.sock', b'PING', timeout)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zatotx.cli.environment.layout import SERVER, Component, Environment, components_of
 from zatotx.cli.errors import CommandError
 from zatotx.model.errors import StartError
-from zatotx.node.secret_key import VARIABLE, read_key
+from zatotx.node.secret_key import KEY_VARIABLE, read_key
 
 if TYPE_CHECKING:
     from zatotx.odb.secrets import Secrets
@@ -31,7 +31,7 @@ def read_secret_key(part: Component) -> str:
     """Return a server's secret key. Raises CommandError if it is missing, accessible to other users or invalid."""
     from zatotx.odb.secrets import Secrets
 
-    given = os.environ.get(VARIABLE)
+    given = os.environ.get(KEY_VARIABLE)
     try:
         text = read_key(key_file(part), os.environ)
     except StartError as error:
@@ -39,7 +39,7 @@ def read_secret_key(part: Component) -> str:
     try:
         Secrets(text)
     except ValueError as error:
-        raise CommandError(f'{VARIABLE if given else key_file(part)}: {error}.') from None
+        raise CommandError(f'{KEY_VARIABLE if given else key_file(part)}: {error}.') from None
     return text
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from zatotx import __version__
 from zatotx.cli.environment.layout import CREDENTIALS, INFO_FILE, REDIS, SERVER, Credentials
-from zatotx.cli.environment.private_files import make_dir, toml_string, write
+from zatotx.cli.environment.private_files import make_private_dir, toml_string, write_private_file
 
 ODB_FILE = 'odb/zatotx.db'
 SERVER_DIRS = ('config', 'logs', 'work', 'pickup/incoming/services')
@@ -87,17 +87,17 @@ class EnvironmentPlan(NamedTuple):
 
 def write_redis(environment: Path) -> None:
     """Create the directory of the embedded Redis; its first start creates the rest."""
-    directory = make_dir(environment / 'redis')
-    make_dir(directory / 'logs')
+    directory = make_private_dir(environment / 'redis')
+    make_private_dir(directory / 'logs')
     write_info(directory, REDIS)
 
 
 def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
     """Create a server: its directories, its settings, and the key that it shares with the others."""
-    directory = make_dir(environment / f'server{number}')
+    directory = make_private_dir(environment / f'server{number}')
     for name in SERVER_DIRS:
-        make_dir(directory / name)
-    write(directory / 'config' / 'secret.key', plan.key + '\n')
+        make_private_dir(directory / name)
+    write_private_file(directory / 'config' / 'secret.key', plan.key + '\n')
     text = SERVER_TOML.format(
         name=toml_string(directory.name),
         cluster=toml_string(plan.cluster),
@@ -106,7 +106,7 @@ def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
         odb=toml_string(stored_url(plan, plan.odb_url) or f'sqlite:///../{ODB_FILE}'),
         redis=toml_string(stored_url(plan, plan.redis_url) or 'unix://../redis/redis.sock'),
     )
-    write(directory / 'config' / 'server.toml', text)
+    write_private_file(directory / 'config' / 'server.toml', text)
     write_info(directory, SERVER)
 
 
@@ -131,7 +131,7 @@ def write_credentials(environment: Path, plan: EnvironmentPlan) -> None:
         lines.append(f'[{section}]\nusername = {toml_string(user.username)}\npassword = {toml_string(user.password)}\n')
     lines.append('[ports]')
     lines.extend(f'server{number} = {port}' for number, port in enumerate(plan.ports, 1))
-    write(environment / CREDENTIALS, '\n'.join(lines) + '\n')
+    write_private_file(environment / CREDENTIALS, '\n'.join(lines) + '\n')
 
 
 def write_info(directory: Path, component: str) -> None:
@@ -142,7 +142,7 @@ def write_info(directory: Path, component: str) -> None:
         'created_user_host': f'{user_name()}@{socket.gethostname()}',
         'created_ts': datetime.now(UTC).isoformat(),
     }
-    write(directory / INFO_FILE, json.dumps(info, indent=2) + '\n')
+    write_private_file(directory / INFO_FILE, json.dumps(info, indent=2) + '\n')
 
 
 def user_name() -> str:

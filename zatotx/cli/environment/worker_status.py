@@ -6,10 +6,10 @@ import signal
 import time
 
 from zatotx.cli.environment.layout import SERVER, Component
-from zatotx.cli.environment.pid_files import STEP, Process, running_process
+from zatotx.cli.environment.pid_files import POLL_INTERVAL, Process, running_process
 from zatotx.node.workers.status_file import StatusFile, read_status_file
 
-PATIENCE = 60.0  # seconds that replacing one worker may take in addition to its grace period
+REPLACE_TIMEOUT = 60.0  # seconds that replacing one worker may take in addition to its grace period
 
 
 def read_worker_status(part: Component, process: Process | None) -> StatusFile | None:
@@ -36,7 +36,7 @@ def replace_workers(part: Component, grace: float) -> list[str] | None:
     if process is None or status is None:
         return None
     target = status.asked + 1
-    deadline = time.monotonic() + (PATIENCE + grace) * (len(status.workers) + 1)
+    deadline = time.monotonic() + (REPLACE_TIMEOUT + grace) * (len(status.workers) + 1)
     process.send(signal.SIGUSR2)
     while process.alive():
         status = read_worker_status(part, process)
@@ -46,5 +46,5 @@ def replace_workers(part: Component, grace: float) -> list[str] | None:
             return [error] if why else []
         if time.monotonic() > deadline:
             return [f'the workers of {part.name} are not replaced yet: see {part.path}/logs']
-        time.sleep(STEP)
+        time.sleep(POLL_INTERVAL)
     return [f'{part.name} ended in the meantime: see {part.path}/logs']

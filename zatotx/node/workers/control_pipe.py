@@ -20,10 +20,10 @@ from twisted.logger import Logger
 
 from zatotx.rules.resilience.heartbeat import INTERVAL
 
-ORDERS, NOTICES = 3, 4  # inherited descriptors of the pipes; those of the sockets follow
+COMMAND_DESCRIPTOR, NOTICE_DESCRIPTOR = 3, 4  # inherited descriptors of the pipes; those of the sockets follow
 RELOAD, RETIRE = 'reload', 'retire'
-READY, REFUSED, HEARTBEAT = 'ready', 'refused', 'heartbeat'
-LINGER = 5.0  # seconds for clients of a retired worker to send another request and receive `Connection: close`
+READY, START_FAILED, HEARTBEAT = 'ready', 'refused', 'heartbeat'
+RETIRE_TIMEOUT = 5.0  # seconds for clients of a retired worker to send another request and receive `Connection: close`
 
 
 @frozen(kw_only=True)
@@ -42,10 +42,10 @@ class WorkerSpec:
         return json.dumps(asdict(self)).encode() + b'\n'
 
 
-ALONE = WorkerSpec(seat=0, late=False, sockets={})
+SINGLE_PROCESS = WorkerSpec(seat=0, late=False, sockets={})
 
 
-def read_worker_spec(descriptor: int = ORDERS) -> WorkerSpec:
+def read_worker_spec(descriptor: int = COMMAND_DESCRIPTOR) -> WorkerSpec:
     """Wait for the WorkerSpec. Inherited descriptors are marked as not inheritable by child processes. Raises OSError
     or ValueError if there is no parent."""
     line = b''
@@ -55,7 +55,7 @@ def read_worker_spec(descriptor: int = ORDERS) -> WorkerSpec:
             raise ValueError('the parent process has ended')
         line += byte
     spec = WorkerSpec(**json.loads(line))
-    for inherited in (ORDERS, NOTICES, spec.handover, *spec.sockets.values()):
+    for inherited in (COMMAND_DESCRIPTOR, NOTICE_DESCRIPTOR, spec.handover, *spec.sockets.values()):
         if inherited >= 0:
             os.set_inheritable(inherited, False)
     return spec
@@ -66,7 +66,7 @@ class ControlPipe:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, *, orders: int = ORDERS, notices: int = NOTICES) -> None:
+    def __init__(self, reactor: Any, *, orders: int = COMMAND_DESCRIPTOR, notices: int = NOTICE_DESCRIPTOR) -> None:
         """`reactor`: IReactorFDSet, IReactorTime."""
         self._reactor = reactor
         self._orders = orders

@@ -25,11 +25,11 @@ from twisted.python.failure import Failure
 DEADLINE = 1.0  # seconds for a response
 _LONGEST = 64 * 1024 * 1024  # maximum bytes of a frame: enough for the metrics of tens of thousands of services
 
-Answers = Mapping[str, Callable[..., Any]]  # request name -> handler, called with the request's arguments
+RequestHandlers = Mapping[str, Callable[..., Any]]  # request name -> handler, called with the request's arguments
 
 
 @frozen
-class PeerReply:
+class WorkerResponse:
     """The response of another worker."""
 
     seat: int
@@ -44,7 +44,7 @@ class _FrameProtocol(Int32StringReceiver):
 class _ServerProtocol(_FrameProtocol):
     """Answers the requests of one connection."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: RequestHandlers) -> None:
         self._answers = answers
 
     def stringReceived(self, string: bytes) -> None:
@@ -98,12 +98,12 @@ class _PeerFactory(Factory):
         return self._make()
 
 
-class WorkerPeers:
+class WorkerIpc:
     """Listens on this worker's socket, and sends requests to the other workers."""
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, work: Path, seat: int, answers: Answers) -> None:
+    def __init__(self, reactor: Any, work: Path, seat: int, answers: RequestHandlers) -> None:
         """`reactor`: IReactorUNIX, IReactorTime."""
         self._reactor = reactor
         self._work = work
@@ -129,7 +129,7 @@ class WorkerPeers:
         if directory >= 0:
             os.close(directory)
 
-    async def ask_all(self, question: str, *words: object) -> list[PeerReply]:
+    async def ask_all(self, question: str, *words: object) -> list[WorkerResponse]:
         """Send a request with those JSON-serializable arguments to all other workers, and return their responses.
         Workers that fail or do not respond within DEADLINE seconds are omitted."""
         if self._directory < 0:
@@ -138,7 +138,7 @@ class WorkerPeers:
         found = await gatherResults([Deferred.fromCoroutine(self._request(seat, question, words)) for seat in seats])
         return [answer for answer in found if answer is not None]
 
-    async def _request(self, seat: int, question: str, words: Sequence[object]) -> PeerReply | None:
+    async def _request(self, seat: int, question: str, words: Sequence[object]) -> WorkerResponse | None:
         client = _ClientProtocol(question, words)
         endpoint = UNIXClientEndpoint(self._reactor, self._path(seat), timeout=DEADLINE)
         try:
@@ -152,7 +152,7 @@ class WorkerPeers:
         if 'answer' not in response:
             self._log.warn('Worker {seat} failed to respond: {why}', seat=seat, why=response.get('fault'))
             return None
-        return PeerReply(seat, int(response['pid']), response['answer'])
+        return WorkerResponse(seat, int(response['pid']), response['answer'])
 
     def _path(self, seat: int) -> str:
         return f'/proc/self/fd/{self._directory}/{socket_name(seat)}'

@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 
 from zatotx.model.errors import StartError
 from zatotx.node.directory_lock import SocketLock
-from zatotx.node.endpoint_spec import EndpointSpec, parse_description
+from zatotx.node.endpoint_spec import EndpointSpec, parse_endpoint
 
 
 class BoundSocket:
@@ -109,7 +109,7 @@ class ListeningSockets:
                 except Exception as error:  # endpoint parsers and their files raise various types
                     for socket_ in added.values():
                         socket_.close()
-                    raise StartError(cannot_listen(description, error)) from error
+                    raise StartError(listen_error_message(description, error)) from error
         self.bound.update(added)
 
     def keep(self, descriptions: Iterable[str]) -> None:
@@ -125,13 +125,13 @@ class ListeningSockets:
 
 def bind(description: str) -> BoundSocket:
     """Return the listening socket of an endpoint description. Raises ValueError, OSError, or what its parser raises."""
-    spec = parse_description(description, Factory())
+    spec = parse_endpoint(description, Factory())
     if spec is None:
         raise ValueError('a server with workers supports tcp:, ssl:, unix: and systemd: endpoints only')
     return BoundSocket(spec)
 
 
-def cannot_listen(description: str, error: Exception) -> str:
+def listen_error_message(description: str, error: Exception) -> str:
     """Return the error message for an endpoint that cannot be bound."""
     why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
     return (f'[http] listen: cannot listen on {description!r}: {why}; choose another address in config/server.toml, or '

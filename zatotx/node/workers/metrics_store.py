@@ -18,7 +18,7 @@ from threading import Lock
 import msgspec
 from attrs import frozen
 
-from zatotx.metrics.snapshot import Sample, add, without_gauges
+from zatotx.metrics.snapshot import MetricSample, merge_samples, without_gauges
 from zatotx.node.workers.procfs import process_start_time
 
 FOLDER = 'samples'
@@ -26,11 +26,11 @@ _GONE = 'gone.json'
 
 
 @frozen
-class RetiredWorkers:
+class StoredSamples:
     """What was stored when the other workers were asked."""
 
-    gone: Sample  # the sum for workers that have ended
-    others: dict[tuple[int, int], Sample]  # the last snapshot of running workers, by slot and process id
+    gone: MetricSample  # the sum for workers that have ended
+    others: dict[tuple[int, int], MetricSample]  # the last snapshot of running workers, by slot and process id
 
 
 class MetricsStore:
@@ -42,13 +42,13 @@ class MetricsStore:
         self._lock = Lock()
         self._process_id = f'{os.getpid()}-{process_start_time(os.getpid())}'
 
-    def keep(self, sample: Sample) -> None:
+    def keep(self, sample: MetricSample) -> None:
         """Store a snapshot of this worker, before it is exposed."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         with self._lock:  # a scrape and a request of another worker may coincide
             _write(self._folder / f'{self._seat}-{self._process_id}.json', without_gauges(sample))
 
-    def before(self) -> RetiredWorkers:
+    def before(self) -> StoredSamples:
         """Return the stored snapshots to combine with the responses that are about to be requested; see
         `sum_snapshots`."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -61,13 +61,13 @@ class MetricsStore:
                 if process_start_time(pid) == started:
                     others[seat, pid] = _read(path)
                 else:
-                    gone = add(gone, _read(path))
+                    gone = merge_samples(gone, _read(path))
                     ended.append(path)
             if ended:
                 _write(self._folder / _GONE, gone)
                 for path in ended:
                     path.unlink(missing_ok=True)
-        return RetiredWorkers(gone, others)
+        return StoredSamples(gone, others)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -79,7 +79,7 @@ class MetricsStore:
             os.close(fd)
 
 
-def sum_snapshots(before: RetiredWorkers, answers: Iterable[tuple[int, int, Sample]]) -> list[Sample]:
+def combine_samples(before: StoredSamples, answers: Iterable[tuple[int, int, MetricSample]]) -> list[MetricSample]:
     """Return the snapshots to add up: the responses of the other workers (slot, process id, snapshot), the last stored
     snapshot of those that did not respond, and the sum for those that have ended. `before` is read before the responses
     are requested, so a worker that ends in between is counted once."""
@@ -88,7 +88,7 @@ def sum_snapshots(before: RetiredWorkers, answers: Iterable[tuple[int, int, Samp
     return [before.gone, *silent, *answered.values()]
 
 
-def remove_all(work: Path) -> None:
+def reset_metrics(work: Path) -> None:
     """Delete all stored metrics, which resets the counters."""
     rmtree(work / FOLDER, ignore_errors=True)
 
@@ -99,14 +99,14 @@ def _files(folder: Path) -> Iterator[tuple[Path, int, int, str]]:
         yield path, int(seat), int(pid), started
 
 
-def _read(path: Path) -> Sample:
+def _read(path: Path) -> MetricSample:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Sample)
+        return msgspec.json.decode(path.read_bytes(), type=MetricSample)
     except (OSError, msgspec.DecodeError):  # the file does not exist, or was written to a full disk
         return {}
 
 
-def _write(path: Path, sample: Sample) -> None:
+def _write(path: Path, sample: MetricSample) -> None:
     temporary = path.with_name(f'.{path.name}')
     temporary.touch(mode=0o600)
     temporary.write_bytes(msgspec.json.encode(sample))

@@ -17,22 +17,22 @@ from twisted.python.failure import Failure
 
 from zatotx.model.errors import StartError
 from zatotx.node.directory_lock import DirectoryLock
-from zatotx.node.workers.control_pipe import LINGER
+from zatotx.node.workers.control_pipe import RETIRE_TIMEOUT
 from zatotx.node.workers.listening_sockets import ListeningSockets
-from zatotx.node.workers.slots import any_taken
+from zatotx.node.workers.slots import any_slot_taken
 from zatotx.node.workers.socket_handover import SocketLender
-from zatotx.node.workers.status_file import FILE, StatusFile, WorkerStatus, write_status_file
+from zatotx.node.workers.status_file import FILE_NAME, StatusFile, WorkerStatus, write_status_file
 from zatotx.node.workers.supervisor import WorkerSupervisor
 from zatotx.node.workers.worker_process import WorkerEndedError, WorkerProcess
 from zatotx.rules.resilience.heartbeat import TIMEOUT
 
-BEYOND_GRACE = 8.0  # seconds that a worker may take to exit after its grace period
+EXIT_TIMEOUT = 8.0  # seconds that a worker may take to exit after its grace period
 _SOCKET_RELEASE_TIMEOUT = 15.0  # seconds that the workers of a killed parent may take to close their sockets
 _RETRY_INTERVAL = 0.05
 
 
 @frozen(kw_only=True)
-class ParentPlan:
+class ParentSettings:
     """The settings of the parent process, from server.toml and the command line."""
 
     workers: int
@@ -48,7 +48,7 @@ class WorkerParent(Service):
 
     reactor: Any  # IReactorTime
     work: Path  # the server's work/
-    plan: Callable[[], ParentPlan]
+    plan: Callable[[], ParentSettings]
     crew: WorkerSupervisor
     sockets: ListeningSockets
     lender: SocketLender
@@ -91,7 +91,7 @@ class WorkerParent(Service):
                 self.sockets.open(listen)
                 return
             except StartError:
-                if not any_taken(self.work) or self.reactor.seconds() >= deadline:
+                if not any_slot_taken(self.work) or self.reactor.seconds() >= deadline:
                     raise
             await deferLater(self.reactor, _RETRY_INTERVAL)
 
@@ -104,10 +104,10 @@ class WorkerParent(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        await self.crew.stop(self._grace + BEYOND_GRACE)
+        await self.crew.stop(self._grace + EXIT_TIMEOUT)
         self.sockets.keep(())
         self.lender.stop()
-        (self.work / FILE).unlink(missing_ok=True)
+        (self.work / FILE_NAME).unlink(missing_ok=True)
         self._log.info('All workers have ended')
         self.logs.stop()
         self.lock.release()
@@ -167,7 +167,7 @@ class WorkerParent(Service):
             if number < self.crew.wanted:
                 await self.crew.add(late=True).ready
             if old_worker in self.crew.members:
-                await self.crew.retire(old_worker, LINGER + self._grace + BEYOND_GRACE)
+                await self.crew.retire(old_worker, RETIRE_TIMEOUT + self._grace + EXIT_TIMEOUT)
 
     def list_workers(self) -> None:
         """Write the state of the workers to work/workers.json."""
@@ -183,7 +183,7 @@ class WorkerParent(Service):
         try:
             write_status_file(self.work, status)
         except OSError as error:
-            self._log.error('{where} cannot be written: {why}', where=str(self.work / FILE), why=error.strerror)
+            self._log.error('{where} cannot be written: {why}', where=str(self.work / FILE_NAME), why=error.strerror)
 
 
 def _ignore_cancellation(failure: Failure) -> None:

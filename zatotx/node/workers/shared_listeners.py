@@ -20,10 +20,10 @@ from twisted.internet import tcp, unix
 from zatotx.node.endpoint_spec import EndpointSpec
 from zatotx.node.workers.shared_counters import SharedCounterRow
 
-AT_ONCE = 8  # connections accepted per wake-up
+ACCEPTS_PER_WAKEUP = 8  # connections accepted per wake-up
 SLACK = 4  # connections, plus an eighth of its own, by which a worker may exceed another
-MOMENT = 0.002  # seconds to wait for another worker to accept
-BRIEF = 0.1  # seconds; a connection that lives no longer is taken to be for one request
+YIELD_DELAY = 0.002  # seconds to wait for another worker to accept
+SHORT_LIVED = 0.1  # seconds; a connection that lives no longer is taken to be for one request
 
 
 class AcceptBalancer:
@@ -44,12 +44,14 @@ class AcceptBalancer:
 
     def came(self, many: int) -> None:
         """Record that connections were accepted."""
-        self._brief_share -= self._brief_share * min(many, AT_ONCE) / 64  # the weight of earlier connections decays
+        self._brief_share -= (
+            self._brief_share * min(many, ACCEPTS_PER_WAKEUP) / 64
+        )  # the weight of earlier connections decays
         self.changed(many)
 
     def went(self, lived: float) -> None:
         """Record that a connection was closed, and how many seconds it lived."""
-        self._brief_share += ((lived < BRIEF) - self._brief_share) / 16
+        self._brief_share += ((lived < SHORT_LIVED) - self._brief_share) / 16
         self.changed(-1)
 
     def over(self) -> None:
@@ -72,7 +74,7 @@ class _FixedAcceptCount:
     """
 
     def __get__(self, port: object, kind: object = None) -> int:
-        return AT_ONCE
+        return ACCEPTS_PER_WAKEUP
 
     def __set__(self, port: object, value: int) -> None:
         """Ignore the value that Twisted computes."""
@@ -115,7 +117,7 @@ class SharedTCPPort(tcp.Port):
             self._has_waited = True
             reactor: Any = self.reactor
             self.stopReading()  # type: ignore[no-untyped-call]
-            reactor.callLater(MOMENT, self._resume)
+            reactor.callLater(YIELD_DELAY, self._resume)
             return
         self._has_waited = False
         before = self.sessionno

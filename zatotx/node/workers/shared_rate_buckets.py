@@ -19,19 +19,19 @@ from time import monotonic
 
 from zope.interface import implementer
 
-from zatotx.interfaces.rates import IBuckets
-from zatotx.rules.limits.gcra import Rate
+from zatotx.interfaces.rate_limits import ILocalRateBuckets
+from zatotx.rules.limits.rate_buckets import Rate
 
-PLACES = 8  # buckets per lot
+BUCKETS_PER_LOT = 8  # buckets per lot
 LOTS = 8_192
 _FILE = 'rates'
 _PLACE = Struct('=Qq')  # hash of the name, and the time until which the bucket is used up, in nanoseconds
-_LOT = Struct('=' + 'Qq' * PLACES)
+_LOT = Struct('=' + 'Qq' * BUCKETS_PER_LOT)
 _PATIENCE = 0.005  # seconds to wait for the lock of a lot, which is held for microseconds
 _PAUSE = 1.0  # seconds for which a lot is used without its lock after a timeout
 
 
-@implementer(IBuckets)
+@implementer(ILocalRateBuckets)
 class SharedBuckets:
     """Implements IBuckets like rules.limits.gcra.Buckets, on the monotonic clock that all processes of a machine share.
     """

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from zatotx.model.errors import StartError
 from zatotx.node.directory_lock import DirectoryLock
 
-EVERY = 0.5  # seconds between attempts to acquire the lock
+RETRY_INTERVAL = 0.5  # seconds between attempts to acquire the lock
 
 
 @define(eq=False, kw_only=True)
@@ -38,7 +38,7 @@ class SingletonTask:
         loop = self._retry_loop = LoopingCall(self._try)
         loop.clock = self.clock
         if not self.held:
-            loop.start(EVERY, now=False).addErrback(self._failed)
+            loop.start(RETRY_INTERVAL, now=False).addErrback(self._failed)
         return begun
 
     def stop(self) -> Deferred[None]:

@@ -15,15 +15,15 @@ from zatotx.model.errors import StartError
 from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.workers.control_pipe import WorkerSpec
 
-MOST = 256  # slots per server; more than the maximum of workers, because draining workers keep theirs
+MAX_SLOTS = 256  # slots per server; more than the maximum of workers, because draining workers keep theirs
 
 
-def slot_file(work: Path, seat: int) -> Path:
+def slot_lock_path(work: Path, seat: int) -> Path:
     """Return the path of a slot's lock file."""
     return work / f'worker-{seat}.lock'
 
 
-def is_taken(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether a process holds the lock of that file."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -38,17 +38,17 @@ def is_taken(path: Path) -> bool:
     return False
 
 
-def free_slot(work: Path, besides: Collection[int] = ()) -> int:
+def find_free_slot(work: Path, besides: Collection[int] = ()) -> int:
     """Return the lowest free slot that is not in `besides`. Raises StartError if there is none."""
-    for seat in range(MOST):
-        if seat not in besides and not is_taken(slot_file(work, seat)):
+    for seat in range(MAX_SLOTS):
+        if seat not in besides and not is_locked(slot_lock_path(work, seat)):
             return seat
-    raise StartError(f'All {MOST} slots of {work.parent} are taken by processes that do not end: end them first')
+    raise StartError(f'All {MAX_SLOTS} slots of {work.parent} are taken by processes that do not end: end them first')
 
 
-def any_taken(work: Path) -> bool:
+def any_slot_taken(work: Path) -> bool:
     """Whether processes of an earlier parent still run."""
-    return any(is_taken(path) for path in work.glob('worker-*.lock'))
+    return any(is_locked(path) for path in work.glob('worker-*.lock'))
 
 
 class SlotLocks:
@@ -67,12 +67,12 @@ def acquire_slot(work: Path, place: WorkerSpec | None) -> tuple[WorkerSpec, Slot
     """Acquire the slot of a worker; without a `place`, acquire the server's directory and its lowest free slot. Raises
     StartError if another process holds it."""
     if place is not None:
-        seat = DirectoryLock(slot_file(work, place.seat))
+        seat = DirectoryLock(slot_lock_path(work, place.seat))
         seat.take()
         return place, SlotLocks(seat)
     lock = DirectoryLock(work / 'lock')
     lock.take()
-    number = free_slot(work)  # not 0 while workers of a killed parent still drain
-    seat = DirectoryLock(slot_file(work, number))
+    number = find_free_slot(work)  # not 0 while workers of a killed parent still drain
+    seat = DirectoryLock(slot_lock_path(work, number))
     seat.take()
     return WorkerSpec(seat=number, late=False, sockets={}), SlotLocks(seat, lock)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-FILE = 'workers.json'
+FILE_NAME = 'workers.json'
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
@@ -36,17 +36,17 @@ class StatusFile(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_status_file(work: Path, status: StatusFile) -> None:
     """Write the file atomically."""
-    temporary = work / f'.{FILE}'
+    temporary = work / f'.{FILE_NAME}'
     temporary.touch(mode=0o600)
     temporary.write_bytes(msgspec.json.encode(status))
-    temporary.replace(work / FILE)
+    temporary.replace(work / FILE_NAME)
 
 
 def read_status_file(work: Path, parent: int) -> StatusFile | None:
     """Return the status that the process `parent` wrote; None if it is not a parent, or the file was written by an
     earlier one."""
     try:
-        status = msgspec.json.decode((work / FILE).read_bytes(), type=StatusFile)
+        status = msgspec.json.decode((work / FILE_NAME).read_bytes(), type=StatusFile)
     except (OSError, msgspec.DecodeError):
         return None
     return status if status.parent == parent else None

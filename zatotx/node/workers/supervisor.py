@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from zatotx.model.errors import StartError
 from zatotx.node.workers.heartbeat_monitor import HeartbeatMonitor
 from zatotx.node.workers.worker_process import READY, STARTING, WorkerProcess
-from zatotx.rules.resilience.restart_policy import MOST, WITHIN, RestartPolicy
+from zatotx.rules.resilience.restart_policy import DEATH_WINDOW, MAX_DEATHS, RestartPolicy
 
 T = TypeVar('T')
 
@@ -173,8 +173,10 @@ class WorkerSupervisor:
         else:
             self._restart_policy = self._restart_policy.another(self.reactor.seconds())
             if self._restart_policy.hopeless:
-                self._give_up(f'{MOST} workers died within {WITHIN:g} s, the last one: {why}; the server is stopped, '
-                              'see its logs')  # fmt: skip
+                self._give_up(
+                    f'{MAX_DEATHS} workers died within {DEATH_WINDOW:g} s, the last one: {why}; the server is stopped, '
+                    'see its logs'
+                )
                 return
         self._start_later(what)
 

@@ -9,9 +9,9 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from zatotx.metrics.snapshot import Sample
-from zatotx.node.workers.ipc import WorkerPeers
-from zatotx.node.workers.metrics_store import MetricsStore, sum_snapshots
+from zatotx.metrics.snapshot import MetricSample
+from zatotx.node.workers.ipc import WorkerIpc
+from zatotx.node.workers.metrics_store import MetricsStore, combine_samples
 
 METRICS, FINDINGS, LEVEL = 'metrics', 'findings', 'level'
 
@@ -28,11 +28,11 @@ class WorkerGroup:
     offload: Callable[..., Deferred[Any]]
     levels: Any  # zatotx.node.log_levels.LiveLogLevels
     _metrics_store: MetricsStore = field(init=False)
-    _peers: WorkerPeers = field(init=False)
+    _peers: WorkerIpc = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._metrics_store = MetricsStore(self.work, self.seat)
-        self._peers = WorkerPeers(self.reactor, self.work, self.seat, {
+        self._peers = WorkerIpc(self.reactor, self.work, self.seat, {
             METRICS: self.scrapes.sample, FINDINGS: lambda: list(self.findings()), LEVEL: self.levels.apply,
         })  # fmt: skip
         self.levels.others = lambda name, level: Deferred.fromCoroutine(self._peers.ask_all(LEVEL, name, level))
@@ -50,11 +50,11 @@ class WorkerGroup:
         finally:
             await self._peers.stop()
 
-    async def samples(self) -> list[Sample]:
+    async def samples(self) -> list[MetricSample]:
         """Return the metrics of all other workers, including those that have ended."""
         before = await self.offload(self._metrics_store.before)
         answers = await self._peers.ask_all(METRICS)
-        return sum_snapshots(before, [(answer.seat, answer.pid, answer.value) for answer in answers])
+        return combine_samples(before, [(answer.seat, answer.pid, answer.value) for answer in answers])
 
     async def found_by_others(self) -> list[str]:
         """Return the findings of the other workers."""

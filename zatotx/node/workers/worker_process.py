@@ -15,9 +15,9 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.node.secret_key import VARIABLE
+from zatotx.node.secret_key import KEY_VARIABLE
 from zatotx.node.workers import control_pipe
-from zatotx.node.workers.control_pipe import NOTICES, ORDERS, WorkerSpec
+from zatotx.node.workers.control_pipe import COMMAND_DESCRIPTOR, NOTICE_DESCRIPTOR, WorkerSpec
 from zatotx.rules.resilience.heartbeat import SilenceDetector
 
 STARTING, READY, LEAVING, HUNG, GONE = 'starting', 'ready', 'leaving', 'hung', 'gone'
@@ -77,7 +77,7 @@ class WorkerProcess(ProcessProtocol):
     def _send_command(self, order: str) -> None:
         if self.phase != GONE:
             transport: Any = self.transport
-            transport.writeToChild(ORDERS, json.dumps(order).encode() + b'\n')
+            transport.writeToChild(COMMAND_DESCRIPTOR, json.dumps(order).encode() + b'\n')
 
     def _signal(self, name: str) -> None:
         transport: Any = self.transport
@@ -110,7 +110,7 @@ class WorkerProcess(ProcessProtocol):
         if notice == control_pipe.READY and self.phase == STARTING:
             self.phase = READY
             self.ready.callback(None)
-        elif notice == control_pipe.REFUSED:
+        elif notice == control_pipe.START_FAILED:
             self.refusal = why
 
     def _finish(self, reason: Failure) -> None:
@@ -152,21 +152,31 @@ class WorkerSpawner:
         """Start a worker that inherits those listening sockets. Raises OSError if the process cannot be created."""
         worker = WorkerProcess(seat, self.reactor)
         command = list(self.command(seat))
-        child_descriptors = dict(enumerate(descriptors.values(), NOTICES + 2))
+        child_descriptors = dict(enumerate(descriptors.values(), NOTICE_DESCRIPTOR + 2))
         with self.connect_worker() as handover:
             self.reactor.spawnProcess(
-                worker, command[0], command, env={n: v for n, v in self.environment.items() if n != VARIABLE},
-                childFDs={0: 0, 1: 1, 2: 2, ORDERS: 'w', NOTICES: 'r', NOTICES + 1: handover.fileno(),
-                          **child_descriptors},
-            )  # fmt: skip
+                worker,
+                command[0],
+                command,
+                env={n: v for n, v in self.environment.items() if n != KEY_VARIABLE},
+                childFDs={
+                    0: 0,
+                    1: 1,
+                    2: 2,
+                    COMMAND_DESCRIPTOR: 'w',
+                    NOTICE_DESCRIPTOR: 'r',
+                    NOTICE_DESCRIPTOR + 1: handover.fileno(),
+                    **child_descriptors,
+                },
+            )
         spec = WorkerSpec(
             seat=seat,
             late=late,
             crewed=True,
             sockets=dict(zip(descriptors, child_descriptors, strict=True)),
-            handover=NOTICES + 1,
-            key=self.environment.get(VARIABLE, ''),
+            handover=NOTICE_DESCRIPTOR + 1,
+            key=self.environment.get(KEY_VARIABLE, ''),
         )
         transport: Any = worker.transport
-        transport.writeToChild(ORDERS, spec.line())
+        transport.writeToChild(COMMAND_DESCRIPTOR, spec.line())
         return worker

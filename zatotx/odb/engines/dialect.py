@@ -12,12 +12,12 @@ from typing import Literal
 from attrs import frozen
 from sqlalchemy import URL, Connection, Engine
 
-CONNECT = 3  # seconds
-LOCK = 3.0  # seconds to wait for another transaction
-STATEMENT = 3.5  # seconds a statement may take
-IDLE = 10.0  # seconds after which a server ends an idle transaction, whose node is frozen
-MIGRATION_LOCK = 60.0  # seconds to wait for another upgrade
-READERS = 3
+CONNECT_TIMEOUT = 3  # seconds
+LOCK_TIMEOUT = 3.0  # seconds to wait for another transaction
+STATEMENT_TIMEOUT = 3.5  # seconds a statement may take
+IDLE_TIMEOUT = 10.0  # seconds after which a server ends an idle transaction, whose node is frozen
+MIGRATION_LOCK_TIMEOUT = 60.0  # seconds to wait for another upgrade
+MAX_READERS = 3
 
 Purpose = Literal['read', 'write', 'migrate']
 
@@ -39,4 +39,4 @@ class Dialect:
 
 def max_connections(purpose: Purpose) -> int:
     """Return the size of an engine's pool: one connection per thread that uses it."""
-    return READERS if purpose == 'read' else 1
+    return MAX_READERS if purpose == 'read' else 1

@@ -13,7 +13,16 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
-from zatotx.odb.engines.dialect import CONNECT, IDLE, LOCK, MIGRATION_LOCK, STATEMENT, Dialect, Purpose, max_connections
+from zatotx.odb.engines.dialect import (
+    CONNECT_TIMEOUT,
+    IDLE_TIMEOUT,
+    LOCK_TIMEOUT,
+    MIGRATION_LOCK_TIMEOUT,
+    STATEMENT_TIMEOUT,
+    Dialect,
+    Purpose,
+    max_connections,
+)
 
 _MIGRATION_TIMEOUT = 600.0  # seconds for one DDL statement of a migration
 _RETRYABLE = (1213, 1020)  # deadlock; record has changed since last read
@@ -29,11 +38,11 @@ _HINTS = {
 
 def make_engine(url: URL, purpose: Purpose) -> Engine:
     """Create an engine for one purpose, without connecting."""
-    timeout = _MIGRATION_TIMEOUT if purpose == 'migrate' else STATEMENT
+    timeout = _MIGRATION_TIMEOUT if purpose == 'migrate' else STATEMENT_TIMEOUT
     engine = create_engine(
         url,
         connect_args={
-            'connect_timeout': CONNECT,
+            'connect_timeout': CONNECT_TIMEOUT,
             'read_timeout': timeout,
             'write_timeout': timeout,
             'charset': 'utf8mb4',
@@ -44,7 +53,7 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
         isolation_level='REPEATABLE READ' if purpose == 'read' else 'READ COMMITTED',
         pool_size=max_connections(purpose),
         max_overflow=0,
-        pool_timeout=STATEMENT,
+        pool_timeout=STATEMENT_TIMEOUT,
         pool_pre_ping=True,
         hide_parameters=True,
     )
@@ -60,7 +69,7 @@ def _password(url: URL) -> bytes:
 
 
 def _session_statement(purpose: Purpose) -> str:
-    lock = int(MIGRATION_LOCK if purpose == 'migrate' else LOCK)
+    lock = int(MIGRATION_LOCK_TIMEOUT if purpose == 'migrate' else LOCK_TIMEOUT)
     return (
         f'SET SESSION innodb_lock_wait_timeout = {lock}, lock_wait_timeout = {lock}, '
         "sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', default_storage_engine = InnoDB, foreign_key_checks = 1"
@@ -72,9 +81,9 @@ def _set_timeouts(connection: Any, purpose: Purpose) -> None:
     if purpose == 'migrate':
         return
     if 'MariaDB' in connection.get_server_info():
-        limits = f'max_statement_time = {STATEMENT}, idle_transaction_timeout = {int(IDLE)}'
+        limits = f'max_statement_time = {STATEMENT_TIMEOUT}, idle_transaction_timeout = {int(IDLE_TIMEOUT)}'
     else:
-        limits = f'max_execution_time = {int(STATEMENT * 1000)}'
+        limits = f'max_execution_time = {int(STATEMENT_TIMEOUT * 1000)}'
     with connection.cursor() as cursor:
         cursor.execute(f'SET SESSION {limits}')
 
@@ -82,7 +91,7 @@ def _set_timeouts(connection: Any, purpose: Purpose) -> None:
 def lock_schema(connection: Connection) -> None:
     """Lock the schema until the connection is closed. Raises OperationalError if another upgrade takes too long."""
     is_locked = connection.execute(
-        text("SELECT GET_LOCK(CONCAT('zatotx.', MD5(DATABASE())), :seconds)"), {'seconds': int(MIGRATION_LOCK)}
+        text("SELECT GET_LOCK(CONCAT('zatotx.', MD5(DATABASE())), :seconds)"), {'seconds': int(MIGRATION_LOCK_TIMEOUT)}
     ).scalar()
     if not is_locked:
         raise OperationalError('GET_LOCK', None, Exception('another upgrade is running'))
@@ -141,7 +150,7 @@ def _statement_size(context: ExceptionContext) -> int:
     return sum(len(value) for value in values if isinstance(value, str | bytes))
 
 
-ROOM = Dialect(
+DIALECT = Dialect(
     title='MariaDB or MySQL',
     engine=make_engine,
     driver='pymysql',

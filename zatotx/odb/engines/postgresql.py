@@ -13,7 +13,16 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
-from zatotx.odb.engines.dialect import CONNECT, IDLE, LOCK, MIGRATION_LOCK, STATEMENT, Dialect, Purpose, max_connections
+from zatotx.odb.engines.dialect import (
+    CONNECT_TIMEOUT,
+    IDLE_TIMEOUT,
+    LOCK_TIMEOUT,
+    MIGRATION_LOCK_TIMEOUT,
+    STATEMENT_TIMEOUT,
+    Dialect,
+    Purpose,
+    max_connections,
+)
 
 _SCHEMA_LOCK = 0x7A61746F7478  # the advisory: 'zatotx' in ASCII: the advisory lock of upgrades, per database
 
@@ -32,7 +41,7 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
         isolation_level='REPEATABLE READ' if purpose == 'read' else 'READ COMMITTED',
         pool_size=max_connections(purpose),
         max_overflow=0,
-        pool_timeout=STATEMENT,
+        pool_timeout=STATEMENT_TIMEOUT,
         pool_pre_ping=True,
         hide_parameters=True,
     )
@@ -49,12 +58,12 @@ def _discard_read_only(context: ExceptionContext) -> None:
 
 def _connect_args(url: URL, purpose: Purpose) -> dict[str, Any]:
     return {
-        'connect_timeout': CONNECT,
+        'connect_timeout': CONNECT_TIMEOUT,
         'keepalives': 1,
         'keepalives_idle': 3,
         'keepalives_interval': 1,
         'keepalives_count': 3,
-        'tcp_user_timeout': int(STATEMENT * 1000),
+        'tcp_user_timeout': int(STATEMENT_TIMEOUT * 1000),
         'application_name': 'zatotx',
         'client_encoding': 'utf8',
         'prepare_threshold': None,  # pgbouncer may use a different server connection each time
@@ -64,9 +73,9 @@ def _connect_args(url: URL, purpose: Purpose) -> dict[str, Any]:
 
 def _timeout_options(purpose: Purpose) -> str:
     seconds = {
-        'statement_timeout': 0.0 if purpose == 'migrate' else STATEMENT,
-        'lock_timeout': MIGRATION_LOCK if purpose == 'migrate' else LOCK,
-        'idle_in_transaction_session_timeout': 0.0 if purpose == 'migrate' else IDLE,
+        'statement_timeout': 0.0 if purpose == 'migrate' else STATEMENT_TIMEOUT,
+        'lock_timeout': MIGRATION_LOCK_TIMEOUT if purpose == 'migrate' else LOCK_TIMEOUT,
+        'idle_in_transaction_session_timeout': 0.0 if purpose == 'migrate' else IDLE_TIMEOUT,
     }
     return ' '.join(f'-c {name}={int(value * 1000)}' for name, value in seconds.items())
 
@@ -110,7 +119,7 @@ def _sqlstate(error: DBAPIError) -> str:
     return getattr(error.orig, 'sqlstate', '') or ''
 
 
-ROOM = Dialect(
+DIALECT = Dialect(
     title='PostgreSQL',
     engine=make_engine,
     driver='psycopg',

@@ -19,7 +19,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from zatotx.odb.engines.dialect import MIGRATION_LOCK, STATEMENT, Dialect, Purpose, max_connections
+from zatotx.odb.engines.dialect import MIGRATION_LOCK_TIMEOUT, STATEMENT_TIMEOUT, Dialect, Purpose, max_connections
 
 
 def make_engine(url: URL, purpose: Purpose) -> Engine:
@@ -33,7 +33,7 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
         poolclass=QueuePool,
         pool_size=max_connections(purpose),
         max_overflow=0,
-        pool_timeout=STATEMENT,
+        pool_timeout=STATEMENT_TIMEOUT,
         hide_parameters=True,
     )
     begin = 'BEGIN' if purpose == 'read' else 'BEGIN IMMEDIATE'
@@ -43,7 +43,7 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
     return engine
 
 
-def make_file(path: str) -> None:
+def create_database_file(path: str) -> None:
     """Create the empty database of a new ODB. Raises OSError if the file exists or its directory does not."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     connection = _connect(path, 'write')
@@ -56,7 +56,9 @@ def _connect(path: str, purpose: Purpose) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f'file:{quote(path)}?mode=rw',  # never creates a file
         uri=True,
-        timeout=MIGRATION_LOCK if purpose == 'migrate' else STATEMENT,  # how long to wait for another process's write
+        timeout=MIGRATION_LOCK_TIMEOUT
+        if purpose == 'migrate'
+        else STATEMENT_TIMEOUT,  # how long to wait for another process's write
         isolation_level=None,  # _begin begins transactions, so that they include DDL
         check_same_thread=False,
     )
@@ -98,7 +100,7 @@ def is_away(error: Exception) -> bool:
     return isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
 
 
-ROOM = Dialect(
+DIALECT = Dialect(
     title='SQLite',
     engine=make_engine,
     driver='sqlite3',

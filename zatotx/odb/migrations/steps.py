@@ -12,9 +12,19 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from zatotx.odb.columns import BLOB, LONG, MOMENT, TABLE
+from zatotx.odb.columns import BLOB, LONG_TEXT, TABLE_OPTIONS, TIMESTAMP
 
-__all__ = ['BLOB', 'LONG', 'MOMENT', 'add_column', 'create_index', 'create_table', 'drop_unique', 'has_table', 'unique']
+__all__ = [
+    'BLOB',
+    'LONG_TEXT',
+    'TIMESTAMP',
+    'add_column',
+    'add_unique',
+    'create_index',
+    'create_table',
+    'drop_unique',
+    'has_table',
+]
 
 
 def has_table(name: str) -> bool:
@@ -25,7 +35,7 @@ def has_table(name: str) -> bool:
 def create_table(name: str, *parts: Any, **options: Any) -> None:
     """Create a table with InnoDB and utf8mb4, whatever the defaults of the database are."""
     if not has_table(name):
-        op.create_table(name, *parts, **TABLE, **options)
+        op.create_table(name, *parts, **TABLE_OPTIONS, **options)
 
 
 def create_index(name: str, table: str, columns: list[str]) -> None:
@@ -40,7 +50,7 @@ def add_column(table: str, column: sa.Column[Any]) -> None:
         op.add_column(table, column)
 
 
-def unique(table: str, name: str, columns: list[str]) -> None:
+def add_unique(table: str, name: str, columns: list[str]) -> None:
     """Add a unique constraint. On SQLite this recreates the table."""
     if name not in _unique_constraints(table):
         with op.batch_alter_table(table) as batch:

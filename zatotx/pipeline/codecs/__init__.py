@@ -5,7 +5,7 @@ from __future__ import annotations
 from zatotx.pipeline.codecs.form import FormCodec, NamedFormCodec
 from zatotx.pipeline.codecs.json import JsonCodec
 from zatotx.pipeline.codecs.raw import RawCodec
-from zatotx.pipeline.codecs.registry import Codecs
+from zatotx.pipeline.codecs.registry import CodecRegistry
 from zatotx.pipeline.codecs.xml import XmlCodec
 
-__all__ = ['Codecs', 'FormCodec', 'JsonCodec', 'NamedFormCodec', 'RawCodec', 'XmlCodec']
+__all__ = ['CodecRegistry', 'FormCodec', 'JsonCodec', 'NamedFormCodec', 'RawCodec', 'XmlCodec']

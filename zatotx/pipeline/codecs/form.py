@@ -7,11 +7,11 @@ from zope.interface import implementer
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.errors import BadRequest
 from zatotx.model.message import Message
-from zatotx.pipeline.codecs.json import WEIGHTLESS, JsonCodec
+from zatotx.pipeline.codecs.json import CHECK_THRESHOLD, JsonCodec
 from zatotx.pipeline.codecs.raw import RawCodec
-from zatotx.rules.limits.limits import USUAL, MessageBudget
+from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageLimits
 from zatotx.wire.http import form
-from zatotx.wire.json.budget import value_size
+from zatotx.wire.json.limits import estimate_memory
 
 
 @implementer(ICodec)
@@ -20,15 +20,15 @@ class FormCodec(RawCodec):
 
     text_type = b''
 
-    def __init__(self, budget: MessageBudget = USUAL) -> None:
+    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
-        self.weightless = WEIGHTLESS
+        self.weightless = CHECK_THRESHOLD
 
     def weigh(self, body: bytes) -> None:
         """See ICodec. The number of fields is checked while decoding."""
 
     def footprint(self, body: bytes) -> int:
-        return value_size(body)
+        return estimate_memory(body)
 
     def decode(self, message: Message) -> object:
         """Return a dict of field name -> text, or a list of texts for repeated fields. Raises BadRequest."""
@@ -43,17 +43,17 @@ class FormCodec(RawCodec):
 class NamedFormCodec(FormCodec):
     """Decodes bodies sent to a JSON channel with the content type of a form: forms or, by their content, JSON."""
 
-    def __init__(self, budget: MessageBudget = USUAL) -> None:
+    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
         self._json = JsonCodec(budget)
         self.weightless = self._json.weightless
 
     def weigh(self, body: bytes) -> None:
-        if form.is_json_instead(body):
+        if form.looks_like_json(body):
             self._json.weigh(body)
 
     def decode(self, message: Message) -> object:
         """Decode a form or JSON, whichever the body is. Raises BadRequest."""
-        if form.is_json_instead(message.body):  # type: ignore[arg-type]
+        if form.looks_like_json(message.body):  # type: ignore[arg-type]
             return self._json.decode(message)
         return super().decode(message)

@@ -7,12 +7,12 @@ from zope.interface import implementer
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.errors import BadRequest
 from zatotx.model.message import Message
-from zatotx.pipeline.codecs.base import BaseCodec, has_own_body
-from zatotx.rules.limits.limits import USUAL, MessageBudget
+from zatotx.pipeline.codecs.base_codec import BaseCodec, has_own_body
+from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageLimits
 from zatotx.wire.json import codec
-from zatotx.wire.json.budget import exceeds_depth, has_more_keys, value_size
+from zatotx.wire.json.limits import estimate_memory, exceeds_depth, has_more_keys
 
-WEIGHTLESS = 16 * 1024  # bytes
+CHECK_THRESHOLD = 16 * 1024  # bytes
 
 
 @implementer(ICodec)
@@ -21,17 +21,17 @@ class JsonCodec(BaseCodec):
 
     content_type = b'application/json'
 
-    def __init__(self, budget: MessageBudget = USUAL) -> None:
+    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         self._budget = budget
         self._depth = budget.json_depth
-        self.weightless = min(budget.json_keys, WEIGHTLESS)
+        self.weightless = min(budget.json_keys, CHECK_THRESHOLD)
 
     def weigh(self, body: bytes) -> None:
         if has_more_keys(body, self._budget.json_keys):
             raise BadRequest(None, f'The JSON has more than {self._budget.json_keys} keys and elements, the limit')
 
     def footprint(self, body: bytes) -> int:
-        return value_size(body)
+        return estimate_memory(body)
 
     def decode(self, message: Message) -> object:
         """Return the value of the body, or None if the message has none. Raises BadRequest for malformed JSON and for

@@ -7,12 +7,12 @@ from zope.interface import implementer
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.errors import BadRequest
 from zatotx.model.message import Body, Message
-from zatotx.pipeline.codecs.base import ANY
+from zatotx.pipeline.codecs.base_codec import UNLIMITED
 from zatotx.pipeline.codecs.json import JsonCodec
-from zatotx.rules.limits.limits import USUAL, MessageBudget
-from zatotx.wire.http.multipart import FilePart, Limits, Malformed, boundary_of, read_form
+from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageLimits
+from zatotx.wire.http.multipart import FilePart, Malformed, MultipartLimits, parse_boundary, parse_multipart
 
-BODY = 'body'  # name of the file that is the whole body
+BODY_FILE_NAME = 'body'  # name of the file that is the whole body
 _CHUNK_SIZE = 256 * 1024  # bytes read at a time
 _THREAD_THRESHOLD = 64 * 1024  # bytes of a form above which it is decoded in a thread
 
@@ -24,21 +24,21 @@ class MultipartCodec(JsonCodec):
 
     piecewise = True
 
-    def __init__(self, budget: MessageBudget = USUAL) -> None:
+    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
-        self._limits = Limits(parts=budget.form_fields)
-        self.weightless = ANY
+        self._limits = MultipartLimits(parts=budget.form_fields)
+        self.weightless = UNLIMITED
         self.threaded = _THREAD_THRESHOLD
 
     def decode(self, message: Message) -> object:
         """Return a dict of field name -> text, or a list of texts for repeated fields. Raises BadRequest."""
-        body = whole(message)
+        body = seekable_body(message)
         try:
-            boundary = boundary_of(message.headers.get(b'content-type', b''))
+            boundary = parse_boundary(message.headers.get(b'content-type', b''))
             if isinstance(body, bytes):
-                form = read_form([body], lambda start, size: body[start : start + size], boundary, self._limits)
+                form = parse_multipart([body], lambda start, size: body[start : start + size], boundary, self._limits)
             else:
-                form = read_form(body.pieces(_CHUNK_SIZE), body.at, boundary, self._limits)
+                form = parse_multipart(body.pieces(_CHUNK_SIZE), body.at, boundary, self._limits)
         except Malformed as error:
             raise BadRequest(message.cid, f'Malformed multipart form: {error}') from None
         message.parsed = form.files
@@ -51,20 +51,22 @@ class FileCodec(JsonCodec):
 
     piecewise = True
 
-    def __init__(self, budget: MessageBudget = USUAL) -> None:
+    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
-        self.weightless = self.threaded = ANY
+        self.weightless = self.threaded = UNLIMITED
 
     def decode(self, message: Message) -> object:
         """Return None, and store the file in `message.parsed`."""
-        body = whole(message)
+        body = seekable_body(message)
         size = len(body) if isinstance(body, bytes) else body.size
         content_type = message.headers.get(b'content-type', b'').decode('latin-1')
-        message.parsed = (FilePart(name=BODY, filename='', content_type=content_type, headers={}, start=0, size=size),)
+        message.parsed = (
+            FilePart(name=BODY_FILE_NAME, filename='', content_type=content_type, headers={}, start=0, size=size),
+        )
         return None
 
 
-def whole(message: Message) -> bytes | Body:
+def seekable_body(message: Message) -> bytes | Body:
     """Return a body that supports random access: one with a content encoding is decoded first."""
     body = message.body
     if not isinstance(body, bytes) and not body.seekable:

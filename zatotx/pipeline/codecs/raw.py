@@ -6,9 +6,9 @@ from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.message import Message
-from zatotx.pipeline.codecs.base import ANY
+from zatotx.pipeline.codecs.base_codec import UNLIMITED
 from zatotx.pipeline.codecs.json import JsonCodec
-from zatotx.rules.limits.limits import USUAL, MessageBudget
+from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageLimits
 
 
 @implementer(ICodec)
@@ -18,9 +18,9 @@ class RawCodec(JsonCodec):
 
     text_type = b'text/plain; charset=utf-8'
 
-    def __init__(self, budget: MessageBudget = USUAL) -> None:
+    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
-        self.weightless = ANY
+        self.weightless = UNLIMITED
 
     def footprint(self, body: bytes) -> int:
         return 0

@@ -11,17 +11,17 @@ from zatotx.pipeline.codecs.json import JsonCodec
 from zatotx.pipeline.codecs.multipart import FileCodec, MultipartCodec
 from zatotx.pipeline.codecs.raw import RawCodec
 from zatotx.pipeline.codecs.xml import XmlCodec
-from zatotx.rules.limits.limits import USUAL, MessageBudget
+from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageLimits
 from zatotx.wire.http.multipart import CONTENT_TYPE
 
 _FORM = b'application/x-www-form-urlencoded'
 _JSON = b'application/json'
 
 
-class Codecs:
+class CodecRegistry:
     """Selects the codec of a message. `budget` limits the size of one message; `others` are the formats of plugins."""
 
-    def __init__(self, budget: MessageBudget = USUAL, additional: Mapping[str, ICodec] | None = None) -> None:
+    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET, additional: Mapping[str, ICodec] | None = None) -> None:
         self._json: ICodec = JsonCodec(budget)
         self._raw: ICodec = RawCodec(budget)
         self._form: ICodec = FormCodec(budget)

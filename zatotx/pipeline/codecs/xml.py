@@ -7,11 +7,11 @@ from zope.interface import implementer
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.errors import BadRequest
 from zatotx.model.message import Message
-from zatotx.pipeline.codecs.base import BaseCodec, has_own_body
-from zatotx.rules.limits.limits import USUAL, MessageBudget
+from zatotx.pipeline.codecs.base_codec import BaseCodec, has_own_body
+from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageLimits
 from zatotx.wire.xml import parser
-from zatotx.wire.xml.budget import tree_size
-from zatotx.wire.xml.writer import XML_TYPE, Markup, document, error
+from zatotx.wire.xml.limits import estimate_tree_size
+from zatotx.wire.xml.writer import XML_TYPE, SerializedElement, write_document, write_error
 
 _ROOT = 'response'  # element name of values without a name
 
@@ -22,14 +22,14 @@ class XmlCodec(BaseCodec):
 
     content_type = XML_TYPE
     bytes_type = XML_TYPE
-    threaded = parser.LARGE
-    weightless = parser.WEIGHTLESS
+    threaded = parser.THREAD_THRESHOLD
+    weightless = parser.CHECK_THRESHOLD
 
-    def __init__(self, budget: MessageBudget = USUAL) -> None:
+    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         self._budget = budget.xml
 
     def footprint(self, body: bytes) -> int:
-        return tree_size(body, self._budget)
+        return estimate_tree_size(body, self._budget)
 
     def decode(self, message: Message) -> object:
         """Return the document's root, which is also stored in `message.parsed`; None if the message has no body. Raises
@@ -41,7 +41,7 @@ class XmlCodec(BaseCodec):
             return None
         assert isinstance(body, bytes)  # the pipeline has read spooled bodies into memory
         try:
-            charset = parser.charset_of(message.headers.get(b'content-type', b''))
+            charset = parser.content_type_charset(message.headers.get(b'content-type', b''))
             root = message.parsed = parser.parse(body, charset, self._budget)
         except parser.Malformed as error:
             raise BadRequest(message.cid, f'Malformed XML: {error}') from None
@@ -50,11 +50,11 @@ class XmlCodec(BaseCodec):
     def encode(self, value: object) -> bytes:
         """Encode an element as a document, and any other value inside `<response>`. Raises ValueError if it cannot be
         represented."""
-        if type(value) is Markup:
+        if type(value) is SerializedElement:
             return value.data
         if parser.is_element(value):
             return parser.to_bytes(value)
-        return document(_ROOT, value).data
+        return write_document(_ROOT, value).data
 
     def fault(self, cid: str, status: int, details: str) -> bytes:
-        return error(cid, details)
+        return write_error(cid, details)

@@ -14,11 +14,11 @@ from inspect import isawaitable
 from zatotx.interfaces.pipeline import NEEDS_BODY, NeedsBody
 from zatotx.model.errors import ServiceError, Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import ANY_OF_THEM, Authenticator
-from zatotx.pipeline.security.challenges import GENERIC
+from zatotx.pipeline.security.authenticator import ANY_DEFINITION, Authenticator
+from zatotx.pipeline.security.challenges import GENERIC_CHALLENGE
 from zatotx.pipeline.security.pending_check import PendingCheck
 
-MOST_CHALLENGES = 16  # per response: clients limit the size of heads, too
+MAX_CHALLENGES = 16  # per response: clients limit the size of heads, too
 
 
 class _Scheme:
@@ -38,12 +38,12 @@ class _Scheme:
     def of(self, lookup_key: Hashable) -> Sequence[Authenticator]:
         """Return the authenticators to try. For an unknown lookup key this is the first one: an unknown key must cost
         as much as a known one."""
-        if lookup_key == ANY_OF_THEM:
+        if lookup_key == ANY_DEFINITION:
             return self._all
         return self._by_lookup_key.get(lookup_key) or (self.reader,)
 
 
-class AnyOf:
+class AnyOfAuthenticator:
     """Tries authenticators until one succeeds. Without any, every request is rejected."""
 
     __slots__ = ('_body_schemes', '_challenges', '_head_schemes', '_only')
@@ -56,8 +56,8 @@ class AnyOf:
         self._head_schemes = [scheme for scheme in schemes.values() if not scheme.reader.needs_body]
         self._body_schemes = [scheme for scheme in schemes.values() if scheme.reader.needs_body]
         self._only = authenticators[0] if len(authenticators) == 1 else None
-        challenges = [authenticator.challenge for authenticator in authenticators] or otherwise or (GENERIC,)
-        self._challenges = tuple(dict.fromkeys(challenges))[:MOST_CHALLENGES]
+        challenges = [authenticator.challenge for authenticator in authenticators] or otherwise or (GENERIC_CHALLENGE,)
+        self._challenges = tuple(dict.fromkeys(challenges))[:MAX_CHALLENGES]
 
     def check(self, message: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
         """Authenticate by the head; returns NEEDS_BODY if that fails and the body may contain credentials."""

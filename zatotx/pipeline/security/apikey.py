@@ -7,13 +7,13 @@ from functools import partial
 
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import NOBODY, principal_of
+from zatotx.pipeline.security.authenticator import NO_DEFINITION, make_principal
 from zatotx.pipeline.security.challenges import challenge_of
 from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
-from zatotx.schema.snapshot import Stored
+from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.http.query import Malformed, query_parameter
 
-_NOBODY = NOBODY.encode()
+_NOBODY = NO_DEFINITION.encode()
 
 
 class ApiKeyAuthenticator:
@@ -23,12 +23,12 @@ class ApiKeyAuthenticator:
     challenge = challenge_of('apikey')
     __slots__ = ('_attempts', '_digest', '_header', '_principal', '_query', 'claim', 'sort')
 
-    def __init__(self, comparison: SecretComparison, stored: Stored) -> None:
+    def __init__(self, comparison: SecretComparison, stored: StoredObject) -> None:
         definition = stored.value
         self._digest = comparison.digest
         self._header = definition.header.lower().encode('ascii')
         self._query = definition.query.encode('utf-8')
-        self._principal = principal_of(stored)
+        self._principal = make_principal(stored)
         self.sort = 'apikey', b'' if self._query else self._header, self._query
         self._attempts = comparison.attempts_at(repr(self.sort))
         # Zato 2.0 accepts any key if none is set yet. Here no key matches: no digest is empty.

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Hashable, Mapping
 from typing import Any, Protocol
 
 from zatotx.model.message import Message, Principal
-from zatotx.rules.security.roles import roles_of
-from zatotx.schema.snapshot import Stored
+from zatotx.rules.security.roles import effective_roles
+from zatotx.schema.snapshot import StoredObject
 
 # Two lookup keys that no request can present, because what a request presents contains no NUL.
-ANY_OF_THEM = '\0any'  # the request does not tell which definition of the scheme it is for
-NOBODY = '\0'  # the request carries credentials of the scheme that cannot be valid
+ANY_DEFINITION = '\0any'  # the request does not tell which definition of the scheme it is for
+NO_DEFINITION = '\0'  # the request carries credentials of the scheme that cannot be valid
 
 
 class Authenticator(Protocol):
@@ -43,7 +43,7 @@ class Authenticator(Protocol):
         the decision is impossible now."""
 
 
-def principal_of(stored: Stored, username: str = '', claims: Mapping[str, Any] | None = None) -> Principal:
+def make_principal(stored: StoredObject, username: str = '', claims: Mapping[str, Any] | None = None) -> Principal:
     """Create the principal of a definition, with the roles it grants. `username` '' = the definition's own."""
     definition = stored.value
     return Principal(
@@ -51,5 +51,5 @@ def principal_of(stored: Stored, username: str = '', claims: Mapping[str, Any] |
         username or getattr(definition, 'username', '') or '',
         stored.type,
         claims or {},
-        roles_of(stored.type, stored.name, definition.roles),
+        effective_roles(stored.type, stored.name, definition.roles),
     )

@@ -14,15 +14,15 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import NOBODY, principal_of
+from zatotx.pipeline.security.authenticator import NO_DEFINITION, make_principal
 from zatotx.pipeline.security.challenges import challenge_of
 from zatotx.pipeline.security.password_verifier import PasswordVerifier
-from zatotx.pipeline.security.secret_comparison import network_of_caller
-from zatotx.schema.dual_secret import hash_of
-from zatotx.schema.snapshot import Stored
+from zatotx.pipeline.security.secret_comparison import caller_network
+from zatotx.schema.dual_secret import get_hash
+from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.http.authorization import Malformed, parse_basic
 
-REMEMBERED = 10_000  # verified credentials cached per definition
+CACHE_SIZE = 10_000  # verified credentials cached per definition
 
 _Key = tuple[bytes, str]  # the digest of the credentials, and the network of the caller
 
@@ -58,15 +58,15 @@ class BasicAuthAuthenticator:
     __slots__ = ('_addresses', '_attempts', '_digest', '_hashed', '_known', '_logins', '_principal', '_slowed',
                  '_username', '_verifier', 'challenge', 'claim')  # fmt: skip
 
-    def __init__(self, verifier: PasswordVerifier, stored: Stored) -> None:
+    def __init__(self, verifier: PasswordVerifier, stored: StoredObject) -> None:
         definition = stored.value
         self._verifier = verifier
         self._digest = verifier.guesses.digest
         self._username = definition.username.encode('utf-8')
-        self._hashed = hash_of(definition.password)
+        self._hashed = get_hash(definition.password)
         self.challenge = challenge_of(stored.type, definition)
         self.claim = definition.username
-        self._principal = principal_of(stored)
+        self._principal = make_principal(stored)
         attempts = self._attempts = verifier.guesses.attempts_at(f'{self.sort} {self.claim}')
         self._slowed, self._addresses = attempts.slowed, attempts.addresses
         self._known: dict[bytes, None] = {}
@@ -80,7 +80,7 @@ class BasicAuthAuthenticator:
         try:
             return parse_basic(header)[0]
         except Malformed:
-            return NOBODY
+            return NO_DEFINITION
 
     def check(self, message: Message) -> Principal | Awaitable[Principal]:
         """Return the principal at once for credentials seen before, else an awaitable that verifies the hash in a
@@ -106,7 +106,7 @@ class BasicAuthAuthenticator:
             username, password = parse_basic(header)
         except Malformed:
             raise self._unauthorized(message) from None
-        network = network_of_caller(message)
+        network = caller_network(message)
         if delay > 0:
             self._verifier.guesses.enter(network, delay)
         try:
@@ -153,7 +153,7 @@ class BasicAuthAuthenticator:
 
     def _finish(self, result: Any, login: _PendingLogin) -> None:
         if result is True:
-            if len(self._known) >= REMEMBERED:
+            if len(self._known) >= CACHE_SIZE:
                 self._known.clear()
             self._known[login.digest] = None
         del self._logins[login.digest, login.network]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-GENERIC = 'Basic realm="zatotx"'  # for unknown definitions
+GENERIC_CHALLENGE = 'Basic realm="zatotx"'  # for unknown definitions
 
 _CHALLENGES: Mapping[str, str] = {
     'apikey': 'zato-apikey',  # Zato's names where HTTP defines no scheme
@@ -23,4 +23,4 @@ def challenge_of(type_: str, definition: Any = None) -> str:
     if type_ == 'basic_auth' and definition is not None:
         realm = definition.realm.replace('\\', '\\\\').replace('"', '\\"')
         return f'Basic realm="{realm}"'
-    return _CHALLENGES.get(type_, GENERIC)
+    return _CHALLENGES.get(type_, GENERIC_CHALLENGE)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zatotx.schema.snapshot import Stored
+from zatotx.schema.snapshot import StoredObject
 
-MOST = 1_000  # number of former names kept
+MAX_FORMER_NAMES = 1_000  # number of former names kept
 
 
 class FormerNames:
@@ -19,14 +19,14 @@ class FormerNames:
         self._present: dict[tuple[str, int], str] = {}  # (type, id) -> name
         self._former: dict[str, tuple[str, int]] = {}  # oldest first
 
-    def follow(self, objects: Iterable[Stored]) -> None:
+    def follow(self, objects: Iterable[StoredObject]) -> None:
         """Update the present names; names that changed become former ones."""
         present = {(stored.type, stored.id): stored.name for stored in objects}
         for key, name in self._present.items():
             if present.get(key, name) != name:
                 self._former.pop(name, None)
                 self._former[name] = key
-        for name in list(self._former)[: max(0, len(self._former) - MOST)]:
+        for name in list(self._former)[: max(0, len(self._former) - MAX_FORMER_NAMES)]:
             del self._former[name]
         self._present = present
 

@@ -14,18 +14,18 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from zatotx.interfaces.fetcher import Fetched, IFetcher
+from zatotx.interfaces.fetcher import FetchedDocument, IFetcher
 from zatotx.model.errors import ServiceError, ServiceUnavailable
-from zatotx.rules.security.jwks_refresh import JwksRefresh, cache_lifetime
+from zatotx.rules.security.jwks_refresh import JwksRefreshState, cache_lifetime
 from zatotx.rules.security.jwt import select_key
-from zatotx.schema.masking import mask_url
+from zatotx.schema.masking import mask_urls
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.jwk import VerificationKey, read_key_set
+from zatotx.wire.security.jwk import VerificationKey, parse_key_set
 
-PATIENCE = 2.0  # seconds from the start of a fetch for which requests wait for it
-TIMEOUT = 10.0  # seconds until a fetch times out
-MOST = 512 * 1024  # bytes of a document
-WAITING = 1_000  # requests that may wait for one fetch: each counts against the limit of the node
+MAX_WAIT = 2.0  # seconds from the start of a fetch for which requests wait for it
+FETCH_TIMEOUT = 10.0  # seconds until a fetch times out
+MAX_DOCUMENT_SIZE = 512 * 1024  # bytes of a document
+MAX_WAITING = 1_000  # requests that may wait for one fetch: each counts against the limit of the node
 
 _UNAVAILABLE = 'The keys that verify tokens are unavailable, try again later'
 
@@ -41,7 +41,7 @@ class PublishedKeySet:
     offload: Callable[..., Deferred[Any]]
     changed: Callable[[], None]
     _keys: Sequence[VerificationKey] = ()
-    _refresh_policy: JwksRefresh = field(factory=JwksRefresh)
+    _refresh_policy: JwksRefreshState = field(factory=JwksRefreshState)
     _fetch_started: float | None = None  # when the current fetch started
     _fetch_for_kid: str | None = None  # the kid that the current fetch is for
     _waiting: list[Deferred[None]] = field(factory=list)
@@ -94,21 +94,21 @@ class PublishedKeySet:
         """Return whether a fetch is running that may be waited for, or may be started."""
         if self._fetch_started is None:
             return self._refresh_policy.may_fetch(now)
-        return now < self._fetch_started + PATIENCE and len(self._waiting) < WAITING
+        return now < self._fetch_started + MAX_WAIT and len(self._waiting) < MAX_WAITING
 
     async def _wait_for_fetch(self, now: float) -> None:
         if self._fetch_started is not None:  # it may have completed at once
             waiting: Deferred[None] = Deferred()
             self._waiting.append(waiting)
-            waiting.addTimeout(self._fetch_started + PATIENCE - now, self.clock, _ignore_timeout)
+            waiting.addTimeout(self._fetch_started + MAX_WAIT - now, self.clock, _ignore_timeout)
             await waiting
 
     async def _fetch(self) -> None:
         try:
-            fetched = await self.fetcher.fetch(self.url, timeout=TIMEOUT, most=MOST)
+            fetched = await self.fetcher.fetch(self.url, timeout=FETCH_TIMEOUT, most=MAX_DOCUMENT_SIZE)
             if fetched.status != 200:
                 raise Malformed(f'the response has status {fetched.status}')
-            keys, problems = await self.offload(read_key_set, fetched.body)
+            keys, problems = await self.offload(parse_key_set, fetched.body)
         except CancelledError:
             raise
         except (ServiceError, Malformed) as error:
@@ -120,7 +120,7 @@ class PublishedKeySet:
         finally:
             self._finish_fetch()
 
-    def _store(self, keys: Sequence[VerificationKey], fetched: Fetched) -> None:
+    def _store(self, keys: Sequence[VerificationKey], fetched: FetchedDocument) -> None:
         is_useful = self._fetch_for_kid is None or any(key.kid == self._fetch_for_kid for key in keys)
         self._refresh_policy.succeeded(self.clock.seconds(), cache_lifetime(fetched.headers), fruitful=is_useful)
         previous, self._keys = self._keys, keys
@@ -139,7 +139,7 @@ class PublishedKeySet:
         previous, self.problem = self.problem, problem
         if problem == previous:
             return
-        names = {'name': self.name, 'url': mask_url(self.url), 'wrong': problem}
+        names = {'name': self.name, 'url': mask_urls(self.url), 'wrong': problem}
         if problem:
             self._log.warn('The keys of JWT definition {name!r} at {url}: {wrong}', **names)
         else:

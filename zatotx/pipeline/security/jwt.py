@@ -25,22 +25,24 @@ from twisted.logger import Logger
 from zatotx.interfaces.fetcher import IFetcher
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import ANY_OF_THEM, principal_of
+from zatotx.pipeline.security.authenticator import ANY_DEFINITION, make_principal
 from zatotx.pipeline.security.challenges import challenge_of
 from zatotx.pipeline.security.jwks import PublishedKeySet
 from zatotx.pipeline.security.principal_cache import PrincipalCache
-from zatotx.rules.security.jwt import UnacceptableToken, jwt_terms, read_header, roles, username, valid_until
+from zatotx.rules.security.jwt import UnacceptableToken, jwt_requirements, read_header, validate_claims
+from zatotx.rules.security.jwt import token_roles as roles
+from zatotx.rules.security.jwt import token_username as username
 from zatotx.schema.security import Jwt
-from zatotx.schema.snapshot import Stored
+from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.http.authorization import parse_bearer
 from zatotx.wire.json.unique_members import decode_object
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.jwk import VerificationKey, key_of_pem, key_of_secret
-from zatotx.wire.security.jws import SignedToken, parse_compact
+from zatotx.wire.security.jwk import VerificationKey, key_from_pem, key_from_secret
+from zatotx.wire.security.jws import SignedToken, parse_compact_jws
 
-REMEMBERED = 5_000  # verified tokens cached per definition: a few kilobytes each
+CACHE_SIZE = 5_000  # verified tokens cached per definition: a few kilobytes each
 CHALLENGE = challenge_of('jwt')
-REFUSED = f'{CHALLENGE}, error="invalid_token"'
+INVALID_TOKEN_CHALLENGE = f'{CHALLENGE}, error="invalid_token"'
 
 
 class KeySource(Protocol):
@@ -69,7 +71,7 @@ class SingleKey:
         return self._key
 
 
-class PresentedToken(msgspec.Struct, frozen=True):
+class UnverifiedToken(msgspec.Struct, frozen=True):
     """A token whose claims are acceptable, and whose signature is not verified yet."""
 
     signed: SignedToken
@@ -85,16 +87,19 @@ class JwtAuthenticator:
 
     needs_body = False
     sort = 'jwt'
-    claim = ANY_OF_THEM
+    claim = ANY_DEFINITION
     challenge = CHALLENGE
     _log = Logger()
 
     def __init__(
-        self, stored: Stored, keys_of: Callable[[Callable[[], None]], KeySource], now: Callable[[], float] = time.time
+        self,
+        stored: StoredObject,
+        keys_of: Callable[[Callable[[], None]], KeySource],
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._stored = stored
-        self._terms = jwt_terms(stored.value)
-        self._known: PrincipalCache[bytes] = PrincipalCache(REMEMBERED)
+        self._terms = jwt_requirements(stored.value)
+        self._known: PrincipalCache[bytes] = PrincipalCache(CACHE_SIZE)
         self._keys = keys_of(self._known.clear)
         self._now = now
         self._keyed_hash = blake2b(key=urandom(32), digest_size=16)
@@ -102,7 +107,7 @@ class JwtAuthenticator:
     def claimed(self, message: Message) -> str | None:
         """Return ANY_OF_THEM if there is a bearer token."""
         field = message.headers.get(b'authorization')
-        return None if field is None or field[:7].lower() != b'bearer ' else ANY_OF_THEM
+        return None if field is None or field[:7].lower() != b'bearer ' else ANY_DEFINITION
 
     def check(self, message: Message) -> Principal | Awaitable[Principal]:
         """Return the principal, at once unless keys must be fetched. Raises Unauthorized, or ServiceUnavailable while
@@ -134,18 +139,20 @@ class JwtAuthenticator:
             return self._verify_later(message, presented, key)
         return self._verify(message, presented, key)
 
-    def _parse(self, token: bytes, digest: bytes) -> PresentedToken:
-        signed = parse_compact(token)
+    def _parse(self, token: bytes, digest: bytes) -> UnverifiedToken:
+        signed = parse_compact_jws(token)
         algorithm, kid = read_header(signed.header, self._terms)
         claims = decode_object(signed.payload)
-        return PresentedToken(signed, algorithm, kid, claims, valid_until(claims, self._terms, self._now()), digest)
+        return UnverifiedToken(
+            signed, algorithm, kid, claims, validate_claims(claims, self._terms, self._now()), digest
+        )
 
     async def _verify_later(
-        self, message: Message, presented: PresentedToken, key: Awaitable[VerificationKey | None]
+        self, message: Message, presented: UnverifiedToken, key: Awaitable[VerificationKey | None]
     ) -> Principal:
         return self._verify(message, presented, await key)
 
-    def _verify(self, message: Message, presented: PresentedToken, key: VerificationKey | None) -> Principal:
+    def _verify(self, message: Message, presented: UnverifiedToken, key: VerificationKey | None) -> Principal:
         """Verify the signature with this key, and return the token's principal."""
         if key is None:
             raise self._reject(message, 'no key matches the one that the token names')
@@ -162,18 +169,18 @@ class JwtAuthenticator:
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
         token_username = username(claims, self._terms)
         # shared by the services of many requests
-        principal = principal_of(self._stored, token_username, MappingProxyType(claims))
+        principal = make_principal(self._stored, token_username, MappingProxyType(claims))
         token_roles = roles(claims, self._terms)
         return msgspec.structs.replace(principal, roles=principal.roles | token_roles) if token_roles else principal
 
     def _reject(self, message: Message, why: str) -> Unauthorized:
         self._log.debug('{cid}: JWT definition {name!r} refused a token: {why}', cid=message.cid,
                         name=self._stored.name, why=why)  # fmt: skip
-        return Unauthorized(message.cid, None, REFUSED)
+        return Unauthorized(message.cid, None, INVALID_TOKEN_CHALLENGE)
 
 
 def make_jwt_authenticator(
-    stored: Stored, *, fetcher: IFetcher, clock: IReactorTime, offload: Callable[..., Deferred[Any]]
+    stored: StoredObject, *, fetcher: IFetcher, clock: IReactorTime, offload: Callable[..., Deferred[Any]]
 ) -> JwtAuthenticator:
     """Create the authenticator of a definition with its keys, or with a fetch of them started."""
     definition = stored.value
@@ -195,7 +202,7 @@ def _single_key(definition: Jwt, changed: Callable[[], None]) -> SingleKey:
     rejected."""
     try:
         return SingleKey(
-            key_of_pem(definition.public_key) if definition.public_key else key_of_secret(definition.secret)
+            key_from_pem(definition.public_key) if definition.public_key else key_from_secret(definition.secret)
         )
     except Malformed as error:
         JwtAuthenticator._log.error(

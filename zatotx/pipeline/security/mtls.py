@@ -18,21 +18,21 @@ from twisted.logger import Logger
 
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import ANY_OF_THEM, principal_of
+from zatotx.pipeline.security.authenticator import ANY_DEFINITION, make_principal
 from zatotx.pipeline.security.challenges import challenge_of
 from zatotx.pipeline.security.principal_cache import PrincipalCache
 from zatotx.rules.security.mtls import (
-    CertificateTerms,
+    CertificateRequirements,
     UnacceptableCertificate,
-    certificate_terms,
-    expired_lists,
+    certificate_requirements,
+    expired_revocation_lists,
     parse_chain,
-    valid_until,
+    validate_certificate,
 )
-from zatotx.schema.snapshot import Stored
+from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.malformed import Malformed
 
-REMEMBERED = 1_000  # valid certificates cached per definition: one or two kilobytes each
+CACHE_SIZE = 1_000  # valid certificates cached per definition: one or two kilobytes each
 _LISTS_EXPIRED = (
     'Mutual TLS definition {name!r} rejects all certificates: its revocation list has expired; update the list'
 )
@@ -44,20 +44,20 @@ class MtlsAuthenticator:
 
     needs_body = False
     sort = 'mtls'
-    claim = ANY_OF_THEM
+    claim = ANY_DEFINITION
     challenge = CHALLENGE
     _log = Logger()
 
-    def __init__(self, stored: Stored, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, stored: StoredObject, now: Callable[[], float] = time.time) -> None:
         self._stored = stored
         self._terms = self._compile_terms(stored)
-        self._known: PrincipalCache[bytes] = PrincipalCache(REMEMBERED)
+        self._known: PrincipalCache[bytes] = PrincipalCache(CACHE_SIZE)
         self._now = now
         self._expired_lists_logged = False  # whether the log says so already
 
     def claimed(self, message: Message) -> str | None:
         """Return ANY_OF_THEM if there is a client certificate."""
-        return ANY_OF_THEM if message.http is not None and message.http.certificates else None
+        return ANY_DEFINITION if message.http is not None and message.http.certificates else None
 
     def check(self, message: Message) -> Principal:
         """Return the principal. Raises Unauthorized."""
@@ -72,7 +72,7 @@ class MtlsAuthenticator:
         if self._terms is None:
             yield f'mutual TLS definition {self._stored.name!r} rejects all certificates: it is invalid, correct it'
             return
-        for issuer in expired_lists(self._terms, self._now()):
+        for issuer in expired_revocation_lists(self._terms, self._now()):
             yield (f'mutual TLS definition {self._stored.name!r} rejects certificates signed by {issuer}: its list of '
                    'revoked certificates has expired, update the list')  # fmt: skip
 
@@ -81,11 +81,11 @@ class MtlsAuthenticator:
             certificate, *intermediates = parse_chain(certificates)
             if self._terms is None:
                 raise UnacceptableCertificate('the definition is not valid')
-            valid_to = valid_until(certificate, intermediates, self._terms, self._now())
+            valid_to = validate_certificate(certificate, intermediates, self._terms, self._now())
         except UnacceptableCertificate as error:
             raise self._reject(message, error) from None
         self._expired_lists_logged = False
-        principal = principal_of(self._stored, certificate.subject.rfc4514_string(), _certificate_claims(certificate))
+        principal = make_principal(self._stored, certificate.subject.rfc4514_string(), _certificate_claims(certificate))
         self._known.keep(certificates[0], principal, valid_to)
         return principal
 
@@ -98,11 +98,11 @@ class MtlsAuthenticator:
                         cid=message.cid, why=str(error))  # fmt: skip
         return Unauthorized(message.cid, None, CHALLENGE)
 
-    def _compile_terms(self, stored: Stored) -> CertificateTerms | None:
+    def _compile_terms(self, stored: StoredObject) -> CertificateRequirements | None:
         """Compile a definition that was valid when it was stored. If a newer version is stricter, every certificate is
         rejected."""
         try:
-            return certificate_terms(stored.value)
+            return certificate_requirements(stored.value)
         except Malformed as error:
             self._log.error(
                 'Mutual TLS definition {name!r} rejects all certificates: {error}', name=stored.name, error=str(error)

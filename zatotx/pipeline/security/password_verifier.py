@@ -15,9 +15,9 @@ from zatotx.model.errors import ServiceUnavailable
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.limits.fair_queue import FairQueue
 
-AT_ONCE = 2  # hashes verified concurrently: each takes 19 MiB and a core
-WAITING = 200  # verifications that may wait
-WAITING_OF_NETWORK = 50  # the same, per network
+MAX_CONCURRENT = 2  # hashes verified concurrently: each takes 19 MiB and a core
+MAX_WAITING = 200  # verifications that may wait
+MAX_WAITING_PER_NETWORK = 50  # the same, per network
 
 # Verified if a definition has no password yet: as costly as any other hash, and matched by no password.
 _NO_PASSWORD = '$argon2id$v=19$m=19456,t=2,p=1$emF0b3R4emF0b3R4emE$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
@@ -31,7 +31,7 @@ class HashJob(Protocol):
     hashing: bool  # set when a thread has started
 
 
-def verify(hashed: str, password: str) -> bool:
+def verify_password(hashed: str, password: str) -> bool:
     """Return whether the password matches the hash. Slow by design: for use in threads."""
     from argon2 import PasswordHasher
     from argon2.exceptions import InvalidHashError, VerificationError
@@ -53,18 +53,18 @@ class PasswordVerifier:
 
     offload: Callable[..., Deferred[Any]]
     guesses: SecretComparison
-    _queue: FairQueue[Deferred[None]] = field(factory=partial(FairQueue, WAITING, WAITING_OF_NETWORK))
+    _queue: FairQueue[Deferred[None]] = field(factory=partial(FairQueue, MAX_WAITING, MAX_WAITING_PER_NETWORK))
     _running: int = 0
 
     async def verified(self, hashed: str, login: HashJob) -> bool:
         """Return whether the password is valid. Raises ServiceUnavailable if too many verifications are waiting."""
-        if self._running >= AT_ONCE:
+        if self._running >= MAX_CONCURRENT:
             await self._wait_for_slot(login.network)
         else:
             self._running += 1
         login.hashing = True
         try:
-            return bool(await self.offload(verify, hashed, login.password))
+            return bool(await self.offload(verify_password, hashed, login.password))
         finally:
             self._running -= 1
             self._start_waiting()
@@ -80,6 +80,6 @@ class PasswordVerifier:
         return waiting
 
     def _start_waiting(self) -> None:
-        while len(self._queue) and self._running < AT_ONCE:
+        while len(self._queue) and self._running < MAX_CONCURRENT:
             self._running += 1
             self._queue.pop().callback(None)

@@ -10,19 +10,19 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from zatotx.interfaces.config import Prepared, commit_at_once
+from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.pipeline import NEEDS_BODY, IAuthenticationPolicy, NeedsBody
 from zatotx.model.errors import Forbidden, Unauthorized
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Principal
-from zatotx.pipeline.security.any_of import AnyOf
+from zatotx.pipeline.security.any_of import AnyOfAuthenticator
 from zatotx.pipeline.security.authenticator import Authenticator
-from zatotx.pipeline.security.challenges import GENERIC, challenge_of
+from zatotx.pipeline.security.challenges import GENERIC_CHALLENGE, challenge_of
 from zatotx.pipeline.security.former_names import FormerNames
 from zatotx.pipeline.security.pending_check import PendingCheck
-from zatotx.rules.security.roles import roles_of
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.rules.security.roles import effective_roles
+from zatotx.schema.snapshot import Snapshot, StoredObject
 
-GROUP = 'security_group'  # the type of security groups
+SECURITY_GROUP_TYPE = 'security_group'  # the type of security groups
 
 _CheckResult = Principal | NeedsBody
 _T = TypeVar('_T', bound=_CheckResult)
@@ -32,7 +32,7 @@ _T = TypeVar('_T', bound=_CheckResult)
 class _AcceptedDefinitions:
     """The definitions that a channel accepts; shared by channels with the same requirements."""
 
-    any_of: AnyOf | None  # None = the channel is open
+    any_of: AnyOfAuthenticator | None  # None = the channel is open
     roles: frozenset[str]  # the principal must have one of them; empty = no role is required
 
 
@@ -48,9 +48,9 @@ class AuthenticationPolicy:
     is therefore also found by its former name.
     """
 
-    def __init__(self, makers: Mapping[str, Callable[[Stored], Authenticator]]) -> None:
+    def __init__(self, makers: Mapping[str, Callable[[StoredObject], Authenticator]]) -> None:
         self._makers = makers
-        self._authenticators: dict[str, tuple[Stored, Authenticator]] = {}
+        self._authenticators: dict[str, tuple[StoredObject, Authenticator]] = {}
         self._inactive: Mapping[str, str] = {}  # inactive definitions -> their challenges
         self._groups: Mapping[str, tuple[str, ...]] = {}
         self._former_names = FormerNames()
@@ -90,7 +90,7 @@ class AuthenticationPolicy:
     def _authenticator_of(self, name: str, message: Message) -> Authenticator:
         known = self._authenticators.get(name) or self._authenticators.get(self._former_names.now(name))
         if known is None:  # the definition was removed or deactivated
-            raise Unauthorized(message.cid, None, self._inactive.get(name, GENERIC))
+            raise Unauthorized(message.cid, None, self._inactive.get(name, GENERIC_CHALLENGE))
         return known[1]
 
     def _accepted_of(self, channel: ChannelSpec) -> _AcceptedDefinitions:
@@ -103,7 +103,7 @@ class AuthenticationPolicy:
     def _make_accepted(self, channel: ChannelSpec) -> _AcceptedDefinitions:
         roles = frozenset(channel.roles)
         names = dict.fromkeys(self._accepted_names(channel))
-        any_of = AnyOf([self._authenticators[name][1] for name in names if name in self._authenticators],
+        any_of = AnyOfAuthenticator([self._authenticators[name][1] for name in names if name in self._authenticators],
                        [self._inactive[name] for name in names if name in self._inactive])  # fmt: skip
         is_closed = channel.security is not None or channel.groups or channel.door
         return _AcceptedDefinitions(any_of if is_closed else None, roles)
@@ -120,31 +120,31 @@ class AuthenticationPolicy:
             yield from self._groups.get(group if group in self._groups else self._former_names.now(group), ())
         if channel.door:
             for name, (stored, _) in self._authenticators.items():
-                if not roles_of(stored.type, name, stored.value.roles).isdisjoint(channel.roles):
+                if not effective_roles(stored.type, name, stored.value.roles).isdisjoint(channel.roles):
                     yield name
 
-    def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
+    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """Build the authenticators of a snapshot. Those of unchanged definitions are reused with their caches."""
         authenticators = {stored.name: self._authenticator_for(stored) for stored in snapshot.of(*self._makers)
                   if stored.value.is_active}  # fmt: skip
-        return succeed(Prepared(partial(self._commit, snapshot, authenticators)))
+        return succeed(PreparedConfig(partial(self._commit, snapshot, authenticators)))
 
     def apply(self, snapshot: Snapshot) -> None:
         """Apply the definitions of a snapshot at once."""
-        commit_at_once(self.prepare(snapshot))
+        commit_when_prepared(self.prepare(snapshot))
 
-    def _authenticator_for(self, stored: Stored) -> tuple[Stored, Authenticator]:
+    def _authenticator_for(self, stored: StoredObject) -> tuple[StoredObject, Authenticator]:
         known = self._authenticators.get(stored.name)
         if known is not None and known[0] == stored:
             return known
         return stored, self._makers[stored.type](stored)
 
-    def _commit(self, snapshot: Snapshot, authenticators: dict[str, tuple[Stored, Authenticator]]) -> None:
+    def _commit(self, snapshot: Snapshot, authenticators: dict[str, tuple[StoredObject, Authenticator]]) -> None:
         self._authenticators = authenticators
         self._inactive = {stored.name: challenge_of(stored.type, stored.value) for stored in snapshot.of(*self._makers)
                           if not stored.value.is_active}  # fmt: skip
-        self._groups = {stored.name: tuple(stored.value.members) for stored in snapshot.of(GROUP)}
-        self._former_names.follow(snapshot.of(GROUP, *self._makers))
+        self._groups = {stored.name: tuple(stored.value.members) for stored in snapshot.of(SECURITY_GROUP_TYPE)}
+        self._former_names.follow(snapshot.of(SECURITY_GROUP_TYPE, *self._makers))
         self._accepted_by_channel = {}
 
     def findings(self) -> Iterator[str]:

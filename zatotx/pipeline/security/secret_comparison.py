@@ -30,11 +30,11 @@ from twisted.internet.task import deferLater
 
 from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.rules.security.login_throttle import LoginThrottle, network_of
+from zatotx.rules.security.login_throttle import LoginThrottle, client_network
 
-MOST = 1_000  # attempts that may wait: each counts against the limit of the node
-MOST_OF_NETWORK = 32  # the same, per network: about four guesses a second at most
-ADDRESSES = 10_000  # addresses remembered per secret
+MAX_WAITING = 1_000  # attempts that may wait: each counts against the limit of the node
+MAX_ATTEMPTS_PER_NETWORK = 32  # the same, per network: about four guesses a second at most
+MAX_ADDRESSES = 10_000  # addresses remembered per secret
 
 
 @define
@@ -48,7 +48,7 @@ class SecretComparison:
     _keyed_hash: Any = field(factory=lambda: blake2b(key=urandom(32), digest_size=16), repr=False)
     _waiting: Counter[str] = field(factory=Counter)  # waiting attempts per network
     _total_waiting: int = 0
-    _attempts: WeakValueDictionary[str, Attempts] = field(factory=WeakValueDictionary, repr=False)
+    _attempts: WeakValueDictionary[str, SecretAttempts] = field(factory=WeakValueDictionary, repr=False)
 
     def digest(self, *parts: bytes) -> bytes:
         """Return the keyed digest of the parts, none of which contains a zero byte."""
@@ -57,21 +57,21 @@ class SecretComparison:
         digest: bytes = keyed.digest()
         return digest
 
-    def attempts_at(self, secret: str) -> Attempts:
+    def attempts_at(self, secret: str) -> SecretAttempts:
         """Return the attempts at one secret. `secret` names what a guesser can target: one user name, or all API keys
         of one header field, because a key does not tell whose it is."""
         attempts = self._attempts.get(secret)
         if attempts is None:
-            attempts = self._attempts[secret] = Attempts(self, secret)
+            attempts = self._attempts[secret] = SecretAttempts(self, secret)
         return attempts
 
     def enter(self, network: str, delay: float) -> None:
         """Count a waiting attempt. Raises TooManyRequests if too many attempts of the network wait, ServiceUnavailable
         if too many wait altogether."""
-        if self._waiting[network] >= MOST_OF_NETWORK:
+        if self._waiting[network] >= MAX_ATTEMPTS_PER_NETWORK:
             raise TooManyRequests(None, 'Too many wrong credentials came from your address: try again later',
                                   ceil(delay))  # fmt: skip
-        if self._total_waiting >= MOST:
+        if self._total_waiting >= MAX_WAITING:
             raise ServiceUnavailable(None, 'Too many logins wait after wrong credentials: try again later', ceil(delay))
         self._waiting[network] += 1
         self._total_waiting += 1
@@ -88,7 +88,7 @@ class SecretComparison:
             del self._waiting[network]
 
 
-class Attempts:
+class SecretAttempts:
     """The attempts at one secret. `slowed` is empty while no network is over its limit; then `delay` is 0 for all.
     `addresses` are those that were admitted with the secret."""
 
@@ -104,11 +104,11 @@ class Attempts:
         """Return the seconds that this attempt must wait before it is compared; 0 after it has waited."""
         if not self.slowed or hasattr(message, 'delayed'):
             return 0.0
-        guesses, network, now = self._guesses, network_of_caller(message), self._guesses.clock.seconds()
+        guesses, network, now = self._guesses, caller_network(message), self._guesses.clock.seconds()
         delay = guesses.throttle.delay(network, now)
         if (
             delay > 0
-            and address_of(message) in self.addresses
+            and caller_address(message) in self.addresses
             and not guesses.at_secrets.delay(self._throttle_key(network), now)
         ):
             return 0.0
@@ -119,7 +119,7 @@ class Attempts:
     ) -> Principal:
         """Return the principal from `then` after the delay. Raises what `then` raises; TooManyRequests or
         ServiceUnavailable at once if too many attempts wait."""
-        network = network_of_caller(message)
+        network = caller_network(message)
         self._guesses.enter(network, delay)
         self.failed(network)
         message.delayed = True
@@ -137,16 +137,16 @@ class Attempts:
         authenticator (`check`) that admitted it."""
         if check is not None and message.http is not None:
             message.http.admitted_by = check
-        address = address_of(message)
+        address = caller_address(message)
         if address not in self.addresses:
-            if len(self.addresses) >= ADDRESSES:
+            if len(self.addresses) >= MAX_ADDRESSES:
                 del self.addresses[next(iter(self.addresses))]
             self.addresses[address] = None
 
     def refuse(self, message: Message, refused: Unauthorized) -> Unauthorized:
         """Record a failed attempt, unless it was counted before it waited. Returns the error to raise."""
         if not hasattr(message, 'delayed'):
-            self.failed(network_of_caller(message))
+            self.failed(caller_network(message))
         return refused
 
     def failed(self, network: str) -> None:
@@ -165,14 +165,14 @@ class Attempts:
         return f'{network} {self._secret}'
 
 
-def address_of(message: Message) -> str:
+def caller_address(message: Message) -> str:
     """Return the caller's IP address; '' if the message did not come over a network."""
     return '' if message.http is None else message.http.peer
 
 
-def network_of_caller(message: Message) -> str:
+def caller_network(message: Message) -> str:
     """Return the network of the caller's address, by which failures are counted."""
-    return network_of(address_of(message))
+    return client_network(caller_address(message))
 
 
 def equal_secrets(first: bytes, second: bytes) -> bool:

@@ -7,10 +7,10 @@ from functools import partial
 
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import principal_of
+from zatotx.pipeline.security.authenticator import make_principal
 from zatotx.pipeline.security.challenges import challenge_of
 from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
-from zatotx.schema.snapshot import Stored
+from zatotx.schema.snapshot import StoredObject
 
 _USER, _PASSWORD = b'x-zato-user', b'x-zato-password'
 
@@ -24,13 +24,13 @@ class TechAccountAuthenticator:
     challenge = challenge_of(sort)
     __slots__ = ('_attempts', '_digest', '_expected', '_principal', 'claim')
 
-    def __init__(self, comparison: SecretComparison, stored: Stored) -> None:
+    def __init__(self, comparison: SecretComparison, stored: StoredObject) -> None:
         definition = stored.value
         username = definition.username or definition.name
         self.claim = username.encode('utf-8')
         self._digest = comparison.digest
         self._attempts = comparison.attempts_at(f'{self.sort} {username}')
-        self._principal = principal_of(stored, username)
+        self._principal = make_principal(stored, username)
         password = definition.password.encode('utf-8')
         self._expected = comparison.digest(self.claim, password) if password else b''
 

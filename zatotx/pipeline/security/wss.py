@@ -14,17 +14,17 @@ from hashlib import blake2b
 from attrs import define
 from twisted.logger import Logger
 
-from zatotx.interfaces.nonces import INonces
+from zatotx.interfaces.nonces import INonceStore
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import ANY_OF_THEM, NOBODY, principal_of
+from zatotx.pipeline.security.authenticator import ANY_DEFINITION, NO_DEFINITION, make_principal
 from zatotx.pipeline.security.challenges import challenge_of
 from zatotx.pipeline.security.secret_comparison import SecretComparison
-from zatotx.rules.security.wss import OneTimeUse, TokenRefused, check_token, wss_terms
-from zatotx.schema.snapshot import Stored
+from zatotx.rules.security.wss import NonceCheck, UnacceptableWssToken, check_token, wss_requirements
+from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.soap import envelope
 from zatotx.wire.soap.envelope import VERSIONS
-from zatotx.wire.soap.ws_security import FAILED, Malformed, SecurityHeader, read
+from zatotx.wire.soap.ws_security import FAILED_AUTHENTICATION, Malformed, SecurityHeader, read_security_header
 
 _UNAVAILABLE = 'Nonces cannot be checked for reuse now'
 
@@ -32,7 +32,7 @@ _UNAVAILABLE = 'Nonces cannot be checked for reuse now'
 class FailedAuthentication(Unauthorized):
     """Unauthorized, reported on SOAP channels with the fault code of SOAP Message Security §12."""
 
-    soap_subcodes = (FAILED,)
+    soap_subcodes = (FAILED_AUTHENTICATION,)
 
 
 @define
@@ -40,7 +40,7 @@ class WssDependencies:
     """The collaborators shared by all WS-Security authenticators of a node. `now`: seconds since 1970."""
 
     guesses: SecretComparison
-    nonces: INonces
+    nonces: INonceStore
     now: Callable[[], float] = time.time
 
 
@@ -53,10 +53,10 @@ class WssAuthenticator:
     __slots__ = ('_attempts', '_dependencies', '_id', '_principal', '_terms', 'claim')
     _log = Logger()
 
-    def __init__(self, dependencies: WssDependencies, stored: Stored) -> None:
+    def __init__(self, dependencies: WssDependencies, stored: StoredObject) -> None:
         self._dependencies = dependencies
-        self._terms = wss_terms(stored.value)
-        self._principal = principal_of(stored)
+        self._terms = wss_requirements(stored.value)
+        self._principal = make_principal(stored)
         self._id = b'%d ' % stored.id  # nonces are counted per definition
         self.claim = stored.value.username
         self._attempts = dependencies.guesses.attempts_at(f'{self.sort} {self.claim}')
@@ -64,18 +64,18 @@ class WssAuthenticator:
     def claimed(self, message: Message) -> str | None:
         """Return the user name, or ANY_OF_THEM if there are several tokens."""
         try:
-            security = security_of(message)
+            security = security_header_of(message)
         except Malformed:
-            return NOBODY
+            return NO_DEFINITION
         if security is None:
             return None
-        return security.tokens[0].username if len(security.tokens) == 1 else ANY_OF_THEM
+        return security.tokens[0].username if len(security.tokens) == 1 else ANY_DEFINITION
 
     def check(self, message: Message) -> Principal | Awaitable[Principal]:
         """Return an awaitable of the principal, which asks Redis whether the nonce is new. Raises Unauthorized, also
         when awaited; ServiceUnavailable if Redis does not answer."""
         try:
-            security = security_of(message)
+            security = security_header_of(message)
         except Malformed as error:
             raise self._reject(message, str(error)) from None
         if security is None:
@@ -88,7 +88,7 @@ class WssAuthenticator:
     def _check_token(self, message: Message, security: SecurityHeader) -> Principal | Awaitable[Principal]:
         try:
             one_time_use = check_token(security, self._terms, self._dependencies.now())
-        except TokenRefused as error:
+        except UnacceptableWssToken as error:
             rejection = self._reject(message, str(error))
             raise self._attempts.refuse(message, rejection) if error.guessed else rejection from None
         if one_time_use.nonce:
@@ -96,7 +96,7 @@ class WssAuthenticator:
         self._attempts.admitted(message)
         return self._principal
 
-    async def _require_new_nonce(self, message: Message, one_time_use: OneTimeUse) -> Principal:
+    async def _require_new_nonce(self, message: Message, one_time_use: NonceCheck) -> Principal:
         name = blake2b(self._id + one_time_use.nonce, digest_size=20).hexdigest()
         try:
             is_new = await self._dependencies.nonces.use(name, one_time_use.ttl)
@@ -114,12 +114,14 @@ class WssAuthenticator:
         return FailedAuthentication(message.cid, None, self.challenge)
 
 
-def security_of(message: Message) -> SecurityHeader | None:
+def security_header_of(message: Message) -> SecurityHeader | None:
     """Return the Security header addressed to this node; None if the message has none or is not SOAP. Raises
     Malformed."""
     soap_message = getattr(message, 'soap', None)
     if soap_message is not None:
-        return read(soap_message.headers, VERSIONS[soap_message.version]) if soap_message.headers else None
+        return (
+            read_security_header(soap_message.headers, VERSIONS[soap_message.version]) if soap_message.headers else None
+        )
     root = getattr(message, 'parsed', None)  # an envelope on a plain XML channel
-    version = envelope.version_of(root) if hasattr(root, 'tag') else None
-    return None if version is None else read(envelope.read(root).headers, version)
+    version = envelope.soap_version(root) if hasattr(root, 'tag') else None
+    return None if version is None else read_security_header(envelope.read_envelope(root).headers, version)

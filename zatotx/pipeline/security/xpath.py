@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import ANY_OF_THEM, principal_of
+from zatotx.pipeline.security.authenticator import ANY_DEFINITION, make_principal
 from zatotx.pipeline.security.challenges import challenge_of
 from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
-from zatotx.schema.snapshot import Stored
-from zatotx.wire.xml.parser import LARGE, is_element
+from zatotx.schema.snapshot import StoredObject
+from zatotx.wire.xml.parser import THREAD_THRESHOLD, is_element
 from zatotx.wire.xml.xpath import TextPath
 
 Offload = Callable[..., Deferred[Any]]
@@ -25,16 +25,16 @@ class XPathAuthenticator:
 
     needs_body = True
     sort = 'xpath'
-    claim = ANY_OF_THEM
+    claim = ANY_DEFINITION
     challenge = challenge_of(sort)
     __slots__ = ('_attempts', '_digest', '_expected', '_offload', '_password', '_principal', '_username')
 
-    def __init__(self, comparison: SecretComparison, offload: Offload, stored: Stored) -> None:
+    def __init__(self, comparison: SecretComparison, offload: Offload, stored: StoredObject) -> None:
         definition = stored.value
         self._digest = comparison.digest
         self._attempts = comparison.attempts_at(self.sort)
         self._offload = offload
-        self._principal = principal_of(stored)
+        self._principal = make_principal(stored)
         self._username = TextPath(definition.username_expr, definition.namespaces)
         self._password = TextPath(definition.password_expr, definition.namespaces)
         password = definition.password.encode('utf-8')
@@ -42,7 +42,7 @@ class XPathAuthenticator:
 
     def claimed(self, message: Message) -> str | None:
         """Return ANY_OF_THEM if the body is XML."""
-        return ANY_OF_THEM if is_element(getattr(message, 'parsed', None)) else None
+        return ANY_DEFINITION if is_element(getattr(message, 'parsed', None)) else None
 
     def check(self, message: Message) -> Principal | Awaitable[Principal]:
         """Return the principal, at once unless the document is large or the caller is throttled. Raises
@@ -55,7 +55,7 @@ class XPathAuthenticator:
         return self._search(message)
 
     def _search(self, message: Message) -> Principal | Awaitable[Principal]:
-        if isinstance(message.body, bytes) and len(message.body) > LARGE:
+        if isinstance(message.body, bytes) and len(message.body) > THREAD_THRESHOLD:
             return self._search_in_thread(message)
         return self._compare(message, self._extract_digest(message.parsed))
 

@@ -1,6 +1,6 @@
 """HTTP/1.1: REST and SOAP channels, outgoing connections, and the broker's built-in endpoints."""
 
-from zatotx.interfaces.kind import SERVER, ConnectorKind
+from zatotx.interfaces.connector_kind import SERVER, ConnectorKind
 
 LISTEN = ('tcp:port=17010:interface=127.0.0.1',)
 

@@ -14,31 +14,33 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.interfaces.config import Prepared, commit_at_once
-from zatotx.interfaces.kind import IChannel, KindContext
+from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
+from zatotx.interfaces.connector_kind import ChannelContext, IChannel
 from zatotx.interfaces.listener import IListenerOptions
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.errors import StartError
 from zatotx.plugins.http.metrics import metric_rows
-from zatotx.plugins.http.server.builtin_routes import builtin_routes
-from zatotx.plugins.http.server.client_info import address_of
+from zatotx.plugins.http.server.builtin_endpoints import enabled_endpoints
+from zatotx.plugins.http.server.client_info import peer_address
 from zatotx.plugins.http.server.connection import ServerConnection
 from zatotx.plugins.http.server.counters import HttpCounters
 from zatotx.plugins.http.server.request_router import RequestRouter
-from zatotx.plugins.http.server.response_filters import CompressionContext, filters_of
+from zatotx.plugins.http.server.response_filters import CompressionContext, make_filters
 from zatotx.plugins.http.server.route_table import KIND, REST, SOAP, ChannelTable, build_table
 from zatotx.plugins.http.server.server_context import ServerContext
-from zatotx.plugins.http.server.timeout_sweeper import TimeoutSweeper
+from zatotx.plugins.http.server.timeout_sweeper import ServerTimeoutSweeper
 from zatotx.plugins.http.settings import read_settings
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.snapshot import Snapshot, StoredObject
 
-KEPT_ALIVE = 5.0  # seconds after the listeners close during which idle connections may still send a request
-AT_ONCE = 200  # largest number of channels whose table is built on the reactor: it takes a millisecond or two
+IDLE_GRACE = 5.0  # seconds after the listeners close during which idle connections may still send a request
+MAX_INLINE_CHANNELS = (
+    200  # largest number of channels whose table is built on the reactor: it takes a millisecond or two
+)
 
 
 @implementer(IProtocolNegotiationFactory, IListenerOptions)
-class ConnectionFactory(Factory):
+class ServerConnectionFactory(Factory):
     """Builds a ServerConnection for each client."""
 
     noisy = False
@@ -53,7 +55,7 @@ class ConnectionFactory(Factory):
         """Return whether a peer's PROXY header is believed. Without trusted proxies, any peer of a `haproxy:` endpoint
         is."""
         forwarded = self._server_context.forwarded
-        return forwarded is None or forwarded.trusts(address_of(address))
+        return forwarded is None or forwarded.trusts(peer_address(address))
 
     def logPrefix(self) -> str:
         """Return the listener's name in Twisted's log messages: 'HTTP starting on 17010'."""
@@ -76,21 +78,21 @@ class HTTPChannel:
 
     _log = Logger()
 
-    def __init__(self, context: KindContext) -> None:
+    def __init__(self, context: ChannelContext) -> None:
         self._context = context
         self._settings = read_settings(context.settings)
-        self._applied: list[Stored] = []
+        self._applied: list[StoredObject] = []
         self._queries: list[str] = []  # names of query parameters that carry API keys
-        self._endpoints = builtin_routes(self._settings.openapi, docs=self._settings.docs, wsdl=self._settings.wsdl)
+        self._endpoints = enabled_endpoints(self._settings.openapi, docs=self._settings.docs, wsdl=self._settings.wsdl)
         self._channel_meters = context.channel_meters(KIND)
-        self._build_filters = partial(filters_of, CompressionContext(context.offload, context.reactor))
+        self._build_filters = partial(make_filters, CompressionContext(context.offload, context.reactor))
         table, _ = build_table((), self._endpoints, self._channel_meters.of)
         self._router = RequestRouter(table, self._settings.max_body)
         self._apply_lock = DeferredLock()  # applies one configuration at a time
         self._ports: list[IListeningPort] = []
         self._closing: list[Deferred[Any]] = []  # results of stopListening
         self._server_context: ServerContext | None = None
-        self._sweeper: TimeoutSweeper | None = None
+        self._sweeper: ServerTimeoutSweeper | None = None
         self._stopping: Deferred[None] | None = None
         self._idle_until = 0.0  # on the reactor's clock, set by drain
         self.counters = HttpCounters()
@@ -114,18 +116,18 @@ class HTTPChannel:
     def start(self, dispatcher: IDispatcher) -> Deferred[None]:
         """Start listening. Fails with StartError naming the address that cannot be bound, and then listens nowhere."""
         self._server_context = ServerContext(self._context, self._settings, dispatcher, self._router, self.counters)
-        self._sweeper = TimeoutSweeper(self._server_context)
+        self._sweeper = ServerTimeoutSweeper(self._server_context)
         self._sweeper.start()
         return Deferred.fromCoroutine(self._listen(self._server_context))
 
-    def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
+    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """Build the route table of a snapshot's channels. Requests whose head arrives after the commit use it."""
         queries = [stored.value.query for stored in snapshot.of('apikey') if stored.value.query]
         return Deferred.fromCoroutine(self._prepare(snapshot.of(REST, SOAP), queries))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """Apply the channels of a snapshot, after earlier calls have finished."""
-        applying: Deferred[None] = self._apply_lock.run(lambda: commit_at_once(self.prepare(snapshot)))
+        applying: Deferred[None] = self._apply_lock.run(lambda: commit_when_prepared(self.prepare(snapshot)))
         return applying
 
     def retire(self) -> Deferred[None]:
@@ -148,7 +150,7 @@ class HTTPChannel:
         context = self._server_context
         if context is not None and not context.draining:
             context.draining = True
-            self._idle_until = context.seconds() + min(KEPT_ALIVE, self._settings.grace / 2)
+            self._idle_until = context.seconds() + min(IDLE_GRACE, self._settings.grace / 2)
 
     def _close_ports(self) -> None:
         if self._server_context is not None:
@@ -167,7 +169,7 @@ class HTTPChannel:
         return waiting
 
     async def _listen(self, context: ServerContext) -> None:
-        factory = ConnectionFactory(context)
+        factory = ServerConnectionFactory(context)
         for description in self._settings.listen:
             try:
                 port = await self._context.listen(description, factory)
@@ -177,17 +179,17 @@ class HTTPChannel:
                 await self.stop()
                 raise StartError(_cannot_listen(description, error)) from None
 
-    async def _prepare(self, channels: list[Stored], queries: list[str]) -> Prepared:
+    async def _prepare(self, channels: list[StoredObject], queries: list[str]) -> PreparedConfig:
         if channels == self._applied and queries == self._queries:
-            return Prepared()
-        if len(channels) <= AT_ONCE:
+            return PreparedConfig()
+        if len(channels) <= MAX_INLINE_CHANNELS:
             table, errors = build_table(channels, self._endpoints, self._channel_meters.of, self._build_filters)
         else:
             table, errors = await self._context.offload(build_table, channels, self._endpoints, self._channel_meters.of,
                                                           self._build_filters)
-        return Prepared(partial(self._commit, table, channels, queries, errors))
+        return PreparedConfig(partial(self._commit, table, channels, queries, errors))
 
-    def _commit(self, table: ChannelTable, channels: list[Stored], queries: list[str], errors: list[str]) -> None:
+    def _commit(self, table: ChannelTable, channels: list[StoredObject], queries: list[str], errors: list[str]) -> None:
         self._router.keys.follow(queries)  # ResolvedRequests refer to the table they were built with
         self._router.routes = table
         self._applied, self._queries = channels, queries
@@ -241,7 +243,7 @@ def _cannot_listen(description: str, error: Exception) -> str:
             'config/server.toml, or end what uses this one')  # fmt: skip
 
 
-def make_channel(context: KindContext) -> IChannel:
+def make_channel(context: ChannelContext) -> IChannel:
     """Create the channel for a node. Raises StartError if the settings are invalid."""
     channel: IChannel = HTTPChannel(context)
     return channel

@@ -10,25 +10,30 @@ from twisted.internet.defer import Deferred, gatherResults
 from zope.interface import implementer
 
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
-from zatotx.interfaces.config import Prepared, commit_at_once
-from zatotx.interfaces.fetcher import Fetched, IFetcher
-from zatotx.interfaces.kind import OutgoingContext
-from zatotx.interfaces.outgoing import ICall, IOutgoingKind
+from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
+from zatotx.interfaces.connector_kind import OutgoingContext
+from zatotx.interfaces.fetcher import FetchedDocument, IFetcher
+from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
 from zatotx.plugins.http.client.factory import ClientEnvironment
 from zatotx.plugins.http.rest.connection import OutgoingConnection
-from zatotx.plugins.http.rest.credentials import NOBODY, CredentialsContext, OutgoingCredentials, credentials_of
+from zatotx.plugins.http.rest.credentials import (
+    NO_CREDENTIALS,
+    CredentialsContext,
+    OutgoingCredentials,
+    make_credentials,
+)
 from zatotx.plugins.http.rest.facade import RestNamespace
-from zatotx.plugins.http.rest.factory import REST, BuildContext, build
-from zatotx.plugins.http.rest.fetcher import HttpFetcher
+from zatotx.plugins.http.rest.factory import REST, BuildContext, build_connection
+from zatotx.plugins.http.rest.fetcher import DocumentFetcher
 from zatotx.plugins.http.rest.token_cache import TokenCache
 from zatotx.plugins.http.soap.outgoing.facade import SoapNamespace
 from zatotx.plugins.http.soap.outgoing.factory import SOAP
 from zatotx.schema.security import SECURITY_TYPES
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.snapshot import Snapshot, StoredObject
 
-SECURITY = 'security'  # the configuration section of security definitions
+SECURITY_SECTION = 'security'  # the configuration section of security definitions
 
-_DEFINITIONS = tuple(one.key for one in SECURITY_TYPES if one.section == SECURITY)
+_DEFINITIONS = tuple(one.key for one in SECURITY_TYPES if one.section == SECURITY_SECTION)
 
 
 @implementer(IOutgoingKind, IFetcher)
@@ -42,8 +47,10 @@ class HttpOutgoingConnections:
             reach=self.environment, unseal=context.unseal, shelf=_token_cache(context)
         )
         self._component = context.component.encode('utf-8')
-        self._fetcher = HttpFetcher(self.environment)
-        self.credentials: dict[str, tuple[Stored, OutgoingCredentials]] = {}  # by the name of the security definition
+        self._fetcher = DocumentFetcher(self.environment)
+        self.credentials: dict[
+            str, tuple[StoredObject, OutgoingCredentials]
+        ] = {}  # by the name of the security definition
         self._connections = OutgoingConnections(context, (
             ConnectionType(object_type='outgoing_rest', kind='rest', names=('rest', 'plain_http'),
                            namespace=RestNamespace, build=self._build_rest, references=_security_of),
@@ -52,17 +59,17 @@ class HttpOutgoingConnections:
         ))  # fmt: skip
         self.registries = self._connections.registries
         self.types: Sequence[str] = self._connections.types
-        self.doors: Mapping[str, Callable[[ICall], Any]] = self._connections.doors
+        self.doors: Mapping[str, Callable[[IServiceCall], Any]] = self._connections.doors
 
     # IOutgoingKind
 
-    def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
+    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IOutgoingKind. Drops the credentials of definitions that no connection refers to any more."""
         return self._connections.prepare(snapshot).addCallback(self._prepared)
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """See IOutgoingKind."""
-        return commit_at_once(self.prepare(snapshot))
+        return commit_when_prepared(self.prepare(snapshot))
 
     def ping(self, object_type: str, name: str) -> Deferred[str]:
         """See IOutgoing.ping."""
@@ -79,39 +86,39 @@ class HttpOutgoingConnections:
 
     # IFetcher
 
-    def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[Fetched]:
+    def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[FetchedDocument]:
         """See IFetcher."""
         return self._fetcher.fetch(url, timeout=timeout, most=most)
 
     # Building connections
 
-    def _prepared(self, connections: Prepared) -> Prepared:
+    def _prepared(self, connections: PreparedConfig) -> PreparedConfig:
         def commit() -> None:
             connections.commit()
             used = {definition.name for definition in self._connections.references()}
             self.credentials = {name: entry for name, entry in self.credentials.items() if name in used}
 
-        return Prepared(commit, connections.discard)
+        return PreparedConfig(commit, connections.discard)
 
-    def _build_rest(self, stored: Stored, references: Sources, title: str, meter: Any) -> OutgoingConnection:
-        return build(stored.value, title, self._credentials_of(references[0]), self._context(meter), REST)
+    def _build_rest(self, stored: StoredObject, references: Sources, title: str, meter: Any) -> OutgoingConnection:
+        return build_connection(stored.value, title, self._credentials_of(references[0]), self._context(meter), REST)
 
-    def _build_soap(self, stored: Stored, references: Sources, title: str, meter: Any) -> OutgoingConnection:
-        return build(stored.value, title, self._credentials_of(references[0]), self._context(meter), SOAP)
+    def _build_soap(self, stored: StoredObject, references: Sources, title: str, meter: Any) -> OutgoingConnection:
+        return build_connection(stored.value, title, self._credentials_of(references[0]), self._context(meter), SOAP)
 
     def _context(self, meter: Any) -> BuildContext:
         return BuildContext(reach=self.environment, component=self._component, meter=meter)
 
-    def _credentials_of(self, security: Stored | None) -> OutgoingCredentials:
+    def _credentials_of(self, security: StoredObject | None) -> OutgoingCredentials:
         if security is None:
-            return NOBODY
+            return NO_CREDENTIALS
         entry = self.credentials.get(security.name)
         if entry is None or entry[0].value != security.value or entry[0].type != security.type:
-            entry = self.credentials[security.name] = security, credentials_of(security, self._credentials_context)
+            entry = self.credentials[security.name] = security, make_credentials(security, self._credentials_context)
         return entry[1]
 
 
-def _security_of(stored: Stored, snapshot: Snapshot) -> Sources:
+def _security_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
     name = stored.value.security
     if name is None:
         return (None,)

@@ -9,13 +9,13 @@ import msgspec
 
 from zatotx.model.errors import StartError
 from zatotx.plugins.http import LISTEN
-from zatotx.rules.http.forwarding import InvalidProxies, trusted_proxies
+from zatotx.rules.http.forwarding import InvalidProxies, parse_trusted_proxies
 from zatotx.rules.http.public_url import public_url_error
 from zatotx.wire.http1.request_parser import ParserLimits
 
 # Mozilla's "intermediate" list for TLS 1.2: forward secrecy and authenticated encryption. It leaves out the DHE suites,
 # with which a client makes a server compute much more than the client itself.
-INTERMEDIATE = (
+INTERMEDIATE_CIPHERS = (
     'ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:'
     'ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305'
 )
@@ -45,7 +45,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str = ''  # base URL of the cluster for clients, https://api.example.com; used in WSDL and OpenAPI
     trusted_proxies: tuple[str, ...] = ()  # their addresses and networks; `unix` = peers on Unix sockets
     proxy_headers: ProxyHeaders = 'any'  # fields that trusted proxies set: forwarded, x-forwarded, or any of them
-    tls_ciphers: str = INTERMEDIATE  # cipher suites of TLS 1.2, as OpenSSL lists them
+    tls_ciphers: str = INTERMEDIATE_CIPHERS  # cipher suites of TLS 1.2, as OpenSSL lists them
     grace: float = 10.0  # seconds that running requests have to finish at shutdown
 
     @property
@@ -63,7 +63,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 def _trusted_proxies_error(entries: tuple[str, ...]) -> str:
     try:
-        trusted_proxies(entries)
+        parse_trusted_proxies(entries)
     except InvalidProxies as error:
         return str(error)
     return ''

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.schema.fields import fields_of_struct, refs_of, secrets_of
+from zatotx.schema.fields import fields_of_struct, reference_fields, secret_fields
 from zatotx.schema.masking import MASK
 from zatotx.schema.meta import ObjectType
 
@@ -16,7 +16,7 @@ def changed_fields(old: Any, new: Any) -> tuple[str, ...]:
     return tuple(name for name in new.__struct_fields__ if getattr(old, name) != getattr(new, name))
 
 
-def diff(object_type: ObjectType, old: Any, new: Any) -> list[str]:
+def describe_changes(object_type: ObjectType, old: Any, new: Any) -> list[str]:
     """Returns `+` for a new object (old is None), `-` for a deleted one (new is None), a `~` line for each changed
     field."""
     section = object_type.section or object_type.key
@@ -24,7 +24,7 @@ def diff(object_type: ObjectType, old: Any, new: Any) -> list[str]:
         return [f'+ {section} {new.name!r}', *_non_default_lines(object_type, new)]
     if new is None:
         return [f'- {section} {old.name!r}']
-    secrets = secrets_of(object_type)
+    secrets = secret_fields(object_type)
     return [
         f'~ {section} {old.name!r}: {line}'
         for name in changed_fields(old, new)
@@ -52,7 +52,7 @@ def _without_defaults(value: Any) -> Any:
     does."""
     if not isinstance(value, msgspec.Struct):
         return value
-    names = mentioned_fields(value) or value.__struct_fields__
+    names = non_default_fields(value) or value.__struct_fields__
     return {name: _without_defaults(getattr(value, name)) for name in names}
 
 
@@ -62,30 +62,32 @@ def _mask(secret: Any) -> Any:
 
 def _non_default_lines(object_type: ObjectType, new: Any) -> list[str]:
     """Returns a line for each field of a new object that differs from its default."""
-    secrets = secrets_of(object_type)
-    values = {name: getattr(new, name) for name in mentioned_fields(new) if name != 'name'}
+    secrets = secret_fields(object_type)
+    values = {name: getattr(new, name) for name in non_default_fields(new) if name != 'name'}
     return [
         f'    {name}: {(_mask(value) if name in secrets else _without_defaults(value))!r}'
         for name, value in values.items()
     ]
 
 
-def mentioned_fields(value: Any) -> tuple[str, ...]:
+def non_default_fields(value: Any) -> tuple[str, ...]:
     """Returns the fields of a Struct that differ from their defaults."""
     return tuple(f.name for f in fields_of_struct(type(value)) if f.required or getattr(value, f.name) != f.default)
 
 
-def shorten(value: Any) -> Any:
+def without_defaults(value: Any) -> Any:
     """Returns a value for export: for a Struct, only the fields that differ from their defaults."""
     if not isinstance(value, msgspec.Struct):
         return value
-    return {name: shorten(getattr(value, name)) for name in mentioned_fields(value)}
+    return {name: without_defaults(getattr(value, name)) for name in non_default_fields(value)}
 
 
-def is_open(object_type: ObjectType, value: Any) -> bool:
+def allows_anonymous_access(object_type: ObjectType, value: Any) -> bool:
     """Returns whether an object lets unauthenticated callers reach a service: a channel with neither security nor
     groups."""
-    refs = {info.ref for info in refs_of(object_type)}
+    refs = {info.ref for info in reference_fields(object_type)}
     if not {'service', 'security'} <= refs:
         return False
-    return not any(getattr(value, info.name) for info in refs_of(object_type) if info.ref in ('security', 'groups'))
+    return not any(
+        getattr(value, info.name) for info in reference_fields(object_type) if info.ref in ('security', 'groups')
+    )

@@ -9,18 +9,20 @@ from typing import Any
 
 import msgspec
 
-from zatotx.rules.enmasse.config_diff import mentioned_fields, shorten
+from zatotx.rules.enmasse.config_diff import non_default_fields, without_defaults
 from zatotx.rules.enmasse.references import escape_references
-from zatotx.schema.fields import secrets_of
+from zatotx.schema.fields import secret_fields
 from zatotx.schema.meta import ObjectType
-from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
 _PLAIN_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9 ._/-]*')
 _NON_IDENTIFIER = re.compile(r'[^A-Z0-9]')
 
 
-def export(snapshot: Snapshot, types: ObjectTypes, *, secrets: bool = False) -> dict[str, list[dict[str, Any]]]:
+def export_document(
+    snapshot: Snapshot, types: ObjectTypeRegistry, *, secrets: bool = False
+) -> dict[str, list[dict[str, Any]]]:
     """Returns section -> objects, with fields in the order of the Struct and without defaults; the output is
     deterministic.
 
@@ -38,9 +40,12 @@ def export(snapshot: Snapshot, types: ObjectTypes, *, secrets: bool = False) -> 
     return document
 
 
-def _export_object(object_type: ObjectType, stored: Stored, placeholders: dict[tuple[int, str], str]) -> dict[str, Any]:
+def _export_object(
+    object_type: ObjectType, stored: StoredObject, placeholders: dict[tuple[int, str], str]
+) -> dict[str, Any]:
     fields = {
-        name: msgspec.to_builtins(shorten(getattr(stored.value, name))) for name in mentioned_fields(stored.value)
+        name: msgspec.to_builtins(without_defaults(getattr(stored.value, name)))
+        for name in non_default_fields(stored.value)
     }
     item = {'name': fields['name']}
     if object_type.tag:
@@ -51,10 +56,12 @@ def _export_object(object_type: ObjectType, stored: Stored, placeholders: dict[t
     return item
 
 
-def _placeholders(objects: list[Stored], types: ObjectTypes) -> dict[tuple[int, str], str]:
+def _placeholders(objects: list[StoredObject], types: ObjectTypeRegistry) -> dict[tuple[int, str], str]:
     """Returns (object id, secret field) -> name of its variable: readable if the object's name permits, and unique even
     if objects of several types share a name."""
-    variables = {(o.id, field): _variable_name(o.name, field) for o in objects for field in secrets_of(types[o.type])}
+    variables = {
+        (o.id, field): _variable_name(o.name, field) for o in objects for field in secret_fields(types[o.type])
+    }
     names = {o.id: o.name for o in objects}
     types_by_id = {o.id: o.type for o in objects}
     counts = Counter(variables.values())

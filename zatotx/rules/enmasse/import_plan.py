@@ -13,18 +13,18 @@ from typing import Any
 import msgspec
 from attrs import Factory, define
 
-from zatotx.rules.enmasse.config_diff import changed_fields, diff, is_open
-from zatotx.rules.enmasse.document_text import DocumentError, label_of, substitute
-from zatotx.rules.enmasse.export import export
-from zatotx.rules.enmasse.references import has_placeholder
-from zatotx.schema.dual_secret import hash_of, is_dual
-from zatotx.schema.fields import fields_of, references_in, refs_of, secrets_of
-from zatotx.schema.lenient_conversion import from_text
+from zatotx.rules.enmasse.config_diff import allows_anonymous_access, changed_fields, describe_changes
+from zatotx.rules.enmasse.export import export_document
+from zatotx.rules.enmasse.references import has_unresolved_reference
+from zatotx.rules.enmasse.substitution import DocumentError, item_label, substitute_references
+from zatotx.schema.dual_secret import get_hash, is_dual_secret
+from zatotx.schema.fields import fields_of, iter_references, reference_fields, secret_fields
+from zatotx.schema.lenient_conversion import convert_text
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences, reference_error
-from zatotx.schema.snapshot import Operation, Snapshot, Stored
-from zatotx.schema.type_registry import ObjectTypes
-from zatotx.schema.validation import unknown_fields, validate
+from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
+from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.schema.validation import unknown_field_error, validate
 
 _KINDS = {
     type(None): 'nothing',
@@ -36,10 +36,10 @@ _KINDS = {
     dict: 'a mapping',
 }
 
-UNRESOLVED = 'it refers to a variable that was not read: the one who sends the document must replace it'
-SUGGESTIONS = 20  # maximum number of errors per document that suggest a similar name
+UNRESOLVED_REFERENCE = 'it refers to a variable that was not read: the one who sends the document must replace it'
+MAX_SUGGESTIONS = 20  # maximum number of errors per document that suggest a similar name
 
-__all__ = ['DocumentError', 'Entry', 'ImportPlan', 'export', 'plan_import', 'substitute']
+__all__ = ['DocumentError', 'ImportEntry', 'ImportPlan', 'export_document', 'plan_import', 'substitute_references']
 
 
 class ImportPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,12 +52,12 @@ class ImportPlan(msgspec.Struct, frozen=True, kw_only=True):
     open: tuple[str, ...] = ()  # channels of the document without authentication: "channel_rest 'a'"
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class ImportEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One valid object of a document."""
 
     object_type: ObjectType
     value: Any
-    existing: Stored | None
+    existing: StoredObject | None
 
     @property
     def label(self) -> str:
@@ -66,7 +66,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan_import(
     document: object,
-    types: ObjectTypes,
+    types: ObjectTypeRegistry,
     snapshot: Snapshot,
     *,
     replace: bool,
@@ -77,21 +77,21 @@ def plan_import(
     it may be slow, so plan in a thread. `resolved`: the references in the document have been replaced, so that text
     resembling one is literal; otherwise each reference is an error."""
     named = dict(_declared_types(document, types))
-    reader = _Reader(types=types, snapshot=snapshot, replace=replace, resolved=resolved, named=named)
+    reader = _DocumentReader(types=types, snapshot=snapshot, replace=replace, resolved=resolved, named=named)
     entries = list(reader.read(document))
     mistakes = [*reader.mistakes, *_uniqueness_errors(entries, snapshot)]
     if mistakes:
         return ImportPlan(mistakes=tuple(mistakes))
     plan = _compare(entries, verify=verify)
-    unauthenticated = (e for e in entries if is_open(e.object_type, e.value))
+    unauthenticated = (e for e in entries if allows_anonymous_access(e.object_type, e.value))
     return msgspec.structs.replace(plan, open=tuple(f'{e.object_type.section} {e.label}' for e in unauthenticated))
 
 
 @define(kw_only=True)
-class _Reader:
+class _DocumentReader:
     """Reads a document object by object: yields the valid ones and collects all errors of the others."""
 
-    types: ObjectTypes
+    types: ObjectTypeRegistry
     snapshot: Snapshot
     replace: bool
     resolved: bool
@@ -101,22 +101,22 @@ class _Reader:
     _seen: set[tuple[str, str]] = Factory(set)
     _suggestions: int = 0  # number of names compared with all others, which takes milliseconds each
 
-    def read(self, document: object) -> Iterator[Entry]:
+    def read(self, document: object) -> Iterator[ImportEntry]:
         if not isinstance(document, dict):
             self._wrong('', '', '', f'the document must be a mapping of sections, not {_describe_type(document)}')
             return
         for section, items in document.items():
             if section not in self.types.sections:
-                self._wrong(str(section), '', '', f'section {unknown_fields(str(section), self.types.sections)}')
+                self._wrong(str(section), '', '', f'section {unknown_field_error(str(section), self.types.sections)}')
             elif items is not None and not isinstance(items, list):
                 self._wrong(section, '', '', f'must be a list of objects, not {_describe_type(items)}')
             else:
                 for number, item in enumerate(items or (), 1):
-                    entry = self._entry(section, label_of(item, number), item)
+                    entry = self._entry(section, item_label(item, number), item)
                     if entry is not None:
                         yield entry
 
-    def _entry(self, section: str, label: str, item: object) -> Entry | None:
+    def _entry(self, section: str, label: str, item: object) -> ImportEntry | None:
         if not isinstance(item, dict):
             self._wrong(section, label, '', f'must be a mapping of fields, not {_describe_type(item)}')
             return None
@@ -134,7 +134,7 @@ class _Reader:
         errors = [*errors, *self._dangling_references(object_type, fields), *self._unresolved_references(item)]
         for field, text in errors:
             self._wrong(section, label, field, text)
-        return None if errors else Entry(object_type=object_type, value=value, existing=existing)
+        return None if errors else ImportEntry(object_type=object_type, value=value, existing=existing)
 
     def _check_duplicate(self, section: str, label: str, name: object) -> None:
         if isinstance(name, str):
@@ -142,7 +142,7 @@ class _Reader:
                 self._wrong(section, label, 'name', 'there are two objects of this name in the document')
             self._seen.add((section, name))
 
-    def _existing(self, section: str, name: object) -> Stored | None:
+    def _existing(self, section: str, name: object) -> StoredObject | None:
         if not isinstance(name, str):
             return None
         matches = (self.snapshot.named(object_type.key, name) for object_type in self.types.in_space(section))
@@ -152,13 +152,13 @@ class _Reader:
         """Reports fields with unreplaced references, without their values, which may be secrets."""
         if self.resolved:
             return []
-        return [(str(field), UNRESOLVED) for field, value in item.items() if has_placeholder(value)]
+        return [(str(field), UNRESOLVED_REFERENCE) for field, value in item.items() if has_unresolved_reference(value)]
 
     def _dangling_references(self, object_type: ObjectType, fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
         """Reports references to objects that neither the document nor the cluster contains, or of the wrong type."""
         references = SnapshotReferences(self.snapshot, self.types)
-        for info in refs_of(object_type):
-            for path, name in references_in(info, fields.get(info.name)):
+        for info in reference_fields(object_type):
+            for path, name in iter_references(info, fields.get(info.name)):
                 if not isinstance(name, str) or not name:
                     continue
                 key = info.ref, name
@@ -173,7 +173,7 @@ class _Reader:
     def _known_names(self, references: SnapshotReferences, space: str) -> Iterator[str]:
         """Yields the names to suggest, from the document and the cluster, for the first errors only."""
         self._suggestions += 1
-        if self._suggestions <= SUGGESTIONS:
+        if self._suggestions <= MAX_SUGGESTIONS:
             yield from (name for known, name in self.named if known == space)
             yield from references.names(space)
 
@@ -181,7 +181,7 @@ class _Reader:
         self.mistakes.append(DocumentError(section, label, field, text))
 
 
-def _type_of(types: ObjectTypes, section: str, item: Mapping[str, Any]) -> tuple[ObjectType | None, str]:
+def _type_of(types: ObjectTypeRegistry, section: str, item: Mapping[str, Any]) -> tuple[ObjectType | None, str]:
     """Returns the type of an item, or the error of its `type:`, which is optional if the section has one type."""
     candidates = types.in_space(section)
     tags = [t.tag for t in candidates if t.tag]
@@ -199,21 +199,21 @@ def _fields(object_type: ObjectType, item: Mapping[str, Any]) -> dict[str, Any]:
     field."""
     infos = {f.name: f for f in fields_of(object_type)}
     return {
-        str(key): from_text(infos[key], value) if key in infos else value
+        str(key): convert_text(infos[key], value) if key in infos else value
         for key, value in item.items()
         if not (key == 'type' and object_type.tag)
     }
 
 
-def _kept_fields(object_type: ObjectType, existing: Stored | None, *, whole: bool) -> dict[str, Any]:
+def _kept_fields(object_type: ObjectType, existing: StoredObject | None, *, whole: bool) -> dict[str, Any]:
     """Returns the fields that keep their values if the document omits them: all (`whole`), or secrets only."""
     if existing is None:
         return {}
-    names = [field.name for field in fields_of(object_type)] if whole else secrets_of(object_type)
+    names = [field.name for field in fields_of(object_type)] if whole else secret_fields(object_type)
     return {name: getattr(existing.value, name) for name in names}
 
 
-def _declared_types(document: object, types: ObjectTypes) -> Iterator[tuple[tuple[str, str], ObjectType | None]]:
+def _declared_types(document: object, types: ObjectTypeRegistry) -> Iterator[tuple[tuple[str, str], ObjectType | None]]:
     if isinstance(document, dict):
         for section, items in document.items():
             for item in items if isinstance(items, list) else ():
@@ -222,7 +222,7 @@ def _declared_types(document: object, types: ObjectTypes) -> Iterator[tuple[tupl
                     yield (str(section), item['name']), _type_of(types, section, item)[0] if is_known_section else None
 
 
-def _uniqueness_errors(entries: list[Entry], snapshot: Snapshot) -> Iterator[DocumentError]:
+def _uniqueness_errors(entries: list[ImportEntry], snapshot: Snapshot) -> Iterator[DocumentError]:
     """Reports texts that two objects of one type must not share. Considers the state after the import, so that objects
     may swap them."""
     replaced = {entry.existing.id for entry in entries if entry.existing is not None}
@@ -241,7 +241,7 @@ def _uniqueness_errors(entries: list[Entry], snapshot: Snapshot) -> Iterator[Doc
             yield DocumentError(entry.object_type.section, entry.label, label, f'{text!r} is taken by {holder!r}')
 
 
-def _compare(entries: Iterable[Entry], *, verify: Callable[[str, str], bool]) -> ImportPlan:
+def _compare(entries: Iterable[ImportEntry], *, verify: Callable[[str, str], bool]) -> ImportPlan:
     operations: list[Operation] = []
     lines: list[str] = []
     unchanged = 0
@@ -252,17 +252,17 @@ def _compare(entries: Iterable[Entry], *, verify: Callable[[str, str], bool]) ->
             unchanged += 1
             continue
         operations.append(_to_operation(entry, new))
-        lines.extend(diff(entry.object_type, old, new))
+        lines.extend(describe_changes(entry.object_type, old, new))
     return ImportPlan(operations=tuple(operations), lines=tuple(lines), unchanged=unchanged)
 
 
-def _merge_secrets(entry: Entry, verify: Callable[[str, str], bool]) -> Any:
+def _merge_secrets(entry: ImportEntry, verify: Callable[[str, str], bool]) -> Any:
     """Returns the object as in the document; keeps the stored form of an unchanged secret, unless only its hash is
     stored."""
     if entry.existing is None:
         return entry.value
     old, new = entry.existing.value, entry.value
-    kinds = secrets_of(entry.object_type)
+    kinds = secret_fields(entry.object_type)
     unchanged = {
         name: getattr(old, name)
         for name in changed_fields(old, new)
@@ -273,10 +273,12 @@ def _merge_secrets(entry: Entry, verify: Callable[[str, str], bool]) -> Any:
 
 def _is_unchanged_secret(kind: str, stored: str, secret: str, verify: Callable[[str, str], bool]) -> bool:
     """Returns whether the stored form of a secret matches the secret in the document."""
-    return kind == 'both' and is_dual(stored) and (secret == hash_of(stored) or verify(hash_of(stored), secret))
+    return (
+        kind == 'both' and is_dual_secret(stored) and (secret == get_hash(stored) or verify(get_hash(stored), secret))
+    )
 
 
-def _to_operation(entry: Entry, new: Any) -> Operation:
+def _to_operation(entry: ImportEntry, new: Any) -> Operation:
     key, existing = entry.object_type.key, entry.existing
     if existing is None:
         return Operation(action='create', type=key, name=new.name, fields=msgspec.structs.asdict(new))

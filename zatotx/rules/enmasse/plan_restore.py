@@ -11,20 +11,20 @@ from typing import Any
 
 import msgspec
 
-from zatotx.rules.enmasse.config_diff import changed_fields, diff
+from zatotx.rules.enmasse.config_diff import changed_fields, describe_changes
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.service import SERVICE
-from zatotx.schema.snapshot import Operation, Snapshot, Stored
-from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
 _CODE_FIELDS = frozenset({'file', 'impl_name', 'is_internal'})  # service fields that deployments and nodes maintain
 
 
-class Step(msgspec.Struct, frozen=True):
+class RestoreStep(msgspec.Struct, frozen=True):
     """One object to restore: its current and its earlier version, None = it does not exist."""
 
-    now: Stored | None
-    then: Stored | None
+    now: StoredObject | None
+    then: StoredObject | None
 
     @property
     def type(self) -> str:
@@ -33,37 +33,37 @@ class Step(msgspec.Struct, frozen=True):
         return stored.type
 
 
-def plan_restore(now: Snapshot, then: Snapshot, types: ObjectTypes) -> list[Step]:
+def plan_restore(now: Snapshot, then: Snapshot, types: ObjectTypeRegistry) -> list[RestoreStep]:
     """Returns the differences, by type and name. Objects are matched by id; a deleted and recreated one by type and
     name."""
     steps = [step for step in _pairs(now, then) if step.type in types and _differs(step, types[step.type])]
     return sorted(steps, key=_order)
 
 
-def operations(steps: list[Step]) -> list[Operation]:
+def to_operations(steps: list[RestoreStep]) -> list[Operation]:
     """Returns the operations. They fail if one of the objects is changed meanwhile."""
     return [_operation(step) for step in steps]
 
 
-def shown(step: Step, types: ObjectTypes) -> list[str]:
+def describe_step(step: RestoreStep, types: ObjectTypeRegistry) -> list[str]:
     """Returns the step as readable lines, secrets masked."""
     object_type, now, then = types[step.type], step.now, step.then
     restored = None if then is None else then.value
     if now is not None and then is not None:
         restored = msgspec.structs.replace(now.value, **_changes(now, then))
-    return diff(object_type, None if now is None else now.value, restored)
+    return describe_changes(object_type, None if now is None else now.value, restored)
 
 
-def _pairs(now: Snapshot, then: Snapshot) -> Iterator[Step]:
+def _pairs(now: Snapshot, then: Snapshot) -> Iterator[RestoreStep]:
     unmatched = {(o.type, o.name): o for o in now if then.get(o.id) is None}
     for earlier in then:
         current = now.get(earlier.id) or unmatched.pop((earlier.type, earlier.name), None)
-        yield Step(current, earlier)
+        yield RestoreStep(current, earlier)
     for stored in unmatched.values():
-        yield Step(stored, None)
+        yield RestoreStep(stored, None)
 
 
-def _differs(step: Step, object_type: ObjectType) -> bool:
+def _differs(step: RestoreStep, object_type: ObjectType) -> bool:
     now, then = step.now, step.then
     if any(stored is not None and stored.name in object_type.own for stored in (now, then)):
         return False
@@ -74,13 +74,13 @@ def _differs(step: Step, object_type: ObjectType) -> bool:
     return then is not None and not then.value.is_internal
 
 
-def _changes(now: Stored, then: Stored) -> dict[str, Any]:
+def _changes(now: StoredObject, then: StoredObject) -> dict[str, Any]:
     names = changed_fields(now.value, then.value)
     kept = _CODE_FIELDS if now.type == SERVICE.key else frozenset()
     return {name: getattr(then.value, name) for name in names if name not in kept}
 
 
-def _operation(step: Step) -> Operation:
+def _operation(step: RestoreStep) -> Operation:
     now, then = step.now, step.then
     if now is None:
         assert then is not None
@@ -95,7 +95,7 @@ def _operation(step: Step) -> Operation:
     )
 
 
-def _order(step: Step) -> tuple[str, str]:
+def _order(step: RestoreStep) -> tuple[str, str]:
     stored = step.then or step.now
     assert stored is not None
     return stored.type, stored.name

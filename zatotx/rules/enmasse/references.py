@@ -4,7 +4,7 @@
 is not expanded further. A file's path may contain variables.
 
 Files written for Zato use other forms (feature map 7.1): a whole value `Zato_Enmasse_Env.NAME`, `ZatoEnmasseEnv.NAME`
-or `Zato_Enmasse_Env_NAME`, and a whole value `$NAME`, as in Zato's configuration files. `ReferenceSources(zato=True)`
+or `Zato_Enmasse_Env_NAME`, and a whole value `$NAME`, as in Zato's configuration files. `ReferenceResolver(zato=True)`
 supports them; an additional leading `$` makes them literal text.
 """
 
@@ -26,15 +26,15 @@ _ANY_REFERENCE = re.compile(rf'{_PLACEHOLDER.pattern}|(\$*)(?i:{_ZATO})')
 _ZATO_VARIABLE = re.compile(rf'(\$+)(?!(?i:{_ZATO}))([A-Z_][A-Z0-9_]*)')  # lower-case text is more likely a password
 _OBVIOUS_REFERENCE = re.compile(rf'\$\{{[A-Za-z_][A-Za-z0-9_]*\}}|file:/\S+|(?i:{_ZATO}).*', re.DOTALL)
 
-Read = Callable[[str], str]  # returns the text of a file; raises ValueError with a sentence
+FileReader = Callable[[str], str]  # returns the text of a file; raises ValueError with a sentence
 
 
 @frozen(kw_only=True)
-class ReferenceSources:
+class ReferenceResolver:
     """The sources that references are resolved from."""
 
     environ: Mapping[str, str]
-    read: Read | None = None  # None: files are not supported, `file:` is plain text
+    read: FileReader | None = None  # None: files are not supported, `file:` is plain text
     zato: bool = False  # whether Zato's forms are references
 
     def resolve(self, value: Any, wrong: list[str]) -> Any:
@@ -92,7 +92,7 @@ class ReferenceSources:
             _add_once(errors, f'the environment has no variable {name!r}')
         return self.environ.get(name, '')
 
-    def _read_file(self, read: Read, path: str, errors: list[str]) -> str:
+    def _read_file(self, read: FileReader, path: str, errors: list[str]) -> str:
         try:
             return read(path)
         except ValueError as error:
@@ -101,7 +101,7 @@ class ReferenceSources:
 
 
 def escape_references(value: Any) -> Any:
-    """Escapes the value so that `ReferenceSources(zato=True).resolve` returns it unchanged."""
+    """Escapes the value so that `ReferenceResolver(zato=True).resolve` returns it unchanged."""
     if isinstance(value, str):
         if _ZATO_VARIABLE.fullmatch(value):
             return f'${value}'
@@ -114,21 +114,21 @@ def escape_references(value: Any) -> Any:
     return value
 
 
-def is_reference(value: object) -> bool:
+def has_reference(value: object) -> bool:
     """Returns whether the value contains a reference, at any depth, not counting Zato's forms."""
     if isinstance(value, str):
         return value.startswith(_FILE) or any(not match[1] for match in _PLACEHOLDER.finditer(value))
-    return any(is_reference(item) for item in _items_of(value))
+    return any(has_reference(item) for item in _items_of(value))
 
 
-def has_placeholder(value: object) -> bool:
+def has_unresolved_reference(value: object) -> bool:
     """Returns whether the value contains an unreplaced reference, at any depth: `${NAME}` or one of Zato's forms."""
     if isinstance(value, str):
         return bool(_ANY_REFERENCE.search(value) or _ZATO_VARIABLE.fullmatch(value))
-    return any(has_placeholder(item) for item in _items_of(value))
+    return any(has_unresolved_reference(item) for item in _items_of(value))
 
 
-def is_placeholder(secret: str) -> bool:
+def is_obvious_reference(secret: str) -> bool:
     """Returns whether a secret is obviously an unreplaced reference: as a whole `${NAME}`, `file:` and an absolute
     path, or a Zato reference. `$NAME` could be a password."""
     return bool(_OBVIOUS_REFERENCE.fullmatch(secret))

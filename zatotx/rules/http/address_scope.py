@@ -9,7 +9,7 @@ _NAT64 = IPv6Network('64:ff9b::/96')  # RFC 6052: the last 32 bits are an IPv4 a
 _COMPATIBLE = IPv6Network('::/96')  # RFC 4291 §2.5.5.1, deprecated; except ::1 and ::
 
 
-class Scope(Enum):
+class AddressScope(Enum):
     """LOOPBACK is this machine; LINK_LOCAL the local link, where clouds serve their metadata; PRIVATE everything else
     outside the public Internet: private networks, multicast and reserved addresses."""
 
@@ -19,16 +19,16 @@ class Scope(Enum):
     PUBLIC = 'public'
 
 
-def scope_of(address: str) -> Scope:
+def address_scope(address: str) -> AddressScope:
     """Returns the scope of an address, for IPv6 optionally with a zone. IPv4 addresses embedded in IPv6 have the scope
     of IPv4."""
     ip = _unwrap_ipv4(ip_address(address))
     if ip.is_loopback or ip.is_unspecified:  # a connection to 0.0.0.0 or :: reaches this machine
-        return Scope.LOOPBACK
+        return AddressScope.LOOPBACK
     if ip.is_link_local:
-        return Scope.LINK_LOCAL
+        return AddressScope.LINK_LOCAL
     is_site_local = isinstance(ip, IPv6Address) and ip.is_site_local  # deprecated, and never global
-    return Scope.PUBLIC if ip.is_global and not ip.is_multicast and not is_site_local else Scope.PRIVATE
+    return AddressScope.PUBLIC if ip.is_global and not ip.is_multicast and not is_site_local else AddressScope.PRIVATE
 
 
 def _unwrap_ipv4(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

@@ -3,7 +3,7 @@ Pure."""
 
 from __future__ import annotations
 
-LEAST = 1024  # minimum body size in bytes for which compression pays off
+MIN_SIZE = 1024  # minimum body size in bytes for which compression pays off
 _TEXT = b'text/'
 _STREAM_OF_EVENTS = b'text/event-stream'  # event streams stay open for hours and would hold the compressor's memory
 _TEXTUAL = frozenset({
@@ -13,7 +13,7 @@ _TEXTUAL = frozenset({
 })  # fmt: skip
 
 
-def takes_gzip(accept_encoding: bytes | None) -> bool:
+def accepts_gzip(accept_encoding: bytes | None) -> bool:
     """Returns whether the client accepts gzip and does not prefer the uncompressed body."""
     if accept_encoding is None:
         return False
@@ -25,7 +25,7 @@ def takes_gzip(accept_encoding: bytes | None) -> bool:
     return gzip > 0.0 and gzip >= quality.get(b'identity', 0.0)
 
 
-def is_textual(content_type: bytes) -> bool:
+def is_compressible(content_type: bytes) -> bool:
     """Returns whether bodies of that content type are compressible text."""
     media_type = content_type.partition(b';')[0].strip().lower()
     if media_type.startswith(_TEXT):

@@ -18,7 +18,7 @@ ANY = '*'
 _DEFAULT_PORTS = {'http': '80', 'https': '443'}
 _MAX_HEADER_LIST = 4096  # maximum number of bytes of the requested header names that a preflight response repeats
 
-Fields = tuple[tuple[bytes, bytes], ...]
+HeaderFields = tuple[tuple[bytes, bytes], ...]
 
 
 class CorsForbidden(Exception):  # noqa: N818 - named for the condition
@@ -45,7 +45,7 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
         """Returns whether that site is allowed."""
         return self.origins is None or origin.decode('latin-1').lower() in self.origins
 
-    def of_answer(self, origin: bytes | None) -> Fields:
+    def of_answer(self, origin: bytes | None) -> HeaderFields:
         """Returns the CORS fields of a response; () if the site is not allowed, or without an Origin."""
         if origin is None or not self.allows(origin):
             return ()
@@ -54,7 +54,7 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
             fields.append((b'Access-Control-Expose-Headers', ', '.join(self.expose).encode('ascii')))
         return tuple(fields)
 
-    def of_preflight(self, origin: bytes, method: bytes, asked: bytes | None) -> Fields:
+    def of_preflight(self, origin: bytes, method: bytes, asked: bytes | None) -> HeaderFields:
         """Returns the fields of the response to a preflight for a request with `method`, which the channel accepts, and
         the header names `asked` (Access-Control-Request-Headers). Raises CorsForbidden."""
         if not self.allows(origin):
@@ -70,7 +70,7 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
         fields.append((b'Access-Control-Max-Age', b'%d' % self.max_age))
         return tuple(fields)
 
-    def _allowed(self, origin: bytes) -> Fields:
+    def _allowed(self, origin: bytes) -> HeaderFields:
         if self.origins is None:
             return ((b'Access-Control-Allow-Origin', b'*'),)
         allowed = (b'Access-Control-Allow-Origin', origin)
@@ -88,7 +88,7 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
         return b', '.join(names)
 
 
-def origin_mistake(origin: str) -> str:
+def origin_error(origin: str) -> str:
     """Returns the error of a configured origin, or ''. Browsers send `https://shop.example:8443`, without a path and
     without a default port."""
     if origin == ANY:
@@ -108,7 +108,7 @@ def origin_mistake(origin: str) -> str:
     return ''
 
 
-def header_mistake(names: Sequence[str]) -> str:
+def header_names_error(names: Sequence[str]) -> str:
     """Returns the error of a list of header field names, or ''."""
     for name in names:
         if not name.isascii() or not is_token(name.encode('ascii')):

@@ -8,8 +8,8 @@ from itertools import chain, zip_longest
 
 from attrs import frozen
 
-KEPT = 30.0  # seconds that a successful lookup is cached
-KEPT_FAILURE = 2.0  # seconds that a failed lookup is cached
+TTL = 30.0  # seconds that a successful lookup is cached
+FAILURE_TTL = 2.0  # seconds that a failed lookup is cached
 _MAX_NAMES = 1_000  # maximum number of names
 
 
@@ -55,7 +55,7 @@ class DnsCache:
 
     def put(self, name: str, found: LookupResult, now: float) -> None:
         """Caches a result."""
-        self._entries[name] = (now + (KEPT if found.addresses else KEPT_FAILURE), found)
+        self._entries[name] = (now + (TTL if found.addresses else FAILURE_TTL), found)
         self._entries.move_to_end(name)
         if len(self._entries) > _MAX_NAMES:
             self._entries.popitem(last=False)

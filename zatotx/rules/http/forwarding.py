@@ -14,11 +14,11 @@ from attrs import frozen
 
 from zatotx.wire.http.forwarded import (
     ForwardedHop,
-    forwarded_hops,
-    host_of,
-    scheme_of,
-    x_forwarded_addresses,
-    x_forwarded_text,
+    parse_forwarded,
+    parse_host,
+    parse_scheme,
+    parse_x_forwarded_for,
+    x_forwarded_element,
 )
 from zatotx.wire.malformed import Malformed
 
@@ -64,7 +64,7 @@ class RequestOrigin:
     wrong: str = ''  # why a forwarding header field was ignored
 
 
-def trusted_proxies(words: Iterable[str]) -> TrustedProxies:
+def parse_trusted_proxies(words: Iterable[str]) -> TrustedProxies:
     """Parses addresses, networks (`10.0.0.0/8`) and UNIX. Raises InvalidProxies."""
     networks: list[IPv4Network | IPv6Network] = []
     errors: list[str] = []
@@ -80,7 +80,9 @@ def trusted_proxies(words: Iterable[str]) -> TrustedProxies:
     return TrustedProxies(tuple(networks), UNIX in words)
 
 
-def origin_of(headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies, read: str = ANY) -> RequestOrigin:
+def request_origin(
+    headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies, read: str = ANY
+) -> RequestOrigin:
     """Returns the origin of a request from the trusted proxy `peer`, by the header fields that `read` selects.
 
     With ANY and both kinds of fields present, they are used as far as they agree: a proxy usually writes one kind and
@@ -110,7 +112,7 @@ _FOR, _PROTO, _HOST = _X_NAMES = (b'x-forwarded-for', b'x-forwarded-proto', b'x-
 def _parse_forwarded(value: str, peer: str, trusted: TrustedProxies) -> RequestOrigin:
     address, hop, problem = peer, ForwardedHop(), ''
     try:
-        for hop in forwarded_hops(value):
+        for hop in parse_forwarded(value):
             if not hop.address:
                 break
             address = hop.address
@@ -124,7 +126,7 @@ def _parse_forwarded(value: str, peer: str, trusted: TrustedProxies) -> RequestO
 def _parse_x_forwarded(headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies) -> RequestOrigin:
     address, trusted_hops, problem = peer, 0, ''
     try:
-        for hop_address in x_forwarded_addresses(headers.get(_FOR, b'').decode('latin-1')):
+        for hop_address in parse_x_forwarded_for(headers.get(_FOR, b'').decode('latin-1')):
             if not hop_address:
                 break
             address = hop_address
@@ -133,7 +135,7 @@ def _parse_x_forwarded(headers: Mapping[bytes, bytes], peer: str, trusted: Trust
             trusted_hops += 1
         proto = _first_hop_value(headers, _PROTO, trusted_hops)
         host = _first_hop_value(headers, _HOST, trusted_hops)
-        return RequestOrigin(address, scheme_of(proto) if proto else '', host_of(host) if host else '')
+        return RequestOrigin(address, parse_scheme(proto) if proto else '', parse_host(host) if host else '')
     except Malformed as error:
         problem = f'of {", ".join(name.decode() for name in _X_NAMES if name in headers)}: {error}'
     return RequestOrigin(address, wrong=problem)
@@ -142,4 +144,4 @@ def _parse_x_forwarded(headers: Mapping[bytes, bytes], peer: str, trusted: Trust
 def _first_hop_value(headers: Mapping[bytes, bytes], name: bytes, trusted_hops: int) -> str:
     """Returns the value set by the proxy next to the client, in a field to which each proxy appends or which one has
     set."""
-    return x_forwarded_text(headers.get(name, b'').decode('latin-1'), trusted_hops)
+    return x_forwarded_element(headers.get(name, b'').decode('latin-1'), trusted_hops)

@@ -13,8 +13,8 @@ from attrs import frozen
 
 from zatotx.wire.http.host import Malformed, ascii_host, is_address, is_loopback
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
 
 
 @frozen
@@ -32,10 +32,10 @@ class DomainPattern:
 class NetworkPattern:
     """A network; `port` 0 = any port."""
 
-    network: Network
+    network: IPNetwork
     port: int = 0
 
-    def covers(self, address: Address, port: int) -> bool:
+    def covers(self, address: IPAddress, port: int) -> bool:
         return self.port in (0, port) and address in self.network
 
 
@@ -90,7 +90,7 @@ def _split_port(entry: str) -> tuple[str, int]:
     return entry, 0
 
 
-def _parse_network(text: str) -> Network | None:
+def _parse_network(text: str) -> IPNetwork | None:
     try:
         return ip_network(text, strict=False)
     except ValueError:

@@ -52,14 +52,14 @@ def make_proxy_selector(setting: str, environ: Mapping[str, str]) -> ProxySelect
     """Returns the selector for a connection's setting: DIRECT, ENVIRONMENT, or the URL of a proxy for all its calls,
     regardless of NO_PROXY. Raises UnusableProxy if the URL cannot be used."""
     if setting == ENVIRONMENT:
-        return environment(environ)
+        return proxies_from_environment(environ)
     if setting in ('', DIRECT):
         return ProxySelector()
     parse_proxy(setting)
     return ProxySelector(http=setting, https=setting, but=NoProxy(loopback=False))
 
 
-def environment(environ: Mapping[str, str]) -> ProxySelector:
+def proxies_from_environment(environ: Mapping[str, str]) -> ProxySelector:
     """Reads http_proxy, https_proxy, all_proxy and no_proxy; lower-case names take precedence."""
 
     def variable(name: str) -> str:

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from zatotx.wire.http.host import Malformed, ascii_host
 
-REDIRECTIONS = frozenset((301, 302, 303, 307, 308))
+REDIRECT_STATUSES = frozenset((301, 302, 303, 307, 308))
 _DEFAULT_PORTS = {'http': 80, 'https': 443}
 _MAX_LOCATION = 8_192  # maximum length of a Location
 _URL_CHARACTERS = "!#$%&'()*+,/:;=?@[]~"  # allowed in URLs besides letters, digits and -._ , for escapes too
@@ -73,7 +73,7 @@ def parse_target(url: str) -> RedirectTarget:
     return RedirectTarget(parts.scheme == 'https', host, port, urlunsplit(('', '', parts.path or '/', parts.query, '')))
 
 
-def next_request(
+def follow_redirect(
     status: int, method: str, place: RedirectTarget, location: bytes, *, has_body: bool
 ) -> RedirectedRequest:
     """Returns the next request after a response with one of the REDIRECTIONS and this Location. Raises RedirectError.

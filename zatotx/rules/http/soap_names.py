@@ -32,9 +32,9 @@ def response_name(operation: str) -> str:
 def message_namespace(channel: str, service: str, declared: str) -> str:
     """Returns the namespace of messages. `declared`: that of the service's SimpleIO; `channel`: that of its channel,
     used if the service declares none; either may be ''."""
-    return declared or channel or urn(service)
+    return declared or channel or to_urn(service)
 
 
-def urn(name: str) -> str:
+def to_urn(name: str) -> str:
     """Returns a URN as the namespace of a service that has none."""
     return f'urn:{quote(name, safe=_URI_CHARACTERS)}'

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from zatotx.rules.limits.gcra import SECOND, Rate
+from zatotx.rules.limits.rate_buckets import SECOND, Rate
 
 _PRINTABLE = ''.join(map(chr, range(32, 127))).translate(str.maketrans('', '', '%"\\'))
 

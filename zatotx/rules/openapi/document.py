@@ -12,26 +12,26 @@ from urllib.parse import quote
 
 import msgspec
 
-from zatotx.rules.openapi.components import (
+from zatotx.rules.openapi.model import ChannelModel, SchemaWithComponents, SecuritySource
+from zatotx.rules.openapi.request import NO_EXAMPLE, OperationRequest, Parameter, describe_request
+from zatotx.rules.openapi.responses import build_responses
+from zatotx.rules.openapi.schema_registry import (
     SCHEMES,
-    ComponentNames,
-    Components,
+    SchemaRegistry,
+    UniqueNames,
     error_responses,
-    headers,
+    header_components,
     safe_component_name,
     xml_error_responses,
 )
-from zatotx.rules.openapi.model import Channel, SecuritySchemes, TypeShape
-from zatotx.rules.openapi.request import NOTHING, Param, Request, describe_request
-from zatotx.rules.openapi.responses import build_responses
-from zatotx.rules.openapi.xml import ERROR as XML_ERROR
-from zatotx.rules.openapi.xml import error_schema as xml_error_schema
+from zatotx.rules.openapi.xml_schemas import ERROR as XML_ERROR
+from zatotx.rules.openapi.xml_schemas import error_schema as xml_error_schema
 from zatotx.rules.routing.route_pattern import RoutePattern, parse_pattern
 
 VERSION = '3.1.0'
-METHODS = ('GET', 'PUT', 'POST', 'DELETE', 'OPTIONS', 'HEAD', 'PATCH', 'TRACE')
-LEFT_OUT = 'x-zatotx-left-out'
-OTHERS = 'others'  # the tag of channels whose names have no prefix
+OPENAPI_METHODS = ('GET', 'PUT', 'POST', 'DELETE', 'OPTIONS', 'HEAD', 'PATCH', 'TRACE')
+OMITTED_CHANNELS = 'x-zatotx-left-out'
+DEFAULT_TAG = 'others'  # the tag of channels whose names have no prefix
 _LITERAL = "/:@!$&'()*+,;=-._~"
 _SLASHES = 'May hold slashes.'
 _ANY_METHOD = 'Every method leads here.'
@@ -46,10 +46,10 @@ class DocumentInfo(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ''
 
 
-def build_document(about: DocumentInfo, channels: Iterable[Channel]) -> dict[str, Any]:
+def build_document(about: DocumentInfo, channels: Iterable[ChannelModel]) -> dict[str, Any]:
     """Returns the document of these channels as JSON- and YAML-compatible values. Slow for many channels: call it in a
     thread."""
-    writer = _Writer()
+    writer = _DocumentBuilder()
     for channel in sorted(channels, key=lambda candidate: (not candidate.method, candidate.name)):
         writer.add(channel)
     document: dict[str, Any] = {
@@ -60,44 +60,44 @@ def build_document(about: DocumentInfo, channels: Iterable[Channel]) -> dict[str
         'paths': {path: writer.paths[path] for path in sorted(writer.paths)},
         'components': {
             'schemas': {name: writer.components.schemas[name] for name in sorted(writer.components.schemas)},
-            'headers': headers(),
+            'headers': header_components(),
             'responses': {**error_responses(), **(xml_error_responses() if writer.has_xml else {})},
             'securitySchemes': writer.schemes,
         },
     }
     if writer.left_out:
-        document[LEFT_OUT] = writer.left_out
+        document[OMITTED_CHANNELS] = writer.left_out
     return document
 
 
-class _Writer:
+class _DocumentBuilder:
     """Adds channels to a document one by one; channels with a method must come first."""
 
     def __init__(self) -> None:
         self.paths: dict[str, dict[str, Any]] = {}
         self.tags: set[str] = set()
-        self.components = Components()
+        self.components = SchemaRegistry()
         self.schemes: dict[str, Any] = {}
         self.left_out: list[str] = []
         self.has_xml = False
         self._templates: dict[tuple[Any, ...], str] = {}  # normalized path -> the template used for it
-        self._ids = ComponentNames()
-        self._scheme_names: dict[SecuritySchemes, str] = {}
-        self._free_schemes = ComponentNames()
+        self._ids = UniqueNames()
+        self._scheme_names: dict[SecuritySource, str] = {}
+        self._free_schemes = UniqueNames()
 
-    def add(self, channel: Channel) -> None:
+    def add(self, channel: ChannelModel) -> None:
         pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
         template = self._templates.setdefault(_normalized(pattern), path_template(channel.path))
         item = self.paths.get(template, {})
-        methods, reason = methods_of(channel, item)
+        methods, reason = documented_methods(channel, item)
         if reason:
             self.left_out.append(f'{channel.name}: {reason}')
         for method in methods:
             self.paths.setdefault(template, {})[method.lower()] = self._operation(channel, method, template)
 
-    def _operation(self, channel: Channel, method: str, template: str) -> dict[str, Any]:
+    def _operation(self, channel: ChannelModel, method: str, template: str) -> dict[str, Any]:
         request = describe_request(channel, method)
-        parameter_shapes = TypeShape({'all': [param.schema for param in request.params]}, request.components)
+        parameter_shapes = SchemaWithComponents({'all': [param.schema for param in request.params]}, request.components)
         schemas = self.components.take(parameter_shapes)['all']
         tag = operation_tag(channel.name)
         self.tags.add(tag)
@@ -122,18 +122,18 @@ class _Writer:
             operation['servers'] = [{'url': channel.server}]
         return operation
 
-    def _bodies(self, request: Request) -> dict[str, Any]:
+    def _bodies(self, request: OperationRequest) -> dict[str, Any]:
         content = {}
         for body in request.bodies:
-            media = {'schema': self.components.take(TypeShape(body.schema, request.components))}
-            content[body.content_type] = media if body.example is NOTHING else {**media, 'example': body.example}
+            media = {'schema': self.components.take(SchemaWithComponents(body.schema, request.components))}
+            content[body.content_type] = media if body.example is NO_EXAMPLE else {**media, 'example': body.example}
         return {'required': all(body.required for body in request.bodies), 'content': content}
 
-    def _security(self, accepted: Iterable[SecuritySchemes]) -> list[dict[str, list[str]]]:
+    def _security(self, accepted: Iterable[SecuritySource]) -> list[dict[str, list[str]]]:
         """Returns the accepted alternatives that have a security scheme."""
         return [{self._scheme(definition): []} for definition in accepted if definition.type in SCHEMES]
 
-    def _scheme(self, definition: SecuritySchemes) -> str:
+    def _scheme(self, definition: SecuritySource) -> str:
         name = self._scheme_names.get(definition)
         if name is None:
             name = self._scheme_names[definition] = self._free_schemes.new(safe_component_name(definition.name))
@@ -141,27 +141,29 @@ class _Writer:
         return name
 
 
-def methods_of(channel: Channel, path_item: Mapping[str, Any]) -> tuple[list[str], str]:
+def documented_methods(channel: ChannelModel, path_item: Mapping[str, Any]) -> tuple[list[str], str]:
     """Returns the methods to document for a channel, and why there is none. A channel without a method accepts all
     methods that other channels on its path do not: it is documented with its service's verbs, or once."""
     verbs, method = channel.service.verbs, channel.method
     if method:
-        if method not in METHODS:
+        if method not in OPENAPI_METHODS:
             return [], f'OpenAPI has no method {method}'
         if verbs and method not in verbs and not (method == 'HEAD' and 'GET' in verbs):
             return [], f'its service {channel.service.name} has no handle_{method}'
         return [method], ''
     # TRACE is documented only if configured
-    free_methods = [candidate for candidate in METHODS if candidate.lower() not in path_item and candidate != 'TRACE']
+    free_methods = [
+        candidate for candidate in OPENAPI_METHODS if candidate.lower() not in path_item and candidate != 'TRACE'
+    ]
     if verbs:
         methods = [candidate for candidate in verbs if candidate in free_methods]
         return methods, '' if methods else 'other channels have all its methods'
-    preferred = (usual_method(channel), 'GET', 'POST', 'PUT', 'PATCH', 'DELETE')
+    preferred = (default_method(channel), 'GET', 'POST', 'PUT', 'PATCH', 'DELETE')
     methods = [next((candidate for candidate in preferred if candidate in free_methods), '')]
     return (methods, '') if methods[0] else ([], 'other channels have all its methods')
 
 
-def usual_method(channel: Channel) -> str:
+def default_method(channel: ChannelModel) -> str:
     """Returns GET if all input is in the path, else POST."""
     declared = channel.service.input
     if declared is None:
@@ -184,7 +186,7 @@ def path_template(path: str) -> str:
 def operation_tag(name: str) -> str:
     """Returns the part of a channel's name before its first dot."""
     prefix, dot, _ = name.partition('.')
-    return prefix if dot and prefix else OTHERS
+    return prefix if dot and prefix else DEFAULT_TAG
 
 
 def _normalized(pattern: RoutePattern) -> tuple[Any, ...]:
@@ -196,27 +198,27 @@ def _normalized(pattern: RoutePattern) -> tuple[Any, ...]:
     )
 
 
-def _parameter_names(params: Iterable[Param], template: str) -> list[str]:
+def _parameter_names(params: Iterable[Parameter], template: str) -> list[str]:
     """Returns the names of parameters in this path template, which may stem from another channel."""
     pattern, _ = parse_pattern(template)
     names = iter(pattern.names)
     return [next(names, param.name) if param.place == 'path' else param.name for param in params]
 
 
-def _parameter(param: Param, schema: Any, name: str) -> dict[str, Any]:
+def _parameter(param: Parameter, schema: Any, name: str) -> dict[str, Any]:
     parameter: dict[str, Any] = {'name': name, 'in': param.place, 'required': param.required, 'schema': schema}
     sentences = [f'`{param.name}` of the service.'] if name != param.name else []
     sentences += [_SLASHES] if param.spans else []
     if sentences:
         parameter['description'] = ' '.join(sentences)
-    if param.example is not NOTHING:
+    if param.example is not NO_EXAMPLE:
         parameter['example'] = param.example
     if param.may_be_empty:
         parameter['allowEmptyValue'] = True
     return parameter
 
 
-def _descriptions(channel: Channel) -> dict[str, str]:
+def _descriptions(channel: ChannelModel) -> dict[str, str]:
     """Returns summary and description from the service's docstring."""
     summary, _, rest = channel.service.doc.partition('\n')
     paragraphs = [rest.strip()] if rest.strip() else []
@@ -231,4 +233,4 @@ def _descriptions(channel: Channel) -> dict[str, str]:
     return {**summary_only, 'description': '\n\n'.join(paragraphs)} if paragraphs else summary_only
 
 
-__all__ = ['DocumentInfo', 'build_document', 'methods_of', 'operation_tag', 'path_template', 'usual_method']
+__all__ = ['DocumentInfo', 'build_document', 'default_method', 'documented_methods', 'operation_tag', 'path_template']

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from zatotx.rules.openapi.pattern_example import NoExample, example_matching
+from zatotx.rules.openapi.pattern_example import NoExample, make_matching_text
 
 Schema = Mapping[str, Any]
 
@@ -83,13 +83,13 @@ class _Generator:
             case 'array':
                 return self._array(schema, open_references)
             case 'integer' | 'number':
-                return number(schema, is_integer=kind == 'integer')
+                return example_number(schema, is_integer=kind == 'integer')
             case 'boolean':
                 return True
             case 'null':
                 return None
             case _:
-                return text(schema)
+                return example_text(schema)
 
     def _object(self, schema: Schema, open_references: tuple[str, ...]) -> dict[str, Any]:
         required = schema.get('required', ())
@@ -104,7 +104,7 @@ class _Generator:
         if not example and isinstance(values, Mapping) and not schema.get('properties'):
             keys = schema.get('propertyNames', {})
             for position in range(max(1, schema.get('minProperties', 0))):
-                name = text(keys) if keys else f'key{position + 1}'
+                name = example_text(keys) if keys else f'key{position + 1}'
                 example[name] = self.value(values, open_references)
         return example
 
@@ -126,7 +126,7 @@ class _Generator:
         return [item] * max(1, min_items)
 
 
-def text(schema: Schema) -> str:
+def example_text(schema: Schema) -> str:
     """Returns a text with the schema's format, pattern and length."""
     if 'contentEncoding' in schema:
         return 'dGV4dA=='
@@ -134,7 +134,7 @@ def text(schema: Schema) -> str:
     example = _BY_FORMAT.get(schema.get('format', ''), TEXT)
     pattern = schema.get('pattern')
     if pattern is not None and not re.search(pattern, example):
-        example = example_matching(pattern)
+        example = make_matching_text(pattern)
     elif len(example) < min_length <= _MAX_LENGTH * 100:
         example = (example * (min_length // len(example) + 1))[:min_length]
     elif max_length is not None and len(example) > max_length:
@@ -146,7 +146,7 @@ def text(schema: Schema) -> str:
     return example
 
 
-def number(schema: Schema, *, is_integer: bool) -> int | float:
+def example_number(schema: Schema, *, is_integer: bool) -> int | float:
     """Returns a number within the schema's bounds."""
     step = schema.get('multipleOf') or (1 if is_integer else 0.5)
     low = max(schema.get('minimum', -1e308), schema.get('exclusiveMinimum', -1e308))
@@ -168,4 +168,4 @@ def _is_within_bounds(value: float, schema: Schema) -> bool:
     )
 
 
-__all__ = ['REF', 'NoExample', 'Schema', 'make_example', 'number', 'resolve_reference', 'text']
+__all__ = ['REF', 'NoExample', 'Schema', 'example_number', 'example_text', 'make_example', 'resolve_reference']

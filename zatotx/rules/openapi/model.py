@@ -14,14 +14,14 @@ DECIMAL = r'^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,6})?$'
 FLOAT = r'^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?$'
 
 
-class TypeShape(msgspec.Struct, frozen=True):
+class SchemaWithComponents(msgspec.Struct, frozen=True):
     """A JSON Schema and the components that it refers to, by name."""
 
     schema: Schema
     components: Mapping[str, Schema] = {}
 
 
-class FieldShape(msgspec.Struct, frozen=True):
+class InputField(msgspec.Struct, frozen=True):
     """One field of a service's input."""
 
     name: str  # as sent by clients
@@ -39,23 +39,23 @@ class ExampleInput(msgspec.Struct, frozen=True):
     json: bool  # the body can carry values other than text (JSON or XML)
 
 
-class InputShape(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceInput(msgspec.Struct, frozen=True, kw_only=True):
     """The input of a service: an object with `fields`, or `whole` if it is not an object (a list, a union)."""
 
-    whole: TypeShape
-    fields: tuple[FieldShape, ...] = ()
+    whole: SchemaWithComponents
+    fields: tuple[InputField, ...] = ()
     params_only: bool = False  # read from path and query only, whatever the method
     accepts: Callable[[ExampleInput], bool]  # whether the service's input validation accepts an example
 
 
-class ServiceShape(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceModel(msgspec.Struct, frozen=True, kw_only=True):
     """The description of a service in a document."""
 
     name: str
     doc: str = ''
     verbs: tuple[str, ...] = ()  # the VERBs of its handle_VERB methods
-    input: InputShape | None = None  # None = not declared
-    output: TypeShape | None = None  # the whole response, including its element; None = not declared
+    input: ServiceInput | None = None  # None = not declared
+    output: SchemaWithComponents | None = None  # the whole response, including its element; None = not declared
     element: str = ''  # the response element of classic SimpleIO
     request_elem: str = ''  # the request element of its input, and the XML namespace of both
     namespace: str = ''
@@ -66,7 +66,7 @@ class ServiceShape(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[int, ...] = ()  # status codes of the errors that it raises
 
 
-class SecuritySchemes(msgspec.Struct, frozen=True):
+class SecuritySource(msgspec.Struct, frozen=True):
     """A security definition that a channel accepts."""
 
     name: str
@@ -76,17 +76,17 @@ class SecuritySchemes(msgspec.Struct, frozen=True):
     field: str = ''  # name of the header field or parameter
 
 
-class Channel(msgspec.Struct, frozen=True, kw_only=True):
+class ChannelModel(msgspec.Struct, frozen=True, kw_only=True):
     """An active channel with a URL, and its service."""
 
     name: str
     path: str  # a pattern of rules.routing.route_pattern
-    service: ServiceShape
+    service: ServiceModel
     method: str = ''  # '' = any
     match_slash: bool = False
     data_format: str = ''  # 'json', 'xml', 'form', 'file', '' = raw
     merged: bool = True  # path and query parameters are part of the input
-    security: tuple[SecuritySchemes, ...] = ()  # alternatives; () = no authentication
+    security: tuple[SecuritySource, ...] = ()  # alternatives; () = no authentication
     has_roles: bool = False  # authenticated callers need a role
     is_limited: bool = False  # has a rate limit
     etag: bool = False

@@ -28,7 +28,7 @@ class NoExample(ValueError):  # noqa: N818 - named for the condition
     """No valid example can be generated."""
 
 
-def example_matching(pattern: str) -> str:
+def make_matching_text(pattern: str) -> str:
     """Returns a text in which `re.search` finds the pattern. Raises NoExample."""
     try:
         example: str = ''.join(_generate(parser.parse(pattern)))

@@ -13,22 +13,29 @@ from typing import Any
 import msgspec
 
 from zatotx.rules.openapi.json_example import NoExample, Schema, make_example, resolve_reference
-from zatotx.rules.openapi.model import Channel, ExampleInput, FieldShape, InputShape, ServiceShape, TypeShape
-from zatotx.rules.openapi.xml import XML, asked, text
+from zatotx.rules.openapi.model import (
+    ChannelModel,
+    ExampleInput,
+    InputField,
+    SchemaWithComponents,
+    ServiceInput,
+    ServiceModel,
+)
+from zatotx.rules.openapi.xml_schemas import XML, example_document, request_schema
 from zatotx.rules.routing.route_pattern import Placeholder, parse_pattern
 
 JSON, FORM, BYTES = 'application/json', 'application/x-www-form-urlencoded', 'application/octet-stream'
 UPLOAD = 'multipart/form-data'
 BINARY: Schema = {'type': 'string', 'format': 'binary'}
-WITH_BODY = frozenset(('POST', 'PUT', 'PATCH'))
+METHODS_WITH_BODY = frozenset(('POST', 'PUT', 'PATCH'))
 ANY_TEXT: Schema = {'type': 'string'}
-NOTHING: Any = msgspec.UNSET  # no example
+NO_EXAMPLE: Any = msgspec.UNSET  # no example
 _LISTS, _OBJECTS = 'array', 'object'
 _CARRY_ALL = ('json', 'xml')  # data formats that carry values other than text
 _TAKE_UPLOADS = ('json', 'form', '')
 
 
-class Param(msgspec.Struct, frozen=True):
+class Parameter(msgspec.Struct, frozen=True):
     """One path or query parameter."""
 
     name: str
@@ -36,52 +43,52 @@ class Param(msgspec.Struct, frozen=True):
     schema: Schema
     required: bool
     spans: bool = False  # may contain slashes
-    example: Any = NOTHING
+    example: Any = NO_EXAMPLE
     may_be_empty: bool = False
 
 
-class Body(msgspec.Struct, frozen=True):
+class RequestBody(msgspec.Struct, frozen=True):
     """The body of a request, in one content type."""
 
     content_type: str
     schema: Schema
     required: bool
-    example: Any = NOTHING
+    example: Any = NO_EXAMPLE
 
 
-class Request(msgspec.Struct, frozen=True):
+class OperationRequest(msgspec.Struct, frozen=True):
     """The request of a channel with one method. `components`: the schemas that its schemas refer to."""
 
-    params: tuple[Param, ...]
-    bodies: tuple[Body, ...]  # alternatives with different content types
+    params: tuple[Parameter, ...]
+    bodies: tuple[RequestBody, ...]  # alternatives with different content types
     components: Mapping[str, Schema] = {}
 
 
-def describe_request(channel: Channel, method: str) -> Request:
+def describe_request(channel: ChannelModel, method: str) -> OperationRequest:
     """Returns the request that carries the input of a channel's service."""
     path = _path_params(channel)
     declared = channel.service.input
     if declared is None:
-        bodies = _undeclared_bodies(channel, bool(path)) if method in WITH_BODY else ()
-        return Request(path, bodies)
+        bodies = _undeclared_bodies(channel, bool(path)) if method in METHODS_WITH_BODY else ()
+        return OperationRequest(path, bodies)
     request = _InputPlacement(channel, method, declared, path).request()
     return _in_xml(request, channel.service) if channel.data_format == 'xml' else request
 
 
-def _in_xml(request: Request, service: ServiceShape) -> Request:
+def _in_xml(request: OperationRequest, service: ServiceModel) -> OperationRequest:
     """Returns the request with an XML document as its body."""
     body = next((candidate for candidate in request.bodies if candidate.content_type == JSON), None)
     if body is None:
         return request
-    shape = asked(TypeShape(body.schema, request.components), service)
+    shape = request_schema(SchemaWithComponents(body.schema, request.components), service)
     try:
-        example = text(shape, body.example) if body.example is not NOTHING else NOTHING
+        example = example_document(shape, body.example) if body.example is not NO_EXAMPLE else NO_EXAMPLE
     except NoExample:
-        example = NOTHING
-    return Request(request.params, (Body(XML, shape.schema, body.required, example),), shape.components)
+        example = NO_EXAMPLE
+    return OperationRequest(request.params, (RequestBody(XML, shape.schema, body.required, example),), shape.components)
 
 
-def _path_params(channel: Channel) -> tuple[Param, ...]:
+def _path_params(channel: ChannelModel) -> tuple[Parameter, ...]:
     """Returns the parameters that the channel's pattern captures, with the service's types if they are part of the
     input."""
     pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
@@ -94,25 +101,27 @@ def _path_params(channel: Channel) -> tuple[Param, ...]:
         for _ in range(len(segment.middles) + 1)
     ]
     return tuple(
-        Param(name, 'path', input_schemas.get(name, ANY_TEXT), required=True, spans=spans_slashes,
-              example=NOTHING if name in input_schemas else 'text')
+        Parameter(name, 'path', input_schemas.get(name, ANY_TEXT), required=True, spans=spans_slashes,
+              example=NO_EXAMPLE if name in input_schemas else 'text')
         for name, spans_slashes in zip(pattern.names, spans, strict=True)
     )  # fmt: skip
 
 
-def _undeclared_bodies(channel: Channel, has_params: bool) -> tuple[Body, ...]:
+def _undeclared_bodies(channel: ChannelModel, has_params: bool) -> tuple[RequestBody, ...]:
     """Returns the possible bodies for a service without declared input."""
     match channel.data_format:
         case 'json' | 'xml':
-            body = Body(XML if channel.data_format == 'xml' else JSON, {}, required=not has_params)
+            body = RequestBody(XML if channel.data_format == 'xml' else JSON, {}, required=not has_params)
         case 'form':
-            body = Body(FORM, {'type': 'object'}, required=False)
+            body = RequestBody(FORM, {'type': 'object'}, required=False)
         case _:  # any bytes
-            body = Body(BYTES, BINARY, required=False)
+            body = RequestBody(BYTES, BINARY, required=False)
     return _with_upload(channel, (body,), ())
 
 
-def _with_upload(channel: Channel, usual: tuple[Body, ...], fields: Iterable[FieldShape]) -> tuple[Body, ...]:
+def _with_upload(
+    channel: ChannelModel, usual: tuple[RequestBody, ...], fields: Iterable[InputField]
+) -> tuple[RequestBody, ...]:
     """Returns the bodies of a service that reads files: a multipart form with the files and the other fields, and
     `usual` if no file is required."""
     files = channel.service.files
@@ -122,14 +131,14 @@ def _with_upload(channel: Channel, usual: tuple[Body, ...], fields: Iterable[Fie
     properties = {**schema.get('properties', {}), **dict.fromkeys(files, BINARY)}
     required = [*schema.get('required', ()), *(name for name, needed in files.items() if needed)]
     schema |= {'properties': properties} if properties else {'additionalProperties': BINARY}
-    upload = Body(UPLOAD, {**schema, 'required': required} if required else schema, required=bool(required))
+    upload = RequestBody(UPLOAD, {**schema, 'required': required} if required else schema, required=bool(required))
     return (upload,) if any(files.values()) else (*usual, upload)
 
 
 class _InputPlacement:
     """Assigns the fields of one declared input to path, query and body."""
 
-    def __init__(self, channel: Channel, method: str, declared: InputShape, path: tuple[Param, ...]) -> None:
+    def __init__(self, channel: ChannelModel, method: str, declared: ServiceInput, path: tuple[Parameter, ...]) -> None:
         self.channel, self.method = channel, method
         self.declared, self.path = declared, path
         self.json = channel.data_format in _CARRY_ALL and not declared.params_only
@@ -140,41 +149,45 @@ class _InputPlacement:
         no_fields = declared.params_only or channel.data_format == 'file'
         self.in_body = [] if no_fields else [f for f in rest if f not in self.in_query]
         self.no_object = not declared.fields and self._kind(declared.whole.schema) != _OBJECTS
-        self.must_have_body = self.json and method in WITH_BODY and not path
+        self.must_have_body = self.json and method in METHODS_WITH_BODY and not path
         self.partial = len(self.in_body) != len(declared.fields)
 
-    def request(self) -> Request:
+    def request(self) -> OperationRequest:
         values = self._examples()
         path = tuple(self._with_example(param, values) for param in self.path)
         query = tuple(
-            Param(f.name, 'query', f.text, f.required, example=values.get(f.name, NOTHING),
+            Parameter(f.name, 'query', f.text, f.required, example=values.get(f.name, NO_EXAMPLE),
                   may_be_empty=f.may_be_empty and not _allows_empty(f.text))
             for f in self.in_query
         )  # fmt: skip
-        return Request((*path, *query), self._bodies(values), self.components)
+        return OperationRequest((*path, *query), self._bodies(values), self.components)
 
-    def _goes_by_query(self, field: FieldShape, method: str) -> bool:
+    def _goes_by_query(self, field: InputField, method: str) -> bool:
         if self.declared.params_only:
             return True
-        no_body = method not in WITH_BODY or self.channel.data_format == 'file'
+        no_body = method not in METHODS_WITH_BODY or self.channel.data_format == 'file'
         return no_body and self._is_text(field.text)
 
-    def _with_example(self, param: Param, values: Mapping[str, Any]) -> Param:
+    def _with_example(self, param: Parameter, values: Mapping[str, Any]) -> Parameter:
         if param.name not in values:
             return param
         return msgspec.structs.replace(param, example=values[param.name])
 
-    def _bodies(self, values: Mapping[str, Any]) -> tuple[Body, ...]:
+    def _bodies(self, values: Mapping[str, Any]) -> tuple[RequestBody, ...]:
         if self.channel.data_format == 'file':
-            return (Body(BYTES, BINARY, required=False),) if self.method in WITH_BODY else ()
+            return (RequestBody(BYTES, BINARY, required=False),) if self.method in METHODS_WITH_BODY else ()
         usual = self._body(values)
         bodies = () if usual is None else (usual,)
-        return _with_upload(self.channel, bodies, self.in_body) if self.method in WITH_BODY else bodies
+        return _with_upload(self.channel, bodies, self.in_body) if self.method in METHODS_WITH_BODY else bodies
 
-    def _body(self, values: Mapping[str, Any]) -> Body | None:
+    def _body(self, values: Mapping[str, Any]) -> RequestBody | None:
         content_type = JSON if self.json else FORM
         if self.no_object:
-            return Body(content_type, self.declared.whole.schema, True, values.get('', NOTHING)) if self.json else None
+            return (
+                RequestBody(content_type, self.declared.whole.schema, True, values.get('', NO_EXAMPLE))
+                if self.json
+                else None
+            )
         if not self.in_body and not self.must_have_body:
             return None
         if not self.json:
@@ -183,7 +196,7 @@ class _InputPlacement:
             schema = _object_of(self.in_body) if self.partial else self.declared.whole.schema
         required = self.must_have_body or any(field.required for field in self.in_body)
         example: Any = {f.name: values[f.name] for f in self.in_body if f.name in values}
-        return Body(content_type, schema, required, example if example or self._taken else NOTHING)
+        return RequestBody(content_type, schema, required, example if example or self._taken else NO_EXAMPLE)
 
     # -- examples
 
@@ -201,7 +214,7 @@ class _InputPlacement:
                 return values
         return {}
 
-    def _made(self, fields: Iterable[FieldShape]) -> dict[str, Any]:
+    def _made(self, fields: Iterable[InputField]) -> dict[str, Any]:
         if self.no_object:
             return {'': make_example(self.declared.whole.schema, self.components)}
         values = {}
@@ -217,10 +230,10 @@ class _InputPlacement:
         if self.no_object:
             return ExampleInput(values[''], {}, self.json)
         body = {f.name: values[f.name] for f in self.in_body if f.name in values}
-        named = {name: as_text(value) for name, value in values.items() if name not in body}
+        named = {name: to_text(value) for name, value in values.items() if name not in body}
         if self.json:
             return ExampleInput(body, named, json=True)
-        return ExampleInput(None, {**named, **{name: as_text(value) for name, value in body.items()}}, json=False)
+        return ExampleInput(None, {**named, **{name: to_text(value) for name, value in body.items()}}, json=False)
 
     # -- what can be text
 
@@ -241,25 +254,25 @@ class _InputPlacement:
         return kind != _OBJECTS
 
 
-def as_text(value: Any) -> Any:
+def to_text(value: Any) -> Any:
     """Converts a value to its form in query and form: text, or a list of texts."""
     if isinstance(value, list):
-        return [as_text(item) for item in value]
+        return [to_text(item) for item in value]
     if isinstance(value, str):
         return value
     return '' if value is None else msgspec.json.encode(value).decode('utf-8')
 
 
-def _object_of(fields: Iterable[FieldShape]) -> Schema:
+def _object_of(fields: Iterable[InputField]) -> Schema:
     return _object([(field, field.schema) for field in fields])
 
 
-def _form_object(fields: Iterable[FieldShape]) -> Schema:
+def _form_object(fields: Iterable[InputField]) -> Schema:
     """Returns the schema of a form with these fields, whose values are converted from text."""
     return _object([(field, _form_schema(field)) for field in fields])
 
 
-def _form_schema(field: FieldShape) -> Schema:
+def _form_schema(field: InputField) -> Schema:
     kind, alternatives = field.text.get('type'), []
     if kind == _LISTS and 'items' in field.text:
         alternatives.append(field.text['items'])  # a single value is a list of one item
@@ -276,7 +289,7 @@ def _allows_empty(schema: Schema) -> bool:
     return kinds == _LISTS or ('string' in (kinds or ()) and not {'pattern', 'format'} & schema.keys())
 
 
-def _object(fields: Iterable[tuple[FieldShape, Schema]]) -> Schema:
+def _object(fields: Iterable[tuple[InputField, Schema]]) -> Schema:
     fields = tuple(fields)
     properties = {field.name: field_schema for field, field_schema in fields}
     schema: dict[str, Any] = {'type': 'object', 'properties': properties}
@@ -288,12 +301,12 @@ __all__ = [
     'BYTES',
     'FORM',
     'JSON',
-    'NOTHING',
-    'WITH_BODY',
+    'METHODS_WITH_BODY',
+    'NO_EXAMPLE',
     'XML',
-    'Body',
-    'Param',
-    'Request',
-    'as_text',
+    'OperationRequest',
+    'Parameter',
+    'RequestBody',
     'describe_request',
+    'to_text',
 ]

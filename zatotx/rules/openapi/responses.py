@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zatotx.rules.openapi.components import Components, error_response_name, response_headers
 from zatotx.rules.openapi.json_example import NoExample, Schema, make_example
-from zatotx.rules.openapi.model import Channel
-from zatotx.rules.openapi.request import BINARY, BYTES, JSON, WITH_BODY
-from zatotx.rules.openapi.xml import XML, answered, text
+from zatotx.rules.openapi.model import ChannelModel
+from zatotx.rules.openapi.request import BINARY, BYTES, JSON, METHODS_WITH_BODY
+from zatotx.rules.openapi.schema_registry import SchemaRegistry, error_response_name, response_headers
+from zatotx.rules.openapi.xml_schemas import XML, example_document, response_schema
 from zatotx.wire.http.sse import CONTENT_TYPE as EVENTS
 
 TEXT = 'text/plain'
@@ -20,7 +20,7 @@ _STRING: Schema = {'type': 'string'}
 _ANYTHING: Schema = {}
 
 
-def build_responses(channel: Channel, method: str, components: Components) -> dict[str, Any]:
+def build_responses(channel: ChannelModel, method: str, components: SchemaRegistry) -> dict[str, Any]:
     """Returns the responses of one operation by status; registers their schemas in `components`."""
     service, xml = channel.service, channel.data_format == 'xml'
     success_statuses = {200, *(status for status in service.statuses if 200 <= status < 400)}
@@ -33,7 +33,7 @@ def build_responses(channel: Channel, method: str, components: Components) -> di
     return responses
 
 
-def error_statuses(channel: Channel, method: str) -> set[int]:
+def error_statuses(channel: ChannelModel, method: str) -> set[int]:
     """Returns the status codes of errors of the server, of the channel's limits and authentication, and of the
     service."""
     statuses = {*_ALWAYS, *channel.service.faults}
@@ -43,7 +43,7 @@ def error_statuses(channel: Channel, method: str) -> set[int]:
         statuses.add(403)
     if channel.is_limited:
         statuses.add(429)
-    return statuses | {413, 415} if method in WITH_BODY else statuses
+    return statuses | {413, 415} if method in METHODS_WITH_BODY else statuses
 
 
 def _success_response(status: int, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def _success_response(status: int, content: Mapping[str, Any]) -> dict[str, Any]
     return response if status in _NO_CONTENT else {**response, 'content': content}
 
 
-def _content(channel: Channel, components: Components) -> dict[str, Any]:
+def _content(channel: ChannelModel, components: SchemaRegistry) -> dict[str, Any]:
     """Returns the content by content type: those that the service sets itself, and that of its encoded payload."""
     service = channel.service
     own_types = {content_type: {'schema': _schema_of(content_type)} for content_type in service.content_types}
@@ -60,16 +60,16 @@ def _content(channel: Channel, components: Components) -> dict[str, Any]:
     return {**_payload_content(channel, components), **own_types}
 
 
-def _payload_content(channel: Channel, components: Components) -> dict[str, Any]:
+def _payload_content(channel: ChannelModel, components: SchemaRegistry) -> dict[str, Any]:
     service, xml = channel.service, channel.data_format == 'xml'
     default_type = XML if xml else JSON
     if service.output is None:
         raw_types = {} if channel.data_format else {TEXT: {'schema': _STRING}, BYTES: {'schema': BINARY}}
         return {default_type: {'schema': _ANYTHING}, **raw_types}
-    output = answered(service, service.output) if xml else service.output
+    output = response_schema(service, service.output) if xml else service.output
     media = {'schema': components.take(output)}
     try:
-        media['example'] = text(output) if xml else make_example(output.schema, output.components)
+        media['example'] = example_document(output) if xml else make_example(output.schema, output.components)
     except NoExample:
         return {default_type: media}
     return {default_type: media}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 _MAX_DOUBLINGS = 32  # all caps are reached by then; a larger power would be useless
 
 
-def next_delay(attempt: int, random: Callable[[], float], *, base: float = 0.1, cap: float = 5.0) -> float:
+def backoff_delay(attempt: int, random: Callable[[], float], *, base: float = 0.1, cap: float = 5.0) -> float:
     """Returns the seconds to wait before attempt number `attempt` + 1: exponential backoff with full jitter, so that
     clients that lost a server together do not return at the same time.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from attrs import evolve, frozen
 
-from zatotx.rules.resilience.backoff import next_delay
+from zatotx.rules.resilience.backoff import backoff_delay
 
 TOO_MANY_REQUESTS = 429
 
@@ -54,4 +54,4 @@ def retry_delay(
     gives numbers in [0, 1)."""
     if history.attempts >= policy.attempts or is_permanent(status):
         return None
-    return next_delay(history.attempts - 1, random, base=policy.backoff, cap=policy.max_delay)
+    return backoff_delay(history.attempts - 1, random, base=policy.backoff, cap=policy.max_delay)

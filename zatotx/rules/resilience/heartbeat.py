@@ -11,7 +11,7 @@ from __future__ import annotations
 from attrs import frozen
 
 INTERVAL = 1.0  # seconds between two heartbeats, and between two checks
-LONGEST_STEP = 2 * INTERVAL  # maximum number of seconds added by one check
+MAX_STEP = 2 * INTERVAL  # maximum number of seconds added by one check
 TIMEOUT = 7.0  # default seconds without a heartbeat: killing and replacing the process fit into ten
 
 
@@ -23,7 +23,7 @@ class SilenceDetector:
 
     def after(self, elapsed: float) -> SilenceDetector:
         """Returns the state after a check without a heartbeat, `elapsed` seconds after the previous check."""
-        return SilenceDetector(self.seconds + min(max(elapsed, 0.0), LONGEST_STEP))
+        return SilenceDetector(self.seconds + min(max(elapsed, 0.0), MAX_STEP))
 
     def is_hung(self, timeout: float) -> bool:
         """Returns whether the timeout has been reached."""

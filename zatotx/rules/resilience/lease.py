@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
-DRIFT = 0.01  # maximum relative difference in clock speed
-MARGIN = 0.05  # seconds; at most a tenth of the ttl
-SHORTEST, LONGEST = 0.2, 86_400.0  # bounds of a ttl in seconds
+MAX_CLOCK_DRIFT = 0.01  # maximum relative difference in clock speed
+EXPIRY_MARGIN = 0.05  # seconds; at most a tenth of the ttl
+MIN_TTL, MAX_TTL = 0.2, 86_400.0  # bounds of a ttl in seconds
 
 _COUNTER_BITS = 32  # 2**21 epochs of 2**32 tokens are exact in Lua's numbers
 
@@ -32,20 +32,20 @@ class LeaseClaim:
         return self.token > 0 and now < self.until
 
 
-def granted(claim: LeaseClaim, token: int, sent: float) -> LeaseClaim:
+def claim_after_grant(claim: LeaseClaim, token: int, sent: float) -> LeaseClaim:
     """Returns the claim after the server granted or renewed the lease, upon a request sent at `sent`."""
-    end = sent + claim.ttl * (1 - DRIFT) - min(MARGIN, claim.ttl / 10)
+    end = sent + claim.ttl * (1 - MAX_CLOCK_DRIFT) - min(EXPIRY_MARGIN, claim.ttl / 10)
     if token == claim.token and end < claim.until:
         return claim  # a late response to an older request
     return evolve(claim, token=token, asked=sent, until=end)
 
 
-def refused(claim: LeaseClaim) -> LeaseClaim:
+def claim_after_rejection(claim: LeaseClaim) -> LeaseClaim:
     """Returns the claim after the server reported that the lease is not held."""
     return evolve(claim, token=0, until=0.0)
 
 
-def renewal(claim: LeaseClaim, now: float, *, failed: bool) -> float | None:
+def next_renewal(claim: LeaseClaim, now: float, *, failed: bool) -> float | None:
     """Returns when to renew the lease; None if it is not held. `failed`: the last request got no response, so the next
     one follows sooner."""
     if not claim.holds(now):
@@ -55,18 +55,18 @@ def renewal(claim: LeaseClaim, now: float, *, failed: bool) -> float | None:
     return max(now, claim.asked + claim.ttl / 3)
 
 
-def first_token(epoch: int) -> int:
+def token_base(epoch: int) -> int:
     """Returns the lower bound of the tokens of an epoch (1, 2, 3 …); tokens of earlier epochs are smaller."""
     return epoch << _COUNTER_BITS
 
 
-def admits(highest: int, token: int) -> bool:
+def accepts_token(highest: int, token: int) -> bool:
     """Returns whether a resource that has seen the token `highest` accepts a write with `token`."""
     return token >= highest > -1 and token > 0
 
 
 def ttl_error(ttl: float) -> str:
     """Returns the error of an invalid ttl as a sentence, or ''."""
-    if SHORTEST <= ttl <= LONGEST:
+    if MIN_TTL <= ttl <= MAX_TTL:
         return ''
-    return f'The ttl of a lease is {SHORTEST:g} to {LONGEST:,.0f} seconds, not {ttl:g}'
+    return f'The ttl of a lease is {MIN_TTL:g} to {MAX_TTL:,.0f} seconds, not {ttl:g}'

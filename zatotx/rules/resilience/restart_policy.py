@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from zatotx.rules.resilience.backoff import next_delay
+from zatotx.rules.resilience.backoff import backoff_delay
 
-MOST, WITHIN = 5, 30.0  # this many deaths within this many seconds cannot be cured by restarting
-LONGEST = 1.0  # maximum seconds until a dead process is restarted
-LONGEST_REFUSED = 10.0  # maximum seconds until a process that reported why it cannot start is started again
+MAX_DEATHS, DEATH_WINDOW = 5, 30.0  # this many deaths within this many seconds cannot be cured by restarting
+MAX_DELAY = 1.0  # maximum seconds until a dead process is restarted
+MAX_START_FAILURE_DELAY = 10.0  # maximum seconds until a process that reported why it cannot start is started again
 
 
 @frozen
@@ -23,7 +23,7 @@ class RestartPolicy:
 
     def another(self, now: float) -> RestartPolicy:
         """Records a death at `now`; forgets those older than WITHIN seconds."""
-        recent = tuple(moment for moment in self.moments if now - moment < WITHIN)
+        recent = tuple(moment for moment in self.moments if now - moment < DEATH_WINDOW)
         return RestartPolicy((*recent, now), self.refused)
 
     def refusal(self) -> RestartPolicy:
@@ -38,16 +38,16 @@ class RestartPolicy:
     @property
     def hopeless(self) -> bool:
         """Whether restarting has failed too often."""
-        return len(self.moments) >= MOST
+        return len(self.moments) >= MAX_DEATHS
 
     def delay(self, random: Callable[[], float]) -> float:
         """Returns the seconds until the next start: the first is immediate, later ones follow increasing pauses of up
         to LONGEST, or LONGEST_REFUSED after reported start failures. `random` returns numbers in [0, 1)."""
         if self.refused:
-            return next_delay(self.refused - 1, random, base=1.0, cap=LONGEST_REFUSED)
+            return backoff_delay(self.refused - 1, random, base=1.0, cap=MAX_START_FAILURE_DELAY)
         if len(self.moments) <= 1:
             return 0.0
-        return next_delay(len(self.moments) - 2, random, base=0.25, cap=LONGEST)
+        return backoff_delay(len(self.moments) - 2, random, base=0.25, cap=MAX_DELAY)
 
 
-__all__ = ['LONGEST', 'LONGEST_REFUSED', 'MOST', 'WITHIN', 'RestartPolicy']
+__all__ = ['DEATH_WINDOW', 'MAX_DEATHS', 'MAX_DELAY', 'MAX_START_FAILURE_DELAY', 'RestartPolicy']

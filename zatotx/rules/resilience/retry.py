@@ -7,11 +7,11 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from zatotx.rules.resilience.backoff import next_delay
+from zatotx.rules.resilience.backoff import backoff_delay
 
 # Safe methods (RFC 9110 §9.2.1) may be retried. PUT and DELETE are idempotent by definition (§9.2.2), but since many
 # servers do not implement them so, they must be enabled explicitly.
-SAFE = frozenset(('GET', 'HEAD', 'OPTIONS', 'TRACE'))
+SAFE_METHODS = frozenset(('GET', 'HEAD', 'OPTIONS', 'TRACE'))
 _TRANSIENT = frozenset((502, 503, 504))  # status codes of temporary errors
 _TOO_MANY_REQUESTS = 429
 _MAX_BACKOFF = 10.0  # maximum seconds of backoff; Retry-After may be longer
@@ -23,7 +23,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     attempts: int = 1  # total, including the first
     backoff: float = 0.2  # seconds: maximum delay before the second attempt, doubled for each further one
-    methods: Collection[str] = SAFE  # methods that may be retried without an Idempotency-Key
+    methods: Collection[str] = SAFE_METHODS  # methods that may be retried without an Idempotency-Key
 
     def may(self, method: str, *, keyed: bool) -> bool:
         """Returns whether a request that the peer may have received can be repeated. `keyed`: it has an
@@ -56,7 +56,7 @@ def retry_delay(
             return None
     elif tried.status and tried.status not in _TRANSIENT:
         return None
-    delay = next_delay(made - 1, random, base=repeats.backoff, cap=max(_MAX_BACKOFF, repeats.backoff))
+    delay = backoff_delay(made - 1, random, base=repeats.backoff, cap=max(_MAX_BACKOFF, repeats.backoff))
     return delay if tried.retry_after is None else max(delay, tried.retry_after)
 
 
@@ -65,7 +65,7 @@ def is_transient_status(status: int) -> bool:
     return status in _TRANSIENT or status == _TOO_MANY_REQUESTS
 
 
-def retry_after(value: bytes | None, now: float) -> float | None:
+def parse_retry_after(value: bytes | None, now: float) -> float | None:
     """Parses Retry-After (RFC 9110 §10.2.3: a number, or a date) and returns seconds; None if it is missing or invalid.
     `now`: seconds since the epoch."""
     if value is None:

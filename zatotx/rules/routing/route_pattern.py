@@ -10,7 +10,7 @@ import re
 
 import msgspec
 
-MOST_SEGMENTS = 100
+MAX_SEGMENTS = 100
 _PLACEHOLDER = re.compile(r'\{([^{}]*)\}')
 _NAME = re.compile(r'[^\W\d][\w.\-]*\Z')
 
@@ -88,8 +88,8 @@ def _path_errors(text: str) -> list[str]:
         errors.append('it must begin with /')
     if '?' in text or '#' in text:
         errors.append('it must be a path, without ? and #')
-    if text.count('/') > MOST_SEGMENTS:
-        errors.append(f'it has more than {MOST_SEGMENTS} segments')
+    if text.count('/') > MAX_SEGMENTS:
+        errors.append(f'it has more than {MAX_SEGMENTS} segments')
     return errors
 
 

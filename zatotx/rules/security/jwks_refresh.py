@@ -12,9 +12,9 @@ from math import inf
 
 from attrs import define
 
-DEFAULT, SHORTEST, LONGEST = 300.0, 10.0, 3600.0  # bounds of the freshness lifetime in seconds
-STALE = 86_400.0  # seconds that expired keys are used if there are no newer ones
-EARLY = 0.8  # fraction of the lifetime after which the next key set is fetched
+DEFAULT_LIFETIME, MIN_LIFETIME, MAX_LIFETIME = 300.0, 10.0, 3600.0  # bounds of the freshness lifetime in seconds
+MAX_STALE = 86_400.0  # seconds that expired keys are used if there are no newer ones
+REFRESH_FRACTION = 0.8  # fraction of the lifetime after which the next key set is fetched
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between fetches that fail, or lack the requested key
 
 
@@ -23,11 +23,11 @@ def cache_lifetime(headers: Mapping[bytes, bytes]) -> float:
     cache_control = headers.get(b'cache-control', b'').lower()
     directives = dict(directive.strip().partition(b'=')[::2] for directive in cache_control.split(b','))
     if b'no-store' in directives or b'no-cache' in directives:
-        return SHORTEST
+        return MIN_LIFETIME
     if b'max-age' not in directives:
-        return DEFAULT
+        return DEFAULT_LIFETIME
     lifetime = _seconds(directives[b'max-age']) - _seconds(headers.get(b'age', b''))
-    return min(max(lifetime, SHORTEST), LONGEST)
+    return min(max(lifetime, MIN_LIFETIME), MAX_LIFETIME)
 
 
 def _seconds(text: bytes) -> float:
@@ -36,7 +36,7 @@ def _seconds(text: bytes) -> float:
 
 
 @define
-class JwksRefresh:
+class JwksRefreshState:
     """The state of one key set. All times are seconds on one clock."""
 
     _fetched_at: float = -inf  # when the keys in use were fetched
@@ -53,11 +53,11 @@ class JwksRefresh:
 
     def is_lost(self, now: float) -> bool:
         """Returns whether there are no usable keys at all."""
-        return now >= self._fetched_at + self._lifetime + STALE
+        return now >= self._fetched_at + self._lifetime + MAX_STALE
 
     def is_due(self, now: float) -> bool:
         """Returns whether to fetch the next keys."""
-        return now >= self._fetched_at + self._lifetime * EARLY and self.may_fetch(now)
+        return now >= self._fetched_at + self._lifetime * REFRESH_FRACTION and self.may_fetch(now)
 
     def may_fetch(self, now: float) -> bool:
         """Returns whether a fetch is allowed, for whatever reason."""
@@ -65,7 +65,7 @@ class JwksRefresh:
 
     def steady(self, now: float) -> float:
         """Returns the seconds for which verification results can be cached: until the next keys are due."""
-        return max(1.0, self._fetched_at + self._lifetime * EARLY - now)
+        return max(1.0, self._fetched_at + self._lifetime * REFRESH_FRACTION - now)
 
     def tried(self, now: float) -> None:
         """Records the start of a fetch."""

@@ -27,7 +27,7 @@ class UnacceptableToken(ValueError):  # noqa: N818 - named for the condition
     """Why a token is rejected."""
 
 
-class JwtTerms(msgspec.Struct, frozen=True, kw_only=True):
+class JwtRequirements(msgspec.Struct, frozen=True, kw_only=True):
     """The requirements of a definition."""
 
     algorithms: frozenset[str]
@@ -39,16 +39,16 @@ class JwtTerms(msgspec.Struct, frozen=True, kw_only=True):
     roles_claim: str  # '' = none
 
 
-def jwt_terms(definition: Jwt) -> JwtTerms:
+def jwt_requirements(definition: Jwt) -> JwtRequirements:
     """Returns the requirements of a definition."""
-    return JwtTerms(
+    return JwtRequirements(
         algorithms=frozenset(definition.algorithms), issuer=definition.issuer,
         audience=frozenset(definition.audience), leeway=definition.leeway, require_exp=definition.require_exp,
         username_claim=definition.username_claim, roles_claim=definition.roles_claim,
     )  # fmt: skip
 
 
-def read_header(header: Mapping[str, Any], terms: JwtTerms) -> tuple[str, str | None]:
+def read_header(header: Mapping[str, Any], terms: JwtRequirements) -> tuple[str, str | None]:
     """Returns algorithm and kid. Ignores keys and URLs in the header (RFC 8725 §3.10). Raises UnacceptableToken."""
     algorithm, kid, type_ = header.get('alg'), header.get('kid'), header.get('typ', '')
     if not isinstance(algorithm, str) or algorithm not in terms.algorithms:
@@ -69,7 +69,7 @@ def _is_access_token(type_: str) -> bool:
     return short in _TYPES or not short.endswith('jwt')
 
 
-def valid_until(claims: Mapping[str, Any], terms: JwtTerms, now: float) -> float:
+def validate_claims(claims: Mapping[str, Any], terms: JwtRequirements, now: float) -> float:
     """Validates the claims; returns the time at which the token expires, inf if it does not. `now`: seconds since 1970.
     Raises UnacceptableToken."""
     expires, begins, issued = (_date(claims, name) for name in ('exp', 'nbf', 'iat'))
@@ -106,7 +106,7 @@ def _texts(value: object) -> Iterable[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else ()
 
 
-def username(claims: Mapping[str, Any], terms: JwtTerms) -> str:
+def token_username(claims: Mapping[str, Any], terms: JwtRequirements) -> str:
     """Returns the user name of the token; '' if it has none. Raises UnacceptableToken if it is neither text nor
     number."""
     value = claims.get(terms.username_claim, '')
@@ -117,7 +117,7 @@ def username(claims: Mapping[str, Any], terms: JwtTerms) -> str:
     return value
 
 
-def roles(claims: Mapping[str, Any], terms: JwtTerms) -> frozenset[str]:
+def token_roles(claims: Mapping[str, Any], terms: JwtRequirements) -> frozenset[str]:
     """Returns the roles that the token grants. An issuer cannot grant the broker's own roles."""
     if not terms.roles_claim:
         return frozenset()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from math import ceil
 
-FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0  # seconds
+FIRST_DELAY, MAX_DELAY = 0.5, 8.0  # seconds
 _MAPPED = ('::ffff:', '0:0:0:0:0:ffff:')  # prefixes of an IPv4 address in an IPv4-mapped IPv6 address
 
 
-def unmapped(address: str) -> str:
+def unmap_ipv4(address: str) -> str:
     """Returns the IPv4 address of an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2), `::ffff:192.0.2.7`, as a listener on
     `::` sees IPv4 clients. Returns other addresses unchanged."""
     if ':' in address and '.' in address:
@@ -19,12 +19,12 @@ def unmapped(address: str) -> str:
     return address
 
 
-def network_of(address: str) -> str:
+def client_network(address: str) -> str:
     """Returns the key that failures are counted by: an IPv4 address, or the /64 of an IPv6 address, which belongs to
     one customer. IPv4-mapped IPv6 addresses count as IPv4."""
     if ':' not in address:
         return address
-    plain = unmapped(address)
+    plain = unmap_ipv4(address)
     if ':' not in plain:
         return plain
     head, gap, _ = plain.partition('::')
@@ -81,7 +81,7 @@ class LoginThrottle:
         if excess <= 0.0:
             del self.slowed[network]
             return 0.0
-        return min(LONGEST_DELAY, FIRST_DELAY * float(2 ** (ceil(excess) - 1)))
+        return min(MAX_DELAY, FIRST_DELAY * float(2 ** (ceil(excess) - 1)))
 
     def _set(self, network: str, count: float, now: float) -> None:
         self._failures[network] = (count, now)

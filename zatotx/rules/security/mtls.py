@@ -29,11 +29,11 @@ from OpenSSL.crypto import X509, X509Store, X509StoreContext, X509StoreContextEr
 
 from zatotx.rules.http.tls_errors import describe_certificate_error
 from zatotx.schema.security import Mtls
-from zatotx.wire.security.alternative_name import AlternativeName, alternative_names, parse_alternative_name
-from zatotx.wire.security.certificates import read_certificates, read_fingerprint, read_revocation_lists
-from zatotx.wire.security.distinguished_name import DistinguishedName, is_same, name_of, parse_name
+from zatotx.wire.security.alternative_name import AlternativeName, certificate_alternative_names, parse_alternative_name
+from zatotx.wire.security.certificates import parse_certificates, parse_fingerprint, parse_revocation_lists
+from zatotx.wire.security.distinguished_name import DistinguishedName, from_certificate_name, is_same_name, parse_name
 
-MOST_SENT = 10  # maximum number of certificates accepted from a client
+MAX_CERTIFICATES = 10  # maximum number of certificates accepted from a client
 _MIN_RSA_BITS = 2048  # bits
 _CLIENT_USAGES = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 _WEAK_HASHES = frozenset({'md5', 'sha1'})
@@ -56,7 +56,7 @@ class UnacceptableCertificate(ValueError):  # noqa: N818 - named for the conditi
 
 
 @frozen(eq=False)
-class CertificateTerms:
+class CertificateRequirements:
     """The requirements of a definition."""
 
     subject: DistinguishedName  # () = any
@@ -66,14 +66,14 @@ class CertificateTerms:
     lists: Mapping[Name, CertificateRevocationList]  # CRLs by name of the authority
 
 
-def certificate_terms(definition: Mtls) -> CertificateTerms:
+def certificate_requirements(definition: Mtls) -> CertificateRequirements:
     """Returns the requirements of a definition. Raises Malformed for an invalid field."""
-    lists = tuple(read_revocation_lists(definition.crl)) if definition.crl else ()
-    return CertificateTerms(
+    lists = tuple(parse_revocation_lists(definition.crl)) if definition.crl else ()
+    return CertificateRequirements(
         subject=parse_name(definition.subject) if definition.subject else (),
         names=frozenset(map(parse_alternative_name, definition.san)),
-        fingerprints=frozenset(map(read_fingerprint, definition.fingerprint)),
-        stores=_stores(read_certificates(definition.ca), lists) if definition.ca else (),
+        fingerprints=frozenset(map(parse_fingerprint, definition.fingerprint)),
+        stores=_stores(parse_certificates(definition.ca), lists) if definition.ca else (),
         lists=_newest_by_issuer(lists),
     )
 
@@ -113,15 +113,17 @@ def _issued_at(crl: CertificateRevocationList) -> datetime:
 
 def parse_chain(sent: Sequence[bytes]) -> list[Certificate]:
     """Parses the certificates that a client sent, in DER, its own first. Raises UnacceptableCertificate."""
-    if len(sent) > MOST_SENT:
-        raise UnacceptableCertificate(f'more than {MOST_SENT} certificates were sent')
+    if len(sent) > MAX_CERTIFICATES:
+        raise UnacceptableCertificate(f'more than {MAX_CERTIFICATES} certificates were sent')
     try:
         return [load_der_x509_certificate(der) for der in sent]
     except ValueError:
         raise UnacceptableCertificate('it cannot be read') from None
 
 
-def valid_until(own: Certificate, others: Sequence[Certificate], terms: CertificateTerms, now: float) -> float:
+def validate_certificate(
+    own: Certificate, others: Sequence[Certificate], terms: CertificateRequirements, now: float
+) -> float:
     """Validates a certificate; returns the time at which it expires or must be validated again. `own`: the client's
     certificate; `others`: the other certificates that it sent. Times are seconds since 1970. Raises
     UnacceptableCertificate."""
@@ -158,12 +160,12 @@ def _check_use(certificate: Certificate, label: str = 'it') -> None:
         raise UnacceptableCertificate(f'{label} is signed with {signature_hash.name}')
 
 
-def _check_names(own: Certificate, terms: CertificateTerms) -> None:
-    if terms.subject and not is_same(terms.subject, name_of(own.subject)):
+def _check_names(own: Certificate, terms: CertificateRequirements) -> None:
+    if terms.subject and not is_same_name(terms.subject, from_certificate_name(own.subject)):
         raise UnacceptableCertificate('it has another subject')
     if terms.names:
         names = _extension(own, SubjectAlternativeName)
-        if names is None or terms.names.isdisjoint(alternative_names(names)):
+        if names is None or terms.names.isdisjoint(certificate_alternative_names(names)):
             raise UnacceptableCertificate('it has none of the alternative names')
     if terms.fingerprints and own.fingerprint(SHA256()) not in terms.fingerprints:
         raise UnacceptableCertificate('it has another fingerprint')
@@ -177,7 +179,7 @@ def _extension(certificate: Certificate, type_: type[_Extension]) -> _Extension 
 
 
 def _verify(
-    own: Certificate, intermediates: Sequence[Certificate], terms: CertificateTerms, now: float
+    own: Certificate, intermediates: Sequence[Certificate], terms: CertificateRequirements, now: float
 ) -> list[Certificate]:
     """Returns the verified chain from the client's certificate to one of the definition's."""
     failures = []
@@ -221,7 +223,7 @@ def _check_crl(crl: CertificateRevocationList, now: float) -> None:
         )
 
 
-def expired_lists(terms: CertificateTerms, now: float) -> list[str]:
+def expired_revocation_lists(terms: CertificateRequirements, now: float) -> list[str]:
     """Returns the names of the authorities whose CRLs have expired."""
     return [issuer.rfc4514_string() for issuer, crl in terms.lists.items() if _has_expired(crl, now)]
 
@@ -230,7 +232,7 @@ def _has_expired(crl: CertificateRevocationList, now: float) -> bool:
     return crl.next_update_utc is not None and now >= crl.next_update_utc.timestamp()
 
 
-def _crls_for_chain(chain: Sequence[Certificate], terms: CertificateTerms) -> list[CertificateRevocationList]:
+def _crls_for_chain(chain: Sequence[Certificate], terms: CertificateRequirements) -> list[CertificateRevocationList]:
     """Returns the CRLs of the issuers in the chain."""
     issuers = dict.fromkeys(certificate.issuer for certificate in chain)
     return [terms.lists[name] for name in issuers if name in terms.lists]

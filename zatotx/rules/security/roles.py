@@ -12,7 +12,7 @@ ADMIN = 'admin'  # everything
 API = 'api'  # the documented public API of Zato (feature map 8.8)
 MONITOR = 'monitor'  # the state of the cluster: metrics, findings, info
 
-NONE: frozenset[str] = frozenset()
+NO_ROLES: frozenset[str] = frozenset()
 _BUILTIN_DEFINITIONS = {'admin.invoke': ADMIN, 'pubapi': API}  # Basic Auth definitions that every cluster has initially
 
 # Public services, or services whose endpoints decide (OpenAPI, if `[http] openapi` enables it).
@@ -40,7 +40,7 @@ _MONITOR = frozenset({
 })  # fmt: skip
 
 
-def roles_of(type_: str, name: str, given: Iterable[str]) -> frozenset[str]:
+def effective_roles(type_: str, name: str, given: Iterable[str]) -> frozenset[str]:
     """Returns the roles of a security definition: the configured ones, and those that the broker's own definitions have
     by name, whatever their rows contain."""
     own = _BUILTIN_DEFINITIONS.get(name) if type_ == 'basic_auth' else None
@@ -68,7 +68,7 @@ def _roles_by_name(service: str, kind_areas: tuple[str, ...]) -> set[str]:
     return roles
 
 
-def missing_roles(mine: frozenset[str], roles: Iterable[str]) -> frozenset[str]:
+def ungrantable_roles(mine: frozenset[str], roles: Iterable[str]) -> frozenset[str]:
     """Returns the roles that a caller with the roles `mine` may not grant: only administrators may grant, revoke or
     take over roles that they do not have."""
-    return NONE if ADMIN in mine else frozenset(roles) - mine
+    return NO_ROLES if ADMIN in mine else frozenset(roles) - mine

@@ -10,10 +10,10 @@ import msgspec
 from zatotx.schema.security.wss import DIGEST, Wss
 from zatotx.wire.soap.ws_security import SecurityHeader, Timestamp, UsernameToken, password_digest
 
-LEEWAY = 60.0  # seconds that a caller's clock may be ahead
+MAX_CLOCK_SKEW = 60.0  # seconds that a caller's clock may be ahead
 
 
-class WssTerms(msgspec.Struct, frozen=True):
+class WssRequirements(msgspec.Struct, frozen=True):
     """The requirements of a definition."""
 
     username: str
@@ -27,7 +27,7 @@ class WssTerms(msgspec.Struct, frozen=True):
         return f'Terms({self.username!r})'
 
 
-class TokenRefused(Exception):  # noqa: N818 - named for the condition
+class UnacceptableWssToken(Exception):  # noqa: N818 - named for the condition
     """Why a token is rejected, for the log only. `guessed`: the user name or the secret was wrong."""
 
     def __init__(self, why: str, *, guessed: bool = False) -> None:
@@ -35,16 +35,16 @@ class TokenRefused(Exception):  # noqa: N818 - named for the condition
         self.guessed = guessed
 
 
-class OneTimeUse(msgspec.Struct, frozen=True):
+class NonceCheck(msgspec.Struct, frozen=True):
     """The token is valid if this nonce was not used before, or if it has no nonce."""
 
     nonce: bytes
     ttl: float = 0.0  # seconds to remember the nonce
 
 
-def wss_terms(definition: Wss) -> WssTerms:
+def wss_requirements(definition: Wss) -> WssRequirements:
     """Returns the requirements of a definition."""
-    return WssTerms(
+    return WssRequirements(
         definition.username,
         definition.password.encode('utf-8'),
         definition.password_type == DIGEST,
@@ -54,55 +54,55 @@ def wss_terms(definition: Wss) -> WssTerms:
     )
 
 
-def check_token(security: SecurityHeader, terms: WssTerms, now: float) -> OneTimeUse:
-    """Validates the header except for replay; returns the nonce to check. Raises TokenRefused. Checks the secret first,
-    so that callers without it learn nothing else."""
+def check_token(security: SecurityHeader, terms: WssRequirements, now: float) -> NonceCheck:
+    """Validates the header except for replay; returns the nonce to check. Raises UnacceptableWssToken. Checks the
+    secret first, so that callers without it learn nothing else."""
     token = _find_token(security, terms)
     _check_credentials(token, terms)
     _check_times(security.timestamp, token, terms, now)
     if terms.complete and not (token.nonce and token.created):
-        raise TokenRefused('it has no Nonce, or no Created')
-    return OneTimeUse(token.nonce, _nonce_ttl(token, terms, now))
+        raise UnacceptableWssToken('it has no Nonce, or no Created')
+    return NonceCheck(token.nonce, _nonce_ttl(token, terms, now))
 
 
-def _find_token(security: SecurityHeader, terms: WssTerms) -> UsernameToken:
+def _find_token(security: SecurityHeader, terms: WssRequirements) -> UsernameToken:
     """Returns the token of the definition's user. A message may carry tokens of other users for other receivers, but
     only one of this user: with two it would be ambiguous which one the rest of the message belongs to."""
     mine = [token for token in security.tokens if token.username == terms.username]
     if len(mine) > 1:
-        raise TokenRefused('two tokens have the same Username')
+        raise UnacceptableWssToken('two tokens have the same Username')
     return mine[0] if mine else security.tokens[0]
 
 
-def _check_credentials(token: UsernameToken, terms: WssTerms) -> None:
-    """Checks user name and secret in constant time. Raises TokenRefused."""
+def _check_credentials(token: UsernameToken, terms: WssRequirements) -> None:
+    """Checks user name and secret in constant time. Raises UnacceptableWssToken."""
     if token.is_digest != terms.digest:
-        raise TokenRefused('the Password is of another type than the definition has')
+        raise UnacceptableWssToken('the Password is of another type than the definition has')
     if terms.digest:
         is_valid = compare_digest(token.password.strip().encode('utf-8'),
                                password_digest(token.nonce, token.created, terms.password))  # fmt: skip
     else:
         is_valid = compare_digest(token.password.encode('utf-8'), terms.password)
     if not (is_valid and token.username == terms.username and terms.password):
-        raise TokenRefused('Username or Password is wrong', guessed=True)
+        raise UnacceptableWssToken('Username or Password is wrong', guessed=True)
 
 
-def _check_times(timestamp: Timestamp | None, token: UsernameToken, terms: WssTerms, now: float) -> None:
+def _check_times(timestamp: Timestamp | None, token: UsernameToken, terms: WssRequirements, now: float) -> None:
     """Rejects tokens created in the future and expired ones. A token from the future would outlive its remembered
-    nonce. Raises TokenRefused."""
+    nonce. Raises UnacceptableWssToken."""
     stamp = timestamp or Timestamp()
     for created in (token.created_at, stamp.created_at):
-        if created is not None and created > now + LEEWAY:
-            raise TokenRefused('it was created in the future')
+        if created is not None and created > now + MAX_CLOCK_SKEW:
+            raise UnacceptableWssToken('it was created in the future')
         if created is not None and created < now - terms.lifetime:
-            raise TokenRefused('it is stale')
-    if stamp.expires_at is not None and stamp.expires_at < now - LEEWAY:
-        raise TokenRefused('it has expired')
+            raise UnacceptableWssToken('it is stale')
+    if stamp.expires_at is not None and stamp.expires_at < now - MAX_CLOCK_SKEW:
+        raise UnacceptableWssToken('it has expired')
     if stamp.expires_at is not None and stamp.expires_at < (stamp.created_at or stamp.expires_at):
-        raise TokenRefused('it expires before it was created')
+        raise UnacceptableWssToken('it expires before it was created')
 
 
-def _nonce_ttl(token: UsernameToken, terms: WssTerms, now: float) -> float:
+def _nonce_ttl(token: UsernameToken, terms: WssRequirements, now: float) -> float:
     """Returns the seconds to remember the nonce: as configured, and at least as long as the token is valid."""
     if token.created_at is None or terms.lifetime == inf:
         return terms.remembered

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import Definition, line_mistake
+from zatotx.schema.security.definition import SecurityDefinition, control_character_error
 
-HEADER = 'X-API-Key'
+DEFAULT_HEADER = 'X-API-Key'
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")  # RFC 9110 §5.6.2
 
 
@@ -15,26 +15,26 @@ def _header_mistake(header: str) -> str:
     return '' if header and _TOKEN.issuperset(header) else 'must be the name of a header field'
 
 
-class ApiKey(Definition, frozen=True, kw_only=True):
+class ApiKey(SecurityDefinition, frozen=True, kw_only=True):
     """An API key in a header field or a query parameter."""
 
     header: Annotated[
         str, field('Header field that carries the key', max_length=200, check=_header_mistake)
-    ] = HEADER
+    ] = DEFAULT_HEADER
     query: Annotated[
         str,
         field('Query parameter that carries the key; if set, header fields are ignored', max_length=200,
-              check=line_mistake),
+              check=control_character_error),
     ] = ''
     password: Annotated[
         str,
         field('The key; without one all requests are rejected', secret='encrypted',
-              check=line_mistake),
+              check=control_character_error),
     ] = ''
 
 
 def _mistakes(value: ApiKey) -> list[tuple[str, str]]:
-    if value.query and value.header != HEADER:
+    if value.query and value.header != DEFAULT_HEADER:
         return [('query', 'give header or query, not both')]
     return []
 

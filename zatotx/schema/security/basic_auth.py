@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import Definition, line_mistake
+from zatotx.schema.security.definition import SecurityDefinition, control_character_error
 
 
 def _username_mistake(username: str) -> str:
     """Checks a user name. RFC 7617 §2: a colon ends the user name in the credentials."""
-    return 'must not have a colon: HTTP Basic Auth cannot carry one' if ':' in username else line_mistake(username)
+    return (
+        'must not have a colon: HTTP Basic Auth cannot carry one'
+        if ':' in username
+        else control_character_error(username)
+    )
 
 
-class BasicAuth(Definition, frozen=True, kw_only=True):
+class BasicAuth(SecurityDefinition, frozen=True, kw_only=True):
     """Credentials for HTTP Basic Auth."""
 
     username: Annotated[
@@ -21,7 +25,7 @@ class BasicAuth(Definition, frozen=True, kw_only=True):
         field('User name of the caller', min_length=1, max_length=1000, check=_username_mistake),
     ]
     realm: Annotated[
-        str, field('Realm in the authentication challenge', max_length=1000, check=line_mistake)
+        str, field('Realm in the authentication challenge', max_length=1000, check=control_character_error)
     ] = 'zatotx'
     password: Annotated[
         str,

@@ -10,29 +10,29 @@ from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import field
 
 # The types that channels can verify, and the types that outgoing connections can send.
-OF_CHANNELS = ('basic_auth', 'apikey', 'tech_account', 'wss', 'xpath', 'jwt', 'mtls')
-OF_OUTGOING = ('basic_auth', 'apikey', 'digest_auth', 'oauth2_client')
+CHANNEL_TYPES = ('basic_auth', 'apikey', 'tech_account', 'wss', 'xpath', 'jwt', 'mtls')
+OUTGOING_TYPES = ('basic_auth', 'apikey', 'digest_auth', 'oauth2_client')
 _MAX_ROLES = 100
 
 
-def line_mistake(text: str) -> str:
+def control_character_error(text: str) -> str:
     """Returns the error of text with control characters, which credentials (RFC 7617 §2) and header fields must not
     contain, or ''."""
     return 'must not have control characters' if any(ord(c) < 32 or ord(c) == 127 for c in text) else ''
 
 
-def roles_mistake(roles: list[str]) -> str:
+def roles_error(roles: list[str]) -> str:
     """Returns the error of a list of roles, or ''."""
     if len(set(roles)) < len(roles):
         return 'has a role twice'
-    invalid = [role for role in roles if role != role.strip() or ',' in role or line_mistake(role)]
+    invalid = [role for role in roles if role != role.strip() or ',' in role or control_character_error(role)]
     return 'roles have no commas, no control characters and no blanks around them' if invalid else ''
 
 
 Role = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
-class Definition(ConfigObject, frozen=True, kw_only=True):
+class SecurityDefinition(ConfigObject, frozen=True, kw_only=True):
     """The base class of definitions that channels use to authenticate callers."""
 
     name: Annotated[
@@ -43,5 +43,5 @@ class Definition(ConfigObject, frozen=True, kw_only=True):
     roles: Annotated[
         list[Role],
         field('Roles of authenticated callers; channels and services may require them', max_length=_MAX_ROLES,
-              check=roles_mistake),
+              check=roles_error),
     ] = []

@@ -6,12 +6,14 @@ from typing import Annotated
 
 from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import line_mistake
+from zatotx.schema.security.definition import control_character_error
 
 
 def _username_mistake(username: str) -> str:
     """Checks a user name. RFC 7616 §3.4.2: a colon ends the user name in the hashed text."""
-    return 'must not have a colon: Digest Auth cannot carry one' if ':' in username else line_mistake(username)
+    return (
+        'must not have a colon: Digest Auth cannot carry one' if ':' in username else control_character_error(username)
+    )
 
 
 class DigestAuth(ConfigObject, frozen=True, kw_only=True):

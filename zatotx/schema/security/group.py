@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import OF_CHANNELS
+from zatotx.schema.security.definition import CHANNEL_TYPES
 
 
 def _members_mistake(members: list[str]) -> str:
@@ -22,7 +22,7 @@ class SecurityGroup(ConfigObject, frozen=True, kw_only=True):
     members: Annotated[
         list[Annotated[str, Meta(min_length=1)]],
         field('Security definitions in the group, of any types that channels support',
-              ref='security', ref_types=OF_CHANNELS,
+              ref='security', ref_types=CHANNEL_TYPES,
               check=_members_mistake),
     ] = []
 

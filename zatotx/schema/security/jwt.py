@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import Definition
-from zatotx.schema.security.url import url_mistake
+from zatotx.schema.security.definition import SecurityDefinition
+from zatotx.schema.security.url import secure_url_error
 from zatotx.wire.malformed import Malformed
 
 ALGORITHMS = ('HS256', 'HS384', 'HS512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384',
@@ -22,10 +22,10 @@ def _algorithms_mistake(names: list[str]) -> str:
 
 def _url_mistake(url: str) -> str:
     """Requires that keys are fetched over TLS, or from the loopback interface."""
-    return url and url_mistake(url, user='keys are public', plain='put in keys of his own')
+    return url and secure_url_error(url, user='keys are public', plain='put in keys of his own')
 
 
-class Jwt(Definition, frozen=True, kw_only=True):
+class Jwt(SecurityDefinition, frozen=True, kw_only=True):
     """Tokens of one issuer."""
 
     algorithms: Annotated[
@@ -75,11 +75,11 @@ def _validate(value: Jwt) -> list[tuple[str, str]]:
 
 def _check_secret(value: Jwt) -> Iterator[tuple[str, str]]:
     # imported on demand: slow, and few definitions need it
-    from zatotx.wire.security.jwk import HMAC_BYTES, key_of_secret
+    from zatotx.wire.security.jwk import HMAC_BYTES, key_from_secret
 
     yield from _check_algorithms(value, 'secret', frozenset(HMAC_BYTES))
     try:
-        key = key_of_secret(value.secret)
+        key = key_from_secret(value.secret)
     except Malformed as error:
         yield 'secret', str(error)
         return
@@ -89,10 +89,10 @@ def _check_secret(value: Jwt) -> Iterator[tuple[str, str]]:
 
 
 def _check_public_key(value: Jwt) -> Iterator[tuple[str, str]]:
-    from zatotx.wire.security.jwk import key_of_pem
+    from zatotx.wire.security.jwk import key_from_pem
 
     try:
-        key = key_of_pem(value.public_key)
+        key = key_from_pem(value.public_key)
     except Malformed as error:
         yield 'public_key', str(error)
     else:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import Definition
+from zatotx.schema.security.definition import SecurityDefinition
 from zatotx.wire.malformed import Malformed
 
 
-class Mtls(Definition, frozen=True, kw_only=True):
+class Mtls(SecurityDefinition, frozen=True, kw_only=True):
     """Client certificates for mutual TLS."""
 
     subject: Annotated[
@@ -47,9 +47,9 @@ def _validate(value: Mtls) -> list[tuple[str, str]]:
     errors = [
         *_parse_errors('subject', distinguished_name.parse_name, _to_list(value.subject)),
         *_parse_errors('san', alternative_name.parse_alternative_name, value.san),
-        *_parse_errors('ca', certificates.read_certificates, _to_list(value.ca)),
-        *_parse_errors('fingerprint', certificates.read_fingerprint, value.fingerprint),
-        *_parse_errors('crl', certificates.read_revocation_lists, _to_list(value.crl)),
+        *_parse_errors('ca', certificates.parse_certificates, _to_list(value.ca)),
+        *_parse_errors('fingerprint', certificates.parse_fingerprint, value.fingerprint),
+        *_parse_errors('crl', certificates.parse_revocation_lists, _to_list(value.crl)),
     ]
     if not value.ca and not value.fingerprint:
         errors.append(('ca', 'is missing: without it, or a fingerprint, anybody can make a certificate that fits'))

@@ -8,15 +8,15 @@ from msgspec import Meta
 
 from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import line_mistake
-from zatotx.schema.security.url import url_mistake
+from zatotx.schema.security.definition import control_character_error
+from zatotx.schema.security.url import secure_url_error
 
 _RESERVED_FIELDS = frozenset(('grant_type', 'scope', 'client_id', 'client_secret'))
 
 
 def _url_mistake(url: str) -> str:
     """Requires TLS, except on loopback, since the client secret is sent (RFC 6749 §3.2)."""
-    return url_mistake(url, user='they are client_id and client_secret', plain='read the secret')
+    return secure_url_error(url, user='they are client_id and client_secret', plain='read the secret')
 
 
 def _scopes_mistake(scopes: list[str]) -> str:
@@ -56,7 +56,13 @@ class OAuth2Client(ConfigObject, frozen=True, kw_only=True):
               min_length=1, max_length=4096, check=_url_mistake),
     ]
     client_id: Annotated[
-        str, field('Client identifier at the authorization server', min_length=1, max_length=1000, check=line_mistake)
+        str,
+        field(
+            'Client identifier at the authorization server',
+            min_length=1,
+            max_length=1000,
+            check=control_character_error,
+        ),
     ]
     client_secret: Annotated[str, field('Client secret', secret='encrypted')] = ''
     client_auth: Annotated[

@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import Definition, line_mistake
+from zatotx.schema.security.definition import SecurityDefinition, control_character_error
 
 
-class TechAccount(Definition, frozen=True, kw_only=True):
+class TechAccount(SecurityDefinition, frozen=True, kw_only=True):
     """A user name and a password in the header fields X-Zato-User and X-Zato-Password."""
 
     username: Annotated[
         str,
         field('User name in X-Zato-User; empty = the name of the account', max_length=1000,
-              check=line_mistake),
+              check=control_character_error),
     ] = ''
     password: Annotated[
         str,
         field('Password in X-Zato-Password; without one all requests are rejected', secret='encrypted',
-              check=line_mistake),
+              check=control_character_error),
     ] = ''
 
 

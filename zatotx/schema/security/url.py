@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from zatotx.wire.http.host import is_loopback
 
 
-def url_mistake(url: str, *, user: str, plain: str) -> str:
+def secure_url_error(url: str, *, user: str, plain: str) -> str:
     """Returns the error of a URL, or '': it must be https, or http on loopback. `user`: why it must not contain a user
     name and password; `plain`: what an attacker could do with plain http. Both are clauses of the error message."""
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import Definition
+from zatotx.schema.security.definition import SecurityDefinition
 
 CLEAR_TEXT, DIGEST = 'clear_text', 'digest'
 _DAY = 24 * 60 * 60
 
 
-class Wss(Definition, frozen=True, kw_only=True):
+class Wss(SecurityDefinition, frozen=True, kw_only=True):
     """A WS-Security UsernameToken: verified by SOAP channels, sent by outgoing SOAP connections."""
 
     username: Annotated[str, field('Username of the token', min_length=1, max_length=1000)]

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import Definition
+from zatotx.schema.security.definition import SecurityDefinition
 
 _MAX_LENGTH = 4096
 
 
-class XPath(Definition, frozen=True, kw_only=True):
+class XPath(SecurityDefinition, frozen=True, kw_only=True):
     """XPath expressions that select the user name and the password in the body of XML and SOAP messages."""
 
     username: Annotated[str, field('Required user name in the body', min_length=1, max_length=1000)]

@@ -5,7 +5,7 @@ finds either all of a deployment after its restart, or nothing of it.
 
 How a node uses it (zatotx.node):
 
-- `VersionKeeper` is created once per node. The node awaits `keeper.load()` at startup; `keeper.prepare_level` prepares
+- `VersionManager` is created once per node. The node awaits `keeper.load()` at startup; `keeper.prepare_level` prepares
   each new snapshot; every heartbeat publishes `keeper.verdicts`.
 - `Deployer` is `INode.deployer`. Its `bring(revision)` is provided by the node: it brings this node up to that revision
   and notifies the others, without waiting for them.
@@ -31,23 +31,23 @@ from zatotx.interfaces.config import (
     IConfig,
     IConfigStore,
     OutdatedSnapshot,
-    Prepared,
+    PreparedConfig,
 )
-from zatotx.interfaces.node import DeployReport, IDeployer
+from zatotx.interfaces.node import DeploymentReport, IDeployer
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable, Timeout
 from zatotx.schema.snapshot import Actor, Snapshot
 from zatotx.schema.suggestion import did_you_mean
-from zatotx.service.deployment.import_thread import DEADLINE, in_import_thread
-from zatotx.service.deployment.module_importer import load
-from zatotx.service.deployment.package import SourcePackage, accept, restore
-from zatotx.service.deployment.service_checks import CheckedVersion, announce_added, check_services
+from zatotx.service.deployment.import_thread import DEADLINE, run_in_import_thread
+from zatotx.service.deployment.module_importer import import_source
+from zatotx.service.deployment.service_checks import CheckedVersion, call_after_add_hooks, check_services
+from zatotx.service.deployment.source_package import SourcePackage, parse_stored, parse_upload
 from zatotx.service.service_store import ServiceStore, resolve_conflicts
 
-VERDICT_WAIT = DEADLINE + 10  # seconds that the other nodes have to import a version
+VERDICT_TIMEOUT = DEADLINE + 10  # seconds that the other nodes have to import a version
 
 
 @define(kw_only=True, eq=False)
-class VersionKeeper:
+class VersionManager:
     """Runs the active version of every file on this node, or the previous one if the new one fails here."""
 
     odb: IConfigStore
@@ -78,7 +78,7 @@ class VersionKeeper:
         """Apply a snapshot when the node starts, with the code that is active now."""
         await self._commit(snapshot, await self._follow())
 
-    async def prepare_level(self, snapshot: Snapshot) -> Prepared:
+    async def prepare_level(self, snapshot: Snapshot) -> PreparedConfig:
         """Import what a new snapshot needs.
 
         The commit activates and deactivates services, sets their limits, and swaps in the active versions. Raises
@@ -90,7 +90,7 @@ class VersionKeeper:
         except BaseException:
             self._lock.release()
             raise
-        return Prepared(partial(self._commit_and_release, snapshot, swap), self._lock.release)
+        return PreparedConfig(partial(self._commit_and_release, snapshot, swap), self._lock.release)
 
     def _commit_and_release(
         self, snapshot: Snapshot, swap: Callable[[], Mapping[str, CheckedVersion]]
@@ -136,9 +136,9 @@ class VersionKeeper:
 
     async def _check(self, source: SourcePackage) -> CheckedVersion:
         def import_and_check() -> CheckedVersion:
-            return check_services(load(source, self.directory))
+            return check_services(import_source(source, self.directory))
 
-        checked: CheckedVersion = await in_import_thread(self.reactor, import_and_check, source, doing='the import')
+        checked: CheckedVersion = await run_in_import_thread(self.reactor, import_and_check, source, doing='the import')
         return checked
 
     async def _follow(self, newest: float = inf) -> Callable[[], Mapping[str, CheckedVersion]]:
@@ -192,7 +192,7 @@ class VersionKeeper:
         checked = self._prepared.get((version.file, version.sha256))
         if checked is None:
             content = await self.odb.version_content(version.id)
-            source: SourcePackage = await self.offload(restore, version.file, version.form, content)
+            source: SourcePackage = await self.offload(parse_stored, version.file, version.form, content)
             checked = await self._check(source)
         checked.number = version.number
         return checked
@@ -219,8 +219,8 @@ class VersionKeeper:
         for checked in fresh.values():
             if checked.wants_announcement:
                 try:
-                    announce = partial(announce_added, checked)
-                    await in_import_thread(self.reactor, announce, checked.source, doing='after_add_to_store')
+                    announce = partial(call_after_add_hooks, checked)
+                    await run_in_import_thread(self.reactor, announce, checked.source, doing='after_add_to_store')
                 except BadRequest as error:
                     self._log.error('{why}', why=error.msg)
 
@@ -240,24 +240,24 @@ class Deployer:
 
     odb: IConfigStore
     config: IConfig
-    keeper: VersionKeeper
+    keeper: VersionManager
     bring: Callable[[int], Awaitable[None]]
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
 
-    def deploy(self, file: str, content: bytes, actor: Actor) -> Deferred[DeployReport]:
-        report: Deferred[DeployReport] = self._lock.run(
+    def deploy(self, file: str, content: bytes, actor: Actor) -> Deferred[DeploymentReport]:
+        report: Deferred[DeploymentReport] = self._lock.run(
             lambda: Deferred.fromCoroutine(self._deploy(file, content, actor))
         )
         return report
 
-    def rollback(self, name: str, number: int | None, actor: Actor) -> Deferred[DeployReport]:
-        report: Deferred[DeployReport] = self._lock.run(
+    def rollback(self, name: str, number: int | None, actor: Actor) -> Deferred[DeploymentReport]:
+        report: Deferred[DeploymentReport] = self._lock.run(
             lambda: Deferred.fromCoroutine(self._rollback(name, number, actor))
         )
         return report
 
-    async def _deploy(self, file: str, content: bytes, actor: Actor) -> DeployReport:
-        source: SourcePackage = await self.keeper.offload(accept, file, content)
+    async def _deploy(self, file: str, content: bytes, actor: Actor) -> DeploymentReport:
+        source: SourcePackage = await self.keeper.offload(parse_upload, file, content)
         checked = await self.keeper.prepare(source)
         try:
             names = sorted(checked.services)
@@ -272,10 +272,10 @@ class Deployer:
         finally:
             self.keeper.release(source)
 
-    async def _rollback(self, name: str, number: int | None, actor: Actor) -> DeployReport:
-        target = describe_version(await self.odb.versions(), name, number)
+    async def _rollback(self, name: str, number: int | None, actor: Actor) -> DeploymentReport:
+        target = find_rollback_version(await self.odb.versions(), name, number)
         content = await self.odb.version_content(target.id)
-        source: SourcePackage = await self.keeper.offload(restore, target.file, target.form, content)
+        source: SourcePackage = await self.keeper.offload(parse_stored, target.file, target.form, content)
         await self.keeper.prepare(source)
         try:
             version = await self.odb.activate_version(target.file, target.number, actor)
@@ -283,11 +283,11 @@ class Deployer:
         finally:
             self.keeper.release(source)
 
-    async def _wait_for_nodes(self, version: FileVersion) -> DeployReport:
+    async def _wait_for_nodes(self, version: FileVersion) -> DeploymentReport:
         """Wait for the verdicts of all running nodes."""
         try:
             await self.bring(version.revision)
-            missing = await self.config.everywhere(version.revision, VERDICT_WAIT)
+            missing = await self.config.everywhere(version.revision, VERDICT_TIMEOUT)
             verdicts = await self.odb.version_verdicts(version.id)
             running = {node.name for node in await self.odb.nodes() if node.up_status == 'running'}
         except CancelledError:
@@ -297,10 +297,10 @@ class Deployer:
                 f'{version.file} is stored as version {version.number}, nodes follow when the ODB answers: {error.msg}'
             ) from error
         refusals = {node: reason for node, reason in sorted(verdicts.items()) if reason and node in running}
-        return DeployReport(version=version, refused=refusals, missing=tuple(missing))
+        return DeploymentReport(version=version, refused=refusals, missing=tuple(missing))
 
 
-def describe_version(versions: list[FileVersion], name: str, number: int | None) -> FileVersion:
+def find_rollback_version(versions: list[FileVersion], name: str, number: int | None) -> FileVersion:
     """Return the stored version to roll back to.
 
     `name` is a file, or a service in it; `number` the version, None for the one before the active version. Raises

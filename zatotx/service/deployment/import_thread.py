@@ -20,8 +20,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from zatotx.model.errors import BadRequest
-from zatotx.model.gc_disabled import uncollected
-from zatotx.service.deployment.package import SourcePackage
+from zatotx.model.garbage_collection import gc_disabled
+from zatotx.service.deployment.source_package import SourcePackage
 
 DEADLINE = 30.0  # seconds
 _WINDOW = 1.0  # seconds before the deadline (at most half of it) in which the thread's CPU use is measured
@@ -83,14 +83,14 @@ class ImportThread:
 
     def _abandon(self, ticks_before: int) -> None:
         """Fail the Deferred, and interrupt the thread if it consumes CPU."""
-        location = stack_location(self._thread, self.source)
+        location = user_code_location(self._thread, self.source)
         if cpu_ticks(self._thread) - ticks_before >= _BUSY * self._window and self._thread.is_alive():
             identity = ctypes.c_ulong(self._thread.ident or 0)
             ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, ctypes.py_object(_Abandoned))
         self._result.errback(BadRequest(f'{location}: {self.doing} did not end within {self.deadline:g} s'))
 
 
-def in_import_thread(
+def run_in_import_thread(
     reactor: Any, function: Callable[[], Any], source: SourcePackage, *, doing: str, deadline: float = DEADLINE
 ) -> Deferred[Any]:
     """Run `function` in a daemon thread named after its work.
@@ -110,9 +110,9 @@ def cpu_ticks(thread: threading.Thread) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def stack_location(thread: threading.Thread, source: SourcePackage) -> str:
+def user_code_location(thread: threading.Thread, source: SourcePackage) -> str:
     """Return the line of the user's files that a thread executes (`crm.py:12`); the file alone if it is elsewhere."""
-    with uncollected:
+    with gc_disabled:
         for frame in _frames(sys._current_frames().get(thread.ident or 0)):
             path = Path(frame.f_code.co_filename)
             for root in path.parents:

@@ -26,10 +26,10 @@ from typing import Any
 
 from zatotx.model.errors import BadRequest
 from zatotx.service.compat import import_finder
-from zatotx.service.deployment.package import MODULE, SourcePackage
-from zatotx.service.naming import DEPLOYED
+from zatotx.service.deployment.source_package import MODULE, SourcePackage
+from zatotx.service.naming import DEPLOYED_PACKAGE
 
-PREFIX = DEPLOYED
+PREFIX = DEPLOYED_PACKAGE
 _SKIPPED = frozenset({'test', 'tests', '__main__', 'conftest', 'setup'})
 _numbers = count(1)
 _open_namespaces: dict[str, ModuleNamespace] = {}  # by package name; read by the finder
@@ -115,7 +115,7 @@ class _Finder:
         return namespace.spec(fullname) if namespace else None
 
 
-class LoadedModule:
+class ImportedVersion:
     """An imported version. Its modules stay in `sys.modules` as long as this object is referenced."""
 
     __slots__ = ('__weakref__', 'modules', 'source', 'space')
@@ -127,25 +127,25 @@ class LoadedModule:
         weakref.finalize(self, namespace.close).atexit = False
 
 
-def load(source: SourcePackage, directory: Path) -> LoadedModule:
+def import_source(source: SourcePackage, directory: Path) -> ImportedVersion:
     """Write the files of a source below `directory` and import all of its modules. Blocking: it runs users' code.
 
     Raises BadRequest with one sentence naming file and line, whatever the code does.
     """
     import_finder.install()  # makes `from zato.server.service import Service` work
     root = directory / source.sha256
-    materialise(root, source)
+    write_source_files(root, source)
     namespace = ModuleNamespace(root, () if source.form == MODULE else source.tops)
     namespace.open()
     try:
-        modules = [namespace.load(name) for name in module_names(source)]
+        modules = [namespace.load(name) for name in importable_modules(source)]
     except BaseException as error:  # even SystemExit and KeyboardInterrupt are errors of the module
         namespace.close()
-        raise BadRequest(error_sentence(error, root, source.file).replace(namespace.package + '.', '')) from None
-    return LoadedModule(source, namespace, modules)
+        raise BadRequest(format_import_error(error, root, source.file).replace(namespace.package + '.', '')) from None
+    return ImportedVersion(source, namespace, modules)
 
 
-def module_names(source: SourcePackage) -> list[str]:
+def importable_modules(source: SourcePackage) -> list[str]:
     """Return the names of the modules that may define services: all except tests, setup and `__main__`."""
     names = []
     for path in sorted(source.files):
@@ -157,7 +157,7 @@ def module_names(source: SourcePackage) -> list[str]:
     return names
 
 
-def materialise(root: Path, source: SourcePackage) -> None:
+def write_source_files(root: Path, source: SourcePackage) -> None:
     """Write the files of a source to disk, each atomically, not readable by group and others."""
     for path, data in source.files.items():
         target = root.joinpath(*PurePosixPath(path).parts)
@@ -171,17 +171,17 @@ def materialise(root: Path, source: SourcePackage) -> None:
         temporary.replace(target)
 
 
-def error_sentence(error: BaseException, root: Path, file: str) -> str:
+def format_import_error(error: BaseException, root: Path, file: str) -> str:
     """Return one sentence for an error: `crm.py:12: NameError: name 'x' is not defined`."""
     kind = type(error).__name__
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(root):
         return f'{_relative_path(Path(error.filename), root)}:{error.lineno or 1}: {kind}: {_one_line(error.msg)}'
-    location = last_line_of_file(error.__traceback__, root) or file
+    location = innermost_location(error.__traceback__, root) or file
     text = _one_line(error)
     return f'{location}: {kind}: {text}' if text else f'{location}: {kind}'
 
 
-def last_line_of_file(traceback: TracebackType | None, root: Path) -> str:
+def innermost_location(traceback: TracebackType | None, root: Path) -> str:
     """Return the innermost `file:line` below `root` in a traceback, or ''."""
     location = ''
     while traceback is not None:

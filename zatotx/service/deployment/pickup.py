@@ -26,10 +26,17 @@ from zatotx.interfaces.config import FileVersion, IConfigStore
 from zatotx.interfaces.node import IDeployer
 from zatotx.model.errors import BadRequest, ServiceError, ServiceUnavailable, Timeout
 from zatotx.schema.snapshot import Actor
-from zatotx.service.deployment.package import accept
-from zatotx.service.deployment.pickup_scan import FileMark, SettledFiles, TakenFile, changed_at, scan, take_file
+from zatotx.service.deployment.pickup_scan import (
+    EntryContent,
+    EntryFingerprint,
+    SettledEntries,
+    last_change_time,
+    read_entry,
+    scan_directory,
+)
+from zatotx.service.deployment.source_package import parse_upload
 
-INTERVAL = 0.5  # seconds between two scans
+SCAN_INTERVAL = 0.5  # seconds between two scans
 HAS_INOTIFY = sys.platform.startswith('linux')
 
 
@@ -44,8 +51,8 @@ class PickupWatcher:
     offload: Callable[..., Deferred[Any]]
     since: float = inf  # Unix time when the server started, possibly before this process took over
     notify: bool = HAS_INOTIFY
-    interval: float = INTERVAL
-    _settled_files: SettledFiles = field(factory=SettledFiles, init=False)
+    interval: float = SCAN_INTERVAL
+    _settled_files: SettledEntries = field(factory=SettledEntries, init=False)
     _queue: dict[str, None] = field(factory=dict, init=False)  # names to deploy, in order
     _retries: set[str] = field(factory=set, init=False)  # names to try again at the next scan
     _watcher: Any = field(default=None, init=False)
@@ -131,7 +138,7 @@ class PickupWatcher:
         """Scan the directory and queue what has settled."""
         self._watch()
         try:
-            marks = await self.offload(scan, self.directory)
+            marks = await self.offload(scan_directory, self.directory)
             if not self._has_begun:
                 await self._begin(marks)
         except OSError as error:
@@ -151,7 +158,7 @@ class PickupWatcher:
         for name in (*self._settled_files.settled(marks, only_directories=self._watcher is not None), *retries):
             self._enqueue(name)
 
-    async def _begin(self, marks: dict[str, FileMark]) -> None:
+    async def _begin(self, marks: dict[str, EntryFingerprint]) -> None:
         """Examine the files that exist at startup: queue only those that the ODB does not know."""
         latest: dict[str, FileVersion] = {}
         stored: dict[tuple[str, str], float] = {}  # when the newest version with that file and hash was stored
@@ -196,7 +203,7 @@ class PickupWatcher:
 
     async def _deploy_entry(self, name: str) -> None:
         """Read and deploy an entry; failures are logged."""
-        entry: TakenFile = await self.offload(take_file, self.directory, name)
+        entry: EntryContent = await self.offload(read_entry, self.directory, name)
         if entry.mark is None:
             return
         self._settled_files.took(name, entry.mark)
@@ -214,7 +221,7 @@ class PickupWatcher:
         except Exception:
             self._log.failure('{name} was not deployed', name=name)
 
-    async def _deploy(self, entry: TakenFile) -> None:
+    async def _deploy(self, entry: EntryContent) -> None:
         """Deploy an entry that was read, and log the result."""
         report = await self.deployer.deploy(entry.name, entry.content, Actor('pickup', self.directory))
         version = report.version
@@ -243,10 +250,10 @@ def _is_linked(path: Path) -> bool:
 
 def _identity(directory: str, name: str) -> tuple[str, str, float]:
     """Return the file that an entry would be a version of, its hash, and when it was last changed."""
-    changed = changed_at(directory, name)
-    entry = take_file(directory, name)
+    changed = last_change_time(directory, name)
+    entry = read_entry(directory, name)
     try:
-        source = accept(entry.name, entry.content)
+        source = parse_upload(entry.name, entry.content)
     except BadRequest:
         return entry.name, '', changed
     return source.file, source.sha256, changed

@@ -9,58 +9,58 @@ from pathlib import Path
 import msgspec
 
 from zatotx.model.errors import BadRequest
-from zatotx.service.deployment.package import MAX_CONTENT, MAX_MEMBERS, is_junk, pack_directory
+from zatotx.service.deployment.source_package import MAX_CONTENT, MAX_MEMBERS, is_ignored_file, zip_directory
 
-RESTING = 3  # consecutive scans in which an entry must be unchanged before it is deployed
+SETTLED_AFTER_SCANS = 3  # consecutive scans in which an entry must be unchanged before it is deployed
 # Unsupported archives are read too, so that they are rejected with a message.
 _SUFFIXES = ('.py', '.pyw', '.zip', '.tar', '.tgz', '.gz', '.bz2', '.xz')
 
 
-class FileMark(msgspec.Struct, frozen=True):
+class EntryFingerprint(msgspec.Struct, frozen=True):
     """A fingerprint of a directory entry, which changes when the entry changes."""
 
     is_directory: bool
     prints: tuple[tuple[str, int, int, int], ...]  # (path, inode, size, mtime in ns)
 
 
-class TakenFile(msgspec.Struct, frozen=True):
+class EntryContent(msgspec.Struct, frozen=True):
     """The content of an entry. `name` is the name to deploy it under: 'crm.py', or 'crm.zip' for a directory."""
 
     name: str
-    mark: FileMark | None
+    mark: EntryFingerprint | None
     content: bytes = b''
     trouble: str = ''  # why the entry could not be read
 
 
-def scan(directory: str) -> dict[str, FileMark]:
+def scan_directory(directory: str) -> dict[str, EntryFingerprint]:
     """Return the fingerprints of all entries that may be deployed. Raises OSError if the directory cannot be read."""
     marks = {}
     for entry in sorted(Path(directory).iterdir()):
-        mark = scan_entry(entry)
+        mark = fingerprint_entry(entry)
         if mark is not None:
             marks[entry.name] = mark
     return marks
 
 
-def scan_entry(entry: Path) -> FileMark | None:
+def fingerprint_entry(entry: Path) -> EntryFingerprint | None:
     """Return the fingerprint of an entry; None if it is gone or cannot be deployed."""
-    if is_junk(entry.name):
+    if is_ignored_file(entry.name):
         return None
     try:
         status = entry.stat()
         if stat.S_ISDIR(status.st_mode):
-            return FileMark(True, tuple(_prints(entry, entry)))
+            return EntryFingerprint(True, tuple(_prints(entry, entry)))
     except OSError:
         return None
     if not stat.S_ISREG(status.st_mode) or not entry.name.lower().endswith(_SUFFIXES):
         return None
-    return FileMark(False, (('', status.st_ino, status.st_size, status.st_mtime_ns),))
+    return EntryFingerprint(False, (('', status.st_ino, status.st_size, status.st_mtime_ns),))
 
 
 def _prints(directory: Path, root: Path) -> Iterator[tuple[str, int, int, int]]:
     """Yield path, inode, size and mtime (ns) of every file in a directory."""
     for count, entry in enumerate(sorted(directory.iterdir())):
-        if is_junk(entry.name) or count > MAX_MEMBERS:
+        if is_ignored_file(entry.name) or count > MAX_MEMBERS:
             continue
         status = entry.lstat()
         if stat.S_ISDIR(status.st_mode):
@@ -69,7 +69,7 @@ def _prints(directory: Path, root: Path) -> Iterator[tuple[str, int, int, int]]:
             yield entry.relative_to(root).as_posix(), status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def changed_at(directory: str, name: str) -> float:
+def last_change_time(directory: str, name: str) -> float:
     """Return when an entry, or anything in it, was last written or moved (Unix time); 0 if it is gone."""
     entry = Path(directory, name)
     try:
@@ -78,33 +78,33 @@ def changed_at(directory: str, name: str) -> float:
         return 0.0
 
 
-def take_file(directory: str, name: str) -> TakenFile:
+def read_entry(directory: str, name: str) -> EntryContent:
     """Read an entry. Errors are returned as `trouble`, never raised."""
     entry = Path(directory, name)
-    mark = scan_entry(entry)
+    mark = fingerprint_entry(entry)
     if mark is None:
-        return TakenFile(name, None)
+        return EntryContent(name, None)
     try:
         if mark.is_directory:
-            return TakenFile(f'{name}.zip', mark, pack_directory(entry))
+            return EntryContent(f'{name}.zip', mark, zip_directory(entry))
         with entry.open('rb') as stream:
-            return TakenFile(name, mark, stream.read(MAX_CONTENT + 1))
+            return EntryContent(name, mark, stream.read(MAX_CONTENT + 1))
     except BadRequest as error:
-        return TakenFile(name, mark, trouble=error.msg)
+        return EntryContent(name, mark, trouble=error.msg)
     except OSError as error:
-        return TakenFile(name, mark, trouble=f'{name}: it cannot be read: {error.strerror or error}')
+        return EntryContent(name, mark, trouble=f'{name}: it cannot be read: {error.strerror or error}')
 
 
-class SettledFiles:
+class SettledEntries:
     """Decides which entries have settled and have not been deployed in their current state."""
 
     def __init__(self) -> None:
-        self._deployed: dict[str, FileMark] = {}
+        self._deployed: dict[str, EntryFingerprint] = {}
         self._unchanged_scans: dict[
-            str, tuple[FileMark, int]
+            str, tuple[EntryFingerprint, int]
         ] = {}  # fingerprint, and in how many consecutive scans it was seen
 
-    def settled(self, marks: Mapping[str, FileMark], *, only_directories: bool) -> list[str]:
+    def settled(self, marks: Mapping[str, EntryFingerprint], *, only_directories: bool) -> list[str]:
         """Return the entries unchanged in RESTING consecutive scans and not yet deployed in this state."""
         self._unchanged_scans = {name: (mark, self._times(name, mark) + 1) for name, mark in marks.items()}
         for name in self._deployed.keys() - marks.keys():
@@ -112,13 +112,15 @@ class SettledFiles:
         return [
             name
             for name, (mark, times) in self._unchanged_scans.items()
-            if times >= RESTING and self._deployed.get(name) != mark and (mark.is_directory or not only_directories)
+            if times >= SETTLED_AFTER_SCANS
+            and self._deployed.get(name) != mark
+            and (mark.is_directory or not only_directories)
         ]
 
-    def _times(self, name: str, mark: FileMark) -> int:
+    def _times(self, name: str, mark: EntryFingerprint) -> int:
         last, times = self._unchanged_scans.get(name, (None, 0))
         return times if last == mark else 0
 
-    def took(self, name: str, mark: FileMark) -> None:
+    def took(self, name: str, mark: EntryFingerprint) -> None:
         """Record that an entry was deployed; it is deployed again only if it changes."""
         self._deployed[name] = mark

@@ -18,16 +18,16 @@ from types import ModuleType
 from attrs import define
 
 from zatotx.model.errors import BadRequest
-from zatotx.service.deployment.module_importer import LoadedModule, error_sentence
-from zatotx.service.deployment.package import SourcePackage
-from zatotx.service.entry import ServiceEntry
+from zatotx.service.deployment.module_importer import ImportedVersion, format_import_error
+from zatotx.service.deployment.source_package import SourcePackage
 from zatotx.service.metadata import BadDeclaration, describe_service
-from zatotx.service.naming import plain_name, service_name
+from zatotx.service.naming import original_module_name, service_name
 from zatotx.service.service import Service
+from zatotx.service.service_entry import ServiceEntry
 
 MARKER = 'zato_dont_import'
 RESERVED = 'zato.'  # prefix of the names of services built into zatotx
-LONGEST_NAME = 1000
+MAX_NAME = 1000
 
 
 @define(slots=False, eq=False)
@@ -37,7 +37,7 @@ class CheckedVersion:
     `number` is its version number in the ODB, 0 until it is known.
     """
 
-    loaded: LoadedModule
+    loaded: ImportedVersion
     services: Mapping[str, ServiceEntry]
     number: int = 0
 
@@ -47,7 +47,7 @@ class CheckedVersion:
 
     def place(self, name: str) -> str:
         """Return the location of a service's class: `crm.py:12`."""
-        return place_of(self.loaded, self.services[name].cls)
+        return class_location(self.loaded, self.services[name].cls)
 
     @cached_property
     def wants_announcement(self) -> bool:
@@ -58,7 +58,7 @@ class CheckedVersion:
         )
 
 
-def check_services(loaded: LoadedModule) -> CheckedVersion:
+def check_services(loaded: ImportedVersion) -> CheckedVersion:
     """Return the checked services of an imported version.
 
     Raises BadRequest listing every mistake with file and line. Blocking: it runs users' code (`get_name`,
@@ -69,10 +69,10 @@ def check_services(loaded: LoadedModule) -> CheckedVersion:
     except BadRequest:
         raise
     except BaseException as error:
-        raise BadRequest(error_sentence(error, loaded.space.root, loaded.source.file)) from None
+        raise BadRequest(format_import_error(error, loaded.space.root, loaded.source.file)) from None
 
 
-def announce_added(checked: CheckedVersion) -> None:
+def call_after_add_hooks(checked: CheckedVersion) -> None:
     """Call `after_add_to_store` of every service; exceptions are logged, as in Zato. Blocking: it runs users' code."""
     for name, entry in checked.services.items():
         logger = logging.getLogger(name)
@@ -82,7 +82,7 @@ def announce_added(checked: CheckedVersion) -> None:
             logger.exception('after_add_to_store of %s failed; the service was added', name)
 
 
-def candidates(module: ModuleType) -> list[type[Service]]:
+def service_classes(module: ModuleType) -> list[type[Service]]:
     """Return the Service subclasses that a module defines, in order of definition."""
     classes = dict.fromkeys(
         value
@@ -95,14 +95,14 @@ def candidates(module: ModuleType) -> list[type[Service]]:
 class _VersionCheck:
     """One check of one version: collects its services and mistakes."""
 
-    def __init__(self, loaded: LoadedModule) -> None:
+    def __init__(self, loaded: ImportedVersion) -> None:
         self.loaded = loaded
         self.mistakes: list[str] = []
         self.entries: dict[str, ServiceEntry] = {}
 
     def run(self) -> CheckedVersion:
         """Check all classes. Raises BadRequest listing every mistake."""
-        classes = [(module, cls) for module in self.loaded.modules for cls in candidates(module)]
+        classes = [(module, cls) for module in self.loaded.modules for cls in service_classes(module)]
         bases = {base for _, cls in classes for base in cls.__mro__[1:]}
         helpers = {cls for _, cls in classes if cls in bases and not _has_handle(cls)}
         services = [(module, cls) for module, cls in classes if cls not in helpers]
@@ -122,7 +122,7 @@ class _VersionCheck:
     def _check_service(self, module: ModuleType, cls: type[Service]) -> None:
         """Check one class, and add it to the services or its mistakes to the mistakes."""
         mistakes: list[str] = []
-        name = service_name(cls, plain_name(module.__name__))
+        name = service_name(cls, original_module_name(module.__name__))
         try:
             traits = describe_service(cls)
         except BadDeclaration as error:
@@ -131,10 +131,11 @@ class _VersionCheck:
         if name in self.entries:
             other_class = self.entries[name].cls
             mistakes.append(
-                f'the name of {cls.__name__} is taken by {other_class.__name__} at {place_of(self.loaded, other_class)}'
+                f'the name of {cls.__name__} is taken by {other_class.__name__} '
+                f'at {class_location(self.loaded, other_class)}'
             )
         if mistakes:
-            location = place_of(self.loaded, cls)
+            location = class_location(self.loaded, cls)
             self.mistakes += [f'{location}: service {name!r}: {mistake}' for mistake in mistakes]
         elif cls.before_add_to_store(logging.getLogger(name)):
             cls._zatotx_name = name  # lets self.invoke(TheClass) find it
@@ -142,11 +143,11 @@ class _VersionCheck:
             self.entries[name] = ServiceEntry(name=name, cls=cls, traits=traits, file=file)
 
 
-def place_of(loaded: LoadedModule, cls: type) -> str:
+def class_location(loaded: ImportedVersion, cls: type) -> str:
     """Return the location of a class of that version: `crm.py:12`."""
     file = Path(getattr(sys.modules[cls.__module__], '__file__', '') or '')
     path = file.relative_to(loaded.space.root).as_posix()
-    return f'{path}:{line_of(loaded.source.files[path], cls.__qualname__)}'
+    return f'{path}:{find_class_line(loaded.source.files[path], cls.__qualname__)}'
 
 
 def _has_handle(cls: type[Service]) -> bool:
@@ -163,11 +164,11 @@ def _name_mistakes(cls: type[Service], name: str) -> Iterator[str]:
         yield f"the name of {cls.__name__} begins with {RESERVED!r}, such names are the broker's own"
     if name != name.strip() or not name.isprintable():
         yield f'the name of {cls.__name__} has blanks at its ends or characters that cannot be seen'
-    if len(name) > LONGEST_NAME:
-        yield f'the name of {cls.__name__} has {len(name)} characters, at most {LONGEST_NAME} may be'
+    if len(name) > MAX_NAME:
+        yield f'the name of {cls.__name__} has {len(name)} characters, at most {MAX_NAME} may be'
 
 
-def line_of(text: bytes, qualname: str) -> int:
+def find_class_line(text: bytes, qualname: str) -> int:
     """Return the line of the class of that qualified name; 1 if no class statement defines it."""
     body: list[ast.stmt] = ast.parse(text).body
     line = 1

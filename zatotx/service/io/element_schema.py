@@ -12,9 +12,9 @@ from typing import Any
 from zatotx.rules.openapi.json_example import Schema
 from zatotx.rules.openapi.model import DECIMAL, FLOAT
 from zatotx.service.io import elements as e
-from zatotx.service.io.description import ElementsOutput
-from zatotx.service.io.elements import FALSE, TRUE, Element, TimedElement, format_datetime
+from zatotx.service.io.elements import FALSE, TRUE, DateTimeElement, Element, format_datetime
 from zatotx.service.io.records import Field, ListOfDicts, PlainElement, Record
+from zatotx.service.io.service_io import ElementsOutput
 
 _MOMENT = dt.datetime(2026, 1, 31, 12, 0, tzinfo=dt.UTC)
 _INTEGER = r'^[-+]?[0-9]+(\.0*)?$'
@@ -71,7 +71,7 @@ def input_schema(field: Field) -> Schema:
     return {**schema, 'minLength': 1} if field.strict_empty and 'string' in schema.get('type', '') else schema
 
 
-def text_schema(field: Field) -> Schema:
+def text_input_schema(field: Field) -> Schema:
     """Return the schema of a field in path, query and form; `may_be_empty` says whether it may be empty."""
     element = field.element
     if isinstance(element, e.List) and not isinstance(element, ListOfDicts):
@@ -94,7 +94,7 @@ def object_schema(fields: Iterable[Field]) -> Schema:
     return {**schema, 'required': required} if required else schema
 
 
-def response_schema(declared: ElementsOutput) -> Schema:
+def output_schema(declared: ElementsOutput) -> Schema:
     """Return the schema of an output object: fields that are not set have their default, null, or are missing."""
     date_time_format = declared.date_time_format
     properties = {field.name: _output_field_schema(field, date_time_format) for field in declared.fields}
@@ -138,7 +138,7 @@ def _output_record_schema(record: Record) -> Schema:
 
 def _element_schema(element: Element, column: int, date_time_format: str = '') -> Schema:
     """Return the schema of an element; `column` is 0 for output, 1 for JSON input, 2 for text input."""
-    if isinstance(element, TimedElement):
+    if isinstance(element, DateTimeElement):
         return _moment_schema(element, date_time_format)
     if isinstance(element, e.List):
         return {'type': 'array', 'items': {}}
@@ -157,7 +157,7 @@ def _or_empty(schema: Schema) -> Schema:
     return {'anyOf': [schema, {'enum': ['', None]}]}
 
 
-def _moment_schema(element: TimedElement, date_time_format: str = '') -> Schema:
+def _moment_schema(element: DateTimeElement, date_time_format: str = '') -> Schema:
     kind = 'date' if isinstance(element, e.Date) else 'date-time'
     format_ = element.date_time_format or date_time_format
     if not format_:
@@ -166,4 +166,4 @@ def _moment_schema(element: TimedElement, date_time_format: str = '') -> Schema:
     return {'type': 'string', 'description': description, 'examples': [format_datetime(_MOMENT, format_)]}
 
 
-__all__ = ['input_schema', 'may_be_empty', 'object_schema', 'response_schema', 'text_schema']
+__all__ = ['input_schema', 'may_be_empty', 'object_schema', 'output_schema', 'text_input_schema']

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from zatotx.service.io.validation_error import NOT_GIVEN, ValidationError, json_kind
+from zatotx.service.io.validation_error import NOT_GIVEN, ValidationError, json_type_name
 
 TRUE = frozenset(('true', 'yes', 't', 'y', '1', 'on'))
 FALSE = frozenset(('false', 'no', 'f', 'n', '0', 'off'))
@@ -37,7 +37,7 @@ class Element:
 
     def wrong(self, value: Any) -> ValidationError:
         """Return the error for a value of the wrong type."""
-        return ValidationError([('', f'expected {self.expected}, got {json_kind(value)}')])
+        return ValidationError([('', f'expected {self.expected}, got {json_type_name(value)}')])
 
     def take(self, value: Any) -> Any:
         """Convert a value of a request."""
@@ -216,7 +216,7 @@ class UUID(Element):
         return str(self.take(value))
 
 
-class TimedElement(Element):
+class DateTimeElement(Element):
     """Base class of Date and DateTime: ISO 8601, or a format of its own."""
 
     takes_empty = False
@@ -240,7 +240,7 @@ class TimedElement(Element):
         return format_datetime(value, self.date_time_format)
 
 
-class DateTime(TimedElement):
+class DateTime(DateTimeElement):
     """datetime.datetime in the service, ISO 8601 (or `date_time_format`) in messages."""
 
     expected = 'datetime'
@@ -259,7 +259,7 @@ class DateTime(TimedElement):
         return self.text(self.take(value))
 
 
-class Date(TimedElement):
+class Date(DateTimeElement):
     """datetime.date in the service, YYYY-MM-DD (or `date_time_format`) in messages."""
 
     expected = 'date'

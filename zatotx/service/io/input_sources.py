@@ -53,7 +53,7 @@ def is_form(message: Message) -> bool:
         return data_format in TAKE_UPLOADS
     if not content_type.startswith(FORM):
         return False
-    return data_format != 'json' or not (isinstance(body, bytes) and form.is_json_instead(body))
+    return data_format != 'json' or not (isinstance(body, bytes) and form.looks_like_json(body))
 
 
 def form_params(message: Message, payload: Any) -> Params:
@@ -102,7 +102,9 @@ class InputSources:
         return {**first, **second}
 
 
-def gather_sources(message: Message, payload: Any, *, params_only: bool = False, texts: bool = False) -> InputSources:
+def collect_input_sources(
+    message: Message, payload: Any, *, params_only: bool = False, texts: bool = False
+) -> InputSources:
     """Return the sources of a call.
 
     Path parameters take precedence over the query; `params_pri` decides between them and the body. An XML payload was

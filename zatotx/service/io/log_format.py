@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from zatotx.service.io.elements import Secret, as_mapping
-from zatotx.service.response import Payload, copy_payload
+from zatotx.service.response import Payload, payload_content
 
 MASK = '******'
-LONGEST = 20_000  # characters
+MAX_LENGTH = 20_000  # characters
 # Feature map 3.5: names that 3.x's simple-io.conf treats as secrets.
 SECRET_NAMES = frozenset(
     ('auth_data', 'auth_token', 'password', 'password1', 'password2', 'secret', 'secret_key', 'token', 'api_key')
@@ -30,8 +30,8 @@ def format_for_log(service: Any, side: str, suppress: Iterable[str] = ()) -> str
         value = service.request.payload if declared is None else service.request.input
     else:
         value = service.response.payload
-    text = repr(mask_secrets(copy_payload(value) if isinstance(value, Payload) else value, hidden))
-    return text if len(text) <= LONGEST else f'{text[:LONGEST]}… ({len(text)} characters)'
+    text = repr(mask_secrets(payload_content(value) if isinstance(value, Payload) else value, hidden))
+    return text if len(text) <= MAX_LENGTH else f'{text[:MAX_LENGTH]}… ({len(text)} characters)'
 
 
 def mask_secrets(value: Any, hidden: set[str]) -> Any:

@@ -10,11 +10,11 @@ from zatotx.service.compat.bunch import Bunch
 from zatotx.service.io.elements import (
     UUID,
     Bool,
+    DateTimeElement,
     Decimal,
     Element,
     Int,
     List,
-    TimedElement,
     as_mapping,
     format_datetime,
 )
@@ -23,7 +23,7 @@ from zatotx.service.io.validation_error import NOT_GIVEN, ValidationError
 # Feature map 3.5: 1.1's and 2.0's conventions, then what 3.x's simple-io.conf adds.
 INT_NAMES = frozenset(('id',))
 INT_SUFFIXES = ('_id', '_size', '_timeout', '_count', '_size_min', '_size_max')
-_NEVER_EMPTY = (TimedElement, Decimal, UUID)  # elements for which an empty text is never valid
+_NEVER_EMPTY = (DateTimeElement, Decimal, UUID)  # elements for which an empty text is never valid
 BOOL_PREFIXES = ('is_', 'needs_', 'should_', 'by_', 'has_', 'may_')
 
 
@@ -62,7 +62,7 @@ class PlainElement(Element):
         return value.isoformat() if isinstance(value, dt.date) else value
 
 
-def element(declared: str | Element) -> Element:
+def to_element(declared: str | Element) -> Element:
     """Return the element for an item of a declaration: an element itself, or a name, which may imply a type."""
     if isinstance(declared, Element):
         return declared
@@ -80,7 +80,7 @@ class Field:
     __slots__ = ('default', 'element', 'name', 'required', 'strict_empty')
 
     def __init__(self, declared: str | Element, *, required: bool | None = None, default: Any = '') -> None:
-        self.element = element(declared)
+        self.element = to_element(declared)
         self.name = self.element.name
         own_default = self.element.default
         self.default = default if own_default is NOT_GIVEN else own_default
@@ -117,7 +117,7 @@ class Field:
         return element.take_text(value) if text else element.take(value)
 
 
-def fields(declared: Iterable[str | Element]) -> tuple[Field, ...]:
+def to_fields(declared: Iterable[str | Element]) -> tuple[Field, ...]:
     """Return the fields of a declaration."""
     return tuple(Field(item) for item in declared)
 
@@ -130,7 +130,7 @@ class Record(Element):
 
     def __init__(self, name: str, *keys: str | Element, default: Any = NOT_GIVEN) -> None:
         super().__init__(name, default=default)
-        self.fields = fields(keys)
+        self.fields = to_fields(keys)
 
     def take(self, value: Any) -> Any:
         source = as_mapping(value)
@@ -138,7 +138,7 @@ class Record(Element):
             raise self.wrong(value)
         if not self.fields:
             return source
-        return take_record(self.fields, source)
+        return convert_request_record(self.fields, source)
 
     def give(self, value: Any) -> Any:
         if not self.fields:
@@ -146,7 +146,7 @@ class Record(Element):
             if source is None:
                 raise self.wrong(value)
             return source
-        return give_record(self.fields, value)
+        return convert_response_record(self.fields, value)
 
 
 class Dict(Record):
@@ -165,20 +165,20 @@ class ListOfDicts(List):
         self.item = Record('item', *keys)
 
     def take(self, value: Any) -> list[Any]:
-        return each(super().take(value), self.item.take)
+        return convert_items(super().take(value), self.item.take)
 
     def take_text(self, value: Any) -> list[Any]:
         return self.take(value)
 
     def give(self, value: Any) -> list[Any]:
-        return each(super().take(value), self.item.give)
+        return convert_items(super().take(value), self.item.give)
 
 
 class DictList(ListOfDicts):
     """The name of ListOfDicts in Zato 3.x."""
 
 
-def each(values: Iterable[Any], convert: Any) -> list[Any]:
+def convert_items(values: Iterable[Any], convert: Any) -> list[Any]:
     """Convert every item. Raises ValidationError listing all mistakes with the index of their item."""
     converted: list[Any] = []
     mistakes: list[tuple[str, str]] = []
@@ -192,7 +192,7 @@ def each(values: Iterable[Any], convert: Any) -> list[Any]:
     return converted
 
 
-def take_record(declared: Iterable[Field], source: Mapping[str, Any]) -> Bunch:
+def convert_request_record(declared: Iterable[Field], source: Mapping[str, Any]) -> Bunch:
     """Convert the declared keys of a nested object. Raises ValidationError listing every mistake."""
     record = Bunch()
     mistakes: list[tuple[str, str]] = []
@@ -213,7 +213,7 @@ def take_record(declared: Iterable[Field], source: Mapping[str, Any]) -> Bunch:
     return record
 
 
-def give_record(declared: Iterable[Field], source: Any, date_time_format: str = '') -> dict[str, Any]:
+def convert_response_record(declared: Iterable[Field], source: Any, date_time_format: str = '') -> dict[str, Any]:
     """Convert the declared names of what a service set: a mapping, or an object with attributes.
 
     Structs, dataclasses and rows are such objects. Raises ValidationError listing every mistake.
@@ -246,15 +246,15 @@ def give_record(declared: Iterable[Field], source: Any, date_time_format: str = 
 def _give_xml_leaf(element: Element, value: Any, date_time_format: str) -> Any:
     """Convert a value for output, also a leaf of an XML payload, which lxml.objectify wraps in an object of its own."""
     try:
-        return give_one(element, value, date_time_format)
+        return convert_response_value(element, value, date_time_format)
     except ValidationError:
         plain = getattr(value, 'pyval', value)
         if plain is value:
             raise
-        return give_one(element, plain, date_time_format)
+        return convert_response_value(element, plain, date_time_format)
 
 
-def give_one(element: Element, value: Any, date_time_format: str) -> Any:
+def convert_response_value(element: Element, value: Any, date_time_format: str) -> Any:
     """Convert one value for output; the format of the declaration applies if the element has none."""
     if date_time_format and isinstance(value, dt.date) and not getattr(element, 'date_time_format', ''):
         return format_datetime(value, date_time_format)

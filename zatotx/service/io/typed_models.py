@@ -74,19 +74,19 @@ def _is_array_like(model: Any) -> bool:
     return config is not None and bool(config.array_like)
 
 
-def bare_type(declared: Any) -> Any:
+def unwrap_type(declared: Any) -> Any:
     """Remove Annotated from a type, and None from an optional one."""
     if typing.get_origin(declared) is typing.Annotated:
-        return bare_type(typing.get_args(declared)[0])
+        return unwrap_type(typing.get_args(declared)[0])
     if typing.get_origin(declared) in UNIONS:
         others = [arg for arg in typing.get_args(declared) if arg is not type(None)]
-        return bare_type(others[0]) if len(others) == 1 else declared
+        return unwrap_type(others[0]) if len(others) == 1 else declared
     return declared
 
 
 def is_list_type(declared: Any) -> bool:
     """Return whether a type is a list, set, sequence or tuple."""
-    plain = bare_type(declared)
+    plain = unwrap_type(declared)
     return plain in _LISTS or typing.get_origin(plain) in (*_LISTS, tuple) or plain is tuple
 
 
@@ -106,7 +106,7 @@ def _is_type(value: Any) -> bool:
     return isinstance(value, type) or typing.get_origin(value) is not None
 
 
-def convert(value: Any, declared: Any, *, text: bool = False) -> Any:
+def convert_to_type(value: Any, declared: Any, *, text: bool = False) -> Any:
     """Convert `value` to the declared type. Raises ValidationError listing every mistake.
 
     A number without a fraction is an integer in any notation (JSON Schema 2020-12 validation, section 6.1.1). As
@@ -116,11 +116,11 @@ def convert(value: Any, declared: Any, *, text: bool = False) -> Any:
         return _converted(value, declared, text)
     except msgspec.ValidationError as error:
         if not text:
-            value = with_integers(value, declared)
+            value = floats_to_integers(value, declared)
         try:
             return _converted(value, declared, text)
         except msgspec.ValidationError:
-            mistakes = list(mistakes_of(value, declared, text)) or [_parse_msgspec_error(str(error))]
+            mistakes = list(find_mistakes(value, declared, text)) or [_parse_msgspec_error(str(error))]
         raise ValidationError(mistakes) from None
 
 
@@ -128,9 +128,9 @@ def _converted(value: Any, declared: Any, text: bool) -> Any:
     return msgspec.convert(value, declared, strict=not text, from_attributes=False, str_keys=True)
 
 
-def with_integers(value: Any, declared: Any) -> Any:
+def floats_to_integers(value: Any, declared: Any) -> Any:
     """Replace each 1.0 in `value` by an integer where only the integer is valid."""
-    plain = bare_type(declared)
+    plain = unwrap_type(declared)
     if type(value) is float:
         takes_integer = value.is_integer() and not _is_valid(value, declared) and _is_valid(int(value), declared)
         return int(value) if takes_integer else value
@@ -148,21 +148,25 @@ def _integers_of_object(value: Mapping[str, Any], model: Any) -> Mapping[str, An
         config = getattr(model, '__struct_config__', None)
         if config is not None and isinstance(config.tag, int):
             types[config.tag_field] = int
-        return {key: with_integers(item, types.get(key, Any)) for key, item in value.items()}
+        return {key: floats_to_integers(item, types.get(key, Any)) for key, item in value.items()}
     args = typing.get_args(model)
-    return {key: with_integers(item, args[1]) for key, item in value.items()} if len(args) == 2 else value
+    return {key: floats_to_integers(item, args[1]) for key, item in value.items()} if len(args) == 2 else value
 
 
 def _integers_of_list(value: list[Any], declared: Any) -> list[Any]:
     choices = typing.get_args(declared) if typing.get_origin(declared) in UNIONS else (declared,)
-    plain = bare_type(next((choice for choice in choices if is_list_type(choice) or _is_array_like(choice)), None))
+    plain = unwrap_type(next((choice for choice in choices if is_list_type(choice) or _is_array_like(choice)), None))
     args = typing.get_args(plain)
     if _is_array_like(plain):
         types = [field.type for field in model_fields(plain) or ()]
-        return [with_integers(item, type_) for item, type_ in zip_longest(value, types[: len(value)], fillvalue=Any)]
+        return [
+            floats_to_integers(item, type_) for item, type_ in zip_longest(value, types[: len(value)], fillvalue=Any)
+        ]
     if typing.get_origin(plain) is tuple and Ellipsis not in args:
-        return [with_integers(item, type_) for item, type_ in zip_longest(value, args[: len(value)], fillvalue=Any)]
-    return [with_integers(item, args[0]) for item in value] if args else value
+        return [
+            floats_to_integers(item, type_) for item, type_ in zip_longest(value, args[: len(value)], fillvalue=Any)
+        ]
+    return [floats_to_integers(item, args[0]) for item in value] if args else value
 
 
 def _is_valid(value: Any, declared: Any) -> bool:
@@ -173,9 +177,9 @@ def _is_valid(value: Any, declared: Any) -> bool:
     return True
 
 
-def mistakes_of(value: Any, declared: Any, text: bool = False) -> Iterator[tuple[str, str]]:
+def find_mistakes(value: Any, declared: Any, text: bool = False) -> Iterator[tuple[str, str]]:
     """Yield every mistake in `value` against a type, as (path below the value, message)."""
-    plain = bare_type(declared)
+    plain = unwrap_type(declared)
     fields = object_fields(_select_model(plain, value)) if isinstance(value, Mapping) else None
     if fields is not None:
         mistakes: Iterator[tuple[str, str]] = _field_mistakes(value, fields, text)
@@ -200,7 +204,7 @@ def _field_mistakes(value: Mapping[str, Any], fields: Sequence[ModelField], text
             if field.required:
                 yield f'.{field.key}', 'missing'
         else:
-            for path, message in mistakes_of(item, field.type, text):
+            for path, message in find_mistakes(item, field.type, text):
                 yield f'.{field.key}{path}', message
 
 
@@ -209,14 +213,14 @@ def _item_mistakes(value: Sequence[Any], declared: Any, text: bool) -> Iterator[
     if not args or (typing.get_origin(declared) is tuple and Ellipsis not in args):
         return
     for index, item in enumerate(value):
-        for path, message in mistakes_of(item, args[0], text):
+        for path, message in find_mistakes(item, args[0], text):
             yield f'[{index}]{path}', message
 
 
 def _value_mistakes(value: Mapping[str, Any], declared: Any, text: bool) -> Iterator[tuple[str, str]]:
     args = typing.get_args(declared)
     for key, item in value.items() if len(args) == 2 else ():
-        for path, message in mistakes_of(item, args[1], text):
+        for path, message in find_mistakes(item, args[1], text):
             yield f'.{key}{path}', message
 
 
@@ -286,13 +290,13 @@ def _fill_dataclass(value: Any) -> list[tuple[str, str]]:
     return missing
 
 
-def matches(value: Any, declared: Any) -> bool:
+def has_declared_type(value: Any, declared: Any) -> bool:
     """Return whether `value` already has the declared type: an instance of the model, or a list of instances."""
-    plain = bare_type(declared)
+    plain = unwrap_type(declared)
     if isinstance(plain, type) and typing.get_origin(plain) is None:
         return isinstance(value, plain)
     args = typing.get_args(plain)
     if is_list_type(plain) and args and isinstance(value, list):
-        return all(matches(item, args[0]) for item in value)
-    return any(matches(value, arg) for arg in args) if typing.get_origin(plain) in UNIONS else False
+        return all(has_declared_type(item, args[0]) for item in value)
+    return any(has_declared_type(value, arg) for arg in args) if typing.get_origin(plain) in UNIONS else False
 

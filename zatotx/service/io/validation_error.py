@@ -35,7 +35,7 @@ class ValidationError(Exception):
 _KINDS: dict[type, str] = {bool: 'bool', int: 'int', float: 'float', str: 'str', type(None): 'null', bytes: 'bytes'}
 
 
-def json_kind(value: Any) -> str:
+def json_type_name(value: Any) -> str:
     """Return the name of a value's type in error messages.
 
     It is bool, int, float, str, null, array or object, otherwise the name of the class.

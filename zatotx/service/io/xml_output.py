@@ -9,15 +9,23 @@ import msgspec
 from attrs import evolve
 
 from zatotx.model.errors import InternalServerError
-from zatotx.model.message import Message, Outcome
+from zatotx.model.message import Message, ServiceResult
 from zatotx.rules.http.soap_names import message_namespace, operation_name, response_name
-from zatotx.service.io.description import IO, ElementsOutput, TypedOutput
-from zatotx.service.io.xml_plan import output_shape
-from zatotx.service.io.xml_shapes import ANYTHING, ItemsShape, XmlShape
+from zatotx.service.io.service_io import ElementsOutput, ServiceIO, TypedOutput
+from zatotx.service.io.xml_shape_builder import xml_output_shape
+from zatotx.service.io.xml_shapes import ANY_SHAPE, ListShape, XmlShape
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.body_content import content_of
+from zatotx.wire.soap.body_content import to_body_content
 from zatotx.wire.xml.parser import is_element, to_bytes
-from zatotx.wire.xml.writer import ENDLESS, ITEM, Markup, NotRepresentable, escaped, is_name, wrap_in_root
+from zatotx.wire.xml.writer import (
+    ITEM,
+    TOO_DEEPLY_NESTED,
+    NotRepresentable,
+    SerializedElement,
+    escape_text,
+    is_name,
+    wrap_in_root,
+)
 
 ROOT = 'response'
 ITEM_LIST = 'item_list'
@@ -26,7 +34,7 @@ _OUT = 'xml_out'
 _BOMS_16 = (BOM_UTF16_LE, BOM_UTF16_BE)
 
 
-def write_response(outcome: Outcome, io: IO, message: Message, service: str) -> None:
+def serialize_response(outcome: ServiceResult, io: ServiceIO, message: Message, service: str) -> None:
     """Replace the outcome's value by one XML element, unless the value is text, bytes or an element.
 
     On a SOAP channel, where only elements can be sent, text and bytes that are not XML are wrapped too, bytes in
@@ -34,28 +42,28 @@ def write_response(outcome: Outcome, io: IO, message: Message, service: str) -> 
     """
     value = outcome.value
     if message.channel.soap is None and is_element(value) and not outcome.element:
-        outcome.value = Markup(to_bytes(value))  # serialized here, which is a thread for large documents
+        outcome.value = SerializedElement(to_bytes(value))  # serialized here, which is a thread for large documents
         return
     text = isinstance(value, (str, bytes))
     wrap_text = text and message.channel.soap is not None and not _is_markup(value)
     if outcome.element or wrap_text or not (text or is_element(value)):
         try:
             io = evolve(io, output=None, element='') if wrap_text else io
-            outcome.value = answer(value, io, message, internal=outcome.internal)
+            outcome.value = build_response_element(value, io, message, internal=outcome.internal)
         except (NotRepresentable, RecursionError) as error:
-            reason = ENDLESS if isinstance(error, RecursionError) else error
+            reason = TOO_DEEPLY_NESTED if isinstance(error, RecursionError) else error
             raise InternalServerError(
                 message.cid, f'Service {service} gives what has no form in XML: {reason}'
             ) from None
         outcome.element = ''
     elif message.channel.soap is not None:
         try:
-            outcome.value = content_of(value)
+            outcome.value = to_body_content(value)
         except Malformed as reason:
             raise InternalServerError(message.cid, f'Service {service} gives what is no XML: {reason}') from None
 
 
-def answer(value: Any, io: IO, message: Message, *, internal: bool = False) -> Markup:
+def build_response_element(value: Any, io: ServiceIO, message: Message, *, internal: bool = False) -> SerializedElement:
     """Return the response element for a value, which is converted already (`io.output.write`) if output is declared.
 
     `internal` says that a zato.* service responds. Classic SimpleIO and zato.* services respond in their
@@ -85,7 +93,7 @@ def _is_markup(value: str | bytes) -> bool:
     return value[:2] in _BOMS_16 or value.removeprefix(BOM_UTF8).lstrip()[:1] == b'<'
 
 
-def _names(io: IO, message: Message, internal: bool) -> tuple[str, str]:
+def _names(io: ServiceIO, message: Message, internal: bool) -> tuple[str, str]:
     """Return name and namespace of the response element."""
     declared = io.namespace or (ZATO if internal else '')
     soap = message.channel.soap
@@ -97,22 +105,22 @@ def _names(io: IO, message: Message, internal: bool) -> tuple[str, str]:
     return name, message_namespace(soap.namespace, service, declared)
 
 
-def _write_items(pieces: list[str], io: IO, value: Any) -> None:
+def _write_items(pieces: list[str], io: ServiceIO, value: Any) -> None:
     """Write `<item>`, or `<item_list>` for repeated output."""
     output = io.output
     if output.repeated if isinstance(output, ElementsOutput) else isinstance(value, list):
-        ItemsShape(_shape(io)).write(pieces, ITEM_LIST, value)
+        ListShape(_shape(io)).write(pieces, ITEM_LIST, value)
     else:
         _shape(io).write(pieces, ITEM, value)
 
 
 def _zato_env(cid: str) -> str:
-    return f'<zato_env><cid>{escaped(cid)}</cid><result>ZATO_OK</result></zato_env>'
+    return f'<zato_env><cid>{escape_text(cid)}</cid><result>ZATO_OK</result></zato_env>'
 
 
-def _shape(io: IO) -> XmlShape:
+def _shape(io: ServiceIO) -> XmlShape:
     """Return the cached shape of one record, or of the model."""
     shape: XmlShape | None = io.memo.get(_OUT)
     if shape is None:
-        shape = io.memo[_OUT] = ANYTHING if io.output is None else output_shape(io.output)
+        shape = io.memo[_OUT] = ANY_SHAPE if io.output is None else xml_output_shape(io.output)
     return shape

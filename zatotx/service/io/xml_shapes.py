@@ -20,7 +20,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from zatotx.wire.xml.parser import Element, is_nil, local_name, text_of
-from zatotx.wire.xml.writer import ITEM, KEY, VALUE, NotRepresentable, is_name, write
+from zatotx.wire.xml.writer import ITEM, KEY, VALUE, NotRepresentable, is_name, write_value
 
 ITEMS = frozenset((ITEM, 'item_dict', 'dict'))  # Zato's names of list items
 _PAIR = frozenset((KEY, VALUE))
@@ -34,14 +34,14 @@ class XmlShape:
 
     fields: Collection[str] = ()  # the names of its children, if known
     # (pieces, name, value): write a value as an element of that name. Raises NotRepresentable.
-    write: Callable[[list[str], str, Any], None] = staticmethod(write)
+    write: Callable[[list[str], str, Any], None] = staticmethod(write_value)
 
     def one(self, element: Element) -> Any:
         """Return the value of an element."""
         if children := element.getchildren():
             return {name: self.several(child) if type(child) is list else self.one(child)
-                    for name, child in grouped(children).items()}  # fmt: skip
-        return text_of(element) or of_empty(element)
+                    for name, child in group_by_name(children).items()}  # fmt: skip
+        return text_of(element) or empty_element_value(element)
 
     def several(self, elements: Sequence[Element]) -> Any:
         """Return the value of elements with the same name."""
@@ -60,13 +60,13 @@ class ScalarShape(XmlShape):
 
     def one(self, element: Element) -> Any:
         if element.getchildren():
-            return ANYTHING.one(element)
-        value = text_of(element).strip() or of_empty(element)
+            return ANY_SHAPE.one(element)
+        value = text_of(element).strip() or empty_element_value(element)
         return self.nothing if value == '' else value
 
 
 @frozen(kw_only=True)
-class NumeralShape(ScalarShape):
+class NumberShape(ScalarShape):
     """A number in a model. XML Schema allows more forms of numbers than JSON: +7, 007, .5, 1."""
 
     of: Callable[[str], Any]  # int or float
@@ -81,7 +81,7 @@ class NumeralShape(ScalarShape):
         return text
 
 
-class UntouchedShape(XmlShape):
+class RawElementShape(XmlShape):
     """The elements themselves (use_text = False in SimpleIO)."""
 
     def one(self, element: Element) -> Any:
@@ -96,7 +96,7 @@ class ContainerShape(XmlShape):
     def one(self, element: Element) -> Any:
         if children := element.getchildren():
             return self.inside(element, children)
-        text = text_of(element) or of_empty(element)
+        text = text_of(element) or empty_element_value(element)
         return text if text is None or text.strip() else self.made_of()
 
     def inside(self, element: Element, children: list[Element]) -> Any:
@@ -117,9 +117,9 @@ class ObjectShape(ContainerShape):
 
     def inside(self, element: Element, children: list[Element]) -> dict[str, Any]:
         fields, values = self.fields, {}
-        pairs: Mapping[str, Any] | None = paired(children) if self.pairs else None
+        pairs: Mapping[str, Any] | None = read_pairs(children) if self.pairs else None
         for name, child in (self._known(children) if pairs is None else pairs).items():
-            shape = fields.get(name, ANYTHING)
+            shape = fields.get(name, ANY_SHAPE)
             values[name] = shape.several(child) if type(child) is list else shape.one(child)
         return values
 
@@ -133,7 +133,7 @@ class ObjectShape(ContainerShape):
             if name is None:
                 name = self._field_name(tag)
             if name in by_name:
-                add(by_name, name, child)
+                add_child(by_name, name, child)
             elif name:
                 by_name[name] = child
         return by_name
@@ -149,19 +149,19 @@ class ObjectShape(ContainerShape):
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
         if not isinstance(value, Mapping):
-            write(pieces, name, value)
+            write_value(pieces, name, value)
         elif self.pairs:
-            in_pairs(pieces, name, [(key, self.fields.get(key, ANYTHING), item) for key, item in value.items()])
+            write_pairs(pieces, name, [(key, self.fields.get(key, ANY_SHAPE), item) for key, item in value.items()])
         else:
             pieces.append(f'<{name}>')
             for key, item in value.items():
                 if item is not None or key not in self.left_out:
-                    (self.fields.get(key) or unknown(key)).write(pieces, key, item)
+                    (self.fields.get(key) or undeclared_shape(key)).write(pieces, key, item)
             pieces.append(f'</{name}>')
 
 
 @frozen
-class ItemsShape(ContainerShape):
+class ListShape(ContainerShape):
     """A list."""
 
     item: XmlShape
@@ -188,7 +188,7 @@ class ItemsShape(ContainerShape):
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
         if not isinstance(value, (list, tuple)):
-            write(pieces, name, value)
+            write_value(pieces, name, value)
             return
         pieces.append(f'<{name}>')
         for item in value:
@@ -197,14 +197,14 @@ class ItemsShape(ContainerShape):
 
 
 @frozen
-class RowShape(ContainerShape):
+class TupleShape(ContainerShape):
     """A list with a shape for each position."""
 
     places: tuple[XmlShape, ...]
     made_of = list
 
     def several(self, elements: Sequence[Element]) -> Any:
-        spare = [ANYTHING] * (len(elements) - len(self.places))
+        spare = [ANY_SHAPE] * (len(elements) - len(self.places))
         return [shape.one(element) for shape, element in zip([*self.places, *spare], elements, strict=False)]
 
     def inside(self, element: Element, children: list[Element]) -> list[Any]:
@@ -219,21 +219,21 @@ class RowShape(ContainerShape):
 
 
 @frozen
-class PairsShape(ContainerShape):
+class MappingShape(ContainerShape):
     """A mapping with arbitrary keys."""
 
     value: XmlShape
 
     def inside(self, element: Element, children: list[Element]) -> dict[str, Any]:
-        pairs: Mapping[str, Any] | None = paired(children)
+        pairs: Mapping[str, Any] | None = read_pairs(children)
         return {name: self.value.several(child) if type(child) is list else self.value.one(child)
-                for name, child in (grouped(children) if pairs is None else pairs).items()}  # fmt: skip
+                for name, child in (group_by_name(children) if pairs is None else pairs).items()}  # fmt: skip
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
         if isinstance(value, Mapping):
-            in_pairs(pieces, name, [(key, self.value, item) for key, item in value.items()])
+            write_pairs(pieces, name, [(key, self.value, item) for key, item in value.items()])
         else:
-            write(pieces, name, value)
+            write_value(pieces, name, value)
 
 
 @frozen
@@ -249,8 +249,8 @@ class UnionShape(XmlShape):
         children = element.getchildren()
         if not children:
             return self.scalar.one(element)
-        tag = tagged(children, self.tag_field) if self.tag_field else ''
-        return (self.objects.get(tag) or self.lists or ANYTHING).one(element)
+        tag = model_tag(children, self.tag_field) if self.tag_field else ''
+        return (self.objects.get(tag) or self.lists or ANY_SHAPE).one(element)
 
     def several(self, elements: Sequence[Element]) -> Any:
         return self.lists.several(elements) if self.lists else [self.one(element) for element in elements]
@@ -261,7 +261,7 @@ class UnionShape(XmlShape):
             shape = self.objects.get(str(value.get(self.tag_field, '')))
         elif isinstance(value, (list, tuple)):
             shape = self.lists
-        (shape or ANYTHING).write(pieces, name, value)
+        (shape or ANY_SHAPE).write(pieces, name, value)
 
 
 class IntTagShape(XmlShape):
@@ -272,27 +272,27 @@ class IntTagShape(XmlShape):
         return int(text) if text.isdecimal() else text
 
 
-class UnnamedShape(XmlShape):
+class InvalidNameShape(XmlShape):
     """A field whose name is not a valid XML name; writing it fails."""
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
-        unknown(name)
+        undeclared_shape(name)
 
 
-def of_empty(element: Element) -> str | None:
+def empty_element_value(element: Element) -> str | None:
     """Return the value of an element without content."""
     return None if is_nil(element) else ''
 
 
-def grouped(children: Iterable[Element]) -> ChildrenByName:
+def group_by_name(children: Iterable[Element]) -> ChildrenByName:
     """Return children by local name, in any namespace."""
     by_name: ChildrenByName = {}
     for child in children:
-        add(by_name, local_name(child), child)
+        add_child(by_name, local_name(child), child)
     return by_name
 
 
-def add(by_name: ChildrenByName, name: str, child: Element) -> None:
+def add_child(by_name: ChildrenByName, name: str, child: Element) -> None:
     """Add a child to the children by name."""
     if name not in by_name:
         by_name[name] = child
@@ -302,7 +302,7 @@ def add(by_name: ChildrenByName, name: str, child: Element) -> None:
         by_name[name] = [existing, child]
 
 
-def paired(children: Iterable[Element]) -> dict[str, Element] | None:
+def read_pairs(children: Iterable[Element]) -> dict[str, Element] | None:
     """Return the values by key if all children are `<key>`, `<value>` pairs with distinct keys, otherwise None."""
     values: dict[str, Element] = {}
     for child in children:
@@ -317,28 +317,28 @@ def paired(children: Iterable[Element]) -> dict[str, Element] | None:
     return values
 
 
-def in_pairs(pieces: list[str], name: str, pairs: Iterable[tuple[Any, XmlShape, Any]]) -> None:
+def write_pairs(pieces: list[str], name: str, pairs: Iterable[tuple[Any, XmlShape, Any]]) -> None:
     """Write keys and values as pairs, each value with its shape."""
     pieces.append(f'<{name}>')
     for key, shape, value in pairs:
         pieces.append(f'<{ITEM}>')
-        write(pieces, KEY, key)
+        write_value(pieces, KEY, key)
         shape.write(pieces, VALUE, value)
         pieces.append(f'</{ITEM}>')
     pieces.append(f'</{name}>')
 
 
-def unknown(name: str) -> XmlShape:
+def undeclared_shape(name: str) -> XmlShape:
     """Return the shape of an undeclared field. Raises NotRepresentable if its name is not a valid XML name."""
     if not is_name(name):
         raise NotRepresentable(f'The name {name!r} is none for an XML element')
-    return ANYTHING
+    return ANY_SHAPE
 
 
-def tagged(children: Iterable[Element], tag_field: str) -> str:
+def model_tag(children: Iterable[Element], tag_field: str) -> str:
     """Return the model tag of an element, the text of its child `tag_field`; '' if there is none."""
     return next((text_of(child) for child in children if local_name(child) == tag_field), '')
 
 
-ANYTHING = XmlShape()
-TEXT = TextShape()
+ANY_SHAPE = XmlShape()
+TEXT_SHAPE = TextShape()

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec.inspect as mi
 
 from zatotx.service.io import elements as e
-from zatotx.service.io.description import ElementsOutput, Input, Output, TypedInput
+from zatotx.service.io.elements import DateTimeElement
 from zatotx.service.io.elements import Element as Declared
-from zatotx.service.io.elements import TimedElement
 from zatotx.service.io.records import Dict, Field, ListOfDicts, Record
+from zatotx.service.io.service_io import ElementsOutput, Input, Output, TypedInput
 from zatotx.service.io.xml_output import ITEM_LIST
-from zatotx.service.io.xml_plan import DICT
+from zatotx.service.io.xml_shape_builder import DICT
 from zatotx.wire.xml.writer import ITEM, KEY, VALUE
 from zatotx.wire.xml.xsd import (
     STRING,
@@ -27,7 +27,7 @@ from zatotx.wire.xml.xsd import (
     XsdScalar,
     XsdSequence,
     XsdType,
-    type_name,
+    to_type_name,
 )
 
 # The first class that matches applies.
@@ -87,7 +87,7 @@ class XsdTypes:
         model = _model_of(info)
         name = self._names.get(model)
         if name is None:
-            name = self._names[model] = self._unused_name(type_name(info.cls.__name__))
+            name = self._names[model] = self._unused_name(to_type_name(info.cls.__name__))
             self.named[name] = XsdSequence(())  # defined first, as the type may contain itself
             self.named[name] = XsdSequence(tuple(self._fields(info)))
         return NamedType(name)
@@ -101,7 +101,7 @@ class XsdTypes:
 
     def keep(self, proposed: str, type_: XsdSequence) -> NamedType:
         """Define a named type."""
-        name = self._unused_name(type_name(proposed))
+        name = self._unused_name(to_type_name(proposed))
         self.named[name] = type_
         return NamedType(name)
 
@@ -153,7 +153,7 @@ def _element_type(element: Declared) -> XsdType:
         return XsdSequence((XsdElement(ITEM, STRING, many=True),))
     if isinstance(element, Record):
         return _record_type(element)
-    if isinstance(element, TimedElement):
+    if isinstance(element, DateTimeElement):
         return STRING if element.date_time_format else XsdScalar('date' if isinstance(element, e.Date) else 'dateTime')
     return XsdScalar(next((name for kind, name in _ELEMENTS if isinstance(element, kind)), 'string'))
 

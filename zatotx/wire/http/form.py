@@ -5,14 +5,14 @@ from __future__ import annotations
 from zatotx.wire.http.percent_encoding import percent_decode
 from zatotx.wire.malformed import Malformed
 
-__all__ = ['MOST_PAIRS', 'Malformed', 'decode_form', 'is_json_instead']
+__all__ = ['MAX_PAIRS', 'Malformed', 'decode_form', 'looks_like_json']
 
-MOST_PAIRS = 1000
+MAX_PAIRS = 1000
 _SNIFFED_BYTES = 64  # number of bytes in which white space may precede JSON
 _JSON_OPENERS = (b'{', b'[', b'"')
 
 
-def decode_form(data: bytes, most: int = MOST_PAIRS) -> dict[str, str | list[str]]:
+def decode_form(data: bytes, most: int = MAX_PAIRS) -> dict[str, str | list[str]]:
     """Returns the values by name; a repeated name has a list, in order. A name without '=' has the value ''.
 
     Pairs are separated by '&' only; empty ones are skipped. Raises Malformed: more than `most` pairs, a % without two
@@ -28,7 +28,7 @@ def decode_form(data: bytes, most: int = MOST_PAIRS) -> dict[str, str | list[str
     return fields
 
 
-def is_json_instead(data: bytes) -> bool:
+def looks_like_json(data: bytes) -> bool:
     """Returns whether a body with the content type of a form is JSON. Form encoders escape `{`, `[` and `"` (WHATWG URL
     §5.2), but many clients label everything as a form, e.g. `curl -d`."""
     return data[:_SNIFFED_BYTES].lstrip()[:1] in _JSON_OPENERS

@@ -15,7 +15,7 @@ import msgspec
 from zatotx.wire.http1.fields import is_authority
 from zatotx.wire.malformed import Malformed
 
-MOST = 32  # maximum number of elements
+MAX_ELEMENTS = 32  # maximum number of elements
 _MAX_ELEMENT_LENGTH = 512  # maximum length of an element in characters
 _QUOTED_PAIR = '\\'
 _UNKNOWN = 'unknown'
@@ -31,7 +31,7 @@ class ForwardedHop(msgspec.Struct, frozen=True):
     host: str = ''  # the requested authority
 
 
-def forwarded_hops(value: str) -> Iterator[ForwardedHop]:
+def parse_forwarded(value: str) -> Iterator[ForwardedHop]:
     """Yields the elements of a Forwarded field, the last one first. Raises Malformed at an invalid one."""
     for element in _reversed_elements(value):
         parameters: dict[str, str] = {}
@@ -45,26 +45,26 @@ def forwarded_hops(value: str) -> Iterator[ForwardedHop]:
             parameters[name] = _unquote(text)
         yield ForwardedHop(
             _node_address(parameters['for']) if 'for' in parameters else '',
-            scheme_of(parameters['proto']) if 'proto' in parameters else '',
-            host_of(parameters['host']) if 'host' in parameters else '',
+            parse_scheme(parameters['proto']) if 'proto' in parameters else '',
+            parse_host(parameters['host']) if 'host' in parameters else '',
         )
 
 
-def x_forwarded_addresses(value: str) -> Iterator[str]:
+def parse_x_forwarded_for(value: str) -> Iterator[str]:
     """Yields the addresses of an X-Forwarded-For field, the last one first; '' for an unknown one. Raises Malformed at
     an invalid one."""
     for element in _reversed_elements(value):
-        yield '' if element.lower() == _UNKNOWN else address_of(element)
+        yield '' if element.lower() == _UNKNOWN else parse_address(element)
 
 
-def x_forwarded_text(value: str, passed: int) -> str:
+def x_forwarded_element(value: str, passed: int) -> str:
     """Returns the element of X-Forwarded-Proto or X-Forwarded-Host that has `passed` others after it, or the first one
     if there are fewer; '' if there is none. Raises Malformed."""
     elements = list(islice(_reversed_elements(value), passed + 1))
     return elements[-1] if elements else ''
 
 
-def address_of(text: str) -> str:
+def parse_address(text: str) -> str:
     """Returns an IP address, which may have a port, in its canonical form; IPv4-mapped IPv6 addresses as IPv4. Raises
     Malformed."""
     host = text
@@ -87,7 +87,7 @@ def address_of(text: str) -> str:
     return str(address)
 
 
-def scheme_of(text: str) -> str:
+def parse_scheme(text: str) -> str:
     """Validates a scheme and returns 'http' or 'https'. Raises Malformed."""
     scheme = text.lower()
     if scheme not in _SCHEMES:
@@ -95,7 +95,7 @@ def scheme_of(text: str) -> str:
     return scheme
 
 
-def host_of(text: str) -> str:
+def parse_host(text: str) -> str:
     """Validates a host, which may have a port, and returns it. Raises Malformed."""
     try:
         if is_authority(text.encode('ascii')):
@@ -115,7 +115,7 @@ def _node_address(text: str) -> str:
         port = colon + port
     if port and port[:2] != f':{_OBFUSCATED}' and not _is_port(port):
         raise Malformed('Forwarded has a port that is none, or an address of IPv6 without brackets')
-    return '' if name.lower() == _UNKNOWN or name[:1] == _OBFUSCATED else address_of(name)
+    return '' if name.lower() == _UNKNOWN or name[:1] == _OBFUSCATED else parse_address(name)
 
 
 def _reversed_elements(value: str) -> Iterator[str]:
@@ -131,8 +131,8 @@ def _reversed_elements(value: str) -> Iterator[str]:
                 raise Malformed(f'an element is longer than {_MAX_ELEMENT_LENGTH} characters')
         if element := element.strip(' \t'):
             count += 1
-            if count > MOST:
-                raise Malformed(f'there are more than {MOST} elements')
+            if count > MAX_ELEMENTS:
+                raise Malformed(f'there are more than {MAX_ELEMENTS} elements')
             yield element
 
 

@@ -16,7 +16,15 @@ from multipart import MultipartError, ParserLimitReached, PushMultipartParser, p
 
 from zatotx.wire.malformed import Malformed
 
-__all__ = ['CONTENT_TYPE', 'FilePart', 'Limits', 'Malformed', 'MultipartForm', 'boundary_of', 'read_form']
+__all__ = [
+    'CONTENT_TYPE',
+    'FilePart',
+    'Malformed',
+    'MultipartForm',
+    'MultipartLimits',
+    'parse_boundary',
+    'parse_multipart',
+]
 
 CONTENT_TYPE = b'multipart/form-data'
 _MAX_BOUNDARY_LENGTH = 70  # RFC 2046 5.1.1
@@ -26,7 +34,7 @@ _PARAMETER = re.compile(r'; *([^\s;="]+) *= *("(?:\\.|[^\\"])*"|[^\s;"]*)')
 _CHARSETS = frozenset({'utf-8', 'iso-8859-1'})  # RFC 8187 §3.2.1, and its predecessor RFC 5987
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class MultipartLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of one form, except for its files, whose size is limited by that of the body."""
 
     parts: int = 1_000
@@ -53,7 +61,7 @@ class MultipartForm(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[FilePart, ...]
 
 
-def boundary_of(content_type: bytes) -> str:
+def parse_boundary(content_type: bytes) -> str:
     """Returns the boundary in a Content-Type. Raises Malformed."""
     field = content_type.decode('latin-1')
     kind, options = parse_options_header(field)
@@ -66,7 +74,9 @@ def boundary_of(content_type: bytes) -> str:
     return boundary
 
 
-def read_form(pieces: Iterable[bytes], at: Callable[[int, int], bytes], boundary: str, limits: Limits) -> MultipartForm:
+def parse_multipart(
+    pieces: Iterable[bytes], at: Callable[[int, int], bytes], boundary: str, limits: MultipartLimits
+) -> MultipartForm:
     """Parses a body. `at(start, size)` returns bytes at a position of the body. Raises Malformed."""
     reader = _FormReader(limits)
     try:
@@ -84,7 +94,7 @@ def read_form(pieces: Iterable[bytes], at: Callable[[int, int], bytes], boundary
 class _FormReader:
     """Collects the values of fields, and the sizes of files."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: MultipartLimits) -> None:
         self._limits = limits
         self._text_size = 0
         self._value: bytearray | None = None  # of the current field
@@ -188,7 +198,7 @@ def _locate_files(segments: Iterable[Any], read_at: Callable[[int, int], bytes],
                        headers=dict(segment.headerlist), start=start, size=segment.size)
 
 
-def _describe_error(error: MultipartError, limits: Limits) -> str:
+def _describe_error(error: MultipartError, limits: MultipartLimits) -> str:
     text = str(error.args[0])  # further arguments are for developers
     message = text[:1].lower() + text[1:]
     if isinstance(error, ParserLimitReached):

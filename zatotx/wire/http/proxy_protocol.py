@@ -18,7 +18,7 @@ _UNIX, _UNIX_ADDRESSES_SIZE = 0x3, 216
 _STREAM = 0x1
 _TLV_SSL, _CLIENT_SSL = 0x20, 0x01  # §2.2.6
 
-Endpoint = tuple[str, int]  # address and port
+AddressAndPort = tuple[str, int]  # address and port
 
 
 class ProxyHeader(msgspec.Struct, frozen=True):
@@ -26,12 +26,12 @@ class ProxyHeader(msgspec.Struct, frozen=True):
     clients without an IP address."""
 
     size: int  # length of the header in bytes
-    source: Endpoint | None = None
-    destination: Endpoint | None = None
+    source: AddressAndPort | None = None
+    destination: AddressAndPort | None = None
     secure: bool = False  # the client uses TLS to the proxy, which only version 2 reports (`send-proxy-v2-ssl`)
 
 
-def read_proxy_header(data: bytes) -> ProxyHeader | None:
+def parse_proxy_header(data: bytes) -> ProxyHeader | None:
     """Parses the header at the start of `data`; returns None if more bytes are needed. Raises Malformed if it is
     invalid or missing."""
     if data.startswith(_V2):

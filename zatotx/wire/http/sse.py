@@ -9,7 +9,7 @@ import msgspec
 from zatotx.wire.json import codec
 
 CONTENT_TYPE = 'text/event-stream; charset=utf-8'
-KEEP_ALIVE = b': keep-alive\n\n'  # a comment: clients ignore it, but proxies and sockets see traffic
+KEEP_ALIVE_COMMENT = b': keep-alive\n\n'  # a comment: clients ignore it, but proxies and sockets see traffic
 
 
 class Event(msgspec.Struct, frozen=True):

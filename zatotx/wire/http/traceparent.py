@@ -40,7 +40,7 @@ def parse_traceparent(value: bytes) -> TraceContext | None:
     return TraceContext(trace_id, span_id, bool(int(flags, 16) & _SAMPLED))
 
 
-def continued(value: bytes) -> str:
+def continue_trace(value: bytes) -> str:
     """Returns the traceparent to propagate for a received one: the same trace with a new span id; '' if it is
     invalid."""
     trace = parse_traceparent(value)

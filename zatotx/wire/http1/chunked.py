@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from zatotx.wire.http1.fields import DECISIVE, NO_TRAILERS, field_line
+from zatotx.wire.http1.fields import FORBIDDEN_TRAILERS, PROTECTED_FIELDS, parse_field_line
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 
 _HEX_DIGITS = b'0123456789abcdefABCDEF'
@@ -130,9 +130,9 @@ class ChunkedDecoder:
 
     def _add_trailer(self, line: bytes) -> None:
         self._trailers_remaining = max(0, self._trailers_remaining - len(line) - 2)
-        name, value = field_line(line)
+        name, value = parse_field_line(line)
         key = name.lower()
-        if key in NO_TRAILERS or (b'_' in key and key.replace(b'_', b'-') in DECISIVE):
+        if key in FORBIDDEN_TRAILERS or (b'_' in key and key.replace(b'_', b'-') in PROTECTED_FIELDS):
             raise MessageRejected(400, f'The field {key.decode("ascii")} may not stand in a trailer')
         self._trailers.append((name, value))
         if len(self._trailers) > self._limits.fields:

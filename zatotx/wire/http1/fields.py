@@ -12,10 +12,10 @@ from zatotx.wire.http1.limits import MessageRejected
 
 DIGITS = b'0123456789'
 ALPHA = b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'
-TOKEN = b"!#$%&'*+-.^_`|~" + DIGITS + ALPHA
-VALUE = b'\t' + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
-HEX = frozenset(DIGITS + b'abcdefABCDEF')
-HEX_PAIRS = frozenset(bytes((high, low)) for high in HEX for low in HEX)
+TOKEN_CHARACTERS = b"!#$%&'*+-.^_`|~" + DIGITS + ALPHA
+VALUE_CHARACTERS = b'\t' + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+HEX_DIGITS = frozenset(DIGITS + b'abcdefABCDEF')
+HEX_PAIRS = frozenset(bytes((high, low)) for high in HEX_DIGITS for low in HEX_DIGITS)
 # unreserved and sub-delims of RFC 3986: the characters of a reg-name other than percent-encoded octets
 _REG_NAME_CHARACTERS = b'-._~' + b"!$&'()*+,;=" + DIGITS + ALPHA
 _MAX_HOST_LENGTH = 255 + 6
@@ -23,21 +23,21 @@ _MAX_LENGTH_DIGITS = 19  # digits: a signed 64-bit integer
 
 # Fields with a single value (RFC 9110 and 9112): duplicates would make recipients interpret a message differently.
 # User-Agent and the like are singletons too, but do not affect the interpretation.
-SINGLETONS = frozenset((
+SINGLE_VALUE_FIELDS = frozenset((
     b'authorization', b'content-length', b'content-location', b'content-range', b'content-type', b'date', b'expect',
     b'from', b'host', b'if-modified-since', b'if-range', b'if-unmodified-since', b'max-forwards',
     b'proxy-authorization', b'range', b'referer',
 ))
 # Fields that determine framing, routing or authorization. CGI and WSGI programs behind us treat '_' and '-' in names
 # alike.
-DECISIVE = frozenset((
+PROTECTED_FIELDS = frozenset((
     b'authorization', b'connection', b'content-length', b'content-type', b'expect', b'host', b'keep-alive',
     b'proxy-authorization', b'proxy-connection', b'te', b'trailer', b'transfer-encoding', b'upgrade',
     b'x-forwarded-for', b'x-forwarded-host', b'x-forwarded-proto',
 ))
 # Fields that RFC 9110 §6.5.1 forbids in trailers: framing, routing, authentication, request modifiers, content format.
 # Content-Type is allowed: trailers are never merged into the head, so it has no effect.
-NO_TRAILERS = (SINGLETONS | DECISIVE | frozenset((
+FORBIDDEN_TRAILERS = (SINGLE_VALUE_FIELDS | PROTECTED_FIELDS | frozenset((
     b'age', b'cache-control', b'content-encoding', b'cookie', b'if-match', b'if-none-match', b'pragma',
     b'proxy-authenticate', b'set-cookie', b'www-authenticate',
 ))) - {b'content-type'}
@@ -45,15 +45,15 @@ NO_TRAILERS = (SINGLETONS | DECISIVE | frozenset((
 
 def is_token(name: bytes) -> bool:
     """Returns whether `name` is a token (RFC 9110 §5.6.2), as field names must be."""
-    return bool(name) and not name.translate(None, TOKEN)
+    return bool(name) and not name.translate(None, TOKEN_CHARACTERS)
 
 
 def is_value(value: bytes) -> bool:
     """Returns whether `value` has no control characters other than tab (RFC 9110 §5.5)."""
-    return not value.translate(None, VALUE)
+    return not value.translate(None, VALUE_CHARACTERS)
 
 
-def field_line(line: bytes) -> tuple[bytes, bytes]:
+def parse_field_line(line: bytes) -> tuple[bytes, bytes]:
     """Parses one field line without its end; returns (name as sent, value without surrounding whitespace). Raises
     MessageRejected (400)."""
     name, colon, value = line.partition(b':')
@@ -64,17 +64,17 @@ def field_line(line: bytes) -> tuple[bytes, bytes]:
     return name, value.strip(b' \t')
 
 
-def check_names(names: Iterable[bytes]) -> None:
+def check_lookalike_names(names: Iterable[bytes]) -> None:
     """Rejects names that other programs may confuse with a decisive field: `Content_Length`. Names must be lower
     case."""
     for name in names:
-        if b'_' in name and name.replace(b'_', b'-') in DECISIVE:
+        if b'_' in name and name.replace(b'_', b'-') in PROTECTED_FIELDS:
             raise MessageRejected(
                 400, f'The field {name.decode("ascii")} is spelled with _ where the field it imitates has -'
             )
 
 
-def check_lengths(head: bytes, longest: int) -> None:
+def check_field_lengths(head: bytes, longest: int) -> None:
     """Rejects (431) a head with a field line longer than `longest` bytes, including its end."""
     lines = iter(head.split(b'\r\n'))
     next(lines)
@@ -90,21 +90,21 @@ def combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         key = name.lower()
         if key not in fields:
             fields[key] = value
-        elif key in SINGLETONS:
+        elif key in SINGLE_VALUE_FIELDS:
             raise MessageRejected(400, f'The field {key.decode("ascii")} stands twice')
         else:
             fields[key] += (b'; ' if key == b'cookie' else b', ') + value
     return fields
 
 
-def content_length(value: bytes) -> int:
+def parse_content_length(value: bytes) -> int:
     """Parses Content-Length: 1 to 19 ASCII digits. Rejects other values (400)."""
     if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
         raise MessageRejected(400, 'Content-Length is not one decimal number of at most 19 digits')
     return int(value)
 
 
-def check_chunked(value: bytes) -> None:
+def check_transfer_encoding(value: bytes) -> None:
     """Rejects a request's Transfer-Encoding other than chunked. 400: the end of the body is unknown, because chunked is
     not the last coding or is repeated (RFC 9112 §6.3). 501: it is known, but the body has an unsupported transfer
     coding (§6.1)."""
@@ -130,7 +130,7 @@ def _is_parameter(parameter: bytes) -> bool:
     return is_token(name.rstrip(b' \t')) and is_token(value.lstrip(b' \t'))  # quoted strings are not used in practice
 
 
-def keeps_alive(version: tuple[int, int], connection: bytes | None) -> bool:
+def is_persistent(version: tuple[int, int], connection: bytes | None) -> bool:
     """Returns whether the connection persists after this message (RFC 9112 §9.3), by its version and Connection
     field."""
     if connection is None:

@@ -12,14 +12,14 @@ import httptools
 import msgspec
 
 from zatotx.wire.http1.fields import (
-    check_chunked,
-    check_lengths,
-    check_names,
+    check_field_lengths,
+    check_lookalike_names,
+    check_transfer_encoding,
     combine_fields,
-    content_length,
     is_authority,
+    is_persistent,
     is_token,
-    keeps_alive,
+    parse_content_length,
 )
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 from zatotx.wire.http1.request_target import split_target
@@ -37,7 +37,7 @@ METHODS = {
 VERSIONS = {b'HTTP/1.1': (1, 1), b'HTTP/1.0': (1, 0)}
 _MINOR_1 = ord('1')
 # Maximum length of a request line without its target: the longest method, two spaces, the version.
-LINE_BESIDE_TARGET = max(map(len, METHODS)) + 2 + len(b'HTTP/1.1')
+MAX_LINE_WITHOUT_TARGET = max(map(len, METHODS)) + 2 + len(b'HTTP/1.1')
 
 
 class RequestHead(msgspec.Struct, gc=False, frozen=True):
@@ -68,7 +68,7 @@ class RequestLine(msgspec.Struct, gc=False, frozen=True):
     authority: bytes
 
 
-def request_line(line: bytes, limits: ParserLimits) -> RequestLine:
+def parse_request_line(line: bytes, limits: ParserLimits) -> RequestLine:
     """Parses a request line without its end. Raises MessageRejected: 400, 414 if the target is too long, 501 for an
     unknown method, 505 if it is not HTTP/1.
 
@@ -102,24 +102,24 @@ def _fallback_version(method: bytes, version: bytes) -> tuple[int, int]:
     return (1, 0) if minor == b'0' else (1, 1)
 
 
-def request_head(line: RequestLine, head: bytes, limits: ParserLimits) -> RequestHead:
+def parse_request_head(line: RequestLine, head: bytes, limits: ParserLimits) -> RequestHead:
     """Parses a complete head, from its request line (already parsed as `line`) to its empty line.
 
     Raises MessageRejected: 400, 413 by Content-Length, 431 for too many or too long fields, 501 by Transfer-Encoding.
     """
     if line.text[-1] > _MINOR_1:  # llhttp does not support later versions
-        raw = raw_fields(b'%b1%b' % (line.text[:-1], head[len(line.text) :]))
+        raw = parse_fields(b'%b1%b' % (line.text[:-1], head[len(line.text) :]))
     else:
-        raw = raw_fields(head)
+        raw = parse_fields(head)
     if len(head) > limits.field:
-        check_lengths(head, limits.field)
+        check_field_lengths(head, limits.field)
     if len(raw) > limits.fields:
         raise MessageRejected(431, f'The head has more than {limits.fields} fields')
     headers = {name.lower(): value for name, value in raw}
     if len(headers) != len(raw):
         headers = combine_fields(raw)
     if b'_' in head:
-        check_names(headers)
+        check_lookalike_names(headers)
     version = line.version
     get = headers.get
     host = get(b'host')
@@ -131,7 +131,7 @@ def request_head(line: RequestLine, head: bytes, limits: ParserLimits) -> Reques
     if line.authority:
         headers[b'host'] = line.authority
     expects = get(b'expect', b'').lower() if version == (1, 1) else b''
-    keep_alive = keeps_alive(version, get(b'connection'))
+    keep_alive = is_persistent(version, get(b'connection'))
     length = _body_length(version, get(b'content-length'), get(b'transfer-encoding'), limits.body)
     return RequestHead(
         line.method, line.target, line.path, line.query, version, headers, raw, length, keep_alive, expects
@@ -150,7 +150,7 @@ class _FieldCollector:
         self.raw.append((name, value.rstrip()))  # llhttp strips only the whitespace before a value
 
 
-def raw_fields(head: bytes, parser: Any = httptools.HttpRequestParser) -> list[tuple[bytes, bytes]]:
+def parse_fields(head: bytes, parser: Any = httptools.HttpRequestParser) -> list[tuple[bytes, bytes]]:
     """Returns the fields of a complete head, of a request or, with the response parser, of a response. Raises
     MessageRejected (400)."""
     collector = _FieldCollector()
@@ -169,11 +169,11 @@ def _body_length(version: tuple[int, int], value: bytes | None, coding: bytes | 
             raise MessageRejected(400, 'Content-Length and Transfer-Encoding stand in one head')
         if version != (1, 1):
             raise MessageRejected(400, 'Transfer-Encoding does not exist in HTTP/1.0')
-        check_chunked(coding)
+        check_transfer_encoding(coding)
         return None
     if value is None:
         return 0
-    length = content_length(value)
+    length = parse_content_length(value)
     if length > max_body:
         raise MessageRejected(413, f'The body is longer than {max_body} bytes')
     return length

@@ -14,8 +14,14 @@ from __future__ import annotations
 
 from zatotx.wire.http1.chunked import END, ChunkedDecoder, EndOfBody
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
-from zatotx.wire.http1.message_parser import CHUNKED, COUNTED, ENDING, HEAD, OVER, MessageReader
-from zatotx.wire.http1.request_head import LINE_BESIDE_TARGET, RequestHead, RequestLine, request_head, request_line
+from zatotx.wire.http1.parser_base import CHUNKED, END_OF_MESSAGE, FINISHED, FIXED_LENGTH, HEAD, MessageParser
+from zatotx.wire.http1.request_head import (
+    MAX_LINE_WITHOUT_TARGET,
+    RequestHead,
+    RequestLine,
+    parse_request_head,
+    parse_request_line,
+)
 
 __all__ = ['END', 'EndOfBody', 'MessageRejected', 'ParserLimits', 'RequestHead', 'RequestParser']
 
@@ -23,7 +29,7 @@ _MAX_CACHED_HEAD = 1024  # maximum size in bytes of a cached head
 _MAX_EMPTY_LINES = 4  # before a request line (RFC 9112 §2.2)
 
 
-class RequestParser(MessageReader):
+class RequestParser(MessageParser):
     """Parses the requests of one connection in sequence."""
 
     __slots__ = ('_empty_lines', '_head', '_head_bytes', '_last_line', '_line')
@@ -70,7 +76,7 @@ class RequestParser(MessageReader):
         message, or a previous rejection again."""
         if self._error is not None:
             raise self._error
-        if self._state == OVER or self.idle:
+        if self._state == FINISHED or self.idle:
             return
         line = self._line.text if self._line is not None else b''
         self._error = MessageRejected(400, 'The connection ended inside a request', request_line=line)
@@ -90,7 +96,7 @@ class RequestParser(MessageReader):
             self._check_incomplete_head()
             return None
         head_bytes = bytes(self._buffer[start:end])
-        head = request_head(self._line, head_bytes, self._limits)
+        head = parse_request_head(self._line, head_bytes, self._limits)
         self._line = None
         if len(head_bytes) <= _MAX_CACHED_HEAD and head.keep_alive:
             self._head, self._head_bytes = head, head_bytes
@@ -105,14 +111,14 @@ class RequestParser(MessageReader):
             self._state = CHUNKED
             self._chunks = ChunkedDecoder(self._limits)
         else:
-            self._state = COUNTED if head.length else ENDING
+            self._state = FIXED_LENGTH if head.length else END_OF_MESSAGE
             self._body_remaining = head.length
         return head
 
     def _next_line(self) -> RequestLine | None:
         """Parses the request line after optional empty lines, and leaves it in the buffer, because llhttp needs the
         complete head."""
-        longest = self._limits.target + LINE_BESIDE_TARGET + 2
+        longest = self._limits.target + MAX_LINE_WITHOUT_TARGET + 2
         buffer = self._buffer
         while True:
             start = self._position
@@ -125,7 +131,7 @@ class RequestParser(MessageReader):
                 self._searched = end - 1 - start  # the end of the head may begin with the end of this line
                 text = bytes(buffer[start : end - 1])
                 if self._last_line is None or self._last_line.text != text:
-                    self._last_line = request_line(text, self._limits)
+                    self._last_line = parse_request_line(text, self._limits)
                 return self._last_line
             self._skip_empty_line()
         self._searched = len(buffer) - start

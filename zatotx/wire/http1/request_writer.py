@@ -10,21 +10,22 @@ from functools import lru_cache
 
 import msgspec
 
-from zatotx.wire.http1.fields import VALUE, is_token, is_value
+from zatotx.wire.http1.fields import VALUE_CHARACTERS, is_token, is_value
 
 # Fields that the writer controls: duplicates would make the request ambiguous.
-OWNED = frozenset((b'connection', b'content-length', b'expect', b'keep-alive', b'te', b'trailer', b'transfer-encoding',
-                   b'upgrade'))  # fmt: skip
+RESERVED_FIELDS = frozenset(
+    (b'connection', b'content-length', b'expect', b'keep-alive', b'te', b'trailer', b'transfer-encoding', b'upgrade')
+)
 # Ends of heads including the empty line: the framing of the body.
 NO_BODY = b'\r\n'
-COUNTED = b'Content-Length: %d\r\n\r\n'
+CONTENT_LENGTH = b'Content-Length: %d\r\n\r\n'
 CHUNKED = b'Transfer-Encoding: chunked\r\n\r\n'
 EXPECT = b'Expect: 100-continue\r\n'
 CLOSE = b'Connection: close\r\n'
-VISIBLE = bytes(range(0x21, 0x7F))  # characters allowed in a target
+TARGET_CHARACTERS = bytes(range(0x21, 0x7F))  # characters allowed in a target
 
 
-class NamedFields(msgspec.Struct, frozen=True):
+class HeaderFields(msgspec.Struct, frozen=True):
     """Header fields with names that many requests share: names are validated once."""
 
     names: tuple[bytes, ...]
@@ -32,7 +33,7 @@ class NamedFields(msgspec.Struct, frozen=True):
     known: int = 0  # number of leading values that `of` has validated
 
     @classmethod
-    def of(cls, fields: Iterable[tuple[bytes, bytes]]) -> NamedFields:
+    def of(cls, fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
         """Creates fields from pairs and validates them. Raises ValueError for invalid values, like `request_head`."""
         pairs = list(fields)
         _check_values(pairs)
@@ -48,25 +49,25 @@ class NamedFields(msgspec.Struct, frozen=True):
         return f'<Named {len(self)} fields>'  # values may be credentials
 
 
-Fields = Sequence[tuple[bytes, bytes]] | NamedFields
+Fields = Sequence[tuple[bytes, bytes]] | HeaderFields
 
 
-def request_head(method: str, target: bytes, host: bytes, fields: Fields, ending: bytes) -> bytes:
+def write_request_head(method: str, target: bytes, host: bytes, fields: Fields, ending: bytes) -> bytes:
     """Returns the head of a request, including its empty line, which is part of `ending` after the fields that the
     writer controls.
 
     `host` is the value of the Host field, unless `fields` contains one. Raises ValueError, without showing values, if
     something contains a line end or control character, or a field is one of OWNED.
     """
-    if not target or target.translate(None, VISIBLE):
+    if not target or target.translate(None, TARGET_CHARACTERS):
         raise ValueError('The target of a request has a space or another character that must be percent-encoded')
-    if type(fields) is NamedFields:
+    if type(fields) is HeaderFields:
         names, values = fields.names, fields.values
         new = values[fields.known :]
     else:
         names, new = tuple([name for name, _ in fields]), tuple([value for _, value in fields])
         values = new
-    if b''.join(new).translate(None, VALUE):
+    if b''.join(new).translate(None, VALUE_CHARACTERS):
         _check_values(fields)
     template, names_host = _field_template(names)
     lines = template % values
@@ -89,7 +90,7 @@ def _field_template(names: tuple[bytes, ...]) -> tuple[bytes, bool]:
     for name in names:
         if not is_token(name):
             raise ValueError(f'The name of the field {name!r} has characters that no name may have')
-        if name.lower() in OWNED:
+        if name.lower() in RESERVED_FIELDS:
             raise ValueError(f'The field {name.decode("ascii")} is written by the client and cannot be set')
     host_count = [name.lower() for name in names].count(b'host')
     if host_count > 1:

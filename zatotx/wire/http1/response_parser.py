@@ -19,15 +19,29 @@ import httptools
 import msgspec
 
 from zatotx.wire.http1.chunked import END, ChunkedDecoder, EndOfBody
-from zatotx.wire.http1.fields import VALUE, check_lengths, check_names, content_length, keeps_alive
+from zatotx.wire.http1.fields import (
+    VALUE_CHARACTERS,
+    check_field_lengths,
+    check_lookalike_names,
+    is_persistent,
+    parse_content_length,
+)
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
-from zatotx.wire.http1.message_parser import CHUNKED, COUNTED, ENDING, HEAD, OVER, UNTIL_END, MessageReader
-from zatotx.wire.http1.request_head import VERSIONS, raw_fields
+from zatotx.wire.http1.parser_base import (
+    CHUNKED,
+    END_OF_MESSAGE,
+    FINISHED,
+    FIXED_LENGTH,
+    HEAD,
+    UNTIL_CLOSE,
+    MessageParser,
+)
+from zatotx.wire.http1.request_head import VERSIONS, parse_fields
 
-__all__ = ['ANSWER_LIMITS', 'END', 'EndOfBody', 'MessageRejected', 'ParserLimits', 'ResponseHead', 'ResponseParser']
+__all__ = ['END', 'RESPONSE_LIMITS', 'EndOfBody', 'MessageRejected', 'ParserLimits', 'ResponseHead', 'ResponseParser']
 
 # Response heads are larger than request heads: cookies, policies. Callers limit the size of the body.
-ANSWER_LIMITS = ParserLimits(head=65_536, fields=200, field=32_768, body=1 << 62)
+RESPONSE_LIMITS = ParserLimits(head=65_536, fields=200, field=32_768, body=1 << 62)
 
 _MAX_CACHED_HEAD = 1024  # maximum size in bytes of a cached head
 _MAX_INTERIM = 16  # maximum number of interim responses before the final one
@@ -55,12 +69,12 @@ def parse_response_head(method: str, head: bytes, limits: ParserLimits) -> Respo
     Raises MessageRejected: 431 for too many or too long fields, 400 for everything else.
     """
     lines = head.count(b'\r\n')
-    if head.translate(None, VALUE) != b'\r\n' * lines:
+    if head.translate(None, VALUE_CHARACTERS) != b'\r\n' * lines:
         raise MessageRejected(400, 'A control character stands in the head, or a line of it does not end as it should')
     version, status, reason = _parse_status_line(head[: head.index(b'\r\n')])
     if len(head) > limits.field:
-        check_lengths(head, limits.field)
-    raw = raw_fields(head, httptools.HttpResponseParser)
+        check_field_lengths(head, limits.field)
+    raw = parse_fields(head, httptools.HttpResponseParser)
     if len(raw) != lines - 2:
         raise MessageRejected(400, 'A field of the head goes on in a second line')
     if len(raw) > limits.fields:
@@ -69,13 +83,13 @@ def parse_response_head(method: str, head: bytes, limits: ParserLimits) -> Respo
     if len(headers) != len(raw):
         headers = _combine_fields(raw)
     if b'_' in head:
-        check_names(headers)
+        check_lookalike_names(headers)
     length, chunked = _body_framing(method, status, version, headers)
-    keep_alive = keeps_alive(version, headers.get(b'connection')) and (length is not None or chunked)
+    keep_alive = is_persistent(version, headers.get(b'connection')) and (length is not None or chunked)
     return ResponseHead(status, reason, version, headers, raw, length, chunked, keep_alive)
 
 
-class ResponseParser(MessageReader):
+class ResponseParser(MessageParser):
     """Parses the responses of one connection. Each must be announced by `expect`."""
 
     __slots__ = ('_expected', '_head', '_head_bytes', '_interim', '_method')
@@ -106,7 +120,7 @@ class ResponseParser(MessageReader):
         try:
             if self._state == HEAD:
                 return self._next_head()
-            return self._next_until_end() if self._state == UNTIL_END else self._next_body_event()
+            return self._next_until_end() if self._state == UNTIL_CLOSE else self._next_body_event()
         except MessageRejected as error:
             self._error = error
             self._finish_parsing()
@@ -118,10 +132,10 @@ class ResponseParser(MessageReader):
         rejection again."""
         if self._error is not None:
             raise self._error
-        if self._state == UNTIL_END:
+        if self._state == UNTIL_CLOSE:
             self._finish_parsing()
             return END
-        if self._state == OVER or (self._state == HEAD and not self.pending):
+        if self._state == FINISHED or (self._state == HEAD and not self.pending):
             return None
         self._error = MessageRejected(400, 'The connection ended inside an answer')
         self._finish_parsing()
@@ -166,13 +180,13 @@ class ResponseParser(MessageReader):
         self._expected = False
         self._keep_alive = head.keep_alive
         if head.length is not None:
-            self._state = COUNTED if head.length else ENDING
+            self._state = FIXED_LENGTH if head.length else END_OF_MESSAGE
             self._body_remaining = head.length
         elif head.chunked:
             self._state = CHUNKED
             self._chunks = ChunkedDecoder(self._limits)
         else:
-            self._state = UNTIL_END
+            self._state = UNTIL_CLOSE
         return head
 
     def _next_until_end(self) -> bytes | None:
@@ -221,7 +235,7 @@ def _body_framing(
     if method == 'CONNECT' and 200 <= status < 300:
         return 0, False  # regardless of the fields: the tunnel follows
     coding, value = headers.get(b'transfer-encoding'), headers.get(b'content-length')
-    length = None if value is None else content_length(value)
+    length = None if value is None else parse_content_length(value)
     bodiless = status < 200 or status == 204
     if coding is not None:
         if value is not None:

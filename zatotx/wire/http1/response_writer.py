@@ -1,6 +1,6 @@
 """Writes heads and bodies of HTTP/1.1 responses. No I/O.
 
-    stamp = DateStamp(time.time())                   # once per second
+    stamp = HeadEndings(time.time())                   # once per second
     head = response_head(200, b'application/json', len(body), cid, stamp.keep)
     transport.writeSequence([head, body])
 
@@ -21,7 +21,9 @@ CHUNKED = -1  # as a length: the body is chunked
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
 LAST_CHUNK = b'0\r\n\r\n'
 # Fields that the writer controls. `field_lines` rejects them: duplicates would make the response ambiguous.
-OWNED = frozenset((b'connection', b'content-length', b'content-type', b'date', b'server', b'transfer-encoding'))
+RESERVED_FIELDS = frozenset(
+    (b'connection', b'content-length', b'content-type', b'date', b'server', b'transfer-encoding')
+)
 
 _SERVER = b'Server: zatotx\r\n'
 _STATUS_LINES = {int(status): b'HTTP/1.1 %d %b\r\n' % (status, status.phrase.encode('ascii')) for status in HTTPStatus}
@@ -33,7 +35,7 @@ def http_date(now: float) -> bytes:
     return formatdate(now, usegmt=True).encode('ascii')
 
 
-class DateStamp:
+class HeadEndings:
     """The end of all heads written within one second: Date, Server, Connection and the empty line.
 
     `keep` for persistent connections of HTTP/1.1 clients, `keep_1_0` for those of HTTP/1.0 clients, `close` for the
@@ -49,12 +51,12 @@ class DateStamp:
         self.close = common + b'Connection: close\r\n\r\n'
 
 
-def response_head(status: int, content_type: bytes, length: int | None, cid: str, ending: bytes) -> bytes:
+def write_response_head(status: int, content_type: bytes, length: int | None, cid: str, ending: bytes) -> bytes:
     """Returns the head of a response, including its empty line.
 
     `content_type` b'' = no such field. `length`: of the body in bytes, for HEAD that of the GET response; CHUNKED; None
     = until the connection closes. If `status` has no body, no framing field is written. `ending`: an attribute of
-    DateStamp, after the `field_lines` of other fields. Raises ValueError for an invalid value or status.
+    HeadEndings, after the `field_lines` of other fields. Raises ValueError for an invalid value or status.
     """
     start = _start_lines(status, content_type)
     if not cid.isalnum() and not is_value(cid.encode('ascii')):
@@ -68,14 +70,14 @@ def response_head(status: int, content_type: bytes, length: int | None, cid: str
     return start + fields.encode('ascii') + ending
 
 
-def field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+def write_field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Encodes additional fields as lines, b'' for none. Raises ValueError, naming the field, for an invalid name, one
     of OWNED, or a value with control characters."""
     lines = []
     for name, value in fields:
         if not is_token(name):
             raise ValueError(f'The name of the field {name!r} has characters that no name may have')
-        if name.lower() in OWNED:
+        if name.lower() in RESERVED_FIELDS:
             raise ValueError(f'The field {name.decode("ascii")} is written by the server and cannot be set')
         if not is_value(value):
             raise ValueError(f'The value of the field {name.decode("ascii")} has control characters')
@@ -83,7 +85,7 @@ def field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b''.join(lines)
 
 
-def chunk(data: bytes) -> bytes:
+def write_chunk(data: bytes) -> bytes:
     """Returns `data` as one chunk; b'' for no data, since an empty chunk would end the body."""
     return b'%x\r\n%b\r\n' % (len(data), data) if data else b''
 
@@ -93,9 +95,9 @@ def chunk_parts(data: bytes) -> tuple[bytes, bytes, bytes]:
     return b'%x\r\n' % len(data), data, b'\r\n'
 
 
-def last_chunk(trailers: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
+def write_last_chunk(trailers: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
     """Returns the end of a chunked body. Raises ValueError like `field_lines`."""
-    return b'0\r\n%b\r\n' % field_lines(trailers) if trailers else LAST_CHUNK
+    return b'0\r\n%b\r\n' % write_field_lines(trailers) if trailers else LAST_CHUNK
 
 
 @lru_cache(maxsize=256)

@@ -47,7 +47,7 @@ def _normalize(kind: str, value: str) -> AlternativeName:
     return kind, value
 
 
-def alternative_names(extension: SubjectAlternativeName) -> Iterator[AlternativeName]:
+def certificate_alternative_names(extension: SubjectAlternativeName) -> Iterator[AlternativeName]:
     """Yields the names of a certificate that are of the four kinds. `*` is not a wildcard."""
     for name in extension:
         kind = _kind_of(name)

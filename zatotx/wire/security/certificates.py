@@ -18,7 +18,7 @@ _MAX_COUNT = 100  # maximum number of certificates, or CRLs, of one definition
 _SHA_256 = re.compile('[0-9a-f]{64}')
 
 
-def read_certificates(text: str) -> list[Certificate]:
+def parse_certificates(text: str) -> list[Certificate]:
     """Returns all certificates of a text, at least one. Raises Malformed, without the input in its message."""
     if 'PRIVATE KEY-----' in text:
         raise Malformed('has a private key in it: give the certificates alone')
@@ -33,7 +33,7 @@ def read_certificates(text: str) -> list[Certificate]:
     return certificates
 
 
-def read_revocation_lists(text: str) -> list[CertificateRevocationList]:
+def parse_revocation_lists(text: str) -> list[CertificateRevocationList]:
     """Returns all certificate revocation lists of a text, at least one. Raises Malformed."""
     try:
         lists = [load_pem_x509_crl(pem.encode('utf-8')) for pem in _CRL.findall(text)]
@@ -44,7 +44,7 @@ def read_revocation_lists(text: str) -> list[CertificateRevocationList]:
     return lists
 
 
-def read_fingerprint(text: str) -> bytes:
+def parse_fingerprint(text: str) -> bytes:
     """Parses a SHA-256 fingerprint in hexadecimal, with or without colons. Raises Malformed."""
     digits = text.replace(':', '').strip().lower()
     if not _SHA_256.fullmatch(digits):

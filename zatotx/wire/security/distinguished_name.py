@@ -71,7 +71,7 @@ def _unescape(match: re.Match[str]) -> str:
     return bytes.fromhex(match[1].replace('\\', '')).decode('utf-8') if match[1] else match[2]
 
 
-def name_of(name: Name) -> DistinguishedName:
+def from_certificate_name(name: Name) -> DistinguishedName:
     """Returns the name in a certificate, in its order."""
     return tuple(
         frozenset((attribute.oid.dotted_string, _text_of(attribute.value)) for attribute in part)
@@ -83,7 +83,7 @@ def _text_of(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.hex()
 
 
-def is_same(one: DistinguishedName, other: DistinguishedName) -> bool:
+def is_same_name(one: DistinguishedName, other: DistinguishedName) -> bool:
     """Returns whether two names are equal, in the same or reverse order. If every attribute type occurs once, order
     does not matter at all; with repeated types, e.g. nested organizational units, only the reverse order is
     accepted."""

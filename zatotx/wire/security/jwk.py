@@ -49,7 +49,7 @@ class VerificationKey:
         return bool(_implementations[algorithm].verify(message, self.material, signature))
 
 
-def key_of_secret(secret: str) -> VerificationKey:
+def key_from_secret(secret: str) -> VerificationKey:
     """Returns the key for a shared secret. Raises Malformed, without the secret in its message, if it is too short for
     every algorithm, or is a public key."""
     material = secret.encode('utf-8')
@@ -63,7 +63,7 @@ def key_of_secret(secret: str) -> VerificationKey:
     return VerificationKey(material, algorithms)
 
 
-def key_of_pem(text: str) -> VerificationKey:
+def key_from_pem(text: str) -> VerificationKey:
     """Returns the key for a public key or a certificate in PEM form. Raises Malformed if it is something else or
     unsuitable."""
     if 'PRIVATE KEY-----' in text:
@@ -76,7 +76,7 @@ def key_of_pem(text: str) -> VerificationKey:
     return VerificationKey(key, _supported_algorithms(key))
 
 
-def key_of_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
+def key_from_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
     """Returns the key for a JWK. Raises Malformed if it is not for signature verification, private, weak or invalid."""
     kty, kid = jwk.get('kty'), jwk.get('kid')
     if not isinstance(kty, str) or kty not in _PARSERS_BY_KTY:
@@ -99,7 +99,7 @@ def key_of_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
     return VerificationKey(key, algorithms, kid)
 
 
-def read_key_set(body: bytes) -> tuple[list[VerificationKey], list[str]]:
+def parse_key_set(body: bytes) -> tuple[list[VerificationKey], list[str]]:
     """Returns the unique keys of a JWK Set (RFC 7517 §5) that can verify signatures, and the reasons why the others
     cannot. Raises Malformed if it is not a JWK Set."""
     entries = decode_object(body).get('keys')
@@ -113,7 +113,7 @@ def read_key_set(body: bytes) -> tuple[list[VerificationKey], list[str]]:
     errors = []
     for number, jwk in enumerate(entries, 1):
         try:
-            key = key_of_jwk(jwk if isinstance(jwk, dict) else {})
+            key = key_from_jwk(jwk if isinstance(jwk, dict) else {})
         except Malformed as error:
             errors.append(f'key {number} {error}')
         else:

@@ -12,7 +12,7 @@ import msgspec
 from zatotx.wire.json.unique_members import decode_object
 from zatotx.wire.malformed import Malformed
 
-LONGEST = 16_384  # bytes of a token; request heads are limited elsewhere, other callers may not be
+MAX_LENGTH = 16_384  # bytes of a token; request heads are limited elsewhere, other callers may not be
 
 
 class SignedToken(msgspec.Struct, frozen=True):
@@ -24,11 +24,11 @@ class SignedToken(msgspec.Struct, frozen=True):
     signature: bytes
 
 
-def parse_compact(token: bytes) -> SignedToken:
+def parse_compact_jws(token: bytes) -> SignedToken:
     """Splits and decodes a token, except for its payload, which must only be decoded after verification. Raises
     Malformed, without the input in its message."""
-    if len(token) > LONGEST:
-        raise Malformed(f'the token is longer than {LONGEST} bytes')
+    if len(token) > MAX_LENGTH:
+        raise Malformed(f'the token is longer than {MAX_LENGTH} bytes')
     parts = token.split(b'.')
     if len(parts) != 3:
         raise Malformed(f'the token has {len(parts)} parts, and a signed one has 3')

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from zatotx.wire.malformed import Malformed
 
 SOAP_12_TYPE = b'application/soap+xml'
-ACCEPTED = b'text/xml, ' + SOAP_12_TYPE
+ACCEPTED_TYPES = b'text/xml, ' + SOAP_12_TYPE
 _TYPES = frozenset((b'text/xml', SOAP_12_TYPE, b'application/xml'))
 _FORM = b'application/x-www-form-urlencoded'
 
 
-def unquote(action: str) -> str:
+def unquote_action(action: str) -> str:
     """Removes the quotation marks around an action."""
     action = action.strip()
     return action[1:-1].strip() if len(action) > 1 and action[0] == action[-1] == '"' else action
@@ -24,7 +24,7 @@ def media_type(content_type: bytes) -> bytes:
     return content_type.partition(b';')[0].strip().lower()
 
 
-def is_soap_type(headers: Mapping[bytes, bytes]) -> bool:
+def accepts_soap_content_type(headers: Mapping[bytes, bytes]) -> bool:
     """Returns whether the Content-Type allows a SOAP body. Many clients send application/xml or none; `curl -d` sends
     the type of a form, which is accepted together with SOAPAction."""
     content_type = headers.get(b'content-type')
@@ -34,7 +34,7 @@ def is_soap_type(headers: Mapping[bytes, bytes]) -> bool:
     return type_name in _TYPES or (type_name == _FORM and b'soapaction' in headers)
 
 
-def mentions_soap(headers: Mapping[bytes, bytes]) -> bool:
+def is_unambiguously_soap(headers: Mapping[bytes, bytes]) -> bool:
     """Returns whether the header fields identify a SOAP message unambiguously."""
     return b'soapaction' in headers or headers.get(b'content-type', b'')[: len(SOAP_12_TYPE)].lower() == SOAP_12_TYPE
 
@@ -44,14 +44,14 @@ def requested_version(headers: Mapping[bytes, bytes]) -> str:
     return '1.2' if headers.get(b'content-type', b'')[: len(SOAP_12_TYPE)].lower() == SOAP_12_TYPE else '1.1'
 
 
-def action_of(headers: Mapping[bytes, bytes]) -> str:
+def soap_action(headers: Mapping[bytes, bytes]) -> str:
     """Returns the action; '' if there is none. The parameter of Content-Type takes precedence over SOAPAction, which is
     not defined for 1.2. Raises Malformed if it is not UTF-8."""
     content_type = headers.get(b'content-type', b'')
     if media_type(content_type) == SOAP_12_TYPE and (action := _parameter(content_type, b'action')):
         return action
     header = headers.get(b'soapaction')
-    return unquote(_decode(header)) if header else ''
+    return unquote_action(_decode(header)) if header else ''
 
 
 def _parameter(content_type: bytes, parameter: bytes) -> str:

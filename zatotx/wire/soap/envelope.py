@@ -19,7 +19,7 @@ from zatotx.wire.xml.parser import to_bytes
 Element = Any  # lxml.etree._Element, or an objectified one
 
 
-class Version(msgspec.Struct, frozen=True):
+class SoapVersion(msgspec.Struct, frozen=True):
     """A version of SOAP with its names."""
 
     number: str  # '1.1', '1.2'
@@ -37,12 +37,12 @@ class Version(msgspec.Struct, frozen=True):
     closing: bytes
 
 
-def _version(number: str, namespace: str, *, content_type: str, prefix: str, actor: tuple[str, ...]) -> Version:
+def _version(number: str, namespace: str, *, content_type: str, prefix: str, actor: tuple[str, ...]) -> SoapVersion:
     """Creates a version. `actor`: name of the attribute, and its values that address this node."""
     def name(local: str) -> str:
         return f'{{{namespace}}}{local}'
 
-    return Version(
+    return SoapVersion(
         number, namespace, content_type, prefix, name(actor[0]), frozenset(('', *actor[1:])), name('Envelope'),
         name('Header'), name('Body'), name('Fault'), name('mustUnderstand'),
         f'<{prefix}:Envelope xmlns:{prefix}="{namespace}"><{prefix}:Body>'.encode('ascii'),
@@ -63,30 +63,30 @@ _RESERVED_TAGS = {tag for version in (SOAP_11, SOAP_12) for tag in (version.enve
 _YES, _NO = frozenset(('1', 'true')), frozenset(('0', 'false'))
 
 
-class WrongVersion(Malformed):
+class UnsupportedSoapVersion(Malformed):
     """The root is an Envelope in the namespace of an unsupported SOAP version (VersionMismatch)."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
     """A SOAP message."""
 
-    version: Version
+    version: SoapVersion
     headers: tuple[Element, ...]  # in document order
     body: Element
     payload: Element | None  # the first element of the body
 
 
-def version_of(root: Element) -> Version | None:
+def soap_version(root: Element) -> SoapVersion | None:
     """Returns the version by the root of a document; None if it is not an envelope of a supported version."""
     return _BY_ENVELOPE.get(root.tag)
 
 
-def read(root: Element) -> Envelope:
+def read_envelope(root: Element) -> Envelope:
     """Returns the parts of an envelope.
 
-    Raises WrongVersion; Malformed for anything but an optional Header followed by one Body, for text around them, and
-    for a body that contains another envelope. SOAP 1.1 allows elements after the Body, the Basic Profile (1.1, R1011)
-    does not.
+    Raises UnsupportedSoapVersion; Malformed for anything but an optional Header followed by one Body, for text around
+    them, and for a body that contains another envelope. SOAP 1.1 allows elements after the Body, the Basic Profile
+    (1.1, R1011) does not.
     """
     version = _BY_ENVELOPE.get(root.tag)
     if version is None:
@@ -127,10 +127,10 @@ def mandatory_headers(envelope: Envelope) -> Iterator[Element]:
             yield header
 
 
-def write(version: Version, *content: bytes | Element, headers: Iterable[bytes | Element] = ()) -> bytes:
+def write_envelope(version: SoapVersion, *content: bytes | Element, headers: Iterable[bytes | Element] = ()) -> bytes:
     """Returns an envelope with the given body content: elements, or well-formed XML in UTF-8 without a declaration."""
-    body = b''.join(map(as_xml, content))
-    header = b''.join(map(as_xml, headers))
+    body = b''.join(map(to_xml, content))
+    header = b''.join(map(to_xml, headers))
     if not header:
         return b'%s%s%s' % (version.opening, body, version.closing)
     prefix = version.prefix.encode('ascii')
@@ -140,7 +140,7 @@ def write(version: Version, *content: bytes | Element, headers: Iterable[bytes |
     )  # fmt: skip
 
 
-def as_xml(piece: Any) -> bytes:
+def to_xml(piece: Any) -> bytes:
     """Returns an element as XML without a declaration, with all namespaces in scope. Returns bytes unchanged."""
     return piece if isinstance(piece, bytes) else to_bytes(piece)
 
@@ -170,17 +170,19 @@ def _reject_text(text: str | None, where: str) -> None:
 def _not_an_envelope(tag: str) -> Malformed:
     name = etree.QName(tag)
     if name.localname == 'Envelope':
-        return WrongVersion(f'the namespace {name.namespace or ""!r} of the Envelope is that of no version of SOAP: '
-                            f'1.1 is {NS_11}, 1.2 is {NS_12}')  # fmt: skip
+        return UnsupportedSoapVersion(
+            f'the namespace {name.namespace or ""!r} of the Envelope is that of no version of SOAP: '
+            f'1.1 is {NS_11}, 1.2 is {NS_12}'
+        )
     return Malformed(f'the root is {name.localname}, not an Envelope of SOAP')
 
 
-def _describe(version: Version, tag: str) -> str:
+def _describe(version: SoapVersion, tag: str) -> str:
     name = etree.QName(tag)
     return f'a second {name.localname}' if name.namespace == version.namespace else f'the element {name.localname}'
 
 
-def _describe_extra(version: Version, tag: str) -> str:
+def _describe_extra(version: SoapVersion, tag: str) -> str:
     if tag == version.body:
         return 'the Envelope has two Bodies'
     if tag == version.header:

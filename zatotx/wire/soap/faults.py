@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from zatotx.wire.soap import envelope
-from zatotx.wire.soap.envelope import NS_11, NS_12, SOAP_11, SOAP_12, Element, Version
+from zatotx.wire.soap.envelope import NS_11, NS_12, SOAP_11, SOAP_12, Element, SoapVersion
 from zatotx.wire.xml.parser import text_of
-from zatotx.wire.xml.writer import attribute, is_representable
+from zatotx.wire.xml.writer import escape_attribute, replace_invalid_characters
 
 # The codes of SOAP 1.2. The first two are called Client and Server in 1.1.
 SENDER, RECEIVER = 'Sender', 'Receiver'
@@ -32,10 +32,10 @@ class FaultElement(msgspec.Struct, frozen=True, kw_only=True):
     detail: tuple[bytes | Element, ...] = ()  # elements, or XML as accepted by `envelope.write`
 
 
-def write_fault(version: Version, fault: FaultElement, headers: Iterable[bytes | Element] = ()) -> bytes:
+def write_fault(version: SoapVersion, fault: FaultElement, headers: Iterable[bytes | Element] = ()) -> bytes:
     """Returns an envelope that contains the fault."""
     written = _fault_11(fault) if version is SOAP_11 else _fault_12(fault)
-    return envelope.write(version, written, headers=headers)
+    return envelope.write_envelope(version, written, headers=headers)
 
 
 def read_fault(element: Element) -> FaultElement | None:
@@ -46,33 +46,33 @@ def read_fault(element: Element) -> FaultElement | None:
     return _read_12(element) if element.tag == SOAP_12.fault else None
 
 
-def not_understood(tags: Iterable[str]) -> list[bytes]:
+def not_understood_headers(tags: Iterable[str]) -> list[bytes]:
     """Returns the NotUnderstood headers of SOAP 1.2 that accompany a MustUnderstand fault (§5.4.8)."""
     return [_header_block('NotUnderstood', tag) for tag in tags]
 
 
-def upgrade() -> bytes:
+def upgrade_header() -> bytes:
     """Returns the Upgrade header of SOAP 1.2 that accompanies a VersionMismatch fault (§5.4.7): the supported versions,
     most preferred first."""
     versions = b''.join(_header_block('SupportedEnvelope', version.envelope) for version in (SOAP_12, SOAP_11))
     return b'<env:Upgrade xmlns:env="%s">%s</env:Upgrade>' % (NS_12.encode('ascii'), versions)
 
 
-def text(value: str) -> bytes:
+def escape_text(value: str) -> bytes:
     """Escapes text for XML content and attributes. Replaces characters that XML cannot represent by U+FFFD."""
-    return attribute(is_representable(value)).encode('utf-8')
+    return escape_attribute(replace_invalid_characters(value)).encode('utf-8')
 
 
 def _fault_11(fault: FaultElement) -> bytes:
     tag = fault.subcodes[-1] if fault.subcodes else f'{{{NS_11}}}{_IN_11.get(fault.code, fault.code)}'
     pieces = [
         b'<SOAP-ENV:Fault>', _qualified_name_element(b'faultcode', tag, SOAP_11),
-        b'<faultstring>', text(fault.reason), b'</faultstring>',
+        b'<faultstring>', escape_text(fault.reason), b'</faultstring>',
     ]  # fmt: skip
     if fault.actor:
-        pieces += [b'<faultactor>', text(fault.actor), b'</faultactor>']
+        pieces += [b'<faultactor>', escape_text(fault.actor), b'</faultactor>']
     if fault.detail:
-        pieces += [b'<detail>', *map(envelope.as_xml, fault.detail), b'</detail>']
+        pieces += [b'<detail>', *map(envelope.to_xml, fault.detail), b'</detail>']
     return b''.join([*pieces, b'</SOAP-ENV:Fault>'])
 
 
@@ -81,34 +81,39 @@ def _fault_12(fault: FaultElement) -> bytes:
     for subcode in fault.subcodes:
         pieces += [b'<env:Subcode>', _qualified_name_element(b'env:Value', subcode, SOAP_12)]
     pieces += [b'</env:Subcode>' for _ in fault.subcodes]
-    pieces += [b'</env:Code><env:Reason><env:Text xml:lang="', text(fault.lang), b'">', text(fault.reason),
-               b'</env:Text></env:Reason>']  # fmt: skip
+    pieces += [
+        b'</env:Code><env:Reason><env:Text xml:lang="',
+        escape_text(fault.lang),
+        b'">',
+        escape_text(fault.reason),
+        b'</env:Text></env:Reason>',
+    ]
     if fault.node:
-        pieces += [b'<env:Node>', text(fault.node), b'</env:Node>']
+        pieces += [b'<env:Node>', escape_text(fault.node), b'</env:Node>']
     if fault.actor:
-        pieces += [b'<env:Role>', text(fault.actor), b'</env:Role>']
+        pieces += [b'<env:Role>', escape_text(fault.actor), b'</env:Role>']
     if fault.detail:
-        pieces += [b'<env:Detail>', *map(envelope.as_xml, fault.detail), b'</env:Detail>']
+        pieces += [b'<env:Detail>', *map(envelope.to_xml, fault.detail), b'</env:Detail>']
     return b''.join([*pieces, b'</env:Fault>'])
 
 
-def _qualified_name_element(element: bytes, tag: str, version: Version) -> bytes:
+def _qualified_name_element(element: bytes, tag: str, version: SoapVersion) -> bytes:
     """Returns an element whose text is a qualified name."""
     namespace, name = _split_tag(tag)
     if namespace == version.namespace:
-        return b'<%s>%s:%s</%s>' % (element, version.prefix.encode('ascii'), text(name), element)
+        return b'<%s>%s:%s</%s>' % (element, version.prefix.encode('ascii'), escape_text(name), element)
     if not namespace:
-        return b'<%s>%s</%s>' % (element, text(name), element)
-    return b'<%s xmlns:f="%s">f:%s</%s>' % (element, text(namespace), text(name), element)
+        return b'<%s>%s</%s>' % (element, escape_text(name), element)
+    return b'<%s xmlns:f="%s">f:%s</%s>' % (element, escape_text(namespace), escape_text(name), element)
 
 
 def _header_block(element: str, tag: str) -> bytes:
     """Returns a header block of SOAP 1.2, or a part of one, with a `qname` attribute."""
     namespace, name = _split_tag(tag)
     if not namespace:
-        return b'<env:%s xmlns:env="%s" qname="%s"/>' % (element.encode(), NS_12.encode(), text(name))
+        return b'<env:%s xmlns:env="%s" qname="%s"/>' % (element.encode(), NS_12.encode(), escape_text(name))
     return b'<env:%s xmlns:env="%s" xmlns:q="%s" qname="q:%s"/>' % (
-        element.encode(), NS_12.encode(), text(namespace), text(name),
+        element.encode(), NS_12.encode(), escape_text(namespace), escape_text(name),
     )  # fmt: skip
 
 

@@ -18,20 +18,20 @@ from typing import Any
 import msgspec
 
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.envelope import Element, Version
+from zatotx.wire.soap.envelope import Element, SoapVersion
 from zatotx.wire.xml.parser import PlainElement, text_of
-from zatotx.wire.xml.writer import attribute, is_representable
+from zatotx.wire.xml.writer import escape_attribute, replace_invalid_characters
 
 __all__ = [
-    'FAILED',
+    'FAILED_AUTHENTICATION',
     'SECURITY',
     'Malformed',
     'SecurityHeader',
     'Timestamp',
     'UsernameToken',
     'password_digest',
-    'read',
-    'write',
+    'read_security_header',
+    'write_security_header',
 ]
 
 _OASIS = 'http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-'
@@ -42,13 +42,15 @@ DIGEST = f'{_OASIS}username-token-profile-1.0#PasswordDigest'
 BASE64 = f'{_OASIS}soap-message-security-1.0#Base64Binary'
 
 SECURITY = f'{{{WSSE}}}Security'
-FAILED = f'{{{WSSE}}}FailedAuthentication'  # the fault code of failed authentication (SOAP Message Security §12)
+FAILED_AUTHENTICATION = (
+    f'{{{WSSE}}}FailedAuthentication'  # the fault code of failed authentication (SOAP Message Security §12)
+)
 _TOKEN, _TIMESTAMP = f'{{{WSSE}}}UsernameToken', f'{{{WSU}}}Timestamp'
 _USERNAME, _PASSWORD, _NONCE = f'{{{WSSE}}}Username', f'{{{WSSE}}}Password', f'{{{WSSE}}}Nonce'
 _CREATED, _EXPIRES = f'{{{WSU}}}Created', f'{{{WSU}}}Expires'
 _TOKEN_TAGS, _TIMESTAMP_TAGS = frozenset((_USERNAME, _PASSWORD, _NONCE, _CREATED)), frozenset((_CREATED, _EXPIRES))
 
-MOST_TOKENS = 8
+MAX_TOKENS = 8
 _MAX_NONCE_LENGTH = 512  # bytes of base64
 _MAX_TIME_LENGTH = 40  # characters
 
@@ -81,7 +83,7 @@ class SecurityHeader(msgspec.Struct, frozen=True):
     timestamp: Timestamp | None = None
 
 
-def read(headers: Sequence[Element], version: Version) -> SecurityHeader | None:
+def read_security_header(headers: Sequence[Element], version: SoapVersion) -> SecurityHeader | None:
     """Returns the Security header addressed to this node, None if there is none. Raises Malformed, without the input in
     its message: several headers, no token, an invalid token, an unknown element."""
     ours = [header for header in headers
@@ -100,10 +102,10 @@ def password_digest(nonce: bytes, created: str, password: bytes) -> bytes:
     return b64encode(sha1(nonce + created.encode('utf-8') + password, usedforsecurity=False).digest())
 
 
-def write(token: UsernameToken, version: Version) -> bytes:
+def write_security_header(token: UsernameToken, version: SoapVersion) -> bytes:
     """Returns a Security header with this token and mustUnderstand. `token.password` is the clear password; it is
     hashed if the token uses a digest."""
-    password, kind = is_representable(token.password), TEXT
+    password, kind = replace_invalid_characters(token.password), TEXT
     if token.is_digest:
         password, kind = (
             password_digest(token.nonce, token.created, token.password.encode('utf-8')).decode('ascii'),
@@ -111,14 +113,14 @@ def write(token: UsernameToken, version: Version) -> bytes:
         )
     pieces = [
         f'<wsse:Security xmlns:wsse="{WSSE}" xmlns:soap="{version.namespace}" soap:mustUnderstand="1">'
-        f'<wsse:UsernameToken><wsse:Username>{attribute(is_representable(token.username))}</wsse:Username>'
-        f'<wsse:Password Type="{kind}">{attribute(password)}</wsse:Password>'
+        f'<wsse:UsernameToken><wsse:Username>{escape_attribute(replace_invalid_characters(token.username))}</wsse:Username>'
+        f'<wsse:Password Type="{kind}">{escape_attribute(password)}</wsse:Password>'
     ]
     if token.nonce:
         nonce = b64encode(token.nonce).decode('ascii')
         pieces.append(f'<wsse:Nonce EncodingType="{BASE64}">{nonce}</wsse:Nonce>')
     if token.created:
-        pieces.append(f'<wsu:Created xmlns:wsu="{WSU}">{attribute(token.created)}</wsu:Created>')
+        pieces.append(f'<wsu:Created xmlns:wsu="{WSU}">{escape_attribute(token.created)}</wsu:Created>')
     pieces.append('</wsse:UsernameToken></wsse:Security>')
     return ''.join(pieces).encode('utf-8')
 
@@ -133,8 +135,8 @@ def _parse_security(header: Element) -> SecurityHeader:
             stamp = _parse_timestamp(child)
         else:
             raise Malformed('the Security header has an element that is not known here, or a second Timestamp')
-    if not 0 < len(tokens) <= MOST_TOKENS:
-        raise Malformed(f'the Security header has no UsernameToken, or more than {MOST_TOKENS}')
+    if not 0 < len(tokens) <= MAX_TOKENS:
+        raise Malformed(f'the Security header has no UsernameToken, or more than {MAX_TOKENS}')
     return SecurityHeader(tuple(tokens), stamp)
 
 

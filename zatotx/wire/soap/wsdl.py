@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from attrs import frozen
 
 from zatotx.wire.xml import xsd
-from zatotx.wire.xml.writer import attribute, escaped, is_representable
-from zatotx.wire.xml.xsd import XSD, XsdElement, XsdSchema, schema_text
+from zatotx.wire.xml.writer import escape_attribute, escape_text, replace_invalid_characters
+from zatotx.wire.xml.xsd import XSD, XsdElement, XsdSchema, write_schema
 
 NAMESPACE = 'http://schemas.xmlsoap.org/wsdl/'
-BINDINGS = {'1.1': 'http://schemas.xmlsoap.org/wsdl/soap/', '1.2': 'http://schemas.xmlsoap.org/wsdl/soap12/'}
+SOAP_NAMESPACES = {'1.1': 'http://schemas.xmlsoap.org/wsdl/soap/', '1.2': 'http://schemas.xmlsoap.org/wsdl/soap12/'}
 _PREFIXES = {'1.1': 'soap', '1.2': 'soap12'}
 _HTTP_TRANSPORT = 'http://schemas.xmlsoap.org/soap/http'
 DOCUMENT, RPC = 'document', 'rpc'
@@ -49,12 +49,12 @@ class WsdlDescription:
     schemas: Sequence[XsdSchema]
 
 
-def wsdl_text(told: WsdlDescription) -> bytes:
+def write_wsdl(told: WsdlDescription) -> bytes:
     """Returns the WSDL document."""
     styles = [style for style in (DOCUMENT, RPC) if any(each.style == style for each in told.operations)]
     has_both_styles = len(styles) > 1
     prefixes = {namespace: f'n{number}' for number, namespace in enumerate(_namespaces(told))}
-    schemas = map(schema_text, told.schemas)
+    schemas = map(write_schema, told.schemas)
     pieces = [_definitions_start(told, prefixes), '<types>', *schemas, '</types>']
     for operation in told.operations:
         pieces.extend(_messages(operation, prefixes))
@@ -64,7 +64,7 @@ def wsdl_text(told: WsdlDescription) -> bytes:
         pieces.extend(_port_type(name, matching))
         for version in told.versions:
             pieces.extend(_binding(name, matching, version))
-    pieces.append(f'<service name="{attribute(told.name)}">')
+    pieces.append(f'<service name="{escape_attribute(told.name)}">')
     for version in told.versions:
         for style in styles:
             pieces.append(_port(_styled_name(told.name, style, has_both_styles), version, told.url))
@@ -85,10 +85,11 @@ def _definitions_start(description: WsdlDescription, prefixes: dict[str, str]) -
         'xmlns': NAMESPACE, 'xmlns:xsd': XSD, 'xmlns:here': description.namespace,
         'targetNamespace': description.namespace,
     }  # fmt: skip
-    declarations.update((f'xmlns:{_PREFIXES[version]}', BINDINGS[version]) for version in description.versions)
+    declarations.update((f'xmlns:{_PREFIXES[version]}', SOAP_NAMESPACES[version]) for version in description.versions)
     declarations.update((f'xmlns:{prefix}', namespace) for namespace, prefix in prefixes.items())
-    attributes = ' '.join(f'{name}="{attribute(value)}"' for name, value in declarations.items())
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<definitions name="{attribute(description.name)}" {attributes}>'
+    attributes = ' '.join(f'{name}="{escape_attribute(value)}"' for name, value in declarations.items())
+    name = escape_attribute(description.name)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<definitions name="{name}" {attributes}>'
 
 
 def _messages(operation: WsdlOperation, prefixes: dict[str, str]) -> Iterator[str]:
@@ -101,23 +102,23 @@ def _messages(operation: WsdlOperation, prefixes: dict[str, str]) -> Iterator[st
 def _message(
     operation: WsdlOperation, kind: str, element: str, parts: Sequence[XsdElement], prefix: str
 ) -> Iterator[str]:
-    yield f'<message name="{attribute(operation.name)}{kind}">'
+    yield f'<message name="{escape_attribute(operation.name)}{kind}">'
     if operation.style == DOCUMENT:
-        yield f'<part name="parameters" element="{prefix}:{attribute(element)}"/>'
+        yield f'<part name="parameters" element="{prefix}:{escape_attribute(element)}"/>'
     else:
         for part in parts:
             type_name = xsd.reference(part.type).replace('tns:', f'{prefix}:')
-            yield f'<part name="{attribute(part.name)}" type="{attribute(type_name)}"/>'
+            yield f'<part name="{escape_attribute(part.name)}" type="{escape_attribute(type_name)}"/>'
     yield '</message>'
 
 
 def _port_type(name: str, operations: Sequence[WsdlOperation]) -> Iterator[str]:
-    yield f'<portType name="{attribute(name)}PortType">'
+    yield f'<portType name="{escape_attribute(name)}PortType">'
     for operation in operations:
-        operation_name = attribute(operation.name)
+        operation_name = escape_attribute(operation.name)
         yield f'<operation name="{operation_name}">'
         if operation.doc:
-            yield f'<documentation>{escaped(is_representable(operation.doc))}</documentation>'
+            yield f'<documentation>{escape_text(replace_invalid_characters(operation.doc))}</documentation>'
         yield f'<input message="here:{operation_name}Request"/>'
         if operation.response:
             yield f'<output message="here:{operation_name}Response"/>'
@@ -126,14 +127,14 @@ def _port_type(name: str, operations: Sequence[WsdlOperation]) -> Iterator[str]:
 
 
 def _binding(name: str, operations: Sequence[WsdlOperation], version: str) -> Iterator[str]:
-    soap, binding_name = _PREFIXES[version], attribute(name)
+    soap, binding_name = _PREFIXES[version], escape_attribute(name)
     yield f'<binding name="{binding_name}{_version_suffix(version)}" type="here:{binding_name}PortType">'
     yield f'<{soap}:binding style="{operations[0].style}" transport="{_HTTP_TRANSPORT}"/>'
     for operation in operations:
-        space = f' namespace="{attribute(operation.namespace)}"' if operation.style == RPC else ''
+        space = f' namespace="{escape_attribute(operation.namespace)}"' if operation.style == RPC else ''
         body = f'<{soap}:body use="literal"{space}/>'
-        yield f'<operation name="{attribute(operation.name)}">'
-        yield f'<{soap}:operation soapAction="{attribute(operation.action)}" style="{operation.style}"/>'
+        yield f'<operation name="{escape_attribute(operation.name)}">'
+        yield f'<{soap}:operation soapAction="{escape_attribute(operation.action)}" style="{operation.style}"/>'
         yield f'<input>{body}</input>'
         if operation.response:
             yield f'<output>{body}</output>'
@@ -142,9 +143,9 @@ def _binding(name: str, operations: Sequence[WsdlOperation], version: str) -> It
 
 
 def _port(name: str, version: str, url: str) -> str:
-    port_name = attribute(name)
+    port_name = escape_attribute(name)
     return (f'<port name="{port_name}{_version_suffix(version)}" binding="here:{port_name}{_version_suffix(version)}">'
-            f'<{_PREFIXES[version]}:address location="{attribute(url)}"/></port>')
+            f'<{_PREFIXES[version]}:address location="{escape_attribute(url)}"/></port>')
 
 
 def _version_suffix(version: str) -> str:

@@ -51,14 +51,14 @@ def to_utf8(data: bytes, charset: str = '') -> bytes:
     if b'\0' in data:
         raise Malformed(_describe_nul(data))
     is_ascii = data.isascii()
-    codec = _common_codec('utf-8' if has_bom else '', charset, declared(data), is_ascii)
+    codec = _common_codec('utf-8' if has_bom else '', charset, declared_encoding(data), is_ascii)
     if is_ascii:
         return data
     text = _decode(data, codec)
     return data if codec == 'utf-8' else text.encode('utf-8')
 
 
-def declared(data: bytes) -> str:
+def declared_encoding(data: bytes) -> str:
     """Returns the encoding in the XML declaration, in lower case; '' for none. Raises Malformed if the declaration does
     not end."""
     if data[:5] != b'<?xml' or not data[5:6].isspace():
@@ -76,7 +76,7 @@ def _parse_declaration(declaration: bytes) -> str:
 
 
 @lru_cache(maxsize=256)
-def charset_of(content_type: bytes) -> str:
+def content_type_charset(content_type: bytes) -> str:
     """Returns the charset parameter of a Content-Type, in lower case; '' for none. Raises Malformed for several
     different ones."""
     charsets = {
@@ -120,7 +120,7 @@ def _from_utf16(data: bytes, charset: str) -> bytes:
     text = _decode(data, 'utf-16').encode('utf-8')
     if b'\0' in text:
         raise Malformed(_describe_nul(text))
-    names = [name for name in (charset, declared(text)) if name]
+    names = [name for name in (charset, declared_encoding(text)) if name]
     if not names:
         raise Malformed('UTF-16 must be declared, by encoding="UTF-16" or the charset of the Content-Type')
     if not {_codec(name) for name in names} <= {'utf-16'} or {*names} - {'utf-16', _BOMS_16[data[:2]]}:

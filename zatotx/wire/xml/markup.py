@@ -18,7 +18,7 @@ _COMMENT, _INSTRUCTION = b'<!--', b'<?'
 _SHORT = re.compile(rb'(?:[ \t\r\n]{1,9999}+|<!--(?:[^-]|-(?!->)){0,99}+-->|<\?(?:[^?]|\?(?!>)){0,99}+\?>){1,99}+')
 
 
-def check(data: bytes) -> None:
+def reject_dtd(data: bytes) -> None:
     """Raises Malformed for a UTF-8 document with a DTD. Linear. Invalid XML passes, since the parser reports better
     errors.
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from lxml import etree
 
-EVERY = 8 * 1024 * 1024  # bytes of documents
+RELEASE_AFTER = 8 * 1024 * 1024  # bytes of documents
 _DICTIONARY_KEY = '_ParserDictionaryContext'  # lxml's key in the thread state (parser.pxi)
 
 _thread_state = ctypes.pythonapi.PyThreadState_GetDict
@@ -32,22 +32,22 @@ class _ParsedBytes(threading.local):
 _parsed_bytes = _ParsedBytes()
 
 
-def parsed(size: int) -> None:
+def record_parsed(size: int) -> None:
     """Records that a document of `size` bytes was parsed in this thread; releases names when due."""
     _parsed_bytes.size += size
-    if _parsed_bytes.size > EVERY:
+    if _parsed_bytes.size > RELEASE_AFTER:
         _parsed_bytes.size = 0
-        release()
+        release_names()
 
 
-def release() -> bool:
+def release_names() -> bool:
     """Releases the names of this thread; returns whether there were any."""
     thread_state: dict[str, Any] = ctypes.cast(_thread_state(), ctypes.py_object).value
     return thread_state.pop(_DICTIONARY_KEY, None) is not None
 
 
-def works() -> bool:
+def is_supported() -> bool:
     """Returns whether `release` works with the installed version of lxml: parses a document and checks that its names
     are found."""
     etree.fromstring(b'<a/>', etree.XMLParser())
-    return release()
+    return release_names()

@@ -14,31 +14,31 @@ from typing import Any
 from lxml import etree, objectify
 
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.xml import budget as xml_budget
+from zatotx.wire.xml import limits as xml_budget
 from zatotx.wire.xml import markup
-from zatotx.wire.xml.budget import NAME_TOO_LONG, USUAL, XmlBudget
-from zatotx.wire.xml.encoding import charset_of, to_utf8
-from zatotx.wire.xml.name_cache import parsed
+from zatotx.wire.xml.encoding import content_type_charset, to_utf8
+from zatotx.wire.xml.limits import DEFAULT_BUDGET, NAME_TOO_LONG, XmlLimits
+from zatotx.wire.xml.name_cache import record_parsed
 
 __all__ = [
-    'LARGE',
+    'CHECK_THRESHOLD',
+    'DEFAULT_BUDGET',
     'NIL',
-    'USUAL',
-    'WEIGHTLESS',
+    'THREAD_THRESHOLD',
     'XSI',
     'Element',
     'Malformed',
     'PlainElement',
-    'XmlBudget',
-    'charset_of',
+    'XmlLimits',
+    'content_type_charset',
+    'ensure_own_tree',
     'is_element',
     'is_nil',
     'local_name',
-    'own_tree',
     'parse',
+    'parse_trusted',
     'text_of',
     'to_bytes',
-    'trusted',
 ]  # fmt: skip
 
 Element = Any  # lxml's; the class depends on the element class lookup
@@ -49,8 +49,8 @@ NIL = f'{{{XSI}}}nil'
 TRUE = frozenset(('true', '1'))
 _BLANKS = ' \t\r\n'
 _TYPES = (f'{{{XSI}}}type', f'{{{PYTYPE}}}pytype')
-LARGE = 256 * 1024  # minimum document size in bytes for which a thread pays off
-WEIGHTLESS = 4 * 1024  # document size in bytes up to which the memory of its tree is not estimated
+THREAD_THRESHOLD = 256 * 1024  # minimum document size in bytes for which a thread pays off
+CHECK_THRESHOLD = 4 * 1024  # document size in bytes up to which the memory of its tree is not estimated
 TOO_DEEP = 'elements are nested more than {} deep, the limit here'
 TOO_LONG = 'a text has more than {} characters, the limit here'
 _MAX_MESSAGE_LENGTH = 200  # maximum number of characters, since libxml2 repeats names of any length
@@ -75,7 +75,7 @@ _NONEMPTY_NIL: Any = etree.XPath(  # name of an element with xsi:nil and content
 )
 
 
-def parse(data: bytes, charset: str = '', budget: XmlBudget = USUAL) -> Element:
+def parse(data: bytes, charset: str = '', budget: XmlLimits = DEFAULT_BUDGET) -> Element:
     """Parses a document and returns its root as an lxml.objectify element. `charset`: that of the Content-Type
     (`charset_of`).
 
@@ -83,13 +83,13 @@ def parse(data: bytes, charset: str = '', budget: XmlBudget = USUAL) -> Element:
     Raises Malformed: one sentence, with line and column if known.
     """
     data = to_utf8(data, charset)
-    xml_budget.check(data, budget)
-    markup.check(data)
+    xml_budget.check_limits(data, budget)
+    markup.reject_dtd(data)
     try:
-        root = trusted(data)
+        root = parse_trusted(data)
     except etree.XMLSyntaxError as error:
         raise Malformed(_describe_error(error, budget)) from None
-    parsed(len(data))
+    record_parsed(len(data))
     _check_tree(root, data, budget)
     return _strip_types(root, data) if b'xmlns:' in data else root
 
@@ -131,9 +131,9 @@ def is_element(value: object) -> bool:
     return isinstance(value, etree._Element)
 
 
-def own_tree(element: Element) -> Element:
+def ensure_own_tree(element: Element) -> Element:
     """Returns the element if this module parsed its tree, otherwise a copy parsed by this module."""
-    return element if isinstance(element.getroottree().parser, _DocumentParser) else trusted(to_bytes(element))
+    return element if isinstance(element.getroottree().parser, _DocumentParser) else parse_trusted(to_bytes(element))
 
 
 def local_name(element: Element) -> str:
@@ -154,13 +154,13 @@ def is_nil(element: Element) -> bool:
     return element.get(NIL, '').strip(_BLANKS) in TRUE
 
 
-def trusted(data: bytes) -> Element:
+def parse_trusted(data: bytes) -> Element:
     """Parses a trusted UTF-8 document and returns its root."""
     parser: Any = _PARSER.copy()
     return etree.fromstring(data, parser)
 
 
-def _describe_error(error: etree.XMLSyntaxError, budget: XmlBudget) -> str:
+def _describe_error(error: etree.XMLSyntaxError, budget: XmlLimits) -> str:
     """Returns libxml2's error message in one line, with the position from the error."""
     message = ' '.join((error.msg or 'no element was found').rpartition(', line ')[0].split())
     if 'xcessive depth' in message:
@@ -175,12 +175,12 @@ def _describe_error(error: etree.XMLSyntaxError, budget: XmlBudget) -> str:
     return f'{message[:_MAX_MESSAGE_LENGTH]} (line {line}, column {column})'
 
 
-def _check_tree(root: Element, data: bytes, budget: XmlBudget) -> None:
+def _check_tree(root: Element, data: bytes, budget: XmlLimits) -> None:
     """Checks the limits that require the tree, unless the document's size rules a violation out."""
     depth, max_attributes = budget.depth, budget.per_element
-    if xml_budget.count_elements(data, b'<', 2 * depth) > 2 * depth and _finds(root, '/*' * (depth + 1)):
+    if xml_budget.count_occurrences(data, b'<', 2 * depth) > 2 * depth and _finds(root, '/*' * (depth + 1)):
         raise Malformed(TOO_DEEP.format(depth))
-    if xml_budget.may_have_tag(data, max_attributes) and _finds(root, f'//*[@*[{max_attributes + 1}]]'):
+    if xml_budget.may_exceed_attributes(data, max_attributes) and _finds(root, f'//*[@*[{max_attributes + 1}]]'):
         raise Malformed(f'an element has more than {max_attributes} attributes, the limit here')
     if len(data) > budget.text and _finds(root, f'//text()[string-length() > {budget.text}]'):
         raise Malformed(TOO_LONG.format(budget.text))

@@ -21,10 +21,10 @@ from typing import Any
 
 import msgspec
 
-from zatotx.wire.xml.parser import XSI, Element, is_element, is_nil, text_of, to_bytes, trusted
+from zatotx.wire.xml.parser import XSI, Element, is_element, is_nil, parse_trusted, text_of, to_bytes
 
 XML_TYPE = b'application/xml'
-ENDLESS = 'The value is nested too deeply for XML, or contains itself'
+TOO_DEEPLY_NESTED = 'The value is nested too deeply for XML, or contains itself'
 ITEM, KEY, VALUE = 'item', 'key', 'value'
 _PREFIX = 'ns'
 _NIL_END = ' xsi:nil="true"/>'  # only the writer produces it: `>` in text is escaped
@@ -42,7 +42,7 @@ class NotRepresentable(ValueError):  # noqa: N818 - named for the condition
     """XML cannot represent a value. The message names the element."""
 
 
-class Markup:
+class SerializedElement:
     """A serialized element: UTF-8, with all the namespaces it needs, so that it can be sent or embedded."""
 
     __slots__ = ('data',)
@@ -52,35 +52,35 @@ class Markup:
 
     def element(self) -> Element:
         """Parses it to a tree."""
-        return trusted(self.data)
+        return parse_trusted(self.data)
 
 
-def document(name: str, value: object, namespace: str = '') -> Markup:
+def write_document(name: str, value: object, namespace: str = '') -> SerializedElement:
     """Writes one value as an element. Raises NotRepresentable."""
     pieces: list[str] = []
     try:
-        write(pieces, name, value)
+        write_value(pieces, name, value)
     except RecursionError:
-        raise NotRepresentable(ENDLESS) from None
+        raise NotRepresentable(TOO_DEEPLY_NESTED) from None
     return wrap_in_root(name, pieces, namespace)
 
 
-def markup(name: str, pieces: Iterable[str], namespace: str = '') -> Markup:
+def wrap_in_element(name: str, pieces: Iterable[str], namespace: str = '') -> SerializedElement:
     """Wraps written pieces in an element, all in its namespace. Raises like `wrap_in_root`."""
     return wrap_in_root(name, (f'<{name}>', *pieces, f'</{name}>'), namespace)
 
 
-def wrap_in_root(name: str, pieces: Iterable[str], namespace: str = '', *, qualified: bool = True) -> Markup:
+def wrap_in_root(name: str, pieces: Iterable[str], namespace: str = '', *, qualified: bool = True) -> SerializedElement:
     """Returns written pieces of one element as a self-contained element in the namespace, together with all nested
     elements unless `qualified` is False. Raises NotRepresentable for characters that XML cannot represent."""
     text = ''.join(pieces)
     xsi_declaration = f' xmlns:xsi="{XSI}"' if _NIL_END in text else ''
     opening = 1 + len(name)
     if namespace and not qualified:
-        prefixed = f'<{_PREFIX}:{name} xmlns:{_PREFIX}="{attribute(namespace)}"{xsi_declaration}{text[opening:]}'
+        prefixed = f'<{_PREFIX}:{name} xmlns:{_PREFIX}="{escape_attribute(namespace)}"{xsi_declaration}{text[opening:]}'
         text = f'{prefixed[:-opening]}{_PREFIX}:{name}>' if text.endswith(f'</{name}>') else prefixed
     elif namespace or xsi_declaration:
-        spaces = f' xmlns="{attribute(namespace)}"' if namespace else ''
+        spaces = f' xmlns="{escape_attribute(namespace)}"' if namespace else ''
         text = f'{text[:opening]}{spaces}{xsi_declaration}{text[opening:]}'
     try:
         data = text.encode('utf-8')
@@ -89,26 +89,26 @@ def wrap_in_root(name: str, pieces: Iterable[str], namespace: str = '', *, quali
     has_controls = len(data.translate(None, _CONTROL_CHARACTERS)) != len(data)
     if has_controls or any(character in data for character in _NONCHARACTERS):
         raise _invalid_character_error(text)
-    return Markup(data)
+    return SerializedElement(data)
 
 
-def write(pieces: list[str], name: str, value: object) -> None:
+def write_value(pieces: list[str], name: str, value: object) -> None:
     """Writes one value as an element; the name must be valid. Raises NotRepresentable."""
-    as_text = TEXTS.get(type(value))
+    as_text = TEXT_FORMATTERS.get(type(value))
     if as_text is not None:
         pieces.append(f'<{name}>{as_text(value)}</{name}>')
     elif value is None:
-        pieces.append(null(name))
+        pieces.append(null_element(name))
     else:
         _write_other(pieces, name, value)
 
 
-def null(name: str) -> str:
+def null_element(name: str) -> str:
     """Returns a null element (xsi:nil)."""
     return f'<{name}{_NIL_END}'
 
 
-def escaped(text: str) -> str:
+def escape_text(text: str) -> str:
     """Escapes text for element content. Carriage returns become character references, since parsers normalize them to
     line feeds."""
     if '&' in text:
@@ -122,17 +122,18 @@ def escaped(text: str) -> str:
     return text
 
 
-def attribute(text: str) -> str:
+def escape_attribute(text: str) -> str:
     """Escapes text for a value in double quotes."""
-    return escaped(text).replace('"', '&quot;').replace('\n', '&#10;').replace('\t', '&#9;')
+    return escape_text(text).replace('"', '&quot;').replace('\n', '&#10;').replace('\t', '&#9;')
 
 
-def error(cid: str, details: str) -> bytes:
+def write_error(cid: str, details: str) -> bytes:
     """Returns an error in Zato's XML form, with arbitrary details."""
-    return f'<error><cid>{escaped(cid)}</cid><details>{escaped(is_representable(details))}</details></error>'.encode()
+    text = escape_text(replace_invalid_characters(details))
+    return f'<error><cid>{escape_text(cid)}</cid><details>{text}</details></error>'.encode()
 
 
-def is_representable(text: str) -> str:
+def replace_invalid_characters(text: str) -> str:
     """Replaces every character that XML cannot represent."""
     return _INVALID_CHARACTER.sub('\ufffd', text)
 
@@ -147,24 +148,24 @@ def _write_other(pieces: list[str], name: str, value: object) -> None:
     if isinstance(value, Mapping):
         pieces.append(f'<{name}>')
         for key, item in value.items():
-            write(pieces, _checked_key(key, name), item)
+            write_value(pieces, _checked_key(key, name), item)
         pieces.append(f'</{name}>')
     elif isinstance(value, (Sequence, Set)) and not isinstance(value, (str, bytes, bytearray, memoryview)):
         pieces.append(f'<{name}>')
         for item in value:
-            write(pieces, ITEM, item)
+            write_value(pieces, ITEM, item)
         pieces.append(f'</{name}>')
     elif is_element(value):
         _write_element(pieces, name, value)
     else:
-        write(pieces, name, _to_supported(name, value))
+        write_value(pieces, name, _to_supported(name, value))
 
 
 def _write_element(pieces: list[str], name: str, element: Element) -> None:
     """Writes the content of an element under another name."""
     children = [child for child in element.getchildren() if isinstance(child.tag, str)]
     if not children:
-        write(pieces, name, None if is_nil(element) else text_of(element))
+        write_value(pieces, name, None if is_nil(element) else text_of(element))
         return
     pieces += f'<{name}>', *(to_bytes(child).decode('utf-8') for child in children), f'</{name}>'
 
@@ -179,7 +180,7 @@ def _to_supported(name: str, value: object) -> object:
     """Converts a value to a supported type."""
     if isinstance(value, Enum):
         return value.value
-    for kind, as_text in TEXTS.items():
+    for kind, as_text in TEXT_FORMATTERS.items():
         if isinstance(value, kind):
             return as_text(value) if kind is not str else str.__str__(value)
     try:
@@ -202,8 +203,8 @@ def _invalid_character_error(text: str) -> NotRepresentable:
                   'which XML cannot hold')  # fmt: skip
 
 
-TEXTS: dict[type, Callable[[Any], str]] = {
-    str: escaped,
+TEXT_FORMATTERS: dict[type, Callable[[Any], str]] = {
+    str: escape_text,
     bool: lambda value: 'true' if value else 'false',
     int: lambda value: str(int(value)),
     float: _float,

@@ -10,7 +10,7 @@ from lxml import etree
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap.envelope import NS_11, NS_12
 from zatotx.wire.soap.ws_security import WSSE, WSU
-from zatotx.wire.xml.parser import XSI, Element, PlainElement, text_of, trusted
+from zatotx.wire.xml.parser import XSI, Element, PlainElement, parse_trusted, text_of
 
 __all__ = ['PREFIXES', 'Malformed', 'TextPath']
 
@@ -32,7 +32,7 @@ class TextPath:
         try:
             self._path: Any = etree.XPath(expression, namespaces={**PREFIXES, **(namespaces or {})}, regexp=False,
                                           smart_strings=False)  # fmt: skip
-            result = self._path(trusted(b'<a/>'))  # reports unknown prefixes, functions and variables
+            result = self._path(parse_trusted(b'<a/>'))  # reports unknown prefixes, functions and variables
         except (etree.XPathError, TypeError, ValueError) as error:
             raise Malformed(f'is no XPath 1.0 that can be used here: {error}') from None
         if not isinstance(result, str | list):

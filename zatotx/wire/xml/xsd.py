@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import frozen
 
-from zatotx.wire.xml.writer import attribute, is_name
+from zatotx.wire.xml.writer import escape_attribute, is_name
 
 XSD = 'http://www.w3.org/2001/XMLSchema'
 _INVALID_CHARACTER = re.compile('[^A-Za-z0-9_.-]')
@@ -78,20 +78,20 @@ class XsdSchema:
     qualified: bool = True  # whether nested elements are in the namespace too
 
 
-def type_name(text: str) -> str:
+def to_type_name(text: str) -> str:
     """Converts text to a valid type name."""
     name = _INVALID_CHARACTER.sub('_', text)
     return name if name[:1].isalpha() or name[:1] == '_' else f'_{name}'
 
 
-def schema_text(schema: XsdSchema) -> str:
+def write_schema(schema: XsdSchema) -> str:
     """Returns the schema; prefix `tns` is its own namespace, `xsd` that of XML Schema."""
     form = 'qualified' if schema.qualified else 'unqualified'
-    namespace = attribute(schema.namespace)
+    namespace = escape_attribute(schema.namespace)
     pieces = [f'<xsd:schema xmlns:xsd="{XSD}" xmlns:tns="{namespace}" targetNamespace="{namespace}" '
               f'elementFormDefault="{form}">']  # fmt: skip
     for name, type_ in sorted(schema.types.items()):
-        pieces.append(f'<xsd:complexType name="{attribute(name)}">')
+        pieces.append(f'<xsd:complexType name="{escape_attribute(name)}">')
         pieces.extend(_sequence(type_.elements))
         pieces.append('</xsd:complexType>')
     for element in schema.elements:
@@ -108,10 +108,10 @@ def reference(type_: XsdType) -> str:
 
 
 def _element(element: XsdElement, *, top: bool = False) -> Iterable[str]:
-    attributes = [f'<xsd:element name="{attribute(element.name)}"']
+    attributes = [f'<xsd:element name="{escape_attribute(element.name)}"']
     type_reference = reference(element.type)
     if type_reference:
-        attributes.append(f'type="{attribute(type_reference)}"')
+        attributes.append(f'type="{escape_attribute(type_reference)}"')
     if not top:
         attributes.extend(_occurrence_attributes(element))
     if element.nillable:
@@ -134,7 +134,7 @@ def _inline_type(type_: XsdType) -> Iterable[str]:
     if isinstance(type_, Enumeration):
         yield '<xsd:simpleType><xsd:restriction base="xsd:string">'
         for value in type_.values:
-            yield f'<xsd:enumeration value="{attribute(value)}"/>'
+            yield f'<xsd:enumeration value="{escape_attribute(value)}"/>'
         yield '</xsd:restriction></xsd:simpleType>'
     else:
         yield '<xsd:complexType>'

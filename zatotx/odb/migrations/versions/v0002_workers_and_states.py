@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from zatotx.odb.migrations.steps import LONG, add_column, create_index, create_table, drop_unique, unique
+from zatotx.odb.migrations.steps import LONG_TEXT, add_column, add_unique, create_index, create_table, drop_unique
 
 revision = '0002'
 down_revision = '0001'
@@ -23,7 +23,7 @@ def upgrade() -> None:
     """Add the columns and the table of states."""
     add_column('server', sa.Column('worker', sa.Integer(), nullable=False, server_default='0'))
     # added before the other is dropped: MySQL needs one
-    unique('server', NAMED_WITH_WORKER, ['cluster_id', 'name_key', 'worker'])
+    add_unique('server', NAMED_WITH_WORKER, ['cluster_id', 'name_key', 'worker'])
     drop_unique('server', NAMED)
     add_column('history', sa.Column('object_id', sa.BigInteger(), nullable=False, server_default='0'))
     add_column('history', sa.Column('address', sa.String(255), nullable=False, server_default=''))
@@ -40,7 +40,7 @@ def downgrade() -> None:
     op.drop_column('history', 'object_id')
     op.execute('DELETE FROM version_verdict WHERE server_id IN (SELECT id FROM server WHERE worker > 0)')
     op.execute('DELETE FROM server WHERE worker > 0')
-    unique('server', NAMED, ['cluster_id', 'name_key'])
+    add_unique('server', NAMED, ['cluster_id', 'name_key'])
     drop_unique('server', NAMED_WITH_WORKER)
     op.drop_column('server', 'worker')
 
@@ -52,8 +52,8 @@ def _object_version() -> None:
         sa.Column('revision', sa.BigInteger(), nullable=False),
         sa.Column('cluster_id', sa.Integer(), nullable=False),
         sa.Column('type', sa.String(64), nullable=False),
-        sa.Column('name', LONG, nullable=False),
-        sa.Column('document', LONG, nullable=False),
+        sa.Column('name', LONG_TEXT, nullable=False),
+        sa.Column('document', LONG_TEXT, nullable=False),
         sa.Column('deleted', sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(['cluster_id'], ['cluster.id'], name='fk_object_version_cluster_id'),
         sa.PrimaryKeyConstraint('object_id', 'revision', name='pk_object_version'),

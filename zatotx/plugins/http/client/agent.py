@@ -25,7 +25,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IClientRequest, IResponse
 from zope.interface import implementer
 
-from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin, ResponseStream, Sender, Timeouts
+from zatotx.plugins.http.client.call import BodyStream, HttpRequest, HttpResponse, Origin, Sender, Timeouts
 from zatotx.plugins.http.client.errors import (
     BodyFailed,
     CallFailed,
@@ -37,11 +37,11 @@ from zatotx.plugins.http.client.errors import (
     PeerReset,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.response_body import HELD
-from zatotx.wire.http1.request_writer import OWNED, VISIBLE
+from zatotx.plugins.http.client.response_body import MAX_BUFFERED
+from zatotx.wire.http1.request_writer import RESERVED_FIELDS, TARGET_CHARACTERS
 
 # Fields that Twisted consumes and does not show among a response's headers.
-_HOP_BY_HOP = OWNED | {b'proxy-connection', b'trailers'}
+_HOP_BY_HOP = RESERVED_FIELDS | {b'proxy-connection', b'trailers'}
 _SCHEMES = {b'http': 'http', b'https': 'https'}
 _DEFAULT = Timeouts()
 
@@ -65,7 +65,7 @@ class Agent:
         if not isinstance(method, bytes):
             raise TypeError(f'The method must be bytes, and is {type(method).__name__}')
         uri = uri.strip()
-        if uri.translate(None, VISIBLE):  # urllib, which parses it, would silently drop line ends
+        if uri.translate(None, TARGET_CHARACTERS):  # urllib, which parses it, would silently drop line ends
             raise ValueError('The URI has a space or another character that must be percent-encoded')
         request_headers = Headers() if headers is None else headers
         parts = URI.fromBytes(uri)
@@ -83,12 +83,12 @@ class Agent:
             stream=True,
         )
         sending: Deferred[Any] = self._sender.send(request)
-        sent = ResponseRequest(method, uri, request_headers, origin.authority)
-        return sending.addCallbacks(Response, _translate_failure, (sent,))
+        sent = AgentRequest(method, uri, request_headers, origin.authority)
+        return sending.addCallbacks(AgentResponse, _translate_failure, (sent,))
 
 
 @implementer(IClientRequest)
-class ResponseRequest:
+class AgentRequest:
     """The request of a response, as sent."""
 
     def __init__(self, method: bytes, uri: bytes, headers: Headers, host: bytes) -> None:
@@ -100,10 +100,10 @@ class ResponseRequest:
 
 
 @implementer(IResponse)
-class Response:
+class AgentResponse:
     """See IResponse. The body is delivered once."""
 
-    def __init__(self, response: HttpResponse, request: ResponseRequest) -> None:
+    def __init__(self, response: HttpResponse, request: AgentRequest) -> None:
         head = response.head
         self.version = (b'HTTP', *head.version)
         self.code = head.status
@@ -140,7 +140,7 @@ class BodyDelivery:
     _log = Logger()
     disconnecting = False
 
-    def __init__(self, response: Response, body: ResponseStream, protocol: Any, done: type[Exception]) -> None:
+    def __init__(self, response: AgentResponse, body: BodyStream, protocol: Any, done: type[Exception]) -> None:
         self._response = response
         self._body = body
         self._protocol = protocol
@@ -232,7 +232,10 @@ class BodyDelivery:
 
 def _header_fields(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [
-        (name, value) for name, values in headers.getAllRawHeaders() if name.lower() not in OWNED for value in values
+        (name, value)
+        for name, values in headers.getAllRawHeaders()
+        if name.lower() not in RESERVED_FIELDS
+        for value in values
     ]
 
 
@@ -283,7 +286,7 @@ class ProducerBody:
             return
         self._buffered.append(data)
         self._size += len(data)
-        if self._size >= HELD and not self._paused:
+        if self._size >= MAX_BUFFERED and not self._paused:
             self._paused = True
             self._producer.pauseProducing()
         self._wake_reader()

@@ -16,7 +16,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 
-from zatotx.wire.http1.request_writer import NamedFields
+from zatotx.wire.http1.request_writer import HeaderFields
 from zatotx.wire.http1.response_parser import ResponseHead
 
 Fields = Sequence[tuple[bytes, bytes]]
@@ -54,7 +54,7 @@ class BodySource(Protocol):
         rest is not needed."""
 
 
-class ResponseStream(Protocol):
+class BodyStream(Protocol):
     """The body of a response, read piece by piece. The peer has to wait for the reader: about 64 KiB are buffered."""
 
     @property
@@ -94,13 +94,13 @@ class HttpRequest(msgspec.Struct):
     method: str
     origin: Origin
     target: bytes = b'/'  # origin-form, percent-encoded; for a plain proxy the absolute form
-    headers: Fields | NamedFields = ()
+    headers: Fields | HeaderFields = ()
     body: bytes | BodySource | None = None  # b'' has Content-Length 0, None has none
     timeouts: Timeouts = Timeouts()
     deadline: float = inf  # of the caller, on the reactor's clock: TotalTimeout, as for `timeouts.total`
     idempotent: bool = False  # may be sent twice although its method is not idempotent (it has an Idempotency-Key)
     expect: float = 0.0  # seconds to wait for 100 Continue before sending the body anyway; 0 = do not ask for it
-    stream: bool = False  # return the response when its head has arrived, with a ResponseStream as its body
+    stream: bool = False  # return the response when its head has arrived, with a BodyStream as its body
     most: int = 20 * 1024 * 1024  # largest response body that is collected, in bytes before decoding: TooLarge
 
     def __repr__(self) -> str:
@@ -113,7 +113,7 @@ class HttpResponse(msgspec.Struct):
     """A response, of any status. Read only."""
 
     head: ResponseHead
-    body: bytes | ResponseStream
+    body: bytes | BodyStream
     trailers: Fields = ()  # of a collected response
 
     def __repr__(self) -> str:
@@ -159,13 +159,13 @@ Dial = Callable[[Origin, IProtocolFactory, float], Deferred[IProtocol]]
 
 __all__ = [
     'BodySource',
+    'BodyStream',
     'Dial',
     'Fields',
     'HttpRequest',
     'HttpResponse',
     'Origin',
     'ResponseHead',
-    'ResponseStream',
     'Sender',
     'Timeouts',
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from twisted.internet.tcp import Connection as TCPConnection
 
-from zatotx.plugins.http.server.buffered_writer import BufferedWriter, DirectWriter
+from zatotx.plugins.http.server.buffered_writer import BufferedWriter, SocketWriter
 from zatotx.plugins.http.server.write_batch import WriteBatch
 
 
@@ -33,7 +33,7 @@ class ClientWriter(Protocol):
         """Return whether an idle connection is unusable, before the reactor reports it."""
 
 
-class TcpClientWriter(DirectWriter):
+class TcpClientWriter(SocketWriter):
     """Writes to plain TCP connections."""
 
     __slots__ = ('_unsent',)
@@ -79,7 +79,7 @@ class TransportClientWriter(BufferedWriter):
         return False
 
 
-def client_writer_for(
+def make_client_writer(
     transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: WriteBatch
 ) -> ClientWriter:
     """Return the writer that fits a transport, by its exact type: see `buffered_writer.writer_for`."""

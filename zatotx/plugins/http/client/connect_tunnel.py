@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 
 from zatotx.plugins.http.client.errors import ProxyFailed
 from zatotx.rules.http.proxy_selection import Proxy
-from zatotx.wire.http1.request_writer import NO_BODY, request_head
-from zatotx.wire.http1.response_parser import ANSWER_LIMITS, MessageRejected, ResponseHead, ResponseParser
+from zatotx.wire.http1.request_writer import NO_BODY, write_request_head
+from zatotx.wire.http1.response_parser import RESPONSE_LIMITS, MessageRejected, ResponseHead, ResponseParser
 
 
 class ConnectTunnel(Protocol):
@@ -21,7 +21,7 @@ class ConnectTunnel(Protocol):
         """`authority`: host and port of the target, as in the CONNECT request."""
         self._proxy = proxy
         self._authority = authority
-        self._parser = ResponseParser(ANSWER_LIMITS)
+        self._parser = ResponseParser(RESPONSE_LIMITS)
         self.done: Deferred[None] = Deferred()
 
     def ask(self, transport: Any) -> Deferred[None]:
@@ -30,7 +30,7 @@ class ConnectTunnel(Protocol):
         self._parser.expect('CONNECT')
         authorization = self._proxy.authorization
         fields = [(b'Proxy-Authorization', authorization)] if authorization else []
-        transport.write(request_head('CONNECT', self._authority, self._authority, fields, NO_BODY))
+        transport.write(write_request_head('CONNECT', self._authority, self._authority, fields, NO_BODY))
         return self.done
 
     def dataReceived(self, data: bytes) -> None:
@@ -48,7 +48,7 @@ class ConnectTunnel(Protocol):
 
     def _check_status(self, status: int) -> None:
         if status >= 300:
-            self._fail(proxy_refusal(status, self._authority))
+            self._fail(proxy_error_text(status, self._authority))
         elif self._parser.pending:
             self._fail('sends something through the tunnel before anybody was asked')  # TLS begins with our bytes
         elif not self.done.called:
@@ -59,7 +59,7 @@ class ConnectTunnel(Protocol):
             self.done.errback(ProxyFailed(f'{self._proxy} {details}'))
 
 
-def proxy_refusal(status: int, authority: bytes) -> str:
+def proxy_error_text(status: int, authority: bytes) -> str:
     """Return the meaning of a proxy's error status, for the error message."""
     if status in (401, 407):  # tinyproxy answers 401 to wrong credentials
         return f'wants other credentials than it was given ({status})'

@@ -17,13 +17,13 @@ from zatotx.plugins.http.client.pending_call import CallEnvironment, PendingCall
 from zatotx.plugins.http.client.request_writer import RequestWriter
 from zatotx.plugins.http.client.response_reader import ResponseReader
 from zatotx.plugins.http.client.tls import late_handshake_error
-from zatotx.plugins.http.server.buffered_writer import READ, enlarge_reads
+from zatotx.plugins.http.server.buffered_writer import READ_SIZE, enlarge_reads
 from zatotx.wire.http1.response_parser import MessageRejected
 
 if TYPE_CHECKING:
     from zatotx.plugins.http.client.pool import ConnectionPool
 
-FAREWELL = 5.0  # seconds that a connection has to shut down after we close it, as TLS does
+CLOSE_TIMEOUT = 5.0  # seconds that a connection has to shut down after we close it, as TLS does
 
 
 @implementer(IProtocol)
@@ -69,7 +69,7 @@ class ClientConnection:
 
     def dataReceived(self, data: bytes) -> None:
         """Read the peer's bytes."""
-        if len(data) == READ:
+        if len(data) == READ_SIZE:
             enlarge_reads(self.transport)
         call = self.call
         if call is None or self.asking.holds(call.data):
@@ -116,7 +116,7 @@ class ClientConnection:
         """Close the connection in an orderly way: no call is in progress."""
         self._release_slot()
         if not self._ended:
-            self.due = self._environment.seconds() + FAREWELL
+            self.due = self._environment.seconds() + CLOSE_TIMEOUT
             self._environment.deadlines.watch(self)
             self.asking.leave()
 

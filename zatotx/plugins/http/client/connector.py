@@ -16,10 +16,10 @@ from twisted.python.failure import Failure
 from zatotx.plugins.http.client.call import Origin
 from zatotx.plugins.http.client.connect_tunnel import ConnectTunnel
 from zatotx.plugins.http.client.errors import BadRedirect, ConnectRefused, ConnectTimeout, NotReached, ProxyFailed
-from zatotx.plugins.http.client.happy_eyeballs import race
+from zatotx.plugins.http.client.happy_eyeballs import connect_first
 from zatotx.plugins.http.client.resolver import AddressResolver
 from zatotx.plugins.http.client.tls import TlsClientFactory
-from zatotx.rules.http.address_scope import Scope, scope_of
+from zatotx.rules.http.address_scope import AddressScope, address_scope
 from zatotx.rules.http.proxy_selection import Proxy, ProxySelector, UnusableProxy
 from zatotx.wire.http.host import is_address, is_loopback
 
@@ -34,7 +34,7 @@ class Connector:
     resolver: AddressResolver
     tls: TlsClientFactory
     proxies: ProxySelector
-    own_scopes: set[Scope] = field(factory=set)  # scopes of the addresses that calls were for, redirects aside
+    own_scopes: set[AddressScope] = field(factory=set)  # scopes of the addresses that calls were for, redirects aside
 
     def dial(self, origin: Origin, factory: IProtocolFactory, deadline: float) -> Deferred[IProtocol]:
         """Return a protocol of the factory, connected to an origin by `deadline` (seconds on the reactor's clock).
@@ -93,19 +93,19 @@ class _ConnectAttempt:
             addresses = self._permitted_addresses(addresses)
         self.missing = f'{address} did not accept a connection'
         try:
-            transport = await race(self.connector.reactor, addresses, there.port)
+            transport = await connect_first(self.connector.reactor, addresses, there.port)
         except ConnectError as error:
             raise _translate_error(error, address) from error
         if isinstance(there, Origin) and not there.redirected:
-            self.connector.own_scopes.add(scope_of(transport.getPeer().host))
+            self.connector.own_scopes.add(address_scope(transport.getPeer().host))
         return transport
 
     def _permitted_addresses(self, addresses: Sequence[str]) -> tuple[str, ...]:
         """Return the addresses that a redirect may lead to. The connection uses exactly these: the name cannot resolve
         to something else a moment later. Raises BadRedirect if there are none."""
         own = self.connector.own_scopes
-        scopes = {address: scope_of(address) for address in addresses}
-        permitted = tuple(address for address, scope in scopes.items() if scope is Scope.PUBLIC or scope in own)
+        scopes = {address: address_scope(address) for address in addresses}
+        permitted = tuple(address for address, scope in scopes.items() if scope is AddressScope.PUBLIC or scope in own)
         if not permitted:
             raise BadRedirect(f'a redirection leads to {self.origin.host}, an address ({scopes[addresses[0]].value}) '
                               'to which only calls that are meant for it go')  # fmt: skip
@@ -120,7 +120,7 @@ class _ConnectAttempt:
         if origin.redirected:
             self._permitted_addresses((address,))
         else:
-            self.connector.own_scopes.add(scope_of(address))
+            self.connector.own_scopes.add(address_scope(address))
 
     def _proxy(self) -> Proxy | None:
         origin = self.origin

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred
 
-from zatotx.plugins.http.client.call import Fields, HttpResponse, ResponseHead, ResponseStream
+from zatotx.plugins.http.client.call import BodyStream, Fields, HttpResponse, ResponseHead
 from zatotx.plugins.http.client.errors import BadCoding
-from zatotx.wire.http.inflate import DecompressionBomb, Inflater, Malformed, coding_of
+from zatotx.wire.http.decompression import DecompressionBomb, Decompressor, Malformed, parse_content_encoding
 
-ACCEPT = (b'Accept-Encoding', b'gzip, deflate')  # of requests whose responses may be encoded
+ACCEPT_ENCODING = (b'Accept-Encoding', b'gzip, deflate')  # of requests whose responses may be encoded
 _QUICK_SIZE = 32 * 1024  # largest body that is decoded on the reactor, in bytes: a few milliseconds at worst
 _PIECE_SIZE = 64 * 1024
 _PARTIAL = 206
@@ -35,21 +35,21 @@ class Decoder:
         grows to more than `ratio` times its received size; a stream, whose length is not limited, raises it while it is
         read."""
         field, body = response.head.headers.get(b'content-encoding'), response.body
-        coding = coding_of(field) if response.head.status != _PARTIAL else ''
+        coding = parse_content_encoding(field) if response.head.status != _PARTIAL else ''
         if not coding or not body:
             return response
         if not isinstance(body, bytes):
-            inflater = Inflater(coding, most=sys.maxsize, ratio=self._ratio, bare=True)
-            return HttpResponse(_decoded_head(response.head, None), InflatedStream(body, inflater))
-        inflater = Inflater(coding, most=most, ratio=self._ratio, bare=True)
+            inflater = Decompressor(coding, most=sys.maxsize, ratio=self._ratio, bare=True)
+            return HttpResponse(_decoded_head(response.head, None), DecodedStream(body, inflater))
+        inflater = Decompressor(coding, most=most, ratio=self._ratio, bare=True)
         if len(body) <= _QUICK_SIZE:
-            decoded = inflate_response(body, inflater)
+            decoded = decode_body(body, inflater)
         else:
-            decoded = await self._offload(inflate_response, body, inflater)
+            decoded = await self._offload(decode_body, body, inflater)
         return HttpResponse(_decoded_head(response.head, len(decoded)), decoded, response.trailers)
 
 
-def inflate_response(body: bytes, inflater: Inflater) -> bytes:
+def decode_body(body: bytes, inflater: Decompressor) -> bytes:
     """Return the whole decoded body. Raises BadCoding."""
     decoded = bytearray()
     try:
@@ -61,10 +61,10 @@ def inflate_response(body: bytes, inflater: Inflater) -> bytes:
     return bytes(decoded)
 
 
-class InflatedStream:
-    """A ResponseStream that decodes another one."""
+class DecodedStream:
+    """A BodyStream that decodes another one."""
 
-    def __init__(self, stream: ResponseStream, inflater: Inflater) -> None:
+    def __init__(self, stream: BodyStream, inflater: Decompressor) -> None:
         self._stream = stream
         self._inflater = inflater
         self._fed = False
@@ -72,15 +72,15 @@ class InflatedStream:
 
     @property
     def trailers(self) -> Fields:
-        """See ResponseStream."""
+        """See BodyStream."""
         return self._stream.trailers
 
     def read(self) -> Deferred[bytes]:
-        """See ResponseStream."""
+        """See BodyStream."""
         return Deferred.fromCoroutine(self._read())
 
     def close(self) -> None:
-        """See ResponseStream."""
+        """See BodyStream."""
         self._stream.close()
 
     def __aiter__(self) -> AsyncIterator[bytes]:

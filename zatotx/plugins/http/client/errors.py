@@ -117,7 +117,7 @@ class StreamClosed(CallFailed):
     """The response's body was closed by its reader before its end."""
 
 
-def from_twisted(error: BaseException | None) -> CallFailed:
+def translate_twisted_error(error: BaseException | None) -> CallFailed:
     """Translate an error of opening a connection; the original becomes the __cause__."""
     if isinstance(error, CallFailed):
         return error

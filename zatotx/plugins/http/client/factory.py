@@ -16,21 +16,21 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
 from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Sender
-from zatotx.plugins.http.client.client import Client
 from zatotx.plugins.http.client.connector import Connector
 from zatotx.plugins.http.client.content_decoding import Decoder, Offload
-from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.forward_proxy import ForwardProxySender
+from zatotx.plugins.http.client.http_client import HttpClient
 from zatotx.plugins.http.client.pending_call import CallEnvironment
 from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.client.redirects import RedirectFollower
 from zatotx.plugins.http.client.resolver import AddressResolver
 from zatotx.plugins.http.client.response_processing import ResponseProcessor
 from zatotx.plugins.http.client.tls import TlsClientFactory
+from zatotx.plugins.http.client.tls_settings import TlsSettings
 from zatotx.rules.http.proxy_selection import ENVIRONMENT, make_proxy_selector
 
-FOLLOWED = 10  # default limit of redirects per call
-RATIO = 100  # default limit for the growth of a body, as a factor
+DEFAULT_MAX_REDIRECTS = 10  # default limit of redirects per call
+DEFAULT_MAX_RATIO = 100  # default limit for the growth of a body, as a factor
 
 
 @frozen(kw_only=True)
@@ -40,11 +40,11 @@ class ClientSettings:
     bounds: PoolLimits = field(factory=PoolLimits)
     tls: TlsSettings = field(factory=TlsSettings)
     proxy: str = field(default=ENVIRONMENT, repr=False)  # DIRECT, ENVIRONMENT, or a URL, which may contain a password
-    follow_redirects: int = FOLLOWED  # 0 = return redirects like any other response
+    follow_redirects: int = DEFAULT_MAX_REDIRECTS  # 0 = return redirects like any other response
     any_origin: bool = False  # whether redirects to other origins are followed
     secret_fields: frozenset[bytes] = frozenset()  # lower-case names never sent to another origin; see is_credential
     inflate: bool = True  # whether gzip and deflate are decoded; content_decoding.ACCEPT asks for them
-    ratio: int = RATIO
+    ratio: int = DEFAULT_MAX_RATIO
 
 
 class ClientEnvironment:
@@ -70,10 +70,10 @@ class ClientEnvironment:
 
 
 @frozen
-class BuiltClient:
+class WrappedClient:
     """A client with its wrappers; a Sender. Its statistics are those of `core`: `active`, `idle`, `waiting`."""
 
-    core: Client
+    core: HttpClient
     bare: Sender  # without redirects and content decoding, for callers that do both themselves
     send: Callable[[HttpRequest], Deferred[HttpResponse]]
     ask: Callable[[HttpRequest], Awaitable[HttpResponse]]  # `send` for coroutines
@@ -87,15 +87,15 @@ class BuiltClient:
         return self.core.close()
 
 
-def make_client(settings: ClientSettings, reach: ClientEnvironment) -> BuiltClient:
+def make_client(settings: ClientSettings, reach: ClientEnvironment) -> WrappedClient:
     """Build a client. Wrappers that are not needed are left out, and cost nothing. Raises UnusableCredentials and
     UnusableProxy, with messages about certificates or a proxy."""
     proxies = make_proxy_selector(settings.proxy, reach.environ)
     connector = Connector(reach.reactor, reach.resolver, reach.tls(settings.tls), proxies)
-    core = Client(reach.shared, connector.dial, settings.bounds)
+    core = HttpClient(reach.shared, connector.dial, settings.bounds)
     sender: Sender = ForwardProxySender(core, proxies) if proxies.http else core
     if not settings.follow_redirects and not settings.inflate:
-        return BuiltClient(core, sender, sender.send, sender.send)
+        return WrappedClient(core, sender, sender.send, sender.send)
     redirects = RedirectFollower(
         sender, most=settings.follow_redirects, any_origin=settings.any_origin, secret=settings.secret_fields
     )  # fmt: skip
@@ -104,4 +104,4 @@ def make_client(settings: ClientSettings, reach: ClientEnvironment) -> BuiltClie
         sender, reach.reactor.seconds,
         redirects=redirects if settings.follow_redirects else None, decoder=decoder if settings.inflate else None,
     )  # fmt: skip
-    return BuiltClient(core, sender, processor.send, processor.ask)
+    return WrappedClient(core, sender, processor.send, processor.ask)

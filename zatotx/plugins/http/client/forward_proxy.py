@@ -7,7 +7,7 @@ import msgspec
 from twisted.internet.defer import Deferred, fail
 
 from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin, Sender
-from zatotx.plugins.http.client.connect_tunnel import proxy_refusal
+from zatotx.plugins.http.client.connect_tunnel import proxy_error_text
 from zatotx.plugins.http.client.errors import ProxyFailed
 from zatotx.rules.http.proxy_selection import Proxy, ProxySelector, UnusableProxy
 
@@ -50,4 +50,4 @@ def _check_response(response: HttpResponse, origin: Origin, proxy: Proxy) -> Htt
         return response
     if not isinstance(response.body, bytes):
         response.body.close()
-    raise ProxyFailed(f'{proxy} {proxy_refusal(_PROXY_AUTH_REQUIRED, origin.authority)}')
+    raise ProxyFailed(f'{proxy} {proxy_error_text(_PROXY_AUTH_REQUIRED, origin.authority)}')

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IAddress, IConnector
 from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 
-HEAD_START = 0.25  # seconds after which the next address is tried concurrently (RFC 8305 §5)
+ATTEMPT_DELAY = 0.25  # seconds after which the next address is tried concurrently (RFC 8305 §5)
 
 
 class PlaceholderProtocol(Protocol):
@@ -22,17 +22,17 @@ class PlaceholderProtocol(Protocol):
         self.factory.won(self)
 
 
-def race(reactor: Any, addresses: Sequence[str], port: int) -> Deferred[Any]:
+def connect_first(reactor: Any, addresses: Sequence[str], port: int) -> Deferred[Any]:
     """Return the transport of a TCP connection to one of the addresses. They are tried in order: the next one as soon
     as one has failed, or HEAD_START after the last was started. Replace its protocol before anything is read.
 
     Fails, when the last has failed, with the most informative ConnectError. The timeout is the caller's: cancelling
     leaves no socket open.
     """
-    return _Race(reactor, addresses, port).result
+    return _ConnectRace(reactor, addresses, port).result
 
 
-class _Race:
+class _ConnectRace:
     def __init__(self, reactor: Any, addresses: Sequence[str], port: int) -> None:
         self._reactor = reactor
         self._remaining: Iterator[str] = iter(addresses)
@@ -51,7 +51,7 @@ class _Race:
         self._timer = None
         address = next(self._remaining, None)
         if address is not None:
-            self._timer = self._reactor.callLater(HEAD_START, self._next)
+            self._timer = self._reactor.callLater(ATTEMPT_DELAY, self._next)
             attempt = _Attempt(self)
             self._attempts.append(attempt)
             attempt.connector = self._reactor.connectTCP(address, self._port, attempt, None)
@@ -86,7 +86,7 @@ class _Attempt(ClientFactory):
 
     noisy = False
 
-    def __init__(self, race: _Race) -> None:
+    def __init__(self, race: _ConnectRace) -> None:
         self._race = race
         self.connector: IConnector | None = None
 

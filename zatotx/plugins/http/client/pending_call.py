@@ -18,7 +18,7 @@ from zatotx.plugins.http.client.errors import (
     TotalTimeout,
 )
 from zatotx.plugins.http.client.response_body import StreamedBody
-from zatotx.plugins.http.client.timeout_sweeper import TimeoutSweeper
+from zatotx.plugins.http.client.timeout_sweeper import CallTimeoutSweeper
 from zatotx.plugins.http.server.write_batch import WriteBatch
 
 if TYPE_CHECKING:
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from zatotx.plugins.http.client.pool import ConnectionPool
 
 # Stages of a call.
-QUEUED, CONNECTING, EXPECTING, ASKED, ANSWERED, OVER = range(6)
+QUEUED, CONNECTING, AWAITING_CONTINUE, AWAITING_RESPONSE, RECEIVING, FINISHED = range(6)
 # RFC 9110 §9.2.2, and the safe methods of its registry.
-IDEMPOTENT = frozenset({'GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'})
+IDEMPOTENT_METHODS = frozenset(
+    {'GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'}
+)
 
 
 class CallEnvironment:
@@ -39,12 +41,13 @@ class CallEnvironment:
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
         self.seconds: Callable[[], float] = reactor.seconds
-        self.deadlines = TimeoutSweeper(reactor)
+        self.deadlines = CallTimeoutSweeper(reactor)
         self.burst = WriteBatch(reactor)
 
 
 class PendingCall:
-    """A call from `send` to its end. `data` is sent at once, `body` (or None) after it. TimeoutSweeper checks `due`."""
+    """A call from `send` to its end. `data` is sent at once, `body` (or None) after it. CallTimeoutSweeper checks
+    `due`."""
 
     __slots__ = ('_deferred', '_environment', '_stream', '_total_due', 'begun', 'body', 'connection', 'data',
                  'dialing', 'due', 'outbound', 'pool', 'reached', 'renewed', 'stage', 'started')  # fmt: skip
@@ -92,7 +95,7 @@ class PendingCall:
         outbound = self.outbound
         if self.renewed or (self.begun and not (isinstance(self.body, bytes) or self._repeatable)):
             return False
-        return not self.reached or outbound.idempotent or outbound.method in IDEMPOTENT
+        return not self.reached or outbound.idempotent or outbound.method in IDEMPOTENT_METHODS
 
     @property
     def _repeatable(self) -> bool:
@@ -102,7 +105,7 @@ class PendingCall:
 
     def answer(self, response: HttpResponse) -> None:
         """Finish the call with a complete response."""
-        self.stage = OVER
+        self.stage = FINISHED
         self._environment.deadlines.forget(self)
         deferred, self._deferred = self._deferred, None  # `_detach`, inlined
         assert deferred is not None
@@ -118,12 +121,12 @@ class PendingCall:
 
     def finish(self) -> None:
         """Finish the call: its stream is complete."""
-        self.stage = OVER
+        self.stage = FINISHED
         self._environment.deadlines.forget(self)
 
     def fail(self, error: CallFailed) -> None:
         """Fail the call: there is no response, or no more of it. Does nothing if the call is finished."""
-        if self.stage == OVER:
+        if self.stage == FINISHED:
             return
         stream = self._stream
         if stream is None:
@@ -135,15 +138,15 @@ class PendingCall:
     def expire(self, now: float) -> None:
         """Handle that `due` has passed: fail the call, unless it only marked a time to check progress."""
         if now < self._total_due:
-            if self.stage == EXPECTING:
+            if self.stage == AWAITING_CONTINUE:
                 assert self.connection is not None
                 self.connection.asking.send_body(now)
                 return
-            if self.stage == ASKED and self._is_progressing(now):
+            if self.stage == AWAITING_RESPONSE and self._is_progressing(now):
                 return
         if self.dialing is not None:
             self.dialing.cancel()  # it may know which step is missing, and then calls `fail`
-            if self.stage == OVER:
+            if self.stage == FINISHED:
                 return
         error = self._timeout_error(now)
         self.give_up()
@@ -157,7 +160,7 @@ class PendingCall:
     def give_up(self) -> None:
         """Cancel the call, and release what it uses."""
         stage = self.stage
-        if stage == OVER:
+        if stage == FINISHED:
             return
         self.finish()
         if stage == QUEUED:
@@ -175,7 +178,7 @@ class PendingCall:
 
     def _detach(self) -> Deferred[HttpResponse]:
         """End the call, and break the reference cycle between it and its Deferred."""
-        self.stage = OVER
+        self.stage = FINISHED
         self._environment.deadlines.forget(self)
         deferred, self._deferred = self._deferred, None
         assert deferred is not None
@@ -191,7 +194,7 @@ class PendingCall:
         progress_at = self.connection.asking.progress(now)
         if progress_at + seconds <= now:
             return False
-        self.stand(ASKED, progress_at, seconds)
+        self.stand(AWAITING_RESPONSE, progress_at, seconds)
         return True
 
     def _timeout_error(self, now: float) -> CallFailed:
@@ -204,7 +207,7 @@ class PendingCall:
             return QueueTimeout(f'no connection was free within {timeouts.queue:.3g} s')
         if self.stage == CONNECTING:
             return ConnectTimeout(f'there was no connection within {timeouts.connect:.3g} s')
-        if self.stage == ASKED:
+        if self.stage == AWAITING_RESPONSE:
             return FirstByteTimeout(f'the peer did not begin to answer within {timeouts.first_byte:.3g} s',
                                     reached=self.reached)
         return SilenceTimeout(f'the peer stopped for {timeouts.silence:.3g} s within its answer')

@@ -20,10 +20,10 @@ from zope.interface import implementer
 
 from zatotx.plugins.http.client.call import Dial, Origin
 from zatotx.plugins.http.client.connection import ClientConnection
-from zatotx.plugins.http.client.errors import ClientClosed, PeerReset, QueueFull, from_twisted
+from zatotx.plugins.http.client.errors import ClientClosed, PeerReset, QueueFull, translate_twisted_error
 from zatotx.plugins.http.client.pending_call import CONNECTING, QUEUED, CallEnvironment, PendingCall
 
-DOUBTFUL = 1.0  # seconds of idleness after which checking the socket is worth its cost
+SOCKET_CHECK_AGE = 1.0  # seconds of idleness after which checking the socket is worth its cost
 
 
 class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @implementer(IProtocolFactory)
-class ConnectionFactory:
+class ClientConnectionFactory:
     """Builds the connections of a pool."""
 
     __slots__ = ('_environment', '_pool')
@@ -88,7 +88,7 @@ class ConnectionPool:
         self._waiting: OrderedDict[PendingCall, None] = OrderedDict()
         self._reap_call: Any = None
         self._filling = False
-        self._factory = ConnectionFactory(self, shared)
+        self._factory = ClientConnectionFactory(self, shared)
         self.open = 0
         self._retired = False
         self._closed = False
@@ -110,7 +110,7 @@ class ConnectionPool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if now - connection.idle_since < DOUBTFUL or not connection.asking.gone():
+            if now - connection.idle_since < SOCKET_CHECK_AGE or not connection.asking.gone():
                 connection.start(call, now)
                 return
             connection.drop()
@@ -225,7 +225,7 @@ class ConnectionPool:
         self._free()
         if failure.check(CancelledError):  # by the call, which knows the reason
             return
-        error = from_twisted(failure.value)
+        error = translate_twisted_error(failure.value)
         error.reached = error.reached or call.reached  # by the previous connection, if this one was to replace it
         call.fail(error)
 

@@ -7,15 +7,15 @@ import msgspec
 from zatotx.plugins.http.client.call import Fields, HttpRequest, HttpResponse, Origin, Sender
 from zatotx.plugins.http.client.errors import BadRedirect, TooManyRedirects
 from zatotx.rules.http.redirects import (
-    REDIRECTIONS,
+    REDIRECT_STATUSES,
     RedirectedRequest,
     RedirectError,
     RedirectTarget,
+    follow_redirect,
     is_body_header,
     is_credential,
-    next_request,
 )
-from zatotx.wire.http1.request_writer import NamedFields
+from zatotx.wire.http1.request_writer import HeaderFields
 
 
 class RedirectFollower:
@@ -43,7 +43,7 @@ class RedirectFollower:
         """
         original_origin = outbound.origin
         seen = {(outbound.method, _target_of(outbound))}
-        while response.head.status in REDIRECTIONS and b'location' in response.head.headers:
+        while response.head.status in REDIRECT_STATUSES and b'location' in response.head.headers:
             if not isinstance(response.body, bytes):
                 response.body.close()
             if len(seen) > self._max_redirects:
@@ -61,7 +61,7 @@ class RedirectFollower:
         """Return the request that a redirect asks for. `home`: the origin of the call. Raises BadRedirect."""
         head, host = answer.head, outbound.origin.host
         try:
-            redirected = next_request(
+            redirected = follow_redirect(
                 head.status, outbound.method, _target_of(outbound), head.headers[b'location'],
                 has_body=outbound.body is not None,
             )  # fmt: skip
@@ -73,7 +73,7 @@ class RedirectFollower:
         origin = Origin('https' if target.secure else 'http', target.host, target.port)
         if origin != home:
             if not self._any_origin:
-                raise elsewhere(f'the redirection ({head.status}) by {host}', origin)
+                raise other_origin_error(f'the redirection ({head.status}) by {host}', origin)
             origin = msgspec.structs.replace(origin, redirected=True)
         return msgspec.structs.replace(
             outbound,
@@ -86,7 +86,7 @@ class RedirectFollower:
             deadline=by,
         )
 
-    def _kept_headers(self, headers: Fields | NamedFields, redirected: RedirectedRequest) -> Fields:
+    def _kept_headers(self, headers: Fields | HeaderFields, redirected: RedirectedRequest) -> Fields:
         return [
             (name, value) for name, value in headers
             if (redirected.keeps_body or not is_body_header(name))
@@ -98,7 +98,7 @@ class RedirectFollower:
         return is_credential(name) or name.lower() in self._secret_fields or name.lower() == b'host'
 
 
-def elsewhere(redirection: str, origin: Origin) -> BadRedirect:
+def other_origin_error(redirection: str, origin: Origin) -> BadRedirect:
     """Return the error for a redirect to an origin that the connection does not follow to."""
     return BadRedirect(f'{redirection} leads to {origin.scheme}://{origin.authority.decode("ascii")}, where only '
                        '`follow_redirects: any` follows')  # fmt: skip

@@ -12,7 +12,7 @@ from zatotx.plugins.http.client.call import BodySource
 from zatotx.plugins.http.server.response_stream import ResponseStream, StreamWriter
 
 
-class BodyPieces:
+class IteratorBody:
     """A BodySource of an async iterator: it can be sent only once."""
 
     repeatable = False

@@ -7,9 +7,9 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
-from zatotx.plugins.http.client.client_writer import ClientWriter, client_writer_for
+from zatotx.plugins.http.client.client_writer import ClientWriter, make_client_writer
 from zatotx.plugins.http.client.errors import BodyFailed
-from zatotx.plugins.http.client.pending_call import ASKED, EXPECTING, CallEnvironment, PendingCall
+from zatotx.plugins.http.client.pending_call import AWAITING_CONTINUE, AWAITING_RESPONSE, CallEnvironment, PendingCall
 from zatotx.plugins.http.client.request_body import BodyUpload
 
 
@@ -22,7 +22,7 @@ class RequestWriter:
     def __init__(self, shared: CallEnvironment, transport: Any, failed: Callable[[BodyFailed], None]) -> None:
         self._environment = shared
         self._on_failure = failed
-        self._writer: ClientWriter = client_writer_for(transport, self._drained, shared.seconds, shared.burst)
+        self._writer: ClientWriter = make_client_writer(transport, self._drained, shared.seconds, shared.burst)
         self.holds = self._writer.holds
         self._call: PendingCall | None = None  # whose body is being produced or waits for 100 Continue
         self._upload: BodyUpload | None = None
@@ -43,12 +43,12 @@ class RequestWriter:
         request = call.outbound
         self._writer.write(call.data)
         if call.body is None:
-            call.stand(ASKED, now, request.timeouts.first_byte)
+            call.stand(AWAITING_RESPONSE, now, request.timeouts.first_byte)
             return
         self._call = call
         if request.expect:
             self._awaits_continue = True
-            call.stand(EXPECTING, now, request.expect)
+            call.stand(AWAITING_CONTINUE, now, request.expect)
         else:
             self.send_body(now)
 
@@ -57,7 +57,7 @@ class RequestWriter:
         call = self._call
         assert call is not None
         self._awaits_continue = False
-        call.stand(ASKED, now, call.outbound.timeouts.first_byte)
+        call.stand(AWAITING_RESPONSE, now, call.outbound.timeouts.first_byte)
         body = call.body
         if isinstance(body, bytes):
             self._call = None
@@ -107,5 +107,5 @@ class RequestWriter:
             error = BodyFailed(f'the body of the request could not be made: {failure.getErrorMessage()}')
             error.__cause__ = failure.value
             self._on_failure(error)
-        elif call.stage == ASKED:
-            call.stand(ASKED, self._environment.seconds(), call.outbound.timeouts.first_byte)
+        elif call.stage == AWAITING_RESPONSE:
+            call.stand(AWAITING_RESPONSE, self._environment.seconds(), call.outbound.timeouts.first_byte)

@@ -20,7 +20,7 @@ from zatotx.rules.http.dns_cache import DnsCache, LookupResult, interleave_famil
 from zatotx.wire.http.host import is_address
 
 Lookup = Callable[[str], Sequence[str]]
-AT_ONCE = 16  # concurrent lookups; further ones are queued
+MAX_CONCURRENT_LOOKUPS = 16  # concurrent lookups; further ones are queued
 
 
 def system_lookup(name: str) -> Sequence[str]:
@@ -31,7 +31,7 @@ def system_lookup(name: str) -> Sequence[str]:
 class AddressResolver:
     """The lookups of a process, with a cache of recent results."""
 
-    def __init__(self, reactor: Any, lookup: Lookup = system_lookup, *, at_once: int = AT_ONCE) -> None:
+    def __init__(self, reactor: Any, lookup: Lookup = system_lookup, *, at_once: int = MAX_CONCURRENT_LOOKUPS) -> None:
         """`reactor`: IReactorTime and IReactorFromThreads. `lookup` is called in threads."""
         self._reactor = reactor
         self._lookup = lookup

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zatotx.plugins.http.client.call import Fields, HttpResponse, ResponseHead
 from zatotx.plugins.http.client.errors import CallFailed, StreamClosed, TooLarge
 
-HELD = 64 * 1024  # bytes that are buffered for the reader before reading from the peer pauses
+MAX_BUFFERED = 64 * 1024  # bytes that are buffered for the reader before reading from the peer pauses
 
 Trailers = tuple[tuple[bytes, bytes], ...]
 
@@ -43,7 +43,7 @@ class CollectedBody:
         """Add a piece. Raises TooLarge."""
         self._size += len(data)
         if self._size > self._max_size:
-            raise too_large(self._max_size)
+            raise too_large_error(self._max_size)
         self._pieces.append(data)
 
     def end(self, trailers: Trailers) -> HttpResponse:
@@ -109,7 +109,7 @@ class StreamedBody:
             return
         self._buffered.append(data)
         self._size += len(data)
-        if self._size >= HELD and self._flow_control is not None:
+        if self._size >= MAX_BUFFERED and self._flow_control is not None:
             self._flow_control.pause()
 
     def end(self, trailers: Trailers) -> None:
@@ -143,5 +143,5 @@ class StreamedBody:
         self.close()
 
 
-def too_large(most: int) -> TooLarge:
+def too_large_error(most: int) -> TooLarge:
     return TooLarge(f'the body of the answer is longer than the {most} bytes that this call allows')

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zatotx.plugins.http.client.call import HttpResponse, ResponseHead
-from zatotx.plugins.http.client.pending_call import ANSWERED, ASKED, EXPECTING, CallEnvironment, PendingCall
-from zatotx.plugins.http.client.response_body import CollectedBody, StreamedBody, too_large
-from zatotx.wire.http1.response_parser import ANSWER_LIMITS, EndOfBody, MessageRejected, ResponseParser
+from zatotx.plugins.http.client.pending_call import (
+    AWAITING_CONTINUE,
+    AWAITING_RESPONSE,
+    RECEIVING,
+    CallEnvironment,
+    PendingCall,
+)
+from zatotx.plugins.http.client.response_body import CollectedBody, StreamedBody, too_large_error
+from zatotx.wire.http1.response_parser import RESPONSE_LIMITS, EndOfBody, MessageRejected, ResponseParser
 
 if TYPE_CHECKING:
     from zatotx.plugins.http.client.connection import ClientConnection
@@ -25,7 +31,7 @@ class ResponseReader:
         self._body: CollectedBody | StreamedBody | None = None  # of a response that is not complete yet
         self.paused = False
         self.begun = False
-        self.parser = ResponseParser(ANSWER_LIMITS)
+        self.parser = ResponseParser(RESPONSE_LIMITS)
 
     def take(self, call: PendingCall, data: bytes) -> None:
         """Read the bytes received for a call. Raises MessageRejected and TooLarge: then the connection is unusable."""
@@ -64,7 +70,7 @@ class ResponseReader:
             self._connection.transport.resumeProducing()
             call = self._connection.call
             if call is not None:
-                call.stand(ANSWERED, self._environment.seconds(), call.outbound.timeouts.silence)
+                call.stand(RECEIVING, self._environment.seconds(), call.outbound.timeouts.silence)
 
     def shut(self) -> None:
         """Cancel the call: the reader closed the stream."""
@@ -85,10 +91,12 @@ class ResponseReader:
         now = self._environment.seconds()
         request = call.outbound
         if type(head) is not ResponseHead:
-            if call.stage == ASKED and parser.pending:
-                call.stand(ANSWERED, now, request.timeouts.silence)
+            if call.stage == AWAITING_RESPONSE and parser.pending:
+                call.stand(RECEIVING, now, request.timeouts.silence)
             return
-        if now >= call.due and call.stage != EXPECTING:  # the timeout has passed, but the sweeper has not run yet
+        if (
+            now >= call.due and call.stage != AWAITING_CONTINUE
+        ):  # the timeout has passed, but the sweeper has not run yet
             call.expire(now)
             if self._connection.call is not call:
                 return
@@ -96,7 +104,7 @@ class ResponseReader:
             self._start_stream(call, head, now)
             return
         if head.length is not None and head.length > request.most:
-            raise too_large(request.most)
+            raise too_large_error(request.most)
         body = parser.take_whole()
         if body is not None:
             self.begun = False
@@ -109,7 +117,7 @@ class ResponseReader:
         now = self._environment.seconds()
         writer = self._connection.asking
         if not writer.withheld:
-            call.stand(ASKED, now, call.outbound.timeouts.first_byte)
+            call.stand(AWAITING_RESPONSE, now, call.outbound.timeouts.first_byte)
         elif status == 100:
             writer.send_body(now)
 
@@ -123,7 +131,7 @@ class ResponseReader:
     ) -> None:
         """Start reading a body that is not complete yet. After an error status the rest of the request is not sent."""
         self._body = body
-        call.stand(ANSWERED, now, call.outbound.timeouts.silence)
+        call.stand(RECEIVING, now, call.outbound.timeouts.silence)
         if head.status >= 400:
             self._connection.asking.stop()
         self._read_body(call, body)
@@ -145,7 +153,7 @@ class ResponseReader:
         if self.paused:
             call.stand_still()
         else:
-            call.stand(ANSWERED, self._environment.seconds(), call.outbound.timeouts.silence)
+            call.stand(RECEIVING, self._environment.seconds(), call.outbound.timeouts.silence)
 
     def _end(self, call: PendingCall, body: CollectedBody | StreamedBody, end: EndOfBody) -> None:
         self._body = None

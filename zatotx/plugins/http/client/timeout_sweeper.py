@@ -12,7 +12,7 @@ from twisted.logger import Logger
 INTERVAL = 0.02  # seconds: a timeout fires at most this much late
 
 
-class Expiring(Protocol):
+class HasDeadline(Protocol):
     """An object with a timeout, in seconds on the reactor's clock."""
 
     due: float
@@ -21,7 +21,7 @@ class Expiring(Protocol):
         """Handle the timeout: set a new one, or end."""
 
 
-class TimeoutSweeper:
+class CallTimeoutSweeper:
     """Sweeps the objects between `watch` and `forget`, and expires those that are late. Runs only while there are any:
     `looking`.
 
@@ -33,14 +33,14 @@ class TimeoutSweeper:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._watched: set[Expiring] = set()
-        self.forget: Callable[[Expiring], None] = self._watched.discard
+        self._watched: set[HasDeadline] = set()
+        self.forget: Callable[[HasDeadline], None] = self._watched.discard
         self.looking = False
 
     def __len__(self) -> int:
         return len(self._watched)
 
-    def watch(self, expiring: Expiring) -> None:
+    def watch(self, expiring: HasDeadline) -> None:
         """Call the object's `expire` when its timeout passes."""
         self._watched.add(expiring)
         if not self.looking:

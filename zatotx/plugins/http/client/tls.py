@@ -21,8 +21,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.plugins.http.client.credentials import TlsSettings, credentials
 from zatotx.plugins.http.client.errors import TlsFailed
+from zatotx.plugins.http.client.tls_settings import TlsSettings, parse_tls_settings
 from zatotx.rules.http.tls_errors import (
     describe_certificate_error,
     describe_handshake_error,
@@ -39,7 +39,7 @@ class TlsClientFactory:
 
     def __init__(self, settings: TlsSettings) -> None:
         """Raises UnusableCredentials."""
-        self._credentials = credentials(settings)
+        self._credentials = parse_tls_settings(settings)
         self._verify = settings.verify
 
     def handshake(self, transport: Any, host: str, clock: Any) -> HandshakeObserver:
@@ -51,7 +51,7 @@ class TlsClientFactory:
         tls.makeConnection(transport)
         return handshake
 
-    def _connection(self, host: str, verdict: ChainVerification) -> SSL.Connection:
+    def _connection(self, host: str, verdict: CertificateVerifier) -> SSL.Connection:
         connection = SSL.Connection(self._context)
         if not is_address(host):  # RFC 6066 §3
             connection.set_tlsext_host_name(host.removesuffix('.').encode('ascii'))
@@ -93,7 +93,7 @@ class TlsClientFactory:
             context.add_extra_chain_cert(X509.from_cryptography(certificate))
 
 
-class ChainVerification:
+class CertificateVerifier:
     """Verifies a peer's certificate chain. `words` describes the first error; '' = none yet."""
 
     __slots__ = ('_host', 'words')
@@ -130,7 +130,7 @@ class HandshakeObserver(Protocol):
 
     def __init__(self, host: str) -> None:
         self._host = host
-        self.verdict = ChainVerification(host)
+        self.verdict = CertificateVerifier(host)
         self.done: Deferred[Any] = Deferred()
 
     def handshakeCompleted(self) -> None:

@@ -14,15 +14,15 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from zatotx.connectors.failure_log import FailureLog
-from zatotx.interfaces.outgoing import ICall
-from zatotx.plugins.http.client.call import HttpResponse, ResponseStream
+from zatotx.interfaces.outgoing import IServiceCall
+from zatotx.plugins.http.client.call import BodyStream, HttpResponse
 from zatotx.plugins.http.client.errors import CallFailed, ConnectTimeout
-from zatotx.plugins.http.client.factory import BuiltClient
-from zatotx.plugins.http.rest.attempts import Attempt
+from zatotx.plugins.http.client.factory import WrappedClient
+from zatotx.plugins.http.rest.call_chain import Attempt
 from zatotx.plugins.http.rest.error_mapping import BulkheadFull, CircuitOpen, is_circuit_failure, map_error
-from zatotx.plugins.http.rest.request_builder import Request, RequestForm
-from zatotx.plugins.http.rest.response import Response, StreamedResponse
-from zatotx.plugins.http.rest.response_parsing import THREADED
+from zatotx.plugins.http.rest.request_builder import OutgoingRequest, RequestTemplate
+from zatotx.plugins.http.rest.response import RestResponse, StreamedRestResponse
+from zatotx.plugins.http.rest.response_parsing import THREAD_THRESHOLD
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
 
 
@@ -31,8 +31,8 @@ class ConnectionParts:
     """The parts of an outgoing connection."""
 
     title: str  # 'Outgoing connection CRM (rest)'
-    form: RequestForm
-    client: BuiltClient
+    form: RequestTemplate
+    client: WrappedClient
     attempt: Attempt  # the client with all its wrappers
     plain: Attempt  # the client without retries and circuit breaker
     breaker: CircuitBreaker | None
@@ -48,7 +48,7 @@ class OutgoingConnection:
 
     parts: ConnectionParts
     reactor: Any  # IReactorTime, IReactorFromThreads
-    form: RequestForm = field(init=False)
+    form: RequestTemplate = field(init=False)
     under_way: int = 0  # calls of this connection; connections may share the meter
     _failures: FailureLog = field(init=False)
     _log = Logger()
@@ -57,7 +57,7 @@ class OutgoingConnection:
         self.form = self.parts.form
         self._failures = FailureLog(self.parts.title, self.reactor.seconds)
 
-    async def perform(self, request: Request) -> Response:
+    async def perform(self, request: OutgoingRequest) -> RestResponse:
         """Send a request and return the response. Raises Timeout, ServiceUnavailable and BadGateway, which name the
         connection."""
         parts = self.parts
@@ -87,13 +87,13 @@ class OutgoingConnection:
             self._failures.recovered()
         if request.stream:
             return self._streamed(request, http_response)
-        response = Response(http_response, parts.form.data_format, request.model)
+        response = RestResponse(http_response, parts.form.data_format, request.model)
         response.title, response.cid = parts.title, request.call.cid
-        if len(http_response.body) > THREADED:  # type: ignore[arg-type]  # bytes, because it is not streamed
+        if len(http_response.body) > THREAD_THRESHOLD:  # type: ignore[arg-type]  # bytes, because it is not streamed
             await response.read_in_thread(self.form.offload)
         return response
 
-    async def ping(self, call: ICall) -> str:
+    async def ping(self, call: IServiceCall) -> str:
         """Send a ping request: any response counts as success. Returns the request and response as text, in Zato's
         format.
 
@@ -132,8 +132,8 @@ class OutgoingConnection:
 
     # Helpers of perform.
 
-    def _streamed(self, request: Request, http_response: HttpResponse) -> Response:
-        response = StreamedResponse(http_response, self.form.data_format, request.model)
+    def _streamed(self, request: OutgoingRequest, http_response: HttpResponse) -> RestResponse:
+        response = StreamedRestResponse(http_response, self.form.data_format, request.model)
         response.title, response.cid = self.parts.title, request.call.cid
         body = http_response.body
         if not isinstance(body, bytes):
@@ -141,13 +141,13 @@ class OutgoingConnection:
             response.bind(next_piece, partial(self.reactor.callFromThread, body.close))
         return response
 
-    async def _piece(self, body: ResponseStream, request: Request) -> bytes:
+    async def _piece(self, body: BodyStream, request: OutgoingRequest) -> bytes:
         try:
             return await body.read()
         except CallFailed as failure:
             raise map_error(failure, self.parts.title, request.call.cid, request.patience) from failure
 
-    def _map_failure(self, failure: CallFailed, request: Request) -> BaseException:
+    def _map_failure(self, failure: CallFailed, request: OutgoingRequest) -> BaseException:
         """Return the error for the service; the log has more details."""
         if is_circuit_failure(failure) or (isinstance(failure, CircuitOpen) and not self._failures.cause):
             self._failures.failed(failure.detail)

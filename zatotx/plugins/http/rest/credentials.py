@@ -10,19 +10,19 @@ from time import time
 from attrs import field, frozen
 
 from zatotx.plugins.http.client.call import Fields
-from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.factory import ClientEnvironment, ClientSettings, make_client
 from zatotx.plugins.http.client.pool import PoolLimits
-from zatotx.plugins.http.rest.attempts import Authorizer
+from zatotx.plugins.http.client.tls_settings import TlsSettings
+from zatotx.plugins.http.rest.call_chain import Authorizer
 from zatotx.plugins.http.rest.digest_auth import DigestAuthorizer
-from zatotx.plugins.http.rest.oauth2 import TokenSource
+from zatotx.plugins.http.rest.oauth2 import OAuth2Authorizer
 from zatotx.plugins.http.rest.token_cache import TokenCache
 from zatotx.plugins.http.rest.token_fetcher import TokenFetcher
 from zatotx.plugins.http.soap.outgoing.username_token import new_username_token
 from zatotx.rules.routing.url_template import encode_query
-from zatotx.schema.dual_secret import sealed_of
+from zatotx.schema.dual_secret import get_encrypted
 from zatotx.schema.security.wss import DIGEST
-from zatotx.schema.snapshot import Stored
+from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.soap.ws_security import UsernameToken
 
 
@@ -51,13 +51,13 @@ class CredentialsContext:
     shelf: TokenCache | None
 
 
-NOBODY = OutgoingCredentials()
+NO_CREDENTIALS = OutgoingCredentials()
 
 
-def credentials_of(stored: Stored | None, context: CredentialsContext) -> OutgoingCredentials:
+def make_credentials(stored: StoredObject | None, context: CredentialsContext) -> OutgoingCredentials:
     """Return the credentials of a security definition; None = no definition. Raises UnusableCredentials."""
     if stored is None:
-        return NOBODY
+        return NO_CREDENTIALS
     factory = _FACTORIES.get(stored.type)
     if factory is None:
         raise UnusableCredentials(
@@ -68,35 +68,35 @@ def credentials_of(stored: Stored | None, context: CredentialsContext) -> Outgoi
     return factory(stored, context)
 
 
-def _basic(stored: Stored, context: CredentialsContext) -> OutgoingCredentials:
+def _basic(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
     """Return Basic Auth credentials (RFC 7617)."""
     pair = f'{stored.value.username}:{_password(stored, context)}'.encode()
     return OutgoingCredentials(fields=((b'Authorization', b'Basic ' + b64encode(pair)),))
 
 
-def _apikey(stored: Stored, context: CredentialsContext) -> OutgoingCredentials:
+def _apikey(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
     key = stored.value.password
     if stored.value.query:
         return OutgoingCredentials(query=encode_query({stored.value.query: key}))
     return OutgoingCredentials(fields=((stored.value.header.encode('ascii'), key.encode('utf-8')),))
 
 
-def _digest(stored: Stored, context: CredentialsContext) -> OutgoingCredentials:
+def _digest(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
     factory = partial(DigestAuthorizer, stored.value.username, stored.value.password)
     return OutgoingCredentials(authorizer=factory, asks_first=True)
 
 
-def _oauth2(stored: Stored, context: CredentialsContext) -> OutgoingCredentials:
+def _oauth2(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
     # One connection per token request: they are rare, and nothing has to be closed when the definition changes.
     settings = ClientSettings(bounds=PoolLimits(idle=0), tls=TlsSettings(ca=stored.value.tls_ca), follow_redirects=0)
     client = make_client(settings, context.reach)
     fetcher = TokenFetcher(definition=stored.value, title=f'Security definition {stored.name} (oauth2_client)',
                         client=client.send, shelf=context.shelf, now=time)  # fmt: skip
-    source = TokenSource(fetcher, context.reach.reactor)
+    source = OAuth2Authorizer(fetcher, context.reach.reactor)
     return OutgoingCredentials(authorizer=lambda: source)
 
 
-def _wss(stored: Stored, context: CredentialsContext) -> OutgoingCredentials:
+def _wss(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
     value = stored.value
     if not value.password:
         raise UnusableCredentials(f'its security definition {stored.name} has no password yet')
@@ -105,10 +105,10 @@ def _wss(stored: Stored, context: CredentialsContext) -> OutgoingCredentials:
     )
 
 
-def _password(stored: Stored, context: CredentialsContext) -> str:
+def _password(stored: StoredObject, context: CredentialsContext) -> str:
     """Return the password of a definition that channels use too: it is stored as a hash and, encrypted, for outgoing
     calls."""
-    sealed = sealed_of(stored.value.password)
+    sealed = get_encrypted(stored.value.password)
     if not sealed and stored.value.password:
         raise UnusableCredentials(
             f'the password of its security definition {stored.name} is known as a hash only: change it, '
@@ -117,7 +117,7 @@ def _password(stored: Stored, context: CredentialsContext) -> str:
     return context.unseal(sealed) if sealed else ''
 
 
-_FACTORIES: Mapping[str, Callable[[Stored, CredentialsContext], OutgoingCredentials]] = {
+_FACTORIES: Mapping[str, Callable[[StoredObject, CredentialsContext], OutgoingCredentials]] = {
     'basic_auth': _basic,
     'apikey': _apikey,
     'digest_auth': _digest,

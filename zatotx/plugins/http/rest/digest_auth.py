@@ -13,7 +13,7 @@ from urllib.parse import quote
 from attrs import define, field, frozen
 
 from zatotx.plugins.http.client.call import Fields, HttpResponse
-from zatotx.plugins.http.rest.request_builder import Request
+from zatotx.plugins.http.rest.request_builder import OutgoingRequest
 from zatotx.wire.http.challenge import Challenge, parse_challenges, parse_parameters, quote_string
 
 # The names of RFC 7616 §3.3 and those of hashlib, the strongest first.
@@ -128,7 +128,7 @@ class DigestAuthorizer:
         self._username, self._password, self._cnonce = username, password, cnonce
         self._session: DigestSession | None = None
 
-    async def credentials(self, request: Request) -> Fields:
+    async def credentials(self, request: OutgoingRequest) -> Fields:
         """See Authorizer: no credentials until the peer has sent a challenge."""
         session = self._session
         if session is None:
@@ -138,7 +138,7 @@ class DigestAuthorizer:
         request.proof = session.nonce
         return ((b'Authorization', value.encode('utf-8')),)
 
-    async def refused(self, request: Request, answer: HttpResponse) -> bool:
+    async def refused(self, request: OutgoingRequest, answer: HttpResponse) -> bool:
         """See Authorizer: it is the first challenge, or the nonce has expired. If the peer rejects a nonce that is
         still valid, username or password are wrong."""
         fields = [value for name, value in answer.head.raw_headers if name.lower() == b'www-authenticate']

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypedDict, Unpack
 
 from zatotx.connectors.connection_registry import ConnectionRegistry
-from zatotx.interfaces.outgoing import ICall
+from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.rest.connection import OutgoingConnection
 from zatotx.plugins.http.rest.request_builder import CallSpec
 
@@ -28,7 +28,7 @@ class RestNamespace:
 
     __slots__ = ('_call', '_registry')
 
-    def __init__(self, registry: ConnectionRegistry[OutgoingConnection], call: ICall) -> None:
+    def __init__(self, registry: ConnectionRegistry[OutgoingConnection], call: IServiceCall) -> None:
         self._registry = registry
         self._call = call
 
@@ -61,7 +61,7 @@ class RestConnection:
 
     __slots__ = ('_call', '_name', '_registry')
 
-    def __init__(self, registry: ConnectionRegistry[OutgoingConnection], name: str, call: ICall) -> None:
+    def __init__(self, registry: ConnectionRegistry[OutgoingConnection], name: str, call: IServiceCall) -> None:
         self._registry = registry
         self._name = name
         self._call = call
@@ -116,9 +116,9 @@ class RestConnection:
         return self._call.result(partial(connection.ping, self._call))
 
     @property
-    def conn(self) -> ZatoRestConnection:
+    def conn(self) -> RestConnectionZatoApi:
         """Zato's form of the connection, whose methods take the cid first."""
-        return ZatoRestConnection(self)
+        return RestConnectionZatoApi(self)
 
     @property
     def treq(self) -> Any:
@@ -135,7 +135,7 @@ class RestConnection:
         return call.result(partial(connection.perform, request))
 
 
-class ZatoRestConnection:
+class RestConnectionZatoApi:
     """`conn.get(self.cid, params)`, `conn.post(self.cid, data, params, headers=…)`, as in Zato 1.1 to 3.2."""
 
     __slots__ = ('_rest',)

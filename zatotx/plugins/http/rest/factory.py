@@ -12,32 +12,38 @@ from attrs import frozen
 from zatotx import __version__
 from zatotx.connectors.call_policies import CircuitBreaking, Retrying
 from zatotx.plugins.http.client.call import HttpResponse
-from zatotx.plugins.http.client.content_decoding import ACCEPT
-from zatotx.plugins.http.client.factory import FOLLOWED, BuiltClient, ClientEnvironment, ClientSettings, make_client
+from zatotx.plugins.http.client.content_decoding import ACCEPT_ENCODING
+from zatotx.plugins.http.client.factory import (
+    DEFAULT_MAX_REDIRECTS,
+    ClientEnvironment,
+    ClientSettings,
+    WrappedClient,
+    make_client,
+)
 from zatotx.plugins.http.client.pool import PoolLimits
-from zatotx.plugins.http.rest.attempts import (
+from zatotx.plugins.http.rest.call_chain import (
     Attempt,
-    Authorizing,
+    AuthorizingSender,
     DirectSender,
     HttpRetryDecision,
-    is_failure,
     is_peer_failure,
+    is_server_error,
 )
 from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnection
 from zatotx.plugins.http.rest.credentials import OutgoingCredentials
 from zatotx.plugins.http.rest.error_mapping import CircuitOpen
-from zatotx.plugins.http.rest.request_builder import RequestForm
+from zatotx.plugins.http.rest.request_builder import RequestTemplate
 from zatotx.plugins.http.rest.urls import split_url
-from zatotx.plugins.http.schema.outgoing import ANY_ORIGIN, HttpOutgoing, Retry, tls_settings
+from zatotx.plugins.http.schema.http_outgoing import ANY_ORIGIN, HttpOutgoing, RetrySettings, tls_settings
 from zatotx.rules.resilience.circuit_breaker import CircuitBreaker
-from zatotx.rules.resilience.retry import SAFE, RetryBudget, RetryPolicy
+from zatotx.rules.resilience.retry import SAFE_METHODS, RetryBudget, RetryPolicy
 from zatotx.rules.routing.url_template import UrlTemplate
-from zatotx.wire.http1.request_writer import NamedFields
+from zatotx.wire.http1.request_writer import HeaderFields
 
 _ACCEPTED = {'json': b'application/json', 'xml': b'application/xml, text/xml'}
 _ANYTHING = b'*/*'
-F = TypeVar('F', bound=RequestForm)
-AGENT = (b'User-Agent', f'zatotx/{__version__}'.encode('ascii'))
+F = TypeVar('F', bound=RequestTemplate)
+USER_AGENT = (b'User-Agent', f'zatotx/{__version__}'.encode('ascii'))
 
 
 @frozen(kw_only=True)
@@ -53,14 +59,14 @@ class BuildContext:
 class HttpConnectionType:
     """The differences between REST and SOAP connections."""
 
-    form: Callable[[Any, OutgoingCredentials, BuildContext], RequestForm]
+    form: Callable[[Any, OutgoingCredentials, BuildContext], RequestTemplate]
     connection: Callable[
         [ConnectionParts, Any, Any], OutgoingConnection
     ]  # (parts, reactor, configuration)
     is_failure: Callable[[HttpResponse], bool]  # for the circuit breaker
 
 
-def build(
+def build_connection(
     value: HttpOutgoing, title: str, credentials: OutgoingCredentials, context: BuildContext,
     connection_type: HttpConnectionType,
 ) -> OutgoingConnection:
@@ -80,7 +86,7 @@ def build(
             is_failed_response=connection_type.is_failure, is_failure=is_peer_failure, rejected=CircuitOpen,
         ).send  # fmt: skip
     if credentials.authorizer is not None:
-        attempt = Authorizing(attempt, credentials.authorizer(), title).send
+        attempt = AuthorizingSender(attempt, credentials.authorizer(), title).send
     if value.retry is not None and value.retry.attempts > 1:
         decision = HttpRetryDecision(_retry_policy(value.retry), environment.reactor.seconds)
         attempt = Retrying(attempt, decision, environment.reactor, meter, RetryBudget()).send
@@ -92,9 +98,11 @@ def build(
     return connection_type.connection(parts, environment.reactor, value)
 
 
-def _plain_attempt(form: RequestForm, client: BuiltClient, credentials: OutgoingCredentials, title: str) -> Attempt:
+def _plain_attempt(
+    form: RequestTemplate, client: WrappedClient, credentials: OutgoingCredentials, title: str
+) -> Attempt:
     direct = DirectSender(form, client.ask).send
-    return direct if credentials.authorizer is None else Authorizing(direct, credentials.authorizer(), title).send
+    return direct if credentials.authorizer is None else AuthorizingSender(direct, credentials.authorizer(), title).send
 
 
 def _client_settings(value: HttpOutgoing, credentials: OutgoingCredentials) -> ClientSettings:
@@ -102,35 +110,43 @@ def _client_settings(value: HttpOutgoing, credentials: OutgoingCredentials) -> C
         bounds=PoolLimits(connections=value.pool_size),
         tls=tls_settings(value),
         proxy=value.proxy,
-        follow_redirects=FOLLOWED if value.follow_redirects and credentials.token is None else 0,  # token: in the body
+        follow_redirects=DEFAULT_MAX_REDIRECTS
+        if value.follow_redirects and credentials.token is None
+        else 0,  # token: in the body
         any_origin=value.follow_redirects == ANY_ORIGIN,
         secret_fields=frozenset(name.lower() for name, _ in credentials.fields),
     )
 
 
-def make_request_form(
+def make_request_template(
     form: type[F], value: HttpOutgoing, credentials: OutgoingCredentials, context: BuildContext, accept: bytes,
     **own: Any,
 ) -> F:
-    """Create a RequestForm, or a subclass with the further fields `own`."""
+    """Create a RequestTemplate, or a subclass with the further fields `own`."""
     origin, base = split_url(value.host)
     retried = () if value.retry is None else value.retry.methods
-    fields = (AGENT, (b'Accept', accept), ACCEPT, (b'X-Zato-Component', context.component), *credentials.fields)
+    fields = (
+        USER_AGENT,
+        (b'Accept', accept),
+        ACCEPT_ENCODING,
+        (b'X-Zato-Component', context.component),
+        *credentials.fields,
+    )
     return form(
         origin=origin, method=value.method, template=UrlTemplate(_join_paths(base, value.url_path)),
         data_format=value.data_format, content_type=value.content_type.encode('ascii'),
-        common=NamedFields.of(fields), query=credentials.query, timeout=value.timeout,
+        common=HeaderFields.of(fields), query=credentials.query, timeout=value.timeout,
         connect_timeout=inf if value.connect_timeout is None else value.connect_timeout,
         most=value.max_response_size, offload=context.reach.offload, seconds=context.reach.reactor.seconds,
-        repeated=SAFE.union(retried), asks_first=credentials.asks_first, **own,
+        repeated=SAFE_METHODS.union(retried), asks_first=credentials.asks_first, **own,
     )  # fmt: skip
 
 
-def _rest_form(value: HttpOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> RequestForm:
+def _rest_form(value: HttpOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> RequestTemplate:
     if credentials.token is not None:
         raise ValueError('its security definition is of type wss, which is for outgoing_soap only')
     accept = _ACCEPTED.get(value.data_format, _ANYTHING)
-    return make_request_form(RequestForm, value, credentials, context, accept)
+    return make_request_template(RequestTemplate, value, credentials, context, accept)
 
 
 def _rest_connection(parts: ConnectionParts, reactor: Any, value: HttpOutgoing) -> OutgoingConnection:
@@ -143,8 +159,8 @@ def _join_paths(base: bytes, path: str) -> str:
     return prefix + path if path else prefix or '/'
 
 
-def _retry_policy(retry: Retry) -> RetryPolicy:
-    return RetryPolicy(attempts=retry.attempts, backoff=retry.backoff, methods=SAFE.union(retry.methods))
+def _retry_policy(retry: RetrySettings) -> RetryPolicy:
+    return RetryPolicy(attempts=retry.attempts, backoff=retry.backoff, methods=SAFE_METHODS.union(retry.methods))
 
 
-REST = HttpConnectionType(form=_rest_form, connection=_rest_connection, is_failure=is_failure)
+REST = HttpConnectionType(form=_rest_form, connection=_rest_connection, is_failure=is_server_error)

@@ -6,26 +6,26 @@ from math import inf
 
 from twisted.internet.defer import Deferred, fail
 
-from zatotx.interfaces.fetcher import Fetched
+from zatotx.interfaces.fetcher import FetchedDocument
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.plugins.http.client.call import HttpRequest, Timeouts
-from zatotx.plugins.http.client.content_decoding import ACCEPT
+from zatotx.plugins.http.client.content_decoding import ACCEPT_ENCODING
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.client.factory import ClientEnvironment, ClientSettings, make_client
 from zatotx.plugins.http.rest.error_mapping import map_error
-from zatotx.plugins.http.rest.factory import AGENT
+from zatotx.plugins.http.rest.factory import USER_AGENT
 from zatotx.plugins.http.rest.urls import split_url
 
-_FIELDS = (AGENT, (b'Accept', b'*/*'), ACCEPT)
+_FIELDS = (USER_AGENT, (b'Accept', b'*/*'), ACCEPT_ENCODING)
 
 
-class HttpFetcher:
+class DocumentFetcher:
     """IFetcher with an HTTP client that belongs to no connection."""
 
     def __init__(self, environment: ClientEnvironment) -> None:
         self._client = make_client(ClientSettings(follow_redirects=0), environment)
 
-    def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[Fetched]:
+    def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[FetchedDocument]:
         """See IFetcher."""
         try:
             origin, target = split_url(url)
@@ -35,7 +35,7 @@ class HttpFetcher:
         outbound = HttpRequest('GET', origin, target, _FIELDS, timeouts=timeouts, most=most)
         return Deferred.fromCoroutine(self._fetch(outbound, timeout))
 
-    async def _fetch(self, outbound: HttpRequest, timeout: float) -> Fetched:
+    async def _fetch(self, outbound: HttpRequest, timeout: float) -> FetchedDocument:
         try:
             response = await self._client.send(outbound)
         except CallFailed as failure:
@@ -44,7 +44,7 @@ class HttpFetcher:
                 raise error from failure
             raise ServiceUnavailable(None, str(error)) from failure
         assert isinstance(response.body, bytes)
-        return Fetched(status=response.status, headers=response.headers, body=response.body)
+        return FetchedDocument(status=response.status, headers=response.headers, body=response.body)
 
     def close(self) -> Deferred[None]:
         """Close its connections."""

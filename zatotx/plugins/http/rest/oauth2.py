@@ -19,7 +19,7 @@ from zatotx.model.errors import BadGateway, ServiceError, ServiceUnavailable
 from zatotx.plugins.http.client.call import Fields, HttpResponse
 from zatotx.plugins.http.rest.error_mapping import timeout_error
 from zatotx.plugins.http.rest.oauth2_tokens import AccessToken, TokenRefused
-from zatotx.plugins.http.rest.request_builder import Request
+from zatotx.plugins.http.rest.request_builder import OutgoingRequest
 from zatotx.plugins.http.rest.token_fetcher import TokenFetcher
 
 _RETRY_DELAY = 1.0  # seconds after a failure until the next request for a token
@@ -27,7 +27,7 @@ _REDIS_TIMEOUT = 3.0  # seconds that all Redis commands of a renewal may take to
 
 
 @define(eq=False)
-class TokenSource:
+class OAuth2Authorizer:
     """The current token of one security definition in this process. An Authorizer."""
 
     granting: TokenFetcher
@@ -42,7 +42,7 @@ class TokenSource:
 
     # Authorizer
 
-    async def credentials(self, request: Request) -> Fields:
+    async def credentials(self, request: OutgoingRequest) -> Fields:
         """See Authorizer. Raises Timeout, ServiceUnavailable and BadGateway, which name the definition."""
         token, now = self._token, self.granting.now()
         if token is None or now >= token.ends:
@@ -52,7 +52,7 @@ class TokenSource:
         request.proof = token
         return ((b'Authorization', b'Bearer ' + token.value.encode('ascii')),)
 
-    async def refused(self, request: Request, answer: HttpResponse) -> bool:
+    async def refused(self, request: OutgoingRequest, answer: HttpResponse) -> bool:
         """See Authorizer: a token may be revoked before it expires."""
         used: AccessToken = request.proof
         if self._token is used:
@@ -64,7 +64,7 @@ class TokenSource:
 
     # Renewal
 
-    async def _wait_for_token(self, request: Request) -> AccessToken:
+    async def _wait_for_token(self, request: OutgoingRequest) -> AccessToken:
         """Wait for a new token, within the request's timeout."""
         cid, title = request.call.cid, self.granting.title
         if self._error is not None and self.clock.seconds() < self._retry_at:

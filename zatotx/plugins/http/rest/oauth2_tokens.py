@@ -13,7 +13,7 @@ import msgspec
 from zatotx.rules.routing.url_template import encode_query
 from zatotx.schema.security.oauth2_client import OAuth2Client
 
-USUAL_LIFE = 300.0  # seconds that a token is used whose response does not tell its lifetime
+DEFAULT_LIFETIME = 300.0  # seconds that a token is used whose response does not tell its lifetime
 _EXPIRY_MARGIN = 5.0  # seconds before its expiry from which on a token is not used: it has to reach the peer
 # A token is renewed when this fraction of its lifetime, at most so many seconds, remains.
 _RENEWAL_FRACTION, _MAX_RENEWAL_MARGIN = 0.2, 60.0
@@ -82,7 +82,7 @@ def parse_token_response(status: int, body: bytes, now: float) -> AccessToken:
     return AccessToken(value, ends - min(lifetime * _RENEWAL_FRACTION, _MAX_RENEWAL_MARGIN), ends)
 
 
-def fingerprint(definition: OAuth2Client) -> str:
+def definition_fingerprint(definition: OAuth2Client) -> str:
     """Return a hash that identifies this definition in its current version; it reveals no secret."""
     values = [definition.token_url, definition.client_id, definition.client_secret, definition.scopes,
             sorted(definition.extra_fields.items())]  # fmt: skip
@@ -91,9 +91,9 @@ def fingerprint(definition: OAuth2Client) -> str:
 
 def _lifetime(expires_in: Any) -> float:
     try:
-        lifetime = USUAL_LIFE if expires_in is None else float(expires_in)
+        lifetime = DEFAULT_LIFETIME if expires_in is None else float(expires_in)
     except ValueError:
-        return USUAL_LIFE
+        return DEFAULT_LIFETIME
     return min(max(lifetime, 0.0), _MAX_LIFETIME)
 
 

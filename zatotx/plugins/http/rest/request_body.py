@@ -17,7 +17,7 @@ from zatotx.wire.xml import parser
 Offload = Callable[..., Deferred[Any]]
 
 JSON, XML, FORM = 'json', 'xml', 'form'
-TYPES: Mapping[str, bytes] = {
+CONTENT_TYPES: Mapping[str, bytes] = {
     JSON: b'application/json',
     XML: b'application/xml',
     FORM: b'application/x-www-form-urlencoded',
@@ -35,18 +35,18 @@ def encode_body(data: Any, data_format: str, offload: Offload) -> tuple[bytes | 
     Raises TypeError for data that the data format cannot represent, ValueError as the encoders do.
     """
     if type(data) is bytes:
-        return data, TYPES.get(data_format, _BYTES)
+        return data, CONTENT_TYPES.get(data_format, _BYTES)
     if isinstance(data, _VALUES):
         return _encode_value(data, data_format)
     if data is None or (isinstance(data, str) and not data):  # as in Zato, '' is no data
         return None, b''
     if isinstance(data, str):
-        return data.encode('utf-8'), TYPES.get(data_format, _TEXT)
+        return data.encode('utf-8'), CONTENT_TYPES.get(data_format, _TEXT)
     if isinstance(data, _OCTETS):
-        return bytes(data), TYPES.get(data_format, _BYTES)
+        return bytes(data), CONTENT_TYPES.get(data_format, _BYTES)
     source = _source(data, offload)
     if source is not None:
-        return source, TYPES.get(data_format, _BYTES)
+        return source, CONTENT_TYPES.get(data_format, _BYTES)
     return _encode_value(data, data_format)
 
 
@@ -60,14 +60,14 @@ def _source(data: Any, offload: Offload) -> BodySource | None:
 
 def _encode_value(data: Any, data_format: str) -> tuple[bytes, bytes]:
     if parser.is_element(data):
-        return parser.to_bytes(data), TYPES[XML]
+        return parser.to_bytes(data), CONTENT_TYPES[XML]
     if data_format == XML:
         raise TypeError(f'data_format xml sends text, bytes and elements of lxml, not a {type(data).__name__}')
     if data_format == FORM:
-        return encode_query(data), TYPES[FORM]
+        return encode_query(data), CONTENT_TYPES[FORM]
     if getattr(data, 'zato_model', False):  # a Model knows which of its fields are set
-        return data.to_json().encode('utf-8'), TYPES[JSON]
-    return codec.encode(data), TYPES[JSON]
+        return data.to_json().encode('utf-8'), CONTENT_TYPES[JSON]
+    return codec.encode(data), CONTENT_TYPES[JSON]
 
 
 class OneShotBody:

@@ -11,18 +11,20 @@ from typing import Any
 import msgspec
 from attrs import field, frozen
 
-from zatotx.interfaces.outgoing import ICall
+from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.client.call import BodySource, Fields, HttpRequest, Origin, Timeouts
 from zatotx.plugins.http.rest.request_body import Offload, encode_body
-from zatotx.plugins.http.rest.timestamp_header import TimestampHeader
-from zatotx.rules.resilience.retry import SAFE
+from zatotx.plugins.http.rest.timestamp_header import TimestampFormatter
+from zatotx.rules.resilience.retry import SAFE_METHODS
 from zatotx.rules.routing.url_template import UrlTemplate, encode_query
-from zatotx.wire.http1.request_writer import NamedFields
+from zatotx.wire.http1.request_writer import HeaderFields
 
-MARGIN = 0.05  # seconds before the service's deadline at which a call times out, so that the error names the connection
-CONSENT = 1.0  # seconds that a peer has to reject a request before an unrepeatable body is sent
+DEADLINE_MARGIN = (
+    0.05  # seconds before the service's deadline at which a call times out, so that the error names the connection
+)
+EXPECT_TIMEOUT = 1.0  # seconds that a peer has to reject a request before an unrepeatable body is sent
 _KEY = b'idempotency-key'
-TYPED = (b'Content-Type',)
+CONTENT_TYPE_NAMES = (b'Content-Type',)
 _TRACED = (b'traceparent',)
 _STAMPS = (b'X-Zato-CID', b'X-Zato-Msg-TS', b'X-Zato-Deadline-Ms')  # the last two depend on the time of sending
 _NONE: frozenset[bytes] = frozenset()
@@ -42,13 +44,13 @@ class CallSpec(msgspec.Struct):
     cid: str = ''  # sent as X-Zato-CID; '' = the call's
 
 
-class Request:
+class OutgoingRequest:
     """One request that is ready to be sent, also repeatedly."""
 
     __slots__ = ('began', 'body', 'call', 'cid', 'credentials', 'due', 'given', 'keyed', 'method', 'model', 'names',
                  'own', 'patience', 'proof', 'seconds', 'stream', 'target', 'values')  # fmt: skip
 
-    def __init__(self, spec: CallSpec, call: ICall, default_method: str = '') -> None:
+    def __init__(self, spec: CallSpec, call: IServiceCall, default_method: str = '') -> None:
         self.call = call
         self.method = spec.method or default_method
         self.model = spec.model
@@ -76,7 +78,7 @@ class Request:
 
 
 @frozen(kw_only=True, eq=False)
-class RequestForm:
+class RequestTemplate:
     """The settings that all requests of a connection share."""
 
     origin: Origin
@@ -84,18 +86,18 @@ class RequestForm:
     template: UrlTemplate
     data_format: str
     content_type: bytes  # b'' = determined by the data
-    common: NamedFields = field(repr=False)  # fields of every request, including static credentials
+    common: HeaderFields = field(repr=False)  # fields of every request, including static credentials
     query: bytes = field(repr=False)  # appended to every query; b'' = none
     timeout: float  # seconds
     connect_timeout: float
     most: int  # limit of a response's body in bytes
     offload: Offload
     seconds: Callable[[], float]  # the reactor's clock
-    repeated: frozenset[str] = SAFE  # methods that may be repeated
+    repeated: frozenset[str] = SAFE_METHODS  # methods that may be repeated
     asks_first: bool = False  # whether the peer may reject a request before its body is sent
     timeouts: Timeouts = field(init=False)
     _default_target: bytes | None = field(init=False)  # without params; None = the path has parameters
-    _timestamp_header: TimestampHeader = field(factory=TimestampHeader, init=False)
+    _timestamp_header: TimestampFormatter = field(factory=TimestampFormatter, init=False)
 
     @timeouts.default
     def _default_timeouts(self) -> Timeouts:
@@ -106,20 +108,20 @@ class RequestForm:
     def _without_params(self) -> bytes | None:
         return None if self.template.names else self._target(None)
 
-    def request(self, spec: CallSpec, call: ICall) -> Request:
+    def request(self, spec: CallSpec, call: IServiceCall) -> OutgoingRequest:
         """Build the request of a call. Raises ValueError and TypeError, with the reason. Callable in any thread."""
-        request = Request(spec, call, self.method)
+        request = OutgoingRequest(spec, call, self.method)
         params, default_target = spec.params, self._default_target
         request.target = self._target(params) if params is not None or default_target is None else default_target
         request.body, content_type = encode_body(spec.data, self.data_format, self.offload)
         if request.body is None:
             self._complete(request, spec, (), ())
         else:
-            self._complete(request, spec, TYPED, (self.content_type or content_type,))
+            self._complete(request, spec, CONTENT_TYPE_NAMES, (self.content_type or content_type,))
         return request
 
     def _complete(
-        self, request: Request, spec: CallSpec, names: tuple[bytes, ...], values: tuple[bytes, ...]
+        self, request: OutgoingRequest, spec: CallSpec, names: tuple[bytes, ...], values: tuple[bytes, ...]
     ) -> None:
         """Set a request's fields, those named and those common to all, and its timeouts."""
         call, common = request.call, self.common
@@ -131,14 +133,14 @@ class RequestForm:
             _apply_headers(request, spec.headers)
         now = request.began = self.seconds()
         request.patience = seconds = self.timeout if spec.timeout is None else spec.timeout
-        remaining = call.deadline - MARGIN - now
+        remaining = call.deadline - DEADLINE_MARGIN - now
         request.seconds = seconds if seconds < remaining else max(0.0, remaining)
         request.due = now + request.seconds
 
-    def ping(self, method: str, call: ICall) -> Request:
+    def ping(self, method: str, call: IServiceCall) -> OutgoingRequest:
         """Build a request without a body that checks the peer."""
         spec = CallSpec(method)
-        request = Request(spec, call)
+        request = OutgoingRequest(spec, call)
         request.target = b'%b?%b' % (self.fixed, self.query) if self.query else self.fixed
         self._complete(request, spec, (), ())
         return request
@@ -148,14 +150,14 @@ class RequestForm:
         """The path of a ping request."""
         return self.template.fixed
 
-    def outbound(self, request: Request) -> HttpRequest:
+    def outbound(self, request: OutgoingRequest) -> HttpRequest:
         """Return the HTTP request to send now."""
         remaining = request.due - self.seconds()
         milliseconds = int(remaining * 1000) + 1
         if not 0 < milliseconds <= _MAX_DEADLINE:
             milliseconds = min(max(1, milliseconds), _MAX_DEADLINE)
         timestamps = self._timestamp_header.of(time()), b'%d' % milliseconds
-        default_fields = NamedFields(request.names, request.values + timestamps, self.common.known)
+        default_fields = HeaderFields(request.names, request.values + timestamps, self.common.known)
         fields = _merge_fields(request, default_fields) if request.given or request.credentials else default_fields
         stream = request.stream
         body = request.body
@@ -164,7 +166,7 @@ class RequestForm:
             self._stream_timeouts(remaining, request.patience) if stream else self.timeouts,
             inf if stream and remaining > 0 else request.due,
             request.keyed or request.method in self.repeated,
-            CONSENT if self.asks_first and body is not None and type(body) is not bytes else 0.0,
+            EXPECT_TIMEOUT if self.asks_first and body is not None and type(body) is not bytes else 0.0,
             stream, self.most,
         )  # fmt: skip
 
@@ -194,7 +196,7 @@ def _field_names(common: tuple[bytes, ...], names: tuple[bytes, ...]) -> tuple[b
     return common + names + _STAMPS
 
 
-def _apply_headers(request: Request, headers: Mapping[str, Any]) -> None:
+def _apply_headers(request: OutgoingRequest, headers: Mapping[str, Any]) -> None:
     """Replace the connection's fields by those of the service."""
     fields = [(name.encode('ascii'), value) for name, value in headers.items()]
     request.given = frozenset(name.lower() for name, _ in fields)
@@ -202,7 +204,7 @@ def _apply_headers(request: Request, headers: Mapping[str, Any]) -> None:
     request.keyed = any(name.lower() == _KEY for name, _ in request.own)
 
 
-def _merge_fields(request: Request, fields: NamedFields) -> Fields:
+def _merge_fields(request: OutgoingRequest, fields: HeaderFields) -> Fields:
     """Return all fields of a request that has fields of its own."""
     given = request.given
     kept = [field for field in (*fields, *request.credentials) if field[0].lower() not in given]

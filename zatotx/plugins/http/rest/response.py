@@ -9,12 +9,12 @@ from zatotx.model.errors import BadGateway
 from zatotx.model.response import Headers, PeerResponse, to_model
 from zatotx.plugins.http.client.call import HttpResponse
 from zatotx.plugins.http.rest.request_body import XML
-from zatotx.plugins.http.rest.response_parsing import format_of, text_of, value_of
+from zatotx.plugins.http.rest.response_parsing import decode_text, decode_value, response_format
 
 _UNREAD: Any = object()
 
 
-class Response(PeerResponse):
+class RestResponse(PeerResponse):
     """The response of a peer. The body is decoded when it is first accessed, in the accessing thread."""
 
     __slots__ = ('_data', '_format', '_headers', '_model', '_response', '_value', 'cid', 'status_code', 'title')
@@ -66,7 +66,7 @@ class Response(PeerResponse):
         """The body as text, in the charset of its Content-Type, by default UTF-8."""
         response = self._response
         body = response.body if isinstance(response.body, bytes) else self.content
-        return text_of(body, response.head.headers.get(b'content-type', b''))
+        return decode_text(body, response.head.headers.get(b'content-type', b''))
 
     @property
     def data(self) -> Any:
@@ -82,13 +82,13 @@ class Response(PeerResponse):
     @property
     def format(self) -> str:
         """The data format in which `data` decodes the body."""
-        return format_of(self._raw_content_type, self._format)
+        return response_format(self._raw_content_type, self._format)
 
     async def read_in_thread(self, offload: Callable[..., Any]) -> None:
         """Decode a long body in a thread before it is accessed, if that keeps the reactor free."""
         if self.format == XML:
             try:
-                self._value = await offload(value_of, self.content, XML, self._raw_content_type)
+                self._value = await offload(decode_value, self.content, XML, self._raw_content_type)
             except ValueError as error:
                 self._value = error  # raised when it is accessed
 
@@ -97,7 +97,7 @@ class Response(PeerResponse):
             value = self._value
             if value is _UNREAD:
                 content_type = self._raw_content_type
-                value = value_of(self.content, format_of(content_type, self._format), content_type)
+                value = decode_value(self.content, response_format(content_type, self._format), content_type)
             elif isinstance(value, ValueError):
                 raise value
             return value if self._model is None else to_model(value, self._model)
@@ -108,7 +108,7 @@ class Response(PeerResponse):
         return f'<Response {self.status_code} of {self.title}>'
 
 
-class StreamedResponse(Response):
+class StreamedRestResponse(RestResponse):
     """A response whose body is streamed: `async for piece in response`; in a def service `for piece in …`.
 
     It may be passed to self.response.stream. Close a response that is not read to its end; a forgotten one is closed

@@ -19,11 +19,11 @@ _FORMAT_NAMES = {JSON: 'JSON', XML: 'XML', FORM: 'a form'}
 # Content types that tell nothing about the body: peers use them for all formats.
 _UNSPECIFIC_TYPES = frozenset(('', 'text/plain', 'application/octet-stream', 'binary/octet-stream'))
 _MAX_PAIRS = 100_000
-THREADED = 256 * 1024  # bytes of XML above which it is parsed in a thread: lxml releases the GIL
+THREAD_THRESHOLD = 256 * 1024  # bytes of XML above which it is parsed in a thread: lxml releases the GIL
 
 
 @lru_cache(maxsize=256)
-def format_of(content_type: bytes, data_format: str) -> str:
+def response_format(content_type: bytes, data_format: str) -> str:
     """Return the format of a body. `data_format`: the connection's, for responses that do not specify theirs."""
     media_type = content_type.decode('latin-1').partition(';')[0].strip().lower()
     if media_type in _UNSPECIFIC_TYPES:
@@ -37,7 +37,7 @@ def format_of(content_type: bytes, data_format: str) -> str:
     return TEXT if media_type.startswith('text/') else BYTES
 
 
-def value_of(body: bytes, as_what: str, content_type: bytes) -> Any:
+def decode_value(body: bytes, as_what: str, content_type: bytes) -> Any:
     """Return the value of a body; None if it is empty."""
     if not body:
         return None
@@ -45,15 +45,15 @@ def value_of(body: bytes, as_what: str, content_type: bytes) -> Any:
         if as_what == JSON:
             return codec.decode(body)
         if as_what == XML:
-            return parser.parse(body, parser.charset_of(content_type))
+            return parser.parse(body, parser.content_type_charset(content_type))
         if as_what == FORM:
             return form.decode_form(body, _MAX_PAIRS)
     except Malformed as error:
         raise ValueError(f'it is not {_FORMAT_NAMES[as_what]}: {error}') from None
-    return text_of(body, content_type) if as_what == TEXT else body
+    return decode_text(body, content_type) if as_what == TEXT else body
 
 
-def text_of(body: bytes, content_type: bytes) -> str:
+def decode_text(body: bytes, content_type: bytes) -> str:
     """Return the body as text: in the charset of its Content-Type, UTF-8 if that names no known one. Invalid bytes
     become U+FFFD."""
     try:

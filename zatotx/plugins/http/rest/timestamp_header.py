@@ -7,7 +7,7 @@ from time import gmtime, strftime
 _SECOND = '%Y-%m-%dT%H:%M:%S'
 
 
-class TimestampHeader:
+class TimestampFormatter:
     """Formats timestamps; those within one second share a cached text."""
 
     __slots__ = ('_second', '_text')

@@ -13,7 +13,12 @@ from twisted.logger import Logger
 from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Timeouts
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.rest.error_mapping import map_error
-from zatotx.plugins.http.rest.oauth2_tokens import AccessToken, fingerprint, parse_token_response, token_request
+from zatotx.plugins.http.rest.oauth2_tokens import (
+    AccessToken,
+    definition_fingerprint,
+    parse_token_response,
+    token_request,
+)
 from zatotx.plugins.http.rest.token_cache import CacheUnavailable, TokenCache
 from zatotx.plugins.http.rest.urls import split_url
 from zatotx.schema.security.oauth2_client import OAuth2Client
@@ -35,7 +40,7 @@ class TokenFetcher:
     async def token(self, refused: str) -> AccessToken:
         """Return a token that has not expired, and whose key is not `refused`. Raises TokenRefused, and a ServiceError
         if the server does not respond."""
-        cache, name = self.shelf, fingerprint(self.definition)
+        cache, name = self.shelf, definition_fingerprint(self.definition)
         if cache is None:
             return await self._request_token()
         try:

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from zatotx.plugins.http.client.agent import Agent
 from zatotx.plugins.http.client.call import Origin, Timeouts
-from zatotx.plugins.http.client.redirects import elsewhere
+from zatotx.plugins.http.client.redirects import other_origin_error
 from zatotx.plugins.http.rest.connection import OutgoingConnection
 from zatotx.plugins.http.rest.urls import split_url
 
@@ -66,5 +66,5 @@ class _Agent:
         if origin == self._call_origin:
             return self._agent.request(method, uri, request_headers, bodyProducer)
         if self._redirect_agent is None:
-            return fail(elsewhere(f'a redirection by {self._call_origin.host}', origin))
+            return fail(other_origin_error(f'a redirection by {self._call_origin.host}', origin))
         return self._redirect_agent.request(method, uri, request_headers, bodyProducer)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from zatotx.plugins.http.schema.outgoing_rest import OUTGOING_REST, RestOutgoing
 from zatotx.plugins.http.schema.outgoing_soap import OUTGOING_SOAP, SoapOutgoing
-from zatotx.plugins.http.schema.rest import CHANNEL_REST, RestChannel
-from zatotx.plugins.http.schema.soap import CHANNEL_SOAP, SoapChannel
+from zatotx.plugins.http.schema.rest_channel import CHANNEL_REST, RestChannel
+from zatotx.plugins.http.schema.soap_channel import CHANNEL_SOAP, SoapChannel
 
 OBJECT_TYPES = (CHANNEL_REST, CHANNEL_SOAP, OUTGOING_REST, OUTGOING_SOAP)
 

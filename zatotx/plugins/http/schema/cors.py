@@ -6,14 +6,14 @@ from typing import Annotated
 
 import msgspec
 
-from zatotx.rules.http.cors import ANY, CorsRules, header_mistake, origin_mistake
+from zatotx.rules.http.cors import ANY, CorsRules, header_names_error, origin_error
 from zatotx.schema.meta import field
 
 _MAX_AGE = 86_400  # seconds; browsers take less
 
 
 def _origins_error(origins: list[str]) -> str:
-    errors = [f'{origin!r} {error}' for origin in origins if (error := origin_mistake(origin))]
+    errors = [f'{origin!r} {error}' for origin in origins if (error := origin_error(origin))]
     if not origins:
         return "must name a site at least, or be ['*']"
     if ANY in origins and len(origins) > 1:
@@ -38,10 +38,10 @@ class Cors(msgspec.Struct, frozen=True, kw_only=True):
         field('Methods they may use; empty = those of the channel', max_length=20, check=_methods_error),
     ] = []
     headers: Annotated[
-        list[str], field('Header fields they may send; * = any', max_length=100, check=header_mistake)
+        list[str], field('Header fields they may send; * = any', max_length=100, check=header_names_error)
     ] = msgspec.field(default_factory=lambda: [ANY])
     expose: Annotated[
-        list[str], field('Response fields that their scripts may read', max_length=100, check=header_mistake)
+        list[str], field('Response fields that their scripts may read', max_length=100, check=header_names_error)
     ] = []
     credentials: Annotated[
         bool, field('Whether browsers send the cookies, passwords and certificates of this server')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.plugins.http.schema.outgoing import HttpOutgoing, mistakes
+from zatotx.plugins.http.schema.http_outgoing import HttpOutgoing, outgoing_errors
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 
@@ -28,5 +28,5 @@ OUTGOING_REST = ObjectType(
         names={'security': 'security_id'},
         extra_out=('soap_action', 'soap_version'),
     ),
-    check=mistakes,
+    check=outgoing_errors,
 )

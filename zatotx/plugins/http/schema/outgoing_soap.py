@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.plugins.http.schema.outgoing import MEBIBYTE, HttpOutgoing, mistakes
-from zatotx.plugins.http.schema.soap import action_mistake
+from zatotx.plugins.http.schema.http_outgoing import MEBIBYTE, HttpOutgoing, outgoing_errors
+from zatotx.plugins.http.schema.soap_channel import soap_action_error
 from zatotx.rules.http.redirects import RedirectError, parse_target
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import OF_OUTGOING
+from zatotx.schema.security.definition import OUTGOING_TYPES
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.xml import parser
 
@@ -44,12 +44,12 @@ class SoapOutgoing(HttpOutgoing, frozen=True, kw_only=True):
     security: Annotated[
         str | None,
         field('Credentials, a security definition: wss, basic_auth, apikey, digest_auth, oauth2_client; none = '
-              'anonymous', ref='security', ref_types=('wss', *OF_OUTGOING)),
+              'anonymous', ref='security', ref_types=('wss', *OUTGOING_TYPES)),
     ] = None
     soap_action: Annotated[
         str,
         field('Default SOAPAction; operations of a WSDL have their own', max_length=2000,
-              check=action_mistake),
+              check=soap_action_error),
     ] = ''
     soap_version: Annotated[str, field('SOAP version of requests', choices=('1.1', '1.2'))] = '1.1'
     wsdl: Annotated[
@@ -83,5 +83,5 @@ OUTGOING_SOAP = ObjectType(
         fixed={'connection': 'outgoing', 'transport': 'soap'},
         names={'security': 'security_id'},
     ),
-    check=mistakes,
+    check=outgoing_errors,
 )

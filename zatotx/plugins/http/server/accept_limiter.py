@@ -58,7 +58,7 @@ class AcceptLimiter:
         self._seconds = seconds
         self._limit = limit
         self._ports: list[Any] = []
-        self._ceiling = max_connections(limit())
+        self._ceiling = first_reserved_descriptor(limit())
         self._pause_reason = ''  # '' = accepting
         self._logged_reason = ''  # the reason that was logged, until the recovery is logged
         self._changed_at = 0.0  # when accepting paused or resumed last
@@ -95,7 +95,7 @@ class AcceptLimiter:
     def look(self) -> None:
         """Resume accepting if resources are free again. Called periodically and whenever a connection has ended."""
         now = self._seconds()
-        self._ceiling = max_connections(self._limit())  # an administrator may have changed it
+        self._ceiling = first_reserved_descriptor(self._limit())  # an administrator may have changed it
         if not self._pause_reason:
             if self._logged_reason and now - self._changed_at >= _RECOVERY_PERIOD:
                 self._logged_reason = ''
@@ -132,7 +132,7 @@ class AcceptLimiter:
         return descriptor < self._ceiling
 
 
-def max_connections(limit: int) -> int:
+def first_reserved_descriptor(limit: int) -> int:
     """Return the descriptor number from which on descriptors are reserved, for a process that may open `limit` of
     them."""
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit - min(_RESERVE, limit // 4)

@@ -15,13 +15,13 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from zatotx.interfaces.kind import ILineSink
+from zatotx.interfaces.connector_kind import ILineSink
 from zatotx.plugins.http.server.date_cache import DateCache
 from zatotx.plugins.http.server.request_context import RequestContext
 
 CLIENT_GONE = 499  # logged, never sent: the client disconnected before its response was complete (nginx's number)
 
-MASKED = frozenset({
+KEY_PARAMETERS = frozenset({
     'access_token', 'api-key', 'api_key', 'apikey', 'auth', 'auth_token', 'authorization', 'client_secret', 'id_token',
     'jwt', 'key', 'pass', 'passwd', 'password', 'pwd', 'refresh_token', 'secret', 'session', 'sig', 'signature',
     'token', 'x-api-key',
@@ -57,16 +57,16 @@ class QueryKeyNames:
     __slots__ = ('names',)
 
     def __init__(self) -> None:
-        self.names = MASKED
+        self.names = KEY_PARAMETERS
 
     def follow(self, queries: Iterable[str]) -> bool:
         """Replace the parameters of the API key definitions. Returns whether the set of names has changed."""
-        names = MASKED.union(query.strip().lower() for query in queries)
+        names = KEY_PARAMETERS.union(query.strip().lower() for query in queries)
         changed, self.names = names != self.names, names
         return changed
 
 
-def mask_query(target: bytes, names: frozenset[str] = MASKED) -> bytes:
+def mask_query(target: bytes, names: frozenset[str] = KEY_PARAMETERS) -> bytes:
     """Return the target with the values of key-carrying query parameters, and the user and password of an absolute URL,
     replaced by `***`."""
     path, mark, query = target.partition(b'?')
@@ -99,7 +99,7 @@ def _mask_pair(pair: bytes, names: frozenset[str]) -> bytes:
     return pair
 
 
-def describe_request(method: str, target: bytes, names: frozenset[str] = MASKED) -> str:
+def describe_request(method: str, target: bytes, names: frozenset[str] = KEY_PARAMETERS) -> str:
     """Return the method and target of a request as the access log writes them."""
     return f'{method} {escape_bytes(mask_query(target, names))}'
 

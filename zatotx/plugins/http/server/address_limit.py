@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from twisted.logger import Logger
 
 from zatotx.plugins.http.server.counters import HttpCounters
-from zatotx.rules.security.login_throttle import network_of
+from zatotx.rules.security.login_throttle import client_network
 
 _RECOVERY_PERIOD = 60.0  # seconds without a rejected connection after which the problem counts as solved
 
@@ -32,7 +32,7 @@ class AddressLimit:
     def enter(self, address: str) -> str | None:
         """Count a new connection. Returns the key to pass to `leave` when it has ended, or None if its address is over
         the limit."""
-        network = network_of(address)
+        network = client_network(address)
         count = self._open.get(network, 0)
         if count >= self._max_connections:
             self._reject(network)

@@ -17,8 +17,8 @@ from zope.interface import implementer
 
 from zatotx.plugins.http.server.write_batch import WriteBatch
 
-SLICE = 64 * 1024
-READ, LARGE_READ = 8 * 1024, 64 * 1024  # bytes read from the socket in one call
+SLICE_SIZE = 64 * 1024
+READ_SIZE, LARGE_READ_SIZE = 8 * 1024, 64 * 1024  # bytes read from the socket in one call
 
 
 @implementer(IPushProducer)
@@ -111,18 +111,18 @@ class BufferedWriter:
         """Write slices until the transport is full. Returns the number of bytes it accepted."""
         write = self._transport.write
         size = len(data)
-        if size <= SLICE:
+        if size <= SLICE_SIZE:
             write(bytes(data))
             return size
         sent = 0
         while sent < size and not self.behind:
-            write(bytes(data[sent : sent + SLICE]))
-            sent += SLICE
+            write(bytes(data[sent : sent + SLICE_SIZE]))
+            sent += SLICE_SIZE
         return min(sent, size)
 
 
 @implementer(IPushProducer)
-class DirectWriter(BufferedWriter):
+class SocketWriter(BufferedWriter):
     """Writes to a plain TCP connection: directly to the socket, at the end of the reactor's iteration, see
     `write_batch`.
 
@@ -149,7 +149,7 @@ class DirectWriter(BufferedWriter):
             self._write_batch.add(self)
         self._batched.append(data)
         self._size += len(data)
-        if self._size > SLICE:
+        if self._size > SLICE_SIZE:
             self.flush()
 
     def flush(self) -> None:
@@ -179,7 +179,7 @@ class DirectWriter(BufferedWriter):
         # Twisted allocates 64 KiB before each read and shrinks the buffer to what arrived, often 300 bytes: that
         # fragments the heap and evicts hot data from the processor's caches. A peer that fills this size gets more:
         # `enlarge_reads`.
-        self._transport.bufferSize = READ
+        self._transport.bufferSize = READ_SIZE
 
     def _close(self) -> None:
         self._transport.loseConnection()
@@ -197,8 +197,8 @@ class DirectWriter(BufferedWriter):
             return len(data)
         if sent == len(data):
             return sent
-        self._use_transport_buffer(bytes(data[sent : sent + SLICE]))
-        return min(sent + SLICE, len(data))
+        self._use_transport_buffer(bytes(data[sent : sent + SLICE_SIZE]))
+        return min(sent + SLICE_SIZE, len(data))
 
     def _abort(self) -> None:
         """Abort after a socket error: connectionLost follows."""
@@ -221,14 +221,14 @@ class DirectWriter(BufferedWriter):
 
 def enlarge_reads(transport: Any) -> None:
     """Read as much per call as Twisted does: the peer sends more than messages of the usual size."""
-    transport.bufferSize = LARGE_READ
+    transport.bufferSize = LARGE_READ_SIZE
 
 
-def writer_for(
+def make_writer(
     transport: Any, drained: Callable[[], None], seconds: Callable[[], float], write_batch: WriteBatch
 ) -> BufferedWriter:
     """Return the writer that fits a transport. Checks the transport's exact type: a TLS transport forwards unknown
     attributes to the TCP transport below it, and must not be mistaken for one."""
     if isinstance(transport, TCPConnection) and not transport.TLS:
-        return DirectWriter(transport, drained, seconds, write_batch)
+        return SocketWriter(transport, drained, seconds, write_batch)
     return BufferedWriter(transport, drained, seconds)

@@ -28,23 +28,23 @@ class ClientInfo:
         """Record the client's certificates after a TLS handshake, before any of its bytes are read."""
         self.certificates = peer_certificates(transport)
         self.secure = True
-        self.own_url = own_url(transport.getHost(), secure=True)
+        self.own_url = listener_url(transport.getHost(), secure=True)
 
 
-def address_of(peer: Any) -> str:
+def peer_address(peer: Any) -> str:
     """Return the address of a peer (IAddress): an IP address, or UNIX."""
     return peer.host if isinstance(peer, IPv4Address | IPv6Address) else UNIX
 
 
-def client_of(transport: Any, public_url: str) -> ClientInfo:
+def make_client_info(transport: Any, public_url: str) -> ClientInfo:
     """Return the client of a new connection. Behind a `haproxy:` endpoint the transport has the addresses of the PROXY
     header, and knows whether the client used TLS."""
     peer, host = transport.getPeer(), transport.getHost()
     secure = bool(getattr(transport, 'proxied_over_tls', False))
-    return ClientInfo(address_of(peer), own_url(host, secure=secure), public_url, secure=secure)
+    return ClientInfo(peer_address(peer), listener_url(host, secure=secure), public_url, secure=secure)
 
 
-def own_url(host: Any, *, secure: bool) -> str:
+def listener_url(host: Any, *, secure: bool) -> str:
     """Return the scheme and authority of the listener at an address (IAddress)."""
     scheme = 'https' if secure else 'http'
     if not isinstance(host, IPv4Address | IPv6Address):

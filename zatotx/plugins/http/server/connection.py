@@ -11,21 +11,21 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.plugins.http.server import error_responses
-from zatotx.plugins.http.server.buffered_writer import READ, enlarge_reads, writer_for
-from zatotx.plugins.http.server.client_info import client_of
-from zatotx.plugins.http.server.half_close import ASKED, GONE, probe_client
-from zatotx.plugins.http.server.request_reader import HEAD, INPUT_CLOSED, RequestReader, body_deadline, relieve
+from zatotx.plugins.http.server.buffered_writer import READ_SIZE, enlarge_reads, make_writer
+from zatotx.plugins.http.server.client_info import make_client_info
+from zatotx.plugins.http.server.half_close import DISCONNECTED, PROBING, probe_client
+from zatotx.plugins.http.server.request_reader import HEAD, INPUT_CLOSED, RequestReader, body_deadline, spool_body
 from zatotx.plugins.http.server.response_writer import ResponseWriter
 from zatotx.plugins.http.server.server_context import ServerContext
 from zatotx.rules.http.forwarding import UNIX
 
-BACKLOG = 64 * 1024  # unread bytes that may be pending before reading from the client pauses
-LINGER = 5.0  # seconds in which a client that is still sending can read the error response
-FORGETFUL = 5.0  # seconds of idleness after which the last request head is dropped
-PATIENCE = 0.2  # seconds that a half-closed connection waits for its responses before the client is probed
+MAX_PENDING_BYTES = 64 * 1024  # unread bytes that may be pending before reading from the client pauses
+LINGER_TIMEOUT = 5.0  # seconds in which a client that is still sending can read the error response
+HEAD_CACHE_TIMEOUT = 5.0  # seconds of idleness after which the last request head is dropped
+PROBE_DELAY = 0.2  # seconds that a half-closed connection waits for its responses before the client is probed
 
 # What `due` is the deadline of. RESTING is IDLE with the last request head dropped.
-NOTHING, FRESH, IDLE, RESTING, IN_HEAD, IN_BODY, LINGERING, CLOSING, HALF_CLOSED, PROBED = range(10)
+NO_DEADLINE, NEW, IDLE, IDLE_WITHOUT_HEAD, IN_HEAD, IN_BODY, LINGERING, CLOSING, HALF_CLOSED, PROBE_SENT = range(10)
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
@@ -53,7 +53,7 @@ class ServerConnection:
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._paused = False
-        self._state = FRESH
+        self._state = NEW
         self._limit_key = ''  # returned by AddressLimit.enter
         self._requests_before_head = 0  # requests before the head that is being received
         self._idle_timeout = context.settings.idle_timeout
@@ -65,10 +65,10 @@ class ServerConnection:
         """Start serving the client."""
         context = self._context
         self.transport = transport
-        client = self._client = client_of(transport, context.settings.public_url)
+        client = self._client = make_client_info(transport, context.settings.public_url)
         if client.address != UNIX:
             transport.setTcpNoDelay(True)
-        writer = self._writer = writer_for(transport, self._drained, context.seconds, context.burst)
+        writer = self._writer = make_writer(transport, self._drained, context.seconds, context.burst)
         self._responses = ResponseWriter(
             context, writer, client.address,
             moved_on=self._advance, ended=self._finish, broken=transport.abortConnection,
@@ -89,7 +89,7 @@ class ServerConnection:
 
     def dataReceived(self, data: bytes) -> None:
         """Parse the client's bytes and process the requests."""
-        if len(data) == READ:
+        if len(data) == READ_SIZE:
             enlarge_reads(self.transport)
         reader = self._reader
         if reader.phase != INPUT_CLOSED:
@@ -102,7 +102,7 @@ class ServerConnection:
             self.transport.loseConnection()
             return
         self._state = HALF_CLOSED
-        self.due = self._context.seconds() + PATIENCE
+        self.due = self._context.seconds() + PROBE_DELAY
         self._advance()
 
     def writeConnectionLost(self) -> None:
@@ -125,7 +125,7 @@ class ServerConnection:
         if responses.corked:
             return
         reader, now = self._reader, self._context.seconds()
-        if self._state == NOTHING and reader.quiet:  # the response was sent that both sides were waiting for
+        if self._state == NO_DEADLINE and reader.quiet:  # the response was sent that both sides were waiting for
             self._state = IDLE
             self.due = now + self._idle_timeout
             return
@@ -138,7 +138,7 @@ class ServerConnection:
             self._finish()
         elif self._state == IDLE and reader.phase == HEAD and reader.parser.idle:  # the usual state after a request
             if responses.turns:
-                self._state = NOTHING
+                self._state = NO_DEADLINE
                 self.due = inf
             else:
                 self.due = now + self._idle_timeout
@@ -160,13 +160,13 @@ class ServerConnection:
             if blocked:
                 return
             if not reader.ended:
-                reader.break_off(400, error_responses.CUT_SHORT, now)
+                reader.break_off(400, error_responses.INCOMPLETE_REQUEST, now)
             elif not self._responses.turns:
                 self._close()
             return
         if self._state == CLOSING:  # the response just written was the last one
             return
-        if blocked and (reader.parser.pending > BACKLOG or (reader.waiting and self._context.memory.pressed)):
+        if blocked and (reader.parser.pending > MAX_PENDING_BYTES or (reader.waiting and self._context.memory.pressed)):
             if not self._paused:
                 self._paused = True
                 self.transport.pauseProducing()
@@ -177,7 +177,7 @@ class ServerConnection:
             self._state = IN_BODY
             self.due = inf if reader.phase == INPUT_CLOSED else body_deadline(reader, now)
         elif blocked or (reader.parser.idle and self._responses.turns):
-            self._state = NOTHING
+            self._state = NO_DEADLINE
             self.due = inf
         elif reader.parser.idle:
             self._state = IDLE
@@ -206,7 +206,7 @@ class ServerConnection:
             self._close()
             return
         self._state = LINGERING
-        self.due = self._context.seconds() + LINGER
+        self.due = self._context.seconds() + LINGER_TIMEOUT
         self._writer.half_close()
         if self._paused:
             self._paused = False
@@ -232,28 +232,28 @@ class ServerConnection:
             self.transport.abortConnection()
         elif self.due <= now:
             self._time_out(now)
-        elif self._state == IDLE and now >= self.due - self._idle_timeout + FORGETFUL:
-            self._state = RESTING
+        elif self._state == IDLE and now >= self.due - self._idle_timeout + HEAD_CACHE_TIMEOUT:
+            self._state = IDLE_WITHOUT_HEAD
             self._reader.forget()
-        elif self._state == IN_BODY and self._context.reliefs and relieve(self._reader, now):
+        elif self._state == IN_BODY and self._context.reliefs and spool_body(self._reader, now):
             self._context.reliefs -= 1
             self.due = inf  # it waits for the disk or the dispatcher
 
     def _time_out(self, now: float) -> None:
         state, reader = self._state, self._reader
         if state == IN_HEAD:
-            reader.break_off(408, error_responses.HEAD_LATE, now)
+            reader.break_off(408, error_responses.HEAD_TIMEOUT, now)
         elif state == IN_BODY:
-            reader.break_off(408, error_responses.BODY_LATE, now)
-        elif state in (HALF_CLOSED, PROBED):
-            self.due = now + PATIENCE
-            result = probe_client(self.transport, self._responses, self._writer, probed=state == PROBED)
-            if result == GONE:
+            reader.break_off(408, error_responses.BODY_TIMEOUT, now)
+        elif state in (HALF_CLOSED, PROBE_SENT):
+            self.due = now + PROBE_DELAY
+            result = probe_client(self.transport, self._responses, self._writer, probed=state == PROBE_SENT)
+            if result == DISCONNECTED:
                 self.transport.abortConnection()
-            elif result == ASKED:
-                self._state = PROBED
+            elif result == PROBING:
+                self._state = PROBE_SENT
         elif self._writer.behind:  # the client is still reading: `check` notices when it stops
-            self.due = now + LINGER
+            self.due = now + LINGER_TIMEOUT
         elif state == CLOSING:
             self.transport.abortConnection()
         else:

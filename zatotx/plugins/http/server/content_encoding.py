@@ -8,19 +8,27 @@ from collections.abc import Iterator
 from zatotx.model.errors import BadRequest, ContentTooLarge
 from zatotx.plugins.http.server.request_body import SpooledBody
 from zatotx.plugins.http.settings import HttpSettings
-from zatotx.wire.http.inflate import FREE, DecompressionBomb, Inflater, Malformed, coding_of
+from zatotx.wire.http.decompression import (
+    UNLIMITED_RATIO_SIZE,
+    DecompressionBomb,
+    Decompressor,
+    Malformed,
+    parse_content_encoding,
+)
 
 _QUICK_SIZE = 8 * 1024  # largest body that is decoded on the reactor: a millisecond or two at worst
 _PIECE_SIZE = 64 * 1024
 
 
-def decode_body(body: bytes | SpooledBody, field: bytes, settings: HttpSettings) -> bytes | SpooledBody | CodedBody:
+def wrap_encoded_body(
+    body: bytes | SpooledBody, field: bytes, settings: HttpSettings
+) -> bytes | SpooledBody | EncodedBody:
     """Return the body wrapped to be decoded by its Content-Encoding, which RequestRouter has found to be supported."""
-    coding = coding_of(field)
-    return CodedBody(body, coding, most=settings.max_body, ratio=settings.max_ratio) if coding else body
+    coding = parse_content_encoding(field)
+    return EncodedBody(body, coding, most=settings.max_body, ratio=settings.max_ratio) if coding else body
 
 
-class CodedBody:
+class EncodedBody:
     """A body in a content coding, see model.message.Body. `read` returns it decoded, at most `most` bytes and `ratio`
     times the received size. It blocks unless the body is `quick`."""
 
@@ -42,12 +50,12 @@ class CodedBody:
     @property
     def most(self) -> int:
         """The maximum number of bytes that `read` returns."""
-        return min(self._max_size, max(FREE, self._max_ratio * self.size))
+        return min(self._max_size, max(UNLIMITED_RATIO_SIZE, self._max_ratio * self.size))
 
     def read(self) -> bytes:
         """Return the whole decoded body. Raises BadRequest if it is not in that coding, ContentTooLarge if it exceeds a
         limit."""
-        inflater = Inflater(self._coding, most=self._max_size, ratio=self._max_ratio)
+        inflater = Decompressor(self._coding, most=self._max_size, ratio=self._max_ratio)
         decoded = bytearray()
         try:
             for piece in self._pieces():

@@ -3,17 +3,17 @@ invoking the service."""
 
 from __future__ import annotations
 
-from zatotx.plugins.http.server.route_match import ErrorResult, Target
+from zatotx.plugins.http.server.route_match import ChannelTarget, ErrorResult
 from zatotx.plugins.http.server.route_table import ChannelTable
 from zatotx.rules.http.cors import CorsForbidden
-from zatotx.rules.routing.route_table import Match
+from zatotx.rules.routing.route_table import RouteMatch
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.malformed import Malformed
 
 _VARY = b'Vary', b'Origin, Access-Control-Request-Method, Access-Control-Request-Headers'
 
 
-def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[Target, ErrorResult] | None:
+def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTarget, ErrorResult] | None:
     """Return the channel and the response to a preflight request. Returns None if the request is no preflight, or names
     no channel with CORS rules: then it is processed like any other."""
     headers = head.headers
@@ -24,7 +24,7 @@ def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[Target, E
         match = routes.rest.find(method.decode('latin-1'), head.path)
     except Malformed:
         return None
-    target = match.target if isinstance(match, Match) else None
+    target = match.target if isinstance(match, RouteMatch) else None
     if target is None or not target.is_active or target.dressing is None or target.dressing.cors is None:
         return None
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import gmtime, time
 
-from zatotx.wire.http1.response_writer import DateStamp
+from zatotx.wire.http1.response_writer import HeadEndings
 
 _MONTHS = ('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec')  # in any locale
 
@@ -26,7 +26,7 @@ class DateCache:
         if second != self.second:
             self.second = second
             wall = self._wall()
-            self.answer = DateStamp(wall)
+            self.answer = HeadEndings(wall)
             t = gmtime(wall)
             self.logged = (
                 f'{t.tm_mday:02d}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year:04d}'

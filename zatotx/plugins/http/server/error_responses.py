@@ -9,7 +9,7 @@ import msgspec
 from zatotx.model.message import Reply
 from zatotx.plugins.http.soap.faults import error_fault
 from zatotx.wire.soap.envelope import VERSIONS
-from zatotx.wire.xml.writer import XML_TYPE, error
+from zatotx.wire.xml.writer import XML_TYPE, write_error
 
 if TYPE_CHECKING:
     from zatotx.plugins.http.server.request_context import RequestContext
@@ -19,20 +19,22 @@ _JSON = b'application/json'
 _RETRY = ((b'Retry-After', b'1'),)
 
 NOT_FOUND = 'URL not found'
-NOT_SO = 'Method `{method}` is not allowed here'
-METHODS = b'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT'  # of a channel that accepts any method
-INACTIVE = 'Inactive channel'
-NO_ACTION = 'This URL is for requests with a SOAPAction, or in SOAP 1.2 with an action in the Content-Type: name one'
-NO_SUCH_ACTION = 'No SOAP channel at this URL has the SOAPAction `{action}`'
-NO_SUCH_EXPECTATION = 'There is no expectation but 100-continue that can be met here'
-NO_SOAP_TYPE = 'SOAP comes as text/xml (1.1) or application/soap+xml (1.2), without attachments'
-NO_CODING = 'Bodies are taken as gzip, as deflate, or without Content-Encoding'
-BAD_DEADLINE = 'X-Zato-Deadline-Ms must be a whole number of milliseconds from 1 to 86400000'
-TOO_MUCH = 'The body is larger than the {limit} bytes allowed here'
-NO_ROOM = 'The body cannot be stored at the moment'
-HEAD_LATE = 'The head of the request did not arrive in time'
-BODY_LATE = 'The body of the request did not arrive in time'
-CUT_SHORT = 'The request ended before it was complete'
+METHOD_NOT_ALLOWED = 'Method `{method}` is not allowed here'
+ALL_METHODS = b'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT'  # of a channel that accepts any method
+INACTIVE_CHANNEL = 'Inactive channel'
+MISSING_SOAP_ACTION = (
+    'This URL is for requests with a SOAPAction, or in SOAP 1.2 with an action in the Content-Type: name one'
+)
+UNKNOWN_SOAP_ACTION = 'No SOAP channel at this URL has the SOAPAction `{action}`'
+UNSUPPORTED_EXPECTATION = 'There is no expectation but 100-continue that can be met here'
+UNSUPPORTED_SOAP_TYPE = 'SOAP comes as text/xml (1.1) or application/soap+xml (1.2), without attachments'
+UNSUPPORTED_CONTENT_ENCODING = 'Bodies are taken as gzip, as deflate, or without Content-Encoding'
+INVALID_DEADLINE = 'X-Zato-Deadline-Ms must be a whole number of milliseconds from 1 to 86400000'
+BODY_TOO_LARGE = 'The body is larger than the {limit} bytes allowed here'
+BODY_NOT_STORED = 'The body cannot be stored at the moment'
+HEAD_TIMEOUT = 'The head of the request did not arrive in time'
+BODY_TIMEOUT = 'The body of the request did not arrive in time'
+INCOMPLETE_REQUEST = 'The request ended before it was complete'
 
 
 def error_response(
@@ -43,7 +45,7 @@ def error_response(
     if status == 503:
         headers += _RETRY
     if form == XML:
-        return Reply(status, error(cid, details), XML_TYPE, headers)
+        return Reply(status, write_error(cid, details), XML_TYPE, headers)
     if form:
         version = VERSIONS[form]
         return Reply(status, error_fault(version, status, cid, details), version.content_type.encode('ascii'), headers)

@@ -8,7 +8,7 @@ from zatotx.plugins.http.server.client_info import ClientInfo
 from zatotx.plugins.http.server.counters import HttpCounters
 from zatotx.plugins.http.server.request_router import RequestRouter, ResolvedRequest
 from zatotx.plugins.http.settings import HttpSettings
-from zatotx.rules.http.forwarding import RequestOrigin, origin_of, trusted_proxies
+from zatotx.rules.http.forwarding import RequestOrigin, parse_trusted_proxies, request_origin
 from zatotx.wire.http1.request_parser import RequestHead
 
 
@@ -19,7 +19,7 @@ class ForwardedClients:
     _log = Logger()
 
     def __init__(self, settings: HttpSettings, counters: HttpCounters) -> None:
-        self._trusted = trusted_proxies(settings.trusted_proxies)
+        self._trusted = parse_trusted_proxies(settings.trusted_proxies)
         self._header_setting = settings.proxy_headers
         self._public_url = settings.public_url
         self._counters = counters
@@ -39,7 +39,7 @@ class ForwardedClients:
 
     def client(self, head: RequestHead, proxy: ClientInfo) -> ClientInfo:
         """Return the client of this request; the proxy itself if the fields name none."""
-        origin = origin_of(head.headers, proxy.address, self._trusted, self._header_setting)
+        origin = request_origin(head.headers, proxy.address, self._trusted, self._header_setting)
         if origin.wrong:
             self._count_invalid(proxy.address, origin.wrong)
         secure = proxy.secure if not origin.proto else origin.proto == 'https'

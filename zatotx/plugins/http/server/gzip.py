@@ -9,9 +9,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from zatotx.plugins.http.server.response_stream import close
+from zatotx.plugins.http.server.response_stream import close_stream
 
-AT_ONCE = 64 * 1024  # largest body that is compressed on the reactor, in bytes: a millisecond at worst
+THREAD_THRESHOLD = 64 * 1024  # largest body that is compressed on the reactor, in bytes: a millisecond at worst
 _LEVEL = 5  # a third slower than the fastest level, and a sixth smaller
 _SMALL = 16 + 13, 5  # window and memory: 48 KiB instead of 256, whose allocation would dominate for a small body
 _LARGE = 16 + zlib.MAX_WBITS, 8
@@ -19,7 +19,7 @@ _LARGE = 16 + zlib.MAX_WBITS, 8
 
 def gzip_body(body: bytes) -> bytes:
     """Return the body compressed with gzip. Call it in a thread if the body is larger than AT_ONCE."""
-    compressor = _compressor(*(_LARGE if len(body) > AT_ONCE else _SMALL))
+    compressor = _compressor(*(_LARGE if len(body) > THREAD_THRESHOLD else _SMALL))
     return compressor.compress(body) + compressor.flush()
 
 
@@ -47,14 +47,14 @@ class GzipStream:
             return self._compressor.flush()
         if not piece:
             return b''
-        if len(piece) <= AT_ONCE:
+        if len(piece) <= THREAD_THRESHOLD:
             return self._compress(piece)
         compressed: bytes = await self._offload(self._compress, piece)
         return compressed
 
     async def aclose(self) -> None:
         """Close the source: the client disconnected, or the service failed."""
-        await close(self._source)
+        await close_stream(self._source)
 
     def _compress(self, piece: bytes) -> bytes:
         return self._compressor.compress(piece) + self._compressor.flush(zlib.Z_SYNC_FLUSH)

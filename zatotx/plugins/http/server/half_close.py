@@ -16,18 +16,18 @@ from zatotx.plugins.http.server.buffered_writer import BufferedWriter
 from zatotx.plugins.http.server.response_writer import ResponseWriter
 from zatotx.wire.http1.response_writer import CONTINUE
 
-GONE, ASKED, UNKNOWN = 'gone', 'asked', 'unknown'
+DISCONNECTED, PROBING, UNKNOWN = 'gone', 'asked', 'unknown'
 
 
 def probe_client(transport: Any, answers: ResponseWriter, outlet: BufferedWriter, *, probed: bool) -> str:
     """Return what is known of a half-closed client. Sends the probe, once, if an interim response may be sent: before
     the next response, and not in the middle of one."""
     if transport.getHandle().getsockopt(SOL_SOCKET, SO_ERROR):
-        return GONE
+        return DISCONNECTED
     if probed or not answers.turns or answers.stream is not None or outlet.behind:
         return UNKNOWN
     head = answers.turns[0].head
     if head is None or head.version != (1, 1):
-        return GONE
+        return DISCONNECTED
     answers.write(CONTINUE)
-    return ASKED
+    return PROBING

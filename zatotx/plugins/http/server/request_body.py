@@ -4,7 +4,7 @@ Files are written, read and closed in threads. While a write is in progress the 
 passes it no more data, so at most one batch is in memory. Bodies of requests that are not admitted yet are not written
 to files.
 
-Bytes in memory are charged to the process's ByteBudget: the charge grows with each piece, shrinks with each batch
+Bytes in memory are charged to the process's MemoryBudget: the charge grows with each piece, shrinks with each batch
 written, and is released when the body is closed.
 """
 
@@ -19,11 +19,11 @@ from typing import IO, Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from zatotx.rules.limits.byte_budget import ByteBudget, BytesCharge
+from zatotx.rules.limits.memory_budget import MemoryBudget, MemoryReservation
 
 Offload = Callable[..., Deferred[Any]]
 
-BATCH = 256 * 1024
+BATCH_SIZE = 256 * 1024
 
 
 class SpooledBody:
@@ -70,12 +70,12 @@ class SpooledBody:
             self._file.close()
 
 
-class Held:
+class RequestResources:
     """The resources of a request that are released at its end: its body, and the charge for the part in memory."""
 
     __slots__ = ('_body', '_charge')
 
-    def __init__(self, body: bytes | SpooledBody, charge: BytesCharge) -> None:
+    def __init__(self, body: bytes | SpooledBody, charge: MemoryReservation) -> None:
         self._body = body
         self._charge = charge
 
@@ -97,7 +97,7 @@ class BodyCollector:
     __slots__ = ('_budget', '_buffer', '_discarded', '_file', '_offload', '_on_written', '_spool_above', '_work_dir',
                  '_writing', 'allowed', 'charge', 'ended', 'failure', 'full', 'size')  # fmt: skip
 
-    def __init__(self, offload: Offload, budget: ByteBudget, *, work_dir: str, spool_above: int,
+    def __init__(self, offload: Offload, budget: MemoryBudget, *, work_dir: str, spool_above: int,
                  ready: Callable[[], None], allowed: bool = True) -> None:
         self._offload = offload
         self._budget = budget
@@ -109,7 +109,7 @@ class BodyCollector:
         self._file: IO[bytes] | None = None
         self._discarded = False
         self.allowed = allowed
-        self.charge = BytesCharge(budget)
+        self.charge = MemoryReservation(budget)
         self.ended = False
         self.failure: Failure | None = None
         self.full = False
@@ -148,7 +148,9 @@ class BodyCollector:
         """Write to the file what is too large for memory, if that is permitted. May make the collector busy."""
         if self.allowed:
             budget = self._budget
-            if self.size > budget.spool_above(self._spool_above) and len(self._buffer) >= budget.spool_above(BATCH):
+            if self.size > budget.spool_above(self._spool_above) and len(self._buffer) >= budget.spool_above(
+                BATCH_SIZE
+            ):
                 self._write()
 
     def end(self) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from zatotx.interfaces.pipeline import IPendingRequest
 from zatotx.model.message import Message, Reply
-from zatotx.plugins.http.server.request_body import Held
+from zatotx.plugins.http.server.request_body import RequestResources
 from zatotx.wire.http1.request_parser import RequestHead
 
 if TYPE_CHECKING:
     from zatotx.plugins.http.server.request_router import ResolvedRequest
 
 # RFC 9110 9.2.1. Only requests with these methods run concurrently with others of their connection (RFC 9112 9.3.2).
-SAFE = frozenset({'GET', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'})
+SAFE_METHODS = frozenset({'GET', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'})
 
 
 class RequestContext:
@@ -33,7 +33,7 @@ class RequestContext:
         self.request_line = b''  # as sent, if there is no head
         self.inbound: Message | None = None
         self.run: IPendingRequest | None = None
-        self.body: Held | None = None
+        self.body: RequestResources | None = None
         self.interim = False  # whether to send 100 (Continue) as soon as this request is the connection's first
         self.lines = b''  # header lines that its channel adds to the response
         self.reply: Reply | None = None
@@ -51,7 +51,7 @@ class RequestContext:
     @property
     def safe(self) -> bool:
         """Whether other requests of the connection may run concurrently."""
-        return self.head is not None and self.head.method in SAFE
+        return self.head is not None and self.head.method in SAFE_METHODS
 
     def answered(self, reply: Reply) -> None:
         """Receive the response of the dispatcher, and pass it through the channel's response filter."""

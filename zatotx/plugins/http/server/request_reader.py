@@ -13,21 +13,21 @@ from zatotx.model.message import ANONYMOUS, Message, Reply
 from zatotx.plugins.http.server import error_responses
 from zatotx.plugins.http.server.buffered_writer import BufferedWriter
 from zatotx.plugins.http.server.client_info import ClientInfo
-from zatotx.plugins.http.server.content_encoding import decode_body
+from zatotx.plugins.http.server.content_encoding import wrap_encoded_body
 from zatotx.plugins.http.server.error_responses import error_response, error_response_to
-from zatotx.plugins.http.server.request_body import BodyCollector, Held, SpooledBody
-from zatotx.plugins.http.server.request_context import SAFE, RequestContext
+from zatotx.plugins.http.server.request_body import BodyCollector, RequestResources, SpooledBody
+from zatotx.plugins.http.server.request_context import SAFE_METHODS, RequestContext
 from zatotx.plugins.http.server.request_router import ResolvedRequest
-from zatotx.plugins.http.server.response_writer import GATHERED, ResponseWriter
+from zatotx.plugins.http.server.response_writer import MAX_BUFFERED, ResponseWriter
 from zatotx.plugins.http.server.server_context import ServerContext
-from zatotx.rules.limits.byte_budget import NO_MEMORY, UNCOUNTED, UNKNOWN, BytesCharge
+from zatotx.rules.limits.memory_budget import MAX_UNACCOUNTED, OUT_OF_BUDGET, UNAUTHENTICATED, MemoryReservation
 from zatotx.wire.http1.request_parser import MessageRejected, RequestHead, RequestParser
 
-MOST_TURNS = 16  # requests of one connection that may be in progress at once
+MAX_PIPELINED = 16  # requests of one connection that may be in progress at once
 _MAX_SKIPPED = 64 * 1024  # bytes of a rejected request's body to skip; a larger one ends the connection
 _MIN_RATE = 1024  # bytes per second that a body must arrive at on average, after its grace time
 
-HEAD, BODY, SKIP, INPUT_CLOSED = range(4)
+HEAD, BODY, SKIPPED_BODY, INPUT_CLOSED = range(4)
 
 
 class RequestReader:
@@ -66,7 +66,9 @@ class RequestReader:
                  resumed: Callable[[], None]) -> None:
         self._context = context
         self._spool_above = min(context.settings.spool_above, context.settings.max_body)
-        self._uncharged_size = min(UNCOUNTED, self._spool_above)  # largest body kept in memory uncharged, in bytes
+        self._uncharged_size = min(
+            MAX_UNACCOUNTED, self._spool_above
+        )  # largest body kept in memory uncharged, in bytes
         self._responses = responses
         self._writer = writer
         self._client = client
@@ -93,8 +95,8 @@ class RequestReader:
     def held_up(self) -> bool:
         """Whether received data must wait."""
         if self.phase == HEAD:
-            return (self._blocked_head is not None or len(self._responses.turns) >= MOST_TURNS or self._writer.behind
-                    or self._responses.gathered >= GATHERED)  # fmt: skip
+            return (self._blocked_head is not None or len(self._responses.turns) >= MAX_PIPELINED or self._writer.behind
+                    or self._responses.gathered >= MAX_BUFFERED)  # fmt: skip
         return self._waiting_since is not None or self.phase == INPUT_CLOSED
 
     @property
@@ -168,7 +170,7 @@ class RequestReader:
 
     def _begin(self, head: RequestHead, now: float) -> bool:
         requests = self._responses.turns
-        if requests and (head.method not in SAFE or not requests[-1].safe):
+        if requests and (head.method not in SAFE_METHODS or not requests[-1].safe):
             self._blocked_head = head
             return False
         context = self._context
@@ -224,9 +226,9 @@ class RequestReader:
             self.phase = INPUT_CLOSED
             self.cut = True
         else:
-            self.phase = SKIP
+            self.phase = SKIPPED_BODY
         request.answered(reply)
-        return self.phase == SKIP
+        return self.phase == SKIPPED_BODY
 
     def _add_piece(self, piece: bytes, now: float) -> bool:
         collector, request = self._collector, self._request
@@ -249,9 +251,9 @@ class RequestReader:
         collector.add(piece)
         limit = self._context.settings.max_body
         if collector.full:
-            self.break_off(503, NO_MEMORY, now)
+            self.break_off(503, OUT_OF_BUDGET, now)
         elif collector.size > limit:
-            self.break_off(413, error_responses.TOO_MUCH.format(limit=limit), now)
+            self.break_off(413, error_responses.BODY_TOO_LARGE.format(limit=limit), now)
         elif request is not None and collector.asks:  # its length was not known before
             return self._request_admission(request, now)
         elif collector.busy:
@@ -260,7 +262,7 @@ class RequestReader:
 
     def _end(self, now: float) -> bool:
         collector = self._collector
-        if self.phase == SKIP:
+        if self.phase == SKIPPED_BODY:
             self.phase = INPUT_CLOSED if self.parser.over else HEAD
         elif collector is None:
             piece, self._piece = self._piece or b'', None
@@ -280,19 +282,19 @@ class RequestReader:
         self.phase = INPUT_CLOSED if self.parser.over else HEAD
         message = request.inbound
         message.deadline = now + request.place.allowed  # the time that the client took to send the body does not count
-        charge: BytesCharge | None = None
+        charge: MemoryReservation | None = None
         if collector is not None:
             charge = collector.charge
-        elif len(body) > UNCOUNTED or (body and b'content-encoding' in message.headers):  # type: ignore[arg-type]  # bytes
-            charge = BytesCharge(self._context.memory, UNKNOWN)
+        elif len(body) > MAX_UNACCOUNTED or (body and b'content-encoding' in message.headers):  # type: ignore[arg-type]  # bytes
+            charge = MemoryReservation(self._context.memory, UNAUTHENTICATED)
         if charge is None:
             message.body = body
         elif not _charge_body(request, message, body, charge):
             self._context.counters.refused += 1
-            request.answered(error_response_to(request, 503, NO_MEMORY))
+            request.answered(error_response_to(request, 503, OUT_OF_BUDGET))
             return
         elif b'content-encoding' in message.headers:
-            message.body = decode_body(body, message.headers[b'content-encoding'], self._context.settings)
+            message.body = wrap_encoded_body(body, message.headers[b'content-encoding'], self._context.settings)
         request.run = self._context.exchange.deliver(message, request.answered)
         if charge is not None:
             _raise_charge_limit(message, charge)
@@ -306,7 +308,7 @@ class RequestReader:
         if collector.failure is not None:
             self._log.failure('A request body cannot be spooled to {directory}', collector.failure,
                               directory=self._context.work_dir)
-            self.break_off(503, error_responses.NO_ROOM, now)
+            self.break_off(503, error_responses.BODY_NOT_STORED, now)
         elif collector.ended:
             self._dispatch(collector.body(), now)
         self._on_resume()
@@ -325,7 +327,7 @@ class RequestReader:
             collector.drop()
 
 
-def relieve(reader: RequestReader, now: float) -> bool:
+def spool_body(reader: RequestReader, now: float) -> bool:
     """Move the body being received from memory to disk, if its sender may use the disk. Called when memory is scarce.
     Returns whether the reader waits for that now."""
     collector, request = reader._collector, reader._request
@@ -340,9 +342,11 @@ def relieve(reader: RequestReader, now: float) -> bool:
     return reader.waiting
 
 
-def _charge_body(request: RequestContext, message: Message, body: bytes | SpooledBody, charge: BytesCharge) -> bool:
+def _charge_body(
+    request: RequestContext, message: Message, body: bytes | SpooledBody, charge: MemoryReservation
+) -> bool:
     """Attach the body and its charge to the request. Returns False if the memory budget does not allow it."""
-    request.body = Held(body, charge)
+    request.body = RequestResources(body, charge)
     message.charge = charge
     if type(body) is bytes and not charge.size and not charge.add(len(body)):
         return False
@@ -351,7 +355,7 @@ def _charge_body(request: RequestContext, message: Message, body: bytes | Spoole
     return True
 
 
-def _raise_charge_limit(message: Message, charge: BytesCharge) -> None:
+def _raise_charge_limit(message: Message, charge: MemoryReservation) -> None:
     """Grant an authenticated client the larger share of the memory budget."""
     principal = message.principal
     if principal is not None and principal.kind != ANONYMOUS.kind:

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from zatotx.interfaces.meters import NoMeter
-from zatotx.model.cid import accepted_cid, new_cid
+from zatotx.interfaces.meters import NullMeter
+from zatotx.model.cid import new_cid, validated_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply
 from zatotx.plugins.http.server import error_responses
 from zatotx.plugins.http.server.access_log import QueryKeyNames, describe_request, escape_bytes
@@ -23,19 +23,20 @@ from zatotx.plugins.http.server.cors_preflight import answer_preflight
 from zatotx.plugins.http.server.error_responses import error_response
 from zatotx.plugins.http.server.request_context import RequestContext
 from zatotx.plugins.http.server.response_filters import ResponseFilter
-from zatotx.plugins.http.server.route_match import ErrorResult, RouteMatch, Target
+from zatotx.plugins.http.server.route_match import ChannelTarget, ErrorResult, RouteMatch
 from zatotx.plugins.http.server.route_table import ChannelTable
 from zatotx.plugins.http.soap import routing as soap_routing
-from zatotx.rules.routing.route_table import Match, MethodNotRouted
-from zatotx.wire.http.inflate import coding_of
+from zatotx.rules.routing.route_table import MethodNotRouted
+from zatotx.rules.routing.route_table import RouteMatch as Match
+from zatotx.wire.http.decompression import parse_content_encoding
 from zatotx.wire.http.percent_encoding import Malformed, decode_path
-from zatotx.wire.http.traceparent import continued
+from zatotx.wire.http.traceparent import continue_trace
 from zatotx.wire.http1.request_parser import RequestHead
-from zatotx.wire.soap.action import ACCEPTED, is_soap_type, mentions_soap, requested_version
+from zatotx.wire.soap.action import ACCEPTED_TYPES, accepts_soap_content_type, is_unambiguously_soap, requested_version
 
 _NO_PARAMS: Mapping[str, str] = {}
 _NO_CHANNEL = ChannelSpec(name='', kind='http-soap', service='')
-_UNCOUNTED = NoMeter()
+_UNCOUNTED = NullMeter()
 NO_CONTENT = 204
 _SERVER_WIDE = ErrorResult(NO_CONTENT, '')  # the response to `OPTIONS *` (RFC 9110 §9.3.7)
 _MAX_DEADLINE = 24 * 60 * 60 * 1000  # milliseconds, eight digits
@@ -122,12 +123,18 @@ class RequestRouter:
         parent = place.parent
         turn.inbound = Message(
             cid, place.spec, place.service, place.head.headers, b'', turn.began + place.allowed, place.view,
-            continued(parent) if parent is not None else '',
+            continue_trace(parent) if parent is not None else '',
         )  # fmt: skip
         return None
 
     def _resolve_error(
-        self, head: RequestHead, peer: str, error: ErrorResult, target: Target | None = None, *, dressed: bool = True
+        self,
+        head: RequestHead,
+        peer: str,
+        error: ErrorResult,
+        target: ChannelTarget | None = None,
+        *,
+        dressed: bool = True,
     ) -> ResolvedRequest:
         label, meter, form, dress = '-', _UNCOUNTED, error.soap, None
         if target is not None:
@@ -139,7 +146,7 @@ class RequestRouter:
 
     def _match(self, head: RequestHead) -> RouteMatch | ErrorResult:
         """Return the channel, the parameters that its pattern captured, and the decoded path; or an error."""
-        by_action = mentions_soap(head.headers) or (self.routes.has_soap and soap_routing.asks_for_wsdl(head))
+        by_action = is_unambiguously_soap(head.headers) or (self.routes.has_soap and soap_routing.asks_for_wsdl(head))
         try:
             match = self.routes.find(head.method, head.path, soap_first=by_action)
             path = decode_path(head.path)
@@ -147,7 +154,7 @@ class RequestRouter:
             return ErrorResult(400, f'The URL cannot be read: {error}')
         if not isinstance(match, Match):
             return _routing_error(match, head, requested_version(head.headers) if by_action else '')
-        if not isinstance(match.target, Target):
+        if not isinstance(match.target, ChannelTarget):
             return soap_routing.match_action(
                 match, head, path, describe_request(head.method, head.target, self.keys.names)
             )
@@ -157,22 +164,26 @@ class RequestRouter:
         request = describe_request(head.method, head.target, self.keys.names)
         return RouteMatch(match.target, service, params, path, request, forked=self.routes.has_soap)
 
-    def _check(self, target: Target, head: RequestHead) -> ErrorResult | None:
+    def _check(self, target: ChannelTarget, head: RequestHead) -> ErrorResult | None:
         """Return the error if this channel cannot process a request with such a head."""
         if not target.is_active:
-            return ErrorResult(404, error_responses.INACTIVE)
+            return ErrorResult(404, error_responses.INACTIVE_CHANNEL)
         if head.method == 'TRACE' and target.any_method:  # it echoes a request (RFC 9110, §9.3.8): it must be enabled
             return ErrorResult(
-                405, error_responses.NOT_SO.format(method='TRACE'), ((b'Allow', error_responses.METHODS),)
+                405,
+                error_responses.METHOD_NOT_ALLOWED.format(method='TRACE'),
+                ((b'Allow', error_responses.ALL_METHODS),),
             )
         if head.expects and head.expects != b'100-continue':
-            return ErrorResult(417, error_responses.NO_SUCH_EXPECTATION)
-        if coding_of(head.headers.get(b'content-encoding')) is None:
-            return ErrorResult(415, error_responses.NO_CODING, ((b'Accept-Encoding', b'gzip, deflate, identity'),))
+            return ErrorResult(417, error_responses.UNSUPPORTED_EXPECTATION)
+        if parse_content_encoding(head.headers.get(b'content-encoding')) is None:
+            return ErrorResult(
+                415, error_responses.UNSUPPORTED_CONTENT_ENCODING, ((b'Accept-Encoding', b'gzip, deflate, identity'),)
+            )
         if head.length is not None and head.length > self._max_body:
-            return ErrorResult(413, error_responses.TOO_MUCH.format(limit=self._max_body))
-        if target.spec.soap is not None and not target.spec.door and not is_soap_type(head.headers):
-            return ErrorResult(415, error_responses.NO_SOAP_TYPE, ((b'Accept', ACCEPTED),))
+            return ErrorResult(413, error_responses.BODY_TOO_LARGE.format(limit=self._max_body))
+        if target.spec.soap is not None and not target.spec.door and not accepts_soap_content_type(head.headers):
+            return ErrorResult(415, error_responses.UNSUPPORTED_SOAP_TYPE, ((b'Accept', ACCEPTED_TYPES),))
         return None
 
     def _timeout(self, timeout: float, head: RequestHead) -> float | ErrorResult:
@@ -182,11 +193,11 @@ class RequestRouter:
         if field is None:
             return timeout
         if not field.isdigit() or len(field) > 8 or not 0 < int(field) <= _MAX_DEADLINE:
-            return ErrorResult(400, error_responses.BAD_DEADLINE)
+            return ErrorResult(400, error_responses.INVALID_DEADLINE)
         return min(timeout, int(field) / 1000)
 
 
-def _filter_for(target: Target, head: RequestHead) -> ResponseFilter | None:
+def _filter_for(target: ChannelTarget, head: RequestHead) -> ResponseFilter | None:
     return None if target.dressing is None else target.dressing.of(head)
 
 
@@ -201,7 +212,7 @@ def _routing_error(match: MethodNotRouted | None, head: RequestHead, soap: str) 
     if match is None:
         return ErrorResult(404, error_responses.NOT_FOUND, soap=soap)
     allow = ', '.join(match.allow).encode('ascii')
-    return ErrorResult(405, error_responses.NOT_SO.format(method=head.method), ((b'Allow', allow),), soap)
+    return ErrorResult(405, error_responses.METHOD_NOT_ALLOWED.format(method=head.method), ((b'Allow', allow),), soap)
 
 
 def _request_fields(head: RequestHead, request: str) -> tuple[str, str, str | None, bytes | None]:
@@ -212,5 +223,5 @@ def _request_fields(head: RequestHead, request: str) -> tuple[str, str, str | No
     agent = headers.get(b'user-agent')
     return (
         f'{request} HTTP/1.{head.version[1]}', escape_bytes(agent) if agent else '-',
-        accepted_cid(cid.decode('latin-1')) if cid else None, headers.get(b'traceparent'),
+        validated_cid(cid.decode('latin-1')) if cid else None, headers.get(b'traceparent'),
     )  # fmt: skip

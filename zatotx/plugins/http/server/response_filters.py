@@ -17,16 +17,16 @@ from twisted.python.failure import Failure
 
 from zatotx.model.message import Reply
 from zatotx.plugins.http.schema.cors import cors_rules
-from zatotx.plugins.http.server.gzip import AT_ONCE, GzipStream, gzip_body
+from zatotx.plugins.http.server.gzip import THREAD_THRESHOLD, GzipStream, gzip_body
 from zatotx.plugins.http.server.request_context import RequestContext
 from zatotx.plugins.http.server.response_stream import discard_stream
-from zatotx.rules.http.compression import LEAST, is_textual, takes_gzip
-from zatotx.rules.http.cors import CorsRules, Fields
+from zatotx.rules.http.compression import MIN_SIZE, accepts_gzip, is_compressible
+from zatotx.rules.http.cors import CorsRules, HeaderFields
 from zatotx.rules.http.etag import compute_etag, is_etag, matches_if_none_match, weaken
 from zatotx.wire.http1.request_parser import RequestHead
-from zatotx.wire.http1.response_writer import field_lines
+from zatotx.wire.http1.response_writer import write_field_lines
 
-PATIENCE = 5.0  # seconds that a thread may take to compress a response; after that it is sent uncompressed
+COMPRESSION_TIMEOUT = 5.0  # seconds that a thread may take to compress a response; after that it is sent uncompressed
 _CORS = b'access-control-'
 _ETAG = b'etag'
 _NOT_MODIFIED = 304
@@ -42,7 +42,7 @@ class CompressionContext:
     clock: Any  # IReactorTime
 
 
-def filters_of(context: CompressionContext, channel: Any) -> ResponseFilters | None:
+def make_filters(context: CompressionContext, channel: Any) -> ResponseFilters | None:
     """Return the filters of a channel of the configuration (schema.shared.HttpChannel); None if it needs none."""
     cors, etag = getattr(channel, 'cors', None), getattr(channel, 'etag', False)
     if cors is None and not (channel.rate_limits or channel.compress or etag):
@@ -75,16 +75,16 @@ class ResponseFilters:
         is_read = head.method in ('GET', 'HEAD')
         return ResponseFilter(
             self._context,
-            lines=field_lines(self._header_fields(headers.get(b'origin'))),
+            lines=write_field_lines(self._header_fields(headers.get(b'origin'))),
             cors=cors is not None,
-            gzip=self._compress and takes_gzip(headers.get(b'accept-encoding')),
+            gzip=self._compress and accepts_gzip(headers.get(b'accept-encoding')),
             etag=self._etag and is_read,
             known=headers.get(b'if-none-match', b'') if self._etag and is_read else b'',
         )
 
-    def _header_fields(self, origin: bytes | None) -> Fields:
+    def _header_fields(self, origin: bytes | None) -> HeaderFields:
         vary = []
-        allowed: Fields = ()
+        allowed: HeaderFields = ()
         if self._cors is not None:
             allowed = self._cors.of_answer(origin)
             if self._cors.varies:
@@ -132,9 +132,9 @@ class ResponseFilter:
             elif job.coded:
                 reply.stream = GzipStream(stream, self._context.offload)
             self._finish(request, reply, job)
-        elif len(reply.body) > AT_ONCE and (job.coded or job.tagged):
+        elif len(reply.body) > THREAD_THRESHOLD and (job.coded or job.tagged):
             filtering: Deferred[_BodyFilter] = self._context.offload(job.done, reply.body)
-            filtering.addTimeout(PATIENCE, self._context.clock)
+            filtering.addTimeout(COMPRESSION_TIMEOUT, self._context.clock)
             filtering.addCallbacks(
                 partial(self._finish, request, reply), partial(self._send_unfiltered, request, reply)
             )
@@ -191,7 +191,7 @@ def _entity_tag(reply: Reply) -> bytes:
 
 def _is_compressible(reply: Reply) -> bool:
     """Return whether compression is useful and permitted, and not done already."""
-    if reply.stream is None and len(reply.body) < LEAST:
+    if reply.stream is None and len(reply.body) < MIN_SIZE:
         return False
     content_type = reply.content_type
     for name, value in reply.headers:
@@ -200,7 +200,7 @@ def _is_compressible(reply: Reply) -> bool:
             return False
         if lower == b'content-type':
             content_type = value
-    return is_textual(content_type)
+    return is_compressible(content_type)
 
 
 def _describes_body(name: bytes) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from zatotx.model.message import Reply
-from zatotx.wire.http1.response_writer import OWNED, field_lines, response_head
+from zatotx.wire.http1.response_writer import RESERVED_FIELDS, write_field_lines, write_response_head
 
 # Fields that the connection sets: those of a service are ignored.
-_OURS = (OWNED - {b'content-type'}) | {
+_OURS = (RESERVED_FIELDS - {b'content-type'}) | {
     b'keep-alive', b'proxy-connection', b'te', b'trailer', b'upgrade', b'x-zato-cid',
 }  # fmt: skip
 BODILESS = frozenset({204, 304})  # RFC 9110 6.4.1
@@ -19,7 +19,7 @@ def build_response_head(reply: Reply, cid: str, length: int | None, ending: byte
     if not 200 <= status <= 599:
         raise ValueError(f'{status} is not the status of a final answer, 200 to 599')
     if not reply.headers:
-        return response_head(status, reply.content_type, length, cid, ending)
+        return write_response_head(status, reply.content_type, length, cid, ending)
     content_type = reply.content_type
     fields = []
     for name, value in reply.headers:
@@ -28,4 +28,4 @@ def build_response_head(reply: Reply, cid: str, length: int | None, ending: byte
             content_type = value
         elif key not in _OURS:
             fields.append((name, value))
-    return response_head(status, content_type, length, cid, field_lines(fields) + ending)
+    return write_response_head(status, content_type, length, cid, write_field_lines(fields) + ending)

@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from zatotx.wire.http1.response_writer import LAST_CHUNK, chunk
+from zatotx.wire.http1.response_writer import LAST_CHUNK, write_chunk
 
-BURST = 256 * 1024  # bytes written in one go before the reactor serves other connections
+MAX_BURST = 256 * 1024  # bytes written in one go before the reactor serves other connections
 _PIECE_COST = 256  # added to the size of each piece: many tiny ones must not block the reactor either
 
 
@@ -72,7 +72,7 @@ class ResponseStream:
         try:
             await self._pump(chunked)
         finally:
-            await close(self._source)
+            await close_stream(self._source)
             self.due = inf
         self._put(LAST_CHUNK if chunked else b'')
 
@@ -87,10 +87,10 @@ class ResponseStream:
         self.due = self._clock.seconds() + self._piece_timeout
         async for piece in self._source:
             if piece:
-                self._put(chunk(piece) if chunked else piece)
+                self._put(write_chunk(piece) if chunked else piece)
             self.sent += len(piece)
             burst += len(piece) + _PIECE_COST
-            if burst >= BURST:
+            if burst >= MAX_BURST:
                 burst = 0
                 await deferLater(self._clock, 0)
             if self._writer.behind:
@@ -105,10 +105,10 @@ class ResponseStream:
 
 def discard_stream(source: AsyncIterator[bytes]) -> None:
     """Close a stream that is not read any more. Errors of its cleanup are ignored."""
-    Deferred.fromCoroutine(close(source)).addErrback(lambda failure: None)
+    Deferred.fromCoroutine(close_stream(source)).addErrback(lambda failure: None)
 
 
-async def close(source: AsyncIterator[bytes]) -> None:
+async def close_stream(source: AsyncIterator[bytes]) -> None:
     """Close an async generator, so that its `finally` blocks run; other iterators have nothing to close."""
     aclose = getattr(source, 'aclose', None)
     if aclose is not None:

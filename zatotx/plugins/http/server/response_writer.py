@@ -11,15 +11,17 @@ from twisted.python.failure import Failure
 
 from zatotx.model.message import Reply
 from zatotx.plugins.http.server.access_log import CLIENT_GONE
-from zatotx.plugins.http.server.buffered_writer import SLICE, BufferedWriter
+from zatotx.plugins.http.server.buffered_writer import SLICE_SIZE, BufferedWriter
 from zatotx.plugins.http.server.error_responses import error_response_to
 from zatotx.plugins.http.server.request_context import RequestContext
 from zatotx.plugins.http.server.response_head import BODILESS, build_response_head
 from zatotx.plugins.http.server.response_stream import ResponseStream, discard_stream
 from zatotx.plugins.http.server.server_context import ServerContext
-from zatotx.wire.http1.response_writer import CHUNKED, CONTINUE, response_head
+from zatotx.wire.http1.response_writer import CHUNKED, CONTINUE, write_response_head
 
-GATHERED = 256 * 1024  # bytes that a connection buffers in one iteration of the reactor before it lets others go first
+MAX_BUFFERED = (
+    256 * 1024
+)  # bytes that a connection buffers in one iteration of the reactor before it lets others go first
 _PIECE_COST = 4 * 1024  # added to the size of each piece: many small responses must not block the reactor either
 _ERROR = 'An error has occurred'
 
@@ -127,7 +129,7 @@ class ResponseWriter:
 
     def _yield_to_others(self) -> None:
         """Let other connections go first if much output was buffered."""
-        if self.gathered < GATHERED:
+        if self.gathered < MAX_BUFFERED:
             self.gathered = 0
         elif self._continuation is None:
             self._continuation = self._context.reactor.callLater(0, self._continue)
@@ -150,7 +152,7 @@ class ResponseWriter:
         try:
             ending = self._head_ending(request, closing, now)
             if status == 200 and not reply.headers:  # the usual case
-                head = response_head(200, reply.content_type, len(body), request.cid, ending)
+                head = write_response_head(200, reply.content_type, len(body), request.cid, ending)
             else:
                 head = build_response_head(reply, request.cid, len(body), ending)
         except ValueError as error:
@@ -158,7 +160,7 @@ class ResponseWriter:
             return
         if status in BODILESS or (request.head is not None and request.head.method == 'HEAD'):
             body = b''
-        if len(body) <= SLICE:
+        if len(body) <= SLICE_SIZE:
             self.write(head + body)
         else:
             self.write(head)

@@ -7,18 +7,18 @@ from typing import Any
 
 import msgspec
 
-from zatotx.interfaces.meters import NoMeter
+from zatotx.interfaces.meters import NullMeter
 from zatotx.model.message import ChannelSpec
 
 
-class Target(msgspec.Struct, frozen=True):
+class ChannelTarget(msgspec.Struct, frozen=True):
     """The channel that a route leads to."""
 
     spec: ChannelSpec
     label: str  # the channel's name as the access log writes it
     is_active: bool = True
     any_method: bool = False  # of a channel that names no method
-    meter: Any = NoMeter()  # IChannelMeter of its requests
+    meter: Any = NullMeter()  # IChannelMeter of its requests
     dressing: Any = None  # ResponseFilters for its responses
 
 
@@ -34,7 +34,7 @@ class ErrorResult(msgspec.Struct, frozen=True):
 class RouteMatch(msgspec.Struct, frozen=True):
     """The channel found for a method and a target, and with SOAP for an action."""
 
-    target: Target
+    target: ChannelTarget
     service: str
     params: Mapping[str, str]
     path: str

@@ -7,24 +7,24 @@ from typing import Any
 
 import msgspec
 
-from zatotx.interfaces.meters import NoMeter
+from zatotx.interfaces.meters import NullMeter
 from zatotx.model.message import ChannelSpec
-from zatotx.model.soap import SoapSpec
-from zatotx.plugins.http.schema.shared import shape
+from zatotx.model.soap import SoapChannelSpec
+from zatotx.plugins.http.schema.http_channel import pattern_key
 from zatotx.plugins.http.server.access_log import escape_text
-from zatotx.plugins.http.server.builtin_routes import DOORS, WSDL
-from zatotx.plugins.http.server.route_match import Target
+from zatotx.plugins.http.server.builtin_endpoints import BUILTIN_ENDPOINTS, WSDL
+from zatotx.plugins.http.server.route_match import ChannelTarget
 from zatotx.plugins.http.soap.routing import group_by_action
 from zatotx.rules.http.soap_names import operation_name
 from zatotx.rules.routing.route_pattern import parse_pattern
-from zatotx.rules.routing.route_table import ANY, BadRoutes, Match, MethodNotRouted, Route, RouteTable
-from zatotx.schema.snapshot import Stored
-from zatotx.wire.soap.action import unquote
+from zatotx.rules.routing.route_table import ANY, InvalidRoutes, MethodNotRouted, Route, RouteMatch, RouteTable
+from zatotx.schema.snapshot import StoredObject
+from zatotx.wire.soap.action import unquote_action
 
 REST, SOAP = 'channel_rest', 'channel_soap'  # object types
 KIND = 'http-soap'  # Zato's name for the channels of this kind
-Meter = Callable[[str], Any]
-Dress = Callable[[Any], Any]  # a channel of the configuration -> its ResponseFilters or None
+MeterFactory = Callable[[str], Any]
+FiltersFactory = Callable[[Any], Any]  # a channel of the configuration -> its ResponseFilters or None
 
 
 class ChannelTable(msgspec.Struct, frozen=True):
@@ -34,29 +34,31 @@ class ChannelTable(msgspec.Struct, frozen=True):
     soap: RouteTable  # routes to a Target or to what zatotx.plugins.http.soap.routing tells apart
     has_soap: bool = False  # whether there is a SOAP channel, apart from built-in endpoints
 
-    def find(self, method: str, path: bytes, *, soap_first: bool = False) -> Match | MethodNotRouted | None:
+    def find(self, method: str, path: bytes, *, soap_first: bool = False) -> RouteMatch | MethodNotRouted | None:
         """Find a route among the REST channels, else among the SOAP channels; in the opposite order with `soap_first`.
         Raises what RouteTable.find raises."""
         first, second = (self.soap, self.rest) if soap_first else (self.rest, self.soap)
         match = first.find(method, path)
-        if isinstance(match, Match):
+        if isinstance(match, RouteMatch):
             return match
         other = second.find(method, path)
-        if match is None or isinstance(other, Match):
+        if match is None or isinstance(other, RouteMatch):
             return other
         return match if other is None else MethodNotRouted(tuple(sorted({*match.allow, *other.allow})))
 
 
 def build_table(
-    channels: Sequence[Stored],
-    doors: Mapping[str, ChannelSpec] = DOORS,
-    meter: Meter = lambda name: NoMeter(),
-    dress: Dress = lambda channel: None,
+    channels: Sequence[StoredObject],
+    doors: Mapping[str, ChannelSpec] = BUILTIN_ENDPOINTS,
+    meter: MeterFactory = lambda name: NullMeter(),
+    dress: FiltersFactory = lambda channel: None,
 ) -> tuple[ChannelTable, list[str]]:
     """Build the table of these channels and endpoints. Returns it with a message about each channel that is left out:
     an invalid channel does not keep the others from being served. `meter` returns the meter of a channel, by its name,
     `dress` its ResponseFilters. Slow with many channels: call it in a thread."""
-    endpoints = [(path, Target(spec, escape_text(spec.name), meter=meter(spec.name))) for path, spec in doors.items()]
+    endpoints = [
+        (path, ChannelTarget(spec, escape_text(spec.name), meter=meter(spec.name))) for path, spec in doors.items()
+    ]
     routes = [Route(path, ANY, target) for path, target in endpoints if target.spec.soap is None]
     rest_channels = [stored.value for stored in channels if stored.type == REST]
     methods_by_path = _methods(rest_channels)
@@ -75,7 +77,7 @@ def build_table(
 def _rest_table(routes: Sequence[Route]) -> tuple[RouteTable, list[str]]:
     try:
         return RouteTable.build(routes), []
-    except BadRoutes:
+    except InvalidRoutes:
         valid_routes, errors = _split_invalid(routes)
         return RouteTable.build(valid_routes), errors
 
@@ -84,27 +86,31 @@ def _methods(channels: Sequence[Any]) -> Mapping[str, tuple[str, ...]]:
     """Return the methods of each path that several channels share, if one of them accepts any method."""
     methods: dict[str, list[str]] = {}
     for channel in channels:
-        methods.setdefault(shape(channel.url_path, match_slash=channel.match_slash), []).append(channel.method or ANY)
+        methods.setdefault(pattern_key(channel.url_path, match_slash=channel.match_slash), []).append(
+            channel.method or ANY
+        )
     shared = {path: values for path, values in methods.items() if ANY in values and len(values) > 1}
     return {path: tuple(sorted(filter(None, values))) for path, values in shared.items()}
 
 
-def _route(channel: Any, meter: Meter, dress: Dress, methods_by_path: Mapping[str, tuple[str, ...]]) -> Route:
+def _route(
+    channel: Any, meter: MeterFactory, dress: FiltersFactory, methods_by_path: Mapping[str, tuple[str, ...]]
+) -> Route:
     """Build the route of one REST channel (schema.rest.RestChannel)."""
     others: tuple[str, ...] = ()
     if methods_by_path:
-        others = methods_by_path.get(shape(channel.url_path, match_slash=channel.match_slash), ())
+        others = methods_by_path.get(pattern_key(channel.url_path, match_slash=channel.match_slash), ())
     spec = _spec(channel, data_format=channel.data_format, params_pri=channel.params_pri,
                  merge_url_params=channel.merge_url_params_req, beside=others)  # fmt: skip
-    target = Target(spec, escape_text(channel.name), channel.is_active, not channel.method, meter(channel.name),
+    target = ChannelTarget(spec, escape_text(channel.name), channel.is_active, not channel.method, meter(channel.name),
                     dress(channel))  # fmt: skip
     return Route(channel.url_path, channel.method or ANY, target, match_slash=channel.match_slash)
 
 
-def _soap_target(channel: Any, meter: Meter, dress: Dress) -> Target:
+def _soap_target(channel: Any, meter: MeterFactory, dress: FiltersFactory) -> ChannelTarget:
     """Build the target of one SOAP channel (schema.soap.SoapChannel)."""
-    action = unquote(channel.soap_action)
-    soap = SoapSpec(
+    action = unquote_action(channel.soap_action)
+    soap = SoapChannelSpec(
         action=action,
         version=channel.soap_version,
         operation=operation_name(action, channel.service, channel.operation),
@@ -113,8 +119,14 @@ def _soap_target(channel: Any, meter: Meter, dress: Dress) -> Target:
         one_way=channel.one_way,
         fault_status=channel.fault_status or 0,
     )
-    return Target(_spec(channel, data_format='soap', soap=soap), escape_text(channel.name), channel.is_active, True,
-                  meter(channel.name), dress(channel))  # fmt: skip
+    return ChannelTarget(
+        _spec(channel, data_format='soap', soap=soap),
+        escape_text(channel.name),
+        channel.is_active,
+        True,
+        meter(channel.name),
+        dress(channel),
+    )
 
 
 def _spec(channel: Any, **own: Any) -> ChannelSpec:

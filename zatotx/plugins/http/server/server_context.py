@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from zatotx.interfaces.kind import KindContext
+from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.plugins.http.server.accept_limiter import AcceptLimiter
 from zatotx.plugins.http.server.access_log import AccessLog
@@ -53,7 +53,7 @@ class ServerContext:
         'work_dir',
     )  # fmt: skip
 
-    def __init__(self, context: KindContext, settings: HttpSettings, dispatcher: IDispatcher, router: RequestRouter,
+    def __init__(self, context: ChannelContext, settings: HttpSettings, dispatcher: IDispatcher, router: RequestRouter,
                  counters: HttpCounters) -> None:
         self.reactor: Any = context.reactor
         self.seconds: Callable[[], float] = context.reactor.seconds

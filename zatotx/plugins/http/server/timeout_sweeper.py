@@ -15,7 +15,7 @@ INTERVAL = 0.5  # seconds
 _MAX_RELIEVED = 200  # connections whose bodies are moved out of memory in one sweep, when memory is scarce
 
 
-class TimeoutSweeper:
+class ServerTimeoutSweeper:
     """Checks every connection twice a second."""
 
     _log = Logger()

@@ -9,32 +9,32 @@ from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.errors import BadRequest, ServiceError
-from zatotx.model.message import Message, Outcome, Reply
-from zatotx.model.soap import SoapMessage, SoapSpec
-from zatotx.plugins.http.soap.faults import WrongEnvelope, fault_body, status_of
-from zatotx.rules.limits.limits import MessageBudget
+from zatotx.model.message import Message, Reply, ServiceResult
+from zatotx.model.soap import SoapChannelSpec, SoapMessage
+from zatotx.plugins.http.soap.faults import UnknownEnvelopeVersion, fault_body, fault_status
+from zatotx.rules.limits.concurrency_limit import MessageLimits
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap.action import requested_version
-from zatotx.wire.soap.body_content import CompleteContent, content_of
-from zatotx.wire.soap.envelope import VERSIONS, Version
+from zatotx.wire.soap.body_content import CompleteEnvelope, to_body_content
+from zatotx.wire.soap.envelope import VERSIONS, SoapVersion
 from zatotx.wire.xml import parser
-from zatotx.wire.xml.budget import tree_size
-from zatotx.wire.xml.parser import charset_of
+from zatotx.wire.xml.limits import estimate_tree_size
+from zatotx.wire.xml.parser import content_type_charset
 
 _THREAD_THRESHOLD = 256 * 1024  # bytes
-_NO_SOAP = SoapSpec()
+_NO_SOAP = SoapChannelSpec()
 
 
 @implementer(ICodec)
 class SoapCodec:
     """Decodes and encodes envelopes."""
 
-    weightless: int = parser.WEIGHTLESS  # a document's size is checked when it is parsed
+    weightless: int = parser.CHECK_THRESHOLD  # a document's size is checked when it is parsed
     threaded: int = _THREAD_THRESHOLD
     piecewise: bool = False
 
-    def __init__(self, budget: parser.XmlBudget = parser.USUAL) -> None:
+    def __init__(self, budget: parser.XmlLimits = parser.DEFAULT_BUDGET) -> None:
         self._budget = budget
 
     def weigh(self, body: bytes) -> None:
@@ -42,21 +42,21 @@ class SoapCodec:
 
     def footprint(self, body: bytes) -> int:
         """See ICodec."""
-        return tree_size(body, self._budget)
+        return estimate_tree_size(body, self._budget)
 
     def decode(self, message: Message) -> object:
         """Return the first element of the Body, None if it is empty. Sets `parsed` and `soap`.
 
-        Raises BadRequest for what is no XML or no envelope, WrongEnvelope for an unknown version.
+        Raises BadRequest for what is no XML or no envelope, UnknownEnvelopeVersion for an unknown version.
         """
         body = message.body
         assert isinstance(body, bytes)  # the pipeline has read spooled bodies into memory
         root = message.parsed = self._parse(body, message)
         try:
-            envelope = soap.read(root)
+            envelope = soap.read_envelope(root)
             mandatory = tuple(soap.mandatory_headers(envelope)) if envelope.headers else ()
-        except soap.WrongVersion as error:
-            raise WrongEnvelope(f'Malformed SOAP: {error}', message.cid) from None
+        except soap.UnsupportedSoapVersion as error:
+            raise UnknownEnvelopeVersion(f'Malformed SOAP: {error}', message.cid) from None
         except Malformed as error:
             raise BadRequest(message.cid, f'Malformed SOAP: {error}') from None
         channel = message.channel
@@ -68,11 +68,11 @@ class SoapCodec:
         if not body:
             raise BadRequest(message.cid, 'Malformed SOAP: the body is empty')
         try:
-            return parser.parse(body, charset_of(message.headers.get(b'content-type', b'')), self._budget)
+            return parser.parse(body, content_type_charset(message.headers.get(b'content-type', b'')), self._budget)
         except Malformed as error:
             raise BadRequest(message.cid, f'Malformed XML: {error}') from None
 
-    def answer(self, outcome: Outcome, message: Message) -> Reply:
+    def answer(self, outcome: ServiceResult, message: Message) -> Reply:
         """Return a service's output in an envelope; an envelope that the service built is unchanged; an empty 202 if
         the channel is one-way. Raises Malformed if the output is no XML, ValueError if a header field is invalid."""
         spec = message.channel.soap or _NO_SOAP
@@ -81,12 +81,12 @@ class SoapCodec:
             return Reply(202, b'', b'', headers)
         version = VERSIONS[message.soap.version]
         if outcome.stream is None:
-            content = content_of(outcome.value)
-            if type(content) is CompleteContent:
+            content = to_body_content(outcome.value)
+            if type(content) is CompleteEnvelope:
                 version, body = content.version, content.data
             else:
-                blocks = [content_of(header).data for header in outcome.soap_headers]
-                body = soap.write(version, content.data, headers=blocks)
+                blocks = [to_body_content(header).data for header in outcome.soap_headers]
+                body = soap.write_envelope(version, content.data, headers=blocks)
         else:
             body = b''
         content_type = (outcome.content_type or version.content_type).encode('latin-1')
@@ -96,14 +96,14 @@ class SoapCodec:
         """See ICodec: returns a fault, in the version of the request if that is known."""
         version = _requested_version(message)
         rule = (message.channel.soap or _NO_SOAP).fault_status
-        status = status_of(fault, rule, was_read=hasattr(message, 'soap'))
+        status = fault_status(fault, rule, was_read=hasattr(message, 'soap'))
         body = fault_body(version, fault, details, message.cid)
         return Reply(status, body, version.content_type.encode('ascii'), fault.headers)
 
 
-def _requested_version(message: Message) -> Version:
+def _requested_version(message: Message) -> SoapVersion:
     root = getattr(message, 'parsed', None)
-    version = None if root is None else soap.version_of(root)
+    version = None if root is None else soap.soap_version(root)
     if version is not None:
         return version
     if message.headers.get(b'content-type'):
@@ -116,6 +116,6 @@ def _header_fields(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode('ascii'), str(value).encode('utf-8')) for name, value in headers.items()]
 
 
-def make_codecs(budget: MessageBudget) -> Mapping[str, ICodec]:
+def make_codecs(budget: MessageLimits) -> Mapping[str, ICodec]:
     """Create the codecs for a node; ConnectorKind.codecs names this function."""
     return {'soap': SoapCodec(budget.xml)}

@@ -12,32 +12,32 @@ from typing import Any
 
 from zatotx.model.errors import BadInput
 from zatotx.model.errors import ServiceError as ModelFault
-from zatotx.model.soap import NotUnderstood, PeerFault, SoapFault
+from zatotx.model.soap import MustUnderstandFault, PeerFault, SoapFault
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import faults
-from zatotx.wire.soap.body_content import content_of
-from zatotx.wire.soap.envelope import SOAP_12, Version
-from zatotx.wire.soap.faults import RECEIVER, SENDER, VERSION_MISMATCH, FaultElement, text, write_fault
+from zatotx.wire.soap.body_content import to_body_content
+from zatotx.wire.soap.envelope import SOAP_12, SoapVersion
+from zatotx.wire.soap.faults import RECEIVER, SENDER, VERSION_MISMATCH, FaultElement, escape_text, write_fault
 
 NAMESPACE = 'https://zato.io/ns/20130518'
 # Statuses with a meaning in HTTP, used before an envelope was read: log in, too large, wrong format, come back later.
 _HTTP_STATUSES = frozenset((401, 404, 405, 413, 415, 429, 503))
 
 
-class WrongEnvelope(SoapFault):
+class UnknownEnvelopeVersion(SoapFault):
     """An envelope of an unknown SOAP version."""
 
     def __init__(self, reason: str, cid: str) -> None:
         super().__init__(VERSION_MISMATCH, reason, cid=cid)
 
 
-def error_fault(version: Version, status: int, cid: str, details: str) -> bytes:
+def error_fault(version: SoapVersion, status: int, cid: str, details: str) -> bytes:
     """Return the fault envelope of an error that occurs before a service is invoked."""
     code = RECEIVER if status >= 500 else SENDER
     return write_fault(version, FaultElement(code=code, reason=details, detail=(_error(cid, details),)))
 
 
-def fault_body(version: Version, fault: ModelFault, details: str, cid: str) -> bytes:
+def fault_body(version: SoapVersion, fault: ModelFault, details: str, cid: str) -> bytes:
     """Return the envelope of a fault. `details`: its description, as far as the client may see it."""
     if not isinstance(fault, SoapFault) or isinstance(fault, PeerFault):
         errors = fault.mistakes if isinstance(fault, BadInput) else ()
@@ -46,25 +46,25 @@ def fault_body(version: Version, fault: ModelFault, details: str, cid: str) -> b
             subcodes=getattr(fault, 'soap_subcodes', ()), detail=(_error(cid, details, errors),),
         ))  # fmt: skip
     # SOAP 1.1 §4.4: a detail describes errors of the body, not of headers.
-    visible_details = '' if isinstance(fault, NotUnderstood) else details
+    visible_details = '' if isinstance(fault, MustUnderstandFault) else details
     return write_fault(version, FaultElement(
         code=fault.code, reason=details, subcodes=fault.subcodes, actor=fault.actor,
         detail=(*_service_details(fault.detail), _error(cid, visible_details)),
     ), _headers(version, fault))  # fmt: skip
 
 
-def status_of(fault: ModelFault, rule: int, *, was_read: bool) -> int:
+def fault_status(fault: ModelFault, rule: int, *, was_read: bool) -> int:
     """Return the HTTP status of a fault. `rule`: the channel's fault_status, 0 for none. `was_read`: the envelope was
     read, so that the fault is one of processing the message (SOAP 1.1 §6.2): toolkits do not read faults from a 404."""
     return rule if rule and (was_read or fault.status not in _HTTP_STATUSES) else fault.status
 
 
-def _headers(version: Version, fault: SoapFault) -> list[bytes]:
+def _headers(version: SoapVersion, fault: SoapFault) -> list[bytes]:
     if version is not SOAP_12:
         return []
-    if isinstance(fault, NotUnderstood):
-        return faults.not_understood(fault.tags)
-    return [faults.upgrade()] if isinstance(fault, WrongEnvelope) else []
+    if isinstance(fault, MustUnderstandFault):
+        return faults.not_understood_headers(fault.tags)
+    return [faults.upgrade_header()] if isinstance(fault, UnknownEnvelopeVersion) else []
 
 
 def _service_details(details: Sequence[Any]) -> Iterable[bytes]:
@@ -72,11 +72,11 @@ def _service_details(details: Sequence[Any]) -> Iterable[bytes]:
     for entry in details:
         try:
             if not isinstance(entry, str) or entry.lstrip().startswith('<'):
-                yield content_of(entry).data
+                yield to_body_content(entry).data
                 continue
         except Malformed:  # sent as text
             pass
-        yield b'<text xmlns="%s">%s</text>' % (NAMESPACE.encode('ascii'), text(_as_text(entry)))
+        yield b'<text xmlns="%s">%s</text>' % (NAMESPACE.encode('ascii'), escape_text(_as_text(entry)))
 
 
 def _as_text(value: Any) -> str:
@@ -84,9 +84,9 @@ def _as_text(value: Any) -> str:
 
 
 def _error(cid: str, details: str = '', errors: Sequence[tuple[str, str]] = ()) -> bytes:
-    pieces = [b'<error xmlns="', NAMESPACE.encode('ascii'), b'"><cid>', text(cid), b'</cid>']
+    pieces = [b'<error xmlns="', NAMESPACE.encode('ascii'), b'"><cid>', escape_text(cid), b'</cid>']
     if details:
-        pieces += [b'<details>', text(details), b'</details>']
+        pieces += [b'<details>', escape_text(details), b'</details>']
     for path, reason in errors:
-        pieces += [b'<wrong><path>', text(path), b'</path><reason>', text(reason), b'</reason></wrong>']
+        pieces += [b'<wrong><path>', escape_text(path), b'</path><reason>', escape_text(reason), b'</reason></wrong>']
     return b''.join([*pieces, b'</error>'])

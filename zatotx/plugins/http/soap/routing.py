@@ -11,15 +11,16 @@ from typing import Any
 
 import msgspec
 
-from zatotx.plugins.http.server.error_responses import NO_ACTION, NO_SUCH_ACTION, NOT_SO
-from zatotx.plugins.http.server.route_match import ErrorResult, RouteMatch, Target
+from zatotx.plugins.http.server.error_responses import METHOD_NOT_ALLOWED, MISSING_SOAP_ACTION, UNKNOWN_SOAP_ACTION
+from zatotx.plugins.http.server.route_match import ChannelTarget, ErrorResult, RouteMatch
 from zatotx.rules.routing.route_pattern import parse_pattern
-from zatotx.rules.routing.route_table import ANY, Match, Route
+from zatotx.rules.routing.route_table import ANY, Route
+from zatotx.rules.routing.route_table import RouteMatch as Match
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.action import action_of, requested_version
+from zatotx.wire.soap.action import requested_version, soap_action
 
-Names = tuple[str, ...]
+ParameterNames = tuple[str, ...]
 _WSDL = (b'wsdl', b'singlewsdl')
 
 
@@ -27,20 +28,20 @@ class ActionGroup(msgspec.Struct, frozen=True):
     """The SOAP channels of one path by action, each with its names of the path parameters. '' = requests without an
     action."""
 
-    actions: Mapping[str, tuple[Target, Names]]
+    actions: Mapping[str, tuple[ChannelTarget, ParameterNames]]
 
 
 class SoapEndpoint(msgspec.Struct, frozen=True):
     """An endpoint where the action names the service (`/zato/soap`)."""
 
-    target: Target
+    target: ChannelTarget
 
 
 class WsdlEndpoint(msgspec.Struct, frozen=True):
     """The endpoint that returns the WSDL of a path's channels, requested with `?wsdl`."""
 
     url_path: str
-    target: Target
+    target: ChannelTarget
 
 
 def asks_for_wsdl(head: RequestHead) -> bool:
@@ -49,11 +50,13 @@ def asks_for_wsdl(head: RequestHead) -> bool:
 
 
 def group_by_action(
-    targets: Iterable[tuple[str, Target]], doors: Iterable[tuple[str, Target]], wsdl: Target | None = None
+    targets: Iterable[tuple[str, ChannelTarget]],
+    doors: Iterable[tuple[str, ChannelTarget]],
+    wsdl: ChannelTarget | None = None,
 ) -> tuple[list[Route], list[str]]:
     """Return the routes of SOAP channels, given as (url_path, target), and of built-in endpoints, with a message about
     each channel that is left out. `wsdl`: the target for WSDL requests, None = no WSDL."""
-    by_path: dict[Any, dict[str, tuple[Target, Names]]] = {}
+    by_path: dict[Any, dict[str, tuple[ChannelTarget, ParameterNames]]] = {}
     paths: dict[Any, str] = {}
     errors: list[str] = []
     for url_path, target in targets:
@@ -79,23 +82,23 @@ def match_action(match: Match, head: RequestHead, path: str, request: str) -> Ro
     """Return the channel of a request to a SOAP path. `path`, `request`: as decoded text, as logged."""
     version = requested_version(head.headers)
     try:
-        action = action_of(head.headers)
+        action = soap_action(head.headers)
     except Malformed as error:
         return ErrorResult(400, f'{error}', soap=version)
     group = match.target
     if isinstance(group, WsdlEndpoint):
         if not asks_for_wsdl(head):
-            return ErrorResult(405, NOT_SO.format(method=head.method), ((b'Allow', b'POST'),), soap=version)
+            return ErrorResult(405, METHOD_NOT_ALLOWED.format(method=head.method), ((b'Allow', b'POST'),), soap=version)
         return RouteMatch(group.target, group.target.spec.service, {'path': group.url_path}, path, request, forked=True)
     if isinstance(group, SoapEndpoint):
         if not action:
-            return ErrorResult(400, NO_ACTION, soap=version)
+            return ErrorResult(400, MISSING_SOAP_ACTION, soap=version)
         return RouteMatch(group.target, action, {}, path, request, forked=True)
     channel = group.actions.get(action)
     if channel is None:
         if not action:
-            return ErrorResult(400, NO_ACTION, soap=version)
-        return ErrorResult(404, NO_SUCH_ACTION.format(action=action), soap=version)
+            return ErrorResult(400, MISSING_SOAP_ACTION, soap=version)
+        return ErrorResult(404, UNKNOWN_SOAP_ACTION.format(action=action), soap=version)
     target, names = channel
     params = match.params
     if tuple(params) != names:

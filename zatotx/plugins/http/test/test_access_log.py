@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zatotx.model.message import Principal
 from zatotx.plugins.http.server.access_log import escape_text, mask_query
 from zatotx.plugins.http.server.date_cache import DateCache
-from zatotx.plugins.http.test.support import ScriptedExchange, Server, channel, get, post
+from zatotx.plugins.http.test.server_doubles import ScriptedExchange, Server, channel, get, post
 
 LINE = re.compile(
     r'(?P<peer>\S+) (?P<cid>\S+)/(?P<seconds>\d+\.\d{4}) "(?P<channel>(?:[^"\\]|\\.)*)" '

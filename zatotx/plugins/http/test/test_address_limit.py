@@ -6,7 +6,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.http.test.support import Client, ScriptedExchange, Server, get
+from zatotx.plugins.http.test.server_doubles import Client, ScriptedExchange, Server, get
 
 
 class AddressLimitTests(SynchronousTestCase):

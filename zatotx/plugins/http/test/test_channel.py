@@ -11,20 +11,11 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.interfaces.kind import KindContext
+from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.model.errors import StartError
-from zatotx.plugins.http.channel import KEPT_ALIVE, HTTPChannel
-from zatotx.plugins.http.test.sockets import Served, everything, exchange, pause
-from zatotx.plugins.http.test.support import (
-    Client,
-    Lines,
-    ScriptedExchange,
-    Server,
-    channel,
-    get,
-    post,
-    run_now,
-)
+from zatotx.plugins.http.channel import IDLE_GRACE, HTTPChannel
+from zatotx.plugins.http.test.server_doubles import Client, Lines, ScriptedExchange, Server, channel, get, post, run_now
+from zatotx.plugins.http.test.socket_clients import Served, everything, exchange, pause
 from zatotx.schema.snapshot import Snapshot
 
 CLOSE = 'Connection: close'
@@ -196,7 +187,7 @@ class KeptAliveTests(SynchronousTestCase):
         self.clock.advance(1000)
         self.exchange = ScriptedExchange()
         port: Any = NoPort()
-        context = KindContext(
+        context = ChannelContext(
             reactor=self.clock, settings={'grace': 30, 'listen': ['tcp:1']}, lines=lambda name: Lines(), work_dir='.',
             offload=run_now, listen=lambda description, factory: succeed(port),
         )
@@ -213,7 +204,7 @@ class KeptAliveTests(SynchronousTestCase):
     def test_a_steady_client_loses_no_request(self) -> None:
         """A client that sends another request within five seconds is answered, with `Connection: close`."""
         stopped = self.channel.stop()
-        self.clock.advance(KEPT_ALIVE - 0.1)
+        self.clock.advance(IDLE_GRACE - 0.1)
         answer = self.client.ask(post())
         self.assertEqual((answer.status, answer.headers[b'connection']), (200, b'close'))
         self.assertEqual((self.client.closed, self.other.closed), (True, False))
@@ -233,7 +224,7 @@ class KeptAliveTests(SynchronousTestCase):
     def test_they_have_their_time_once(self) -> None:
         """A worker that has already drained for those seconds closes idle connections at once."""
         gone = self.channel.retire()
-        self.clock.advance(KEPT_ALIVE)
+        self.clock.advance(IDLE_GRACE)
         self.assertNoResult(gone)
         self.assertFalse(self.client.closed)
         stopped = self.channel.stop()

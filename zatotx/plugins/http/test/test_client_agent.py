@@ -39,8 +39,8 @@ from zatotx.plugins.http.client.errors import (
     TlsFailed,
     TotalTimeout,
 )
-from zatotx.plugins.http.test.core_peers import OK, Listener, Talk, WithCore, answers, pause, silent
-from zatotx.plugins.http.test.memory_lines import Memory
+from zatotx.plugins.http.test.memory_connections import Memory
+from zatotx.plugins.http.test.scripted_peers import OK, Listener, Talk, WithCore, answers, pause, silent
 
 CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
 

@@ -10,9 +10,9 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin
-from zatotx.plugins.http.client.client import Client
-from zatotx.plugins.http.test.core_peers import WithCore, pause
-from zatotx.plugins.http.test.memory_lines import OK, InMemory, Memory
+from zatotx.plugins.http.client.http_client import HttpClient
+from zatotx.plugins.http.test.memory_connections import OK, InMemory, Memory
+from zatotx.plugins.http.test.scripted_peers import WithCore, pause
 
 MOST = 20 * 1024  # bytes that a waiting call may cost
 TABLES = 300  # bytes that a call may leave behind, in tables that keep the size which they once had
@@ -22,7 +22,7 @@ FIELDS = [(b'Accept', b'application/json'), (b'X-Zato-CID', b'0123456789abcdef')
 class WaitingTests(WithCore):
     """Calls to a peer whose kernel accepts connections and whose program does not read."""
 
-    async def cost(self, client: Client, calls: int, active: int) -> float:
+    async def cost(self, client: HttpClient, calls: int, active: int) -> float:
         """Return the bytes used per call while all calls wait."""
         with socket.socket() as listener:
             listener.bind(('127.0.0.1', 0))
@@ -53,7 +53,7 @@ class WaitingTests(WithCore):
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
-    def send(self, client: Client, origin: Origin) -> Deferred[HttpResponse]:
+    def send(self, client: HttpClient, origin: Origin) -> Deferred[HttpResponse]:
         return client.send(HttpRequest('POST', origin, b'/orders?id=1', FIELDS, b'{"order": 1}'))
 
     async def test_on_connections_of_their_own(self) -> None:

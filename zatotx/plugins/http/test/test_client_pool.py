@@ -18,7 +18,7 @@ from zatotx.plugins.http.client.errors import (
     QueueFull,
     QueueTimeout,
 )
-from zatotx.plugins.http.test.memory_lines import OK, CancelledError, InMemory, Memory
+from zatotx.plugins.http.test.memory_connections import OK, CancelledError, InMemory, Memory
 
 
 class PlaceTests(InMemory):

@@ -10,8 +10,8 @@ from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 
 from trial_tests.support.properties import holds
 from zatotx.plugins.http.client.call import HttpResponse, Timeouts
-from zatotx.plugins.http.client.request_body import BodyPieces
-from zatotx.plugins.http.test.memory_lines import OK, InMemory, Line, Memory
+from zatotx.plugins.http.client.request_body import IteratorBody
+from zatotx.plugins.http.test.memory_connections import OK, InMemory, Line, Memory
 
 CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n'
 SAID = [OK, OK, OK + OK, OK[:30], b'', CHUNKED, CHUNKED[:-9], b'\r\n', b'nonsense', b'HTTP/1.1 100 Continue\r\n\r\n',
@@ -41,7 +41,7 @@ class Play:
 
     def send(self, number: int) -> None:
         at = len(self.sendings)
-        body: Any = (None, b'body', BodyPieces(self.source()), BodyPieces(self.source(), 4))[number % 4]
+        body: Any = (None, b'body', IteratorBody(self.source()), IteratorBody(self.source(), 4))[number % 4]
         sending = self.memory.send(
             ('GET', 'POST')[number % 2], body=body, expect=float(number % 3), stream=number > 8, timeouts=TIMEOUTS
         )

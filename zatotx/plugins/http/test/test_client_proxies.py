@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.authority import Authority
 from trial_tests.support.tinyproxy import PASSWORD, USER, Tinyproxy
 from zatotx.plugins.http.client.call import HttpResponse
-from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.errors import CallFailed, ConnectRefused, ConnectTimeout, ProxyFailed
-from zatotx.plugins.http.test.upstream import (
+from zatotx.plugins.http.client.tls_settings import TlsSettings
+from zatotx.plugins.http.test.upstream_servers import (
     Answering,
     Peer,
     Request,
@@ -35,9 +35,9 @@ from zatotx.rules.http.proxy_selection import (
     Proxy,
     ProxySelector,
     UnusableProxy,
-    environment,
     make_proxy_selector,
     parse_proxy,
+    proxies_from_environment,
 )
 
 
@@ -88,12 +88,12 @@ class ChoiceTests(SynchronousTestCase):
 
     def test_the_environment(self) -> None:
         """There are variables per scheme and for both; lower case takes precedence."""
-        found = environment({'http_proxy': 'http://a:1', 'HTTP_PROXY': 'http://b:1', 'ALL_PROXY': 'c:3',
+        found = proxies_from_environment({'http_proxy': 'http://a:1', 'HTTP_PROXY': 'http://b:1', 'ALL_PROXY': 'c:3',
                              'No_Proxy': 'crm.example', 'NO_PROXY': 'erp.example'})  # fmt: skip
         self.assertEqual(self.chosen(found), Proxy('a', 1))
         self.assertEqual(self.chosen(found, 'https'), Proxy('c', 3))
         self.assertIsNone(self.chosen(found, host='erp.example'))
-        self.assertIsNone(self.chosen(environment({}), 'https'))
+        self.assertIsNone(self.chosen(proxies_from_environment({}), 'https'))
 
     def test_a_setting(self) -> None:
         """A URL in the setting applies to all calls, including loopback, whatever NO_PROXY says; or no proxy is used at
@@ -121,7 +121,7 @@ class ChoiceTests(SynchronousTestCase):
             error = self.assertRaises(UnusableProxy, parse_proxy, url)
             self.assertNotIn('hunter2', str(error))
         self.assertRaises(UnusableProxy, make_proxy_selector, 'socks5://a', {})
-        found = environment({'all_proxy': 'socks5://a:1'})
+        found = proxies_from_environment({'all_proxy': 'socks5://a:1'})
         self.assertRaises(UnusableProxy, self.chosen, found)
 
     def test_secrets_are_not_shown(self) -> None:

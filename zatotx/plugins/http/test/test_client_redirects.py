@@ -12,14 +12,14 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
-from zatotx.plugins.http.client.call import HttpRequest, Origin, ResponseStream
+from zatotx.plugins.http.client.call import BodyStream, HttpRequest, Origin
 from zatotx.plugins.http.client.connector import Connector
-from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.errors import BadRedirect, TooManyRedirects, TotalTimeout
-from zatotx.plugins.http.client.request_body import BodyPieces
+from zatotx.plugins.http.client.request_body import IteratorBody
 from zatotx.plugins.http.client.resolver import AddressResolver
 from zatotx.plugins.http.client.tls import TlsClientFactory
-from zatotx.plugins.http.test.upstream import (
+from zatotx.plugins.http.client.tls_settings import TlsSettings
+from zatotx.plugins.http.test.upstream_servers import (
     Answering,
     Peer,
     Request,
@@ -33,15 +33,15 @@ from zatotx.plugins.http.test.upstream import (
     server_tls,
     silent,
 )
-from zatotx.rules.http.address_scope import Scope, scope_of
+from zatotx.rules.http.address_scope import AddressScope, address_scope
 from zatotx.rules.http.proxy_selection import ProxySelector
 from zatotx.rules.http.redirects import (
     RedirectedRequest,
     RedirectError,
     RedirectTarget,
+    follow_redirect,
     is_body_header,
     is_credential,
-    next_request,
     parse_target,
 )
 
@@ -62,7 +62,7 @@ class RuleTests(SynchronousTestCase):
     def hop(
         self, location: bytes, status: int = 302, method: str = 'GET', *, has_body: bool = False
     ) -> RedirectedRequest:
-        return next_request(status, method, self.here, location, has_body=has_body)
+        return follow_redirect(status, method, self.here, location, has_body=has_body)
 
     def test_methods(self) -> None:
         """RFC 9110 §15.4 and the Fetch standard: 303 becomes GET, 301 and 302 do for POST, 307 and 308 change
@@ -129,14 +129,30 @@ class RuleTests(SynchronousTestCase):
     def test_scopes(self) -> None:
         """Private addresses are recognized in any notation, including IPv4 in IPv6 (RFC 4291, 6052, 3056)."""
         for scope, addresses in (
-            (Scope.LOOPBACK, ('127.0.0.1', '127.9.9.9', '::1', '0.0.0.0', '::', '::ffff:127.0.0.1', '64:ff9b::7f00:1')),
-            (Scope.LINK_LOCAL, ('169.254.169.254', 'fe80::1%eth0', '::ffff:a9fe:a9fe', '2002:a9fe:a9fe::1')),
-            (Scope.PRIVATE, ('10.0.0.1', '172.16.0.1', '192.168.1.1', '100.64.0.1', 'fc00::1', 'fec0::1', '224.0.0.1',
-                             'ff0e::1', '255.255.255.255', '::10.0.0.1')),
-            (Scope.PUBLIC, ('93.184.216.34', '2606:2800:220:1:248:1893:25c8:1946', '::ffff:93.184.216.34')),
-        ):  # fmt: skip
+            (
+                AddressScope.LOOPBACK,
+                ('127.0.0.1', '127.9.9.9', '::1', '0.0.0.0', '::', '::ffff:127.0.0.1', '64:ff9b::7f00:1'),
+            ),
+            (AddressScope.LINK_LOCAL, ('169.254.169.254', 'fe80::1%eth0', '::ffff:a9fe:a9fe', '2002:a9fe:a9fe::1')),
+            (
+                AddressScope.PRIVATE,
+                (
+                    '10.0.0.1',
+                    '172.16.0.1',
+                    '192.168.1.1',
+                    '100.64.0.1',
+                    'fc00::1',
+                    'fec0::1',
+                    '224.0.0.1',
+                    'ff0e::1',
+                    '255.255.255.255',
+                    '::10.0.0.1',
+                ),
+            ),
+            (AddressScope.PUBLIC, ('93.184.216.34', '2606:2800:220:1:248:1893:25c8:1946', '::ffff:93.184.216.34')),
+        ):
             for address in addresses:
-                self.assertIs(scope_of(address), scope, address)
+                self.assertIs(address_scope(address), scope, address)
 
 
 class Known(AddressResolver):
@@ -159,7 +175,7 @@ class DialingTests(SynchronousTestCase):
                  'localhost': ('127.0.0.1', '::1')}  # fmt: skip
         self.resolver = Known(self.reactor, **names)
 
-    def dialed(self, host: str, *own: Scope, proxy: str = '') -> list[str]:
+    def dialed(self, host: str, *own: AddressScope, proxy: str = '') -> list[str]:
         """Return the addresses connected to for a redirect to a host."""
         dialer = Connector(self.reactor, self.resolver, TlsClientFactory(TlsSettings()), ProxySelector(http=proxy))
         dialer.own_scopes.update(own)
@@ -185,9 +201,9 @@ class DialingTests(SynchronousTestCase):
 
     def test_a_connection_that_points_inside(self) -> None:
         """A connection to a private address may redirect within that scope, and no further."""
-        self.assertEqual(self.dialed('10.0.0.5', Scope.PRIVATE), ['10.0.0.5'])
-        self.assertEqual(self.dialed('rebound', Scope.PRIVATE), [])
-        self.assertEqual(self.dialed('metadata', Scope.PRIVATE, Scope.LOOPBACK), [])
+        self.assertEqual(self.dialed('10.0.0.5', AddressScope.PRIVATE), ['10.0.0.5'])
+        self.assertEqual(self.dialed('rebound', AddressScope.PRIVATE), [])
+        self.assertEqual(self.dialed('metadata', AddressScope.PRIVATE, AddressScope.LOOPBACK), [])
 
     def test_by_a_proxy(self) -> None:
         """With a proxy names are the proxy's to check; private addresses and localhost are still rejected."""
@@ -282,7 +298,7 @@ class FollowingTests(WithPeers):
         upstream = self.listen(sends_to('/b', b'307 Temporary Redirect'))
         client = self.client()
         outbound: Any = post(upstream.port, b'')
-        outbound = HttpRequest('POST', outbound.origin, body=BodyPieces(pieces(), 5))
+        outbound = HttpRequest('POST', outbound.origin, body=IteratorBody(pieces(), 5))
         why = await self.failed(client.send(outbound), BadRedirect)
         self.assertEqual(why, 'the redirection (307) by 127.0.0.1 is of a body that can be sent only once')
         self.assertEqual((client.core.active, client.core.idle), (0, 1))
@@ -346,5 +362,5 @@ class FollowingTests(WithPeers):
         self.assertEqual(await self.read(stream), b'here')
         self.assertEqual(upstream.accepted, 2)
 
-    async def read(self, stream: ResponseStream) -> bytes:
+    async def read(self, stream: BodyStream) -> bytes:
         return b''.join([piece async for piece in stream])

@@ -7,21 +7,21 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from zatotx.plugins.http.client.call import BodySource, HttpResponse, ResponseStream, Timeouts
+from zatotx.plugins.http.client.call import BodySource, BodyStream, HttpResponse, Timeouts
 from zatotx.plugins.http.client.errors import BadResponse, BodyFailed, PeerReset, StreamClosed, TotalTimeout
-from zatotx.plugins.http.client.request_body import BodyPieces
-from zatotx.plugins.http.client.response_body import HELD
-from zatotx.plugins.http.test.core_peers import OK, Listener, WithCore, answers, pause, silent
+from zatotx.plugins.http.client.request_body import IteratorBody
+from zatotx.plugins.http.client.response_body import MAX_BUFFERED
+from zatotx.plugins.http.test.scripted_peers import OK, Listener, WithCore, answers, pause, silent
 
 CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
 
 
-async def all_of(stream: ResponseStream) -> bytes:
+async def all_of(stream: BodyStream) -> bytes:
     return b''.join([piece async for piece in stream])
 
 
 class DownTests(WithCore):
-    async def begun(self, said: bytes) -> tuple[ResponseStream, Listener]:
+    async def begun(self, said: bytes) -> tuple[BodyStream, Listener]:
         """Return a stream of which this was sent."""
         peer = self.listen(answers(said))
         self.client = self.core(connections=1)
@@ -67,7 +67,7 @@ class DownTests(WithCore):
         await pause(0.1)
         self.assertTrue(peer.talk.transport.dataBuffer or peer.talk.transport._tempDataBuffer, 'the peer waits')
         first = await stream.read()
-        self.assertLess(len(first), 3 * HELD)
+        self.assertLess(len(first), 3 * MAX_BUFFERED)
         self.assertTrue(first + await all_of(stream) == body)
         self.clean(client, idle=1)
 
@@ -163,7 +163,7 @@ class UpTests(WithCore):
 
         peer = self.listen(answers())
         client = self.core()
-        await client.send(self.call(peer, 'POST', body=BodyPieces(pieces())))
+        await client.send(self.call(peer, 'POST', body=IteratorBody(pieces())))
         head, _, body = peer.talk.heard.partition(b'\r\n\r\n')
         self.assertTrue(head.endswith(b'\r\nTransfer-Encoding: chunked'))
         self.assertEqual(body, b'3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n')
@@ -173,7 +173,7 @@ class UpTests(WithCore):
         """A body of known length is sent without chunks."""
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'PUT', body=BodyPieces(self.made(3), 9)))
+        sending = client.send(self.call(peer, 'PUT', body=IteratorBody(self.made(3), 9)))
         await self.until(lambda: peer.talks and peer.talk.heard.endswith(b'ccc'))
         peer.talk.say(OK)
         await sending
@@ -185,7 +185,7 @@ class UpTests(WithCore):
         for length, said in ((8, 'more than the 8'), (10, '1 bytes before the 10')):
             peer = self.listen(silent)
             client = self.core()
-            sending = client.send(self.call(peer, 'PUT', body=BodyPieces(self.made(3), length)))
+            sending = client.send(self.call(peer, 'PUT', body=IteratorBody(self.made(3), length)))
             error = await self.failed(sending, BodyFailed)
             self.assertIn(said, str(error))
             self.assertTrue(self.closed)
@@ -197,7 +197,7 @@ class UpTests(WithCore):
         """A failing source fails the call with its error as the cause, and leaves the request incomplete."""
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(2, fails=True))))
+        sending = client.send(self.call(peer, 'POST', body=IteratorBody(self.made(2, fails=True))))
         error = await self.failed(sending, BodyFailed)
         self.assertIsInstance(error.__cause__, ZeroDivisionError)
         self.assertTrue(error.reached)
@@ -220,7 +220,7 @@ class UpTests(WithCore):
             yield 'text'
 
         client = self.core()
-        sending = client.send(self.call(self.listen(silent), 'POST', body=BodyPieces(pieces())))
+        sending = client.send(self.call(self.listen(silent), 'POST', body=IteratorBody(pieces())))
         self.assertIsInstance((await self.failed(sending, BodyFailed)).__cause__, TypeError)
         self.clean(client)
 
@@ -228,7 +228,7 @@ class UpTests(WithCore):
         """A peer that reads slowly pauses the source; then all arrives."""
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(300, 100_000), 30_000_000)))
+        sending = client.send(self.call(peer, 'POST', body=IteratorBody(self.made(300, 100_000), 30_000_000)))
         await self.until(lambda: peer.talks and peer.talk.heard)
         peer.talk.freeze()
         held = -1
@@ -247,7 +247,7 @@ class UpTests(WithCore):
         """After an error response the source is closed, the response returned, and the connection closed."""
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(1_000_000))))
+        sending = client.send(self.call(peer, 'POST', body=IteratorBody(self.made(1_000_000))))
         await self.until(lambda: peer.talks and peer.talk.heard)
         peer.talk.say(b'HTTP/1.1 401 No\r\nContent-Length: 5\r\n\r\nwho')
         await self.until(lambda: self.closed)
@@ -261,7 +261,7 @@ class UpTests(WithCore):
         """A complete success response before the end of the body is returned; the connection is not reused."""
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(1_000_000))))
+        sending = client.send(self.call(peer, 'POST', body=IteratorBody(self.made(1_000_000))))
         await self.until(lambda: peer.talks and peer.talk.heard)
         peer.talk.say(OK)
         self.assertEqual(((await sending).body, self.closed), (b'ok', True))
@@ -278,7 +278,7 @@ class UpTests(WithCore):
 
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'POST', body=BodyPieces(pieces()), stream=True))
+        sending = client.send(self.call(peer, 'POST', body=IteratorBody(pieces()), stream=True))
         gates[0].callback(b'one')
         await self.until(lambda: peer.talks and peer.talk.heard.endswith(b'one\r\n'))
         peer.talk.say(CHUNKED + b'3\r\nONE\r\n')
@@ -294,7 +294,7 @@ class UpTests(WithCore):
         """Cancelling closes the source."""
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(1_000_000))))
+        sending = client.send(self.call(peer, 'POST', body=IteratorBody(self.made(1_000_000))))
         await self.until(lambda: peer.talks and peer.talk.heard)
         sending.cancel()
         await self.assertFailure(sending, CancelledError)
@@ -303,7 +303,7 @@ class UpTests(WithCore):
 
     async def test_a_source_that_was_begun_is_not_sent_again(self) -> None:
         """A source that was started is not sent again on a new connection."""
-        sending, peer = await self.on_a_stale_connection(BodyPieces(self.made(1), 3))
+        sending, peer = await self.on_a_stale_connection(IteratorBody(self.made(1), 3))
         await self.failed(sending, PeerReset)
         self.assertEqual(len(peer.talks), 1)
 

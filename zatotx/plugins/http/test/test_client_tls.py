@@ -19,9 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
 from zatotx.plugins.http.client.call import HttpResponse
-from zatotx.plugins.http.client.credentials import TlsSettings, UnusableCredentials, credentials
 from zatotx.plugins.http.client.errors import ConnectTimeout, PeerReset, TlsFailed
-from zatotx.plugins.http.test.upstream import (
+from zatotx.plugins.http.client.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
+from zatotx.plugins.http.test.upstream_servers import (
     Peer,
     Request,
     Timeouts,
@@ -236,12 +236,12 @@ class CredentialsTests(SynchronousTestCase):
         self.other_key = ca.sign('b', 'b.example')[1].read_text()
 
     def problems(self, **settings: Any) -> list[str]:
-        unfit: UnusableCredentials = self.assertRaises(UnusableCredentials, credentials, TlsSettings(**settings))
+        unfit: InvalidTlsSettings = self.assertRaises(InvalidTlsSettings, parse_tls_settings, TlsSettings(**settings))
         return unfit.problems
 
     def test_nothing(self) -> None:
         """Empty settings mean the system's authorities, and no client certificate."""
-        found = credentials(TlsSettings())
+        found = parse_tls_settings(TlsSettings())
         self.assertEqual((found.authorities, found.chain, found.key), ((), (), None))
 
     def test_all_that_is_wrong_at_once(self) -> None:
@@ -277,7 +277,7 @@ class CredentialsTests(SynchronousTestCase):
         """The repr of settings and parsed values contains no secrets."""
         settings = TlsSettings(certificate=self.certificate, key=self.key)
         self.assertNotIn('PRIVATE', repr(settings))
-        self.assertNotIn('rivateKey', repr(credentials(settings)))
+        self.assertNotIn('rivateKey', repr(parse_tls_settings(settings)))
 
 
 class WordsTests(SynchronousTestCase):

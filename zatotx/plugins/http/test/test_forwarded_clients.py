@@ -14,11 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.nginx import Nginx
 from zatotx.model.errors import StartError
 from zatotx.model.message import HTTPView
-from zatotx.plugins.http.channel import ConnectionFactory
-from zatotx.plugins.http.server.client_info import own_url
-from zatotx.plugins.http.settings import INTERMEDIATE, read_settings
-from zatotx.plugins.http.test.sockets import PATIENCE, Served, exchange
-from zatotx.plugins.http.test.support import Answer, Client, ScriptedExchange, Server, get
+from zatotx.plugins.http.channel import ServerConnectionFactory
+from zatotx.plugins.http.server.client_info import listener_url
+from zatotx.plugins.http.settings import INTERMEDIATE_CIPHERS, read_settings
+from zatotx.plugins.http.test.server_doubles import Answer, Client, ScriptedExchange, Server, get
+from zatotx.plugins.http.test.socket_clients import PATIENCE, Served, exchange
 
 PROXY = '192.168.1.1'  # the peer of connections in memory
 CLIENT = 'X-Forwarded-For: 203.0.113.7'
@@ -109,9 +109,9 @@ class ProxiedTests(SynchronousTestCase):
         """With trusted proxies only they may send PROXY headers; without, any peer of that endpoint."""
         for words, is_trusted in (([], True), (['10.0.0.9'], True), (['10.0.0.8'], False)):
             self.serve(trusted_proxies=words)
-            factory = ConnectionFactory(self.server.site)
+            factory = ServerConnectionFactory(self.server.site)
             self.assertEqual(factory.trusts_proxy(IPv4Address('TCP', '10.0.0.9', 1)), is_trusted, words)
-        self.assertEqual(factory.tls_ciphers, INTERMEDIATE)
+        self.assertEqual(factory.tls_ciphers, INTERMEDIATE_CIPHERS)
 
 
 class NginxTests(Served):
@@ -149,8 +149,8 @@ class OwnUrlTests(SynchronousTestCase):
             ('10.0.0.1', 80, False, 'http://10.0.0.1'), ('10.0.0.1', 80, True, 'https://10.0.0.1:80'),
             ('10.0.0.1', 443, True, 'https://10.0.0.1'), ('10.0.0.1', 443, False, 'http://10.0.0.1:443'),
         ):  # fmt: skip
-            self.assertEqual(own_url(IPv4Address('TCP', host, port), secure=secure), url)
-        self.assertEqual(own_url(UNIXAddress(b'/run/x'), secure=False), 'http://localhost')
+            self.assertEqual(listener_url(IPv4Address('TCP', host, port), secure=secure), url)
+        self.assertEqual(listener_url(UNIXAddress(b'/run/x'), secure=False), 'http://localhost')
 
 
 class SettingsTests(SynchronousTestCase):

@@ -9,17 +9,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from zatotx.model.message import Message
 from zatotx.plugins.http.schema import SoapChannel
 from zatotx.plugins.http.server.route_table import build_table
-from zatotx.plugins.http.test.support import Answer, ScriptedExchange, Server, channel, get, post
-from zatotx.schema.snapshot import Stored
-from zatotx.wire.soap.envelope import Envelope, read
+from zatotx.plugins.http.test.server_doubles import Answer, ScriptedExchange, Server, channel, get, post
+from zatotx.schema.snapshot import StoredObject
+from zatotx.wire.soap.envelope import Envelope, read_envelope
 from zatotx.wire.soap.faults import FaultElement, read_fault
 from zatotx.wire.xml import parser
 
 
-def soap(number: int, name: str, url_path: str = '/crm', action: str = '', **fields: Any) -> Stored:
+def soap(number: int, name: str, url_path: str = '/crm', action: str = '', **fields: Any) -> StoredObject:
     """Create a stored SOAP channel."""
     given = {'name': name, 'url_path': url_path, 'soap_action': action, 'service': f'test.{name}', **fields}
-    return Stored(number, 'channel_soap', SoapChannel(**given), number)
+    return StoredObject(number, 'channel_soap', SoapChannel(**given), number)
 
 
 CHANNELS = [
@@ -68,7 +68,7 @@ class RoutingCase(SynchronousTestCase):
         answer = self.server.connect().ask(request)
         self.assertEqual(answer.status, status)
         self.assertEqual(len(self.exchange.delivered), before)
-        envelope = read(parser.parse(answer.body))
+        envelope = read_envelope(parser.parse(answer.body))
         fault = read_fault(envelope.payload)
         assert fault is not None
         return answer, envelope, fault

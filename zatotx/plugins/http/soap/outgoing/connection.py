@@ -10,12 +10,12 @@ from attrs import define
 from attrs import field as attribute
 from twisted.internet.defer import Deferred
 
-from zatotx.interfaces.outgoing import ICall
+from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.model.errors import BadGateway
 from zatotx.model.soap import PeerFault
 from zatotx.plugins.http.rest.connection import OutgoingConnection
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
-from zatotx.plugins.http.soap.outgoing.envelopes import SoapCall, SoapRequest, SoapRequestForm
+from zatotx.plugins.http.soap.outgoing.envelopes import SoapCallSpec, SoapRequest, SoapRequestTemplate
 from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse, read_response
 from zatotx.plugins.http.soap.outgoing.wsdl_cache import WsdlCache
 from zatotx.plugins.http.soap.outgoing.wsdl_loader import WsdlLoader
@@ -71,7 +71,7 @@ class SoapConnection(OutgoingConnection):
         if not self._users:
             self.contracts.stop()
 
-    async def exchange(self, message: SoapCall, call: ICall) -> SoapResponse:
+    async def exchange(self, message: SoapCallSpec, call: IServiceCall) -> SoapResponse:
         """Send a message and return its response. Raises what `perform` and `read_response` raise, and ValueError and
         TypeError for data that cannot be sent."""
         with self.held():
@@ -91,11 +91,11 @@ class SoapConnection(OutgoingConnection):
                        title=self.parts.title, code=fault.code or ' '.join(fault.subcodes),
                        string=fault.string[:_MAX_LOGGED])
 
-    async def _request(self, message: SoapCall, call: ICall) -> SoapRequest:
+    async def _request(self, message: SoapCallSpec, call: IServiceCall) -> SoapRequest:
         form = self.form
-        assert isinstance(form, SoapRequestForm)
+        assert isinstance(form, SoapRequestTemplate)
         data: Any = message.data
-        if isinstance(data, str | bytes) and len(data) > parser.LARGE:  # it is parsed before it is sent
+        if isinstance(data, str | bytes) and len(data) > parser.THREAD_THRESHOLD:  # it is parsed before it is sent
             request: SoapRequest = await form.offload(form.request, message, call)
             return request
         return form.request(message, call)

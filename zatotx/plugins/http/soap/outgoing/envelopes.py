@@ -9,15 +9,15 @@ import msgspec
 from attrs import field, frozen
 from lxml import etree
 
-from zatotx.interfaces.outgoing import ICall
+from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.client.call import HttpRequest
-from zatotx.plugins.http.rest.request_builder import TYPED, CallSpec, Request, RequestForm
+from zatotx.plugins.http.rest.request_builder import CONTENT_TYPE_NAMES, CallSpec, OutgoingRequest, RequestTemplate
 from zatotx.wire.soap import envelope, ws_security
-from zatotx.wire.soap.body_content import CompleteContent, content_of
-from zatotx.wire.soap.envelope import SOAP_11, Version
+from zatotx.wire.soap.body_content import CompleteEnvelope, to_body_content
+from zatotx.wire.soap.envelope import SOAP_11, SoapVersion
 from zatotx.wire.xml import parser as xml
 
-_TYPED_11 = (*TYPED, b'SOAPAction')
+_TYPED_11 = (*CONTENT_TYPE_NAMES, b'SOAPAction')
 _PI_TARGET, _PI_TEXT = 'zatotx', 'token'
 _PLACEHOLDER = f'<?{_PI_TARGET} {_PI_TEXT}?>'.encode('ascii')  # replaced by the token, never sent
 
@@ -25,12 +25,12 @@ _PLACEHOLDER = f'<?{_PI_TARGET} {_PI_TEXT}?>'.encode('ascii')  # replaced by the
 class PreparedEnvelope(msgspec.Struct, frozen=True):
     """An envelope in two pieces; the token, if any, is inserted between them."""
 
-    version: Version
+    version: SoapVersion
     before: bytes
     after: bytes = b''
 
 
-class SoapCall(CallSpec):
+class SoapCallSpec(CallSpec):
     """The call of a service, with its arguments. `data`: XML as text, bytes or an element, a whole envelope, or a
     PreparedEnvelope."""
 
@@ -39,28 +39,28 @@ class SoapCall(CallSpec):
     one_way: bool = False  # no response is expected, only that the message is accepted
 
 
-class SoapRequest(Request):
+class SoapRequest(OutgoingRequest):
     """One message that is ready to be sent, also repeatedly, each time with a new token."""
 
     __slots__ = ('one_way', 'ready')
 
-    def __init__(self, message: SoapCall, call: ICall, ready: PreparedEnvelope) -> None:
+    def __init__(self, message: SoapCallSpec, call: IServiceCall, ready: PreparedEnvelope) -> None:
         super().__init__(message, call, 'POST')
         self.ready = ready
         self.one_way = message.one_way
 
 
 @frozen(kw_only=True, eq=False)
-class SoapRequestForm(RequestForm):
+class SoapRequestTemplate(RequestTemplate):
     """The settings that all messages of a connection share."""
 
-    version: Version
+    version: SoapVersion
     action: str
     token: Callable[[], ws_security.UsernameToken] | None = field(repr=False)  # creates a token for each sending
 
-    def request(self, spec: CallSpec, call: ICall) -> SoapRequest:
-        """See RequestForm. Raises ValueError and TypeError for data that is no XML."""
-        assert isinstance(spec, SoapCall)
+    def request(self, spec: CallSpec, call: IServiceCall) -> SoapRequest:
+        """See RequestTemplate. Raises ValueError and TypeError for data that is no XML."""
+        assert isinstance(spec, SoapCallSpec)
         ready = self._prepare(spec)
         request = SoapRequest(spec, call, ready)
         request.target = self._target(spec.params)
@@ -70,35 +70,37 @@ class SoapRequestForm(RequestForm):
         if ready.version is SOAP_11:
             self._complete(request, spec, _TYPED_11, (content_type, f'"{action}"'.encode()))
         else:
-            self._complete(request, spec, TYPED, (content_type,))
+            self._complete(request, spec, CONTENT_TYPE_NAMES, (content_type,))
         return request
 
-    def outbound(self, request: Request) -> HttpRequest:
-        """See RequestForm: inserts a new token."""
+    def outbound(self, request: OutgoingRequest) -> HttpRequest:
+        """See RequestTemplate: inserts a new token."""
         if self.token is not None and isinstance(request, SoapRequest) and request.ready.after:
             ready = request.ready
-            request.body = b''.join((ready.before, ws_security.write(self.token(), ready.version), ready.after))
+            request.body = b''.join(
+                (ready.before, ws_security.write_security_header(self.token(), ready.version), ready.after)
+            )
         return super().outbound(request)
 
-    def ready_of(self, root: Any, version: Version) -> PreparedEnvelope:
+    def ready_of(self, root: Any, version: SoapVersion) -> PreparedEnvelope:
         """Return the envelope of a message that zeep built. Consumes the tree."""
         if self.token is not None:
             return _split_at_token(root, version)
         return PreparedEnvelope(version, etree.tostring(root, encoding='utf-8'))
 
-    def _prepare(self, message: SoapCall) -> PreparedEnvelope:
+    def _prepare(self, message: SoapCallSpec) -> PreparedEnvelope:
         if isinstance(message.data, PreparedEnvelope):
             return message.data
         return wrap_in_envelope(message.data, self.version, message.soap_headers, with_place=self.token is not None)
 
 
-def wrap_in_envelope(data: Any, version: Version, headers: Sequence[Any], *, with_place: bool) -> PreparedEnvelope:
+def wrap_in_envelope(data: Any, version: SoapVersion, headers: Sequence[Any], *, with_place: bool) -> PreparedEnvelope:
     """Return the envelope around `data`, or `data` if it is one. `with_place`: prepare it for a token. Raises
     ValueError."""
     if isinstance(headers, str | bytes) or xml.is_element(headers):
         headers = (headers,)
     content = b'' if _is_empty(data) else _content(data, 'the body')
-    if isinstance(content, CompleteContent):
+    if isinstance(content, CompleteEnvelope):
         if headers:
             raise ValueError('A whole envelope has its own Header: give it, or soap_headers, not both')
         if with_place:
@@ -106,12 +108,12 @@ def wrap_in_envelope(data: Any, version: Version, headers: Sequence[Any], *, wit
         return PreparedEnvelope(content.version, content.data)
     pieces = [_header_xml(header) for header in headers]
     if not with_place:
-        return PreparedEnvelope(version, envelope.write(version, content, headers=pieces))
-    before, after = envelope.write(version, content, headers=(_PLACEHOLDER, *pieces)).split(_PLACEHOLDER, 1)
+        return PreparedEnvelope(version, envelope.write_envelope(version, content, headers=pieces))
+    before, after = envelope.write_envelope(version, content, headers=(_PLACEHOLDER, *pieces)).split(_PLACEHOLDER, 1)
     return PreparedEnvelope(version, before, after)
 
 
-def _split_at_token(root: Any, version: Version) -> PreparedEnvelope:
+def _split_at_token(root: Any, version: SoapVersion) -> PreparedEnvelope:
     """Split an envelope where the token belongs, first in its Header. An envelope with a token of its own is not
     split."""
     header = root.find(version.header)
@@ -132,7 +134,7 @@ def _reparse(data: bytes) -> Any:
         encoding='utf-8', resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True
     )
     root = etree.fromstring(data, parser)
-    envelope.read(root)
+    envelope.read_envelope(root)
     return root
 
 
@@ -140,25 +142,25 @@ def _is_empty(data: Any) -> bool:
     return data is None or (isinstance(data, str | bytes) and not data)
 
 
-def _content(data: Any, what: str) -> bytes | CompleteContent:
+def _content(data: Any, what: str) -> bytes | CompleteEnvelope:
     if not isinstance(data, str | bytes) and not xml.is_element(data):
         raise TypeError(f'SOAP sends XML as text, bytes or an lxml element: {what} is of type {type(data).__name__}; '
                         'what is not XML goes by .client, which knows its types')
     try:
-        content = content_of(data)
+        content = to_body_content(data)
     except ValueError as error:
         raise ValueError(f'SOAP sends XML, which {what} is not: {error}') from None
-    return content if isinstance(content, CompleteContent) else content.data
+    return content if isinstance(content, CompleteEnvelope) else content.data
 
 
 def _header_xml(header: Any) -> bytes:
     piece = _content(header, 'a header')
-    if isinstance(piece, CompleteContent):
+    if isinstance(piece, CompleteEnvelope):
         raise ValueError('A whole envelope is no header')
     return piece
 
 
-def _content_type(version: Version, action: str) -> bytes:
+def _content_type(version: SoapVersion, action: str) -> bytes:
     if version is SOAP_11:
         return version.content_type.encode('ascii')
     action_parameter = '; action="{}"'.format(action.replace('\\', '\\\\').replace('"', '\\"')) if action else ''

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any, TypedDict, Unpack
 
 from zatotx.connectors.connection_registry import ConnectionRegistry
-from zatotx.interfaces.outgoing import ICall
+from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
-from zatotx.plugins.http.soap.outgoing.envelopes import SoapCall
+from zatotx.plugins.http.soap.outgoing.envelopes import SoapCallSpec
 from zatotx.plugins.http.soap.outgoing.operation_methods import SoapClient
 
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str | None
@@ -30,22 +30,22 @@ class SoapNamespace:
 
     __slots__ = ('_call', '_registry')
 
-    def __init__(self, registry: ConnectionRegistry[SoapConnection], call: ICall) -> None:
+    def __init__(self, registry: ConnectionRegistry[SoapConnection], call: IServiceCall) -> None:
         self._registry = registry
         self._call = call
 
-    def __getitem__(self, name: str) -> Soap:
+    def __getitem__(self, name: str) -> SoapConnectionFacade:
         """Return the connection of that name. Raises NotFound and Inactive, which name it, and ServiceUnavailable if
         its configuration cannot be used."""
         self._registry.find(name, self._call.cid)
-        return Soap(self._registry, name, self._call)
+        return SoapConnectionFacade(self._registry, name, self._call)
 
-    def get(self, name: str) -> Soap:
+    def get(self, name: str) -> SoapConnectionFacade:
         """Zato's form of `[name]`."""
         return self[name]
 
 
-class Soap:
+class SoapConnectionFacade:
     """An outgoing SOAP connection, bound to one service call. In an async service each method returns an awaitable, in
     a def service the SoapResponse itself.
 
@@ -60,7 +60,7 @@ class Soap:
 
     __slots__ = ('_call', '_name', '_registry')
 
-    def __init__(self, registry: ConnectionRegistry[SoapConnection], name: str, call: ICall) -> None:
+    def __init__(self, registry: ConnectionRegistry[SoapConnection], name: str, call: IServiceCall) -> None:
         self._registry = registry
         self._name = name
         self._call = call
@@ -69,7 +69,7 @@ class Soap:
         self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[SoapCallOptions]
     ) -> Any:
         """Send a message with the connection's SOAPAction."""
-        return self._send(SoapCall('POST', data, params, headers, **options))
+        return self._send(SoapCallSpec('POST', data, params, headers, **options))
 
     send = post
 
@@ -89,29 +89,29 @@ class Soap:
         return SoapClient(self._find, self._call)
 
     @property
-    def conn(self) -> ZatoSoapConnection:
+    def conn(self) -> SoapConnectionZatoApi:
         """Zato's form of the connection, whose methods take the cid first."""
-        return ZatoSoapConnection(self)
+        return SoapConnectionZatoApi(self)
 
     def _find(self) -> SoapConnection:
         return self._registry.find(self._name, self._call.cid)
 
-    def _send(self, message: SoapCall) -> Any:
+    def _send(self, message: SoapCallSpec) -> Any:
         return self._call.result(partial(self._find().exchange, message, self._call))
 
 
-class ZatoSoapConnection:
+class SoapConnectionZatoApi:
     """`conn.post(self.cid, xml)`, `conn.send(self.cid, xml)` and `with conn.client() as client:`, as in Zato 1.1 to
     3.2."""
 
     __slots__ = ('_soap',)
 
-    def __init__(self, soap: Soap) -> None:
+    def __init__(self, soap: SoapConnectionFacade) -> None:
         self._soap = soap
 
     def post(self, cid: str, data: Any = '', params: Params = None, headers: Headers = None, **options: Any) -> Any:
         """Send a message."""
-        return self._soap._send(SoapCall('POST', data, params, headers, cid=cid, **options))
+        return self._soap._send(SoapCallSpec('POST', data, params, headers, cid=cid, **options))
 
     send = post
 

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 from twisted.logger import Logger
 
-from zatotx.interfaces.outgoing import ICall
+from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.model.errors import BadGateway
-from zatotx.plugins.http.rest.request_builder import MARGIN
+from zatotx.plugins.http.rest.request_builder import DEADLINE_MARGIN
 from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
-from zatotx.plugins.http.soap.outgoing.envelopes import SoapCall, SoapRequestForm
-from zatotx.plugins.http.soap.outgoing.wsdl_client import ArgumentsMismatch, WsdlClient, WsdlUsageError
+from zatotx.plugins.http.soap.outgoing.envelopes import SoapCallSpec, SoapRequestTemplate
+from zatotx.plugins.http.soap.outgoing.wsdl_client import ResponseMismatch, WsdlClient, WsdlUsageError
 
 # zeep takes some 50 us per value, both ways together: more than a few milliseconds of work runs in a thread.
 _MAX_VALUES = 60
@@ -32,14 +32,14 @@ class OperationCall(msgspec.Struct, frozen=True):
     timeout: float | None = None
 
 
-async def call_operation(connection: SoapConnection, operation: OperationCall, call: ICall) -> Any:
+async def call_operation(connection: SoapConnection, operation: OperationCall, call: IServiceCall) -> Any:
     """Call an operation and return its result. Raises ValueError for invalid arguments, PeerFault, and what `exchange`
     raises. Everything, loading the WSDL included, happens within the timeout of one call."""
     form = connection.form
-    assert isinstance(form, SoapRequestForm)
+    assert isinstance(form, SoapRequestTemplate)
     seconds = connection.reactor.seconds
     timeout = form.timeout if operation.timeout is None else operation.timeout
-    timeout = max(0.0, min(timeout, call.deadline - MARGIN - seconds()))
+    timeout = max(0.0, min(timeout, call.deadline - DEADLINE_MARGIN - seconds()))
     due = seconds() + timeout
     with connection.held():
         client = await connection.contracts.get(call.cid, timeout)
@@ -52,14 +52,14 @@ async def call_operation(connection: SoapConnection, operation: OperationCall, c
             tag = '' if response.data is None else response.data.tag
             large = len(response.content) > _MAX_BYTES
             return await _run(form, large, client.read, operation.operation, response, tag)
-        except ArgumentsMismatch as error:
+        except ResponseMismatch as error:
             title = connection.parts.title
             _log.warn('{cid}: {title} gave an answer that is not what its WSDL says: {wrong}', cid=call.cid,
                       title=title, wrong=error)
             raise BadGateway(call.cid, f'{title} gave no usable answer: it is not what its WSDL says') from error
 
 
-async def type_of(connection: SoapConnection, name: str, call: ICall) -> Any:
+async def get_wsdl_type(connection: SoapConnection, name: str, call: IServiceCall) -> Any:
     """Return a type of the WSDL. Raises ValueError if there is none of that name."""
     with connection.held():
         client = await connection.contracts.get(call.cid, connection.form.timeout)
@@ -69,21 +69,21 @@ async def type_of(connection: SoapConnection, name: str, call: ICall) -> Any:
         raise ValueError(f'{connection.parts.title}: {error}') from error
 
 
-async def _encode(connection: SoapConnection, client: WsdlClient, operation: OperationCall) -> SoapCall:
+async def _encode(connection: SoapConnection, client: WsdlClient, operation: OperationCall) -> SoapCallSpec:
     form = connection.form
-    assert isinstance(form, SoapRequestForm)
+    assert isinstance(form, SoapRequestTemplate)
     large = _subtract_values(_MAX_VALUES, (operation.args, operation.kwargs)) < 0
     try:
         encoded = await _run(form, large, client.write, operation.operation, operation.args, operation.kwargs)
     except WsdlUsageError as error:
         raise ValueError(f'{connection.parts.title}: {error}') from error
-    return SoapCall(
+    return SoapCallSpec(
         'POST', form.ready_of(encoded.root, client.version), headers=operation.headers, soap_action=encoded.action,
         one_way=encoded.one_way,
     )  # fmt: skip
 
 
-async def _run(form: SoapRequestForm, in_thread: bool, function: Callable[..., Any], *args: Any) -> Any:
+async def _run(form: SoapRequestTemplate, in_thread: bool, function: Callable[..., Any], *args: Any) -> Any:
     return await form.offload(function, *args) if in_thread else function(*args)
 
 

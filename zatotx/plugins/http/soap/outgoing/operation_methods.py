@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Self
 
-from zatotx.interfaces.outgoing import ICall
+from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
-from zatotx.plugins.http.soap.outgoing.operation_calls import OperationCall, call_operation, type_of
+from zatotx.plugins.http.soap.outgoing.operation_calls import OperationCall, call_operation, get_wsdl_type
 
-Find = Callable[[], SoapConnection]
+FindConnection = Callable[[], SoapConnection]
 
 
 class SoapClient:
@@ -24,7 +24,7 @@ class SoapClient:
 
     __slots__ = ('_call', '_find', '_headers', '_timeout')
 
-    def __init__(self, find: Find, call: ICall, headers: Mapping[str, Any] | None = None,
+    def __init__(self, find: FindConnection, call: IServiceCall, headers: Mapping[str, Any] | None = None,
                  timeout: float | None = None) -> None:  # fmt: skip
         self._find = find
         self._call = call
@@ -47,7 +47,7 @@ class SoapClient:
 
     def type(self, name: str) -> Any:
         """Return a type of the WSDL, '{urn:crm}Customer' or 'ns0:Customer'; call it with its fields."""
-        return self._call.result(partial(type_of, self._find(), name, self._call))
+        return self._call.result(partial(get_wsdl_type, self._find(), name, self._call))
 
     @property
     def service(self) -> Operations:
@@ -91,7 +91,7 @@ class TypeFactory:
 
     __slots__ = ('_call', '_find')
 
-    def __init__(self, find: Find, call: ICall) -> None:
+    def __init__(self, find: FindConnection, call: IServiceCall) -> None:
         self._find = find
         self._call = call
 
@@ -100,4 +100,4 @@ class TypeFactory:
         return self._call.result(partial(self._create, self._find(), name))
 
     async def _create(self, connection: SoapConnection, name: str) -> Any:
-        return (await type_of(connection, name, self._call))()
+        return (await get_wsdl_type(connection, name, self._call))()

@@ -9,13 +9,13 @@ from zatotx.model.errors import BadGateway, BadStatus
 from zatotx.model.response import PeerResponse
 from zatotx.model.soap import PeerFault
 from zatotx.plugins.http.client.call import HttpResponse
-from zatotx.plugins.http.rest.attempts import is_failure
+from zatotx.plugins.http.rest.call_chain import is_server_error
 from zatotx.plugins.http.rest.request_body import XML
-from zatotx.plugins.http.rest.response import Response
-from zatotx.plugins.http.rest.response_parsing import format_of
+from zatotx.plugins.http.rest.response import RestResponse
+from zatotx.plugins.http.rest.response_parsing import response_format
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import envelope as soap
-from zatotx.wire.soap.envelope import Envelope, Version
+from zatotx.wire.soap.envelope import Envelope, SoapVersion
 from zatotx.wire.soap.faults import FaultElement, read_fault
 
 _FAULT_STATUS = 500  # the status of every SOAP 1.1 fault, including those caused by the sender
@@ -30,7 +30,7 @@ class SoapResponse(PeerResponse):
 
     data: Any
 
-    def __init__(self, http: Response, envelope: Envelope | None) -> None:
+    def __init__(self, http: RestResponse, envelope: Envelope | None) -> None:
         self._http = http
         self.status_code, self.cid, self.title = http.status_code, http.cid, http.title
         self.data = None if envelope is None else envelope.payload
@@ -61,7 +61,7 @@ class SoapResponse(PeerResponse):
         return f'<SoapResponse {self.status_code} of {self.title}>'
 
 
-def read_response(http: Response, version: Version, *, one_way: bool) -> SoapResponse:
+def read_response(http: RestResponse, version: SoapVersion, *, one_way: bool) -> SoapResponse:
     """Return the response to a message of that SOAP version. Raises PeerFault for a fault, whatever its status;
     BadStatus for an error status without a fault; BadGateway for an unusable response. All of them name the
     connection."""
@@ -90,20 +90,20 @@ def is_server_failure(response: HttpResponse) -> bool:
     """Return whether a response counts as a failure for the circuit breaker. A fault with status 500 does not: SOAP 1.1
     has no other status, and most faults are caused by the sender."""
     if response.head.status != _FAULT_STATUS:
-        return is_failure(response)
-    return format_of(response.head.headers.get(b'content-type', b''), '') != XML
+        return is_server_error(response)
+    return response_format(response.head.headers.get(b'content-type', b''), '') != XML
 
 
-def _envelope(http: Response) -> Envelope:
+def _envelope(http: RestResponse) -> Envelope:
     if http.format != XML:
         raise _bad_gateway(http, 'its Content-Type is not that of SOAP')
     try:
-        return soap.read(http.data)
+        return soap.read_envelope(http.data)
     except Malformed as error:
         raise _bad_gateway(http, f'it is not SOAP: {error}') from None
 
 
-def _fault(http: Response, fault: FaultElement) -> PeerFault:
+def _fault(http: RestResponse, fault: FaultElement) -> PeerFault:
     code = f' ({fault.code})' if fault.code else ''
     return PeerFault(
         http.cid, f'{http.title} answered with a fault{code}', http, code=fault.code, string=fault.reason,
@@ -111,14 +111,14 @@ def _fault(http: Response, fault: FaultElement) -> PeerFault:
     )  # fmt: skip
 
 
-def _is_success(http: Response) -> bool:
+def _is_success(http: RestResponse) -> bool:
     return 200 <= http.status_code < 300
 
 
-def _bad_status(http: Response) -> BadStatus:
+def _bad_status(http: RestResponse) -> BadStatus:
     status = f'{http.status_code} {http.reason}'.rstrip()
     return BadStatus(http.cid, f'{http.title} answered {status}', http)
 
 
-def _bad_gateway(http: Response, reason: str) -> BadGateway:
+def _bad_gateway(http: RestResponse, reason: str) -> BadGateway:
     return BadGateway(http.cid, f'{http.title} gave no usable answer: {reason}')

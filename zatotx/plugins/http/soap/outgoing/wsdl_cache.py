@@ -16,7 +16,7 @@ from zatotx.model.errors import BadGateway, ServiceError
 from zatotx.plugins.http.rest.error_mapping import timeout_error
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
 from zatotx.plugins.http.soap.outgoing.wsdl_client import WsdlClient
-from zatotx.plugins.http.soap.outgoing.wsdl_loader import UnreadableDocument, WsdlLoader
+from zatotx.plugins.http.soap.outgoing.wsdl_loader import InvalidWsdl, WsdlLoader
 
 _MAX_RETRY_DELAY = 60.0  # longest time in seconds until a failed reload is tried again
 
@@ -96,7 +96,7 @@ class WsdlCache:
         error: BaseException = failure.value  # type: ignore[assignment]  # as above
         if isinstance(error, TimeoutError):
             raise timeout_error(self.title, cid, seconds) from None
-        if isinstance(error, UnreadableDocument):
+        if isinstance(error, InvalidWsdl):
             raise BadGateway(cid, f'{self.title} gave no usable WSDL: {error}') from error
         if isinstance(error, ServiceError):
             copied = copy(error)

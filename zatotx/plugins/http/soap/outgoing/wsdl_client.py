@@ -2,7 +2,7 @@
 already loaded, and the connection sends the messages.
 
 All methods may be slow. They raise ValueError with a sentence, or with the rest of one about the WSDL
-(UnreadableDocument).
+(InvalidWsdl).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import msgspec
 
 from zatotx.model.response import PeerResponse
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
-from zatotx.plugins.http.soap.outgoing.wsdl_loader import CollectedDocuments, UnreadableDocument, named
-from zatotx.wire.soap.body_content import undeclared
-from zatotx.wire.soap.envelope import VERSIONS, Version
+from zatotx.plugins.http.soap.outgoing.wsdl_loader import InvalidWsdl, WsdlDocuments, document_name
+from zatotx.wire.soap.body_content import strip_xml_declaration
+from zatotx.wire.soap.envelope import VERSIONS, SoapVersion
 from zatotx.wire.xml.encoding import to_utf8
-from zatotx.wire.xml.parser import charset_of
+from zatotx.wire.xml.parser import content_type_charset
 
 _MAX_MESSAGE = 300  # characters of zeep's error messages
 _QUOTED_NAME = re.compile(r"\{[^{}]*\}([\w.-]+)|'([\w.-]+)'")  # the name that an error message of zeep's is about
@@ -30,7 +30,7 @@ class WsdlUsageError(ValueError):
     """An operation or its arguments are invalid. The text says why, as the rest of a sentence."""
 
 
-class ArgumentsMismatch(ValueError):  # noqa: N818 - what it is
+class ResponseMismatch(ValueError):  # noqa: N818 - what it is
     """A response that does not match the WSDL. The text is zeep's."""
 
 
@@ -42,18 +42,19 @@ class EncodedOperation(msgspec.Struct, frozen=True):
     one_way: bool
 
 
-class LoadedDocuments:
+class DocumentTransport:
     """A zeep transport that serves documents loaded before."""
 
-    def __init__(self, collected: CollectedDocuments) -> None:
+    def __init__(self, collected: WsdlDocuments) -> None:
         self._pages = collected.pages
 
     def load(self, url: str) -> bytes:
         """Return the document of that URL."""
         page = self._pages.get(urldefrag(url).url)
         if page is None:
-            raise UnreadableDocument(
-                f'it needs {named(url)}, which is not on the host of the WSDL: give one document with all in it as wsdl'
+            raise InvalidWsdl(
+                f'it needs {document_name(url)}, which is not on the host of the WSDL: '
+                'give one document with all in it as wsdl'
             )
         return page
 
@@ -61,16 +62,16 @@ class LoadedDocuments:
 class WsdlClient:
     """The operations of one WSDL port."""
 
-    def __init__(self, collected: CollectedDocuments, config: SoapOutgoing) -> None:
-        """Raises UnreadableDocument."""
-        self.version: Version = VERSIONS[config.soap_version]
+    def __init__(self, collected: WsdlDocuments, config: SoapOutgoing) -> None:
+        """Raises InvalidWsdl."""
+        self.version: SoapVersion = VERSIONS[config.soap_version]
         try:
             self._zeep_client = _zeep_client(collected, config)
             self._zeep_service: Any = self._zeep_client.service
-        except UnreadableDocument:
+        except InvalidWsdl:
             raise
         except Exception as error:  # zeep raises any exception for an invalid WSDL
-            raise UnreadableDocument(_describe_error(error, collected)) from error
+            raise InvalidWsdl(_describe_error(error, collected)) from error
         self._binding: Any = self._zeep_service._binding
         self._collected = collected
 
@@ -90,17 +91,17 @@ class WsdlClient:
 
     def read(self, operation: str, http: PeerResponse, tag: str) -> Any:
         """Decode a response into Python's and zeep's values. `tag`: of the Body's first element. Raises
-        ArgumentsMismatch."""
+        ResponseMismatch."""
         definition = self._operation(operation)
         expected = _expected_element(definition)
         if expected and tag != expected:  # zeep would decode it as an empty response
-            raise ArgumentsMismatch(f'the Body has {tag or "nothing"} where {expected} is expected')
+            raise ResponseMismatch(f'the Body has {tag or "nothing"} where {expected} is expected')
         content_type = http.headers.get('content-type', '').encode('latin-1')
-        data = undeclared(to_utf8(http.content, charset_of(content_type)))
+        data = strip_xml_declaration(to_utf8(http.content, content_type_charset(content_type)))
         try:
             return self._binding.process_reply(self._zeep_client, definition, _ZeepResponse(data))
         except Exception as error:  # as above
-            raise ArgumentsMismatch(str(error)[:_MAX_MESSAGE]) from error
+            raise ResponseMismatch(str(error)[:_MAX_MESSAGE]) from error
 
     def type(self, name: str) -> Any:
         """Return a type of the WSDL, to be called with its fields: '{urn:crm}Customer', 'ns0:Customer'. Raises
@@ -133,12 +134,12 @@ class _ZeepResponse:
         self.content = content
 
 
-def _zeep_client(collected: CollectedDocuments, config: SoapOutgoing) -> Any:
+def _zeep_client(collected: WsdlDocuments, config: SoapOutgoing) -> Any:
     from zeep import Client, Settings  # the import takes 0.1 s and 26 MiB, so only users of WSDL pay for it
     from zeep.wsdl import Document
 
     settings = Settings(strict=True, forbid_dtd=True, forbid_entities=True, force_https=False)
-    pages: Any = LoadedDocuments(collected)
+    pages: Any = DocumentTransport(collected)
     document = Document(collected.url, pages, settings=settings)
     service, port = _select_port(document, config)
     make: Any = Client
@@ -156,7 +157,7 @@ def _select_port(document: Any, config: SoapOutgoing) -> tuple[str, str]:
             return service, port
     available = ', '.join(f'{service}.{port} (SOAP {version})' for service, port, version in ports if version)
     name = '.'.join(filter(None, (config.wsdl_service, config.wsdl_port))) or 'port'
-    raise UnreadableDocument(f'it has no {name} of SOAP {config.soap_version}: there are {available or "none of SOAP"}')
+    raise InvalidWsdl(f'it has no {name} of SOAP {config.soap_version}: there are {available or "none of SOAP"}')
 
 
 def _expected_element(operation: Any) -> str:
@@ -173,15 +174,15 @@ def _soap_version(binding: Any) -> str:
     return '1.2' if isinstance(binding, Soap12Binding) else '1.1' if isinstance(binding, Soap11Binding) else ''
 
 
-def _describe_error(error: Exception, collected: CollectedDocuments) -> str:
+def _describe_error(error: Exception, collected: WsdlDocuments) -> str:
     """Return zeep's message, with the location of the error if it can be found."""
     text = ' '.join((getattr(error, 'message', '') or str(error) or type(error).__name__).split())
     for url in collected.pages:  # the message is public: remove hosts
-        text = text.replace(url, named(url))
+        text = text.replace(url, document_name(url))
     text = text[:_MAX_MESSAGE]
     line, file = getattr(error, 'sourceline', None), getattr(error, 'filename', None)
     if line and file:
-        return f'{text} ({named(file)}, line {line})'
+        return f'{text} ({document_name(file)}, line {line})'
     for quoted in _QUOTED_NAME.finditer(text):
         location = _locate(quoted[1] or quoted[2], collected)
         if location:
@@ -189,11 +190,11 @@ def _describe_error(error: Exception, collected: CollectedDocuments) -> str:
     return text
 
 
-def _locate(name: str, collected: CollectedDocuments, before: bytes = b'') -> str:
+def _locate(name: str, collected: WsdlDocuments, before: bytes = b'') -> str:
     """Return where a name is referenced, or where it follows `before`."""
     pattern = re.compile(rb'%b\s*=\s*["\'](?:[^"\':\s]*:)?%b["\']' % (before, re.escape(name.encode())))
     for url, page in collected.pages.items():
         references = [match for match in pattern.finditer(page) if not page[: match.start()].endswith(b' name')]
         if references:
-            return f'{named(url)}, line {page.count(10, 0, references[0].start()) + 1}'
+            return f'{document_name(url)}, line {page.count(10, 0, references[0].start()) + 1}'
     return ''

@@ -16,21 +16,21 @@ from zatotx.connectors.ping import PingCall
 from zatotx.model.cid import new_cid
 from zatotx.plugins.http.client.call import HttpResponse, Origin
 from zatotx.plugins.http.client.errors import CallFailed
-from zatotx.plugins.http.rest.attempts import Attempt, DirectSender
+from zatotx.plugins.http.rest.call_chain import Attempt, DirectSender
 from zatotx.plugins.http.rest.connection import ConnectionParts
 from zatotx.plugins.http.rest.error_mapping import map_error
-from zatotx.plugins.http.rest.factory import AGENT
-from zatotx.plugins.http.rest.request_builder import Request, RequestForm
-from zatotx.plugins.http.rest.response import Response
+from zatotx.plugins.http.rest.factory import USER_AGENT
+from zatotx.plugins.http.rest.request_builder import OutgoingRequest, RequestTemplate
+from zatotx.plugins.http.rest.response import RestResponse
 from zatotx.plugins.http.rest.urls import split_url
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing, is_document
-from zatotx.wire.http1.request_writer import NamedFields
+from zatotx.wire.http1.request_writer import HeaderFields
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.body_content import undeclared
+from zatotx.wire.soap.body_content import strip_xml_declaration
 from zatotx.wire.xml import parser
 from zatotx.wire.xml.encoding import to_utf8
 
-MOST = 200  # documents of one WSDL
+MAX_DOCUMENTS = 200  # documents of one WSDL
 _MAX_BYTES = 64 * 1024 * 1024  # total size
 _WSDL, _XSD = 'http://schemas.xmlsoap.org/wsdl/', 'http://www.w3.org/2001/XMLSchema'
 _REFERENCES = {
@@ -42,12 +42,12 @@ _REFERENCES = {
 _QUERY = 'wsdl'
 
 
-class UnreadableDocument(ValueError):  # noqa: N818 - what it is
+class InvalidWsdl(ValueError):  # noqa: N818 - what it is
     """A WSDL that is unusable. The text says why, as the rest of a sentence about it."""
 
 
 @attrs.frozen
-class CollectedDocuments:
+class WsdlDocuments:
     """The documents of a WSDL, in UTF-8, by URL."""
 
     url: str  # of the WSDL itself
@@ -61,8 +61,8 @@ class WsdlLoader:
         self._parts = parts
         self._config = config
 
-    async def collect(self) -> CollectedDocuments:
-        """Load the WSDL with all that it imports. Raises UnreadableDocument, and what a call of the connection
+    async def collect(self) -> WsdlDocuments:
+        """Load the WSDL with all that it imports. Raises InvalidWsdl, and what a call of the connection
         raises."""
         wsdl = self._config.wsdl.strip()
         document = wsdl.encode('utf-8') if is_document(wsdl) else None
@@ -76,9 +76,9 @@ class WsdlLoader:
             pages[next_url], references = await self._parts.form.offload(_parse, page, next_url)
             pending += [reference for reference in references if reference not in pages and reference not in pending
                        and urlsplit(reference)[:2] == base]  # fmt: skip
-            if len(pages) + len(pending) > MOST or sum(map(len, pages.values())) > _MAX_BYTES:
-                raise UnreadableDocument(f'it is made of more than {MOST} documents, or larger than it may be')
-        return CollectedDocuments(url, pages)
+            if len(pages) + len(pending) > MAX_DOCUMENTS or sum(map(len, pages.values())) > _MAX_BYTES:
+                raise InvalidWsdl(f'it is made of more than {MAX_DOCUMENTS} documents, or larger than it may be')
+        return WsdlDocuments(url, pages)
 
     def _own_url(self) -> str:
         """Return the usual URL of a peer's WSDL: its address with ?wsdl."""
@@ -98,26 +98,26 @@ class WsdlLoader:
             target += (b'&' if b'?' in target else b'?') + form.query
         request = form.ping('GET', PingCall(new_cid()))
         request.target = target
-        http = Response(await self._send(attempt, request, form.timeout), 'xml', None)
+        http = RestResponse(await self._send(attempt, request, form.timeout), 'xml', None)
         if http.status_code != 200:
-            raise UnreadableDocument(f'the peer answers {http.status_code} where {named(url)} should be')
+            raise InvalidWsdl(f'the peer answers {http.status_code} where {document_name(url)} should be')
         return _as_utf8(http.content, http.content_type, url)
 
-    async def _send(self, attempt: Attempt, request: Request, seconds: float) -> HttpResponse:
+    async def _send(self, attempt: Attempt, request: OutgoingRequest, seconds: float) -> HttpResponse:
         try:
             return await attempt(request)
         except CallFailed as failure:
             raise map_error(failure, self._parts.title, request.call.cid, seconds) from failure
 
-    def _for_other_host(self, origin: Origin) -> tuple[RequestForm, Attempt]:
+    def _for_other_host(self, origin: Origin) -> tuple[RequestTemplate, Attempt]:
         """Return the sender for a host other than the peer, which gets no credentials."""
         form = attrs.evolve(
-            self._parts.form, origin=origin, common=NamedFields.of((AGENT, (b'Accept', b'*/*'))), query=b''
+            self._parts.form, origin=origin, common=HeaderFields.of((USER_AGENT, (b'Accept', b'*/*'))), query=b''
         )
         return form, DirectSender(form, self._parts.client.ask).send
 
 
-def named(url: str) -> str:
+def document_name(url: str) -> str:
     """Return the name of a document without its host, for messages that clients may see."""
     parts = urlsplit(url)
     return (parts.path.rpartition('/')[2] or '/') + (f'?{parts.query}' if parts.query else '')
@@ -125,9 +125,9 @@ def named(url: str) -> str:
 
 def _as_utf8(body: bytes, content_type: str, url: str) -> bytes:
     try:
-        return to_utf8(body, parser.charset_of(content_type.encode('latin-1')))
+        return to_utf8(body, parser.content_type_charset(content_type.encode('latin-1')))
     except Malformed as error:
-        raise UnreadableDocument(f'{named(url)} is not XML: {error}') from None
+        raise InvalidWsdl(f'{document_name(url)} is not XML: {error}') from None
 
 
 def _parse(page: bytes, url: str) -> tuple[bytes, list[str]]:
@@ -135,9 +135,9 @@ def _parse(page: bytes, url: str) -> tuple[bytes, list[str]]:
     try:
         root = parser.parse(page, 'utf-8')
     except Malformed as error:
-        raise UnreadableDocument(f'{named(url)} is not XML that is accepted here: {error}') from None
+        raise InvalidWsdl(f'{document_name(url)} is not XML that is accepted here: {error}') from None
     with parser.PlainElement(root):
-        return undeclared(page), list(_references(root, url))
+        return strip_xml_declaration(page), list(_references(root, url))
 
 
 def _references(root: Any, url: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """A line protocol: a message is a line of text, and so is its reply. Shows what a kind consists of."""
 
-from zatotx.interfaces.kind import SERVER, ConnectorKind
+from zatotx.interfaces.connector_kind import SERVER, ConnectorKind
 from zatotx.rules.placement import Placement
 
 kind = ConnectorKind(

@@ -16,13 +16,13 @@ from twisted.python.failure import Failure
 from zatotx.connectors.channels import ChannelParts, Channels, ChannelType, make_delivery
 from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
+from zatotx.interfaces.connector_kind import ChannelContext, IChannel
 from zatotx.interfaces.delivery import InboundDelivery
-from zatotx.interfaces.kind import IChannel, KindContext
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Reply
-from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.snapshot import Snapshot, StoredObject
 
 from .metrics import LinesCounters
 from .schema import LinesChannel, LinesDefinition
@@ -188,7 +188,7 @@ class LineConnection(LineOnlyReceiver):
 class LinesChannels(Channels):
     """The channels of a node, and what they count together."""
 
-    def __init__(self, context: KindContext) -> None:
+    def __init__(self, context: ChannelContext) -> None:
         self._settings = read_settings(context.settings)
         self.counters = LinesCounters()
         names = ('channel_lines', 'channel_lines_single', 'channel_lines_leader')
@@ -201,21 +201,21 @@ class LinesChannels(Channels):
         """The figures of the metrics that the kind declares."""
         return self.counters.rows()
 
-    def _channel(self, stored: Stored, sources: Sources, parts: ChannelParts) -> ListeningChannel:
+    def _channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> ListeningChannel:
         return ListeningChannel(stored.value, usable(sources[0]), parts, self._settings, self.counters)
 
 
-def _nodes_of(stored: Stored) -> list[str]:
+def _nodes_of(stored: StoredObject) -> list[str]:
     nodes: list[str] = stored.value.nodes
     return nodes
 
 
-def definition_of(stored: Stored, snapshot: Snapshot) -> Sources:
+def definition_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
     """The definition that a channel or connection refers to."""
     return (snapshot.named('definition_lines', stored.value.definition),)
 
 
-def usable(definition: Stored | None) -> LinesDefinition:
+def usable(definition: StoredObject | None) -> LinesDefinition:
     """The definition. Raises ValueError where it is inactive."""
     if definition is None or not definition.value.is_active:
         raise ValueError('its definition is inactive')
@@ -223,7 +223,7 @@ def usable(definition: Stored | None) -> LinesDefinition:
     return value
 
 
-def make_channel(context: KindContext) -> IChannel:
+def make_channel(context: ChannelContext) -> IChannel:
     """See ConnectorKind.channel."""
     channel: IChannel = LinesChannels(context)
     return channel

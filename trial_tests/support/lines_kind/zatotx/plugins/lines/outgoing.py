@@ -15,11 +15,11 @@ from zatotx.connectors.call_policies import CallTimedOut
 from zatotx.connectors.connection_registry import ConnectionRegistry
 from zatotx.connectors.failure_log import FailureLog
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
-from zatotx.interfaces.kind import OutgoingContext
+from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import count_call
-from zatotx.interfaces.outgoing import ICall, IOutgoingKind
+from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
 from zatotx.model.errors import BadGateway, ServiceError, ServiceUnavailable, Timeout
-from zatotx.schema.snapshot import Stored
+from zatotx.schema.snapshot import StoredObject
 
 from .channel import definition_of, usable
 from .schema import LinesDefinition, LinesOutgoing
@@ -70,7 +70,7 @@ class LinesConnection:
         self._pool = BlockingPool(context.reactor, value.pool_size, f'lines-{value.name}')
         self._failures = FailureLog(title, context.reactor.seconds)
 
-    async def send(self, text: str, call: ICall) -> str:
+    async def send(self, text: str, call: IServiceCall) -> str:
         """The reply. Raises Timeout, ServiceUnavailable and BadGateway naming the connection."""
         if '\n' in text:
             raise ValueError('a line has no line feed')
@@ -83,7 +83,7 @@ class LinesConnection:
             self._failures.recovered()
         return reply.decode('utf-8', 'replace')
 
-    def _called(self, line: bytes, call: ICall) -> Deferred[bytes]:
+    def _called(self, line: bytes, call: IServiceCall) -> Deferred[bytes]:
         value = self._value
         timeout = min(value.timeout, max(0.0, call.deadline - self._reactor.seconds()))
         driver = SocketDriver(value.host, value.port, self._definition.max_length)
@@ -102,7 +102,7 @@ class LinesConnection:
             raise BadGateway(cid, f'{self._title}: {error}')
         return failure
 
-    async def ping(self, call: ICall) -> str:
+    async def ping(self, call: IServiceCall) -> str:
         return f'Sent ping, received {await self.send("ping", call)}'
 
     def retire(self) -> None:
@@ -119,7 +119,7 @@ class LinesConnection:
 class LinesNamespace:
     """`self.out.lines` of one call."""
 
-    def __init__(self, registry: ConnectionRegistry[LinesConnection], call: ICall) -> None:
+    def __init__(self, registry: ConnectionRegistry[LinesConnection], call: IServiceCall) -> None:
         self._registry, self._call = registry, call
 
     def __getitem__(self, name: str) -> LinesFacade:
@@ -133,7 +133,7 @@ class LinesNamespace:
 class LinesFacade:
     """`self.out.lines[name]` of one call."""
 
-    def __init__(self, connection: LinesConnection, call: ICall) -> None:
+    def __init__(self, connection: LinesConnection, call: IServiceCall) -> None:
         self._connection, self._call = connection, call
 
     def send(self, text: str) -> Any:
@@ -148,7 +148,7 @@ class LinesFacade:
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
     """See ConnectorKind.outgoing."""
 
-    def build(stored: Stored, references: Sources, title: str, meter: Any) -> LinesConnection:
+    def build(stored: StoredObject, references: Sources, title: str, meter: Any) -> LinesConnection:
         return LinesConnection(stored.value, usable(references[0]), title, context, meter)
 
     connections: IOutgoingKind = OutgoingConnections(context, [

@@ -1,0 +1,197 @@
+"""Interfaces of a kind: one protocol in one package below zatotx/plugins/, found by getPlugins, never imported by
+name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from attrs import Factory, field, frozen
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.plugin import IPlugin
+from zope.interface import Attribute, Interface, implementer
+
+from zatotx.interfaces.config import PreparedConfig
+from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
+from zatotx.interfaces.meters import IMeters, null_meters
+from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.rules.limits.memory_budget import MemoryBudget
+from zatotx.rules.placement import Placement
+from zatotx.schema.meta import ObjectType
+from zatotx.schema.snapshot import Snapshot
+
+SERVER, CONNECTOR = 'server', 'connector'
+
+
+class IChannel(Interface):
+    """The channels of one kind in one node: they listen for, or fetch, messages."""
+
+    def start(exchange: IDispatcher) -> Deferred[None]:
+        """Starts delivering messages to the dispatcher. Fails with a sentence if it cannot (e.g. address in use)."""
+
+    def prepare(snapshot: Snapshot) -> Deferred[PreparedConfig]:
+        """Builds the new configuration beside the active one. `commit` swaps it synchronously; the node commits all
+        components together after the last one is prepared."""
+
+    def apply(snapshot: Snapshot) -> Deferred[None]:
+        """Prepares and commits this component alone. Fires when the configuration is active."""
+
+    def retire() -> Deferred[None]:
+        """Stops accepting clients and closes each connection after its next response, because another process has taken
+        over. Fires when no connection is left."""
+
+    def drain() -> None:
+        """Stops accepting work; messages in progress continue."""
+
+    def stop() -> Deferred[None]:
+        """Fires when the last response was sent, or when the grace period has ended."""
+
+    # Optional: findings() -> Iterable[str], what is wrong now, a sentence each, for `zatotx doctor`;
+    # metrics() -> Iterable[MetricRow], the figures of the metrics that the kind declares.
+
+
+class IPlacedTask(Interface):
+    """A task that runs in those processes of the cluster that its placement says."""
+
+    def start() -> Deferred[None]:
+        """Run the task, now or as soon as this process has its turn. Fires when it has begun, or waits for its turn."""
+
+    def stop() -> Deferred[None]:
+        """End the task and give its turn to another process. Fires when that is done."""
+
+
+class ILineSink(Interface):
+    """A buffered line writer for the hot path: it writes all lines of a reactor iteration at once. Never raises."""
+
+    json: bool = Attribute('Whether lines should be JSON objects; may change at any time')
+
+    def line(text: str) -> None:
+        """Appends one line, without its line ending."""
+
+
+def listen_on_own_socket(reactor: Any, description: str, factory: Any) -> Deferred[IListeningPort]:
+    """Listens on a Twisted endpoint description with a socket that this process binds itself."""
+    listening: Deferred[IListeningPort] = serverFromString(reactor, description).listen(factory)
+    return listening
+
+
+@implementer(IPlacedTask)
+@frozen
+class UnplacedTask:
+    """Runs the task in this process at once, as for EVERY_WORKER."""
+
+    begin: Callable[[], Any]
+    end: Callable[[], Any]
+
+    def start(self) -> Deferred[None]:
+        return maybeDeferred(self.begin)
+
+    def stop(self) -> Deferred[None]:
+        return maybeDeferred(self.end)
+
+
+class PlaceTask(Protocol):
+    """Makes an IPlacedTask of a name that is unique in the cluster. `nodes`: those that the configuration names, all
+    where it names none. `begin` and `end` start and stop the task; both may return a Deferred."""
+
+    def __call__(
+        self, name: str, placement: Placement, nodes: Collection[str], begin: Callable[[], Any],
+        end: Callable[[], Any],
+    ) -> IPlacedTask: ...
+
+
+def place_everywhere(
+    name: str, placement: Placement, nodes: Collection[str], begin: Callable[[], Any], end: Callable[[], Any]
+) -> IPlacedTask:
+    """PlaceTask of a process that is alone."""
+    task: IPlacedTask = UnplacedTask(begin, end)
+    return task
+
+
+@frozen(kw_only=True)
+class ChannelContext:
+    """The resources of a node that channels of a kind may use."""
+
+    reactor: Any  # IReactorTime, IReactorTCP, IReactorThreads …
+    settings: dict[str, Any]  # the kind's section of server.toml
+    lines: Callable[[str], ILineSink]  # returns the ILineSink for a file name in logs/
+    work_dir: str  # directory for temporary files of this node
+    offload: Callable[..., Deferred[Any]]  # (function, *args): runs it in the node's thread pool
+    memory: MemoryBudget = field(factory=MemoryBudget)  # memory budget of request bodies, shared by the whole process
+    # The meters by channel kind in Zato's terms ('http-soap'), and by kind of outgoing connection.
+    channel_meters: Callable[[str], IMeters] = null_meters
+    outgoing_meters: Callable[[str], IMeters] = null_meters
+    # Called with a Twisted endpoint description and a protocol factory; workers get the socket that the parent process
+    # bound.
+    listen: Callable[[str, Any], Deferred[IListeningPort]] = field(
+        default=Factory(lambda context: partial(listen_on_own_socket, context.reactor), takes_self=True)
+    )
+    place: PlaceTask = place_everywhere
+    declaration: ConnectorKind | None = None  # of the kind
+    dead_letters: IDeadLetterSink | None = None  # None = messages that are given up are logged and dropped
+    processed_keys: IProcessedKeys | None = None  # None = duplicates are not recognized
+
+
+@frozen(kw_only=True)
+class OutgoingContext:
+    """The resources of a node that outgoing connections of a kind may use."""
+
+    reactor: Any
+    settings: dict[str, Any]  # the kind's section of server.toml
+    offload: Callable[..., Deferred[Any]]  # (function, *args): runs it in the node's thread pool
+    meters: Callable[[str], IMeters] = null_meters  # by kind of connection: 'rest', 'soap' …
+    keyvalue: Any = None  # ICommands and IBatch
+    scripts: Any = None  # IScripts
+    leases: Any = None  # ILeases
+    key: Callable[..., str] = ':'.join  # (kind, *names): a Redis key in the namespace of this cluster
+    seal: Callable[[str], str] = str  # encrypts values stored in Redis
+    unseal: Callable[[str], str] = str  # decrypts such values, and the encrypted half of a dual secret
+    component: str = 'zatotx'  # identifies this process to peers: 'server1@host'
+
+
+class IConnectorKind(IPlugin):
+    """The plugin interface of a kind."""
+
+    name: str = Attribute('Short, stable identifier: "http", "amqp" …')
+    title: str = Attribute('Display name')
+
+
+@implementer(IConnectorKind)
+@frozen(kw_only=True)
+class ConnectorKind:
+    """The plugin object in a kind's `__init__.py`. Refers to its parts by dotted path, so that discovery imports none
+    of them."""
+
+    name: str
+    title: str
+    runs_in: str  # SERVER or CONNECTOR
+    channel: str = ''  # 'package.module:factory', called with (ChannelContext) -> IChannel
+    outgoing: str = ''  # 'package.module:factory', called with (OutgoingContext) -> IOutgoingKind
+    codecs: str = ''  # 'package.module:factory', called with (Budget) -> Mapping of data formats to ICodec
+    schema: str = ''  # 'package.module:OBJECT_TYPES', a sequence of ObjectType
+    settings: str = ''  # 'package.module:check', called with its section of server.toml; raises StartError
+    settings_type: str = ''  # 'package.module:Struct' of that section, for the generated reference
+    settings_template: str = ''  # 'package.module:TEXT' of that section, as quickstart writes it into server.toml
+    metrics: str = ''  # 'package.module:DEFINITIONS', a sequence of MetricDefinition
+    doubles: str = ''  # 'package.module:SIGNATURES': name of `self.out` -> ApiSignature, for the users' test kit
+    listens: Sequence[str] = ()  # default endpoints if its section of server.toml has no `listen`
+    listeners: Mapping[str, str] = {}  # object type of channels -> the field with the address that they listen on
+    placement: Mapping[str, Placement] = {}  # object type of channels -> where they run; default: EVERY_WORKER
+    needs: Sequence[str] = ()  # modules of optional libraries; the kind is disabled if one is missing
+    install: str = ''  # the hint shown then, e.g. 'pip install zatotx[ibm-mq]'
+
+
+__all__ = [
+    'CONNECTOR',
+    'SERVER',
+    'ChannelContext',
+    'ConnectorKind',
+    'IChannel',
+    'IConnectorKind',
+    'ILineSink',
+    'ObjectType',
+    'OutgoingContext',
+]

@@ -1,0 +1,37 @@
+"""Interfaces of rate limit buckets: shared by the cluster in Redis, or local to one server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from zatotx.rules.limits.rate_buckets import Rate
+
+
+class RateCharge(NamedTuple):
+    """The result of charging one call."""
+
+    admitted: bool
+    aheads: Sequence[int]  # per bucket: nanoseconds by which it was ahead of the clock (GCRA)
+
+
+class ISharedRateBuckets(Interface):
+    """Exact rate limit buckets shared by all nodes of the cluster."""
+
+    def charge(names: tuple[str, ...], rates: tuple[Rate, ...]) -> Deferred[RateCharge]:
+        """Counts one call in all buckets, or in none if one of them is full. The names must be distinct, and a name
+        must have the same rate within a reactor iteration. Fails within half a second with Timeout or
+        ServiceUnavailable naming Redis; after failure or cancellation the call may be counted."""
+
+
+class ILocalRateBuckets(Interface):
+    """Rate limit buckets of this server. `now`: nanoseconds of its monotonic clock."""
+
+    def charge(name: str, rate: Rate, now: int) -> int:
+        """Returns how many nanoseconds the bucket was ahead of the clock. Counts the call if the bucket accepts it."""
+
+    def give_back(name: str, rate: Rate) -> None:
+        """Refunds a counted call that did not take place."""

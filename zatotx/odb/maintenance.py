@@ -1,0 +1,203 @@
+"""Creation and maintenance of an ODB, for commands that run without a server: blocking functions.
+
+All errors are those of zatotx.model.errors, or a ValueError whose text is a sentence for the user.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import Factory, frozen
+from sqlalchemy import Connection, Engine, insert, select
+
+from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
+from zatotx.odb import queries
+from zatotx.odb.database import Database, map_errors
+from zatotx.odb.documents import protect_secrets
+from zatotx.odb.engine import dialect_of, make_engine
+from zatotx.odb.engines.sqlite import create_database_file
+from zatotx.odb.executor import CancellableCall
+from zatotx.odb.mutations import OBJECT_ID_COUNTER, apply_operations
+from zatotx.odb.nodes import NodeAddress, add_node
+from zatotx.odb.revisions import snapshot_at
+from zatotx.odb.schema_state import State, schema_state_of
+from zatotx.odb.schema_upgrade import upgrade_schema
+from zatotx.odb.secrets import Secrets
+from zatotx.odb.tables import cluster, counter, hash_name
+from zatotx.odb.transaction import begin_transaction, find_cluster
+from zatotx.odb.urls import mask_password, sqlite_path
+from zatotx.rules.enmasse.plan_restore import describe_step, plan_restore, to_operations
+from zatotx.schema.fields import secret_fields
+from zatotx.schema.snapshot import Actor, Operation, Snapshot
+from zatotx.schema.type_registry import ObjectTypeRegistry
+
+
+@frozen(kw_only=True)
+class NewCluster:
+    """The initial content of a new cluster."""
+
+    name: str
+    nodes: tuple[NodeAddress, ...] = ()
+    operations: tuple[Operation, ...] = ()  # creations, with secrets in clear text
+    actor: Actor = Factory(lambda: Actor('zatotx', 'quickstart'))
+
+
+def open_database(url: str, key: str, *, cluster: str, types: ObjectTypeRegistry) -> Database:
+    """Open the ODB for a command, which closes it after use. Raises ValueError for an unusable URL or key."""
+    return Database(url=url, cluster=cluster, types=types, secrets=Secrets(key))
+
+
+def create_odb(url: str, key: str, new: NewCluster, *, types: ObjectTypeRegistry, alone: bool = False) -> None:
+    """Create tables, cluster, nodes and first objects. A database on a server must exist and be empty, or have this
+    version's schema; then the cluster is added, unless it must be `alone`. An SQLite file is created. An interrupted
+    creation can be repeated. Raises Conflict if the cluster exists, ServiceUnavailable for an unusable database."""
+    secrets = Secrets(key)
+    prepared = protect_secrets(types, secrets, new.operations, lambda: None)
+    is_new_file = _create_file(url)
+    try:
+        with _migration_connection(url) as connection:
+            upgrade_schema(connection, dialect_of(url), url, new=True)
+            _add_cluster(connection, new.name, secrets, url, alone=alone)
+            cluster_ = find_cluster(connection, new.name, types, secrets)
+            for address in new.nodes:
+                add_node(connection, cluster_, address)
+            apply_operations(begin_transaction(connection, cluster_, new.actor, lambda: None), prepared)
+    except BaseException:
+        if is_new_file:
+            _remove_files(url)
+        raise
+
+
+def schema_state(url: str) -> State:
+    """Return 'current', 'older' (needs an upgrade), 'newer' (than this zatotx), 'empty' or 'foreign'. Raises
+    ServiceUnavailable if there is no database."""
+    with map_errors(url), _engine(url) as engine, engine.connect() as connection:
+        return schema_state_of(connection)
+
+
+def upgrade_odb(url: str) -> bool:
+    """Upgrade the tables to this version; returns whether there was anything to do. Runs in one transaction if the
+    database supports transactional DDL; otherwise an interrupted upgrade is completed by the next one. Raises
+    ServiceUnavailable for an ODB that is empty or of a newer version."""
+    with _migration_connection(url) as connection:
+        return upgrade_schema(connection, dialect_of(url), url, new=False)
+
+
+def read_snapshot(database: Database) -> Snapshot:
+    """Return the cluster's present objects."""
+    moved = CancellableCall().moved  # progress is not monitored
+    return Snapshot().evolve(
+        database.read(lambda connection, found: queries.changes_since(connection, found, 0, moved))
+    )
+
+
+def read_snapshot_at(database: Database, revision: int) -> Snapshot:
+    """Return the cluster's objects at a revision. Raises NotFound if it is not kept."""
+    return database.read(lambda connection, found: snapshot_at(connection, found, revision))
+
+
+def write_operations(database: Database, change: Sequence[Operation], actor: Actor) -> int:
+    """Apply the operations, all or nothing; returns the revision. Raises as IConfigStore.write does."""
+    prepared = protect_secrets(database.types, database.secrets, change, lambda: None)
+
+    call = CancellableCall()
+    return database.write(
+        call,
+        lambda connection, found: apply_operations(begin_transaction(connection, found, actor, call.moved), prepared),
+    )
+
+
+@frozen
+class RestoreResult:
+    """The result of a restore, or of its dry run."""
+
+    revision: int  # the new revision, or the present one if nothing changed
+    lines: tuple[str, ...]  # the differences, with masked secrets
+
+
+def restore_revision(database: Database, revision: int, actor: Actor, *, dry_run: bool = False) -> RestoreResult:
+    """Restore the objects of a revision, all or nothing, as a new revision. Raises NotFound for a revision that is not
+    kept, Conflict if the same objects are changed concurrently."""
+    target = read_snapshot_at(database, revision)
+    current = read_snapshot(database)
+    steps = plan_restore(current, target, database.types)
+    lines = tuple(line for step in steps for line in describe_step(step, database.types))
+    if dry_run or not steps:
+        return RestoreResult(current.revision, lines)
+    return RestoreResult(write_operations(database, to_operations(steps), actor), lines)
+
+
+def set_password(database: Database, name: str, password: str, actor: Actor) -> int:
+    """Set the `password` of the object of that name. Raises NotFound, or Conflict if several objects match."""
+    matching = [
+        o for o in read_snapshot(database) if o.name == name and 'password' in secret_fields(database.types[o.type])
+    ]
+    if not matching:
+        raise NotFound(None, f'there is no object called {name!r} that has a password')
+    if len(matching) > 1:
+        types = ', '.join(sorted(o.type for o in matching))
+        raise Conflict(None, f'several objects are called {name!r} and have a password: {types}')
+    change = Operation(
+        action='edit', type=matching[0].type, name=name, id=matching[0].id, fields={'password': password}
+    )
+    return write_operations(database, [change], actor)
+
+
+@contextmanager
+def _engine(url: str) -> Iterator[Engine]:
+    engine = make_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _migration_connection(url: str) -> Iterator[Connection]:
+    with map_errors(url):
+        engine = make_engine(url, 'migrate')
+        try:
+            with engine.connect() as connection, connection.begin():
+                yield connection
+        finally:
+            engine.dispose()
+
+
+def _create_file(url: str) -> bool:
+    """Create the SQLite file; returns whether it was created."""
+    path = sqlite_path(url)
+    if path is None or Path(path).exists():
+        return False
+    try:
+        create_database_file(path)
+    except OSError as error:
+        raise ServiceUnavailable(None, f'The ODB ({mask_password(url)}) cannot be created: {error.strerror}') from error
+    return True
+
+
+def _remove_files(url: str) -> None:
+    for suffix in ('', '-wal', '-shm'):
+        Path(f'{sqlite_path(url)}{suffix}').unlink(missing_ok=True)
+
+
+def _add_cluster(connection: Connection, name: str, secrets: Secrets, url: str, *, alone: bool) -> None:
+    names = connection.execute(select(cluster.c.name)).scalars().all()
+    if name in names or (alone and names):
+        raise Conflict(
+            None, f'The ODB ({mask_password(url)}) has a cluster called {(names[0] if alone else name)!r} already'
+        )
+    if connection.execute(select(counter.c.name).where(counter.c.name == OBJECT_ID_COUNTER)).first() is None:
+        connection.execute(insert(counter).values(name=OBJECT_ID_COUNTER, value=1))
+    connection.execute(
+        insert(cluster).values(
+            name=name,
+            name_key=hash_name(name),
+            revision=0,
+            created=time.time(),
+            key_check=secrets.key_check(),
+            kept_since=0,
+        )
+    )

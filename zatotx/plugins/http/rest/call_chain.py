@@ -1,0 +1,132 @@
+"""The chain of senders between a request and the HTTP client: authorization, retries, circuit breaker. Wrappers that a
+connection does not need are left out, and cost nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from time import time
+from typing import Protocol
+
+from attrs import define, frozen
+
+from zatotx.model.errors import ServiceError
+from zatotx.plugins.http.client.call import Fields, HttpRequest, HttpResponse
+from zatotx.plugins.http.client.errors import CallFailed
+from zatotx.plugins.http.rest.error_mapping import CircuitOpen, is_circuit_failure, is_retryable
+from zatotx.plugins.http.rest.request_builder import OutgoingRequest, RequestTemplate
+from zatotx.rules.resilience.retry import (
+    FailedAttempt,
+    RetryPolicy,
+    is_transient_status,
+    parse_retry_after,
+    retry_delay,
+)
+
+Attempt = Callable[[OutgoingRequest], Awaitable[HttpResponse]]  # fails with CallFailed
+_UNAUTHORIZED = 401
+_SERVER_ERROR = 500  # and above
+
+
+@frozen
+class DirectSender:
+    """Sends requests with the HTTP client, without any wrapper."""
+
+    form: RequestTemplate
+    client: Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+    def send(self, request: OutgoingRequest) -> Awaitable[HttpResponse]:
+        return self.client(self.form.outbound(request))
+
+
+def is_peer_failure(error: Exception) -> bool:
+    """Return whether an error counts for the circuit breaker."""
+    return isinstance(error, CallFailed) and is_circuit_failure(error)
+
+
+def is_server_error(response: HttpResponse) -> bool:
+    """Return whether a response counts for the circuit breaker: status 5xx."""
+    return response.head.status >= _SERVER_ERROR
+
+
+class Authorizer(Protocol):
+    """Provides credentials that depend on the request or the peer's responses."""
+
+    async def credentials(self, request: OutgoingRequest) -> Fields:
+        """Return the fields for this request. Raises a ServiceError if they are not available in time."""
+
+    async def refused(self, request: OutgoingRequest, answer: HttpResponse) -> bool:
+        """Handle a 401 response. Returns whether new credentials are available that the peer has not seen yet."""
+
+    def accepted(self, answer: HttpResponse) -> None:
+        """Handle a response that accepts the credentials."""
+
+
+@define(eq=False)
+class AuthorizingSender:
+    """Adds credentials to requests, and sends a request once more with new ones after a 401."""
+
+    inner: Attempt
+    authorizer: Authorizer
+    title: str  # of the connection
+
+    async def send(self, request: OutgoingRequest) -> HttpResponse:
+        authorizer = self.authorizer
+        request.credentials = await self._credentials(request)
+        response = await self.inner(request)
+        if response.head.status == _UNAUTHORIZED and request.repeatable and await authorizer.refused(request, response):
+            _discard_body(response)
+            request.credentials = await self._credentials(request)
+            response = await self.inner(request)
+        if response.head.status != _UNAUTHORIZED:
+            authorizer.accepted(response)
+        return response
+
+    async def _credentials(self, request: OutgoingRequest) -> Fields:
+        try:
+            return await self.authorizer.credentials(request)
+        except ServiceError as error:
+            details = f'{self.title} cannot be used: {error.msg[:1].lower()}{error.msg[1:]}'
+            raise type(error)(request.call.cid, details) from error
+
+
+@define(eq=False)
+class HttpRetryDecision:
+    """RetryDecision of HTTP: which calls may be repeated, within the call's timeout."""
+
+    policy: RetryPolicy
+    seconds: Callable[[], float]
+
+    def after_error(self, request: OutgoingRequest, attempts: int, error: Exception) -> float | None:
+        """See RetryDecision."""
+        if not isinstance(error, CallFailed) or not is_retryable(error):
+            return None
+        return self._delay(request, attempts, FailedAttempt(reached=error.reached))
+
+    def after_response(self, request: OutgoingRequest, attempts: int, response: HttpResponse) -> float | None:
+        """See RetryDecision."""
+        status = response.head.status
+        if not is_transient_status(status):
+            return None
+        pause = parse_retry_after(response.head.headers.get(b'retry-after'), time())
+        return self._delay(request, attempts, FailedAttempt(status=status, retry_after=pause))
+
+    def discard(self, response: HttpResponse) -> None:
+        """See RetryDecision."""
+        _discard_body(response)
+
+    def ends_retries(self, request: OutgoingRequest, error: Exception) -> bool:
+        """See RetryDecision. A streamed response is already discarded and cannot be returned."""
+        return isinstance(error, CircuitOpen) and not request.stream
+
+    def _delay(self, request: OutgoingRequest, attempts: int, failed: FailedAttempt) -> float | None:
+        again = self.policy.may(request.method, keyed=request.keyed)
+        delay = retry_delay(self.policy, attempts, failed, again=again, random=random.random)
+        if delay is None or not request.repeatable or self.seconds() + delay >= request.due:
+            return None
+        return delay
+
+
+def _discard_body(response: HttpResponse) -> None:
+    if not isinstance(response.body, bytes):
+        response.body.close()

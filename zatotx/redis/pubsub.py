@@ -1,0 +1,100 @@
+"""Announcements to the nodes of a cluster, published over Redis pub/sub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from zatotx.interfaces.redis_client import ICommands, IPubSub
+from zatotx.redis.connection_log import ConnectionLog
+from zatotx.redis.errors import describe_error
+from zatotx.redis.keys import RedisKeys
+from zatotx.redis.reconnecting_connection import ConnectionService, ReconnectingConnection
+from zatotx.redis.url import RedisAddress
+
+MAX_MESSAGE_LENGTH = 65_536  # characters; nodes announce nothing longer
+
+
+@implementer(IPubSub)
+class RedisPubSub(ConnectionService):
+    """Receives on a connection of its own and publishes through the client's.
+
+    Subscriptions are renewed after every reconnect; messages published in between are lost. A PING every `timeout`
+    seconds detects a connection that no longer responds.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, reactor: Any, address: RedisAddress, client: ICommands, *, cluster: str, timeout: float = 5.0,
+        name: str = '', voice: ConnectionLog | None = None,
+    ) -> None:
+        """`reactor`: as for the client, whose `voice` (connection log) should be passed, too."""
+        super().__init__(ReconnectingConnection(
+            reactor, address, timeout=timeout, name=name, voice=voice, prepare=self._resubscribe, heard=self._received
+        ))
+        self._client = client
+        self._keys = RedisKeys(cluster)
+        self._timeout = timeout
+        self._listeners: dict[str, list[Callable[[str], None]]] = {}  # channel -> its listeners
+        self._ping_loop = LoopingCall(self._ping)
+        self._ping_loop.clock = reactor
+
+    def startService(self) -> None:
+        super().startService()
+        self._ping_loop.start(self._timeout, now=False)
+
+    def stopService(self) -> Deferred[None]:
+        if self._ping_loop.running:
+            self._ping_loop.stop()
+        return super().stopService()
+
+    def announce(self, topic: str, message: str) -> Deferred[None]:
+        """See IBus."""
+        published = self._client.execute('PUBLISH', self._keys.topic(topic), message)
+        return published.addCallback(lambda _: None)
+
+    def subscribe(self, topic: str, heard: Callable[[str], None]) -> None:
+        """See IBus."""
+        channel = self._keys.topic(topic)
+        listeners = self._listeners.setdefault(channel, [])
+        listeners.append(heard)
+        if len(listeners) == 1 and self._connection.live is not None:
+            self._send(self._connection.live, 'SUBSCRIBE', channel)
+
+    async def _resubscribe(self, protocol: Any) -> None:
+        # One command per channel: each is confirmed by one reply, so that replies match commands.
+        subscribed: set[str] = set()
+        while missing := self._listeners.keys() - subscribed:  # repeated, because a topic may be added during the wait
+            for channel in missing:
+                await protocol.ask('SUBSCRIBE', channel)
+            subscribed |= missing
+
+    def _ping(self) -> None:
+        if self._connection.live is not None:
+            self._send(self._connection.live, 'PING')
+
+    def _send(self, protocol: Any, *words: str) -> None:
+        """Send a command, and replace the connection if it fails."""
+
+        def failed(failure: Any) -> None:
+            if self._connection.live is protocol:
+                self._connection.drop(protocol, f'{words[0]} failed: {describe_error(failure.value, self._timeout)}')
+
+        protocol.ask(*words).addErrback(failed)
+
+    def _received(self, channel: object, message: object) -> None:
+        listeners = self._listeners.get(channel, ()) if isinstance(channel, str) else ()
+        if not isinstance(message, str) or len(message) > MAX_MESSAGE_LENGTH:
+            self._log.warn('A message on {channel} is not an announcement and is ignored', channel=channel)
+            return
+        for listener in tuple(listeners):
+            try:
+                listener(message)
+            except Exception:
+                self._log.failure('An announcement on {channel} could not be processed', channel=channel)

@@ -1,0 +1,155 @@
+"""Concurrency limits, and limits of the content of one message. Pure: no I/O.
+
+A `ConcurrencyLimit` counts the calls in progress in a service, a channel or a node. It is used for every request, so
+that entering costs a comparison and an addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+
+import msgspec
+
+from zatotx.wire.xml.limits import XmlLimits as XmlBudget
+
+DEFAULT_SERVICE_LIMIT, DEFAULT_NODE_LIMIT = (
+    1_000,
+    10_000,
+)  # default maximum of concurrent requests per service, and per node
+_MAX_WORKERS = 256  # maximum number of worker processes of a node, draining ones included, that share the granted slots
+_NEVER_FAST = -1  # a fast limit that is always exceeded, so that every entry takes the slow path
+
+
+class ConcurrencyLimit:
+    """Limits the number of calls in progress to `limit` and counts those it rejects (`refused`).
+
+    The reactor's thread uses `enter` and `leave`; other threads `enter_from_thread` and `leave_from_thread`. Each
+    successful entry must leave exactly once. The reactor takes no lock: if a thread takes the last slot at the same
+    moment, both may enter.
+
+    With several workers per node, `others` returns the count of the other workers, and `publish` reports the count of
+    this one. An entry is published before the others are read: two workers competing for the last slot may both be
+    rejected, but never both enter. Each worker has a few granted slots (`limit` // 256: three of a thousand) that it
+    publishes as taken whether they are or not: within them it need not read or publish anything, which is the usual
+    case for services that do not wait.
+
+    The request path inlines `enter` and `leave`, because a function call would double their cost: if `held` is below
+    `room`, it increments `held`; if the limit is `alone`, leaving decrements it.
+    """
+
+    __slots__ = ('_granted', '_in_threads', '_limit', '_lock', '_others', '_publish', 'alone', 'held', 'refused',
+                 'room')  # fmt: skip
+
+    def __init__(
+        self,
+        limit: int = DEFAULT_SERVICE_LIMIT,
+        *,
+        others: Callable[[], int] | None = None,
+        publish: Callable[[int], None] | None = None,
+    ) -> None:
+        self.held = 0  # entered by the reactor's thread
+        self.refused = 0
+        self._in_threads = 0  # entered by other threads
+        self._granted = 0  # slots available without asking the other workers
+        self._lock = Lock()
+        self._others = others
+        self._publish = publish
+        self.alone = publish is None  # leaving need not be published
+        self.limit = limit
+
+    @property
+    def limit(self) -> int:
+        """Maximum number of calls in progress. Lowering it affects new calls only."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        with self._lock:
+            self._limit = limit
+            self._grant_slots()
+            self._update_fast_limit()
+
+    @property
+    def inside(self) -> int:
+        """Number of calls in progress in this process."""
+        return self.held + self._in_threads
+
+    @property
+    def full(self) -> bool:
+        """Whether the next call would be rejected."""
+        return self._count() >= self._limit
+
+    def enter(self) -> bool:
+        """Takes a slot; returns whether one was free."""
+        if self.held < self.room:
+            self.held += 1
+            return True
+        return self._enter_slowly(in_thread=False)
+
+    def leave(self) -> None:
+        """Releases a slot."""
+        if self.alone or self.held <= self.room:
+            self.held -= 1
+        else:
+            with self._lock:
+                self._adjust(-1, in_thread=False)
+
+    def enter_from_thread(self) -> bool:
+        """Like `enter`, from any thread."""
+        return self._enter_slowly(in_thread=True)
+
+    def leave_from_thread(self) -> None:
+        """Like `leave`, from any thread."""
+        with self._lock:
+            self._adjust(-1, in_thread=True)
+
+    def _enter_slowly(self, *, in_thread: bool) -> bool:
+        with self._lock:
+            self._adjust(1, in_thread=in_thread)
+            if self._count() <= self._limit:
+                return True
+            self._adjust(-1, in_thread=in_thread)
+            self.refused += 1
+            return False
+
+    def _adjust(self, change: int, *, in_thread: bool) -> None:
+        if in_thread:  # `held` belongs to the reactor, which changes it without a lock
+            self._in_threads += change
+            self._update_fast_limit()
+        else:
+            self.held += change
+        self._publish_count()
+
+    def _publish_count(self) -> None:
+        if self._publish is not None:
+            self._publish(max(self.inside, self._granted))
+
+    def _grant_slots(self) -> None:
+        if self._others is None or self._publish is None:
+            return
+        previous, self._granted = self._granted, self._limit // _MAX_WORKERS
+        if self._granted or previous:
+            self._publish_count()
+        if self._granted and self._others() + self._granted > self._limit:  # the others have taken them
+            self._granted = 0
+            self._publish_count()
+
+    def _count(self) -> int:
+        return self.inside + (self._others() if self._others is not None else 0)
+
+    def _update_fast_limit(self) -> None:
+        shared = self._others is not None or self._publish is not None
+        self.room = (self._granted - self._in_threads or _NEVER_FAST) if shared else self._limit - self._in_threads
+
+
+class MessageLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of the content of one message. The protocol limits the size of the body."""
+
+    json_depth: int = 100  # nesting of objects and lists
+    json_keys: int = 100_000  # total number of keys and elements
+    form_fields: int = 1_000
+    xml: XmlBudget = XmlBudget()
+
+
+DEFAULT_BUDGET = MessageLimits()

@@ -1,0 +1,87 @@
+"""Rate limiting with the generic cell rate algorithm (GCRA) of ITU-T I.371, in integer nanoseconds. Pure.
+
+The state of a bucket is one point in time, the theoretical arrival time. Each call advances it by one interval; a call
+is admitted if it is then at most the tolerance ahead of now. So a bucket needs one number, expires by itself, and never
+admits more than its burst plus what its rate allows, in any period.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+SECOND = 1_000_000_000  # nanoseconds
+MAX_TOLERANCE = 104 * 86_400 * SECOND  # maximum tolerance: integers stay exact in the doubles of Redis's Lua
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """A rate and its burst tolerance."""
+
+    interval: int  # nanoseconds between calls
+    tolerance: int  # nanoseconds: interval times burst
+
+    @classmethod
+    def of(cls, count: int, seconds: int, burst: int) -> Rate:
+        """Creates a rate of `count` calls per `seconds` with `burst`. Rounds the interval up, so that the rate is never
+        exceeded. Raises ValueError if a full burst would take longer than LONGEST to recover."""
+        interval = -(-seconds * SECOND // count)
+        if interval * burst > MAX_TOLERANCE:
+            raise ValueError(f'at this rate {burst} calls take longer than 104 days')
+        return cls(interval, interval * burst)
+
+    @property
+    def burst(self) -> int:
+        """Number of calls allowed at once."""
+        return self.tolerance // self.interval
+
+    def admits(self, ahead: int) -> bool:
+        """Returns whether a bucket that is `ahead` nanoseconds ahead admits one more call."""
+        return ahead + self.interval <= self.tolerance
+
+    def left(self, ahead: int) -> int:
+        """Returns the number of calls admitted now."""
+        return max(0, self.tolerance - ahead) // self.interval
+
+    def wait(self, ahead: int) -> int:
+        """Returns the nanoseconds until the next call is admitted; 0 = now."""
+        return max(0, ahead + self.interval - self.tolerance)
+
+
+def count_admitted(rates: Sequence[Rate], aheads: Sequence[int], calls: int) -> int:
+    """Returns how many of `calls` calls all of the buckets together admit."""
+    return min(calls, *(rate.left(ahead) for rate, ahead in zip(rates, aheads, strict=True)))
+
+
+class RateBuckets:
+    """Buckets by name in bounded memory: about `most` of the most recently used ones are kept.
+
+    `now` is in nanoseconds on a monotonic clock.
+    """
+
+    __slots__ = ('_half', '_old', '_young')
+
+    def __init__(self, most: int = 100_000) -> None:
+        # When the young half is full it becomes the old one; the previous old half is dropped.
+        self._half = max(1, most // 2)
+        self._young: dict[str, int] = {}
+        self._old: dict[str, int] = {}
+
+    def charge(self, name: str, rate: Rate, now: int) -> int:
+        """Returns how many nanoseconds the bucket is ahead of the clock. Counts the call if the bucket admits it."""
+        arrival_time = self._young.get(name)
+        if arrival_time is None:
+            arrival_time = self._old.get(name, 0)
+            if len(self._young) >= self._half:
+                self._young, self._old = {}, self._young
+        if arrival_time < now:
+            arrival_time = now
+        ahead = arrival_time - now
+        self._young[name] = arrival_time + rate.interval if ahead + rate.interval <= rate.tolerance else arrival_time
+        return ahead
+
+    def give_back(self, name: str, rate: Rate) -> None:
+        """Refunds a counted call that did not take place."""
+        arrival_time = self._young.get(name) or self._old.get(name)
+        if arrival_time is not None:
+            self._young[name] = arrival_time - rate.interval

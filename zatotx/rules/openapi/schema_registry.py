@@ -1,0 +1,223 @@
+"""The shared components of an OpenAPI document: named schemas, security schemes, header fields and error responses.
+Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from zatotx.rules.openapi import xml_schemas as openapi_xml
+from zatotx.rules.openapi.json_example import REF, Schema
+from zatotx.rules.openapi.model import SchemaWithComponents, SecuritySource
+from zatotx.wire.xml.writer import write_error
+
+CID = 'X-Zato-CID'
+ERROR = 'ZatoError'
+_UNSAFE_CHARACTERS = re.compile(r'[^A-Za-z0-9._-]')
+_EXAMPLE_CID = '8f14e45fceea167a5a36dedd'
+
+# Security schemes by definition type. Types without a scheme are mentioned in the description only.
+SCHEMES: dict[str, Callable[[SecuritySource], dict[str, Any]]] = {
+    'basic_auth': lambda guarded: {
+        'type': 'http',
+        'scheme': 'basic',
+        'description': f'{guarded.name}: HTTP Basic' + (f', realm {guarded.realm!r}' if guarded.realm else ''),
+    },
+    'apikey': lambda guarded: {
+        'type': 'apiKey',
+        'in': guarded.place,
+        'name': guarded.field,
+        'description': f'{guarded.name}: a key, {guarded.field!r} in the {guarded.place}',
+    },
+    'jwt': lambda guarded: {
+        'type': 'http',
+        'scheme': 'bearer',
+        'bearerFormat': 'JWT',
+        'description': f'{guarded.name}: a JSON Web Token',
+    },
+    'mtls': lambda guarded: {'type': 'mutualTLS', 'description': f'{guarded.name}: a client certificate'},
+}
+
+# status -> (name of the response, description, example of its details)
+ERROR_RESPONSES: dict[int, tuple[str, str, str]] = {
+    400: ('BadRequest', 'The request or its input is wrong; every mistake is named by its path',
+          '$.items[1].qty: expected int, got str'),
+    401: ('Unauthorized', 'The credentials are missing or wrong', 'You are not authorized to access this resource'),
+    403: ('Forbidden', 'Whoever logs in lacks the role that is needed here',
+          'You are not allowed to access this resource'),
+    404: ('NotFound', 'There is nothing of that name', 'URL not found'),
+    405: ('MethodNotAllowed', 'The path takes other methods, which Allow names', 'Method `PUT` is not allowed here'),
+    409: ('Conflict', 'The state of the resource does not allow this', 'The state of the resource does not allow this'),
+    413: ('TooLarge', 'The body is larger than the server takes', 'The body is larger than allowed here'),
+    415: ('UnsupportedMediaType', 'The body is in a coding or format that is not taken here',
+          'Bodies are taken as gzip, as deflate, or without Content-Encoding'),
+    429: ('TooManyRequests', 'Too many attempts; Retry-After says when to come back', 'Too many requests'),
+    500: ('InternalError', 'The service failed; the log of the server says why under the cid', 'Internal server error'),
+    502: ('BadGateway', 'Another system, which the request needs, gave no usable answer',
+          'Another system gave no usable answer'),
+    503: ('Unavailable', 'It cannot be served now; Retry-After says when to come back', 'The server is starting'),
+    504: ('TimedOut', 'The service gave no answer in time', 'The request timed out'),
+}  # fmt: skip
+_ROUTER_STATUSES = (405,)  # responses of the router, independent of the channel's data format
+_STATUS_HEADERS = {401: ('WWW-Authenticate',), 405: ('Allow',), 429: ('Retry-After',), 503: ('Retry-After',)}
+
+
+def safe_component_name(name: str) -> str:
+    """Returns a name in the form that components require (OpenAPI 3.1, §4.8.7)."""
+    return _UNSAFE_CHARACTERS.sub('_', name) or '_'
+
+
+class UniqueNames:
+    """Generates unique names."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def new(self, wanted: str) -> str:
+        """Returns `wanted`, with a number appended if it is in use."""
+        name, number = wanted, 1
+        while name in self._taken:
+            number += 1
+            name = f'{wanted}_{number}'
+        self._taken.add(name)
+        return name
+
+
+class SchemaRegistry:
+    """Collects schemas under unique names: identical schemas share a name, which is also their title, since client
+    generators name classes by it."""
+
+    def __init__(self) -> None:
+        self.schemas: dict[str, Schema] = {}
+        self._names = UniqueNames()
+        self._known: dict[str, str] = {}  # a schema and all that it refers to, as text -> its component name
+        self._names.new(ERROR)
+        self._names.new(openapi_xml.ERROR)
+        self.schemas[ERROR] = error_schema()
+
+    def take(self, shape: SchemaWithComponents) -> Any:
+        """Registers the components of a shape; returns its schema with references to the registered names."""
+        reachable = dict.fromkeys(_reachable(shape.schema, shape.components))
+        names = {name: self._name(name, shape.components) for name in reachable}
+        for name, new_name in names.items():
+            if new_name not in self.schemas:
+                self.schemas[new_name] = {**rename_references(shape.components[name], names), 'title': new_name}
+        return rename_references(shape.schema, names)
+
+    def _name(self, name: str, components: Mapping[str, Schema]) -> str:
+        used = {used_name: components[used_name] for used_name in _reachable({'$ref': f'{REF}{name}'}, components)}
+        key = json.dumps([name, used], sort_keys=True, default=str)
+        if key not in self._known:
+            self._known[key] = self._names.new(safe_component_name(name))
+        return self._known[key]
+
+
+def _reachable(schema: Schema, components: Mapping[str, Schema]) -> list[str]:
+    """Returns the names of all components that a schema refers to, directly or indirectly."""
+    names: dict[str, None] = {}
+    pending: list[Any] = [schema]
+    while pending:
+        for name in _refs(pending.pop()):
+            if name not in names:
+                names[name] = None
+                pending.append(components[name])
+    return list(names)
+
+
+def _refs(value: Any) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        for key, child in value.items():
+            if key == '$ref' and isinstance(child, str):
+                yield child.removeprefix(REF)
+            else:
+                yield from _refs(child)
+    elif isinstance(value, (list, tuple)):
+        for child in value:
+            yield from _refs(child)
+
+
+def rename_references(value: Any, names: Mapping[str, str]) -> Any:
+    """Returns a schema with renamed references, including those in a discriminator's mapping."""
+    if isinstance(value, Mapping):
+        return {key: rename_references(child, names) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rename_references(child, names) for child in value]
+    if isinstance(value, str) and value.startswith(REF):
+        name = value.removeprefix(REF)
+        return f'{REF}{names.get(name, name)}'
+    return value
+
+
+def error_schema() -> Schema:
+    """Returns the schema of the body of error responses."""
+    return {
+        'type': 'object',
+        'title': ERROR,
+        'description': 'Why a request failed.',
+        'properties': {
+            'zato_env': {
+                'type': 'object',
+                'properties': {
+                    'result': {'const': 'ZATO_ERROR'},
+                    'cid': {'type': 'string', 'description': 'What the log of the server knows the request by'},
+                    'details': {'type': 'string'},
+                },
+                'required': ['result', 'cid', 'details'],
+            }
+        },
+        'required': ['zato_env'],
+    }
+
+
+def header_components() -> dict[str, Any]:
+    """Returns the header fields of responses."""
+    text = {'type': 'string'}
+    return {
+        CID: {'description': 'The id of the request, its caller\'s own where one was sent', 'schema': text},
+        'Retry-After': {'description': 'Seconds until it may go well', 'schema': {'type': 'integer'}},
+        'WWW-Authenticate': {'description': 'How to log in', 'schema': text},
+        'Allow': {'description': 'The methods there are', 'schema': text},
+    }
+
+
+def response_headers(status: int) -> dict[str, Any]:
+    """Returns references to the header fields of a response with this status."""
+    return {name: {'$ref': f'#/components/headers/{name}'} for name in (CID, *_STATUS_HEADERS.get(status, ()))}
+
+
+def error_responses() -> dict[str, Any]:
+    """Returns the error responses by name."""
+    return {
+        name: _error_response(status, description, details)
+        for status, (name, description, details) in ERROR_RESPONSES.items()
+    }
+
+
+def xml_error_responses() -> dict[str, Any]:
+    """Returns the error responses of XML channels."""
+    responses = {}
+    for status, (_, description, details) in ERROR_RESPONSES.items():
+        if status not in _ROUTER_STATUSES:
+            media = {'schema': {'$ref': f'{REF}{openapi_xml.ERROR}'},
+                     'example': write_error(_EXAMPLE_CID, details).decode('utf-8')}  # fmt: skip
+            content = {openapi_xml.XML: media}
+            responses[error_response_name(status, xml=True)] = {
+                'description': description, 'headers': response_headers(status), 'content': content,
+            }  # fmt: skip
+    return responses
+
+
+def error_response_name(status: int, *, xml: bool = False) -> str:
+    """Returns the component name of the error response with this status."""
+    return ERROR_RESPONSES[status][0] + ('Xml' if xml and status not in _ROUTER_STATUSES else '')
+
+
+def _error_response(status: int, description: str, details: str) -> dict[str, Any]:
+    example = {'zato_env': {'result': 'ZATO_ERROR', 'cid': _EXAMPLE_CID, 'details': details}}
+    return {
+        'description': description,
+        'headers': response_headers(status),
+        'content': {'application/json': {'schema': {'$ref': f'{REF}{ERROR}'}, 'example': example}},
+    }

@@ -1,0 +1,69 @@
+"""Doubles of authenticators, controlled by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Hashable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from zatotx.interfaces.pipeline import IAuthenticationPolicy, NeedsBody
+from zatotx.model.errors import ServiceError, Unauthorized
+from zatotx.model.message import Message, Principal
+from zatotx.pipeline.security.authenticator import ANY_DEFINITION, make_principal
+from zatotx.schema.snapshot import StoredObject
+
+
+class FieldAuthenticator:
+    """Accepts requests with the definition's password in a header field.
+
+    While `waits` is true, checks wait until the test fires the Deferreds in `waiting`. `fault` is raised instead of
+    checking.
+    """
+
+    def __init__(self, stored: StoredObject, field: bytes = b'x-key', *, needs_body: bool = False) -> None:
+        self._principal = make_principal(stored)
+        self._password = stored.value.password
+        self._field = field
+        self.needs_body = needs_body
+        self.challenge = f'{field.decode()} {stored.name}'
+        self.sort: Hashable = (field, needs_body)
+        self.claim: Hashable = ANY_DEFINITION
+        self.asked = 0
+        self.fault: ServiceError | None = None
+        self.waits = False
+        self.waiting: list[Deferred[Any]] = []
+
+    def claimed(self, inbound: Message) -> Hashable | None:
+        return ANY_DEFINITION if self._field in inbound.headers else None
+
+    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
+        self.asked += 1
+        if self.waits:
+            return self._check_later(inbound)
+        return self._check_now(inbound)
+
+    async def _check_later(self, message: Message) -> Principal:
+        self.waiting.append(Deferred())
+        await self.waiting[-1]
+        return self._check_now(message)
+
+    def _check_now(self, message: Message) -> Principal:
+        if self.fault is not None:
+            raise self.fault
+        if message.headers.get(self._field, b'').decode() != self._password:
+            raise Unauthorized(message.cid, None, self.challenge)
+        return self._principal
+
+
+async def authenticate(policy: IAuthenticationPolicy, message: Message) -> Principal:
+    """Return the principal that the policy accepts, reading the body if needed. Raises what the policy raises."""
+    result: Any = await _await_result(policy.check(message))
+    if isinstance(result, NeedsBody):
+        result = await _await_result(policy.check_body(message))
+    assert isinstance(result, Principal)
+    return result
+
+
+async def _await_result(checked: Any) -> Any:
+    return checked if isinstance(checked, Principal | NeedsBody) else await checked

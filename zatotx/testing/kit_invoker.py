@@ -1,0 +1,102 @@
+"""The real Invoker, codecs and error responses, adapted to the test kit: results and log events are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from threading import Thread
+from typing import Any
+
+from attrs import define
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from zatotx.interfaces.pipeline import ICodec
+from zatotx.interfaces.services import IServiceEntry, IServiceMap
+from zatotx.model.message import Message, ServiceResult
+from zatotx.pipeline.codecs import CodecRegistry, RawCodec
+from zatotx.pipeline.error_replies import ErrorReplies
+from zatotx.service.invoker import Invocation, Invoker
+from zatotx.service.thread_pool import ServiceThreadPool
+from zatotx.testing.clock import KitClock
+from zatotx.testing.inline_threads import InlineThreads
+from zatotx.testing.log_recorder import LogRecorder
+from zatotx.testing.request_builder import INVOKE_CHANNEL, NO_PAYLOAD, BuiltRequest
+from zatotx.testing.scripted_connections import ScriptedOutgoing
+
+
+@define(eq=False)
+class KitNode:
+    """The node as services see it in a test."""
+
+    outgoing: ScriptedOutgoing
+    name: str = 'test'
+    cluster: str = 'test'
+
+
+class KitInvoker(Invoker):
+    """An Invoker that keeps the outcome of each call's first service, before it is serialized."""
+
+    def __init__(self, clock: Any, node: KitNode, recorder: LogRecorder, **options: Any) -> None:
+        self.pool = ServiceThreadPool('service', 5)  # its threads start only if a reactor runs
+        super().__init__(clock, self.pool, node=node, **options)
+        self._log = Logger('zatotx.service', observer=recorder)
+        self.asked: dict[int, BuiltRequest] = {}  # by id of their messages, until they run
+        self.outcomes: dict[int, ServiceResult] = {}
+        if isinstance(clock, KitClock):
+            self.threads = InlineThreads(self, clock)
+        else:
+            self.pool.start()
+
+    def close(self) -> None:
+        """End the threads.
+
+        A thread whose service never returns is abandoned: it does not keep the process from exiting.
+        """
+        if self.pool.started:
+            Thread(target=self.pool.stop, daemon=True).start()
+
+    def invoke(
+        self, entry: IServiceEntry, services: IServiceMap, message: Message, payload: Any
+    ) -> Coroutine[Any, Any, ServiceResult]:
+        invocation = Invocation(self, entry, services, message, payload)
+        request = self.asked.pop(id(message))
+        if request.handed is not NO_PAYLOAD:  # as zatotx.service.invoke.child_invocation does
+            invocation.payload = invocation.raw = request.handed
+        if request.environ is not None:
+            invocation.environ = dict(request.environ)
+        return self._perform_and_keep(invocation)
+
+    async def _perform_and_keep(self, invocation: Invocation) -> ServiceResult:
+        outcome = self.outcomes[id(invocation.inbound)] = await self.perform(invocation)
+        return outcome
+
+
+@implementer(ICodec)
+class NullCodec(RawCodec):
+    """A codec that does not serialize, as services pass values to each other."""
+
+    def encode(self, value: object) -> bytes:
+        return b''
+
+
+class KitCodecs(CodecRegistry):
+    """The codecs of channels, and none for values that services pass to each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._unwritten = NullCodec()
+
+    def of(self, inbound: Message) -> ICodec:
+        if inbound.channel.kind == INVOKE_CHANNEL:
+            codec: ICodec = self._unwritten
+            return codec
+        return super().of(inbound)
+
+
+class KitErrorReplies(ErrorReplies):
+    """Error responses whose log events are kept."""
+
+    frames_stay = True  # keeps traceback frames, as tests show the failing line
+
+    def __init__(self, recorder: LogRecorder) -> None:
+        self._log = Logger('zatotx.pipeline', observer=recorder)

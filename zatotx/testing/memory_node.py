@@ -1,0 +1,192 @@
+"""Nodes in one process without ports: real ODB, threads and pipeline, but a message bus in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from zatotx.interfaces.meters import NullUserMetrics
+from zatotx.interfaces.node import ILogLevels, INode
+from zatotx.interfaces.redis_client import IPubSub
+from zatotx.model.cid import new_cid
+from zatotx.model.message import ChannelSpec, Message, Principal, Reply
+from zatotx.node.live_config import LiveConfig
+from zatotx.odb.maintenance import NewCluster, create_odb
+from zatotx.odb.store import open_store
+from zatotx.pipeline.codecs import CodecRegistry
+from zatotx.pipeline.error_replies import ErrorReplies
+from zatotx.pipeline.pipeline import Pipeline
+from zatotx.rules.security.roles import ADMIN
+from zatotx.schema.snapshot import Operation
+from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.service.deployment.deployer import Deployer, VersionManager
+from zatotx.service.invoker import Invoker
+from zatotx.service.outgoing import OutgoingConnections
+from zatotx.service.service_entry import ServiceEntry
+from zatotx.service.service_store import ServiceStore
+from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
+
+CLUSTER = 'test'
+KEY = 'bm90LWEtc2VjcmV0LWp1c3QtYS10ZXN0LWtleS0xMjM='  # a Fernet key
+API_CHANNEL = ChannelSpec(name='test', kind='http-soap', service='', data_format='json')
+_templates: dict[tuple[str, ...], Path] = {}  # object types -> an ODB that is created once and copied
+
+
+@implementer(IPubSub)
+class MemoryBus:
+    """A bus that delivers every announcement immediately; with `deaf`, none."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Callable[[str], None]]] = []
+        self.deaf = False
+
+    def announce(self, topic: str, message: str) -> Deferred[None]:
+        for subscribed_topic, callback in self.heard:
+            if subscribed_topic == topic and not self.deaf:
+                callback(message)
+        return succeed(None)
+
+    def subscribe(self, topic: str, callback: Callable[[str], None]) -> None:
+        self.heard.append((topic, callback))
+
+
+@implementer(ILogLevels)
+class MemoryLevels:
+    """Log levels in memory; the level 'loud' is rejected as unknown."""
+
+    def __init__(self) -> None:
+        self.levels = {'': 'info'}
+
+    def shown(self) -> Mapping[str, str]:
+        return self.levels
+
+    def set(self, name: str, level: str) -> Deferred[bool]:
+        if level == 'loud':
+            raise ValueError(f'{level!r} is no level')
+        self.levels[name] = level
+        return succeed(True)
+
+
+def make_odb(directory: Path, types: ObjectTypeRegistry, operations: Sequence[Operation] = ()) -> str:
+    """Create a SQLite ODB with one cluster and return its URL."""
+    key = tuple(sorted(object_type.key for object_type in types))
+    template = _templates.get(key)
+    if template is None or not template.exists():
+        template = _templates[key] = directory / 'template.db'
+        create_odb(f'sqlite:///{template}', KEY, NewCluster(name=CLUSTER, operations=tuple(operations)), types=types)
+    path = directory / 'odb.db'
+    copyfile(template, path)
+    return f'sqlite:///{path}'
+
+
+@implementer(INode)
+class MemoryNode:
+    """A node in memory: `await start()`, then `call`, `await stop()` at the end."""
+
+    def __init__(self, reactor: Any, name: str, directory: Path, url: str, **parts: Any) -> None:
+        """Create a node; `parts` are types (ObjectTypeRegistry), bus, and optionally internal (ServiceEntry
+        objects)."""
+        self.reactor, self.name, self.cluster = reactor, name, CLUSTER
+        self.types: ObjectTypeRegistry = parts['types']
+        self.bus: MemoryBus = parts['bus']
+        self.pool = ThreadPool(0, 10, name)
+        self.odb: Any = open_store(url, KEY, reactor=reactor, cluster=CLUSTER, types=self.types)
+        self.services = ServiceStore(tuple(parts.get('internal', ())), lambda name: CountingStats())
+        self.code = VersionManager(
+            odb=self.odb,
+            store=self.services,
+            directory=directory / name / 'deployed',
+            reactor=reactor,
+            offload=self.offload,
+        )
+        self.pipeline = Pipeline(
+            guard=AllowAllPolicy(),
+            store=self.services,
+            invoker=Invoker(reactor, self.pool, node=self),
+            codecs=CodecRegistry(),
+            faults=ErrorReplies(),
+            offload=self.offload,
+        )
+        self.reasons: list[str] = []
+        self.found: list[str] = []
+        self.levels = MemoryLevels()
+        self.user_metrics = NullUserMetrics()
+        self.outgoing = OutgoingConnections()
+        self.config: Any = None
+        self.deployer: Any = None
+
+    async def start(self) -> None:
+        """Join the cluster and load the active configuration and code."""
+        self.pool.start()
+        row = await self.odb.register_node(self.name, '127.0.0.1', 17010, 1)
+        self.config = LiveConfig(
+            store=self.odb,
+            bus=self.bus,
+            clock=self.reactor,
+            node_id=row.id,
+            preparers=[self.code.prepare_level],
+            verdicts=lambda: self.code.verdicts,
+        )
+        self.deployer = Deployer(odb=self.odb, config=self.config, keeper=self.code, bring=self.config.bring)
+        await self.config.load()
+        await self.code.load()
+        await self.code.apply(self.config.snapshot)
+        self.config.start()
+        await self.config.sync()
+
+    async def stop(self) -> None:
+        """Leave the cluster and stop."""
+        await self.config.stop()
+        await self.odb.node_down(self.config.node_id)
+        await self.odb.close()
+        self.pool.stop()
+
+    def not_ready(self) -> list[str]:
+        return self.reasons
+
+    def findings(self) -> list[str]:
+        return self.found
+
+    def all_findings(self) -> Deferred[list[str]]:
+        return succeed(self.findings())
+
+    def info(self) -> Mapping[str, Any]:
+        return {'name': self.name, 'cluster': self.cluster, 'revision': self.config.snapshot.revision, 'kinds': {}}
+
+    def metrics(self) -> Deferred[bytes]:
+        return succeed(b'# metrics of ' + self.name.encode() + b'\n')
+
+    def offload(self, function: Any, *args: Any) -> Deferred[Any]:
+        done: Deferred[Any] = deferToThreadPool(self.reactor, self.pool, function, *args)
+        return done
+
+    async def reply(self, service: str, payload: Any = None, *, channel: ChannelSpec = API_CHANNEL) -> Reply:
+        """Process a request on a channel and return the reply to the client."""
+        body = payload if isinstance(payload, bytes) else msgspec.json.encode({} if payload is None else payload)
+        deadline = self.reactor.seconds() + 30.0
+        message = Message(new_cid(), channel, service, {}, body, deadline)
+        message.principal = Principal('admin.invoke', 'admin.invoke', 'basic_auth', roles=frozenset({ADMIN}))
+        return await self.pipeline.serve(message)
+
+    async def call(self, service: str, payload: Any = None) -> Any:
+        """Call a service and return its JSON response. Raises AssertionError for a status other than 2xx."""
+        reply = await self.reply(service, payload)
+        if reply.status >= 300:
+            raise AssertionError(f'{service} answered {reply.status}: {reply.body!r}') from reply.error
+        return msgspec.json.decode(reply.body)
+
+
+def internal_entry(cls: type) -> ServiceEntry:
+    """Return the entry of a zato.* service."""
+    return ServiceEntry.of(cls, is_internal=True)
+
+
+__all__ = ['API_CHANNEL', 'CLUSTER', 'KEY', 'MemoryBus', 'MemoryNode', 'internal_entry', 'make_odb']

@@ -1,0 +1,196 @@
+"""Scripted outgoing connections: `self.outgoing` in the test, `self.out` in the service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from zatotx.interfaces.outgoing import IOutgoingConnections, IServiceCall
+from zatotx.testing import scripted_soap
+from zatotx.testing.api_signature import ApiSignature
+from zatotx.testing.connection_results import HTTP_KINDS, Response, complete_response
+from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical_kind
+
+
+@cache
+def signatures() -> Mapping[str, ApiSignature]:
+    """Return the signatures of the installed kinds by name of `self.out`; other kinds accept every method."""
+    from zatotx.connectors.kind_registry import find_kinds  # loads TLS: importing the test kit stays quick
+
+    return {name: signature for found in find_kinds() if found.kind.doubles
+            for name, signature in found.load(found.kind.doubles).items()}  # fmt: skip
+
+
+# Positional arguments after the cid in Zato's calls of an HTTP connection, and after the connection's name in sends.
+_ZATO_HTTP = dict.fromkeys(('post', 'put', 'patch', 'send'), ('data', 'params'))
+_ZATO_SEND: Mapping[str, tuple[str, ...]] = {
+    'amqp': ('exchange', 'routing_key', 'properties', 'headers'),
+    'ibm_mq': ('queue', 'delivery_mode', 'expiration', 'priority', 'max_chars_printed'),
+}
+
+
+class OutgoingScripts:
+    """`self.outgoing` in a test: `self.outgoing.rest['CRM'].answers(…)`, for every kind."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    def __getattr__(self, kind: str) -> KindScripts:
+        if kind.startswith('_'):
+            raise AttributeError(kind)
+        return KindScripts(self._scripts, kind)
+
+
+class KindScripts:
+    """The connections of one kind, in a test."""
+
+    def __init__(self, scripts: Scripts, kind: str) -> None:
+        self._scripts, self._kind = scripts, kind
+
+    def __getitem__(self, name: str) -> ConnectionScript:
+        return ConnectionScript(self._scripts.of(self._kind, name), Matcher())
+
+
+@implementer(IOutgoingConnections)
+class ScriptedOutgoing:
+    """The outgoing connections of a test's node: every kind and name exists and follows its script."""
+
+    def __init__(self, scripts: Scripts, clock: IReactorTime) -> None:
+        self.scripts, self.clock = scripts, clock
+
+    def kind(self, name: str, call: IServiceCall) -> Any:
+        return KindDouble(self, canonical_kind(name), call)
+
+    def why_not(self, name: str) -> str:
+        """Explain why a kind is missing; never called, as every kind exists."""
+        return f'connections of kind {name} are not scripted'
+
+    def ping(self, object_type: str, name: str) -> Deferred[str]:
+        """Succeed; the zato.* services that call this do not exist in tests."""
+        return succeed(f'{name} is scripted')
+
+
+class KindDouble:
+    """`self.out.<kind>` in a service under test."""
+
+    def __init__(self, outgoing: ScriptedOutgoing, kind: str, call: IServiceCall) -> None:
+        self._outgoing, self._kind, self._call = outgoing, kind, call
+
+    def __getitem__(self, name: str) -> ConnectionDouble:
+        script = self._outgoing.scripts.known(self._kind, name)
+        if script is not None:
+            script.check(self._call.cid)
+        return ConnectionDouble(self._outgoing, (self._kind, name), self._call)
+
+    def get(self, name: str) -> ConnectionDouble:
+        """Return a connection; Zato's form of `[name]`."""
+        return self[name]
+
+    def send(self, message: Any, name: str, *args: Any, **options: Any) -> Any:
+        """Send a message; Zato's form of `[name].send(message, …)`."""
+        keywords = dict(zip(_ZATO_SEND.get(self._kind, ()), args, strict=False))
+        return self[name].send(message, *args[len(keywords):], **keywords, **options)
+
+
+class ConnectionDouble:
+    """`self.out.<kind>[<name>]` in a service under test: every method exists and follows the script.
+
+    REST and SOAP connections have only the methods and arguments of the real ones.
+    """
+
+    def __init__(self, outgoing: ScriptedOutgoing, target: tuple[str, str], call: IServiceCall) -> None:
+        self._outgoing, self._target, self._call = outgoing, target, call
+
+    @property
+    def conn(self) -> Any:
+        """The HTTP methods in Zato's form, with the cid as first argument; for other kinds the connection itself."""
+        return ZatoConnDouble(self) if self._target[0] in HTTP_KINDS else self
+
+    def __getattr__(self, method: str) -> Any:
+        if method.startswith('_'):
+            raise AttributeError(method)
+        kind = self._target[0]
+        if kind == scripted_soap.SOAP and method == 'client':
+            return self._client()
+        signature = signatures().get(kind)
+        if signature is not None:
+            signature.must_have(method, signature.methods)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if signature is not None:
+                signature.must_take(method, args, kwargs)
+            return self._run_script(method, args, kwargs)
+
+        return call
+
+    def _run_script(self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run the script for a call of a method."""
+        outgoing, caller = self._outgoing, self._call
+
+        async def run() -> Any:
+            call = Call.of(self._target, method, args, kwargs)
+            result = await outgoing.scripts.play(call, caller.service).run(call, caller.cid, outgoing.clock)
+            title = outgoing.scripts.of(*self._target).title
+            response = complete_response(result, title, caller.cid, kwargs)
+            return (
+                scripted_soap.read_scripted_response(response, title, caller.cid)
+                if self._target[0] == scripted_soap.SOAP
+                else response
+            )
+
+        return caller.result(run)
+
+    def _client(self) -> scripted_soap.SoapClientDouble:
+        """Return the `.client` of a SOAP connection."""
+        caller = self._call
+
+        async def returned(value: Any) -> Any:
+            return value
+
+        return scripted_soap.SoapClientDouble(
+            self._run_operation, lambda value: caller.result(partial(returned, value))
+        )
+
+    def _run_operation(self, operation: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run the script for a call of a SOAP operation."""
+        outgoing, caller = self._outgoing, self._call
+
+        async def run() -> Any:
+            call = Call.of(self._target, operation, args, kwargs)
+            result = await outgoing.scripts.play(call, caller.service).run(call, caller.cid, outgoing.clock)
+            response = scripted_soap.read_scripted_response(
+                result, outgoing.scripts.of(*self._target).title, caller.cid
+            )
+            return scripted_soap.to_record(response.data) if isinstance(response, Response) else response
+
+        return caller.result(run)
+
+
+class ZatoConnDouble:
+    """`.conn` of an HTTP connection: `conn.get(cid, params)`, `conn.post(cid, data, params, headers=…)`."""
+
+    def __init__(self, connection: ConnectionDouble) -> None:
+        self._connection = connection
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        if method.startswith('_'):
+            raise AttributeError(method)
+        kind = self._connection._target[0]
+        signature = signatures()[kind]
+        signature.must_have(method, signature.zato_methods)
+        if kind == scripted_soap.SOAP and method == 'client':
+            return self._connection._client
+        names = _ZATO_HTTP.get(method, ('params',))
+
+        def call(cid: str, *args: Any, **options: Any) -> Any:
+            keywords = dict(zip(names, args, strict=False))
+            remaining = args[len(keywords):]
+            signature.must_take(method, remaining, {**keywords, **options})
+            return self._connection._run_script(method, remaining, {**keywords, **options})
+
+        return call

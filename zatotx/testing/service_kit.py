@@ -1,0 +1,181 @@
+"""ServiceKit: a broker in memory for one test, with the real pipeline and services but scripted connections."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from types import TracebackType
+from typing import Any, Literal, Self, Unpack, overload
+
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from zatotx.model.message import Message, Reply
+from zatotx.pipeline.dispatcher import Dispatcher
+from zatotx.pipeline.pipeline import Pipeline
+from zatotx.service.compat.bunch import bunchify
+from zatotx.service.service import Service
+from zatotx.testing.call_result import Answer, ChannelAnswer, make_answer, make_channel_answer
+from zatotx.testing.clock import KitClock, ReactorTimers
+from zatotx.testing.fake_pipeline import AllowAllPolicy
+from zatotx.testing.fake_services import FakeServices
+from zatotx.testing.kit_invoker import KitCodecs, KitErrorReplies, KitInvoker, KitNode
+from zatotx.testing.log_recorder import LogRecorder
+from zatotx.testing.pending_call import Pending
+from zatotx.testing.request_builder import NO_PAYLOAD, Request, build_message
+from zatotx.testing.script import SERVICE, Call, Matcher, Scripts, ServiceScript, Unscripted, canonical_kind
+from zatotx.testing.scripted_connections import OutgoingScripts, ScriptedOutgoing
+from zatotx.testing.service_file import ServiceFile
+
+STARTS_AT = datetime(2026, 1, 1, tzinfo=UTC)  # the value of self.time when a test begins
+
+Target = type[Service] | str
+ServiceSource = type[Service] | ServiceFile
+
+
+class ObservedEffects:
+    """The observable effects of services in a test: log records and calls."""
+
+    def __init__(self) -> None:
+        self._scripts = Scripts()
+        self._recorder = LogRecorder()
+
+    @property
+    def records(self) -> list[logging.LogRecord]:
+        """All log records of the services and the broker; those of services have `service` and `cid`."""
+        return self._recorder.records
+
+    def logged(self, level: int = logging.INFO) -> list[str]:
+        """Return the texts of the records at that level or above."""
+        return self._recorder.messages(level)
+
+    def calls(self, kind: str, name: str) -> list[Call]:
+        """Return all calls of a connection, in order."""
+        return [call for call in self._scripts.calls if (call.kind, call.name) == (canonical_kind(kind), name)]
+
+    def sent(self, kind: str, name: str) -> list[Any]:
+        """Return the data sent by a connection: the messages, or the bodies of requests that have one."""
+        return [call.data for call in self.calls(kind, name) if call.data is not None]
+
+    def check(self) -> None:
+        """Raise AssertionError naming the script entries that were not used."""
+        unused = self._scripts.unused()
+        if unused:
+            raise AssertionError(f'Scripted and never asked for: {"; ".join(unused)}')
+
+    def settled(self) -> None:
+        """Raise Unscripted if a service called something that is not scripted, even if the service caught the error."""
+        problems, self._scripts.problems = self._scripts.problems, []
+        if problems:
+            raise Unscripted('\n'.join(problems))
+
+
+class ServiceKit(ObservedEffects):
+    """Runs services in memory. As a context manager, it checks at the end that the whole script was used.
+
+    `services` are classes and files loaded with `load`; a class that is called need not be listed. `user_config` maps
+    file -> section -> key -> value. `starts_at` is the value of self.time at second 0 of the clock. `reactor` is the
+    running reactor, for services that need one; without it, time advances only by the test or by a call that waits.
+    """
+
+    def __init__(self, *services: ServiceSource, user_config: Mapping[str, Any] | None = None,
+                 starts_at: datetime = STARTS_AT, reactor: Any = None) -> None:
+        super().__init__()
+        self.clock = KitClock() if reactor is None else reactor
+        node = KitNode(ScriptedOutgoing(self._scripts, self.clock))
+        config = bunchify(dict(user_config or {}))
+        self._targets = FakeServices(self._scripts, self.clock)
+        self._invoker = KitInvoker(self.clock, node, self._recorder, user_config=config)
+        offset = starts_at.timestamp() - self.clock.seconds()
+        self._invoker.now = lambda: offset + self.clock.seconds()
+        pipeline = Pipeline(guard=AllowAllPolicy(), store=self._targets, invoker=self._invoker, codecs=KitCodecs(),
+                            faults=KitErrorReplies(self._recorder), offload=_run_inline)
+        self._timers: Any = self.clock if reactor is None else ReactorTimers(reactor)  # of deadlines
+        self._dispatcher = Dispatcher(pipeline, self._timers)
+        self._numbers = count(1)
+        for service in services:
+            self._add(service)
+
+    @property
+    def outgoing(self) -> OutgoingScripts:
+        """The scripts of outgoing connections: `kit.outgoing.rest['CRM'].answers({…})`."""
+        return OutgoingScripts(self._scripts)
+
+    def invokes(self, name: str) -> ServiceScript:
+        """Return the script of another service, which replaces a provided one: `kit.invokes('a.b').answers(…)`."""
+        return ServiceScript(self._scripts.of(SERVICE, name), Matcher())
+
+    @overload
+    def call(self, target: Target, payload: Any = ..., *, through_channel: Literal[False] = ...,
+             **request: Unpack[Request]) -> Answer: ...
+
+    @overload
+    def call(self, target: Target, payload: Any = ..., *, through_channel: Literal[True],
+             **request: Unpack[Request]) -> ChannelAnswer: ...
+
+    def call(self, target: Target, payload: Any = NO_PAYLOAD, *, through_channel: bool = False,
+             **request: Unpack[Request]) -> Answer | ChannelAnswer:
+        """Call a service and return its result; while it waits, the clock advances up to the deadline.
+
+        Returns the result of the service, or raises what it raised. With `through_channel`, returns the response that a
+        client of the channel receives, in which an error is a status. Raises Unscripted for calls that the test did not
+        script.
+        """
+        pending = self.start(target, payload, through_channel=through_channel, **request)
+        if pending.waiting and isinstance(self.clock, KitClock):
+            self.clock.run_until(lambda: not pending.waiting)
+        elif pending.waiting:
+            raise AssertionError('With a running reactor a call is awaited: answer = await kit.start(…)')
+        answer: Answer | ChannelAnswer = pending.answer()
+        return answer
+
+    def start(self, target: Target, payload: Any = NO_PAYLOAD, *, through_channel: bool = False,
+              **request: Unpack[Request]) -> Pending[Any]:
+        """Start calling a service, and return when it has ended or has to wait."""
+        name = target if isinstance(target, str) else self._add(target)
+        built = build_message(name, payload, request, now=self.clock.seconds(), cid=f'{next(self._numbers):024x}')
+        message = built.inbound
+        if through_channel and built.handed is not NO_PAYLOAD:
+            raise TypeError('What one service hands to another has no form in bytes: leave out through_channel')
+        read = partial(self._channel_answer if through_channel else self._answer, message)
+        pending: Pending[Any] = Pending(f'Service {name}', read, self.settled)
+        self._invoker.asked[id(message)] = built
+        pending.began(self._dispatcher.deliver(message, pending.replied))
+        return pending
+
+    def close(self) -> None:
+        """Restore the loggers and end the threads. Idempotent."""
+        self._recorder.close()
+        self._invoker.close()
+        if isinstance(self._timers, ReactorTimers):
+            self._timers.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+        if kind is None:
+            self.settled()
+            self.check()
+
+    def _add(self, source: ServiceSource) -> str:
+        names = self._targets.add(source)
+        for name in names:
+            self._recorder.watch(name)
+        return names[0]
+
+    def _answer(self, message: Message, reply: Reply, streamed: bytes | None) -> Answer:
+        if reply.error is not None:
+            raise reply.error
+        return make_answer(self._invoker.outcomes[id(message)], streamed, message.cid)
+
+    def _channel_answer(self, message: Message, reply: Reply, streamed: bytes | None) -> ChannelAnswer:
+        return make_channel_answer(reply, streamed, message.cid)
+
+
+def _run_inline(function: Any, *args: Any) -> Deferred[Any]:
+    """Run immediately what a node runs in a worker thread."""
+    return maybeDeferred(function, *args)
