@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.plugins.http.client.call import HttpResponse
+from zatotx.plugins.http.client.call import HttpResponse, Origin
 from zatotx.plugins.http.client.errors import BadResponse, CallFailed, PeerReset, TooLarge
 from zatotx.plugins.http.client.pending_call import CallEnvironment, PendingCall
 from zatotx.plugins.http.client.request_writer import RequestWriter
@@ -20,10 +20,22 @@ from zatotx.plugins.http.client.tls import late_handshake_error
 from zatotx.plugins.http.server.buffered_writer import READ_SIZE, enlarge_reads
 from zatotx.wire.http1.response_parser import MessageRejected
 
-if TYPE_CHECKING:
-    from zatotx.plugins.http.client.pool import ConnectionPool
-
 CLOSE_TIMEOUT = 5.0  # seconds that a connection has to shut down after we close it, as TLS does
+
+
+class ConnectionSlots(Protocol):
+    """The pool of a connection, which occupies one of its slots."""
+
+    origin: Origin
+
+    def release(self, connection: ClientConnection, now: float) -> None:
+        """Take back a connection whose call has finished."""
+
+    def lost(self, connection: ClientConnection) -> None:
+        """Free the slot of a connection that is unusable."""
+
+    def renew(self, call: PendingCall) -> None:
+        """Send a call again, on a new connection in the slot of the one that failed."""
 
 
 @implementer(IProtocol)
@@ -44,7 +56,7 @@ class ClientConnection:
         'transport',
     )  # fmt: skip
 
-    def __init__(self, pool: ConnectionPool, shared: CallEnvironment) -> None:
+    def __init__(self, pool: ConnectionSlots, shared: CallEnvironment) -> None:
         self._pool = pool
         self._environment = shared
         self._reader = ResponseReader(shared, self)

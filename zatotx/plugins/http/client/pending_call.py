@@ -4,7 +4,7 @@ error, a timeout and cancellation."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -17,13 +17,8 @@ from zatotx.plugins.http.client.errors import (
     SilenceTimeout,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.response_body import StreamedBody
 from zatotx.plugins.http.client.timeout_sweeper import CallTimeoutSweeper
 from zatotx.plugins.http.server.write_batch import WriteBatch
-
-if TYPE_CHECKING:
-    from zatotx.plugins.http.client.connection import ClientConnection
-    from zatotx.plugins.http.client.pool import ConnectionPool
 
 # Stages of a call.
 QUEUED, CONNECTING, AWAITING_CONTINUE, AWAITING_RESPONSE, RECEIVING, FINISHED = range(6)
@@ -31,6 +26,44 @@ QUEUED, CONNECTING, AWAITING_CONTINUE, AWAITING_RESPONSE, RECEIVING, FINISHED = 
 IDEMPOTENT_METHODS = frozenset(
     {'GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'}
 )
+
+
+class CallQueue(Protocol):
+    """The queue of calls that wait for a connection."""
+
+    def leave(self, call: PendingCall) -> None:
+        """Remove a call from the queue."""
+
+
+class RequestUpload(Protocol):
+    """The part of a connection that sends the request of a call."""
+
+    def holds(self, data: bytes) -> bool:
+        """Return whether `data`, the first of the call, is still buffered: the peer has not seen any of it."""
+
+    def progress(self, now: float) -> float:
+        """Return when the request last made progress, in seconds of the reactor's clock."""
+
+    def send_body(self, now: float) -> None:
+        """Send the body without waiting for 100 Continue any longer."""
+
+
+class CallConnection(Protocol):
+    """The connection of a call in progress."""
+
+    @property
+    def asking(self) -> RequestUpload:
+        """The writer of the request."""
+
+    def drop(self) -> None:
+        """Abort the connection: its call has ended without it."""
+
+
+class FailableStream(Protocol):
+    """The body of a streamed response, which ends early if the call fails."""
+
+    def fail(self, error: CallFailed) -> None:
+        """Fail the stream: no more data follows."""
 
 
 class CallEnvironment:
@@ -62,11 +95,11 @@ class PendingCall:
         now = self.started = shared.seconds()
         self._total_due = self.due = min(now + outbound.timeouts.total, outbound.deadline)
         self._deferred: Deferred[HttpResponse] | None = None  # once it is started
-        self._stream: StreamedBody | None = None
+        self._stream: FailableStream | None = None
         self.stage = QUEUED
-        self.pool: ConnectionPool | None = None  # the pool whose queue it waits in
+        self.pool: CallQueue | None = None  # the pool whose queue it waits in
         self.dialing: Deferred[Any] | None = None
-        self.connection: ClientConnection | None = None
+        self.connection: CallConnection | None = None
         self.begun = False  # whether pieces were taken from the body's source
         self.reached = False
         self.renewed = False
@@ -111,7 +144,7 @@ class PendingCall:
         assert deferred is not None
         deferred.callback(response)
 
-    def begin(self, response: HttpResponse, stream: StreamedBody) -> None:
+    def begin(self, response: HttpResponse, stream: FailableStream) -> None:
         """Return a response, unless the call has already failed. Its body is a stream, to which the timeouts still
         apply."""
         self._stream = stream

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
+
+from twisted.internet.interfaces import IPushProducer
 
 from zatotx.plugins.http.client.call import HttpResponse, ResponseHead
 from zatotx.plugins.http.client.pending_call import (
@@ -12,11 +14,23 @@ from zatotx.plugins.http.client.pending_call import (
     CallEnvironment,
     PendingCall,
 )
+from zatotx.plugins.http.client.request_writer import RequestWriter
 from zatotx.plugins.http.client.response_body import CollectedBody, StreamedBody, too_large_error
 from zatotx.wire.http1.response_parser import RESPONSE_LIMITS, EndOfBody, MessageRejected, ResponseParser
 
-if TYPE_CHECKING:
-    from zatotx.plugins.http.client.connection import ClientConnection
+
+class ReadConnection(Protocol):
+    """The connection that responses are read from."""
+
+    call: PendingCall | None
+    transport: IPushProducer
+
+    @property
+    def asking(self) -> RequestWriter:
+        """The writer of the request."""
+
+    def finish(self, call: PendingCall, response: HttpResponse | None, now: float) -> None:
+        """Finish a call whose response is complete; None: it was streamed."""
 
 
 class ResponseReader:
@@ -25,7 +39,7 @@ class ResponseReader:
 
     __slots__ = ('_body', '_connection', '_environment', 'begun', 'parser', 'paused')
 
-    def __init__(self, shared: CallEnvironment, connection: ClientConnection) -> None:
+    def __init__(self, shared: CallEnvironment, connection: ReadConnection) -> None:
         self._environment = shared
         self._connection = connection
         self._body: CollectedBody | StreamedBody | None = None  # of a response that is not complete yet

@@ -3,7 +3,8 @@ invoking the service."""
 
 from __future__ import annotations
 
-from zatotx.plugins.http.server.route_match import ChannelTarget, ErrorResult
+from zatotx.plugins.http.server.error_responses import ErrorResult
+from zatotx.plugins.http.server.request_context import ChannelTarget
 from zatotx.plugins.http.server.route_table import ChannelTable
 from zatotx.rules.http.cors import CorsForbidden
 from zatotx.rules.routing.route_table import RouteMatch

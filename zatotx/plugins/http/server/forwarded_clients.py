@@ -6,7 +6,8 @@ from twisted.logger import Logger
 
 from zatotx.plugins.http.server.client_info import ClientInfo
 from zatotx.plugins.http.server.counters import HttpCounters
-from zatotx.plugins.http.server.request_router import RequestRouter, ResolvedRequest
+from zatotx.plugins.http.server.request_context import ResolvedRequest
+from zatotx.plugins.http.server.request_router import RequestRouter
 from zatotx.plugins.http.settings import HttpSettings
 from zatotx.rules.http.forwarding import RequestOrigin, parse_trusted_proxies, request_origin
 from zatotx.wire.http1.request_parser import RequestHead

@@ -1,20 +1,86 @@
-"""The state of one request of a connection, from its head to the end of its response."""
+"""The state of one request of a connection, from its head to the end of its response, and the result of its routing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import msgspec
+from zope.interface import Attribute, Interface
+
+from zatotx.interfaces.meters import NullMeter
 from zatotx.interfaces.pipeline import IPendingRequest
-from zatotx.model.message import Message, Reply
+from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply
+from zatotx.plugins.http.server.error_responses import ErrorResult, error_response
 from zatotx.plugins.http.server.request_body import RequestResources
+from zatotx.rules.http.cors import CorsRules
 from zatotx.wire.http1.request_parser import RequestHead
-
-if TYPE_CHECKING:
-    from zatotx.plugins.http.server.request_router import ResolvedRequest
 
 # RFC 9110 9.2.1. Only requests with these methods run concurrently with others of their connection (RFC 9112 9.3.2).
 SAFE_METHODS = frozenset({'GET', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'})
+
+_NO_CHANNEL = ChannelSpec(name='', kind='http-soap', service='')
+_UNCOUNTED = NullMeter()
+
+
+class IResponseFilter(Interface):
+    """Filters the responses to requests with one head."""
+
+    def put_on(request: RequestContext, reply: Reply) -> None:  # noqa: N805 - an interface
+        """Filter a response and pass it to `request.dressed`: at once, or when a thread has finished its part."""
+
+
+class IResponseFilters(Interface):
+    """The response filters of one channel."""
+
+    cors: CorsRules | None = Attribute('The rules for preflight requests.')
+
+    def of(head: RequestHead) -> IResponseFilter:  # noqa: N805 - an interface
+        """Return the filter for responses to requests with this head."""
+
+
+class ChannelTarget(msgspec.Struct, frozen=True):
+    """The channel that a route leads to."""
+
+    spec: ChannelSpec
+    label: str  # the channel's name as the access log writes it
+    is_active: bool = True
+    any_method: bool = False  # of a channel that names no method
+    meter: Any = NullMeter()  # IChannelMeter of its requests
+    dressing: IResponseFilters | None = None  # for its responses
+
+
+class RouteMatch(msgspec.Struct, frozen=True):
+    """The channel found for a method and a target, and with SOAP for an action."""
+
+    target: ChannelTarget
+    service: str
+    params: Mapping[str, str]
+    path: str
+    request: str  # method and target for the log
+    forked: bool = False  # whether another SOAP action may lead elsewhere
+
+
+class ResolvedRequest(msgspec.Struct, frozen=True):
+    """The routing result for requests with a certain head, under certain routes, and from a certain client."""
+
+    head: RequestHead
+    routes: object  # the route table that was used
+    label: str  # the channel's name for the log
+    request: str  # the request line for the log
+    agent: str  # the user agent for the log
+    peer: str  # the client's address
+    cid: str | None  # the caller's own correlation ID
+    parent: bytes | None  # the caller's traceparent
+    refusing: ErrorResult | None = None  # if set, the fields below have their defaults
+    spec: ChannelSpec = _NO_CHANNEL
+    service: str = ''
+    view: HTTPView | None = None
+    allowed: float = 0.0  # seconds until the request times out
+    way: RouteMatch | None = None
+    form: str = ''  # format of errors: a version of SOAP, 'xml', or '' = JSON
+    meter: Any = _UNCOUNTED  # IChannelMeter
+    dress: IResponseFilter | None = None  # the filter for the channel's responses
 
 
 class RequestContext:
@@ -78,3 +144,9 @@ class RequestContext:
         if self.body is not None:
             self.body.close()
             self.body = None
+
+
+def error_response_to(turn: RequestContext, status: int, details: str) -> Reply:
+    """Return an error response in the format of the channel that the request was routed to."""
+    resolved = turn.place
+    return error_response(status, turn.cid, details, form='' if resolved is None else resolved.form)

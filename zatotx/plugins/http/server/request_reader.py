@@ -14,10 +14,9 @@ from zatotx.plugins.http.server import error_responses
 from zatotx.plugins.http.server.buffered_writer import BufferedWriter
 from zatotx.plugins.http.server.client_info import ClientInfo
 from zatotx.plugins.http.server.content_encoding import wrap_encoded_body
-from zatotx.plugins.http.server.error_responses import error_response, error_response_to
+from zatotx.plugins.http.server.error_responses import error_response
 from zatotx.plugins.http.server.request_body import BodyCollector, RequestResources, SpooledBody
-from zatotx.plugins.http.server.request_context import SAFE_METHODS, RequestContext
-from zatotx.plugins.http.server.request_router import ResolvedRequest
+from zatotx.plugins.http.server.request_context import SAFE_METHODS, RequestContext, ResolvedRequest, error_response_to
 from zatotx.plugins.http.server.response_writer import MAX_BUFFERED, ResponseWriter
 from zatotx.plugins.http.server.server_context import ServerContext
 from zatotx.rules.limits.memory_budget import MAX_UNACCOUNTED, OUT_OF_BUDGET, UNAUTHENTICATED, MemoryReservation

@@ -9,23 +9,23 @@ RouteMatch is still reused.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import msgspec
 
 from zatotx.interfaces.meters import NullMeter
 from zatotx.model.cid import new_cid, validated_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply
-from zatotx.plugins.http.server import error_responses
+from zatotx.plugins.http.server import error_responses, soap_routing
 from zatotx.plugins.http.server.access_log import QueryKeyNames, describe_request, escape_bytes
 from zatotx.plugins.http.server.client_info import ClientInfo
 from zatotx.plugins.http.server.cors_preflight import answer_preflight
-from zatotx.plugins.http.server.error_responses import error_response
-from zatotx.plugins.http.server.request_context import RequestContext
-from zatotx.plugins.http.server.response_filters import ResponseFilter
-from zatotx.plugins.http.server.route_match import ChannelTarget, ErrorResult, RouteMatch
+from zatotx.plugins.http.server.error_responses import ErrorResult, error_response
+from zatotx.plugins.http.server.request_context import (
+    ChannelTarget,
+    IResponseFilter,
+    RequestContext,
+    ResolvedRequest,
+    RouteMatch,
+)
 from zatotx.plugins.http.server.route_table import ChannelTable
-from zatotx.plugins.http.soap import routing as soap_routing
 from zatotx.rules.routing.route_table import MethodNotRouted
 from zatotx.rules.routing.route_table import RouteMatch as Match
 from zatotx.wire.http.decompression import parse_content_encoding
@@ -35,33 +35,10 @@ from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.soap.action import ACCEPTED_TYPES, accepts_soap_content_type, is_unambiguously_soap, requested_version
 
 _NO_PARAMS: Mapping[str, str] = {}
-_NO_CHANNEL = ChannelSpec(name='', kind='http-soap', service='')
 _UNCOUNTED = NullMeter()
 NO_CONTENT = 204
 _SERVER_WIDE = ErrorResult(NO_CONTENT, '')  # the response to `OPTIONS *` (RFC 9110 §9.3.7)
 _MAX_DEADLINE = 24 * 60 * 60 * 1000  # milliseconds, eight digits
-
-
-class ResolvedRequest(msgspec.Struct, frozen=True):
-    """The routing result for requests with a certain head, under certain routes, and from a certain client."""
-
-    head: RequestHead
-    routes: ChannelTable
-    label: str  # the channel's name for the log
-    request: str  # the request line for the log
-    agent: str  # the user agent for the log
-    peer: str  # the client's address
-    cid: str | None  # the caller's own correlation ID
-    parent: bytes | None  # the caller's traceparent
-    refusing: ErrorResult | None = None  # if set, the fields below have their defaults
-    spec: ChannelSpec = _NO_CHANNEL
-    service: str = ''
-    view: HTTPView | None = None
-    allowed: float = 0.0  # seconds until the request times out
-    way: RouteMatch | None = None
-    form: str = ''  # format of errors: a version of SOAP, 'xml', or '' = JSON
-    meter: Any = _UNCOUNTED  # IChannelMeter
-    dress: ResponseFilter | None = None  # the filter for the channel's responses
 
 
 class RequestRouter:
@@ -197,7 +174,7 @@ class RequestRouter:
         return min(timeout, int(field) / 1000)
 
 
-def _filter_for(target: ChannelTarget, head: RequestHead) -> ResponseFilter | None:
+def _filter_for(target: ChannelTarget, head: RequestHead) -> IResponseFilter | None:
     return None if target.dressing is None else target.dressing.of(head)
 
 

@@ -14,11 +14,12 @@ from attrs import define, frozen
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from zatotx.model.message import Reply
 from zatotx.plugins.http.schema.cors import cors_rules
 from zatotx.plugins.http.server.gzip import THREAD_THRESHOLD, GzipStream, gzip_body
-from zatotx.plugins.http.server.request_context import RequestContext
+from zatotx.plugins.http.server.request_context import IResponseFilter, IResponseFilters, RequestContext
 from zatotx.plugins.http.server.response_stream import discard_stream
 from zatotx.rules.http.compression import MIN_SIZE, accepts_gzip, is_compressible
 from zatotx.rules.http.cors import CorsRules, HeaderFields
@@ -51,6 +52,7 @@ def make_filters(context: CompressionContext, channel: Any) -> ResponseFilters |
     return ResponseFilters(context, cors=rules, compress=channel.compress, etag=etag)
 
 
+@implementer(IResponseFilters)
 class ResponseFilters:
     """The response filters of one channel."""
 
@@ -94,6 +96,7 @@ class ResponseFilters:
         return (*allowed, (b'Vary', b', '.join(vary))) if vary else allowed
 
 
+@implementer(IResponseFilter)
 class ResponseFilter:
     """Filters the responses to requests with one head."""
 

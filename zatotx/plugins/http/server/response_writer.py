@@ -12,8 +12,7 @@ from twisted.python.failure import Failure
 from zatotx.model.message import Reply
 from zatotx.plugins.http.server.access_log import CLIENT_GONE
 from zatotx.plugins.http.server.buffered_writer import SLICE_SIZE, BufferedWriter
-from zatotx.plugins.http.server.error_responses import error_response_to
-from zatotx.plugins.http.server.request_context import RequestContext
+from zatotx.plugins.http.server.request_context import RequestContext, error_response_to
 from zatotx.plugins.http.server.response_head import BODILESS, build_response_head
 from zatotx.plugins.http.server.response_stream import ResponseStream, discard_stream
 from zatotx.plugins.http.server.server_context import ServerContext

@@ -13,8 +13,8 @@ from zatotx.model.soap import SoapChannelSpec
 from zatotx.plugins.http.schema.http_channel import pattern_key
 from zatotx.plugins.http.server.access_log import escape_text
 from zatotx.plugins.http.server.builtin_endpoints import BUILTIN_ENDPOINTS, WSDL
-from zatotx.plugins.http.server.route_match import ChannelTarget
-from zatotx.plugins.http.soap.routing import group_by_action
+from zatotx.plugins.http.server.request_context import ChannelTarget, IResponseFilters
+from zatotx.plugins.http.server.soap_routing import group_by_action
 from zatotx.rules.http.soap_names import operation_name
 from zatotx.rules.routing.route_pattern import parse_pattern
 from zatotx.rules.routing.route_table import ANY, InvalidRoutes, MethodNotRouted, Route, RouteMatch, RouteTable
@@ -24,14 +24,14 @@ from zatotx.wire.soap.action import unquote_action
 REST, SOAP = 'channel_rest', 'channel_soap'  # object types
 KIND = 'http-soap'  # Zato's name for the channels of this kind
 MeterFactory = Callable[[str], Any]
-FiltersFactory = Callable[[Any], Any]  # a channel of the configuration -> its ResponseFilters or None
+FiltersFactory = Callable[[Any], IResponseFilters | None]  # of a channel of the configuration
 
 
 class ChannelTable(msgspec.Struct, frozen=True):
     """All routes of a node."""
 
     rest: RouteTable  # routes to a Target
-    soap: RouteTable  # routes to a Target or to what zatotx.plugins.http.soap.routing tells apart
+    soap: RouteTable  # routes to a Target or to what zatotx.plugins.http.server.soap_routing tells apart
     has_soap: bool = False  # whether there is a SOAP channel, apart from built-in endpoints
 
     def find(self, method: str, path: bytes, *, soap_first: bool = False) -> RouteMatch | MethodNotRouted | None:

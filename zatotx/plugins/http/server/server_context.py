@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -17,14 +17,24 @@ from zatotx.plugins.http.server.client_info import ClientInfo
 from zatotx.plugins.http.server.counters import HttpCounters
 from zatotx.plugins.http.server.date_cache import DateCache
 from zatotx.plugins.http.server.forwarded_clients import ForwardedClients
-from zatotx.plugins.http.server.request_router import RequestRouter, ResolvedRequest
+from zatotx.plugins.http.server.request_context import ResolvedRequest
+from zatotx.plugins.http.server.request_router import RequestRouter
 from zatotx.plugins.http.server.write_batch import WriteBatch
 from zatotx.plugins.http.settings import HttpSettings
 from zatotx.rules.http.forwarding import UNIX
 from zatotx.wire.http1.request_parser import RequestHead
 
-if TYPE_CHECKING:
-    from zatotx.plugins.http.server.connection import ServerConnection
+
+class OpenConnection(Protocol):
+    """A connection of the server, as the node shuts it down and the sweeper checks it."""
+
+    transport: Any  # ITransport
+
+    def check(self, now: float) -> None:
+        """Enforce the timeouts of the connection."""
+
+    def drain(self) -> None:
+        """Close the connection if the node is draining and no request is in progress."""
 
 
 class ServerContext:
@@ -69,7 +79,7 @@ class ServerContext:
         self.log = AccessLog(context.lines('http_access.log'), self.stamps, router.keys)
         self.counters = counters
         self.burst = WriteBatch(context.reactor)
-        self.connections: set[ServerConnection] = set()
+        self.connections: set[OpenConnection] = set()
         self.draining = False
         self.when_empty: Callable[[], None] | None = None
         self.doorman = AcceptLimiter(settings.max_connections, counters, self.seconds)
@@ -90,12 +100,12 @@ class ServerContext:
         clients, and Unix sockets have no address."""
         return client.address != UNIX and (self.forwarded is None or not self.forwarded.trusts(client.address))
 
-    def opened(self, connection: ServerConnection) -> None:
+    def opened(self, connection: OpenConnection) -> None:
         self.connections.add(connection)
         self.counters.accepted += 1
         self.counters.open += 1
 
-    def closed(self, connection: ServerConnection) -> None:
+    def closed(self, connection: OpenConnection) -> None:
         self.connections.discard(connection)
         self.counters.open -= 1
         if self.counters.paused:

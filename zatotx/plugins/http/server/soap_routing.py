@@ -11,8 +11,13 @@ from typing import Any
 
 import msgspec
 
-from zatotx.plugins.http.server.error_responses import METHOD_NOT_ALLOWED, MISSING_SOAP_ACTION, UNKNOWN_SOAP_ACTION
-from zatotx.plugins.http.server.route_match import ChannelTarget, ErrorResult, RouteMatch
+from zatotx.plugins.http.server.error_responses import (
+    METHOD_NOT_ALLOWED,
+    MISSING_SOAP_ACTION,
+    UNKNOWN_SOAP_ACTION,
+    ErrorResult,
+)
+from zatotx.plugins.http.server.request_context import ChannelTarget, RouteMatch
 from zatotx.rules.routing.route_pattern import parse_pattern
 from zatotx.rules.routing.route_table import ANY, Route
 from zatotx.rules.routing.route_table import RouteMatch as Match
