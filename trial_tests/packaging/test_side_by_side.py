@@ -26,7 +26,7 @@ class RunnerTests(SynchronousTestCase):
         """All of them, in the order of their names, those of kinds too; classes and tests as they are."""
         found = list(modules_of(['trial_tests', 'zatotx.plugins', f'{SOURCE_TREE}.SourceTreeTests']))
         self.assertIn(__name__, found)
-        self.assertIn('zatotx.plugins.http.test.test_request_body', found)
+        self.assertIn('zatotx.plugins.http.test.server.test_request_body', found)
         self.assertEqual(found[-1], f'{SOURCE_TREE}.SourceTreeTests')
         self.assertEqual(len(found), len(set(found)))
 

@@ -20,14 +20,12 @@ from zatotx.interfaces.listener import IListenerOptions
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.errors import StartError
-from zatotx.plugins.http.metrics import metric_rows
-from zatotx.plugins.http.server.builtin_endpoints import enabled_endpoints
+from zatotx.plugins.http.metrics import HttpCounters, metric_rows
 from zatotx.plugins.http.server.client_info import peer_address
 from zatotx.plugins.http.server.connection import ServerConnection
-from zatotx.plugins.http.server.counters import HttpCounters
 from zatotx.plugins.http.server.request_router import RequestRouter
 from zatotx.plugins.http.server.response_filters import CompressionContext, make_filters
-from zatotx.plugins.http.server.route_table import KIND, REST, SOAP, ChannelTable, build_table
+from zatotx.plugins.http.server.route_table import KIND, REST, SOAP, ChannelTable, build_table, enabled_endpoints
 from zatotx.plugins.http.server.server_context import ServerContext
 from zatotx.plugins.http.server.timeout_sweeper import ServerTimeoutSweeper
 from zatotx.plugins.http.settings import read_settings

@@ -37,7 +37,7 @@ from zatotx.plugins.http.client.errors import (
     PeerReset,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.response_body import MAX_BUFFERED
+from zatotx.plugins.http.client.response_reader import MAX_BUFFERED
 from zatotx.wire.http1.request_writer import RESERVED_FIELDS, TARGET_CHARACTERS
 
 # Fields that Twisted consumes and does not show among a response's headers.

@@ -17,7 +17,7 @@ from zatotx.plugins.http.client.pending_call import CallEnvironment, PendingCall
 from zatotx.plugins.http.client.request_writer import RequestWriter
 from zatotx.plugins.http.client.response_reader import ResponseReader
 from zatotx.plugins.http.client.tls import late_handshake_error
-from zatotx.plugins.http.server.buffered_writer import READ_SIZE, enlarge_reads
+from zatotx.plugins.http.transport.buffered_writer import READ_SIZE, enlarge_reads
 from zatotx.wire.http1.response_parser import MessageRejected
 
 CLOSE_TIMEOUT = 5.0  # seconds that a connection has to shut down after we close it, as TLS does

@@ -18,7 +18,7 @@ from zatotx.plugins.http.client.errors import (
     TotalTimeout,
 )
 from zatotx.plugins.http.client.timeout_sweeper import CallTimeoutSweeper
-from zatotx.plugins.http.server.write_batch import WriteBatch
+from zatotx.plugins.http.transport.buffered_writer import WriteBatch
 
 # Stages of a call.
 QUEUED, CONNECTING, AWAITING_CONTINUE, AWAITING_RESPONSE, RECEIVING, FINISHED = range(6)

@@ -17,12 +17,11 @@ from zatotx.connectors.failure_log import FailureLog
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.client.call import BodyStream, HttpResponse
 from zatotx.plugins.http.client.errors import CallFailed, ConnectTimeout
-from zatotx.plugins.http.client.factory import WrappedClient
+from zatotx.plugins.http.client.http_client import WrappedClient
 from zatotx.plugins.http.rest.call_chain import Attempt
 from zatotx.plugins.http.rest.error_mapping import BulkheadFull, CircuitOpen, is_circuit_failure, map_error
 from zatotx.plugins.http.rest.request_builder import OutgoingRequest, RequestTemplate
-from zatotx.plugins.http.rest.response import RestResponse, StreamedRestResponse
-from zatotx.plugins.http.rest.response_parsing import THREAD_THRESHOLD
+from zatotx.plugins.http.rest.response import THREAD_THRESHOLD, RestResponse, StreamedRestResponse
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
 
 

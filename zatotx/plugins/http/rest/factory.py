@@ -11,9 +11,8 @@ from attrs import frozen
 
 from zatotx import __version__
 from zatotx.connectors.call_policies import CircuitBreaking, Retrying
-from zatotx.plugins.http.client.call import HttpResponse
-from zatotx.plugins.http.client.content_decoding import ACCEPT_ENCODING
-from zatotx.plugins.http.client.factory import (
+from zatotx.plugins.http.client.call import HttpResponse, split_url
+from zatotx.plugins.http.client.http_client import (
     DEFAULT_MAX_REDIRECTS,
     ClientEnvironment,
     ClientSettings,
@@ -21,6 +20,7 @@ from zatotx.plugins.http.client.factory import (
     make_client,
 )
 from zatotx.plugins.http.client.pool import PoolLimits
+from zatotx.plugins.http.client.response_processing import ACCEPT_ENCODING
 from zatotx.plugins.http.rest.call_chain import (
     Attempt,
     AuthorizingSender,
@@ -33,7 +33,6 @@ from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnect
 from zatotx.plugins.http.rest.credentials import OutgoingCredentials
 from zatotx.plugins.http.rest.error_mapping import CircuitOpen
 from zatotx.plugins.http.rest.request_builder import RequestTemplate
-from zatotx.plugins.http.rest.urls import split_url
 from zatotx.plugins.http.schema.http_outgoing import ANY_ORIGIN, HttpOutgoing, RetrySettings, tls_settings
 from zatotx.rules.resilience.circuit_breaker import CircuitBreaker
 from zatotx.rules.resilience.retry import SAFE_METHODS, RetryBudget, RetryPolicy

@@ -4,6 +4,7 @@ shutdown."""
 from __future__ import annotations
 
 from math import inf
+from socket import SO_ERROR, SOL_SOCKET
 from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocol
@@ -11,21 +12,43 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.plugins.http.server import error_responses
-from zatotx.plugins.http.server.buffered_writer import READ_SIZE, enlarge_reads, make_writer
 from zatotx.plugins.http.server.client_info import make_client_info
-from zatotx.plugins.http.server.half_close import DISCONNECTED, PROBING, probe_client
 from zatotx.plugins.http.server.request_reader import HEAD, INPUT_CLOSED, RequestReader, body_deadline, spool_body
 from zatotx.plugins.http.server.response_writer import ResponseWriter
 from zatotx.plugins.http.server.server_context import ServerContext
+from zatotx.plugins.http.transport.buffered_writer import READ_SIZE, BufferedWriter, enlarge_reads, make_writer
 from zatotx.rules.http.forwarding import UNIX
+from zatotx.wire.http1.response_writer import CONTINUE
 
+DISCONNECTED, PROBING, UNKNOWN = 'gone', 'asked', 'unknown'
 MAX_PENDING_BYTES = 64 * 1024  # unread bytes that may be pending before reading from the client pauses
 LINGER_TIMEOUT = 5.0  # seconds in which a client that is still sending can read the error response
 HEAD_CACHE_TIMEOUT = 5.0  # seconds of idleness after which the last request head is dropped
 PROBE_DELAY = 0.2  # seconds that a half-closed connection waits for its responses before the client is probed
 
-# What `due` is the deadline of. RESTING is IDLE with the last request head dropped.
+# What `due` is the deadline of. IDLE_WITHOUT_HEAD is IDLE with the last request head dropped.
 NO_DEADLINE, NEW, IDLE, IDLE_WITHOUT_HEAD, IN_HEAD, IN_BODY, LINGERING, CLOSING, HALF_CLOSED, PROBE_SENT = range(10)
+
+
+def probe_client(transport: Any, answers: ResponseWriter, outlet: BufferedWriter, *, probed: bool) -> str:
+    """Return whether a half-closed client has disconnected, as far as that is known.
+
+    TCP sends a FIN both when a client has disconnected and when it has only stopped sending; only when we write does a
+    closed socket answer with a reset. So while a service runs for a half-closed client, this function sends an interim
+    `100 Continue`, once, which HTTP/1.1 allows before any response (RFC 9110 15.2), but not in the middle of one, and
+    checks for a reset a moment later. After a reset the service is cancelled; otherwise (`printf … | nc -N`) the
+    response is sent when it is ready. HTTP/1.0 has no interim responses: such a client must not half-close, and counts
+    as disconnected.
+    """
+    if transport.getHandle().getsockopt(SOL_SOCKET, SO_ERROR):
+        return DISCONNECTED
+    if probed or not answers.turns or answers.stream is not None or outlet.behind:
+        return UNKNOWN
+    head = answers.turns[0].head
+    if head is None or head.version != (1, 1):
+        return DISCONNECTED
+    answers.write(CONTINUE)
+    return PROBING
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
@@ -97,7 +120,7 @@ class ServerConnection:
             self._advance()
 
     def readConnectionLost(self) -> None:
-        """Handle the client's half-close. Whether it still reads is not known: see `half_close`."""
+        """Handle the client's half-close. Whether it still reads is not known: see `probe_client`."""
         if self._state in (LINGERING, CLOSING):
             self.transport.loseConnection()
             return

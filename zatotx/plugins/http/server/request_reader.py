@@ -11,14 +11,13 @@ from twisted.logger import Logger
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ANONYMOUS, Message, Reply
 from zatotx.plugins.http.server import error_responses
-from zatotx.plugins.http.server.buffered_writer import BufferedWriter
 from zatotx.plugins.http.server.client_info import ClientInfo
-from zatotx.plugins.http.server.content_encoding import wrap_encoded_body
 from zatotx.plugins.http.server.error_responses import error_response
-from zatotx.plugins.http.server.request_body import BodyCollector, RequestResources, SpooledBody
+from zatotx.plugins.http.server.request_body import BodyCollector, RequestResources, SpooledBody, wrap_encoded_body
 from zatotx.plugins.http.server.request_context import SAFE_METHODS, RequestContext, ResolvedRequest, error_response_to
 from zatotx.plugins.http.server.response_writer import MAX_BUFFERED, ResponseWriter
 from zatotx.plugins.http.server.server_context import ServerContext
+from zatotx.plugins.http.transport.buffered_writer import BufferedWriter
 from zatotx.rules.limits.memory_budget import MAX_UNACCOUNTED, OUT_OF_BUDGET, UNAUTHENTICATED, MemoryReservation
 from zatotx.wire.http1.request_parser import MessageRejected, RequestHead, RequestParser
 

@@ -15,8 +15,7 @@ from zatotx.model.cid import new_cid, validated_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply
 from zatotx.plugins.http.server import error_responses, soap_routing
 from zatotx.plugins.http.server.access_log import QueryKeyNames, describe_request, escape_bytes
-from zatotx.plugins.http.server.client_info import ClientInfo
-from zatotx.plugins.http.server.cors_preflight import answer_preflight
+from zatotx.plugins.http.server.client_info import ClientInfo, ForwardedClients
 from zatotx.plugins.http.server.error_responses import ErrorResult, error_response
 from zatotx.plugins.http.server.request_context import (
     ChannelTarget,
@@ -26,6 +25,7 @@ from zatotx.plugins.http.server.request_context import (
     RouteMatch,
 )
 from zatotx.plugins.http.server.route_table import ChannelTable
+from zatotx.rules.http.cors import CorsForbidden
 from zatotx.rules.routing.route_table import MethodNotRouted
 from zatotx.rules.routing.route_table import RouteMatch as Match
 from zatotx.wire.http.decompression import parse_content_encoding
@@ -34,11 +34,34 @@ from zatotx.wire.http.traceparent import continue_trace
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.soap.action import ACCEPTED_TYPES, accepts_soap_content_type, is_unambiguously_soap, requested_version
 
+_VARY = b'Vary', b'Origin, Access-Control-Request-Method, Access-Control-Request-Headers'
 _NO_PARAMS: Mapping[str, str] = {}
 _UNCOUNTED = NullMeter()
 NO_CONTENT = 204
 _SERVER_WIDE = ErrorResult(NO_CONTENT, '')  # the response to `OPTIONS *` (RFC 9110 §9.3.7)
 _MAX_DEADLINE = 24 * 60 * 60 * 1000  # milliseconds, eight digits
+
+
+def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTarget, ErrorResult] | None:
+    """Return the channel and the response to a CORS preflight request (Fetch standard), from the head alone, without
+    credentials and without the service. Returns None if the request is no preflight, or names
+    no channel with CORS rules: then it is processed like any other."""
+    headers = head.headers
+    origin, method = headers.get(b'origin'), headers.get(b'access-control-request-method')
+    if origin is None or method is None:
+        return None
+    try:
+        match = routes.rest.find(method.decode('latin-1'), head.path)
+    except Malformed:
+        return None
+    target = match.target if isinstance(match, Match) else None
+    if target is None or not target.is_active or target.dressing is None or target.dressing.cors is None:
+        return None
+    try:
+        fields = target.dressing.cors.of_preflight(origin, method, headers.get(b'access-control-request-headers'))
+    except CorsForbidden as error:
+        return target, ErrorResult(403, f'{error}', (_VARY,))
+    return target, ErrorResult(204, '', (*fields, _VARY))
 
 
 class RequestRouter:
@@ -85,6 +108,14 @@ class RequestRouter:
         return ResolvedRequest(head, self.routes, match.target.label, request, agent, peer, cid, parent, None, spec,
                                match.service, view, allowed, match, _error_format(spec, head), match.target.meter,
                                _filter_for(match.target, head))  # fmt: skip
+
+    def place_forwarded(
+        self, clients: ForwardedClients, head: RequestHead, proxy: ClientInfo, last: ResolvedRequest | None
+    ) -> ResolvedRequest:
+        """Resolve a head as `place` does, for the client that a trusted proxy forwards."""
+        if last is not None and last.head is head and last.routes is self.routes:
+            return last
+        return self.place(head, clients.client(head, proxy), last)
 
     def receive(self, turn: RequestContext, place: ResolvedRequest) -> Reply | None:
         """Assign the request its cid and its message. Returns the response if the dispatcher is not needed, else

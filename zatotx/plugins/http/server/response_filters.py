@@ -2,11 +2,14 @@
 
 A channel that needs none of them has no ResponseFilters. A channel that does creates a ResponseFilter for each head:
 what follows from the head alone is computed once (see `request_router`).
+
+gzip compresses whole bodies at once, and streams piece by piece, so that each piece is sent without delay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zlib
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
@@ -18,21 +21,71 @@ from zope.interface import implementer
 
 from zatotx.model.message import Reply
 from zatotx.plugins.http.schema.cors import cors_rules
-from zatotx.plugins.http.server.gzip import THREAD_THRESHOLD, GzipStream, gzip_body
 from zatotx.plugins.http.server.request_context import IResponseFilter, IResponseFilters, RequestContext
-from zatotx.plugins.http.server.response_stream import discard_stream
+from zatotx.plugins.http.transport.response_stream import close_stream, discard_stream
 from zatotx.rules.http.compression import MIN_SIZE, accepts_gzip, is_compressible
 from zatotx.rules.http.cors import CorsRules, HeaderFields
 from zatotx.rules.http.etag import compute_etag, is_etag, matches_if_none_match, weaken
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.http1.response_writer import write_field_lines
 
+THREAD_THRESHOLD = 64 * 1024  # largest body that is compressed on the reactor, in bytes: a millisecond at worst
+_LEVEL = 5  # a third slower than the fastest level, and a sixth smaller
+_SMALL = 16 + 13, 5  # window and memory: 48 KiB instead of 256, whose allocation would dominate for a small body
+_LARGE = 16 + zlib.MAX_WBITS, 8
 COMPRESSION_TIMEOUT = 5.0  # seconds that a thread may take to compress a response; after that it is sent uncompressed
 _CORS = b'access-control-'
 _ETAG = b'etag'
 _NOT_MODIFIED = 304
 _GZIP = b'Content-Encoding', b'gzip'
 _UNFILTERED = frozenset({204, 206, 304})  # statuses without a body, or with a part of one
+
+
+def gzip_body(body: bytes) -> bytes:
+    """Return the body compressed with gzip. Call it in a thread if the body is larger than THREAD_THRESHOLD."""
+    compressor = _compressor(*(_LARGE if len(body) > THREAD_THRESHOLD else _SMALL))
+    return compressor.compress(body) + compressor.flush()
+
+
+class GzipStream:
+    """A streamed response body, compressed with gzip. Large pieces are compressed in a thread."""
+
+    def __init__(self, source: AsyncIterator[bytes], offload: Callable[..., Deferred[Any]]) -> None:
+        """`offload` calls (function, *args) in the node's worker threads."""
+        self._source = source
+        self._pieces = aiter(source)
+        self._offload = offload
+        self._compressor = _compressor(*_SMALL)
+        self._finished = False
+
+    def __aiter__(self) -> GzipStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._finished:
+            raise StopAsyncIteration
+        try:
+            piece = await anext(self._pieces)
+        except StopAsyncIteration:
+            self._finished = True
+            return self._compressor.flush()
+        if not piece:
+            return b''
+        if len(piece) <= THREAD_THRESHOLD:
+            return self._compress(piece)
+        compressed: bytes = await self._offload(self._compress, piece)
+        return compressed
+
+    async def aclose(self) -> None:
+        """Close the source: the client disconnected, or the service failed."""
+        await close_stream(self._source)
+
+    def _compress(self, piece: bytes) -> bytes:
+        return self._compressor.compress(piece) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
+
+
+def _compressor(window: int, memory: int) -> zlib._Compress:
+    return zlib.compressobj(_LEVEL, zlib.DEFLATED, window, memory)
 
 
 @frozen

@@ -10,17 +10,14 @@ from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.pipeline import IDispatcher
-from zatotx.plugins.http.server.accept_limiter import AcceptLimiter
-from zatotx.plugins.http.server.access_log import AccessLog
-from zatotx.plugins.http.server.address_limit import AddressLimit
-from zatotx.plugins.http.server.client_info import ClientInfo
-from zatotx.plugins.http.server.counters import HttpCounters
-from zatotx.plugins.http.server.date_cache import DateCache
-from zatotx.plugins.http.server.forwarded_clients import ForwardedClients
+from zatotx.plugins.http.metrics import HttpCounters
+from zatotx.plugins.http.server.access_log import AccessLog, DateCache
+from zatotx.plugins.http.server.client_info import ClientInfo, ForwardedClients
+from zatotx.plugins.http.server.connection_limits import AcceptLimiter, AddressLimit
 from zatotx.plugins.http.server.request_context import ResolvedRequest
 from zatotx.plugins.http.server.request_router import RequestRouter
-from zatotx.plugins.http.server.write_batch import WriteBatch
 from zatotx.plugins.http.settings import HttpSettings
+from zatotx.plugins.http.transport.buffered_writer import WriteBatch
 from zatotx.rules.http.forwarding import UNIX
 from zatotx.wire.http1.request_parser import RequestHead
 
@@ -93,7 +90,7 @@ class ServerContext:
         peers other than trusted proxies have no extra cost."""
         if self.forwarded is None or not self.forwarded.trusts(client.address):
             return self.reception.place
-        return partial(self.forwarded.place, self.reception)
+        return partial(self.reception.place_forwarded, self.forwarded)
 
     def is_limited(self, client: ClientInfo) -> bool:
         """Return whether the number of connections from the peer's address is limited. Trusted proxies connect for many

@@ -17,9 +17,9 @@ from zope.interface import implementer
 from zatotx.interfaces.connector_kind import ChannelContext, ILineSink
 from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
 from zatotx.model.message import Message, Reply
+from zatotx.plugins.http.metrics import HttpCounters
 from zatotx.plugins.http.schema import RestChannel
 from zatotx.plugins.http.server.connection import ServerConnection
-from zatotx.plugins.http.server.counters import HttpCounters
 from zatotx.plugins.http.server.request_router import RequestRouter
 from zatotx.plugins.http.server.response_filters import CompressionContext, make_filters
 from zatotx.plugins.http.server.route_table import build_table
