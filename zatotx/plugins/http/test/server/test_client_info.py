@@ -120,7 +120,7 @@ class NginxTests(Served):
     async def test_what_it_reports(self) -> None:
         """The client's address and URL are reported, whatever the client claims."""
         await self.serve(trusted_proxies=['127.0.0.1'], proxy_headers='x-forwarded')
-        page = (Path(__file__).parents[4] / 'docs' / 'operations.md').read_text('utf-8')
+        page = (Path(__file__).parents[5] / 'docs' / 'operations.md').read_text('utf-8')
         location = page.partition('    location / {')[2].partition('    }')[0]
         location = location.replace('http://zatotx', f'http://127.0.0.1:{self.port}')
         location = location.replace('$server_name', 'api.example.com')
