@@ -234,7 +234,7 @@ class TreqIntegrationTests(test_treq_integration.TreqIntegrationTests):
     async def close(self) -> None:
         await self.client.close()
         self.assertEqual((self.client.core.active, self.client.core.idle), (0, 0))
-        while self.reach.shared.deadlines.looking or any(isinstance(one, Server) for one in reactor.getReaders()):
+        while self.reach.shared.deadlines.running or any(isinstance(one, Server) for one in reactor.getReaders()):
             await deferLater(reactor, 0.01)
 
 

@@ -50,7 +50,7 @@ class KindTests(FetcherContract, TestCase):
 
     async def stop(self) -> None:
         await self.kind.stop()
-        while self.kind.environment.shared.deadlines.looking:
+        while self.kind.environment.shared.deadlines.running:
             await deferLater(reactor, 0.01)
 
     def fetcher(self) -> IFetcher:

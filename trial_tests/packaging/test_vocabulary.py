@@ -77,7 +77,6 @@ HOMONYMS = {
     'SoapResponse': 'what services see of a SOAP response, one that came in, and its double',
     'Step': 'a step of a command, and of a restore',
     'StreamedResponse': 'the test kit has a double of the same name',
-    'TimeoutSweeper': "the server's and the client's: to be one",
     'TokenRefused': 'by an authorization server, and by WS-Security: to be qualified',
     'UnusableCredentials': 'TLS credentials, and those of a security definition: to be qualified',
     'UserMetrics': '`self.metrics` as services see it, and what counts',

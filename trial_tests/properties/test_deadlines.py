@@ -8,9 +8,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.pipeline.deadline_sweeper import SWEEP_INTERVAL, DeadlineSweeper
+from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.rules.resilience.backoff import backoff_delay
 
+INTERVAL = 0.05  # seconds
 SECONDS = st.floats(0.001, 1000)
 
 
@@ -19,11 +20,11 @@ class Run:
     """Records when it expired."""
 
     clock: Clock
-    deadlines: DeadlineSweeper
-    deadline: float
+    deadlines: TimeoutSweeper
+    due: float
     at: float = -1.0
 
-    def expire(self) -> None:
+    def expire(self, now: float) -> None:
         assert self.at < 0
         self.at = self.clock.seconds()
         self.deadlines.forget(self)
@@ -45,7 +46,7 @@ class DeadlineTests(SynchronousTestCase):
         """Every pending run expires once, not before its deadline, and at the first check after it, depending on the
         clock's steps."""
         clock = Clock()
-        deadlines = DeadlineSweeper(clock)
+        deadlines = TimeoutSweeper(clock, INTERVAL)
         made: list[tuple[Run, bool]] = []
         for begins, lasts, ends in runs:
             run = Run(clock, deadlines, begins + lasts)
@@ -53,12 +54,12 @@ class DeadlineTests(SynchronousTestCase):
             clock.callLater(begins, deadlines.watch, run)
             if ends:
                 clock.callLater(begins + lasts / 2, deadlines.forget, run)
-        for step in (*steps, *[SWEEP_INTERVAL / 2] * 300):
+        for step in (*steps, *[INTERVAL / 2] * 300):
             clock.advance(step)
-        longest = max((*steps, SWEEP_INTERVAL))
+        longest = max((*steps, INTERVAL))
         for run, ends in made:
             if run.at >= 0:
-                self.assertTrue(run.deadline <= run.at <= run.deadline + SWEEP_INTERVAL + 2 * longest + 1e-9, run)
+                self.assertTrue(run.due <= run.at <= run.due + INTERVAL + 2 * longest + 1e-9, run)
             else:
                 self.assertTrue(ends, run)
         self.assertEqual(clock.getDelayedCalls(), [])

@@ -77,7 +77,7 @@ class WithConnections(WithPeers):
 
     async def _stopped(self, outgoings: HttpOutgoingConnections) -> None:
         await outgoings.stop()
-        await self.until(lambda: not outgoings.environment.shared.deadlines.looking)
+        await self.until(lambda: not outgoings.environment.shared.deadlines.running)
 
 
 def crm(upstream: Upstream | int, **fields: Any) -> RestOutgoing:

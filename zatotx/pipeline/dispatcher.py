@@ -15,9 +15,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
+from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.model.message import Message, Reply
-from zatotx.pipeline.deadline_sweeper import DeadlineSweeper
 from zatotx.pipeline.pipeline import Pipeline
+
+SWEEP_INTERVAL = 0.05  # seconds: a deadline may be met this much late
 
 
 @implementer(IPendingRequest)
@@ -54,8 +56,8 @@ class PendingRequest:
         self._waiting: Deferred[Any] | None = None
 
     @property
-    def deadline(self) -> float:
-        """Seconds on the reactor's clock."""
+    def due(self) -> float:
+        """The deadline of the message, in seconds on the reactor's clock."""
         return self._message.deadline
 
     def wait(self, waiting: object) -> None:
@@ -78,7 +80,7 @@ class PendingRequest:
         if self._close() is not None and self._waiting is not None:
             self._waiting.cancel()
 
-    def expire(self) -> None:
+    def expire(self, now: float) -> None:
         """Reply that the deadline has passed, then cancel the service. The reply does not wait for the cancellation."""
         self._answer(self._dispatcher.expired(self._message))
         if self._waiting is not None:
@@ -124,7 +126,7 @@ class Dispatcher:
 
     def __init__(self, pipeline: Pipeline, clock: IReactorTime) -> None:
         self._pipeline = pipeline
-        self.deadlines = DeadlineSweeper(clock)
+        self.deadlines = TimeoutSweeper(clock, SWEEP_INTERVAL)
 
     def deliver(self, message: Message, answered: Callable[[Reply], None]) -> IPendingRequest:
         """See IDispatcher."""

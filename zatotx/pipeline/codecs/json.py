@@ -55,4 +55,4 @@ class JsonCodec(BaseCodec):
         return codec.encode(value)
 
     def fault(self, cid: str, status: int, details: str) -> bytes:
-        return codec.encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': details}})
+        return codec.write_error(cid, details)

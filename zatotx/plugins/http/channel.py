@@ -26,8 +26,7 @@ from zatotx.plugins.http.server.connection import ServerConnection
 from zatotx.plugins.http.server.request_router import RequestRouter
 from zatotx.plugins.http.server.response_filters import CompressionContext, make_filters
 from zatotx.plugins.http.server.route_table import KIND, REST, SOAP, ChannelTable, build_table, enabled_endpoints
-from zatotx.plugins.http.server.server_context import ServerContext
-from zatotx.plugins.http.server.timeout_sweeper import ServerTimeoutSweeper
+from zatotx.plugins.http.server.server_context import ConnectionChecks, ServerContext
 from zatotx.plugins.http.settings import read_settings
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
@@ -90,7 +89,7 @@ class HTTPChannel:
         self._ports: list[IListeningPort] = []
         self._closing: list[Deferred[Any]] = []  # results of stopListening
         self._server_context: ServerContext | None = None
-        self._sweeper: ServerTimeoutSweeper | None = None
+        self._checks: ConnectionChecks | None = None
         self._stopping: Deferred[None] | None = None
         self._idle_until = 0.0  # on the reactor's clock, set by drain
         self.counters = HttpCounters()
@@ -114,8 +113,8 @@ class HTTPChannel:
     def start(self, dispatcher: IDispatcher) -> Deferred[None]:
         """Start listening. Fails with StartError naming the address that cannot be bound, and then listens nowhere."""
         self._server_context = ServerContext(self._context, self._settings, dispatcher, self._router, self.counters)
-        self._sweeper = ServerTimeoutSweeper(self._server_context)
-        self._sweeper.start()
+        self._checks = ConnectionChecks(self._server_context)
+        self._checks.start()
         return Deferred.fromCoroutine(self._listen(self._server_context))
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
@@ -199,7 +198,7 @@ class HTTPChannel:
     async def _stop(self) -> None:
         await gatherResults(self._closing)
         context = self._server_context
-        if context is None or self._sweeper is None:
+        if context is None or self._checks is None:
             return
         if context.connections:
             empty: Deferred[None] = Deferred()
@@ -211,7 +210,7 @@ class HTTPChannel:
             for call in calls:
                 if call.active():
                     call.cancel()
-        self._sweeper.stop()
+        self._checks.stop()
 
     def _close_idle(self, context: ServerContext) -> None:
         for connection in list(context.connections):

@@ -9,7 +9,7 @@ import msgspec
 
 from zatotx.wire.malformed import Malformed
 
-__all__ = ['Malformed', 'decode', 'encode']
+__all__ = ['Malformed', 'decode', 'encode', 'write_error']
 
 _MSGSPEC_PREFIX = 'JSON is malformed: '
 _decode = msgspec.json.Decoder().decode
@@ -45,6 +45,11 @@ def encode(value: object) -> bytes:
         raise ValueError('The value is nested too deeply for JSON, or contains itself') from None
     except UnicodeEncodeError:
         raise ValueError('The value has a text with a lone surrogate, which has no form in JSON') from None
+
+
+def write_error(cid: str, details: str) -> bytes:
+    """Encodes an error in Zato's JSON format."""
+    return encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': details}})
 
 
 def _to_supported(value: object) -> object:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
+from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.plugins.http.client.call import BodySource, HttpRequest, HttpResponse
 from zatotx.plugins.http.client.errors import (
     CallFailed,
@@ -17,8 +18,9 @@ from zatotx.plugins.http.client.errors import (
     SilenceTimeout,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.timeout_sweeper import CallTimeoutSweeper
 from zatotx.plugins.http.transport.buffered_writer import WriteBatch
+
+SWEEP_INTERVAL = 0.02  # seconds: a timeout fires at most this much late
 
 # Stages of a call.
 QUEUED, CONNECTING, AWAITING_CONTINUE, AWAITING_RESPONSE, RECEIVING, FINISHED = range(6)
@@ -74,12 +76,12 @@ class CallEnvironment:
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
         self.seconds: Callable[[], float] = reactor.seconds
-        self.deadlines = CallTimeoutSweeper(reactor)
+        self.deadlines = TimeoutSweeper(reactor, SWEEP_INTERVAL)
         self.burst = WriteBatch(reactor)
 
 
 class PendingCall:
-    """A call from `send` to its end. `data` is sent at once, `body` (or None) after it. CallTimeoutSweeper checks
+    """A call from `send` to its end. `data` is sent at once, `body` (or None) after it. TimeoutSweeper checks
     `due`."""
 
     __slots__ = ('_deferred', '_environment', '_stream', '_total_due', 'begun', 'body', 'connection', 'data',

@@ -55,7 +55,7 @@ def probe_client(transport: Any, answers: ResponseWriter, outlet: BufferedWriter
 class ServerConnection:
     """One HTTP connection. It is no subclass of Twisted's Protocol, which would give each idle connection a dictionary.
 
-    `due` is checked by TimeoutSweeper, in seconds of the reactor's clock.
+    `due` is checked by ConnectionChecks, in seconds of the reactor's clock.
     """
 
     __slots__ = (
@@ -243,7 +243,7 @@ class ServerConnection:
         self.due = self._context.seconds() + self._context.settings.write_timeout
         self._writer.lose()
 
-    # Called by TimeoutSweeper.
+    # Called by ConnectionChecks.
 
     def check(self, now: float) -> None:
         """Enforce the timeouts: of a client that does not read, of a stream whose service makes no progress, and

@@ -6,6 +6,7 @@ import msgspec
 
 from zatotx.model.message import Reply
 from zatotx.plugins.http.soap.faults import error_fault
+from zatotx.wire.json import codec
 from zatotx.wire.soap.envelope import VERSIONS
 from zatotx.wire.xml.writer import XML_TYPE, write_error
 
@@ -53,5 +54,4 @@ def error_response(
     if form:
         version = VERSIONS[form]
         return Reply(status, error_fault(version, status, cid, details), version.content_type.encode('ascii'), headers)
-    body = msgspec.json.encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': details}})
-    return Reply(status, body, _JSON, headers)
+    return Reply(status, codec.write_error(cid, details), _JSON, headers)

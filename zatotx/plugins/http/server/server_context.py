@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.plugins.http.metrics import HttpCounters
 from zatotx.plugins.http.server.access_log import AccessLog, DateCache
 from zatotx.plugins.http.server.client_info import ClientInfo, ForwardedClients
@@ -20,6 +23,9 @@ from zatotx.plugins.http.settings import HttpSettings
 from zatotx.plugins.http.transport.buffered_writer import WriteBatch
 from zatotx.rules.http.forwarding import UNIX
 from zatotx.wire.http1.request_parser import RequestHead
+
+SWEEP_INTERVAL = 0.5  # seconds
+_MAX_RELIEVED = 200  # connections whose bodies are moved out of memory in one sweep, when memory is scarce
 
 
 class OpenConnection(Protocol):
@@ -109,3 +115,34 @@ class ServerContext:
             self.doorman.look()
         if not self.connections and self.when_empty is not None:
             self.when_empty()
+
+
+class ConnectionChecks:
+    """Checks every connection twice a second, and the limit of the connections."""
+
+    due = -inf  # in every sweep
+    _log = Logger()
+
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
+        self._sweeper = TimeoutSweeper(context.reactor, SWEEP_INTERVAL)
+
+    def start(self) -> None:
+        """Start checking."""
+        self._sweeper.watch(self)
+
+    def stop(self) -> None:
+        """Stop checking. Does nothing if that is not started."""
+        self._sweeper.stop()
+
+    def expire(self, now: float) -> None:
+        """Check all connections."""
+        context = self._context
+        context.doorman.look()
+        context.reliefs = _MAX_RELIEVED if context.memory.pressed else 0
+        for connection in list(context.connections):
+            try:
+                connection.check(now)
+            except Exception:  # an error in one connection must not stop the check of the others
+                self._log.failure('The deadlines of a connection cannot be kept')
+                connection.transport.abortConnection()

@@ -209,7 +209,7 @@ class WithPeers(TestCase):
         await client.close()
         core = client.core
         self.assertEqual((core.active, core.idle, core.waiting), (0, 0, 0))
-        await self.until(lambda: not reach.shared.deadlines.looking)
+        await self.until(lambda: not reach.shared.deadlines.running)
 
     async def _close(self, port: Any, upstream: Upstream) -> None:
         await port.stopListening()

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.plugins.http.client.call import HttpResponse, Timeouts
 from zatotx.plugins.http.client.errors import (
     CallFailed,
@@ -18,7 +19,6 @@ from zatotx.plugins.http.client.errors import (
 )
 from zatotx.plugins.http.client.request_writer import IteratorBody
 from zatotx.plugins.http.client.response_reader import MAX_BUFFERED
-from zatotx.plugins.http.client.timeout_sweeper import CallTimeoutSweeper
 from zatotx.plugins.http.test.memory_connections import OK, CancelledError, InMemory, Line, Memory
 
 HEAD = b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n'
@@ -292,7 +292,7 @@ class DeadlinesTests(InMemory):
     def test_a_broken_one(self) -> None:
         """A failing object is removed, and the others expire."""
         memory = Memory()
-        deadlines: CallTimeoutSweeper = memory.shared.deadlines
+        deadlines: TimeoutSweeper = memory.shared.deadlines
         deadlines.watch(Broken())
         sending = memory.send(timeouts=Timeouts(first_byte=1.0))
         memory.wait(1.1)
