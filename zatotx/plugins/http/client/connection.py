@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import Enum, auto
 from math import inf
 from typing import Any, Protocol
 
@@ -23,6 +25,30 @@ from zatotx.wire.http1.response_parser import MessageRejected
 CLOSE_TIMEOUT = 5.0  # seconds that a connection has to shut down after we close it, as TLS does
 
 
+class ClientConnectionState(Enum):
+    """The life of a connection. It is idle or busy, by `call`, while it is OPEN."""
+
+    CONNECTING = auto()
+    OPEN = auto()  # it occupies a slot of the pool
+    CLOSING = auto()  # by us
+    LOST = auto()  # closed by the peer; the call in progress still occupies the slot
+    CLOSED = auto()
+
+
+CONNECTING, OPEN, CLOSING, LOST, CLOSED = ClientConnectionState
+
+_AFTER_LOSS = {CONNECTING: CLOSED, OPEN: LOST, CLOSING: CLOSED}  # the next state when the connection is lost
+_AFTER_RELEASE = {OPEN: CLOSING, LOST: CLOSED}  # the next state when the slot is free again
+# The states that may follow each state.
+NEXT_STATES: Mapping[ClientConnectionState, frozenset[ClientConnectionState]] = {
+    CONNECTING: frozenset({OPEN, CLOSED}),
+    OPEN: frozenset({CLOSING, LOST}),
+    CLOSING: frozenset({CLOSED}),
+    LOST: frozenset({CLOSED}),
+    CLOSED: frozenset(),
+}
+
+
 class ConnectionSlots(Protocol):
     """The pool of a connection, which occupies one of its slots."""
 
@@ -40,15 +66,17 @@ class ConnectionSlots(Protocol):
 
 @implementer(IProtocol)
 class ClientConnection:
-    """`call` is the call in progress. `idle_since` is when the last one ended, in seconds of the reactor's clock."""
+    """`call` is the call in progress. `idle_since` is when the last one ended, in seconds of the reactor's clock.
+
+    The states of a connection follow each other as NEXT_STATES lists.
+    """
 
     __slots__ = (
-        '_ended',
         '_environment',
-        '_has_slot',
         '_pool',
         '_reader',
         '_reused',
+        '_state',
         'asking',
         'call',
         'due',
@@ -60,8 +88,7 @@ class ClientConnection:
         self._pool = pool
         self._environment = shared
         self._reader = ResponseReader(shared, self)
-        self._has_slot = False  # whether it occupies a slot of the pool
-        self._ended = False
+        self._state: ClientConnectionState = CONNECTING
         self._reused = False
         self.call: PendingCall | None = None
         self.idle_since = 0.0
@@ -98,7 +125,7 @@ class ClientConnection:
     def connectionLost(self, reason: Failure) -> None:
         """End the current call: the connection is lost, closed by either side."""
         self._environment.deadlines.forget(self)
-        self._ended = True
+        self._state = _AFTER_LOSS[self._state]
         call = self.call
         if call is None:
             self._release_slot()
@@ -109,8 +136,10 @@ class ClientConnection:
 
     def take_place(self) -> bool:
         """Occupy a slot of the pool; False if the connection is already closed."""
-        self._has_slot = not self._ended
-        return self._has_slot
+        if self._state is CLOSED:
+            return False
+        self._state = OPEN
+        return True
 
     def start(self, call: PendingCall, now: float) -> None:
         """Send a call's request."""
@@ -127,7 +156,7 @@ class ClientConnection:
     def close(self) -> None:
         """Close the connection in an orderly way: no call is in progress."""
         self._release_slot()
-        if not self._ended:
+        if self._state is not CLOSED:
             self.due = self._environment.seconds() + CLOSE_TIMEOUT
             self._environment.deadlines.watch(self)
             self.asking.leave()
@@ -189,8 +218,9 @@ class ClientConnection:
 
     def _release_slot(self, renewed: PendingCall | None = None) -> None:
         """Free the slot in the pool, however long the connection takes to close."""
-        if self._has_slot:
-            self._has_slot = False
+        state = self._state
+        if state is OPEN or state is LOST:
+            self._state = _AFTER_RELEASE[state]
             if renewed is None:
                 self._pool.lost(self)
             else:

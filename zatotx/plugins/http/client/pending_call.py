@@ -3,7 +3,8 @@ error, a timeout and cancellation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -22,12 +23,34 @@ from zatotx.plugins.http.transport.buffered_writer import WriteBatch
 
 SWEEP_INTERVAL = 0.02  # seconds: a timeout fires at most this much late
 
-# Stages of a call.
-QUEUED, CONNECTING, AWAITING_CONTINUE, AWAITING_RESPONSE, RECEIVING, FINISHED = range(6)
 # RFC 9110 §9.2.2, and the safe methods of its registry.
 IDEMPOTENT_METHODS = frozenset(
     {'GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'}
 )
+
+
+class CallStage(Enum):
+    """What a call waits for."""
+
+    QUEUED = auto()  # a free slot of the pool
+    CONNECTING = auto()  # a new connection
+    AWAITING_CONTINUE = auto()  # 100 Continue
+    AWAITING_RESPONSE = auto()  # the first byte of the response
+    RECEIVING = auto()  # the rest of the response
+    FINISHED = auto()
+
+
+QUEUED, CONNECTING, AWAITING_CONTINUE, AWAITING_RESPONSE, RECEIVING, FINISHED = CallStage
+
+# The stages that may follow each stage. CONNECTING follows again when the call is repeated on a new connection.
+NEXT_STAGES: Mapping[CallStage, frozenset[CallStage]] = {
+    QUEUED: frozenset({CONNECTING, AWAITING_CONTINUE, AWAITING_RESPONSE, FINISHED}),
+    CONNECTING: frozenset({AWAITING_CONTINUE, AWAITING_RESPONSE, FINISHED}),
+    AWAITING_CONTINUE: frozenset({CONNECTING, AWAITING_RESPONSE, RECEIVING, FINISHED}),
+    AWAITING_RESPONSE: frozenset({CONNECTING, RECEIVING, FINISHED}),
+    RECEIVING: frozenset({AWAITING_RESPONSE, FINISHED}),
+    FINISHED: frozenset(),
+}
 
 
 class CallQueue(Protocol):
@@ -82,7 +105,7 @@ class CallEnvironment:
 
 class PendingCall:
     """A call from `send` to its end. `data` is sent at once, `body` (or None) after it. TimeoutSweeper checks
-    `due`."""
+    `due`. Its stages follow each other as NEXT_STAGES lists."""
 
     __slots__ = ('_deferred', '_environment', '_stream', '_total_due', 'begun', 'body', 'connection', 'data',
                  'dialing', 'due', 'outbound', 'pool', 'reached', 'renewed', 'stage', 'started')  # fmt: skip
@@ -98,7 +121,7 @@ class PendingCall:
         self._total_due = self.due = min(now + outbound.timeouts.total, outbound.deadline)
         self._deferred: Deferred[HttpResponse] | None = None  # once it is started
         self._stream: FailableStream | None = None
-        self.stage = QUEUED
+        self.stage: CallStage = QUEUED
         self.pool: CallQueue | None = None  # the pool whose queue it waits in
         self.dialing: Deferred[Any] | None = None
         self.connection: CallConnection | None = None
@@ -112,7 +135,7 @@ class PendingCall:
         deferred = self._deferred = Deferred(self._cancel)
         return deferred
 
-    def stand(self, stage: int, now: float, seconds: float) -> None:
+    def stand(self, stage: CallStage, now: float, seconds: float) -> None:
         """Enter a stage, with a timeout of some seconds."""
         self.stage = stage
         due = now + seconds
@@ -161,7 +184,7 @@ class PendingCall:
 
     def fail(self, error: CallFailed) -> None:
         """Fail the call: there is no response, or no more of it. Does nothing if the call is finished."""
-        if self.stage == FINISHED:
+        if self.stage is FINISHED:
             return
         stream = self._stream
         if stream is None:
@@ -173,15 +196,15 @@ class PendingCall:
     def expire(self, now: float) -> None:
         """Handle that `due` has passed: fail the call, unless it only marked a time to check progress."""
         if now < self._total_due:
-            if self.stage == AWAITING_CONTINUE:
+            if self.stage is AWAITING_CONTINUE:
                 assert self.connection is not None
                 self.connection.asking.send_body(now)
                 return
-            if self.stage == AWAITING_RESPONSE and self._is_progressing(now):
+            if self.stage is AWAITING_RESPONSE and self._is_progressing(now):
                 return
         if self.dialing is not None:
             self.dialing.cancel()  # it may know which step is missing, and then calls `fail`
-            if self.stage == FINISHED:
+            if self.stage is FINISHED:
                 return
         error = self._timeout_error(now)
         self.give_up()
@@ -195,13 +218,13 @@ class PendingCall:
     def give_up(self) -> None:
         """Cancel the call, and release what it uses."""
         stage = self.stage
-        if stage == FINISHED:
+        if stage is FINISHED:
             return
         self.finish()
-        if stage == QUEUED:
+        if stage is QUEUED:
             if self.pool is not None:
                 self.pool.leave(self)
-        elif stage == CONNECTING:
+        elif stage is CONNECTING:
             if self.dialing is not None:
                 self.dialing.cancel()
         elif self.connection is not None:
@@ -238,11 +261,11 @@ class PendingCall:
         if now >= self._total_due:
             return TotalTimeout(f'the call was not over within {self._total_due - self.started:.3g} s',
                                 reached=self.reached)
-        if self.stage == QUEUED:
+        if self.stage is QUEUED:
             return QueueTimeout(f'no connection was free within {timeouts.queue:.3g} s')
-        if self.stage == CONNECTING:
+        if self.stage is CONNECTING:
             return ConnectTimeout(f'there was no connection within {timeouts.connect:.3g} s')
-        if self.stage == AWAITING_RESPONSE:
+        if self.stage is AWAITING_RESPONSE:
             return FirstByteTimeout(f'the peer did not begin to answer within {timeouts.first_byte:.3g} s',
                                     reached=self.reached)
         return SilenceTimeout(f'the peer stopped for {timeouts.silence:.3g} s within its answer')

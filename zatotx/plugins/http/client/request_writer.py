@@ -249,5 +249,5 @@ class RequestWriter:
             error = BodyFailed(f'the body of the request could not be made: {failure.getErrorMessage()}')
             error.__cause__ = failure.value
             self._on_failure(error)
-        elif call.stage == AWAITING_RESPONSE:
+        elif call.stage is AWAITING_RESPONSE:
             call.stand(AWAITING_RESPONSE, self._environment.seconds(), call.outbound.timeouts.first_byte)

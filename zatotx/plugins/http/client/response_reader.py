@@ -244,11 +244,11 @@ class ResponseReader:
         now = self._environment.seconds()
         request = call.outbound
         if type(head) is not ResponseHead:
-            if call.stage == AWAITING_RESPONSE and parser.pending:
+            if call.stage is AWAITING_RESPONSE and parser.pending:
                 call.stand(RECEIVING, now, request.timeouts.silence)
             return
         if (
-            now >= call.due and call.stage != AWAITING_CONTINUE
+            now >= call.due and call.stage is not AWAITING_CONTINUE
         ):  # the timeout has passed, but the sweeper has not run yet
             call.expire(now)
             if self._connection.call is not call:

@@ -3,6 +3,8 @@ shutdown."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import Enum, auto
 from math import inf
 from socket import SO_ERROR, SOL_SOCKET
 from typing import Any
@@ -20,17 +22,57 @@ from zatotx.plugins.http.transport.buffered_writer import READ_SIZE, BufferedWri
 from zatotx.rules.http.forwarding import UNIX
 from zatotx.wire.http1.response_writer import CONTINUE
 
-DISCONNECTED, PROBING, UNKNOWN = 'gone', 'asked', 'unknown'
 MAX_PENDING_BYTES = 64 * 1024  # unread bytes that may be pending before reading from the client pauses
 LINGER_TIMEOUT = 5.0  # seconds in which a client that is still sending can read the error response
 HEAD_CACHE_TIMEOUT = 5.0  # seconds of idleness after which the last request head is dropped
 PROBE_DELAY = 0.2  # seconds that a half-closed connection waits for its responses before the client is probed
 
-# What `due` is the deadline of. IDLE_WITHOUT_HEAD is IDLE with the last request head dropped.
-NO_DEADLINE, NEW, IDLE, IDLE_WITHOUT_HEAD, IN_HEAD, IN_BODY, LINGERING, CLOSING, HALF_CLOSED, PROBE_SENT = range(10)
+
+class ServerConnectionState(Enum):
+    """What a connection waits for, and so what `due` is the deadline of."""
+
+    NEW = auto()  # the first byte
+    IDLE = auto()  # the next request
+    IDLE_WITHOUT_HEAD = auto()  # the next request; the last request head is dropped
+    IN_HEAD = auto()  # the rest of a head
+    IN_BODY = auto()  # the rest of a body
+    BUSY = auto()  # nothing that the client sends: responses are due
+    HALF_CLOSED = auto()  # responses; the client sends no more
+    PROBE_SENT = auto()  # as HALF_CLOSED; an interim response was sent to find out whether the client is still there
+    LINGERING = auto()  # the client, which may read the last response before we close
+    CLOSING = auto()  # the transport, which writes what is buffered
+    CLOSED = auto()
 
 
-def probe_client(transport: Any, answers: ResponseWriter, outlet: BufferedWriter, *, probed: bool) -> str:
+(NEW, IDLE, IDLE_WITHOUT_HEAD, IN_HEAD, IN_BODY, BUSY, HALF_CLOSED, PROBE_SENT, LINGERING, CLOSING,
+ CLOSED) = ServerConnectionState  # fmt: skip
+
+_ENDING = frozenset({HALF_CLOSED, LINGERING, CLOSING, CLOSED})
+# The states that may follow each state.
+NEXT_STATES: Mapping[ServerConnectionState, frozenset[ServerConnectionState]] = {
+    NEW: _ENDING | {IN_HEAD, IN_BODY, BUSY, IDLE},
+    IDLE: _ENDING | {IDLE_WITHOUT_HEAD, IN_HEAD, IN_BODY, BUSY},
+    IDLE_WITHOUT_HEAD: _ENDING | {IDLE, IN_HEAD, IN_BODY, BUSY},
+    IN_HEAD: _ENDING | {IDLE, IN_BODY, BUSY},
+    IN_BODY: _ENDING | {IDLE, IN_HEAD, BUSY},
+    BUSY: _ENDING | {IDLE, IN_HEAD, IN_BODY},
+    HALF_CLOSED: frozenset({PROBE_SENT, CLOSING, CLOSED}),
+    PROBE_SENT: frozenset({CLOSING, CLOSED}),
+    LINGERING: frozenset({CLOSING, CLOSED}),
+    CLOSING: frozenset({CLOSED}),
+    CLOSED: frozenset(),
+}  # fmt: skip
+
+
+class ProbeResult(Enum):
+    """What is known of a half-closed client."""
+
+    DISCONNECTED = auto()
+    PROBING = auto()  # a probe was sent
+    UNKNOWN = auto()
+
+
+def probe_client(transport: Any, answers: ResponseWriter, outlet: BufferedWriter, *, probed: bool) -> ProbeResult:
     """Return whether a half-closed client has disconnected, as far as that is known.
 
     TCP sends a FIN both when a client has disconnected and when it has only stopped sending; only when we write does a
@@ -41,21 +83,22 @@ def probe_client(transport: Any, answers: ResponseWriter, outlet: BufferedWriter
     as disconnected.
     """
     if transport.getHandle().getsockopt(SOL_SOCKET, SO_ERROR):
-        return DISCONNECTED
+        return ProbeResult.DISCONNECTED
     if probed or not answers.turns or answers.stream is not None or outlet.behind:
-        return UNKNOWN
+        return ProbeResult.UNKNOWN
     head = answers.turns[0].head
     if head is None or head.version != (1, 1):
-        return DISCONNECTED
+        return ProbeResult.DISCONNECTED
     answers.write(CONTINUE)
-    return PROBING
+    return ProbeResult.PROBING
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
 class ServerConnection:
     """One HTTP connection. It is no subclass of Twisted's Protocol, which would give each idle connection a dictionary.
 
-    `due` is checked by ConnectionChecks, in seconds of the reactor's clock.
+    Its states follow each other as NEXT_STATES lists. `due` is the deadline of the state, in seconds of the reactor's
+    clock; ConnectionChecks enforces it.
     """
 
     __slots__ = (
@@ -76,7 +119,7 @@ class ServerConnection:
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._paused = False
-        self._state = NEW
+        self._state: ServerConnectionState = NEW
         self._limit_key = ''  # returned by AddressLimit.enter
         self._requests_before_head = 0  # requests before the head that is being received
         self._idle_timeout = context.settings.idle_timeout
@@ -115,7 +158,7 @@ class ServerConnection:
         if len(data) == READ_SIZE:
             enlarge_reads(self.transport)
         reader = self._reader
-        if reader.phase != INPUT_CLOSED:
+        if reader.phase is not INPUT_CLOSED:
             reader.parser.feed(data)
             self._advance()
 
@@ -124,8 +167,7 @@ class ServerConnection:
         if self._state in (LINGERING, CLOSING):
             self.transport.loseConnection()
             return
-        self._state = HALF_CLOSED
-        self.due = self._context.seconds() + PROBE_DELAY
+        self._enter(HALF_CLOSED, self._context.seconds() + PROBE_DELAY)
         self._advance()
 
     def writeConnectionLost(self) -> None:
@@ -133,7 +175,7 @@ class ServerConnection:
 
     def connectionLost(self, reason: Failure) -> None:
         """Cancel all requests: the connection is lost."""
-        self.due = inf
+        self._enter(CLOSED, inf)
         self._reader.deafen()
         self._responses.abandon()
         if self._limit_key:
@@ -148,9 +190,8 @@ class ServerConnection:
         if responses.corked:
             return
         reader, now = self._reader, self._context.seconds()
-        if self._state == NO_DEADLINE and reader.quiet:  # the response was sent that both sides were waiting for
-            self._state = IDLE
-            self.due = now + self._idle_timeout
+        if self._state is BUSY and reader.quiet:  # the response was sent that both sides were waiting for
+            self._enter(IDLE, now + self._idle_timeout)
             return
         responses.corked = True
         try:
@@ -159,10 +200,9 @@ class ServerConnection:
             responses.uncork()
         if responses.closed:
             self._finish()
-        elif self._state == IDLE and reader.phase == HEAD and reader.parser.idle:  # the usual state after a request
+        elif self._state is IDLE and reader.phase is HEAD and reader.parser.idle:  # the usual state after a request
             if responses.turns:
-                self._state = NO_DEADLINE
-                self.due = inf
+                self._enter(BUSY, inf)
             else:
                 self.due = now + self._idle_timeout
         else:
@@ -179,7 +219,7 @@ class ServerConnection:
         """Set the state and the deadline by what the connection waits for."""
         reader = self._reader
         blocked = reader.held_up
-        if self._state >= HALF_CLOSED:
+        if self._state in (HALF_CLOSED, PROBE_SENT):
             if blocked:
                 return
             if not reader.ended:
@@ -187,7 +227,7 @@ class ServerConnection:
             elif not self._responses.turns:
                 self._close()
             return
-        if self._state == CLOSING:  # the response just written was the last one
+        if self._state is CLOSING:  # the response just written was the last one
             return
         if blocked and (reader.parser.pending > MAX_PENDING_BYTES or (reader.waiting and self._context.memory.pressed)):
             if not self._paused:
@@ -196,26 +236,27 @@ class ServerConnection:
         elif self._paused:
             self._paused = False
             self.transport.resumeProducing()
-        if reader.phase != HEAD:
-            self._state = IN_BODY
-            self.due = inf if reader.phase == INPUT_CLOSED else body_deadline(reader, now)
+        if reader.phase is not HEAD:
+            self._enter(IN_BODY, inf if reader.phase is INPUT_CLOSED else body_deadline(reader, now))
         elif blocked or (reader.parser.idle and self._responses.turns):
-            self._state = NO_DEADLINE
-            self.due = inf
+            self._enter(BUSY, inf)
         elif reader.parser.idle:
-            self._state = IDLE
-            self.due = now + self._idle_timeout
-        elif self._state != IN_HEAD or self._requests_before_head != reader.count:
+            self._enter(IDLE, now + self._idle_timeout)
+        elif self._state is not IN_HEAD or self._requests_before_head != reader.count:
             self._requests_before_head = reader.count
-            self._state = IN_HEAD
-            self.due = now + self._context.settings.head_timeout
+            self._enter(IN_HEAD, now + self._context.settings.head_timeout)
+
+    def _enter(self, state: ServerConnectionState, due: float) -> None:
+        """Change the state, whose deadline is `due`."""
+        self._state = state
+        self.due = due
 
     # Shutdown.
 
     def drain(self) -> None:
         """Close the connection if the node is draining and no request is in progress."""
         reader = self._reader
-        if self._context.draining and reader.phase == HEAD and reader.ended and not self._responses.turns:
+        if self._context.draining and reader.phase is HEAD and reader.ended and not self._responses.turns:
             self._close()
 
     connectionMade = drain  # a draining node accepts no new client
@@ -225,22 +266,20 @@ class ServerConnection:
         reader = self._reader
         unread = not reader.ended
         reader.deafen()
-        if not unread or self._state >= HALF_CLOSED:
+        if not unread or self._state in (HALF_CLOSED, PROBE_SENT, CLOSED):
             self._close()
             return
-        self._state = LINGERING
-        self.due = self._context.seconds() + LINGER_TIMEOUT
+        self._enter(LINGERING, self._context.seconds() + LINGER_TIMEOUT)
         self._writer.half_close()
         if self._paused:
             self._paused = False
             self.transport.resumeProducing()
 
     def _close(self) -> None:
-        if self._state == CLOSING:
+        if self._state in (CLOSING, CLOSED):
             return
         self._reader.deafen()
-        self._state = CLOSING
-        self.due = self._context.seconds() + self._context.settings.write_timeout
+        self._enter(CLOSING, self._context.seconds() + self._context.settings.write_timeout)
         self._writer.lose()
 
     # Called by ConnectionChecks.
@@ -255,29 +294,29 @@ class ServerConnection:
             self.transport.abortConnection()
         elif self.due <= now:
             self._time_out(now)
-        elif self._state == IDLE and now >= self.due - self._idle_timeout + HEAD_CACHE_TIMEOUT:
-            self._state = IDLE_WITHOUT_HEAD
+        elif self._state is IDLE and now >= self.due - self._idle_timeout + HEAD_CACHE_TIMEOUT:
+            self._enter(IDLE_WITHOUT_HEAD, self.due)
             self._reader.forget()
-        elif self._state == IN_BODY and self._context.reliefs and spool_body(self._reader, now):
+        elif self._state is IN_BODY and self._context.reliefs and spool_body(self._reader, now):
             self._context.reliefs -= 1
             self.due = inf  # it waits for the disk or the dispatcher
 
     def _time_out(self, now: float) -> None:
         state, reader = self._state, self._reader
-        if state == IN_HEAD:
+        if state is IN_HEAD:
             reader.break_off(408, error_responses.HEAD_TIMEOUT, now)
-        elif state == IN_BODY:
+        elif state is IN_BODY:
             reader.break_off(408, error_responses.BODY_TIMEOUT, now)
         elif state in (HALF_CLOSED, PROBE_SENT):
             self.due = now + PROBE_DELAY
-            result = probe_client(self.transport, self._responses, self._writer, probed=state == PROBE_SENT)
-            if result == DISCONNECTED:
+            result = probe_client(self.transport, self._responses, self._writer, probed=state is PROBE_SENT)
+            if result is ProbeResult.DISCONNECTED:
                 self.transport.abortConnection()
-            elif result == PROBING:
-                self._state = PROBE_SENT
+            elif result is ProbeResult.PROBING:
+                self._enter(PROBE_SENT, self.due)
         elif self._writer.behind:  # the client is still reading: `check` notices when it stops
             self.due = now + LINGER_TIMEOUT
-        elif state == CLOSING:
+        elif state is CLOSING:
             self.transport.abortConnection()
         else:
             self._close()

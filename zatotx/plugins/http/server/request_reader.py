@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
 from functools import partial
 from math import inf
 
@@ -25,15 +26,31 @@ MAX_PIPELINED = 16  # requests of one connection that may be in progress at once
 _MAX_SKIPPED = 64 * 1024  # bytes of a rejected request's body to skip; a larger one ends the connection
 _MIN_RATE = 1024  # bytes per second that a body must arrive at on average, after its grace time
 
-HEAD, BODY, SKIPPED_BODY, INPUT_CLOSED = range(4)
+
+class ReaderPhase(Enum):
+    """The part of the client's input that is read next."""
+
+    HEAD = auto()  # between requests, or inside a head
+    BODY = auto()  # inside the body of the last request
+    SKIPPED_BODY = auto()  # inside the body of a request that is already answered
+    INPUT_CLOSED = auto()  # nothing: no request follows
+
+
+HEAD, BODY, SKIPPED_BODY, INPUT_CLOSED = ReaderPhase
+
+# The phases that may follow each phase.
+NEXT_PHASES: Mapping[ReaderPhase, frozenset[ReaderPhase]] = {
+    HEAD: frozenset({BODY, SKIPPED_BODY, INPUT_CLOSED}),
+    BODY: frozenset({HEAD, SKIPPED_BODY, INPUT_CLOSED}),
+    SKIPPED_BODY: frozenset({HEAD, INPUT_CLOSED}),
+    INPUT_CLOSED: frozenset(),
+}
 
 
 class RequestReader:
     """Reads requests from the parser until it has to wait.
 
-    `phase`: HEAD = between requests or inside a head; BODY = inside the body of the last request; SKIP = inside the
-    body of a request that is already answered; INPUT_CLOSED = no request follows. `resumed` is called when reading may
-    continue.
+    `phase` changes as NEXT_PHASES lists. `resumed` is called when reading may continue.
     """
 
     __slots__ = (
@@ -73,7 +90,7 @@ class RequestReader:
         self._resolve = context.locator(client)
         self._on_resume = resumed
         self.parser = RequestParser(context.limits)
-        self.phase = HEAD
+        self.phase: ReaderPhase = HEAD
         self.count = 0  # requests begun so far
         self._resolved: ResolvedRequest | None = None  # the last request's routing result
         self._blocked_head: RequestHead | None = None  # a head that must wait until the requests before it are answered
@@ -92,10 +109,10 @@ class RequestReader:
     @property
     def held_up(self) -> bool:
         """Whether received data must wait."""
-        if self.phase == HEAD:
+        if self.phase is HEAD:
             return (self._blocked_head is not None or len(self._responses.turns) >= MAX_PIPELINED or self._writer.behind
                     or self._responses.gathered >= MAX_BUFFERED)  # fmt: skip
-        return self._waiting_since is not None or self.phase == INPUT_CLOSED
+        return self._waiting_since is not None or self.phase is INPUT_CLOSED
 
     @property
     def ended(self) -> bool:
@@ -105,7 +122,7 @@ class RequestReader:
     @property
     def quiet(self) -> bool:
         """Whether every request received is answered, and no byte of another one is pending."""
-        return self.phase == HEAD and self._blocked_head is None and not self._responses.turns and self.parser.idle
+        return self.phase is HEAD and self._blocked_head is None and not self._responses.turns and self.parser.idle
 
     def pull(self, now: float) -> None:
         """Process what the parser has."""
@@ -122,7 +139,7 @@ class RequestReader:
                     return
                 if type(event) is RequestHead:
                     more = self._begin(event, now)
-                    if more and self.phase == BODY and (body := parser.take_whole()) is not None:
+                    if more and self.phase is BODY and (body := parser.take_whole()) is not None:
                         self._dispatch(body, now)
                         more = parser.pending > 0 and not self.held_up
                 elif type(event) is bytes:
@@ -138,10 +155,10 @@ class RequestReader:
         self._context.counters.refused += 1
         request, self._request = self._request, None
         self._drop_body()
-        if phase == BODY and request is not None:
+        if phase is BODY and request is not None:
             request.persist = False
             request.answered(error_response_to(request, status, details))
-        elif phase == HEAD:
+        elif phase is HEAD:
             request = RequestContext(None, now, self._responses.ready)
             request.cid = new_cid()
             request.request_line = request_line
@@ -226,7 +243,7 @@ class RequestReader:
         else:
             self.phase = SKIPPED_BODY
         request.answered(reply)
-        return self.phase == SKIPPED_BODY
+        return self.phase is SKIPPED_BODY
 
     def _add_piece(self, piece: bytes, now: float) -> bool:
         collector, request = self._collector, self._request
@@ -260,7 +277,7 @@ class RequestReader:
 
     def _end(self, now: float) -> bool:
         collector = self._collector
-        if self.phase == SKIPPED_BODY:
+        if self.phase is SKIPPED_BODY:
             self.phase = INPUT_CLOSED if self.parser.over else HEAD
         elif collector is None:
             piece, self._piece = self._piece or b'', None
