@@ -14,6 +14,7 @@ from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConne
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.fetcher import FetchedDocument, IFetcher
+from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.plugins.http.client.call import HttpRequest, Timeouts, split_url
@@ -138,13 +139,17 @@ class HttpOutgoingConnections:
 
         return PreparedConfig(commit, connections.discard)
 
-    def _build_rest(self, stored: StoredObject, references: Sources, title: str, meter: Any) -> OutgoingConnection:
+    def _build_rest(
+        self, stored: StoredObject, references: Sources, title: str, meter: IOutgoingMeter
+    ) -> OutgoingConnection:
         return build_connection(stored.value, title, self._credentials_of(references[0]), self._context(meter), REST)
 
-    def _build_soap(self, stored: StoredObject, references: Sources, title: str, meter: Any) -> OutgoingConnection:
+    def _build_soap(
+        self, stored: StoredObject, references: Sources, title: str, meter: IOutgoingMeter
+    ) -> OutgoingConnection:
         return build_connection(stored.value, title, self._credentials_of(references[0]), self._context(meter), SOAP)
 
-    def _context(self, meter: Any) -> BuildContext:
+    def _context(self, meter: IOutgoingMeter) -> BuildContext:
         return BuildContext(reach=self.environment, component=self._component, meter=meter)
 
     def _credentials_of(self, security: StoredObject | None) -> OutgoingCredentials:

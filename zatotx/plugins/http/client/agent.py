@@ -140,7 +140,7 @@ class BodyDelivery:
     _log = Logger()
     disconnecting = False
 
-    def __init__(self, response: AgentResponse, body: BodyStream, protocol: Any, done: type[Exception]) -> None:
+    def __init__(self, response: AgentResponse, body: BodyStream, protocol: IProtocol, done: type[Exception]) -> None:
         self._response = response
         self._body = body
         self._protocol = protocol
@@ -246,7 +246,7 @@ class ProducerBody:
     _log = Logger()
     repeatable = False
 
-    def __init__(self, producer: Any) -> None:
+    def __init__(self, producer: IBodyProducer) -> None:
         self._producer = producer
         self.length: int | None = None if producer.length == UNKNOWN_LENGTH else producer.length
         self._buffered: list[bytes] = []

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.plugins.http.client.call import BodySource, HttpRequest, HttpResponse
@@ -96,7 +97,7 @@ class CallEnvironment:
 
     __slots__ = ('burst', 'deadlines', 'reactor', 'seconds')
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         self.reactor = reactor
         self.seconds: Callable[[], float] = reactor.seconds
         self.deadlines = TimeoutSweeper(reactor, SWEEP_INTERVAL)

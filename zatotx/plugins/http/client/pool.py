@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -46,7 +46,7 @@ class ClientConnectionFactory:
         self._pool = pool
         self._environment = shared
 
-    def buildProtocol(self, addr: Any) -> ClientConnection:
+    def buildProtocol(self, addr: IAddress) -> ClientConnection:
         return ClientConnection(self._pool, self._environment)
 
     def doStart(self) -> None:
@@ -86,7 +86,7 @@ class ConnectionPool:
         self._on_empty = emptied  # called when the pool is closed and no slot is occupied any more
         self._idle: list[ClientConnection] = []  # the most recently used one last
         self._waiting: OrderedDict[PendingCall, None] = OrderedDict()
-        self._reap_call: Any = None
+        self._reap_call: IDelayedCall | None = None
         self._filling = False
         self._factory = ClientConnectionFactory(self, shared)
         self.open = 0

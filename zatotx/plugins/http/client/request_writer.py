@@ -10,6 +10,7 @@ from math import inf
 from socket import MSG_DONTWAIT, MSG_PEEK
 from typing import Any, Protocol
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.tcp import Connection as TCPConnection
 from twisted.python.failure import Failure
 
@@ -116,7 +117,7 @@ class BodyUpload:
     __slots__ = ('_length', '_on_end', '_remaining', '_stream', '_writer')
 
     def __init__(
-        self, source: BodySource, writer: StreamWriter, clock: Any, ended: Callable[[Failure | None], None]
+        self, source: BodySource, writer: StreamWriter, clock: IReactorTime, ended: Callable[[Failure | None], None]
     ) -> None:
         self._length = source.length
         self._remaining = source.length or 0

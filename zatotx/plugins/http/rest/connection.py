@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from zatotx.connectors.failure_log import FailureLog
+from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.client.call import BodyStream, HttpResponse
 from zatotx.plugins.http.client.errors import CallFailed, ConnectTimeout
@@ -38,7 +39,7 @@ class ConnectionParts:
     ping_method: str
     any_origin: bool = False  # whether redirects to other origins are followed
     max_in_flight: int = maxsize
-    meter: Any  # IOutgoingMeter
+    meter: IOutgoingMeter
 
 
 @define(eq=False)

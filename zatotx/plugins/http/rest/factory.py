@@ -11,6 +11,7 @@ from attrs import frozen
 
 from zatotx import __version__
 from zatotx.connectors.call_policies import CircuitBreaking, Retrying
+from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.plugins.http.client.call import HttpResponse, split_url
 from zatotx.plugins.http.client.http_client import (
     DEFAULT_MAX_REDIRECTS,
@@ -51,7 +52,7 @@ class BuildContext:
 
     reach: ClientEnvironment
     component: bytes
-    meter: Any  # the IOutgoingMeter of the connection
+    meter: IOutgoingMeter
 
 
 @frozen(kw_only=True)

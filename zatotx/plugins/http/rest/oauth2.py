@@ -14,10 +14,12 @@ import msgspec
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as Late
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.interfaces.redis import ILease
+from zatotx.interfaces.redis import ILease, ILeaseStore
+from zatotx.interfaces.redis_client import ICommands
 from zatotx.model.errors import BadGateway, ServiceError, ServiceUnavailable
 from zatotx.plugins.http.client.call import Fields, HttpRequest, HttpResponse, Timeouts, split_url
 from zatotx.plugins.http.client.errors import CallFailed
@@ -50,12 +52,12 @@ class TokenCache:
     """The cluster's cache of tokens: in Redis, encrypted, until they expire, by the fingerprints of their definitions.
     Redis is optional: if it does not reply within a second, it counts as unavailable."""
 
-    keyvalue: Any  # IKeyValue
-    leases: Any  # ILeases
+    keyvalue: ICommands
+    leases: ILeaseStore
     key: Callable[..., str]
     seal: Callable[[str], str]
     unseal: Callable[[str], str]
-    clock: Any  # IReactorTime
+    clock: IReactorTime
     _log = Logger()
 
     async def get(self, name: str) -> AccessToken | None:
@@ -168,7 +170,7 @@ class OAuth2Authorizer:
     """The current token of one security definition in this process. An Authorizer."""
 
     granting: TokenFetcher
-    clock: Any  # IReactorTime
+    clock: IReactorTime
     _token: AccessToken | None = None
     _rejected_key: str = ''  # the key of the last token that a peer rejected
     _renewing: Deferred[AccessToken] | None = None

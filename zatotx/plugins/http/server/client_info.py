@@ -8,6 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress, ITransport
 from twisted.logger import Logger
 
 from zatotx.plugins.http.metrics import HttpCounters
@@ -37,12 +38,12 @@ class ClientInfo:
         self.own_url = listener_url(transport.getHost(), secure=True)
 
 
-def peer_address(peer: Any) -> str:
+def peer_address(peer: IAddress) -> str:
     """Return the address of a peer (IAddress): an IP address, or UNIX."""
     return peer.host if isinstance(peer, IPv4Address | IPv6Address) else UNIX
 
 
-def make_client_info(transport: Any, public_url: str) -> ClientInfo:
+def make_client_info(transport: ITransport, public_url: str) -> ClientInfo:
     """Return the client of a new connection. Behind a `haproxy:` endpoint the transport has the addresses of the PROXY
     header, and knows whether the client used TLS."""
     peer, host = transport.getPeer(), transport.getHost()
@@ -50,7 +51,7 @@ def make_client_info(transport: Any, public_url: str) -> ClientInfo:
     return ClientInfo(peer_address(peer), listener_url(host, secure=secure), public_url, secure=secure)
 
 
-def listener_url(host: Any, *, secure: bool) -> str:
+def listener_url(host: IAddress, *, secure: bool) -> str:
     """Return the scheme and authority of the listener at an address (IAddress)."""
     scheme = 'https' if secure else 'http'
     if not isinstance(host, IPv4Address | IPv6Address):

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from zatotx.plugins.http.server import error_responses
 from zatotx.plugins.http.server.client_info import make_client_info
-from zatotx.plugins.http.server.request_reader import HEAD, INPUT_CLOSED, RequestReader, body_deadline, spool_body
+from zatotx.plugins.http.server.request_reader import HEAD, INPUT_CLOSED, RequestReader
 from zatotx.plugins.http.server.response_writer import ResponseWriter
 from zatotx.plugins.http.server.server_context import ServerContext
 from zatotx.plugins.http.transport.buffered_writer import READ_SIZE, BufferedWriter, enlarge_reads, make_writer
@@ -237,7 +237,7 @@ class ServerConnection:
             self._paused = False
             self.transport.resumeProducing()
         if reader.phase is not HEAD:
-            self._enter(IN_BODY, inf if reader.phase is INPUT_CLOSED else body_deadline(reader, now))
+            self._enter(IN_BODY, inf if reader.phase is INPUT_CLOSED else reader.body_deadline(now))
         elif blocked or (reader.parser.idle and self._responses.turns):
             self._enter(BUSY, inf)
         elif reader.parser.idle:
@@ -297,7 +297,7 @@ class ServerConnection:
         elif self._state is IDLE and now >= self.due - self._idle_timeout + HEAD_CACHE_TIMEOUT:
             self._enter(IDLE_WITHOUT_HEAD, self.due)
             self._reader.forget()
-        elif self._state is IN_BODY and self._context.reliefs and spool_body(self._reader, now):
+        elif self._state is IN_BODY and self._context.reliefs and self._reader.spool_body(now):
             self._context.reliefs -= 1
             self.due = inf  # it waits for the disk or the dispatcher
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from zope.interface import Attribute, Interface
 
-from zatotx.interfaces.meters import NullMeter
+from zatotx.interfaces.meters import IChannelMeter, NullMeter
 from zatotx.interfaces.pipeline import IPendingRequest
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply
 from zatotx.plugins.http.server.error_responses import ErrorResult, error_response
@@ -20,7 +20,7 @@ from zatotx.wire.http1.request_parser import RequestHead
 SAFE_METHODS = frozenset({'GET', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'})
 
 _NO_CHANNEL = ChannelSpec(name='', kind='http-soap', service='')
-_UNCOUNTED = NullMeter()
+NO_METER: Any = NullMeter()
 
 
 class IResponseFilter(Interface):
@@ -46,11 +46,11 @@ class ChannelTarget(msgspec.Struct, frozen=True):
     label: str  # the channel's name as the access log writes it
     is_active: bool = True
     any_method: bool = False  # of a channel that names no method
-    meter: Any = NullMeter()  # IChannelMeter of its requests
+    meter: IChannelMeter = NO_METER  # of its requests
     dressing: IResponseFilters | None = None  # for its responses
 
 
-class RouteMatch(msgspec.Struct, frozen=True):
+class ChannelMatch(msgspec.Struct, frozen=True):
     """The channel found for a method and a target, and with SOAP for an action."""
 
     target: ChannelTarget
@@ -77,9 +77,9 @@ class ResolvedRequest(msgspec.Struct, frozen=True):
     service: str = ''
     view: HTTPView | None = None
     allowed: float = 0.0  # seconds until the request times out
-    way: RouteMatch | None = None
+    way: ChannelMatch | None = None
     form: str = ''  # format of errors: a version of SOAP, 'xml', or '' = JSON
-    meter: Any = _UNCOUNTED  # IChannelMeter
+    meter: IChannelMeter = NO_METER
     dress: IResponseFilter | None = None  # the filter for the channel's responses
 
 

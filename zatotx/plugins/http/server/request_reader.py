@@ -179,9 +179,31 @@ class RequestReader:
         self._resolved = None
         self.parser.forget()
 
-    # One request.
+    # Called by the connection's timeouts.
 
-    # Each step returns whether the next one may follow.
+    def body_deadline(self, now: float) -> float:
+        """Return when the current body must have made progress; inf if the reader does not wait for the client."""
+        if self.waiting:
+            return inf
+        settings, collector = self._context.settings, self._collector
+        size = collector.size if collector is not None else 0
+        return min(now, self._body_began + size / _MIN_RATE) + settings.body_timeout
+
+    def spool_body(self, now: float) -> bool:
+        """Move the body being received from memory to disk, if its sender may use the disk, because memory is scarce.
+        Returns whether the reader waits for that now."""
+        collector, request = self._collector, self._request
+        if collector is None or request is None or self.waiting:
+            return False
+        if collector.asks:
+            self._request_admission(request, now)
+        else:
+            collector.relieve()
+            if collector.busy:
+                self._waiting_since = now
+        return self.waiting
+
+    # The steps of one request. Each returns whether the next one may follow.
 
     def _begin(self, head: RequestHead, now: float) -> bool:
         requests = self._responses.turns
@@ -342,21 +364,6 @@ class RequestReader:
             collector.drop()
 
 
-def spool_body(reader: RequestReader, now: float) -> bool:
-    """Move the body being received from memory to disk, if its sender may use the disk. Called when memory is scarce.
-    Returns whether the reader waits for that now."""
-    collector, request = reader._collector, reader._request
-    if collector is None or request is None or reader.waiting:
-        return False
-    if collector.asks:
-        reader._request_admission(request, now)
-    else:
-        collector.relieve()
-        if collector.busy:
-            reader._waiting_since = now
-    return reader.waiting
-
-
 def _charge_body(
     request: RequestContext, message: Message, body: bytes | SpooledBody, charge: MemoryReservation
 ) -> bool:
@@ -375,12 +382,3 @@ def _raise_charge_limit(message: Message, charge: MemoryReservation) -> None:
     principal = message.principal
     if principal is not None and principal.kind != ANONYMOUS.kind:
         charge.known()
-
-
-def body_deadline(reader: RequestReader, now: float) -> float:
-    """Return when the current body must have made progress; inf if the reader does not wait for the client."""
-    if reader.waiting:
-        return inf
-    settings, collector = reader._context.settings, reader._collector
-    size = collector.size if collector is not None else 0
-    return min(now, reader._body_began + size / _MIN_RATE) + settings.body_timeout

@@ -3,14 +3,14 @@
 A client that keeps its connection usually sends identical heads, and the parser then returns the same RequestHead
 again. So everything that follows from head and routes alone is computed once, as a `ResolvedRequest`; what differs
 between requests (cid, deadline, span) is created for each. If only header fields differ (a request id, say), the last
-RouteMatch is still reused.
+ChannelMatch is still reused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zatotx.interfaces.meters import NullMeter
+from zatotx.interfaces.meters import IChannelMeter
 from zatotx.model.cid import new_cid, validated_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply
 from zatotx.plugins.http.server import error_responses, soap_routing
@@ -18,16 +18,16 @@ from zatotx.plugins.http.server.access_log import QueryKeyNames, describe_reques
 from zatotx.plugins.http.server.client_info import ClientInfo, ForwardedClients
 from zatotx.plugins.http.server.error_responses import ErrorResult, error_response
 from zatotx.plugins.http.server.request_context import (
+    NO_METER,
+    ChannelMatch,
     ChannelTarget,
     IResponseFilter,
     RequestContext,
     ResolvedRequest,
-    RouteMatch,
 )
 from zatotx.plugins.http.server.route_table import ChannelTable
 from zatotx.rules.http.cors import CorsForbidden
-from zatotx.rules.routing.route_table import MethodNotRouted
-from zatotx.rules.routing.route_table import RouteMatch as Match
+from zatotx.rules.routing.route_table import MethodNotRouted, RouteMatch
 from zatotx.wire.http.decompression import parse_content_encoding
 from zatotx.wire.http.percent_encoding import Malformed, decode_path
 from zatotx.wire.http.traceparent import continue_trace
@@ -36,7 +36,6 @@ from zatotx.wire.soap.action import ACCEPTED_TYPES, accepts_soap_content_type, i
 
 _VARY = b'Vary', b'Origin, Access-Control-Request-Method, Access-Control-Request-Headers'
 _NO_PARAMS: Mapping[str, str] = {}
-_UNCOUNTED = NullMeter()
 NO_CONTENT = 204
 _SERVER_WIDE = ErrorResult(NO_CONTENT, '')  # the response to `OPTIONS *` (RFC 9110 §9.3.7)
 _MAX_DEADLINE = 24 * 60 * 60 * 1000  # milliseconds, eight digits
@@ -54,7 +53,7 @@ def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTa
         match = routes.rest.find(method.decode('latin-1'), head.path)
     except Malformed:
         return None
-    target = match.target if isinstance(match, Match) else None
+    target = match.target if isinstance(match, RouteMatch) else None
     if target is None or not target.is_active or target.dressing is None or target.dressing.cors is None:
         return None
     try:
@@ -77,7 +76,7 @@ class RequestRouter:
 
     def place(self, head: RequestHead, client: ClientInfo, last: ResolvedRequest | None) -> ResolvedRequest:
         """Resolve a head. Returns `last`, the connection's last result, if nothing has changed."""
-        match: RouteMatch | ErrorResult | None = None
+        match: ChannelMatch | ErrorResult | None = None
         peer = client.address
         if head.method == 'OPTIONS':
             if head.path == b'*':
@@ -144,7 +143,9 @@ class RequestRouter:
         *,
         dressed: bool = True,
     ) -> ResolvedRequest:
-        label, meter, form, dress = '-', _UNCOUNTED, error.soap, None
+        label, form = '-', error.soap
+        meter: IChannelMeter = NO_METER
+        dress: IResponseFilter | None = None
         if target is not None:
             label, meter, dress = target.label, target.meter, _filter_for(target, head) if dressed else None
             form = _error_format(target.spec, head)
@@ -152,7 +153,7 @@ class RequestRouter:
         return ResolvedRequest(head, self.routes, label, request, agent, peer, cid, parent, error, meter=meter,
                                form=form, dress=dress)  # fmt: skip
 
-    def _match(self, head: RequestHead) -> RouteMatch | ErrorResult:
+    def _match(self, head: RequestHead) -> ChannelMatch | ErrorResult:
         """Return the channel, the parameters that its pattern captured, and the decoded path; or an error."""
         by_action = is_unambiguously_soap(head.headers) or (self.routes.has_soap and soap_routing.asks_for_wsdl(head))
         try:
@@ -160,7 +161,7 @@ class RequestRouter:
             path = decode_path(head.path)
         except Malformed as error:
             return ErrorResult(400, f'The URL cannot be read: {error}')
-        if not isinstance(match, Match):
+        if not isinstance(match, RouteMatch):
             return _routing_error(match, head, requested_version(head.headers) if by_action else '')
         if not isinstance(match.target, ChannelTarget):
             return soap_routing.match_action(
@@ -170,7 +171,7 @@ class RequestRouter:
         if not service:  # a built-in endpoint: its path names the service, which is no parameter of that service
             service, params = params['service'], _NO_PARAMS
         request = describe_request(head.method, head.target, self.keys.names)
-        return RouteMatch(match.target, service, params, path, request, forked=self.routes.has_soap)
+        return ChannelMatch(match.target, service, params, path, request, forked=self.routes.has_soap)
 
     def _check(self, target: ChannelTarget, head: RequestHead) -> ErrorResult | None:
         """Return the error if this channel cannot process a request with such a head."""

@@ -15,12 +15,14 @@ from typing import Any
 
 from attrs import define, frozen
 from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.model.message import Reply
 from zatotx.plugins.http.schema.cors import cors_rules
+from zatotx.plugins.http.schema.http_channel import HttpChannel
 from zatotx.plugins.http.server.request_context import IResponseFilter, IResponseFilters, RequestContext
 from zatotx.plugins.http.transport.response_stream import close_stream, discard_stream
 from zatotx.rules.http.compression import MIN_SIZE, accepts_gzip, is_compressible
@@ -93,10 +95,10 @@ class CompressionContext:
     """The thread pool and the clock for bodies that are too large to process on the reactor."""
 
     offload: Callable[..., Deferred[Any]]  # (function, *args): run in the node's worker threads
-    clock: Any  # IReactorTime
+    clock: IReactorTime
 
 
-def make_filters(context: CompressionContext, channel: Any) -> ResponseFilters | None:
+def make_filters(context: CompressionContext, channel: HttpChannel) -> ResponseFilters | None:
     """Return the filters of a channel of the configuration (schema.shared.HttpChannel); None if it needs none."""
     cors, etag = getattr(channel, 'cors', None), getattr(channel, 'etag', False)
     if cors is None and not (channel.rate_limits or channel.compress or etag):

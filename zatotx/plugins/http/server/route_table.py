@@ -8,12 +8,14 @@ from typing import Any
 
 import msgspec
 
-from zatotx.interfaces.meters import NullMeter
+from zatotx.interfaces.meters import IChannelMeter
 from zatotx.model.message import ChannelSpec
 from zatotx.model.soap import SoapChannelSpec
-from zatotx.plugins.http.schema.http_channel import pattern_key
+from zatotx.plugins.http.schema.http_channel import HttpChannel, pattern_key
+from zatotx.plugins.http.schema.rest_channel import RestChannel
+from zatotx.plugins.http.schema.soap_channel import SoapChannel
 from zatotx.plugins.http.server.access_log import escape_text
-from zatotx.plugins.http.server.request_context import ChannelTarget, IResponseFilters
+from zatotx.plugins.http.server.request_context import NO_METER, ChannelTarget, IResponseFilters
 from zatotx.plugins.http.server.soap_routing import group_by_action
 from zatotx.rules.http.soap_names import operation_name
 from zatotx.rules.routing.route_pattern import parse_pattern
@@ -30,8 +32,8 @@ WSDL = '/zato/wsdl'  # of a service; `?wsdl` at a SOAP channel's path leads ther
 OPEN, BASIC, OFF = 'open', 'basic', 'off'  # who may read the OpenAPI document
 REST, SOAP = 'channel_rest', 'channel_soap'  # object types
 KIND = 'http-soap'  # Zato's name for the channels of this kind
-MeterFactory = Callable[[str], Any]
-FiltersFactory = Callable[[Any], IResponseFilters | None]  # of a channel of the configuration
+MeterFactory = Callable[[str], IChannelMeter]
+FiltersFactory = Callable[[HttpChannel], IResponseFilters | None]
 
 
 def _endpoint(
@@ -111,7 +113,7 @@ class ChannelTable(msgspec.Struct, frozen=True):
 def build_table(
     channels: Sequence[StoredObject],
     doors: Mapping[str, ChannelSpec] = BUILTIN_ENDPOINTS,
-    meter: MeterFactory = lambda name: NullMeter(),
+    meter: MeterFactory = lambda name: NO_METER,
     dress: FiltersFactory = lambda channel: None,
 ) -> tuple[ChannelTable, list[str]]:
     """Build the table of these channels and endpoints. Returns it with a message about each channel that is left out:
@@ -143,7 +145,7 @@ def _rest_table(routes: Sequence[Route]) -> tuple[RouteTable, list[str]]:
         return RouteTable.build(valid_routes), errors
 
 
-def _methods(channels: Sequence[Any]) -> Mapping[str, tuple[str, ...]]:
+def _methods(channels: Sequence[RestChannel]) -> Mapping[str, tuple[str, ...]]:
     """Return the methods of each path that several channels share, if one of them accepts any method."""
     methods: dict[str, list[str]] = {}
     for channel in channels:
@@ -155,9 +157,9 @@ def _methods(channels: Sequence[Any]) -> Mapping[str, tuple[str, ...]]:
 
 
 def _route(
-    channel: Any, meter: MeterFactory, dress: FiltersFactory, methods_by_path: Mapping[str, tuple[str, ...]]
+    channel: RestChannel, meter: MeterFactory, dress: FiltersFactory, methods_by_path: Mapping[str, tuple[str, ...]]
 ) -> Route:
-    """Build the route of one REST channel (schema.rest.RestChannel)."""
+    """Build the route of one REST channel."""
     others: tuple[str, ...] = ()
     if methods_by_path:
         others = methods_by_path.get(pattern_key(channel.url_path, match_slash=channel.match_slash), ())
@@ -168,8 +170,8 @@ def _route(
     return Route(channel.url_path, channel.method or ANY, target, match_slash=channel.match_slash)
 
 
-def _soap_target(channel: Any, meter: MeterFactory, dress: FiltersFactory) -> ChannelTarget:
-    """Build the target of one SOAP channel (schema.soap.SoapChannel)."""
+def _soap_target(channel: SoapChannel, meter: MeterFactory, dress: FiltersFactory) -> ChannelTarget:
+    """Build the target of one SOAP channel."""
     action = unquote_action(channel.soap_action)
     soap = SoapChannelSpec(
         action=action,
@@ -190,9 +192,8 @@ def _soap_target(channel: Any, meter: MeterFactory, dress: FiltersFactory) -> Ch
     )
 
 
-def _spec(channel: Any, **own: Any) -> ChannelSpec:
-    """Build a ChannelSpec from the fields of all channels (schema.shared.HttpChannel) and those of a channel type in
-    `own`."""
+def _spec(channel: HttpChannel, **own: Any) -> ChannelSpec:
+    """Build a ChannelSpec from the fields of all channels and those of a channel type, in `own`."""
     return ChannelSpec(
         name=channel.name,
         kind=KIND,

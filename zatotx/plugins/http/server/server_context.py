@@ -8,6 +8,7 @@ from math import inf
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from zatotx.interfaces.connector_kind import ChannelContext
@@ -31,7 +32,7 @@ _MAX_RELIEVED = 200  # connections whose bodies are moved out of memory in one s
 class OpenConnection(Protocol):
     """A connection of the server, as the node shuts it down and the sweeper checks it."""
 
-    transport: Any  # ITransport
+    transport: Any  # ITCPTransport, or of TLS or a Unix socket
 
     def check(self, now: float) -> None:
         """Enforce the timeouts of the connection."""
@@ -68,7 +69,7 @@ class ServerContext:
 
     def __init__(self, context: ChannelContext, settings: HttpSettings, dispatcher: IDispatcher, router: RequestRouter,
                  counters: HttpCounters) -> None:
-        self.reactor: Any = context.reactor
+        self.reactor: IReactorTime = context.reactor
         self.seconds: Callable[[], float] = context.reactor.seconds
         self.offload: Callable[..., Deferred[Any]] = context.offload
         self.work_dir = context.work_dir

@@ -17,10 +17,9 @@ from zatotx.plugins.http.server.error_responses import (
     UNKNOWN_SOAP_ACTION,
     ErrorResult,
 )
-from zatotx.plugins.http.server.request_context import ChannelTarget, RouteMatch
+from zatotx.plugins.http.server.request_context import ChannelMatch, ChannelTarget
 from zatotx.rules.routing.route_pattern import parse_pattern
-from zatotx.rules.routing.route_table import ANY, Route
-from zatotx.rules.routing.route_table import RouteMatch as Match
+from zatotx.rules.routing.route_table import ANY, Route, RouteMatch
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap.action import requested_version, soap_action
@@ -83,7 +82,7 @@ def group_by_action(
     return [*routes, *(Route(path, ANY, SoapEndpoint(target)) for path, target in doors)], errors
 
 
-def match_action(match: Match, head: RequestHead, path: str, request: str) -> RouteMatch | ErrorResult:
+def match_action(match: RouteMatch, head: RequestHead, path: str, request: str) -> ChannelMatch | ErrorResult:
     """Return the channel of a request to a SOAP path. `path`, `request`: as decoded text, as logged."""
     version = requested_version(head.headers)
     try:
@@ -94,11 +93,12 @@ def match_action(match: Match, head: RequestHead, path: str, request: str) -> Ro
     if isinstance(group, WsdlEndpoint):
         if not asks_for_wsdl(head):
             return ErrorResult(405, METHOD_NOT_ALLOWED.format(method=head.method), ((b'Allow', b'POST'),), soap=version)
-        return RouteMatch(group.target, group.target.spec.service, {'path': group.url_path}, path, request, forked=True)
+        service, wsdl_params = group.target.spec.service, {'path': group.url_path}
+        return ChannelMatch(group.target, service, wsdl_params, path, request, forked=True)
     if isinstance(group, SoapEndpoint):
         if not action:
             return ErrorResult(400, MISSING_SOAP_ACTION, soap=version)
-        return RouteMatch(group.target, action, {}, path, request, forked=True)
+        return ChannelMatch(group.target, action, {}, path, request, forked=True)
     channel = group.actions.get(action)
     if channel is None:
         if not action:
@@ -108,7 +108,7 @@ def match_action(match: Match, head: RequestHead, path: str, request: str) -> Ro
     params = match.params
     if tuple(params) != names:
         params = dict(zip(names, params.values(), strict=True))
-    return RouteMatch(target, target.spec.service, params, path, request, forked=True)
+    return ChannelMatch(target, target.spec.service, params, path, request, forked=True)
 
 
 def same_action(one: RequestHead, other: RequestHead) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from socket import socket
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.tcp import Connection as TCPConnection
 from zope.interface import implementer
 
@@ -35,7 +35,7 @@ class WriteBatch:
 
     __slots__ = ('_clock', '_writers')
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._writers: list[Flushable] = []
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from math import inf
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
@@ -35,7 +36,7 @@ class ResponseStream:
     __slots__ = ('_clock', '_drained', '_piece_timeout', '_source', '_task', '_write', '_writer', 'due', 'head', 'sent')
 
     def __init__(
-        self, source: AsyncIterator[bytes], writer: StreamWriter, clock: Any, span: float, head: bytes = b''
+        self, source: AsyncIterator[bytes], writer: StreamWriter, clock: IReactorTime, span: float, head: bytes = b''
     ) -> None:
         self.head = head
         self._source = source

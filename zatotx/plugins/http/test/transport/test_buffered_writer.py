@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -88,7 +89,8 @@ class OutletTests(SynchronousTestCase):
 
     def test_other_transports_are_written_to_by_their_own_means(self) -> None:
         """Only plain TCP sockets are written to directly."""
-        self.assertIs(type(make_writer(StringTransport(), self.count, lambda: 0.0, WriteBatch(None))), BufferedWriter)
+        writer = make_writer(StringTransport(), self.count, lambda: 0.0, WriteBatch(Clock()))
+        self.assertIs(type(writer), BufferedWriter)
 
 
 class Held(Protocol):
