@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -16,13 +17,14 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.metrics.gc_pauses import GcPauseMonitor
+from zatotx.metrics.gil_monitor import GilMonitor, is_waiting_for_gil
 from zatotx.metrics.stack_location import StackLocation, locate_frame, make_deployed_name
-from zatotx.metrics.watchdog import ReportedStall, StallReporter, stack_shares, stall_message
+from zatotx.metrics.watchdog import ReportedStall, StallReporter, Watchdog, stack_shares, stall_message
 from zatotx.node.findings import find_reactor_stalls
 
 SERVICES = """\
@@ -298,6 +300,40 @@ class PausesTests(SynchronousTestCase):
         self.assertAlmostEqual(pauses.between(began - 1, began + 0.5), 0.5)
         pauses._on_gc('stop', {})
         self.assertEqual(pauses.between(began - 1, began + 0.5), 0.0)  # it was a short one
+
+
+class StoppedProcessTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.said: list[str] = []
+        self.watchdog = Watchdog(Clock(), str, self.said.append)
+        self.monitor = self.watchdog._gil_monitor = GilMonitor(threading.get_ident(), str)
+        self.monitor._pauses.append((10.06, 10.36))
+        self.watchdog._samples = (10.0, Counter({StackLocation('crm.quick', 'crm.py:48'): 1}))
+
+    def test_not_attributed_to_a_service(self) -> None:
+        """If the process is stopped while a service runs, the time until it continues is not the service's."""
+        self.watchdog._finish(10.0, 0.37)
+        self.watchdog.reports.speak(11.0)
+        self.assertEqual(self.said, [])
+
+    def test_the_rest_is(self) -> None:
+        """What the service took besides is reported."""
+        self.watchdog._finish(10.0, 0.5)
+        self.watchdog.reports.speak(11.0)
+        self.assertEqual(self.said, [stall_message(StackLocation('crm.quick', 'crm.py:48'), 1, 0.2, False)])
+
+    def test_parts_of_an_interval(self) -> None:
+        """Only the part of a pause that lies in an interval counts."""
+        self.assertAlmostEqual(self.monitor.paused(10.0, 11.0), 0.3)
+        self.assertAlmostEqual(self.monitor.paused(10.1, 10.2), 0.1)
+        self.assertEqual(self.monitor.paused(10.4, 11.0), 0)
+
+    def test_how_it_is_noticed(self) -> None:
+        """A thread that waits for the GIL wakes up often, one whose process is stopped does not."""
+        self.assertTrue(is_waiting_for_gil(60, 0.3))
+        self.assertTrue(is_waiting_for_gil(7, 0.3))
+        self.assertFalse(is_waiting_for_gil(4, 0.3))
+        self.assertFalse(is_waiting_for_gil(1, 0.05))
 
 
 class FindingsTests(SynchronousTestCase):
