@@ -49,10 +49,10 @@ print(sorted(name for name in HEAVY if name in sys.modules))
 # or more each, or the part of a library that is.
 HEAVY = (
     'alembic', 'asyncpg', 'boto3', 'botocore', 'confluent_kafka', 'docutils', 'jinja2', 'ldap3', 'lxml.etree',
-    'lxml.objectify', 'MySQLdb', 'paramiko', 'pika', 'psycopg', 'psycopg2', 'pydantic', 'pymongo', 'pymysql', 'requests',
-    'setuptools', 'sqlalchemy.ext.asyncio', 'sqlalchemy.orm', 'twisted.conch.ssh', 'twisted.mail', 'twisted.names',
-    'twisted.web.server', 'yaml', 'zatotx.odb.schema_upgrade', 'zatotx.rules.enmasse.import_plan', 'zatotx.testing',
-    'zatotx.wire.xml.xpath', 'zeep', 'zmq',
+    'lxml.objectify', 'MySQLdb', 'paramiko', 'pika', 'psycopg', 'psycopg2', 'pydantic', 'pymongo', 'pymysql',
+    'requests', 'setuptools', 'sqlalchemy.ext.asyncio', 'sqlalchemy.orm', 'twisted.conch.ssh', 'twisted.mail',
+    'twisted.names', 'twisted.web.server', 'yaml', 'zatotx.odb.schema_upgrade', 'zatotx.rules.enmasse.import_plan',
+    'zatotx.testing', 'zatotx.wire.xml.xpath', 'zeep', 'zmq',
 )  # fmt: skip
 
 
