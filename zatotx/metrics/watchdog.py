@@ -59,10 +59,12 @@ class Watchdog:
         """Start to measure."""
         self._thread = threading.get_ident()
         self._running = True
-        self._last_beat = self._due = monotonic()
+        self._last_beat = monotonic()
         self.pauses.start()
-        self._on_timer()
+        # on a busy machine it takes long until a thread runs, for which this waits
         threading.Thread(target=self._watch, name='watchdog', daemon=True).start()
+        self._last_beat = self._due = monotonic()
+        self._on_timer()
 
     def stop(self) -> None:
         """Stop measuring; idempotent."""
