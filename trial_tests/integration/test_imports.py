@@ -54,6 +54,15 @@ HEAVY = (
     'twisted.names', 'twisted.web.server', 'yaml', 'zatotx.odb.schema_upgrade', 'zatotx.rules.enmasse.import_plan',
     'zatotx.testing', 'zatotx.wire.xml.xpath', 'zeep', 'zmq',
 )  # fmt: skip
+# lxml is loaded with the first document, and elements that others made are known before that.
+XML = """
+import sys
+from zatotx.wire.xml import parser
+before = parser.is_element('a'), parser.is_lxml_loaded(), 'lxml.etree' in sys.modules
+from lxml import etree
+foreign = parser.is_element(etree.fromstring('<a/>')), parser.is_element('a'), parser.is_lxml_loaded()
+print(before, foreign, parser.is_element(parser.parse(b'<a/>')), parser.is_lxml_loaded())
+"""
 
 
 def last_line(program: str) -> str:
@@ -78,6 +87,10 @@ class ImportTests(SynchronousTestCase):
     def test_a_server_without_configuration_loads_no_driver(self) -> None:
         """A server loads drivers, parsers and tools when an object that needs them is first configured or used."""
         self.assertEqual(last_line(f'HEAVY = {HEAVY!r}\n{SERVER}'), '[]')
+
+    def test_lxml_is_loaded_with_the_first_document(self) -> None:
+        """The parser imports lxml when it parses, and recognizes elements that other code has made before."""
+        self.assertEqual(last_line(XML), '(False, False, False) (True, False, False) True True')
 
     def test_no_command_imports_the_reactor(self) -> None:
         """A command never has a reactor, so that none can be blocked by it."""
