@@ -59,10 +59,12 @@ class Watchdog:
         """Start to measure."""
         self._thread = threading.get_ident()
         self._running = True
-        self._last_beat = self._due = monotonic()
+        self._last_beat = monotonic()
         self.pauses.start()
-        self._on_timer()
+        # on a busy machine it takes long until a thread runs, for which this waits
         threading.Thread(target=self._watch, name='watchdog', daemon=True).start()
+        self._last_beat = self._due = monotonic()
+        self._on_timer()
 
     def stop(self) -> None:
         """Stop measuring; idempotent."""
@@ -83,8 +85,9 @@ class Watchdog:
 
     def _watch(self) -> None:
         gil_monitor = self._gil_monitor = GilMonitor(self._thread, self._deployed)
+        now = monotonic()
         while self._running:
-            due = monotonic() + _SAMPLE_INTERVAL
+            due = now + _SAMPLE_INTERVAL
             # takes half as much CPU as waiting for an event; the thread outlives `stop` by this time
             sleep(_SAMPLE_INTERVAL)
             now, last = monotonic(), self._last_beat
@@ -92,7 +95,7 @@ class Watchdog:
             while self._finished_stalls:  # before the next stall is sampled, which may have begun
                 self._finish(*self._finished_stalls.popleft())
             if now - last >= _OVERDUE:
-                self._take_sample(now - last, last)
+                self._take_sample(now - last - gil_monitor.paused(last, now), last)
             self.reports.speak(now)
 
     def _take_sample(self, stall: float, last: float) -> None:
@@ -114,15 +117,20 @@ class Watchdog:
         return GARBAGE_COLLECTOR if self.pauses.between(last, last + stall) >= stall / 2 else location
 
     def _finish(self, last: float, stall: float) -> None:
-        if self._attribute(None, last, stall) is GARBAGE_COLLECTOR:
-            self.reports.add(GARBAGE_COLLECTOR, stall, lasting=False)
+        gil_monitor = self._gil_monitor
+        # a sample from before the process was stopped says nothing about that time
+        held = stall if gil_monitor is None else stall - gil_monitor.paused(last, last + stall)
+        if held < _REPORTED_STALL:
             return
-        for location in self._gil_monitor.between(last, last + stall) if self._gil_monitor else ():
-            self.reports.add(location, stall, lasting=False)
+        if self._attribute(None, last, stall) is GARBAGE_COLLECTOR:
+            self.reports.add(GARBAGE_COLLECTOR, held, lasting=False)
+            return
+        for location in gil_monitor.between(last, last + stall) if gil_monitor is not None else ():
+            self.reports.add(location, held, lasting=False)
         if self._samples[0] == last:
             for location, share in stack_shares(self._samples[1]):
-                if share * stall >= _REPORTED_STALL / 2:
-                    self.reports.add(location, share * stall, lasting=False)
+                if share * held >= _REPORTED_STALL / 2:
+                    self.reports.add(location, share * held, lasting=False)
 
 
 def stack_shares(seen: Counter[StackLocation]) -> list[tuple[StackLocation, float]]:

@@ -19,7 +19,7 @@ from zatotx.node.file_references import make_reader
 from zatotx.rules.enmasse.references import ReferenceResolver, has_reference
 from zatotx.rules.limits.concurrency_limit import DEFAULT_NODE_LIMIT, DEFAULT_SERVICE_LIMIT
 from zatotx.rules.limits.memory_budget import DEFAULT_LIMIT, MIN_LIMIT
-from zatotx.rules.resilience.heartbeat import TIMEOUT
+from zatotx.rules.resilience.heartbeat import START_TIMEOUT, TIMEOUT
 from zatotx.schema.masking import mask_setting
 from zatotx.schema.service import MAX_IN_FLIGHT
 from zatotx.wire.xml.limits import MAX_DEPTH, MAX_TEXT_SIZE
@@ -43,6 +43,7 @@ class Main(_Section, frozen=True, kw_only=True):
     cluster: Annotated[str, Meta(min_length=1)]  # name of the cluster; one cluster per database
     workers: Annotated[int, Meta(ge=1, le=64)] = 1  # number of processes that share the listening sockets
     heartbeat_timeout: Annotated[float, Meta(ge=3, le=86400)] = TIMEOUT  # seconds without one until a worker is killed
+    start_timeout: Annotated[float, Meta(ge=10, le=86400)] = START_TIMEOUT  # seconds until a worker must be ready
     core_dumps: bool = False  # whether a crash may write a core dump, which contains keys and passwords
 
 

@@ -27,7 +27,7 @@ from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import StartError
 from zatotx.node import findings
 from zatotx.node.components import NodeComponents
-from zatotx.node.gc_tuning import MemoryTrimmer
+from zatotx.node.gc_tuning import MemoryTrimmer, share_malloc_arena
 from zatotx.node.listeners import Listeners
 from zatotx.node.live_config import LiveConfig
 from zatotx.node.log_files import LogFiles
@@ -67,7 +67,13 @@ from zatotx.tap.authentication import (
 )
 from zatotx.tap.core_dumps import disable_core_dumps
 from zatotx.tap.decrypt_settings import load_decrypted_settings
-from zatotx.tap.limits import ServerLimits, log_xml_name_findings, make_rate_limiter, raise_file_limit
+from zatotx.tap.limits import (
+    ServerLimits,
+    find_xml_name_leak,
+    log_xml_name_leak,
+    make_rate_limiter,
+    raise_file_limit,
+)
 from zatotx.tap.monitoring import Monitoring, make_certificate_source
 from zatotx.tap.outgoing import OutgoingDependencies, find_fetcher, make_outgoing_kinds, make_outgoings
 from zatotx.tap.redis_client import make_leases, make_redis_client
@@ -84,6 +90,7 @@ from zatotx.wire.xml import name_cache
 
 def make_server(directory: str, reactor: Any, place: WorkerSpec | None = None) -> Node:
     """Return the server of a directory, not yet started; with a `place`, one of its workers. Raises StartError."""
+    share_malloc_arena()
     home = Path(directory)
     kinds = find_kinds()
     settings = load_decrypted_settings(
@@ -91,6 +98,7 @@ def make_server(directory: str, reactor: Any, place: WorkerSpec | None = None) -
         partial(read_key, home / 'config' / 'secret.key', os.environ),
     )
     raise_file_limit()
+    name_cache.report_unsupported_to(log_xml_name_leak)
     if not settings.main.core_dumps:
         disable_core_dumps()
     place, lock = acquire_slot(home / 'work', place)
@@ -305,7 +313,7 @@ class _ServerBuilder:
             limited.left_behind.findings,
             observed.findings,
             endpoints.guard.findings,
-            partial(list, log_xml_name_findings(name_cache.is_supported())),
+            find_xml_name_leak,
             *(
                 part.findings
                 for part in (*endpoints.channels.values(), *endpoints.outgoing)

@@ -31,6 +31,7 @@ from zatotx.rules.limits.memory_budget import MemoryBudget
 from zatotx.rules.limits.memory_triggers import CollectionTrigger
 from zatotx.service.stuck_threads import StuckThreads
 from zatotx.service.thread_pool import ServiceThreadPool
+from zatotx.wire.xml import name_cache
 from zatotx.wire.xml.limits import XmlLimits as XmlBudget
 
 _log = Logger()
@@ -46,13 +47,15 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def log_xml_name_findings(works: bool) -> list[str]:
-    """Return the findings on the memory that names in XML documents take, and log each of them as an error. `works`:
-    zatotx.wire.xml.name_cache.is_supported()."""
-    found = list(findings.find_xml_name_leak(works))
-    for sentence in found:
+def find_xml_name_leak() -> list[str]:
+    """Return the findings on the memory that names in XML documents take; none before lxml is loaded."""
+    return list(findings.find_xml_name_leak(name_cache.was_supported()))
+
+
+def log_xml_name_leak() -> None:
+    """Log these findings as errors."""
+    for sentence in findings.find_xml_name_leak(False):
         _log.error('{sentence}', sentence=sentence)
-    return found
 
 
 MakeConcurrencyLimit = Callable[

@@ -77,7 +77,8 @@ def make_parent_settings(settings: Settings, kinds: list[FoundKind], workers: in
             section = settings.kinds.get(found.kind.name, {})
             listen.extend(section.get('listen', found.kind.listens))
     return ParentSettings(workers=workers or settings.main.workers, listen=listen, grace=settings.shutdown.grace,
-                heartbeat_timeout=settings.main.heartbeat_timeout)  # fmt: skip
+                heartbeat_timeout=settings.main.heartbeat_timeout,
+                start_timeout=settings.main.start_timeout)  # fmt: skip
 
 
 def worker_command(home: Path, seat: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Finds workers whose reactor no longer runs."""
+"""Finds workers that hang: whose reactor no longer runs, or that never become ready."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.task import LoopingCall
 
-from zatotx.node.workers.worker_process import READY, WorkerProcess
-from zatotx.rules.resilience.heartbeat import INTERVAL, TIMEOUT
+from zatotx.node.workers.worker_process import READY, STARTING, WorkerProcess
+from zatotx.rules.resilience.heartbeat import INTERVAL, START_TIMEOUT, TIMEOUT
 
 
 @define(eq=False, kw_only=True)
 class HeartbeatMonitor:
-    """Calls `hung` with each ready worker that has sent no heartbeat for `timeout` seconds, counting only time in which
-    the parent process was running itself. `hung` must end the worker's ready phase. Workers that are starting or
-    stopping are not checked: both may take long, and stopping has its own time limit."""
+    """Calls `hung` with each ready worker that has sent no heartbeat for `timeout` seconds, and each worker that is not
+    ready within `start_timeout` seconds, counting only time in which the parent process was running itself. `hung` must
+    end the worker's phase. Workers that are stopping are not checked: stopping has its own time limit."""
 
     reactor: Any  # IReactorTime
     workers: Callable[[], Iterable[WorkerProcess]]
     hung: Callable[[WorkerProcess], None]
     timeout: float = TIMEOUT
+    start_timeout: float = START_TIMEOUT
     _last_check: float = field(default=0.0, init=False)  # time of the last check
     _loop: LoopingCall = field(init=False)
 
@@ -43,7 +44,7 @@ class HeartbeatMonitor:
     def _check(self) -> None:
         now = self.reactor.seconds()
         elapsed, self._last_check = now - self._last_check, now
-        for worker in [worker for worker in self.workers() if worker.phase == READY]:
+        for worker in [worker for worker in self.workers() if worker.phase in (STARTING, READY)]:
             worker.silence = worker.silence.after(elapsed)
-            if worker.silence.is_hung(self.timeout):
+            if worker.silence.is_hung(self.start_timeout if worker.phase == STARTING else self.timeout):
                 self.hung(worker)

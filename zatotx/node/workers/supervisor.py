@@ -84,6 +84,7 @@ class WorkerSupervisor:
         worker = self.hire(seat, late=late or bool(self.ready) or self.complete.called,
                            descriptors=self.descriptors())
         self.members.append(worker)
+        self.monitor.start()
         worker.ready.addCallback(self._became_ready, worker)
         worker.gone.addCallback(self._ended, worker)
         self.changed()
@@ -138,7 +139,6 @@ class WorkerSupervisor:
 
     def _became_ready(self, _: None, worker: WorkerProcess) -> None:
         self._restart_policy = self._restart_policy.started()
-        self.monitor.start()
         self._log.info('Worker {seat} (process {pid}) is ready', seat=worker.seat, pid=worker.pid)
         self.changed()
         if not self.complete.called and len(self.ready) >= self.wanted:
@@ -148,10 +148,11 @@ class WorkerSupervisor:
         """Kill a worker that hangs and start another one. Hangs are not counted as deaths: they take so long to detect
         that restarting repeatedly costs little, and workers that hang at the same time for a while do not stop the
         server."""
+        seconds = f'{worker.silence.seconds:.0f} s'
+        hang = f'was not ready within {seconds}' if worker.phase == STARTING else f'has sent no heartbeat for {seconds}'
         worker.abandon()
         self.changed()
-        self._start_later(f'Worker {worker.seat} (process {worker.pid}) has sent no heartbeat for '
-                    f'{worker.silence.seconds:.0f} s and is killed')
+        self._start_later(f'Worker {worker.seat} (process {worker.pid}) {hang} and is killed')
 
     def _ended(self, why: str, worker: WorkerProcess) -> str:
         self.members.remove(worker)

@@ -29,6 +29,7 @@ from zatotx.plugins.http.server.route_table import KIND, REST, SOAP, ChannelTabl
 from zatotx.plugins.http.server.server_context import ConnectionChecks, ServerContext
 from zatotx.plugins.http.settings import read_settings
 from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.wire.xml.parser import is_lxml_loaded, load_lxml
 
 IDLE_GRACE = 5.0  # seconds after the listeners close during which idle connections may still send a request
 MAX_INLINE_CHANNELS = (
@@ -179,6 +180,8 @@ class HTTPChannel:
     async def _prepare(self, channels: list[StoredObject], queries: list[str]) -> PreparedConfig:
         if channels == self._applied and queries == self._queries:
             return PreparedConfig()
+        if not is_lxml_loaded() and any(map(_reads_xml, channels)):
+            await self._context.offload(load_lxml)  # otherwise the first request would wait for it
         if len(channels) <= MAX_INLINE_CHANNELS:
             table, errors = build_table(channels, self._endpoints, self._channel_meters.of, self._build_filters)
         else:
@@ -223,6 +226,10 @@ class HTTPChannel:
 
     def _log_close_error(self, failure: Failure) -> None:
         self._log.failure('A listener cannot be closed', failure)
+
+
+def _reads_xml(channel: StoredObject) -> bool:
+    return bool(channel.value.data_format == 'xml')
 
 
 def _fire(waiting: Deferred[None]) -> None:

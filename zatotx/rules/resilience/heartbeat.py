@@ -13,6 +13,7 @@ from attrs import frozen
 INTERVAL = 1.0  # seconds between two heartbeats, and between two checks
 MAX_STEP = 2 * INTERVAL  # maximum number of seconds added by one check
 TIMEOUT = 7.0  # default seconds without a heartbeat: killing and replacing the process fit into ten
+START_TIMEOUT = 120.0  # default seconds that a process may take to start, during which it sends no heartbeats
 
 
 @frozen

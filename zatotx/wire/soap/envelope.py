@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from lxml import etree
 
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.xml.parser import to_bytes
+from zatotx.wire.xml.parser import local_name, to_bytes
 
 Element = Any  # lxml.etree._Element, or an objectified one
 
@@ -122,7 +121,7 @@ def mandatory_headers(envelope: Envelope) -> Iterator[Element]:
             continue
         value = value.strip()
         if value not in _YES and value not in _NO:
-            raise Malformed(f'header {etree.QName(header).localname} has mustUnderstand={value!r}, which is no boolean')
+            raise Malformed(f'header {local_name(header)} has mustUnderstand={value!r}, which is no boolean')
         if value in _YES and header.get(version.actor, '').strip() in version.ours:
             yield header
 
@@ -157,7 +156,7 @@ def _payload(body: Element) -> Element | None:
         if first is None:
             first = child
         if child.tag in _RESERVED_TAGS:
-            raise Malformed(f'the Body holds a second {etree.QName(child).localname}: a message within the message')
+            raise Malformed(f'the Body holds a second {local_name(child)}: a message within the message')
         _reject_text(child.tail, 'Body')
     return first
 
@@ -168,18 +167,24 @@ def _reject_text(text: str | None, where: str) -> None:
 
 
 def _not_an_envelope(tag: str) -> Malformed:
-    name = etree.QName(tag)
-    if name.localname == 'Envelope':
+    namespace, name = _split_tag(tag)
+    if name == 'Envelope':
         return UnsupportedSoapVersion(
-            f'the namespace {name.namespace or ""!r} of the Envelope is that of no version of SOAP: '
+            f'the namespace {namespace!r} of the Envelope is that of no version of SOAP: '
             f'1.1 is {NS_11}, 1.2 is {NS_12}'
         )
-    return Malformed(f'the root is {name.localname}, not an Envelope of SOAP')
+    return Malformed(f'the root is {name}, not an Envelope of SOAP')
 
 
 def _describe(version: SoapVersion, tag: str) -> str:
-    name = etree.QName(tag)
-    return f'a second {name.localname}' if name.namespace == version.namespace else f'the element {name.localname}'
+    namespace, name = _split_tag(tag)
+    return f'a second {name}' if namespace == version.namespace else f'the element {name}'
+
+
+def _split_tag(tag: str) -> tuple[str, str]:
+    """Returns the namespace, '' for none, and the local name of a tag in lxml's notation `{namespace}name`."""
+    namespace, _, name = tag.rpartition('}')
+    return namespace[1:], name
 
 
 def _describe_extra(version: SoapVersion, tag: str) -> str:
