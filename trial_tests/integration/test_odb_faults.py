@@ -20,7 +20,6 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, channel, on_every_database, service, user
 from trial_tests.support.odb_process import MANY
-from trial_tests.support.unmeasured import unmeasured
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.odb import executor
 from zatotx.odb.executor import CallAbandoned, CancellableCall, DatabaseExecutor
@@ -36,7 +35,7 @@ SOON = 300.0  # seconds a process may take to say that it is ready: the machine 
 class ProcessCase(OdbCase):
     def begin(self, command: str, argument: str, url: str | None = None) -> subprocess.Popen[str]:
         """Run that command of trial_tests.support.odb_process."""
-        environment = {**unmeasured(), 'PYTHONPATH': os.pathsep.join(sys.path)}
+        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
         process = subprocess.Popen(
             [sys.executable, '-m', 'trial_tests.support.odb_process', command, url or self.url, KEY, argument],
             stdout=subprocess.PIPE,

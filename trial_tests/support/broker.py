@@ -231,7 +231,7 @@ def shared(key: str, build: Callable[[], Broker]) -> Broker:
         except Exception as why:
             _shared.failure = why
     if _shared.broker is None:
-        raise AssertionError(f'The environment {key!r} could not be built') from _shared.failure
+        raise AssertionError(f'The environment {key!r} could not be built: {_shared.failure}') from _shared.failure
     return _shared.broker
 
 
