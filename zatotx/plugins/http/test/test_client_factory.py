@@ -28,10 +28,10 @@ class MakingTests(SynchronousTestCase):
         self.assertEqual(self.sender(), 'ResponseProcessor')
         self.assertEqual(self.sender(follow_redirects=0), 'ResponseProcessor')
         self.assertEqual(self.sender(inflate=False), 'ResponseProcessor')
-        self.assertEqual(self.sender(follow_redirects=0, inflate=False), 'Client')
+        self.assertEqual(self.sender(follow_redirects=0, inflate=False), 'HttpClient')
         self.environ['http_proxy'] = 'http://proxy'
         self.assertEqual(self.sender(follow_redirects=0, inflate=False), 'ForwardProxySender')
-        self.assertEqual(self.sender(follow_redirects=0, inflate=False, proxy=DIRECT), 'Client')
+        self.assertEqual(self.sender(follow_redirects=0, inflate=False, proxy=DIRECT), 'HttpClient')
 
     def test_what_is_wrong(self) -> None:
         """Invalid certificates and proxies are reported when the client is built."""
