@@ -68,7 +68,7 @@ class KillTests(ProcessCase):
         """Nothing of the write is stored, and the ODB is usable at once."""
         await self.store.write([service('echo')], ME)
         before = await self.store.revision()
-        for step in ('2', '30', '60'):
+        for step in ('2', '15', '30'):
             await self.kill_when_ready(self.begin('write_many', step))
             self.assertEqual((await self.store.revision(), len((await self.store.changes(0)).changed)), (before, 1))
         self.assertEqual(await self.store.write([channel('c1')], ME), before + 1)
@@ -94,13 +94,13 @@ class TwoProcessesTests(ProcessCase):
     async def test_two_processes_write_at_once(self) -> None:
         """All writes of both are stored with distinct revisions, next to those of a node."""
         before = await self.store.revision()
-        processes = [self.begin('write_one_by_one', '60') for _ in range(2)]
+        processes = [self.begin('write_one_by_one', '30') for _ in range(2)]
         for number in range(20):
             await self.store.write([user(f'own.{number}', '')], ME)
         codes = [await deferToThread(process.wait) for process in processes]
         self.assertEqual(codes, [0, 0])
         changes = await self.store.changes(before)
-        self.assertEqual((len(changes.changed), changes.revision), (140, before + 140))
+        self.assertEqual((len(changes.changed), changes.revision), (80, before + 80))
 
 
 class LockedTests(OdbCase):
