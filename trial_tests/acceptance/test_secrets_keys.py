@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import broker
-from trial_tests.support.broker import SCRIPTS, Broker, free_offset
+from trial_tests.support.broker import SCRIPTS, Broker, free_offset, quickstart
 from trial_tests.support.command import sentences, zatotx
 from trial_tests.support.waiting import until
 from zatotx.odb.secrets import Secrets, new_key
@@ -156,8 +156,7 @@ class CommandTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute() / 'qs'
-        made = zatotx('quickstart', 'create', self.path, '--servers', 1, '--port-offset', free_offset())
-        self.assertEqual(made.code, 0, made)
+        quickstart(self.path, '--servers', 1, '--port-offset', free_offset())
         self.file = self.path / 'server1/config/secret.key'
 
     def test_secrets_need_not_stand_on_the_command_line(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import free_offset
+from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.rawhttp import basic
 from trial_tests.support.served import one_server
@@ -185,8 +185,7 @@ class EnvironmentTests(SynchronousTestCase):
         """A server with references in its settings runs, its commands find it; where one leads nowhere the commands
         that need it say so, in one sentence with file and setting."""
         path = Path(self.mktemp()).absolute() / 'qs'
-        said = zatotx('quickstart', 'create', path, '--servers', 1, '--port-offset', free_offset())
-        self.assertEqual(said.code, 0, said)
+        quickstart(path, '--servers', 1, '--port-offset', free_offset())
         file = path / 'server1/config/server.toml'
         (path / 'server1/config/odb.url').write_text('sqlite:///../odb/zatotx.db\n')
         (path / 'server1/config/odb.url').chmod(0o600)

@@ -20,7 +20,7 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import broker
-from trial_tests.support.broker import Broker, free_offset
+from trial_tests.support.broker import Broker, free_offset, quickstart
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, edit, on_every_database, per_engine, user
 from trial_tests.support.vault import VAULT, installed, vault
@@ -179,9 +179,8 @@ class Environment:
         self.path = path
 
     def make(self) -> None:
-        said = zatotx('quickstart', 'create', self.path, '--servers', 2, '--port-offset', free_offset(),
+        quickstart(self.path, '--servers', 2, '--port-offset', free_offset(),
                       '--redis-url', URL)
-        assert not said.code, said
         database = self.database(self.keys()[0])
         write_operations(database, [vault('one', 'sesame')], ME)
         database.close()

@@ -191,12 +191,32 @@ _OFFSETS = range(1000, 12_000, 20)  # 20151, the highest default port, stays bel
 
 
 def free_offset() -> int:
-    """A port offset at which every default port is free now, and that no other test process takes. Below the ports that
-    the kernel gives to clients: one of those may be free now and somebody's when the server comes to it."""
+    """A port offset at which every default port is free now, and that no other test process and no environment of
+    `create` has, which may be stopped now. Below the ports that the kernel gives to clients: one of those may be free
+    now and somebody's when the server comes to it."""
+    taken = {broker.offset for broker in _shared.made}
     for offset in _OFFSETS:
-        if claim(str(offset)) and all(is_free(port + offset) for port in _PORTS):
+        if offset not in taken and claim(str(offset)) and all(is_free(port + offset) for port in _PORTS):
             return offset
     raise AssertionError('No port offset is free')
+
+
+_templates: dict[tuple[str, ...], Path] = {}
+
+
+def quickstart(path: Path, *options: object) -> None:
+    """`zatotx quickstart create PATH OPTIONS`, which must succeed: executed once for the same options, and copied. The
+    copies have one secret key and the same passwords."""
+    words = tuple(map(str, options))
+    if words not in _templates:
+        directory = tempfile.mkdtemp(prefix='zatotx-test-template-')
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        said = zatotx('quickstart', 'create', Path(directory) / 'qs', *words)
+        if said.code:
+            raise AssertionError(f'quickstart create ended with {said.code}: {said.text}')
+        _templates[words] = Path(directory) / 'qs'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(_templates[words], path)
 
 
 def create(*, servers: int = 1, more: Sequence[str] = (), env: Mapping[str, str] | None = None) -> Broker:
