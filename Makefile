@@ -42,7 +42,7 @@ stop:  ## ends what `make run` started in DIR; requests under way finish
 
 test: $(VENV)/.tested peers  ## all tests with real peers and the coverage of zatotx/ (TESTS=trial_tests.unit for some)
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m coverage run -m trial_tests.support.side_by_side $(JOBS) $(TESTS); failed=$$?; \
+	@$(BIN)/python -m trial_tests.support.side_by_side --coverage $(if $(RECORD),--record) $(JOBS) $(TESTS); failed=$$?; \
 	$(BIN)/python -m coverage combine --quiet; test $$failed = 0 || exit $$failed; \
 	$(BIN)/python -m coverage report --fail-under=$(FLOOR)
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import postgresql
-from trial_tests.support.broker import free_offset
+from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.certificate import write_certificate
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.valkey import Valkey
@@ -54,8 +54,7 @@ class DoctorTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute() / 'qs'
         self.offset = free_offset()
-        made = zatotx('quickstart', 'create', self.path, '--servers', 2, '--port-offset', self.offset)
-        self.assertEqual(made.code, 0, made)
+        quickstart(self.path, '--servers', 2, '--port-offset', self.offset)
         self.server = self.path / 'server1'
         self.settings = self.server / 'config' / 'server.toml'
         self.database = self.path / 'odb' / 'zatotx.db'

@@ -8,10 +8,10 @@ from pathlib import Path
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support import broker
-from trial_tests.support.broker import Broker, free_offset
+from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.rawhttp import basic
+from trial_tests.support.served import one_server
 from zatotx.model.errors import StartError
 from zatotx.node.file_references import MAX_BYTES, read_file
 from zatotx.node.settings import Settings, load_settings
@@ -185,8 +185,7 @@ class EnvironmentTests(SynchronousTestCase):
         """A server with references in its settings runs, its commands find it; where one leads nowhere the commands
         that need it say so, in one sentence with file and setting."""
         path = Path(self.mktemp()).absolute() / 'qs'
-        said = zatotx('quickstart', 'create', path, '--servers', 1, '--port-offset', free_offset())
-        self.assertEqual(said.code, 0, said)
+        quickstart(path, '--servers', 1, '--port-offset', free_offset())
         file = path / 'server1/config/server.toml'
         (path / 'server1/config/odb.url').write_text('sqlite:///../odb/zatotx.db\n')
         (path / 'server1/config/odb.url').chmod(0o600)
@@ -203,18 +202,11 @@ class EnvironmentTests(SynchronousTestCase):
         self.assertIn(f'{file}: odb.url: the file {path}/server1/config/odb.url cannot be read', said.err)
 
 
-def one() -> Broker:
-    """One server that runs."""
-    made = broker.create()
-    made.start()
-    return made
-
-
 class EnmasseTests(SynchronousTestCase):
     """In enmasse files."""
 
     def setUp(self) -> None:
-        self.broker = broker.shared('references', one)
+        self.broker = one_server()
 
     def imported(self, **fields: object) -> Said:
         definition = {'name': 'ref.user', 'type': 'basic_auth', 'username': 'ref.user', 'realm': 'R', **fields}

@@ -20,10 +20,9 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import broker
-from trial_tests.support.broker import Broker, free_offset
+from trial_tests.support.broker import Broker, free_offset, quickstart
 from trial_tests.support.command import Said, sentences, zatotx
-from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, edit, on_every_database, user
-from trial_tests.support.unmeasured import unmeasured
+from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, edit, on_every_database, per_engine, user
 from trial_tests.support.vault import VAULT, installed, vault
 from trial_tests.support.waiting import until
 from zatotx.cli import rotate_key
@@ -64,6 +63,7 @@ class DatabaseTests(OdbCase):
         """Name -> secret, as one who has these keys reads them."""
         return {stored.name: stored.value.password for stored in read_snapshot(self.opened(keys)).of('vault')}
 
+    @per_engine
     def test_all_that_is_stored(self) -> None:
         """Objects, their former states and the check of the key, whether their kind is installed here or not, in
         transactions of a few rows each; a second time finds nothing to do."""
@@ -179,9 +179,8 @@ class Environment:
         self.path = path
 
     def make(self) -> None:
-        said = zatotx('quickstart', 'create', self.path, '--servers', 2, '--port-offset', free_offset(),
+        quickstart(self.path, '--servers', 2, '--port-offset', free_offset(),
                       '--redis-url', URL)
-        assert not said.code, said
         database = self.database(self.keys()[0])
         write_operations(database, [vault('one', 'sesame')], ME)
         database.close()
@@ -267,7 +266,7 @@ class CommandTests(SynchronousTestCase):
     def test_killed_at_any_moment(self) -> None:
         """kill -9 before every file and every transaction that it writes: all can be read, and again finishes."""
         command = [sys.executable, '-m', 'trial_tests.support.rotation_kills', str(self.made.path), str(self.place)]
-        done = subprocess.run(command, env=unmeasured(), capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         killed = json.loads(done.stdout)
         self.assertGreater(len(killed), 12)

@@ -305,7 +305,7 @@ class ModelTests(SynchronousTestCase):
 
     def test_the_model_bites(self) -> None:
         """The model detects a holder that relies on its lease slightly too long."""
-        self.patch(__import__('zatotx.rules.resilience.lease', fromlist=['DRIFT']), 'DRIFT', -0.5)
+        self.patch(__import__('zatotx.rules.resilience.lease', fromlist=['MAX_CLOCK_DRIFT']), 'MAX_CLOCK_DRIFT', -0.5)
         world = self.play([('run', 1.0), ('lose', 0, 'questions'), ('lose', 1, ''), ('run', 5.0), ('lose', 0, ''),
                            ('lose', 1, 'questions'), ('run', 5.0)])
         self.assertTrue(world.both)

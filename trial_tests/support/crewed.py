@@ -72,7 +72,15 @@ channel_rest:
 
 
 def crewed() -> Broker:
-    """The environment, running."""
+    """The environment, running: started again if a test left it stopped."""
+    broker = stopped_or_running()
+    if not broker.pids():
+        broker.start()
+    return broker
+
+
+def stopped_or_running() -> Broker:
+    """The environment as the last test left it."""
     return shared('crewed', _built)
 
 

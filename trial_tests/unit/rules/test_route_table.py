@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from functools import partial
 from itertools import product
-from timeit import repeat
+from timeit import repeat, timeit
 
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.properties import holds
 from zatotx.rules.routing.route_table import (
     ANY,
     NO_PARAMS,
@@ -224,9 +224,7 @@ class EquivalenceTests(Case):
     segments = ('a', 'b', '{x}', 'a{x}', '{x}b', '{p:path}')
     seconds = ('', '/a', '/b', '/{y}', '/{q:path}', '/{y}b')
 
-    @settings(max_examples=300, deadline=None, database=None, derandomize=True,
-              suppress_health_check=[HealthCheck.too_slow])
-    @given(
+    @holds(
         patterns=st.sets(st.sampled_from(sorted(
             f'/{first}{second}{third}' for first, second, third in product(segments, seconds, ('', '/a'))
         )), min_size=1, max_size=12),
@@ -247,7 +245,7 @@ class CostTests(Case):
     def seconds(self, routes: RouteTable, *paths: bytes) -> float:
         """Returns the best of many short runs, to exclude the effect of other processes."""
         find = routes.find
-        return min(repeat(lambda: [find('GET', path) for path in paths], number=20, repeat=200))
+        return min(repeat(lambda: [find('GET', path) for path in paths], number=20, repeat=50))
 
     def big(self, count: int) -> RouteTable:
         shapes = ('/exact/{}/path', '/api/r{}/{{id}}/items/{{item}}', '/t/{{x}}.suffix{}', '/s/{{p:path}}/end{}',
@@ -270,4 +268,5 @@ class CostTests(Case):
         routes = table('/a/{x:path}/b/{y:path}/c', '/a/{x:path}/b/{y:path}/d/{z:path}/e', '/{p:path}/b/{q:path}/b/{r}')
         for path in (b'/a' + b'/b' * 4000, b'/a' + b'/b/d' * 2000, b'/' * 8000, b'/a' + b'/' * 8000,
                      b'/b' * 4000 + b'/'):
-            self.assertLess(min(repeat(partial(routes.find, 'GET', path), number=1, repeat=3)), 1.0)
+            times = (timeit(partial(routes.find, 'GET', path), number=1) for _ in range(3))
+            self.assertTrue(any(seconds < 1.0 for seconds in times), path[:20])

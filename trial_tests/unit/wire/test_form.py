@@ -5,10 +5,10 @@ from __future__ import annotations
 from base64 import b64encode
 from urllib.parse import quote, urlencode
 
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.properties import holds
 from zatotx.wire.http.authorization import parse_basic
 from zatotx.wire.http.form import MAX_PAIRS, decode_form
 from zatotx.wire.http.percent_encoding import decode_path, decode_segment, percent_decode
@@ -39,16 +39,10 @@ class FormTests(SynchronousTestCase):
         self.assertRaises(Malformed, decode_form, b'&' * MAX_PAIRS)
         self.assertRaises(Malformed, decode_form, b'a&b&c', 2)
 
-    def test_what_the_standard_library_writes(self) -> None:
+    @holds(fields=st.dictionaries(TEXT, TEXT | st.lists(TEXT, min_size=2, max_size=3), max_size=4))
+    def test_what_the_standard_library_writes(self, fields: dict[str, str | list[str]]) -> None:
         """The output of urlencode is parsed back to the original."""
-
-        @settings(max_examples=200, deadline=None, database=None, derandomize=True,
-                  suppress_health_check=[HealthCheck.too_slow])
-        @given(st.dictionaries(TEXT, TEXT | st.lists(TEXT, min_size=2, max_size=3), max_size=4))
-        def holds(fields: dict[str, str | list[str]]) -> None:
-            self.assertEqual(decode_form(urlencode(fields, doseq=True).encode('ascii')), fields)
-
-        holds()
+        self.assertEqual(decode_form(urlencode(fields, doseq=True).encode('ascii')), fields)
 
 
 class TargetTests(SynchronousTestCase):
@@ -66,16 +60,10 @@ class TargetTests(SynchronousTestCase):
         for path in (b'/%ff', b'/\xff', b'/%00', b'/%zz', b'/%C0%AF', b'/\0%41'):
             self.assertRaises(Malformed, decode_path, path)
 
-    def test_what_the_standard_library_writes(self) -> None:
+    @holds(text=st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0')))
+    def test_what_the_standard_library_writes(self, text: str) -> None:
         """The output of quote is decoded back to the original."""
-
-        @settings(max_examples=200, deadline=None, database=None, derandomize=True,
-                  suppress_health_check=[HealthCheck.too_slow])
-        @given(st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0')))
-        def holds(text: str) -> None:
-            self.assertEqual(decode_segment(quote(text, safe='').encode('ascii')), text)
-
-        holds()
+        self.assertEqual(decode_segment(quote(text, safe='').encode('ascii')), text)
 
 
 class CredentialsTests(SynchronousTestCase):

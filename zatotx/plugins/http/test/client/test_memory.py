@@ -58,11 +58,11 @@ class WaitingTests(WithCore):
 
     async def test_on_connections_of_their_own(self) -> None:
         """A call on its own connection uses less than 20 KiB, Twisted's part included."""
-        self.assertLess(await self.cost(self.core(connections=2000), 1000, 1001), MOST)
+        self.assertLess(await self.cost(self.core(connections=2000), 300, 301), MOST)
 
     async def test_in_the_queue(self) -> None:
         """A queued call uses a fraction of that."""
-        self.assertLess(await self.cost(self.core(connections=1), 5000, 1), MOST / 4)
+        self.assertLess(await self.cost(self.core(connections=1), 1000, 1), MOST / 4)
 
 
 class GarbageTests(InMemory):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from array import array
 from typing import Any
 
 from twisted.internet import reactor
@@ -168,7 +169,7 @@ class DirectOutletTests(TestCase):
         port = await self.listening()
         with connected(port, receive_buffer=4096) as client:
             outlet = await self.held(client, port)
-            data = b''.join(n.to_bytes(4, 'big') for n in range(2_000_000))
+            data = array('I', range(2_000_000)).tobytes()
             outlet.write(data)
             self.assertTrue(outlet.behind)
             outlet.write(b'more')
