@@ -121,7 +121,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual((published[-1], gate.room), (3, 3))
 
     def test_grants_that_others_have_taken(self) -> None:
-        """Where the other workers leave no room for granted places there are none, and a lower limit takes them back."""
+        """Where the other workers leave no room for granted places there are none; a lower limit takes them back."""
         for limit, others, expected in ((1_000, 997, [3]), (1_000, 998, [3, 0]), (255, 0, []), (256, 0, [1])):
             published: list[int] = []
             gate = ConcurrencyLimit(limit, others=lambda: others, publish=published.append)  # noqa: B023

@@ -162,7 +162,8 @@ class TriedExampleTests(SynchronousTestCase):
         return one.body, one.text, one.json
 
     def test_where_its_values_are(self) -> None:
-        """Examples are validated as they are sent: body and parameters apart, as text where the format has only text."""
+        """Examples are validated as they are sent: body and parameters apart, as text where the format has only
+        that."""
         fields = FIELDS[0], FIELDS[1], FIELDS[3]
         day = '2026-01-31'
         self.assertEqual(self.tried(*fields, data_format='json'), ({'day': day, 'flag': True}, {'id': '1'}, True))
