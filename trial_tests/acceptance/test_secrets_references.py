@@ -15,6 +15,7 @@ from trial_tests.support.rawhttp import basic
 from zatotx.model.errors import StartError
 from zatotx.node.file_references import MAX_BYTES, read_file
 from zatotx.node.settings import Settings, load_settings
+from zatotx.rules.enmasse.references import escape_references
 
 
 class FileTests(SynchronousTestCase):
