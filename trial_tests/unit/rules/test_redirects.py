@@ -83,8 +83,8 @@ class FollowTests(SynchronousTestCase):
     def test_fields(self) -> None:
         """Credentials and fields of the body are told by their names."""
         for name in (b'Authorization', b'COOKIE', b'cookie2', b'proxy-authorization', b'x-zato-user',
-                     b'x-zato-password', b'x-api-key', b'apikey', b'my_api_key', b'x-token', b'x-secret-1', b'x-password', b'x-auth',
-                     b'x-session', b'x-signature'):  # fmt: skip
+                     b'x-zato-password', b'x-api-key', b'apikey', b'my_api_key', b'x-token', b'x-secret-1',
+                     b'x-password', b'x-auth', b'x-session', b'x-signature'):  # fmt: skip
             self.assertTrue(is_credential(name), name)
         for name in (b'accept', b'user-agent', b'x-key', b'set-cookie2'):
             self.assertFalse(is_credential(name), name)
