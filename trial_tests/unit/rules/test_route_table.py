@@ -232,7 +232,8 @@ class MistakeTests(Case):
         self.assertEqual(spanning.segments, (Placeholder('', (), '', True), Placeholder('', ('-',), '', False)))
         part = Placeholder('p', ('-', '-'), 's', False)
         for text, values in (('pa-b-cs', ('a', 'b', 'c')), ('pa--b-cs', ('a', '-b', 'c')),
-                             ('p-a-b-cs', ('-a', 'b', 'c')), ('pa-b-s', None), ('pa-bs', None), ('p-b-cs', None), ('pa-b--s', ('a', 'b', '-'))):
+                             ('p-a-b-cs', ('-a', 'b', 'c')), ('pa-b-s', None), ('pa-bs', None),
+                             ('p-b-cs', None), ('pa-b--s', ('a', 'b', '-'))):
             self.assertEqual(part.values(text), values, text)
         self.assertEqual([Placeholder('a', (), 'b', False).values(text) for text in ('ab', 'axb')], [None, ('x',)])
 
