@@ -105,7 +105,12 @@ class GateTests(SynchronousTestCase):
         """A worker publishes a 256th of the limit as taken, and neither publishes nor asks within it."""
         published: list[int] = []
         asked: list[None] = []
-        gate = ConcurrencyLimit(1_000, others=lambda: asked.append(None) or 0, publish=published.append)
+
+        def others() -> int:
+            asked.append(None)
+            return 0
+
+        gate = ConcurrencyLimit(1_000, others=others, publish=published.append)
         self.assertEqual((published, len(asked)), ([3], 1))
         self.assertEqual([gate.enter() for _ in range(3)], [True] * 3)
         self.assertEqual((published, len(asked), gate.inside), ([3], 1, 3))

@@ -27,11 +27,12 @@ from zatotx.rules.openapi.request import describe_request
 EXPECTED = Path(__file__).with_name('openapi_document.json')
 TEXT, NUMBER, FLAG, OBJECT = {'type': 'string'}, {'type': 'integer'}, {'type': 'boolean'}, {'type': 'object'}
 DAY = {'type': 'string', 'format': 'date'}
-LIST, PAIRS = {'type': 'array', 'items': NUMBER}, {'type': 'array', 'prefixItems': [TEXT, NUMBER], 'items': False}
+LIST: Any = {'type': 'array', 'items': NUMBER}
+PAIRS: Any = {'type': 'array', 'prefixItems': [TEXT, NUMBER], 'items': False}
 MAYBE = {'anyOf': [NUMBER, {'type': 'null'}]}
 NESTED = {'type': 'array', 'items': LIST}
 ENDLESS = {'$ref': f'{REF}Endless'}
-COMPONENTS = {
+COMPONENTS: dict[str, Any] = {
     'Address': {'type': 'object', 'properties': {'street': TEXT, 'tags': LIST}, 'required': ['street']},
     'Endless': {'type': 'object', 'properties': {'next': ENDLESS}, 'required': ['next']},
     'Unused': TEXT,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.rules.enmasse.references import (
@@ -61,6 +63,7 @@ class TextTests(SynchronousTestCase):
 
     def test_what_was_not_read(self) -> None:
         """Unreplaced references are found at any depth; other values have none."""
+        value: Any
         for value in ('${A}', 'Zato_Enmasse_Env.A', '$A', ['x', {'a': 'a ${A}'}]):
             self.assertTrue(has_unresolved_reference(value), value)
         for value in ('A', '$a', 'file:x', 5, None, ['x', {'${A}': 'y'}], ()):
