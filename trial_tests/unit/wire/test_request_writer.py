@@ -125,6 +125,7 @@ class HeadTests(SynchronousTestCase):
         self.assertEqual((len(fields), fields.known, repr(fields)), (2, 2, '<Named 2 fields>'))
         self.assertIn(b'X: y\r\n%d: %b\r\n', write_request_head('GET', b'/', b'a', fields, NO_BODY))
         self.assertEqual(HeaderFields((), ()).known, 0)
+        self.assertRaises(ValueError, list, HeaderFields((b'X',), ()))
 
     def test_methods(self) -> None:
         """Any token is accepted as a method."""
