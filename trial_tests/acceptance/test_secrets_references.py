@@ -15,13 +15,7 @@ from trial_tests.support.served import one_server
 from zatotx.model.errors import StartError
 from zatotx.node.file_references import MAX_BYTES, read_file
 from zatotx.node.settings import Settings, load_settings
-from zatotx.rules.enmasse.references import (
-    ReferenceResolver,
-    escape_references,
-    has_reference,
-    has_unresolved_reference,
-    is_obvious_reference,
-)
+from zatotx.rules.enmasse.references import escape_references
 
 
 class FileTests(SynchronousTestCase):
@@ -75,54 +69,6 @@ class FileTests(SynchronousTestCase):
         self.assertIn('cannot be read (Is a directory)', self.refusal('.'))
         os.mkfifo(self.place / 'fifo', 0o600)
         self.assertIn('not a regular file', self.refusal('fifo'))
-
-
-class TextTests(SynchronousTestCase):
-    """References as text."""
-
-    def test_what_refers(self) -> None:
-        """At any depth, and nothing that only looks alike."""
-        referring: list[object] = ['${A}', 'x${A}', 'file:x', ['a', {'b': 'file:x'}]]
-        others: list[object] = ['$${A}', '$file:x', 'a file:x', '$A', 5, None, ['a', {'b': '{A}'}], {}]
-        self.assertEqual([has_reference(value) for value in (*referring, *others)], [True] * 4 + [False] * 8)
-
-    def test_escaped_text_is_itself(self) -> None:
-        """Whatever it looks like."""
-        nowhere = ReferenceResolver(environ={}, read=lambda path: 'read', zato=True)
-        for text in ('${A}', '$${A}', '$$${A}', 'file:x', '$file:x', '$$file:${A}', 'file:', 'plain', '', '$A', '$$A',
-                     'Zato_Enmasse_Env.A', '$ZATO_ENMASSE_ENV_A', 'x Zato_Enmasse_Env.A', 'file:ZatoEnmasseEnv.A'):
-            wrong: list[str] = []
-            self.assertEqual((nowhere.resolve(escape_references(text), wrong), wrong), (text, []))
-
-
-    def test_zato_forms(self) -> None:
-        """A whole value in Zato's words is a variable; one that is not there, or stands within a longer text, is a
-        mistake that does not show what may be a password."""
-        environ = {'PW': 's3cret', 'Zato_Enmasse_Env_OWN': 'own', 'my.var-1': 'odd'}
-        sources = ReferenceResolver(environ=environ, zato=True)
-        for text, value in (('Zato_Enmasse_Env.PW', 's3cret'), ('ZatoEnmasseEnv.PW', 's3cret'), ('$PW', 's3cret'),
-                            ('Zato_Enmasse_Env_PW', 's3cret'), ('Zato_Enmasse_Env_OWN', 'own'), ('$$PW', '$PW'),
-                            ('Zato_Enmasse_Env.my.var-1', 'odd'), ('$Zato_Enmasse_Env.PW', 'Zato_Enmasse_Env.PW'),
-                            ('$ecret', '$ecret'), ('a $PW', 'a $PW'), ('$PW9x', '$PW9x')):
-            wrong: list[str] = []
-            self.assertEqual((sources.resolve(text, wrong), wrong), (value, []), text)
-        for text, said in (('Zato_Enmasse_Env.GONE', "no variable 'GONE'"), ('ZatoEnmasseEnv.', "no variable ''"),
-                           ('$GONE', 'begin with $$'), ('http://u:Zato_Enmasse_Env.PW@h', 'write ${NAME}')):
-            wrong = []
-            sources.resolve(text, wrong)
-            self.assertIn(said, ''.join(wrong))
-            self.assertNotIn('s3cret', ''.join(wrong))
-            self.assertNotIn('$GONE', ''.join(wrong))
-
-    def test_what_is_evidently_no_secret(self) -> None:
-        """References that nobody read are told from passwords that have a dollar."""
-        for text in ('${PW}', 'Zato_Enmasse_Env.PW', 'ZatoEnmasseEnv.PW', 'Zato_Enmasse_Env_PW', 'file:/run/pw'):
-            self.assertTrue(
-                is_obvious_reference(text) and (has_unresolved_reference([{'a': text}]) or text.startswith('file:')),
-                text,
-            )
-        for text in ('$PW', 'pa${x}', '$argon2id$v=19', 'file:x', 'plain', ''):
-            self.assertFalse(is_obvious_reference(text), text)
 
 
 class SettingsTests(SynchronousTestCase):

@@ -46,6 +46,8 @@ class ClaimTests(SynchronousTestCase):
         """A late response to an older request does not shorten the claim."""
         newer = claim_after_grant(claim_after_grant(LeaseClaim(ttl=30), 7, 100.0), 7, 110.0)
         self.assertEqual(claim_after_grant(newer, 7, 100.0), newer)
+        self.assertEqual(claim_after_grant(newer, 8, 100.0), claim_after_grant(LeaseClaim(ttl=30), 8, 100.0))
+        self.assertFalse(LeaseClaim(ttl=30).holds(-1.0))
 
     def test_renewals(self) -> None:
         """A lease is renewed a third of the ttl after the last request, sooner after a lost one, and never after its
@@ -62,12 +64,15 @@ class ClaimTests(SynchronousTestCase):
         self.assertGreater(token_base(2), token_base(1) + 2**32 - 1)
         self.assertLess(token_base(2**20) + 2**32, 2**53)
         self.assertEqual([accepts_token(5, token) for token in (4, 5, 6)], [False, True, True])
-        self.assertFalse(accepts_token(0, 0))
+        self.assertEqual([token_base(epoch) for epoch in (1, 2)], [2**32, 2**33])
+        self.assertEqual([accepts_token(0, token) for token in (0, 1)], [False, True])
+        self.assertFalse(accepts_token(-1, 1))
 
     def test_ttls(self) -> None:
         """Too short and too long ttls are rejected with a sentence."""
         self.assertEqual([ttl_error(ttl) for ttl in (0.2, 20, 86_400)], [''] * 3)
-        self.assertIn('not 0.1', ttl_error(0.1))
+        self.assertEqual(ttl_error(0.199), 'The ttl of a lease is 0.2 to 86,400 seconds, not 0.199')
+        self.assertIn('not 86400.1', ttl_error(86_400.1))
 
 
 class _Net:

@@ -14,6 +14,12 @@ class BackoffTests(SynchronousTestCase):
         """The maximum delay doubles with each failure, up to the cap."""
         longest = [backoff_delay(attempt, lambda: 1.0, base=0.5, cap=4.0) for attempt in range(6)]
         self.assertEqual(longest, [0.5, 1.0, 2.0, 4.0, 4.0, 4.0])
+        self.assertEqual([backoff_delay(attempt, lambda: 1.0) for attempt in (-1, 0, 1, 9)], [0.1, 0.1, 0.2, 5.0])
+
+    def test_doublings_end(self) -> None:
+        """After 32 doublings the delay stays as it is, even below the cap."""
+        self.assertEqual([backoff_delay(attempt, lambda: 1.0, base=1.0, cap=1e30) for attempt in (31, 32, 33, 10**9)],
+                         [2.0**31, 2.0**32, 2.0**32, 2.0**32])  # fmt: skip
 
     def test_full_jitter(self) -> None:
         """The delay is a random part of the maximum, possibly zero."""

@@ -40,6 +40,7 @@ class BreakerTests(SynchronousTestCase):
         self.assertEqual((breaker.state, breaker.opened), (OPEN, 1))
         self.assertEqual([breaker.enter(now) for now in (100.0, 105.0, 109.9)], [None] * 3)
         self.assertEqual([breaker.wait(now) for now in (100.0, 104.0, 111.0)], [10.0, 6.0, 0.0])
+        self.assertEqual(CircuitBreaker(3, 10.0).wait(-1.0), 0.0)
 
     def test_one_success_forgets_failures(self) -> None:
         """Occasional failures never open it."""

@@ -56,6 +56,8 @@ class PauseTests(SynchronousTestCase):
         pauses = [longest(FailedAttempt(), made=made, repeats=many) for made in (1, 2, 3, 10)]
         self.assertEqual(pauses, [0.2, 0.4, 0.8, 10.0])
         self.assertEqual(retry_delay(many, 1, FailedAttempt(), again=True, random=lambda: 0.0), 0.0)
+        self.assertEqual(longest(FailedAttempt(), repeats=RetryPolicy(attempts=2)), 0.2)
+        self.assertEqual(longest(FailedAttempt(), repeats=RetryPolicy(attempts=2, backoff=20.0)), 20.0)
 
     def test_never_sooner_than_asked(self) -> None:
         """The delay is at least Retry-After, however long; a shorter Retry-After does not shorten it."""
@@ -98,3 +100,27 @@ class BudgetTests(SynchronousTestCase):
         self.assertEqual(sum(budget.take(100.0) for _ in range(300)), 200)
         self.assertFalse(budget.take(111.0))  # of the window before
         self.assertEqual(sum(budget.take(131.0) for _ in range(30)), 10)
+
+    def test_windows(self) -> None:
+        """Windows follow each other without gaps while there are calls; retries of the previous window count too, older
+        ones do not. After a pause the next call begins a window."""
+        budget = RetryBudget(share=0.5, least=2, window=10.0)
+        for _ in range(10):
+            budget.called(100.0)
+        self.assertEqual([budget.take(109.9) for _ in range(6)], [True] * 5 + [False])
+        budget.called(110.0)
+        self.assertFalse(budget.take(110.0))
+        budget.called(119.9)
+        self.assertEqual([budget.take(119.9) for _ in range(2)], [True, False])
+        self.assertEqual([budget.take(120.0) for _ in range(2)], [True, False])
+        self.assertEqual([budget.take(moment) for moment in (129.9, 130.0, 130.0)], [False, True, False])
+        self.assertEqual([budget.take(moment) for moment in (150.0, 150.0, 150.0)], [True, True, False])
+        self.assertEqual([budget.take(moment) for moment in (169.9, 169.9)], [False, False])
+
+    def test_usual_window(self) -> None:
+        """A window has ten seconds."""
+        budget = RetryBudget()
+        for _ in range(100):
+            budget.called(100.0)
+        self.assertEqual(sum(budget.take(109.9) for _ in range(30)), 20)
+        self.assertEqual([budget.take(moment) for moment in (119.9, 120.0)], [False, True])

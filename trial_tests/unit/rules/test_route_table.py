@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
+from zatotx.rules.routing.route_pattern import Placeholder, parse_pattern
 from zatotx.rules.routing.route_table import (
     ANY,
     NO_PARAMS,
@@ -200,6 +201,41 @@ class MistakeTests(Case):
             self.assertTrue(any(repr(pattern) in mistake for mistake in mistakes), pattern)
         self.assertFalse(any('/good' in mistake for mistake in mistakes))
         self.assertEqual(len(self.mistakes('/{a}{a}?')), 3)
+
+    def test_reasons(self) -> None:
+        """Each error has its phrase."""
+        name = 'needs a name of letters, digits, _, - and ., beginning with a letter or _'
+        for path, why in (
+            ('a', ['it must begin with /']), ('/a?b', ['it must be a path, without ? and #']),
+            ('/a#b', ['it must be a path, without ? and #']),
+            ('/' + '/'.join('a' * 101), ['it has more than 100 segments']),
+            ('/{x', ["the braces of '{x' are not in pairs"]), ('/x}', ["the braces of 'x}' are not in pairs"]),
+            ('/{1}', [f'{{1}} {name}']), ('/{a b}', [f'{{a b}} {name}']),
+            ('/{x:int}', ['{x:int} must be {x} or {x:path}']), ('/{x:}', ['{x:} must be {x} or {x:path}']),
+            ('/{a}{b}', ["two names of '{a}{b}' need literal text between them"]),
+            ('/{a}-{b:path}', ["{\u2026:path} must be the only name of its segment, unlike in '{a}-{b:path}'"]),
+            ('/{a}/{b}/{a}/{a}', ['{a} stands twice']),
+        ):  # fmt: skip
+            self.assertEqual(parse_pattern(path)[1], why)
+            (said, *_) = self.mistakes(path)
+            self.assertEqual(said, f'The path {path!r} is no pattern: {why[0]}')
+        self.assertEqual(self.mistakes(('get', '/b'), ('GET', '/b')), ("The path '/b' with GET is there twice",))
+        self.assertEqual(parse_pattern('/' + '/'.join('a' * 100))[1], [])
+
+    def test_patterns(self) -> None:
+        """A pattern has its segments, its names, and the length of its literal beginning."""
+        pattern, _ = parse_pattern('/ab/{x}/p{y}-{z}s/{w:path}')
+        self.assertEqual((pattern.names, pattern.literal), (('x', 'y', 'z', 'w'), 4))
+        self.assertEqual(pattern.segments, ('ab', Placeholder('', (), '', False), Placeholder('p', ('-',), 's', False),
+                                            Placeholder('', (), '', True)))  # fmt: skip
+        spanning, _ = parse_pattern('/{x}/{y}-{z}', match_slash=True)
+        self.assertEqual(spanning.segments, (Placeholder('', (), '', True), Placeholder('', ('-',), '', False)))
+        part = Placeholder('p', ('-', '-'), 's', False)
+        for text, values in (('pa-b-cs', ('a', 'b', 'c')), ('pa--b-cs', ('a', '-b', 'c')),
+                             ('p-a-b-cs', ('-a', 'b', 'c')), ('pa-b-s', None), ('pa-bs', None),
+                             ('p-b-cs', None), ('pa-b--s', ('a', 'b', '-'))):
+            self.assertEqual(part.values(text), values, text)
+        self.assertEqual([Placeholder('a', (), 'b', False).values(text) for text in ('ab', 'axb')], [None, ('x',)])
 
     def test_twice(self) -> None:
         """Two routes with the same path and method are an error, also if only parameter names differ."""

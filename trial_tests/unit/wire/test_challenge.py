@@ -39,6 +39,13 @@ class ChallengeTests(SynchronousTestCase):
                          {'nextnonce': 'a"b', 'qop': 'auth', 'nc': '00000001'})  # fmt: skip
         self.assertEqual(parse_parameters(b'nonsense'), {})
 
+    def test_longest(self) -> None:
+        """8,192 bytes of a field are parsed."""
+        for before in (8_192 - 3, 8_192 - 2):
+            field = b' ' * before + b'a=b'
+            self.assertEqual(parse_parameters(field), {'a': 'b'} if before == 8_189 else {})
+            self.assertEqual(len(parse_challenges([b',' * (before + 2) + b'x'])), 1 if before == 8_189 else 0)
+
     def test_quoted(self) -> None:
         """A quoted string is parsed back to the original text."""
         for text in ('', 'a', 'a"b\\c', '\\"'):

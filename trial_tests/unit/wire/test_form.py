@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.wire.http.authorization import parse_basic
-from zatotx.wire.http.form import MAX_PAIRS, decode_form
+from zatotx.wire.http.authorization import parse_basic, parse_bearer
+from zatotx.wire.http.form import MAX_PAIRS, decode_form, looks_like_json
+from zatotx.wire.http.host import ascii_host, is_address, is_loopback
 from zatotx.wire.http.percent_encoding import decode_path, decode_segment, percent_decode
+from zatotx.wire.http.query import query_parameter
 from zatotx.wire.http.traceparent import TraceContext, continue_trace, parse_traceparent
 from zatotx.wire.malformed import Malformed
 
@@ -38,6 +40,25 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(len(decode_form(b'&'.join(b'%d=' % number for number in range(MAX_PAIRS)))), MAX_PAIRS)
         self.assertRaises(Malformed, decode_form, b'&' * MAX_PAIRS)
         self.assertRaises(Malformed, decode_form, b'a&b&c', 2)
+        self.assertEqual((MAX_PAIRS, decode_form(b'a&b&c', 3)), (1000, {'a': '', 'b': '', 'c': ''}))
+        for data, why in ((b'&' * 1000, 'there are more than 1000 pairs'), (b'a=%', 'a % is not followed by two hex'),
+                          (b'%ff', 'a name or value is not UTF-8')):  # fmt: skip
+            self.assertIn(why, str(self.assertRaises(Malformed, decode_form, data)))
+
+    def test_what_looks_like_json(self) -> None:
+        """Forms do not begin with a bracket or a quotation mark, within 64 bytes of blanks."""
+        for data in (b'{}', b'[1]', b'"a"', b'\n {', b' ' * 63 + b'{'):
+            self.assertTrue(looks_like_json(data), data)
+        for data in (b'', b'a={}', b'1', b'%7b', b' ' * 64 + b'{'):
+            self.assertFalse(looks_like_json(data), data)
+
+    def test_one_parameter(self) -> None:
+        """One parameter of a query is found by its decoded name, and may not be there twice."""
+        query = b'a=1&b=x+y%20z&%63=2&d&=e&a+b=3'
+        for name, value in ((b'a', b'1'), (b'b', b'x y z'), (b'c', b'2'), (b'd', b''), (b'', b'e'), (b'a b', b'3'),
+                            (b'z', None)):  # fmt: skip
+            self.assertEqual(query_parameter(query, name), value, name)
+        self.assertRaises(Malformed, query_parameter, b'a=1&%61=', b'a')
 
     @holds(fields=st.dictionaries(TEXT, TEXT | st.lists(TEXT, min_size=2, max_size=3), max_size=4))
     def test_what_the_standard_library_writes(self, fields: dict[str, str | list[str]]) -> None:
@@ -84,6 +105,49 @@ class CredentialsTests(SynchronousTestCase):
             text = str(self.assertRaises(Malformed, parse_basic, value))
             self.assertNotIn('nocolon', text)
             self.assertNotIn('dTp', text)
+
+
+    def test_reasons(self) -> None:
+        """What is wrong is said, with exact bounds."""
+        for value, why in (
+            (b'Basic ' + b' ' * 8_186 + b'x', 'the credentials are longer than 8192 bytes'),
+            (b'Basic ' + b' ' * 8_182 + b'dTpw', ''), (b'Bearer dTpw', 'not of the scheme Basic'),
+            (b'Basic dTp', 'not base64 of UTF-8'), (b'Basic dTpw=', 'not base64 of UTF-8'),
+            (b'Basic dQ==', 'not a username, a colon and a password'), (b'Basic /w==', 'not base64 of UTF-8'),
+            (b'Basic ' + b64encode(b'u:\x7f'), 'without control characters'),
+        ):  # fmt: skip
+            if why:
+                self.assertIn(why, str(self.assertRaises(Malformed, parse_basic, value)))
+            else:
+                self.assertEqual(parse_basic(value), ('u', 'p'))
+        self.assertEqual((parse_bearer(b'Bearer  x '), parse_bearer(b'BEARER a b')), (b'x', b'a b'))
+        for value in (b'Basic x', b'', b'Bearerx'):
+            self.assertRaises(Malformed, parse_bearer, value)
+
+
+class HostTests(SynchronousTestCase):
+    def test_canonical_form(self) -> None:
+        """Names are lower case ASCII, addresses in their shortest form."""
+        for host, expected in (
+            ('A.Example', 'a.example'), ('a.', 'a.'), ('b\u00fccher.example', 'xn--bcher-kva.example'),
+            ('a_b-1', 'a_b-1'), ('[::0001]', '::1'), ('::0001', '::1'), ('127.0.0.1', '127.0.0.1'),
+            ('[127.0.0.1]', '127.0.0.1'), ('a' * 63, 'a' * 63),
+            ('.'.join(['a' * 49] * 5) + 'aaaa', '.'.join(['a' * 49] * 5) + 'aaaa'),
+        ):  # fmt: skip
+            self.assertEqual(ascii_host(host), expected)
+        for host in ('', '.', 'a..b', 'a b', 'a/b', 'a' * 64, '.'.join(['a' * 49] * 5) + 'aaaaa', '[a', 'a]', '[::1',
+                     'a:b', '.a', 'a..'):  # fmt: skip
+            self.assertIn('neither a name nor an address', str(self.assertRaises(Malformed, ascii_host, host)), host)
+        self.assertIn('IDNA', str(self.assertRaises(Malformed, ascii_host, '\u2260')))
+
+    def test_kinds(self) -> None:
+        """Addresses and this machine's names are recognized."""
+        for host, address, loopback in (
+            ('127.0.0.1', True, True), ('::1', True, True), ('127.1', False, False), ('10.0.0.1', True, False),
+            ('fe80::1%x', True, False), ('localhost', False, True), ('a.localhost', False, True), ('a1', False, False),
+            ('alocalhost', False, False), ('localhost.a', False, False), ('', False, False), ('a:b', False, False),
+        ):  # fmt: skip
+            self.assertEqual((is_address(host), is_loopback(host)), (address, loopback), host)
 
 
 class TraceTests(SynchronousTestCase):

@@ -18,7 +18,6 @@ DEFAULT_SERVICE_LIMIT, DEFAULT_NODE_LIMIT = (
     10_000,
 )  # default maximum of concurrent requests per service, and per node
 _MAX_WORKERS = 256  # maximum number of worker processes of a node, draining ones included, that share the granted slots
-_NEVER_FAST = -1  # a fast limit that is always exceeded, so that every entry takes the slow path
 
 
 class ConcurrencyLimit:
@@ -140,7 +139,7 @@ class ConcurrencyLimit:
 
     def _update_fast_limit(self) -> None:
         shared = self._others is not None or self._publish is not None
-        self.room = (self._granted - self._in_threads or _NEVER_FAST) if shared else self._limit - self._in_threads
+        self.room = (self._granted if shared else self._limit) - self._in_threads
 
 
 class MessageLimits(msgspec.Struct, frozen=True, kw_only=True):

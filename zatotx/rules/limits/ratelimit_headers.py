@@ -45,14 +45,13 @@ class RateLimitHeaders:
             rate, ahead = self._rates[0], aheads[0]
             remaining, reset = rate.left(ahead), ceil_seconds(ahead)
             return self._template % (remaining, reset, rate.burst, remaining, reset)
-        values: list[int] = []
-        strictest: tuple[int, int, int] | None = None
-        for rate, ahead in zip(self._rates, aheads, strict=True):
-            remaining, reset = rate.left(ahead), ceil_seconds(ahead)
-            values += (remaining, reset)
-            if strictest is None or (remaining, -reset) < (strictest[1], -strictest[2]):
-                strictest = rate.burst, remaining, reset
-        return self._template % (*values, *(strictest or (0, 0, 0)))
+        states = [
+            (rate.left(ahead), ceil_seconds(ahead), rate.burst)
+            for rate, ahead in zip(self._rates, aheads, strict=True)
+        ]
+        values = [value for remaining, reset, _ in states for value in (remaining, reset)]
+        remaining, reset, burst = min(states, key=lambda state: (state[0], -state[1]))
+        return self._template % (*values, burst, remaining, reset)
 
 
 class RateLimitState:
