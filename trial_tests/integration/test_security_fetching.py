@@ -44,7 +44,7 @@ class KindTests(FetcherContract, TestCase):
         self.addCleanup(deferToThread, self.issuer.close)
         (http,) = [found for found in find_kinds() if found.kind.name == 'http']
         self.kind = http.load(http.kind.outgoing)(
-            OutgoingContext(reactor=reactor, settings={}, offload=deferToThread)
+            OutgoingContext(reactor=reactor, settings={}, run_in_thread=deferToThread)
         )
         self.addCleanup(self.stop)
 

@@ -21,13 +21,13 @@ class Run:
 
     clock: Clock
     deadlines: TimeoutSweeper
-    due: float
+    deadline: float
     at: float = -1.0
 
     def expire(self, now: float) -> None:
         assert self.at < 0
         self.at = self.clock.seconds()
-        self.deadlines.forget(self)
+        self.deadlines.remove(self)
 
 
 class BackoffTests(SynchronousTestCase):
@@ -51,15 +51,15 @@ class DeadlineTests(SynchronousTestCase):
         for begins, lasts, ends in runs:
             run = Run(clock, deadlines, begins + lasts)
             made.append((run, ends))
-            clock.callLater(begins, deadlines.watch, run)
+            clock.callLater(begins, deadlines.add, run)
             if ends:
-                clock.callLater(begins + lasts / 2, deadlines.forget, run)
+                clock.callLater(begins + lasts / 2, deadlines.remove, run)
         for step in (*steps, *[INTERVAL / 2] * 300):
             clock.advance(step)
         longest = max((*steps, INTERVAL))
         for run, ends in made:
             if run.at >= 0:
-                self.assertTrue(run.due <= run.at <= run.due + INTERVAL + 2 * longest + 1e-9, run)
+                self.assertTrue(run.deadline <= run.at <= run.deadline + INTERVAL + 2 * longest + 1e-9, run)
             else:
                 self.assertTrue(ends, run)
         self.assertEqual(clock.getDelayedCalls(), [])

@@ -13,7 +13,7 @@ class HasTimeout(Protocol):
     """An object with a timeout."""
 
     @property
-    def due(self) -> float:
+    def deadline(self) -> float:
         """When the timeout passes, in seconds on the reactor's clock."""
 
     def expire(self, now: float) -> None:
@@ -27,7 +27,7 @@ class TimeoutSweeper:
     object; it does nothing if the object is not watched.
     """
 
-    __slots__ = ('_call', '_clock', '_interval', '_watched', 'forget')
+    __slots__ = ('_call', '_clock', '_interval', '_watched', 'remove')
     _log = Logger()
 
     def __init__(self, clock: IReactorTime, interval: float) -> None:
@@ -35,7 +35,7 @@ class TimeoutSweeper:
         self._interval = interval
         self._call: IDelayedCall | None = None
         self._watched: set[HasTimeout] = set()
-        self.forget: Callable[[HasTimeout], None] = self._watched.discard
+        self.remove: Callable[[HasTimeout], None] = self._watched.discard
 
     def __len__(self) -> int:
         return len(self._watched)
@@ -45,7 +45,7 @@ class TimeoutSweeper:
         """Whether the next sweep is scheduled."""
         return self._call is not None
 
-    def watch(self, expiring: HasTimeout) -> None:
+    def add(self, expiring: HasTimeout) -> None:
         """Call the object's `expire` when its timeout passes."""
         self._watched.add(expiring)
         if self._call is None:
@@ -61,7 +61,7 @@ class TimeoutSweeper:
     def _sweep(self) -> None:
         self._call = None
         now = self._clock.seconds()
-        for expiring in [watched for watched in self._watched if watched.due <= now]:
+        for expiring in [watched for watched in self._watched if watched.deadline <= now]:
             if expiring not in self._watched:
                 continue  # ended by the end of another one
             try:

@@ -26,7 +26,7 @@ from zatotx.testing.fake_pipeline import (
 )
 
 CLERK = Principal('clerk', kind='basic_auth', roles=frozenset(['clerk']))
-CHANNEL, DOOR = OPEN_CHANNEL, msgspec.structs.replace(OPEN_CHANNEL, door='admin', service='')
+CHANNEL, DOOR = OPEN_CHANNEL, msgspec.structs.replace(OPEN_CHANNEL, is_builtin_endpoint='admin', service='')
 
 
 async def echo(inbound: Message, payload: Any) -> ServiceResult:
@@ -66,8 +66,8 @@ class Slow:
 
 class DecisionCase(SynchronousTestCase):
     def pipeline(self, *entries: FunctionEntry, guard: Any = None) -> Pipeline:
-        return Pipeline(guard=guard or AllowAllPolicy(), store=FunctionServiceStore(*entries), codecs=CodecRegistry(),
-                        invoker=FunctionInvoker(), faults=ErrorReplies(), offload=maybeDeferred)  # fmt: skip
+        return Pipeline(authentication=guard or AllowAllPolicy(), store=FunctionServiceStore(*entries), codecs=CodecRegistry(),
+                        invoker=FunctionInvoker(), error_replies=ErrorReplies(), offload=maybeDeferred)  # fmt: skip
 
     def status(self, pipeline: Pipeline, message: Message) -> int:
         reply: Reply = self.successResultOf(Deferred.fromCoroutine(pipeline.serve(message)))
@@ -125,7 +125,7 @@ class FoundTests(DecisionCase):
         message = make_message(channel=channel)
         message.principal = CLERK
         message.service = name
-        return pipeline.found(pipeline.store.current.get(name), message)
+        return pipeline.require_service(pipeline.store.current.get(name), message)
 
     def test_services(self) -> None:
         """Inactive services, and others than the broker's own on channels for these, are not found."""
@@ -167,20 +167,20 @@ class LimitTests(DecisionCase):
         node.limit = 1
         node.enter()
         self.failureResultOf(Deferred.fromCoroutine(pipeline.authorize(make_message())), ServiceUnavailable)
-        self.assertEqual(node.refused, 1)
-        always = msgspec.structs.replace(CHANNEL, always_open=True)
+        self.assertEqual(node.rejected, 1)
+        always = msgspec.structs.replace(CHANNEL, serves_while_draining=True)
         self.successResultOf(Deferred.fromCoroutine(pipeline.authorize(make_message(channel=always))))
-        self.assertEqual((node.refused, node.inside), (1, 1))
+        self.assertEqual((node.rejected, node.total_active), (1, 1))
         self.assertEqual(self.status(pipeline, make_message()), 503)
         self.assertEqual(self.status(pipeline, make_message(channel=always)), 200)
         node.leave()
-        self.assertEqual((self.status(pipeline, make_message()), node.inside), (200, 0))
+        self.assertEqual((self.status(pipeline, make_message()), node.total_active), (200, 0))
 
     def test_while_closed(self) -> None:
         """While a node starts, only endpoints that are always open answer, whoever is known already."""
         pipeline = self.pipeline(entry())
-        pipeline.closed = 'The node is starting'
-        always = msgspec.structs.replace(CHANNEL, always_open=True)
+        pipeline.unavailable_reason = 'The node is starting'
+        always = msgspec.structs.replace(CHANNEL, serves_while_draining=True)
         for principal in (None, CLERK):
             for channel, status in ((CHANNEL, 503), (always, 200)):
                 message = make_message(channel=channel)
@@ -190,16 +190,16 @@ class LimitTests(DecisionCase):
     def test_a_check_that_is_not_worth_its_time(self) -> None:
         """A check that takes time is closed where a limit would reject the request anyway."""
         slow, full = Slow(), entry()
-        full.gate.limit = 0
+        full.concurrency_limit.limit = 0
         self.assertEqual(self.status(self.pipeline(full, guard=Policy(slow)), make_message()), 503)
         self.assertTrue(slow.closed)
 
     def test_too_late(self) -> None:
         """A request whose deadline passed is marked, so that its service counts as timed out."""
         message = make_message()
-        reply = self.pipeline(entry()).expired(message)
-        self.assertEqual((reply.status, message.expired), (504, True))
-        self.assertEqual(self.pipeline().refusal(Forbidden('c'), message).status, 403)
+        reply = self.pipeline(entry()).timeout_reply(message)
+        self.assertEqual((reply.status, message.has_expired), (504, True))
+        self.assertEqual(self.pipeline().error_reply(Forbidden('c'), message).status, 403)
 
 
 class BodyTests(DecisionCase):
@@ -210,13 +210,13 @@ class BodyTests(DecisionCase):
             budget = MemoryBudget(1_000)
             message = make_message(channel=msgspec.structs.replace(CHANNEL, data_format=''))
             body = SpooledBody(b'x' * 100)
-            body.quick, body.most = True, 400
+            body.is_nonblocking, body.max_size = True, 400
             message.body = body
-            message.charge = MemoryReservation(budget, UNAUTHENTICATED)
+            message.memory_charge = MemoryReservation(budget, UNAUTHENTICATED)
             self.assertEqual(self.status(self.pipeline(entry(), guard=guard), message), 200)
-            self.assertEqual((budget.held, message.charge.size), (100, 100))
+            self.assertEqual((budget.used, message.memory_charge.size), (100, 100))
             other = MemoryReservation(budget, UNAUTHENTICATED)
-            self.assertEqual(other.add(401), known)
+            self.assertEqual(other.reserve(401), known)
 
     def test_statistics(self) -> None:
         """Calls are counted once, as failed or not, and none stays in flight."""
@@ -229,4 +229,4 @@ class BodyTests(DecisionCase):
             self.status(self.pipeline(made), make_message())
             self.assertEqual((made.stats.in_flight, len(made.stats.times), made.stats.errors), (0, 1, errors))
             self.assertTrue(all(0.0 <= seconds < 60.0 for seconds in made.stats.times))
-            self.assertEqual(made.gate.inside, 0)
+            self.assertEqual(made.concurrency_limit.total_active, 0)

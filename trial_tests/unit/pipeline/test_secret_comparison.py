@@ -28,30 +28,30 @@ class ComparisonTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.comparison = SecretComparison(self.clock)
-        self.attempts = self.comparison.attempts_at('basic_auth joe')
+        self.attempts = self.comparison.attempts_for('basic_auth joe')
 
     def fail_often(self, times: int, network: str = '192.0.2.1') -> None:
         for _ in range(times):
-            self.attempts.failed(network)
+            self.attempts.count_failure(network)
 
     def test_how_many_wait(self) -> None:
         """Thirty-two attempts of a network may wait, and a thousand in all; each that leaves makes room for one."""
         for _ in range(32):
-            self.comparison.enter('a', 1.5)
-        many = self.assertRaises(TooManyRequests, self.comparison.enter, 'a', 1.5)
+            self.comparison.enter_waiting('a', 1.5)
+        many = self.assertRaises(TooManyRequests, self.comparison.enter_waiting, 'a', 1.5)
         self.assertEqual(many.retry_after, 2)
         for number in range(1_000 - 32):
-            self.comparison.enter(f'b{number}', 1.0)
-        full = self.assertRaises(ServiceUnavailable, self.comparison.enter, 'c', 2.5)
+            self.comparison.enter_waiting(f'b{number}', 1.0)
+        full = self.assertRaises(ServiceUnavailable, self.comparison.enter_waiting, 'c', 2.5)
         self.assertEqual(full.retry_after, 3)
-        self.comparison.leave('a')
-        self.comparison.enter('c', 1.0)
-        self.assertRaises(ServiceUnavailable, self.comparison.enter, 'd', 1.0)
-        self.comparison.leave('c')
-        self.comparison.enter('a', 1.0)
-        self.assertRaises(TooManyRequests, self.comparison.enter, 'a', 1.0)
+        self.comparison.leave_waiting('a')
+        self.comparison.enter_waiting('c', 1.0)
+        self.assertRaises(ServiceUnavailable, self.comparison.enter_waiting, 'd', 1.0)
+        self.comparison.leave_waiting('c')
+        self.comparison.enter_waiting('a', 1.0)
+        self.assertRaises(TooManyRequests, self.comparison.enter_waiting, 'a', 1.0)
         for _ in range(32):
-            self.comparison.leave('a')
+            self.comparison.leave_waiting('a')
         self.assertNotIn('a', self.comparison._waiting)
         self.assertNotIn('c', self.comparison._waiting)
 
@@ -63,8 +63,8 @@ class ComparisonTests(SynchronousTestCase):
         self.assertEqual(len({digest(b'a', b'b'), digest(b'ab'), digest(b'a'), elsewhere}), 4)
         self.assertTrue(equal_secrets(b'a', b'a'))
         self.assertFalse(equal_secrets(b'a', b'b'))
-        self.assertIs(self.comparison.attempts_at('basic_auth joe'), self.attempts)
-        self.assertIsNot(self.comparison.attempts_at('basic_auth jim'), self.attempts)
+        self.assertIs(self.comparison.attempts_for('basic_auth joe'), self.attempts)
+        self.assertIsNot(self.comparison.attempts_for('basic_auth jim'), self.attempts)
 
     def test_delays(self) -> None:
         """An address beyond the limit waits; one that was admitted before does not, up to the limit of the secret."""
@@ -74,13 +74,13 @@ class ComparisonTests(SynchronousTestCase):
         self.fail_often(1)
         self.assertEqual(self.attempts.delay(message()), 0.5)
         self.assertEqual(self.attempts.delay(message('192.0.2.2')), 0.0)
-        other = self.comparison.attempts_at('basic_auth jim')
-        other.admitted(message())
+        other = self.comparison.attempts_for('basic_auth jim')
+        other.record_success(message())
         self.assertEqual((other.delay(message()), self.attempts.delay(message())), (0.0, 0.5))
-        self.attempts.admitted(message())
+        self.attempts.record_success(message())
         self.assertEqual(self.attempts.delay(message()), 0.5)
         waited = message()
-        waited.delayed = True
+        waited.was_throttled = True
         self.assertEqual(self.attempts.delay(waited), 0.0)
 
     def test_an_attempt_that_waits(self) -> None:
@@ -96,13 +96,13 @@ class ComparisonTests(SynchronousTestCase):
 
             waiting = Deferred.fromCoroutine(self.attempts.wait(sent, 0.5, then))
             self.assertEqual(self.attempts.delay(message()), 1.0)
-            self.assertTrue(sent.delayed)
+            self.assertTrue(sent.was_throttled)
             self.assertEqual(self.comparison._waiting, {'192.0.2.1': 1})
             self.clock.pump([0.25] * 2)
             if isinstance(result, Principal):
                 self.assertIs(self.successResultOf(waiting), result)
             else:
-                self.assertIs(self.failureResultOf(waiting).value, self.attempts.refuse(sent, result))
+                self.assertIs(self.failureResultOf(waiting).value, self.attempts.record_failure(sent, result))
             self.assertEqual((self.attempts.delay(message()), self.comparison._waiting), (left, {}))
 
     def test_a_result_that_takes_time(self) -> None:
@@ -122,12 +122,12 @@ class ComparisonTests(SynchronousTestCase):
         """A failed attempt counts once: when it waited it was counted before."""
         error, sent = Unauthorized(None, None, ''), message()
         for _ in range(21):
-            self.assertIs(self.attempts.refuse(sent, error), error)
+            self.assertIs(self.attempts.record_failure(sent, error), error)
         self.assertEqual(self.attempts.delay(message()), 0.5)
-        sent.delayed = True
-        self.attempts.refuse(sent, error)
+        sent.was_throttled = True
+        self.attempts.record_failure(sent, error)
         self.assertEqual(self.attempts.delay(message()), 0.5)
-        self.attempts.forgive('192.0.2.1')
+        self.attempts.uncount_failure('192.0.2.1')
         self.assertEqual(self.attempts.delay(message()), 0.0)
 
     def test_addresses(self) -> None:
@@ -136,15 +136,15 @@ class ComparisonTests(SynchronousTestCase):
         check = object()
         for peer in ('192.0.2.1', '192.0.2.2', '192.0.2.1', '192.0.2.3'):
             sent = message(peer)
-            self.attempts.admitted(sent, check)
+            self.attempts.record_success(sent, check)
             assert sent.http is not None
-            self.assertIs(sent.http.admitted_by, check)
-        self.assertEqual([*self.attempts.addresses], ['192.0.2.2', '192.0.2.3'])
+            self.assertIs(sent.http.authenticated_by, check)
+        self.assertEqual([*self.attempts.admitted_addresses], ['192.0.2.2', '192.0.2.3'])
         sent = message()
-        self.attempts.admitted(sent)
+        self.attempts.record_success(sent)
         assert sent.http is not None
-        self.assertIsNone(sent.http.admitted_by)
+        self.assertIsNone(sent.http.authenticated_by)
         sent.http = None
-        self.attempts.admitted(sent, check)
+        self.attempts.record_success(sent, check)
         self.assertEqual((caller_address(sent), caller_network(sent)), ('', ''))
         self.assertEqual(caller_network(message('2001:db8::1')), '2001:db8:0:0')

@@ -21,9 +21,9 @@ class GateTests(SynchronousTestCase):
         """Calls above the limit are rejected and counted until a slot is released."""
         gate = ConcurrencyLimit(2)
         self.assertEqual([gate.enter() for _ in range(3)], [True, True, False])
-        self.assertEqual((gate.inside, gate.refused, gate.full), (2, 1, True))
+        self.assertEqual((gate.total_active, gate.rejected, gate.is_full), (2, 1, True))
         gate.leave()
-        self.assertFalse(gate.full)
+        self.assertFalse(gate.is_full)
         self.assertTrue(gate.enter())
 
     def test_a_new_limit_holds_for_those_who_come(self) -> None:
@@ -36,7 +36,7 @@ class GateTests(SynchronousTestCase):
         self.assertFalse(gate.enter())
         gate.limit = 2
         self.assertTrue(gate.enter())
-        self.assertEqual(gate.inside, 2)
+        self.assertEqual(gate.total_active, 2)
 
     def test_threads_and_the_reactor_share_the_places(self) -> None:
         """Threads and the reactor share the slots."""
@@ -46,7 +46,7 @@ class GateTests(SynchronousTestCase):
         self.assertFalse(gate.enter_from_thread())
         gate.leave_from_thread()
         self.assertTrue(gate.enter())
-        self.assertEqual(gate.inside, 2)
+        self.assertEqual(gate.total_active, 2)
 
     def test_many_threads_lose_no_count(self) -> None:
         """With concurrent threads and the reactor, the count is zero in the end."""
@@ -65,14 +65,14 @@ class GateTests(SynchronousTestCase):
                 gate.leave()
         for thread in threads:
             thread.join()
-        self.assertEqual((gate.inside, gate.refused), (0, 0))
+        self.assertEqual((gate.total_active, gate.rejected), (0, 0))
         self.assertEqual([gate.enter() for _ in range(1_001)].count(True), 1_000)
 
     def test_what_is_inside_elsewhere_counts(self) -> None:
         """Two workers share the limit by publishing their counts."""
         board = {'a': 0, 'b': 0}
-        a = ConcurrencyLimit(3, others=lambda: board['b'], publish=lambda inside: board.update(a=inside))
-        b = ConcurrencyLimit(3, others=lambda: board['a'], publish=lambda inside: board.update(b=inside))
+        a = ConcurrencyLimit(3, count_others=lambda: board['b'], publish=lambda inside: board.update(a=inside))
+        b = ConcurrencyLimit(3, count_others=lambda: board['a'], publish=lambda inside: board.update(b=inside))
         self.assertEqual([a.enter(), b.enter(), a.enter()], [True, True, True])
         self.assertEqual((b.enter(), a.enter_from_thread()), (False, False))
         self.assertEqual(board, {'a': 2, 'b': 1})
@@ -80,7 +80,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(board, {'a': 1, 'b': 1})
         self.assertTrue(b.enter_from_thread())
         b.leave_from_thread()
-        self.assertEqual((board, b.full), ({'a': 1, 'b': 1}, False))
+        self.assertEqual((board, b.is_full), ({'a': 1, 'b': 1}, False))
 
     def test_the_last_place_is_never_given_twice(self) -> None:
         """An entry is published before the other counts are read, so that concurrent workers see it."""
@@ -91,7 +91,7 @@ class GateTests(SynchronousTestCase):
             seen.append(board['a'])
             return 1
 
-        gate = ConcurrencyLimit(1, others=others, publish=lambda inside: board.update(a=inside))
+        gate = ConcurrencyLimit(1, count_others=others, publish=lambda inside: board.update(a=inside))
         self.assertFalse(gate.enter())
         self.assertEqual((seen, board), ([1], {'a': 0}))
 
@@ -110,29 +110,29 @@ class GateTests(SynchronousTestCase):
             asked.append(None)
             return 0
 
-        gate = ConcurrencyLimit(1_000, others=others, publish=published.append)
+        gate = ConcurrencyLimit(1_000, count_others=others, publish=published.append)
         self.assertEqual((published, len(asked)), ([3], 1))
         self.assertEqual([gate.enter() for _ in range(3)], [True] * 3)
-        self.assertEqual((published, len(asked), gate.inside), ([3], 1, 3))
+        self.assertEqual((published, len(asked), gate.total_active), ([3], 1, 3))
         self.assertTrue(gate.enter())
         self.assertEqual((published, len(asked)), ([3, 4], 2))
         for _ in range(4):
             gate.leave()
-        self.assertEqual((published, gate.inside), ([3, 4, 3], 0))
+        self.assertEqual((published, gate.total_active), ([3, 4, 3], 0))
         gate.enter_from_thread()
         self.assertEqual([gate.enter() for _ in range(3)], [True] * 3)
         self.assertEqual(published, [3, 4, 3, 3, 4])
         gate.leave_from_thread()
-        self.assertEqual((published[-1], gate.room), (3, 3))
+        self.assertEqual((published[-1], gate.fast_limit), (3, 3))
 
     def test_grants_that_others_have_taken(self) -> None:
         """Where the other workers leave no room for granted places there are none; a lower limit takes them back."""
         for limit, others, expected in ((1_000, 997, [3]), (1_000, 998, [3, 0]), (255, 0, []), (256, 0, [1])):
             published: list[int] = []
-            gate = ConcurrencyLimit(limit, others=lambda: others, publish=published.append)  # noqa: B023
+            gate = ConcurrencyLimit(limit, count_others=lambda: others, publish=published.append)  # noqa: B023
             self.assertEqual(published, expected, limit)
         gate.limit = 255
-        self.assertEqual((published, gate.room), ([1, 0], 0))
+        self.assertEqual((published, gate.fast_limit), ([1, 0], 0))
         gate.limit = 100
         self.assertEqual(published, [1, 0])
 
@@ -144,31 +144,31 @@ class GateTests(SynchronousTestCase):
         gate.leave()
         self.assertEqual(published, [1, 2, 1])
         others = [1, 0]
-        gate = ConcurrencyLimit(1, others=lambda: others[0])
-        self.assertEqual((gate.full, gate.enter(), gate.refused), (True, False, 1))
+        gate = ConcurrencyLimit(1, count_others=lambda: others[0])
+        self.assertEqual((gate.is_full, gate.enter(), gate.rejected), (True, False, 1))
         del others[0]
-        self.assertEqual((gate.full, gate.enter(), gate.full), (False, True, True))
+        self.assertEqual((gate.is_full, gate.enter(), gate.is_full), (False, True, True))
 
 
 class RateTests(SynchronousTestCase):
     def test_rounding(self) -> None:
         """Intervals are rounded up, so that the rate is never exceeded."""
-        self.assertEqual(Rate.of(3, 1, 2), Rate(333_333_334, 666_666_668))
-        self.assertEqual((SECOND, Rate.of(3, 1, 2).burst, Rate.of(2, 1, 1).interval), (10**9, 2, 500_000_000))
+        self.assertEqual(Rate.from_limit(3, 1, 2), Rate(333_333_334, 666_666_668))
+        self.assertEqual((SECOND, Rate.from_limit(3, 1, 2).burst, Rate.from_limit(2, 1, 1).interval), (10**9, 2, 500_000_000))
 
     def test_longest_recovery(self) -> None:
         """A full burst recovers within 104 days."""
         seconds = 104 * 86_400
-        self.assertEqual(Rate.of(1, seconds, 1).tolerance, MAX_TOLERANCE)
-        self.assertRaises(ValueError, Rate.of, 1, seconds + 1, 1)
-        self.assertRaises(ValueError, Rate.of, 1, seconds, 2)
+        self.assertEqual(Rate.from_limit(1, seconds, 1).tolerance, MAX_TOLERANCE)
+        self.assertRaises(ValueError, Rate.from_limit, 1, seconds + 1, 1)
+        self.assertRaises(ValueError, Rate.from_limit, 1, seconds, 2)
 
     def test_a_bucket(self) -> None:
         """A call is admitted if the bucket is within its tolerance afterwards."""
         rate = Rate(10, 30)
         self.assertEqual([rate.admits(ahead) for ahead in (0, 20, 21)], [True, True, False])
-        self.assertEqual([rate.left(ahead) for ahead in (0, 1, 10, 20, 21, 30, 50)], [3, 2, 2, 1, 0, 0, 0])
-        self.assertEqual([rate.wait(ahead) for ahead in (0, 20, 21, 50)], [0, 0, 1, 30])
+        self.assertEqual([rate.remaining(ahead) for ahead in (0, 1, 10, 20, 21, 30, 50)], [3, 2, 2, 1, 0, 0, 0])
+        self.assertEqual([rate.wait_time(ahead) for ahead in (0, 20, 21, 50)], [0, 0, 1, 30])
         self.assertEqual(count_admitted((rate, rate), (0, 10), 5), 2)
         self.assertEqual(count_admitted((rate, rate), (0, 10), 1), 1)
         self.assertRaises(ValueError, count_admitted, (rate, rate), (0,), 1)
@@ -179,9 +179,9 @@ class RateTests(SynchronousTestCase):
 
     def test_no_limits(self) -> None:
         """Without limits there are no header lines."""
-        self.assertEqual(RateLimitState(RateLimitHeaders((), ())).lines(), b'')
+        self.assertEqual(RateLimitState(RateLimitHeaders((), ())).header_lines(), b'')
         fields = RateLimitHeaders(('a', 'b'), (Rate(10, 30), Rate(10, 30)))
-        self.assertRaises(ValueError, fields.lines, (0, 0, 0))
+        self.assertRaises(ValueError, fields.encode, (0, 0, 0))
         self.assertRaises(ValueError, RateLimitHeaders, ('a',), ())
 
     def test_strictest_limit(self) -> None:
@@ -189,7 +189,7 @@ class RateTests(SynchronousTestCase):
         rates = Rate(SECOND, 3 * SECOND), Rate(2 * SECOND, 6 * SECOND), Rate(SECOND, 9 * SECOND)
         for aheads, expected in (((SECOND, 0, 0), (3, 2, 1)), ((SECOND, 2 * SECOND, 0), (3, 2, 2)),
                                  ((0, 0, 9 * SECOND), (9, 0, 9))):  # fmt: skip
-            lines = RateLimitHeaders(('a', 'b', 'c'), rates).lines(aheads).decode('ascii').splitlines()
+            lines = RateLimitHeaders(('a', 'b', 'c'), rates).encode(aheads).decode('ascii').splitlines()
             self.assertEqual(lines[2:], [f'RateLimit-{name}: {value}' for name, value
                                          in zip(('Limit', 'Remaining', 'Reset'), expected, strict=True)])  # fmt: skip
 
@@ -207,9 +207,9 @@ class BucketTests(SynchronousTestCase):
     def test_give_back(self) -> None:
         """A refund makes room for one call; of an unknown bucket it changes nothing."""
         buckets = RateBuckets()
-        buckets.give_back('a', self.rate)
+        buckets.refund('a', self.rate)
         self.assertEqual([buckets.charge('a', self.rate, 100) for _ in range(3)], [0, 10, 20])
-        buckets.give_back('a', self.rate)
+        buckets.refund('a', self.rate)
         self.assertEqual(buckets.charge('a', self.rate, 100), 20)
 
     def test_bounded(self) -> None:
@@ -231,5 +231,5 @@ class BucketTests(SynchronousTestCase):
         for _ in range(3):
             buckets.charge('a', self.rate, 100)
         buckets.charge('b', self.rate, 100)
-        buckets.give_back('a', self.rate)
+        buckets.refund('a', self.rate)
         self.assertEqual(buckets.charge('a', self.rate, 100), 20)

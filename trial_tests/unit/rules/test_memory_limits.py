@@ -46,11 +46,11 @@ class Model:
 
 
 OPERATIONS: dict[str, Callable[[MemoryReservation], object]] = {
-    'add 1': lambda charge: charge.add(1),
-    'add 4': lambda charge: charge.add(4),
-    'give back': lambda charge: charge.give_back(1),
-    'received': MemoryReservation.received,
-    'known': MemoryReservation.known,
+    'add 1': lambda charge: charge.reserve(1),
+    'add 4': lambda charge: charge.reserve(4),
+    'give back': lambda charge: charge.release(1),
+    'received': MemoryReservation.mark_received,
+    'known': MemoryReservation.mark_authenticated,
     'close': MemoryReservation.close,
 }
 
@@ -86,10 +86,10 @@ class ByteBudgetTests(SynchronousTestCase):
             charges, models = [MemoryReservation(budget), MemoryReservation(budget)], [Model(), Model()]
             for name, which in history:
                 self.apply(name, charges[which], models, models[which], limit)
-                self.assertEqual(budget.held, sum(model.size for model in models), history)
+                self.assertEqual(budget.used, sum(model.size for model in models), history)
             for charge in charges:
                 charge.close()
-            self.assertEqual(budget.held, 0, history)
+            self.assertEqual(budget.used, 0, history)
 
     def test_who_comes_first(self) -> None:
         """Bodies of strangers that come in take a quarter, strangers half, callers with a login all of it; who finds no
@@ -100,33 +100,33 @@ class ByteBudgetTests(SynchronousTestCase):
             MemoryReservation(budget, UNAUTHENTICATED),
             MemoryReservation(budget, AUTHENTICATED),
         )
-        self.assertEqual((coming.add(25), coming.add(1)), (True, False))
-        self.assertEqual((complete.add(25), complete.add(1)), (True, False))
-        self.assertEqual((known.add(50), known.add(1)), (True, False))
-        self.assertEqual((budget.held, budget.refused), (100, 3))
+        self.assertEqual((coming.reserve(25), coming.reserve(1)), (True, False))
+        self.assertEqual((complete.reserve(25), complete.reserve(1)), (True, False))
+        self.assertEqual((known.reserve(50), known.reserve(1)), (True, False))
+        self.assertEqual((budget.used, budget.rejected), (100, 3))
 
     def test_a_login_makes_room(self) -> None:
         """What a caller holds counts for fewer bounds once it is authenticated."""
         budget = MemoryBudget(100)
         one, other = MemoryReservation(budget), MemoryReservation(budget)
-        self.assertTrue(one.add(25))
-        self.assertFalse(other.add(1))
-        one.known()
-        self.assertTrue(other.add(25))
+        self.assertTrue(one.reserve(25))
+        self.assertFalse(other.reserve(1))
+        one.mark_authenticated()
+        self.assertTrue(other.reserve(25))
 
     def test_pressure(self) -> None:
         """Half of what may come in makes bodies leave memory early, most of it at once; so does much of all."""
         budget = MemoryBudget(800 * MB)
         charge = MemoryReservation(budget)
         for size, above in ((99 * MB, MB), (MB, EARLY_SPOOL_SIZE), (74 * MB, EARLY_SPOOL_SIZE), (MB, MIN_SPOOL_SIZE)):
-            self.assertTrue(charge.add(size))
-            self.assertEqual(budget.spool_above(MB), above)
-        self.assertEqual(budget.spool_above(100), 100)
+            self.assertTrue(charge.reserve(size))
+            self.assertEqual(budget.spool_threshold(MB), above)
+        self.assertEqual(budget.spool_threshold(100), 100)
         charge.close()
-        MemoryReservation(budget, AUTHENTICATED).add(599 * MB)
-        self.assertEqual(budget.spool_above(MB), MB)
-        MemoryReservation(budget, AUTHENTICATED).add(MB)
-        self.assertEqual(budget.spool_above(MB), EARLY_SPOOL_SIZE)
+        MemoryReservation(budget, AUTHENTICATED).reserve(599 * MB)
+        self.assertEqual(budget.spool_threshold(MB), MB)
+        MemoryReservation(budget, AUTHENTICATED).reserve(MB)
+        self.assertEqual(budget.spool_threshold(MB), EARLY_SPOOL_SIZE)
 
 
     def test_sizes(self) -> None:
@@ -139,12 +139,12 @@ class ByteBudgetTests(SynchronousTestCase):
         grown: list[tuple[int, int]] = []
         budget = MemoryBudget(100, lambda size, held: grown.append((size, held)))
         one, other = MemoryReservation(budget, AUTHENTICATED), MemoryReservation(budget)
-        self.assertEqual([one.add(60), other.add(10), one.add(40), one.add(30)], [True, True, False, True])
-        one.give_back(30)
+        self.assertEqual([one.reserve(60), other.reserve(10), one.reserve(40), one.reserve(30)], [True, True, False, True])
+        one.release(30)
         self.assertEqual(grown, [(60, 60), (10, 70), (30, 100)])
-        self.assertEqual((one.size, other.size, budget.held, budget.refused), (60, 10, 70, 1))
+        self.assertEqual((one.size, other.size, budget.used, budget.rejected), (60, 10, 70, 1))
         one.close()
-        self.assertEqual((one.add(1), one.size, budget.held, budget.refused), (False, 0, 10, 1))
+        self.assertEqual((one.reserve(1), one.size, budget.used, budget.rejected), (False, 0, 10, 1))
 
 
 class Cycle:
@@ -160,9 +160,9 @@ class CollectionTests(SynchronousTestCase):
         """So many bytes are a collection; of the oldest objects too, once many bytes have survived others."""
         self.assertEqual((COLLECT_AFTER, FULL_COLLECT_AFTER, MIDDLE, OLDEST), (32 * MB, 64 * MB, 1, 2))
         pace = CollectionTrigger()
-        self.assertEqual([pace.due(size, 0) for size in (COLLECT_AFTER - 1, 1)], [None, MIDDLE])
-        self.assertEqual([pace.due(COLLECT_AFTER // 2, 0) for _ in range(4)], [None, MIDDLE, None, MIDDLE])
-        self.assertEqual([pace.due(COLLECT_AFTER, 20 * MB) for _ in range(5)], [MIDDLE, MIDDLE, MIDDLE, OLDEST, MIDDLE])
+        self.assertEqual([pace.next_generation(size, 0) for size in (COLLECT_AFTER - 1, 1)], [None, MIDDLE])
+        self.assertEqual([pace.next_generation(COLLECT_AFTER // 2, 0) for _ in range(4)], [None, MIDDLE, None, MIDDLE])
+        self.assertEqual([pace.next_generation(COLLECT_AFTER, 20 * MB) for _ in range(5)], [MIDDLE, MIDDLE, MIDDLE, OLDEST, MIDDLE])
 
     def test_garbage_goes(self) -> None:
         """Few objects, many bytes: their cycle is collected, whatever Python's own thresholds say; not while somebody
@@ -184,17 +184,17 @@ class CollectionTests(SynchronousTestCase):
 
 class TrimTests(SynchronousTestCase):
     def looks(self, pace: TrimTrigger, *sizes: int, held: int = 0) -> list[bool]:
-        return [pace.due(size * MB, held * MB) for size in sizes]
+        return [pace.should_trim(size * MB, held * MB) for size in sizes]
 
     def test_after_growth(self) -> None:
         """Not for a little; where it gives nothing, again after growth, and else ever later: 64 checks at most."""
         self.assertEqual(MAX_BACKOFF, 64)
         pace = TrimTrigger()
         self.assertEqual(self.looks(pace, 90, 121, 122), [False, False, True])
-        pace.trimmed(122 * MB, 122 * MB, 0)
+        pace.record_trim(122 * MB, 122 * MB, 0)
         self.assertEqual(self.looks(pace, 122, 154), [False, True])
         for wait in (4, 8, 16, 32, MAX_BACKOFF, MAX_BACKOFF):
-            pace.trimmed(154 * MB, 154 * MB, 0)
+            pace.record_trim(154 * MB, 154 * MB, 0)
             self.assertEqual(self.looks(pace, *[154] * wait), [False] * (wait - 1) + [True])
 
     def test_after_a_peak(self) -> None:
@@ -202,10 +202,10 @@ class TrimTests(SynchronousTestCase):
         pace = TrimTrigger()
         self.looks(pace, 90)
         self.assertEqual(self.looks(pace, 400, held=300), [True])
-        pace.trimmed(400 * MB, 400 * MB, 300 * MB)
+        pace.record_trim(400 * MB, 400 * MB, 300 * MB)
         self.assertEqual(self.looks(pace, 400, held=290), [False])
         self.assertEqual(self.looks(pace, 400, held=10), [True])
-        pace.trimmed(400 * MB, 95 * MB, 10 * MB)
+        pace.record_trim(400 * MB, 95 * MB, 10 * MB)
         self.assertEqual(self.looks(pace, *[95] * 10), [False] * 10)
 
     def test_what_is_useful(self) -> None:
@@ -213,7 +213,7 @@ class TrimTests(SynchronousTestCase):
         for gained, expected in ((8 * MB, [True]), (8 * MB - 1, [False, True])):
             pace = TrimTrigger()
             self.assertEqual(self.looks(pace, 90, 400), [False, True])
-            pace.trimmed(400 * MB, 400 * MB - gained, 0)
+            pace.record_trim(400 * MB, 400 * MB - gained, 0)
             self.assertEqual(self.looks(pace, *[400] * len(expected)), expected)
 
     def test_what_is_enough(self) -> None:
@@ -221,8 +221,8 @@ class TrimTests(SynchronousTestCase):
         for held, expected in ((32, True), (31, False)):
             pace = TrimTrigger()
             self.looks(pace, 90)
-            pace.trimmed(400 * MB, 400 * MB, 0)
-            pace.trimmed(400 * MB, 400 * MB, 0)
+            pace.record_trim(400 * MB, 400 * MB, 0)
+            pace.record_trim(400 * MB, 400 * MB, 0)
             self.assertEqual(self.looks(pace, 400, held=held), [False])
             self.assertEqual(self.looks(pace, 400), [expected])
 

@@ -40,10 +40,10 @@ COMPONENTS: dict[str, Any] = {
 ADDRESS = {'$ref': f'{REF}Address'}
 FIELDS = (
     InputField('id', NUMBER, True, NUMBER),
-    InputField('day', {'anyOf': [DAY, {'type': 'null'}]}, False, DAY, may_be_empty=True),
-    InputField('name', TEXT, False, TEXT, may_be_empty=True),
+    InputField('day', {'anyOf': [DAY, {'type': 'null'}]}, False, DAY, empty_means_absent=True),
+    InputField('name', TEXT, False, TEXT, empty_means_absent=True),
     InputField('flag', FLAG, False, FLAG),
-    InputField('codes', LIST, False, LIST, may_be_empty=True),
+    InputField('codes', LIST, False, LIST, empty_means_absent=True),
     InputField('maybe', MAYBE, False, MAYBE),
     InputField('nested', NESTED, False, NESTED),
     InputField('pairs', PAIRS, False, PAIRS),
@@ -78,7 +78,7 @@ CHANNELS = (
     ChannelModel(name='crm.read', path='/{id}/{rest}', method='GET', service=service(*FIELDS, output=OUTPUT),
                  data_format='json', match_slash=True, etag=True, server='https://crm.example.com'),
     ChannelModel(name='crm.update', path='/{key}/{more}', method='PUT', service=service(*FIELDS, faults=(409, 502)),
-                 data_format='json', merged=False),
+                 data_format='json', merges_url_params=False),
     ChannelModel(name='crm.part', path='/part/{id}', method='PATCH', service=service(*FIELDS), data_format='json'),
     ChannelModel(name='crm.small', path='/small/{id}', method='POST', service=service(FIELDS[0]), data_format='json'),
     ChannelModel(name='form', path='/form', method='POST', service=service(*FIELDS), data_format='form'),

@@ -61,7 +61,7 @@ class FollowTests(SynchronousTestCase):
         for location, url in ((b'b', 'https://a/x/b'), (b'?q', 'https://a/x/y?q'), (b'//b:1/c', 'https://b:1/c'),
                               ('/\u00e9 %20'.encode(), 'https://a/%C3%A9%20%20'), (b'/' + b'x' * 8191, None),
                               (b"/!#$", 'https://a/!'), (b'/a;b=c,d~e*f()', 'https://a/a;b=c,d~e*f()')):  # fmt: skip
-            found = follow(302, 'GET', location).place
+            found = follow(302, 'GET', location).target
             self.assertEqual(found.url, url or f'https://a{location.decode()}')
         self.assertFalse(follow(302, 'GET', b'//b/').keeps_credentials)
         for location, why in ((b'', 'has a Location of no length, or of more than 8192 bytes'),
@@ -74,7 +74,7 @@ class FollowTests(SynchronousTestCase):
         plain = b'http://a/'
         said = str(self.assertRaises(RedirectError, follow, 307, 'POST', plain, has_body=True))
         self.assertEqual(said, 'would send in the clear a body that was meant for TLS')
-        self.assertEqual(follow(307, 'POST', plain).place.url, 'http://a/')
+        self.assertEqual(follow(307, 'POST', plain).target.url, 'http://a/')
         self.assertEqual(follow(303, 'POST', plain, has_body=True).method, 'GET')
         self.assertTrue(follow(307, 'POST', has_body=True).keeps_body)
         http = parse_target('http://a/')

@@ -26,7 +26,7 @@ class TextTests(SynchronousTestCase):
 
     def test_escaped_text_is_itself(self) -> None:
         """Whatever it looks like."""
-        nowhere = ReferenceResolver(environ={}, read=lambda path: 'read', zato=True)
+        nowhere = ReferenceResolver(environ={}, read_file=lambda path: 'read', zato_syntax=True)
         for text in ('${A}', '$${A}', '$$${A}', 'file:x', '$file:x', '$$file:${A}', 'file:', 'plain', '', '$A', '$$A',
                      'Zato_Enmasse_Env.A', '$ZATO_ENMASSE_ENV_A', 'x Zato_Enmasse_Env.A', 'file:ZatoEnmasseEnv.A'):
             wrong: list[str] = []
@@ -36,7 +36,7 @@ class TextTests(SynchronousTestCase):
         """A whole value in Zato's words is a variable; one that is not there, or stands within a longer text, is a
         mistake that does not show what may be a password."""
         environ = {'PW': 's3cret', 'Zato_Enmasse_Env_OWN': 'own', 'my.var-1': 'odd'}
-        sources = ReferenceResolver(environ=environ, zato=True)
+        sources = ReferenceResolver(environ=environ, zato_syntax=True)
         for text, value in (('Zato_Enmasse_Env.PW', 's3cret'), ('ZatoEnmasseEnv.PW', 's3cret'), ('$PW', 's3cret'),
                             ('Zato_Enmasse_Env_PW', 's3cret'), ('Zato_Enmasse_Env_OWN', 'own'), ('$$PW', '$PW'),
                             ('Zato_Enmasse_Env.my.var-1', 'odd'), ('$Zato_Enmasse_Env.PW', 'Zato_Enmasse_Env.PW'),
@@ -93,7 +93,7 @@ class TextTests(SynchronousTestCase):
         def read(path: str) -> str:
             raise ValueError(f'no {path}')
 
-        sources = ReferenceResolver(environ={'A': 'a'}, read=read, zato=True)
+        sources = ReferenceResolver(environ={'A': 'a'}, read_file=read, zato_syntax=True)
         no = 'the environment has no variable'
         for value, found, said in (
             ('x${B}y${B}${C}', 'xy', [f'{no} {name!r}' for name in 'BC']),
@@ -108,5 +108,5 @@ class TextTests(SynchronousTestCase):
             self.assertEqual((sources.resolve(value, wrong), wrong), (found, said), value)
         wrong = ['earlier']
         self.assertEqual((sources.resolve('file:${A}', wrong), wrong), ('', ['earlier', 'no a']))
-        sources = ReferenceResolver(environ={'A': 'a'}, read=lambda path: f'<{path}>', zato=True)
+        sources = ReferenceResolver(environ={'A': 'a'}, read_file=lambda path: f'<{path}>', zato_syntax=True)
         self.assertEqual(sources.resolve('file:${A}', wrong), '<a>')

@@ -225,7 +225,7 @@ class MistakeTests(Case):
     def test_patterns(self) -> None:
         """A pattern has its segments, its names, and the length of its literal beginning."""
         pattern, _ = parse_pattern('/ab/{x}/p{y}-{z}s/{w:path}')
-        self.assertEqual((pattern.names, pattern.literal), (('x', 'y', 'z', 'w'), 4))
+        self.assertEqual((pattern.names, pattern.literal_length), (('x', 'y', 'z', 'w'), 4))
         self.assertEqual(pattern.segments, ('ab', Placeholder('', (), '', False), Placeholder('p', ('-',), 's', False),
                                             Placeholder('', (), '', True)))  # fmt: skip
         spanning, _ = parse_pattern('/{x}/{y}-{z}', match_slash=True)
@@ -234,8 +234,8 @@ class MistakeTests(Case):
         for text, values in (('pa-b-cs', ('a', 'b', 'c')), ('pa--b-cs', ('a', '-b', 'c')),
                              ('p-a-b-cs', ('-a', 'b', 'c')), ('pa-b-s', None), ('pa-bs', None),
                              ('p-b-cs', None), ('pa-b--s', ('a', 'b', '-'))):
-            self.assertEqual(part.values(text), values, text)
-        self.assertEqual([Placeholder('a', (), 'b', False).values(text) for text in ('ab', 'axb')], [None, ('x',)])
+            self.assertEqual(part.match(text), values, text)
+        self.assertEqual([Placeholder('a', (), 'b', False).match(text) for text in ('ab', 'axb')], [None, ('x',)])
 
     def test_twice(self) -> None:
         """Two routes with the same path and method are an error, also if only parameter names differ."""

@@ -41,8 +41,8 @@ NOW = 1_000_000.0
 class RefreshTests(SynchronousTestCase):
     def fetched(self, lifetime: float = 100.0, *, fruitful: bool = True) -> JwksRefreshState:
         state = JwksRefreshState()
-        state.tried(NOW)
-        state.succeeded(NOW, lifetime, fruitful=fruitful)
+        state.record_fetch(NOW)
+        state.record_success(NOW, lifetime, has_requested_key=fruitful)
         return state
 
     def test_lifetimes(self) -> None:
@@ -61,7 +61,7 @@ class RefreshTests(SynchronousTestCase):
     def test_before_the_first_fetch(self) -> None:
         """Without keys every request waits, and a fetch is due at once."""
         state = JwksRefreshState()
-        self.assertTrue(state.must_wait(0.0) and state.is_lost(0.0) and state.is_due(0.0) and state.may_fetch(0.0))
+        self.assertTrue(state.must_wait(0.0) and state.has_no_usable_keys(0.0) and state.is_due(0.0) and state.may_fetch(0.0))
 
     def test_times(self) -> None:
         """Keys are refreshed after four fifths of their lifetime, waited for after it, and lost a day later."""
@@ -70,16 +70,16 @@ class RefreshTests(SynchronousTestCase):
                                        (99.9, True, False, False), (100.0, True, True, False),
                                        (86_499.9, True, True, False), (86_500.0, True, True, True)):  # fmt: skip
             now = NOW + after
-            self.assertEqual((state.is_due(now), state.must_wait(now), state.is_lost(now)), (due, wait, lost), after)
-        self.assertEqual([state.steady(NOW + after) for after in (0.0, 30.0, 79.5, 90.0)], [80.0, 50.0, 1.0, 1.0])
+            self.assertEqual((state.is_due(now), state.must_wait(now), state.has_no_usable_keys(now)), (due, wait, lost), after)
+        self.assertEqual([state.cache_time(NOW + after) for after in (0.0, 30.0, 79.5, 90.0)], [80.0, 50.0, 1.0, 1.0])
 
     def test_while_the_issuer_is_away(self) -> None:
         """After a failure nobody waits while there are keys at all."""
         state = self.fetched()
-        state.failed()
+        state.record_failure()
         self.assertFalse(state.must_wait(NOW + 100.0))
         self.assertTrue(state.must_wait(NOW + 86_500.0))
-        state.succeeded(NOW, 100.0, fruitful=True)
+        state.record_success(NOW, 100.0, has_requested_key=True)
         self.assertTrue(state.must_wait(NOW + 100.0))
 
     def test_pauses(self) -> None:
@@ -88,18 +88,18 @@ class RefreshTests(SynchronousTestCase):
         self.assertEqual([state.may_fetch(NOW + after) for after in (0.9, 1.0)], [False, True])
         pauses = []
         for _ in range(5):
-            state.failed()
+            state.record_failure()
             pauses.append(state._pause)
         self.assertEqual(pauses, [2.0, 4.0, 8.0, 10.0, 10.0])
-        state.succeeded(NOW, 100.0, fruitful=False)
+        state.record_success(NOW, 100.0, has_requested_key=False)
         self.assertEqual(state._pause, 10.0)
-        state.succeeded(NOW, 100.0, fruitful=True)
+        state.record_success(NOW, 100.0, has_requested_key=True)
         self.assertEqual(state._pause, 1.0)
-        state.tried(NOW + 85.0)
+        state.record_fetch(NOW + 85.0)
         self.assertEqual([state.is_due(NOW + after) for after in (85.9, 86.0)], [False, True])
         fresh = JwksRefreshState()
-        fresh.tried(NOW)
-        fresh.failed()
+        fresh.record_fetch(NOW)
+        fresh.record_failure()
         self.assertEqual([fresh.is_due(NOW + after) for after in (0.9, 1.0)], [False, True])
 
 
@@ -192,7 +192,7 @@ class WssTests(SynchronousTestCase):
     def refused(self, why: str, *tokens: UsernameToken, guessed: bool = False, stamp: Timestamp | None = None,
                 terms: WssRequirements = WSS) -> None:  # fmt: skip
         error = self.assertRaises(UnacceptableWssToken, self.check, *tokens, stamp=stamp, terms=terms)
-        self.assertEqual((str(error), error.guessed), (why, guessed))
+        self.assertEqual((str(error), error.has_wrong_credentials), (why, guessed))
 
     def test_credentials(self) -> None:
         """Name, secret and type of the secret must be those of the definition."""
@@ -232,7 +232,7 @@ class WssTests(SynchronousTestCase):
 
     def test_complete(self) -> None:
         """Nonce and Created may be required."""
-        terms = msgspec.structs.replace(WSS, complete=True)
+        terms = msgspec.structs.replace(WSS, requires_nonce_and_created=True)
         self.check(at(TOKEN, 0.0), terms=terms)
         for token in (TOKEN, at(TOKEN, 0.0, b''), msgspec.structs.replace(TOKEN, nonce=b'n')):
             self.refused('it has no Nonce, or no Created', token, terms=terms)

@@ -72,7 +72,7 @@ class TemplateTests(SynchronousTestCase):
         """The fixed part of a path is available for pings."""
         for text, fixed in (('/a/b', b'/a/b'), ('/a/b?c=1', b'/a/b'), ('/a/{id}/b', b'/a/'), ('/a/x-{id}', b'/a/'),
                             ('/{id}', b'/'), ('', b'/')):  # fmt: skip
-            self.assertEqual(UrlTemplate(text).fixed, fixed, text)
+            self.assertEqual(UrlTemplate(text).fixed_path, fixed, text)
 
     def test_mistakes(self) -> None:
         """All errors of an invalid template are reported."""
@@ -104,7 +104,7 @@ class TemplateTests(SynchronousTestCase):
         self.assertEqual(UrlTemplate('/{b}/{a:path}?x={c:path}&{d}').names, ('b', 'a', 'c', 'd'))
         template = UrlTemplate('/{b}?x={c:path}&{d}=1')
         self.assertEqual(template.fill({'b': 'x/y', 'c': '../a', 'd': 'q/r'})[0], b'/x%2Fy?x=../a&q%2Fr=1')
-        self.assertEqual((template.text, template.fixed), ('/{b}?x={c:path}&{d}=1', b'/'))
+        self.assertEqual((template.text, template.fixed_path), ('/{b}?x={c:path}&{d}=1', b'/'))
         self.assertEqual(UrlTemplate('/{a:path}').fill({'a': 'x./..y/...'})[0], b'/x./..y/...')
         for value in ('./a', 'a/.', 'a/../b'):
             self.assertRaises(ValueError, UrlTemplate('/{a:path}').fill, {'a': value})

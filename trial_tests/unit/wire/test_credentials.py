@@ -65,7 +65,7 @@ class TokenTests(SynchronousTestCase):
         """A token has three parts in base64url, and at most 16 KiB."""
         header = part({'alg': 'x'})
         found = parse_compact_jws(header + b'.YQ.Yg')
-        self.assertEqual((found.header, found.message, found.payload, found.signature),
+        self.assertEqual((found.header, found.signed_data, found.payload, found.signature),
                          ({'alg': 'x'}, header + b'.YQ', b'a', b'b'))  # fmt: skip
         longest = header + b'.' + b'A' * (16_384 - len(header) - 2) + b'.'
         self.assertEqual((MAX_LENGTH, len(longest)), (16_384, 16_384))

@@ -17,9 +17,9 @@ TEXT = b''.join(b'{"number": %d, "name": "Anna"}' % n for n in range(5_000))
 def inflated(
     data: bytes, coding: str = 'gzip', *, piece: int = 1 << 20, most: int = 1 << 24, ratio: int = 100
 ) -> bytes:
-    inflater = Decompressor(coding, most=most, ratio=ratio)
+    inflater = Decompressor(coding, max_size=most, max_ratio=ratio)
     out = b''.join(inflater.feed(data[start : start + piece]) for start in range(0, len(data), piece))
-    inflater.end()
+    inflater.finish()
     return out
 
 
@@ -97,10 +97,10 @@ class InflaterTests(SynchronousTestCase):
         why = self.assertRaises(DecompressionBomb, inflated, data, ratio=2)
         self.assertIn('more than 2 times', str(why))
         self.assertEqual(len(inflated(data + gzip.compress(b'', 0) * 3, ratio=1_000)), 65_537)
-        most = Decompressor('deflate', most=1 << 24)
+        most = Decompressor('deflate', max_size=1 << 24)
         self.assertRaises(DecompressionBomb, most.feed, zlib.compress(bytes(1 << 20)))
         size = 100 * len(zlib.compress(bytes(1 << 20), 9))
-        exact = Decompressor('deflate', most=1 << 24, ratio=(1 << 20) // (size // 100) + 1)
+        exact = Decompressor('deflate', max_size=1 << 24, max_ratio=(1 << 20) // (size // 100) + 1)
         self.assertEqual(len(exact.feed(zlib.compress(bytes(1 << 20), 9))), 1 << 20)
 
     def test_reasons(self) -> None:
@@ -122,12 +122,12 @@ class InflaterTests(SynchronousTestCase):
         data = raw.compress(TEXT) + raw.flush()
         for piece in (1, 1 << 20):
             for sent in (data, zlib.compress(TEXT)):
-                bare = Decompressor('deflate', most=1 << 24, bare=True)
+                bare = Decompressor('deflate', max_size=1 << 24, allow_raw=True)
                 self.assertEqual(bare.feed(b''), b'')
                 self.assertEqual(b''.join(bare.feed(sent[at : at + piece]) for at in range(0, len(sent), piece)), TEXT)
-                bare.end()
+                bare.finish()
         self.assertRaises(Malformed, inflated, data, 'deflate')
-        self.assertRaises(Malformed, Decompressor('gzip', most=9, bare=True).feed, data)
+        self.assertRaises(Malformed, Decompressor('gzip', max_size=9, allow_raw=True).feed, data)
 
     def test_names(self) -> None:
         """Names of codings follow RFC 9110 §8.4.1, in any case; multiple codings are rejected."""

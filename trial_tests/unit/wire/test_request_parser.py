@@ -338,8 +338,8 @@ class ConnectionTests(Case):
         self.assertIs(parser.next(), END)
         parser.feed(b'y' * 100)
         self.assertIsNone(parser.next())
-        parser.eof()
-        self.assertEqual((parser.over, parser.pending), (True, 0))
+        parser.feed_eof()
+        self.assertEqual((parser.is_finished, parser.pending_bytes), (True, 0))
 
     def test_expect(self) -> None:
         """Expect is returned in lower case; it is ignored for HTTP/1.0 (RFC 9110 §10.1.1)."""
@@ -351,18 +351,18 @@ class ConnectionTests(Case):
         """Input that was not requested stays buffered; `pending` returns its size, `idle` whether there is none."""
         one = request(b'Content-Length: 3', body=b'abc')
         parser = RequestParser(ParserLimits())
-        self.assertTrue(parser.idle)
+        self.assertTrue(parser.is_idle)
         parser.feed(one + one[:-1])
         self.assertIsInstance(parser.next(), RequestHead)
         self.assertEqual(parser.next(), b'abc')
         self.assertIs(parser.next(), END)
-        self.assertEqual(parser.pending, len(one) - 1)
-        self.assertFalse(parser.idle)
+        self.assertEqual(parser.pending_bytes, len(one) - 1)
+        self.assertFalse(parser.is_idle)
         self.assertIsInstance(parser.next(), RequestHead)
         self.assertEqual(parser.next(), b'ab')
         self.assertIsNone(parser.next())
         parser.feed(b'c')
-        self.assertEqual((parser.next(), parser.next(), parser.idle), (b'c', END, True))
+        self.assertEqual((parser.next(), parser.next(), parser.is_idle), (b'c', END, True))
 
     def test_a_refusal_stays(self) -> None:
         """After a rejection, every call raises the same error with the request line, and nothing is buffered."""
@@ -373,8 +373,8 @@ class ConnectionTests(Case):
             self.assertEqual((refused.status, refused.request_line), (431, b'GET /secret HTTP/1.1'))
             self.assertIn('431', str(refused))
         parser.feed(b'x' * 1000)
-        self.assertEqual((parser.pending, parser.over), (0, True))
-        self.assertIs(self.assertRaises(MessageRejected, parser.eof), refused)
+        self.assertEqual((parser.pending_bytes, parser.is_finished), (0, True))
+        self.assertIs(self.assertRaises(MessageRejected, parser.feed_eof), refused)
 
 
 class LimitTests(Case):
@@ -433,10 +433,10 @@ class LimitTests(Case):
                     while parser.next() is not None:
                         pass
                     parser.feed(b'x' * 1000)
-                    most = max(most, parser.pending)
+                    most = max(most, parser.pending_bytes)
             except MessageRejected as refused:
                 self.assertIn(refused.status, (400, 414, 431))
-                self.assertEqual(parser.pending, 0)
+                self.assertEqual(parser.pending_bytes, 0)
             else:
                 self.fail(f'{start!r} goes on for ever')
             self.assertLess(most, 34_000)
@@ -526,9 +526,9 @@ class ReasonTests(SynchronousTestCase):
             parser = RequestParser(ParserLimits())
             parser.feed(data)
             self.assertIsNone(parser.next())
-            refused = self.assertRaises(MessageRejected, parser.eof)
+            refused = self.assertRaises(MessageRejected, parser.feed_eof)
             self.assertEqual((refused.reason, refused.request_line), ('The connection ended inside a request', line))
-            self.assertEqual((parser.over, parser.pending, parser.idle), (True, 0, False))
+            self.assertEqual((parser.is_finished, parser.pending_bytes, parser.is_idle), (True, 0, False))
 
     def test_cached_heads(self) -> None:
         """Identical heads of at most 1,024 bytes share an object, until `forget`; heads that close the connection do
@@ -540,7 +540,7 @@ class ReasonTests(SynchronousTestCase):
             for _ in range(2):
                 parser.feed(data)
                 heads.append(parser.next())
-                self.assertEqual(parser.take_whole(), b'')
+                self.assertEqual(parser.take_whole_body(), b'')
             self.assertEqual(heads[0] is heads[1], shared)
         parser = RequestParser(ParserLimits())
         parser.feed(short + short[:-1])
@@ -549,11 +549,11 @@ class ReasonTests(SynchronousTestCase):
         self.assertIsNone(parser.next())
         parser.feed(b'\n' + short)
         again = parser.next()
-        self.assertEqual((again, parser.take_whole()), (head, b''))
+        self.assertEqual((again, parser.take_whole_body()), (head, b''))
         self.assertIs(parser.next(), again)
-        parser.take_whole()
-        self.assertTrue(parser.clean)
-        parser.forget()
+        parser.take_whole_body()
+        self.assertTrue(parser.is_between_messages)
+        parser.clear_cache()
         parser.feed(short)
         self.assertIsNot(parser.next(), again)
 
@@ -563,8 +563,8 @@ class ReasonTests(SynchronousTestCase):
         parser.feed(request() + request()[:10])
         self.assertIsInstance(parser.next(), RequestHead)
         self.assertIs(parser.next(), END)
-        parser.forget()
-        self.assertEqual(parser.pending, 10)
+        parser.clear_cache()
+        self.assertEqual(parser.pending_bytes, 10)
         parser.feed(request()[10:])
         self.assertIsInstance(parser.next(), RequestHead)
 
@@ -573,12 +573,12 @@ class ReasonTests(SynchronousTestCase):
         parser = RequestParser(ParserLimits())
         parser.feed(request(b'Content-Length: 2', body=b'a'))
         parser.next()
-        self.assertIsNone(parser.take_whole())
+        self.assertIsNone(parser.take_whole_body())
         parser.feed(b'b' + chunked(b'0\r\n\r\n'))
-        self.assertEqual((parser.take_whole(), parser.clean), (b'ab', False))
+        self.assertEqual((parser.take_whole_body(), parser.is_between_messages), (b'ab', False))
         parser.next()
-        self.assertIsNone(parser.take_whole())
+        self.assertIsNone(parser.take_whole_body())
         self.assertIs(parser.next(), END)
         parser.feed(request(b'Connection: close', b'Content-Length: 1', body=b'xy'))
         parser.next()
-        self.assertEqual((parser.take_whole(), parser.over, parser.pending), (b'x', True, 0))
+        self.assertEqual((parser.take_whole_body(), parser.is_finished, parser.pending_bytes), (b'x', True, 0))

@@ -91,11 +91,11 @@ class SchemaTests(SynchronousTestCase):
 class WsdlTests(SynchronousTestCase):
     maxDiff = None
     document = WsdlOperation(name='get&', action='urn:get', namespace='urn:a', request_namespace='urn:b',
-                             doc='Gets <it>\0', request='getRequest', response='getResponse')  # fmt: skip
-    one_way = WsdlOperation(name='put', action='', namespace='urn:a', request='put')
-    rpc = WsdlOperation(name='add', action='urn:add', namespace='urn:a', style=RPC, response='addResponse',
-                        taken=(XsdElement('x', STRING), XsdElement('y', ADDRESS)),
-                        given=(XsdElement('sum', XsdScalar('long')),))  # fmt: skip
+                             doc='Gets <it>\0', request_element='getRequest', response_element='getResponse')  # fmt: skip
+    one_way = WsdlOperation(name='put', action='', namespace='urn:a', request_element='put')
+    rpc = WsdlOperation(name='add', action='urn:add', namespace='urn:a', style=RPC, response_element='addResponse',
+                        input_parts=(XsdElement('x', STRING), XsdElement('y', ADDRESS)),
+                        output_parts=(XsdElement('sum', XsdScalar('long')),))  # fmt: skip
 
     def written(self, *operations: WsdlOperation, versions: tuple[str, ...] = ('1.1', '1.2')) -> etree._Element:
         schemas = [XsdSchema(namespace=name, types={}, elements=()) for name in ('urn:a', 'urn:b', 'urn:a')]

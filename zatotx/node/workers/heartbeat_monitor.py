@@ -14,13 +14,13 @@ from zatotx.rules.resilience.heartbeat import INTERVAL, START_TIMEOUT, TIMEOUT
 
 @define(eq=False, kw_only=True)
 class HeartbeatMonitor:
-    """Calls `hung` with each ready worker that has sent no heartbeat for `timeout` seconds, and each worker that is not
-    ready within `start_timeout` seconds, counting only time in which the parent process was running itself. `hung` must
+    """Calls `on_hang` with each ready worker that has sent no heartbeat for `timeout` seconds, and each worker that is not
+    ready within `start_timeout` seconds, counting only time in which the parent process was running itself. `on_hang` must
     end the worker's phase. Workers that are stopping are not checked: stopping has its own time limit."""
 
     reactor: Any  # IReactorTime
     workers: Callable[[], Iterable[WorkerProcess]]
-    hung: Callable[[WorkerProcess], None]
+    on_hang: Callable[[WorkerProcess], None]
     timeout: float = TIMEOUT
     start_timeout: float = START_TIMEOUT
     _last_check: float = field(default=0.0, init=False)  # time of the last check
@@ -45,6 +45,6 @@ class HeartbeatMonitor:
         now = self.reactor.seconds()
         elapsed, self._last_check = now - self._last_check, now
         for worker in [worker for worker in self.workers() if worker.phase in (STARTING, READY)]:
-            worker.silence = worker.silence.after(elapsed)
+            worker.silence = worker.silence.record_silence(elapsed)
             if worker.silence.is_hung(self.start_timeout if worker.phase == STARTING else self.timeout):
-                self.hung(worker)
+                self.on_hang(worker)

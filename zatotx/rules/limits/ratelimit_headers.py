@@ -37,17 +37,17 @@ class RateLimitHeaders:
             'RateLimit-Limit: %d\r\nRateLimit-Remaining: %d\r\nRateLimit-Reset: %d\r\n'
         ).encode('ascii')
 
-    def lines(self, aheads: Sequence[int]) -> bytes:
-        """Returns the header lines for buckets that are `aheads` nanoseconds ahead of the clock."""
-        if not aheads:
+    def encode(self, leads: Sequence[int]) -> bytes:
+        """Returns the header lines for buckets that are `leads` nanoseconds ahead of the clock."""
+        if not leads:
             return b''
-        if len(aheads) == 1:  # the usual case
-            rate, ahead = self._rates[0], aheads[0]
-            remaining, reset = rate.left(ahead), ceil_seconds(ahead)
+        if len(leads) == 1:  # the usual case
+            rate, ahead = self._rates[0], leads[0]
+            remaining, reset = rate.remaining(ahead), ceil_seconds(ahead)
             return self._template % (remaining, reset, rate.burst, remaining, reset)
         states = [
-            (rate.left(ahead), ceil_seconds(ahead), rate.burst)
-            for rate, ahead in zip(self._rates, aheads, strict=True)
+            (rate.remaining(ahead), ceil_seconds(ahead), rate.burst)
+            for rate, ahead in zip(self._rates, leads, strict=True)
         ]
         values = [value for remaining, reset, _ in states for value in (remaining, reset)]
         remaining, reset, burst = min(states, key=lambda state: (state[0], -state[1]))
@@ -57,15 +57,15 @@ class RateLimitHeaders:
 class RateLimitState:
     """The state of the rate limits that apply to a request."""
 
-    __slots__ = ('aheads', 'fields')
+    __slots__ = ('leads', 'fields')
 
     def __init__(self, fields: RateLimitHeaders, aheads: Sequence[int] = ()) -> None:
         self.fields = fields
-        self.aheads = aheads
+        self.leads = aheads
 
-    def lines(self) -> bytes:
+    def header_lines(self) -> bytes:
         """Returns the header lines of the response."""
-        return self.fields.lines(self.aheads)
+        return self.fields.encode(self.leads)
 
 
 def ceil_seconds(nanoseconds: int) -> int:

@@ -57,10 +57,10 @@ class ConnectionSlots(Protocol):
     def release(self, connection: ClientConnection, now: float) -> None:
         """Take back a connection whose call has finished."""
 
-    def lost(self, connection: ClientConnection) -> None:
+    def connection_lost(self, connection: ClientConnection) -> None:
         """Free the slot of a connection that is unusable."""
 
-    def renew(self, call: PendingCall) -> None:
+    def repeat(self, call: PendingCall) -> None:
         """Send a call again, on a new connection in the slot of the one that failed."""
 
 
@@ -77,22 +77,22 @@ class ClientConnection:
         '_reader',
         '_reused',
         '_state',
-        'asking',
+        'request_writer',
         'call',
-        'due',
+        'deadline',
         'idle_since',
         'transport',
     )  # fmt: skip
 
-    def __init__(self, pool: ConnectionSlots, shared: CallEnvironment) -> None:
+    def __init__(self, pool: ConnectionSlots, environment: CallEnvironment) -> None:
         self._pool = pool
-        self._environment = shared
-        self._reader = ResponseReader(shared, self)
+        self._environment = environment
+        self._reader = ResponseReader(environment, self)
         self._state: ClientConnectionState = CONNECTING
         self._reused = False
         self.call: PendingCall | None = None
         self.idle_since = 0.0
-        self.due = inf
+        self.deadline = inf
 
     # Methods that Twisted calls.
 
@@ -101,7 +101,7 @@ class ClientConnection:
         self.transport = transport
         if isinstance(transport.getPeer(), IPv4Address | IPv6Address):
             transport.setTcpNoDelay(True)
-        self.asking = RequestWriter(self._environment, transport, self.fail)
+        self.request_writer = RequestWriter(self._environment, transport, self.fail_all)
 
     def connectionMade(self) -> None:
         """Do nothing: `makeConnection` does it all."""
@@ -111,30 +111,30 @@ class ClientConnection:
         if len(data) == READ_SIZE:
             enlarge_reads(self.transport)
         call = self.call
-        if call is None or self.asking.holds(call.data):
+        if call is None or self.request_writer.has_unsent(call.data):
             # Whatever they are, no later response on this connection could be trusted.
             self._lose(call, BadResponse('bytes came before the request went out'))
             return
         try:
-            self._reader.take(call, data)
+            self._reader.feed(call, data)
         except MessageRejected as rejection:
-            self.fail(BadResponse(rejection.reason))
+            self.fail_all(BadResponse(rejection.reason))
         except TooLarge as error:
-            self.fail(error)
+            self.fail_all(error)
 
     def connectionLost(self, reason: Failure) -> None:
         """End the current call: the connection is lost, closed by either side."""
-        self._environment.deadlines.forget(self)
+        self._environment.timeout_sweeper.remove(self)
         self._state = _AFTER_LOSS[self._state]
         call = self.call
         if call is None:
             self._release_slot()
-        elif reason.check(ConnectionDone) is None or not self._reader.ended(call):
-            self._lose(call, _connection_error(reason, self._pool.origin.host, begun=self._reader.begun))
+        elif reason.check(ConnectionDone) is None or not self._reader.handle_eof(call):
+            self._lose(call, _connection_error(reason, self._pool.origin.host, begun=self._reader.response_started))
 
     # Called by the pool.
 
-    def take_place(self) -> bool:
+    def occupy_slot(self) -> bool:
         """Occupy a slot of the pool; False if the connection is already closed."""
         if self._state is CLOSED:
             return False
@@ -145,10 +145,10 @@ class ClientConnection:
         """Send a call's request."""
         self.call = call
         call.connection = self
-        self._reader.parser.expect(call.outbound.method)
-        self.asking.start(call, now)
+        self._reader.parser.expect_response(call.request.method)
+        self.request_writer.start(call, now)
 
-    def drop(self) -> None:
+    def abort(self) -> None:
         """Abort the connection: its call has ended without it, or it is unusable."""
         self.call = None
         self._abort()
@@ -157,13 +157,13 @@ class ClientConnection:
         """Close the connection in an orderly way: no call is in progress."""
         self._release_slot()
         if self._state is not CLOSED:
-            self.due = self._environment.seconds() + CLOSE_TIMEOUT
-            self._environment.deadlines.watch(self)
-            self.asking.leave()
+            self.deadline = self._environment.seconds() + CLOSE_TIMEOUT
+            self._environment.timeout_sweeper.add(self)
+            self.request_writer.close()
 
     def expire(self, now: float) -> None:
         """Abort the connection: the peer does not complete the shutdown."""
-        self._environment.deadlines.forget(self)
+        self._environment.timeout_sweeper.remove(self)
         self.transport.abortConnection()
 
     # The end of a call.
@@ -174,10 +174,10 @@ class ClientConnection:
         self.call = call.connection = None
         self._reused = True
         reader = self._reader
-        if self.asking.unfinished:
+        if self.request_writer.is_unfinished:
             self._abort()
-        elif reader.parser.clean:
-            if reader.paused:
+        elif reader.parser.is_between_messages:
+            if reader.is_paused:
                 reader.resume()
             self._pool.release(self, now)
         else:
@@ -185,15 +185,15 @@ class ClientConnection:
         if response is None:
             call.finish()
         else:
-            call.answer(response)
+            call.succeed(response)
 
-    def fail(self, error: CallFailed) -> None:
+    def fail_all(self, error: CallFailed) -> None:
         """Fail the call: there is no response, or no more of it, and the connection cannot be reused."""
         call, self.call = self.call, None
         self._abort()
         if call is not None:
             call.connection = None
-            call.fail(error)
+            call.fail_all(error)
 
     def _lose(self, call: PendingCall | None, error: CallFailed) -> None:
         """Give up the connection. A call that may be repeated is sent again on another one."""
@@ -201,18 +201,18 @@ class ClientConnection:
             self._abort()
             return
         call.note_reached()
-        if not self._reader.begun and (self._reused or not call.reached) and call.renewable:
+        if not self._reader.response_started and (self._reused or not call.reached) and call.is_repeatable:
             self._abort(renewed=call)
         else:
             error.reached = error.reached and call.reached
-            self.fail(error)
+            self.fail_all(error)
 
     def _abort(self, renewed: PendingCall | None = None) -> None:
         """Abort the connection. Unsent data is dropped. `renewed`: a call that is tried again on a new connection,
         which takes over this one's slot."""
         if renewed is not None:
             self.call = renewed.connection = None
-        self.asking.abandon()
+        self.request_writer.discard()
         self.transport.abortConnection()
         self._release_slot(renewed)
 
@@ -222,15 +222,15 @@ class ClientConnection:
         if state is OPEN or state is LOST:
             self._state = _AFTER_RELEASE[state]
             if renewed is None:
-                self._pool.lost(self)
+                self._pool.connection_lost(self)
             else:
-                self._pool.renew(renewed)
+                self._pool.repeat(renewed)
 
 
 def _connection_error(reason: Failure, host: str, *, begun: bool) -> CallFailed:
     """Return the error of a call whose connection was lost."""
     if begun:
-        error: CallFailed = PeerReset('the connection was lost within the answer', begun=True)
+        error: CallFailed = PeerReset('the connection was lost within the answer', response_started=True)
     else:
         closed = PeerReset('the peer closed the connection without an answer')
         error = late_handshake_error(reason.value, host) or closed

@@ -53,11 +53,11 @@ def system_lookup(name: str) -> Sequence[str]:
 class AddressResolver:
     """The lookups of a process, with a cache of recent results."""
 
-    def __init__(self, reactor: Any, lookup: Lookup = system_lookup, *, at_once: int = MAX_CONCURRENT_LOOKUPS) -> None:
+    def __init__(self, reactor: Any, lookup: Lookup = system_lookup, *, max_concurrent: int = MAX_CONCURRENT_LOOKUPS) -> None:
         """`reactor`: IReactorTime and IReactorFromThreads. `lookup` is called in threads."""
         self._reactor = reactor
         self._lookup = lookup
-        self._at_once = at_once
+        self._at_once = max_concurrent
         self._cache = DnsCache()
         self._waiting: dict[str, list[Deferred[tuple[str, ...]]]] = {}  # the callers that wait for a name
         self._queue: deque[str] = deque()  # names that wait for a thread
@@ -68,7 +68,7 @@ class AddressResolver:
         """Number of lookups that have a thread now."""
         return self._running
 
-    def addresses(self, host: str) -> Deferred[tuple[str, ...]]:
+    def resolve(self, host: str) -> Deferred[tuple[str, ...]]:
         """Return the addresses of a host (as `ascii_host` returns it) in the order to try them; at once if they are
         cached. Fails with NoSuchHost. May be cancelled at any time."""
         if is_address(host):
@@ -119,7 +119,7 @@ class AddressResolver:
 def _as_deferred(name: str, result: LookupResult) -> Deferred[tuple[str, ...]]:
     if result.addresses:
         return succeed(result.addresses)
-    return fail(NoSuchHost(f'no address was found for the name {name}: {result.why or "it has none"}'))
+    return fail(NoSuchHost(f'no address was found for the name {name}: {result.error or "it has none"}'))
 
 
 class PlaceholderProtocol(Protocol):
@@ -127,7 +127,7 @@ class PlaceholderProtocol(Protocol):
 
     def connectionMade(self) -> None:
         assert isinstance(self.factory, _Attempt)
-        self.factory.won(self)
+        self.factory.connected(self)
 
 
 def connect_first(reactor: Any, addresses: Sequence[str], port: int) -> Deferred[Any]:
@@ -148,7 +148,7 @@ class _ConnectRace:
         self._attempts: list[_Attempt] = []
         self._failures: list[Failure] = []
         self._timer: Any = None
-        self.over = False
+        self.is_finished = False
         self.result: Deferred[Any] = Deferred(self._cancel)
         self._next()
 
@@ -163,17 +163,17 @@ class _ConnectRace:
             attempt = _Attempt(self)
             self._attempts.append(attempt)
             attempt.connector = self._reactor.connectTCP(address, self._port, attempt, None)
-        elif not self._attempts and not self.over:
+        elif not self._attempts and not self.is_finished:
             self._end().errback(_most_informative(self._failures))
 
-    def won(self, attempt: _Attempt, transport: Any) -> None:
+    def attempt_connected(self, attempt: _Attempt, transport: Any) -> None:
         self._attempts.remove(attempt)
         self._end().callback(transport)
 
-    def lost(self, attempt: _Attempt, reason: Failure) -> None:
+    def attempt_failed(self, attempt: _Attempt, reason: Failure) -> None:
         self._attempts.remove(attempt)
         self._failures.append(reason)
-        if not self.over:
+        if not self.is_finished:
             self._next()
 
     def _cancel(self, result: Deferred[Any]) -> None:
@@ -181,11 +181,11 @@ class _ConnectRace:
 
     def _end(self) -> Deferred[Any]:
         """Stop: cancel the other attempts."""
-        self.over = True
+        self.is_finished = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         for attempt in self._attempts[:]:
-            attempt.give_up()
+            attempt.cancel()
         return self.result
 
 
@@ -200,19 +200,19 @@ class _Attempt(ClientFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> PlaceholderProtocol | None:
         """Return None, so that Twisted closes the connection, if another attempt has won."""
-        if self._race.over:
+        if self._race.is_finished:
             return None
         protocol = PlaceholderProtocol()
         protocol.factory = self
         return protocol
 
-    def won(self, protocol: PlaceholderProtocol) -> None:
-        self._race.won(self, protocol.transport)
+    def connected(self, protocol: PlaceholderProtocol) -> None:
+        self._race.attempt_connected(self, protocol.transport)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
-        self._race.lost(self, reason)
+        self._race.attempt_failed(self, reason)
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         if self.connector is not None:
             self.connector.stopConnecting()
 
@@ -225,7 +225,7 @@ def _most_informative(failures: Sequence[Failure]) -> Failure:
 
 @frozen
 class Connector:
-    """Opens connections; its `dial` is a Dial."""
+    """Opens connections; its `connect` is a Dial."""
 
     reactor: Any
     resolver: AddressResolver
@@ -233,23 +233,23 @@ class Connector:
     proxies: ProxySelector
     own_scopes: set[AddressScope] = field(factory=set)  # scopes of the addresses that calls were for, redirects aside
 
-    def dial(self, origin: Origin, factory: IProtocolFactory, deadline: float) -> Deferred[IProtocol]:
+    def connect(self, origin: Origin, factory: IProtocolFactory, deadline: float) -> Deferred[IProtocol]:
         """Return a protocol of the factory, connected to an origin by `deadline` (seconds on the reactor's clock).
         Fails with NotReached. Cancelling it leaves no socket open."""
         timeout = min(_MAX_TIMEOUT, max(0.0, deadline - self.reactor.seconds()))
         attempt = _ConnectAttempt(self, origin)
         connection: Deferred[IProtocol] = ensureDeferred(attempt.connect(factory))
         connection.addTimeout(timeout, self.reactor, lambda cancelled, _: cancelled)
-        return connection.addErrback(attempt.ended, timeout)
+        return connection.addErrback(attempt.translate_timeout, timeout)
 
 
 @define
 class _ConnectAttempt:
-    """One attempt to connect. `missing`: the step that is not finished yet, for the error message."""
+    """One attempt to connect. `pending_step`: the step that is not finished yet, for the error message."""
 
     connector: Connector
     origin: Origin
-    missing: str = 'no connection'
+    pending_step: str = 'no connection'
     transport: Any = None  # the TCP transport, once connected
 
     async def connect(self, factory: IProtocolFactory) -> IProtocol:
@@ -260,11 +260,11 @@ class _ConnectAttempt:
                 self.transport.abortConnection()
             raise
 
-    def ended(self, failure: Failure, timeout: float) -> Failure:
+    def translate_timeout(self, failure: Failure, timeout: float) -> Failure:
         """Translate a timeout, whoever noticed it first, into an error that names the unfinished step."""
         if failure.check(CancelledError) is None:
             return failure
-        return Failure(ConnectTimeout(f'{self.missing} within {timeout:.3g} s'))
+        return Failure(ConnectTimeout(f'{self.pending_step} within {timeout:.3g} s'))
 
     async def _open_transport(self) -> Any:
         """Return the transport for HTTP."""
@@ -275,20 +275,20 @@ class _ConnectAttempt:
             self._check_name()
         self.transport = await self._tcp(proxy or origin)
         if proxy is not None and secure:
-            self.missing = f'{proxy} made no tunnel to {origin.host}:{origin.port}'
-            await ConnectTunnel(proxy, _with_port(origin)).ask(self.transport)
+            self.pending_step = f'{proxy} made no tunnel to {origin.host}:{origin.port}'
+            await ConnectTunnel(proxy, _with_port(origin)).request_tunnel(self.transport)
         if not secure:
             return self.transport
-        self.missing = f'{origin.host}:{origin.port} did not finish the TLS handshake'
+        self.pending_step = f'{origin.host}:{origin.port} did not finish the TLS handshake'
         return await connector.tls.handshake(self.transport, origin.host, connector.reactor).done
 
     async def _tcp(self, there: Origin | Proxy) -> Any:
         address = str(there) if isinstance(there, Proxy) else f'{there.host}:{there.port}'
-        self.missing = f'no address for the name {there.host} was found'
-        addresses = await self.connector.resolver.addresses(there.host)
+        self.pending_step = f'no address for the name {there.host} was found'
+        addresses = await self.connector.resolver.resolve(there.host)
         if isinstance(there, Origin) and there.redirected:
             addresses = self._permitted_addresses(addresses)
-        self.missing = f'{address} did not accept a connection'
+        self.pending_step = f'{address} did not accept a connection'
         try:
             transport = await connect_first(self.connector.reactor, addresses, there.port)
         except ConnectError as error:
@@ -322,7 +322,7 @@ class _ConnectAttempt:
     def _proxy(self) -> Proxy | None:
         origin = self.origin
         try:
-            return self.connector.proxies.proxy(secure=origin.scheme == 'https', host=origin.host, port=origin.port)
+            return self.connector.proxies.select(secure=origin.scheme == 'https', host=origin.host, port=origin.port)
         except UnusableProxy as error:
             raise ProxyFailed(f'the proxy for {origin.host} cannot be used: {error}') from None
 

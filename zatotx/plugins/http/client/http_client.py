@@ -41,11 +41,11 @@ class HttpClient:
 
     __slots__ = ('_closed', '_dial', '_environment', '_keeps_alive', '_limits', '_pools', '_retired', '_when_empty')
 
-    def __init__(self, shared: CallEnvironment, dial: Dial, bounds: PoolLimits = PoolLimits()) -> None:  # noqa: B008 - a frozen value
-        self._environment = shared
+    def __init__(self, environment: CallEnvironment, dial: Dial, limits: PoolLimits = PoolLimits()) -> None:  # noqa: B008 - a frozen value
+        self._environment = environment
         self._dial = dial
-        self._limits = bounds
-        self._keeps_alive = bounds.idle > 0
+        self._limits = limits
+        self._keeps_alive = limits.idle_timeout > 0
         self._pools: dict[Origin, ConnectionPool] = {}
         self._retired = False
         self._closed = False
@@ -54,37 +54,37 @@ class HttpClient:
     @property
     def active(self) -> int:
         """Number of connections that are busy or being opened."""
-        return sum(pool.open - pool.idle for pool in self._pools.values())
+        return sum(pool.occupied_slots - pool.idle_count for pool in self._pools.values())
 
     @property
     def idle(self) -> int:
         """Number of idle connections."""
-        return sum(pool.idle for pool in self._pools.values())
+        return sum(pool.idle_count for pool in self._pools.values())
 
     @property
     def waiting(self) -> int:
         """Number of calls that wait for a connection."""
-        return sum(pool.waiting for pool in self._pools.values())
+        return sum(pool.waiting_count for pool in self._pools.values())
 
-    def send(self, outbound: HttpRequest) -> Deferred[HttpResponse]:
+    def send(self, request: HttpRequest) -> Deferred[HttpResponse]:
         """See Sender."""
-        data, body = format_request(outbound, keep=self._keeps_alive)
-        call = PendingCall(self._environment, outbound, data, body)
-        now = call.started
-        if call.due <= now:
+        data, body = format_request(request, keep_alive=self._keeps_alive)
+        call = PendingCall(self._environment, request, data, body)
+        now = call.started_at
+        if call.deadline <= now:
             return fail(TotalTimeout('the time of the call was over before it began', reached=False))
         if self._closed:
             return fail(ClientClosed('the connection is closed'))
-        pool = self._pools.get(outbound.origin) or self._pool(outbound.origin)
+        pool = self._pools.get(request.origin) or self._pool(request.origin)
         answered = call.start()
-        pool.enter(call, now)
+        pool.submit(call, now)
         return answered
 
-    def retire(self) -> None:
+    def close_idle(self) -> None:
         """Keep no idle connections from now on: another client takes most calls. Later calls are still sent."""
         self._retired = True
         for pool in self._pools.values():
-            pool.retire()
+            pool.close_idle()
 
     def close(self) -> Deferred[None]:
         """Accept no more calls, and fail those that wait for a connection with ClientClosed. Fires when all others have
@@ -98,7 +98,7 @@ class HttpClient:
         return empty
 
     def _emptied(self) -> None:
-        if any(pool.open for pool in self._pools.values()):
+        if any(pool.occupied_slots for pool in self._pools.values()):
             return
         waiting, self._when_empty = self._when_empty, []
         for empty in waiting:
@@ -106,31 +106,31 @@ class HttpClient:
 
     def _pool(self, origin: Origin) -> ConnectionPool:
         if len(self._pools) >= _MAX_POOLS:
-            self._pools = {known: pool for known, pool in self._pools.items() if pool.open}
+            self._pools = {known: pool for known, pool in self._pools.items() if pool.occupied_slots}
         pool = self._pools[origin] = ConnectionPool(
-            origin, self._limits, shared=self._environment, dial=self._dial, emptied=self._emptied
+            origin, self._limits, environment=self._environment, dial=self._dial, on_empty=self._emptied
         )
         if self._retired:
-            pool.retire()
+            pool.close_idle()
         return pool
 
 
-def format_request(outbound: HttpRequest, *, keep: bool) -> tuple[bytes, bytes | BodySource | None]:
+def format_request(request: HttpRequest, *, keep_alive: bool) -> tuple[bytes, bytes | BodySource | None]:
     """Return the bytes to send at once, and the body to send after them. Raises ValueError for a request that must not
     be sent."""
-    body, method = outbound.body, outbound.method
+    body, method = request.body, request.method
     if method == 'CONNECT':
         raise ValueError('CONNECT is no request but makes a tunnel, which proxies are configured for')
     if body is None:
         ending = CONTENT_LENGTH % 0 if method in _WITH_BODY else NO_BODY
-    elif type(body) is bytes and not outbound.expect:
+    elif type(body) is bytes and not request.expect_timeout:
         ending = CONTENT_LENGTH % len(body)
     else:
-        ending = _framing_fields(body, outbound.expect)
-    if not keep:
+        ending = _framing_fields(body, request.expect_timeout)
+    if not keep_alive:
         ending = CLOSE + ending
-    head = write_request_head(method, outbound.target, _host(outbound.origin), outbound.headers, ending)
-    if type(body) is bytes and len(body) <= MAX_JOINED_BODY and not outbound.expect:
+    head = write_request_head(method, request.target, _host(request.origin), request.headers, ending)
+    if type(body) is bytes and len(body) <= MAX_JOINED_BODY and not request.expect_timeout:
         return head + body, None
     return head, body
 
@@ -154,14 +154,14 @@ def _host(origin: Origin) -> bytes:
 class ClientSettings:
     """Client settings of an outgoing connection. Timeouts and size limits are set per call (`HttpRequest`)."""
 
-    bounds: PoolLimits = field(factory=PoolLimits)
+    pool_limits: PoolLimits = field(factory=PoolLimits)
     tls: TlsSettings = field(factory=TlsSettings)
     proxy: str = field(default=ENVIRONMENT, repr=False)  # DIRECT, ENVIRONMENT, or a URL, which may contain a password
-    follow_redirects: int = DEFAULT_MAX_REDIRECTS  # 0 = return redirects like any other response
-    any_origin: bool = False  # whether redirects to other origins are followed
+    max_redirects: int = DEFAULT_MAX_REDIRECTS  # 0 = return redirects like any other response
+    redirect_to_any_origin: bool = False  # whether redirects to other origins are followed
     secret_fields: frozenset[bytes] = frozenset()  # lower-case names never sent to another origin; see is_credential
-    inflate: bool = True  # whether gzip and deflate are decoded; content_decoding.ACCEPT asks for them
-    ratio: int = DEFAULT_MAX_RATIO
+    decode_content: bool = True  # whether gzip and deflate are decoded; content_decoding.ACCEPT asks for them
+    max_ratio: int = DEFAULT_MAX_RATIO
 
 
 class ClientEnvironment:
@@ -175,10 +175,10 @@ class ClientEnvironment:
         self.offload = offload
         self.environ = environ
         self.resolver = AddressResolver(reactor) if resolver is None else resolver
-        self.shared = CallEnvironment(reactor)
+        self.call_environment = CallEnvironment(reactor)
         self._tls: WeakValueDictionary[TlsSettings, TlsClientFactory] = WeakValueDictionary()
 
-    def tls(self, settings: TlsSettings) -> TlsClientFactory:
+    def tls_factory(self, settings: TlsSettings) -> TlsClientFactory:
         """Return a factory that is in use, or a new one. Raises UnusableCredentials."""
         factory = self._tls.get(settings)
         if factory is None:
@@ -188,37 +188,37 @@ class ClientEnvironment:
 
 @frozen
 class WrappedClient:
-    """A client with its wrappers; a Sender. Its statistics are those of `core`: `active`, `idle`, `waiting`."""
+    """A client with its wrappers; a Sender. Its statistics are those of `client`: `active`, `idle`, `waiting`."""
 
-    core: HttpClient
-    bare: Sender  # without redirects and content decoding, for callers that do both themselves
+    client: HttpClient
+    raw_sender: Sender  # without redirects and content decoding, for callers that do both themselves
     send: Callable[[HttpRequest], Deferred[HttpResponse]]
-    ask: Callable[[HttpRequest], Awaitable[HttpResponse]]  # `send` for coroutines
+    send_awaitable: Callable[[HttpRequest], Awaitable[HttpResponse]]  # `send` for coroutines
 
-    def retire(self) -> None:
+    def close_idle(self) -> None:
         """Keep no idle connections from now on."""
-        self.core.retire()
+        self.client.close_idle()
 
     def close(self) -> Deferred[None]:
         """Accept no more calls; fires when those in progress have ended."""
-        return self.core.close()
+        return self.client.close()
 
 
-def make_client(settings: ClientSettings, reach: ClientEnvironment) -> WrappedClient:
+def make_client(settings: ClientSettings, environment: ClientEnvironment) -> WrappedClient:
     """Build a client. Wrappers that are not needed are left out, and cost nothing. Raises UnusableCredentials and
     UnusableProxy, with messages about certificates or a proxy."""
-    proxies = make_proxy_selector(settings.proxy, reach.environ)
-    connector = Connector(reach.reactor, reach.resolver, reach.tls(settings.tls), proxies)
-    core = HttpClient(reach.shared, connector.dial, settings.bounds)
+    proxies = make_proxy_selector(settings.proxy, environment.environ)
+    connector = Connector(environment.reactor, environment.resolver, environment.tls_factory(settings.tls), proxies)
+    core = HttpClient(environment.call_environment, connector.connect, settings.pool_limits)
     sender: Sender = ForwardProxySender(core, proxies) if proxies.http else core
-    if not settings.follow_redirects and not settings.inflate:
+    if not settings.max_redirects and not settings.decode_content:
         return WrappedClient(core, sender, sender.send, sender.send)
     redirects = RedirectFollower(
-        sender, most=settings.follow_redirects, any_origin=settings.any_origin, secret=settings.secret_fields
+        sender, max_redirects=settings.max_redirects, any_origin=settings.redirect_to_any_origin, secret_fields=settings.secret_fields
     )  # fmt: skip
-    decoder = Decoder(reach.offload, ratio=settings.ratio)
+    decoder = Decoder(environment.offload, max_ratio=settings.max_ratio)
     processor = ResponseProcessor(
-        sender, reach.reactor.seconds,
-        redirects=redirects if settings.follow_redirects else None, decoder=decoder if settings.inflate else None,
+        sender, environment.reactor.seconds,
+        redirects=redirects if settings.max_redirects else None, decoder=decoder if settings.decode_content else None,
     )  # fmt: skip
-    return WrappedClient(core, sender, processor.send, processor.ask)
+    return WrappedClient(core, sender, processor.send, processor.send_awaitable)

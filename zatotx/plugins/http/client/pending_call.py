@@ -57,17 +57,17 @@ NEXT_STAGES: Mapping[CallStage, frozenset[CallStage]] = {
 class CallQueue(Protocol):
     """The queue of calls that wait for a connection."""
 
-    def leave(self, call: PendingCall) -> None:
+    def remove_waiting(self, call: PendingCall) -> None:
         """Remove a call from the queue."""
 
 
 class RequestUpload(Protocol):
     """The part of a connection that sends the request of a call."""
 
-    def holds(self, data: bytes) -> bool:
+    def has_unsent(self, data: bytes) -> bool:
         """Return whether `data`, the first of the call, is still buffered: the peer has not seen any of it."""
 
-    def progress(self, now: float) -> float:
+    def last_progress(self, now: float) -> float:
         """Return when the request last made progress, in seconds of the reactor's clock."""
 
     def send_body(self, now: float) -> None:
@@ -78,81 +78,81 @@ class CallConnection(Protocol):
     """The connection of a call in progress."""
 
     @property
-    def asking(self) -> RequestUpload:
+    def request_writer(self) -> RequestUpload:
         """The writer of the request."""
 
-    def drop(self) -> None:
+    def abort(self) -> None:
         """Abort the connection: its call has ended without it."""
 
 
 class FailableStream(Protocol):
     """The body of a streamed response, which ends early if the call fails."""
 
-    def fail(self, error: CallFailed) -> None:
+    def fail_all(self, error: CallFailed) -> None:
         """Fail the stream: no more data follows."""
 
 
 class CallEnvironment:
     """The environment that the calls of all clients of a node share."""
 
-    __slots__ = ('burst', 'deadlines', 'reactor', 'seconds')
+    __slots__ = ('write_batch', 'timeout_sweeper', 'reactor', 'seconds')
 
     def __init__(self, reactor: IReactorTime) -> None:
         self.reactor = reactor
         self.seconds: Callable[[], float] = reactor.seconds
-        self.deadlines = TimeoutSweeper(reactor, SWEEP_INTERVAL)
-        self.burst = WriteBatch(reactor)
+        self.timeout_sweeper = TimeoutSweeper(reactor, SWEEP_INTERVAL)
+        self.write_batch = WriteBatch(reactor)
 
 
 class PendingCall:
     """A call from `send` to its end. `data` is sent at once, `body` (or None) after it. TimeoutSweeper checks
-    `due`. Its stages follow each other as NEXT_STAGES lists."""
+    `deadline`. Its stages follow each other as NEXT_STAGES lists."""
 
-    __slots__ = ('_deferred', '_environment', '_stream', '_total_due', 'begun', 'body', 'connection', 'data',
-                 'dialing', 'due', 'outbound', 'pool', 'reached', 'renewed', 'stage', 'started')  # fmt: skip
+    __slots__ = ('_deferred', '_environment', '_stream', '_total_due', 'body_started', 'body', 'connection', 'data',
+                 'connecting', 'deadline', 'request', 'pool', 'reached', 'is_repeated', 'stage', 'started_at')  # fmt: skip
 
     def __init__(
-        self, shared: CallEnvironment, outbound: HttpRequest, data: bytes, body: bytes | BodySource | None
+        self, environment: CallEnvironment, request: HttpRequest, data: bytes, body: bytes | BodySource | None
     ) -> None:
-        self._environment = shared
-        self.outbound = outbound
+        self._environment = environment
+        self.request = request
         self.data = data
         self.body = body
-        now = self.started = shared.seconds()
-        self._total_due = self.due = min(now + outbound.timeouts.total, outbound.deadline)
+        now = self.started_at = environment.seconds()
+        self._total_due = self.deadline = min(now + request.timeouts.total_timeout, request.deadline)
         self._deferred: Deferred[HttpResponse] | None = None  # once it is started
         self._stream: FailableStream | None = None
         self.stage: CallStage = QUEUED
         self.pool: CallQueue | None = None  # the pool whose queue it waits in
-        self.dialing: Deferred[Any] | None = None
+        self.connecting: Deferred[Any] | None = None
         self.connection: CallConnection | None = None
-        self.begun = False  # whether pieces were taken from the body's source
+        self.body_started = False  # whether pieces were taken from the body's source
         self.reached = False
-        self.renewed = False
+        self.is_repeated = False
 
     def start(self) -> Deferred[HttpResponse]:
         """Start the timeouts, and return the Deferred of the response."""
-        self._environment.deadlines.watch(self)
+        self._environment.timeout_sweeper.add(self)
         deferred = self._deferred = Deferred(self._cancel)
         return deferred
 
-    def stand(self, stage: CallStage, now: float, seconds: float) -> None:
+    def enter_stage(self, stage: CallStage, now: float, seconds: float) -> None:
         """Enter a stage, with a timeout of some seconds."""
         self.stage = stage
         due = now + seconds
-        self.due = due if due < self._total_due else self._total_due
+        self.deadline = due if due < self._total_due else self._total_due
 
-    def stand_still(self) -> None:
+    def suspend_stage_timeout(self) -> None:
         """Suspend the stage's timeout, because it is not the peer that is waited for: only the total timeout
         applies."""
-        self.due = self._total_due
+        self.deadline = self._total_due
 
     @property
-    def renewable(self) -> bool:
+    def is_repeatable(self) -> bool:
         """Whether the call may be repeated on a new connection after a reused one was closed without a byte of a
         response: nothing of it was sent, or its method is idempotent (RFC 9110 §9.2.2)."""
-        outbound = self.outbound
-        if self.renewed or (self.begun and not (isinstance(self.body, bytes) or self._repeatable)):
+        outbound = self.request
+        if self.is_repeated or (self.body_started and not (isinstance(self.body, bytes) or self._repeatable)):
             return False
         return not self.reached or outbound.idempotent or outbound.method in IDEMPOTENT_METHODS
 
@@ -162,15 +162,15 @@ class PendingCall:
 
     # Ending.
 
-    def answer(self, response: HttpResponse) -> None:
+    def succeed(self, response: HttpResponse) -> None:
         """Finish the call with a complete response."""
         self.stage = FINISHED
-        self._environment.deadlines.forget(self)
+        self._environment.timeout_sweeper.remove(self)
         deferred, self._deferred = self._deferred, None  # `_detach`, inlined
         assert deferred is not None
         deferred.callback(response)
 
-    def begin(self, response: HttpResponse, stream: FailableStream) -> None:
+    def start_stream(self, response: HttpResponse, stream: FailableStream) -> None:
         """Return a response, unless the call has already failed. Its body is a stream, to which the timeouts still
         apply."""
         self._stream = stream
@@ -181,9 +181,9 @@ class PendingCall:
     def finish(self) -> None:
         """Finish the call: its stream is complete."""
         self.stage = FINISHED
-        self._environment.deadlines.forget(self)
+        self._environment.timeout_sweeper.remove(self)
 
-    def fail(self, error: CallFailed) -> None:
+    def fail_all(self, error: CallFailed) -> None:
         """Fail the call: there is no response, or no more of it. Does nothing if the call is finished."""
         if self.stage is FINISHED:
             return
@@ -192,31 +192,31 @@ class PendingCall:
             self._detach().errback(error)
         else:
             self.finish()
-            stream.fail(error)
+            stream.fail_all(error)
 
     def expire(self, now: float) -> None:
-        """Handle that `due` has passed: fail the call, unless it only marked a time to check progress."""
+        """Handle that `deadline` has passed: fail the call, unless it only marked a time to check progress."""
         if now < self._total_due:
             if self.stage is AWAITING_CONTINUE:
                 assert self.connection is not None
-                self.connection.asking.send_body(now)
+                self.connection.request_writer.send_body(now)
                 return
             if self.stage is AWAITING_RESPONSE and self._is_progressing(now):
                 return
-        if self.dialing is not None:
-            self.dialing.cancel()  # it may know which step is missing, and then calls `fail`
+        if self.connecting is not None:
+            self.connecting.cancel()  # it may know which step is missing, and then calls `fail_all`
             if self.stage is FINISHED:
                 return
         error = self._timeout_error(now)
-        self.give_up()
+        self.cancel()
         stream, deferred = self._stream, self._deferred
         if stream is not None:
-            stream.fail(error)
+            stream.fail_all(error)
         elif deferred is not None:
             self._deferred = None
             deferred.errback(error)
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """Cancel the call, and release what it uses."""
         stage = self.stage
         if stage is FINISHED:
@@ -224,21 +224,21 @@ class PendingCall:
         self.finish()
         if stage is QUEUED:
             if self.pool is not None:
-                self.pool.leave(self)
+                self.pool.remove_waiting(self)
         elif stage is CONNECTING:
-            if self.dialing is not None:
-                self.dialing.cancel()
+            if self.connecting is not None:
+                self.connecting.cancel()
         elif self.connection is not None:
-            self.connection.drop()
+            self.connection.abort()
 
     def _cancel(self, deferred: Deferred[HttpResponse]) -> None:
         self._deferred = None
-        self.give_up()
+        self.cancel()
 
     def _detach(self) -> Deferred[HttpResponse]:
         """End the call, and break the reference cycle between it and its Deferred."""
         self.stage = FINISHED
-        self._environment.deadlines.forget(self)
+        self._environment.timeout_sweeper.remove(self)
         deferred, self._deferred = self._deferred, None
         assert deferred is not None
         return deferred
@@ -248,30 +248,30 @@ class PendingCall:
     def _is_progressing(self, now: float) -> bool:
         """Return whether the peer still reads the request, or its body is still being produced: then the call is not
         late."""
-        seconds = self.outbound.timeouts.first_byte
+        seconds = self.request.timeouts.first_byte_timeout
         assert self.connection is not None
-        progress_at = self.connection.asking.progress(now)
+        progress_at = self.connection.request_writer.last_progress(now)
         if progress_at + seconds <= now:
             return False
-        self.stand(AWAITING_RESPONSE, progress_at, seconds)
+        self.enter_stage(AWAITING_RESPONSE, progress_at, seconds)
         return True
 
     def _timeout_error(self, now: float) -> CallFailed:
-        timeouts = self.outbound.timeouts
+        timeouts = self.request.timeouts
         self.note_reached()
         if now >= self._total_due:
-            return TotalTimeout(f'the call was not over within {self._total_due - self.started:.3g} s',
+            return TotalTimeout(f'the call was not over within {self._total_due - self.started_at:.3g} s',
                                 reached=self.reached)
         if self.stage is QUEUED:
-            return QueueTimeout(f'no connection was free within {timeouts.queue:.3g} s')
+            return QueueTimeout(f'no connection was free within {timeouts.queue_timeout:.3g} s')
         if self.stage is CONNECTING:
-            return ConnectTimeout(f'there was no connection within {timeouts.connect:.3g} s')
+            return ConnectTimeout(f'there was no connection within {timeouts.connect_timeout:.3g} s')
         if self.stage is AWAITING_RESPONSE:
-            return FirstByteTimeout(f'the peer did not begin to answer within {timeouts.first_byte:.3g} s',
+            return FirstByteTimeout(f'the peer did not begin to answer within {timeouts.first_byte_timeout:.3g} s',
                                     reached=self.reached)
-        return SilenceTimeout(f'the peer stopped for {timeouts.silence:.3g} s within its answer')
+        return SilenceTimeout(f'the peer stopped for {timeouts.read_timeout:.3g} s within its answer')
 
     def note_reached(self) -> None:
         """Record whether the peer may have seen some of the request by now."""
-        if self.connection is not None and not self.connection.asking.holds(self.data):
+        if self.connection is not None and not self.connection.request_writer.has_unsent(self.data):
             self.reached = True

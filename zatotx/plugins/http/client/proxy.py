@@ -29,10 +29,10 @@ class ConnectTunnel(Protocol):
         self._parser = ResponseParser(RESPONSE_LIMITS)
         self.done: Deferred[None] = Deferred()
 
-    def ask(self, transport: Any) -> Deferred[None]:
+    def request_tunnel(self, transport: Any) -> Deferred[None]:
         """Send the CONNECT request over a connected transport, and become its protocol."""
         transport.protocol = self
-        self._parser.expect('CONNECT')
+        self._parser.expect_response('CONNECT')
         authorization = self._proxy.authorization
         fields = [(b'Proxy-Authorization', authorization)] if authorization else []
         transport.write(write_request_head('CONNECT', self._authority, self._authority, fields, NO_BODY))
@@ -54,7 +54,7 @@ class ConnectTunnel(Protocol):
     def _check_status(self, status: int) -> None:
         if status >= 300:
             self._fail(proxy_error_text(status, self._authority))
-        elif self._parser.pending:
+        elif self._parser.pending_bytes:
             self._fail('sends something through the tunnel before anybody was asked')  # TLS begins with our bytes
         elif not self.done.called:
             self.done.callback(None)
@@ -81,18 +81,18 @@ class ForwardProxySender:
         self._sender = sender
         self._proxies = proxies
 
-    def send(self, outbound: HttpRequest) -> Deferred[HttpResponse]:
+    def send(self, request: HttpRequest) -> Deferred[HttpResponse]:
         """See Sender."""
-        origin = outbound.origin
+        origin = request.origin
         if origin.scheme == 'https':
-            return self._sender.send(outbound)
+            return self._sender.send(request)
         try:
-            proxy = self._proxies.proxy(secure=False, host=origin.host, port=origin.port)
+            proxy = self._proxies.select(secure=False, host=origin.host, port=origin.port)
         except UnusableProxy as error:
             return fail(ProxyFailed(f'the proxy for {origin.host} cannot be used: {error}'))
         if proxy is None:
-            return self._sender.send(outbound)
-        return self._sender.send(_absolute_form(outbound, proxy)).addCallback(_check_response, origin, proxy)
+            return self._sender.send(request)
+        return self._sender.send(_absolute_form(request, proxy)).addCallback(_check_response, origin, proxy)
 
 
 def _absolute_form(outbound: HttpRequest, proxy: Proxy) -> HttpRequest:

@@ -22,23 +22,23 @@ from zatotx.plugins.http.transport.response_stream import ResponseStream, Stream
 
 
 class ClientWriter(Protocol):
-    """Writes requests. `behind` and `moved` are those of BufferedWriter."""
+    """Writes requests. `is_backlogged` and `last_progress` are those of BufferedWriter."""
 
-    behind: bool
-    moved: float
+    is_backlogged: bool
+    last_progress: float
 
-    def holds(self, data: bytes) -> bool:
+    def has_unsent(self, data: bytes) -> bool:
         """Return whether `data`, which was written first, is still buffered here: the peer has not seen any of it."""
 
     def write(self, data: bytes) -> None: ...
 
-    def lose(self) -> None:
+    def close(self) -> None:
         """Close the connection in an orderly way when all data is written."""
 
     def discard(self) -> None:
         """Drop buffered data: the connection ends."""
 
-    def gone(self) -> bool:
+    def is_stale(self) -> bool:
         """Return whether an idle connection is unusable, before the reactor reports it."""
 
 
@@ -47,7 +47,7 @@ class TcpClientWriter(SocketWriter):
 
     __slots__ = ('_unsent',)
 
-    def holds(self, data: bytes) -> bool:
+    def has_unsent(self, data: bytes) -> bool:
         return (bool(self._batched) and self._batched[0] is data) or self._unsent is data
 
     def discard(self) -> None:
@@ -57,7 +57,7 @@ class TcpClientWriter(SocketWriter):
         super()._attach()
         self._unsent: bytes | None = None  # the first data, if the socket did not accept it
 
-    def gone(self) -> bool:
+    def is_stale(self) -> bool:
         try:
             self._socket.recv(1, MSG_PEEK | MSG_DONTWAIT)
         except BlockingIOError:
@@ -69,7 +69,7 @@ class TcpClientWriter(SocketWriter):
     def _abort(self) -> None:
         # The peer may have answered before it closed, e.g. because a request was too long: its response still has to be
         # read, and then the end of the connection. Until then the connection counts as one that accepts no data.
-        self.behind = True
+        self.is_backlogged = True
         self._unsent = self._batched[0] if self._batched else None
 
 
@@ -78,23 +78,23 @@ class TransportClientWriter(BufferedWriter):
 
     __slots__ = ()
 
-    def holds(self, data: bytes) -> bool:
+    def has_unsent(self, data: bytes) -> bool:
         return False
 
     def discard(self) -> None:
         """Do nothing: the transport drops its own buffer."""
 
-    def gone(self) -> bool:
+    def is_stale(self) -> bool:
         return False
 
 
 def make_client_writer(
-    transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: WriteBatch
+    transport: Any, on_drained: Callable[[], None], seconds: Callable[[], float], write_batch: WriteBatch
 ) -> ClientWriter:
     """Return the writer that fits a transport, by its exact type: see `buffered_writer.make_writer`."""
     if isinstance(transport, TCPConnection) and not transport.TLS:
-        return TcpClientWriter(transport, drained, seconds, burst)
-    return TransportClientWriter(transport, drained, seconds)
+        return TcpClientWriter(transport, on_drained, seconds, write_batch)
+    return TransportClientWriter(transport, on_drained, seconds)
 
 
 class IteratorBody:
@@ -117,12 +117,12 @@ class BodyUpload:
     __slots__ = ('_length', '_on_end', '_remaining', '_stream', '_writer')
 
     def __init__(
-        self, source: BodySource, writer: StreamWriter, clock: IReactorTime, ended: Callable[[Failure | None], None]
+        self, source: BodySource, writer: StreamWriter, clock: IReactorTime, on_end: Callable[[Failure | None], None]
     ) -> None:
         self._length = source.length
         self._remaining = source.length or 0
         self._writer = writer
-        self._on_end = ended
+        self._on_end = on_end
         self._stream = ResponseStream(source.pieces(), writer, clock, inf)
 
     def start(self) -> None:
@@ -130,7 +130,7 @@ class BodyUpload:
         chunked = self._length is None
         self._stream.start(self._writer.write if chunked else self._write_counted, chunked=chunked, ended=self._finish)
 
-    def drained(self) -> None:
+    def resume(self) -> None:
         """Continue: the peer has received everything written so far."""
         self._stream.drained()
 
@@ -157,41 +157,41 @@ def _ignore(failure: Failure | None) -> None:
 
 
 class RequestWriter:
-    """Writes one request after the other. Calls `failed` when a body could not be produced. `holds(data)` returns
+    """Writes one request after the other. Calls `on_failure` when a body could not be produced. `holds(data)` returns
     whether the first data of a call is still buffered completely, so that the peer cannot have seen it."""
 
-    __slots__ = ('_awaits_continue', '_call', '_environment', '_on_failure', '_upload', '_writer', 'holds')
+    __slots__ = ('_awaits_continue', '_call', '_environment', '_on_failure', '_upload', '_writer', 'has_unsent')
 
-    def __init__(self, shared: CallEnvironment, transport: Any, failed: Callable[[BodyFailed], None]) -> None:
-        self._environment = shared
-        self._on_failure = failed
-        self._writer: ClientWriter = make_client_writer(transport, self._drained, shared.seconds, shared.burst)
-        self.holds = self._writer.holds
+    def __init__(self, environment: CallEnvironment, transport: Any, on_failure: Callable[[BodyFailed], None]) -> None:
+        self._environment = environment
+        self._on_failure = on_failure
+        self._writer: ClientWriter = make_client_writer(transport, self._drained, environment.seconds, environment.write_batch)
+        self.has_unsent = self._writer.has_unsent
         self._call: PendingCall | None = None  # whose body is being produced or waits for 100 Continue
         self._upload: BodyUpload | None = None
         self._awaits_continue = False
 
     @property
-    def withheld(self) -> bool:
+    def awaits_continue(self) -> bool:
         """Whether the body waits for 100 Continue."""
         return self._awaits_continue
 
     @property
-    def unfinished(self) -> bool:
+    def is_unfinished(self) -> bool:
         """Whether some of the request is not sent yet."""
-        return self._call is not None or self._writer.behind
+        return self._call is not None or self._writer.is_backlogged
 
     def start(self, call: PendingCall, now: float) -> None:
         """Send a request."""
-        request = call.outbound
+        request = call.request
         self._writer.write(call.data)
         if call.body is None:
-            call.stand(AWAITING_RESPONSE, now, request.timeouts.first_byte)
+            call.enter_stage(AWAITING_RESPONSE, now, request.timeouts.first_byte_timeout)
             return
         self._call = call
-        if request.expect:
+        if request.expect_timeout:
             self._awaits_continue = True
-            call.stand(AWAITING_CONTINUE, now, request.expect)
+            call.enter_stage(AWAITING_CONTINUE, now, request.expect_timeout)
         else:
             self.send_body(now)
 
@@ -200,13 +200,13 @@ class RequestWriter:
         call = self._call
         assert call is not None
         self._awaits_continue = False
-        call.stand(AWAITING_RESPONSE, now, call.outbound.timeouts.first_byte)
+        call.enter_stage(AWAITING_RESPONSE, now, call.request.timeouts.first_byte_timeout)
         body = call.body
         if isinstance(body, bytes):
             self._call = None
             self._writer.write(body)
         elif body is not None:
-            call.begun = True
+            call.body_started = True
             try:
                 upload = self._upload = BodyUpload(body, self._writer, self._environment.reactor, self._uploaded)
             except Exception:  # the source failed before its first piece
@@ -214,33 +214,33 @@ class RequestWriter:
             else:
                 upload.start()
 
-    def progress(self, now: float) -> float:
+    def last_progress(self, now: float) -> float:
         """Return when the request last made progress, in seconds of the reactor's clock."""
-        if self._upload is not None and not self._writer.behind:
+        if self._upload is not None and not self._writer.is_backlogged:
             return now  # its body is being produced
-        return self._writer.moved
+        return self._writer.last_progress
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Close the connection in an orderly way."""
-        self._writer.lose()
+        self._writer.close()
 
-    def stop(self) -> None:
+    def stop_body(self) -> None:
         """Stop sending the body. The request stays unfinished."""
         if self._upload is not None:
             self._upload.cancel()
 
-    def abandon(self) -> None:
+    def discard(self) -> None:
         """Send nothing more, and drop buffered data."""
-        self.stop()
+        self.stop_body()
         self._writer.discard()
 
-    def gone(self) -> bool:
+    def is_stale(self) -> bool:
         """Return whether an idle connection is unusable, before the reactor reports it."""
-        return self._writer.gone()
+        return self._writer.is_stale()
 
     def _drained(self) -> None:
         if self._upload is not None:
-            self._upload.drained()
+            self._upload.resume()
 
     def _uploaded(self, failure: Failure | None) -> None:
         call, self._call = self._call, None
@@ -251,4 +251,4 @@ class RequestWriter:
             error.__cause__ = failure.value
             self._on_failure(error)
         elif call.stage is AWAITING_RESPONSE:
-            call.stand(AWAITING_RESPONSE, self._environment.seconds(), call.outbound.timeouts.first_byte)
+            call.enter_stage(AWAITING_RESPONSE, self._environment.seconds(), call.request.timeouts.first_byte_timeout)

@@ -35,42 +35,42 @@ Offload = Callable[..., Deferred[Any]]
 
 
 class RedirectFollower:
-    """Follows at most `most` redirects of a call, within the call's total timeout.
+    """Follows at most `max_redirects` redirects of a call, within the call's total timeout.
 
     Redirects to another origin are followed only with `any_origin`, and then not to addresses that only this machine
     can reach: `Origin.redirected` makes the connector check the address. Credentials (`is_credential`, and the fields
-    in `secret`, lower-case) are not sent to another origin.
+    in `secret_fields`, lower-case) are not sent to another origin.
     """
 
     def __init__(
-        self, sender: Sender, *, most: int, any_origin: bool = False, secret: frozenset[bytes] = frozenset()
+        self, sender: Sender, *, max_redirects: int, any_origin: bool = False, secret_fields: frozenset[bytes] = frozenset()
     ) -> None:
         self._sender = sender
-        self._max_redirects = most
+        self._max_redirects = max_redirects
         self._any_origin = any_origin
-        self._secret_fields = secret
+        self._secret_fields = secret_fields
 
-    async def follow(self, response: HttpResponse, outbound: HttpRequest, by: float) -> HttpResponse:
+    async def follow(self, response: HttpResponse, request: HttpRequest, deadline: float) -> HttpResponse:
         """Return the final response, which is `answer` if that is no redirect; a redirect without Location is returned
-        like any other response. `by`: when the call times out, in seconds on the reactor's clock.
+        like any other response. `deadline`: when the call times out, in seconds on the reactor's clock.
 
         Raises BadRedirect if a redirect cannot be followed, TooManyRedirects if there are too many or they form a loop,
         and the sender's errors.
         """
-        original_origin = outbound.origin
-        seen = {(outbound.method, _target_of(outbound))}
+        original_origin = request.origin
+        seen = {(request.method, _target_of(request))}
         while response.head.status in REDIRECT_STATUSES and b'location' in response.head.headers:
             if not isinstance(response.body, bytes):
                 response.body.close()
             if len(seen) > self._max_redirects:
-                host = outbound.origin.host
+                host = request.origin.host
                 raise TooManyRedirects(f'redirected more than {self._max_redirects} times, at last by {host}')
-            outbound = self._next(response, outbound, original_origin, by)
-            visited = (outbound.method, _target_of(outbound))
+            request = self._next(response, request, original_origin, deadline)
+            visited = (request.method, _target_of(request))
             if visited in seen:
-                raise TooManyRedirects(f'redirected in a circle by {outbound.origin.host}')
+                raise TooManyRedirects(f'redirected in a circle by {request.origin.host}')
             seen.add(visited)
-            response = await self._sender.send(outbound)
+            response = await self._sender.send(request)
         return response
 
     def _next(self, answer: HttpResponse, outbound: HttpRequest, home: Origin, by: float) -> HttpRequest:
@@ -85,7 +85,7 @@ class RedirectFollower:
             raise BadRedirect(f'the redirection ({head.status}) by {host} {error}') from None
         if redirected.keeps_body and not _is_repeatable(outbound):
             raise BadRedirect(f'the redirection ({head.status}) by {host} is of a body that can be sent only once')
-        target = redirected.place
+        target = redirected.target
         origin = Origin('https' if target.secure else 'http', target.host, target.port)
         if origin != home:
             if not self._any_origin:
@@ -98,7 +98,7 @@ class RedirectFollower:
             target=target.target.encode('ascii'),
             headers=self._kept_headers(outbound.headers, redirected),
             body=outbound.body if redirected.keeps_body else None,
-            expect=outbound.expect if redirected.keeps_body else 0.0,
+            expect_timeout=outbound.expect_timeout if redirected.keeps_body else 0.0,
             deadline=by,
         )
 
@@ -134,12 +134,12 @@ class Decoder:
     """Decodes content codings of responses, and removes the fields about them. An unknown coding is left as it is, with
     its field, and so are partial responses (206). `offload` runs a function in a thread."""
 
-    def __init__(self, offload: Offload, *, ratio: int) -> None:
+    def __init__(self, offload: Offload, *, max_ratio: int) -> None:
         self._offload = offload
-        self._ratio = ratio
+        self._ratio = max_ratio
 
-    async def decode(self, response: HttpResponse, most: int) -> HttpResponse:
-        """Decode a response. Raises BadCoding if the body is damaged, is longer than `most` bytes when decoded, or
+    async def decode(self, response: HttpResponse, max_size: int) -> HttpResponse:
+        """Decode a response. Raises BadCoding if the body is damaged, is longer than `max_size` bytes when decoded, or
         grows to more than `ratio` times its received size; a stream, whose length is not limited, raises it while it is
         read."""
         field, body = response.head.headers.get(b'content-encoding'), response.body
@@ -147,9 +147,9 @@ class Decoder:
         if not coding or not body:
             return response
         if not isinstance(body, bytes):
-            inflater = Decompressor(coding, most=sys.maxsize, ratio=self._ratio, bare=True)
+            inflater = Decompressor(coding, max_size=sys.maxsize, max_ratio=self._ratio, allow_raw=True)
             return HttpResponse(_decoded_head(response.head, None), DecodedStream(body, inflater))
-        inflater = Decompressor(coding, most=most, ratio=self._ratio, bare=True)
+        inflater = Decompressor(coding, max_size=max_size, max_ratio=self._ratio, allow_raw=True)
         if len(body) <= _QUICK_SIZE:
             decoded = decode_body(body, inflater)
         else:
@@ -163,7 +163,7 @@ def decode_body(body: bytes, inflater: Decompressor) -> bytes:
     try:
         for start in range(0, len(body), _PIECE_SIZE):
             decoded += inflater.feed(body[start : start + _PIECE_SIZE])
-        inflater.end()
+        inflater.finish()
     except (Malformed, DecompressionBomb) as error:
         raise _bad_coding(error) from None
     return bytes(decoded)
@@ -209,7 +209,7 @@ class DecodedStream:
                 if decoded := self._inflater.feed(piece):
                     return decoded
             if self._fed:
-                self._inflater.end()
+                self._inflater.finish()
         except (Malformed, DecompressionBomb) as error:
             self.close()
             self._failed = _bad_coding(error)
@@ -245,18 +245,18 @@ class ResponseProcessor:
         self._redirects = redirects
         self._decoder = decoder
 
-    def send(self, outbound: HttpRequest) -> Deferred[HttpResponse]:
+    def send(self, request: HttpRequest) -> Deferred[HttpResponse]:
         """See Sender."""
-        return self._sender.send(outbound).addCallback(self._check, outbound, self._seconds())
+        return self._sender.send(request).addCallback(self._check, request, self._seconds())
 
-    async def ask(self, outbound: HttpRequest) -> HttpResponse:
+    async def send_awaitable(self, request: HttpRequest) -> HttpResponse:
         """Send a request from a coroutine, without the callback that `send` needs."""
         began = self._seconds()
-        response = await self._sender.send(outbound)
+        response = await self._sender.send(request)
         head = response.head
         if head.status < 300 and b'content-encoding' not in head.headers:
             return response
-        return await self._finish(response, outbound, began)
+        return await self._finish(response, request, began)
 
     def _check(
         self, response: HttpResponse, outbound: HttpRequest, began: float
@@ -268,6 +268,6 @@ class ResponseProcessor:
 
     async def _finish(self, response: HttpResponse, outbound: HttpRequest, began: float) -> HttpResponse:
         if self._redirects is not None:
-            by = min(outbound.deadline, began + outbound.timeouts.total)
+            by = min(outbound.deadline, began + outbound.timeouts.total_timeout)
             response = await self._redirects.follow(response, outbound, by)
-        return response if self._decoder is None else await self._decoder.decode(response, outbound.most)
+        return response if self._decoder is None else await self._decoder.decode(response, outbound.max_body)

@@ -52,9 +52,9 @@ class TokenCache:
     """The cluster's cache of tokens: in Redis, encrypted, until they expire, by the fingerprints of their definitions.
     Redis is optional: if it does not reply within a second, it counts as unavailable."""
 
-    keyvalue: ICommands
+    redis: ICommands
     leases: ILeaseStore
-    key: Callable[..., str]
+    make_key: Callable[..., str]
     seal: Callable[[str], str]
     unseal: Callable[[str], str]
     clock: IReactorTime
@@ -62,7 +62,7 @@ class TokenCache:
 
     async def get(self, name: str) -> AccessToken | None:
         """Return the token, or None. Raises CacheUnavailable."""
-        stored = await self._execute(self.keyvalue.execute('GET', self.key('oauth2', name)))
+        stored = await self._execute(self.redis.execute('GET', self.make_key('oauth2', name)))
         if not stored:
             return None
         try:
@@ -73,16 +73,16 @@ class TokenCache:
 
     async def put(self, name: str, token: AccessToken, now: float) -> None:
         """Store a token until it expires. Errors of Redis are logged: this worker can use the token anyway."""
-        milliseconds = int((token.ends - now) * 1000)
+        milliseconds = int((token.expires_at - now) * 1000)
         if milliseconds <= 0:
             return
         sealed = self.seal(msgspec.json.encode(token).decode('ascii'))
         try:
-            await self._execute(self.keyvalue.execute('SET', self.key('oauth2', name), sealed, 'PX', milliseconds))
+            await self._execute(self.redis.execute('SET', self.make_key('oauth2', name), sealed, 'PX', milliseconds))
         except CacheUnavailable as error:
             self._log.info('A token of OAuth 2.0 could not be kept in Redis: {why}', why=str(error))
 
-    async def lease(self, name: str, seconds: float) -> ILease:
+    async def acquire_lease(self, name: str, seconds: float) -> ILease:
         """Acquire the lease for getting a new token, waiting up to `seconds`. Raises CacheUnavailable, also if it stays
         taken."""
         acquiring = self.leases.acquire(f'oauth2:{name}', ttl=seconds + _LEASE_MARGIN, wait=seconds)
@@ -108,20 +108,20 @@ class TokenFetcher:
 
     definition: OAuth2Client
     title: str  # the definition's name in error messages
-    client: Callable[[HttpRequest], Deferred[HttpResponse]]
-    shelf: TokenCache | None  # None = no Redis
+    send: Callable[[HttpRequest], Deferred[HttpResponse]]
+    cache: TokenCache | None  # None = no Redis
     now: Callable[[], float]  # seconds since the epoch
     _log = Logger()
 
-    async def token(self, refused: str) -> AccessToken:
-        """Return a token that has not expired, and whose key is not `refused`. Raises TokenRefused, and a ServiceError
+    async def fetch(self, rejected_fingerprint: str) -> AccessToken:
+        """Return a token that has not expired, and whose key is not `rejected_fingerprint`. Raises TokenRefused, and a ServiceError
         if the server does not respond."""
-        cache, name = self.shelf, definition_fingerprint(self.definition)
+        cache, name = self.cache, definition_fingerprint(self.definition)
         if cache is None:
             return await self._request_token()
         try:
-            cached = await self._cached(cache, name, refused)
-            lease = None if cached is not None else await cache.lease(name, self.definition.timeout)
+            cached = await self._cached(cache, name, rejected_fingerprint)
+            lease = None if cached is not None else await cache.acquire_lease(name, self.definition.timeout)
         except CacheUnavailable as error:
             self._log.info('{title}: this worker gets its token by itself: {why}', title=self.title, why=str(error))
             return await self._request_token()
@@ -129,13 +129,13 @@ class TokenFetcher:
             assert cached is not None
             return cached
         try:
-            return await self._recheck_cache(cache, name, refused) or await self._request_and_cache(cache, name)
+            return await self._recheck_cache(cache, name, rejected_fingerprint) or await self._request_and_cache(cache, name)
         finally:
             lease.release()
 
     async def _cached(self, cache: TokenCache, name: str, refused: str) -> AccessToken | None:
         token = await cache.get(name)
-        is_usable = token is not None and self.now() < token.renew_at and token.key != refused
+        is_usable = token is not None and self.now() < token.renew_at and token.fingerprint != refused
         return token if is_usable else None
 
     async def _recheck_cache(self, cache: TokenCache, name: str, refused: str) -> AccessToken | None:
@@ -154,10 +154,10 @@ class TokenFetcher:
         """Request a token from the server."""
         fields, body = token_request(self.definition)
         origin, target = split_url(self.definition.token_url)
-        timeouts = Timeouts(queue=inf, connect=inf, first_byte=inf, silence=inf, total=self.definition.timeout)
+        timeouts = Timeouts(queue_timeout=inf, connect_timeout=inf, first_byte_timeout=inf, read_timeout=inf, total_timeout=self.definition.timeout)
         try:
-            request = HttpRequest('POST', origin, target, fields, body, timeouts, most=_MAX_RESPONSE)
-            response = await self.client(request)
+            request = HttpRequest('POST', origin, target, fields, body, timeouts, max_body=_MAX_RESPONSE)
+            response = await self.send(request)
         except CallFailed as failure:
             self._log.warn('{title}: {why}', title=self.title, why=failure.detail)
             raise map_error(failure, self.title, '', self.definition.timeout) from failure
@@ -169,7 +169,7 @@ class TokenFetcher:
 class OAuth2Authorizer:
     """The current token of one security definition in this process. An Authorizer."""
 
-    granting: TokenFetcher
+    fetcher: TokenFetcher
     clock: IReactorTime
     _token: AccessToken | None = None
     _rejected_key: str = ''  # the key of the last token that a peer rejected
@@ -183,51 +183,51 @@ class OAuth2Authorizer:
 
     async def credentials(self, request: OutgoingRequest) -> Fields:
         """See Authorizer. Raises Timeout, ServiceUnavailable and BadGateway, which name the definition."""
-        token, now = self._token, self.granting.now()
-        if token is None or now >= token.ends:
+        token, now = self._token, self.fetcher.now()
+        if token is None or now >= token.expires_at:
             token = await self._wait_for_token(request)
         elif now >= token.renew_at:
             self._renew()  # calls use the old token until then
-        request.proof = token
+        request.sent_credentials = token
         return ((b'Authorization', b'Bearer ' + token.value.encode('ascii')),)
 
-    async def refused(self, request: OutgoingRequest, answer: HttpResponse) -> bool:
+    async def handle_unauthorized(self, request: OutgoingRequest, response: HttpResponse) -> bool:
         """See Authorizer: a token may be revoked before it expires."""
-        used: AccessToken = request.proof
+        used: AccessToken = request.sent_credentials
         if self._token is used:
-            self._token, self._rejected_key = None, used.key
+            self._token, self._rejected_key = None, used.fingerprint
         return self._token is None or self._token.value != used.value
 
-    def accepted(self, answer: HttpResponse) -> None:
+    def handle_accepted(self, response: HttpResponse) -> None:
         """See Authorizer."""
 
     # Renewal
 
     async def _wait_for_token(self, request: OutgoingRequest) -> AccessToken:
         """Wait for a new token, within the request's timeout."""
-        cid, title = request.call.cid, self.granting.title
+        cid, title = request.call.cid, self.fetcher.title
         if self._error is not None and self.clock.seconds() < self._retry_at:
             raise type(self._error)(cid, self._error.msg)
         waiter: Deferred[AccessToken] = Deferred(self._waiting.remove)
         self._waiting.append(waiter)
         self._renew()
-        remaining = max(0.0, request.due - self.clock.seconds())
+        remaining = max(0.0, request.deadline - self.clock.seconds())
         try:
             return await waiter.addTimeout(remaining, self.clock)
         except Late:
-            raise timeout_error(title, cid, request.seconds) from None
+            raise timeout_error(title, cid, request.timeout) from None
         except ServiceError as error:
             raise type(error)(cid, error.msg) from error
 
     def _renew(self) -> None:
         """Start a renewal, unless one is in progress or has just failed."""
         if self._renewing is None and self.clock.seconds() >= self._retry_at:
-            self._renewing = Deferred.fromCoroutine(self.granting.token(self._rejected_key))
-            timeout = 2 * self.granting.definition.timeout + _REDIS_TIMEOUT  # the holder of the lease, and we
+            self._renewing = Deferred.fromCoroutine(self.fetcher.fetch(self._rejected_key))
+            timeout = 2 * self.fetcher.definition.timeout + _REDIS_TIMEOUT  # the holder of the lease, and we
             self._renewing.addTimeout(timeout, self.clock, self._timeout_failure).addBoth(self._renewed)
 
     def _timeout_failure(self, result: object, seconds: float) -> Failure:
-        return Failure(timeout_error(self.granting.title, '', seconds))
+        return Failure(timeout_error(self.fetcher.title, '', seconds))
 
     def _renewed(self, result: Any) -> None:
         self._renewing = None
@@ -244,7 +244,7 @@ class OAuth2Authorizer:
             waiter.callback(result)
 
     def _as_error(self, failure: Failure) -> ServiceError:
-        error, title = failure.value, self.granting.title
+        error, title = failure.value, self.fetcher.title
         if isinstance(error, ServiceError):
             return error
         if isinstance(error, TokenRefused):

@@ -39,21 +39,21 @@ def response_format(content_type: bytes, data_format: str) -> str:
     return TEXT if media_type.startswith('text/') else BYTES
 
 
-def decode_value(body: bytes, as_what: str, content_type: bytes) -> Any:
+def decode_value(body: bytes, data_format: str, content_type: bytes) -> Any:
     """Return the value of a body; None if it is empty. Raises ValueError with the rest of a sentence about the
     response."""
     if not body:
         return None
     try:
-        if as_what == JSON:
+        if data_format == JSON:
             return codec.decode(body)
-        if as_what == XML:
+        if data_format == XML:
             return parser.parse(body, parser.content_type_charset(content_type))
-        if as_what == FORM:
+        if data_format == FORM:
             return form.decode_form(body, _MAX_PAIRS)
     except Malformed as error:
-        raise ValueError(f'it is not {_FORMAT_NAMES[as_what]}: {error}') from None
-    return decode_text(body, content_type) if as_what == TEXT else body
+        raise ValueError(f'it is not {_FORMAT_NAMES[data_format]}: {error}') from None
+    return decode_text(body, content_type) if data_format == TEXT else body
 
 
 def decode_text(body: bytes, content_type: bytes) -> str:
@@ -78,17 +78,17 @@ def _charset(content_type: bytes) -> str:
 class RestResponse(PeerResponse):
     """The response of a peer. The body is decoded when it is first accessed, in the accessing thread."""
 
-    __slots__ = ('_data', '_format', '_headers', '_model', '_response', '_value', 'cid', 'status_code', 'title')
+    __slots__ = ('_data', '_format', '_headers', '_model', '_response', '_value', 'cid', 'status_code', 'connection_title')
 
-    def __init__(self, answer: HttpResponse, data_format: str, model: Any) -> None:
-        self._response = answer
+    def __init__(self, response: HttpResponse, data_format: str, model: Any) -> None:
+        self._response = response
         self._format = data_format
         self._model = model
         self._headers: Headers | None = None
         self._data: Any = _UNREAD
         self._value: Any = _UNREAD  # before conversion to the model
-        self.status_code: int = answer.head.status
-        self.title = ''
+        self.status_code: int = response.head.status
+        self.connection_title = ''
         self.cid = ''
 
     @property
@@ -163,10 +163,10 @@ class RestResponse(PeerResponse):
                 raise value
             return value if self._model is None else to_model(value, self._model)
         except ValueError as error:
-            raise BadGateway(self.cid, f'{self.title} gave no usable answer: {error}') from None
+            raise BadGateway(self.cid, f'{self.connection_title} gave no usable answer: {error}') from None
 
     def __repr__(self) -> str:
-        return f'<Response {self.status_code} of {self.title}>'
+        return f'<Response {self.status_code} of {self.connection_title}>'
 
 
 class StreamedRestResponse(RestResponse):
@@ -178,15 +178,15 @@ class StreamedRestResponse(RestResponse):
 
     __slots__ = ('_close', '_next')
 
-    def __init__(self, answer: HttpResponse, data_format: str, model: Any) -> None:
-        super().__init__(answer, data_format, model)
+    def __init__(self, response: HttpResponse, data_format: str, model: Any) -> None:
+        super().__init__(response, data_format, model)
         self._next: Callable[[], Any] = _empty
         self._close: Callable[[], None] | None = None
 
-    def bind(self, following: Callable[[], Any], shut: Callable[[], None]) -> None:
-        """Set the source: `following()` returns the next piece, as an awaitable or directly, b'' at the end; `shut`
+    def set_source(self, next_piece: Callable[[], Any], close: Callable[[], None]) -> None:
+        """Set the source: `next_piece()` returns the next piece, as an awaitable or directly, b'' at the end; `close`
         closes it, from any thread."""
-        self._next, self._close = following, shut
+        self._next, self._close = next_piece, close
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self

@@ -72,7 +72,7 @@ class ProbeResult(Enum):
     UNKNOWN = auto()
 
 
-def probe_client(transport: Any, answers: ResponseWriter, outlet: BufferedWriter, *, probed: bool) -> ProbeResult:
+def probe_client(transport: Any, responses: ResponseWriter, writer: BufferedWriter, *, is_probed: bool) -> ProbeResult:
     """Return whether a half-closed client has disconnected, as far as that is known.
 
     TCP sends a FIN both when a client has disconnected and when it has only stopped sending; only when we write does a
@@ -84,12 +84,12 @@ def probe_client(transport: Any, answers: ResponseWriter, outlet: BufferedWriter
     """
     if transport.getHandle().getsockopt(SOL_SOCKET, SO_ERROR):
         return ProbeResult.DISCONNECTED
-    if probed or not answers.turns or answers.stream is not None or outlet.behind:
+    if is_probed or not responses.requests or responses.stream is not None or writer.is_backlogged:
         return ProbeResult.UNKNOWN
-    head = answers.turns[0].head
+    head = responses.requests[0].head
     if head is None or head.version != (1, 1):
         return ProbeResult.DISCONNECTED
-    answers.write(CONTINUE)
+    responses.write(CONTINUE)
     return ProbeResult.PROBING
 
 
@@ -97,7 +97,7 @@ def probe_client(transport: Any, answers: ResponseWriter, outlet: BufferedWriter
 class ServerConnection:
     """One HTTP connection. It is no subclass of Twisted's Protocol, which would give each idle connection a dictionary.
 
-    Its states follow each other as NEXT_STATES lists. `due` is the deadline of the state, in seconds of the reactor's
+    Its states follow each other as NEXT_STATES lists. `deadline` is the deadline of the state, in seconds of the reactor's
     clock; ConnectionChecks enforces it.
     """
 
@@ -112,7 +112,7 @@ class ServerConnection:
         '_responses',
         '_state',
         '_writer',
-        'due',
+        'deadline',
         'transport',
     )  # fmt: skip
 
@@ -123,7 +123,7 @@ class ServerConnection:
         self._limit_key = ''  # returned by AddressLimit.enter
         self._requests_before_head = 0  # requests before the head that is being received
         self._idle_timeout = context.settings.idle_timeout
-        self.due = inf
+        self.deadline = inf
 
     # Methods that Twisted calls.
 
@@ -134,15 +134,15 @@ class ServerConnection:
         client = self._client = make_client_info(transport, context.settings.public_url)
         if client.address != UNIX:
             transport.setTcpNoDelay(True)
-        writer = self._writer = make_writer(transport, self._drained, context.seconds, context.burst)
+        writer = self._writer = make_writer(transport, self._drained, context.seconds, context.write_batch)
         self._responses = ResponseWriter(
             context, writer, client.address,
-            moved_on=self._advance, ended=self._finish, broken=transport.abortConnection,
+            on_progress=self._advance, on_last_response=self._finish, on_failed_stream=transport.abortConnection,
         )
         self._reader = RequestReader(context, self._responses, writer, client, self._advance)
-        self.due = context.seconds() + context.settings.head_timeout
-        context.opened(self)
-        limit_key = context.address_limit.enter(client.address) if context.is_limited(client) else ''
+        self.deadline = context.seconds() + context.settings.head_timeout
+        context.add_connection(self)
+        limit_key = context.address_limit.acquire(client.address) if context.is_limited(client) else ''
         if limit_key is None:
             transport.abortConnection()
             return
@@ -151,7 +151,7 @@ class ServerConnection:
 
     def handshakeCompleted(self) -> None:
         """Record the client's certificates, over TLS, before any of its bytes are read."""
-        self._client.over_tls(self.transport)
+        self._client.set_tls(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Parse the client's bytes and process the requests."""
@@ -176,35 +176,35 @@ class ServerConnection:
     def connectionLost(self, reason: Failure) -> None:
         """Cancel all requests: the connection is lost."""
         self._enter(CLOSED, inf)
-        self._reader.deafen()
-        self._responses.abandon()
+        self._reader.close_input()
+        self._responses.cancel_all()
         if self._limit_key:
-            self._context.address_limit.leave(self._limit_key)
-        self._context.closed(self)
+            self._context.address_limit.release(self._limit_key)
+        self._context.remove_connection(self)
 
     # Processing.
 
     def _advance(self) -> None:
         """Process the bytes received as far as nothing must be waited for, and write the responses in one write."""
         responses = self._responses
-        if responses.corked:
+        if responses.is_buffering:
             return
         reader, now = self._reader, self._context.seconds()
-        if self._state is BUSY and reader.quiet:  # the response was sent that both sides were waiting for
+        if self._state is BUSY and reader.is_idle:  # the response was sent that both sides were waiting for
             self._enter(IDLE, now + self._idle_timeout)
             return
-        responses.corked = True
+        responses.is_buffering = True
         try:
-            reader.pull(now)
+            reader.process(now)
         finally:
-            responses.uncork()
-        if responses.closed:
+            responses.flush()
+        if responses.is_closed:
             self._finish()
-        elif self._state is IDLE and reader.phase is HEAD and reader.parser.idle:  # the usual state after a request
-            if responses.turns:
+        elif self._state is IDLE and reader.phase is HEAD and reader.parser.is_idle:  # the usual state after a request
+            if responses.requests:
                 self._enter(BUSY, inf)
             else:
-                self.due = now + self._idle_timeout
+                self.deadline = now + self._idle_timeout
         else:
             self._update_deadline(now)
 
@@ -218,18 +218,18 @@ class ServerConnection:
     def _update_deadline(self, now: float) -> None:
         """Set the state and the deadline by what the connection waits for."""
         reader = self._reader
-        blocked = reader.held_up
+        blocked = reader.is_blocked
         if self._state in (HALF_CLOSED, PROBE_SENT):
             if blocked:
                 return
-            if not reader.ended:
-                reader.break_off(400, error_responses.INCOMPLETE_REQUEST, now)
-            elif not self._responses.turns:
+            if not reader.is_complete:
+                reader.reject(400, error_responses.INCOMPLETE_REQUEST, now)
+            elif not self._responses.requests:
                 self._close()
             return
         if self._state is CLOSING:  # the response just written was the last one
             return
-        if blocked and (reader.parser.pending > MAX_PENDING_BYTES or (reader.waiting and self._context.memory.pressed)):
+        if blocked and (reader.parser.pending_bytes > MAX_PENDING_BYTES or (reader.is_waiting and self._context.byte_budget.is_under_pressure)):
             if not self._paused:
                 self._paused = True
                 self.transport.pauseProducing()
@@ -238,34 +238,34 @@ class ServerConnection:
             self.transport.resumeProducing()
         if reader.phase is not HEAD:
             self._enter(IN_BODY, inf if reader.phase is INPUT_CLOSED else reader.body_deadline(now))
-        elif blocked or (reader.parser.idle and self._responses.turns):
+        elif blocked or (reader.parser.is_idle and self._responses.requests):
             self._enter(BUSY, inf)
-        elif reader.parser.idle:
+        elif reader.parser.is_idle:
             self._enter(IDLE, now + self._idle_timeout)
-        elif self._state is not IN_HEAD or self._requests_before_head != reader.count:
-            self._requests_before_head = reader.count
+        elif self._state is not IN_HEAD or self._requests_before_head != reader.request_count:
+            self._requests_before_head = reader.request_count
             self._enter(IN_HEAD, now + self._context.settings.head_timeout)
 
     def _enter(self, state: ServerConnectionState, due: float) -> None:
-        """Change the state, whose deadline is `due`."""
+        """Change the state, whose deadline is `deadline`."""
         self._state = state
-        self.due = due
+        self.deadline = due
 
     # Shutdown.
 
-    def drain(self) -> None:
+    def close_if_drained(self) -> None:
         """Close the connection if the node is draining and no request is in progress."""
         reader = self._reader
-        if self._context.draining and reader.phase is HEAD and reader.ended and not self._responses.turns:
+        if self._context.draining and reader.phase is HEAD and reader.is_complete and not self._responses.requests:
             self._close()
 
-    connectionMade = drain  # a draining node accepts no new client
+    connectionMade = close_if_drained  # a draining node accepts no new client
 
     def _finish(self) -> None:
         """Shut down after the last response in a way that lets the client read it."""
         reader = self._reader
-        unread = not reader.ended
-        reader.deafen()
+        unread = not reader.is_complete
+        reader.close_input()
         if not unread or self._state in (HALF_CLOSED, PROBE_SENT, CLOSED):
             self._close()
             return
@@ -278,44 +278,44 @@ class ServerConnection:
     def _close(self) -> None:
         if self._state in (CLOSING, CLOSED):
             return
-        self._reader.deafen()
+        self._reader.close_input()
         self._enter(CLOSING, self._context.seconds() + self._context.settings.write_timeout)
-        self._writer.lose()
+        self._writer.close()
 
     # Called by ConnectionChecks.
 
-    def check(self, now: float) -> None:
+    def enforce_timeouts(self, now: float) -> None:
         """Enforce the timeouts: of a client that does not read, of a stream whose service makes no progress, and
-        `due`."""
+        `deadline`."""
         writer, stream = self._writer, self._responses.stream
-        if (writer.behind and now - writer.moved >= self._context.settings.write_timeout) or (
+        if (writer.is_backlogged and now - writer.last_progress >= self._context.settings.write_timeout) or (
             stream is not None and stream.due <= now
         ):
             self.transport.abortConnection()
-        elif self.due <= now:
+        elif self.deadline <= now:
             self._time_out(now)
-        elif self._state is IDLE and now >= self.due - self._idle_timeout + HEAD_CACHE_TIMEOUT:
-            self._enter(IDLE_WITHOUT_HEAD, self.due)
-            self._reader.forget()
-        elif self._state is IN_BODY and self._context.reliefs and self._reader.spool_body(now):
-            self._context.reliefs -= 1
-            self.due = inf  # it waits for the disk or the dispatcher
+        elif self._state is IDLE and now >= self.deadline - self._idle_timeout + HEAD_CACHE_TIMEOUT:
+            self._enter(IDLE_WITHOUT_HEAD, self.deadline)
+            self._reader.drop_last_head()
+        elif self._state is IN_BODY and self._context.spool_quota and self._reader.spool_body(now):
+            self._context.spool_quota -= 1
+            self.deadline = inf  # it waits for the disk or the dispatcher
 
     def _time_out(self, now: float) -> None:
         state, reader = self._state, self._reader
         if state is IN_HEAD:
-            reader.break_off(408, error_responses.HEAD_TIMEOUT, now)
+            reader.reject(408, error_responses.HEAD_TIMEOUT, now)
         elif state is IN_BODY:
-            reader.break_off(408, error_responses.BODY_TIMEOUT, now)
+            reader.reject(408, error_responses.BODY_TIMEOUT, now)
         elif state in (HALF_CLOSED, PROBE_SENT):
-            self.due = now + PROBE_DELAY
-            result = probe_client(self.transport, self._responses, self._writer, probed=state is PROBE_SENT)
+            self.deadline = now + PROBE_DELAY
+            result = probe_client(self.transport, self._responses, self._writer, is_probed=state is PROBE_SENT)
             if result is ProbeResult.DISCONNECTED:
                 self.transport.abortConnection()
             elif result is ProbeResult.PROBING:
-                self._enter(PROBE_SENT, self.due)
-        elif self._writer.behind:  # the client is still reading: `check` notices when it stops
-            self.due = now + LINGER_TIMEOUT
+                self._enter(PROBE_SENT, self.deadline)
+        elif self._writer.is_backlogged:  # the client is still reading: `enforce_timeouts` notices when it stops
+            self.deadline = now + LINGER_TIMEOUT
         elif state is CLOSING:
             self.transport.abortConnection()
         else:

@@ -49,32 +49,32 @@ class _LimitedPort:
 class AcceptLimiter:
     """Limits the connections accepted by all HTTP ports of a node. The connections themselves update `counters.open`.
 
-    `seconds` is the reactor's clock. `limit` returns how many descriptors the process may open.
+    `seconds` is the reactor's clock. `descriptor_limit` returns how many descriptors the process may open.
     """
 
     _log = Logger()
 
     def __init__(
-        self, most: int, counters: HttpCounters, seconds: Callable[[], float],
-        limit: Callable[[], int] = lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        self, connection_limit: int, counters: HttpCounters, seconds: Callable[[], float],
+        descriptor_limit: Callable[[], int] = lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     ) -> None:  # fmt: skip
-        self._max_connections = most
+        self._max_connections = connection_limit
         self._counters = counters
         self._seconds = seconds
-        self._limit = limit
+        self._limit = descriptor_limit
         self._ports: list[Any] = []
-        self._ceiling = first_reserved_descriptor(limit())
+        self._ceiling = first_reserved_descriptor(descriptor_limit())
         self._pause_reason = ''  # '' = accepting
         self._logged_reason = ''  # the reason that was logged, until the recovery is logged
         self._changed_at = 0.0  # when accepting paused or resumed last
 
-    def watch(self, port: Any) -> None:
+    def add_port(self, port: Any) -> None:
         """Take over a listening port of Twisted's. Ports without a socket are left as they are."""
         if hasattr(port, 'socket'):
             port.socket = _LimitedPort(port.socket, self)
             self._ports.append(port)
 
-    def stop(self) -> None:
+    def forget_ports(self) -> None:
         """Forget the ports, which are being closed."""
         self._ports.clear()
 
@@ -97,7 +97,7 @@ class AcceptLimiter:
                         'but for a reserve')  # fmt: skip
         return client, address
 
-    def look(self) -> None:
+    def resume_if_possible(self) -> None:
         """Resume accepting if resources are free again. Called periodically and whenever a connection has ended."""
         now = self._seconds()
         self._ceiling = first_reserved_descriptor(self._limit())  # an administrator may have changed it
@@ -148,16 +148,16 @@ class AddressLimit:
 
     _log = Logger()
 
-    def __init__(self, most: int, counters: HttpCounters, seconds: Callable[[], float]) -> None:
-        self._max_connections = most
+    def __init__(self, max_connections: int, counters: HttpCounters, seconds: Callable[[], float]) -> None:
+        self._max_connections = max_connections
         self._counters = counters
         self._seconds = seconds
         self._open: dict[str, int] = {}
         self._rejected_network = ''  # the network whose connections are rejected; '' = none
         self._rejected_at = 0.0  # when a connection was rejected last
 
-    def enter(self, address: str) -> str | None:
-        """Count a new connection. Returns the key to pass to `leave` when it has ended, or None if its address is over
+    def acquire(self, address: str) -> str | None:
+        """Count a new connection. Returns the key to pass to `release` when it has ended, or None if its address is over
         the limit."""
         network = client_network(address)
         count = self._open.get(network, 0)
@@ -167,7 +167,7 @@ class AddressLimit:
         self._open[network] = count + 1
         return network
 
-    def leave(self, network: str) -> None:
+    def release(self, network: str) -> None:
         """Uncount a connection that has ended."""
         count = self._open[network] - 1
         if count:

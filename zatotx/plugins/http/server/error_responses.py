@@ -39,19 +39,19 @@ class ErrorResult(msgspec.Struct, frozen=True):
     status: int
     details: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    soap: str = ''  # SOAP version of the fault; '' = Zato's error in JSON
+    soap_version: str = ''  # SOAP version of the fault; '' = Zato's error in JSON
 
 
 def error_response(
-    status: int, cid: str, details: str, headers: tuple[tuple[bytes, bytes], ...] = (), form: str = ''
+    status: int, cid: str, details: str, headers: tuple[tuple[bytes, bytes], ...] = (), error_format: str = ''
 ) -> Reply:
-    """Return an error response in Zato's JSON or XML format, or as a SOAP fault of version `form`. A temporary error
+    """Return an error response in Zato's JSON or XML format, or as a SOAP fault of version `error_format`. A temporary error
     (503) gets a Retry-After field."""
     if status == 503:
         headers += _RETRY
-    if form == XML:
+    if error_format == XML:
         return Reply(status, write_error(cid, details), XML_TYPE, headers)
-    if form:
-        version = VERSIONS[form]
+    if error_format:
+        version = VERSIONS[error_format]
         return Reply(status, error_fault(version, status, cid, details), version.content_type.encode('ascii'), headers)
     return Reply(status, codec.write_error(cid, details), _JSON, headers)

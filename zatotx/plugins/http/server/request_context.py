@@ -26,7 +26,7 @@ NO_METER: Any = NullMeter()
 class IResponseFilter(Interface):
     """Filters the responses to requests with one head."""
 
-    def put_on(request: RequestContext, reply: Reply) -> None:  # noqa: N805 - an interface
+    def apply(request: RequestContext, reply: Reply) -> None:  # noqa: N805 - an interface
         """Filter a response and pass it to `request.dressed`: at once, or when a thread has finished its part."""
 
 
@@ -35,7 +35,7 @@ class IResponseFilters(Interface):
 
     cors: CorsRules | None = Attribute('The rules for preflight requests.')
 
-    def of(head: RequestHead) -> IResponseFilter:  # noqa: N805 - an interface
+    def filter_for(head: RequestHead) -> IResponseFilter:  # noqa: N805 - an interface
         """Return the filter for responses to requests with this head."""
 
 
@@ -47,7 +47,7 @@ class ChannelTarget(msgspec.Struct, frozen=True):
     is_active: bool = True
     any_method: bool = False  # of a channel that names no method
     meter: IChannelMeter = NO_METER  # of its requests
-    dressing: IResponseFilters | None = None  # for its responses
+    response_filters: IResponseFilters | None = None  # for its responses
 
 
 class ChannelMatch(msgspec.Struct, frozen=True):
@@ -66,87 +66,87 @@ class ResolvedRequest(msgspec.Struct, frozen=True):
 
     head: RequestHead
     routes: object  # the route table that was used
-    label: str  # the channel's name for the log
-    request: str  # the request line for the log
-    agent: str  # the user agent for the log
-    peer: str  # the client's address
-    cid: str | None  # the caller's own correlation ID
-    parent: bytes | None  # the caller's traceparent
-    refusing: ErrorResult | None = None  # if set, the fields below have their defaults
+    channel_label: str  # the channel's name for the log
+    request_line: str  # the request line for the log
+    user_agent: str  # the user agent for the log
+    peer_address: str  # the client's address
+    caller_cid: str | None  # the caller's own correlation ID
+    traceparent: bytes | None  # the caller's traceparent
+    error: ErrorResult | None = None  # if set, the fields below have their defaults
     spec: ChannelSpec = _NO_CHANNEL
     service: str = ''
-    view: HTTPView | None = None
-    allowed: float = 0.0  # seconds until the request times out
-    way: ChannelMatch | None = None
-    form: str = ''  # format of errors: a version of SOAP, 'xml', or '' = JSON
+    http_view: HTTPView | None = None
+    timeout: float = 0.0  # seconds until the request times out
+    route_match: ChannelMatch | None = None
+    error_format: str = ''  # format of errors: a version of SOAP, 'xml', or '' = JSON
     meter: IChannelMeter = NO_METER
-    dress: IResponseFilter | None = None  # the filter for the channel's responses
+    response_filter: IResponseFilter | None = None  # the filter for the channel's responses
 
 
 class RequestContext:
-    """One request, in the order in which its response must be written. The dispatcher calls `answered`."""
+    """One request, in the order in which its response must be written. The dispatcher calls `receive_reply`."""
 
-    __slots__ = ('_on_reply', 'began', 'body', 'cid', 'head', 'inbound', 'interim', 'lines', 'persist', 'place',
-                 'reply', 'request_line', 'run')  # fmt: skip
+    __slots__ = ('_on_reply', 'started_at', 'resources', 'cid', 'head', 'message', 'send_continue', 'header_lines', 'keep_alive', 'resolved',
+                 'reply', 'request_line', 'pending')  # fmt: skip
 
-    def __init__(self, head: RequestHead | None, began: float, ready: Callable[[RequestContext], None]) -> None:
+    def __init__(self, head: RequestHead | None, started_at: float, on_reply: Callable[[RequestContext], None]) -> None:
         self.head = head  # None if the message was rejected before its head was complete
-        self.began = began
-        self._on_reply = ready
-        self.persist = head is not None and head.keep_alive
+        self.started_at = started_at
+        self._on_reply = on_reply
+        self.keep_alive = head is not None and head.keep_alive
         self.cid = ''
-        self.place: ResolvedRequest | None = None  # how the head was routed
+        self.resolved: ResolvedRequest | None = None  # how the head was routed
         self.request_line = b''  # as sent, if there is no head
-        self.inbound: Message | None = None
-        self.run: IPendingRequest | None = None
-        self.body: RequestResources | None = None
-        self.interim = False  # whether to send 100 (Continue) as soon as this request is the connection's first
-        self.lines = b''  # header lines that its channel adds to the response
+        self.message: Message | None = None
+        self.pending: IPendingRequest | None = None
+        self.resources: RequestResources | None = None
+        self.send_continue = False  # whether to send 100 (Continue) as soon as this request is the connection's first
+        self.header_lines = b''  # header lines that its channel adds to the response
         self.reply: Reply | None = None
 
     @property
     def channel(self) -> str:
         """The channel's name, for the log."""
-        return self.place.label if self.place is not None else '-'
+        return self.resolved.channel_label if self.resolved is not None else '-'
 
     @property
     def service(self) -> str:
         """The service's name, for the log."""
-        return self.place.service if self.place is not None else ''
+        return self.resolved.service if self.resolved is not None else ''
 
     @property
-    def safe(self) -> bool:
+    def is_safe(self) -> bool:
         """Whether other requests of the connection may run concurrently."""
         return self.head is not None and self.head.method in SAFE_METHODS
 
-    def answered(self, reply: Reply) -> None:
+    def receive_reply(self, reply: Reply) -> None:
         """Receive the response of the dispatcher, and pass it through the channel's response filter."""
-        resolved = self.place
-        if resolved is None or resolved.dress is None:  # the usual case
+        resolved = self.resolved
+        if resolved is None or resolved.response_filter is None:  # the usual case
             self.reply = reply
             self._on_reply(self)
         else:
-            resolved.dress.put_on(self, reply)
+            resolved.response_filter.apply(self, reply)
 
-    def dressed(self, reply: Reply) -> None:
+    def set_reply(self, reply: Reply) -> None:
         """Receive the final response, as it is sent."""
         self.reply = reply
         self._on_reply(self)
 
-    def abandon(self) -> None:
+    def cancel(self) -> None:
         """Cancel the request: the client has disconnected."""
-        if self.run is not None:
-            self.run.cancel()
+        if self.pending is not None:
+            self.pending.cancel()
         self.release()
 
     def release(self) -> None:
         """Release the resources of the request."""
-        if self.body is not None:
-            self.body.close()
-            self.body = None
+        if self.resources is not None:
+            self.resources.close()
+            self.resources = None
 
 
-def error_response_to(turn: RequestContext, status: int, details: str) -> Reply:
+def error_response_to(request: RequestContext, status: int, details: str) -> Reply:
     """Return an error response in the format of the channel that the request was routed to."""
-    resolved = turn.place
-    return error_response(status, turn.cid, details, form='' if resolved is None else resolved.form)
+    resolved = request.resolved
+    return error_response(status, request.cid, details, error_format='' if resolved is None else resolved.error_format)

@@ -54,10 +54,10 @@ def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTa
     except Malformed:
         return None
     target = match.target if isinstance(match, RouteMatch) else None
-    if target is None or not target.is_active or target.dressing is None or target.dressing.cors is None:
+    if target is None or not target.is_active or target.response_filters is None or target.response_filters.cors is None:
         return None
     try:
-        fields = target.dressing.cors.of_preflight(origin, method, headers.get(b'access-control-request-headers'))
+        fields = target.response_filters.cors.preflight_headers(origin, method, headers.get(b'access-control-request-headers'))
     except CorsForbidden as error:
         return target, ErrorResult(403, f'{error}', (_VARY,))
     return target, ErrorResult(204, '', (*fields, _VARY))
@@ -67,28 +67,28 @@ class RequestRouter:
     """Routes request heads by the current route table: a request uses the table that is current when its head
     arrives."""
 
-    __slots__ = ('_max_body', 'keys', 'routes')
+    __slots__ = ('_max_body', 'key_names', 'routes')
 
     def __init__(self, routes: ChannelTable, max_body: int) -> None:
         self.routes = routes
-        self.keys = QueryKeyNames()  # what the log masks; when the keys change, the routes must be replaced too
+        self.key_names = QueryKeyNames()  # what the log masks; when the keys change, the routes must be replaced too
         self._max_body = max_body
 
-    def place(self, head: RequestHead, client: ClientInfo, last: ResolvedRequest | None) -> ResolvedRequest:
-        """Resolve a head. Returns `last`, the connection's last result, if nothing has changed."""
+    def resolve(self, head: RequestHead, client: ClientInfo, last_resolved: ResolvedRequest | None) -> ResolvedRequest:
+        """Resolve a head. Returns `last_resolved`, the connection's last result, if nothing has changed."""
         match: ChannelMatch | ErrorResult | None = None
         peer = client.address
         if head.method == 'OPTIONS':
             if head.path == b'*':
                 return self._resolve_error(head, peer, _SERVER_WIDE)
             if (preflight := answer_preflight(self.routes, head)) is not None:
-                return self._resolve_error(head, peer, preflight[1], preflight[0], dressed=False)
-        if last is not None and last.routes is self.routes:
-            if last.head is head:
-                return last
-            if last.head.target == head.target and last.head.method == head.method:
-                match = last.way
-                if match is not None and match.forked and not soap_routing.same_action(last.head, head):
+                return self._resolve_error(head, peer, preflight[1], preflight[0], is_filtered=False)
+        if last_resolved is not None and last_resolved.routes is self.routes:
+            if last_resolved.head is head:
+                return last_resolved
+            if last_resolved.head.target == head.target and last_resolved.head.method == head.method:
+                match = last_resolved.route_match
+                if match is not None and match.forked and not soap_routing.same_action(last_resolved.head, head):
                     match = None
         if match is None:
             match = self._match(head)
@@ -101,7 +101,7 @@ class RequestRouter:
             return self._resolve_error(head, peer, allowed, match.target)
         view = HTTPView(
             head.method, head.target, match.path, head.query, head.headers, match.params, peer, head.version,
-            client.certificates, client.secure, client.own_url, client.public_url,
+            client.certificates, client.is_tls, client.listener_url, client.public_url,
         )  # fmt: skip
         request, agent, cid, parent = _request_fields(head, match.request)
         return ResolvedRequest(head, self.routes, match.target.label, request, agent, peer, cid, parent, None, spec,
@@ -111,25 +111,25 @@ class RequestRouter:
     def place_forwarded(
         self, clients: ForwardedClients, head: RequestHead, proxy: ClientInfo, last: ResolvedRequest | None
     ) -> ResolvedRequest:
-        """Resolve a head as `place` does, for the client that a trusted proxy forwards."""
+        """Resolve a head as `resolve` does, for the client that a trusted proxy forwards."""
         if last is not None and last.head is head and last.routes is self.routes:
             return last
-        return self.place(head, clients.client(head, proxy), last)
+        return self.resolve(head, clients.client_for(head, proxy), last)
 
-    def receive(self, turn: RequestContext, place: ResolvedRequest) -> Reply | None:
+    def start_request(self, request: RequestContext, resolved: ResolvedRequest) -> Reply | None:
         """Assign the request its cid and its message. Returns the response if the dispatcher is not needed, else
         None."""
-        cid = turn.cid = place.cid or new_cid()
-        turn.place = place
-        place.meter.requests += 1
-        error = place.refusing
+        cid = request.cid = resolved.caller_cid or new_cid()
+        request.resolved = resolved
+        resolved.meter.requests += 1
+        error = resolved.error
         if error is not None:
             if error.status == NO_CONTENT:
                 return Reply(NO_CONTENT, b'', b'', error.headers)
-            return error_response(error.status, cid, error.details, error.headers, place.form)
-        parent = place.parent
-        turn.inbound = Message(
-            cid, place.spec, place.service, place.head.headers, b'', turn.began + place.allowed, place.view,
+            return error_response(error.status, cid, error.details, error.headers, resolved.error_format)
+        parent = resolved.traceparent
+        request.message = Message(
+            cid, resolved.spec, resolved.service, resolved.head.headers, b'', request.started_at + resolved.timeout, resolved.http_view,
             continue_trace(parent) if parent is not None else '',
         )  # fmt: skip
         return None
@@ -141,17 +141,17 @@ class RequestRouter:
         error: ErrorResult,
         target: ChannelTarget | None = None,
         *,
-        dressed: bool = True,
+        is_filtered: bool = True,
     ) -> ResolvedRequest:
-        label, form = '-', error.soap
+        label, form = '-', error.soap_version
         meter: IChannelMeter = NO_METER
-        dress: IResponseFilter | None = None
+        response_filter: IResponseFilter | None = None
         if target is not None:
-            label, meter, dress = target.label, target.meter, _filter_for(target, head) if dressed else None
+            label, meter, response_filter = target.label, target.meter, _filter_for(target, head) if is_filtered else None
             form = _error_format(target.spec, head)
-        request, agent, cid, parent = _request_fields(head, describe_request(head.method, head.target, self.keys.names))
+        request, agent, cid, parent = _request_fields(head, describe_request(head.method, head.target, self.key_names.names))
         return ResolvedRequest(head, self.routes, label, request, agent, peer, cid, parent, error, meter=meter,
-                               form=form, dress=dress)  # fmt: skip
+                               error_format=form, response_filter=response_filter)  # fmt: skip
 
     def _match(self, head: RequestHead) -> ChannelMatch | ErrorResult:
         """Return the channel, the parameters that its pattern captured, and the decoded path; or an error."""
@@ -165,12 +165,12 @@ class RequestRouter:
             return _routing_error(match, head, requested_version(head.headers) if by_action else '')
         if not isinstance(match.target, ChannelTarget):
             return soap_routing.match_action(
-                match, head, path, describe_request(head.method, head.target, self.keys.names)
+                match, head, path, describe_request(head.method, head.target, self.key_names.names)
             )
         service, params = match.target.spec.service, match.params
         if not service:  # a built-in endpoint: its path names the service, which is no parameter of that service
             service, params = params['service'], _NO_PARAMS
-        request = describe_request(head.method, head.target, self.keys.names)
+        request = describe_request(head.method, head.target, self.key_names.names)
         return ChannelMatch(match.target, service, params, path, request, forked=self.routes.has_soap)
 
     def _check(self, target: ChannelTarget, head: RequestHead) -> ErrorResult | None:
@@ -191,7 +191,7 @@ class RequestRouter:
             )
         if head.length is not None and head.length > self._max_body:
             return ErrorResult(413, error_responses.BODY_TOO_LARGE.format(limit=self._max_body))
-        if target.spec.soap is not None and not target.spec.door and not accepts_soap_content_type(head.headers):
+        if target.spec.soap is not None and not target.spec.is_builtin_endpoint and not accepts_soap_content_type(head.headers):
             return ErrorResult(415, error_responses.UNSUPPORTED_SOAP_TYPE, ((b'Accept', ACCEPTED_TYPES),))
         return None
 
@@ -207,7 +207,7 @@ class RequestRouter:
 
 
 def _filter_for(target: ChannelTarget, head: RequestHead) -> IResponseFilter | None:
-    return None if target.dressing is None else target.dressing.of(head)
+    return None if target.response_filters is None else target.response_filters.filter_for(head)
 
 
 def _error_format(spec: ChannelSpec, head: RequestHead) -> str:
@@ -219,7 +219,7 @@ def _error_format(spec: ChannelSpec, head: RequestHead) -> str:
 
 def _routing_error(match: MethodNotRouted | None, head: RequestHead, soap: str) -> ErrorResult:
     if match is None:
-        return ErrorResult(404, error_responses.NOT_FOUND, soap=soap)
+        return ErrorResult(404, error_responses.NOT_FOUND, soap_version=soap)
     allow = ', '.join(match.allow).encode('ascii')
     return ErrorResult(405, error_responses.METHOD_NOT_ALLOWED.format(method=head.method), ((b'Allow', allow),), soap)
 

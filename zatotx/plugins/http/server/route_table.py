@@ -54,8 +54,8 @@ def _endpoint(
         soap=soap,
         security=security,
         roles=roles,
-        door=True,
-        always_open=always_open,
+        is_builtin_endpoint=True,
+        serves_while_draining=always_open,
         internal_only=internal_only,
         merge_url_params=service == '',
     )
@@ -112,22 +112,22 @@ class ChannelTable(msgspec.Struct, frozen=True):
 
 def build_table(
     channels: Sequence[StoredObject],
-    doors: Mapping[str, ChannelSpec] = BUILTIN_ENDPOINTS,
-    meter: MeterFactory = lambda name: NO_METER,
-    dress: FiltersFactory = lambda channel: None,
+    builtin_endpoints: Mapping[str, ChannelSpec] = BUILTIN_ENDPOINTS,
+    make_meter: MeterFactory = lambda name: NO_METER,
+    make_filters: FiltersFactory = lambda channel: None,
 ) -> tuple[ChannelTable, list[str]]:
     """Build the table of these channels and endpoints. Returns it with a message about each channel that is left out:
-    an invalid channel does not keep the others from being served. `meter` returns the meter of a channel, by its name,
-    `dress` its ResponseFilters. Slow with many channels: call it in a thread."""
+    an invalid channel does not keep the others from being served. `make_meter` returns the meter of a channel, by its name,
+    `make_filters` its ResponseFilters. Slow with many channels: call it in a thread."""
     endpoints = [
-        (path, ChannelTarget(spec, escape_text(spec.name), meter=meter(spec.name))) for path, spec in doors.items()
+        (path, ChannelTarget(spec, escape_text(spec.name), meter=make_meter(spec.name))) for path, spec in builtin_endpoints.items()
     ]
     routes = [Route(path, ANY, target) for path, target in endpoints if target.spec.soap is None]
     rest_channels = [stored.value for stored in channels if stored.type == REST]
     methods_by_path = _methods(rest_channels)
-    routes += [_route(channel, meter, dress, methods_by_path) for channel in rest_channels]
+    routes += [_route(channel, make_meter, make_filters, methods_by_path) for channel in rest_channels]
     soap_routes, soap_errors = group_by_action(
-        [(stored.value.url_path, _soap_target(stored.value, meter, dress)) for stored in channels
+        [(stored.value.url_path, _soap_target(stored.value, make_meter, make_filters)) for stored in channels
          if stored.type == SOAP],
         [(path, target) for path, target in endpoints if target.spec.soap is not None],
         next((target for path, target in endpoints if path == WSDL), None),
@@ -157,7 +157,7 @@ def _methods(channels: Sequence[RestChannel]) -> Mapping[str, tuple[str, ...]]:
 
 
 def _route(
-    channel: RestChannel, meter: MeterFactory, dress: FiltersFactory, methods_by_path: Mapping[str, tuple[str, ...]]
+    channel: RestChannel, make_meter: MeterFactory, make_filters: FiltersFactory, methods_by_path: Mapping[str, tuple[str, ...]]
 ) -> Route:
     """Build the route of one REST channel."""
     others: tuple[str, ...] = ()
@@ -165,12 +165,12 @@ def _route(
         others = methods_by_path.get(pattern_key(channel.url_path, match_slash=channel.match_slash), ())
     spec = _spec(channel, data_format=channel.data_format, params_pri=channel.params_pri,
                  merge_url_params=channel.merge_url_params_req, beside=others)  # fmt: skip
-    target = ChannelTarget(spec, escape_text(channel.name), channel.is_active, not channel.method, meter(channel.name),
-                    dress(channel))  # fmt: skip
+    target = ChannelTarget(spec, escape_text(channel.name), channel.is_active, not channel.method, make_meter(channel.name),
+                    make_filters(channel))  # fmt: skip
     return Route(channel.url_path, channel.method or ANY, target, match_slash=channel.match_slash)
 
 
-def _soap_target(channel: SoapChannel, meter: MeterFactory, dress: FiltersFactory) -> ChannelTarget:
+def _soap_target(channel: SoapChannel, make_meter: MeterFactory, make_filters: FiltersFactory) -> ChannelTarget:
     """Build the target of one SOAP channel."""
     action = unquote_action(channel.soap_action)
     soap = SoapChannelSpec(
@@ -187,8 +187,8 @@ def _soap_target(channel: SoapChannel, meter: MeterFactory, dress: FiltersFactor
         escape_text(channel.name),
         channel.is_active,
         True,
-        meter(channel.name),
-        dress(channel),
+        make_meter(channel.name),
+        make_filters(channel),
     )
 
 
@@ -201,7 +201,7 @@ def _spec(channel: HttpChannel, **own: Any) -> ChannelSpec:
         security=channel.security,
         groups=tuple(channel.groups),
         roles=tuple(channel.roles),
-        rates=tuple(channel.rate_limits),
+        rate_limits=tuple(channel.rate_limits),
         timeout=channel.timeout,
         max_in_flight=channel.max_in_flight or 0,
         queue=channel.queue,

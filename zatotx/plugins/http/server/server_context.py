@@ -34,10 +34,10 @@ class OpenConnection(Protocol):
 
     transport: Any  # ITCPTransport, or of TLS or a Unix socket
 
-    def check(self, now: float) -> None:
+    def enforce_timeouts(self, now: float) -> None:
         """Enforce the timeouts of the connection."""
 
-    def drain(self) -> None:
+    def close_if_drained(self) -> None:
         """Close the connection if the node is draining and no request is in progress."""
 
 
@@ -46,24 +46,24 @@ class ServerContext:
 
     __slots__ = (
         'address_limit',
-        'burst',
+        'write_batch',
         'connections',
         'counters',
-        'doorman',
+        'accept_limiter',
         'draining',
-        'exchange',
-        'forwarded',
+        'dispatcher',
+        'forwarded_clients',
         'limits',
-        'log',
-        'memory',
+        'access_log',
+        'byte_budget',
         'offload',
         'reactor',
-        'reception',
-        'reliefs',
+        'router',
+        'spool_quota',
         'seconds',
         'settings',
-        'stamps',
-        'when_empty',
+        'date_cache',
+        'on_empty',
         'work_dir',
     )  # fmt: skip
 
@@ -71,57 +71,57 @@ class ServerContext:
                  counters: HttpCounters) -> None:
         self.reactor: IReactorTime = context.reactor
         self.seconds: Callable[[], float] = context.reactor.seconds
-        self.offload: Callable[..., Deferred[Any]] = context.offload
+        self.offload: Callable[..., Deferred[Any]] = context.run_in_thread
         self.work_dir = context.work_dir
-        self.memory = context.memory
-        self.reliefs = 0  # connections whose bodies may still be moved out of memory in this sweep
+        self.byte_budget = context.memory_budget
+        self.spool_quota = 0  # connections whose bodies may still be moved out of memory in this sweep
         self.settings = settings
         self.limits = settings.limits
-        self.exchange = dispatcher
-        self.reception = router
-        self.stamps = DateCache()
-        self.log = AccessLog(context.lines('http_access.log'), self.stamps, router.keys)
+        self.dispatcher = dispatcher
+        self.router = router
+        self.date_cache = DateCache()
+        self.access_log = AccessLog(context.line_sink('http_access.log'), self.date_cache, router.key_names)
         self.counters = counters
-        self.burst = WriteBatch(context.reactor)
+        self.write_batch = WriteBatch(context.reactor)
         self.connections: set[OpenConnection] = set()
         self.draining = False
-        self.when_empty: Callable[[], None] | None = None
-        self.doorman = AcceptLimiter(settings.max_connections, counters, self.seconds)
+        self.on_empty: Callable[[], None] | None = None
+        self.accept_limiter = AcceptLimiter(settings.max_connections, counters, self.seconds)
         self.address_limit = AddressLimit(settings.max_connections_per_address, counters, self.seconds)
-        self.forwarded = ForwardedClients(settings, counters) if settings.trusted_proxies else None
+        self.forwarded_clients = ForwardedClients(settings, counters) if settings.trusted_proxies else None
 
-    def locator(
+    def resolver_for(
         self, client: ClientInfo
     ) -> Callable[[RequestHead, ClientInfo, ResolvedRequest | None], ResolvedRequest]:
         """Return the function that resolves the heads of a connection. It checks the peer once, so that requests of
         peers other than trusted proxies have no extra cost."""
-        if self.forwarded is None or not self.forwarded.trusts(client.address):
-            return self.reception.place
-        return partial(self.reception.place_forwarded, self.forwarded)
+        if self.forwarded_clients is None or not self.forwarded_clients.trusts(client.address):
+            return self.router.resolve
+        return partial(self.router.place_forwarded, self.forwarded_clients)
 
     def is_limited(self, client: ClientInfo) -> bool:
         """Return whether the number of connections from the peer's address is limited. Trusted proxies connect for many
         clients, and Unix sockets have no address."""
-        return client.address != UNIX and (self.forwarded is None or not self.forwarded.trusts(client.address))
+        return client.address != UNIX and (self.forwarded_clients is None or not self.forwarded_clients.trusts(client.address))
 
-    def opened(self, connection: OpenConnection) -> None:
+    def add_connection(self, connection: OpenConnection) -> None:
         self.connections.add(connection)
         self.counters.accepted += 1
         self.counters.open += 1
 
-    def closed(self, connection: OpenConnection) -> None:
+    def remove_connection(self, connection: OpenConnection) -> None:
         self.connections.discard(connection)
         self.counters.open -= 1
         if self.counters.paused:
-            self.doorman.look()
-        if not self.connections and self.when_empty is not None:
-            self.when_empty()
+            self.accept_limiter.resume_if_possible()
+        if not self.connections and self.on_empty is not None:
+            self.on_empty()
 
 
 class ConnectionChecks:
     """Checks every connection twice a second, and the limit of the connections."""
 
-    due = -inf  # in every sweep
+    deadline = -inf  # in every sweep
     _log = Logger()
 
     def __init__(self, context: ServerContext) -> None:
@@ -130,7 +130,7 @@ class ConnectionChecks:
 
     def start(self) -> None:
         """Start checking."""
-        self._sweeper.watch(self)
+        self._sweeper.add(self)
 
     def stop(self) -> None:
         """Stop checking. Does nothing if that is not started."""
@@ -139,11 +139,11 @@ class ConnectionChecks:
     def expire(self, now: float) -> None:
         """Check all connections."""
         context = self._context
-        context.doorman.look()
-        context.reliefs = _MAX_RELIEVED if context.memory.pressed else 0
+        context.accept_limiter.resume_if_possible()
+        context.spool_quota = _MAX_RELIEVED if context.byte_budget.is_under_pressure else 0
         for connection in list(context.connections):
             try:
-                connection.check(now)
+                connection.enforce_timeouts(now)
             except Exception:  # an error in one connection must not stop the check of the others
                 self._log.failure('The deadlines of a connection cannot be kept')
                 connection.transport.abortConnection()

@@ -18,9 +18,9 @@ _PIECE_COST = 256  # added to the size of each piece: many tiny ones must not bl
 
 
 class StreamWriter(Protocol):
-    """The writer of a stream. `behind`: the peer has not received everything yet."""
+    """The writer of a stream. `is_backlogged`: the peer has not received everything yet."""
 
-    behind: bool
+    is_backlogged: bool
 
     def write(self, data: bytes) -> None: ...
 
@@ -94,7 +94,7 @@ class ResponseStream:
             if burst >= MAX_BURST:
                 burst = 0
                 await deferLater(self._clock, 0)
-            if self._writer.behind:
+            if self._writer.is_backlogged:
                 await self._wait_for_client()
             self.due = self._clock.seconds() + self._piece_timeout
 
