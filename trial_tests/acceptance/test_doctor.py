@@ -447,7 +447,11 @@ class VersionTests(SynchronousTestCase):
         """A kind that misses its library says what to install."""
         kind = ConnectorKind(name='mq', title='MQ', runs_in='server')
         kinds = import_module('zatotx.connectors.kind_registry')
-        self.patch(kinds, 'find_kinds', lambda: [FoundKind(kind=kind, missing_reason='MQ needs mqi: pip install zatotx[ibm-mq]')])
+        self.patch(
+            kinds,
+            'find_kinds',
+            lambda: [FoundKind(kind=kind, missing_reason='MQ needs mqi: pip install zatotx[ibm-mq]')],
+        )
         scene = CheckContext(None)  # type: ignore[arg-type]  # which it does not look at
         ((severity, text),) = versions.check_kinds(scene, Component(SERVER, Path('/x')))
         self.assertEqual(severity, WARNING)
@@ -503,5 +507,7 @@ class RunningTests(DoctorTestCase):
 
     def test_every_check_says_what_it_is(self) -> None:
         """For the documentation: a subject and a phrase each, none twice."""
-        self.assertTrue(all(check.subject and check.description and not check.description.endswith('.') for check in CHECKS))
+        self.assertTrue(
+            all(check.subject and check.description and not check.description.endswith('.') for check in CHECKS)
+        )
         self.assertEqual(len({check.description for check in CHECKS}), len(CHECKS))

@@ -61,7 +61,9 @@ class DatabaseTests(OdbCase):
 
     def secrets(self, keys: str) -> dict[str, str]:
         """Name -> secret, as one who has these keys reads them."""
-        return {stored.name: stored.value.password for stored in read_snapshot(self.opened(keys)).objects_of_types('vault')}
+        return {
+            stored.name: stored.value.password for stored in read_snapshot(self.opened(keys)).objects_of_types('vault')
+        }
 
     @per_engine
     def test_all_that_is_stored(self) -> None:
@@ -91,7 +93,10 @@ class DatabaseTests(OdbCase):
         before = read_snapshot(database).find('basic_auth', 'api')
         assert before is not None
         self.assertEqual(key_rotation.rotate_key(self.opened(f'{new}\n{KEY}\n', TYPES)), 2)
-        found = {stored.name: stored.value.password for stored in read_snapshot(self.opened(new)).objects_of_types('basic_auth')}
+        found = {
+            stored.name: stored.value.password
+            for stored in read_snapshot(self.opened(new)).objects_of_types('basic_auth')
+        }
         self.assertEqual(get_hash(found['api']), get_hash(before.value.password))
         self.assertEqual(Secrets(new).decrypt(get_encrypted(found['api'])), 'sesame')
         self.assertEqual(get_encrypted(found['old']), '')

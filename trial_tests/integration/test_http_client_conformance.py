@@ -234,7 +234,9 @@ class TreqIntegrationTests(test_treq_integration.TreqIntegrationTests):
     async def close(self) -> None:
         await self.client.close()
         self.assertEqual((self.client.client.active, self.client.client.idle), (0, 0))
-        while self.reach.call_environment.timeout_sweeper.running or any(isinstance(one, Server) for one in reactor.getReaders()):
+        while self.reach.call_environment.timeout_sweeper.running or any(
+            isinstance(one, Server) for one in reactor.getReaders()
+        ):
             await deferLater(reactor, 0.01)
 
 

@@ -107,7 +107,10 @@ class SameTests(WithConnections):
             getattr(OutgoingScripts(scripts).rest[name], play)()
             errors = [
                 self.assertRaises(NotFound, door.__getitem__, name)
-                for door in (node.namespaces['rest'](Asking()), ScriptedOutgoing(scripts, Clock()).namespace('rest', Asking()))
+                for door in (
+                    node.namespaces['rest'](Asking()),
+                    ScriptedOutgoing(scripts, Clock()).namespace('rest', Asking()),
+                )
             ]
             self.assertEqual((type(errors[0]), str(errors[0])), (type(errors[1]), str(errors[1])))
 

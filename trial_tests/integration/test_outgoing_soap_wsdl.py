@@ -338,7 +338,9 @@ class LifeTests(Calling):
         (finding,) = node.findings()
         self.assertTrue(finding.startswith(f'{TITLE} has no usable WSDL: the peer answers 404'), finding)
         found[AT] = wsdl()
-        self.assertEqual((await node.namespaces['soap'](Asking())['Bank'].client.GetBalance(1)).balance, Decimal('10.50'))
+        self.assertEqual(
+            (await node.namespaces['soap'](Asking())['Bank'].client.GetBalance(1)).balance, Decimal('10.50')
+        )
         self.assertEqual(list(node.findings()), [])
 
     async def test_another_configuration(self) -> None:

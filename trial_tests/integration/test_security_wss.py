@@ -246,8 +246,14 @@ class JudgeTests(SynchronousTestCase):
                       token(created=at()).replace(at(), at(1))):
             self.assertTrue(self.refused(wrong).has_wrong_credentials, wrong)
         self.assertTrue(self.refused(token(password=''), password='').has_wrong_credentials)
-        self.assertTrue(self.refused(token(password='', digest=False), password='', password_type='clear_text').has_wrong_credentials)
-        self.assertTrue(self.refused(token(password='sesam\u00e9', digest=False), password_type='clear_text').has_wrong_credentials)
+        self.assertTrue(
+            self.refused(
+                token(password='', digest=False), password='', password_type='clear_text'
+            ).has_wrong_credentials
+        )
+        self.assertTrue(
+            self.refused(token(password='sesam\u00e9', digest=False), password_type='clear_text').has_wrong_credentials
+        )
 
     def test_several_tokens(self) -> None:
         """Those of others are theirs; two of ours are one too many."""

@@ -64,7 +64,9 @@ def make_open_agent(reactor: Any, names: Mapping[str, Sequence[str]]) -> Agent:
     resolver: Any = Known(names)
     tls: Any = InTheClear()
     reach = ClientEnvironment(reactor, execute, environ={}, resolver=resolver)
-    return Agent(HttpClient(reach.call_environment, Connector(reactor, resolver, tls, ProxySelector()).connect, ONE_CALL_EACH))
+    return Agent(
+        HttpClient(reach.call_environment, Connector(reactor, resolver, tls, ProxySelector()).connect, ONE_CALL_EACH)
+    )
 
 
 class Answering:

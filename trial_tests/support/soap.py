@@ -92,8 +92,14 @@ class SoapSide:
         self.server = Server(ScriptedExchange(), channels=[stored, *channels])
         store = ServiceStore(entries, lambda name: CountingStats())
         invoker = Invoker(self.server.clock, None, node=node)
-        pipeline = Pipeline(authentication=guard or AdminGuard(), store=store, invoker=invoker, offload=maybeDeferred,
-                            codecs=CodecRegistry(DEFAULT_BUDGET, make_codecs(DEFAULT_BUDGET)), error_replies=ErrorReplies())
+        pipeline = Pipeline(
+            authentication=guard or AdminGuard(),
+            store=store,
+            invoker=invoker,
+            offload=maybeDeferred,
+            codecs=CodecRegistry(DEFAULT_BUDGET, make_codecs(DEFAULT_BUDGET)),
+            error_replies=ErrorReplies(),
+        )
         self.server.site.dispatcher = Dispatcher(pipeline, self.server.clock)
 
     def send(self, body: bytes, *headers: str, version: str = '1.1', action: str = ACTION, path: str = PATH

@@ -105,7 +105,9 @@ class ObjectService(AdminService):
         """Return the object of that name. Raises NotFound."""
         snapshot = self.server.config.snapshot
         matches: list[StoredObject] = [
-            stored for object_type in self.matching_types() if (stored := snapshot.named(object_type.key, name)) is not None
+            stored
+            for object_type in self.matching_types()
+            if (stored := snapshot.named(object_type.key, name)) is not None
         ]
         if not matches:
             raise NotFound(self.cid, f'No {self.title} is called {name!r}')

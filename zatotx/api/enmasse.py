@@ -37,8 +37,15 @@ class Import(AdminService):
         from zatotx.rules.enmasse.import_plan import plan_import  # large, and most processes never import a document
 
         plan = await self.server.run_in_thread(
-            partial(plan_import, dict(request_input.document), self.server.types, config.snapshot,
-                    replace=bool(request_input.replace), verify=_verify_password, references_resolved=bool(request_input.resolved))
+            partial(
+                plan_import,
+                dict(request_input.document),
+                self.server.types,
+                config.snapshot,
+                replace=bool(request_input.replace),
+                verify=_verify_password,
+                references_resolved=bool(request_input.resolved),
+            )
         )
         if plan.mistakes:
             raise BadRequest(self.cid, '\n'.join(map(str, plan.mistakes)))

@@ -182,7 +182,9 @@ def _service_fields(object_type: ObjectType, channel_type: str) -> list[str]:
     """Return the fields of an object type that refer to a service; none if it is not of that channel type."""
     api = object_type.zato
     if api is None or (
-        channel_type and channel_type != api.fixed_fields.get('transport') and not api.prefix.endswith(f'.{channel_type}')
+        channel_type
+        and channel_type != api.fixed_fields.get('transport')
+        and not api.prefix.endswith(f'.{channel_type}')
     ):
         return []
     return [info.name for info in reference_fields(object_type) if info.ref == KEY]

@@ -75,7 +75,11 @@ def print_findings(environment: Environment, findings: list[Finding]) -> None:
 
 def summary_sentence(environment: Environment, findings: list[Finding]) -> str:
     """Return a sentence with the number of findings, and another one if nothing is running."""
-    stopped = '' if running_components(environment) else f" It is stopped: start it with 'zatotx start {start_path(environment)}'."
+    stopped = (
+        ''
+        if running_components(environment)
+        else f" It is stopped: start it with 'zatotx start {start_path(environment)}'."
+    )
     broken = sum(finding.severity == BROKEN for finding in findings)
     warnings = len(findings) - broken
     if not findings:

@@ -90,7 +90,9 @@ def odb_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], 
         part = any_server(environment)
         with convert_errors():
             url = odb_url(part)
-            opened = open_database(url, read_secret_key(part), cluster=cluster_name(environment), types=all_object_types())
+            opened = open_database(
+                url, read_secret_key(part), cluster=cluster_name(environment), types=all_object_types()
+            )
             health = examine_odb(opened, write=False)
     except (CommandError, OSError) as error:
         return {'url': mask_password(url) if url else '', 'problem': str(error)}, {}, []

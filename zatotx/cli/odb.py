@@ -59,7 +59,9 @@ def upgrade(path: str) -> None:
     from zatotx.odb.maintenance import upgrade_odb as upgrade_schema
 
     environment = find_environment(path)
-    running = [part.name for part in components_of(environment.environment) if part.kind == SERVER and running_process(part)]
+    running = [
+        part.name for part in components_of(environment.environment) if part.kind == SERVER and running_process(part)
+    ]
     if running:
         raise CommandError(f"{', '.join(running)} must be stopped first: 'zatotx stop {environment.environment}'.")
     with progress('Upgrading'), convert_errors():

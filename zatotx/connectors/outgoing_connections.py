@@ -98,10 +98,14 @@ class OutgoingConnections:
         self._types = types
         self._meters = {connection_type.kind: context.meters(connection_type.kind) for connection_type in types}
         self._built: _ByName = {}
-        self.registries = {connection_type.object_type: ConnectionRegistry[Any](connection_type.kind) for connection_type in types}
+        self.registries = {
+            connection_type.object_type: ConnectionRegistry[Any](connection_type.kind) for connection_type in types
+        }
         self.pingable_types: Sequence[str] = tuple(self.registries)
         self.namespaces: Mapping[str, Callable[[IServiceCall], Any]] = {
-            name: partial(connection_type.namespace, self.registries[connection_type.object_type]) for connection_type in types for name in connection_type.names
+            name: partial(connection_type.namespace, self.registries[connection_type.object_type])
+            for connection_type in types
+            for name in connection_type.names
         }
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
@@ -146,14 +150,18 @@ class OutgoingConnections:
         """The objects that the connections in force refer to."""
         return (stored for built in self._built.values() for stored in built.sources[1:] if stored is not None)
 
-    def _table(self, connection_type: ConnectionType[Any], snapshot: Snapshot, built: dict[tuple[str, str], _Built]) -> _Table:
+    def _table(
+        self, connection_type: ConnectionType[Any], snapshot: Snapshot, built: dict[tuple[str, str], _Built]
+    ) -> _Table:
         usable: dict[str, OutgoingConnection] = {}
         others: dict[str, UnavailableConnection | None] = {}
         for stored in snapshot.objects_of_types(connection_type.object_type):
             if not stored.value.is_active:
                 others[stored.name] = None
                 continue
-            existing = built[connection_type.object_type, stored.name] = self._built_for(connection_type, stored, snapshot)
+            existing = built[connection_type.object_type, stored.name] = self._built_for(
+                connection_type, stored, snapshot
+            )
             if isinstance(existing.result, UnavailableConnection):
                 others[stored.name] = existing.result
             else:
@@ -183,7 +191,9 @@ class OutgoingConnections:
             return _Built(sources, self._build(connection_type, sources))
         return existing
 
-    def _build(self, connection_type: ConnectionType[Any], sources: Sources) -> OutgoingConnection | UnavailableConnection:
+    def _build(
+        self, connection_type: ConnectionType[Any], sources: Sources
+    ) -> OutgoingConnection | UnavailableConnection:
         stored = sources[0]
         assert stored is not None
         title = f'Outgoing connection {stored.name} ({connection_type.kind})'

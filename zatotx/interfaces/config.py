@@ -139,8 +139,8 @@ class IConfigStore(Interface):
         heartbeat."""
 
     def record_heartbeat(node_id: int, applied_revision: int, version_results: dict[int, str]) -> Deferred[int]:
-        """Stores a heartbeat and the node's state. `version_results`: version id -> '' (running) or the error. Does not change
-        the cluster's revision, but returns it, which saves a round trip."""
+        """Stores a heartbeat and the node's state. `version_results`: version id -> '' (running) or the error. Does
+        not change the cluster's revision, but returns it, which saves a round trip."""
 
     def mark_node_stopped(node_id: int) -> Deferred[None]:
         """Records a clean shutdown."""

@@ -120,7 +120,9 @@ class ChannelContext:
     line_sink: Callable[[str], ILineSink]  # returns the ILineSink for a file name in logs/
     work_dir: str  # directory for temporary files of this node
     run_in_thread: Callable[..., Deferred[Any]]  # (function, *args): runs it in the node's thread pool
-    memory_budget: MemoryBudget = field(factory=MemoryBudget)  # memory budget of request bodies, shared by the whole process
+    memory_budget: MemoryBudget = field(
+        factory=MemoryBudget
+    )  # memory budget of request bodies, shared by the whole process
     # The meters by channel kind in Zato's terms ('http-soap'), and by kind of outgoing connection.
     channel_meters: Callable[[str], IMeters] = null_meters
     outgoing_meters: Callable[[str], IMeters] = null_meters

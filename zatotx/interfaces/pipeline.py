@@ -60,8 +60,8 @@ class ICodec(Interface):
         """Raises BadRequest if the body exceeds the limits of a message. Slow for large bodies: call it in a thread."""
 
     def estimate_memory(body: bytes) -> int:
-        """Estimates the bytes of memory that decoding a body larger than `check_threshold` requires, not counting the body.
-        Slow for large bodies: call it in a thread."""
+        """Estimates the bytes of memory that decoding a body larger than `check_threshold` requires, not counting the
+        body. Slow for large bodies: call it in a thread."""
 
     thread_threshold: int = Attribute('Body size in bytes above which decoding runs in a thread')
 

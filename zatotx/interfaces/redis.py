@@ -48,8 +48,10 @@ class ILease(Interface):
     name: str = Attribute('Name of the lease')
     token: int = Attribute('Fencing token: increases with every lease in the cluster, even if Redis loses its data. '
                            'Writes can be rejected if a higher token was seen: see IFences')
-    is_held: bool = Attribute('Whether the lease is certainly held, judged by this process and its clock alone. Check it'
-                           ' right before each action')
+    is_held: bool = Attribute(
+        'Whether the lease is certainly held, judged by this process and its clock alone. Check it'
+        ' right before each action'
+    )
 
     def when_lost() -> Deferred[str]:
         """Fires with a sentence when the lease is lost, or with '' after a release."""

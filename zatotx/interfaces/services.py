@@ -19,7 +19,9 @@ class IServiceEntry(Interface):
     is_internal: bool = Attribute('Whether it is a zato.* service')
     is_active: bool = Attribute('Whether it may be invoked')
     roles: frozenset[str] = Attribute('The caller must have one of them; empty = no role required')
-    concurrency_limit: ConcurrencyLimit = Attribute('Limits concurrent calls; one per service name, kept across versions')
+    concurrency_limit: ConcurrencyLimit = Attribute(
+        'Limits concurrent calls; one per service name, kept across versions'
+    )
     stats: Any = Attribute('zatotx.metrics.counters.CallCounters: counters of this service, kept across versions')
 
 

@@ -28,8 +28,8 @@ def missing_lines_message(count: int, reason: str) -> str:
 
 class LogFile:
     """Appends entries, each a line or a line with its traceback. If a write fails (disk full or broken, directory
-    removed), entries are dropped and counted in `lost_entries`, and writing is retried a second later; the first entry written
-    then is preceded by a line with the number of missing ones.
+    removed), entries are dropped and counted in `lost_entries`, and writing is retried a second later; the first entry
+    written then is preceded by a line with the number of missing ones.
 
     Not thread-safe, but safe to use from several processes.
     """

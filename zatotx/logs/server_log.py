@@ -60,9 +60,9 @@ class ServerLog:
         get_context: ContextGetter = no_context,
         publisher: LogPublisher | None = None,
     ) -> None:
-        """`writer`: for categories without a writer in `category_writers` (by category name). `get_context` returns the service and cid
-        of the request that the calling code processes, '' if there is none. `publisher`: the source of Twisted's
-        events, by default the global one."""
+        """`writer`: for categories without a writer in `category_writers` (by category name). `get_context` returns
+        the service and cid of the request that the calling code processes, '' if there is none. `publisher`: the
+        source of Twisted's events, by default the global one."""
         self.levels = levels or LevelFilter()
         self.format = TEXT
         self._writer = writer

@@ -65,11 +65,12 @@ class Histogram:
 class CallCounters(Histogram):
     """Counters of calls (of a service across its versions, of Redis …): a histogram of durations, and
 
-    - `errors`: calls that failed; `errors_by_name` counts them by name of the error, ANY_KIND for errors outside the data model;
+    - `errors`: calls that failed; `errors_by_name` counts them by name of the error, ANY_KIND for errors outside the
+    data model;
     - `in_flight`: calls in progress.
     """
 
-    __slots__ = ('errors', 'in_flight', 'errors_by_name')
+    __slots__ = ('errors', 'errors_by_name', 'in_flight')
 
     def __init__(self) -> None:
         super().__init__(LATENCY_BUCKETS)
@@ -115,7 +116,7 @@ class ChannelCounters(Histogram):
     - `answers[n]`: responses with status nxx; `answers[0]`: requests whose client disconnected first.
     """
 
-    __slots__ = ('responses', 'requests')
+    __slots__ = ('requests', 'responses')
 
     def __init__(self) -> None:
         super().__init__(LATENCY_BUCKETS)

@@ -22,7 +22,11 @@ class MeterSet(Generic[_Slots]):
     """Counters by name. One thread at a time may add and remove; any thread may read."""
 
     def __init__(
-        self, make: Callable[[], _Slots], *, max_names: int = MAX_NAMES, existing_names: Callable[[], Iterable[str]] | None = None
+        self,
+        make: Callable[[], _Slots],
+        *,
+        max_names: int = MAX_NAMES,
+        existing_names: Callable[[], Iterable[str]] | None = None,
     ) -> None:
         """`existing_names` returns the existing names when the set is full; counters of all other names are dropped."""
         self.existing_names = existing_names

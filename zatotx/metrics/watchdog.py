@@ -36,8 +36,8 @@ class Watchdog:
     """Start and stop it in the reactor's thread; any thread may read `stalls`."""
 
     def __init__(self, reactor: Any, deployed_name: Callable[[str], str], report: Callable[[str], None]) -> None:
-        """`reactor`: IReactorTime. `deployed_name`: the result of `files_below`. `report` receives one sentence, called in
-        the watchdog's thread while the reactor may be stalled: it must not need the reactor."""
+        """`reactor`: IReactorTime. `deployed_name`: the result of `files_below`. `report` receives one sentence,
+        called in the watchdog's thread while the reactor may be stalled: it must not need the reactor."""
         self.stalls = Histogram(STALL_BUCKETS)
         self.pauses = GcPauseMonitor()
         self.reports = StallReporter(report)
@@ -77,7 +77,9 @@ class Watchdog:
     def _on_timer(self) -> None:
         now = monotonic()
         self.stalls.observe(max(0.0, now - self._next_check))
-        stall = now - self._last_heartbeat  # the stall began right after the last timer call, or up to one interval later
+        stall = (
+            now - self._last_heartbeat
+        )  # the stall began right after the last timer call, or up to one interval later
         if stall >= _REPORTED_STALL:
             self._finished_stalls.append((self._last_heartbeat, stall))
         self._last_heartbeat, self._next_check = now, now + _TIMER_INTERVAL

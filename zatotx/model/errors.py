@@ -69,7 +69,10 @@ class Unauthorized(ServiceError):
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        return tuple((b'WWW-Authenticate', challenge.encode('utf-8')) for challenge in (self.challenge, *self.additional_challenges))
+        return tuple(
+            (b'WWW-Authenticate', challenge.encode('utf-8'))
+            for challenge in (self.challenge, *self.additional_challenges)
+        )
 
 
 class Forbidden(ServiceError):

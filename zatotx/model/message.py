@@ -36,7 +36,9 @@ class ChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
     security: str | None = None  # name of a security definition; None = open, unless there are groups
     groups: tuple[str, ...] = ()  # names of groups of definitions, any of which may authenticate the caller
     roles: tuple[str, ...] = ()  # the caller must have one of them; () = no role required
-    excluded_methods: tuple[str, ...] = ()  # methods that other channels serve on the same path; this channel serves all others
+    excluded_methods: tuple[
+        str, ...
+    ] = ()  # methods that other channels serve on the same path; this channel serves all others
     rate_limits: tuple[str, ...] = ()  # names of the rate limits that apply
     timeout: float = 60.0  # seconds
     internal_only: bool = False  # an endpoint that serves zato.* services only
@@ -61,10 +63,14 @@ class Body(Protocol):
     seekable: bool  # supports random access: `pieces` and `at` are available
 
     @property
-    def is_nonblocking(self) -> bool: ...  # `read` does not block, so that it may run on the reactor instead of in a thread
+    def is_nonblocking(
+        self,
+    ) -> bool: ...  # `read` does not block, so that it may run on the reactor instead of in a thread
 
     def read(self) -> bytes: ...  # may raise a ServiceError
-    def iter_chunks(self, size: int) -> Iterator[bytes]: ...  # the whole body in chunks of `size` bytes; call in a thread
+    def iter_chunks(
+        self, size: int
+    ) -> Iterator[bytes]: ...  # the whole body in chunks of `size` bytes; call in a thread
     def read_at(self, start: int, size: int) -> bytes: ...  # up to `size` bytes at an offset; thread-safe
     def close(self) -> None: ...
 
@@ -81,8 +87,21 @@ class MemoryCharge(Protocol):
 class HTTPView:
     """The HTTP attributes of a request, the basis of `self.request.http`."""
 
-    __slots__ = ('authenticated_by', 'certificates', 'headers', 'method', 'listener_url', 'params', 'path', 'peer', 'public_url',
-                 'query', 'secure', 'target', 'version')  # fmt: skip
+    __slots__ = (
+        'authenticated_by',
+        'certificates',
+        'headers',
+        'listener_url',
+        'method',
+        'params',
+        'path',
+        'peer',
+        'public_url',
+        'query',
+        'secure',
+        'target',
+        'version',
+    )
 
     def __init__(
         self,
@@ -119,8 +138,23 @@ class HTTPView:
 class Message:
     """A message to be processed by a service."""
 
-    __slots__ = ('body', 'channel', 'memory_charge', 'cid', 'deadline', 'was_throttled', 'has_expired', 'headers', 'http', 'parsed',
-                 'principal', 'service', 'soap', 'rate_limit_state', 'trace')  # fmt: skip
+    __slots__ = (
+        'body',
+        'channel',
+        'cid',
+        'deadline',
+        'has_expired',
+        'headers',
+        'http',
+        'memory_charge',
+        'parsed',
+        'principal',
+        'rate_limit_state',
+        'service',
+        'soap',
+        'trace',
+        'was_throttled',
+    )
     memory_charge: MemoryCharge  # set only if the body is large enough to be accounted
     was_throttled: bool  # set only if the message was delayed because of earlier failed logins
     has_expired: bool  # set only after the caller was notified that the deadline has passed

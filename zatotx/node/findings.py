@@ -39,7 +39,8 @@ def find_weakened_rate_limits(limiter: Any, client: Any) -> Iterator[str]:
 
 
 def find_refused_code(version_keeper: Any) -> Iterator[str]:
-    """Yield a finding for each active code version that this node refused to import. `version_keeper`: VersionKeeper."""
+    """Yield a finding for each active code version that this node refused to import. `version_keeper`:
+    VersionKeeper."""
     for reason in version_keeper.verdicts.values():
         if reason:
             yield f'deployed code is refused here ({reason}): deploy a version that can be imported, or roll back'

@@ -21,7 +21,8 @@ class NoApplicationProtocol(SSL.Error):
 @implementer(IOpenSSLServerConnectionCreator)
 class ReloadableCertificate:
     """The TLS context of one listener, used by TLSMemoryBIOFactory. After `reload`, new connections get the new
-    certificate and existing ones keep theirs. While `requests_client_certificate` is true, clients may present a certificate."""
+    certificate and existing ones keep theirs. While `requests_client_certificate` is true, clients may present a
+    certificate."""
 
     def __init__(self, description: str, context: Any, options: IListenerOptions | None = None) -> None:
         """Raises ValueError for cipher suites that OpenSSL does not know."""

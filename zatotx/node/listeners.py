@@ -33,8 +33,9 @@ def _no_shared_counter(name: str) -> None:
 
 @define(eq=False)
 class Listeners:
-    """Opens the listeners of a node's kinds. `inherited_descriptors` maps endpoint descriptions to descriptors of sockets that the
-    parent process has bound; `borrower` asks it for others; `find_shared_counter` returns the workers' shared counter of a name."""
+    """Opens the listeners of a node's kinds. `inherited_descriptors` maps endpoint descriptions to descriptors of
+    sockets that the parent process has bound; `borrower` asks it for others; `find_shared_counter` returns the
+    workers' shared counter of a name."""
 
     reactor: Any  # IReactorTCP, IReactorUNIX, IReactorSocket
     inherited_descriptors: Mapping[str, int] = field(factory=dict)

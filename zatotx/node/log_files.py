@@ -21,9 +21,11 @@ class LogFiles:
     """Writes logs/server.log, one file for each other log category, and one line-based file for each kind that requests
     one. Several processes may write the same files. Not thread-safe: used in the reactor's thread."""
 
-    def __init__(self, directory: Path, reactor: Any, settings: Log, *, find_context: ContextGetter = no_context) -> None:
-        """`find_context` returns the context of a log event, see ServerLog. Raises StartError if the directory is not writable
-        or a setting is invalid."""
+    def __init__(
+        self, directory: Path, reactor: Any, settings: Log, *, find_context: ContextGetter = no_context
+    ) -> None:
+        """`find_context` returns the context of a log event, see ServerLog. Raises StartError if the directory is not
+        writable or a setting is invalid."""
         levels, self._form = _parse_settings(settings)
         self._directory = directory
         self._reactor = reactor
@@ -34,7 +36,9 @@ class LogFiles:
             category.name: SharedLineWriter(reactor, self._file(category.file))
             for category in categories.SEPARATE_CATEGORIES
         }
-        self._server_log = ServerLog(self.shared, levels=levels, category_writers=self._category_writers, get_context=find_context)
+        self._server_log = ServerLog(
+            self.shared, levels=levels, category_writers=self._category_writers, get_context=find_context
+        )
         self._server_log.set_format(self._form)
 
     def start(self) -> None:

@@ -48,7 +48,9 @@ class NodeStore:
 
     def record_heartbeat(self, node_id: int, applied_revision: int, version_results: dict[int, str]) -> Deferred[int]:
         return self._odb.write(
-            lambda connection, cluster: nodes.record_heartbeat(connection, cluster, node_id, applied_revision, version_results)
+            lambda connection, cluster: nodes.record_heartbeat(
+                connection, cluster, node_id, applied_revision, version_results
+            )
         )
 
     def mark_node_stopped(self, node_id: int) -> Deferred[None]:

@@ -147,7 +147,9 @@ class AsyncDatabase:
     def read_with_progress(self, function: Callable[[Connection, Cluster, Callable[[], None]], _T]) -> Deferred[_T]:
         """Run a long read; the function reports its progress by calling its third argument."""
         return self.read_executor.run(
-            lambda call: self.database.read(lambda connection, cluster: function(connection, cluster, call.report_progress))
+            lambda call: self.database.read(
+                lambda connection, cluster: function(connection, cluster, call.report_progress)
+            )
         )
 
     def write(self, function: Callable[[Connection, Cluster], _T]) -> Deferred[_T]:

@@ -180,7 +180,9 @@ class _PendingCall:
         moves = self._call.progress_count()
         if moves != self._last_progress_count:
             self._last_progress_count = moves
-            self._timer = self._reactor.callLater(max(CALL_DEADLINE - self._call.seconds_since_progress(), 0), self._check_deadline)
+            self._timer = self._reactor.callLater(
+                max(CALL_DEADLINE - self._call.seconds_since_progress(), 0), self._check_deadline
+            )
         elif self._call.abandon():
             self._finish(
                 Failure(Timeout(None, f'The ODB ({self._database_name}) did not answer within {CALL_DEADLINE:g} s'))

@@ -52,8 +52,9 @@ def open_database(url: str, key: str, *, cluster: str, types: ObjectTypeRegistry
 
 def create_odb(url: str, key: str, new: NewCluster, *, types: ObjectTypeRegistry, is_exclusive: bool = False) -> None:
     """Create tables, cluster, nodes and first objects. A database on a server must exist and be empty, or have this
-    version's schema; then the cluster is added, unless it must be `is_exclusive`. An SQLite file is created. An interrupted
-    creation can be repeated. Raises Conflict if the cluster exists, ServiceUnavailable for an unusable database."""
+    version's schema; then the cluster is added, unless it must be `is_exclusive`. An SQLite file is created. An
+    interrupted creation can be repeated. Raises Conflict if the cluster exists, ServiceUnavailable for an unusable
+    database."""
     secrets = Secrets(key)
     prepared = protect_secrets(types, secrets, new.operations, lambda: None)
     is_new_file = _create_file(url)
@@ -106,7 +107,9 @@ def write_operations(database: Database, change: Sequence[Operation], actor: Act
     call = CancellableCall()
     return database.write(
         call,
-        lambda connection, found: apply_operations(begin_transaction(connection, found, actor, call.report_progress), prepared),
+        lambda connection, found: apply_operations(
+            begin_transaction(connection, found, actor, call.report_progress), prepared
+        ),
     )
 
 

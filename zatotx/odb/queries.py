@@ -16,10 +16,12 @@ from zatotx.schema.snapshot import ChangeSet, StoredObject
 _Row = tuple[Any, ObjectType, Document]  # a row, its type, its document
 
 
-def changes_since(connection: Connection, cluster: Cluster, since: int, report_progress: Callable[[], None]) -> ChangeSet:
+def changes_since(
+    connection: Connection, cluster: Cluster, since: int, report_progress: Callable[[], None]
+) -> ChangeSet:
     """Return the objects changed after a revision, and the ids of deleted ones. Objects of unknown types (of plugins
-    that are not installed) are omitted. `report_progress` reports progress with each object, since thousands of them take
-    time."""
+    that are not installed) are omitted. `report_progress` reports progress with each object, since thousands of them
+    take time."""
     rows = list(_report_progress(_changed_rows(connection, cluster, since), report_progress))
     names = {row.id: row.name for row, _, __ in rows}
     names |= names_by_id(connection, _missing_names(rows, names))

@@ -68,8 +68,8 @@ class Secrets:
     """Encrypts and decrypts with the key that all servers of a cluster share; during a rotation there are two keys, the
     new one first.
 
-    `read_keys` reads the keys again: a running process refreshes them before it stores a secret, and when it meets one that
-    it cannot decrypt. Not for the reactor's thread. Raises ValueError for text that is not a key.
+    `read_keys` reads the keys again: a running process refreshes them before it stores a secret, and when it meets one
+    that it cannot decrypt. Not for the reactor's thread. Raises ValueError for text that is not a key.
     """
 
     __slots__ = ('_fernets', '_keys_text', '_read_keys')

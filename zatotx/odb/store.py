@@ -48,7 +48,9 @@ class ConfigStore(CodeStore, NodeStore):
         return self._odb.read(lambda connection, cluster: revision_of(connection, cluster.id))
 
     def changes(self, since: int) -> Deferred[ChangeSet]:
-        return self._odb.read_with_progress(lambda connection, cluster, report_progress: changes_since(connection, cluster, since, report_progress))
+        return self._odb.read_with_progress(
+            lambda connection, cluster, report_progress: changes_since(connection, cluster, since, report_progress)
+        )
 
     def write(self, operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
         return Deferred.fromCoroutine(self._odb.apply_operations(operations, actor))

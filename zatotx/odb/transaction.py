@@ -66,7 +66,9 @@ def begin_transaction(
     count as progress: after a long wait, less time is left for the rest, so that the caller is answered in time."""
     query = select(cluster.c.revision).where(cluster.c.id == cluster_.id).with_for_update()
     revision = connection.execute(query).scalar_one() + 1
-    return Transaction(connection=connection, cluster=cluster_, actor=actor, report_progress=report_progress, revision=revision)
+    return Transaction(
+        connection=connection, cluster=cluster_, actor=actor, report_progress=report_progress, revision=revision
+    )
 
 
 def increment_revision(t: Transaction) -> None:

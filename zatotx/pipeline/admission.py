@@ -31,7 +31,7 @@ ConcurrencyLimitFactory = Callable[
 class ChannelQueue:
     """The concurrency limit of one channel and the requests that wait for it, in order of arrival."""
 
-    __slots__ = ('_channel', '_waiting', 'concurrency_limit', 'timed_out', 'rejected')
+    __slots__ = ('_channel', '_waiting', 'concurrency_limit', 'rejected', 'timed_out')
 
     def __init__(self, channel: ChannelSpec, concurrency_limit: ConcurrencyLimit) -> None:
         self._channel = channel
@@ -197,7 +197,9 @@ class Admission:
 
     def _admit_released(self) -> None:
         self._check_queues()
-        self._admit_scheduled = any(queue.length and not queue.concurrency_limit.is_full for queue in self._queues.values())
+        self._admit_scheduled = any(
+            queue.length and not queue.concurrency_limit.is_full for queue in self._queues.values()
+        )
         if self._admit_scheduled:
             self._call_later(0, self._admit_released)
 
@@ -227,5 +229,6 @@ class Admission:
 
 def service_full_error(entry: IServiceEntry) -> ServiceUnavailable:
     """Return the error to raise when a service has reached its limit."""
-    return ServiceUnavailable(None, f'Service {entry.name} is processing {entry.concurrency_limit.limit} requests, its limit: try '
-                                    'again later')  # fmt: skip
+    return ServiceUnavailable(
+        None, f'Service {entry.name} is processing {entry.concurrency_limit.limit} requests, its limit: try again later'
+    )

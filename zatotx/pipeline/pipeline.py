@@ -29,8 +29,8 @@ _Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # the resul
 class Pipeline:
     """Processes a message: concurrency limits, authentication, rate limits, decoding, invocation, encoding.
 
-    `unavailable_reason` is the reason why no message is processed now, '' if messages are: a node that is still starting replies
-    503 with it.
+    `unavailable_reason` is the reason why no message is processed now, '' if messages are: a node that is still
+    starting replies 503 with it.
     """
 
     authentication: IAuthenticationPolicy
@@ -62,7 +62,9 @@ class Pipeline:
                     raise admission.node_full_error()
                 node_limit = limit
             if message.principal is None or self.unavailable_reason:
-                checked = await self._authenticate_and_count(message) if channel.rate_limits else self.authenticate(message)
+                checked = (
+                    await self._authenticate_and_count(message) if channel.rate_limits else self.authenticate(message)
+                )
                 if type(checked) is Principal:
                     message.principal = checked
                 elif checked is not NEEDS_BODY:

@@ -50,10 +50,17 @@ class RedisClient(ConnectionService):
         """`reactor`: IReactorTime, IReactorTCP, IReactorUNIX. `name`: the connection's name in CLIENT LIST."""
         self._connection_log = connection_log or ConnectionLog(str(address))
         connection = ReconnectingConnection(
-            reactor, address, timeout=timeout, name=name, connection_log=self._connection_log, prepare=self._check_server
+            reactor,
+            address,
+            timeout=timeout,
+            name=name,
+            connection_log=self._connection_log,
+            prepare=self._check_server,
         )
         super().__init__(connection)
-        self.last_info: ServerInfo | None = None  # the last INFO; None before the first, or if the user may not send INFO
+        self.last_info: ServerInfo | None = (
+            None  # the last INFO; None before the first, or if the user may not send INFO
+        )
         self.meter: Any = NullMeter()  # an ICallMeter for commands; a batch counts as one
         self.connections = 0  # number of connections made so far
         self._seconds = reactor.seconds
@@ -113,7 +120,9 @@ class RedisClient(ConnectionService):
         try:
             reply = await protocol.ask('INFO')
         except RedisError as error:
-            self._connection_log.log_warning(f'{self.address} does not answer INFO, so its settings are not checked: {error}')
+            self._connection_log.log_warning(
+                f'{self.address} does not answer INFO, so its settings are not checked: {error}'
+            )
             return
         info = self._parse_info(reply)
         if problem := unsupported_reason(info):

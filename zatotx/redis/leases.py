@@ -37,8 +37,8 @@ class LeaseStore:
         *,
         now: Callable[[], float] = monotonic_clock,
     ) -> None:
-        """`clock`: IReactorTime. `next_epoch`: fetches the next epoch from the database, when Redis lost its count. `now`:
-        a monotonic clock."""
+        """`clock`: IReactorTime. `next_epoch`: fetches the next epoch from the database, when Redis lost its count.
+        `now`: a monotonic clock."""
         self._clock = clock
         self._store = backend
         self._next_epoch = next_epoch

@@ -15,8 +15,8 @@ _FIRST_PAUSE, _MAX_PAUSE = 0.02, 0.25  # seconds between two polls
 async def poll(
     clock: Any, check: Callable[[], Awaitable[T | None]], *, timeout: float, random: Callable[[], float],
 ) -> T | None:
-    """Call `check` until it returns something other than None; returns that, or None after `timeout` seconds. `check` is
-    called at least once.
+    """Call `check` until it returns something other than None; returns that, or None after `timeout` seconds. `check`
+    is called at least once.
 
     The pauses grow and have jitter. Polling is used because a pub/sub message could be lost, and keyspace notifications
     are disabled on most servers. `random` returns numbers in [0, 1). Raises what `check` raises. Cancelling cancels the

@@ -35,9 +35,17 @@ class RedisPubSub(ConnectionService):
         name: str = '', connection_log: ConnectionLog | None = None,
     ) -> None:
         """`reactor`: as for the client, whose `connection_log` (connection log) should be passed, too."""
-        super().__init__(ReconnectingConnection(
-            reactor, address, timeout=timeout, name=name, connection_log=connection_log, prepare=self._resubscribe, on_message=self._received
-        ))
+        super().__init__(
+            ReconnectingConnection(
+                reactor,
+                address,
+                timeout=timeout,
+                name=name,
+                connection_log=connection_log,
+                prepare=self._resubscribe,
+                on_message=self._received,
+            )
+        )
         self._client = client
         self._keys = RedisKeys(cluster)
         self._timeout = timeout
@@ -84,7 +92,9 @@ class RedisPubSub(ConnectionService):
 
         def failed(failure: Any) -> None:
             if self._connection.protocol is protocol:
-                self._connection.drop_connection(protocol, f'{words[0]} failed: {describe_error(failure.value, self._timeout)}')
+                self._connection.drop_connection(
+                    protocol, f'{words[0]} failed: {describe_error(failure.value, self._timeout)}'
+                )
 
         protocol.ask(*words).addErrback(failed)
 

@@ -57,9 +57,9 @@ class ReconnectingConnection:
         prepare: PrepareConnection | None = None,
         on_message: MessageListener | None = None,
     ) -> None:
-        """`timeout`: seconds for each step and each command. `name`: the connection's name in CLIENT LIST. `connection_log`: the
-        log shared by connections to one Redis. `prepare` is called with each connected protocol before it is used.
-        `on_message`: see new_protocol."""
+        """`timeout`: seconds for each step and each command. `name`: the connection's name in CLIENT LIST.
+        `connection_log`: the log shared by connections to one Redis. `prepare` is called with each connected protocol
+        before it is used. `on_message`: see new_protocol."""
         self.address = address
         self.state = ConnectionState.STOPPED
         self.problem = 'it was not started'  # why there is no connection now, for users

@@ -58,8 +58,8 @@ class MasterFinder:
 def watch_failover(
     finder: MasterFinder | None, server_address: RedisAddress, clock: Any, on_failover: Callable[[], None]
 ) -> Deferred[None]:
-    """Query the sentinels periodically until they name another master than `server_address`, then call `on_failover` once. The caller
-    cancels the Deferred. Without a finder, nothing is done."""
+    """Query the sentinels periodically until they name another master than `server_address`, then call `on_failover`
+    once. The caller cancels the Deferred. Without a finder, nothing is done."""
     task = Deferred.fromCoroutine(_wait_for_failover(finder, server_address, clock, on_failover))
     return task.addErrback(lambda failure: failure.trap(CancelledError) and None)
 

@@ -67,7 +67,7 @@ def configuration_warnings(info: ServerInfo, server: str) -> Iterator[str]:
     """Yield what an administrator should change, one sentence each. `server`: 'Redis at …'."""
     if info.maxmemory_policy not in ('', 'noeviction'):
         yield (
-            f"{server} has maxmemory-policy {info.maxmemory_policy}: when its memory is full it evicts keys, including accepted"
+            f'{server} has maxmemory-policy {info.maxmemory_policy}: when its memory is full it evicts keys, including accepted'
             f" work: set 'maxmemory-policy noeviction' there"
         )
     if info.redis_version and info.redis_version < OLDEST_SUPPORTED:

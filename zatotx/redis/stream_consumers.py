@@ -66,7 +66,9 @@ class StreamConsumer(ConnectionService):
     ) -> None:
         """`consumer`: a name that no other consumer uses at the same time. The other parameters are those of
         RedisClient."""
-        super().__init__(ReconnectingConnection(reactor, address, timeout=timeout, name=name, connection_log=connection_log))
+        super().__init__(
+            ReconnectingConnection(reactor, address, timeout=timeout, name=name, connection_log=connection_log)
+        )
         self.consumer = consumer
         self._reactor = reactor
         self._timeout = timeout
@@ -97,7 +99,9 @@ class StreamConsumer(ConnectionService):
 
     async def _claim(self, idle: float, count: int, owner: str, *skipped: str) -> list[StreamEntry]:
         try:
-            rows, pending = await self._stream.run_script(_CLAIM, self.consumer, int(idle * 1000), count, owner, *skipped)
+            rows, pending = await self._stream.run_script(
+                _CLAIM, self.consumer, int(idle * 1000), count, owner, *skipped
+            )
         except BaseException:
             self._may_have_missed = True
             raise

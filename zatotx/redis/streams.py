@@ -59,7 +59,9 @@ class RedisStream:
 
     async def _backlog(self) -> StreamBacklog:
         length: Any = await self._client.execute('XLEN', self.key)
-        total, _, _, consumers = await self.run_with_group(lambda: self._client.execute('XPENDING', self.key, CONSUMER_GROUP))
+        total, _, _, consumers = await self.run_with_group(
+            lambda: self._client.execute('XPENDING', self.key, CONSUMER_GROUP)
+        )
         return StreamBacklog(
             length=length, pending=total, consumers={name: int(count) for name, count in consumers or ()}
         )

@@ -15,7 +15,9 @@ class ZatoApi(msgspec.Struct, frozen=True, kw_only=True):
 
     prefix: str  # 'security.basic-auth'
     actions: tuple[str, ...] = ('create', 'edit', 'delete', 'get-list')
-    fixed_fields: Mapping[str, str] = {}  # request fields that select among types with the same prefix: connection, transport
+    fixed_fields: Mapping[
+        str, str
+    ] = {}  # request fields that select among types with the same prefix: connection, transport
     zato_names: Mapping[str, str] = {}  # zatotx's field name -> Zato's, if they differ: {'security': 'security_id'}
     extra_response_fields: tuple[str, ...] = ()  # fields of Zato's responses without an equivalent; always ''
     sec_type: str = ''  # Zato's name of the security type, if it differs from the tag

@@ -55,7 +55,9 @@ class SnapshotReferences:
         return None
 
     def type_of(self, namespace: str, name: str) -> ObjectType | None:
-        return next((t for t in self._types.in_namespace(namespace) if self._snapshot.find(t.key, name) is not None), None)
+        return next(
+            (t for t in self._types.in_namespace(namespace) if self._snapshot.find(t.key, name) is not None), None
+        )
 
     def names(self, namespace: str) -> Iterator[str]:
         for stored in self._snapshot.objects_of_types(*self._keys(namespace)):
@@ -81,8 +83,8 @@ def find_dangling_references(
 
 
 def reference_error(info: FieldInfo, name: str, target_type: ObjectType | None, known_names: Iterable[str] = ()) -> str:
-    """Returns the error of a reference to an object of type `target_type` (None: it does not exist), or ''. `known_names`: the
-    existing names, used only to suggest a similar name."""
+    """Returns the error of a reference to an object of type `target_type` (None: it does not exist), or ''.
+    `known_names`: the existing names, used only to suggest a similar name."""
     if target_type is None:
         return f'{missing_object_error(info.ref, name)}{did_you_mean(name, known_names)}'
     if info.ref_types and target_type.key not in info.ref_types:

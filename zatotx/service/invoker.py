@@ -40,9 +40,21 @@ class Invocation:
     """One call of one service, and its position in a chain of calls."""
 
     __slots__ = (
-        'depth', 'entry', 'environ', 'handler', 'thread_call', 'message', 'invoker', 'waiting_thread', 'parent', 'payload', 'raw_request',
-        'returned_at', 'services', 'started_at',
-    )  # fmt: skip
+        'depth',
+        'entry',
+        'environ',
+        'handler',
+        'invoker',
+        'message',
+        'parent',
+        'payload',
+        'raw_request',
+        'returned_at',
+        'services',
+        'started_at',
+        'thread_call',
+        'waiting_thread',
+    )
 
     def __init__(self, invoker: Invoker, entry: Any, services: IServiceMap, message: Message, payload: Any) -> None:
         self.invoker = invoker
@@ -152,7 +164,9 @@ class Invoker:
             deadline=invocation.message.deadline,
         )
 
-    def run_handler_in_thread(self, service: Any, invocation: Invocation, thread_call: ThreadCall | None) -> ServiceResult:
+    def run_handler_in_thread(
+        self, service: Any, invocation: Invocation, thread_call: ThreadCall | None
+    ) -> ServiceResult:
         """Run hooks, handler and output of a prepared `def` service. Called in a service thread."""
         invocation.thread_call = thread_call
         try:
@@ -161,7 +175,9 @@ class Invoker:
                 self._warn_about_return_value(invocation, returned)
             return build_outcome(service, invocation)
         finally:
-            invocation.thread_call = None  # breaks a reference cycle, which would keep the message until the next collection
+            invocation.thread_call = (
+                None  # breaks a reference cycle, which would keep the message until the next collection
+            )
 
     def _run_handler(self, service: Any, invocation: Invocation) -> Any:
         """Run the hooks and the handler, and return what the handler returned. Called in a service thread."""
@@ -224,7 +240,9 @@ def select_handler(invocation: Invocation) -> Handler:
     handler = metadata.verbs.get(http.method) if http is not None else None
     if handler is None and http is not None and http.method == 'HEAD':
         handler = metadata.verbs.get('GET')
-    if handler is None and (http is None or invocation.message.channel.is_builtin_endpoint):  # the call has no HTTP verb
+    if handler is None and (
+        http is None or invocation.message.channel.is_builtin_endpoint
+    ):  # the call has no HTTP verb
         handler = metadata.handle or (next(iter(metadata.verbs.values())) if len(metadata.verbs) == 1 else None)
     if handler is None:
         allow = sorted({*metadata.verbs, *invocation.message.channel.excluded_methods})

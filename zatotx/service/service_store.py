@@ -118,8 +118,14 @@ class ServiceStore:
         active = entry.name not in self._inactive
         roles = required_roles(entry.name, is_internal=entry.is_internal, configured=self._roles.get(entry.name, ()),
                                kind_areas=self.kind_areas)
-        return attrs.evolve(entry, stats=stats, concurrency_limit=self._limit_of(entry.name), version=version, is_active=active,
-                            roles=roles)  # fmt: skip
+        return attrs.evolve(
+            entry,
+            stats=stats,
+            concurrency_limit=self._limit_of(entry.name),
+            version=version,
+            is_active=active,
+            roles=roles,
+        )
 
     def _limit_of(self, name: str) -> ConcurrencyLimit:
         """Return the concurrency limit of a service, created on first use, with the configured limit."""

@@ -25,7 +25,7 @@ GRACE_PERIOD = 10.0  # seconds that a thread waits beyond the deadline for an un
 class ThreadCall:
     """One function call in a service thread."""
 
-    __slots__ = ('_function', '_threads', 'cancelled', 'deadline', 'deferred', 'label', 'thread', 'awaited')
+    __slots__ = ('_function', '_threads', 'awaited', 'cancelled', 'deadline', 'deferred', 'label', 'thread')
     _log = Logger()
 
     def __init__(

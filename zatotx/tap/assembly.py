@@ -89,7 +89,8 @@ from zatotx.wire.xml import name_cache
 
 
 def make_server(directory: str, reactor: Any, worker_spec: WorkerSpec | None = None) -> Node:
-    """Return the server of a directory, not yet started; with a `worker_spec`, one of its workers. Raises StartError."""
+    """Return the server of a directory, not yet started; with a `worker_spec`, one of its workers. Raises
+    StartError."""
     share_malloc_arena()
     home = Path(directory)
     kinds = find_kinds()
@@ -159,10 +160,19 @@ class _ServerBuilder:
             infrastructure.odb,
             infrastructure.announcements,
             reactor,
-            [infrastructure.version_keeper.prepare_snapshot, prepare_without_build(limited.admission.apply), *endpoints.preparers],
+            [
+                infrastructure.version_keeper.prepare_snapshot,
+                prepare_without_build(limited.admission.apply),
+                *endpoints.preparers,
+            ],
             lambda: infrastructure.version_keeper.verdicts,
         )
-        deployer = Deployer(odb=infrastructure.odb, config=config, keeper=infrastructure.version_keeper, apply_revision=config.apply_and_announce)
+        deployer = Deployer(
+            odb=infrastructure.odb,
+            config=config,
+            keeper=infrastructure.version_keeper,
+            apply_revision=config.apply_and_announce,
+        )
         state = NodeState()
         node_api = self._node_api(infrastructure, endpoints, config=config, deployer=deployer, state=state)
         invoker = Invoker(
@@ -229,8 +239,12 @@ class _ServerBuilder:
         register(metric_definitions(self.kinds))
         secrets = self._secrets()
         odb = set_call_meter(self._odb(types, secrets), observed.meters.odb)
-        services = ServiceStore(builtin_service_entries(types), observed.meters.services.get, limited.make_service_limit,
-                                service_areas(self.kinds))
+        services = ServiceStore(
+            builtin_service_entries(types),
+            observed.meters.services.get,
+            limited.make_service_limit,
+            service_areas(self.kinds),
+        )
         observed.count_calls(services, client)
         keeper = VersionManager(
             odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
@@ -241,7 +255,12 @@ class _ServerBuilder:
 
     def _endpoints(self, infrastructure: _Infrastructure) -> _Endpoints:
         """Build the channels, the outgoing connections and the authentication policy."""
-        settings, reactor, offload, client = self.settings, self.reactor, infrastructure.offload, infrastructure.redis_client
+        settings, reactor, offload, client = (
+            self.settings,
+            self.reactor,
+            infrastructure.offload,
+            infrastructure.redis_client,
+        )
         meters = infrastructure.monitoring.meters
         outgoing = make_outgoing_kinds(
             self.kinds,

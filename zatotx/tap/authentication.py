@@ -54,7 +54,9 @@ def make_client_certificate_preparer(listeners: Listeners) -> Callable[[Snapshot
     active."""
 
     def apply(snapshot: Snapshot) -> None:
-        listeners.request_client_certificates(any(stored.value.is_active for stored in snapshot.objects_of_types('mtls')))
+        listeners.request_client_certificates(
+            any(stored.value.is_active for stored in snapshot.objects_of_types('mtls'))
+        )
 
     return apply
 

@@ -46,8 +46,17 @@ class Monitoring:
         self.meters.services.existing_names = lambda: [entry.name for entry in services.current]
         client.meter = self.meters.redis
 
-    def metric_sources(self, *, names: Mapping[str, str], services: Any, channels: Mapping[str, Any], outgoing: Sequence[Any],
-                logs: Any, config: Any, client: Any) -> list[MetricSource]:
+    def metric_sources(
+        self,
+        *,
+        names: Mapping[str, str],
+        services: Any,
+        channels: Mapping[str, Any],
+        outgoing: Sequence[Any],
+        logs: Any,
+        config: Any,
+        client: Any,
+    ) -> list[MetricSource]:
         """Return the metric sources of a server. `names`: node and cluster."""
         watchdog = self.watchdog
         return [

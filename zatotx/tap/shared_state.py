@@ -40,7 +40,9 @@ def make_limit_factory(shared_counter: Callable[[str], SharedCounterRow | None])
     def make_limit(name: str, limit: int) -> ConcurrencyLimit:
         row = shared_counter(name)
         return (
-            ConcurrencyLimit(limit) if row is None else ConcurrencyLimit(limit, count_others=row.sum_of_others, publish=row.set_own)
+            ConcurrencyLimit(limit)
+            if row is None
+            else ConcurrencyLimit(limit, count_others=row.sum_of_others, publish=row.set_own)
         )
 
     return make_limit
@@ -56,8 +58,15 @@ def make_worker_group(work: Path, worker_spec: WorkerSpec, node_api: NodeApi, re
     workers."""
     if not worker_spec.is_worker:
         return None
-    group = WorkerGroup(work=work, slot=worker_spec.slot, reactor=reactor, exposition=node_api.exposition, findings=node_api.findings,
-                      offload=node_api.run_in_thread, levels=node_api.log_levels)  # fmt: skip
+    group = WorkerGroup(
+        work=work,
+        slot=worker_spec.slot,
+        reactor=reactor,
+        exposition=node_api.exposition,
+        findings=node_api.findings,
+        offload=node_api.run_in_thread,
+        levels=node_api.log_levels,
+    )
     node_api.worker_group = group
     return group
 

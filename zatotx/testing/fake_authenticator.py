@@ -17,8 +17,8 @@ from zatotx.schema.snapshot import StoredObject
 class FieldAuthenticator:
     """Accepts requests with the definition's password in a header field.
 
-    While `is_delayed` is true, checks wait until the test fires the Deferreds in `waiting`. `error` is raised instead of
-    checking.
+    While `is_delayed` is true, checks wait until the test fires the Deferreds in `waiting`. `error` is raised instead
+    of checking.
     """
 
     def __init__(self, stored: StoredObject, field: bytes = b'x-key', *, needs_body: bool = False) -> None:

@@ -17,8 +17,8 @@ from zatotx.model.errors import ServiceUnavailable
 class FakeFetcher:
     """An IFetcher in memory; fetching other URLs fails with ServiceUnavailable.
 
-    `documents` maps a URL to a document or to the exception that fetching it raises. `fetched_urls` lists the fetched URLs in
-    order. While `holding` is true, results are withheld until `release`.
+    `documents` maps a URL to a document or to the exception that fetching it raises. `fetched_urls` lists the fetched
+    URLs in order. While `holding` is true, results are withheld until `release`.
     """
 
     documents: dict[str, FetchedDocument | Exception] = field(factory=dict)

@@ -30,7 +30,9 @@ class FakeServices:
 
     def add(self, services: type[Service] | ServiceFile) -> list[str]:
         """Add services and return their names. Raises BadDeclaration."""
-        return [self._add_class(cls) for cls in (services.services if isinstance(services, ServiceFile) else [services])]
+        return [
+            self._add_class(cls) for cls in (services.services if isinstance(services, ServiceFile) else [services])
+        ]
 
     def _add_class(self, cls: type[Service]) -> str:
         """Add one service and return its name. Raises ValueError if the name is taken."""

@@ -29,7 +29,9 @@ class MemoryRates:
     def charge(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> Deferred[RateCharge]:
         self.charged_names.append(names)
         result: Deferred[RateCharge] = Deferred()
-        self.clock.callLater(0, self._deliver, result, None if self.unavailable_reason else self.charge_now(names, rates))
+        self.clock.callLater(
+            0, self._deliver, result, None if self.unavailable_reason else self.charge_now(names, rates)
+        )
         return result
 
     def charge_now(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> RateCharge:

@@ -90,8 +90,14 @@ class ServiceKit(ObservedEffects):
         self._invoker = KitInvoker(self.clock, node, self._recorder, user_config=config)
         offset = starts_at.timestamp() - self.clock.seconds()
         self._invoker.now = lambda: offset + self.clock.seconds()
-        pipeline = Pipeline(authentication=AllowAllPolicy(), store=self._targets, invoker=self._invoker, codecs=KitCodecs(),
-                            error_replies=KitErrorReplies(self._recorder), offload=_run_inline)
+        pipeline = Pipeline(
+            authentication=AllowAllPolicy(),
+            store=self._targets,
+            invoker=self._invoker,
+            codecs=KitCodecs(),
+            error_replies=KitErrorReplies(self._recorder),
+            offload=_run_inline,
+        )
         self._timers: Any = self.clock if reactor is None else ReactorTimers(reactor)  # of deadlines
         self._dispatcher = Dispatcher(pipeline, self._timers)
         self._numbers = count(1)

@@ -100,9 +100,12 @@ class Chatty(SynchronousTestCase):
 
     def install(self, form: str = TEXT, whose: ContextGetter = no_context, **levels: Any) -> ServerLog:
         log = ServerLog(
-            self.writers['server'], levels=LevelFilter(**levels), category_writers={'kvdb': self.writers['kvdb']}, get_context=whose,
+            self.writers['server'],
+            levels=LevelFilter(**levels),
+            category_writers={'kvdb': self.writers['kvdb']},
+            get_context=whose,
             publisher=self.publisher,
-        )  # fmt: skip
+        )
         log.set_format(form)
         log.install()
         self.addCleanup(log.uninstall)

@@ -442,9 +442,17 @@ class ParentTests(SynchronousTestCase):
             reactor=self.clock, spawn=self.hired, find_free_slot=lambda besides: find_free_slot(self.work, besides),
             descriptors=sockets.descriptors, on_change=lambda: self.parent.write_status(), on_give_up=self.fail,
         )  # fmt: skip
-        return WorkerParent(reactor=self.clock, work=self.work, read_settings=self.plan, supervisor=crew, sockets=sockets,
-                            lender=SocketLender(self.clock), lock=self.lock, logs=Logs(),
-                            reload_files=self.followed)  # fmt: skip
+        return WorkerParent(
+            reactor=self.clock,
+            work=self.work,
+            read_settings=self.plan,
+            supervisor=crew,
+            sockets=sockets,
+            lender=SocketLender(self.clock),
+            lock=self.lock,
+            logs=Logs(),
+            reload_files=self.followed,
+        )
 
     def plan(self) -> ParentSettings:
         if self.wrong is not None:
@@ -705,4 +713,6 @@ class SpawnerTests(SynchronousTestCase):
         self.assertEqual(reactor.calls[0]['env'], {'A': 'b'})
         transport: Any = worker.transport
         self.assertEqual(transport.orders[0]['key'], 'hush')
-        self.assertNotIn('hush', repr(spawn) + repr(control_pipe.WorkerSpec(slot=0, listen_when_ready=False, secret_key='hush')))
+        self.assertNotIn(
+            'hush', repr(spawn) + repr(control_pipe.WorkerSpec(slot=0, listen_when_ready=False, secret_key='hush'))
+        )

@@ -63,9 +63,15 @@ class AdmissionCase(SynchronousTestCase):
         self.make(AllowAllPolicy())
 
     def make(self, guard: Any) -> None:
-        self.pipeline = Pipeline(authentication=guard, store=FunctionServiceStore(self.entry), invoker=FunctionInvoker(),
-                                 codecs=CodecRegistry(), error_replies=ErrorReplies(), offload=maybeDeferred,
-                                 admission=self.admission)  # fmt: skip
+        self.pipeline = Pipeline(
+            authentication=guard,
+            store=FunctionServiceStore(self.entry),
+            invoker=FunctionInvoker(),
+            codecs=CodecRegistry(),
+            error_replies=ErrorReplies(),
+            offload=maybeDeferred,
+            admission=self.admission,
+        )
         self.exchange = Dispatcher(self.pipeline, self.clock)
 
     async def hold(self, inbound: Message, payload: Any) -> ServiceResult:
@@ -139,7 +145,10 @@ class ServiceLimitTests(AdmissionCase):
         self.send(channel=channel)
         self.assertEqual([reply.status for reply in self.replies], [200, 500, 400, 400, 504, 401])
         entrance = self.admission.queue_of(channel)
-        inside = [gate.total_active for gate in (self.entry.concurrency_limit, entrance.concurrency_limit, self.admission.node)]
+        inside = [
+            gate.total_active
+            for gate in (self.entry.concurrency_limit, entrance.concurrency_limit, self.admission.node)
+        ]
         self.assertEqual((inside, self.entry.stats.in_flight), ([0, 0, 0], 0))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
@@ -197,7 +206,11 @@ class ServiceLimitTests(AdmissionCase):
         channel = msgspec.structs.replace(OPEN_CHANNEL, max_in_flight=1)
         self.exchange.authenticate(make_message(), answers.append)
         self.assertEqual(answers, [None])
-        for gate in (self.entry.concurrency_limit, self.admission.node, self.admission.queue_of(channel).concurrency_limit):
+        for gate in (
+            self.entry.concurrency_limit,
+            self.admission.node,
+            self.admission.queue_of(channel).concurrency_limit,
+        ):
             limit, gate.limit = gate.limit, 1
             gate.enter()
             self.exchange.authenticate(make_message(channel=channel), answers.append)

@@ -100,8 +100,14 @@ class CodecTests(SynchronousTestCase):
             self.offloaded += 1
             return maybeDeferred(function, *args)
 
-        pipeline = Pipeline(authentication=AllowAllPolicy(), store=FunctionServiceStore(FunctionEntry('test.service', echo)),
-                            invoker=FunctionInvoker(), codecs=self.codecs, error_replies=ErrorReplies(), offload=offload)
+        pipeline = Pipeline(
+            authentication=AllowAllPolicy(),
+            store=FunctionServiceStore(FunctionEntry('test.service', echo)),
+            invoker=FunctionInvoker(),
+            codecs=self.codecs,
+            error_replies=ErrorReplies(),
+            offload=offload,
+        )
         found: list[Reply] = []
         Deferred.fromCoroutine(pipeline.serve(inbound)).addCallback(found.append)
         return found[0]

@@ -289,7 +289,9 @@ class NearNameTests(ExchangeCase):
         for door, principal, meant in ((True, caller, ", did you mean 'crm.get-balance'?"), (False, caller, ''),
                                        (True, ANONYMOUS, '')):
             self.replies.clear()
-            channel = ChannelSpec(name='test', kind='http-soap', service='', data_format='json', is_builtin_endpoint=door)
+            channel = ChannelSpec(
+                name='test', kind='http-soap', service='', data_format='json', is_builtin_endpoint=door
+            )
             inbound = make_message(channel=channel)
             inbound.service, inbound.principal = 'crm.get-balanes', principal
             self.exchange(known, hidden).deliver(inbound, self.replies.append)

@@ -66,8 +66,14 @@ class Slow:
 
 class DecisionCase(SynchronousTestCase):
     def pipeline(self, *entries: FunctionEntry, guard: Any = None) -> Pipeline:
-        return Pipeline(authentication=guard or AllowAllPolicy(), store=FunctionServiceStore(*entries), codecs=CodecRegistry(),
-                        invoker=FunctionInvoker(), error_replies=ErrorReplies(), offload=maybeDeferred)  # fmt: skip
+        return Pipeline(
+            authentication=guard or AllowAllPolicy(),
+            store=FunctionServiceStore(*entries),
+            codecs=CodecRegistry(),
+            invoker=FunctionInvoker(),
+            error_replies=ErrorReplies(),
+            offload=maybeDeferred,
+        )
 
     def status(self, pipeline: Pipeline, message: Message) -> int:
         reply: Reply = self.successResultOf(Deferred.fromCoroutine(pipeline.serve(message)))

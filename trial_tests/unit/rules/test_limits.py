@@ -154,7 +154,9 @@ class RateTests(SynchronousTestCase):
     def test_rounding(self) -> None:
         """Intervals are rounded up, so that the rate is never exceeded."""
         self.assertEqual(Rate.from_limit(3, 1, 2), Rate(333_333_334, 666_666_668))
-        self.assertEqual((SECOND, Rate.from_limit(3, 1, 2).burst, Rate.from_limit(2, 1, 1).interval), (10**9, 2, 500_000_000))
+        self.assertEqual(
+            (SECOND, Rate.from_limit(3, 1, 2).burst, Rate.from_limit(2, 1, 1).interval), (10**9, 2, 500_000_000)
+        )
 
     def test_longest_recovery(self) -> None:
         """A full burst recovers within 104 days."""

@@ -139,7 +139,9 @@ class ByteBudgetTests(SynchronousTestCase):
         grown: list[tuple[int, int]] = []
         budget = MemoryBudget(100, lambda size, held: grown.append((size, held)))
         one, other = MemoryReservation(budget, AUTHENTICATED), MemoryReservation(budget)
-        self.assertEqual([one.reserve(60), other.reserve(10), one.reserve(40), one.reserve(30)], [True, True, False, True])
+        self.assertEqual(
+            [one.reserve(60), other.reserve(10), one.reserve(40), one.reserve(30)], [True, True, False, True]
+        )
         one.release(30)
         self.assertEqual(grown, [(60, 60), (10, 70), (30, 100)])
         self.assertEqual((one.size, other.size, budget.used, budget.rejected), (60, 10, 70, 1))
@@ -162,7 +164,9 @@ class CollectionTests(SynchronousTestCase):
         pace = CollectionTrigger()
         self.assertEqual([pace.next_generation(size, 0) for size in (COLLECT_AFTER - 1, 1)], [None, MIDDLE])
         self.assertEqual([pace.next_generation(COLLECT_AFTER // 2, 0) for _ in range(4)], [None, MIDDLE, None, MIDDLE])
-        self.assertEqual([pace.next_generation(COLLECT_AFTER, 20 * MB) for _ in range(5)], [MIDDLE, MIDDLE, MIDDLE, OLDEST, MIDDLE])
+        self.assertEqual(
+            [pace.next_generation(COLLECT_AFTER, 20 * MB) for _ in range(5)], [MIDDLE, MIDDLE, MIDDLE, OLDEST, MIDDLE]
+        )
 
     def test_garbage_goes(self) -> None:
         """Few objects, many bytes: their cycle is collected, whatever Python's own thresholds say; not while somebody

@@ -180,8 +180,12 @@ class DocumentTests(SynchronousTestCase):
         """Identical schemas are registered once; different schemas with the same name get distinct names; reserved
         names are never used."""
         components = SchemaRegistry()
-        first = components.register(SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
-        again = components.register(SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
+        first = components.register(
+            SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT})
+        )
+        again = components.register(
+            SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT})
+        )
         other = components.register(
             SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': OBJECT})
         )

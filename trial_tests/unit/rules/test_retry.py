@@ -32,7 +32,11 @@ class PauseTests(SynchronousTestCase):
     def test_what_may_be_repeated(self) -> None:
         """Safe methods, configured methods and requests with an Idempotency-Key are repeated. Requests that never
         reached the peer are always repeated."""
-        self.assertTrue(all(THRICE.is_retryable(method, has_idempotency_key=False) for method in ('GET', 'HEAD', 'OPTIONS', 'TRACE')))
+        self.assertTrue(
+            all(
+                THRICE.is_retryable(method, has_idempotency_key=False) for method in ('GET', 'HEAD', 'OPTIONS', 'TRACE')
+            )
+        )
         others = ('POST', 'PUT', 'PATCH', 'DELETE', 'get', 'LOCK')
         self.assertFalse(any(THRICE.is_retryable(method, has_idempotency_key=False) for method in others))
         self.assertTrue(all(THRICE.is_retryable(method, has_idempotency_key=True) for method in others))

@@ -61,7 +61,9 @@ class RefreshTests(SynchronousTestCase):
     def test_before_the_first_fetch(self) -> None:
         """Without keys every request waits, and a fetch is due at once."""
         state = JwksRefreshState()
-        self.assertTrue(state.must_wait(0.0) and state.has_no_usable_keys(0.0) and state.is_due(0.0) and state.may_fetch(0.0))
+        self.assertTrue(
+            state.must_wait(0.0) and state.has_no_usable_keys(0.0) and state.is_due(0.0) and state.may_fetch(0.0)
+        )
 
     def test_times(self) -> None:
         """Keys are refreshed after four fifths of their lifetime, waited for after it, and lost a day later."""
@@ -70,7 +72,9 @@ class RefreshTests(SynchronousTestCase):
                                        (99.9, True, False, False), (100.0, True, True, False),
                                        (86_499.9, True, True, False), (86_500.0, True, True, True)):  # fmt: skip
             now = NOW + after
-            self.assertEqual((state.is_due(now), state.must_wait(now), state.has_no_usable_keys(now)), (due, wait, lost), after)
+            self.assertEqual(
+                (state.is_due(now), state.must_wait(now), state.has_no_usable_keys(now)), (due, wait, lost), after
+            )
         self.assertEqual([state.cache_time(NOW + after) for after in (0.0, 30.0, 79.5, 90.0)], [80.0, 50.0, 1.0, 1.0])
 
     def test_while_the_issuer_is_away(self) -> None:

@@ -90,8 +90,15 @@ class SchemaTests(SynchronousTestCase):
 
 class WsdlTests(SynchronousTestCase):
     maxDiff = None
-    document = WsdlOperation(name='get&', action='urn:get', namespace='urn:a', request_namespace='urn:b',
-                             doc='Gets <it>\0', request_element='getRequest', response_element='getResponse')  # fmt: skip
+    document = WsdlOperation(
+        name='get&',
+        action='urn:get',
+        namespace='urn:a',
+        request_namespace='urn:b',
+        doc='Gets <it>\0',
+        request_element='getRequest',
+        response_element='getResponse',
+    )
     one_way = WsdlOperation(name='put', action='', namespace='urn:a', request_element='put')
     rpc = WsdlOperation(name='add', action='urn:add', namespace='urn:a', style=RPC, response_element='addResponse',
                         input_parts=(XsdElement('x', STRING), XsdElement('y', ADDRESS)),

@@ -68,12 +68,24 @@ def check_redis_program(scene: CheckContext, part: Component) -> Iterator[tuple[
 
 
 CHECKS = (
-    Check('processes', 'a component ended without being stopped (its pid file names another process or none), or is '
-          'stopped while others are running', EVERY_COMPONENT, check_running),
-    Check('ports', 'a port is in use by another program, or a running server does not listen on it', SERVER,
-          check_ports),
+    Check(
+        'processes',
+        'a component ended without being stopped (its pid file names another process or none), or is '
+        'stopped while others are running',
+        EVERY_COMPONENT,
+        check_running,
+    ),
+    Check(
+        'ports', 'a port is in use by another program, or a running server does not listen on it', SERVER, check_ports
+    ),
     Check('ports', 'two servers have the same port', SERVER, check_duplicate_ports),
     Check('files', 'no program for the embedded Redis is installed', REDIS, check_redis_program),
-    Check('ready', 'a server is running and /zato/ready does not respond with 200', SERVER, check_ready, sends_requests=True),
+    Check(
+        'ready',
+        'a server is running and /zato/ready does not respond with 200',
+        SERVER,
+        check_ready,
+        sends_requests=True,
+    ),
     Check('ready', 'the embedded Redis is running and does not respond', REDIS, check_ready, sends_requests=True),
-)  # fmt: skip
+)

@@ -98,8 +98,13 @@ def check_clocks(scene: CheckContext, part: Component) -> Iterator[tuple[str, st
     for ahead, clock_owner in _differences(scene, part):
         if abs(ahead) > MAX_CLOCK_DIFFERENCE:
             severity = BROKEN if abs(ahead) > LIVENESS_TIMEOUT else WARNING
-            yield severity, (f"the clock of {clock_owner} is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this "
-                             "machine's: synchronize both with NTP (chrony, systemd-timesyncd)")  # fmt: skip
+            yield (
+                severity,
+                (
+                    f'the clock of {clock_owner} is {abs(ahead):.1f} s {"ahead of" if ahead > 0 else "behind"} this '
+                    "machine's: synchronize both with NTP (chrony, systemd-timesyncd)"
+                ),
+            )
 
 
 def check_ntp(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:

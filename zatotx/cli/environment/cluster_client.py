@@ -36,7 +36,10 @@ class ClusterClient:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         all_servers = [part for part in components_of(environment.environment) if part.kind == SERVER]
-        self._servers: list[Component] = [*environment.servers, *(part for part in all_servers if part not in environment.servers)]
+        self._servers: list[Component] = [
+            *environment.servers,
+            *(part for part in all_servers if part not in environment.servers),
+        ]
 
     def call(self, service: str, payload: object, timeout: float = TIMEOUT) -> Any:
         """Invoke an internal service and return the value of its response element. Raises CommandError with the

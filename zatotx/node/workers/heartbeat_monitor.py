@@ -14,9 +14,10 @@ from zatotx.rules.resilience.heartbeat import INTERVAL, START_TIMEOUT, TIMEOUT
 
 @define(eq=False, kw_only=True)
 class HeartbeatMonitor:
-    """Calls `on_hang` with each ready worker that has sent no heartbeat for `timeout` seconds, and each worker that is not
-    ready within `start_timeout` seconds, counting only time in which the parent process was running itself. `on_hang` must
-    end the worker's phase. Workers that are stopping are not checked: stopping has its own time limit."""
+    """Calls `on_hang` with each ready worker that has sent no heartbeat for `timeout` seconds, and each worker that is
+    not ready within `start_timeout` seconds, counting only time in which the parent process was running itself.
+    `on_hang` must end the worker's phase. Workers that are stopping are not checked: stopping has its own time
+    limit."""
 
     reactor: Any  # IReactorTime
     workers: Callable[[], Iterable[WorkerProcess]]

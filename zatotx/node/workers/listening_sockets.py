@@ -134,5 +134,7 @@ def bind(description: str) -> BoundSocket:
 def listen_error_message(description: str, error: Exception) -> str:
     """Return the error message for an endpoint that cannot be bound."""
     reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-    return (f'[http] listen: cannot listen on {description!r}: {reason}; choose another address in config/server.toml, or '
-            'stop the program that uses this one')  # fmt: skip
+    return (
+        f'[http] listen: cannot listen on {description!r}: {reason}; choose another address in config/server.toml, or '
+        'stop the program that uses this one'
+    )

@@ -44,8 +44,8 @@ class ParentSettings:
 
 @define(eq=False, slots=False, kw_only=True)
 class WorkerParent(Service):
-    """The service of the parent process. `read_settings` reads the settings at the start and at each replacement; it raises
-    StartError with one sentence."""
+    """The service of the parent process. `read_settings` reads the settings at the start and at each replacement; it
+    raises StartError with one sentence."""
 
     reactor: Any  # IReactorTime
     work: Path  # the server's work/

@@ -37,7 +37,8 @@ class SharedBuckets:
     """
 
     def __init__(self, work: Path, lock_timeout: float = _PATIENCE) -> None:
-        """`lock_timeout`: seconds to wait for a lock. Raises OSError if `create_buckets_file` has not created the table."""
+        """`lock_timeout`: seconds to wait for a lock. Raises OSError if `create_buckets_file` has not created the
+        table."""
         self._fd = os.open(work / _FILE, os.O_RDWR | os.O_CLOEXEC)
         self._map = mmap.mmap(self._fd, LOTS * _LOT.size)
         self._lock_timeout = lock_timeout

@@ -64,8 +64,8 @@ class SlotLocks:
 
 
 def acquire_slot(work: Path, worker_spec: WorkerSpec | None) -> tuple[WorkerSpec, SlotLocks]:
-    """Acquire the slot of a worker; without a `worker_spec`, acquire the server's directory and its lowest free slot. Raises
-    StartError if another process holds it."""
+    """Acquire the slot of a worker; without a `worker_spec`, acquire the server's directory and its lowest free slot.
+    Raises StartError if another process holds it."""
     if worker_spec is not None:
         slot = DirectoryLock(slot_lock_path(work, worker_spec.slot))
         slot.acquire()

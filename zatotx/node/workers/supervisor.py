@@ -31,8 +31,8 @@ def _do_nothing(slot: int) -> None:
 
 @define(eq=False, kw_only=True)
 class WorkerSupervisor:
-    """Supervises workers. `on_change` is called whenever a worker starts, becomes ready or ends. `on_give_up` is called with
-    one sentence if workers die too often, or none can start; after that no worker is started."""
+    """Supervises workers. `on_change` is called whenever a worker starts, becomes ready or ends. `on_give_up` is
+    called with one sentence if workers die too often, or none can start; after that no worker is started."""
 
     reactor: Any  # IReactorTime
     spawn: SpawnWorker
@@ -77,9 +77,9 @@ class WorkerSupervisor:
                 return
 
     def add(self, *, listen_when_ready: bool = False) -> WorkerProcess:
-        """Start one more worker. With `listen_when_ready` it listens only when it is ready. So does each worker that starts while
-        another one serves, or after all have been ready: clients wait rather than get a 503. Raises OSError, or
-        StartError if no slot is free."""
+        """Start one more worker. With `listen_when_ready` it listens only when it is ready. So does each worker that
+        starts while another one serves, or after all have been ready: clients wait rather than get a 503. Raises
+        OSError, or StartError if no slot is free."""
         slot = self.find_free_slot({worker.slot for worker in self.workers})
         worker = self.spawn(slot, listen_when_ready=listen_when_ready or bool(self.ready) or self.all_ready.called,
                            descriptors=self.descriptors())

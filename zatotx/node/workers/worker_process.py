@@ -25,8 +25,8 @@ _PIPE_DRAIN_TIMEOUT = 0.5  # seconds after its end in which its pipes may still 
 
 
 class WorkerProcess(ProcessProtocol):
-    """Controls one worker. `ready` fires when it serves requests, `ended` when it has ended, with the reason. If it ends
-    before it is ready, `ready` fails with the same reason."""
+    """Controls one worker. `ready` fires when it serves requests, `ended` when it has ended, with the reason. If it
+    ends before it is ready, `ready` fails with the same reason."""
 
     _log = Logger()
 

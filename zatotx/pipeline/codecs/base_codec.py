@@ -58,7 +58,9 @@ class BaseCodec:
 
     def encode_error(self, error: ServiceError, details: str, message: Message) -> Reply:
         """See ICodec."""
-        return Reply(error.status, self.encode_error_body(message.cid, error.status, details), self.content_type, error.headers)
+        return Reply(
+            error.status, self.encode_error_body(message.cid, error.status, details), self.content_type, error.headers
+        )
 
 
 def has_own_body(message: Message) -> bool:

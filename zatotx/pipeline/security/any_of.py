@@ -56,7 +56,9 @@ class AnyOfAuthenticator:
         self._head_schemes = [scheme for scheme in schemes.values() if not scheme.reader.needs_body]
         self._body_schemes = [scheme for scheme in schemes.values() if scheme.reader.needs_body]
         self._only = authenticators[0] if len(authenticators) == 1 else None
-        challenges = [authenticator.challenge for authenticator in authenticators] or default_challenges or (GENERIC_CHALLENGE,)
+        challenges = (
+            [authenticator.challenge for authenticator in authenticators] or default_challenges or (GENERIC_CHALLENGE,)
+        )
         self._challenges = tuple(dict.fromkeys(challenges))[:MAX_CHALLENGES]
 
     def check(self, message: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:

@@ -18,8 +18,8 @@ class Authenticator(Protocol):
     """Authenticates requests by one security definition, from the head or, if `needs_body`, after decoding the body.
 
     If a channel accepts several definitions, those of one `scheme` (scheme) read the same credentials of a request.
-    `extract_key` extracts the lookup key from them; a request whose key equals the `lookup_key` of a definition is checked by
-    that definition only.
+    `extract_key` extracts the lookup key from them; a request whose key equals the `lookup_key` of a definition is
+    checked by that definition only.
     """
 
     @property

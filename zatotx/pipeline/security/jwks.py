@@ -122,7 +122,9 @@ class PublishedKeySet:
 
     def _store(self, keys: Sequence[VerificationKey], fetched: FetchedDocument) -> None:
         is_useful = self._fetch_for_kid is None or any(key.kid == self._fetch_for_kid for key in keys)
-        self._refresh_policy.record_success(self.clock.seconds(), cache_lifetime(fetched.headers), has_requested_key=is_useful)
+        self._refresh_policy.record_success(
+            self.clock.seconds(), cache_lifetime(fetched.headers), has_requested_key=is_useful
+        )
         previous, self._keys = self._keys, keys
         if keys != previous:
             self.on_change()

@@ -125,8 +125,11 @@ class AuthenticationPolicy:
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """Build the authenticators of a snapshot. Those of unchanged definitions are reused with their caches."""
-        authenticators = {stored.name: self._authenticator_for(stored) for stored in snapshot.objects_of_types(*self._makers)
-                  if stored.value.is_active}  # fmt: skip
+        authenticators = {
+            stored.name: self._authenticator_for(stored)
+            for stored in snapshot.objects_of_types(*self._makers)
+            if stored.value.is_active
+        }
         return succeed(PreparedConfig(partial(self._commit, snapshot, authenticators)))
 
     def apply(self, snapshot: Snapshot) -> None:
@@ -141,9 +144,14 @@ class AuthenticationPolicy:
 
     def _commit(self, snapshot: Snapshot, authenticators: dict[str, tuple[StoredObject, Authenticator]]) -> None:
         self._authenticators = authenticators
-        self._inactive = {stored.name: challenge_of(stored.type, stored.value) for stored in snapshot.objects_of_types(*self._makers)
-                          if not stored.value.is_active}  # fmt: skip
-        self._groups = {stored.name: tuple(stored.value.members) for stored in snapshot.objects_of_types(SECURITY_GROUP_TYPE)}
+        self._inactive = {
+            stored.name: challenge_of(stored.type, stored.value)
+            for stored in snapshot.objects_of_types(*self._makers)
+            if not stored.value.is_active
+        }
+        self._groups = {
+            stored.name: tuple(stored.value.members) for stored in snapshot.objects_of_types(SECURITY_GROUP_TYPE)
+        }
         self._former_names.update(snapshot.objects_of_types(SECURITY_GROUP_TYPE, *self._makers))
         self._accepted_by_channel = {}
 

@@ -4,9 +4,9 @@ compared.
 Two counts are kept:
 
 - failures of a network (an IPv4 address or an IPv6 /64) at all definitions: `SecretComparison.throttle`;
-- its failures at one secret: `SecretComparison.secret_throttle`. Within this second limit, an address that was admitted with
-the secret before is not delayed, so that clients that share an address with a guesser are still served. Beyond it they
-wait, too: an immediate response for the right secret only would allow thousands of guesses a second.
+- its failures at one secret: `SecretComparison.secret_throttle`. Within this second limit, an address that was
+admitted with the secret before is not delayed, so that clients that share an address with a guesser are still served.
+Beyond it they wait, too: an immediate response for the right secret only would allow thousands of guesses a second.
 
 An attempt that must wait is counted on arrival and forgiven if it turns out to be right, so that disconnecting does not
 help a guesser. The delay, and whether an attempt may wait at all, never depend on the secret.
@@ -89,8 +89,8 @@ class SecretComparison:
 
 
 class SecretAttempts:
-    """The attempts at one secret. `throttled_networks` is empty while no network is over its limit; then `delay` is 0 for all.
-    `admitted_addresses` are those that were admitted with the secret."""
+    """The attempts at one secret. `throttled_networks` is empty while no network is over its limit; then `delay` is 0
+    for all. `admitted_addresses` are those that were admitted with the secret."""
 
     __slots__ = ('__weakref__', '_guesses', '_secret', 'admitted_addresses', 'throttled_networks')
 

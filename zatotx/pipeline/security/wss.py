@@ -90,7 +90,9 @@ class WssAuthenticator:
             one_time_use = check_token(security, self._terms, self._dependencies.now())
         except UnacceptableWssToken as error:
             rejection = self._reject(message, str(error))
-            raise self._attempts.record_failure(message, rejection) if error.has_wrong_credentials else rejection from None
+            raise (
+                self._attempts.record_failure(message, rejection) if error.has_wrong_credentials else rejection
+            ) from None
         if one_time_use.nonce:
             return self._require_new_nonce(message, one_time_use)
         self._attempts.record_success(message)

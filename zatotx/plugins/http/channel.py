@@ -185,8 +185,9 @@ class HTTPChannel:
         if len(channels) <= MAX_INLINE_CHANNELS:
             table, errors = build_table(channels, self._endpoints, self._channel_meters.get, self._build_filters)
         else:
-            table, errors = await self._context.run_in_thread(build_table, channels, self._endpoints, self._channel_meters.get,
-                                                          self._build_filters)
+            table, errors = await self._context.run_in_thread(
+                build_table, channels, self._endpoints, self._channel_meters.get, self._build_filters
+            )
         return PreparedConfig(partial(self._commit, table, channels, queries, errors))
 
     def _commit(self, table: ChannelTable, channels: list[StoredObject], queries: list[str], errors: list[str]) -> None:

@@ -55,7 +55,9 @@ class DocumentFetcher:
             origin, target = split_url(url)
         except ValueError as error:
             return fail(ServiceUnavailable(None, f'There is no document to be had: its URL {error}'))
-        timeouts = Timeouts(queue_timeout=inf, connect_timeout=inf, first_byte_timeout=inf, read_timeout=inf, total_timeout=timeout)
+        timeouts = Timeouts(
+            queue_timeout=inf, connect_timeout=inf, first_byte_timeout=inf, read_timeout=inf, total_timeout=timeout
+        )
         outbound = HttpRequest('GET', origin, target, _FIELDS, timeouts=timeouts, max_body=max_body)
         return Deferred.fromCoroutine(self._fetch(outbound, timeout))
 

@@ -74,8 +74,8 @@ def plan_import(
     references_resolved: bool = True,
 ) -> ImportPlan:
     """Returns the plan, or all errors of the document. `verify(hash, clear)` returns whether a hashed secret matches;
-    it may be slow, so plan in a thread. `references_resolved`: the references in the document have been replaced, so that text
-    resembling one is literal; otherwise each reference is an error."""
+    it may be slow, so plan in a thread. `references_resolved`: the references in the document have been replaced, so
+    that text resembling one is literal; otherwise each reference is an error."""
     named = dict(_declared_types(document, types))
     reader = _DocumentReader(types=types, snapshot=snapshot, replace=replace, resolved=references_resolved, named=named)
     entries = list(reader.read(document))
@@ -84,7 +84,9 @@ def plan_import(
         return ImportPlan(errors=tuple(errors))
     plan = _compare(entries, verify=verify)
     unauthenticated = (e for e in entries if allows_anonymous_access(e.object_type, e.value))
-    return msgspec.structs.replace(plan, anonymous_channels=tuple(f'{e.object_type.section} {e.label}' for e in unauthenticated))
+    return msgspec.structs.replace(
+        plan, anonymous_channels=tuple(f'{e.object_type.section} {e.label}' for e in unauthenticated)
+    )
 
 
 @define(kw_only=True)

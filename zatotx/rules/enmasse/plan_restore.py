@@ -89,9 +89,16 @@ def _operation(step: RestoreStep) -> Operation:
             fields['file'] = ''
         return Operation(action='create', type=earlier.type, name=earlier.name, fields=fields)
     if earlier is None:
-        return Operation(action='delete', type=current.type, name=current.name, id=current.id, revision=current.revision)
+        return Operation(
+            action='delete', type=current.type, name=current.name, id=current.id, revision=current.revision
+        )
     return Operation(
-        action='edit', type=current.type, name=earlier.name, id=current.id, fields=_changes(current, earlier), revision=current.revision
+        action='edit',
+        type=current.type,
+        name=earlier.name,
+        id=current.id,
+        fields=_changes(current, earlier),
+        revision=current.revision,
     )
 
 

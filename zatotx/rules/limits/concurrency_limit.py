@@ -27,18 +27,28 @@ class ConcurrencyLimit:
     successful entry must leave exactly once. The reactor takes no lock: if a thread takes the last slot at the same
     moment, both may enter.
 
-    With several workers per node, `count_others` returns the count of the other workers, and `publish` reports the count of
-    this one. An entry is published before the others are read: two workers competing for the last slot may both be
-    rejected, but never both enter. Each worker has a few granted slots (`limit` // 256: three of a thousand) that it
-    publishes as taken whether they are or not: within them it need not read or publish anything, which is the usual
-    case for services that do not wait.
+    With several workers per node, `count_others` returns the count of the other workers, and `publish` reports the
+    count of this one. An entry is published before the others are read: two workers competing for the last slot may
+    both be rejected, but never both enter. Each worker has a few granted slots (`limit` // 256: three of a thousand)
+    that it publishes as taken whether they are or not: within them it need not read or publish anything, which is the
+    usual case for services that do not wait.
 
     The request path inlines `enter` and `leave`, because a function call would double their cost: if `active` is below
     `fast_limit`, it increments `active`; if the limit is `is_local`, leaving decrements it.
     """
 
-    __slots__ = ('_granted', '_in_threads', '_limit', '_lock', '_others', '_publish', 'is_local', 'active', 'rejected',
-                 'fast_limit')  # fmt: skip
+    __slots__ = (
+        '_granted',
+        '_in_threads',
+        '_limit',
+        '_lock',
+        '_others',
+        '_publish',
+        'active',
+        'fast_limit',
+        'is_local',
+        'rejected',
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -12,8 +12,8 @@ _Item = TypeVar('_Item', bound=Hashable)
 class FairQueue(Generic[_Item]):
     """A queue that takes items from its owners in turn (round-robin), and in order of arrival within an owner.
 
-    It holds `max_items` items, and `max_per_owner` of any owner. When it is full, an owner with fewer items displaces the
-    newest item of the owner that has most.
+    It holds `max_items` items, and `max_per_owner` of any owner. When it is full, an owner with fewer items displaces
+    the newest item of the owner that has most.
     """
 
     __slots__ = ('_length', '_max_items', '_max_per_owner', '_owners')

@@ -39,7 +39,7 @@ class MemoryBudget:
     total.
     """
 
-    __slots__ = ('_bounds', '_grown', '_used', '_lock', 'limit', 'rejected')
+    __slots__ = ('_bounds', '_grown', '_lock', '_used', 'limit', 'rejected')
 
     def __init__(self, limit: int = DEFAULT_LIMIT, on_growth: Callable[[int, int], None] | None = None) -> None:
         self.limit = limit

@@ -57,7 +57,7 @@ class RateLimitHeaders:
 class RateLimitState:
     """The state of the rate limits that apply to a request."""
 
-    __slots__ = ('leads', 'fields')
+    __slots__ = ('fields', 'leads')
 
     def __init__(self, fields: RateLimitHeaders, aheads: Sequence[int] = ()) -> None:
         self.fields = fields

@@ -171,7 +171,9 @@ def default_method(channel: ChannelModel) -> str:
     pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
     if not declared.fields:
         return 'POST'
-    return 'GET' if channel.merges_url_params and all(field.name in pattern.names for field in declared.fields) else 'POST'
+    return (
+        'GET' if channel.merges_url_params and all(field.name in pattern.names for field in declared.fields) else 'POST'
+    )
 
 
 def path_template(path: str) -> str:

@@ -93,7 +93,9 @@ def _path_params(channel: ChannelModel) -> tuple[Parameter, ...]:
     input."""
     pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
     declared = channel.service.input
-    input_schemas = {f.name: f.text_schema for f in declared.fields} if declared is not None and channel.merges_url_params else {}
+    input_schemas = (
+        {f.name: f.text_schema for f in declared.fields} if declared is not None and channel.merges_url_params else {}
+    )
     spans = [
         segment.spans_segments
         for segment in pattern.segments

@@ -16,12 +16,12 @@ CLOSED, OPEN, HALF_OPEN = 'closed', 'open', 'half-open'
 class CircuitBreaker:
     """Opens after `failure_threshold` consecutive failures, for `reset_timeout` seconds at a time.
 
-    An admitted call gets a ticket and reports its end exactly once, with `record_success`, `record_failure` or `record_abandoned`. Tickets
-    issued before the last state change are ignored: a call that began before the breaker opened says nothing about the
-    peer's current state.
+    An admitted call gets a ticket and reports its end exactly once, with `record_success`, `record_failure` or
+    `record_abandoned`. Tickets issued before the last state change are ignored: a call that began before the breaker
+    opened says nothing about the peer's current state.
     """
 
-    __slots__ = ('_failures', '_retry_at', '_ticket', 'failure_threshold', 'times_opened', 'reset_timeout', 'state')
+    __slots__ = ('_failures', '_retry_at', '_ticket', 'failure_threshold', 'reset_timeout', 'state', 'times_opened')
 
     def __init__(self, failure_threshold: int, reset_timeout: float) -> None:
         self.failure_threshold = failure_threshold

@@ -80,8 +80,8 @@ def parse_retry_after(value: bytes | None, now: float) -> float | None:
 
 class RetryBudget:
     """Limits the retries of a connection to a `share` of its calls, so that an overloaded peer gets little additional
-    load. At least `min_retries` retries are allowed, since connections with few calls could not retry otherwise. Counts the
-    current window, of `window` seconds, and the previous one."""
+    load. At least `min_retries` retries are allowed, since connections with few calls could not retry otherwise.
+    Counts the current window, of `window` seconds, and the previous one."""
 
     __slots__ = ('_calls', '_min_retries', '_next_window', '_previous', '_retries', '_share', '_window')
 

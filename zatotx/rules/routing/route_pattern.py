@@ -16,8 +16,8 @@ _NAME = re.compile(r'[^\W\d][\w.\-]*\Z')
 
 
 class Placeholder(msgspec.Struct, frozen=True):
-    """A segment with captured values: `prefix`, a value, then (literal, value) for each of `separators`, `suffix`. If it
-    `spans_segments`, it has one value, which may extend over several segments."""
+    """A segment with captured values: `prefix`, a value, then (literal, value) for each of `separators`, `suffix`. If
+    it `spans_segments`, it has one value, which may extend over several segments."""
 
     prefix: str
     separators: tuple[str, ...]
@@ -44,8 +44,8 @@ class Placeholder(msgspec.Struct, frozen=True):
 
 
 class RoutePattern(msgspec.Struct, frozen=True):
-    """A parsed pattern. `names`: the names of the captured values in order; `literal_length`: number of characters before the
-    first placeholder."""
+    """A parsed pattern. `names`: the names of the captured values in order; `literal_length`: number of characters
+    before the first placeholder."""
 
     segments: tuple[str | Placeholder, ...]
     names: tuple[str, ...]

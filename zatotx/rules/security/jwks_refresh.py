@@ -72,8 +72,8 @@ class JwksRefreshState:
         self._last_attempt = now
 
     def record_success(self, now: float, lifetime: float, *, has_requested_key: bool) -> None:
-        """Records fetched keys with a lifetime of `lifetime` seconds. `has_requested_key`: they contain the key they were fetched
-        for."""
+        """Records fetched keys with a lifetime of `lifetime` seconds. `has_requested_key`: they contain the key they
+        were fetched for."""
         self._fetched_at, self._lifetime, self._failing = now, lifetime, False
         self._pause = _FIRST_PAUSE if has_requested_key else self._longer_pause()
 

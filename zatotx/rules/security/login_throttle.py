@@ -38,9 +38,10 @@ class LoginThrottle:
     """Counts login failures per network and computes the delay of its next attempt.
 
     A network may fail `limit` times at once; its count drains at a constant rate, `limit` per `window` seconds. Each
-    failure above the limit doubles the delay, from 0.5 up to 8 seconds. At most `max_networks` networks are stored; the one
-    whose last failure is oldest is dropped first. `now` is in seconds on a monotonic clock. `delayed_until` maps the networks
-    above their limit to the time at which they are below it again; while it is empty no check is necessary.
+    failure above the limit doubles the delay, from 0.5 up to 8 seconds. At most `max_networks` networks are stored;
+    the one whose last failure is oldest is dropped first. `now` is in seconds on a monotonic clock. `delayed_until`
+    maps the networks above their limit to the time at which they are below it again; while it is empty no check is
+    necessary.
     """
 
     __slots__ = ('_failures', '_limit', '_max_networks', '_window', 'delayed_until')

@@ -122,16 +122,23 @@ def parse_chain(sent: Sequence[bytes]) -> list[Certificate]:
 
 
 def validate_certificate(
-    client_certificate: Certificate, intermediates: Sequence[Certificate], requirements: CertificateRequirements, now: float
+    client_certificate: Certificate,
+    intermediates: Sequence[Certificate],
+    requirements: CertificateRequirements,
+    now: float,
 ) -> float:
-    """Validates a certificate; returns the time at which it expires or must be validated again. `client_certificate`: the client's
-    certificate; `intermediates`: the other certificates that it sent. Times are seconds since 1970. Raises
+    """Validates a certificate; returns the time at which it expires or must be validated again. `client_certificate`:
+    the client's certificate; `intermediates`: the other certificates that it sent. Times are seconds since 1970. Raises
     UnacceptableCertificate."""
     try:
         _check_validity(client_certificate, now)
         _check_use(client_certificate)
         _check_names(client_certificate, requirements)
-        chain = _verify(client_certificate, intermediates, requirements, now) if requirements.stores else [client_certificate]
+        chain = (
+            _verify(client_certificate, intermediates, requirements, now)
+            if requirements.stores
+            else [client_certificate]
+        )
     except UnacceptableCertificate:
         raise
     except Exception:  # cryptography parses keys and extensions on access

@@ -50,9 +50,9 @@ def effective_roles(type_: str, name: str, configured: Iterable[str]) -> frozens
 def required_roles(
     service: str, *, is_internal: bool, configured: Iterable[str] = (), kind_areas: tuple[str, ...] = ()
 ) -> frozenset[str]:
-    """Returns the roles of which a caller of the service must have one; empty = no role required. `configured`: the roles
-    in the configuration of the service; `kind_areas`: name prefixes of the services that configure objects of kinds,
-    which belong to the public API."""
+    """Returns the roles of which a caller of the service must have one; empty = no role required. `configured`: the
+    roles in the configuration of the service; `kind_areas`: name prefixes of the services that configure objects of
+    kinds, which belong to the public API."""
     roles = {ADMIN, *configured} if configured else set()
     if is_internal and service not in _PUBLIC:
         roles |= _roles_by_name(service, kind_areas)
@@ -69,6 +69,6 @@ def _roles_by_name(service: str, kind_areas: tuple[str, ...]) -> set[str]:
 
 
 def ungrantable_roles(own_roles: frozenset[str], roles: Iterable[str]) -> frozenset[str]:
-    """Returns the roles that a caller with the roles `own_roles` may not grant: only administrators may grant, revoke or
-    take over roles that they do not have."""
+    """Returns the roles that a caller with the roles `own_roles` may not grant: only administrators may grant, revoke
+    or take over roles that they do not have."""
     return NO_ROLES if ADMIN in own_roles else frozenset(roles) - own_roles

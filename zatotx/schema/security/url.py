@@ -8,8 +8,9 @@ from zatotx.wire.http.host import is_loopback
 
 
 def secure_url_error(url: str, *, no_user_reason: str, http_risk: str) -> str:
-    """Returns the error of a URL, or '': it must be https, or http on loopback. `no_user_reason`: why it must not contain a user
-    name and password; `http_risk`: what an attacker could do with plain http. Both are clauses of the error message."""
+    """Returns the error of a URL, or '': it must be https, or http on loopback. `no_user_reason`: why it must not
+    contain a user name and password; `http_risk`: what an attacker could do with plain http. Both are clauses of the
+    error message."""
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname or '', parts.port

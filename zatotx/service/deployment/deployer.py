@@ -138,7 +138,9 @@ class VersionManager:
         def import_and_check() -> CheckedVersion:
             return check_services(import_source(source, self.directory))
 
-        checked: CheckedVersion = await run_in_import_thread(self.reactor, import_and_check, source, description='the import')
+        checked: CheckedVersion = await run_in_import_thread(
+            self.reactor, import_and_check, source, description='the import'
+        )
         return checked
 
     async def _follow(self, newest: float = inf) -> Callable[[], Mapping[str, CheckedVersion]]:

@@ -118,7 +118,7 @@ class _Finder:
 class ImportedVersion:
     """An imported version. Its modules stay in `sys.modules` as long as this object is referenced."""
 
-    __slots__ = ('__weakref__', 'modules', 'source', 'namespace')
+    __slots__ = ('__weakref__', 'modules', 'namespace', 'source')
 
     def __init__(self, source: SourcePackage, namespace: ModuleNamespace, modules: Sequence[ModuleType]) -> None:
         self.source = source

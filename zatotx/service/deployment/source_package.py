@@ -110,7 +110,9 @@ def _walk(directory: Path, root: Path) -> Iterator[tuple[str, Path]]:
 def _module(name: str, content: bytes) -> SourcePackage:
     """Return the source that consists of one module."""
     top = PurePosixPath(name).stem
-    return SourcePackage(file=name, form=MODULE, content=content, files={f'{top}.py': content}, top_level_modules=(top,))
+    return SourcePackage(
+        file=name, form=MODULE, content=content, files={f'{top}.py': content}, top_level_modules=(top,)
+    )
 
 
 def _from_zip(name: str, content: bytes) -> SourcePackage:
@@ -131,7 +133,9 @@ def _from_zip(name: str, content: bytes) -> SourcePackage:
         _check_stem(f'{name}: {module}.py', module)
     file = PurePosixPath(name).stem
     _check_stem(name, file)
-    return SourcePackage(file=file, form=PACKAGE, content=create_zip(files), files=files, top_level_modules=tuple(modules))
+    return SourcePackage(
+        file=file, form=PACKAGE, content=create_zip(files), files=files, top_level_modules=tuple(modules)
+    )
 
 
 def _unzip(name: str, content: bytes) -> dict[str, bytes]:

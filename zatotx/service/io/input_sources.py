@@ -68,7 +68,7 @@ def form_params(message: Message, payload: Any) -> Params:
 class InputSources:
     """The input of one call: `body` holds the values of the message, `text` those that arrived as text beside it."""
 
-    __slots__ = ('body', 'body_first', 'has_body', 'is_json_body', 'text', 'body_is_text', 'payload')
+    __slots__ = ('body', 'body_first', 'body_is_text', 'has_body', 'is_json_body', 'payload', 'text')
 
     def __init__(self, body: Mapping[str, Any], text: Mapping[str, Any], whole: Any) -> None:
         self.body = body

@@ -45,7 +45,9 @@ def openapi_service_shape(entry: ServiceEntry) -> ServiceModel:
         content_types=facts.response_types,
         has_own_type=facts.has_own_type,
         statuses=tuple(sorted(facts.statuses)),
-        error_statuses=tuple(sorted({*facts.error_statuses, *((502,) if facts.uses_outgoing else ())} & ERROR_RESPONSES.keys())),
+        error_statuses=tuple(
+            sorted({*facts.error_statuses, *((502,) if facts.uses_outgoing else ())} & ERROR_RESPONSES.keys())
+        ),
     )
 
 

@@ -35,7 +35,11 @@ _ELEMENTS: tuple[tuple[type[Declared], str], ...] = (
     (e.Int, 'long'), (e.Float, 'double'), (e.Bool, 'boolean'), (e.Decimal, 'decimal'),
 )  # fmt: skip
 _PAIRS = XsdSequence(
-    (XsdElement(ITEM, XsdSequence((XsdElement(KEY, STRING), XsdElement(VALUE, STRING, nillable=True))), is_repeated=True),)
+    (
+        XsdElement(
+            ITEM, XsdSequence((XsdElement(KEY, STRING), XsdElement(VALUE, STRING, nillable=True))), is_repeated=True
+        ),
+    )
 )
 _ZATO_ENV = XsdElement('zato_env', XsdSequence((XsdElement('cid', STRING), XsdElement('result', STRING))))
 _SCALARS: Mapping[type[mi.Type], str] = {
@@ -68,7 +72,9 @@ class XsdTypes:
             return record
         if not declared.repeated:
             return XsdSequence((_ZATO_ENV, XsdElement(ITEM, record)))
-        return XsdSequence((_ZATO_ENV, XsdElement(ITEM_LIST, XsdSequence((XsdElement(ITEM, record, is_repeated=True),)))))
+        return XsdSequence(
+            (_ZATO_ENV, XsdElement(ITEM_LIST, XsdSequence((XsdElement(ITEM, record, is_repeated=True),))))
+        )
 
     def model_type(self, info: mi.Type) -> XsdType:
         """Return the type for a type that msgspec supports."""

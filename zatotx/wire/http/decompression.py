@@ -40,11 +40,11 @@ def parse_content_encoding(value: bytes | None) -> str | None:
 class Decompressor:
     """Decompresses one body.
 
-    Returns at most `max_size` bytes and, beyond the first 64 KiB, at most `max_ratio` times the input; never buffers more.
-    `allow_raw`: accept raw deflate data without the zlib format (RFC 1951), as some servers send it.
+    Returns at most `max_size` bytes and, beyond the first 64 KiB, at most `max_ratio` times the input; never buffers
+    more. `allow_raw`: accept raw deflate data without the zlib format (RFC 1951), as some servers send it.
     """
 
-    __slots__ = ('_bare', '_coding', '_input_size', '_members', '_max_size', '_output_size', '_ratio', '_stream')
+    __slots__ = ('_bare', '_coding', '_input_size', '_max_size', '_members', '_output_size', '_ratio', '_stream')
 
     def __init__(self, coding: str, *, max_size: int, max_ratio: int = 100, allow_raw: bool = False) -> None:
         self._bare = allow_raw and coding == 'deflate'

@@ -58,8 +58,8 @@ def parse_x_forwarded_for(value: str) -> Iterator[str]:
 
 
 def x_forwarded_element(value: str, elements_after: int) -> str:
-    """Returns the element of X-Forwarded-Proto or X-Forwarded-Host that has `elements_after` others after it, or the first one
-    if there are fewer; '' if there is none. Raises Malformed."""
+    """Returns the element of X-Forwarded-Proto or X-Forwarded-Host that has `elements_after` others after it, or the
+    first one if there are fewer; '' if there is none. Raises Malformed."""
     elements = list(islice(_reversed_elements(value), elements_after + 1))
     return elements[-1] if elements else ''
 

@@ -21,12 +21,14 @@ class ParserLimits(msgspec.Struct, frozen=True, kw_only=True):
 class MessageRejected(Exception):  # noqa: N818 - named for the condition
     """A message is rejected. The server should respond once with `status` and close the connection.
 
-    `is_framing_error`: sender and recipient may disagree on where messages end, so nothing after this message can be trusted;
-    False if the message was understood and merely exceeds a limit. `request_line`: the line as sent, for the access
-    log, or b'' if it was incomplete.
+    `is_framing_error`: sender and recipient may disagree on where messages end, so nothing after this message can be
+    trusted; False if the message was understood and merely exceeds a limit. `request_line`: the line as sent, for the
+    access log, or b'' if it was incomplete.
     """
 
-    def __init__(self, status: int, reason: str, *, is_framing_error: bool | None = None, request_line: bytes = b'') -> None:
+    def __init__(
+        self, status: int, reason: str, *, is_framing_error: bool | None = None, request_line: bytes = b''
+    ) -> None:
         super().__init__(status, reason)
         self.status = status
         self.reason = reason

@@ -38,8 +38,8 @@ def http_date(now: float) -> bytes:
 class HeadEndings:
     """The end of all heads written within one second: Date, Server, Connection and the empty line.
 
-    `keep_alive` for persistent connections of HTTP/1.1 clients, `keep_alive_1_0` for those of HTTP/1.0 clients, `close` for the
-    last response of a connection.
+    `keep_alive` for persistent connections of HTTP/1.1 clients, `keep_alive_1_0` for those of HTTP/1.0 clients,
+    `close` for the last response of a connection.
     """
 
     __slots__ = ('close', 'keep_alive', 'keep_alive_1_0')

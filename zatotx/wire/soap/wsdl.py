@@ -96,7 +96,9 @@ def _messages(operation: WsdlOperation, prefixes: dict[str, str]) -> Iterator[st
     request_prefix = prefixes[operation.request_namespace or operation.namespace]
     yield from _message(operation, 'Request', operation.request_element, operation.input_parts, request_prefix)
     if operation.response_element:
-        yield from _message(operation, 'Response', operation.response_element, operation.output_parts, prefixes[operation.namespace])
+        yield from _message(
+            operation, 'Response', operation.response_element, operation.output_parts, prefixes[operation.namespace]
+        )
 
 
 def _message(

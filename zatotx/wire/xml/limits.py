@@ -93,8 +93,8 @@ def estimate_tree_size(data: bytes, budget: XmlLimits) -> int:
 
 
 def may_exceed_attributes(data: bytes, max_attributes: int) -> bool:
-    """Returns whether one tag may have more than `max_attributes` attributes: that many equals signs or ends of tags between two
-    opening brackets."""
+    """Returns whether one tag may have more than `max_attributes` attributes: that many equals signs or ends of tags
+    between two opening brackets."""
     if count_occurrences(data, b'=', max_attributes) <= max_attributes:
         return False
     pattern = _many_attributes_pattern(max_attributes + 1)
@@ -109,7 +109,9 @@ def _many_attributes_pattern(count: int) -> re.Pattern[bytes]:
 def has_more_elements(data: bytes, max_elements: int) -> bool:
     """Returns whether there are more than `max_elements` elements; each has one or two opening brackets."""
     opening = count_occurrences(data, b'<', 2 * max_elements)
-    return opening > max_elements and (opening > 2 * max_elements or opening - count_occurrences(data, b'</', opening) > max_elements)
+    return opening > max_elements and (
+        opening > 2 * max_elements or opening - count_occurrences(data, b'</', opening) > max_elements
+    )
 
 
 def _windows(data: bytes) -> Iterator[bytes]:

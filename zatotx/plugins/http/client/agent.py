@@ -353,6 +353,8 @@ def _twisted_error(error: CallFailed, failure: Failure) -> Exception | None:
         return None
     if isinstance(error, BodyFailed):
         return RequestTransmissionFailed([cause])
-    if isinstance(error, FirstByteTimeout | TotalTimeout) or (isinstance(error, PeerReset) and not error.response_started):
+    if isinstance(error, FirstByteTimeout | TotalTimeout) or (
+        isinstance(error, PeerReset) and not error.response_started
+    ):
         return ResponseNeverReceived([cause])
     return ResponseFailed([cause])

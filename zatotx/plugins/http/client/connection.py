@@ -77,10 +77,10 @@ class ClientConnection:
         '_reader',
         '_reused',
         '_state',
-        'request_writer',
         'call',
         'deadline',
         'idle_since',
+        'request_writer',
         'transport',
     )  # fmt: skip
 

@@ -53,7 +53,9 @@ def system_lookup(name: str) -> Sequence[str]:
 class AddressResolver:
     """The lookups of a process, with a cache of recent results."""
 
-    def __init__(self, reactor: Any, lookup: Lookup = system_lookup, *, max_concurrent: int = MAX_CONCURRENT_LOOKUPS) -> None:
+    def __init__(
+        self, reactor: Any, lookup: Lookup = system_lookup, *, max_concurrent: int = MAX_CONCURRENT_LOOKUPS
+    ) -> None:
         """`reactor`: IReactorTime and IReactorFromThreads. `lookup` is called in threads."""
         self._reactor = reactor
         self._lookup = lookup

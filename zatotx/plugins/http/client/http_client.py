@@ -214,8 +214,11 @@ def make_client(settings: ClientSettings, environment: ClientEnvironment) -> Wra
     if not settings.max_redirects and not settings.decode_content:
         return WrappedClient(core, sender, sender.send, sender.send)
     redirects = RedirectFollower(
-        sender, max_redirects=settings.max_redirects, any_origin=settings.redirect_to_any_origin, secret_fields=settings.secret_fields
-    )  # fmt: skip
+        sender,
+        max_redirects=settings.max_redirects,
+        any_origin=settings.redirect_to_any_origin,
+        secret_fields=settings.secret_fields,
+    )
     decoder = Decoder(environment.offload, max_ratio=settings.max_ratio)
     processor = ResponseProcessor(
         sender, environment.reactor.seconds,

@@ -95,7 +95,7 @@ class FailableStream(Protocol):
 class CallEnvironment:
     """The environment that the calls of all clients of a node share."""
 
-    __slots__ = ('write_batch', 'timeout_sweeper', 'reactor', 'seconds')
+    __slots__ = ('reactor', 'seconds', 'timeout_sweeper', 'write_batch')
 
     def __init__(self, reactor: IReactorTime) -> None:
         self.reactor = reactor
@@ -108,8 +108,24 @@ class PendingCall:
     """A call from `send` to its end. `data` is sent at once, `body` (or None) after it. TimeoutSweeper checks
     `deadline`. Its stages follow each other as NEXT_STAGES lists."""
 
-    __slots__ = ('_deferred', '_environment', '_stream', '_total_due', 'body_started', 'body', 'connection', 'data',
-                 'connecting', 'deadline', 'request', 'pool', 'reached', 'is_repeated', 'stage', 'started_at')  # fmt: skip
+    __slots__ = (
+        '_deferred',
+        '_environment',
+        '_stream',
+        '_total_due',
+        'body',
+        'body_started',
+        'connecting',
+        'connection',
+        'data',
+        'deadline',
+        'is_repeated',
+        'pool',
+        'reached',
+        'request',
+        'stage',
+        'started_at',
+    )
 
     def __init__(
         self, environment: CallEnvironment, request: HttpRequest, data: bytes, body: bytes | BodySource | None

@@ -77,7 +77,13 @@ class ConnectionPool:
     )  # fmt: skip
 
     def __init__(
-        self, origin: Origin, limits: PoolLimits, *, environment: CallEnvironment, dial: Dial, on_empty: Callable[[], None]
+        self,
+        origin: Origin,
+        limits: PoolLimits,
+        *,
+        environment: CallEnvironment,
+        dial: Dial,
+        on_empty: Callable[[], None],
     ) -> None:
         self.origin = origin
         self._limits = limits

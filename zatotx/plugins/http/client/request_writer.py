@@ -165,7 +165,9 @@ class RequestWriter:
     def __init__(self, environment: CallEnvironment, transport: Any, on_failure: Callable[[BodyFailed], None]) -> None:
         self._environment = environment
         self._on_failure = on_failure
-        self._writer: ClientWriter = make_client_writer(transport, self._drained, environment.seconds, environment.write_batch)
+        self._writer: ClientWriter = make_client_writer(
+            transport, self._drained, environment.seconds, environment.write_batch
+        )
         self.has_unsent = self._writer.has_unsent
         self._call: PendingCall | None = None  # whose body is being produced or waits for 100 Continue
         self._upload: BodyUpload | None = None

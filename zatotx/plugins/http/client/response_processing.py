@@ -43,7 +43,12 @@ class RedirectFollower:
     """
 
     def __init__(
-        self, sender: Sender, *, max_redirects: int, any_origin: bool = False, secret_fields: frozenset[bytes] = frozenset()
+        self,
+        sender: Sender,
+        *,
+        max_redirects: int,
+        any_origin: bool = False,
+        secret_fields: frozenset[bytes] = frozenset(),
     ) -> None:
         self._sender = sender
         self._max_redirects = max_redirects

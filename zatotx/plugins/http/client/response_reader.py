@@ -173,10 +173,10 @@ class ReadConnection(Protocol):
 
 
 class ResponseReader:
-    """Reads one response after the other. `response_started`: some of the current response has arrived. `is_paused`: reading from the
-    peer is paused."""
+    """Reads one response after the other. `response_started`: some of the current response has arrived. `is_paused`:
+    reading from the peer is paused."""
 
-    __slots__ = ('_body', '_connection', '_environment', 'response_started', 'parser', 'is_paused')
+    __slots__ = ('_body', '_connection', '_environment', 'is_paused', 'parser', 'response_started')
 
     def __init__(self, environment: CallEnvironment, connection: ReadConnection) -> None:
         self._environment = environment

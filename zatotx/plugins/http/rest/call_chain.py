@@ -74,7 +74,11 @@ class AuthorizingSender:
         authorizer = self.authorizer
         request.credentials = await self._credentials(request)
         response = await self.inner(request)
-        if response.head.status == _UNAUTHORIZED and request.is_repeatable and await authorizer.handle_unauthorized(request, response):
+        if (
+            response.head.status == _UNAUTHORIZED
+            and request.is_repeatable
+            and await authorizer.handle_unauthorized(request, response)
+        ):
             _discard_body(response)
             request.credentials = await self._credentials(request)
             response = await self.inner(request)

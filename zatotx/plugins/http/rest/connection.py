@@ -44,7 +44,8 @@ class ConnectionParts:
 
 @define(eq=False)
 class OutgoingConnection:
-    """A configured outgoing connection. `request_template` creates requests from a service's calls, `send` sends them."""
+    """A configured outgoing connection. `request_template` creates requests from a service's calls, `send` sends
+    them."""
 
     parts: ConnectionParts
     reactor: Any  # IReactorTime, IReactorFromThreads
@@ -127,8 +128,10 @@ class OutgoingConnection:
         breaker = self.parts.circuit_breaker
         if breaker is not None and breaker.state is not CLOSED:
             reason = f' ({self._failures.cause})' if self._failures.cause else ''
-            yield (f'{self.parts.title} is cut off by its circuit breaker, after {breaker.failure_threshold} failures in a row'
-                   f'{reason}: see that its peer is well; one call is let through every {breaker.reset_timeout:g} s to try')
+            yield (
+                f'{self.parts.title} is cut off by its circuit breaker, after {breaker.failure_threshold} failures in a row'
+                f'{reason}: see that its peer is well; one call is let through every {breaker.reset_timeout:g} s to try'
+            )
 
     # Helpers of perform.
 

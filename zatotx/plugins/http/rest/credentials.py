@@ -48,7 +48,9 @@ class OutgoingCredentials:
     query: bytes = field(default=b'', repr=False)
     make_authorizer: Callable[[], Authorizer] | None = None  # creates the authorizer of a connection
     requires_challenge: bool = False  # the peer always rejects a first request without credentials
-    make_token: Callable[[], UsernameToken] | None = field(default=None, repr=False)  # creates the token of one SOAP message
+    make_token: Callable[[], UsernameToken] | None = field(
+        default=None, repr=False
+    )  # creates the token of one SOAP message
 
 
 @frozen(kw_only=True)
@@ -97,7 +99,9 @@ def _digest(stored: StoredObject, context: CredentialsContext) -> OutgoingCreden
 
 def _oauth2(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
     # One connection per token request: they are rare, and nothing has to be closed when the definition changes.
-    settings = ClientSettings(pool_limits=PoolLimits(idle_timeout=0), tls=TlsSettings(ca=stored.value.tls_ca), max_redirects=0)
+    settings = ClientSettings(
+        pool_limits=PoolLimits(idle_timeout=0), tls=TlsSettings(ca=stored.value.tls_ca), max_redirects=0
+    )
     client = make_client(settings, context.environment)
     fetcher = TokenFetcher(definition=stored.value, title=f'Security definition {stored.name} (oauth2_client)',
                         send=client.send, cache=context.token_cache, now=time)  # fmt: skip

@@ -102,7 +102,11 @@ def _plain_attempt(
     form: RequestTemplate, client: WrappedClient, credentials: OutgoingCredentials, title: str
 ) -> Attempt:
     direct = DirectSender(form, client.send_awaitable).send
-    return direct if credentials.make_authorizer is None else AuthorizingSender(direct, credentials.make_authorizer(), title).send
+    return (
+        direct
+        if credentials.make_authorizer is None
+        else AuthorizingSender(direct, credentials.make_authorizer(), title).send
+    )
 
 
 def _client_settings(value: HttpOutgoing, credentials: OutgoingCredentials) -> ClientSettings:

@@ -114,8 +114,8 @@ class TokenFetcher:
     _log = Logger()
 
     async def fetch(self, rejected_fingerprint: str) -> AccessToken:
-        """Return a token that has not expired, and whose key is not `rejected_fingerprint`. Raises TokenRefused, and a ServiceError
-        if the server does not respond."""
+        """Return a token that has not expired, and whose key is not `rejected_fingerprint`. Raises TokenRefused, and a
+        ServiceError if the server does not respond."""
         cache, name = self.cache, definition_fingerprint(self.definition)
         if cache is None:
             return await self._request_token()
@@ -129,7 +129,9 @@ class TokenFetcher:
             assert cached is not None
             return cached
         try:
-            return await self._recheck_cache(cache, name, rejected_fingerprint) or await self._request_and_cache(cache, name)
+            return await self._recheck_cache(cache, name, rejected_fingerprint) or await self._request_and_cache(
+                cache, name
+            )
         finally:
             lease.release()
 
@@ -154,7 +156,13 @@ class TokenFetcher:
         """Request a token from the server."""
         fields, body = token_request(self.definition)
         origin, target = split_url(self.definition.token_url)
-        timeouts = Timeouts(queue_timeout=inf, connect_timeout=inf, first_byte_timeout=inf, read_timeout=inf, total_timeout=self.definition.timeout)
+        timeouts = Timeouts(
+            queue_timeout=inf,
+            connect_timeout=inf,
+            first_byte_timeout=inf,
+            read_timeout=inf,
+            total_timeout=self.definition.timeout,
+        )
         try:
             request = HttpRequest('POST', origin, target, fields, body, timeouts, max_body=_MAX_RESPONSE)
             response = await self.send(request)

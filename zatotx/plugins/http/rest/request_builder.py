@@ -65,8 +65,26 @@ class CallSpec(msgspec.Struct):
 class OutgoingRequest:
     """One request that is ready to be sent, also repeatedly."""
 
-    __slots__ = ('started_at', 'body', 'call', 'cid', 'credentials', 'deadline', 'override_names', 'has_idempotency_key', 'method', 'model', 'field_names',
-                 'override_fields', 'configured_timeout', 'sent_credentials', 'timeout', 'stream', 'target', 'field_values')  # fmt: skip
+    __slots__ = (
+        'body',
+        'call',
+        'cid',
+        'configured_timeout',
+        'credentials',
+        'deadline',
+        'field_names',
+        'field_values',
+        'has_idempotency_key',
+        'method',
+        'model',
+        'override_fields',
+        'override_names',
+        'sent_credentials',
+        'started_at',
+        'stream',
+        'target',
+        'timeout',
+    )
 
     def __init__(self, spec: CallSpec, call: IServiceCall, default_method: str = '') -> None:
         self.call = call
@@ -120,7 +138,13 @@ class RequestTemplate:
     @timeouts.default
     def _default_timeouts(self) -> Timeouts:
         """All stages are limited by the timeout of the whole call."""
-        return Timeouts(queue_timeout=inf, connect_timeout=self.connect_timeout, first_byte_timeout=inf, read_timeout=inf, total_timeout=inf)
+        return Timeouts(
+            queue_timeout=inf,
+            connect_timeout=self.connect_timeout,
+            first_byte_timeout=inf,
+            read_timeout=inf,
+            total_timeout=inf,
+        )
 
     @_default_target.default
     def _without_params(self) -> bytes | None:
@@ -175,8 +199,12 @@ class RequestTemplate:
         if not 0 < milliseconds <= _MAX_DEADLINE:
             milliseconds = min(max(1, milliseconds), _MAX_DEADLINE)
         timestamps = self._timestamp_header.format(time()), b'%d' % milliseconds
-        default_fields = HeaderFields(request.field_names, request.field_values + timestamps, self.common_fields.validated)
-        fields = _merge_fields(request, default_fields) if request.override_names or request.credentials else default_fields
+        default_fields = HeaderFields(
+            request.field_names, request.field_values + timestamps, self.common_fields.validated
+        )
+        fields = (
+            _merge_fields(request, default_fields) if request.override_names or request.credentials else default_fields
+        )
         stream = request.stream
         body = request.body
         return HttpRequest(
@@ -202,7 +230,10 @@ class RequestTemplate:
     def _stream_timeouts(self, remaining: float, read_timeout: float) -> Timeouts:
         """Return the timeouts of a streamed response: for its beginning, and for each pause, but not for the whole."""
         return Timeouts(
-            queue_timeout=remaining, connect_timeout=min(remaining, self.connect_timeout), first_byte_timeout=remaining, read_timeout=read_timeout,
+            queue_timeout=remaining,
+            connect_timeout=min(remaining, self.connect_timeout),
+            first_byte_timeout=remaining,
+            read_timeout=read_timeout,
             total_timeout=inf,
         )
 

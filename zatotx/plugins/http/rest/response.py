@@ -78,7 +78,17 @@ def _charset(content_type: bytes) -> str:
 class RestResponse(PeerResponse):
     """The response of a peer. The body is decoded when it is first accessed, in the accessing thread."""
 
-    __slots__ = ('_data', '_format', '_headers', '_model', '_response', '_value', 'cid', 'status_code', 'connection_title')
+    __slots__ = (
+        '_data',
+        '_format',
+        '_headers',
+        '_model',
+        '_response',
+        '_value',
+        'cid',
+        'connection_title',
+        'status_code',
+    )
 
     def __init__(self, response: HttpResponse, data_format: str, model: Any) -> None:
         self._response = response

@@ -44,10 +44,18 @@ class _Agent:
 
     def __init__(self, connection: OutgoingConnection, called: Origin) -> None:
         form = connection.request_template
-        timeouts = Timeouts(queue_timeout=inf, connect_timeout=form.connect_timeout, first_byte_timeout=inf, read_timeout=inf, total_timeout=form.timeout)
+        timeouts = Timeouts(
+            queue_timeout=inf,
+            connect_timeout=form.connect_timeout,
+            first_byte_timeout=inf,
+            read_timeout=inf,
+            total_timeout=form.timeout,
+        )
         bare = connection.parts.client.raw_sender
         self._agent = Agent(bare, timeouts)
-        self._redirect_agent = Agent(bare, timeouts, redirected=True) if connection.parts.redirect_to_any_origin else None
+        self._redirect_agent = (
+            Agent(bare, timeouts, redirected=True) if connection.parts.redirect_to_any_origin else None
+        )
         self._call_origin = called
         self._own_origin = form.origin
         self._common = form.common_fields

@@ -32,8 +32,8 @@ _PLAIN = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\\\')
 
 
 class DateCache:
-    """Caches the texts that change once a second: the last lines of every response head, `date_stamp`, and the timestamp of
-    the access log, `log_timestamp`."""
+    """Caches the texts that change once a second: the last lines of every response head, `date_stamp`, and the
+    timestamp of the access log, `log_timestamp`."""
 
     __slots__ = ('_wall', 'date_stamp', 'log_timestamp', 'second')
 
@@ -159,16 +159,26 @@ class AccessLog:
         self._date_cache = date_cache
         self._encode = msgspec.json.Encoder().encode
 
-    def log_request(self, request_context: RequestContext, peer_address: str, now: float, status: int, size: int) -> None:
+    def log_request(
+        self, request_context: RequestContext, peer_address: str, now: float, status: int, size: int
+    ) -> None:
         """Log a finished request. `status` and `size` are what was sent: the response's status and the bytes of its
         body. `peer_address` is the connection's peer address, for a request whose client is not known."""
         resolved = request_context.resolved
         if resolved is not None:
-            label, request, agent, peer_address = resolved.channel_label, resolved.request_line, resolved.user_agent, resolved.peer_address
+            label, request, agent, peer_address = (
+                resolved.channel_label,
+                resolved.request_line,
+                resolved.user_agent,
+                resolved.peer_address,
+            )
         else:  # rejected before its head was complete, or abandoned by the client before it was routed
             label, agent = '-', '-'
             names = self._keys.names
-            request = escape_bytes(b' '.join(mask_query(part, names) for part in request_context.request_line.split(b' '))) or '-'
+            request = (
+                escape_bytes(b' '.join(mask_query(part, names) for part in request_context.request_line.split(b' ')))
+                or '-'
+            )
         if self._sink.json:
             self._record_json(request_context, (label, request, agent), AccessLogLine(
                 '', request_context.cid, peer_address, '', '', status, size, round(now - request_context.started_at, 6)
@@ -177,8 +187,10 @@ class AccessLog:
         date_cache = self._date_cache
         if int(now) != date_cache.second:
             date_cache.refresh(now)
-        self._line(f'{peer_address} {request_context.cid}/{now - request_context.started_at:.4f} "{label}" [{date_cache.log_timestamp}] "{request}" {status}'
-                   f' {size} "-" "{agent}"')  # fmt: skip
+        self._line(
+            f'{peer_address} {request_context.cid}/{now - request_context.started_at:.4f} "{label}" [{date_cache.log_timestamp}] "{request}" {status}'
+            f' {size} "-" "{agent}"'
+        )
 
     def _record_json(self, turn: RequestContext, texts: tuple[str, str, str], line: AccessLogLine) -> None:
         line.channel, request, line.agent = texts

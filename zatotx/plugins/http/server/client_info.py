@@ -22,7 +22,7 @@ _MAX_CERTIFICATES = 11  # of one client that are kept: one more than anything us
 class ClientInfo:
     """The client of a connection, or of one request that a proxy forwards."""
 
-    __slots__ = ('address', 'certificates', 'listener_url', 'public_url', 'is_tls')
+    __slots__ = ('address', 'certificates', 'is_tls', 'listener_url', 'public_url')
 
     def __init__(self, address: str, own_url: str = '', public_url: str = '', *, secure: bool = False) -> None:
         self.address = address  # an IP address, or 'unix'

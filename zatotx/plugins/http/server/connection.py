@@ -97,8 +97,8 @@ def probe_client(transport: Any, responses: ResponseWriter, writer: BufferedWrit
 class ServerConnection:
     """One HTTP connection. It is no subclass of Twisted's Protocol, which would give each idle connection a dictionary.
 
-    Its states follow each other as NEXT_STATES lists. `deadline` is the deadline of the state, in seconds of the reactor's
-    clock; ConnectionChecks enforces it.
+    Its states follow each other as NEXT_STATES lists. `deadline` is the deadline of the state, in seconds of the
+    reactor's clock; ConnectionChecks enforces it.
     """
 
     __slots__ = (
@@ -229,7 +229,10 @@ class ServerConnection:
             return
         if self._state is CLOSING:  # the response just written was the last one
             return
-        if blocked and (reader.parser.pending_bytes > MAX_PENDING_BYTES or (reader.is_waiting and self._context.byte_budget.is_under_pressure)):
+        if blocked and (
+            reader.parser.pending_bytes > MAX_PENDING_BYTES
+            or (reader.is_waiting and self._context.byte_budget.is_under_pressure)
+        ):
             if not self._paused:
                 self._paused = True
                 self.transport.pauseProducing()

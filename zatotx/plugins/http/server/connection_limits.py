@@ -157,8 +157,8 @@ class AddressLimit:
         self._rejected_at = 0.0  # when a connection was rejected last
 
     def acquire(self, address: str) -> str | None:
-        """Count a new connection. Returns the key to pass to `release` when it has ended, or None if its address is over
-        the limit."""
+        """Count a new connection. Returns the key to pass to `release` when it has ended, or None if its address is
+        over the limit."""
         network = client_network(address)
         count = self._open.get(network, 0)
         if count >= self._max_connections:

@@ -45,8 +45,8 @@ class ErrorResult(msgspec.Struct, frozen=True):
 def error_response(
     status: int, cid: str, details: str, headers: tuple[tuple[bytes, bytes], ...] = (), error_format: str = ''
 ) -> Reply:
-    """Return an error response in Zato's JSON or XML format, or as a SOAP fault of version `error_format`. A temporary error
-    (503) gets a Retry-After field."""
+    """Return an error response in Zato's JSON or XML format, or as a SOAP fault of version `error_format`. A temporary
+    error (503) gets a Retry-After field."""
     if status == 503:
         headers += _RETRY
     if error_format == XML:

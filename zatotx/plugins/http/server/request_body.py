@@ -103,13 +103,29 @@ class RequestResources:
 class BodyCollector:
     """Collects one request body.
 
-    `on_written` is called when a write that made the collector `is_writing` has ended. `failure` is set if the body cannot be
-    stored, `is_over_budget` if the memory budget does not allow it. `may_spool` says whether the body may be written to a file; a
-    caller that adds pieces checks `needs_admission`, and calls `allow_spooling` once the request is admitted.
+    `on_written` is called when a write that made the collector `is_writing` has ended. `failure` is set if the body
+    cannot be stored, `is_over_budget` if the memory budget does not allow it. `may_spool` says whether the body may be
+    written to a file; a caller that adds pieces checks `needs_admission`, and calls `allow_spooling` once the request
+    is admitted.
     """
 
-    __slots__ = ('_budget', '_buffer', '_discarded', '_file', '_offload', '_on_written', '_spool_above', '_work_dir',
-                 '_writing', 'may_spool', 'charge', 'is_finished', 'failure', 'is_over_budget', 'size')  # fmt: skip
+    __slots__ = (
+        '_budget',
+        '_buffer',
+        '_discarded',
+        '_file',
+        '_offload',
+        '_on_written',
+        '_spool_above',
+        '_work_dir',
+        '_writing',
+        'charge',
+        'failure',
+        'is_finished',
+        'is_over_budget',
+        'may_spool',
+        'size',
+    )  # fmt: skip
 
     def __init__(self, offload: Offload, budget: MemoryBudget, *, work_dir: str, spool_above: int,
                  on_written: Callable[[], None], may_spool: bool = True) -> None:
@@ -240,8 +256,8 @@ def wrap_encoded_body(
 
 
 class EncodedBody:
-    """A body in a content coding, see model.message.Body. `read` returns it decoded, at most `max_size` bytes and `max_ratio`
-    times the received size. It blocks unless the body is `is_nonblocking`."""
+    """A body in a content coding, see model.message.Body. `read` returns it decoded, at most `max_size` bytes and
+    `max_ratio` times the received size. It blocks unless the body is `is_nonblocking`."""
 
     __slots__ = ('_body', '_coding', '_max_ratio', '_max_size', 'size')
     seekable = False

@@ -86,8 +86,21 @@ class ResolvedRequest(msgspec.Struct, frozen=True):
 class RequestContext:
     """One request, in the order in which its response must be written. The dispatcher calls `receive_reply`."""
 
-    __slots__ = ('_on_reply', 'started_at', 'resources', 'cid', 'head', 'message', 'send_continue', 'header_lines', 'keep_alive', 'resolved',
-                 'reply', 'request_line', 'pending')  # fmt: skip
+    __slots__ = (
+        '_on_reply',
+        'cid',
+        'head',
+        'header_lines',
+        'keep_alive',
+        'message',
+        'pending',
+        'reply',
+        'request_line',
+        'resolved',
+        'resources',
+        'send_continue',
+        'started_at',
+    )
 
     def __init__(self, head: RequestHead | None, started_at: float, on_reply: Callable[[RequestContext], None]) -> None:
         self.head = head  # None if the message was rejected before its head was complete

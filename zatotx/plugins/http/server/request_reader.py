@@ -69,10 +69,10 @@ class RequestReader:
         '_uncharged_size',
         '_waiting_since',
         '_writer',
-        'request_count',
         'has_unread_input',
         'parser',
         'phase',
+        'request_count',
     )  # fmt: skip
 
     _log = Logger()
@@ -110,19 +110,29 @@ class RequestReader:
     def is_blocked(self) -> bool:
         """Whether received data must wait."""
         if self.phase is HEAD:
-            return (self._blocked_head is not None or len(self._responses.requests) >= MAX_PIPELINED or self._writer.is_backlogged
-                    or self._responses.buffered_size >= MAX_BUFFERED)  # fmt: skip
+            return (
+                self._blocked_head is not None
+                or len(self._responses.requests) >= MAX_PIPELINED
+                or self._writer.is_backlogged
+                or self._responses.buffered_size >= MAX_BUFFERED
+            )
         return self._waiting_since is not None or self.phase is INPUT_CLOSED
 
     @property
     def is_complete(self) -> bool:
         """Whether the client has finished what it began to send."""
-        return not self.has_unread_input and self._blocked_head is None and (self.parser.is_finished or self.parser.is_idle)
+        return (
+            not self.has_unread_input
+            and self._blocked_head is None
+            and (self.parser.is_finished or self.parser.is_idle)
+        )
 
     @property
     def is_idle(self) -> bool:
         """Whether every request received is answered, and no byte of another one is pending."""
-        return self.phase is HEAD and self._blocked_head is None and not self._responses.requests and self.parser.is_idle
+        return (
+            self.phase is HEAD and self._blocked_head is None and not self._responses.requests and self.parser.is_idle
+        )
 
     def process(self, now: float) -> None:
         """Process what the parser has."""
@@ -318,7 +328,9 @@ class RequestReader:
         assert request is not None and request.message is not None and request.resolved is not None
         self.phase = INPUT_CLOSED if self.parser.is_finished else HEAD
         message = request.message
-        message.deadline = now + request.resolved.timeout  # the time that the client took to send the body does not count
+        message.deadline = (
+            now + request.resolved.timeout
+        )  # the time that the client took to send the body does not count
         charge: MemoryReservation | None = None
         if collector is not None:
             charge = collector.charge

@@ -54,10 +54,17 @@ def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTa
     except Malformed:
         return None
     target = match.target if isinstance(match, RouteMatch) else None
-    if target is None or not target.is_active or target.response_filters is None or target.response_filters.cors is None:
+    if (
+        target is None
+        or not target.is_active
+        or target.response_filters is None
+        or target.response_filters.cors is None
+    ):
         return None
     try:
-        fields = target.response_filters.cors.preflight_headers(origin, method, headers.get(b'access-control-request-headers'))
+        fields = target.response_filters.cors.preflight_headers(
+            origin, method, headers.get(b'access-control-request-headers')
+        )
     except CorsForbidden as error:
         return target, ErrorResult(403, f'{error}', (_VARY,))
     return target, ErrorResult(204, '', (*fields, _VARY))
@@ -129,9 +136,15 @@ class RequestRouter:
             return error_response(error.status, cid, error.details, error.headers, resolved.error_format)
         parent = resolved.traceparent
         request.message = Message(
-            cid, resolved.spec, resolved.service, resolved.head.headers, b'', request.started_at + resolved.timeout, resolved.http_view,
+            cid,
+            resolved.spec,
+            resolved.service,
+            resolved.head.headers,
+            b'',
+            request.started_at + resolved.timeout,
+            resolved.http_view,
             continue_trace(parent) if parent is not None else '',
-        )  # fmt: skip
+        )
         return None
 
     def _resolve_error(
@@ -147,9 +160,15 @@ class RequestRouter:
         meter: IChannelMeter = NO_METER
         response_filter: IResponseFilter | None = None
         if target is not None:
-            label, meter, response_filter = target.label, target.meter, _filter_for(target, head) if is_filtered else None
+            label, meter, response_filter = (
+                target.label,
+                target.meter,
+                _filter_for(target, head) if is_filtered else None,
+            )
             form = _error_format(target.spec, head)
-        request, agent, cid, parent = _request_fields(head, describe_request(head.method, head.target, self.key_names.names))
+        request, agent, cid, parent = _request_fields(
+            head, describe_request(head.method, head.target, self.key_names.names)
+        )
         return ResolvedRequest(head, self.routes, label, request, agent, peer, cid, parent, error, meter=meter,
                                error_format=form, response_filter=response_filter)  # fmt: skip
 
@@ -191,7 +210,11 @@ class RequestRouter:
             )
         if head.length is not None and head.length > self._max_body:
             return ErrorResult(413, error_responses.BODY_TOO_LARGE.format(limit=self._max_body))
-        if target.spec.soap is not None and not target.spec.is_builtin_endpoint and not accepts_soap_content_type(head.headers):
+        if (
+            target.spec.soap is not None
+            and not target.spec.is_builtin_endpoint
+            and not accepts_soap_content_type(head.headers)
+        ):
             return ErrorResult(415, error_responses.UNSUPPORTED_SOAP_TYPE, ((b'Accept', ACCEPTED_TYPES),))
         return None
 

@@ -160,7 +160,14 @@ class ResponseFilter:
     _log = Logger()
 
     def __init__(
-        self, context: CompressionContext, *, header_lines: bytes, has_cors: bool, compress: bool, add_etag: bool, if_none_match: bytes
+        self,
+        context: CompressionContext,
+        *,
+        header_lines: bytes,
+        has_cors: bool,
+        compress: bool,
+        add_etag: bool,
+        if_none_match: bytes,
     ) -> None:
         self._context = context
         self._header_lines = header_lines  # added to the head of every response
@@ -181,8 +188,12 @@ class ResponseFilter:
             request.set_reply(reply)
 
     def _filter_body(self, request: RequestContext, reply: Reply) -> None:
-        job = _BodyFilter(etag=_entity_tag(reply), add_etag=self._etag and reply.status == 200, if_none_match=self._if_none_match,
-                   compress=self._gzip and _is_compressible(reply))  # fmt: skip
+        job = _BodyFilter(
+            etag=_entity_tag(reply),
+            add_etag=self._etag and reply.status == 200,
+            if_none_match=self._if_none_match,
+            compress=self._gzip and _is_compressible(reply),
+        )
         stream = reply.stream
         if stream is not None:
             if job.is_not_modified:
@@ -231,7 +242,12 @@ class _BodyFilter:
     @property
     def is_not_modified(self) -> bool:
         """Whether the client has the body already."""
-        return self.add_etag and bool(self.etag) and bool(self.if_none_match) and matches_if_none_match(self.if_none_match, self.etag)
+        return (
+            self.add_etag
+            and bool(self.etag)
+            and bool(self.if_none_match)
+            and matches_if_none_match(self.if_none_match, self.etag)
+        )
 
     def apply(self, body: bytes) -> _BodyFilter:
         """Compute the tag and compress the body. Blocks with large bodies: call it in a thread."""

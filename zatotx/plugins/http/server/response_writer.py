@@ -54,10 +54,10 @@ def build_response_head(reply: Reply, cid: str, length: int | None, ending: byte
 class ResponseWriter:
     """Keeps every request from its head on, and writes its response when all before it are written.
 
-    While `is_buffering`, output is buffered: requests that arrived in one read are answered in one write. `buffered_size` is the
-    size of that output: at MAX_BUFFERED bytes no further request is started in this iteration of the reactor.
-    `on_progress` is called when a request is finished, or in the reactor's next iteration after that; `on_last_response` after the
-    connection's last response, `on_failed_stream` when a streamed response failed.
+    While `is_buffering`, output is buffered: requests that arrived in one read are answered in one write.
+    `buffered_size` is the size of that output: at MAX_BUFFERED bytes no further request is started in this iteration
+    of the reactor. `on_progress` is called when a request is finished, or in the reactor's next iteration after that;
+    `on_last_response` after the connection's last response, `on_failed_stream` when a streamed response failed.
     """
 
     __slots__ = (
@@ -69,17 +69,25 @@ class ResponseWriter:
         '_on_progress',
         '_peer_address',
         '_writer',
-        'is_closed',
-        'is_buffering',
         'buffered_size',
-        'stream',
+        'is_buffering',
+        'is_closed',
         'requests',
+        'stream',
     )  # fmt: skip
 
     _log = Logger()
 
-    def __init__(self, context: ServerContext, writer: BufferedWriter, peer_address: str, *, on_progress: Callable[[], None],
-                 on_last_response: Callable[[], None], on_failed_stream: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        context: ServerContext,
+        writer: BufferedWriter,
+        peer_address: str,
+        *,
+        on_progress: Callable[[], None],
+        on_last_response: Callable[[], None],
+        on_failed_stream: Callable[[], None],
+    ) -> None:
         self._context = context
         self._writer = writer
         self._peer_address = peer_address

@@ -117,10 +117,11 @@ def build_table(
     make_filters: FiltersFactory = lambda channel: None,
 ) -> tuple[ChannelTable, list[str]]:
     """Build the table of these channels and endpoints. Returns it with a message about each channel that is left out:
-    an invalid channel does not keep the others from being served. `make_meter` returns the meter of a channel, by its name,
-    `make_filters` its ResponseFilters. Slow with many channels: call it in a thread."""
+    an invalid channel does not keep the others from being served. `make_meter` returns the meter of a channel, by its
+    name, `make_filters` its ResponseFilters. Slow with many channels: call it in a thread."""
     endpoints = [
-        (path, ChannelTarget(spec, escape_text(spec.name), meter=make_meter(spec.name))) for path, spec in builtin_endpoints.items()
+        (path, ChannelTarget(spec, escape_text(spec.name), meter=make_meter(spec.name)))
+        for path, spec in builtin_endpoints.items()
     ]
     routes = [Route(path, ANY, target) for path, target in endpoints if target.spec.soap is None]
     rest_channels = [stored.value for stored in channels if stored.type == REST]
@@ -157,7 +158,10 @@ def _methods(channels: Sequence[RestChannel]) -> Mapping[str, tuple[str, ...]]:
 
 
 def _route(
-    channel: RestChannel, make_meter: MeterFactory, make_filters: FiltersFactory, methods_by_path: Mapping[str, tuple[str, ...]]
+    channel: RestChannel,
+    make_meter: MeterFactory,
+    make_filters: FiltersFactory,
+    methods_by_path: Mapping[str, tuple[str, ...]],
 ) -> Route:
     """Build the route of one REST channel."""
     others: tuple[str, ...] = ()
@@ -165,8 +169,14 @@ def _route(
         others = methods_by_path.get(pattern_key(channel.url_path, match_slash=channel.match_slash), ())
     spec = _spec(channel, data_format=channel.data_format, params_pri=channel.params_pri,
                  merge_url_params=channel.merge_url_params_req, beside=others)  # fmt: skip
-    target = ChannelTarget(spec, escape_text(channel.name), channel.is_active, not channel.method, make_meter(channel.name),
-                    make_filters(channel))  # fmt: skip
+    target = ChannelTarget(
+        spec,
+        escape_text(channel.name),
+        channel.is_active,
+        not channel.method,
+        make_meter(channel.name),
+        make_filters(channel),
+    )
     return Route(channel.url_path, channel.method or ANY, target, match_slash=channel.match_slash)
 
 

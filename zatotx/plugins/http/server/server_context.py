@@ -45,26 +45,26 @@ class ServerContext:
     """The HTTP server of a node, as a connection sees it: settings, clock, router, log, limits and counters."""
 
     __slots__ = (
+        'accept_limiter',
+        'access_log',
         'address_limit',
-        'write_batch',
+        'byte_budget',
         'connections',
         'counters',
-        'accept_limiter',
-        'draining',
+        'date_cache',
         'dispatcher',
+        'draining',
         'forwarded_clients',
         'limits',
-        'access_log',
-        'byte_budget',
         'offload',
+        'on_empty',
         'reactor',
         'router',
-        'spool_quota',
         'seconds',
         'settings',
-        'date_cache',
-        'on_empty',
+        'spool_quota',
         'work_dir',
+        'write_batch',
     )  # fmt: skip
 
     def __init__(self, context: ChannelContext, settings: HttpSettings, dispatcher: IDispatcher, router: RequestRouter,
@@ -102,7 +102,9 @@ class ServerContext:
     def is_limited(self, client: ClientInfo) -> bool:
         """Return whether the number of connections from the peer's address is limited. Trusted proxies connect for many
         clients, and Unix sockets have no address."""
-        return client.address != UNIX and (self.forwarded_clients is None or not self.forwarded_clients.trusts(client.address))
+        return client.address != UNIX and (
+            self.forwarded_clients is None or not self.forwarded_clients.trusts(client.address)
+        )
 
     def add_connection(self, connection: OpenConnection) -> None:
         self.connections.add(connection)

@@ -92,7 +92,9 @@ def match_action(match: RouteMatch, head: RequestHead, path: str, request_text: 
     group = match.target
     if isinstance(group, WsdlEndpoint):
         if not asks_for_wsdl(head):
-            return ErrorResult(405, METHOD_NOT_ALLOWED.format(method=head.method), ((b'Allow', b'POST'),), soap_version=version)
+            return ErrorResult(
+                405, METHOD_NOT_ALLOWED.format(method=head.method), ((b'Allow', b'POST'),), soap_version=version
+            )
         service, wsdl_params = group.target.spec.service, {'path': group.url_path}
         return ChannelMatch(group.target, service, wsdl_params, path, request_text, forked=True)
     if isinstance(group, SoapEndpoint):

@@ -54,9 +54,14 @@ def fault_body(version: SoapVersion, fault: ModelFault, details: str, cid: str) 
 
 
 def fault_status(fault: ModelFault, configured_status: int, *, envelope_was_read: bool) -> int:
-    """Return the HTTP status of a fault. `configured_status`: the channel's fault_status, 0 for none. `envelope_was_read`: the envelope was
-    read, so that the fault is one of processing the message (SOAP 1.1 §6.2): toolkits do not read faults from a 404."""
-    return configured_status if configured_status and (envelope_was_read or fault.status not in _HTTP_STATUSES) else fault.status
+    """Return the HTTP status of a fault. `configured_status`: the channel's fault_status, 0 for none.
+    `envelope_was_read`: the envelope was read, so that the fault is one of processing the message (SOAP 1.1 §6.2):
+    toolkits do not read faults from a 404."""
+    return (
+        configured_status
+        if configured_status and (envelope_was_read or fault.status not in _HTTP_STATUSES)
+        else fault.status
+    )
 
 
 def _headers(version: SoapVersion, fault: SoapFault) -> list[bytes]:

@@ -215,7 +215,11 @@ class Server:
         self.lines = Lines()
         self.exchange = exchange
         context = ChannelContext(
-            reactor=self.clock, settings=settings, line_sink=lambda name: self.lines, work_dir=work_dir, run_in_thread=offload
+            reactor=self.clock,
+            settings=settings,
+            line_sink=lambda name: self.lines,
+            work_dir=work_dir,
+            run_in_thread=offload,
         )
         read = read_settings(settings)
         dress = partial(make_filters, CompressionContext(offload, self.clock))

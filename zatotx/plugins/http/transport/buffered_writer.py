@@ -55,11 +55,20 @@ class WriteBatch:
 class BufferedWriter:
     """Writes to any transport that pauses a push producer when its own buffer is full (TLS, Unix sockets).
 
-    `is_backlogged`: the client has not received everything yet; callers should write only what they must. `last_progress`: when it
-    last accepted data, in seconds of the clock. `on_drained` is called when all queued data is written.
+    `is_backlogged`: the client has not received everything yet; callers should write only what they must.
+    `last_progress`: when it last accepted data, in seconds of the clock. `on_drained` is called when all queued data
+    is written.
     """
 
-    __slots__ = ('_close_when_drained', '_on_drained', '_queue', '_seconds', '_transport', 'is_backlogged', 'last_progress')
+    __slots__ = (
+        '_close_when_drained',
+        '_on_drained',
+        '_queue',
+        '_seconds',
+        '_transport',
+        'is_backlogged',
+        'last_progress',
+    )
 
     def __init__(self, transport: Any, on_drained: Callable[[], None], seconds: Callable[[], float]) -> None:
         self._transport = transport

@@ -41,7 +41,9 @@ class SoapConnection(OutgoingConnection):
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         documents = WsdlLoader(self.parts, self.config)
-        self.wsdl_cache = WsdlCache(documents, self.config, self.reactor, self.request_template.offload, self.parts.title)
+        self.wsdl_cache = WsdlCache(
+            documents, self.config, self.reactor, self.request_template.offload, self.parts.title
+        )
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -64,8 +66,10 @@ class SoapConnection(OutgoingConnection):
         """See OutgoingConnection."""
         yield from super().findings()
         if self.wsdl_cache.last_error:
-            yield (f'{self.parts.title} has no usable WSDL: {self.wsdl_cache.last_error}: see what the peer tells, or give '
-                   'it as wsdl')
+            yield (
+                f'{self.parts.title} has no usable WSDL: {self.wsdl_cache.last_error}: see what the peer tells, or give '
+                'it as wsdl'
+            )
 
     def end(self) -> Deferred[None]:
         """See OutgoingConnection."""

@@ -41,7 +41,7 @@ class SoapCallSpec(CallSpec):
 class SoapRequest(OutgoingRequest):
     """One message that is ready to be sent, also repeatedly, each time with a new token."""
 
-    __slots__ = ('one_way', 'envelope')
+    __slots__ = ('envelope', 'one_way')
 
     def __init__(self, message: SoapCallSpec, call: IServiceCall, envelope: PreparedEnvelope) -> None:
         super().__init__(message, call, 'POST')
@@ -77,7 +77,11 @@ class SoapRequestTemplate(RequestTemplate):
         if self.make_token is not None and isinstance(request, SoapRequest) and request.envelope.after_token:
             ready = request.envelope
             request.body = b''.join(
-                (ready.before_token, ws_security.write_security_header(self.make_token(), ready.version), ready.after_token)
+                (
+                    ready.before_token,
+                    ws_security.write_security_header(self.make_token(), ready.version),
+                    ready.after_token,
+                )
             )
         return super().http_request(request)
 
@@ -90,10 +94,14 @@ class SoapRequestTemplate(RequestTemplate):
     def _prepare(self, message: SoapCallSpec) -> PreparedEnvelope:
         if isinstance(message.data, PreparedEnvelope):
             return message.data
-        return wrap_in_envelope(message.data, self.version, message.soap_headers, split_for_token=self.make_token is not None)
+        return wrap_in_envelope(
+            message.data, self.version, message.soap_headers, split_for_token=self.make_token is not None
+        )
 
 
-def wrap_in_envelope(data: Any, version: SoapVersion, headers: Sequence[Any], *, split_for_token: bool) -> PreparedEnvelope:
+def wrap_in_envelope(
+    data: Any, version: SoapVersion, headers: Sequence[Any], *, split_for_token: bool
+) -> PreparedEnvelope:
     """Return the envelope around `data`, or `data` if it is one. `split_for_token`: prepare it for a token. Raises
     ValueError."""
     if isinstance(headers, str | bytes) or xml.is_element(headers):

@@ -25,7 +25,7 @@ class SoapResponse(PeerResponse):
     """The response of a peer: `data`, the first element of its Body as an lxml.objectify element, None if it is empty;
     `envelope`, the whole envelope; `soap_headers`, the elements of its Header."""
 
-    __slots__ = ('_http', 'cid', 'data', 'envelope', 'soap_headers', 'status_code', 'connection_title')
+    __slots__ = ('_http', 'cid', 'connection_title', 'data', 'envelope', 'soap_headers', 'status_code')
 
     data: Any
 

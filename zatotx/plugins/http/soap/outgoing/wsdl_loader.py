@@ -111,7 +111,10 @@ class WsdlLoader:
     def _for_other_host(self, origin: Origin) -> tuple[RequestTemplate, Attempt]:
         """Return the sender for a host other than the peer, which gets no credentials."""
         form = attrs.evolve(
-            self._parts.request_template, origin=origin, common_fields=HeaderFields.from_pairs((USER_AGENT, (b'Accept', b'*/*'))), fixed_query=b''
+            self._parts.request_template,
+            origin=origin,
+            common_fields=HeaderFields.from_pairs((USER_AGENT, (b'Accept', b'*/*'))),
+            fixed_query=b'',
         )
         return form, DirectSender(form, self._parts.client.send_awaitable).send
 

@@ -368,7 +368,9 @@ class FrozenTests(WithCore):
 
     async def test_taking_the_request(self) -> None:
         """The peer stops reading a body that exceeds the buffers."""
-        await self.frozen(b'', Timeouts(first_byte_timeout=0.5), FirstByteTimeout, method='POST', body=bytes(20_000_000))
+        await self.frozen(
+            b'', Timeouts(first_byte_timeout=0.5), FirstByteTimeout, method='POST', body=bytes(20_000_000)
+        )
 
 
 class CancelTests(WithCore):

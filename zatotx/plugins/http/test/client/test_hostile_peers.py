@@ -163,7 +163,9 @@ class FreezeTests(FaultCase):
         upstream = self.peer(silent)
         upstream.deaf = True
         client = self.caller()
-        outbound = post(upstream.port, bytes(32 * 1024 * 1024), scheme=self.scheme, timeouts=Timeouts(first_byte_timeout=SOON))
+        outbound = post(
+            upstream.port, bytes(32 * 1024 * 1024), scheme=self.scheme, timeouts=Timeouts(first_byte_timeout=SOON)
+        )
         began = reactor.seconds()
         await self.failed(client.send(outbound), FirstByteTimeout)
         self.assertLess(reactor.seconds() - began, FAR)

@@ -22,7 +22,9 @@ from zatotx.plugins.http.client.response_reader import MAX_BUFFERED
 from zatotx.plugins.http.test.memory_connections import OK, CancelledError, InMemory, Line, Memory
 
 HEAD = b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n'
-TIMEOUTS = Timeouts(queue_timeout=1.0, connect_timeout=2.0, first_byte_timeout=3.0, read_timeout=4.0, total_timeout=20.0)
+TIMEOUTS = Timeouts(
+    queue_timeout=1.0, connect_timeout=2.0, first_byte_timeout=3.0, read_timeout=4.0, total_timeout=20.0
+)
 
 
 class StageTests(InMemory):

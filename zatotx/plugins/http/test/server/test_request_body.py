@@ -216,4 +216,6 @@ class CodedTests(SynchronousTestCase):
         self.assertTrue(EncodedBody(b'x' * 8192, 'gzip', max_size=1, max_ratio=1).is_nonblocking)
         self.assertFalse(EncodedBody(b'x' * 8193, 'gzip', max_size=1, max_ratio=1).is_nonblocking)
         with TemporaryFile() as file:
-            self.assertFalse(EncodedBody(SpooledBody(file, 10, run_now), 'gzip', max_size=1, max_ratio=1).is_nonblocking)
+            self.assertFalse(
+                EncodedBody(SpooledBody(file, 10, run_now), 'gzip', max_size=1, max_ratio=1).is_nonblocking
+            )
