@@ -91,7 +91,7 @@ class ServiceTests(InternalTestCase):
         done = await self.call('zato.history.restore', {'revision': then})
         self.assertEqual((done['diff'], done['revision']), (dry['diff'], then + 2))
         for node in (self.one, self.two):
-            self.assertIsNotNone(node.config.snapshot.named('channel_rest', 'balance'))
+            self.assertIsNotNone(node.config.snapshot.find('channel_rest', 'balance'))
         self.assertIn('is not kept', await self.refusal('zato.history.export', {'revision': 10_000}, 404))
 
 
@@ -165,7 +165,7 @@ class CommandTests(SynchronousTestCase):
         self.assertIn('Nothing to do', self.history('restore', self.path, 2).out)
         last = json.loads(self.history(self.path, '--limit', 100, '--format', 'json').out)[0]
         self.assertEqual(last['source'], 'zatotx history restore 2')
-        self.assertEqual(last['who'], command_actor('').who)
+        self.assertEqual(last['who'], command_actor('').username)
         said = zatotx('history', 'restore', self.path, 17)
         self.assertEqual(said.code, 1)
         self.assertIn('the kept ones are 1 to 4', said.err)

@@ -15,7 +15,7 @@ from zatotx.model.message import ChannelSpec, Message, Principal, Reply
 from zatotx.rules.security.roles import ADMIN, API, MONITOR, effective_roles, required_roles, ungrantable_roles
 from zatotx.schema.snapshot import Actor
 
-JSON_DOOR = ChannelSpec(name='zato.json', kind='http-soap', service='', data_format='json', door=True)
+JSON_DOOR = ChannelSpec(name='zato.json', kind='http-soap', service='', data_format='json', is_builtin_endpoint=True)
 INVOKING = b'''
 from zatotx import Service
 
@@ -62,8 +62,8 @@ class RuleTests(SynchronousTestCase):
     def test_services_of_users(self) -> None:
         """Users' services require the configured roles; administrators may call all."""
         self.assertEqual(required_roles('crm', is_internal=False), frozenset())
-        self.assertEqual(required_roles('crm', is_internal=False, by_row=['billing']), {'billing', ADMIN})
-        self.assertEqual(required_roles('zato.ping', is_internal=True, by_row=['x']), {'x', ADMIN})
+        self.assertEqual(required_roles('crm', is_internal=False, configured=['billing']), {'billing', ADMIN})
+        self.assertEqual(required_roles('zato.ping', is_internal=True, configured=['x']), {'x', ADMIN})
 
     def test_the_brokers_own_definitions(self) -> None:
         """The broker's own definitions have their roles by name, whatever is configured; definitions of another type
@@ -131,7 +131,7 @@ class InternalTests(InternalTestCase):
             (create, {**USER, 'name': 'admin.invoke'}),
         ):
             self.assertEqual(await self.status(service, payload, API), 403, service)
-        mine = self.one.config.snapshot.named('basic_auth', 'crm')
+        mine = self.one.config.snapshot.find('basic_auth', 'crm')
         self.assertEqual(await self.status(edit, {'id': mine.id, 'name': 'admin.invoke'}, API), 403)
         self.assertEqual(await self.status(edit, {'id': mine.id, 'realm': 'X', 'roles': ['api']}, API), 200)
         self.assertEqual(await self.status(edit, {'id': made['id'], 'roles': []}, ADMIN), 200)
@@ -140,7 +140,7 @@ class InternalTests(InternalTestCase):
         """A user's service that provisions users may do so for all of its callers."""
         await self.one.deployer.deploy('roles.py', INVOKING, Actor('tester'))
         self.assertEqual(await self.status('roles.makes', {}), 200)
-        self.assertEqual(self.one.config.snapshot.named('basic_auth', 'by-code').value.roles, ['admin'])
+        self.assertEqual(self.one.config.snapshot.find('basic_auth', 'by-code').value.roles, ['admin'])
 
     async def test_a_service_that_demands_roles(self) -> None:
         """Required roles apply on every channel at once; a caller without a role cannot remove the requirement."""

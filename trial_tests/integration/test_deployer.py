@@ -94,7 +94,7 @@ class DeployTests(NodesTestCase):
 
     async def test_without_the_bus(self) -> None:
         """Without Redis, the other nodes find the version by its revision, and the deployment waits for them."""
-        self.bus.deaf = True
+        self.bus.is_disconnected = True
         await self.one.deployer.deploy('crm.py', service('quiet'), ME)
         self.assertEqual(await self.answers(), ['quiet'] * 2)
 
@@ -190,7 +190,7 @@ class E(Service):
         self.assertEqual(report.refused, {'two': "b.py: service 'moving' belongs to a.py here"})
         self.assertEqual(await self.answers('moving'), ['b', 'a'])
         (self.place / 'missing').unlink()
-        await self.two.code.retry()
+        await self.two.code.retry_failed_versions()
         self.assertEqual(await self.answers('moving'), ['b', 'b'])
         self.assertEqual([v for v in self.two.code.verdicts.values() if v], [])
 
@@ -220,7 +220,7 @@ class E(Service):
         async def gone(revision: int) -> None:
             raise ServiceUnavailable('The ODB is away')
 
-        self.one.deployer.bring = gone
+        self.one.deployer.apply_revision = gone
         refused = self.one.deployer.deploy('crm.py', service('new'), ME)
         told = (await self.assertFailure(refused, ServiceUnavailable)).msg
         self.assertEqual(told, 'crm.py is stored as version 1, nodes follow when the ODB answers: The ODB is away')
@@ -246,14 +246,14 @@ class E(Service):
             await node.config.stop()
         keeper, before = self.two.code, self.two.config.snapshot
         await self.two.odb.add_version('crm.py', 'module', service('new'), ['crm.get'], ME)
-        after = before.evolve(await self.two.odb.changes(before.revision))
+        after = before.apply_changes(await self.two.odb.changes(before.revision))
         try:
-            await keeper.prepare_level(before)
+            await keeper.prepare_snapshot(before)
             self.fail('the code is newer than that')
         except OutdatedSnapshot:
             self.assertEqual(len(self.two.services.files), 0)
-        (await keeper.prepare_level(after)).discard()
-        prepared = await keeper.prepare_level(after)
+        (await keeper.prepare_snapshot(after)).discard()
+        prepared = await keeper.prepare_snapshot(after)
         self.assertEqual((await self.two.reply('crm.get')).status, 404)
         finishing = prepared.commit()
         self.assertEqual((await self.two.reply('crm.get')).body, b'new')
@@ -263,11 +263,11 @@ class E(Service):
     async def test_switched_off(self) -> None:
         """A deactivated service responds with 404 on every node, and works again when it is activated."""
         await self.one.deployer.deploy('crm.py', service('on'), ME)
-        row = self.one.config.snapshot.named('service', 'crm.get')
+        row = self.one.config.snapshot.find('service', 'crm.get')
         for active, status in ((False, 404), (True, 200)):
             change = Operation(action='edit', type='service', name='crm.get', id=row.id, fields={'is_active': active})
             revision = await self.one.config.change([change], ME)
-            self.assertEqual(await self.one.config.everywhere(revision), [])
+            self.assertEqual(await self.one.config.wait_until_applied(revision), [])
             self.assertEqual([(await node.reply('crm.get')).status for node in (self.one, self.two)], [status] * 2)
 
     async def test_hooks(self) -> None:
@@ -558,7 +558,7 @@ class RestartTests(NodesTestCase):
         three = self.node('three')
         await three.start()
         self.assertEqual((await three.reply('crm.get')).body, b'older')
-        verdicts = await self.one.odb.version_verdicts(report.version.id)
+        verdicts = await self.one.odb.version_results(report.version.id)
         self.assertEqual((verdicts['one'], verdicts['two']), ('', ''))
         self.assertIn('crm.py:1: FileNotFoundError', verdicts['three'])
 

@@ -44,13 +44,13 @@ class KindTests(FetcherContract, TestCase):
         self.addCleanup(deferToThread, self.issuer.close)
         (http,) = [found for found in find_kinds() if found.kind.name == 'http']
         self.kind = http.load(http.kind.outgoing)(
-            OutgoingContext(reactor=reactor, settings={}, offload=deferToThread)
+            OutgoingContext(reactor=reactor, settings={}, run_in_thread=deferToThread)
         )
         self.addCleanup(self.stop)
 
     async def stop(self) -> None:
         await self.kind.stop()
-        while self.kind.environment.shared.deadlines.looking:
+        while self.kind.environment.call_environment.timeout_sweeper.is_running:
             await deferLater(reactor, 0.01)
 
     def fetcher(self) -> IFetcher:
@@ -70,7 +70,7 @@ class KindTests(FetcherContract, TestCase):
         """One that does not answer costs its timeout, and is named."""
         url = self.issuer.publish(b'x')
         self.issuer.freeze()
-        fetching: Deferred[object] = self.kind.fetch(url, timeout=0.3, most=1000)
+        fetching: Deferred[object] = self.kind.fetch(url, timeout=0.3, max_body=1000)
         with self.assertRaises((Timeout, ServiceUnavailable)) as caught:
             await fetching
         self.assertIn('127.0.0.1', str(caught.exception))

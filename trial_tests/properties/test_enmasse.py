@@ -28,7 +28,7 @@ ALL = ObjectTypeRegistry((*TYPES, VAULT))
 TEXT = st.text(st.characters(exclude_categories=['Cs', 'Cc']), min_size=1, max_size=8)
 DOLLARS = ['$', '{', '}', '${A}', 'file:', 'A', '/', ' ', 'Zato_Enmasse_Env.', 'ZATO_ENMASSE_ENV_']
 LIKE_REFERENCES = st.lists(st.sampled_from(DOLLARS), max_size=6).map(''.join)
-SOURCES = ReferenceResolver(environ={}, read=lambda path: 'read', zato=True)
+SOURCES = ReferenceResolver(environ={}, read_file=lambda path: 'read', zato_syntax=True)
 NAMES = st.lists(TEXT | LIKE_REFERENCES.filter(bool), min_size=1, max_size=4, unique=True)
 KEYS = st.sampled_from(sorted({name for t in ALL for name in field_names(t)} | {'type', 'nonsense'}))
 WORDS = st.sampled_from(['basic_auth', 'GET', 'json', 'echo', '/a/{b}', '60', 'true', ''])
@@ -48,7 +48,7 @@ PIECES = (
 def configuration(values: list[Any]) -> Snapshot:
     keys = {t.struct: t.key for t in ALL}
     stored = tuple(StoredObject(number, keys[type(value)], value, 1) for number, value in enumerate(values, 1))
-    return Snapshot().evolve(ChangeSet(revision=1, changed=stored))
+    return Snapshot().apply_changes(ChangeSet(revision=1, changed=stored))
 
 
 @st.composite
@@ -86,7 +86,7 @@ class ExportTests(SynchronousTestCase):
             replaced, wrong = substitute_references(loaded, environ, lambda path: 'never read')
             self.assertEqual(wrong, [])
             plan = planned(replaced, snapshot, replace=replace)
-            self.assertEqual((plan.mistakes, plan.operations), ((), ()))
+            self.assertEqual((plan.errors, plan.operations), ((), ()))
 
     def environ(self, document: Any, clear: Any) -> dict[str, str]:
         """Returns the values of an export's variables."""
@@ -102,9 +102,9 @@ class ExportTests(SynchronousTestCase):
     def test_an_export_makes_the_same_again(self, snapshot: Snapshot) -> None:
         """Importing an export into a cluster with only the services creates the same objects."""
         document, _ = substitute_references(export_document(snapshot, ALL, secrets=True), {}, lambda path: 'never read')
-        empty = configuration([stored.value for stored in snapshot.of('service')])
+        empty = configuration([stored.value for stored in snapshot.objects_of_types('service')])
         plan = planned(document, empty)
-        self.assertEqual(plan.mistakes, ())
+        self.assertEqual(plan.errors, ())
         made = {(o.type, o.name): o.fields for o in plan.operations}
         for stored in snapshot:
             if stored.type != 'service':
@@ -116,8 +116,8 @@ class DocumentTests(SynchronousTestCase):
     def test_any_document(self, document: Any, snapshot: Snapshot, replace: bool) -> None:
         """Any document has a plan with either operations or errors, each in one line with its location."""
         plan = planned(document, snapshot, replace=replace)
-        self.assertFalse(plan.operations and plan.mistakes)
-        for mistake in plan.mistakes:
+        self.assertFalse(plan.operations and plan.errors)
+        for mistake in plan.errors:
             self.assertTrue(str(mistake).strip())
             self.assertIn(mistake.section, [*map(str, document), ''])
 
@@ -125,7 +125,7 @@ class DocumentTests(SynchronousTestCase):
     def test_any_value(self, document: Any) -> None:
         """Any value as a document has a plan too."""
         assume(not isinstance(document, dict))
-        self.assertTrue(planned(document, Snapshot()).mistakes)
+        self.assertTrue(planned(document, Snapshot()).errors)
 
     @holds(300, text=st.lists(st.sampled_from(PIECES), max_size=25).map(lambda parts: ''.join(parts).encode())
            | st.binary(max_size=40))  # fmt: skip

@@ -38,22 +38,22 @@ def make_reply_error(text: str, server: str) -> RedisError | RedisNotReady:
     return RedisError(text.removeprefix('ERR '))
 
 
-def make_timeout_error(where: str, name: str, timeout: float) -> Timeout:
+def make_timeout_error(server: str, command: str, timeout: float) -> Timeout:
     """Return the error of a command without a reply within `timeout` seconds."""
-    return Timeout(None, f'{where} {_NO_REPLY} to {name} within {timeout:g} s')
+    return Timeout(None, f'{server} {_NO_REPLY} to {command} within {timeout:g} s')
 
 
-def make_connection_lost_error(where: str) -> ServiceUnavailable:
+def make_connection_lost_error(server: str) -> ServiceUnavailable:
     """Return the error of a command whose connection ended before its reply."""
-    return ServiceUnavailable(None, f'{where} was lost before it replied: the command may have been executed')
+    return ServiceUnavailable(None, f'{server} was lost before it replied: the command may have been executed')
 
 
 def disconnect_cause(error: Exception, protocol: Any) -> Exception:
     """Return the reason why a first command failed: what ended the connection is more useful than that it ended."""
     if type(error) is ServiceUnavailable and protocol.dropped:
         return UnusableServerError(protocol.dropped)
-    if type(error) is ServiceUnavailable and protocol.why is not None:
-        return protocol.why.value  # type: ignore[no-any-return]
+    if type(error) is ServiceUnavailable and protocol.close_reason is not None:
+        return protocol.close_reason.value  # type: ignore[no-any-return]
     return error
 
 

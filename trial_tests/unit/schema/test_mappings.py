@@ -51,12 +51,12 @@ class Outer(msgspec.Struct):
     inner: Inner | None = None
 
 
-WALK = ObjectType(key='walk', struct=Walk, section='walk', zato=ZatoApi(prefix='walk', names={'pace': 'the_pace'}))
+WALK = ObjectType(key='walk', struct=Walk, section='walk', zato=ZatoApi(prefix='walk', zato_names={'pace': 'the_pace'}))
 TYPES = ObjectTypeRegistry((WALK,))
 NOTHING = SnapshotReferences(Snapshot(), TYPES)
 
 
-def mistakes(document: dict[str, Any]) -> dict[str, str]:
+def errors(document: dict[str, Any]) -> dict[str, str]:
     """Returns the errors as path -> error."""
     return dict(validate(WALK, document)[1])
 
@@ -72,7 +72,7 @@ class ValidateTests(SynchronousTestCase):
 
     def test_every_mistake_is_named_by_its_path(self) -> None:
         """All errors have their path: unknown, missing, wrong type, out of bounds, invalid choice."""
-        found = mistakes({
+        found = errors({
             'name': 'w',
             'pace': {'paus': 1, 'pause': -1, 'on': ['a', 3], 'way': 'left'},
             'least': {'steps': 'many'},
@@ -88,7 +88,7 @@ class ValidateTests(SynchronousTestCase):
 
     def test_what_is_no_mapping(self) -> None:
         """A value that is not a mapping is an error of the field itself."""
-        self.assertEqual(mistakes({'name': 'w', 'pace': 3, 'least': None}), {
+        self.assertEqual(errors({'name': 'w', 'pace': 3, 'least': None}), {
             'pace': 'expected object | null, got int',
             'least': 'expected object, got null',
         })  # fmt: skip
@@ -119,7 +119,7 @@ class DoorTests(SynchronousTestCase):
         """Text substituted for `${NAME}` is converted."""
         plan = plan_import({'walk': [{'name': 'w', 'pace': {'steps': '3'}}]}, TYPES, Snapshot(), replace=False,
                            verify=lambda hashed, clear: False)  # fmt: skip
-        self.assertEqual(plan.mistakes, ())
+        self.assertEqual(plan.errors, ())
         self.assertEqual(plan.operations[0].fields['pace'], Pace(steps=3))
 
 
@@ -141,7 +141,7 @@ class OutsideTests(SynchronousTestCase):
         self.assertEqual(document, {'walk': [{'name': 'w', 'pace': {'steps': 3, 'way': 'down'}}]})
         for replace in (False, True):
             plan = plan_import(document, TYPES, snapshot, replace=replace, verify=lambda hashed, clear: False)
-            self.assertEqual((plan.operations, plan.mistakes, plan.unchanged), ((), (), 1))
+            self.assertEqual((plan.operations, plan.errors, plan.unchanged), ((), (), 1))
 
     def test_compared(self) -> None:
         """Mappings are compared by their values."""

@@ -197,7 +197,7 @@ class ZatoModules:
 def services_of(module: ModuleType) -> list[ServiceEntry]:
     found = [value for value in vars(module).values() if isinstance(value, type)]
     return [
-        ServiceEntry.of(one)
+        ServiceEntry.for_class(one)
         for one in found
         if issubclass(one, zatotx.Service) and one.__module__ == module.__name__ and 'zato_dont_import' not in vars(one)
     ]
@@ -256,7 +256,7 @@ class UnchangedModuleTests(TestCase):
         self.assertEqual(raised.exception.details, 'Nobody cannot be created')
         with self.assertRaises(errors.BadInput) as bad:
             await self.ask(entries, 'users-api.create-user', {'age': 'x', 'addresses': [{'street': 5}]})
-        self.assertEqual(set(bad.exception.mistakes), {
+        self.assertEqual(set(bad.exception.errors), {
             ('$.name', 'missing'), ('$.age', 'expected int | null, got str'), ('$.addresses[0].city', 'missing'),
             ('$.addresses[0].street', 'expected str | null, got int'),
         })  # fmt: skip

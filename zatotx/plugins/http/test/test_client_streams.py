@@ -134,7 +134,7 @@ class DownTests(WithCore):
         """The total timeout covers the stream."""
         peer = self.listen(answers(CHUNKED))
         client = self.core()
-        stream = await self.streamed(client.send(self.call(peer, stream=True, timeouts=Timeouts(total=1))))
+        stream = await self.streamed(client.send(self.call(peer, stream=True, timeouts=Timeouts(total_timeout=1))))
         await self.failed(stream.read(), TotalTimeout)
         self.clean(client)
 
@@ -200,7 +200,7 @@ class UpTests(WithCore):
         sending = client.send(self.call(peer, 'POST', body=IteratorBody(self.made(2, fails=True))))
         error = await self.failed(sending, BodyFailed)
         self.assertIsInstance(error.__cause__, ZeroDivisionError)
-        self.assertTrue(error.reached)
+        self.assertTrue(error.reached_peer)
         await self.until(lambda: peer.talks and peer.talk.over)
         self.assertFalse(peer.talk.heard.endswith(b'0\r\n\r\n'))
         self.clean(client)
