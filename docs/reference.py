@@ -71,7 +71,7 @@ def metrics() -> str:
     register(metric_definitions(find_kinds()))
     for family in DEFINITIONS.values():
         labels = ', '.join(f'`{label}`' for label in family.labels)
-        texts.append(f'| `{family.shown}` | {family.kind} | {labels} | {family.text} |')
+        texts.append(f'| `{family.query_name}` | {family.kind} | {labels} | {family.help} |')
     return '\n'.join(texts) + '\n'
 
 
@@ -80,13 +80,13 @@ def checks() -> str:
     texts = ['# Checks of zatotx doctor\n', NOTE,
              'The checks of [`zatotx doctor`](../doctor.md) by subject, and the conditions that each reports.\n',
              '| subject | component | reports that |', '| --- | --- | --- |']
-    whose = {
+    component_names = {
         ENVIRONMENT: 'an environment',
         EVERY_COMPONENT: 'every part',
         SERVER: 'a server',
         REDIS: 'the embedded Redis',
     }
-    texts += [f'| {check.subject} | {whose[check.of]} | {check.says} |' for check in CHECKS]
+    texts += [f'| {check.subject} | {component_names[check.target]} | {check.description} |' for check in CHECKS]
     return '\n'.join(texts) + '\n'
 
 
@@ -103,8 +103,8 @@ def settings() -> str:
     sections |= {name: one for name, one in hints.items() if hasattr(one, '__struct_fields__')}
     for name, section in sections.items():
         texts.append(f'## `[{name}]`\n\n| setting | default | description |\n| --- | --- | --- |')
-        said = comments(section)
-        texts += [f'| `{one.name}` | {default(one)} | {said[one.name]} |' for one in fields(section)]
+        descriptions = comments(section)
+        texts += [f'| `{one.name}` | {default(one)} | {descriptions[one.name]} |' for one in fields(section)]
         texts.append('')
     texts.append('## `[user_config]`\n\nINI files for your services: `app = "config/app.ini"` is available as\n'
                  '`self.user_config.app` in every service.\n')
@@ -114,7 +114,7 @@ def settings() -> str:
 def comments(section: type) -> dict[str, str]:
     """Map each field to the comment on its line. A setting without a comment is missing from the result."""
     lines = [line.strip().partition('  # ') for line in getsource(section).splitlines()]
-    return {code.partition(':')[0]: said.replace('|', '\\|') for code, _, said in lines if said}
+    return {code.partition(':')[0]: comment.replace('|', '\\|') for code, _, comment in lines if comment}
 
 
 def default(field: FieldInfo) -> str:

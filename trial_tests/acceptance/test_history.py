@@ -91,7 +91,7 @@ class ServiceTests(InternalTestCase):
         done = await self.call('zato.history.restore', {'revision': then})
         self.assertEqual((done['diff'], done['revision']), (dry['diff'], then + 2))
         for node in (self.one, self.two):
-            self.assertIsNotNone(node.config.snapshot.named('channel_rest', 'balance'))
+            self.assertIsNotNone(node.config.snapshot.find('channel_rest', 'balance'))
         self.assertIn('is not kept', await self.refusal('zato.history.export', {'revision': 10_000}, 404))
 
 

@@ -253,7 +253,7 @@ class EnmasseTests(InternalTestCase):
         result = await self.call('zato.enmasse.import', {'document': self.document})
         self.assertEqual((result['changed'], result['unchanged'], result['dry_run']), (2, 0, False))
         for node in (self.one, self.two):
-            self.assertEqual(node.config.snapshot.named('channel_rest', 'c').value.security, 'u')
+            self.assertEqual(node.config.snapshot.find('channel_rest', 'c').value.security, 'u')
         again = await self.call('zato.enmasse.import', {'document': self.document})
         self.assertEqual((again['changed'], again['unchanged'], again['diff']), (0, 2, []))
 
@@ -280,7 +280,7 @@ class EnmasseTests(InternalTestCase):
         user = {**self.document['security'][0], 'password': '${PW}'}
         told = await self.refusal('zato.enmasse.import', {'document': {'security': [user]}}, 400)
         self.assertIn("security 'u': password: it refers to a variable", told)
-        self.assertIsNone(self.one.config.snapshot.named('basic_auth', 'u'))
+        self.assertIsNone(self.one.config.snapshot.find('basic_auth', 'u'))
         text = await self.call('zato.enmasse.import', {'document': {'security': [user]}, 'resolved': True})
         self.assertEqual(text['changed'], 1)
 

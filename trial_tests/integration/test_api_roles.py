@@ -131,7 +131,7 @@ class InternalTests(InternalTestCase):
             (create, {**USER, 'name': 'admin.invoke'}),
         ):
             self.assertEqual(await self.status(service, payload, API), 403, service)
-        mine = self.one.config.snapshot.named('basic_auth', 'crm')
+        mine = self.one.config.snapshot.find('basic_auth', 'crm')
         self.assertEqual(await self.status(edit, {'id': mine.id, 'name': 'admin.invoke'}, API), 403)
         self.assertEqual(await self.status(edit, {'id': mine.id, 'realm': 'X', 'roles': ['api']}, API), 200)
         self.assertEqual(await self.status(edit, {'id': made['id'], 'roles': []}, ADMIN), 200)
@@ -140,7 +140,7 @@ class InternalTests(InternalTestCase):
         """A user's service that provisions users may do so for all of its callers."""
         await self.one.deployer.deploy('roles.py', INVOKING, Actor('tester'))
         self.assertEqual(await self.status('roles.makes', {}), 200)
-        self.assertEqual(self.one.config.snapshot.named('basic_auth', 'by-code').value.roles, ['admin'])
+        self.assertEqual(self.one.config.snapshot.find('basic_auth', 'by-code').value.roles, ['admin'])
 
     async def test_a_service_that_demands_roles(self) -> None:
         """Required roles apply on every channel at once; a caller without a role cannot remove the requirement."""

@@ -77,7 +77,7 @@ class SecurityTests(InternalTestCase):
         made = await self.call('zato.security.basic-auth.create', USER)
         self.assertEqual((sorted(made), made['name'], type(made['id'])), (['id', 'name'], 'crm', int))
         self.assertEqual(await self.two.config.wait_until_applied(self.one.config.snapshot.revision), [])
-        self.assertEqual(self.two.config.snapshot.named('basic_auth', 'crm').value.password, '')
+        self.assertEqual(self.two.config.snapshot.find('basic_auth', 'crm').value.password, '')
 
     async def test_text_values(self) -> None:
         """Values and ids may be text; unknown fields are ignored."""
@@ -126,7 +126,7 @@ class SecurityTests(InternalTestCase):
         for chosen in ({'id': made['id']}, {'name': 'crm'}):
             payload = {**chosen, 'password1': 'gehe1m', 'password2': 'gehe1m'}
             self.assertEqual(await self.call(service, payload), made)
-        stored = self.one.config.snapshot.named('basic_auth', 'crm').value
+        stored = self.one.config.snapshot.find('basic_auth', 'crm').value
         self.assertTrue(stored.password.startswith('$argon2id$'))
         self.assertNotIn('password', (await self.call('zato.security.basic-auth.get-list'))[0])
         for wrong, told in (
@@ -152,10 +152,10 @@ class SecurityTests(InternalTestCase):
     async def test_password_survives_an_edit(self) -> None:
         """create accepts a password, and an edit without one keeps it."""
         made = await self.call('zato.security.basic-auth.create', {**USER, 'password': 'gehe1m'})
-        before = self.one.config.snapshot.named('basic_auth', 'crm').value.password
+        before = self.one.config.snapshot.find('basic_auth', 'crm').value.password
         for kept in ({}, {'password': ''}, {'password': '******'}):
             await self.call('zato.security.basic-auth.edit', {**USER, 'id': made['id'], 'name': 'renamed', **kept})
-        after = self.one.config.snapshot.named('basic_auth', 'renamed').value
+        after = self.one.config.snapshot.find('basic_auth', 'renamed').value
         self.assertEqual((after.password, after.realm), (before, 'CRM'))
 
     async def test_get_one(self) -> None:
@@ -199,7 +199,7 @@ class ChannelTests(InternalTestCase):
         made = await self.call('zato.http-soap.create', {**CHANNEL, 'security_id': str(security['id'])})
         asked = {'cluster_id': 1, 'connection': 'channel', 'transport': 'plain_http'}
         rows = await self.call('zato.http-soap.get-list', asked)
-        service = self.one.config.snapshot.named('service', 'crm.get-balance')
+        service = self.one.config.snapshot.find('service', 'crm.get-balance')
         expected = {
             'id': made['id'], 'name': 'balance', 'is_active': True, 'url_path': '/balance', 'method': '',
             'service': 'crm.get-balance', 'service_id': service.id, 'service_name': 'crm.get-balance',
@@ -217,7 +217,7 @@ class ChannelTests(InternalTestCase):
         await self.call('zato.http-soap.edit', {**row, 'url_path': '/other'})
         edited = {**row, 'url_path': '/other', 'revision': row['revision'] + 1}
         self.assertEqual(await self.call('zato.http-soap.get-list'), [edited])
-        self.assertIsNone(self.one.config.snapshot.named('channel_rest', 'balance').value.security)
+        self.assertIsNone(self.one.config.snapshot.find('channel_rest', 'balance').value.security)
 
     async def test_nothing_changed(self) -> None:
         """An edit that changes nothing creates no revision."""

@@ -220,7 +220,7 @@ class E(Service):
         async def gone(revision: int) -> None:
             raise ServiceUnavailable('The ODB is away')
 
-        self.one.deployer.bring = gone
+        self.one.deployer.apply_revision = gone
         refused = self.one.deployer.deploy('crm.py', service('new'), ME)
         told = (await self.assertFailure(refused, ServiceUnavailable)).msg
         self.assertEqual(told, 'crm.py is stored as version 1, nodes follow when the ODB answers: The ODB is away')
@@ -246,7 +246,7 @@ class E(Service):
             await node.config.stop()
         keeper, before = self.two.code, self.two.config.snapshot
         await self.two.odb.add_version('crm.py', 'module', service('new'), ['crm.get'], ME)
-        after = before.evolve(await self.two.odb.changes(before.revision))
+        after = before.apply_changes(await self.two.odb.changes(before.revision))
         try:
             await keeper.prepare_snapshot(before)
             self.fail('the code is newer than that')
@@ -263,7 +263,7 @@ class E(Service):
     async def test_switched_off(self) -> None:
         """A deactivated service responds with 404 on every node, and works again when it is activated."""
         await self.one.deployer.deploy('crm.py', service('on'), ME)
-        row = self.one.config.snapshot.named('service', 'crm.get')
+        row = self.one.config.snapshot.find('service', 'crm.get')
         for active, status in ((False, 404), (True, 200)):
             change = Operation(action='edit', type='service', name='crm.get', id=row.id, fields={'is_active': active})
             revision = await self.one.config.change([change], ME)

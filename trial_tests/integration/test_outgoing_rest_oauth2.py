@@ -67,7 +67,7 @@ class WithAuthorization(WithConnections):
         """A connection whose tokens see another time."""
         node = self.connections()
         make: Any = node.credentials['CRM.token'][1].make_authorizer
-        make().granting = evolve(make().granting, now=lambda: now[0])
+        make().fetcher = evolve(make().fetcher, now=lambda: now[0])
         return node.namespaces['rest'](Asking())['CRM']
 
 

@@ -59,10 +59,10 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         """After FLUSHALL, the holder learns at its next renewal that the lease is lost; the next holder gets a greater
         token of a new epoch."""
         first = await self.held()
-        lost = first.lost()
+        lost = first.when_lost()
         await self.shared.execute('FLUSHALL')
         self.assertIn("'a' was lost", await self.got(lost))
-        self.assertFalse(first.held)
+        self.assertFalse(first.is_held)
         second = await self.held()
         self.assertGreater(second.token, first.token)
         self.assertGreater(second.token, token_base(2))
@@ -128,7 +128,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         await self.of(client).acquire('a', ttl=0.5)
         await client.stopService()
         second = await self.got(self.held(wait=20))
-        self.assertTrue(second.held)
+        self.assertTrue(second.is_held)
         await second.release()
 
     async def test_lost_answer(self) -> None:
@@ -143,7 +143,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         self.server.thaw()
         lease = await self.got(waiting)
         other = await self.got(self.of(self.shared).acquire('a', ttl=2, wait=30))
-        self.assertTrue(lease.held and other.held)
+        self.assertTrue(lease.is_held and other.is_held)
         await lease.release()
         await other.release()
 
@@ -234,7 +234,7 @@ class ShellTests(SynchronousTestCase):
         lease = self.held()
         for _ in range(50):
             self.clock.advance(10)
-            self.assertTrue(lease.held)
+            self.assertTrue(lease.is_held)
             self.assertEqual(self.desk.held['a'][2], self.clock.seconds() + 30)
         self.successResultOf(lease.release())
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -243,12 +243,12 @@ class ShellTests(SynchronousTestCase):
         """Without replies, renewals become more frequent, and the holder stops shortly before the lease expires in
         Redis."""
         lease = self.held()
-        lost = lease.lost()
+        lost = lease.when_lost()
         self.desk.deaf = True
         self.clock.pump([0.1] * 295)
-        self.assertTrue(lease.held)
+        self.assertTrue(lease.is_held)
         self.clock.pump([0.1] * 2)
-        self.assertFalse(lease.held)
+        self.assertFalse(lease.is_held)
         self.assertIn('could not be renewed in time: lost', self.successResultOf(lost))
         self.assertIsInstance(self.desk.take_now('a', 'other', 1, None), LeaseTaken)
         self.clock.advance(0.4)
@@ -268,10 +268,10 @@ class ShellTests(SynchronousTestCase):
         self.clock.advance(15)
         answers[0].callback(True)
         self.clock.advance(14.6)
-        self.assertTrue(lease.held)
+        self.assertTrue(lease.is_held)
         self.clock.advance(0.5)
         self.assertIsInstance(self.desk.take_now('a', 'other', 30, None), LeaseGranted)
-        self.assertFalse(lease.held)
+        self.assertFalse(lease.is_held)
 
     def test_a_short_loss(self) -> None:
         """Lost replies have no effect if a later one arrives in time."""
@@ -280,22 +280,22 @@ class ShellTests(SynchronousTestCase):
         self.clock.pump([0.1] * 200)
         self.desk.deaf = False
         self.clock.pump([0.1] * 400)
-        self.assertTrue(lease.held)
+        self.assertTrue(lease.is_held)
 
     def test_a_pause(self) -> None:
         """A process that was suspended beyond its lease does not hold it, even before any timer runs."""
         lease = self.held()
         self.clock.rightNow += 40
-        self.assertFalse(lease.held)
+        self.assertFalse(lease.is_held)
         self.clock.advance(0)
-        self.assertIn('in time', self.successResultOf(lease.lost()))
+        self.assertIn('in time', self.successResultOf(lease.when_lost()))
 
     def test_lost_to_another(self) -> None:
         """A rejected renewal ends the lease at once."""
         lease = self.held()
         self.desk.held['a'] = ('other', 99, 1e9)
         self.clock.advance(10)
-        self.assertIn('was lost', self.successResultOf(lease.lost()))
+        self.assertIn('was lost', self.successResultOf(lease.when_lost()))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_lost_answer_to_the_first_question(self) -> None:
@@ -343,7 +343,7 @@ class ShellTests(SynchronousTestCase):
         self.held(30)
         self.clock.advance(1)
         error = self.failureResultOf(self.leases.acquire('a', ttl=1), LeaseHeld).value
-        self.assertEqual((error.left, error.status), (29, 409))
+        self.assertEqual((error.expires_in, error.status), (29, 409))
 
 
 class OdbLeaseTests(RedisCase):
@@ -389,7 +389,7 @@ class TroubledTests(RedisCase):
         running = [Deferred.fromCoroutine(leader.run(end)) for leader in self.leaders]
         while reactor.seconds() < end:
             await self.later(0.02)
-            self.both += all(leader.lease is not None and leader.lease.held for leader in self.leaders)
+            self.both += all(leader.lease is not None and leader.lease.is_held for leader in self.leaders)
             if chance.random() < 0.1:
                 chance.choice(self.leaders).trouble(chance)
             if chance.random() < 0.01:
@@ -435,7 +435,7 @@ class _Leader:
             await self.lease.release()
 
     async def lead(self, end: float) -> None:
-        while self.lease.held and reactor.seconds() < end:
+        while self.lease.is_held and reactor.seconds() < end:
             line = f'{self.lease.token} {self.number}'
             await self.fences.write('log', self.lease.token, [('RPUSH', 'log', line)])
             await self.case.later(0.01)

@@ -134,11 +134,11 @@ class MemoryRatesTests(RateContract, TestCase):
     async def test_away(self) -> None:
         """It can be told to be."""
         rates = self.rates()
-        rates.away = 'Redis is away'
+        rates.unavailable_reason = 'Redis is away'
         waiting = rates.charge(('a',), (self.SLOW,))
         self.clock.advance(0)
         self.failureResultOf(waiting, ServiceUnavailable)
-        self.assertEqual(rates.asked, [('a',)])
+        self.assertEqual(rates.charged_names, [('a',)])
 
 
 class RedisRatesTests(RedisCase, RateContract):
@@ -198,7 +198,7 @@ class RedisRatesTests(RedisCase, RateContract):
         await self.later(0.3)
         self.assertEqual(await self.ask('KEYS', '*'), [slow])
         other = self.of(self.shared, RedisKeys('c2'))
-        self.assertEqual((await self.charged(other, 'c')).aheads, [0])
+        self.assertEqual((await self.charged(other, 'c')).bucket_leads, [0])
 
     async def test_frozen(self) -> None:
         """Requests wait at most half a second for a frozen Redis, not at all while a reply is overdue, and it is used

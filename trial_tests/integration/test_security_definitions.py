@@ -39,7 +39,7 @@ class EnmasseTests(SynchronousTestCase):
         """The lines of contract §5 are taken as they are, come out with what they say, and change nothing again."""
         secret = {'name': 's', 'type': 'jwt', 'algorithms': 'HS256', 'secret': SECRET}
         plan = planned({'security': [TOKENS, PARTNER, secret]})
-        self.assertEqual(plan.mistakes, ())
+        self.assertEqual(plan.errors, ())
         snapshot = made_of(plan)
         exported = export_document(snapshot, TYPES, secrets=True)
         tokens = next(item for item in exported['security'] if item['name'] == 'idp.jwt')
@@ -58,7 +58,7 @@ class EnmasseTests(SynchronousTestCase):
             {**PARTNER, 'name': 'e', 'subject': 'partner'},
         ]})  # fmt: skip
         self.assertEqual(
-            [(mistake.section, mistake.object.strip("'"), mistake.field) for mistake in plan.mistakes],
+            [(mistake.section, mistake.object.strip("'"), mistake.field) for mistake in plan.errors],
             [('security', 'a', 'algorithms'), ('security', 'b', 'jwks_url'), ('security', 'c', 'secret'),
              ('security', 'd', 'ca'), ('security', 'e', 'subject')],
         )  # fmt: skip
@@ -67,9 +67,9 @@ class EnmasseTests(SynchronousTestCase):
         """A secret stays where a document says nothing of it, and goes where it says ''."""
         there = made_of(planned({'security': [{'name': 'idp.jwt', 'type': 'jwt', 'algorithms': ['HS256'],
                                                'secret': SECRET}]}))  # fmt: skip
-        (mistake, *_) = planned({'security': [TOKENS]}, there, replace=True).mistakes
+        (mistake, *_) = planned({'security': [TOKENS]}, there, replace=True).errors
         self.assertIn("not secret and jwks_url; set the others to ''", mistake.text)
-        self.assertEqual(planned({'security': [{**TOKENS, 'secret': ''}]}, there, replace=True).mistakes, ())
+        self.assertEqual(planned({'security': [{**TOKENS, 'secret': ''}]}, there, replace=True).errors, ())
 
 
 class ZatoTests(InternalTestCase):
@@ -86,7 +86,7 @@ class ZatoTests(InternalTestCase):
         await self.call('zato.security.jwt.change-password', {**made, 'password1': other, 'password2': other})
         for node in (self.one, self.two):
             await self.one.config.wait_until_applied(self.one.config.snapshot.revision)
-            value = node.config.snapshot.named('jwt', 't').value
+            value = node.config.snapshot.find('jwt', 't').value
             self.assertEqual((value.secret, value.issuer), (other, 'https://idp/'))
         history = repr(await self.call('zato.history.get-list'))
         self.assertFalse(SECRET in history or other in history)

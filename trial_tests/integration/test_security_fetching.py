@@ -70,7 +70,7 @@ class KindTests(FetcherContract, TestCase):
         """One that does not answer costs its timeout, and is named."""
         url = self.issuer.publish(b'x')
         self.issuer.freeze()
-        fetching: Deferred[object] = self.kind.fetch(url, timeout=0.3, most=1000)
+        fetching: Deferred[object] = self.kind.fetch(url, timeout=0.3, max_body=1000)
         with self.assertRaises((Timeout, ServiceUnavailable)) as caught:
             await fetching
         self.assertIn('127.0.0.1', str(caught.exception))

@@ -337,7 +337,7 @@ class ZatoTests(InternalTestCase):
                                                       'username': 'X-API-Key', 'query': 'key'})
         for node in (self.one, self.two):
             await self.one.config.wait_until_applied(self.one.config.snapshot.revision)
-            found = node.config.snapshot.named('apikey', 'k').value
+            found = node.config.snapshot.find('apikey', 'k').value
             self.assertEqual((found.password, found.query, found.header), ('sesame', 'key', 'X-API-Key'))
         self.assertNotIn('sesame', repr(await self.call('zato.history.get-list')))
 
@@ -387,7 +387,7 @@ class ZatoTests(InternalTestCase):
         self.assertIn('members[0]', await self.refusal('zato.groups.edit', {**group, 'members': ['nobody']}, 400))
         await self.call('zato.groups.edit', {'id': group['id'], 'members': ['b']})
         await self.call('zato.security.apikey.delete', {'id': made['id']})
-        self.assertIsNone(self.one.config.snapshot.named('apikey', 'k'))
+        self.assertIsNone(self.one.config.snapshot.find('apikey', 'k'))
 
 
 class NameTests(SynchronousTestCase):

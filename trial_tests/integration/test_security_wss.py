@@ -468,7 +468,7 @@ class DefinitionTests(InternalTestCase):
             'reject_expiry_limit': 60, 'nonce_freshness_time': 120, 'revision': 0,
         })  # fmt: skip
         await self.one.config.wait_until_applied(self.one.config.snapshot.revision)
-        self.assertEqual(self.two.config.snapshot.named('wss', 'w').value.password, 'sesame')
+        self.assertEqual(self.two.config.snapshot.find('wss', 'w').value.password, 'sesame')
 
     def test_mistakes(self) -> None:
         """Times and types that make no sense."""

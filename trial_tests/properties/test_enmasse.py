@@ -86,7 +86,7 @@ class ExportTests(SynchronousTestCase):
             replaced, wrong = substitute_references(loaded, environ, lambda path: 'never read')
             self.assertEqual(wrong, [])
             plan = planned(replaced, snapshot, replace=replace)
-            self.assertEqual((plan.mistakes, plan.operations), ((), ()))
+            self.assertEqual((plan.errors, plan.operations), ((), ()))
 
     def environ(self, document: Any, clear: Any) -> dict[str, str]:
         """Returns the values of an export's variables."""
@@ -104,7 +104,7 @@ class ExportTests(SynchronousTestCase):
         document, _ = substitute_references(export_document(snapshot, ALL, secrets=True), {}, lambda path: 'never read')
         empty = configuration([stored.value for stored in snapshot.objects_of_types('service')])
         plan = planned(document, empty)
-        self.assertEqual(plan.mistakes, ())
+        self.assertEqual(plan.errors, ())
         made = {(o.type, o.name): o.fields for o in plan.operations}
         for stored in snapshot:
             if stored.type != 'service':
@@ -116,8 +116,8 @@ class DocumentTests(SynchronousTestCase):
     def test_any_document(self, document: Any, snapshot: Snapshot, replace: bool) -> None:
         """Any document has a plan with either operations or errors, each in one line with its location."""
         plan = planned(document, snapshot, replace=replace)
-        self.assertFalse(plan.operations and plan.mistakes)
-        for mistake in plan.mistakes:
+        self.assertFalse(plan.operations and plan.errors)
+        for mistake in plan.errors:
             self.assertTrue(str(mistake).strip())
             self.assertIn(mistake.section, [*map(str, document), ''])
 
@@ -125,7 +125,7 @@ class DocumentTests(SynchronousTestCase):
     def test_any_value(self, document: Any) -> None:
         """Any value as a document has a plan too."""
         assume(not isinstance(document, dict))
-        self.assertTrue(planned(document, Snapshot()).mistakes)
+        self.assertTrue(planned(document, Snapshot()).errors)
 
     @holds(300, text=st.lists(st.sampled_from(PIECES), max_size=25).map(lambda parts: ''.join(parts).encode())
            | st.binary(max_size=40))  # fmt: skip

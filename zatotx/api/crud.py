@@ -107,7 +107,7 @@ class ObjectService(AdminService):
         matches: list[StoredObject] = [
             stored
             for object_type in self.matching_types()
-            if (stored := snapshot.named(object_type.key, name)) is not None
+            if (stored := snapshot.find(object_type.key, name)) is not None
         ]
         if not matches:
             raise NotFound(self.cid, f'No {self.title} is called {name!r}')
@@ -158,7 +158,7 @@ class Create(ObjectService):
         self.require_roles(granted_roles(object_type, fields))
         step = Operation(action='create', type=object_type.key, name=name, fields=fields)
         await self.server.config.change([step], self.actor)
-        stored = self.server.config.snapshot.named(object_type.key, name)
+        stored = self.server.config.snapshot.find(object_type.key, name)
         if stored is None:
             raise NotFound(self.cid, f'{name!r} was made, and deleted again at once by somebody else')
         self.respond(stored)
@@ -208,7 +208,7 @@ class GetList(ObjectService):
 
     async def handle(self) -> None:
         types = {object_type.key: object_type for object_type in self.matching_types()}
-        stored = self.server.config.snapshot.of(*types)
+        stored = self.server.config.snapshot.objects_of_types(*types)
         self.response.payload = align_columns([object_to_row(types[row.type], row, self.references) for row in stored])
 
 
@@ -274,7 +274,7 @@ class GetSecurityList(AdminService):
                     **object_to_row(security_types[row.type], row, references),
                     'sec_type': zato_security_type(security_types[row.type]),
                 }
-                for row in snapshot.of(*security_types)
+                for row in snapshot.objects_of_types(*security_types)
             ]
         )
 

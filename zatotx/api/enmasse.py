@@ -47,8 +47,8 @@ class Import(AdminService):
                 references_resolved=bool(request_input.resolved),
             )
         )
-        if plan.mistakes:
-            raise BadRequest(self.cid, '\n'.join(map(str, plan.mistakes)))
+        if plan.errors:
+            raise BadRequest(self.cid, '\n'.join(map(str, plan.errors)))
         revision = config.snapshot.revision
         if plan.operations and not request_input.dry_run:
             revision = await config.change(plan.operations, self.actor)
@@ -57,8 +57,8 @@ class Import(AdminService):
                 nodes = ', '.join(lagging_nodes)
                 raise ServiceUnavailable(self.cid, f'The import is stored, but not in force yet on {nodes}')
         self.response.payload = {
-            'diff': list(plan.lines),
-            'open': list(plan.open),
+            'diff': list(plan.diff_lines),
+            'open': list(plan.anonymous_channels),
             'changed': len(plan.operations),
             'unchanged': plan.unchanged,
             'dry_run': bool(request_input.dry_run),

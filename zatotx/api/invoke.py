@@ -83,7 +83,7 @@ class Invoke(ServiceAdminService):
         entry = self.server.services.current.get(name)
         if entry is None:
             return '', False
-        io = entry.traits.io
+        io = entry.metadata.io
         element = io.output.element if io.output is not None else (io.element if entry.is_internal else '')
         return element, entry.is_internal
 

@@ -38,7 +38,7 @@ class ServiceAdminService(AdminService):
 
     def by_name(self, name: str) -> StoredObject:
         """Return the configuration object of a service. Raises NotFound."""
-        stored: StoredObject | None = self.server.config.snapshot.named(KEY, name)
+        stored: StoredObject | None = self.server.config.snapshot.find(KEY, name)
         if stored is None:
             raise NotFound(self.cid, service_not_found_message(self.server.config.snapshot, name))
         return stored
@@ -75,7 +75,7 @@ class GetList(ServiceAdminService):
         words = str(self.request.input.name_filter).lower().replace('*', ' ').split()
         self.response.payload = [
             self.to_row(stored)
-            for stored in self.server.config.snapshot.of(KEY)
+            for stored in self.server.config.snapshot.objects_of_types(KEY)
             if all(word in stored.name.lower() for word in words)
         ]
 
@@ -172,7 +172,7 @@ class GetChannelList(ServiceAdminService):
                 object_to_row(object_type, stored, references)
                 for object_type in types
                 for field in _service_fields(object_type, channel_type)
-                for stored in snapshot.of(object_type.key)
+                for stored in snapshot.objects_of_types(object_type.key)
                 if getattr(stored.value, field) == name
             ]
         )

@@ -161,7 +161,7 @@ def _uploaded(snapshot: Snapshot, services: set[str]) -> str:
 
 def _find_service(api_service: AdminService, name: str) -> StoredObject:
     """Return the configuration object of a service. Raises NotFound."""
-    stored: StoredObject | None = api_service.server.config.snapshot.named(_SERVICE, name)
+    stored: StoredObject | None = api_service.server.config.snapshot.find(_SERVICE, name)
     if stored is None:
         raise NotFound(api_service.cid, service_not_found_message(api_service.server.config.snapshot, name))
     return stored

@@ -160,7 +160,7 @@ def count_call(meter: Any, clock: Callable[[], float], deferred: Deferred[_T]) -
         meter.in_flight -= 1
         meter.observe(clock() - started)
         if isinstance(result, Failure) and result.type is not CancelledError:
-            meter.failed(result.type.__name__ if result.type is not None else '')
+            meter.count_error(result.type.__name__ if result.type is not None else '')
         return result
 
     return deferred.addBoth(finished)

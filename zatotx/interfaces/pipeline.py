@@ -26,7 +26,7 @@ class IDispatcher(Interface):
 
     def authenticate(message: Message, on_result: Callable[[Reply | None], None]) -> IPendingRequest:
         """Authenticates by the request head alone, before the body is requested (`Expect: 100-continue`). Calls
-        `admitted(None)` to continue (`inbound.principal` is set), or `admitted(reply)` to reject."""
+        `on_result(None)` to continue (`message.principal` is set), or `on_result(reply)` to reject."""
 
 
 class NeedsBody:

@@ -60,7 +60,7 @@ class Body(Protocol):
     @property
     def max_size(self) -> int: ...  # maximum number of bytes that `read` returns
 
-    seekable: bool  # supports random access: `pieces` and `at` are available
+    seekable: bool  # supports random access: `iter_chunks` and `read_at` are available
 
     @property
     def is_nonblocking(
@@ -101,7 +101,7 @@ class HTTPView:
         'secure',
         'target',
         'version',
-    )
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class Message:
         'soap',
         'trace',
         'was_throttled',
-    )
+    )  # fmt: skip
     memory_charge: MemoryCharge  # set only if the body is large enough to be accounted
     was_throttled: bool  # set only if the message was delayed because of earlier failed logins
     has_expired: bool  # set only after the caller was notified that the deadline has passed

@@ -18,9 +18,9 @@ _WITHOUT_REDIS = {
 
 def find_odb_outage(config: Any) -> Iterator[str]:
     """Yield a finding if the ODB was unavailable at the last attempt. `config`: LiveConfig."""
-    if config.away:
+    if config.unavailable_reason:
         yield (f'the ODB could not be asked last time, the configuration of revision {config.snapshot.revision} stays '
-               f'in force ({config.away}): see that the database runs and can be reached')  # fmt: skip
+               f'in force ({config.unavailable_reason}): see that the database runs and can be reached')  # fmt: skip
 
 
 def find_redis_outage(client: Any) -> Iterator[str]:
@@ -33,7 +33,7 @@ def find_weakened_rate_limits(limiter: Any, client: Any) -> Iterator[str]:
     """Yield one finding for each way in which cluster-wide rate limits are weakened while Redis is unavailable.
     `limiter`: zatotx.pipeline.rate_limiter.RateLimiter."""
     if client.problem:
-        for setting, names in limiter.exact().items():
+        for setting, names in limiter.exact_limits().items():
             what = _WITHOUT_REDIS[setting].format(names=', '.join(names))
             yield f'Redis is away, so {what}: see that it runs and can be reached'
 
@@ -61,4 +61,4 @@ def find_reactor_stalls(reports: Iterable[Any], now: float | None = None) -> Ite
     for report in tuple(reports):
         if report.when >= since and report.service and not report.service.startswith('zato.'):
             at = datetime.fromtimestamp(report.when, UTC).strftime('%H:%M:%S UTC')
-            yield f'{report.sentence} ({at}): what takes long belongs into a plain `def` service, or behind an await'
+            yield f'{report.message} ({at}): what takes long belongs into a plain `def` service, or behind an await'

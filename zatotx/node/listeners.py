@@ -83,7 +83,7 @@ class Listeners:
         certificate: Any = ReloadableCertificate(description, spec.tls_context, IListenerOptions(spec.factory, None))
 
         def opened() -> None:
-            certificate.asking = self._requests_client_certificate
+            certificate.requests_client_certificate = self._requests_client_certificate
             self.certificates.append(certificate)
 
         factory: Any = TLSMemoryBIOFactory(certificate, False, spec.factory)
@@ -112,7 +112,7 @@ class Listeners:
         """Set whether TLS clients are asked for a certificate, starting with the next handshake."""
         self._requests_client_certificate = enabled
         for certificate in self.certificates:
-            certificate.asking = enabled
+            certificate.requests_client_certificate = enabled
 
     def reload(self) -> None:
         """Load the certificates from disk again; errors are logged."""

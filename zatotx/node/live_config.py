@@ -118,7 +118,7 @@ class LiveConfig:
     async def _reach(self, revision: int) -> None:
         """Announce a revision and apply it here. Nodes that miss the announcement find the revision with their next
         heartbeat."""
-        self.bus.announce(TOPIC, str(revision)).addErrback(_log_unannounced)
+        self.bus.publish(TOPIC, str(revision)).addErrback(_log_unannounced)
         await self._lock.run(self._apply_newest)
 
     async def load(self) -> None:
@@ -155,7 +155,7 @@ class LiveConfig:
 
     async def _write_heartbeat(self) -> None:
         """Write the heartbeat and the revision that this node runs; also reads the ODB's revision."""
-        self.newest = await self.store.beat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
+        self.newest = await self.store.record_heartbeat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
 
     def wait_until_applied(self, revision: int, timeout: float = 10.0) -> Deferred[list[str]]:
         return ensureDeferred(wait_until_applied(self.store, revision, timeout, self.liveness))

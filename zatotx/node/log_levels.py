@@ -49,7 +49,7 @@ class LiveLogLevels:
     async def _announce(self, name: str, level: str) -> bool:
         try:
             await self.others(name, level)
-            await self.bus.announce(TOPIC, json.dumps([name, level]))
+            await self.bus.publish(TOPIC, json.dumps([name, level]))
         except CancelledError:
             raise
         except Exception as error:

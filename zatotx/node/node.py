@@ -92,7 +92,7 @@ class Node(Service):
         if not self.worker_spec.listen_when_ready:
             await self._listen()
         await parts.version_keeper.load()
-        await parts.version_keeper.apply(self.config.snapshot)
+        await parts.version_keeper.apply_snapshot(self.config.snapshot)
         self.config.start()
         await self.config.sync()
         gc_tuning.tune_gc()

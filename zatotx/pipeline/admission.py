@@ -94,7 +94,8 @@ class ChannelQueue:
 
     def _overload_message(self) -> str:
         queued = f' and {self._channel.queue} may wait' if self._channel.queue else ''
-        return f'Channel {self._channel.name} accepts {self.concurrency_limit.limit} requests at once{queued}: try again later'
+        limit = self.concurrency_limit.limit
+        return f'Channel {self._channel.name} accepts {limit} requests at once{queued}: try again later'
 
 
 class Admission:

@@ -253,7 +253,7 @@ def _read_into_memory(message: Message, body: Body) -> int:
         max_size = body.max_size
         _charge(message, max_size)
         data = body.read()
-        charge.give_back(max_size - len(data))
+        charge.release(max_size - len(data))
     message.body = data
     return len(data)
 
@@ -287,7 +287,7 @@ def _count_failed(entry: IServiceEntry | None, began: float, error: BaseExceptio
     if entry is not None:
         entry.stats.in_flight -= 1
         entry.stats.observe(perf_counter() - began)
-        entry.stats.failed(type(error).__name__)
+        entry.stats.count_error(type(error).__name__)
 
 
 __all__ = ['ICodec', 'Pipeline']

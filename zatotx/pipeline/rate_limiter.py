@@ -204,11 +204,11 @@ class RateLimiter:
 
     def _give_back(self, rules: Sequence[_Rule], message: Message) -> None:
         for rule in rules:
-            self._buckets.give_back(rule.bucket(message), rule.rate)
+            self._buckets.refund(rule.bucket(message), rule.rate)
 
     def _report(self, limits: _Limits, message: Message, aheads: Sequence[int], *, admitted: bool) -> None:
         """Set the message's RateLimitState, and raise TooManyRequests unless it is admitted. If Redis was not asked,
-        `aheads` belong to the local limits."""
+        `leads` belong to the local limits."""
         rules = limits.rules if len(aheads) == len(limits.rules) else limits.local
         if admitted:
             aheads = [ahead + rule.rate.interval for rule, ahead in zip(rules, aheads, strict=True)]
@@ -229,7 +229,7 @@ def _rule(stored: StoredObject) -> _Rule:
     limit = stored.value
     # The key contains the id, so that a renamed limit keeps its counts, and the pace, so that raising a limit helps
     # callers at once who have exhausted it: their buckets would stay as far ahead as they are.
-    count, seconds, burst = limit.pace
+    count, seconds, burst = limit.rate
     pace = f'{count}/{seconds}/{burst}'
     return _Rule(limit.name, limit.per, Rate.from_limit(count, seconds, burst), limit.exact, limit.when_redis_is_away,
                  f'{stored.id}:{limit.per}:{pace}:', f'{stored.id}:{ADDRESS}:{pace}:')  # fmt: skip

@@ -96,7 +96,7 @@ class RedisClient(ConnectionService):
         words = (*command.upper().split(' '), *args)
         if _is_unsupported(words):
             return fail(RedisError(f'{words[0]} needs a connection of its own'))
-        reply: Deferred[object] = protocol.ask(*words)
+        reply: Deferred[object] = protocol.send_command(*words)
         return reply
 
     def _batch(self, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
@@ -108,7 +108,7 @@ class RedisClient(ConnectionService):
         for words in commands:
             if _is_unsupported(words):
                 return fail(RedisError(f'{words[0]} needs a connection of its own'))
-        replies: Deferred[list[object]] = protocol.ask_all(commands)
+        replies: Deferred[list[object]] = protocol.send_commands(commands)
         return replies
 
     def fetch_info(self) -> Deferred[ServerInfo]:
@@ -118,7 +118,7 @@ class RedisClient(ConnectionService):
     async def _check_server(self, protocol: Any) -> None:
         self.connections += 1
         try:
-            reply = await protocol.ask('INFO')
+            reply = await protocol.send_command('INFO')
         except RedisError as error:
             self._connection_log.log_warning(
                 f'{self.address} does not answer INFO, so its settings are not checked: {error}'

@@ -52,8 +52,8 @@ def disconnect_cause(error: Exception, protocol: Any) -> Exception:
     """Return the reason why a first command failed: what ended the connection is more useful than that it ended."""
     if type(error) is ServiceUnavailable and protocol.dropped:
         return UnusableServerError(protocol.dropped)
-    if type(error) is ServiceUnavailable and protocol.why is not None:
-        return protocol.why.value  # type: ignore[no-any-return]
+    if type(error) is ServiceUnavailable and protocol.close_reason is not None:
+        return protocol.close_reason.value  # type: ignore[no-any-return]
     return error
 
 

@@ -16,8 +16,8 @@ async def perform_handshake(protocol: Any, address: RedisAddress, name: str, *, 
     raise, and UnusableServerError."""
     await authenticate(protocol, address)
     if address.db:
-        await protocol.ask('SELECT', address.db)
-    await protocol.ask('PING')
+        await protocol.send_command('SELECT', address.db)
+    await protocol.send_command('PING')
     if name:
         await _set_name(protocol, name)
     if master:
@@ -27,16 +27,16 @@ async def perform_handshake(protocol: Any, address: RedisAddress, name: str, *, 
 async def authenticate(protocol: Any, address: RedisAddress) -> None:
     """Send AUTH if the address has a password."""
     if address.password:
-        await protocol.ask('AUTH', *((address.username,) if address.username else ()), address.password)
+        await protocol.send_command('AUTH', *((address.username,) if address.username else ()), address.password)
 
 
 async def _set_name(protocol: Any, name: str) -> None:
     # A user may lack the right to name a connection and still do everything else.
     with suppress(RedisError):
-        await protocol.ask('CLIENT', 'SETNAME', name)
+        await protocol.send_command('CLIENT', 'SETNAME', name)
 
 
 async def _require_master(protocol: Any) -> None:
-    role = await protocol.ask('ROLE')
+    role = await protocol.send_command('ROLE')
     if not (isinstance(role, list) and role and role[0] == 'master'):
         raise UnusableServerError('the server that the sentinels name as master is not a master')

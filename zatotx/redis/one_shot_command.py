@@ -22,7 +22,7 @@ async def send_single_command(reactor: Any, address: RedisAddress, *words: str, 
     await connect(reactor, address, protocol, timeout)
     try:
         await authenticate(protocol, address)
-        return await protocol.ask(*words)
+        return await protocol.send_command(*words)
     except ServiceUnavailable as error:
         raise disconnect_cause(error, protocol) from None
     finally:

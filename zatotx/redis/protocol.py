@@ -25,12 +25,12 @@ MessageListener = Callable[[object, object], None]
 def make_protocol(reactor: Any, server: str, timeout: float, on_message: MessageListener | None = None) -> Any:
     """Create a protocol, to be connected. Strings are returned as `str`, or as bytes if they are not UTF-8.
 
-    `server` names Redis in errors; `timeout`: seconds for each command; `heard(channel, message)` receives what is
+    `server` names Redis in errors; `timeout`: seconds for each command; `on_message(channel, message)` receives what is
     published to the subscribed channels. The protocol has, besides Twisted's methods:
 
-    `ask(*words, patience=0)`: sends one command. `ask_all(commands)`: sends several in one write; its result is a list
-    of the replies, with errors among them. The Deferreds fail with Timeout, ServiceUnavailable, RedisNotReady or
-    ResponseError, and with TypeError or ValueError for a word that Redis cannot represent.
+    `send_command(*words, extra_timeout=0)`: sends one command. `send_commands(commands)`: sends several in one write;
+    its result is a list of the replies, with errors among them. The Deferreds fail with Timeout, ServiceUnavailable,
+    RedisNotReady or ResponseError, and with TypeError or ValueError for a word that Redis cannot represent.
 
     `why`: the Failure that ended the connection. `dropped`: the reason why this side ended it. `hung`: called with a
     reason when Redis stops replying or sends invalid data; the owner of the connection must end it. `stale`: called

@@ -80,7 +80,7 @@ class RedisPubSub(ConnectionService):
         subscribed: set[str] = set()
         while missing := self._listeners.keys() - subscribed:  # repeated, because a topic may be added during the wait
             for channel in missing:
-                await protocol.ask('SUBSCRIBE', channel)
+                await protocol.send_command('SUBSCRIBE', channel)
             subscribed |= missing
 
     def _ping(self) -> None:
@@ -96,7 +96,7 @@ class RedisPubSub(ConnectionService):
                     protocol, f'{words[0]} failed: {describe_error(failure.value, self._timeout)}'
                 )
 
-        protocol.ask(*words).addErrback(failed)
+        protocol.send_command(*words).addErrback(failed)
 
     def _received(self, channel: object, message: object) -> None:
         listeners = self._listeners.get(channel, ()) if isinstance(channel, str) else ()

@@ -161,7 +161,7 @@ class ReconnectingConnection:
         following.cancel()
         if self.protocol is protocol:
             self.protocol = None
-            return describe_error(protocol.why.value, self._timeout)
+            return describe_error(protocol.close_reason.value, self._timeout)
         return self.problem  # set by `drop_connection`
 
     async def _connect(self, server: RedisAddress) -> Any:

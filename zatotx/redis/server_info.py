@@ -67,8 +67,8 @@ def configuration_warnings(info: ServerInfo, server: str) -> Iterator[str]:
     """Yield what an administrator should change, one sentence each. `server`: 'Redis at …'."""
     if info.maxmemory_policy not in ('', 'noeviction'):
         yield (
-            f'{server} has maxmemory-policy {info.maxmemory_policy}: when its memory is full it evicts keys, including accepted'
-            f" work: set 'maxmemory-policy noeviction' there"
+            f'{server} has maxmemory-policy {info.maxmemory_policy}: when its memory is full it evicts keys, including '
+            f"accepted work: set 'maxmemory-policy noeviction' there"
         )
     if info.redis_version and info.redis_version < OLDEST_SUPPORTED:
         yield f'{server} has version {info.version}: use Redis 6.2, Valkey 7.2 or newer'

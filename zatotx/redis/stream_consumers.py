@@ -143,7 +143,7 @@ class StreamConsumer(ConnectionService):
             self._stream.key,
         )
         try:
-            rows = await protocol.ask(*command, '>', patience=max(0.0, wait))
+            rows = await protocol.send_command(*command, '>', extra_timeout=max(0.0, wait))
         except BaseException as error:
             self._may_have_missed = True
             if isinstance(error, CancelledError) and self._connection.protocol is protocol:

@@ -13,7 +13,7 @@ from zatotx.schema.type_registry import ObjectTypeRegistry
 
 
 class References(Protocol):
-    """The objects that can be referred to. `space`: the namespace, as in a field's `ref`."""
+    """The objects that can be referred to. `namespace`: the namespace, as in a field's `ref`."""
 
     def name_of(self, namespace: str, object_id: int) -> str | None:
         """Returns the name of the object with that id, or None."""

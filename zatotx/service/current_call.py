@@ -20,7 +20,7 @@ def find_current_call() -> tuple[str, str]:
         if 'self' in frame.f_code.co_varnames:
             invocation = _invocation_of(frame.f_locals.get('self'))
             if invocation is not None:
-                return invocation.entry.name, invocation.inbound.cid
+                return invocation.entry.name, invocation.message.cid
         if frame.f_back is None:
             break
         frame = frame.f_back

@@ -144,7 +144,7 @@ def record_call(child: Invocation, seconds: float, error: Exception | None) -> N
     if stats is not None:
         stats.observe(seconds)
         if error is not None:
-            stats.failed(type(error).__name__)
+            stats.count_error(type(error).__name__)
 
 
 async def _with_timeout(

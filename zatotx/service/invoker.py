@@ -54,7 +54,7 @@ class Invocation:
         'started_at',
         'thread_call',
         'waiting_thread',
-    )
+    )  # fmt: skip
 
     def __init__(self, invoker: Invoker, entry: Any, services: IServiceMap, message: Message, payload: Any) -> None:
         self.invoker = invoker

@@ -23,7 +23,7 @@ class OutgoingCall:
     __slots__ = ('_invocation', 'cid', 'deadline', 'service', 'trace')
 
     def __init__(self, invocation: Any) -> None:
-        message = invocation.inbound
+        message = invocation.message
         self._invocation = invocation
         self.cid: str = message.cid
         self.service: str = invocation.entry.name
@@ -39,7 +39,7 @@ class OutgoingCall:
         async def settle(lender: ThreadLender) -> Any:
             return await begin()
 
-        return invocation.invoker.threads.wait(settle, invocation.hop, invocation.inbound.deadline)
+        return invocation.invoker.threads.run_on_reactor(settle, invocation.thread_call, invocation.message.deadline)
 
 
 NOT_INSTALLED = 'connections of kind {} are not installed here'
@@ -55,7 +55,7 @@ class OutgoingNamespace:
         kind, invocation = self._kind, outgoing._invocation
         call = OutgoingCall(invocation)
         connections = getattr(invocation.invoker.node, 'outgoing', None)
-        namespace = None if connections is None else connections.kind(kind, call)
+        namespace = None if connections is None else connections.namespace(kind, call)
         if namespace is None:
             reason = NOT_INSTALLED.format(kind) if connections is None else connections.unavailable_reason(kind)
             namespace = UnavailableKind(kind, reason, call.cid)

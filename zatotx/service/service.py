@@ -25,7 +25,7 @@ from zatotx.service.timeutil import TimeUtil
 
 def _request(service: Service) -> Request:
     invocation = service._zatotx
-    return Request(invocation.inbound, invocation.payload, invocation.raw, invocation)
+    return Request(invocation.message, invocation.payload, invocation.raw_request, invocation)
 
 
 def _time(service: Service) -> TimeUtil:
@@ -41,7 +41,7 @@ def _transport(message: Message) -> str:
 def _slow_threshold(service: Service) -> int:
     """Return the configured threshold of the service in milliseconds, or the default."""
     config = getattr(service._zatotx.invoker.node, 'config', None)
-    row = None if config is None else config.snapshot.named('service', service._zatotx.entry.name)
+    row = None if config is None else config.snapshot.find('service', service._zatotx.entry.name)
     threshold: int = DEFAULT_SLOW_THRESHOLD if row is None else row.value.slow_threshold
     return threshold
 
@@ -66,7 +66,7 @@ class Service(Hooks, JobHooks):
         lambda self: self._zatotx.entry.name, 'The name of the service.'
     )
     cid: lazy_attribute[str] = lazy_attribute(
-        lambda self: self._zatotx.inbound.cid, 'The correlation id of the request.'
+        lambda self: self._zatotx.message.cid, 'The correlation id of the request.'
     )
     impl_name: lazy_attribute[str] = lazy_attribute(
         lambda self: self.get_impl_name(), 'Module and class, as in the source.'
@@ -76,25 +76,25 @@ class Service(Hooks, JobHooks):
     )
     request: lazy_attribute[Request] = lazy_attribute(_request, 'The request.')
     response: lazy_attribute[Response] = lazy_attribute(
-        lambda self: Response(self._zatotx.entry.traits.io.output), 'The response.'
+        lambda self: Response(self._zatotx.entry.metadata.io.output), 'The response.'
     )
     channel: lazy_attribute[Channel] = lazy_attribute(
-        lambda self: Channel.from_spec(self._zatotx.inbound.channel),
+        lambda self: Channel.from_spec(self._zatotx.message.channel),
         'The channel of the request, with .type and .name.',
     )
     chan: lazy_attribute[Channel] = lazy_attribute(lambda self: self.channel, "3.x's name of `channel`.")
     principal: lazy_attribute[Principal] = lazy_attribute(
-        lambda self: self._zatotx.inbound.principal or ANONYMOUS, 'The authenticated caller.'
+        lambda self: self._zatotx.message.principal or ANONYMOUS, 'The authenticated caller.'
     )
     deadline: lazy_attribute[Deadline] = lazy_attribute(
-        lambda self: Deadline(self._zatotx.inbound.deadline, self._zatotx.invoker.reactor.seconds),
+        lambda self: Deadline(self._zatotx.message.deadline, self._zatotx.invoker.reactor.seconds),
         'The time by which the response must be ready.',
     )
     data_format: lazy_attribute[str] = lazy_attribute(
         lambda self: self.request.data_format, "The channel's data format."
     )
     transport: lazy_attribute[str] = lazy_attribute(
-        lambda self: _transport(self._zatotx.inbound), "Zato's name of the transport."
+        lambda self: _transport(self._zatotx.message), "Zato's name of the transport."
     )
     job_type: lazy_attribute[str] = lazy_attribute(
         lambda self: self._zatotx.job_type or '', "The type of the scheduled job, or ''."
@@ -103,7 +103,7 @@ class Service(Hooks, JobHooks):
         lambda self: {} if self._zatotx.environ is None else self._zatotx.environ, 'A dict for any use during the call.'
     )
     wsgi_environ: lazy_attribute[dict[str, Any]] = lazy_attribute(
-        lambda self: wsgi_environ(self._zatotx.inbound), 'The HTTP part of the request as a WSGI environ, as in Zato.'
+        lambda self: wsgi_environ(self._zatotx.message), 'The HTTP part of the request as a WSGI environ, as in Zato.'
     )
     server: lazy_attribute[Any] = lazy_attribute(
         lambda self: self._zatotx.invoker.node, 'The node, for services built into zatotx (INode).'

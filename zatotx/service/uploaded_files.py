@@ -61,11 +61,11 @@ class UploadedFile:
         invocation = self._invocation
         if get_ident() != invocation.invoker.io_thread:
             return read()
-        return invocation.invoker.threads.hop(
+        return invocation.invoker.threads.run_in_thread(
             lambda thread_call: read(),
             lambda: f'An upload of {invocation.entry.name}',
-            invocation.lender,
-            deadline=invocation.inbound.deadline,
+            invocation.waiting_thread,
+            deadline=invocation.message.deadline,
         )
 
     def _piece(self, start: int, size: int) -> Deferred[bytes]:
@@ -125,7 +125,7 @@ class UploadedFiles(Mapping[str, UploadedFile]):
 
 def uploaded_files_of(invocation: Any) -> UploadedFiles:
     """Return the uploaded files of an invocation."""
-    message = invocation.inbound
+    message = invocation.message
     parts = getattr(message, 'parsed', ())
     return (
         UploadedFiles(UploadedFile(part, message.body, invocation) for part in parts)

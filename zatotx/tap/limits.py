@@ -119,10 +119,10 @@ class ServerLimits:
         def service_rows() -> Iterator[MetricRow]:
             entries = list(services.current)
             for entry in entries[:MAX_NAMES]:
-                yield 'zatotx_service_limit', (entry.name,), entry.gate.limit
-                yield 'zatotx_service_refused', (entry.name,), entry.gate.refused
+                yield 'zatotx_service_limit', (entry.name,), entry.concurrency_limit.limit
+                yield 'zatotx_service_refused', (entry.name,), entry.concurrency_limit.rejected
             if len(entries) > MAX_NAMES:
-                refused = sum(entry.gate.refused for entry in entries[MAX_NAMES:])
+                refused = sum(entry.concurrency_limit.rejected for entry in entries[MAX_NAMES:])
                 yield 'zatotx_service_refused', (OVERFLOW_LABEL,), refused
 
         return [self._node_rows, self._memory_rows, service_rows, self._channel_rows, self._rate_rows,

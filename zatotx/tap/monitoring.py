@@ -70,7 +70,7 @@ class Monitoring:
             collectors.single_value('zatotx_log_lines_lost', logs.lost),
             collectors.single_value('zatotx_config_revision', lambda: config.snapshot.revision),
             collectors.single_value('zatotx_odb_revision', lambda: config.newest),
-            collectors.single_value('zatotx_odb_up', lambda: int(not config.away)),
+            collectors.single_value('zatotx_odb_up', lambda: int(not config.unavailable_reason)),
             collectors.single_value('zatotx_redis_up', lambda: int(not client.problem)),
             collectors.single_value('zatotx_redis_connections', lambda: client.connections),
             collectors.build_info({'version': __version__, 'python': platform.python_version(), **names}),

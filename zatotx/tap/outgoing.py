@@ -47,7 +47,7 @@ def make_outgoings(made: Sequence[Any], kinds: Sequence[FoundKind]) -> OutgoingC
     """Return the outgoing connections as services use them. Accessing a kind whose library is missing raises an error
     that says what to install."""
     namespaces = {name: namespace for kind in made for name, namespace in kind.namespaces.items()}
-    pings = {object_type: kind.ping for kind in made for object_type in kind.types}
+    pings = {object_type: kind.ping for kind in made for object_type in kind.pingable_types}
     disabled = {found.kind.name.replace('-', '_'): found.missing_reason for found in kinds if not found.enabled}
     return OutgoingConnections(namespaces, pings, disabled)
 

@@ -135,7 +135,9 @@ class MemoryNode:
             preparers=[self.code.prepare_snapshot],
             verdicts=lambda: self.code.verdicts,
         )
-        self.deployer = Deployer(odb=self.odb, config=self.config, keeper=self.code, apply_revision=self.config.bring)
+        self.deployer = Deployer(
+            odb=self.odb, config=self.config, keeper=self.code, apply_revision=self.config.apply_and_announce
+        )
         await self.config.load()
         await self.code.load()
         await self.code.apply_snapshot(self.config.snapshot)

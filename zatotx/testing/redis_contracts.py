@@ -50,14 +50,14 @@ class LeaseContract(_Contract):
         first = await self.held()
         verifyObject(ILease, first)
         verifyObject(ILeaseStore, self.leases())
-        self.assertTrue(first.held)
+        self.assertTrue(first.is_held)
         for _ in range(3):
             with self.assertRaises(LeaseHeld) as caught:
                 await self.held()
             self.assertIn("'a'", caught.exception.details)
-            self.assertTrue(0 < caught.exception.left <= self.TTL, caught.exception.left)
+            self.assertTrue(0 < caught.exception.expires_in <= self.TTL, caught.exception.expires_in)
             await self.later(self.TTL / 2)
-        self.assertTrue(first.held)
+        self.assertTrue(first.is_held)
         other = await self.held('b')
         await first.release()
         await other.release()
@@ -65,14 +65,14 @@ class LeaseContract(_Contract):
     async def test_release(self) -> None:
         """A released lease is available at once and not reported as lost; a second release has no effect."""
         first = await self.held()
-        lost = first.lost()
+        lost = first.when_lost()
         await first.release()
-        self.assertFalse(first.held)
+        self.assertFalse(first.is_held)
         self.assertEqual(await lost, '')
-        self.assertEqual(await first.lost(), '')
+        self.assertEqual(await first.when_lost(), '')
         second = await self.held()
         await first.release()
-        self.assertTrue(second.held)
+        self.assertTrue(second.is_held)
         with self.assertRaises(LeaseHeld):
             await self.held()
         await second.release()
@@ -95,7 +95,7 @@ class LeaseContract(_Contract):
         self.assertNoResult(waiting)
         await first.release()
         second = await self.got(waiting)
-        self.assertTrue(second.held)
+        self.assertTrue(second.is_held)
         await second.release()
 
     async def test_cancelled(self) -> None:
@@ -235,7 +235,7 @@ class RateContract(_Contract):
         verifyObject(ISharedRateBuckets, rates)
         charges = [await self.charged(rates, 'a') for _ in range(8)]
         self.assertEqual([charge.admitted for charge in charges], [True] * 5 + [False] * 3)
-        ahead = [charge.aheads[0] / SECOND for charge in charges]
+        ahead = [charge.bucket_leads[0] / SECOND for charge in charges]
         for number, seconds in enumerate(ahead):
             self.assertTrue(abs(seconds - 60 * min(number, 5)) < 20, ahead)
         self.assertTrue((await self.charged(rates, 'b')).admitted)
@@ -258,7 +258,7 @@ class RateContract(_Contract):
             [rates.charge(('a',), (self.SLOW,)) for _ in range(4)] + [rates.charge(('b',), (self.SLOW,))]
         ))  # fmt: skip
         self.assertEqual([charge.admitted for charge in charges], [True] * 5)
-        self.assertEqual([round(charge.aheads[0] / SECOND / 60) for charge in charges], [0, 1, 2, 3, 0])
+        self.assertEqual([round(charge.bucket_leads[0] / SECOND / 60) for charge in charges], [0, 1, 2, 3, 0])
         both = [node_rates.charge(('a',), (self.SLOW,)) for node_rates in (rates, other) for _ in range(10)]
         charges = await self.got(gatherResults(both))
         self.assertEqual(sum(charge.admitted for charge in charges), 1)
@@ -269,7 +269,7 @@ class RateContract(_Contract):
         narrow = (Rate.from_limit(1, 60, 2), self.SLOW)
         charges = await self.got(gatherResults([rates.charge(('n', 'w'), narrow) for _ in range(4)]))
         self.assertEqual([charge.admitted for charge in charges], [True, True, False, False])
-        self.assertEqual([round(ahead / SECOND / 60) for ahead in charges[3].aheads], [2, 2])
+        self.assertEqual([round(ahead / SECOND / 60) for ahead in charges[3].bucket_leads], [2, 2])
         alone = await self.got(gatherResults([rates.charge(('w',), (self.SLOW,)) for _ in range(4)]))
         self.assertEqual([charge.admitted for charge in alone], [True, True, True, False])
 

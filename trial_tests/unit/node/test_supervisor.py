@@ -702,7 +702,10 @@ class SpawnerTests(SynchronousTestCase):
         self.assertGreater(handover, 7)
         transport: Any = worker.transport
         (order,) = transport.orders
-        self.assertEqual((order['seat'], order['late'], order['sockets']), (3, True, {'tcp:1': 6, 'unix:x': 7}))
+        self.assertEqual(
+            (order['slot'], order['listen_when_ready'], order['inherited_sockets']),
+            (3, True, {'tcp:1': 6, 'unix:x': 7}),
+        )
         self.assertEqual(order['handover'], 5)
 
     def test_a_secret_key(self) -> None:

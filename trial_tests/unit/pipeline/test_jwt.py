@@ -389,25 +389,25 @@ class ChooseTests(SynchronousTestCase):
 
 
 class DefinitionTests(SynchronousTestCase):
-    def mistakes(self, **fields: Any) -> dict[str, str]:
+    def errors(self, **fields: Any) -> dict[str, str]:
         value, mistakes = validate(JWT, {'name': 'idp', **fields})
         self.assertEqual(value is None, bool(mistakes))
         return dict(mistakes)
 
     def assert_wrong(self, field: str, why: str, **fields: Any) -> None:
-        found = self.mistakes(**fields)
+        found = self.errors(**fields)
         self.assertEqual(list(found), [field])
         self.assertIn(why, found[field])
 
     def test_good_ones(self) -> None:
         """Each source of keys with its algorithms is valid; a certificate works like its key."""
-        self.assertEqual(self.mistakes(algorithms=['HS256', 'HS512'], secret=SECRET), {})
-        self.assertEqual(self.mistakes(algorithms=['RS256', 'PS512'], public_key=pem(private_key('RS256'))), {})
-        self.assertEqual(self.mistakes(algorithms=['ES384'], public_key=pem(private_key('ES384'))), {})
-        self.assertEqual(self.mistakes(algorithms=['RS256', 'EdDSA'], jwks_url='https://idp.example/jwks?v=1'), {})
+        self.assertEqual(self.errors(algorithms=['HS256', 'HS512'], secret=SECRET), {})
+        self.assertEqual(self.errors(algorithms=['RS256', 'PS512'], public_key=pem(private_key('RS256'))), {})
+        self.assertEqual(self.errors(algorithms=['ES384'], public_key=pem(private_key('ES384'))), {})
+        self.assertEqual(self.errors(algorithms=['RS256', 'EdDSA'], jwks_url='https://idp.example/jwks?v=1'), {})
         certificate = write_certificate(Path(self.mktemp())).read_text()
         self.assertEqual(
-            self.mistakes(algorithms=['ES256'], public_key=certificate[certificate.index('-----BEGIN CERT') :]), {}
+            self.errors(algorithms=['ES256'], public_key=certificate[certificate.index('-----BEGIN CERT') :]), {}
         )
 
     def test_exactly_one_source(self) -> None:
@@ -430,17 +430,17 @@ class DefinitionTests(SynchronousTestCase):
         """`none` in any case and misspelled names are rejected, and at least one algorithm is required."""
         for name in ('none', 'None', 'rs256', 'RS1024', ''):
             self.assert_wrong('algorithms', 'must be of: HS256', algorithms=[name], secret=SECRET)
-        self.assertIn('algorithms', self.mistakes(algorithms=[], secret=SECRET))
-        self.assertEqual(self.mistakes(secret=SECRET), {'algorithms': 'missing'})
+        self.assertIn('algorithms', self.errors(algorithms=[], secret=SECRET))
+        self.assertEqual(self.errors(secret=SECRET), {'algorithms': 'missing'})
 
     def test_weak_keys(self) -> None:
         """RSA below 2048 bits and secrets shorter than the hash are rejected (RFC 7518 §3.2, §3.3)."""
         weak = rsa.generate_private_key(65537, 1024)
         self.assert_wrong('public_key', '1024 bits', algorithms=['RS256'], public_key=pem(weak))
         self.assert_wrong('secret', 'has 31 bytes', algorithms=['HS256'], secret='x' * 31)
-        self.assertEqual(self.mistakes(algorithms=['HS256'], secret='x' * 32), {})
+        self.assertEqual(self.errors(algorithms=['HS256'], secret='x' * 32), {})
         self.assert_wrong('secret', '48 bytes that HS384 needs', algorithms=['HS256', 'HS384'], secret='x' * 47)
-        self.assertEqual(self.mistakes(algorithms=['HS384'], secret='é' * 24), {})
+        self.assertEqual(self.errors(algorithms=['HS384'], secret='é' * 24), {})
 
     def test_keys_that_are_none(self) -> None:
         """Private keys, other curves, texts that are not keys, and public keys as secrets are rejected without showing
@@ -456,7 +456,7 @@ class DefinitionTests(SynchronousTestCase):
     def test_urls(self) -> None:
         """URLs are https, or http on loopback (contract §4), without credentials."""
         for url in ('https://idp/jwks', 'http://127.0.0.1:8080/jwks', 'http://[::1]/jwks', 'http://localhost/jwks'):
-            self.assertEqual(self.mistakes(algorithms=['RS256'], jwks_url=url), {}, url)
+            self.assertEqual(self.errors(algorithms=['RS256'], jwks_url=url), {}, url)
         for url, why in (
             ('http://idp.example/jwks', 'plain http'), ('http://127.0.0.1.example.com/', 'plain http'),
             ('http://10.0.0.1/jwks', 'plain http'), ('http://127.0.0.1@evil.example/', 'no user name'),
@@ -470,7 +470,7 @@ class DefinitionTests(SynchronousTestCase):
     def test_leeway_is_bounded(self) -> None:
         """The leeway is between zero and ten minutes."""
         for leeway in (-1, 601):
-            self.assertIn('leeway', self.mistakes(algorithms=['HS256'], secret=SECRET, leeway=leeway))
+            self.assertIn('leeway', self.errors(algorithms=['HS256'], secret=SECRET, leeway=leeway))
 
     def test_silence(self) -> None:
         """No repr of a definition or its key shows the secret."""

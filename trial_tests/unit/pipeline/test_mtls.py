@@ -394,34 +394,34 @@ class NameTests(SynchronousTestCase):
 
 
 class DefinitionTests(SynchronousTestCase):
-    def mistakes(self, **fields: Any) -> dict[str, str]:
+    def errors(self, **fields: Any) -> dict[str, str]:
         value, mistakes = validate(MTLS, {'name': 'partner', **fields})
         self.assertEqual(value is None, bool(mistakes))
         return dict(mistakes)
 
     def test_good_ones(self) -> None:
         """An authority, a fingerprint, or everything together is valid."""
-        self.assertEqual(self.mistakes(ca=BANK.pem), {})
-        self.assertEqual(self.mistakes(fingerprint=[PARTNER.fingerprint.upper()]), {})
-        self.assertEqual(self.mistakes(
+        self.assertEqual(self.errors(ca=BANK.pem), {})
+        self.assertEqual(self.errors(fingerprint=[PARTNER.fingerprint.upper()]), {})
+        self.assertEqual(self.errors(
             ca=BANK.pem, subject='CN=partner,O=Bank', san=['a.example'], fingerprint=[':'.join(['ab'] * 32)],
             crl=BANK.revoked(), roles=['partner'],
         ), {})  # fmt: skip
 
     def test_something_must_prove_it(self) -> None:
         """A definition without authority and fingerprint would accept any certificate and is rejected."""
-        self.assertIn('anybody can make a certificate', self.mistakes(subject='CN=partner')['ca'])
-        self.assertIn('of no use', self.mistakes(fingerprint=['ab' * 32], crl=BANK.revoked())['crl'])
+        self.assertIn('anybody can make a certificate', self.errors(subject='CN=partner')['ca'])
+        self.assertIn('of no use', self.errors(fingerprint=['ab' * 32], crl=BANK.revoked())['crl'])
 
     def test_all_at_once(self) -> None:
         """All unreadable fields are reported by name at once."""
-        wrong = self.mistakes(subject='x', san=['IP:x'], ca='x', fingerprint=['ab'], crl='x')
+        wrong = self.errors(subject='x', san=['IP:x'], ca='x', fingerprint=['ab'], crl='x')
         self.assertEqual(list(wrong), ['subject', 'san', 'ca', 'fingerprint', 'crl'])
 
     def test_private_keys_do_not_belong_here(self) -> None:
         """Private keys are rejected and not shown."""
         private = PARTNER.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-        said = self.mistakes(ca=BANK.pem + private)['ca']
+        said = self.errors(ca=BANK.pem + private)['ca']
         self.assertIn('private key', said)
         self.assertNotIn(private.split('\n')[1], said)
 

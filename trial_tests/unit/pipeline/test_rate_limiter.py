@@ -43,7 +43,7 @@ from zatotx.testing.fake_pipeline import (
 from zatotx.testing.memory_rate_limits import MemoryRates
 
 
-def mistakes(**fields: Any) -> dict[str, str]:
+def errors(**fields: Any) -> dict[str, str]:
     """Return the validation errors of a limit."""
     return dict(validate(RATE_LIMIT, {'name': 'l', **fields})[1])
 
@@ -57,18 +57,18 @@ class SchemaTests(SynchronousTestCase):
         )
         wrong = ('', '100', '100/', '/1m', '-1/s', '1.5/s', '100/1w', '100/m1', '1/1/1', 'ten/s', '\uff11/s', '1e3/s')
         for text in wrong:
-            self.assertIn('such as 100/1m', mistakes(limit=text)['limit'], text)
+            self.assertIn('such as 100/1m', errors(limit=text)['limit'], text)
 
     def test_bounds(self) -> None:
         """Limits that cannot be counted, and bursts that take a season to refill, are rejected."""
-        self.assertEqual(mistakes(limit='1000000/1s'), {})
-        self.assertEqual(mistakes(limit='1/31d', burst=3), {})
-        self.assertIn('1 to 1000000', mistakes(limit='0/s')['limit'])
-        self.assertIn('1 to 1000000', mistakes(limit='1000001/s')['limit'])
-        self.assertIn('31 days', mistakes(limit='1/0')['limit'])
-        self.assertIn('31 days', mistakes(limit='1/32d')['limit'])
-        self.assertIn('100 days', mistakes(limit='1/31d', burst=4)['burst'])
-        self.assertEqual(set(mistakes(limit='1/s', burst=0, per='user', when_redis_is_away='maybe')),
+        self.assertEqual(errors(limit='1000000/1s'), {})
+        self.assertEqual(errors(limit='1/31d', burst=3), {})
+        self.assertIn('1 to 1000000', errors(limit='0/s')['limit'])
+        self.assertIn('1 to 1000000', errors(limit='1000001/s')['limit'])
+        self.assertIn('31 days', errors(limit='1/0')['limit'])
+        self.assertIn('31 days', errors(limit='1/32d')['limit'])
+        self.assertIn('100 days', errors(limit='1/31d', burst=4)['burst'])
+        self.assertEqual(set(errors(limit='1/s', burst=0, per='user', when_redis_is_away='maybe')),
                          {'burst', 'per', 'when_redis_is_away'})  # fmt: skip
 
     def test_every_limit_can_be_counted(self) -> None:

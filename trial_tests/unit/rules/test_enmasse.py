@@ -167,7 +167,7 @@ class ImportTests(SynchronousTestCase):
 
 
 class MistakeTests(SynchronousTestCase):
-    def mistakes(self, document: object, *, replace: bool = False) -> list[str]:
+    def errors(self, document: object, *, replace: bool = False) -> list[str]:
         found = plan(document, replace=replace)
         self.assertEqual(found.operations, ())
         return [str(mistake) for mistake in found.errors]
@@ -175,7 +175,7 @@ class MistakeTests(SynchronousTestCase):
     def test_all_at_once_each_with_its_place(self) -> None:
         """All errors are reported with section, object and field, several per object too, even if other objects are
         valid."""
-        found = self.mistakes('''
+        found = self.errors('''
             chanel_rest: []
             security:
               - {name: good, type: basic_auth, username: good}
@@ -252,10 +252,10 @@ class MistakeTests(SynchronousTestCase):
         """A duplicate path is reported with the object that has it, in the cluster or the document; parameter names do
         not matter."""
         self.assertEqual(
-            self.mistakes('channel_rest: [{name: d, url_path: /c, service: echo}]'),
+            self.errors('channel_rest: [{name: d, url_path: /c, service: echo}]'),
             ["channel_rest 'd': method and url_path: 'any /c' is taken by 'c'"],
         )
-        found = self.mistakes('''
+        found = self.errors('''
             channel_rest:
               - {name: d, url_path: "/x/{y}", service: echo}
               - {name: e, url_path: "/x/{z}", service: echo}
@@ -265,15 +265,15 @@ class MistakeTests(SynchronousTestCase):
     def test_what_is_no_document_is_refused(self) -> None:
         """Any input other than a document is rejected."""
         for document in _NO_DOCUMENTS:
-            self.assertIn('must be a mapping of sections', self.mistakes(document)[0])
-        self.assertIn('must be a list of objects', self.mistakes({'channel_rest': 7})[0])
-        self.assertIn('section unknown', self.mistakes({7: []})[0])
-        self.assertIn('name', self.mistakes({'channel_rest': [{'name': ['x']}]})[0])
-        self.assertIn('unknown', str(self.mistakes({'channel_rest': [{'name': 'x', 7: 8}]})))
+            self.assertIn('must be a mapping of sections', self.errors(document)[0])
+        self.assertIn('must be a list of objects', self.errors({'channel_rest': 7})[0])
+        self.assertIn('section unknown', self.errors({7: []})[0])
+        self.assertIn('name', self.errors({'channel_rest': [{'name': ['x']}]})[0])
+        self.assertIn('unknown', str(self.errors({'channel_rest': [{'name': 'x', 7: 8}]})))
 
     def test_a_name_that_was_meant(self) -> None:
         """A similar name of the cluster or the document is suggested, for the first errors only, since it is slow."""
-        found = self.mistakes('''
+        found = self.errors('''
             security: [{name: partner, type: basic_auth, username: p}]
             channel_rest: [{name: d, url_path: /d, service: ecko, security: Partners}]
         ''')
@@ -281,7 +281,7 @@ class MistakeTests(SynchronousTestCase):
                                  "channel_rest 'd': security: there is no security called 'Partners', did you mean "
                                  "'partner'?"])
         many = {'channel_rest': [{'name': f'n{n}', 'url_path': f'/{n}', 'service': 'ecko'} for n in range(25)]}
-        self.assertEqual(sum('did you mean' in said for said in self.mistakes(many)), 20)
+        self.assertEqual(sum('did you mean' in said for said in self.errors(many)), 20)
 
     def test_references_that_nobody_read(self) -> None:
         """Unresolved references in any field are errors if the sender does not declare them resolved; values are not
@@ -296,7 +296,7 @@ class MistakeTests(SynchronousTestCase):
 
     def test_services_are_no_section(self) -> None:
         """Services cannot be imported: code is deployed."""
-        self.assertIn('service: section unknown', self.mistakes({'service': []})[0])
+        self.assertIn('service: section unknown', self.errors({'service': []})[0])
 
     def test_a_name_of_another_type_is_a_mistake(self) -> None:
         """Names are unique in a section across types."""
@@ -305,7 +305,7 @@ class MistakeTests(SynchronousTestCase):
 
     def test_no_mistake_shows_a_secret(self) -> None:
         """No error contains a secret."""
-        found = self.mistakes('security: [{name: x, type: basic_auth, username: "a:b", password: sEcReT, colour: red}]')
+        found = self.errors('security: [{name: x, type: basic_auth, username: "a:b", password: sEcReT, colour: red}]')
         self.assertNotIn('sEcReT', str(found))
         self.assertEqual(len(found), 2)
 

@@ -140,19 +140,19 @@ class OriginTests(SynchronousTestCase):
         """A channel reports all errors by path; credentials require named sites."""
         fields = {'name': 'c', 'url_path': '/c', 'service': 's'}
 
-        def mistakes(**cors: Any) -> dict[str, str]:
+        def errors(**cors: Any) -> dict[str, str]:
             return dict(validate(CHANNEL_REST, {**fields, 'cors': cors})[1])
 
-        found = mistakes(origins=['https://shop.example/', '*'], methods=['get'], headers=['X One'], max_age=-1, age=1)
+        found = errors(origins=['https://shop.example/', '*'], methods=['get'], headers=['X One'], max_age=-1, age=1)
         self.assertEqual(set(found), {'cors.origins', 'cors.methods', 'cors.headers', 'cors.max_age', 'cors.age'})
         self.assertIn("'https://shop.example/' must", found['cors.origins'])
         self.assertIn("'*' is every site", found['cors.origins'])
-        self.assertEqual(mistakes(), {'cors.origins': 'missing'})
-        self.assertIn('cors.origins', mistakes(origins=[]))
-        self.assertEqual(set(mistakes(origins=['*'], credentials=True, expose=['*'])),
+        self.assertEqual(errors(), {'cors.origins': 'missing'})
+        self.assertIn('cors.origins', errors(origins=[]))
+        self.assertEqual(set(errors(origins=['*'], credentials=True, expose=['*'])),
                          {'cors.credentials', 'cors.expose'})  # fmt: skip
-        self.assertEqual(mistakes(origins=['*']), {})
-        self.assertEqual(mistakes(origins=['https://shop.example'], credentials=True), {})
+        self.assertEqual(errors(origins=['*']), {})
+        self.assertEqual(errors(origins=['https://shop.example'], credentials=True), {})
 
 
 class TagTests(SynchronousTestCase):

@@ -188,19 +188,19 @@ class MethodTests(Case):
 
 
 class MistakeTests(Case):
-    def mistakes(self, *patterns: str | tuple[str, str]) -> tuple[str, ...]:
-        mistakes: tuple[str, ...] = self.assertRaises(InvalidRoutes, table, *patterns).mistakes
+    def errors(self, *patterns: str | tuple[str, str]) -> tuple[str, ...]:
+        mistakes: tuple[str, ...] = self.assertRaises(InvalidRoutes, table, *patterns).errors
         return mistakes
 
     def test_all_at_once(self) -> None:
         """All errors of all routes are reported, each in a sentence with the pattern."""
         bad = ['a', '/{x}/{x}', '/{x', '/x}', '/{{x}}', '/{x:int}', '/{}', '/{1x}', '/{a}{b}', '/p?x', '/p#x',
                '/{a}-{b:path}', '', '/' + '/'.join('a' * 101)]
-        mistakes = self.mistakes('/good', *bad)
+        mistakes = self.errors('/good', *bad)
         for pattern in bad:
             self.assertTrue(any(repr(pattern) in mistake for mistake in mistakes), pattern)
         self.assertFalse(any('/good' in mistake for mistake in mistakes))
-        self.assertEqual(len(self.mistakes('/{a}{a}?')), 3)
+        self.assertEqual(len(self.errors('/{a}{a}?')), 3)
 
     def test_reasons(self) -> None:
         """Each error has its phrase."""
@@ -239,8 +239,8 @@ class MistakeTests(Case):
 
     def test_twice(self) -> None:
         """Two routes with the same path and method are an error, also if only parameter names differ."""
-        self.assertEqual(len(self.mistakes(('GET', '/a/{x}'), ('get', '/a/{y}'), '/b', '/b', ('GET', '/b'))), 2)
-        self.assertIn('any method', self.mistakes('/b', '/b')[0])
+        self.assertEqual(len(self.errors(('GET', '/a/{x}'), ('get', '/a/{y}'), '/b', '/b', ('GET', '/b'))), 2)
+        self.assertIn('any method', self.errors('/b', '/b')[0])
         table('/a/{x}', ('GET', '/a/{x}'), '/a/{x:path}', '/a/{x}.json')
 
 

@@ -56,7 +56,7 @@ TYPES = ObjectTypeRegistry((WALK,))
 NOTHING = SnapshotReferences(Snapshot(), TYPES)
 
 
-def mistakes(document: dict[str, Any]) -> dict[str, str]:
+def errors(document: dict[str, Any]) -> dict[str, str]:
     """Returns the errors as path -> error."""
     return dict(validate(WALK, document)[1])
 
@@ -72,7 +72,7 @@ class ValidateTests(SynchronousTestCase):
 
     def test_every_mistake_is_named_by_its_path(self) -> None:
         """All errors have their path: unknown, missing, wrong type, out of bounds, invalid choice."""
-        found = mistakes({
+        found = errors({
             'name': 'w',
             'pace': {'paus': 1, 'pause': -1, 'on': ['a', 3], 'way': 'left'},
             'least': {'steps': 'many'},
@@ -88,7 +88,7 @@ class ValidateTests(SynchronousTestCase):
 
     def test_what_is_no_mapping(self) -> None:
         """A value that is not a mapping is an error of the field itself."""
-        self.assertEqual(mistakes({'name': 'w', 'pace': 3, 'least': None}), {
+        self.assertEqual(errors({'name': 'w', 'pace': 3, 'least': None}), {
             'pace': 'expected object | null, got int',
             'least': 'expected object, got null',
         })  # fmt: skip

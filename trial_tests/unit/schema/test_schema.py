@@ -42,7 +42,7 @@ class Everything(ConfigObject, frozen=True, kw_only=True):
 EVERYTHING = ObjectType(key='everything', struct=Everything, section='everything')
 
 
-def mistakes(object_type: ObjectType, document: dict[str, Any]) -> dict[str, str]:
+def errors(object_type: ObjectType, document: dict[str, Any]) -> dict[str, str]:
     """Returns the errors as path -> error."""
     value, found = validate(object_type, document)
     assert (value is None) == bool(found)
@@ -141,7 +141,7 @@ class ValidateTests(SynchronousTestCase):
 
     def test_every_mistake_is_named_with_its_path(self) -> None:
         """All errors are reported at once: unknown, missing, wrong type, out of bounds, invalid choice, wrong form."""
-        found = mistakes(
+        found = errors(
             CHANNEL_REST,
             {
                 'url_path': 'no-slash',
@@ -164,37 +164,37 @@ class ValidateTests(SynchronousTestCase):
 
     def test_a_path_leads_into_a_value(self) -> None:
         """Error paths include the index of an element."""
-        self.assertEqual(mistakes(EVERYTHING, {'name': 'x', 'tags': ['a', 3]}), {'tags[1]': 'expected str, got int'})
+        self.assertEqual(errors(EVERYTHING, {'name': 'x', 'tags': ['a', 3]}), {'tags[1]': 'expected str, got int'})
 
     def test_an_unknown_key_that_is_near_nothing_is_just_unknown(self) -> None:
         """Dissimilar names are not suggested."""
-        self.assertEqual(mistakes(CHANNEL_REST, {**CHANNEL, 'qqq': 1}), {'qqq': 'unknown'})
+        self.assertEqual(errors(CHANNEL_REST, {**CHANNEL, 'qqq': 1}), {'qqq': 'unknown'})
 
     def test_text_that_no_database_can_keep_is_a_mistake(self) -> None:
         """NUL and lone surrogates are rejected; other Unicode is accepted."""
-        self.assertIn('NUL', mistakes(CHANNEL_REST, {**CHANNEL, 'name': 'a\0b'})['name'])
-        self.assertIn('Unicode', mistakes(CHANNEL_REST, {**CHANNEL, 'name': 'a\ud800'})['name'])
+        self.assertIn('NUL', errors(CHANNEL_REST, {**CHANNEL, 'name': 'a\0b'})['name'])
+        self.assertIn('Unicode', errors(CHANNEL_REST, {**CHANNEL, 'name': 'a\ud800'})['name'])
         for name in ('żółw', 'ÅNGSTRÖM', '🐢', 'e\u0301', ' spaced ', "quote'\"", '{x}'):
-            self.assertEqual(mistakes(CHANNEL_REST, {**CHANNEL, 'name': name}), {})
+            self.assertEqual(errors(CHANNEL_REST, {**CHANNEL, 'name': name}), {})
 
     def test_a_path_must_be_one_the_router_can_serve(self) -> None:
         """A channel's path must be a valid pattern outside the built-in endpoints."""
         for path in ('', 'x', '/zato', '/zato/ping', '/{', '/{a}/{a}', '/x?y=1'):
-            self.assertIn('url_path', mistakes(CHANNEL_REST, {**CHANNEL, 'url_path': path}), path)
+            self.assertIn('url_path', errors(CHANNEL_REST, {**CHANNEL, 'url_path': path}), path)
         for path in ('/', '/zatotx', '/a/{b}', '/a/{b:path}'):
-            self.assertEqual(mistakes(CHANNEL_REST, {**CHANNEL, 'url_path': path}), {}, path)
+            self.assertEqual(errors(CHANNEL_REST, {**CHANNEL, 'url_path': path}), {}, path)
 
     def test_a_user_name_must_fit_into_basic_credentials(self) -> None:
         """RFC 7617: no colon and no control characters; UTF-8 is accepted."""
         for username in ('a:b', 'a\nb', 'a\x7f', ''):
-            self.assertIn('username', mistakes(BASIC_AUTH, {'name': 'u', 'username': username}), username)
-        self.assertIn('realm', mistakes(BASIC_AUTH, {'name': 'u', 'username': 'u', 'realm': 'a\r\nb'}))
-        self.assertEqual(mistakes(BASIC_AUTH, {'name': 'u', 'username': 'jürgen 🐢'}), {})
+            self.assertIn('username', errors(BASIC_AUTH, {'name': 'u', 'username': username}), username)
+        self.assertIn('realm', errors(BASIC_AUTH, {'name': 'u', 'username': 'u', 'realm': 'a\r\nb'}))
+        self.assertEqual(errors(BASIC_AUTH, {'name': 'u', 'username': 'jürgen 🐢'}), {})
 
     def test_no_mistake_shows_a_secret(self) -> None:
         """No error contains a secret."""
         for secret in (['sEcReT'], 'sEcReT\0', {'a': 'sEcReT'}):
-            self.assertNotIn('sEcReT', str(mistakes(BASIC_AUTH, {'name': 'u', 'username': 'u', 'password': secret})))
+            self.assertNotIn('sEcReT', str(errors(BASIC_AUTH, {'name': 'u', 'username': 'u', 'password': secret})))
 
     def test_what_one_field_cannot_say_the_type_can(self) -> None:
         """ObjectType.check validates the whole Struct."""
@@ -203,8 +203,8 @@ class ValidateTests(SynchronousTestCase):
             return [('share', 'must be 0 where count is 0')] if value.count == 0 and value.share else []
 
         checked = msgspec.structs.replace(EVERYTHING, validate=check)
-        self.assertEqual(mistakes(checked, {'name': 'x', 'count': 0}), {'share': 'must be 0 where count is 0'})
-        self.assertEqual(mistakes(checked, {'name': 'x', 'count': 0, 'share': 0}), {})
+        self.assertEqual(errors(checked, {'name': 'x', 'count': 0}), {'share': 'must be 0 where count is 0'})
+        self.assertEqual(errors(checked, {'name': 'x', 'count': 0, 'share': 0}), {})
 
     def test_an_edit_is_checked_with_what_stays(self) -> None:
         """An edit validates the changed fields together with the current ones."""
@@ -248,7 +248,7 @@ class DoorTests(SynchronousTestCase):
         """Invalid text is left unchanged for validation."""
         given = {'count': 'many', 'share': 'nan', 'on': 'perhaps', 'since': 'today', 'name': 'x'}
         self.assertEqual(self.every(**given), given)
-        self.assertEqual(set(mistakes(EVERYTHING, self.every(**given))), {'count', 'share', 'on', 'since'})
+        self.assertEqual(set(errors(EVERYTHING, self.every(**given))), {'count', 'share', 'on', 'since'})
         self.assertEqual(self.every(count='9' * 5000)['count'], '9' * 5000)
         self.assertEqual(self.every(count='1_0')['count'], '1_0')
 

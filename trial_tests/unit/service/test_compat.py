@@ -256,7 +256,7 @@ class UnchangedModuleTests(TestCase):
         self.assertEqual(raised.exception.details, 'Nobody cannot be created')
         with self.assertRaises(errors.BadInput) as bad:
             await self.ask(entries, 'users-api.create-user', {'age': 'x', 'addresses': [{'street': 5}]})
-        self.assertEqual(set(bad.exception.mistakes), {
+        self.assertEqual(set(bad.exception.errors), {
             ('$.name', 'missing'), ('$.age', 'expected int | null, got str'), ('$.addresses[0].city', 'missing'),
             ('$.addresses[0].street', 'expected str | null, got int'),
         })  # fmt: skip

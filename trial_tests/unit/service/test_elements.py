@@ -108,7 +108,7 @@ class ElementTests(SynchronousTestCase):
         """Values that cannot be converted are reported by their type, never by value."""
         for case in REFUSED:
             wrong = self.assertRaises(ValidationError, case.element.take, case.value)
-            self.assertEqual((repr(case.element), wrong.mistakes), (repr(case.element), [('', case.expected)]))
+            self.assertEqual((repr(case.element), wrong.errors), (repr(case.element), [('', case.expected)]))
 
     def test_mistakes_below_are_all_named(self) -> None:
         """A list of objects reports each invalid and each missing element with its index."""
@@ -116,7 +116,7 @@ class ElementTests(SynchronousTestCase):
         wrong = self.assertRaises(
             ValidationError, element.take, [{'qty': 1, 'sku': 'a'}, {'sku': 'b'}, 5, {'qty': 'x'}]
         )
-        self.assertEqual(wrong.mistakes, [
+        self.assertEqual(wrong.errors, [
             ('[1].qty', 'missing'), ('[2]', 'expected object, got int'), ('[3].qty', 'expected int, got str'),
             ('[3].sku', 'missing'),
         ])  # fmt: skip

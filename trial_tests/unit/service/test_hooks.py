@@ -253,10 +253,10 @@ class TraitsTests(SynchronousTestCase):
 
             def __init__(self, needed: int) -> None: ...
 
-        found = self.assertRaises(BadDeclaration, describe_service, Nothing).mistakes
+        found = self.assertRaises(BadDeclaration, describe_service, Nothing).errors
         self.assertEqual(found[0], 'Nothing has no handle(self)')
         self.assertIn('Nothing.input: 5 is neither a name', found[1])
-        found = self.assertRaises(BadDeclaration, describe_service, Generator).mistakes
+        found = self.assertRaises(BadDeclaration, describe_service, Generator).errors
         self.assertEqual([sentence.split()[0] for sentence in found], [
             'Generator.handle', 'Generator.handle_GET', 'Generator.handle_PATCH', 'Generator.handle_POST',
             'Generator.handle_PUT', 'Generator.__init__',

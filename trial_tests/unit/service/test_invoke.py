@@ -129,7 +129,7 @@ class InvokeTests(SynchronousTestCase):
     def test_bad_input_of_the_called_service(self) -> None:
         """The caller may catch BadInput; otherwise it is the response to the request."""
         bad = self.assertRaises(BadInput, self.ask, 'summed', {'x': 'a'})
-        self.assertEqual(bad.mistakes, (('$.x', 'expected int, got str'), ('$.y', 'missing')))
+        self.assertEqual(bad.errors, (('$.x', 'expected int, got str'), ('$.y', 'missing')))
 
     def test_arguments_of_zato(self) -> None:
         """Zato's further arguments are accepted, by position too; unknown arguments are named."""

@@ -63,7 +63,7 @@ def answering(value: Any, **sio: Any) -> ServiceResult:
 
 
 class InputTests(SynchronousTestCase):
-    def mistakes(self, service: type, payload: Any = '', **request: Any) -> tuple[tuple[str, str], ...]:
+    def errors(self, service: type, payload: Any = '', **request: Any) -> tuple[tuple[str, str], ...]:
         bad: BadInput = self.assertRaises(BadInput, call, service, payload, **request)
         return bad.errors
 
@@ -81,7 +81,7 @@ class InputTests(SynchronousTestCase):
             for data_format in ('', 'json'):
                 inbound = calls.http(body=body, data_format=data_format)
                 bad = self.failureResultOf(calls.start(inbound, '' if data_format else body), BadInput).value
-                self.assertEqual(bad.mistakes[-1] == ('$', why), bool(told) and not data_format, (body, data_format))
+                self.assertEqual(bad.errors[-1] == ('$', why), bool(told) and not data_format, (body, data_format))
 
     def test_short_form(self) -> None:
         """Absent optional elements are ''; unknown ones are ignored; the response has no element."""
@@ -105,7 +105,7 @@ class InputTests(SynchronousTestCase):
         """All missing and invalid elements are reported, by path."""
         items = [{'qty': 1, 'sku': 'a'}, {'sku': 'b'}, {'qty': 1, 'sku': 'c'}, {'qty': 'x'}]
         self.assertEqual(
-            self.mistakes(Order, {'items': items}),
+            self.errors(Order, {'items': items}),
             (
                 ('$.name', 'missing'), ('$.items[1].qty', 'missing'), ('$.items[3].qty', 'expected int, got str'),
                 ('$.items[3].sku', 'missing'),
@@ -123,7 +123,7 @@ class InputTests(SynchronousTestCase):
         outcome = call(Short, method='GET', query=b'qty=5&price=1.5', params={'name': 'a b'})
         self.assertEqual(outcome.value['input'], {'name': 'a b', 'nick': '', 'qty': 5, 'price': 1.5})
         self.assertEqual(
-            self.mistakes(Short, method='GET', query=b'qty=x&price=y'),
+            self.errors(Short, method='GET', query=b'qty=x&price=y'),
             (('name', 'missing'), ('qty', 'expected int, got str'), ('price', 'expected float, got str')),
         )
 
@@ -139,7 +139,7 @@ class InputTests(SynchronousTestCase):
         found = call(Takes, method='GET', query=b'tag=a&tag=b&raw=c&raw=d&lang=en').value
         self.assertEqual((found.tag, found.raw, found.lang), (['a', 'b'], ['c', 'd'], 'en'))
         self.assertEqual(
-            self.mistakes(Takes, method='GET', query=b'lang=en&lang=pl&n=1&n=2&text=a&text=b'),
+            self.errors(Takes, method='GET', query=b'lang=en&lang=pl&n=1&n=2&text=a&text=b'),
             (('lang', 'expected one value, got 2'), ('n', 'expected int, got array'),
              ('text', 'expected str, got array')),
         )
@@ -150,7 +150,7 @@ class InputTests(SynchronousTestCase):
         for qty in (5.0, '5.0', '5.', '5'):
             self.assertEqual(call(Short, {'name': 'a', 'qty': qty}).value['input']['qty'], 5)
         for qty in (5.5, '5.5', '.5', '.', '5.0e1'):
-            self.assertEqual(self.mistakes(Short, {'name': 'a', 'qty': qty})[0][0], '$.qty', qty)
+            self.assertEqual(self.errors(Short, {'name': 'a', 'qty': qty})[0][0], '$.qty', qty)
 
     def test_form_by_name(self) -> None:
         """A form is text like a query, whatever the channel's data format."""
@@ -162,14 +162,14 @@ class InputTests(SynchronousTestCase):
             self.assertEqual(outcome_of(calls.start(inbound, payload)).value['input']['qty'], 1)
         inbound = calls.http(headers=headers, body=b'{"name": "A", "qty": "x"}')
         bad = self.assertRaises(BadInput, outcome_of, calls.start(inbound, {'name': 'A', 'qty': 'x'}))
-        self.assertEqual(bad.mistakes, (('$.qty', 'expected int, got str'),), 'JSON that curl -d calls a form')
+        self.assertEqual(bad.errors, (('$.qty', 'expected int, got str'),), 'JSON that curl -d calls a form')
         inbound = calls.http(headers=headers, data_format='form')
         bad = self.assertRaises(BadInput, outcome_of, calls.start(inbound, {'qty': 'x'}))
-        self.assertEqual(bad.mistakes, (('name', 'missing'), ('qty', 'expected int, got str')))
+        self.assertEqual(bad.errors, (('name', 'missing'), ('qty', 'expected int, got str')))
 
     def test_a_malformed_query_is_a_mistake(self) -> None:
         """A malformed query is rejected."""
-        self.assertEqual(self.mistakes(Short, {'name': 'a', 'qty': 1}, query=b'x=%zz')[0][0], 'query')
+        self.assertEqual(self.errors(Short, {'name': 'a', 'qty': 1}, query=b'x=%zz')[0][0], 'query')
 
     def test_parameters_win_unless_told_otherwise(self) -> None:
         """Zato's params_pri is respected; path parameters take precedence over the query."""
@@ -206,19 +206,19 @@ class InputTests(SynchronousTestCase):
                 self.response.payload = self.request.input.name
 
         self.assertEqual(call(Only, {'name': 'body'}, query=b'name=query').value, 'query')
-        self.assertEqual(self.mistakes(Only, {'name': 'body'}), (('name', 'missing'),))
+        self.assertEqual(self.errors(Only, {'name': 'body'}), (('name', 'missing'),))
 
     def test_a_body_that_is_no_object(self) -> None:
         """A body that is not an object is reported once."""
         for value, kind in (([1], 'array'), ('x', 'str'), (5, 'int')):
-            self.assertEqual(self.mistakes(Short, value), (('$', f'expected object, got {kind}'),))
+            self.assertEqual(self.errors(Short, value), (('$', f'expected object, got {kind}'),))
 
     def test_null(self) -> None:
         """Null means absent for optional elements, and is a mistake for required ones."""
         found = call(Short, {'name': 'a', 'qty': 1, 'nick': None}).value['input']
         self.assertEqual(found['nick'], '')
         self.assertEqual(
-            self.mistakes(Short, {'name': None, 'qty': None}),
+            self.errors(Short, {'name': None, 'qty': None}),
             (('$.name', 'expected a value, got null'), ('$.qty', 'expected int, got null')),
         )
 
@@ -226,7 +226,7 @@ class InputTests(SynchronousTestCase):
         """Empty text is valid text; for a number it means absent if optional, and is a mistake if required."""
         found = call(Short, {'name': '', 'qty': 1, 'price': ''}).value['input']
         self.assertEqual((found['name'], found['price']), ('', ''))
-        self.assertEqual(self.mistakes(Short, {'name': 'a', 'qty': ''}), (('$.qty', 'expected int, got str'),))
+        self.assertEqual(self.errors(Short, {'name': 'a', 'qty': ''}), (('$.qty', 'expected int, got str'),))
 
     def test_defaults(self) -> None:
         """default_value applies to all elements, `default=` to one; mutable defaults are not shared."""
@@ -260,7 +260,7 @@ class InputTests(SynchronousTestCase):
             if expected is None:
                 self.assertEqual(call(Empty, value).value, {'a': '', 'n': ''})
             else:
-                self.assertEqual(self.mistakes(Empty, value), expected)
+                self.assertEqual(self.errors(Empty, value), expected)
 
     def test_everything_merged_without_a_declaration(self) -> None:
         """Without a declaration, input is body, query and path merged."""
@@ -372,7 +372,7 @@ class OutputTests(SynchronousTestCase):
         """Required elements that were not set are an error of the service naming all of them."""
         bad = self.assertRaises(BadOutput, answering, {'c': Text}, output_required=('a', 'b', Text('c')))
         self.assertEqual(bad.status, 500)
-        self.assertEqual(bad.mistakes, (('.a', 'missing'), ('.b', 'missing'), ('.c', 'expected str, got type')))
+        self.assertEqual(bad.errors, (('.a', 'missing'), ('.b', 'missing'), ('.c', 'expected str, got type')))
         self.assertIn('$.a: missing; $.b: missing', str(bad))
 
     def test_nothing_set_at_all(self) -> None:
@@ -383,7 +383,7 @@ class OutputTests(SynchronousTestCase):
     def test_missing_in_a_list(self) -> None:
         """Missing elements are reported with the index of their item."""
         bad = self.assertRaises(BadOutput, answering, [{'a': 1}, {}], output_required=('a',), output_repeated=True)
-        self.assertEqual(bad.mistakes, (('[1].a', 'missing'),))
+        self.assertEqual(bad.errors, (('[1].a', 'missing'),))
 
     def test_conversions_on_the_way_out(self) -> None:
         """Types and formats of the declaration apply to output too."""

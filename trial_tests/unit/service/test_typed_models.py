@@ -104,8 +104,8 @@ def answering(model: Any, value: Any) -> Any:
 
 
 class TypedInputTests(SynchronousTestCase):
-    def mistakes(self, service: type, payload: Any = '', **request: Any) -> set[tuple[str, str]]:
-        return set(self.assertRaises(BadInput, call, service, payload, **request).mistakes)
+    def errors(self, service: type, payload: Any = '', **request: Any) -> set[tuple[str, str]]:
+        return set(self.assertRaises(BadInput, call, service, payload, **request).errors)
 
     def test_a_struct(self) -> None:
         """Input is an instance of the Struct; the response has no element."""
@@ -124,7 +124,7 @@ class TypedInputTests(SynchronousTestCase):
 
     def test_all_mistakes_at_once(self) -> None:
         """All mistakes at any depth are reported, each with its path."""
-        found = self.mistakes(Struct, {
+        found = self.errors(Struct, {
             'items': [{'sku': 'a', 'qty': 1}, {'sku': 'b'}, {'sku': 5, 'qty': 0}, {'sku': 'd', 'qty': 'x'}, 7],
             'due': 'soon', 'tags': {'x': 'y'}, 'codes': [1, '2'], 'urgent': 1,
         })  # fmt: skip
@@ -138,7 +138,7 @@ class TypedInputTests(SynchronousTestCase):
 
     def test_mistakes_of_dataclasses(self) -> None:
         """Mistakes in dataclasses are reported like those in Structs."""
-        found = self.mistakes(Dataclass, {'lines': [{'qty': 'x'}], 'coupon': 5})
+        found = self.errors(Dataclass, {'lines': [{'qty': 'x'}], 'coupon': 5})
         self.assertEqual(found, {
             ('$.owner', 'missing'), ('$.lines[0].sku', 'missing'), ('$.lines[0].qty', 'expected int, got str'),
             ('$.coupon', 'expected str | null, got int'),
@@ -150,7 +150,7 @@ class TypedInputTests(SynchronousTestCase):
         class Renamed(msgspec.Struct, rename='camel'):
             first_name: str
 
-        self.assertEqual(self.mistakes(taking(Renamed), {}), {('$.firstName', 'missing')})
+        self.assertEqual(self.errors(taking(Renamed), {}), {('$.firstName', 'missing')})
 
     def test_unknown_fields_where_a_model_forbids_them(self) -> None:
         """Unknown fields are reported if the model forbids them."""
@@ -158,17 +158,17 @@ class TypedInputTests(SynchronousTestCase):
         class Strict(msgspec.Struct, forbid_unknown_fields=True):
             a: int
 
-        self.assertEqual(self.mistakes(taking(Strict), {'a': 1, 'b': 2}), {('$', 'object contains unknown field b')})
+        self.assertEqual(self.errors(taking(Strict), {'a': 1, 'b': 2}), {('$', 'object contains unknown field b')})
 
     def test_tagged_unions(self) -> None:
         """The tag selects the model whose mistakes are reported."""
 
         self.assertEqual(call(taking(Owner), {'pet': {'type': 'Dog', 'name': 'Rex'}}).value, Owner(Dog('Rex')))
         self.assertEqual(
-            self.mistakes(taking(Owner), {'pet': {'type': 'Cat'}}),
+            self.errors(taking(Owner), {'pet': {'type': 'Cat'}}),
             {('$.pet.lives', 'missing'), ('$.pet.name', 'missing')},
         )
-        found = self.mistakes(taking(Owner), {'pet': {'type': 'Cow'}})
+        found = self.errors(taking(Owner), {'pet': {'type': 'Cow'}})
         self.assertEqual(found, {('$.pet.type', "invalid value 'Cow'")})
 
     def test_bounds_of_containers(self) -> None:
@@ -180,7 +180,7 @@ class TypedInputTests(SynchronousTestCase):
             wanted: set[int]
 
         self.assertEqual(
-            self.mistakes(taking(Bounded), {'few': [1], 'pair': [1, 2], 'wanted': [1, 'x']}),
+            self.errors(taking(Bounded), {'few': [1], 'pair': [1, 2], 'wanted': [1, 'x']}),
             {('$.few', 'expected array of length >= 2'), ('$.pair[1]', 'expected str, got int'),
              ('$.wanted[1]', 'expected int, got str')},
         )  # fmt: skip
@@ -188,15 +188,15 @@ class TypedInputTests(SynchronousTestCase):
     def test_a_list_of_models(self) -> None:
         """`input = list[Item]` accepts an array."""
         self.assertEqual(call(taking(list[Item]), [{'sku': 'a', 'qty': 1}]).value, [Item('a', 1)])
-        self.assertEqual(self.mistakes(taking(list[Item]), [{'qty': 1}]), {('$[0].sku', 'missing')})
-        self.assertEqual(self.mistakes(taking(list[Item]), {'a': 1}), {('$', 'expected array, got object')})
+        self.assertEqual(self.errors(taking(list[Item]), [{'qty': 1}]), {('$[0].sku', 'missing')})
+        self.assertEqual(self.errors(taking(list[Item]), {'a': 1}), {('$', 'expected array, got object')})
 
     def test_a_body_that_is_no_object(self) -> None:
         """A body that is not an object is reported once, also with parameters and from XML; so are null and an empty
         text."""
         for body, kind in (([1], 'array'), ([['sku', 'x'], ['qty', 1]], 'array'), ([], 'array'), (5, 'int')):
             for request in ({}, {'params': {'sku': 'x'}}, {'query': b'sku=x&qty=2'}):
-                found = self.mistakes(taking(Item), body, **request)
+                found = self.errors(taking(Item), body, **request)
                 self.assertEqual(found, {('$', f'expected object, got {kind}')}, (body, request))
         for text, kind in ((b'null', 'null'), (b'""', 'str')):
             inbound = Calls(taking(Defaults)).http(body=text, query=b'a=1')
@@ -217,7 +217,7 @@ class TypedInputTests(SynchronousTestCase):
             y: int
 
         self.assertEqual(call(taking(Point), [1.0, 2], query=b'x=5').value, Point(1, 2))
-        self.assertEqual(self.mistakes(taking(Point), {'x': 1}, query=b'x=5'), {('$', 'expected array, got object')})
+        self.assertEqual(self.errors(taking(Point), {'x': 1}, query=b'x=5'), {('$', 'expected array, got object')})
 
     def test_integers_with_a_point(self) -> None:
         """1.0 is an integer where only an integer is valid, as in JSON Schema; 1.5 is not."""
@@ -242,7 +242,7 @@ class TypedInputTests(SynchronousTestCase):
         self.assertEqual(found, Numbers(2, 3.0, 1.0, [1, 2], (7, 'a'), {'a': 5}, {4: 'd'}, 2, [Item('x', 1)],
                                         Cat(9, 'Tom'), 1.0))
         self.assertEqual([type(one) for one in (found.n, found.either, found.anything)], [int, float, float])
-        self.assertEqual(self.mistakes(taking(Numbers), {'n': 1.5, 'listed': [1.0, 0.5]}),
+        self.assertEqual(self.errors(taking(Numbers), {'n': 1.5, 'listed': [1.0, 0.5]}),
                          {('$.n', 'expected int, got float'), ('$.listed[1]', 'expected int, got float')})
 
     def test_query_and_path(self) -> None:
@@ -260,11 +260,11 @@ class TypedInputTests(SynchronousTestCase):
         found = call(taking(Search), {'body': 1}, query=b'codes=1&codes=2', params={'limit': '7'}).value
         self.assertEqual(found, Search(7, codes=[1, 2], body=1))
         self.assertEqual(
-            self.mistakes(taking(Search), {'body': 'x'}, query=b'limit=y&codes=1&codes=z'),
+            self.errors(taking(Search), {'body': 'x'}, query=b'limit=y&codes=1&codes=z'),
             {('limit', 'expected int, got str'), ('codes[1]', 'expected int, got str'),
              ('$.body', 'expected int, got str')},
         )  # fmt: skip
-        self.assertEqual(self.mistakes(taking(Search), method='GET'), {('limit', 'missing')})
+        self.assertEqual(self.errors(taking(Search), method='GET'), {('limit', 'missing')})
 
     def test_forms(self) -> None:
         """Values of forms are converted from text too."""
@@ -275,7 +275,7 @@ class TypedInputTests(SynchronousTestCase):
     def test_text_needs_a_text_source(self) -> None:
         """In JSON, the text of a number is not a number."""
         self.assertEqual(
-            self.mistakes(Struct, {'name': 'a', 'items': [{'sku': 'x', 'qty': '2'}]}),
+            self.errors(Struct, {'name': 'a', 'items': [{'sku': 'x', 'qty': '2'}]}),
             {('$.items[0].qty', 'expected int, got str')},
         )
 
@@ -319,14 +319,14 @@ class TypedOutputTests(SynchronousTestCase):
     def test_what_is_wrong_is_named(self) -> None:
         """Invalid output is an error of the service listing each mistake with its path."""
         bad = self.assertRaises(BadOutput, answering, Order, {'items': [{'sku': 1, 'qty': 1}]})
-        self.assertEqual(set(bad.mistakes), {('.name', 'missing'), ('.items[0].sku', 'expected str, got int')})
+        self.assertEqual(set(bad.errors), {('.name', 'missing'), ('.items[0].sku', 'expected str, got int')})
 
     def test_a_model_that_is_not_filled(self) -> None:
         """A dataclass without a required attribute is an error."""
         basket = Basket()
         basket.lines = [Line('a')]
         bad = self.assertRaises(BadOutput, answering, Basket, basket)
-        self.assertEqual(bad.mistakes, (('.owner', 'missing'),))
+        self.assertEqual(bad.errors, (('.owner', 'missing'),))
 
     def test_defaults_of_a_model_made_by_hand(self) -> None:
         """Defaults of the class are serialized although they were never set."""
@@ -356,7 +356,7 @@ class ModelTests(SynchronousTestCase):
     def test_mistakes(self) -> None:
         """from_dict reports all mistakes."""
         bad = self.assertRaises(BadInput, Basket.from_dict, {'lines': [{}]})
-        self.assertEqual(set(bad.mistakes), {('$.owner', 'missing'), ('$.lines[0].sku', 'missing')})
+        self.assertEqual(set(bad.errors), {('$.owner', 'missing'), ('$.lines[0].sku', 'missing')})
 
     def test_what_may_be_none_may_be_left_out(self) -> None:
         """Optional fields may be omitted and get Zato's defaults, by from_dict, in input and in output."""
@@ -375,13 +375,13 @@ class ModelTests(SynchronousTestCase):
         stop.weight = 1.5
         self.assertEqual(answering(Stop, stop), whole)
         bad = self.assertRaises(BadInput, call, Same, {'city': 'x'})
-        self.assertEqual(bad.mistakes, (('$.weight', 'missing'),))
+        self.assertEqual(bad.errors, (('$.weight', 'missing'),))
 
     def test_numbers_may_be_text(self) -> None:
         """Numbers may be text, as in Zato; other text is a mistake."""
         self.assertEqual(Stop.from_dict({'weight': '1.5', 'number': '7'}).number, 7)
         bad = self.assertRaises(BadInput, Stop.from_dict, {'weight': 1, 'number': 'seven'})
-        self.assertEqual(bad.mistakes, (('$.number', 'expected int | null, got str'),))
+        self.assertEqual(bad.errors, (('$.number', 'expected int | null, got str'),))
 
     def test_fields_by_name(self) -> None:
         """Fields can be read by name as in a mapping; missing ones are None."""

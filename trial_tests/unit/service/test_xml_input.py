@@ -61,7 +61,7 @@ def typed(model: Any) -> type:
 
 
 class Case(SynchronousTestCase):
-    def mistakes(self, declared: type, document: str = '', /, **request: Any) -> dict[str, str]:
+    def errors(self, declared: type, document: str = '', /, **request: Any) -> dict[str, str]:
         """Return the mistakes by path."""
         bad: BadInput = self.assertRaises(BadInput, taken, declared, document, **request)
         return dict(bad.errors)
@@ -81,7 +81,7 @@ class PlaceTests(Case):
         for document in ('<get><a>1</a></get>', '<x><a>0</a><y/><get><a>1</a></get></x>',
                          '<n:get xmlns:n="urn:n"><n:a>1</n:a></n:get>'):  # fmt: skip
             self.assertEqual(taken(get, document), {'a': '1'})
-        self.assertEqual(self.mistakes(get, '<got><a>1</a></got>'), {'$': 'expected the element get, got got'})
+        self.assertEqual(self.errors(get, '<got><a>1</a></got>'), {'$': 'expected the element get, got got'})
 
     def test_in_the_namespace(self) -> None:
         """With a declared namespace, all elements must be in it."""
@@ -89,9 +89,9 @@ class PlaceTests(Case):
         self.assertEqual(taken(get, '<get xmlns="urn:x"><a>1</a><b xmlns="">2</b></get>'), {'a': '1', 'b': ''})
         self.assertEqual(taken(get, '<n:get xmlns:n="urn:x"><n:a>1</n:a></n:get>'), {'a': '1', 'b': ''})
         for document in ('<get><a>1</a></get>', '<get xmlns="urn:y"><a>1</a></get>'):
-            self.assertIn('expected the element get in the namespace urn:x', self.mistakes(get, document)['$'])
-        self.assertEqual(self.mistakes(get, '<get xmlns="urn:x"><a xmlns="urn:y">1</a></get>'), {'$.a': 'missing'})
-        self.assertEqual(self.mistakes(classic(namespace='urn:x', input_required='a'), '<get><a>1</a></get>'),
+            self.assertIn('expected the element get in the namespace urn:x', self.errors(get, document)['$'])
+        self.assertEqual(self.errors(get, '<get xmlns="urn:x"><a xmlns="urn:y">1</a></get>'), {'$.a': 'missing'})
+        self.assertEqual(self.errors(classic(namespace='urn:x', input_required='a'), '<get><a>1</a></get>'),
                          {'$.a': 'missing'})  # fmt: skip
 
     def test_many_namespaces_are_not_remembered(self) -> None:
@@ -110,14 +110,14 @@ class PlaceTests(Case):
         self.assertEqual(taken(both, document, **url), {'a': 7, 'b': 'query', 'c': '3'})
         self.assertEqual(taken(both, document, params_pri='msg-over-channel-params', **url),
                          {'a': 1, 'b': '2', 'c': '3'})  # fmt: skip
-        self.assertEqual(self.mistakes(both, '<x><b/></x>', query=b'a=x'), {'a': 'expected int, got str'})
+        self.assertEqual(self.errors(both, '<x><b/></x>', query=b'a=x'), {'a': 'expected int, got str'})
         self.assertEqual(taken(typed(Line), '<x><qty>1</qty></x>', query=b'sku=7'), Line('7', 1))
 
     def test_no_body(self) -> None:
         """The URL alone may be sufficient input; missing elements are reported."""
         self.assertEqual(taken(short('a'), method='GET', query=b'a=1'), {'a': '1'})
-        self.assertEqual(self.mistakes(short('a'), method='GET'), {'a': 'missing'})
-        self.assertEqual(self.mistakes(typed(Line), '<x/>'), {'$.sku': 'missing', '$.qty': 'missing'})
+        self.assertEqual(self.errors(short('a'), method='GET'), {'a': 'missing'})
+        self.assertEqual(self.errors(typed(Line), '<x/>'), {'$.sku': 'missing', '$.qty': 'missing'})
 
     def test_it_is_xml_whatever_it_is_called(self) -> None:
         """The body is XML whatever its Content-Type, as `curl -d` always sends that of a form."""
@@ -222,7 +222,7 @@ class ElementTests(Case):
         """Objects nest to any depth."""
         outer = short(Nested('a', Int('b'), Nested('c', List('d'), Int('e'))))
         document = '<x><a><b>1</b><c><d>2</d><d>3</d><e>x</e></c></a></x>'
-        self.assertEqual(self.mistakes(outer, document), {'$.a.c.e': 'expected int, got str'})
+        self.assertEqual(self.errors(outer, document), {'$.a.c.e': 'expected int, got str'})
         self.assertEqual(taken(outer, document.replace('x</e>', '4</e>')),
                          {'a': {'b': 1, 'c': {'d': ['2', '3'], 'e': 4}}})  # fmt: skip
         self.assertEqual(taken(short(Nested('a')), '<x><a><b>1</b></a></x>'), {'a': {'b': '1'}})
@@ -245,22 +245,22 @@ class ElementTests(Case):
         self.assertEqual(taken(short('-a', Int('-b'), zatotx.AsIs('c')), f'<x><a {NIL}/><b {NIL}/><c {NIL}/></x>'),
                          {'a': '', 'b': '', 'c': None})  # fmt: skip
         self.assertEqual(taken(short('a', Int('-b'), Text('-c')), '<x><a/><b/><c/></x>'), {'a': '', 'b': '', 'c': ''})
-        self.assertEqual(self.mistakes(short(Int('a'), Int('b')), f'<x><a/><b {NIL}/></x>'),
+        self.assertEqual(self.errors(short(Int('a'), Int('b')), f'<x><a/><b {NIL}/></x>'),
                          {'$.a': 'expected int, got str', '$.b': 'expected int, got null'})  # fmt: skip
 
     def test_what_a_scalar_is_not(self) -> None:
         """A repeated scalar, or one with children, is a mistake."""
         for document, got in (('<x><a>1</a><a>2</a></x>', 'array'), ('<x><a>1<b/>0</a></x>', 'object'),
                               ('<x><a><b>1</b></a></x>', 'object')):  # fmt: skip
-            self.assertEqual(self.mistakes(short(Int('a')), document), {'$.a': f'expected int, got {got}'})
-            self.assertEqual(self.mistakes(short(Text('a')), document), {'$.a': f'expected str, got {got}'})
+            self.assertEqual(self.errors(short(Int('a')), document), {'$.a': f'expected int, got {got}'})
+            self.assertEqual(self.errors(short(Text('a')), document), {'$.a': f'expected str, got {got}'})
 
     def test_all_mistakes_at_once(self) -> None:
         """All missing and invalid elements are reported, by path."""
         order = short(Int('id'), 'name', ListOfDicts('items', Int('qty'), 'sku'))
         document = '''<order><id>x</id><items><item><qty>1</qty><sku>a</sku></item><item><qty>z</qty></item>
                       </items></order>'''
-        self.assertEqual(self.mistakes(order, document), {
+        self.assertEqual(self.errors(order, document), {
             '$.id': 'expected int, got str', '$.name': 'missing', '$.items[1].qty': 'expected int, got str',
             '$.items[1].sku': 'missing',
         })  # fmt: skip
@@ -383,7 +383,7 @@ class ModelTests(Case):
         """All mistakes are reported by path, as in JSON."""
         document = EVERYTHING.replace('<number> 1 ', '<number> x ').replace('<qty>2', '<qty>y') \
             .replace('<sku>d</sku>', '').replace('<value>1', '<value>z').replace('<sure>1</sure>', '')
-        self.assertEqual(self.mistakes(typed(Everything), document), {
+        self.assertEqual(self.errors(typed(Everything), document), {
             '$.number': 'expected int, got str', '$.sure': 'missing', '$.lines[1].qty': 'expected int, got str',
             '$.codes.a b': 'expected int, got str', '$.other.sku': 'missing',
         })  # fmt: skip
@@ -396,7 +396,7 @@ class ModelTests(Case):
             found = taken(numbers, f'<x><a>{a}</a><b>{b}</b><c>{c}</c></x>')
             self.assertEqual((found.a, found.b, found.c), expected)
         for text in ('1_0', '٣', '0x1', '1.5', '', '1 2'):
-            self.assertEqual(self.mistakes(numbers, f'<x><a>{text}</a><b>1</b></x>'),
+            self.assertEqual(self.errors(numbers, f'<x><a>{text}</a><b>1</b></x>'),
                              {'$.a': 'expected int, got str'})  # fmt: skip
 
     def test_dataclasses(self) -> None:
@@ -438,14 +438,14 @@ class ModelTests(Case):
             document = f'<x><{name}><sku>a</sku><qty>1</qty></{name}></x>'
             self.assertEqual(taken(typed(list[Line]), document), [Line('a', 1)])
         self.assertEqual(taken(typed(list[Line]), '<x/>'), [])
-        self.assertEqual(self.mistakes(typed(list[Line]), '<x><item><qty>1</qty></item></x>'),
+        self.assertEqual(self.errors(typed(list[Line]), '<x><item><qty>1</qty></item></x>'),
                          {'$[0].sku': 'missing'})  # fmt: skip
 
     def test_models_by_their_tags(self) -> None:
         """The tag is a child element, a number if the models declare one."""
         pay = typed(msgspec.defstruct('Pay', [('by', Card | Cash)]))
         self.assertEqual(taken(pay, '<x><by><type>cash</type><amount>1.5</amount></by></x>').by, Cash(Number('1.5')))
-        self.assertEqual(self.mistakes(pay, '<x><by><type>gold</type></by></x>'), {'$.by.type': "invalid value 'gold'"})
+        self.assertEqual(self.errors(pay, '<x><by><type>gold</type></by></x>'), {'$.by.type': "invalid value 'gold'"})
         number = typed(msgspec.defstruct('Number', [('by', One | Two)]))
         self.assertEqual(taken(number, '<x><by><kind>2</kind><b>1</b></by></x>').by, Two('1'))
 
@@ -457,7 +457,7 @@ class ModelTests(Case):
     def test_unknown_fields(self) -> None:
         """Unknown fields are ignored, unless the model forbids them."""
         self.assertEqual(taken(typed(Line), '<x><sku/><qty>1</qty><more/></x>'), Line('', 1))
-        self.assertEqual(self.mistakes(typed(Strict), '<x><a>1</a><more/></x>'),
+        self.assertEqual(self.errors(typed(Strict), '<x><a>1</a><more/></x>'),
                          {'$': 'object contains unknown field more'})  # fmt: skip
 
     def test_names_on_the_wire(self) -> None:
@@ -472,4 +472,4 @@ class ModelTests(Case):
             ('<x><sku>a<b/>c</sku><qty>1</qty></x>', '$.sku', 'expected str, got object'),
             ('<x>text</x>', '$', 'expected object, got str'),
         ):
-            self.assertEqual(self.mistakes(typed(Line), document), {path: what})
+            self.assertEqual(self.errors(typed(Line), document), {path: what})

@@ -33,11 +33,11 @@ class WorkerGroup:
     def __attrs_post_init__(self) -> None:
         self._metrics_store = MetricsStore(self.work, self.slot)
         self._peers = WorkerIpc(self.reactor, self.work, self.slot, {
-            METRICS: self.exposition.sample, FINDINGS: lambda: list(self.findings()), LEVEL: self.levels.apply,
+            METRICS: self.exposition.take_sample, FINDINGS: lambda: list(self.findings()), LEVEL: self.levels.apply,
         })  # fmt: skip
         self.levels.others = lambda name, level: Deferred.fromCoroutine(self._peers.request_all(LEVEL, name, level))
-        self.exposition.keep = self._metrics_store.keep
-        self.exposition.others = lambda: Deferred.fromCoroutine(self.collect_samples())
+        self.exposition.store_sample = self._metrics_store.keep
+        self.exposition.fetch_peer_samples = lambda: Deferred.fromCoroutine(self.collect_samples())
 
     def start(self) -> None:
         """Start answering the requests of the other workers."""
@@ -46,7 +46,7 @@ class WorkerGroup:
     async def stop(self) -> None:
         """Store the final metrics, then stop answering."""
         try:
-            await self.exposition.sample()
+            await self.exposition.take_sample()
         finally:
             await self._peers.stop()
 

@@ -7,7 +7,7 @@ unauthenticated callers from using the memory that authenticated callers need, a
 - these and all other memory of unauthenticated callers: half of it;
 - everything: the limit.
 
-Close to the first limit, bodies are spooled to files much earlier than usual (`spool_above`).
+Close to the first limit, bodies are spooled to files much earlier than usual (`spool_threshold`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A circuit breaker. Pure: `now` is in seconds on a monotonic clock.
 
 While closed, it admits every call and counts consecutive failures; a success resets the count, so that occasional
-failures never open it. After the configured number of failures it opens and rejects calls for `reset` seconds. Then it
-is half-open: it admits one trial call, whose result closes or reopens it. If the trial call is abandoned, the next call
-is the trial.
+failures never open it. After the configured number of failures it opens and rejects calls for `reset_timeout` seconds.
+Then it is half-open: it admits one trial call, whose result closes or reopens it. If the trial call is abandoned, the
+next call is the trial.
 """
 
 from __future__ import annotations

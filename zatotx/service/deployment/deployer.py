@@ -5,9 +5,11 @@ finds either all of a deployment after its restart, or nothing of it.
 
 How a node uses it (zatotx.node):
 
-- `VersionManager` is created once per node. The node awaits `keeper.load()` at startup; `keeper.prepare_level` prepares
+- `VersionManager` is created once per node. The node awaits `keeper.load()` at startup; `keeper.prepare_snapshot`
+prepares
   each new snapshot; every heartbeat publishes `keeper.verdicts`.
-- `Deployer` is `INode.deployer`. Its `bring(revision)` is provided by the node: it brings this node up to that revision
+- `Deployer` is `INode.deployer`. Its `apply_revision(revision)` is provided by the node: it brings this node up to
+that revision
   and notifies the others, without waiting for them.
 """
 

@@ -79,7 +79,7 @@ def last_change_time(directory: str, name: str) -> float:
 
 
 def read_entry(directory: str, name: str) -> EntryContent:
-    """Read an entry. Errors are returned as `trouble`, never raised."""
+    """Read an entry. Errors are returned as `error`, never raised."""
     entry = Path(directory, name)
     mark = fingerprint_entry(entry)
     if mark is None:

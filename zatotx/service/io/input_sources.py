@@ -108,7 +108,7 @@ def collect_input_sources(
     """Return the sources of a call.
 
     Path parameters take precedence over the query; `params_pri` decides between them and the body. An XML payload was
-    converted by `xml_input.values`, with `texts`. Raises BadInput for a malformed query or form.
+    converted by `xml_input.values`, with `body_is_text`. Raises BadInput for a malformed query or form.
     """
     http, channel = message.http, message.channel
     if http is None:

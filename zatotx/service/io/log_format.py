@@ -20,7 +20,7 @@ SECRET_NAMES = frozenset(
 
 def format_for_log(service: Any, side: str, suppress_keys: Iterable[str] = ()) -> str:
     """Return `request.input` (otherwise the payload) or `response.payload` as text of at most 20,000 characters."""
-    io = service._zatotx.entry.traits.io
+    io = service._zatotx.entry.metadata.io
     declared = io.input if side == 'input' else io.output
     hidden = {*SECRET_NAMES, *suppress_keys}
     hidden |= {

@@ -1,7 +1,7 @@
 """Incremental parser of HTTP/1.0 and 1.1 responses (RFC 9110, RFC 9112). No I/O, no Twisted.
 
     parser = ResponseParser(ANSWER_LIMITS)
-    parser.expect('GET')
+    parser.expect_response('GET')
     parser.feed(data)
     while (event := parser.next()) is not None:
         ...  # ResponseHead, any number of 1xx before the final one; then any number of bytes, then EndOfBody

@@ -1,7 +1,7 @@
 """Writes heads and bodies of HTTP/1.1 responses. No I/O.
 
     stamp = HeadEndings(time.time())                   # once per second
-    head = response_head(200, b'application/json', len(body), cid, stamp.keep)
+    head = response_head(200, b'application/json', len(body), cid, stamp.keep_alive)
     transport.writeSequence([head, body])
 
 The version is always HTTP/1.1, also for clients of HTTP/1.0 (RFC 9110 §6.2). For these only the Connection field

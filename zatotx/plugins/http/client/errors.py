@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLook
 
 
 class CallFailed(Exception):  # noqa: N818 - what happened, not an error of ours
-    """A call failed without a complete response. `reached`: the peer may have received some or all of the request.
+    """A call failed without a complete response. `reached_peer`: the peer may have received some or all of the request.
 
     `detail` is a sentence without its full stop, for people; it never contains a header, a body or a password.
     """
@@ -66,7 +66,7 @@ class ClientClosed(NotReached):
     """The client is closed: its node is stopping."""
 
 
-# Errors on a connection: the raiser sets `reached` where it is False.
+# Errors on a connection: the raiser sets `reached_peer` where it is False.
 
 
 class FirstByteTimeout(CallFailed):

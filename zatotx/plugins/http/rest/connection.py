@@ -133,7 +133,7 @@ class OutgoingConnection:
                 f'{reason}: see that its peer is well; one call is let through every {breaker.reset_timeout:g} s to try'
             )
 
-    # Helpers of perform.
+    # Helpers of send.
 
     def _streamed(self, request: OutgoingRequest, http_response: HttpResponse) -> RestResponse:
         response = StreamedRestResponse(http_response, self.request_template.data_format, request.model)

@@ -212,7 +212,7 @@ class ServerConnection:
         """Continue: the client has received everything that was written."""
         stream = self._responses.stream
         if stream is not None:
-            stream.drained()
+            stream.resume()
         self._advance()
 
     def _update_deadline(self, now: float) -> None:

@@ -150,7 +150,7 @@ class ResponseWriter:
         stream, self.stream = self.stream, None
         sent, now = 0, self._context.seconds()
         if stream is not None:
-            sent = stream.sent
+            sent = stream.sent_bytes
             stream.cancel()
         for request in requests:
             request.cancel()
@@ -222,7 +222,7 @@ class ResponseWriter:
         span = message.deadline - request.started_at
         self.stream = ResponseStream(source, self._writer, context.reactor, span, head_bytes)
         ended = partial(self._stream_ended, request, reply.status, closing)
-        self.stream.start(self.write, chunked=chunked, ended=ended)
+        self.stream.start(self.write, chunked=chunked, on_end=ended)
 
     def _error_reply(self, request: RequestContext, error: ValueError) -> Reply:
         self._log.error('{cid}: channel {channel!r} has an answer that cannot be sent: {error}', cid=request.cid,

@@ -1,7 +1,7 @@
 """Buffered writers: write to a transport that a slow client may block at any time.
 
 Data that the transport does not accept is queued, in order, and passed on in slices. So the memory used by a slow
-client is bounded by what was written before `behind` became true, and the time since its last progress is known.
+client is bounded by what was written before `is_backlogged` became true, and the time since its last progress is known.
 """
 
 from __future__ import annotations

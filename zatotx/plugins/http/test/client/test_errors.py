@@ -41,7 +41,7 @@ class LiarTests(WithCore):
         for name, data in BAD.items():
             peer = self.listen(answers(data))
             error = await self.failed(client.send(self.call(peer)), BadResponse)
-            self.assertTrue(error.reached, name)
+            self.assertTrue(error.reached_peer, name)
             self.clean(client)
             await self.until(lambda peer=peer: peer.talk.over)  # type: ignore[misc]
 
@@ -57,7 +57,7 @@ class LiarTests(WithCore):
                 await pause(0.01)
                 end(peer.talk)
                 error = await self.failed(sending, PeerReset)
-                self.assertEqual((error.begun, error.reached), (True, True), name)
+                self.assertEqual((error.response_started, error.reached_peer), (True, True), name)
                 self.clean(client)
 
     async def test_a_body_without_a_length_that_is_reset(self) -> None:
@@ -68,7 +68,7 @@ class LiarTests(WithCore):
         await self.until(lambda: peer.talks and peer.talk.heard)
         await pause(0.01)
         rst(peer.talk)
-        self.assertTrue((await self.failed(sending, PeerReset)).begun)
+        self.assertTrue((await self.failed(sending, PeerReset)).response_started)
         self.clean(client)
 
     async def test_longer_than_allowed(self) -> None:
@@ -126,7 +126,7 @@ class LossTests(WithCore):
         await port.stopListening()
         client = self.core()
         error = await self.failed(client.send(HttpRequest('POST', nobody, body=b'{}')), ConnectRefused)
-        self.assertEqual((str(error), error.reached), ('nobody listens at the address', False))
+        self.assertEqual((str(error), error.reached_peer), ('nobody listens at the address', False))
         self.clean(client)
 
     async def test_no_answer_at_all(self) -> None:
@@ -136,7 +136,7 @@ class LossTests(WithCore):
                 peer = self.listen(end)
                 client = self.core()
                 error = await self.failed(client.send(self.call(peer, method)), PeerReset)
-                self.assertEqual((error.begun, error.reached, len(peer.talks)), (False, True, 1))
+                self.assertEqual((error.response_started, error.reached_peer, len(peer.talks)), (False, True, 1))
                 self.clean(client)
 
     async def test_lost_while_the_request_goes_out(self) -> None:
@@ -145,7 +145,7 @@ class LossTests(WithCore):
             peer = self.listen(end)
             client = self.core()
             error = await self.failed(client.send(self.call(peer, 'POST', body=bytes(20_000_000))), PeerReset)
-            self.assertTrue(error.reached)
+            self.assertTrue(error.reached_peer)
             self.clean(client)
 
     async def test_an_answer_before_the_request_was_heard(self) -> None:
@@ -229,7 +229,7 @@ class StaleTests(WithCore):
             client = self.core(connections=1)
             peer = await self.used(client)
             error = await self.failed(client.send(self.call(peer, method)), PeerReset)
-            self.assertEqual((error.reached, error.begun, len(peer.talks)), (True, False, 1))
+            self.assertEqual((error.reached_peer, error.response_started, len(peer.talks)), (True, False, 1))
             self.clean(client)
 
     async def test_not_again_and_again(self) -> None:
@@ -251,7 +251,7 @@ class StaleTests(WithCore):
             talk.close()
 
         peer.hears = hear
-        self.assertTrue((await self.failed(client.send(self.call(peer)), PeerReset)).begun)
+        self.assertTrue((await self.failed(client.send(self.call(peer)), PeerReset)).response_started)
         self.assertEqual(len(peer.talks), 1)
         self.clean(client)
 

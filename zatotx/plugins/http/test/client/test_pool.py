@@ -85,7 +85,7 @@ class PlaceTests(InMemory):
         memory = Memory(connections=1)
         broken, waiting = memory.send('POST'), memory.send()
         memory.lines[0].end()
-        self.assertTrue(self.failed(broken, PeerReset).reached)
+        self.assertTrue(self.failed(broken, PeerReset).reached_peer)
         self.assertEqual((len(memory.lines), memory.counts), (2, (1, 0, 0)))
         memory.lines[1].say(OK)
         self.successResultOf(waiting)
@@ -97,12 +97,12 @@ class PlaceTests(InMemory):
         busy = memory.send()
         waiting = memory.send(timeouts=Timeouts(queue_timeout=3.0))
         error = self.failed(memory.send(), QueueFull)
-        self.assertEqual((str(error), error.reached), ('all connections are busy and 1 calls wait already', False))
+        self.assertEqual((str(error), error.reached_peer), ('all connections are busy and 1 calls wait already', False))
         memory.wait(2.9)
         self.assertNoResult(waiting)
         memory.wait(0.2)
         error = self.failed(waiting, QueueTimeout)
-        self.assertEqual((str(error), error.reached), ('no connection was free within 3 s', False))
+        self.assertEqual((str(error), error.reached_peer), ('no connection was free within 3 s', False))
         self.assertEqual(memory.counts, (1, 0, 0))
         memory.lines[0].say(OK)
         self.successResultOf(busy)
@@ -238,7 +238,7 @@ class DialTests(InMemory):
             memory = Memory(given, connections=1)
             for _ in range(3):
                 got = self.failed(memory.send('POST'), error)
-                self.assertFalse(got.reached)
+                self.assertFalse(got.reached_peer)
                 self.assertIs(got if isinstance(given, NoSuchHost) else got.__cause__, given)
             self.clean(memory)
 
@@ -250,7 +250,7 @@ class DialTests(InMemory):
         memory.at_once = ConnectionRefusedError()
         sending = memory.send()
         memory.lines[0].end()
-        self.assertTrue(self.failed(sending, ConnectRefused).reached)
+        self.assertTrue(self.failed(sending, ConnectRefused).reached_peer)
         self.clean(memory)
 
     def test_a_dial_that_raises(self) -> None:
@@ -284,7 +284,7 @@ class DialTests(InMemory):
         self.assertNoResult(late)
         memory.wait(0.2)
         error = self.failed(late, ConnectTimeout)
-        self.assertEqual((str(error), error.reached), ('there was no connection within 3 s', False))
+        self.assertEqual((str(error), error.reached_peer), ('there was no connection within 3 s', False))
         self.assertTrue(memory.dialings[0].cancelled)
         memory.dialings[1].connect().say(OK)
         self.successResultOf(waiting)
@@ -317,7 +317,7 @@ class DialTests(InMemory):
         line.end()
         self.assertEqual(memory.counts, (1, 0, 0))
         memory.dialings[0].done.callback(line.protocol)
-        self.assertFalse(self.failed(sending, PeerReset).reached)
+        self.assertFalse(self.failed(sending, PeerReset).reached_peer)
         self.clean(memory)
         sending = memory.send()
         memory.dialings[1].made().end()
@@ -344,7 +344,7 @@ class CloseTests(InMemory):
         closed = memory.client.close()
         self.assertNoResult(closed)
         for sending in queued[1:]:
-            self.assertFalse(self.failed(sending, ClientClosed).reached)
+            self.assertFalse(self.failed(sending, ClientClosed).reached_peer)
         self.failed(memory.send(), ClientClosed)
         for line in memory.lines:
             line.say(OK)

@@ -201,7 +201,7 @@ class UpTests(WithCore):
         sending = client.send(self.call(peer, 'POST', body=IteratorBody(self.made(2, fails=True))))
         error = await self.failed(sending, BodyFailed)
         self.assertIsInstance(error.__cause__, ZeroDivisionError)
-        self.assertTrue(error.reached)
+        self.assertTrue(error.reached_peer)
         await self.until(lambda: peer.talks and peer.talk.over)
         self.assertFalse(peer.talk.heard.endswith(b'0\r\n\r\n'))
         self.clean(client)

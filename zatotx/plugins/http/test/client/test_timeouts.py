@@ -41,7 +41,7 @@ class StageTests(InMemory):
         self.assertNoResult(sending)
         self.memory.wait(0.1)
         got = self.failed(sending, error)
-        self.assertEqual((str(got), got.reached), (text, True))
+        self.assertEqual((str(got), got.reached_peer), (text, True))
         self.assertTrue(self.memory.lines[-1].aborted)
         self.clean(self.memory)
 
@@ -104,7 +104,7 @@ class StageTests(InMemory):
     def test_it_is_over_before_it_begins(self) -> None:
         """A call whose deadline has passed sends nothing."""
         error = self.failed(self.memory.send(deadline=self.memory.clock.seconds()), TotalTimeout)
-        self.assertFalse(error.reached)
+        self.assertFalse(error.reached_peer)
         self.assertEqual(self.memory.dialings, [])
         self.clean(self.memory)
 
@@ -114,7 +114,7 @@ class StageTests(InMemory):
         deadline = memory.clock.seconds() + 0.5
         for sending in (memory.send(deadline=deadline), memory.send(deadline=deadline)):
             memory.wait(0.6)
-            self.assertFalse(self.failed(sending, TotalTimeout).reached)
+            self.assertFalse(self.failed(sending, TotalTimeout).reached_peer)
         self.clean(memory)
 
     def test_no_bounds(self) -> None:

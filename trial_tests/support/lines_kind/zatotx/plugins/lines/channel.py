@@ -166,13 +166,13 @@ class LineConnection(LineOnlyReceiver):
 
     def _failed(self, began: float, reply: Reply | None, *, requeue: bool) -> None:
         if reply is None:  # the client is gone, or the node stops: there is no queue to return the line to
-            self._channel.parts.meter.answered(0, self._channel.reactor.seconds() - began)
+            self._channel.parts.meter.observe_response(0, self._channel.reactor.seconds() - began)
         else:
             self._answer(began, reply.status // 100, b'ERROR %d ' % reply.status + reply.body)
 
     def _answer(self, began: float, hundreds: int, text: bytes) -> None:
         channel = self._channel
-        channel.parts.meter.answered(hundreds, channel.reactor.seconds() - began)
+        channel.parts.meter.observe_response(hundreds, channel.reactor.seconds() - began)
         self.sendLine(channel.definition.prefix.encode() + b' '.join(text.split()))
 
     def _over(self, _: None) -> None:
