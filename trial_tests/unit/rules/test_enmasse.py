@@ -208,7 +208,7 @@ class MistakeTests(SynchronousTestCase):
 
     def test_references_to_what_is_wrong_itself(self) -> None:
         """A reference to an object of the document whose type is wrong is reported at that object only."""
-        self.assertEqual(self.mistakes('''
+        self.assertEqual(self.errors('''
             security: [{name: odd, type: kerberos}]
             channel_rest: [{name: d, url_path: /d, service: echo, security: odd}]
         '''), [f"security 'odd': type: must be one of: {TAGS}, got 'kerberos'"])
@@ -217,10 +217,10 @@ class MistakeTests(SynchronousTestCase):
         """What stands in place of a document, a section or an object is named."""
         for value, said in ((None, 'nothing'), ('x', 'text'), (7, 'a number'), (7.5, 'a number'),
                             (True, 'true or false'), ([], 'a list'), ({1}, 'a set')):  # fmt: skip
-            self.assertEqual(self.mistakes(value), [f'the document must be a mapping of sections, not {said}'])
-        self.assertEqual(self.mistakes({'channel_rest': {}}),
+            self.assertEqual(self.errors(value), [f'the document must be a mapping of sections, not {said}'])
+        self.assertEqual(self.errors({'channel_rest': {}}),
                          ['channel_rest: must be a list of objects, not a mapping'])  # fmt: skip
-        self.assertEqual(self.mistakes({'channel_rest': [['x']]}),
+        self.assertEqual(self.errors({'channel_rest': [['x']]}),
                          ['channel_rest #1: must be a mapping of fields, not a list'])  # fmt: skip
 
     def test_references_to_what_does_not_fit(self) -> None:

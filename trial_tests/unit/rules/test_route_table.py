@@ -217,9 +217,9 @@ class MistakeTests(Case):
             ('/{a}/{b}/{a}/{a}', ['{a} stands twice']),
         ):  # fmt: skip
             self.assertEqual(parse_pattern(path)[1], why)
-            (said, *_) = self.mistakes(path)
+            (said, *_) = self.errors(path)
             self.assertEqual(said, f'The path {path!r} is no pattern: {why[0]}')
-        self.assertEqual(self.mistakes(('get', '/b'), ('GET', '/b')), ("The path '/b' with GET is there twice",))
+        self.assertEqual(self.errors(('get', '/b'), ('GET', '/b')), ("The path '/b' with GET is there twice",))
         self.assertEqual(parse_pattern('/' + '/'.join('a' * 100))[1], [])
 
     def test_patterns(self) -> None:

@@ -126,16 +126,16 @@ class BodyUpload:
         self._stream = ResponseStream(source.pieces(), writer, clock, inf)
 
     def start(self) -> None:
-        """Start sending. May call `ended` at once."""
+        """Start sending. May call `on_end` at once."""
         chunked = self._length is None
-        self._stream.start(self._writer.write if chunked else self._write_counted, chunked=chunked, ended=self._finish)
+        self._stream.start(self._writer.write if chunked else self._write_counted, chunked=chunked, on_end=self._finish)
 
     def resume(self) -> None:
         """Continue: the peer has received everything written so far."""
-        self._stream.drained()
+        self._stream.resume()
 
     def cancel(self) -> None:
-        """Stop sending: the source is closed, and `ended` is not called."""
+        """Stop sending: the source is closed, and `on_end` is not called."""
         self._on_end = _ignore
         self._stream.cancel()
 

@@ -129,7 +129,8 @@ class OutgoingConnection:
         if breaker is not None and breaker.state is not CLOSED:
             reason = f' ({self._failures.cause})' if self._failures.cause else ''
             yield (
-                f'{self.parts.title} is cut off by its circuit breaker, after {breaker.failure_threshold} failures in a row'
+                f'{self.parts.title} is cut off by its circuit breaker, after {breaker.failure_threshold} failures in '
+                f'a row'
                 f'{reason}: see that its peer is well; one call is let through every {breaker.reset_timeout:g} s to try'
             )
 

@@ -137,12 +137,13 @@ def make_request_template(
         *credentials.fields,
     )
     return form(
-        origin=origin, method=value.method, template=UrlTemplate(_join_paths(base, value.url_path)),
+        origin=origin, method=value.method, url_template=UrlTemplate(_join_paths(base, value.url_path)),
         data_format=value.data_format, content_type=value.content_type.encode('ascii'),
-        common=HeaderFields.from_pairs(fields), query=credentials.query, timeout=value.timeout,
+        common_fields=HeaderFields.from_pairs(fields), fixed_query=credentials.query, timeout=value.timeout,
         connect_timeout=inf if value.connect_timeout is None else value.connect_timeout,
-        most=value.max_response_size, offload=context.environment.offload, seconds=context.environment.reactor.seconds,
-        repeated=SAFE_METHODS.union(retried), asks_first=credentials.requires_challenge, **own,
+        max_response_size=value.max_response_size, offload=context.environment.offload,
+        seconds=context.environment.reactor.seconds,
+        repeatable_methods=SAFE_METHODS.union(retried), requires_challenge=credentials.requires_challenge, **own,
     )  # fmt: skip
 
 

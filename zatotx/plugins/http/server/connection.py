@@ -292,7 +292,7 @@ class ServerConnection:
         `deadline`."""
         writer, stream = self._writer, self._responses.stream
         if (writer.is_backlogged and now - writer.last_progress >= self._context.settings.write_timeout) or (
-            stream is not None and stream.due <= now
+            stream is not None and stream.deadline <= now
         ):
             self.transport.abortConnection()
         elif self.deadline <= now:

@@ -110,7 +110,7 @@ class RequestRouter:
             head.method, head.target, match.path, head.query, head.headers, match.params, peer, head.version,
             client.certificates, client.is_tls, client.listener_url, client.public_url,
         )  # fmt: skip
-        request, agent, cid, parent = _request_fields(head, match.request_text)
+        request, agent, cid, parent = _request_fields(head, match.request)
         return ResolvedRequest(head, self.routes, match.target.label, request, agent, peer, cid, parent, None, spec,
                                match.service, view, allowed, match, _error_format(spec, head), match.target.meter,
                                _filter_for(match.target, head))  # fmt: skip

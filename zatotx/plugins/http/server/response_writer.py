@@ -235,7 +235,7 @@ class ResponseWriter:
             return
         if failure is None:
             closing = closing or (self._context.draining and len(self.requests) == 1)
-            self._finish(request, status, stream.sent, closing=closing, now=self._context.seconds())
+            self._finish(request, status, stream.sent_bytes, closing=closing, now=self._context.seconds())
             self.write_ready(request)
             return
         self._log.failure('{cid}: channel {channel!r} broke off its streamed answer', failure, cid=request.cid,
@@ -248,7 +248,7 @@ class ResponseWriter:
         now = self._context.seconds()
         if request.resolved is not None:
             request.resolved.meter.observe_response(status // 100, now - request.started_at)
-        self._context.access_log.log_request(request, self._peer_address, now, status, stream.sent)
+        self._context.access_log.log_request(request, self._peer_address, now, status, stream.sent_bytes)
         request.release()
         self._on_failed_stream()
 

@@ -47,7 +47,8 @@ class ResponseStream:
     )
 
     def __init__(
-        self, source: AsyncIterator[bytes], writer: StreamWriter, clock: IReactorTime, span: float, head: bytes = b''
+        self, source: AsyncIterator[bytes], writer: StreamWriter, clock: IReactorTime, piece_timeout: float,
+        head: bytes = b'',
     ) -> None:
         self.head = head
         self._source = source
