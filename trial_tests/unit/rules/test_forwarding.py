@@ -101,6 +101,7 @@ class ReadTests(SynchronousTestCase):
                           ('[1.1.1.1]', 'in brackets is none'), ('fe80::1%x', 'has a zone')):  # fmt: skip
             self.assertIn(why, str(self.assertRaises(Malformed, parse_address, text)))
         self.assertEqual((parse_scheme('HTTPS'), parse_host('a:1')), ('https', 'a:1'))
+        self.assertEqual(list(parse_forwarded('for=Unknown')), [ForwardedHop()])
 
     def test_elements_by_number(self) -> None:
         """The element that has so many others behind it; the first one where there are fewer."""

@@ -175,6 +175,18 @@ class TriedExampleTests(SynchronousTestCase):
         self.assertEqual(self.tried(*fields, data_format='json', method='GET'), ({}, text, True))
         self.assertEqual(self.tried(data_format='json', whole=SchemaWithComponents(LIST)), ([1], {}, True))
 
+    def test_what_a_query_can_carry(self) -> None:
+        """A value with an alternative that is an object, or a list of lists, is in the body of a GET too."""
+        null = {'type': 'null'}
+        for schema, is_text in (
+            ({'anyOf': [OBJECT, null]}, False), ({'oneOf': [OBJECT, TEXT]}, False), ({'anyOf': [TEXT, null]}, True),
+            ({'oneOf': [LIST, TEXT]}, True), (NESTED, False), (PAIRS, False), (LIST, True), ({}, True),
+        ):  # fmt: skip
+            channel = ChannelModel(name='c', path='/c', service=service(InputField('f', schema, True, schema)),
+                                   data_format='json')  # fmt: skip
+            asked = describe_request(channel, 'GET')
+            self.assertEqual((len(asked.params), len(asked.bodies)), (1, 0) if is_text else (0, 1), schema)
+
     def test_required_fields_alone(self) -> None:
         """If validation rejects the example with all fields, the one with the required fields is tried."""
 

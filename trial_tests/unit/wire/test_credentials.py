@@ -56,7 +56,8 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(len(read([RSA] * 1_000)[0]), 1)
         self.assertEqual(str(self.assertRaises(Malformed, read, [5] * 1_001)),
                          'the document has 1001 keys: more than 1000')  # fmt: skip
-        for entries in (None, {}, 'x'):
+        nothing: tuple[Any, ...] = (None, {}, 'x')
+        for entries in nothing:
             self.assertIn('has no list called keys', str(self.assertRaises(Malformed, read, entries)))
 
 

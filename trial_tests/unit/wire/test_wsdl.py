@@ -29,7 +29,8 @@ ADDRESS = NamedType('Address')
 def outline(element: etree._Element) -> list[object]:
     """Returns an element as [name, attributes, text, children …]."""
     text = [element.text] if element.text and element.text.strip() else []
-    return [etree.QName(element).localname, dict(element.attrib), *text, *map(outline, element)]
+    attributes = {str(name): value for name, value in element.attrib.items()}
+    return [etree.QName(element).localname, attributes, *text, *map(outline, element)]
 
 
 class SchemaTests(SynchronousTestCase):
