@@ -350,8 +350,8 @@ class WithoutRedisTests(SynchronousTestCase):
     """An environment of its own: its Redis is taken away."""
 
     def test_nobody_is_let_in_of_whom_it_cannot_be_said(self) -> None:
-        """Digests are refused with 503 within 5 seconds while Redis is away, and taken again when it is back; what
-        needs no Redis goes on."""
+        """Digests are refused with 503 within 5 seconds while Redis is unavailable, and taken again when it is back;
+        what needs no Redis goes on."""
         broker = create()
         self.addCleanup(remove, broker)
         broker.start()
