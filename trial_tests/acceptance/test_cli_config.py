@@ -88,7 +88,7 @@ class CheckConfigTests(ConfigTests):
             self.assertIn(expected, self.fails('check-config', self.path))
 
     def test_databases(self) -> None:
-        """One that is away, and one without tables."""
+        """One that is unavailable, and one without tables."""
         database = self.path / 'odb' / 'zatotx.db'
         database.rename(database.with_name('aside'))
         self.fails('check-config', self.path)
@@ -99,7 +99,7 @@ class CheckConfigTests(ConfigTests):
         self.assertIn('odb.url', self.fails('check-config', self.path))
 
     def test_redis_of_ones_own(self) -> None:
-        """A URL that names none, one whose server is away, one with a wrong password: without the password."""
+        """A URL that names none, one whose server is unavailable, one with a wrong password: without the password."""
         with socket.create_server(('127.0.0.1', 0)) as gone:
             port = gone.getsockname()[1]
         self.change('unix://../redis/redis.sock', 'http://x')

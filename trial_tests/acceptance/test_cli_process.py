@@ -91,7 +91,8 @@ class ProcessTests(ProcessCase):
         self.assertIsNone(stranger.poll())
 
     def test_reasons_of_the_server_itself(self) -> None:
-        """Settings that are wrong, a key open to others, a database that is away: one sentence naming the part."""
+        """Settings that are wrong, a key open to others, a database that is unavailable: one sentence naming the
+        part."""
         config = self.path / 'server1' / 'config'
         key, settings = config / 'secret.key', config / 'server.toml'
         text = settings.read_text()

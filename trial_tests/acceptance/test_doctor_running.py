@@ -81,7 +81,7 @@ class DyingTests(SharedTestCase):
         self.well()
         self.broker.kill('redis')
         self.finds(1, 'redis', 'processes', 'ended without being stopped', 'zatotx start')
-        self.finds(1, 'server1', 'server', 'Redis is away')
+        self.finds(1, 'server1', 'server', 'Redis is unavailable')
         self.broker.start()
         self.well()
         for pid in self.broker.pids():

@@ -181,7 +181,7 @@ class OneProcessTests(SynchronousTestCase):
         self.assertTrue(ask(self.port, 'x').startswith('ERROR 500'))
 
     def test_messages_out(self) -> None:
-        """A service sends lines by self.out.lines; a peer that hangs up or is away is a typed error."""
+        """A service sends lines by self.out.lines; a peer that hangs up or is unavailable is a typed error."""
         with peer(bytes.swapcase) as port:
             self.broker.configure(document(self.port, service='lines.out', outgoing=port))
             self.assertEqual(ask(self.port, 'Hello'), 'hELLO')

@@ -344,8 +344,8 @@ class WsSecurityTests(WsSecurityCase):
 
 class WithoutRedisTests(WsSecurityCase):
     def test_nobody_is_let_in_of_whom_it_cannot_be_said(self) -> None:
-        """Digests are refused with 503 within 5 seconds while Redis is away, and taken again when it is back; what
-        needs no Redis goes on."""
+        """Digests are refused with 503 within 5 seconds while Redis is unavailable, and taken again when it is
+        back; what needs no Redis goes on."""
         service, _ = self.client('/sec/soap', UsernameToken('bank', 'pass of bank', use_digest=True))
         service.Who(note='x')
         self.addCleanup(self.broker.start)

@@ -129,7 +129,7 @@ class RedisClientTests(TestCase):
         """Before the server runs, commands fail with a message about it; the client need not be restarted."""
         self.server.kill()
         client = self.client()
-        with self.assertRaisesRegex(ServiceUnavailable, 'Redis at unix:.* is away'):
+        with self.assertRaisesRegex(ServiceUnavailable, 'Redis at unix:.* is unavailable'):
             await client.execute('PING')
         self.server.start()
         await self.within(60, client.wait_connected())

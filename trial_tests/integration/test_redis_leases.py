@@ -156,7 +156,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
             await leases.acquire('a', ttl=1)
         self.server.kill()
         await self.until(lambda: self.shared.problem, 'the loss')
-        with self.assertRaisesRegex(ServiceUnavailable, 'Redis at .* is away'):
+        with self.assertRaisesRegex(ServiceUnavailable, 'Redis at .* is unavailable'):
             await self.held()
         self.assertTrue(await self.released_without_redis())
 

@@ -37,7 +37,7 @@ class MemoryNonceTests(NonceContract, TestCase):
     async def test_away(self) -> None:
         """The fake can be made unavailable."""
         nonces = self.nonces()
-        nonces.error = ServiceUnavailable(None, 'Redis is away')
+        nonces.error = ServiceUnavailable(None, 'Redis is unavailable')
         self.failureResultOf(nonces.consume('a', 1.0), ServiceUnavailable)
 
 

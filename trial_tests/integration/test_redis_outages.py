@@ -173,7 +173,7 @@ class FlappingTests(ProxyCase):
         self.server.kill()
         for part in parts:
             await self.until(lambda: part.problem, 'the loss')  # noqa: B023
-        losses = [text for text in told if 'is away' in text]
+        losses = [text for text in told if 'is unavailable' in text]
         self.assertEqual(len(losses), len(set(losses)))
         self.server.start()
         for part in parts:
@@ -252,7 +252,7 @@ class UnableTests(RedisCase):
         loading.start()
         later = self.starting()
         await self.until(lambda: 'it is still loading its data (LOADING' in later.problem, 'a word of loading')
-        with self.assertRaisesRegex(ServiceUnavailable, 'is away: it is still loading its data'):
+        with self.assertRaisesRegex(ServiceUnavailable, 'is unavailable: it is still loading its data'):
             await later.execute('GET', 'k1')
         await self.got(later.wait_connected(), 60)
         self.assertEqual(await later.execute('DBSIZE'), 8000)
@@ -423,7 +423,7 @@ class FactsTests(SynchronousTestCase):
 
 class ClauseTests(SynchronousTestCase):
     def test_why(self) -> None:
-        """Reasons continue the sentence «Redis at … is away: » for users, without secrets and arguments."""
+        """Reasons continue the sentence «Redis at … is unavailable: » for users, without secrets and arguments."""
         where = 'Redis at h:1'
         for error, words in (
             (make_timeout_error(where, 'GET', 5), 'it did not reply to GET within 5 s'),

@@ -134,7 +134,7 @@ class MemoryRatesTests(RateContract, TestCase):
     async def test_away(self) -> None:
         """It can be told to be."""
         rates = self.rates()
-        rates.unavailable_reason = 'Redis is away'
+        rates.unavailable_reason = 'Redis is unavailable'
         waiting = rates.charge(('a',), (self.SLOW,))
         self.clock.advance(0)
         self.failureResultOf(waiting, ServiceUnavailable)
@@ -312,7 +312,7 @@ class PatienceTests(SynchronousTestCase):
         """Each caller gets its own exception, since a shared one would collect their tracebacks."""
         waiting = [self.charge(), self.charge()]
         self.clock.advance(0)
-        self.scripts.asked[0].errback(ServiceUnavailable(None, 'Redis is away'))
+        self.scripts.asked[0].errback(ServiceUnavailable(None, 'Redis is unavailable'))
         errors = [self.failureResultOf(one, ServiceUnavailable).value for one in waiting]
-        self.assertEqual([error.details for error in errors], ['Redis is away'] * 2)
+        self.assertEqual([error.details for error in errors], ['Redis is unavailable'] * 2)
         self.assertIsNot(*errors)

@@ -48,7 +48,7 @@ class ScriptTests(RedisCase):
             await ScriptRunner(client).run(WRONG, ['n'])
         self.server.kill()
         await self.until(lambda: client.problem, 'the loss')
-        with self.assertRaisesRegex(ServiceUnavailable, 'Redis at .* is away'):
+        with self.assertRaisesRegex(ServiceUnavailable, 'Redis at .* is unavailable'):
             await ScriptRunner(client).run(ADD, ['n'], [1])
 
 

@@ -153,7 +153,7 @@ class Create(ObjectService):
     async def handle(self) -> None:
         object_type = self.selected_type()
         fields, errors = parse_new_object(object_type, self.requested_object, self.references)
-        _raise_mistakes(errors)
+        _raise_errors(errors)
         name = fields['name']
         self.require_roles(granted_roles(object_type, fields))
         step = Operation(action='create', type=object_type.key, name=name, fields=fields)
@@ -175,7 +175,7 @@ class Edit(ObjectService):
         stored = self.find_object()
         object_type = self.server.types[stored.type]
         fields, errors = parse_changes(object_type, stored.value, self.requested_object, self.references)
-        _raise_mistakes(errors)
+        _raise_errors(errors)
         self.respond(await self.write('edit', stored, fields) if fields else stored)
 
 
@@ -239,12 +239,12 @@ class ChangePassword(ObjectService):
             input_errors = [('$.password1', f'expected str, got {type(first).__name__}')]
         if not input_errors and first != second:
             input_errors = [('$.password2', 'is not the same as password1')]
-        _raise_mistakes(input_errors)
+        _raise_errors(input_errors)
         object_type = self.server.types[stored.type]
         field = password_field(object_type)
         _, errors = validate_edit(object_type, stored.value, {field: first})
         errors = [*errors, *unresolved_secrets(object_type, {field: first})]
-        _raise_mistakes([(f'$.{"password1" if path == field else path}', message) for path, message in errors])
+        _raise_errors([(f'$.{"password1" if path == field else path}', message) for path, message in errors])
         self.respond(await self.write('edit', stored, {field: first}))
 
 
@@ -330,7 +330,7 @@ def _integer(field: str, value: object) -> int:
     return number
 
 
-def _raise_mistakes(errors: list[FieldError]) -> None:
+def _raise_errors(errors: list[FieldError]) -> None:
     """Raise BadInput if there are mistakes."""
     if errors:
         raise BadInput(errors)

@@ -78,9 +78,9 @@ def run_config_checks(environment: Environment) -> Iterator[CheckResult]:
 def configuration_errors(part: Component, checks: tuple[CheckFunction, ...], context: CheckContext) -> str:
     """Return all errors that the checks find, joined to one sentence; '' if there are none."""
     sentences = []
-    for look in checks:
+    for check in checks:
         try:
-            sentences += [text for severity, text in look(context, part) if severity == BROKEN]
+            sentences += [text for severity, text in check(context, part) if severity == BROKEN]
         except CommandError as error:
             sentences.append(error.format_message())
         except OSError as error:

@@ -141,7 +141,7 @@ def status(path: str, form: str) -> None:
         parts = [describe_status(part, state) for part, state in states]
         print_json({'environment': str(environment.environment), 'components': parts})
         return
-    rows = [(part.name, state.state, state.pid or '-', format_address(part), state.why) for part, state in states]
+    rows = [(part.name, state.state, state.pid or '-', format_address(part), state.reason) for part, state in states]
     print_table(('COMPONENT', 'STATE', 'PID', 'ADDRESS', 'WHY'), rows)
 
 
@@ -156,7 +156,7 @@ def describe_status(part: Component, state: Health) -> dict[str, object]:
         'ready': state.ready,
         'pid': state.pid,
         'address': format_address(part),
-        'why': state.why,
+        'why': state.reason,
         **workers,
     }
 

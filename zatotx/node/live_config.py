@@ -25,7 +25,7 @@ from zatotx.node.outage_log import OutageLog
 from zatotx.node.two_phase_commit import commit_all, prepare_all
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 
-BEAT = 2.0  # seconds
+HEARTBEAT_INTERVAL = 2.0  # seconds
 TOPIC = 'config'
 
 _ATTEMPTS = 5  # at reading a snapshot that does not change meanwhile
@@ -85,7 +85,7 @@ class LiveConfig:
         self.bus.subscribe(TOPIC, self._announced)
         loop = self._loop = LoopingCall(lambda: self._log_outage(self._record_heartbeat()))
         loop.clock = self.clock
-        loop.start(BEAT, now=False)
+        loop.start(HEARTBEAT_INTERVAL, now=False)
 
     def stop(self) -> Deferred[None]:
         """Stop following the ODB; the Deferred fires when the attempt in progress has finished."""
@@ -183,4 +183,4 @@ def _log_unannounced(failure: Any) -> None:
                           why=failure.getErrorMessage())
 
 
-__all__ = ['ALIVE', 'BEAT', 'TOPIC', 'IConfigStore', 'IPubSub', 'LiveConfig', 'live_nodes']
+__all__ = ['ALIVE', 'HEARTBEAT_INTERVAL', 'TOPIC', 'IConfigStore', 'IPubSub', 'LiveConfig', 'live_nodes']

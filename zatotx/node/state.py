@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define
 
 STARTING, READY, DRAINING, STOPPED = 'starting', 'ready', 'draining', 'stopped'
-_WHY = {
+_NOT_READY_REASONS = {
     STARTING: 'The server is starting: its services are being loaded',
     READY: '',
     DRAINING: 'The server is draining: it finishes running requests and accepts no new ones',
@@ -21,4 +21,4 @@ class NodeState:
 
     @property
     def not_ready_reason(self) -> str:
-        return _WHY[self.phase]
+        return _NOT_READY_REASONS[self.phase]

@@ -26,7 +26,7 @@ class ConnectionLog:
         """Log that there is no connection, with the reason as a clause."""
         if problem != self._state:
             self._state = problem
-            self._log.warn('{where} is away: {problem}', where=self.server, problem=problem)
+            self._log.warn('{where} is unavailable: {problem}', where=self.server, problem=problem)
 
     def log_warning(self, sentence: str) -> None:
         """Log a problem with the server's settings."""

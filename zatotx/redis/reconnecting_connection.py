@@ -125,7 +125,7 @@ class ReconnectingConnection:
 
     def unavailable_error(self) -> ServiceUnavailable:
         """Return the error for callers that need a connection now."""
-        return ServiceUnavailable(None, f'{self.address} is away: {self.problem}')
+        return ServiceUnavailable(None, f'{self.address} is unavailable: {self.problem}')
 
     async def _keep_connected(self, run: object) -> None:
         failures = 0

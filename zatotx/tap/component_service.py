@@ -57,9 +57,9 @@ def make_component_service(options: DirectoryOptions, build: BuildComponent, pid
     return ComponentService(part, directory / pid_file, reactor_in_use)
 
 
-def report_startup_error(error: Exception, tell: Callable[[str], None] | None = None) -> SystemExit:
+def report_startup_error(error: Exception, report: Callable[[str], None] | None = None) -> SystemExit:
     """Print why the component cannot start, and return the SystemExit to raise."""
-    (tell or print_error)(format_error(error))
+    (report or print_error)(format_error(error))
     return SystemExit(1)
 
 
@@ -112,10 +112,10 @@ class ComponentService(Service):
         if self._stopping or error is None:  # a start that is cancelled by a stop is not an error
             return
         if isinstance(error, StartError | OSError):
-            fail_start(self._reactor, format_error(error), tell=self.report_error)
+            fail_start(self._reactor, format_error(error), report=self.report_error)
         else:
             fail_start(self._reactor, f'{self._pid_file.parent.name} cannot start: {format_error(error)}', failure,
-                       tell=self.report_error)
+                       report=self.report_error)
 
     def _component_stopped(self, result: Any) -> Any:
         """Remove the pid file as the last step, and only if it still holds this process's id."""

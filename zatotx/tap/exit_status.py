@@ -32,16 +32,16 @@ def format_error(error: BaseException) -> str:
 
 
 def fail_start(reactor: Any, sentence: str, failure: Failure | None = None, *,
-               tell: Callable[[str], None] | None = None) -> None:
+               report: Callable[[str], None] | None = None) -> None:
     """End a process whose component cannot start: print the sentence to stderr, stop everything in order, exit with
     code 1.
 
-    `failure` is given for unexpected exceptions, so that the log shows the traceback. `tell` receives the sentence
+    `failure` is given for unexpected exceptions, so that the log shows the traceback. `report` receives the sentence
     instead of stderr.
     """
     if failure is not None:
         _log.failure('The component could not start', failure=failure)
-    (tell or print_error)(sentence)
+    (report or print_error)(sentence)
     # twistd offers no way to set the exit code; after 'shutdown' none of our code is left to run.
     reactor.addSystemEventTrigger('after', 'shutdown', _exit, 1)
     reactor.callWhenRunning(stop_reactor, reactor)

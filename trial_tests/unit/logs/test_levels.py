@@ -130,10 +130,10 @@ class RoutingTests(Chatty):
         """Entries of a category are in its file; warnings and errors are also in server.log."""
         self.install()
         self.twisted('zatotx.redis.reconnecting_connection').info('it answers')
-        self.twisted('zatotx.redis.reconnecting_connection').warn('it is away')
+        self.twisted('zatotx.redis.reconnecting_connection').warn('it is unavailable')
         logging.getLogger('crm.x').info('hello')
-        self.assertEqual(self.said('kvdb'), ['it answers', 'it is away'])
-        self.assertEqual(self.said(), ['it is away', 'hello'])
+        self.assertEqual(self.said('kvdb'), ['it answers', 'it is unavailable'])
+        self.assertEqual(self.said(), ['it is unavailable', 'hello'])
 
     def test_levels(self) -> None:
         """Levels apply to both kinds of loggers; stdlib loggers skip entries below them early."""

@@ -19,10 +19,10 @@ from zatotx.testing.memory_node import MemoryBus
 
 
 class AwayBus(MemoryBus):
-    """Redis is away."""
+    """Redis is unavailable."""
 
     def publish(self, topic: str, message: str) -> Deferred[None]:
-        return fail(ServiceUnavailable(None, 'Redis is away'))
+        return fail(ServiceUnavailable(None, 'Redis is unavailable'))
 
 
 class LiveLevelsTests(SynchronousTestCase):

@@ -206,14 +206,14 @@ class SupervisorTests(SynchronousTestCase):
     def test_refused_at_the_start(self) -> None:
         """If a worker reports why it cannot start, the start fails with that sentence and is not repeated."""
         self.crew.fill()
-        self.hired.refuse(0, 'The ODB is away')
-        self.assertEqual(str(self.failureResultOf(self.crew.all_ready, StartError).value), 'The ODB is away')
+        self.hired.refuse(0, 'The ODB is unavailable')
+        self.assertEqual(str(self.failureResultOf(self.crew.all_ready, StartError).value), 'The ODB is unavailable')
 
     def test_refused_at_the_start_though_another_serves(self) -> None:
         """The same if another worker serves already."""
         self.crew.fill()
         self.hired.ready(1)
-        self.hired.refuse(0, 'The ODB is away')
+        self.hired.refuse(0, 'The ODB is unavailable')
         self.failureResultOf(self.crew.all_ready, StartError)
 
     def test_refused_when_nobody_serves(self) -> None:
@@ -222,8 +222,8 @@ class SupervisorTests(SynchronousTestCase):
         self.hired.die(0)
         self.hired.die(1)
         self.clock.advance(0)
-        self.hired.refuse(2, 'The ODB is away')
-        self.assertEqual(self.given_up, ['The ODB is away'])
+        self.hired.refuse(2, 'The ODB is unavailable')
+        self.assertEqual(self.given_up, ['The ODB is unavailable'])
         self.flushLoggedErrors()
 
     def test_deaths_after_giving_up(self) -> None:
@@ -253,7 +253,7 @@ class SupervisorTests(SynchronousTestCase):
         self.hired.die(0)
         self.clock.advance(0)
         for number in range(2, 12):
-            self.hired.refuse(number, 'The ODB is away')
+            self.hired.refuse(number, 'The ODB is unavailable')
             self.seconds(10, 1)
         self.assertEqual(self.given_up, [])
         self.hired.ready(12)

@@ -423,7 +423,7 @@ class AwayTests(RatesCase):
         """Create exact limits of two per minute with these settings; returns their names."""
         self.limits(*(RateLimit(name=setting, limit='2/1m', when_redis_is_away=setting) for setting in settings),
                     RateLimit(name='mine', limit='5/1m', exact=False), channels=settings)  # fmt: skip
-        self.shared.unavailable_reason = 'Redis is away'
+        self.shared.unavailable_reason = 'Redis is unavailable'
         return settings
 
     def test_local(self) -> None:

@@ -159,7 +159,7 @@ class GroupTests(GroupCase):
         for waits in (False, True):
             self.apply(stored(20, 'key', f'change {waits}'))
             away = self.made['o']
-            away.error, away.is_delayed = ServiceUnavailable(None, 'keys are away'), waits
+            away.error, away.is_delayed = ServiceUnavailable(None, 'keys are unavailable'), waits
             for fields, expected in (({'key': 'a'}, 'a'), ({'key': 'x', 'body': 'body'}, 'body')):
                 waiting = Deferred.fromCoroutine(authenticate(self.guard, self.request(asked, other='o', **fields)))
                 for each in away.waiting:

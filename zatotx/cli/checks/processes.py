@@ -27,8 +27,8 @@ def check_running(scene: CheckContext, part: Component) -> Iterator[tuple[str, s
 def check_ready(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a running component is ready."""
     state = probe_component(part, REQUEST_TIMEOUT)
-    if state.pid is not None and state.why:
-        yield BROKEN, f'it is running but not ready: {state.why}; see {part.path}/logs'
+    if state.pid is not None and state.reason:
+        yield BROKEN, f'it is running but not ready: {state.reason}; see {part.path}/logs'
 
 
 def check_ports(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:

@@ -72,7 +72,7 @@ def run_check(check: Check, part: Component, scene: CheckContext) -> list[Findin
     return [Finding(severity, where, check.subject, text.rstrip('.')) for severity, text in found]
 
 
-def _run_in_threads(jobs: dict[int, Job], scene: CheckContext, longest: float) -> dict[int, list[Finding]]:
+def _run_in_threads(jobs: dict[int, Job], scene: CheckContext, timeout: float) -> dict[int, list[Finding]]:
     """Run checks that send requests in parallel. Threads that hang are abandoned: they end with the process."""
     found: dict[int, list[Finding]] = {}
     semaphore = threading.Semaphore(MAX_THREADS)
@@ -86,11 +86,11 @@ def _run_in_threads(jobs: dict[int, Job], scene: CheckContext, longest: float) -
     }
     for thread in threads.values():
         thread.start()
-    deadline = time.monotonic() + longest
+    deadline = time.monotonic() + timeout
     for number, thread in threads.items():
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
             check, part = jobs[number]
-            timeout_text = f'the check took longer than {longest:g} s: see whether what it depends on hangs'
+            timeout_text = f'the check took longer than {timeout:g} s: see whether what it depends on hangs'
             found[number] = [Finding(BROKEN, part.name, check.subject, timeout_text)]
     return dict(found)

@@ -24,15 +24,15 @@ def is_free(host: str, port: int) -> bool:
 
 def holds_port(pid: int, port: int) -> bool:
     """Whether the process itself has a listening socket on the port."""
-    wanted = {f'socket:[{inode}]' for inode in listening_inodes(port)}
-    return bool(wanted & open_files(pid))
+    socket_links = {f'socket:[{inode}]' for inode in listening_inodes(port)}
+    return bool(socket_links & open_files(pid))
 
 
 def port_owner(port: int) -> int | None:
     """Return the process that listens on the port, if we have permission to see it."""
-    wanted = {f'socket:[{inode}]' for inode in listening_inodes(port)}
+    socket_links = {f'socket:[{inode}]' for inode in listening_inodes(port)}
     for entry in Path('/proc').iterdir():
-        if entry.name.isdecimal() and wanted & open_files(int(entry.name)):
+        if entry.name.isdecimal() and socket_links & open_files(int(entry.name)):
             return int(entry.name)
     return None
 

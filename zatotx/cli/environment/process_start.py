@@ -139,7 +139,7 @@ def await_ready(part: Component, launched: LaunchedProcess | None, end: float) -
                 return [f'{part.name} ended in the meantime']
             return [f'{part.name} cannot start: {why_ended(launched)}']
         if time.monotonic() > end:
-            reason = state.why or f'it does not respond: see {part.path}/logs'
+            reason = state.reason or f'it does not respond: see {part.path}/logs'
             return [f'{part.name} is not ready after {START_TIMEOUT:g} s: {reason}']
         time.sleep(POLL_INTERVAL)
 

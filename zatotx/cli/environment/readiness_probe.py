@@ -21,7 +21,7 @@ TIMEOUT = 3.0  # seconds per probe; on a busy machine a process may not run for 
 class Health(NamedTuple):
     state: str  # 'running', 'starting' (running but not ready) or 'stopped'
     pid: int | None = None
-    why: str = ''  # why it is not ready
+    reason: str = ''  # why it is not ready
 
     @property
     def ready(self) -> bool:

@@ -23,7 +23,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
 DEADLINE = 1.0  # seconds for a response
-_LONGEST = 64 * 1024 * 1024  # maximum bytes of a frame: enough for the metrics of tens of thousands of services
+_MAX_FRAME_SIZE = 64 * 1024 * 1024  # maximum bytes of a frame: enough for the metrics of tens of thousands of services
 
 RequestHandlers = Mapping[str, Callable[..., Any]]  # request name -> handler, called with the request's arguments
 
@@ -38,7 +38,7 @@ class WorkerResponse:
 
 
 class _FrameProtocol(Int32StringReceiver):
-    MAX_LENGTH = _LONGEST
+    MAX_LENGTH = _MAX_FRAME_SIZE
 
 
 class _ServerProtocol(_FrameProtocol):

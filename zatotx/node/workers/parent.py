@@ -147,7 +147,7 @@ class WorkerParent(Service):
 
     async def _try_replace_all(self) -> str:
         """Replace all workers. Returns '' or why not all could be replaced."""
-        before, wanted_before = list(self.sockets.bound), self.supervisor.target_count
+        before, target_before = list(self.sockets.bound), self.supervisor.target_count
         old_workers = self.supervisor.active
         try:
             plan = self.read_settings()
@@ -161,7 +161,7 @@ class WorkerParent(Service):
         except CancelledError:
             raise
         except (StartError, WorkerEndedError, OSError) as error:
-            self.supervisor.target_count = wanted_before
+            self.supervisor.target_count = target_before
             if all(worker in old_workers for worker in self.supervisor.active):  # the new sockets have no worker
                 self.sockets.close_except(before)
             return str(error)

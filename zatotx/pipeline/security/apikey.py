@@ -13,7 +13,7 @@ from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_s
 from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.http.query import Malformed, query_parameter
 
-_NOBODY = NO_DEFINITION.encode()
+_NO_PRINCIPAL = NO_DEFINITION.encode()
 
 
 class ApiKeyAuthenticator:
@@ -39,7 +39,7 @@ class ApiKeyAuthenticator:
         try:
             key = self._extract_raw_key(message)
         except Malformed:
-            return _NOBODY
+            return _NO_PRINCIPAL
         return None if key is None else self._digest(key)
 
     def check(self, message: Message) -> Principal | Awaitable[Principal]:

@@ -15,7 +15,7 @@ from attrs import define
 DEFAULT_LIFETIME, MIN_LIFETIME, MAX_LIFETIME = 300.0, 10.0, 3600.0  # bounds of the freshness lifetime in seconds
 MAX_STALE = 86_400.0  # seconds that expired keys are used if there are no newer ones
 REFRESH_FRACTION = 0.8  # fraction of the lifetime after which the next key set is fetched
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between fetches that fail, or lack the requested key
+_FIRST_PAUSE, _MAX_PAUSE = 1.0, 10.0  # seconds between fetches that fail, or lack the requested key
 
 
 def cache_lifetime(headers: Mapping[bytes, bytes]) -> float:
@@ -83,4 +83,4 @@ class JwksRefreshState:
         self._pause = self._longer_pause()
 
     def _longer_pause(self) -> float:
-        return min(max(_FIRST_PAUSE, self._pause * 2), _LONGEST_PAUSE)
+        return min(max(_FIRST_PAUSE, self._pause * 2), _MAX_PAUSE)

@@ -179,6 +179,6 @@ def tls_settings(value: HttpOutgoing) -> TlsSettings:
 
 
 def _rename_settings(name: str, text: str) -> tuple[str, str]:
-    for theirs, ours in _PEM_NAMES.items():
-        name, text = name.replace(theirs, ours), text.replace(theirs, ours)
+    for zato_name, name_here in _PEM_NAMES.items():
+        name, text = name.replace(zato_name, name_here), text.replace(zato_name, name_here)
     return name, text

@@ -174,7 +174,7 @@ class RequestRouter:
 
     def _match(self, head: RequestHead) -> ChannelMatch | ErrorResult:
         """Return the channel, the parameters that its pattern captured, and the decoded path; or an error."""
-        by_action = is_unambiguously_soap(head.headers) or (self.routes.has_soap and soap_routing.asks_for_wsdl(head))
+        by_action = is_unambiguously_soap(head.headers) or (self.routes.has_soap and soap_routing.is_wsdl_request(head))
         try:
             match = self.routes.find(head.method, head.path, soap_first=by_action)
             path = decode_path(head.path)

@@ -48,7 +48,7 @@ class WsdlEndpoint(msgspec.Struct, frozen=True):
     target: ChannelTarget
 
 
-def asks_for_wsdl(head: RequestHead) -> bool:
+def is_wsdl_request(head: RequestHead) -> bool:
     """Return whether a request asks for the WSDL of its path, in one of the forms that tools use."""
     return head.method in ('GET', 'HEAD') and head.query.partition(b'=')[0].lower() in _WSDL
 
@@ -91,7 +91,7 @@ def match_action(match: RouteMatch, head: RequestHead, path: str, request_text: 
         return ErrorResult(400, f'{error}', soap_version=version)
     group = match.target
     if isinstance(group, WsdlEndpoint):
-        if not asks_for_wsdl(head):
+        if not is_wsdl_request(head):
             return ErrorResult(
                 405, METHOD_NOT_ALLOWED.format(method=head.method), ((b'Allow', b'POST'),), soap_version=version
             )
