@@ -45,7 +45,7 @@ class ClaimTests(SynchronousTestCase):
     def test_a_late_answer(self) -> None:
         """A late response to an older request does not shorten the claim."""
         newer = claim_after_grant(claim_after_grant(LeaseClaim(ttl=30), 7, 100.0), 7, 110.0)
-        self.assertAlmostEqual(newer.until, 110 + 30 - 0.3 - 0.05)
+        self.assertAlmostEqual(newer.expires_at, 110 + 30 - 0.3 - 0.05)
         self.assertEqual(claim_after_grant(newer, 7, 100.0), newer)
         self.assertEqual(claim_after_grant(newer, 8, 100.0), claim_after_grant(LeaseClaim(ttl=30), 8, 100.0))
         self.assertFalse(LeaseClaim(ttl=30).is_held(-1.0))

@@ -103,9 +103,9 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(len(throttle), 1)
         throttle = self.failing(1)
         for _ in range(2):
-            throttle.forgive('10.0.0.1', 0.0)
+            throttle.revoke_failure('10.0.0.1', 0.0)
         for _ in range(20):
-            throttle.failed('10.0.0.1', 0.0)
+            throttle.record_failure('10.0.0.1', 0.0)
         self.assertEqual(throttle.delay('10.0.0.1', 0.0), 0.0)
 
     def test_who_is_slowed(self) -> None:

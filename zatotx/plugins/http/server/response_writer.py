@@ -21,7 +21,7 @@ from zatotx.plugins.http.transport.response_stream import ResponseStream, discar
 from zatotx.wire.http1.response_writer import CHUNKED, CONTINUE, RESERVED_FIELDS, write_field_lines, write_response_head
 
 # Fields that the connection sets: those of a service are ignored.
-_OURS = (RESERVED_FIELDS - {b'content-type'}) | {
+_SERVER_FIELDS = (RESERVED_FIELDS - {b'content-type'}) | {
     b'keep-alive', b'proxy-connection', b'te', b'trailer', b'upgrade', b'x-zato-cid',
 }  # fmt: skip
 BODILESS = frozenset({204, 304})  # RFC 9110 6.4.1
@@ -46,7 +46,7 @@ def build_response_head(reply: Reply, cid: str, length: int | None, ending: byte
         key = name.lower()
         if key == b'content-type':
             content_type = value
-        elif key not in _OURS:
+        elif key not in _SERVER_FIELDS:
             fields.append((name, value))
     return write_response_head(status, content_type, length, cid, write_field_lines(fields) + ending)
 

@@ -67,8 +67,8 @@ class SoapConnection(OutgoingConnection):
         yield from super().findings()
         if self.wsdl_cache.last_error:
             yield (
-                f'{self.parts.title} has no usable WSDL: {self.wsdl_cache.last_error}: see what the peer tells, or give it '
-                'as wsdl'
+                f'{self.parts.title} has no usable WSDL: {self.wsdl_cache.last_error}: see what the peer tells, or '
+                'give it as wsdl'
             )
 
     def end(self) -> Deferred[None]:
