@@ -106,7 +106,7 @@ class StaticTests(WithIdentity):
 
     async def test_a_new_password(self) -> None:
         """Is used by the next call."""
-        node = self.node(stored(crm(self.peer, security='CRM.user')), basic(), unseal=unsealed)
+        node = self.node(stored(crm(self.peer, security='CRM.user')), basic(), decrypt=unsealed)
         rest = node.namespaces['rest'](Asking())['CRM']
         for password in ('one', 'two'):
             await node.apply(Snapshot(2, [stored(crm(self.peer, security='CRM.user')), basic(password)]))

@@ -108,7 +108,7 @@ class ContextTests(SynchronousTestCase):
             def named(*key: str, row: Any = row, asked: list[Any] = asked) -> Any:
                 asked.append(key)
                 return row
-            node = SimpleNamespace(config=SimpleNamespace(snapshot=SimpleNamespace(named=named)))
+            node = SimpleNamespace(config=SimpleNamespace(snapshot=SimpleNamespace(find=named)))
             self.assertEqual(seen(lambda s: s.slow_threshold, known={'node': node}), expected)
             self.assertEqual(asked, [('service', 'looking')])
         self.assertEqual(seen(lambda s: s.slow_threshold), 99999)

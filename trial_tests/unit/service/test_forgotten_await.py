@@ -43,7 +43,7 @@ class Connections:
         return 'hello'
 
     def greet(self) -> Any:
-        return self.call.result(self._greet)
+        return self.call.run(self._greet)
 
 
 class Other(Service):

@@ -83,6 +83,6 @@ class OutgoingTests(SynchronousTestCase):
     def test_interfaces(self) -> None:
         """The objects provide their interfaces."""
         calls = Calls(Greets)
-        run: Any = type('Run', (), {'inbound': calls.inbound(), 'entry': calls.entries[0], 'invoker': calls.invoker})
+        run: Any = type('Run', (), {'message': calls.inbound(), 'entry': calls.entries[0], 'invoker': calls.invoker})
         self.assertTrue(verifyObject(IServiceCall, OutgoingCall(run)))
         self.assertTrue(verifyObject(IOutgoingConnections, OutgoingConnections()))

@@ -168,7 +168,7 @@ def _route(
     if methods_by_path:
         others = methods_by_path.get(pattern_key(channel.url_path, match_slash=channel.match_slash), ())
     spec = _spec(channel, data_format=channel.data_format, params_pri=channel.params_pri,
-                 merge_url_params=channel.merge_url_params_req, beside=others)  # fmt: skip
+                 merge_url_params=channel.merge_url_params_req, excluded_methods=others)  # fmt: skip
     target = ChannelTarget(
         spec,
         escape_text(channel.name),

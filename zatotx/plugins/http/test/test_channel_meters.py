@@ -111,11 +111,11 @@ class KeptTests(SynchronousTestCase):
         kept: list[set[str]] = []
 
         class Meters:
-            def of(self, name: str) -> Meter:
+            def get(self, name: str) -> Meter:
                 asked.append(name)
                 return Meter()
 
-            def only(self, names: list[str]) -> None:
+            def retain(self, names: list[str]) -> None:
                 kept.append(set(names))
 
         context = ChannelContext(
