@@ -232,7 +232,8 @@ class ConnectionPool:
         if failure.check(CancelledError):  # by the call, which knows the reason
             return
         error = translate_twisted_error(failure.value)
-        error.reached_peer = error.reached_peer or call.reached_peer  # by the previous connection, if this one was to replace it
+        # `call.reached_peer`: by the previous connection, if this one was to replace it
+        error.reached_peer = error.reached_peer or call.reached_peer
         call.fail_all(error)
 
     def _log_failure(self, failure: Failure) -> None:
