@@ -58,6 +58,8 @@ class INode(Interface):
     levels = Attribute('ILogLevels')
     user_metrics = Attribute('zatotx.interfaces.meters.IUserMetrics')
     outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoingConnections')
+    work = Attribute('zatotx.interfaces.work.IWorkStream')
+    dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
 
     def not_ready() -> list[str]:
         """Returns the reasons why the node does not accept requests, one sentence each; [] if it is ready."""

@@ -48,9 +48,9 @@ class RedisClient(ConnectionService):
         voice: ConnectionLog | None = None,
     ) -> None:
         """`reactor`: IReactorTime, IReactorTCP, IReactorUNIX. `name`: the connection's name in CLIENT LIST."""
-        self._connection_log = voice or ConnectionLog(str(address))
+        self.connection_log = voice or ConnectionLog(str(address))
         connection = ReconnectingConnection(
-            reactor, address, timeout=timeout, name=name, voice=self._connection_log, prepare=self._check_server
+            reactor, address, timeout=timeout, name=name, voice=self.connection_log, prepare=self._check_server
         )
         super().__init__(connection)
         self.known: ServerInfo | None = None  # the last INFO; None before the first, or if the user may not send INFO
@@ -113,13 +113,13 @@ class RedisClient(ConnectionService):
         try:
             reply = await protocol.ask('INFO')
         except RedisError as error:
-            self._connection_log.warn(f'{self.address} does not answer INFO, so its settings are not checked: {error}')
+            self.connection_log.warn(f'{self.address} does not answer INFO, so its settings are not checked: {error}')
             return
         info = self._parse_info(reply)
         if problem := unsupported_reason(info):
             raise UnusableServerError(problem)
         for sentence in configuration_warnings(info, str(self.address)):
-            self._connection_log.warn(sentence)
+            self.connection_log.warn(sentence)
 
     def _parse_info(self, info: object) -> ServerInfo:
         self.known = server_info = parse_info(str(info))

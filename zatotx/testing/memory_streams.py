@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -45,6 +45,10 @@ class MemoryStream:
     def backlog(self) -> Deferred[StreamBacklog]:
         counts = Counter(handed.consumer for handed in self.handed.values())
         return succeed(StreamBacklog(length=len(self.entries), pending=counts.total(), consumers=dict(counts)))
+
+    def consumers(self) -> Deferred[Mapping[str, int]]:
+        counts = Counter(handed.consumer for handed in self.handed.values())
+        return succeed({name: counts[name] for name in sorted(self.known)})
 
     def trim(self, longest: int) -> Deferred[int]:
         removed = list(self.entries)[: max(0, len(self.entries) - longest)]
@@ -106,9 +110,16 @@ class MemoryConsumer:
 
     def claim(self, idle: float, count: int = 10) -> Deferred[list[StreamEntry]]:
         now = self.stream.clock.seconds()
+        return self._claim(lambda handed: now - handed.at >= idle, count)
+
+    def take_over(self, owner: str, count: int = 10) -> Deferred[list[StreamEntry]]:
+        return self._claim(lambda handed: handed.consumer == owner, count)
+
+    def _claim(self, is_wanted: Callable[[_Delivery], bool], count: int) -> Deferred[list[StreamEntry]]:
+        now = self.stream.clock.seconds()
         claimed: list[StreamEntry] = []
         for entry_id, handed in list(self.stream.handed.items()):
-            if now - handed.at < idle or len(claimed) == count:
+            if not is_wanted(handed) or len(claimed) == count:
                 continue
             if entry_id not in self.stream.entries:  # removed by trim meanwhile
                 del self.stream.handed[entry_id]
