@@ -40,6 +40,8 @@ class NodeApi:
     offloader: Callable[..., Deferred[Any]]
     finders: Sequence[Callable[[], Iterable[str]]] = ()  # each yields findings, one sentence per problem
     outgoing: Any = field(factory=OutgoingConnections)
+    work: Any = None  # IWorkStream
+    dead_letters: Any = None  # IDeadLetterStore
     company: Any = None  # zatotx.node.workers.worker_group.WorkerGroup; None without workers
     started: float = field(factory=time)
 

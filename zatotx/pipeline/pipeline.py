@@ -193,6 +193,11 @@ class Pipeline:
             raise ServiceUnavailable(message.cid, self.closed)
         return message.principal or self.guard.check(message)
 
+    def has_room(self, service: str) -> bool:
+        """Return whether the concurrency limits admit a call of a service now."""
+        entry = self.store.current.get(service)
+        return not self.admission.node.full and (entry is None or not entry.gate.full)
+
     def refusal(self, error: BaseException, message: Message) -> Reply:
         """Return the reply to a message that failed with `error`."""
         return self.faults.reply(error, message, self.codecs.of(message))

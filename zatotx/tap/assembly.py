@@ -40,6 +40,7 @@ from zatotx.node.secret_key import KEY_VARIABLE, read_key
 from zatotx.node.settings import Settings, load_settings
 from zatotx.node.state import NodeState
 from zatotx.node.thread_offload import make_offload
+from zatotx.node.work_runner import WorkCounters
 from zatotx.node.workers.control_pipe import WorkerSpec
 from zatotx.node.workers.slots import SlotLocks, acquire_slot
 from zatotx.node.workers.socket_handover import SocketBorrower
@@ -52,6 +53,7 @@ from zatotx.pipeline.pipeline import Pipeline
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
+from zatotx.redis.work_stream import RedisWorkStream
 from zatotx.schema.builtin_object_types import BUILTIN_TYPES
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.current_call import find_current_call
@@ -79,6 +81,7 @@ from zatotx.tap.shared_state import (
     make_worker_group,
     server_start_time,
 )
+from zatotx.tap.work import make_work_runner, make_work_stream
 from zatotx.wire.xml import name_cache
 
 
@@ -119,6 +122,8 @@ class _Infrastructure:
     bus: Any  # IBus
     services: ServiceStore
     keeper: VersionManager
+    work: RedisWorkStream
+    work_counters: WorkCounters
 
 
 @frozen
@@ -174,6 +179,18 @@ class _ServerBuilder:
             admission=limited.admission,
             rates=limited.rates,
         )
+        dispatcher = Dispatcher(pipeline, reactor)
+        runner = make_work_runner(
+            settings,
+            reactor,
+            infrastructure.work,
+            client=infrastructure.client,
+            pipeline=pipeline,
+            dispatcher=dispatcher,
+            dead_letters=infrastructure.odb,
+            counters=infrastructure.work_counters,
+        )
+        config.follow_heartbeats(runner.heartbeat)
         work = self.home / 'work'
         pickup = PickupWatcher(
             reactor=reactor,
@@ -195,13 +212,14 @@ class _ServerBuilder:
             outgoing=endpoints.outgoing,
             at_start=endpoints.preparers,
             pipeline=pipeline,
-            exchange=Dispatcher(pipeline, reactor),
+            exchange=dispatcher,
             services=infrastructure.services,
             code=infrastructure.keeper,
             pickup=make_pickup_task(pickup, work, reactor),
             watchdog=infrastructure.observed.watchdog,
             trimmer=MemoryTrimmer(reactor, infrastructure.offload, limited.memory),
             reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
+            work=runner,
             company=make_worker_group(work, self.place, node_api, reactor),
         )
         return Node(parts, config, state, self.place)
@@ -228,8 +246,9 @@ class _ServerBuilder:
             odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
         )
         return _Infrastructure(
-            logs, counts, limited, offload, observed, types, secrets, odb, client, bus, services, keeper
-        )
+            logs, counts, limited, offload, observed, types, secrets, odb, client, bus, services, keeper,
+            make_work_stream(client, settings.main.cluster), WorkCounters(),
+        )  # fmt: skip
 
     def _endpoints(self, infrastructure: _Infrastructure) -> _Endpoints:
         """Build the channels, the outgoing connections and the authentication policy."""
@@ -295,6 +314,7 @@ class _ServerBuilder:
                 client=infrastructure.client,
             ),
             *limited.sources(infrastructure.services),
+            infrastructure.work_counters.rows,
             make_certificate_source(endpoints.listeners),
         ]
         finders = [
@@ -328,6 +348,8 @@ class _ServerBuilder:
             levels=levels,
             user_metrics=observed.user_metrics,
             outgoing=make_outgoings(endpoints.outgoing, self.kinds),
+            work=infrastructure.work,
+            dead_letters=infrastructure.odb,
         )
 
     def _current_settings(self) -> Settings:

@@ -1,0 +1,48 @@
+"""Builds the work stream of a server and what runs its messages."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from zatotx.interfaces.dead_letters import IDeadLetterStore
+from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.interfaces.work import IWorkConsumer
+from zatotx.node.settings import Settings
+from zatotx.node.work_runner import WorkContext, WorkCounters, WorkRunner
+from zatotx.pipeline.pipeline import Pipeline
+from zatotx.redis.client import RedisClient
+from zatotx.redis.keys import RedisKeys
+from zatotx.redis.scripts import ScriptRunner
+from zatotx.redis.work_stream import RedisWorkConsumer, RedisWorkStream
+
+
+def make_work_stream(client: RedisClient, cluster: str) -> RedisWorkStream:
+    """Return the work stream of a cluster."""
+    return RedisWorkStream(client, ScriptRunner(client), RedisKeys(cluster))
+
+
+def make_work_runner(
+    settings: Settings, reactor: Any, work: RedisWorkStream, *, client: RedisClient, pipeline: Pipeline,
+    dispatcher: IDispatcher, dead_letters: IDeadLetterStore, counters: WorkCounters,
+) -> WorkRunner:
+    """Return what runs the messages of this process, not yet started."""
+    context = WorkContext(
+        dispatcher=dispatcher, dead_letters=dead_letters, clock=reactor, has_room=pipeline.has_room,
+        has_service=lambda name: pipeline.store.current.get(name) is not None,
+        concurrency=settings.limits.work_in_flight, counters=counters,
+    )  # fmt: skip
+    make_consumer = partial(_make_consumer, settings, reactor, work, client)
+    return WorkRunner(context=context, make_consumer=make_consumer, node=settings.main.name,
+                      grace=settings.shutdown.grace)  # fmt: skip
+
+
+def _make_consumer(
+    settings: Settings, reactor: Any, work: RedisWorkStream, client: RedisClient, queue: str, name: str
+) -> IWorkConsumer:
+    main = settings.main
+    consumer: IWorkConsumer = RedisWorkConsumer(
+        reactor, client.address, work, queue=queue, name=name, timeout=settings.kvdb.timeout,
+        connection=RedisKeys(main.cluster).name(main.name), voice=client.connection_log,
+    )  # fmt: skip
+    return consumer
