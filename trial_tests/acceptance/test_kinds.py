@@ -56,6 +56,21 @@ SERVICES = '''
                 raise RuntimeError('not yet')
             self.response.payload = f'attempt {Flaky.calls}'
 
+    class Strict(Service):
+        name = 'lines.strict'
+        taken = []
+        async def handle(self):
+            line = self.request.raw_request.decode()
+            if line.startswith('bad'):
+                raise RuntimeError('a bad line')
+            Strict.taken.append(line)
+            self.response.payload = line
+
+    class Taken(Service):
+        name = 'lines.taken'
+        async def handle(self):
+            self.response.payload = Strict.taken
+
     class Out(Service):
         name = 'lines.out'
         async def handle(self):
@@ -179,6 +194,38 @@ class OneProcessTests(SynchronousTestCase):
         self.assertTrue(ask(self.port, 'x').startswith('attempt'))
         self.broker.configure(document(self.port, service='lines.flaky', more=', retry: {attempts: 2, backoff: 0.1}'))
         self.assertTrue(ask(self.port, 'x').startswith('ERROR 500'))
+
+    def test_dead_letters(self) -> None:
+        """A line that failed for the last time is a dead letter, if its channel says so; edited and replayed, it runs
+        again with the channel's format."""
+        more = ', dead_letter: true, retry: {attempts: 2, backoff: 0.1}'
+        self.broker.configure(document(self.port, service='lines.strict', more=more))
+        self.assertTrue(ask(self.port, 'bad').startswith('ERROR 500'))
+        (row,) = json.loads(self.broker.must('dead-letter', 'list', str(self.broker.path), '--format', 'json'))
+        self.assertEqual((row['service'], row['payload'], row['attempts']), ('lines.strict', 'bad', 2))
+        self.assertIn('a bad line', row['cause'])
+        self.broker.must('dead-letter', 'edit', str(self.broker.path), row['id'], '--payload', '"mended"')
+        self.broker.must('dead-letter', 'replay', str(self.broker.path), '--all')
+        until(lambda: 'mended' in self.taken(), 'the replay')
+        self.assertEqual(self.broker.must('dead-letter', 'list', str(self.broker.path), '--format', 'json'), '[]\n')
+
+    def test_duplicates(self) -> None:
+        """A line that was processed is acknowledged without its service, if its channel says so; one that failed runs
+        again."""
+        self.broker.configure(document(self.port, service='lines.strict', more=', idempotent: {key: body, ttl: 60}'))
+        self.assertEqual([ask(self.port, line) for line in ('once', 'once', 'twice')], ['once', '', 'twice'])
+        self.assertEqual(self.taken().count('once'), 1)
+        self.assertEqual([ask(self.port, 'bad')[:9] for _ in range(2)], ['ERROR 500'] * 2)
+
+    def test_wrong_policy_keys(self) -> None:
+        """A wrong key expression is an error of the import that names the field."""
+        said = self.broker.imported(document(self.port, more=", idempotent: {key: 'xpath:/a'}"))
+        self.assertNotEqual(said.code, 0)
+        self.assertIn('idempotent', said.text)
+
+    def taken(self) -> list[str]:
+        found: list[str] = self.broker.invoke('lines.taken').json()
+        return found
 
     def test_messages_out(self) -> None:
         """A service sends lines by self.out.lines; a peer that hangs up or is away is a typed error."""

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define, frozen
 
 from zatotx.api import builtin_service_entries
+from zatotx.connectors.inbound_policy import StoredDeadLetters
 from zatotx.connectors.kind_registry import (
     FoundKind,
     find_kinds,
@@ -21,6 +22,7 @@ from zatotx.connectors.kind_registry import (
 )
 from zatotx.interfaces.config import Prepare, prepare_without_build
 from zatotx.interfaces.connector_kind import SERVER, ChannelContext, IChannel
+from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
 from zatotx.metrics.definitions import register
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry
@@ -81,7 +83,7 @@ from zatotx.tap.shared_state import (
     make_worker_group,
     server_start_time,
 )
-from zatotx.tap.work import make_work_runner, make_work_stream
+from zatotx.tap.work import make_processed_keys, make_work_runner, make_work_stream
 from zatotx.wire.xml import name_cache
 
 
@@ -280,6 +282,8 @@ class _ServerBuilder:
             listeners=listeners,
             meters=meters,
             place=self._task_placer(client, infrastructure.odb),
+            dead_letters=StoredDeadLetters(infrastructure.odb),
+            processed_keys=make_processed_keys(reactor, client, settings.main.cluster),
         )
         preparers = [
             guard.prepare,
@@ -389,6 +393,8 @@ class _ServerBuilder:
         listeners: Listeners,
         meters: MeterRegistry,
         place: TaskPlacer,
+        dead_letters: IDeadLetterSink,
+        processed_keys: IProcessedKeys,
     ) -> Mapping[str, IChannel]:
         spool = self.home / 'work' / 'spool'
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -409,6 +415,8 @@ class _ServerBuilder:
                     outgoing_meters=meters.outgoing,
                     place=place,
                     declaration=found.kind,
+                    dead_letters=dead_letters,
+                    processed_keys=processed_keys,
                 )
                 channels[name] = found.load(found.kind.channel)(context)
         return channels

@@ -13,6 +13,7 @@ from zatotx.node.work_runner import WorkContext, WorkCounters, WorkRunner
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.redis.client import RedisClient
 from zatotx.redis.keys import RedisKeys
+from zatotx.redis.processed_keys import RedisProcessedKeys
 from zatotx.redis.scripts import ScriptRunner
 from zatotx.redis.work_stream import RedisWorkConsumer, RedisWorkStream
 
@@ -20,6 +21,11 @@ from zatotx.redis.work_stream import RedisWorkConsumer, RedisWorkStream
 def make_work_stream(client: RedisClient, cluster: str) -> RedisWorkStream:
     """Return the work stream of a cluster."""
     return RedisWorkStream(client, ScriptRunner(client), RedisKeys(cluster))
+
+
+def make_processed_keys(reactor: Any, client: RedisClient, cluster: str) -> RedisProcessedKeys:
+    """Return the keys of the messages that the channels of a cluster have processed."""
+    return RedisProcessedKeys(reactor, ScriptRunner(client), RedisKeys(cluster))
 
 
 def make_work_runner(

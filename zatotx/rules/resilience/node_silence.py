@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 DEAD_AFTER = 5.5  # seconds without a change: three heartbeats, with a margin for their timers
 MAX_STEP = 3.0  # maximum seconds that one heartbeat of the observer adds
@@ -40,9 +40,8 @@ class NodeSilences:
         own something; those without a row are removed, or not registered yet, and count as silent."""
         elapsed = 0.0 if self.at is None else min(max(now - self.at, 0.0), MAX_STEP)
         rows = {**dict.fromkeys(referred, _NO_ROW), **rows}
-        return NodeSilences({
-            key: NodeObservation(row.seen_at, row.is_running, self._silence(key, row, elapsed)) for key, row in rows.items()
-        }, now)
+        nodes = {key: evolve(row, silence=self._silence(key, row, elapsed)) for key, row in rows.items()}
+        return NodeSilences(nodes, now)
 
     def is_dead(self, node: int) -> bool:
         """Returns whether the node with that row id is dead: stopped, or silent for too long."""
