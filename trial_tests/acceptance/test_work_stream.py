@@ -302,7 +302,7 @@ class WorkerTests(SynchronousTestCase):
         with contextlib.suppress(NoAnswer):  # its worker may be the first to run the message
             go(self.broker, 'work.poison', {})
         go(self.broker, 'work.slow', {'file': 'beside', 'seconds': 0.5}, times=10)
-        until(lambda: self.metric('zatotx_work_dead_letters_total'), 'the dead letter', 90.0)
+        until(lambda: self.metric('zatotx_work_dead_letters_total'), 'the dead letter', 300.0)
         (row,) = dead_letters(self.broker, 'work.poison')
         self.assertEqual((row['attempts'], len(lines(self.broker, 'poison'))), (5, 5))
         self.assertIn('the process that ran it ended', row['cause'])

@@ -312,11 +312,13 @@ class WorkRunner:
     make_consumer: Callable[[str, str], IWorkConsumer]
     node: str  # name of the server
     grace: float = 10.0  # seconds that running messages get when the node stops
+    is_slot_free: Callable[[int], bool] = lambda slot: False  # whether no process of this server holds a slot
     _queues: list[QueueRunner] = field(factory=list, init=False)
     _silences: NodeSilences = field(factory=NodeSilences, init=False)
     _referred: set[int] = field(factory=set, init=False)  # nodes that own consumers
     _name: str = field(default='', init=False)
     _node_id: int = field(default=0, init=False)
+    _slots: dict[int, int] = field(factory=dict, init=False)  # row id -> slot of the processes of this server
     _tending: Deferred[None] | None = field(default=None, init=False)
     _beats: int = field(default=0, init=False)
 
@@ -356,6 +358,7 @@ class WorkRunner:
             {row.id: NodeObservation(row.seen_at, row.up_status == 'running') for row in rows},
             self.context.clock.seconds(), self._referred,
         )  # fmt: skip
+        self._slots = {row.id: row.worker for row in rows if row.name == self.node}
         if self._queues and self._tending is None:
             self._tending = Deferred.fromCoroutine(self._tend())
             self._tending.addErrback(self._untended).addBoth(self._tended)
@@ -370,13 +373,14 @@ class WorkRunner:
 
     def _is_dead(self, consumer: str) -> bool:
         """Whether the process of a consumer has ended. A row has one process at a time, as its slot is locked: other
-        consumers of our row belonged to processes before us."""
+        consumers of our row belonged to processes before us. Of other processes of this server, the lock is looked
+        at; of other servers, the heartbeats."""
         number = consumer.partition('.')[0]
         node = int(number) if number.isdigit() else 0
         if node == self._node_id:
             return consumer != self._name
         self._referred.add(node)
-        return self._silences.is_dead(node)
+        return self._silences.is_dead(node) or (node in self._slots and self.is_slot_free(self._slots[node]))
 
     def _untended(self, failure: Any) -> None:
         self._log.debug('The work stream cannot be tended: {why}', why=failure.getErrorMessage())

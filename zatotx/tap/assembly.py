@@ -184,6 +184,7 @@ class _ServerBuilder:
         dispatcher = Dispatcher(pipeline, reactor)
         runner = make_work_runner(
             settings,
+            self.home,
             reactor,
             infrastructure.work,
             client=infrastructure.client,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from zatotx.interfaces.dead_letters import IDeadLetterStore
@@ -10,6 +11,7 @@ from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.work import IWorkConsumer
 from zatotx.node.settings import Settings
 from zatotx.node.work_runner import WorkContext, WorkCounters, WorkRunner
+from zatotx.node.workers.slots import is_locked, slot_lock_path
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.redis.client import RedisClient
 from zatotx.redis.keys import RedisKeys
@@ -29,7 +31,7 @@ def make_processed_keys(reactor: Any, client: RedisClient, cluster: str) -> Redi
 
 
 def make_work_runner(
-    settings: Settings, reactor: Any, work: RedisWorkStream, *, client: RedisClient, pipeline: Pipeline,
+    settings: Settings, home: Path, reactor: Any, work: RedisWorkStream, *, client: RedisClient, pipeline: Pipeline,
     dispatcher: IDispatcher, dead_letters: IDeadLetterStore, counters: WorkCounters,
 ) -> WorkRunner:
     """Return what runs the messages of this process, not yet started."""
@@ -40,7 +42,8 @@ def make_work_runner(
     )  # fmt: skip
     make_consumer = partial(_make_consumer, settings, reactor, work, client)
     return WorkRunner(context=context, make_consumer=make_consumer, node=settings.main.name,
-                      grace=settings.shutdown.grace)  # fmt: skip
+                      grace=settings.shutdown.grace,
+                      is_slot_free=lambda slot: not is_locked(slot_lock_path(home / 'work', slot)))  # fmt: skip
 
 
 def _make_consumer(
