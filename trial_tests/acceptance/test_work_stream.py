@@ -70,6 +70,44 @@ class Poison(Service):
         note('poison', time.time())
         os._exit(1)
 
+class Collect(Service):
+    """ Writes the report that it gets. """
+    name = 'work.collect'
+    async def handle(self):
+        import json
+        note('reports', json.dumps(self.request.payload))
+
+class Adds(Service):
+    name = 'work.adds'
+    async def handle(self):
+        from twisted.internet import reactor
+        await deferLater(reactor, self.request.payload.get('seconds', 0))
+        if self.request.payload.get('wrong'):
+            raise RuntimeError('wrong')
+        self.response.payload = {{'sum': self.request.payload['a'] + 1}}
+
+class AddsToo(Adds):
+    name = 'work.adds-too'
+
+class Patterns(Service):
+    """ Uses a pattern, from the reactor. """
+    name = 'work.patterns'
+    async def handle(self):
+        arguments = dict(self.request.payload)
+        pattern, form = arguments.pop('pattern'), arguments.pop('form', None)
+        called = getattr(self.patterns, pattern)
+        result = await (getattr(called, form) if form else called)(**arguments)
+        if pattern == 'parallel' and not form:
+            result = {{name: [one.ok, one.response, str(one.exception or '')] for name, one in result.items()}}
+        self.response.payload = {{'result': result}}
+
+class PatternsDef(Service):
+    """ Uses parallel, from a thread. """
+    name = 'work.patterns-def'
+    def handle(self):
+        found = self.patterns.parallel({{'work.adds': {{'a': 1}}, 'work.adds-too': {{'a': 2}}}})
+        self.response.payload = {{name: one.response for name, one in found.items()}}
+
 class Go(Service):
     """ Invokes asynchronously, from the reactor. """
     name = 'work.go'
@@ -127,6 +165,13 @@ def metric(broker: Broker, name: str, server: int) -> float:
     """The figure of a metric without labels."""
     text = broker.ask('GET', '/zato/metrics', fields=broker.admin(), server=server).body.decode()
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name + ' '))
+
+
+def reports(broker: Broker, cid: str) -> list[dict[str, Any]]:
+    """The reports of work.collect about the invocations of a cid."""
+    file = notes(broker) / 'reports'
+    found = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return [one for one in found if cid in (one.get('cid'), *(part['cid'] for part in one.get('data', {}).values()))]
 
 
 class InvokeAsyncTests(SynchronousTestCase):
@@ -190,6 +235,38 @@ class InvokeAsyncTests(SynchronousTestCase):
         until(lambda: lines(self.broker, 'command'), 'the run')
         self.assertEqual(lines(self.broker, 'command')[0][-3], cid.strip())
 
+    def pattern(self, pattern: str, **arguments: Any) -> Any:
+        answer = self.broker.invoke('work.patterns', json.dumps({'pattern': pattern, **arguments}).encode())
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer.json()['result']
+
+    def test_parallel(self) -> None:
+        """parallel returns the results and errors of all targets, in both kinds of services; with a callback, that one
+        gets a report of each."""
+        targets = {'work.adds': {'a': 1}, 'work.adds-too': {'a': 1, 'wrong': True}}
+        found = self.pattern('parallel', targets=targets)
+        self.assertEqual(found, {'work.adds': [True, {'sum': 2}, ''], 'work.adds-too': [False, None, 'wrong']})
+        self.assertEqual(self.broker.invoke('work.patterns-def').json(),
+                         {'work.adds': {'sum': 2}, 'work.adds-too': {'sum': 3}})  # fmt: skip
+        cid = self.pattern('parallel', form='invoke', targets={'work.adds': {'a': 4}}, callback='work.collect')
+        (report,) = until(lambda: reports(self.broker, cid), 'the report')
+        self.assertEqual((report['source'], report['target'], report['response'], report['ok']),
+                         ('work.patterns', 'work.adds', {'sum': 5}, True))  # fmt: skip
+
+    def test_invoke_retry(self) -> None:
+        """A service that fails is invoked again; in the background, the callback gets a report with the context, also of
+        the last failure, which is a dead letter too."""
+        wrong = {'a': 1, 'wrong': True}
+        self.assertEqual(self.pattern('invoke_retry', target='work.adds', payload={'a': 1}), {'sum': 2})
+        cid = self.pattern('invoke_retry', form='invoke', target='work.adds', payload=wrong, repeats=2, seconds=0.2,
+                           async_fallback=True, callback='work.collect', context={'c': 1})  # fmt: skip
+        (report,) = until(lambda: reports(self.broker, cid), 'the report')
+        self.assertEqual((report['ok'], report['exception']), (False, 'RuntimeError: wrong'))
+        self.assertEqual(report['context'], {'c': 1})
+        (row,) = dead_letters(self.broker, 'work.adds')
+        self.assertEqual(row['attempts'], 2)
+        self.command('purge', row['id'])
+
     def test_dead_letter(self) -> None:
         """A service that keeps failing runs five times with growing delays, and is a dead letter within 40 seconds:
         listed with the fields of the contract, found by doctor, edited, replayed, purged."""
@@ -246,6 +323,20 @@ class KillTests(SynchronousTestCase):
         until(lambda: sum(words[2] == 'end' for words in lines(self.broker, 'killed')) == 20, 'all ends', 60.0)
         runs = Counter(words[0] for words in lines(self.broker, 'killed') if words[2] == 'begin')
         self.assertEqual({n for n, count in runs.items() if count > 1}, lost)
+        self.broker.must('start', str(self.broker.path / 'server2'))
+
+    def test_fanout(self) -> None:
+        """fanout gives all results to its final service, though the server that asked is killed meanwhile."""
+        targets = {'work.adds': {'a': 1, 'seconds': 3}, 'work.adds-too': {'a': 2, 'seconds': 5}}
+        request = {'pattern': 'fanout', 'form': 'invoke', 'targets': targets, 'on_final': 'work.collect'}
+        answer = self.broker.invoke('work.patterns', json.dumps(request).encode(), server=2)
+        self.assertEqual(answer.status, 200, answer.body)
+        self.broker.kill('server2')
+        cid = answer.json()['result']
+        (report,) = until(lambda: reports(self.broker, cid), 'the report', 90.0)
+        self.assertEqual({name: (one['ok'], one['response']) for name, one in report['data'].items()},
+                         {'work.adds': (True, {'sum': 2}), 'work.adds-too': (True, {'sum': 3})})  # fmt: skip
+        self.assertEqual((report['source'], report['on_final']), ('work.patterns', ['work.collect']))
         self.broker.must('start', str(self.broker.path / 'server2'))
 
     def test_stopped(self) -> None:

@@ -59,6 +59,7 @@ class INode(Interface):
     user_metrics = Attribute('zatotx.interfaces.meters.IUserMetrics')
     outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoingConnections')
     work = Attribute('zatotx.interfaces.work.IWorkStream')
+    result_groups = Attribute('zatotx.interfaces.work.IResultGroups')
     dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
 
     def not_ready() -> list[str]:

@@ -19,6 +19,20 @@ class IWorkStream(Interface):
         broker is unavailable; after a Timeout the messages may be stored nevertheless."""
 
 
+class IResultGroups(Interface):
+    """Collects the results of several messages, until the last one is there. As durable as the broker's data."""
+
+    def open(group: str, parts: Sequence[str], final: bytes) -> Deferred[None]:
+        """Opens a group for the results of these parts; `final` is kept with them."""
+
+    def record(group: str, part: str, result: bytes) -> Deferred[tuple[bytes, dict[str, bytes]] | None]:
+        """Stores the result of a part; the first one counts. Fires with `final` and all results when all are there,
+        also if the part is recorded again; with None before, and for an unknown group."""
+
+    def close(group: str) -> Deferred[None]:
+        """Removes a group."""
+
+
 class IWorkConsumer(Interface):
     """One process's consumer of one queue: the shared queue, or that of the messages for its server."""
 

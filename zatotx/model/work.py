@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -35,6 +36,9 @@ class WorkMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     callbacks: tuple[str, ...] = ()  # services that receive the result
     group: str = ''  # the group of results that the result belongs to; '' = none
     part: str = ''  # the name of the result in its group
+    source: str = ''  # patterns: the service that asked; callbacks then get a report of the result, of failures too
+    context: Any = None  # patterns: a value for the callback
+    retries_all: bool = False  # whether errors that say that the message is wrong are retried, too
     created_at: float = 0.0
     expires_at: float = 0.0  # 0 = never
     max_attempts: int = DEFAULT_ATTEMPTS
@@ -81,6 +85,11 @@ def decode_work(data: bytes, entry: str) -> WorkMessage:
                            cause=f'the message cannot be read: {error}')  # fmt: skip
 
 
+def to_timestamp(seconds: float) -> str:
+    """Return unix time as ISO 8601 in UTC without a zone, as in Zato's reports."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
+
+
 class ValueMessage(Message):
     """A message whose payload is a Python value; `value` replaces the body."""
 
@@ -106,4 +115,5 @@ __all__ = [
     'WorkMessage',
     'decode_work',
     'encode_work',
+    'to_timestamp',
 ]

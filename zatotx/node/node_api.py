@@ -42,6 +42,7 @@ class NodeApi:
     outgoing: Any = field(factory=OutgoingConnections)
     work: Any = None  # IWorkStream
     dead_letters: Any = None  # IDeadLetterStore
+    result_groups: Any = None  # IResultGroups
     company: Any = None  # zatotx.node.workers.worker_group.WorkerGroup; None without workers
     started: float = field(factory=time)
 

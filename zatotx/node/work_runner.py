@@ -25,6 +25,7 @@ from uuid import uuid4
 
 import msgspec
 from attrs import define, field
+from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -38,7 +39,16 @@ from zatotx.interfaces.work import IWorkConsumer
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import Inactive
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Reply
-from zatotx.model.work import INVOKE_ASYNC_CALLBACK, VALUE_FORMAT, ValueMessage, WorkCounts, WorkDelivery, WorkMessage
+from zatotx.model.work import (
+    INVOKE_ASYNC_CALLBACK,
+    VALUE_FORMAT,
+    ValueMessage,
+    WorkCounts,
+    WorkDelivery,
+    WorkMessage,
+    decode_work,
+    to_timestamp,
+)
 from zatotx.rules.resilience.backoff import backoff_delay
 from zatotx.rules.resilience.node_silence import NodeObservation, NodeSilences
 from zatotx.rules.resilience.work import (
@@ -101,6 +111,7 @@ class WorkContext:
     now: Callable[[], float] = time
     random: Callable[[], float] = random.random
     counters: WorkCounters = field(factory=WorkCounters)
+    groups: Any = None  # IResultGroups
 
 
 @define(eq=False)
@@ -223,8 +234,7 @@ class QueueRunner:
         error = reply.error
         if error is None:
             try:
-                follow_ups = make_callbacks(message, reply, context.now())
-                await self._until_stored(lambda: self.consumer.finish(delivery, follow_ups))
+                await self._finish(delivery, message, result_value(reply), None)
                 return
             except TypeError as wrong:
                 error = TypeError(f'the result cannot be passed to callbacks: {wrong}')
@@ -258,15 +268,41 @@ class QueueRunner:
         self._log.error('{cid}: a message for service {service!r} is a dead letter after {attempts} attempts: {cause} '
                         '(zatotx dead-letter show PATH {id})', cid=message.cid, service=message.service,
                         attempts=message.attempts, cause=message.cause, id=message.id)  # fmt: skip
-        await self._until_stored(lambda: self.consumer.finish(delivery))
+        if message.source:
+            await self._finish(delivery, message, None, message.cause)
+        else:
+            await self._until_stored(lambda: self.consumer.finish(delivery))
 
-    async def _until_stored(self, store: Callable[[], Deferred[Any]]) -> None:
-        """Repeat a step until it succeeds. The message stays that of this process meanwhile. Raises TypeError."""
+    async def _finish(self, delivery: WorkDelivery, message: WorkMessage, result: Any, failure: str | None) -> None:
+        """Remove a message that succeeded or was given up, and add what follows from its result. Raises TypeError for a
+        result that cannot be stored."""
+        now = self.context.now()
+        payload = make_report(message, result, failure, now) if message.source else result
+        follow_ups = make_callbacks(message, payload, now)
+        if message.group and self.context.groups is not None:
+            follow_ups += await self._complete_group(message, payload, now)
+        await self._until_stored(lambda: self.consumer.finish(delivery, follow_ups))
+        if message.group and self.context.groups is not None and len(follow_ups) > len(message.callbacks):
+            await self._until_stored(lambda: self.context.groups.close(message.group))
+
+    async def _complete_group(self, message: WorkMessage, report: Any, now: float) -> list[WorkMessage]:
+        """Record a result in its group; returns the final messages if it was the last one."""
+        data = msgspec.msgpack.encode(report)
+        found = await self._until_stored(lambda: self.context.groups.record(message.group, message.part, data))
+        if found is None:
+            return []
+        final, results = found
+        reports = {part: msgspec.msgpack.decode(result) for part, result in results.items()}
+        messages = (decode_work(body, '') for body in msgspec.msgpack.decode(final))
+        return [replace(one, payload={**one.payload, 'data': reports}, created_at=now) for one in messages]
+
+    async def _until_stored(self, store: Callable[[], Deferred[Any]]) -> Any:
+        """Repeat a step until it succeeds, and return its result. The message stays that of this process meanwhile.
+        Raises TypeError."""
         failures = 0
         while True:
             try:
-                await store()
-                return
+                return await store()
             except (CancelledError, TypeError):
                 raise
             except Exception as error:
@@ -411,16 +447,22 @@ def make_message(work: WorkMessage, deadline: float) -> Message:
     return message
 
 
-def make_callbacks(work: WorkMessage, reply: Reply, now: float) -> list[WorkMessage]:
+def make_callbacks(work: WorkMessage, result: Any, now: float) -> list[WorkMessage]:
     """Return the messages that carry the result of a service to its callbacks."""
-    if not work.callbacks:
-        return []
-    result = result_value(reply)
     return [
         WorkMessage(id=new_cid(), cid=new_cid(), service=name, payload=result, channel=INVOKE_ASYNC_CALLBACK,
                     principal=work.principal, trace=work.trace, in_reply_to=work.cid, created_at=now)
         for name in work.callbacks
     ]  # fmt: skip
+
+
+def make_report(work: WorkMessage, result: Any, failure: str | None, now: float) -> dict[str, Any]:
+    """Return the report of a result for the callbacks of patterns, with Zato's names."""
+    return {
+        'source': work.source, 'target': work.service, 'response': result, 'req_ts_utc': to_timestamp(work.created_at),
+        'resp_ts_utc': to_timestamp(now), 'ok': failure is None, 'exception': failure or '', 'cid': work.cid,
+        'context': work.context,
+    }  # fmt: skip
 
 
 def result_value(reply: Reply) -> Any:

@@ -33,6 +33,12 @@ def _time(service: Service) -> TimeUtil:
     return TimeUtil(service._zatotx.invoker.now)
 
 
+def _patterns(service: Service) -> Any:
+    from zatotx.service.patterns import Patterns
+
+    return Patterns(service._zatotx)
+
+
 def _transport(message: Message) -> str:
     if message.http is None:
         return ''
@@ -95,6 +101,9 @@ class Service(Hooks, JobHooks):
     )
     transport: lazy_attribute[str] = lazy_attribute(
         lambda self: _transport(self._zatotx.inbound), "Zato's name of the transport."
+    )
+    patterns: lazy_attribute[Any] = lazy_attribute(
+        _patterns, 'Patterns of invocation: parallel, fanout, invoke_retry.'
     )
     in_reply_to: lazy_attribute[str] = lazy_attribute(
         lambda self: self._zatotx.inbound.headers.get(b'x-zato-in-reply-to', b'').decode(),

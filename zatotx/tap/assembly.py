@@ -83,7 +83,7 @@ from zatotx.tap.shared_state import (
     make_worker_group,
     server_start_time,
 )
-from zatotx.tap.work import make_processed_keys, make_work_runner, make_work_stream
+from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
 from zatotx.wire.xml import name_cache
 
 
@@ -355,6 +355,7 @@ class _ServerBuilder:
             outgoing=make_outgoings(endpoints.outgoing, self.kinds),
             work=infrastructure.work,
             dead_letters=infrastructure.odb,
+            result_groups=make_result_groups(infrastructure.client, main.cluster),
         )
 
     def _current_settings(self) -> Settings:

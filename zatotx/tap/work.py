@@ -16,6 +16,7 @@ from zatotx.pipeline.pipeline import Pipeline
 from zatotx.redis.client import RedisClient
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.processed_keys import RedisProcessedKeys
+from zatotx.redis.result_groups import RedisResultGroups
 from zatotx.redis.scripts import ScriptRunner
 from zatotx.redis.work_stream import RedisWorkConsumer, RedisWorkStream
 
@@ -23,6 +24,11 @@ from zatotx.redis.work_stream import RedisWorkConsumer, RedisWorkStream
 def make_work_stream(client: RedisClient, cluster: str) -> RedisWorkStream:
     """Return the work stream of a cluster."""
     return RedisWorkStream(client, ScriptRunner(client), RedisKeys(cluster))
+
+
+def make_result_groups(client: RedisClient, cluster: str) -> RedisResultGroups:
+    """Return the groups of results of a cluster."""
+    return RedisResultGroups(client, ScriptRunner(client), RedisKeys(cluster))
 
 
 def make_processed_keys(reactor: Any, client: RedisClient, cluster: str) -> RedisProcessedKeys:
@@ -39,6 +45,7 @@ def make_work_runner(
         dispatcher=dispatcher, dead_letters=dead_letters, clock=reactor, has_room=pipeline.has_room,
         has_service=lambda name: pipeline.store.current.get(name) is not None,
         concurrency=settings.limits.work_in_flight, counters=counters,
+        groups=make_result_groups(client, settings.main.cluster),
     )  # fmt: skip
     make_consumer = partial(_make_consumer, settings, reactor, work, client)
     return WorkRunner(context=context, make_consumer=make_consumer, node=settings.main.name,

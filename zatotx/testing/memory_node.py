@@ -123,6 +123,7 @@ class MemoryNode:
         self.outgoing = OutgoingConnections()
         self.work = MemoryWorkStream(reactor)
         self.dead_letters = self.odb
+        self.result_groups: Any = None
         self.config: Any = None
         self.deployer: Any = None
 

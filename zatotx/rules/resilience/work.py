@@ -43,7 +43,7 @@ def is_exhausted(message: WorkMessage) -> bool:
 def next_delay(message: WorkMessage, status: int, random: Callable[[], float]) -> float | None:
     """Returns the seconds until the next attempt of a message that just failed, None if it is given up. `status`: of
     the error; errors that say that the message itself is wrong are not retried. `random` returns numbers in [0, 1)."""
-    if is_exhausted(message) or is_permanent(status):
+    if is_exhausted(message) or (is_permanent(status) and not message.retries_all):
         return None
     return _delay(message, message.attempts, random)
 
