@@ -110,9 +110,9 @@ def ask(port: int, line: str) -> str:
 
 
 @contextmanager
-def peer(respond: Callable[[bytes], bytes | None]) -> Iterator[int]:
+def peer(respond: Callable[[bytes], bytes | None], port: int = 0) -> Iterator[int]:
     """A line server in a thread: its port. `respond` gives None to keep silent."""
-    with socket.create_server(('127.0.0.1', 0)) as listening:
+    with socket.create_server(('127.0.0.1', port)) as listening:
         over = Event()
 
         def serve() -> None:
@@ -235,6 +235,28 @@ class OneProcessTests(SynchronousTestCase):
         reply = ask(self.port, 'Hello')
         self.assertIn('ERROR 503', reply)
         self.assertIn('Outgoing connection peer (lines) cannot be reached', reply)
+
+    def test_guaranteed_delivery(self) -> None:
+        """With `delivery: guaranteed` a call returns when it is stored; the line is sent when the peer is there again,
+        also if the server was killed meanwhile. Otherwise the call fails as before."""
+        port = free_port()
+        self.broker.configure(document(self.port, service='lines.out', outgoing=port).replace(
+            'timeout: 1.5', 'timeout: 1.5, delivery: guaranteed'))
+        reply = ask(self.port, 'kept')
+        self.assertRegex(reply, '^[0-9a-f]{24}$')
+        self.broker.kill()
+        self.broker.start()
+        received: list[bytes] = []
+
+        def take(line: bytes) -> bytes:
+            received.append(line)
+            return b'taken'
+
+        with peer(take, port):
+            until(lambda: b'kept' in received, 'the line', 90.0)
+        self.broker.configure(document(self.port, service='lines.out', outgoing=port).replace(
+            'timeout: 1.5', 'timeout: 1.5, delivery: direct'))
+        self.assertTrue(ask(self.port, 'lost').startswith('ERROR 503'))
 
     def test_frozen_peer(self) -> None:
         """A peer that accepts and is silent ends in Timeout after the timeout of the connection; ping does likewise,

@@ -1,4 +1,4 @@
-"""The work stream loses nothing while servers and Redis are killed at random; `make chaos` does it for 20,000 messages."""
+"""The work stream loses nothing while servers and Redis are killed at random; `make chaos` does it for 20,000."""
 
 from __future__ import annotations
 

@@ -254,8 +254,8 @@ class InvokeAsyncTests(SynchronousTestCase):
                          ('work.patterns', 'work.adds', {'sum': 5}, True))  # fmt: skip
 
     def test_invoke_retry(self) -> None:
-        """A service that fails is invoked again; in the background, the callback gets a report with the context, also of
-        the last failure, which is a dead letter too."""
+        """A service that fails is invoked again; in the background, the callback gets a report with the context, also
+        of the last failure, which is a dead letter too."""
         wrong = {'a': 1, 'wrong': True}
         self.assertEqual(self.pattern('invoke_retry', target='work.adds', payload={'a': 1}), {'sum': 2})
         cid = self.pattern('invoke_retry', form='invoke', target='work.adds', payload=wrong, repeats=2, seconds=0.2,

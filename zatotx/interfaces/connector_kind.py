@@ -146,6 +146,7 @@ class OutgoingContext:
     keyvalue: Any = None  # ICommands and IBatch
     scripts: Any = None  # IScripts
     leases: Any = None  # ILeases
+    work: Any = None  # IWorkStream; None = guaranteed delivery is not available
     key: Callable[..., str] = ':'.join  # (kind, *names): a Redis key in the namespace of this cluster
     seal: Callable[[str], str] = str  # encrypts values stored in Redis
     unseal: Callable[[str], str] = str  # decrypts such values, and the encrypted half of a dual secret

@@ -1,4 +1,5 @@
-"""What any object type of channels may say about the delivery of its messages: `retry`, `dead_letter`, `idempotent`."""
+"""What object types may say about the delivery of messages: channels `retry`, `dead_letter` and `idempotent`, outgoing
+connections `delivery`."""
 
 from __future__ import annotations
 
@@ -28,6 +29,19 @@ class Idempotency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                    pattern=_KEY, max_length=1000)
     ] = 'message'  # fmt: skip
     ttl: Annotated[float, field('Seconds for which processed messages are remembered', ge=1, le=31_536_000)] = 86_400.0
+
+
+DIRECT, GUARANTEED = 'direct', 'guaranteed'
+
+
+class OutgoingDelivery(ConfigObject, frozen=True, kw_only=True):
+    """Base class of the object types of outgoing connections that may store what they send: see
+    connectors.guaranteed_delivery."""
+
+    delivery: Annotated[
+        str, field('direct: a call sends at once; guaranteed: it stores what is sent, and the cluster sends it until '
+                   'the peer takes it', choices=(DIRECT, GUARANTEED))
+    ] = DIRECT  # fmt: skip
 
 
 class DeliveryKeys(ConfigObject, frozen=True, kw_only=True):

@@ -267,6 +267,7 @@ class _ServerBuilder:
                 client=client,
                 odb=infrastructure.odb,
                 secrets=infrastructure.secrets,
+                work=infrastructure.work,
             ),
         )
         nonces = RedisNonceStore(reactor, client, RedisKeys(settings.main.cluster))

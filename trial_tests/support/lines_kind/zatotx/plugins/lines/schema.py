@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.schema.delivery import DeliveryKeys
+from zatotx.schema.delivery import DeliveryKeys, OutgoingDelivery
 from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
@@ -38,7 +38,7 @@ class LinesChannel(DeliveryKeys, frozen=True, kw_only=True):
     ) = None
 
 
-class LinesOutgoing(ConfigObject, frozen=True, kw_only=True):
+class LinesOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
     """A peer that services send lines to: `self.out.lines[name].send(text)`."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=200)]
