@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.rawhttp import NoAnswer
+from trial_tests.support.redis import spoken
 from trial_tests.support.waiting import until
 
 SERVICES = '''
@@ -338,6 +339,15 @@ class KillTests(SynchronousTestCase):
                          {'work.adds': (True, {'sum': 2}), 'work.adds-too': (True, {'sum': 3})})  # fmt: skip
         self.assertEqual((report['source'], report['on_final']), ('work.patterns', ['work.collect']))
         self.broker.must('start', str(self.broker.path / 'server2'))
+
+    def test_wiped_redis(self) -> None:
+        """After Redis lost its data, messages that run are finished, and new ones are delivered."""
+        go(self.broker, 'work.slow', {'file': 'wiped', 'seconds': 3}, times=4)
+        until(lambda: len(lines(self.broker, 'wiped')) == 4, 'the runs')
+        (path,) = (self.broker.path / 'redis').rglob('*.sock')
+        spoken(path, 'FLUSHALL')
+        go(self.broker, 'work.slow', {'file': 'wiped', 'seconds': 0}, times=4)
+        until(lambda: len(lines(self.broker, 'wiped')) == 16, 'all ends')
 
     def test_stopped(self) -> None:
         """A server that is stopped lets its messages finish; nothing runs twice."""

@@ -77,9 +77,10 @@ def show(path: str, ids: tuple[str, ...], form: str) -> None:
 )
 @path_argument()
 @click.argument('id_', metavar='ID', help='An id that dead-letter list shows.')
-@click.option('--payload', metavar='JSON|-|@FILE', help='The new payload as JSON: - for standard input, or @FILE.')
+@click.option('--payload', metavar='JSON|-|@FILE',
+              help='The new payload as JSON: - for standard input, or @FILE. Default: unchanged.')  # fmt: skip
 @click.option('--service', default='', metavar='NAME', shell_complete=complete_services,
-              help='The service that a replay runs.')  # fmt: skip
+              help='The service that a replay runs. Default: unchanged.')  # fmt: skip
 @format_option()
 def edit(path: str, id_: str, payload: str | None, service: str, form: str) -> None:
     """Change what a replay of the dead letter runs. Nothing runs until then."""
