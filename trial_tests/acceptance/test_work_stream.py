@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import time
 from collections import Counter
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,8 @@ def built(servers: int = 2, workers: int = 1) -> Broker:
     broker.start()
     notes(broker).mkdir()
     broker.serve('work_services.py', SERVICES.format(directory=str(notes(broker))))
+    if servers > 1:  # its five runs take half a minute, in which other tests run
+        go(broker, 'work.fails', {'file': 'fails'})
     return broker
 
 
@@ -268,13 +271,12 @@ class InvokeAsyncTests(SynchronousTestCase):
         self.assertEqual(row['attempts'], 2)
         self.command('purge', row['id'])
 
-    def test_dead_letter(self) -> None:
+    def test_repeated_failures(self) -> None:
         """A service that keeps failing runs five times with growing delays, and is a dead letter within 40 seconds:
         listed with the fields of the contract, found by doctor, edited, replayed, purged."""
-        began = time.time()
-        go(self.broker, 'work.fails', {'file': 'fails'})
-        (row,) = until(lambda: dead_letters(self.broker, 'work.fails'), 'the dead letter', 60.0)
-        self.assertLess(time.time() - began, 40)
+        (row,) = until(lambda: dead_letters(self.broker, 'work.fails'), 'the dead letter', 90.0)
+        first, last = (datetime.fromisoformat(row[name]).timestamp() for name in ('first_failed', 'last_failed'))
+        self.assertTrue(0 < last - first < 40, row)
         runs = [float(words[0]) for words in lines(self.broker, 'fails')]
         delays = [later - earlier for earlier, later in pairwise(runs)]
         self.assertEqual((len(runs), row['attempts']), (5, 5))
@@ -282,7 +284,6 @@ class InvokeAsyncTests(SynchronousTestCase):
         self.assertEqual(list(row), ['id', 'service', 'payload', 'cause', 'attempts', 'first_failed', 'last_failed'])
         self.assertEqual((row['service'], row['payload']), ('work.fails', {'file': 'fails', 'n': 0}))
         self.assertEqual(row['cause'], 'RuntimeError: not yet')
-        self.assertLess(row['first_failed'], row['last_failed'])
         self.assertIn('1 message is a dead letter', self.broker.run('doctor', str(self.broker.path)).text)
         shown = json.loads(self.command('show', row['id'], '--format', 'json'))
         self.assertEqual(shown, row)
@@ -309,7 +310,7 @@ class KillTests(SynchronousTestCase):
     def test_killed(self) -> None:
         """The messages of a server that is killed run on the other one within ten seconds; those of the living one run
         once, however long they take."""
-        go(self.broker, 'work.slow', {'file': 'killed', 'seconds': 14}, times=20)
+        go(self.broker, 'work.slow', {'file': 'killed', 'seconds': 11}, times=20)
         until(lambda: len(lines(self.broker, 'killed')) == 20, 'the runs')
         begun = {words[0]: words[1] for words in lines(self.broker, 'killed')}
         pids = set(map(str, self.broker.pids('server2')))
@@ -359,12 +360,12 @@ class KillTests(SynchronousTestCase):
 
     def test_frozen_database(self) -> None:
         """While the ODB is locked no server can write its heartbeat, and none is taken for dead."""
-        go(self.broker, 'work.slow', {'file': 'locked', 'seconds': 14}, times=10)
+        go(self.broker, 'work.slow', {'file': 'locked', 'seconds': 11}, times=10)
         until(lambda: len(lines(self.broker, 'locked')) == 10, 'the runs')
         (database,) = self.broker.path.glob('**/zatotx.db')
         with sqlite3.connect(database) as connection:
             connection.execute('BEGIN IMMEDIATE')
-            time.sleep(10)
+            time.sleep(8)
             connection.rollback()
         until(lambda: len(lines(self.broker, 'locked')) >= 20, 'the ends', 60.0)
         self.assertEqual(Counter(words[2] for words in lines(self.broker, 'locked')), {'begin': 10, 'end': 10})
@@ -401,11 +402,13 @@ class WorkerTests(SynchronousTestCase):
         """A message that ends every process it runs in becomes a dead letter; the server lives, and so do the messages
         beside it."""
         with contextlib.suppress(NoAnswer):  # its worker may be the first to run the message
-            go(self.broker, 'work.poison', {})
+            retries = {'form': 'invoke_async', 'target': 'work.poison', 'repeats': 3, 'seconds': 1}
+            request = {'pattern': 'invoke_retry', **retries}
+            self.broker.invoke('work.patterns', json.dumps(request).encode())
         go(self.broker, 'work.slow', {'file': 'beside', 'seconds': 0.5}, times=10)
         until(lambda: self.metric('zatotx_work_dead_letters_total'), 'the dead letter', 300.0)
         (row,) = dead_letters(self.broker, 'work.poison')
-        self.assertEqual((row['attempts'], len(lines(self.broker, 'poison'))), (5, 5))
+        self.assertEqual((row['attempts'], len(lines(self.broker, 'poison'))), (3, 3))
         self.assertIn('the process that ran it ended', row['cause'])
         until(lambda: len({words[0] for words in self.ends('beside')}) == 10, 'the others')
         self.assertEqual([one['service'] for one in dead_letters(self.broker)], ['work.poison'])

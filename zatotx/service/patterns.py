@@ -7,6 +7,7 @@ with `invoke` and callbacks go through the work stream: they return a cid, and s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from random import SystemRandom
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ from zatotx.service.invoker import Invocation
 
 DEFAULT_CONCURRENCY = 10  # targets of one call that are invoked at once
 DEFAULT_REPEATS, DEFAULT_SECONDS = 5, 1.0
+_JITTER = 0.1  # share by which a pause may be shorter, so that callers that failed together do not return together
+_random = SystemRandom()
 Targets = Mapping[Any, Any]  # service -> payload
 
 
@@ -156,7 +159,7 @@ class InvokeRetry:
                     return await self._add(call.target, call.payload, repeats, pause, fallback, None)
                 if made > repeats:
                     raise
-            await deferLater(clock, pause)
+            await deferLater(clock, pause * (1 - _JITTER * _random.random()))
 
     async def _add(
         self, target: Any, payload: Any, repeats: int, pause: float, report: tuple[Any, Any], cid: str | None
