@@ -30,7 +30,7 @@ class RedisWorkStreamTests(WorkStreamContract, RedisCase):
         consumer = RedisWorkConsumer(reactor, self.server.address, self._work, queue=queue, name=name)
         consumer.start()
         self.addCleanup(consumer.stop)
-        await self.got(consumer._consumer.up())
+        await self.got(consumer._consumer.wait_connected())
         return consumer
 
     async def test_restart_keeps_the_work(self) -> None:
@@ -40,7 +40,7 @@ class RedisWorkStreamTests(WorkStreamContract, RedisCase):
         one, two = await self.got(consumer.take(2, 0))
         await self.got(consumer.retry(one, one.message, 0))
         await self.restarted(self.shared)
-        await self.got(consumer._consumer.up())
+        await self.got(consumer._consumer.wait_connected())
         counts = await self.got(consumer.counts())
         self.assertEqual((counts.waiting, counts.running, counts.delayed), (2, 1, 1))
         await self.got(consumer.finish(two))

@@ -86,7 +86,7 @@ class Edit(DeadLetterService):
     async def handle(self) -> None:
         message = await self.one()
         changes: dict[str, Any] = {}
-        sent = self.sent or {}
+        sent = self.received_fields or {}
         if 'payload' in sent:
             changes['payload'] = edited_payload(message, sent['payload'])
         if self.request.input.service:

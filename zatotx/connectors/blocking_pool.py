@@ -184,7 +184,7 @@ class _PendingCall:
         """The deadline has passed."""
         self.give_up(Failure(CallTimedOut(self._timeout)))
 
-    def give_up(self, why: Failure) -> None:
+    def give_up(self, reason: Failure) -> None:
         """Fail the Deferred, and interrupt the call where it has begun."""
         if self._is_over:
             return
@@ -194,7 +194,7 @@ class _PendingCall:
         elif self._interrupt is not None:
             self._interrupting = True
             self._pool.interrupt(self, self._interrupt)
-        self.deferred.errback(why)
+        self.deferred.errback(reason)
 
     def returned(self, result: Any) -> None:
         """The function has returned."""

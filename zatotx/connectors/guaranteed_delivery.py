@@ -62,7 +62,7 @@ class StoredCalls:
         return getattr(self._connection, method)
 
     def _store(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._namespace.call.result(lambda: self._stored(method, args, kwargs))
+        return self._namespace.call.run(lambda: self._stored(method, args, kwargs))
 
     async def _stored(self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         space = self._namespace

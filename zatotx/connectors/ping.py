@@ -22,6 +22,6 @@ class PingCall:
     def __init__(self, cid: str) -> None:
         self.cid = cid
 
-    def result(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    def run(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """See ICall."""
         return begin()

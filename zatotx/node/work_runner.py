@@ -435,7 +435,7 @@ def deliver(dispatcher: IDispatcher, message: Message) -> Deferred[Reply]:
 def make_message(work: WorkMessage, deadline: float) -> Message:
     """Return the message for the pipeline. Its caller was authorized when the message was written."""
     spec = ChannelSpec(name=work.channel_name or work.channel, kind=work.channel, service=work.service,
-                       data_format=work.data_format, door=True)  # fmt: skip
+                       data_format=work.data_format, is_builtin_endpoint=True)  # fmt: skip
     message: Message
     headers = {**work.headers, b'x-zato-in-reply-to': work.in_reply_to.encode()} if work.in_reply_to else work.headers
     if work.data_format == VALUE_FORMAT:

@@ -149,7 +149,7 @@ class RedisWorkConsumer:
         self._queue = queue
         self._stream = work.stream(queue)
         self._consumer = StreamConsumer(reactor, address, self._stream, consumer=name, timeout=timeout,
-                                        name=connection, voice=voice)  # fmt: skip
+                                        name=connection, connection_log=voice)  # fmt: skip
 
     def start(self) -> None:
         self._consumer.startService()
@@ -190,7 +190,7 @@ class RedisWorkConsumer:
                 entries = await self._consumer.take_over(name, count - len(found))
                 found += [_delivery(entry, entry.deliveries - 1) for entry in entries]
             if pending <= len(found):
-                await self._stream.forget(name)  # keeps one that still has entries
+                await self._stream.remove_consumer(name)  # keeps one that still has entries
         return found
 
     def release_due(self) -> Deferred[float | None]:

@@ -64,14 +64,14 @@ def run_anywhere(invocation: Invocation, make: Callable[[], Any]) -> Any:
     invoker = invocation.invoker
     if get_ident() == invoker.io_thread:
         return Deferred.fromCoroutine(make())
-    return invoker.threads.wait(lambda lender: make(), invocation.hop, invocation.inbound.deadline)
+    return invoker.threads.run_on_reactor(lambda lender: make(), invocation.thread_call, invocation.message.deadline)
 
 
 async def add_invocation(invocation: Invocation, call: AsyncInvocation) -> str:
     """Write the message of a call; returns its cid."""
     name, _, pattern = target_name(call.target).partition('@')
     message = make_work(
-        invocation, name, call.payload, cid=call.cid or invocation.inbound.cid, channel=call.channel or INVOKE_ASYNC,
+        invocation, name, call.payload, cid=call.cid or invocation.message.cid, channel=call.channel or INVOKE_ASYNC,
         callbacks=callbacks_of(invocation, name, call.callback), order_key=call.order_key,
     )  # fmt: skip
     changes: dict[str, Any] = {'payload': to_payload(call.payload, call.data_format, as_json=call.to_json_string)}
@@ -89,21 +89,21 @@ async def add_invocation(invocation: Invocation, call: AsyncInvocation) -> str:
 def make_work(invocation: Invocation, name: str, payload: Any, *, cid: str, **fields: Any) -> WorkMessage:
     """Return a message for a service, on behalf of the caller of this one. Raises NotFound."""
     require_service(invocation, name)
-    inbound = invocation.inbound
-    return WorkMessage(id=new_cid(), cid=cid, service=name, payload=to_payload(payload), principal=inbound.principal,
-                       trace=inbound.trace, created_at=invocation.invoker.now(), **fields)  # fmt: skip
+    message = invocation.message
+    return WorkMessage(id=new_cid(), cid=cid, service=name, payload=to_payload(payload), principal=message.principal,
+                       trace=message.trace, created_at=invocation.invoker.now(), **fields)  # fmt: skip
 
 
 async def add_work(invocation: Invocation, messages: list[WorkMessage]) -> None:
     """Write messages to the work stream."""
     work = getattr(invocation.invoker.node, 'work', None)
     if work is None:
-        raise ServiceUnavailable(invocation.inbound.cid, 'Asynchronous invocations need a server: there is none here')
+        raise ServiceUnavailable(invocation.message.cid, 'Asynchronous invocations need a server: there is none here')
     try:
         await work.add(messages)
     except TypeError as error:
         names = ', '.join(sorted({message.service for message in messages}))
-        raise BadRequest(invocation.inbound.cid, f'The payload for {names} cannot be written to the work stream: '
+        raise BadRequest(invocation.message.cid, f'The payload for {names} cannot be written to the work stream: '
                          f'{error}; pass text, bytes, numbers, lists and dicts') from None  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def require_service(invocation: Invocation, name: str) -> None:
     """Raise NotFound unless there is a service of that name."""
     if invocation.services.get(name) is None:
         suggestion = did_you_mean(name, (candidate.name for candidate in invocation.services))
-        raise NotFound(invocation.inbound.cid, f'Service {name} does not exist{suggestion}')
+        raise NotFound(invocation.message.cid, f'Service {name} does not exist{suggestion}')
 
 
 def callbacks_of(invocation: Invocation, name: str, callback: Any) -> tuple[str, ...]:
@@ -161,6 +161,6 @@ async def find_server(invocation: Invocation, pattern: str) -> str:
     running = [row.name for row in matching if row.up_status == 'running']
     if not matching:
         known = ', '.join(sorted({row.name for row in rows}))
-        raise NotFound(invocation.inbound.cid, f'No server matches the target {pattern!r}; there are {known}')
+        raise NotFound(invocation.message.cid, f'No server matches the target {pattern!r}; there are {known}')
     name: str = _random.choice(running or [row.name for row in matching])
     return name

@@ -97,11 +97,11 @@ class Fanout:
         invocation = self._invocation
         groups = getattr(invocation.invoker.node, 'result_groups', None)
         if groups is None:
-            raise ServiceUnavailable(invocation.inbound.cid, 'patterns.fanout needs a server: there is none here')
-        name, cid = invocation.entry.name, cid or invocation.inbound.cid
+            raise ServiceUnavailable(invocation.message.cid, 'patterns.fanout needs a server: there is none here')
+        name, cid = invocation.entry.name, cid or invocation.message.cid
         finals = callbacks_of(invocation, name, on_final or 'self')
         if not targets:
-            raise BadRequest(invocation.inbound.cid, 'patterns.fanout needs at least one target')
+            raise BadRequest(invocation.message.cid, 'patterns.fanout needs at least one target')
         payload = {'source': name, 'req_ts_utc': to_timestamp(invocation.invoker.now()), 'on_final': list(finals),
                    'on_target': list(callbacks_of(invocation, name, on_target)) if on_target else []}  # fmt: skip
         group = new_cid()
@@ -166,7 +166,7 @@ class InvokeRetry:
     ) -> str:
         invocation, (callback, context) = self._invocation, report
         name = target_name(target)
-        cid = cid or invocation.inbound.cid
+        cid = cid or invocation.message.cid
         callbacks = callbacks_of(invocation, invocation.entry.name, callback) if callback else ()
         await add_work(invocation, [make_work(
             invocation, name, payload, cid=cid, callbacks=callbacks, source=invocation.entry.name, context=context,
@@ -199,7 +199,7 @@ class Patterns:
 
 async def _add_targets(invocation: Invocation, targets: Targets, callback: Any, cid: str | None, group: str) -> str:
     """Write a message for each target; returns their cid."""
-    cid = cid or invocation.inbound.cid
+    cid = cid or invocation.message.cid
     source = invocation.entry.name
     callbacks = callbacks_of(invocation, source, callback) if callback else ()
     messages: list[WorkMessage] = []

@@ -39,17 +39,17 @@ class ScriptedDispatcher:
         self.pending: list[Pending] = []
         self.cancelled = 0
 
-    def deliver(self, inbound: Message, answered: Callable[[Reply], None]) -> Any:
-        self.messages.append(inbound)
-        pending = Pending(self, answered)
-        outcome = self.outcome(inbound)
+    def deliver(self, message: Message, on_reply: Callable[[Reply], None]) -> Any:
+        self.messages.append(message)
+        pending = Pending(self, on_reply)
+        outcome = self.outcome(message)
         if outcome is None:
             self.pending.append(pending)
         else:
-            answered(reply(outcome))
+            on_reply(reply(outcome))
         return pending
 
-    def admit(self, inbound: Message, admitted: Callable[[Reply | None], None]) -> Any:
+    def authenticate(self, message: Message, on_result: Callable[[Reply | None], None]) -> Any:
         """The work stream does not ask."""
 
 

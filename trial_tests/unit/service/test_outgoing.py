@@ -33,7 +33,7 @@ class Greeter:
         return f'{self.call.service} {self.call.cid} {self.call.deadline:g}'
 
     def greet(self) -> Any:
-        return self.call.result(self._greet)
+        return self.call.run(self._greet)
 
 
 class Greets(Service):

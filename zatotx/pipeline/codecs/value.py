@@ -23,14 +23,14 @@ class ValueCodec(BaseCodec):
         message.body = message.value
         return message.value
 
-    def answer(self, outcome: ServiceResult, message: Message) -> Reply:
+    def encode(self, result: ServiceResult, message: Message) -> Reply:
         """Return a ValueReply with the result."""
-        reply = ValueReply(outcome.status, b'', b'')
-        reply.result = outcome
+        reply = ValueReply(result.status, b'', b'')
+        reply.result = result
         return reply
 
-    def refuse(self, fault: ServiceError, details: str, message: Message) -> Reply:
+    def encode_error(self, error: ServiceError, details: str, message: Message) -> Reply:
         """Return a ValueReply without a result."""
-        reply = ValueReply(fault.status, b'', b'')
+        reply = ValueReply(error.status, b'', b'')
         reply.result = None
         return reply
