@@ -25,7 +25,7 @@ FLOOR := $(if $(filter command line,$(origin TESTS)),0,90)
 # manual pages.
 PEERS := chromium curl fish mandoc mariadb-server nginx openssl postgresql promtool systemd tinyproxy valkey-server zsh
 
-.PHONY: help run stop test unit coverage lint docs docs-check news bench instructions clean fuzz mutants constraints dist changelog
+.PHONY: help run stop test unit coverage lint docs docs-check news bench instructions clean fuzz chaos mutants constraints dist changelog
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -90,6 +90,9 @@ mutants: $(VENV)/.tested  ## whether tests notice small mistakes in what decides
 
 fuzz: $(VENV)/.tested  ## the properties of trial_tests/properties/ for SECONDS (120) in all, from SEED
 	@ZATOTX_FUZZ_SECONDS=$(SECONDS) ZATOTX_FUZZ_SEED=$(SEED) $(BIN)/python -m trial_tests.support.fuzz
+
+chaos: $(VENV)/.tested  ## kills servers and Redis while MESSAGES (20000) run, KILLS (20) times, from SEED
+	@SEED=$(SEED) MESSAGES=$(MESSAGES) KILLS=$(KILLS) $(BIN)/python -m trial_tests.support.work_chaos
 
 constraints: | $(BIN)/python  ## writes constraints.txt anew: the newest of everything that setup.cfg wants
 	$(PIP) $(COMPAT) --upgrade --upgrade-strategy eager -e '.[test,bench,postgresql,mysql]'

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from zatotx.connectors.connection_registry import ConnectionRegistry, UnavailableConnection
+from zatotx.connectors.guaranteed_delivery import DELIVER_SERVICE, GuaranteedNamespace, is_guaranteed
 from zatotx.connectors.ping import PingCall
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import OutgoingContext
@@ -63,6 +64,7 @@ class ConnectionType(Generic[C]):
     namespace: Callable[[ConnectionRegistry[C], IServiceCall], Any]  # what `self.out.<name>` is
     build: Callable[[StoredObject, Sources, str, Any], C]
     references: Callable[[StoredObject, Snapshot], Sources] = no_references  # a change of these rebuilds the connection
+    sends: tuple[str, ...] = ()  # methods that `delivery: guaranteed` stores; () = the type does not have that
 
 
 @frozen
@@ -102,10 +104,11 @@ class OutgoingConnections:
             connection_type.object_type: ConnectionRegistry[Any](connection_type.kind) for connection_type in types
         }
         self.pingable_types: Sequence[str] = tuple(self.registries)
+        self._work = context.work
         self.namespaces: Mapping[str, Callable[[IServiceCall], Any]] = {
-            name: partial(connection_type.namespace, self.registries[connection_type.object_type])
-            for connection_type in types
-            for name in connection_type.names
+            name: partial(self._namespace, connection_type, name) if connection_type.sends
+            else partial(connection_type.namespace, self.registries[connection_type.object_type])
+            for connection_type in types for name in connection_type.names
         }
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
@@ -149,6 +152,25 @@ class OutgoingConnections:
     def references(self) -> Iterator[StoredObject]:
         """The objects that the connections in force refer to."""
         return (stored for built in self._built.values() for stored in built.sources[1:] if stored is not None)
+
+    def _namespace(self, connection_type: ConnectionType[Any], name: str, call: IServiceCall) -> Any:
+        """`self.out.<name>` of one call, for a type whose connections may store what they send."""
+        namespace = connection_type.namespace(self.registries[connection_type.object_type], call)
+        if call.service == DELIVER_SERVICE:
+            return namespace
+        return GuaranteedNamespace(
+            kind=name,
+            namespace=namespace,
+            sends=connection_type.sends,
+            work=self._work,
+            call=call,
+            is_guaranteed=partial(self._is_guaranteed, connection_type.object_type),
+        )
+
+    def _is_guaranteed(self, object_type: str, name: str) -> bool:
+        built = self._built.get((object_type, name))
+        stored = None if built is None else built.sources[0]
+        return stored is not None and is_guaranteed(stored.value)
 
     def _table(
         self, connection_type: ConnectionType[Any], snapshot: Snapshot, built: dict[tuple[str, str], _Built]

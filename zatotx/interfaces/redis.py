@@ -107,6 +107,9 @@ class IStream(Interface):
     def backlog() -> Deferred[StreamBacklog]:
         """Returns the number of entries."""
 
+    def consumers() -> Deferred[Mapping[str, int]]:
+        """Returns the number of unacknowledged entries of each consumer, including those without any."""
+
     def trim(max_length: int) -> Deferred[int]:
         """Deletes the oldest entries, delivered or not, until `max_length` are left. Fires with the number of deleted
         entries."""
@@ -127,6 +130,10 @@ class IConsumer(Interface):
     def claim(idle: float, count: int = 10) -> Deferred[list[StreamEntry]]:
         """Takes over entries that any consumer, including this one, did not acknowledge within `idle` seconds. With
         concurrent callers, each entry goes to one of them."""
+
+    def take_over(owner: str, count: int = 10) -> Deferred[list[StreamEntry]]:
+        """Takes over unacknowledged entries of one other consumer, whose process has ended, however recently it
+        received them. With concurrent callers, each entry goes to one of them."""
 
     def ack(ids: Sequence[str]) -> Deferred[int]:
         """Acknowledges and deletes entries. Fires with the number deleted; entries that another consumer claimed and

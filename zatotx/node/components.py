@@ -13,6 +13,7 @@ from zatotx.node.gc_tuning import MemoryTrimmer
 from zatotx.node.log_files import LogFiles
 from zatotx.node.reload import SighupReloader
 from zatotx.node.settings import Settings
+from zatotx.node.work_runner import WorkRunner
 from zatotx.node.workers.slots import SlotLocks
 from zatotx.node.workers.worker_group import WorkerGroup
 from zatotx.pipeline.dispatcher import Dispatcher
@@ -41,4 +42,5 @@ class NodeComponents:
     watchdog: Any  # zatotx.metrics.watchdog.Watchdog
     trimmer: MemoryTrimmer
     reload: SighupReloader
+    work: WorkRunner
     worker_group: WorkerGroup | None = None  # None without workers

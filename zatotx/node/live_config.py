@@ -71,6 +71,7 @@ class LiveConfig:
         init=False, default=Factory(lambda self: LivenessMonitor(self.clock), takes_self=True)
     )
     _lock: CoalescingLock = field(factory=CoalescingLock)
+    _followers: list[Callable[[Sequence[NodeRow] | None], None]] = field(factory=list)
     _loop: LoopingCall | None = None
     _log = Logger()
     _outages: OutageLog = field(init=False, default=Factory(lambda self: OutageLog(self._log), takes_self=True))
@@ -79,6 +80,11 @@ class LiveConfig:
     def unavailable_reason(self) -> str:
         """Why the last attempt to read the ODB failed; '' if it succeeded."""
         return self._outages.reason
+
+    def follow_heartbeats(self, follower: Callable[[Sequence[NodeRow] | None], None]) -> None:
+        """Call `follower` after each heartbeat of this node with the rows of all nodes, with None after one that
+        failed."""
+        self._followers.append(follower)
 
     def start(self) -> None:
         """Start following the ODB."""
@@ -168,14 +174,25 @@ class LiveConfig:
         return ensureDeferred(attempt).addErrback(self._outages.log_failure)
 
     async def _record_heartbeat(self) -> None:
+        rows: Sequence[NodeRow] | None = None
+        try:
+            rows = await self._exchange_heartbeats()
+        finally:
+            for follower in self._followers:
+                follower(rows)
+
+    async def _exchange_heartbeats(self) -> Sequence[NodeRow]:
+        """Write the heartbeat of this node and read those of all nodes."""
         await self._write_heartbeat()
         level = self.newest == self.snapshot.revision
         if not level and not self._lock.is_held:
             # Not awaited: importing code may take long, and a node without heartbeats counts as dead.
             self._log_outage(self.sync())
-        self.liveness.live_nodes(await self.store.nodes())  # recorded for callers that wait for live nodes
+        rows: Sequence[NodeRow] = await self.store.nodes()
+        self.liveness.live_nodes(rows)  # recorded for callers that wait for live nodes
         if level:  # otherwise some tables may still be locked: only a complete read ends the outage
             self._outages.log_recovery(self.snapshot.revision)
+        return rows
 
 
 def _log_unannounced(failure: Any) -> None:

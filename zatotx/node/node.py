@@ -61,6 +61,7 @@ class Node(Service):
         """Stop accepting clients because another process has taken over, and close each connection after its next
         response. The Deferred fires when all connections are closed, or after LINGER seconds."""
         _log.info('{name} of cluster {cluster} is being replaced', **self._names())
+        self.components.work.drain()
         retired: Deferred[None] = Deferred()
         timeout = self.components.reactor.callLater(RETIRE_TIMEOUT, retired.callback, None)
 
@@ -101,6 +102,7 @@ class Node(Service):
         self._set_phase(READY)
         if self.worker_spec.listen_when_ready:
             await self._listen()
+        parts.work.start(self.node_id)
         await parts.pickup_task.start()
         _log.info('{name} of cluster {cluster} is ready', **self._names())
 
@@ -135,8 +137,12 @@ class Node(Service):
         channels = list(parts.channels.values())
         for channel in channels:
             channel.drain()
+        parts.work.drain()
         await _stop_component(parts.pickup_task.stop(), 'The pickup directory')
-        await gatherResults([_stop_in_parallel(channel.stop(), 'A channel') for channel in channels])
+        await gatherResults([
+            *(_stop_in_parallel(channel.stop(), 'A channel') for channel in channels),
+            _stop_in_parallel(parts.work.stop(), 'The work stream'),
+        ])
         for outgoing in parts.outgoing:
             await _stop_component(outgoing.stop(), 'Outgoing connections')
         self._set_phase(STOPPED)

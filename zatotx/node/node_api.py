@@ -40,6 +40,9 @@ class NodeApi:
     thread_runner: Callable[..., Deferred[Any]]
     finding_sources: Sequence[Callable[[], Iterable[str]]] = ()  # each yields findings, one sentence per problem
     outgoing: Any = field(factory=OutgoingConnections)
+    work: Any = None  # IWorkStream
+    dead_letters: Any = None  # IDeadLetterStore
+    result_groups: Any = None  # IResultGroups
     worker_group: Any = None  # zatotx.node.workers.worker_group.WorkerGroup; None without workers
     started: float = field(factory=time)
 

@@ -67,6 +67,7 @@ class Threads(_Section, frozen=True, kw_only=True):
 class Limits(_Section, frozen=True, kw_only=True):
     in_flight: Annotated[int, Meta(ge=1, le=1_000_000)] = DEFAULT_NODE_LIMIT  # maximum concurrent requests of this node
     service_in_flight: _ServiceInFlight = DEFAULT_SERVICE_LIMIT  # default maximum per service
+    work_in_flight: Annotated[int, Meta(ge=1, le=10_000)] = 100  # asynchronous invocations at once in one process
     body_memory: _BodyMemory = DEFAULT_LIMIT  # bytes of raw and parsed request bodies per process
     json_depth: Annotated[int, Meta(ge=1, le=500)] = 100  # maximum nesting of objects and lists in a body
     json_keys: _Count = 100_000  # maximum number of keys and list elements in a body

@@ -1,4 +1,5 @@
-"""The parts of IConfigStore that deal with deployed code and with nodes; see the interface for each method."""
+"""The parts of the ODB's store that deal with deployed code, nodes and dead letters; see IConfigStore and
+IDeadLetterStore for each method."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.config import FileVersion, NodeRow
+from zatotx.interfaces.dead_letters import DeadLetterFilter
+from zatotx.model.work import WorkMessage
 from zatotx.odb import code_versions as versions
-from zatotx.odb import nodes
+from zatotx.odb import dead_letters, nodes
 from zatotx.odb.database import AsyncDatabase
 from zatotx.odb.sequences import next_epoch
 from zatotx.schema.snapshot import Actor
@@ -67,3 +70,27 @@ class NodeStore:
 
     def next_epoch(self, name: str) -> Deferred[int]:
         return self._odb.write(lambda connection, cluster: next_epoch(connection, cluster, name))
+
+
+class DeadLetterStore:
+    """Stores messages that were given up: IDeadLetterStore."""
+
+    __slots__ = ()
+    _odb: AsyncDatabase
+
+    def add_dead_letter(self, message: WorkMessage) -> Deferred[None]:
+        return self._odb.write(lambda connection, cluster: dead_letters.add_dead_letter(connection, cluster, message))
+
+    def dead_letters(self, which: DeadLetterFilter) -> Deferred[list[WorkMessage]]:
+        return self._odb.read(lambda connection, cluster: dead_letters.list_dead_letters(connection, cluster, which))
+
+    def edit_dead_letter(self, message: WorkMessage) -> Deferred[None]:
+        return self._odb.write(lambda connection, cluster: dead_letters.edit_dead_letter(connection, cluster, message))
+
+    def remove_dead_letters(self, messages: Sequence[WorkMessage]) -> Deferred[int]:
+        return self._odb.write(
+            lambda connection, cluster: dead_letters.remove_dead_letters(connection, cluster, messages)
+        )
+
+    def count_dead_letters(self) -> Deferred[int]:
+        return self._odb.read(dead_letters.count_dead_letters)

@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx.interfaces.config import HistoryRow, IConfigStore
+from zatotx.interfaces.dead_letters import IDeadLetterStore
 from zatotx.odb import history
-from zatotx.odb.calls import CodeStore, NodeStore
+from zatotx.odb.calls import CodeStore, DeadLetterStore, NodeStore
 from zatotx.odb.database import AsyncDatabase, Database
 from zatotx.odb.engines.dialect import MAX_READERS
 from zatotx.odb.executor import DatabaseExecutor
@@ -37,10 +38,10 @@ def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, type
     return ConfigStore(odb=async_database)
 
 
-@implementer(IConfigStore)
+@implementer(IConfigStore, IDeadLetterStore)
 @frozen(kw_only=True)
-class ConfigStore(CodeStore, NodeStore):
-    """Implements IConfigStore; see the interface for each method."""
+class ConfigStore(CodeStore, NodeStore, DeadLetterStore):
+    """Implements IConfigStore and IDeadLetterStore; see the interfaces for each method."""
 
     _odb: AsyncDatabase
 

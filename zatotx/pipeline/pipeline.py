@@ -195,6 +195,11 @@ class Pipeline:
             raise ServiceUnavailable(message.cid, self.unavailable_reason)
         return message.principal or self.authentication.check(message)
 
+    def has_room(self, service: str) -> bool:
+        """Return whether the concurrency limits admit a call of a service now."""
+        entry = self.store.current.get(service)
+        return not self.admission.node.is_full and (entry is None or not entry.concurrency_limit.is_full)
+
     def error_reply(self, error: BaseException, message: Message) -> Reply:
         """Return the reply to a message that failed with `error`."""
         return self.error_replies.reply(error, message, self.codecs.select(message))

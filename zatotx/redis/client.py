@@ -48,14 +48,9 @@ class RedisClient(ConnectionService):
         connection_log: ConnectionLog | None = None,
     ) -> None:
         """`reactor`: IReactorTime, IReactorTCP, IReactorUNIX. `name`: the connection's name in CLIENT LIST."""
-        self._connection_log = connection_log or ConnectionLog(str(address))
+        self.connection_log = connection_log or ConnectionLog(str(address))
         connection = ReconnectingConnection(
-            reactor,
-            address,
-            timeout=timeout,
-            name=name,
-            connection_log=self._connection_log,
-            prepare=self._check_server,
+            reactor, address, timeout=timeout, name=name, connection_log=self.connection_log, prepare=self._check_server
         )
         super().__init__(connection)
         self.last_info: ServerInfo | None = (
@@ -120,7 +115,7 @@ class RedisClient(ConnectionService):
         try:
             reply = await protocol.send_command('INFO')
         except RedisError as error:
-            self._connection_log.log_warning(
+            self.connection_log.log_warning(
                 f'{self.address} does not answer INFO, so its settings are not checked: {error}'
             )
             return
@@ -128,7 +123,7 @@ class RedisClient(ConnectionService):
         if problem := unsupported_reason(info):
             raise UnusableServerError(problem)
         for sentence in configuration_warnings(info, str(self.address)):
-            self._connection_log.log_warning(sentence)
+            self.connection_log.log_warning(sentence)
 
     def _parse_info(self, info: object) -> ServerInfo:
         self.last_info = server_info = parse_info(str(info))

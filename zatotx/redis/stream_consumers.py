@@ -86,6 +86,14 @@ class StreamConsumer(ConnectionService):
         """See IConsumer."""
         return Deferred.fromCoroutine(self._claim(idle, count, ''))
 
+    def take_over(self, owner: str, count: int = 10) -> Deferred[list[StreamEntry]]:
+        """See IConsumer."""
+        return Deferred.fromCoroutine(self._claim(0, count, owner))
+
+    def discard(self, ids: Sequence[str]) -> None:
+        """Forget entries that a script has removed from the stream."""
+        self._unacknowledged.difference_update(ids)
+
     def ack(self, ids: Sequence[str]) -> Deferred[int]:
         """See IConsumer."""
         return Deferred.fromCoroutine(self._ack(ids))
@@ -105,7 +113,7 @@ class StreamConsumer(ConnectionService):
         except BaseException:
             self._may_have_missed = True
             raise
-        if owner:  # entries that other consumers claimed and acknowledged are forgotten
+        if owner == self.consumer:  # entries that other consumers claimed and acknowledged are forgotten
             self._unacknowledged.intersection_update(pending)
             self._check_threshold = max(_CHECK_THRESHOLD, 2 * len(self._unacknowledged))
         return self._record([

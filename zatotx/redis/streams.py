@@ -66,6 +66,15 @@ class RedisStream:
             length=length, pending=total, consumers={name: int(count) for name, count in consumers or ()}
         )
 
+    def consumers(self) -> Deferred[Mapping[str, int]]:
+        """See IStream."""
+        return Deferred.fromCoroutine(self._consumers())
+
+    async def _consumers(self) -> Mapping[str, int]:
+        rows = await self.run_with_group(lambda: self._client.execute('XINFO CONSUMERS', self.key, CONSUMER_GROUP))
+        known = [dict(zip(row[::2], row[1::2], strict=True)) for row in rows]
+        return {str(row['name']): int(row['pending']) for row in known}
+
     def trim(self, max_length: int) -> Deferred[int]:
         """See IStream."""
         trimmed: Deferred[Any] = self._client.execute('XTRIM', self.key, 'MAXLEN', max_length)

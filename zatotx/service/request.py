@@ -91,8 +91,8 @@ class Request:
         """The body as received: bytes from a channel, a Python object from another service."""
         if self._raw is not None:
             return self._raw
-        body = self._message.body
-        return body if isinstance(body, bytes) else body.read()
+        body: Any = self._message.body
+        return body.read() if hasattr(body, 'read') else body  # a message of the work stream carries a value
 
     @lazy_attribute
     def input(self) -> Any:

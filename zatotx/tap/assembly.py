@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define, frozen
 
 from zatotx.api import builtin_service_entries
+from zatotx.connectors.inbound_policy import StoredDeadLetters
 from zatotx.connectors.kind_registry import (
     FoundKind,
     find_kinds,
@@ -21,6 +22,7 @@ from zatotx.connectors.kind_registry import (
 )
 from zatotx.interfaces.config import Prepare, prepare_without_build
 from zatotx.interfaces.connector_kind import SERVER, ChannelContext, IChannel
+from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
 from zatotx.metrics.definitions import register
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry
@@ -40,6 +42,7 @@ from zatotx.node.secret_key import KEY_VARIABLE, read_key
 from zatotx.node.settings import Settings, load_settings
 from zatotx.node.state import NodeState
 from zatotx.node.thread_offload import make_offload
+from zatotx.node.work_runner import WorkCounters
 from zatotx.node.workers.control_pipe import WorkerSpec
 from zatotx.node.workers.slots import SlotLocks, acquire_slot
 from zatotx.node.workers.socket_handover import SocketBorrower
@@ -52,6 +55,7 @@ from zatotx.pipeline.pipeline import Pipeline
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
+from zatotx.redis.work_stream import RedisWorkStream
 from zatotx.schema.builtin_object_types import BUILTIN_TYPES
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.current_call import find_current_call
@@ -85,6 +89,7 @@ from zatotx.tap.shared_state import (
     make_worker_group,
     server_start_time,
 )
+from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
 from zatotx.wire.xml import name_cache
 
 
@@ -128,6 +133,8 @@ class _Infrastructure:
     announcements: Any  # IBus
     services: ServiceStore
     version_keeper: VersionManager
+    work: RedisWorkStream
+    work_counters: WorkCounters
 
 
 @frozen
@@ -192,6 +199,19 @@ class _ServerBuilder:
             admission=limited.admission,
             rate_limiter=limited.rate_limiter,
         )
+        dispatcher = Dispatcher(pipeline, reactor)
+        runner = make_work_runner(
+            settings,
+            self.home,
+            reactor,
+            infrastructure.work,
+            client=infrastructure.redis_client,
+            pipeline=pipeline,
+            dispatcher=dispatcher,
+            dead_letters=infrastructure.odb,
+            counters=infrastructure.work_counters,
+        )
+        config.follow_heartbeats(runner.heartbeat)
         work = self.home / 'work'
         pickup = PickupWatcher(
             reactor=reactor,
@@ -213,13 +233,14 @@ class _ServerBuilder:
             outgoing=endpoints.outgoing,
             initial_preparers=endpoints.preparers,
             pipeline=pipeline,
-            dispatcher=Dispatcher(pipeline, reactor),
+            dispatcher=dispatcher,
             services=infrastructure.services,
             version_keeper=infrastructure.version_keeper,
             pickup_task=make_pickup_task(pickup, work, reactor),
             watchdog=infrastructure.monitoring.watchdog,
             trimmer=MemoryTrimmer(reactor, infrastructure.offload, limited.body_memory),
             reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
+            work=runner,
             worker_group=make_worker_group(work, self.worker_spec, node_api, reactor),
         )
         return Node(parts, config, state, self.worker_spec)
@@ -250,8 +271,9 @@ class _ServerBuilder:
             odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
         )
         return _Infrastructure(
-            logs, counts, limited, offload, observed, types, secrets, odb, client, bus, services, keeper
-        )
+            logs, counts, limited, offload, observed, types, secrets, odb, client, bus, services, keeper,
+            make_work_stream(client, settings.main.cluster), WorkCounters(),
+        )  # fmt: skip
 
     def _endpoints(self, infrastructure: _Infrastructure) -> _Endpoints:
         """Build the channels, the outgoing connections and the authentication policy."""
@@ -272,6 +294,7 @@ class _ServerBuilder:
                 client=client,
                 odb=infrastructure.odb,
                 secrets=infrastructure.secrets,
+                work=infrastructure.work,
             ),
         )
         nonces = RedisNonceStore(reactor, client, RedisKeys(settings.main.cluster))
@@ -288,6 +311,8 @@ class _ServerBuilder:
             listeners=listeners,
             meters=meters,
             worker_spec=self._task_placer(client, infrastructure.odb),
+            dead_letters=StoredDeadLetters(infrastructure.odb),
+            processed_keys=make_processed_keys(reactor, client, settings.main.cluster),
         )
         preparers = [
             guard.prepare,
@@ -322,6 +347,7 @@ class _ServerBuilder:
                 client=infrastructure.redis_client,
             ),
             *limited.metric_sources(infrastructure.services),
+            infrastructure.work_counters.rows,
             make_certificate_source(endpoints.listeners),
         ]
         finders = [
@@ -355,6 +381,9 @@ class _ServerBuilder:
             log_levels=levels,
             user_metrics=observed.user_metrics,
             outgoing=make_outgoings(endpoints.outgoing, self.kinds),
+            work=infrastructure.work,
+            dead_letters=infrastructure.odb,
+            result_groups=make_result_groups(infrastructure.redis_client, main.cluster),
         )
 
     def _current_settings(self) -> Settings:
@@ -394,6 +423,8 @@ class _ServerBuilder:
         listeners: Listeners,
         meters: MeterRegistry,
         worker_spec: TaskPlacer,
+        dead_letters: IDeadLetterSink,
+        processed_keys: IProcessedKeys,
     ) -> Mapping[str, IChannel]:
         spool = self.home / 'work' / 'spool'
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -414,6 +445,8 @@ class _ServerBuilder:
                     outgoing_meters=meters.outgoing,
                     place_task=worker_spec,
                     declaration=found.kind,
+                    dead_letters=dead_letters,
+                    processed_keys=processed_keys,
                 )
                 channels[name] = found.load(found.kind.channel)(context)
         return channels

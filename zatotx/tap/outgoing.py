@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from zatotx.connectors.kind_registry import FoundKind
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.fetcher import IFetcher
+from zatotx.interfaces.work import IWorkStream
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.node.settings import Settings
 from zatotx.odb.secrets import Secrets
@@ -32,6 +33,7 @@ class OutgoingDependencies:
     client: Any  # zatotx.redis.client.RedisClient
     odb: Any  # IConfigStore
     secrets: Secrets
+    work: IWorkStream
 
 
 def make_outgoing_kinds(kinds: Sequence[FoundKind], dependencies: OutgoingDependencies) -> list[Any]:
@@ -64,6 +66,6 @@ def _context(kind: str, shared: OutgoingDependencies) -> OutgoingContext:
         reactor=shared.reactor, settings=shared.settings.kinds.get(kind, {}), run_in_thread=shared.offload,
         meters=shared.meters.outgoing, redis=shared.client, scripts=ScriptRunner(shared.client),
         leases=make_leases(shared.reactor, shared.client, shared.odb, main.cluster),
-        redis_key=keys.key, encrypt=shared.secrets.encrypt, decrypt=shared.secrets.decrypt,
+        work=shared.work, redis_key=keys.key, encrypt=shared.secrets.encrypt, decrypt=shared.secrets.decrypt,
         client_name=f'{main.name}@{socket.gethostname()}',
     )  # fmt: skip

@@ -33,6 +33,7 @@ from zatotx.service.outgoing import OutgoingConnections
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
+from zatotx.testing.memory_work import MemoryWorkStream
 
 CLUSTER = 'test'
 KEY = 'bm90LWEtc2VjcmV0LWp1c3QtYS10ZXN0LWtleS0xMjM='  # a Fernet key
@@ -120,6 +121,9 @@ class MemoryNode:
         self.log_levels = MemoryLevels()
         self.user_metrics = NullUserMetrics()
         self.outgoing = OutgoingConnections()
+        self.work = MemoryWorkStream(reactor)
+        self.dead_letters = self.odb
+        self.result_groups: Any = None
         self.config: Any = None
         self.deployer: Any = None
 

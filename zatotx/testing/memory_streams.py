@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -29,7 +29,7 @@ class MemoryStream:
     clock: Any
     entries: dict[str, dict[str, str | bytes]] = field(factory=dict)  # by id, oldest first
     deliveries: dict[str, _Delivery] = field(factory=dict)
-    consumers: set[str] = field(factory=set)  # names of consumers
+    known: set[str] = field(factory=set)  # names of consumers
     waiting_reads: list[tuple[MemoryConsumer, int, Deferred[list[StreamEntry]]]] = field(factory=list)
     _last_id: int = 0
 
@@ -45,6 +45,10 @@ class MemoryStream:
     def backlog(self) -> Deferred[StreamBacklog]:
         counts = Counter(handed.consumer for handed in self.deliveries.values())
         return succeed(StreamBacklog(length=len(self.entries), pending=counts.total(), consumers=dict(counts)))
+
+    def consumers(self) -> Deferred[Mapping[str, int]]:
+        counts = Counter(handed.consumer for handed in self.deliveries.values())
+        return succeed({name: counts[name] for name in sorted(self.known)})
 
     def trim(self, max_length: int) -> Deferred[int]:
         removed = list(self.entries)[: max(0, len(self.entries) - max_length)]
@@ -67,7 +71,7 @@ class MemoryStream:
 
     def consumer(self, name: str) -> MemoryConsumer:
         """Return a consumer of the stream."""
-        self.consumers.add(name)
+        self.known.add(name)
         return MemoryConsumer(self, name)
 
 
@@ -106,9 +110,16 @@ class MemoryConsumer:
 
     def claim(self, idle: float, count: int = 10) -> Deferred[list[StreamEntry]]:
         now = self.stream.clock.seconds()
+        return self._claim(lambda handed: now - handed.at >= idle, count)
+
+    def take_over(self, owner: str, count: int = 10) -> Deferred[list[StreamEntry]]:
+        return self._claim(lambda handed: handed.consumer == owner, count)
+
+    def _claim(self, is_wanted: Callable[[_Delivery], bool], count: int) -> Deferred[list[StreamEntry]]:
+        now = self.stream.clock.seconds()
         claimed: list[StreamEntry] = []
         for entry_id, handed in list(self.stream.deliveries.items()):
-            if now - handed.at < idle or len(claimed) == count:
+            if not is_wanted(handed) or len(claimed) == count:
                 continue
             if entry_id not in self.stream.entries:  # removed by trim meanwhile
                 del self.stream.deliveries[entry_id]

@@ -113,6 +113,11 @@ class ServiceKit(ObservedEffects):
         """Return the script of another service, which replaces a provided one: `kit.invokes('a.b').answers(…)`."""
         return ServiceScript(self._scripts.script_for(SERVICE, name), Matcher())
 
+    def invoked_async(self, name: str) -> list[Any]:
+        """Return the payloads of all asynchronous invocations of a service, in order: of self.invoke_async, and of the
+        patterns that use the work stream. None of them runs in a test."""
+        return [message.payload for message in self._invoker.node.work.messages if message.service == name]
+
     @overload
     def call(self, target: Target, payload: Any = ..., *, through_channel: Literal[False] = ...,
              **request: Unpack[Request]) -> Answer: ...

@@ -74,6 +74,16 @@ def check_odb(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]
                         'PostgreSQL or MariaDB')  # fmt: skip
 
 
+def check_dead_letters(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+    """Check that no message was given up."""
+    first = next(one for one in components_of(part.path.parent) if one.kind == SERVER)
+    found: OdbHealth | None = _inspect_or_none(scene, inspect_odb, part) if part == first else None
+    if found is not None and found.dead_letters:
+        is_one = found.dead_letters == 1
+        yield WARNING, (f'{found.dead_letters} message{" is a dead letter" if is_one else "s are dead letters"}: see '
+                        f"'zatotx dead-letter list {part.path.parent}', then replay or purge")  # fmt: skip
+
+
 def check_redis(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that Redis is reachable, persists its data, and has memory left."""
     from zatotx.redis.server_info import configuration_warnings
@@ -161,6 +171,13 @@ CHECKS = (
         '(maxmemory-policy), has no append-only file, failed to write, or uses 90 % of its memory',
         SERVER,
         check_redis,
+        sends_requests=True,
+    ),
+    Check(
+        'dead letters',
+        'messages failed as often as they may run, and wait for replay or purge',
+        SERVER,
+        check_dead_letters,
         sends_requests=True,
     ),
     Check(
