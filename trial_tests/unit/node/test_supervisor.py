@@ -715,7 +715,7 @@ class SpawnerTests(SynchronousTestCase):
         worker = spawn(0, listen_when_ready=False, descriptors={})
         self.assertEqual(reactor.calls[0]['env'], {'A': 'b'})
         transport: Any = worker.transport
-        self.assertEqual(transport.orders[0]['key'], 'hush')
+        self.assertEqual(transport.orders[0]['secret_key'], 'hush')
         self.assertNotIn(
             'hush', repr(spawn) + repr(control_pipe.WorkerSpec(slot=0, listen_when_ready=False, secret_key='hush'))
         )

@@ -497,7 +497,7 @@ class ReasonTests(SynchronousTestCase):
             MessageRejected, _body_length, (1, 1), b'1', b'chunked', 9).reason)  # fmt: skip
         for value in (b'gzip', b'chunked, gzip', b'chunked, chunked', b'gz ip, chunked', b'gzip;a, chunked', b''):
             refused = self.assertRaises(MessageRejected, check_transfer_encoding, value)
-            self.assertEqual((refused.status, refused.framing), (400, True), value)
+            self.assertEqual((refused.status, refused.is_framing_error), (400, True), value)
         check_transfer_encoding(b'\tCHUNKED ')
 
     def test_usual_limits(self) -> None:

@@ -60,8 +60,8 @@ class SchemaTests(SynchronousTestCase):
         """Optional and repeated elements may be missing; nullable ones say so."""
         for fields, expected in (
             ({}, ''), ({'required': False}, ' minOccurs="0"'), ({'nillable': True}, ' nillable="true"'),
-            ({'many': True}, ' minOccurs="0" maxOccurs="unbounded"'),
-            ({'many': True, 'required': False, 'nillable': True},
+            ({'is_repeated': True}, ' minOccurs="0" maxOccurs="unbounded"'),
+            ({'is_repeated': True, 'required': False, 'nillable': True},
              ' minOccurs="0" maxOccurs="unbounded" nillable="true"'),
         ):  # fmt: skip
             self.assertEqual(self.element(XsdScalar('long'), **fields),

@@ -179,7 +179,8 @@ class ResponseFilter:
     def apply(self, request: RequestContext, reply: Reply) -> None:
         """Filter a response and pass it to its request: at once, or when a thread has finished its part."""
         rate_limit = None if request.message is None else request.message.rate_limit_state
-        request.header_lines = self._header_lines if rate_limit is None else rate_limit.lines() + self._header_lines
+        limit_lines = b'' if rate_limit is None else rate_limit.header_lines()
+        request.header_lines = limit_lines + self._header_lines
         if self._cors and reply.headers:
             reply.headers = [field for field in reply.headers if not field[0].lower().startswith(_CORS)]
         if (self._gzip or self._etag) and reply.status not in _UNFILTERED:
