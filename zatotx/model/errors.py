@@ -153,6 +153,11 @@ class ServiceUnavailable(_TemporaryError):
     default = 'The service is not available now'
 
 
+class TransactionAborted(ServiceUnavailable):
+    """A database rolled the transaction back in favor of another one, as in a deadlock: it may succeed if it is
+    repeated."""
+
+
 class Timeout(ServiceError):
     status = 504
     default = 'The deadline of the request has passed'

@@ -18,6 +18,7 @@ class ApiSignature:
     called: str = ''  # the first argument of `call`
     positional: Sequence[str] = ()
     options: Sequence[str] = ()
+    contexts: Sequence[str] = ()  # methods that return a context manager with the same methods, sync and async
 
     def must_have(self, method: str, methods: Sequence[str]) -> None:
         """Raise AttributeError if the connection has no such method."""

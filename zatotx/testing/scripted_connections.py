@@ -124,6 +124,8 @@ class ConnectionDouble:
         def call(*args: Any, **kwargs: Any) -> Any:
             if signature is not None:
                 signature.must_take(method, args, kwargs)
+                if method in signature.contexts:
+                    return ContextDouble(self)
             return self._run_script(method, args, kwargs)
 
         return call
@@ -169,6 +171,25 @@ class ConnectionDouble:
             return scripted_soap.to_record(response.data) if isinstance(response, Response) else response
 
         return caller.result(run)
+
+
+class ContextDouble:
+    """A transaction of a scripted connection: what is called in it follows the connection's script."""
+
+    def __init__(self, connection: ConnectionDouble) -> None:
+        self._connection = connection
+
+    async def __aenter__(self) -> ConnectionDouble:
+        return self._connection
+
+    async def __aexit__(self, *error: object) -> None:
+        """Commits nothing, and lets exceptions through."""
+
+    def __enter__(self) -> ConnectionDouble:
+        return self._connection
+
+    def __exit__(self, *error: object) -> None:
+        """Commits nothing, and lets exceptions through."""
 
 
 class ZatoConnDouble:

@@ -1,0 +1,15 @@
+"""What scripted SQL connections have, for the users' test kit."""
+
+from __future__ import annotations
+
+from zatotx.testing.api_signature import ApiSignature
+
+SIGNATURES = {
+    'sql': ApiSignature(
+        title='SQL',
+        methods=('execute', 'fetch_all', 'fetch_one', 'fetch_value', 'ping', 'session', 'transaction'),
+        positional=('statement', 'params'),
+        options=('timeout', 'isolation_level'),
+        contexts=('transaction',),
+    ),
+}

@@ -1,0 +1,221 @@
+"""Transactions of services: `async with self.out.sql[name].transaction() as transaction`.
+
+A transaction holds a connection, and a thread only while one of its statements runs. Whatever happens, the connection
+returns to the pool: at the deadline of the request at the latest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from zatotx.connectors.blocking_pool import PoolClosed, SlotLease
+from zatotx.interfaces.outgoing import IServiceCall
+from zatotx.model.errors import ServiceUnavailable, Timeout, TransactionAborted
+from zatotx.plugins.sql.cancellation import Cancellation
+from zatotx.plugins.sql.connection import SqlConnection
+from zatotx.plugins.sql.database import CommitUnconfirmed, SqlDatabase, dbapi_of
+from zatotx.plugins.sql.drivers.base import RETRYABLE
+from zatotx.plugins.sql.statement_methods import StatementMethods
+
+T = TypeVar('T')
+
+
+class SqlTransaction(StatementMethods):
+    """A transaction, and its context manager: `async with` in async services, `with` in others. It is committed at the
+    end of the block, and rolled back if the block raises.
+
+    Raises TransactionAborted at the end of the block if the database has rolled it back after an error that the block
+    caught, so that nothing is lost quietly.
+    """
+
+    def __init__(self, connection: SqlConnection, call: IServiceCall, isolation_level: str) -> None:
+        self._connection = connection
+        self._call = call
+        self._work = _TransactionWork(connection.database, isolation_level)
+        self._lease: SlotLease | None = None
+        self._timer: Any = None
+
+    async def __aenter__(self) -> SqlTransaction:
+        await self._begin()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None:
+        await self._finish(error)
+
+    def __enter__(self) -> SqlTransaction:
+        entering = self._call.result(self._begin)
+        if isinstance(entering, Coroutine):
+            entering.close()
+            raise TypeError('An async service uses transactions with `async with`')
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        try:
+            self._call.result(partial(self._finish, error))
+        except CancelledError:  # the request is over: its coroutine did not run
+            self._connection.reactor.callFromThread(self._abandon)
+            raise
+
+    # StatementMethods
+
+    def _run(self, work: Callable[[Connection], T], timeout: float | None) -> Any:
+        return self._call.result(partial(self._statement, work, timeout))
+
+    async def _statement(self, work: Callable[[Connection], T], timeout: float | None) -> T:
+        if self._lease is None:
+            raise ServiceUnavailable(self._call.cid, f'{self._connection.title}: the transaction has ended')
+        return await self._execute(partial(self._work.run, work), timeout)
+
+    # In the reactor
+
+    async def _begin(self) -> None:
+        call, connection = self._call, self._connection
+        self._lease = await connection.lease(call, self._abandon)
+        remaining = max(0.0, call.deadline - connection.reactor.seconds())
+        self._timer = connection.reactor.callLater(remaining, self._abandon)
+        try:
+            await self._execute(self._work.begin, None)
+        except BaseException:
+            self._abandon()
+            raise
+
+    async def _finish(self, error: BaseException | None) -> None:
+        if self._lease is None:
+            if error is None:
+                raise Timeout(self._call.cid, f'{self._connection.title}: the transaction was rolled back at the '
+                              'deadline of the request')  # fmt: skip
+            return
+        if isinstance(error, CancelledError | Timeout):  # nobody waits for the rollback
+            self._abandon()
+            return
+        try:
+            await (self._commit() if error is None else self._rollback())
+        finally:
+            self._abandon()
+
+    async def _commit(self) -> None:
+        try:
+            await self._execute(self._work.commit, None)
+        except Timeout as error:
+            raise Timeout(error.cid, f'{error.msg}: check whether the transaction was committed') from error
+
+    async def _rollback(self) -> None:
+        try:
+            await self._execute(self._work.rollback, None)
+        except CancelledError:
+            raise
+        except Exception:
+            return  # the error of the block is the one to report
+
+    def _execute(self, function: Callable[[], T], timeout: float | None) -> Deferred[T]:
+        assert self._lease is not None
+        running = self._lease.run(function, timeout=self._connection.remaining(self._call, timeout),
+                                  interrupt=self._work.cancellation.interrupt)  # fmt: skip
+        return self._connection.observe(running, self._call)
+
+    def _abandon(self) -> None:
+        """Return the connection to the pool, after a rollback if there was no commit."""
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        work = self._work
+        returning = lease.run(work.release, timeout=self._connection.timeout, interrupt=work.cancellation.interrupt)
+        returning.addErrback(_ignore_closed)
+        lease.release()
+
+
+class _TransactionWork:
+    """The side of the threads."""
+
+    def __init__(self, database: SqlDatabase, isolation_level: str) -> None:
+        self.cancellation = Cancellation(database.driver)
+        self._database = database
+        self._isolation_level = isolation_level
+        self._connection: Connection | None = None
+        self._is_failed = False
+
+    def begin(self) -> None:
+        """Take a connection and begin."""
+        self._connection = connection = self._database.check_out(self.cancellation)
+        try:
+            self._database.driver.begin(connection, self._isolation_level)
+        finally:
+            self.cancellation.detach()
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run a function in the transaction."""
+        connection = self._attach()
+        self._require_healthy(connection)
+        try:
+            return work(connection)
+        except DBAPIError as error:
+            original = error.orig
+            if error.connection_invalidated or (original and self._database.driver.classify(original) is RETRYABLE):
+                self._is_failed = True
+            raise
+        finally:
+            self.cancellation.detach()
+
+    def commit(self) -> None:
+        """Commit. Raises TransactionAborted if the database has rolled it back."""
+        connection = self._attach()
+        try:
+            self._require_healthy(connection)
+            self._database.driver.commit(connection)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise CommitUnconfirmed(error.orig or error) from error
+            raise
+        finally:
+            self.cancellation.detach()
+
+    def rollback(self) -> None:
+        """Roll back."""
+        connection = self._attach()
+        try:
+            if not connection.invalidated:
+                self._database.driver.rollback(connection)
+        finally:
+            self.cancellation.detach()
+
+    def release(self) -> None:
+        """Return the connection to the pool, which rolls back what was not committed."""
+        connection, cancellation = self._connection, self.cancellation
+        if connection is None:
+            return
+        try:
+            if not cancellation.is_requested:
+                self._attach()
+                self._database.driver.reset(dbapi_of(connection))
+        except Exception:
+            connection.invalidate()
+        finally:
+            self._connection = None
+            self._database.check_in(connection, cancellation)
+
+    def _attach(self) -> Connection:
+        connection = self._connection
+        if connection is None:
+            raise PoolClosed
+        self.cancellation.attach(None if connection.invalidated else dbapi_of(connection))
+        return connection
+
+    def _require_healthy(self, connection: Connection) -> None:
+        if self._is_failed or connection.invalidated or self._database.driver.has_failed(dbapi_of(connection)):
+            raise TransactionAborted(None, 'The database has rolled the transaction back because of an earlier error')
+
+
+def _ignore_closed(failure: Failure) -> None:
+    failure.trap(Exception)
