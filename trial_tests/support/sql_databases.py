@@ -83,13 +83,13 @@ class WithDatabase(TestCase):
         """It, under way."""
         return Deferred.fromCoroutine(coroutine)
 
-    async def failure(self, awaitable: Any, kind: type[BaseException]) -> Any:
-        """What it raises, which must be of that kind."""
+    async def failure(self, awaitable: Any, *kinds: type[BaseException]) -> Any:
+        """What it raises, which must be of one of those kinds."""
 
         async def run() -> Any:
             return await awaitable
 
-        return await self.assertFailure(Deferred.fromCoroutine(run()), kind)
+        return await self.assertFailure(Deferred.fromCoroutine(run()), *kinds)
 
     def sleep(self, seconds: float) -> Deferred[None]:
         waiting: Deferred[None] = Deferred()

@@ -184,7 +184,8 @@ class BlockingPool:
             self._waiting.append(request)
 
     def _holds_all(self, owner: object) -> bool:
-        return len(self._leases) == self._size and all(lease.owner is owner for lease in self._leases)
+        held = [lease for lease in self._leases if lease.owner is owner and lease.is_open and not lease.is_ending]
+        return len(held) == self._size
 
     def _when_closed(self) -> Deferred[None]:
         if self._closed.called:
@@ -211,14 +212,15 @@ class SlotLease:
         self._pool = pool
         self._on_revoke = revoked
         self._calls: deque[_PendingCall] = deque()  # the first one runs
-        self._is_open = True
+        self.is_open = True
+        self.is_ending = False  # set in any thread by an owner that is about to release it
 
     def run(self, function: Callable[..., T], *args: Any, timeout: float, interrupt: Interrupt | None = None
             ) -> Deferred[T]:
         """Call the function in a thread, after the calls of this lease before it. Fails as BlockingPool.run, and with
         PoolClosed after `release`."""
         call = _PendingCall(self._pool, function, args, timeout, interrupt, self)
-        if not self._is_open:
+        if not self.is_open:
             call.deferred.errback(PoolClosed())
             return call.deferred
         call.timer = self._pool.start_timer(timeout, call)
@@ -229,8 +231,8 @@ class SlotLease:
 
     def release(self) -> None:
         """Take no further calls, and return the slot when the last one has ended."""
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
+            self.is_open = False
             if not self._calls:
                 self._pool.remove_lease(self)
 
@@ -240,7 +242,7 @@ class SlotLease:
         """The pool closes."""
         for call in tuple(self._calls):
             call.give_up(Failure(PoolClosed()))
-        if self._on_revoke is not None and self._is_open:
+        if self._on_revoke is not None and self.is_open:
             self._on_revoke()
         self.release()
 
@@ -253,7 +255,7 @@ class SlotLease:
         self._calls.popleft()
         if self._calls:
             self._calls[0].begin()
-        elif not self._is_open:
+        elif not self.is_open:
             self._pool.remove_lease(self)
 
 

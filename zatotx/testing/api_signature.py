@@ -18,6 +18,7 @@ class ApiSignature:
     called: str = ''  # the first argument of `call`
     positional: Sequence[str] = ()
     options: Sequence[str] = ()
+    iterators: Sequence[str] = ()  # methods whose result is read with `async for` or `for`: a scripted list
     contexts: Sequence[str] = ()  # methods that return a context manager with the same methods, sync and async
 
     def must_have(self, method: str, methods: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -126,6 +126,8 @@ class ConnectionDouble:
                 signature.must_take(method, args, kwargs)
                 if method in signature.contexts:
                     return ContextDouble(self)
+                if method in signature.iterators:
+                    return IteratorDouble(partial(self._run_script, method, args, kwargs))
             return self._run_script(method, args, kwargs)
 
         return call
@@ -190,6 +192,38 @@ class ContextDouble:
 
     def __exit__(self, *error: object) -> None:
         """Commits nothing, and lets exceptions through."""
+
+
+class IteratorDouble:
+    """A result that is read item by item; the script gives all of them as a list."""
+
+    def __init__(self, run: Callable[[], Any]) -> None:
+        self._run = run
+        self._items: Iterator[Any] | None = None
+
+    def __aiter__(self) -> IteratorDouble:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._items is None:
+            self._items = iter(await self._run())
+        for item in self._items:
+            return item
+        raise StopAsyncIteration
+
+    def __iter__(self) -> IteratorDouble:
+        return self
+
+    def __next__(self) -> Any:
+        if self._items is None:
+            self._items = iter(self._run())
+        return next(self._items)
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+
+    def close(self) -> None:
+        """Stop reading."""
 
 
 class ZatoConnDouble:

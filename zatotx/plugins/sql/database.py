@@ -12,6 +12,7 @@ from threading import Lock, Timer
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from zatotx.plugins.sql.cancellation import Cancellation
@@ -77,6 +78,27 @@ class SqlDatabase:
             return work(connection)
         finally:
             self.check_in(connection, cancellation)
+
+    def run_atomically(self, work: Callable[[Connection], T], connection: Connection) -> T:
+        """Run a function in a transaction of its own."""
+        self.driver.begin(connection, self.isolation_level)
+        try:
+            result = work(connection)
+        except BaseException:
+            if not connection.invalidated:
+                self.driver.rollback(connection)
+            raise
+        self.commit(connection)
+        return result
+
+    def commit(self, connection: Connection) -> None:
+        """Commit. Raises CommitUnconfirmed if the connection is lost meanwhile."""
+        try:
+            self.driver.commit(connection)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise CommitUnconfirmed(error.orig or error) from error
+            raise
 
     def check_out(self, cancellation: Cancellation) -> Connection:
         """Take a connection that works from the pool, and attach it. Raises ConnectFailed, and StatementAbandoned."""

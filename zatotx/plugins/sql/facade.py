@@ -11,7 +11,9 @@ from sqlalchemy import Connection
 from zatotx.connectors.connection_registry import ConnectionRegistry
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.sql.connection import SqlConnection
+from zatotx.plugins.sql.drivers.base import DatabaseDriver
 from zatotx.plugins.sql.engine_options import isolation_level as parse_level
+from zatotx.plugins.sql.row_stream import OpenResult, RowStream
 from zatotx.plugins.sql.statement_methods import StatementMethods
 from zatotx.plugins.sql.transaction import SqlTransaction
 
@@ -64,11 +66,22 @@ class SqlFacade(StatementMethods):
         """Ping the database. Gives what was executed, and the time of the response."""
         return self._call.result(partial(self._find().ping, self._call))
 
-    def _run(self, work: Callable[[Connection], T], timeout: float | None) -> Any:
-        return self._call.result(partial(self._statement, work, timeout))
+    @property
+    def _driver(self) -> DatabaseDriver:
+        return self._find().database.driver
 
-    async def _statement(self, work: Callable[[Connection], T], timeout: float | None) -> T:
-        return await self._find().run(work, self._call, timeout)
+    def _run(self, work: Callable[[Connection], T], timeout: float | None, *, is_atomic: bool = False) -> Any:
+        return self._call.result(partial(self._statement, work, timeout, is_atomic))
+
+    def _stream(self, open_result: OpenResult, timeout: float | None) -> RowStream:
+        reading = SqlTransaction(self._find(), self._call, None)
+        return RowStream(reading, self._call, open_result, timeout, owns_transaction=True)
+
+    async def _statement(self, work: Callable[[Connection], T], timeout: float | None, is_atomic: bool) -> T:
+        connection = self._find()
+        if is_atomic:
+            return await connection.run(partial(connection.database.run_atomically, work), self._call, timeout)
+        return await connection.run(work, self._call, timeout)
 
     def _find(self) -> SqlConnection:
         return self._registry.find(self._name, self._call.cid)

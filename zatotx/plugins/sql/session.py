@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Coroutine
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 from sqlalchemy import Connection, event, text
@@ -20,6 +20,9 @@ from zatotx.model.errors import Timeout
 from zatotx.plugins.sql.cancellation import Cancellation
 from zatotx.plugins.sql.connection import SqlConnection
 from zatotx.plugins.sql.database import ON_ERROR
+
+
+CLOSE_GRACE = 5.0  # seconds that a service has to close a session whose statement was interrupted
 
 
 class PooledSession(Session):
@@ -75,6 +78,7 @@ class _SessionLease:
         self._lease: SlotLease | None = None
         self._connection: Connection | None = None
         self._lock = Lock()
+        self._is_closed = Event()
         self._began: float | None = None  # of the current statement, monotonic
         self._timer: Any = None
         self._is_expired = False
@@ -89,8 +93,9 @@ class _SessionLease:
             connection = self._connection = database.check_out(self._cancellation)
             level: Any = database.isolation_level or connection.dialect.default_isolation_level
             connection.execution_options(isolation_level=level, **{ON_ERROR: self._failed})
-            for name in ('before_cursor_execute', 'commit', 'rollback'):
-                event.listen(connection, name, self._begin)
+            event.listen(connection, 'before_cursor_execute', self._begin)
+            event.listen(connection, 'commit', self._begin)
+            event.listen(connection, 'rollback', self._begin_rollback)
             event.listen(connection, 'after_cursor_execute', self._succeeded)
         except BaseException as error:
             self.close()
@@ -100,6 +105,7 @@ class _SessionLease:
     def close(self) -> None:
         """Return the connection to the pool."""
         connection = self._take()
+        self._is_closed.set()
         try:
             if connection is not None:
                 self._sql.database.check_in(connection, self._cancellation)
@@ -114,6 +120,9 @@ class _SessionLease:
         self._began = time.monotonic()
         if self._is_expired:
             raise self._timed_out()
+
+    def _begin_rollback(self, *args: Any) -> None:
+        self._began = time.monotonic()
 
     def _succeeded(self, *args: Any) -> None:
         self._observe(None)
@@ -177,6 +186,7 @@ class _SessionLease:
     def _revoke(self) -> None:
         if self._began is not None:
             self._cancellation.interrupt()
+            self._is_closed.wait(CLOSE_GRACE)  # its thread handles the error
         connection = self._take()
         if connection is not None:  # the service has not closed the session
             connection.invalidate()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
 from zatotx.plugins.sql import statements
+from zatotx.plugins.sql.drivers.base import DatabaseDriver
+from zatotx.plugins.sql.row_stream import OpenResult, RowStream, open_stream
 from zatotx.plugins.sql.statements import Params, prepare
 
 T = TypeVar('T')
@@ -25,8 +27,17 @@ class StatementMethods:
     parameters that do not fit it.
     """
 
-    def _run(self, work: Callable[[Connection], T], timeout: float | None) -> Any:
-        """Run a function with a connection, in a thread."""
+    @property
+    def _driver(self) -> DatabaseDriver:
+        """The driver of the database."""
+        raise NotImplementedError
+
+    def _run(self, work: Callable[[Connection], T], timeout: float | None, *, is_atomic: bool = False) -> Any:
+        """Run a function with a connection, in a thread. `is_atomic`: in a transaction."""
+        raise NotImplementedError
+
+    def _stream(self, open_result: OpenResult, timeout: float | None) -> RowStream:
+        """Return a stream of the rows of a result."""
         raise NotImplementedError
 
     def execute(self, statement: str, params: Params = None, *, timeout: float | None = None) -> Any:
@@ -48,6 +59,24 @@ class StatementMethods:
         """Execute a query. Gives the first column of its first row, or None."""
         clause, values = prepare(statement, params)
         return self._run(partial(_call, statements.fetch_value, clause, values), timeout)
+
+
+    def execute_many(self, statement: str, rows: Iterable[Mapping[str, Any]], *, timeout: float | None = None) -> Any:
+        """Execute a statement once for each row of parameters, all or none of them. Gives the number of rows that were
+        changed."""
+        return self._run(partial(statements.execute_many, statement, rows), timeout, is_atomic=True)
+
+    def call_procedure(self, name: str, params: Params = None, *, timeout: float | None = None) -> Any:
+        """Call a stored procedure with parameters in their order. Gives the rows of its first result."""
+        return self._run(partial(statements.call_procedure, self._driver, name, params), timeout)
+
+    def stream(self, statement: str, params: Params = None, *, batch: int = statements.BATCH,
+               timeout: float | None = None) -> RowStream:
+        """Return the rows of a query for `async for` in async services and `for` in others, which fetches `batch` of
+        them at a time. It holds a connection until its end, until `aclose` or `close`, or until nothing refers to it.
+        `timeout`: seconds for each batch."""
+        clause, values = prepare(statement, params)
+        return self._stream(partial(open_stream, clause, values, batch), timeout)
 
 
 def _call(function: Callable[..., T], clause: Any, values: Any, connection: Connection) -> T:

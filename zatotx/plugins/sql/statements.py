@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Row, TextClause, bindparam, text
 
+from zatotx.plugins.sql.drivers.base import DatabaseDriver
+
 Params: TypeAlias = Mapping[str, Any] | None
 _CACHED = 1000  # statements
+
+BATCH = 1000  # rows that are sent or fetched at once
+_PROCEDURE = re.compile(r'[^\W\d]\w*(\.[^\W\d]\w*)*')
 
 # `in :ids` and `in (:ids)`
 _LIST_PARAMETER = re.compile(r'\bin(\s*)(?::(\w+)|\(\s*:(\w+)\s*\))', re.IGNORECASE)
@@ -40,17 +46,27 @@ def prepare(statement: str, params: Params) -> tuple[TextClause, dict[str, Any]]
     return clause, values
 
 
-def prepare_many(statement: str, rows: Iterable[Mapping[str, Any]]) -> tuple[TextClause, list[dict[str, Any]]]:
-    """Like `prepare`, for a statement that is executed once for each row."""
-    clause: TextClause | None = None
-    values = []
-    for number, row in enumerate(rows, 1):
-        try:
-            clause, one = prepare(statement, row)
-        except InvalidParameters as error:
-            raise InvalidParameters(f'Row {number}: {error}') from None
-        values.append(one)
-    return clause if clause is not None else _parse(statement)[0], values
+def execute_many(statement: str, rows: Iterable[Mapping[str, Any]], connection: Connection) -> int:
+    """Execute a statement once for each row, in batches, and return the number of rows that it changed. Raises
+    InvalidParameters, naming the first row that does not fit."""
+    clause, _, lists = _parse(statement)
+    if lists:
+        raise InvalidParameters('A statement with a list of parameters cannot be executed for many rows')
+    changed = 0
+    numbered = enumerate(rows, 1)
+    while batch := [_row_values(statement, number, row) for number, row in islice(numbered, BATCH)]:
+        with connection.execute(clause, batch) as result:
+            changed += max(0, result.rowcount)
+    return changed
+
+
+def call_procedure(driver: DatabaseDriver, name: str, params: Params, connection: Connection) -> Sequence[Row[Any]]:
+    """Call a stored procedure, and return the rows of its first result, or none."""
+    if not _PROCEDURE.fullmatch(name):
+        raise InvalidParameters('The name of a stored procedure has letters, digits, _ and . only')
+    clause, values = prepare(driver.call_statement(name, tuple(params or ())), params)
+    with connection.execute(clause, values) as result:
+        return result.fetchall() if result.returns_rows else []
 
 
 def execute(connection: Connection, clause: TextClause, values: dict[str, Any]) -> int:
@@ -87,6 +103,13 @@ def _parse(statement: str) -> tuple[TextClause, frozenset[str], tuple[str, ...]]
     if lists:
         clause = clause.bindparams(*(bindparam(name, expanding=True) for name in lists))
     return clause, frozenset(clause.compile().params), lists
+
+
+def _row_values(statement: str, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return prepare(statement, row)[1]
+    except InvalidParameters as error:
+        raise InvalidParameters(f'Row {number}: {error}') from None
 
 
 def _as_list(name: str, value: Any) -> list[Any]:

@@ -7,9 +7,11 @@ from zatotx.testing.api_signature import ApiSignature
 SIGNATURES = {
     'sql': ApiSignature(
         title='SQL',
-        methods=('execute', 'fetch_all', 'fetch_one', 'fetch_value', 'ping', 'session', 'transaction'),
+        methods=('call_procedure', 'execute', 'execute_many', 'fetch_all', 'fetch_one', 'fetch_value', 'ping',
+                 'session', 'stream', 'transaction'),
         positional=('statement', 'params'),
-        options=('timeout', 'isolation_level'),
+        options=('timeout', 'isolation_level', 'rows', 'name', 'batch'),
         contexts=('transaction',),
+        iterators=('stream',),
     ),
 }

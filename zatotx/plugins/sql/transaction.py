@@ -21,8 +21,9 @@ from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.model.errors import ServiceUnavailable, Timeout, TransactionAborted
 from zatotx.plugins.sql.cancellation import Cancellation
 from zatotx.plugins.sql.connection import SqlConnection
-from zatotx.plugins.sql.database import CommitUnconfirmed, SqlDatabase, dbapi_of
-from zatotx.plugins.sql.drivers.base import RETRYABLE
+from zatotx.plugins.sql.database import SqlDatabase, dbapi_of
+from zatotx.plugins.sql.drivers.base import RETRYABLE, DatabaseDriver
+from zatotx.plugins.sql.row_stream import BatchReader, OpenResult, RowStream
 from zatotx.plugins.sql.statement_methods import StatementMethods
 
 T = TypeVar('T')
@@ -36,7 +37,8 @@ class SqlTransaction(StatementMethods):
     caught, so that nothing is lost quietly.
     """
 
-    def __init__(self, connection: SqlConnection, call: IServiceCall, isolation_level: str) -> None:
+    def __init__(self, connection: SqlConnection, call: IServiceCall, isolation_level: str | None) -> None:
+        """`isolation_level`: '' = the database's default, None = a transaction that only reads."""
         self._connection = connection
         self._call = call
         self._work = _TransactionWork(connection.database, isolation_level)
@@ -44,7 +46,7 @@ class SqlTransaction(StatementMethods):
         self._timer: Any = None
 
     async def __aenter__(self) -> SqlTransaction:
-        await self._begin()
+        await self.begin()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -52,7 +54,7 @@ class SqlTransaction(StatementMethods):
         await self._finish(error)
 
     def __enter__(self) -> SqlTransaction:
-        entering = self._call.result(self._begin)
+        entering = self._call.result(self.begin)
         if isinstance(entering, Coroutine):
             entering.close()
             raise TypeError('An async service uses transactions with `async with`')
@@ -63,30 +65,57 @@ class SqlTransaction(StatementMethods):
         try:
             self._call.result(partial(self._finish, error))
         except CancelledError:  # the request is over: its coroutine did not run
-            self._connection.reactor.callFromThread(self._abandon)
+            self.abandon_from_thread()
             raise
+
+    def abandon_from_thread(self) -> None:
+        """Return the connection to the pool. May be called in any thread."""
+        lease = self._lease
+        if lease is not None:
+            lease.is_ending = True
+            self._connection.reactor.callFromThread(self.abandon)
 
     # StatementMethods
 
-    def _run(self, work: Callable[[Connection], T], timeout: float | None) -> Any:
-        return self._call.result(partial(self._statement, work, timeout))
+    @property
+    def _driver(self) -> DatabaseDriver:
+        return self._connection.database.driver
 
-    async def _statement(self, work: Callable[[Connection], T], timeout: float | None) -> T:
+    def _run(self, work: Callable[[Connection], T], timeout: float | None, *, is_atomic: bool = False) -> Any:
+        return self._call.result(partial(self.statement, work, timeout))
+
+    def _stream(self, open_result: OpenResult, timeout: float | None) -> RowStream:
+        return RowStream(self, self._call, open_result, timeout)
+
+    # In the reactor; see StreamTransaction
+
+    async def open_reader(self, open_result: OpenResult, timeout: float | None) -> BatchReader:
+        """Execute a query whose rows are streamed."""
+        return await self._when_open(partial(self._work.open_reader, open_result), timeout)
+
+    async def close_reader(self, reader: BatchReader) -> None:
+        """Close a result that was not read to its end."""
+        await self._when_open(partial(self._work.close_reader, reader), None)
+
+    async def statement(self, work: Callable[[Connection], T], timeout: float | None) -> T:
+        """Run a function in the transaction."""
+        return await self._when_open(partial(self._work.run, work), timeout)
+
+    async def _when_open(self, function: Callable[[], T], timeout: float | None) -> T:
         if self._lease is None:
             raise ServiceUnavailable(self._call.cid, f'{self._connection.title}: the transaction has ended')
-        return await self._execute(partial(self._work.run, work), timeout)
+        return await self._execute(function, timeout)
 
-    # In the reactor
-
-    async def _begin(self) -> None:
+    async def begin(self) -> None:
+        """Take a connection, and begin."""
         call, connection = self._call, self._connection
-        self._lease = await connection.lease(call, self._abandon)
+        self._lease = await connection.lease(call, self.abandon)
         remaining = max(0.0, call.deadline - connection.reactor.seconds())
-        self._timer = connection.reactor.callLater(remaining, self._abandon)
+        self._timer = connection.reactor.callLater(remaining, self.abandon)
         try:
             await self._execute(self._work.begin, None)
         except BaseException:
-            self._abandon()
+            self.abandon()
             raise
 
     async def _finish(self, error: BaseException | None) -> None:
@@ -96,12 +125,12 @@ class SqlTransaction(StatementMethods):
                               'deadline of the request')  # fmt: skip
             return
         if isinstance(error, CancelledError | Timeout):  # nobody waits for the rollback
-            self._abandon()
+            self.abandon()
             return
         try:
             await (self._commit() if error is None else self._rollback())
         finally:
-            self._abandon()
+            self.abandon()
 
     async def _commit(self) -> None:
         try:
@@ -123,7 +152,7 @@ class SqlTransaction(StatementMethods):
                                   interrupt=self._work.cancellation.interrupt)  # fmt: skip
         return self._connection.observe(running, self._call)
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
         """Return the connection to the pool, after a rollback if there was no commit."""
         lease, self._lease = self._lease, None
         if lease is None:
@@ -139,18 +168,22 @@ class SqlTransaction(StatementMethods):
 class _TransactionWork:
     """The side of the threads."""
 
-    def __init__(self, database: SqlDatabase, isolation_level: str) -> None:
+    def __init__(self, database: SqlDatabase, isolation_level: str | None) -> None:
         self.cancellation = Cancellation(database.driver)
         self._database = database
         self._isolation_level = isolation_level
         self._connection: Connection | None = None
+        self._readers: list[BatchReader] = []
         self._is_failed = False
 
     def begin(self) -> None:
         """Take a connection and begin."""
         self._connection = connection = self._database.check_out(self.cancellation)
         try:
-            self._database.driver.begin(connection, self._isolation_level)
+            if self._isolation_level is None:
+                self._database.driver.begin_reading(connection)
+            else:
+                self._database.driver.begin(connection, self._isolation_level)
         finally:
             self.cancellation.detach()
 
@@ -168,16 +201,24 @@ class _TransactionWork:
         finally:
             self.cancellation.detach()
 
+    def open_reader(self, open_result: OpenResult) -> BatchReader:
+        """Execute a query whose rows are streamed."""
+        reader = self.run(open_result)
+        self._readers.append(reader)
+        return reader
+
+    def close_reader(self, reader: BatchReader) -> None:
+        """Close a result that was not read to its end."""
+        self.run(partial(reader.close, self._database.driver))
+
     def commit(self) -> None:
         """Commit. Raises TransactionAborted if the database has rolled it back."""
         connection = self._attach()
         try:
             self._require_healthy(connection)
-            self._database.driver.commit(connection)
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise CommitUnconfirmed(error.orig or error) from error
-            raise
+            for reader in self._readers:
+                reader.close(self._database.driver, connection)
+            self._database.commit(connection)
         finally:
             self.cancellation.detach()
 
@@ -198,6 +239,8 @@ class _TransactionWork:
         try:
             if not cancellation.is_requested:
                 self._attach()
+                for reader in self._readers:
+                    reader.close(self._database.driver, connection)
                 self._database.driver.reset(dbapi_of(connection))
         except Exception:
             connection.invalidate()

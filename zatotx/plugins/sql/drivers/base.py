@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -50,6 +51,17 @@ class DatabaseDriver:
         """Begin a transaction. `isolation_level`: '' = the database's default."""
         if isolation_level:
             connection.execution_options(isolation_level=isolation_level)
+
+    def begin_reading(self, connection: Connection) -> None:
+        """Begin a transaction that only reads."""
+        self.begin(connection, '')
+
+    def call_statement(self, procedure: str, names: Sequence[str]) -> str:
+        """Return the statement that calls a stored procedure with named parameters, in this order."""
+        return f'CALL {procedure}({", ".join(f":{name}" for name in names)})'
+
+    def end_stream(self, dbapi: Any) -> None:
+        """Called before a result is closed that was not read to its end."""
 
     def commit(self, connection: Connection) -> None:
         """Commit the transaction."""

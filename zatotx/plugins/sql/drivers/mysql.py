@@ -71,6 +71,10 @@ class MySQLDriver(DatabaseDriver):
         """See DatabaseDriver."""
         return not dbapi.open or is_readable(dbapi._sock.fileno())
 
+    def end_stream(self, dbapi: Any) -> None:
+        """See DatabaseDriver. Closing the cursor would read all remaining rows: the server stops sending them first."""
+        self.cancel(dbapi)
+
     def cancel(self, dbapi: Any) -> None:
         """See DatabaseDriver. KILL QUERY needs a connection of its own."""
         import pymysql

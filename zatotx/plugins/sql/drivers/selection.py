@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from zatotx.plugins.sql.database_url import DatabaseUrl
@@ -32,10 +33,14 @@ class SQLServerDriver(DatabaseDriver):
     install = 'pip install pymssql'
 
 
-class SQLServerOdbcDriver(DatabaseDriver):
+    def call_statement(self, procedure: str, names: Sequence[str]) -> str:
+        """See DatabaseDriver."""
+        return f'EXEC {procedure} {", ".join(f"@{name} = :{name}" for name in names)}'.rstrip()
+
+
+class SQLServerOdbcDriver(SQLServerDriver):
     """Microsoft SQL Server with pyodbc, by its URL."""
 
-    title = 'Microsoft SQL Server'
     module = 'pyodbc'
     install = 'pip install pyodbc'
 

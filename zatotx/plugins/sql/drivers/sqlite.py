@@ -41,6 +41,10 @@ class SQLiteDriver(DatabaseDriver):
         """See DatabaseDriver. All transactions are serializable."""
         connection.exec_driver_sql('BEGIN IMMEDIATE')
 
+    def begin_reading(self, connection: Connection) -> None:
+        """See DatabaseDriver. Readers do not wait for the writer in WAL mode."""
+        connection.exec_driver_sql('BEGIN')
+
     def commit(self, connection: Connection) -> None:
         """See DatabaseDriver."""
         connection.exec_driver_sql('COMMIT')
