@@ -21,7 +21,6 @@ from zatotx.plugins.sql.cancellation import Cancellation
 from zatotx.plugins.sql.connection import SqlConnection
 from zatotx.plugins.sql.database import ON_ERROR
 
-
 CLOSE_GRACE = 5.0  # seconds that a service has to close a session whose statement was interrupted
 
 
