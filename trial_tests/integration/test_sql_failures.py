@@ -3,7 +3,10 @@ values."""
 
 from __future__ import annotations
 
+import atexit
+from collections.abc import Callable
 from contextlib import closing
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -14,23 +17,21 @@ from trial_tests.support import mariadb, postgresql
 from trial_tests.support.calling import Asking
 from trial_tests.support.ports import free_port
 from trial_tests.support.sql_databases import BlockingCall, WithDatabase, WithMariaDB, WithPostgreSQL
-from zatotx.model.errors import ServiceUnavailable, Timeout, TransactionAborted
+from zatotx.model.errors import BadGateway, ServiceUnavailable, Timeout, TransactionAborted
 
 
 class FailureContract(WithDatabase):
     """Mixin."""
 
     password: str
-    connections: str  # the statement that lists the connections of the test's account
 
     def server(self) -> Any:
-        """A server of the test's own, which runs."""
+        """A server of this module's own, which may be killed and frozen. It runs."""
         raise NotImplementedError
 
     async def connect(self, **fields: Any) -> Any:
-        """A connection to a server of the test's own, which has answered once."""
+        """A connection to that server, which has answered once."""
         server = await deferToThread(self.server)
-        self.addCleanup(server.close)
         await self.configure(url=self.url_of(server), **fields)
         self.assertEqual(await self.crm().fetch_value('select 1', timeout=20), 1)
         return server
@@ -204,6 +205,26 @@ class FailureContract(WithDatabase):
         self.assertEqual(await crm.fetch_value('select label from thing where id = 3'), hostile)
         self.assertEqual(await crm.fetch_value('select count(*) from thing'), 2)
 
+    async def test_huge_result(self) -> None:
+        """A result beyond the limit is BadGateway naming the connection, while it is received; the connection, and its
+        transaction's, work again."""
+        await self.configure(url=self.url(), max_result_size=1_000_000, pool_size=1)
+        crm = self.crm()
+        before = _peak_memory()
+        error = await self.failure(crm.fetch_all(self.huge), BadGateway)
+        self.assertIn('CRM (sql): the result of a statement is larger than 1000000 bytes', error.msg)
+        self.assertEqual(await crm.fetch_value('select 1'), 1)
+
+        async def transact() -> None:
+            async with crm.transaction() as transaction:
+                await transaction.fetch_all(self.huge)
+
+        await self.failure(transact(), BadGateway)
+        self.assertEqual(await crm.fetch_value('select 1'), 1)
+        self.assertLess(_peak_memory() - before, 500_000_000)
+
+    huge: str  # a query with more than 2 GB of rows
+
     async def test_no_connection_is_left(self) -> None:
         """After many calls that were cancelled, none of the next statements is cancelled, and the server has no more
         connections than the pool."""
@@ -233,16 +254,33 @@ async def go_on_or_abort(block: Any) -> None:
         return
 
 
+def _peak_memory() -> int:
+    """Bytes that the process has had at most."""
+    return getrusage(RUSAGE_SELF).ru_maxrss * 1024
+
+
+_servers: dict[str, Any] = {}
+
+
+def own_server(name: str, make: Callable[[], Any]) -> Any:
+    """The server of this module, started by its first test."""
+    if name not in _servers:
+        server = make()
+        atexit.register(server.close)
+        server.start()
+        _servers[name] = server
+    return _servers[name]
+
+
 class PostgreSQLFailureTests(FailureContract, WithPostgreSQL):
     """PostgreSQL."""
 
     password = postgresql.PASSWORD
+    huge = "select repeat('x', 1000) from generate_series(1, 2000000)"
     kept_after_error = 0
 
-    def server(self) -> postgresql.PostgreSQL:
-        server = postgresql.PostgreSQL()
-        server.start()
-        return server
+    def server(self) -> Any:
+        return own_server('postgresql', postgresql.PostgreSQL)
 
     def url_of(self, server: Any) -> str:
         return str(server.url('postgres')).replace('+psycopg', '')
@@ -287,12 +325,12 @@ class MariaDBFailureTests(FailureContract, WithMariaDB):
     """MariaDB."""
 
     password = mariadb.PASSWORD
+    huge = ("with recursive n(i) as (select 1 union all select i + 1 from n where i < 200) "
+            "select repeat('x', 1000) from n a, n b, n c")  # fmt: skip
     kept_after_error = 1
 
-    def server(self) -> mariadb.MariaDB:
-        server = mariadb.MariaDB()
-        server.start()
-        return server
+    def server(self) -> Any:
+        return own_server('mariadb', mariadb.MariaDB)
 
     def url_of(self, server: Any) -> str:
         return str(server.url('mysql')).replace('+pymysql', '')

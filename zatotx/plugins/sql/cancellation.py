@@ -19,14 +19,17 @@ class Cancellation:
     interrupt that has begun, so that a cancel request never reaches a connection that has another user.
     """
 
-    __slots__ = ('_dbapi', '_driver', '_lock', '_returned', 'is_aborted', 'is_requested')
+    __slots__ = ('_dbapi', '_driver', '_lock', '_received_before', '_returned', 'is_aborted', 'is_requested',
+                 'is_too_large')  # fmt: skip
 
     def __init__(self, driver: DatabaseDriver) -> None:
         self._driver = driver
         self._lock = Lock()
         self._dbapi: Any = None
         self._returned: Event | None = None
+        self._received_before: int | None = None  # bytes of the connection, early in the statement
         self.is_requested = False
+        self.is_too_large = False  # the result was larger than allowed
         self.is_aborted = False  # the connection was cut
 
     def attach(self, dbapi: Any) -> None:
@@ -35,6 +38,7 @@ class Cancellation:
             if self.is_requested:
                 raise StatementAbandoned
             self._dbapi = dbapi
+            self._received_before = None
 
     def detach(self) -> None:
         """Stop using the connection. Returns when no interrupt of it is under way."""
@@ -43,6 +47,24 @@ class Cancellation:
             returned.set()
         with self._lock:
             self._dbapi = None
+
+    def exceeds(self, limit: int) -> bool:
+        """Return whether the statement has received more than `limit` bytes since the first call of this method, and
+        note it. Never blocks."""
+        if self.is_requested or not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if self._dbapi is None:
+                return False
+            received = self._driver.received(self._dbapi)
+            if self._received_before is None:
+                self._received_before = received
+            self.is_too_large = received - self._received_before > limit
+            return self.is_too_large
+        except Exception:  # the connection is closed already
+            return False
+        finally:
+            self._lock.release()
 
     def interrupt(self) -> None:
         """Cancel the statement at the server. If the server does not confirm it in time, or the statement continues,

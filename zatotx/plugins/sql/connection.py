@@ -4,6 +4,7 @@ failures."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from threading import Thread
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -24,6 +25,7 @@ from zatotx.plugins.sql.error_mapping import ErrorMapping
 from zatotx.plugins.sql.schema import SqlOutgoing, location
 
 T = TypeVar('T')
+SIZE_INTERVAL = 0.05  # seconds between two checks of the sizes of results
 UNPOOLED = 5  # connections at once where none is kept
 
 
@@ -37,20 +39,34 @@ class SqlConnection:
         self.title = title
         self.timeout = value.timeout
         self.reactor: Any = context.reactor
-        self.database = SqlDatabase(url, value.password, driver, pool_size=value.pool_size, timeout=value.timeout,
-                                 options=parse_engine_options(value.extra)[0])  # fmt: skip
+        self.database = SqlDatabase(
+            url, value.password, driver, pool_size=value.pool_size, timeout=value.timeout,
+            max_result_size=value.max_result_size, options=parse_engine_options(value.extra)[0],
+        )  # fmt: skip
         self.pool = BlockingPool(context.reactor, size, f'sql-{value.name}')
-        self._errors = ErrorMapping(title=title, driver=driver, pool_size=size, password=value.password)
+        self._errors = ErrorMapping(title=title, driver=driver, pool_size=size,
+                                    max_result_size=value.max_result_size, password=value.password)
         self._failures = FailureLog(title, context.reactor.seconds)
         self._meter = meter
         self._offload = context.offload
+        self._max_result_size = value.max_result_size
+        self._watched: set[Cancellation] = set()  # of the statements that run
+        self._size_timer: Any = None  # IDelayedCall
 
     def run(self, work: Callable[[Connection], T], call: IServiceCall, timeout: float | None = None) -> Deferred[T]:
         """Run a function with a connection in autocommit mode. `timeout`: seconds, None = the connection's."""
         cancellation = Cancellation(self.database.driver)
         running = self.pool.run(self.database.run, work, cancellation, timeout=self.remaining(call, timeout),
                                 interrupt=cancellation.interrupt, owner=call.request)  # fmt: skip
+        self.watch_size(running, cancellation)
         return self.observe(running, call)
+
+    def watch_size(self, running: Deferred[Any], cancellation: Cancellation) -> None:
+        """Cancel a statement whose result becomes too large."""
+        self._watched.add(cancellation)
+        if self._size_timer is None:
+            self._size_timer = self.reactor.callLater(SIZE_INTERVAL, self._check_sizes)
+        running.addBoth(self._unwatch, cancellation)
 
     def lease(self, call: IServiceCall, revoked: Callable[[], object]) -> Deferred[SlotLease]:
         """Lease one of the pool's connections for several statements."""
@@ -106,6 +122,19 @@ class SqlConnection:
         """Yield the last failure of a connection that does not work."""
         if self._failures.cause:
             yield f'{self.title}: its last statement failed: {self._failures.cause}'
+
+    def _unwatch(self, result: Any, cancellation: Cancellation) -> Any:
+        self._watched.discard(cancellation)
+        if not self._watched and self._size_timer is not None:
+            self._size_timer.cancel()
+            self._size_timer = None
+        return result
+
+    def _check_sizes(self) -> None:
+        self._size_timer = self.reactor.callLater(SIZE_INTERVAL, self._check_sizes)
+        for cancellation in self._watched:
+            if cancellation.exceeds(self._max_result_size):
+                Thread(target=cancellation.interrupt, name='sql-result-too-large', daemon=True).start()
 
     def _dispose(self, _: None) -> Deferred[None]:
         disposing: Deferred[None] = self._offload(self.database.dispose)

@@ -23,6 +23,7 @@ T = TypeVar('T')
 
 PING_AFTER = 30.0  # seconds that a connection may be idle without being pinged before its next use
 POOL_RECYCLE = 3600  # seconds until a connection is replaced, unless `extra` says otherwise
+MAX_RESULT_SIZE = 'zatotx_max_result_size'  # execution option: bytes
 ON_ERROR = 'zatotx_on_error'  # execution option: called with the context of an error
 _CHECKOUT_TIMEOUT = 5.0  # seconds; callers have a slot of the thread pool, so that there is always a connection
 
@@ -33,6 +34,10 @@ class ConnectFailed(Exception):  # noqa: N818 - mapped to an error of the data m
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
         self.cause = cause
+
+
+class ResultTooLarge(Exception):  # noqa: N818 - mapped to an error of the data model
+    """The result of a statement is larger than the connection allows."""
 
 
 class CommitUnconfirmed(Exception):  # noqa: N818 - mapped to an error of the data model
@@ -50,7 +55,7 @@ class SqlDatabase:
     """
 
     def __init__(self, url: DatabaseUrl, password: str, driver: DatabaseDriver, *, pool_size: int, timeout: float,
-                 options: Mapping[str, Any]) -> None:
+                 max_result_size: int, options: Mapping[str, Any]) -> None:
         self.driver = driver
         self.isolation_level: str = options.get('isolation_level', '')
         self._url = URL.create(
@@ -59,6 +64,7 @@ class SqlDatabase:
         )  # fmt: skip
         self._pool_size = pool_size
         self._timeout = timeout
+        self._max_result_size = max_result_size
         self._recycle: int = options.get('pool_recycle', POOL_RECYCLE)
         self._engine: Engine | None = None
         self._lock = Lock()
@@ -76,6 +82,10 @@ class SqlDatabase:
         connection = self.check_out(cancellation)
         try:
             return work(connection)
+        except Exception as error:
+            if cancellation.is_too_large:
+                raise ResultTooLarge from error
+            raise
         finally:
             self.check_in(connection, cancellation)
 
@@ -175,7 +185,8 @@ class SqlDatabase:
                     'pool_timeout': _CHECKOUT_TIMEOUT, 'pool_recycle': self._recycle}  # fmt: skip
         engine = create_engine(
             self._url, isolation_level='AUTOCOMMIT', skip_autocommit_rollback=True, hide_parameters=True,
-            pool_reset_on_return=None, connect_args=self.driver.connect_arguments(self._url, self._timeout), **pool,
+            pool_reset_on_return=None, execution_options={MAX_RESULT_SIZE: self._max_result_size},
+            connect_args=self.driver.connect_arguments(self._url, self._timeout), **pool,
         )  # fmt: skip
         event.listen(engine, 'connect', lambda dbapi, record: self.driver.connected(dbapi))
         event.listen(engine, 'reset', lambda dbapi, record, state: self.driver.reset(dbapi))

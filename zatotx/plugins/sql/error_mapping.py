@@ -7,9 +7,9 @@ from sqlalchemy.exc import DBAPIError, StatementError
 
 from zatotx.connectors.blocking_pool import PoolClosed, SlotHeldByCaller
 from zatotx.connectors.call_policies import CallTimedOut
-from zatotx.model.errors import ServiceError, ServiceUnavailable, Timeout, TransactionAborted
+from zatotx.model.errors import BadGateway, ServiceError, ServiceUnavailable, Timeout, TransactionAborted
 from zatotx.plugins.sql.cancellation import StatementAbandoned
-from zatotx.plugins.sql.database import CommitUnconfirmed, ConnectFailed
+from zatotx.plugins.sql.database import CommitUnconfirmed, ConnectFailed, ResultTooLarge
 from zatotx.plugins.sql.drivers.base import CANCELLED, RETRYABLE, UNAVAILABLE, DatabaseDriver
 from zatotx.schema.masking import MASK, mask_urls
 
@@ -21,6 +21,7 @@ class ErrorMapping:
     title: str
     driver: DatabaseDriver
     pool_size: int
+    max_result_size: int
     password: str
 
     def map(self, error: BaseException, cid: str) -> BaseException:
@@ -43,6 +44,11 @@ class ErrorMapping:
             return TransactionAborted(cid, f'{self.title}: {error.msg}')
         if isinstance(error, CommitUnconfirmed):
             return ServiceUnavailable(cid, f'{self.title} did not confirm a commit: check whether it was made')
+        if isinstance(error, ResultTooLarge):
+            return BadGateway(
+                cid, f'{self.title}: the result of a statement is larger than {self.max_result_size} bytes: read it '
+                'with stream, or raise max_result_size',
+            )  # fmt: skip
         if isinstance(error, ConnectFailed):
             return self._unreachable(cid)
         if isinstance(error, DBAPIError):

@@ -62,6 +62,10 @@ class SqlOutgoing(ConfigObject, frozen=True, kw_only=True):
     timeout: Annotated[
         float, field('Seconds for a statement, including the wait for a connection and connecting', gt=0, le=86_400)
     ] = 10.0
+    max_result_size: Annotated[
+        int, field('Maximum bytes of the result of a statement; streams and sessions have no limit', ge=1024,
+                   le=2**40)
+    ] = 64 * 1024 * 1024
     extra: Annotated[
         str, field('Lines of key=value: isolation_level of transactions, pool_recycle in seconds', max_length=10_000)
     ] = ''

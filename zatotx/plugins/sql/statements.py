@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Row, TextClause, bindparam, text
 
+from zatotx.plugins.sql.database import MAX_RESULT_SIZE, ResultTooLarge
 from zatotx.plugins.sql.drivers.base import DatabaseDriver
 
 Params: TypeAlias = Mapping[str, Any] | None
@@ -78,9 +80,20 @@ def execute(connection: Connection, clause: TextClause, values: dict[str, Any]) 
 
 
 def fetch_all(connection: Connection, clause: TextClause, values: dict[str, Any]) -> Sequence[Row[Any]]:
-    """Execute a query, and return all rows."""
+    """Execute a query, and return all rows. Raises ResultTooLarge. Drivers that receive the whole result at once are
+    limited by Cancellation.exceeds, too."""
+    remaining = connection.get_execution_options()[MAX_RESULT_SIZE]
     with connection.execute(clause, values) as result:
-        return result.fetchall()
+        rows = list(result.fetchmany(BATCH))
+        fetched = len(rows)
+        while fetched == BATCH:
+            remaining -= BATCH * sum(map(sys.getsizeof, rows[-1]))
+            if remaining < 0:
+                raise ResultTooLarge
+            batch = result.fetchmany(BATCH)
+            fetched = len(batch)
+            rows.extend(batch)
+        return rows
 
 
 def fetch_one(connection: Connection, clause: TextClause, values: dict[str, Any]) -> Row[Any] | None:

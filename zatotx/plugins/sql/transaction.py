@@ -21,7 +21,7 @@ from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.model.errors import ServiceUnavailable, Timeout, TransactionAborted
 from zatotx.plugins.sql.cancellation import Cancellation
 from zatotx.plugins.sql.connection import SqlConnection
-from zatotx.plugins.sql.database import SqlDatabase, dbapi_of
+from zatotx.plugins.sql.database import ResultTooLarge, SqlDatabase, dbapi_of
 from zatotx.plugins.sql.drivers.base import RETRYABLE, DatabaseDriver
 from zatotx.plugins.sql.row_stream import BatchReader, OpenResult, RowStream
 from zatotx.plugins.sql.statement_methods import StatementMethods
@@ -150,6 +150,7 @@ class SqlTransaction(StatementMethods):
         assert self._lease is not None
         running = self._lease.run(function, timeout=self._connection.remaining(self._call, timeout),
                                   interrupt=self._work.cancellation.interrupt)  # fmt: skip
+        self._connection.watch_size(running, self._work.cancellation)
         return self._connection.observe(running, self._call)
 
     def abandon(self) -> None:
@@ -194,6 +195,8 @@ class _TransactionWork:
         try:
             return work(connection)
         except DBAPIError as error:
+            if self.cancellation.is_too_large:
+                raise ResultTooLarge from error
             original = error.orig
             if error.connection_invalidated or (original and self._database.driver.classify(original) is RETRYABLE):
                 self._is_failed = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 from attrs import frozen
 from sqlalchemy import URL, Connection
 
+_BYTES_RECEIVED = slice(128, 136)  # tcpi_bytes_received in struct tcp_info of <linux/tcp.h>
 CANCEL_TIMEOUT = 2.0  # seconds for the request that cancels a statement
 
 
@@ -92,6 +94,10 @@ class DatabaseDriver:
         finally:
             cursor.close()
 
+    def received(self, dbapi: Any) -> int:
+        """Return the number of bytes that the connection has received so far; 0 if it is not known."""
+        return 0
+
     def cancel(self, dbapi: Any) -> None:
         """Cancel the statement that another thread executes, within CANCEL_TIMEOUT seconds. Raises any exception if
         the server does not confirm it."""
@@ -113,6 +119,14 @@ def shut_down(descriptor: int) -> None:
     """Shut down both directions of a socket, which wakes up a thread that waits for it. It is closed by its owner."""
     with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)
+
+
+def bytes_received(descriptor: int) -> int:
+    """Return the number of bytes that a TCP socket has received (Linux's TCP_INFO); 0 if it is not known."""
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as duplicate:
+        info = duplicate.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.stop)
+        return int.from_bytes(info[_BYTES_RECEIVED], sys.byteorder)
+    return 0
 
 
 def is_readable(descriptor: int) -> bool:

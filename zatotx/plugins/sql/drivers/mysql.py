@@ -15,6 +15,7 @@ from zatotx.plugins.sql.drivers.base import (
     UNAVAILABLE,
     DatabaseDriver,
     ErrorClass,
+    bytes_received,
     is_readable,
     shut_down,
 )
@@ -74,6 +75,10 @@ class MySQLDriver(DatabaseDriver):
     def end_stream(self, dbapi: Any) -> None:
         """See DatabaseDriver. Closing the cursor would read all remaining rows: the server stops sending them first."""
         self.cancel(dbapi)
+
+    def received(self, dbapi: Any) -> int:
+        """See DatabaseDriver."""
+        return bytes_received(dbapi._sock.fileno())
 
     def cancel(self, dbapi: Any) -> None:
         """See DatabaseDriver. KILL QUERY needs a connection of its own."""

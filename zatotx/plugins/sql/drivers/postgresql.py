@@ -20,6 +20,7 @@ from zatotx.plugins.sql.drivers.base import (
     UNAVAILABLE,
     DatabaseDriver,
     ErrorClass,
+    bytes_received,
     is_readable,
     shut_down,
 )
@@ -75,6 +76,10 @@ class PostgreSQLDriver(DatabaseDriver):
     def is_suspicious(self, dbapi: Any) -> bool:
         """See DatabaseDriver."""
         return bool(dbapi.closed) or is_readable(dbapi.fileno())
+
+    def received(self, dbapi: Any) -> int:
+        """See DatabaseDriver."""
+        return bytes_received(dbapi.fileno())
 
     def cancel(self, dbapi: Any) -> None:
         """See DatabaseDriver."""

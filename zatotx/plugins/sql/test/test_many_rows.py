@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from twisted.internet.defer import CancelledError
 
 from trial_tests.support.sql_databases import BlockingCall, WithDatabase, WithMariaDB, WithPostgreSQL, WithSQLite
-from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.model.errors import BadGateway, ServiceUnavailable, Timeout
 
 ROWS = 5000
 INSERT = 'insert into item values (:id, :label)'
@@ -119,6 +119,12 @@ class ManyRowsContract(WithDatabase):
 
 class SQLiteTests(ManyRowsContract, WithSQLite):
     """On SQLite."""
+
+    async def test_huge_result(self) -> None:
+        """A result beyond the limit is BadGateway; the rows are not read to their end."""
+        crm = await self.make_items(max_result_size=100_000)
+        await self.failure(crm.fetch_all('select label from item'), BadGateway)
+        self.assertEqual(len(await crm.fetch_all('select id from item where id < 1500')), 1500)
 
 
 class PostgreSQLTests(ManyRowsContract, WithPostgreSQL):

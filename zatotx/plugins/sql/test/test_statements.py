@@ -9,7 +9,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from twisted.internet.defer import CancelledError, gatherResults
 
 from trial_tests.support.calling import Asking
-from trial_tests.support.sql_databases import BlockingCall, WithDatabase, WithMariaDB, WithPostgreSQL, WithSQLite
+from trial_tests.support.sql_databases import (
+    PATIENCE,
+    BlockingCall,
+    WithDatabase,
+    WithMariaDB,
+    WithPostgreSQL,
+    WithSQLite,
+)
 from zatotx.model.errors import Inactive, NotFound, ServiceUnavailable, Timeout
 
 ACCOUNTS = 'create table account (id integer primary key, owner varchar(100), balance integer)'
@@ -25,9 +32,9 @@ class StatementContract(WithDatabase):
         """The connection, with three accounts."""
         await self.configure(url=self.url(), **fields)
         crm = self.crm()
-        await crm.execute(ACCOUNTS)
+        await crm.execute(ACCOUNTS, timeout=PATIENCE)
         for number, owner in enumerate(('Ada', 'Žofie', 'Bob'), 1):
-            await crm.execute(INSERT, {'id': number, 'owner': owner, 'balance': number * 100})
+            await crm.execute(INSERT, {'id': number, 'owner': owner, 'balance': number * 100}, timeout=PATIENCE)
         return crm
 
     async def test_fetching(self) -> None:
