@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.threads import deferToThread
 
 from trial_tests.support import mariadb, postgresql
 from trial_tests.support.calling import Asking
@@ -31,7 +30,7 @@ class FailureContract(WithDatabase):
 
     async def connect(self, **fields: Any) -> Any:
         """A connection to that server, which has answered once."""
-        server = await deferToThread(self.server)
+        server = self.server()
         await self.configure(url=self.url_of(server), **fields)
         self.assertEqual(await self.crm().fetch_value('select 1', timeout=20), 1)
         return server
@@ -122,9 +121,9 @@ class FailureContract(WithDatabase):
 
         asking = [self.started(ask(number)) for number in range(10)]
         await self.sleep(0.3)
-        await deferToThread(server.kill)
+        server.kill()
         await self.sleep(0.2)
-        await deferToThread(server.start)
+        server.start()  # in this thread: it dies with the one that starts it
         began = self.reactor.seconds()
         values = await gatherResults([self.started(self.crm().fetch_value('select 7')) for _ in range(10)])
         self.assertEqual(values, [7] * 10)
@@ -139,8 +138,8 @@ class FailureContract(WithDatabase):
         """Connections that the server has closed while they were idle are replaced: no service notices."""
         server = await self.connect(pool_size=3)
         await gatherResults([self.started(self.crm().fetch_value('select 1')) for _ in range(6)])
-        await deferToThread(server.kill)
-        await deferToThread(server.start)
+        server.kill()
+        server.start()  # in this thread: it dies with the one that starts it
         values = await gatherResults([self.started(self.crm().fetch_value('select 2')) for _ in range(6)])
         self.assertEqual(values, [2] * 6)
 
