@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from math import ceil
 from typing import Any, ClassVar
 
 from attrs import frozen
@@ -113,6 +114,12 @@ class DatabaseDriver:
     def message(self, error: BaseException) -> str:
         """Return the text of the driver's error as one line."""
         return ' '.join(str(error).split())
+
+
+def connect_timeout(timeout: float) -> int:
+    """Return the driver's limit for connecting, in seconds: later than the deadline of the call, which gives Timeout,
+    and at least the 2 s of libpq."""
+    return max(2, ceil(timeout) + 1)
 
 
 def shut_down(descriptor: int) -> None:

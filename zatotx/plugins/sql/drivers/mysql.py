@@ -16,6 +16,7 @@ from zatotx.plugins.sql.drivers.base import (
     DatabaseDriver,
     ErrorClass,
     bytes_received,
+    connect_timeout,
     is_readable,
     shut_down,
 )
@@ -40,8 +41,8 @@ class MySQLDriver(DatabaseDriver):
         """See DatabaseDriver. `read_timeout` limits the login only: see `connected`. PyMySQL encodes a password that is
         text as Latin-1."""
         arguments: dict[str, Any] = {
-            'connect_timeout': max(1, round(timeout)), 'read_timeout': max(1.0, timeout), 'local_infile': False,
-            'password': (url.password or '').encode(),
+            'connect_timeout': connect_timeout(timeout), 'read_timeout': connect_timeout(timeout),
+            'local_infile': False, 'password': (url.password or '').encode(),
         }  # fmt: skip
         return arguments if 'charset' in url.query else {**arguments, 'charset': 'utf8mb4'}
 

@@ -21,12 +21,12 @@ from zatotx.plugins.sql.drivers.base import (
     DatabaseDriver,
     ErrorClass,
     bytes_received,
+    connect_timeout,
     is_readable,
     shut_down,
 )
 
 _IDLE, _FAILED = 0, 3  # libpq's PGTransactionStatusType
-_MIN_CONNECT_TIMEOUT = 2  # seconds; libpq has no lower one
 _KEEPALIVE = {'keepalives': 1, 'keepalives_idle': 30, 'keepalives_interval': 5, 'keepalives_count': 3}
 
 # SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -46,7 +46,7 @@ class PostgreSQLDriver(DatabaseDriver):
     def connect_arguments(self, url: URL, timeout: float) -> dict[str, Any]:
         """See DatabaseDriver. The kernel detects hosts that are gone."""
         defaults: dict[str, Any] = {
-            'connect_timeout': max(_MIN_CONNECT_TIMEOUT, round(timeout)), 'tcp_user_timeout': round(timeout * 1000),
+            'connect_timeout': connect_timeout(timeout), 'tcp_user_timeout': round(timeout * 1000),
             'application_name': 'zatotx', **_KEEPALIVE,
         }  # fmt: skip
         return {name: value for name, value in defaults.items() if name not in url.query}
