@@ -3,7 +3,8 @@ failures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from math import ceil
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -11,7 +12,8 @@ from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from zatotx.connectors.blocking_pool import BlockingPool, SlotLease
+from zatotx.connectors.blocking_pool import BlockingPool, SlotHeldByCaller, SlotLease
+from zatotx.connectors.call_policies import CircuitBreaking, CircuitOpen
 from zatotx.connectors.failure_log import FailureLog
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import count_call
@@ -23,6 +25,7 @@ from zatotx.plugins.sql.drivers.selection import select_driver
 from zatotx.plugins.sql.engine_options import parse_engine_options
 from zatotx.plugins.sql.error_mapping import ErrorMapping
 from zatotx.plugins.sql.schema import SqlOutgoing, location
+from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
 
 T = TypeVar('T')
 SIZE_INTERVAL = 0.05  # seconds between two checks of the sizes of results
@@ -48,10 +51,32 @@ class SqlConnection:
                                     max_result_size=value.max_result_size, password=value.password)
         self._failures = FailureLog(title, context.reactor.seconds)
         self._meter = meter
+        self._breaking: CircuitBreaking[Callable[[], Awaitable[Any]], Any] | None = None
+        if value.circuit_breaker is not None:
+            self._breaking = CircuitBreaking(
+                inner=_begin, breaker=CircuitBreaker(value.circuit_breaker.failures, value.circuit_breaker.reset),
+                seconds=context.reactor.seconds, meter=meter, is_failed_response=lambda response: False,
+                is_failure=_is_failure,
+            )  # fmt: skip
         self._offload = context.offload
         self._max_result_size = value.max_result_size
         self._watched: set[Cancellation] = set()  # of the statements that run
         self._size_timer: Any = None  # IDelayedCall
+
+    async def guarded(self, begin: Callable[[], Awaitable[T]], call: IServiceCall) -> T:
+        """Begin something with the database, unless the circuit breaker is open."""
+        if self._breaking is None:
+            return await begin()
+        try:
+            return await self._breaking.send(begin)
+        except CircuitOpen as error:
+            raise self._circuit_open(error.wait, call) from None
+
+    def require_closed_circuit(self, call: IServiceCall) -> None:
+        """Raise ServiceUnavailable if the circuit breaker is open."""
+        wait = 0.0 if self._breaking is None else self._breaking.breaker.wait(self.reactor.seconds())
+        if wait:
+            raise self._circuit_open(wait, call)
 
     def run(self, work: Callable[[Connection], T], call: IServiceCall, timeout: float | None = None) -> Deferred[T]:
         """Run a function with a connection in autocommit mode. `timeout`: seconds, None = the connection's."""
@@ -119,9 +144,16 @@ class SqlConnection:
         return self.pool.close().addCallback(self._dispose)
 
     def findings(self) -> Iterator[str]:
-        """Yield the last failure of a connection that does not work."""
+        """Yield what keeps the connection from working now."""
+        breaking = self._breaking
+        if breaking is not None and breaking.breaker.state is not CLOSED:
+            yield f'{self.title} is cut off by its circuit breaker, after {breaking.breaker.limit} failures in a row'
         if self._failures.cause:
             yield f'{self.title}: its last statement failed: {self._failures.cause}'
+
+    def _circuit_open(self, wait: float, call: IServiceCall) -> ServiceUnavailable:
+        return ServiceUnavailable(call.cid, f'{self.title} cannot be used: it is cut off by its circuit breaker',
+                                  ceil(wait))  # fmt: skip
 
     def _unwatch(self, result: Any, cancellation: Cancellation) -> Any:
         self._watched.discard(cancellation)
@@ -155,6 +187,18 @@ class SqlConnection:
         return Failure(mapped)
 
     def _note_failure(self, error: BaseException) -> None:
-        if isinstance(error, ServiceUnavailable | Timeout) and not isinstance(error, TransactionAborted):
+        if _is_failure(error):
+            assert isinstance(error, ServiceUnavailable | Timeout)
             cause = '' if error.__cause__ is None else self._errors.explain(error.__cause__)
             self._failures.failed(cause or error.msg)
+
+
+async def _begin(begin: Callable[[], Awaitable[T]]) -> T:
+    return await begin()
+
+
+def _is_failure(error: BaseException) -> bool:
+    """Whether an error says that the database does not work."""
+    if not isinstance(error, ServiceUnavailable | Timeout) or isinstance(error, TransactionAborted):
+        return False
+    return not isinstance(error.__cause__, SlotHeldByCaller)

@@ -80,8 +80,8 @@ class SqlFacade(StatementMethods):
     async def _statement(self, work: Callable[[Connection], T], timeout: float | None, is_atomic: bool) -> T:
         connection = self._find()
         if is_atomic:
-            return await connection.run(partial(connection.database.run_atomically, work), self._call, timeout)
-        return await connection.run(work, self._call, timeout)
+            work = partial(connection.database.run_atomically, work)
+        return await connection.guarded(partial(connection.run, work, self._call, timeout), self._call)
 
     def _find(self) -> SqlConnection:
         return self._registry.find(self._name, self._call.cid)

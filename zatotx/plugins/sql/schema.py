@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import msgspec
+
 from zatotx.plugins.sql.database_url import (
     DRIVERS,
     DatabaseUrl,
@@ -28,6 +30,18 @@ def _url_error(url: str) -> str:
     except InvalidDatabaseUrl as error:
         return str(error)
     return ''
+
+
+class SqlCircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
+    """When statements for a failing database are suspended."""
+
+    failures: Annotated[
+        int, field('Consecutive statements that time out or do not reach the database, which open the circuit', ge=1,
+                   le=10_000)
+    ] = 5
+    reset: Annotated[
+        float, field('Seconds until one statement is let through to test the database', gt=0, le=86_400)
+    ] = 10.0
 
 
 class SqlOutgoing(ConfigObject, frozen=True, kw_only=True):
@@ -62,6 +76,9 @@ class SqlOutgoing(ConfigObject, frozen=True, kw_only=True):
     timeout: Annotated[
         float, field('Seconds for a statement, including the wait for a connection and connecting', gt=0, le=86_400)
     ] = 10.0
+    circuit_breaker: (
+        Annotated[SqlCircuitBreaker, field('Suspends statements for a failing database; none = never')] | None
+    ) = None
     max_result_size: Annotated[
         int, field('Maximum bytes of the result of a statement; streams and sessions have no limit', ge=1024,
                    le=2**40)

@@ -146,6 +146,7 @@ class _SessionLease:
 
     async def acquire(self) -> None:
         """Wait for a slot of the pool."""
+        self._sql.require_closed_circuit(self._call)
         self._lease = await self._sql.lease(self._call, self._expire)
         self._ending.addErrback(lambda failure: failure.trap(CancelledError) and None)
         self._call.cancel_with_request(self._ending)

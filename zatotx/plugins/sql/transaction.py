@@ -108,6 +108,9 @@ class SqlTransaction(StatementMethods):
 
     async def begin(self) -> None:
         """Take a connection, and begin."""
+        await self._connection.guarded(self._begin, self._call)
+
+    async def _begin(self) -> None:
         call, connection = self._call, self._connection
         self._lease = await connection.lease(call, self.abandon)
         remaining = max(0.0, call.deadline - connection.reactor.seconds())
@@ -255,6 +258,8 @@ class _TransactionWork:
         connection = self._connection
         if connection is None:
             raise PoolClosed
+        if self.cancellation.is_requested:
+            raise TransactionAborted(None, 'The transaction was rolled back, as one of its statements was cancelled')
         self.cancellation.attach(None if connection.invalidated else dbapi_of(connection))
         return connection
 

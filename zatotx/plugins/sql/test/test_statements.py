@@ -17,7 +17,7 @@ from trial_tests.support.sql_databases import (
     WithPostgreSQL,
     WithSQLite,
 )
-from zatotx.model.errors import Inactive, NotFound, ServiceUnavailable, Timeout
+from zatotx.model.errors import Inactive, NotFound, ServiceUnavailable, Timeout, TransactionAborted
 
 ACCOUNTS = 'create table account (id integer primary key, owner varchar(100), balance integer)'
 INSERT = 'insert into account values (:id, :owner, :balance)'
@@ -165,6 +165,43 @@ class StatementContract(WithDatabase):
         short = Asking(deadline=self.reactor.seconds() + 0.5)
         await self.failure(hold(short, lambda transaction: self.sleep(1)), Timeout)
         self.assertEqual(await self.crm().fetch_value('select sum(balance) from account'), 600)
+
+    async def test_a_timeout_that_was_caught(self) -> None:
+        """A transaction whose statement was cancelled does not end as if it were committed."""
+        crm = await self.make_accounts()
+
+        async def go_on() -> None:
+            async with crm.transaction() as transaction:
+                await transaction.execute('update account set balance = 7')
+                await self.failure(transaction.fetch_all(self.slow, timeout=0.3), Timeout)
+                await self.failure(transaction.execute('update account set balance = 8'), TransactionAborted)
+
+        error = await self.failure(go_on(), TransactionAborted)
+        self.assertIn('Outgoing connection CRM (sql)', error.msg)
+        self.assertEqual(await self.crm().fetch_value('select sum(balance) from account', timeout=PATIENCE), 600)
+
+    async def test_circuit_breaker(self) -> None:
+        """After failures in a row statements, transactions and sessions are rejected at once; one that succeeds later
+        closes the circuit. Errors of statements do not count."""
+        await self.make_accounts(circuit_breaker={'failures': 2, 'reset': 1.0})
+        for _ in range(3):
+            await self.failure(self.crm().execute('nonsense'), DBAPIError)
+        for _ in range(2):
+            await self.failure(self.crm().fetch_all(self.slow, timeout=0.3), Timeout)
+
+        async def transact() -> None:
+            async with self.crm().transaction():
+                pass
+
+        open_session = self.in_thread(lambda: self.crm(BlockingCall()).session())
+        for rejected in (self.crm().fetch_value('select 1'), transact(), open_session):
+            error = await self.failure(rejected, ServiceUnavailable)
+            self.assertIn('CRM (sql) cannot be used: it is cut off by its circuit breaker', error.msg)
+        self.assertIn('is cut off by its circuit breaker, after 2 failures', ' '.join(self.outgoing.findings()))
+        await self.sleep(1.1)
+        self.assertEqual(await self.crm().fetch_value('select 1', timeout=PATIENCE), 1)
+        await transact()
+        self.assertEqual(list(self.outgoing.findings()), [])
 
     async def test_def_services(self) -> None:
         """In a `def` service the same methods return results, and `with` holds a transaction."""
