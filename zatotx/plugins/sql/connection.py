@@ -68,9 +68,10 @@ class SqlConnection:
         if self._breaking is None:
             return await begin()
         try:
-            return await self._breaking.send(begin)
+            result: T = await self._breaking.send(begin)
         except CircuitOpen as error:
             raise self._circuit_open(error.wait, call) from None
+        return result
 
     def require_closed_circuit(self, call: IServiceCall) -> None:
         """Raise ServiceUnavailable if the circuit breaker is open."""

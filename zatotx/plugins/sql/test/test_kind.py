@@ -1,4 +1,4 @@
-"""What the SQL kind does before it connects: imports, missing drivers, the doubles of the test kit."""
+"""What the SQL kind does before it connects: imports, missing drivers, the signature of its doubles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from trial_tests.support.calling import Asking
-from zatotx import Service
 from zatotx.connectors.kind_registry import find_kinds
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.model.errors import ServiceUnavailable
@@ -19,7 +18,6 @@ from zatotx.plugins.sql.outgoing import make_outgoing
 from zatotx.plugins.sql.schema import SqlOutgoing
 from zatotx.plugins.sql.testing import SIGNATURES
 from zatotx.schema.snapshot import Snapshot, StoredObject
-from zatotx.testing import ServiceTestCase
 
 UNUSED = """
 import sys
@@ -59,41 +57,6 @@ class MissingDriverTests(TestCase):
         error = self.assertRaises(ServiceUnavailable, outgoing.doors['sql'](Asking()).get, 'Old')
         self.assertEqual(error.msg, reason)
         self.flushLoggedErrors()
-
-
-class Report(Service):
-    """A service that uses everything that doubles have."""
-
-    name = 'test.report'
-
-    async def handle(self) -> None:
-        crm = self.out.sql['CRM']
-        async with crm.transaction(isolation_level='serializable') as transaction:
-            changed = await transaction.execute_many('insert into x values (:a)', rows=[{'a': 1}])
-        names = [row.name async for row in crm.stream('select name from x', batch=10)]
-        self.response.payload = {'changed': changed, 'names': names}
-
-
-class BlockingReport(Service):
-    """The same in a `def` service."""
-
-    name = 'test.blocking-report'
-
-    def handle(self) -> None:
-        crm = self.out.sql['CRM']
-        with crm.transaction() as transaction:
-            changed = transaction.execute('delete from x')
-        self.response.payload = {'changed': changed, 'names': [row.name for row in crm.stream('select name from x')]}
-
-
-class DoubleTests(ServiceTestCase):
-    def test_doubles(self) -> None:
-        """Scripted connections have transactions and streams, in async and `def` services."""
-        for service, method in ((Report, 'execute_many'), (BlockingReport, 'execute')):
-            crm = self.outgoing.sql['CRM']
-            crm.on(method).answers(3)
-            crm.on('stream').answers([{'name': 'Ada'}, {'name': 'Bob'}])
-            self.assertEqual(self.call(service, {}).payload, {'changed': 3, 'names': ['Ada', 'Bob']})
 
 
 class SignatureTests(SynchronousTestCase):
