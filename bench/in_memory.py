@@ -87,7 +87,7 @@ class LastLine:
     json = False
     text = ''
 
-    def line(self, text: str) -> None:
+    def write_line(self, text: str) -> None:
         self.text = text
 
 
@@ -148,8 +148,8 @@ class Broker:
         self._meters = MeterRegistry()
         snapshot = Snapshot(1, _objects())
         channel = make_channel(ChannelContext(
-            reactor=self.reactor, settings={'listen': ['tcp:17010']}, lines=lambda name: self.lines, work_dir='.',
-            offload=maybeDeferred, channel_meters=self._meters.channels, listen=self._listen,
+            reactor=self.reactor, settings={'listen': ['tcp:17010']}, line_sink=lambda name: self.lines, work_dir='.',
+            run_in_thread=maybeDeferred, channel_meters=self._meters.channels, listen=self._listen,
         ))  # fmt: skip
         channel.start(Dispatcher(self._pipeline(snapshot), self.reactor))
         channel.apply(snapshot)
@@ -177,11 +177,11 @@ class Broker:
         policy = AuthenticationPolicy({'basic_auth': partial(BasicAuthAuthenticator, verifier)})
         policy.apply(snapshot)
         http = make_outgoing(OutgoingContext(
-            reactor=self.reactor, settings={}, offload=maybeDeferred, meters=self._meters.outgoing,
+            reactor=self.reactor, settings={}, run_in_thread=maybeDeferred, meters=self._meters.outgoing,
         ))  # fmt: skip
         http.apply(snapshot)
-        store = ServiceStore([ServiceEntry.of(one) for one in (Echo, Relay)], self._meters.services.of)
-        invoker = Invoker(self.reactor, None, node=Node(OutgoingConnections(http.doors)))
+        store = ServiceStore([ServiceEntry.for_class(one) for one in (Echo, Relay)], self._meters.services.get)
+        invoker = Invoker(self.reactor, None, node=Node(OutgoingConnections(http.namespaces)))
         return Pipeline(
             policy,
             store,

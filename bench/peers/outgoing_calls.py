@@ -47,7 +47,7 @@ async def outgoing(reactor: Any, url: str) -> Any:
 
     struct = next(one.struct for one in OBJECT_TYPES if one.key == 'outgoing_rest')
     value = struct(name='X', host=url, url_path='/echo', data_format='json', pool_size=AT_ONCE, timeout=60)
-    kind = make_outgoing(OutgoingContext(reactor=reactor, settings={}, offload=deferToThread))
+    kind = make_outgoing(OutgoingContext(reactor=reactor, settings={}, run_in_thread=deferToThread))
     await kind.apply(Snapshot(1, [StoredObject(1, 'outgoing_rest', value, 1)]))
     return kind
 
@@ -59,7 +59,7 @@ async def of_zatotx(reactor: Any, method: str, url: str) -> Call:
     data = BODY if method == 'POST' else None
 
     async def call() -> Any:
-        response = await kind.doors['rest'](asker)['X'].call(method, data)
+        response = await kind.namespaces['rest'](asker)['X'].call(method, data)
         return response.data
 
     return call
@@ -78,7 +78,7 @@ async def of_treq(reactor: Any, method: str, url: str) -> Call:
 async def of_treq_on_zatotx(reactor: Any, method: str, url: str) -> Call:
     """A call with treq over the Agent of zatotx."""
     kind = await outgoing(reactor, url)
-    return _treq(kind.doors['rest'](Asker(reactor))['X'].treq, method, url)
+    return _treq(kind.namespaces['rest'](Asker(reactor))['X'].treq, method, url)
 
 
 def _treq(client: Any, method: str, url: str) -> Call:

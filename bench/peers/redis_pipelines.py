@@ -29,8 +29,8 @@ async def _ours(reactor: Any, path: str) -> tuple[Run, Callable[[], Any]]:
 
     client = RedisClient(reactor, RedisAddress(path=path))
     client.startService()
-    await client.up()
-    return lambda: client.batch(_COMMANDS), client.stopService
+    await client.wait_connected()
+    return lambda: client.execute_batch(_COMMANDS), client.stopService
 
 
 async def _bare(path: str) -> tuple[Run, Callable[[], Any]]:

@@ -58,9 +58,9 @@ async def connection(reactor: Any, url: str, pool: int) -> Any:
 
     value, errors = validate(OBJECT_TYPES[0], {'name': 'X', 'url': url, 'pool_size': pool, 'timeout': 60})
     assert not errors, errors
-    kind: Any = make_outgoing(OutgoingContext(reactor=reactor, settings={}, offload=deferToThread))
+    kind: Any = make_outgoing(OutgoingContext(reactor=reactor, settings={}, run_in_thread=deferToThread))
     await kind.apply(Snapshot(1, [StoredObject(1, 'sql', value, 1)]))
-    opened = kind.doors['sql'](Asker(reactor))['X']
+    opened = kind.namespaces['sql'](Asker(reactor))['X']
     for statement in SETUP:
         await opened.execute(statement)
     return opened

@@ -57,7 +57,7 @@ def serve(port: int, shared: socket.socket | None, folder: Path, seat: int) -> N
     reactor = EPollReactor()
     factory = ServerFactory.forProtocol(NamedEcho)
     if shared is not None:
-        adopt_tcp(reactor, shared.fileno(), socket.AF_INET, factory, SharedCounters(folder).shared('connections', seat))
+        adopt_tcp(reactor, shared.fileno(), socket.AF_INET, factory, SharedCounters(folder).row('connections', seat))
     else:
         own = listener(port, share_port=True)
         reactor.adoptStreamPort(own.fileno(), socket.AF_INET, factory)

@@ -448,7 +448,11 @@ class VersionTests(SynchronousTestCase):
         """A kind that misses its library says what to install."""
         kind = ConnectorKind(name='mq', title='MQ', runs_in='server')
         kinds = import_module('zatotx.connectors.kind_registry')
-        self.patch(kinds, 'find_kinds', lambda: [FoundKind(kind=kind, why='MQ needs mqi: pip install zatotx[ibm-mq]')])
+        self.patch(
+            kinds,
+            'find_kinds',
+            lambda: [FoundKind(kind=kind, missing_reason='MQ needs mqi: pip install zatotx[ibm-mq]')],
+        )
         scene = CheckContext(None)  # type: ignore[arg-type]  # which it does not look at
         ((severity, text),) = versions.check_kinds(scene, Component(SERVER, Path('/x')))
         self.assertEqual(severity, WARNING)
@@ -499,10 +503,12 @@ class RunningTests(DoctorTestCase):
 
         scene = CheckContext(find_environment(str(self.path)))
         for _ in range(3):
-            self.assertRaises(OSError, scene.once, ask, scene.place.servers[0])
+            self.assertRaises(OSError, scene.cached, ask, scene.environment.servers[0])
         self.assertEqual(len(asked), 1)
 
     def test_every_check_says_what_it_is(self) -> None:
         """For the documentation: a subject and a phrase each, none twice."""
-        self.assertTrue(all(check.subject and check.says and not check.says.endswith('.') for check in CHECKS))
-        self.assertEqual(len({check.says for check in CHECKS}), len(CHECKS))
+        self.assertTrue(
+            all(check.subject and check.description and not check.description.endswith('.') for check in CHECKS)
+        )
+        self.assertEqual(len({check.description for check in CHECKS}), len(CHECKS))

@@ -45,7 +45,7 @@ class PulseTests(SynchronousTestCase):
     def living(self, *rows: tuple[str, float, str]) -> list[str]:
         """Who lives, of (name, its own time at its last beat, status)."""
         nodes = [NodeRow(id=ord(name), name=name, seen_at=seen, up_status=status) for name, seen, status in rows]
-        return [node.name for node in self.pulse.living(nodes)]
+        return [node.name for node in self.pulse.live_nodes(nodes)]
 
     def test_a_beat_is_a_change(self) -> None:
         """Whatever the time says: an hour ahead, an hour behind, jumping about."""

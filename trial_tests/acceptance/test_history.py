@@ -165,7 +165,7 @@ class CommandTests(SynchronousTestCase):
         self.assertIn('Nothing to do', self.history('restore', self.path, 2).out)
         last = json.loads(self.history(self.path, '--limit', 100, '--format', 'json').out)[0]
         self.assertEqual(last['source'], 'zatotx history restore 2')
-        self.assertEqual(last['who'], command_actor('').who)
+        self.assertEqual(last['who'], command_actor('').username)
         said = zatotx('history', 'restore', self.path, 17)
         self.assertEqual(said.code, 1)
         self.assertIn('the kept ones are 1 to 4', said.err)

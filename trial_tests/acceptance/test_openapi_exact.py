@@ -124,7 +124,7 @@ class ElementTests(SynchronousTestCase):
             self.assertFalse(takes(schema, {**expected, 'day': ''}), 'no date')
         self.assertEqual(where, {'where': {'since': None, 'floor': ''}})
         own = Field(Date('-day', default='never'))
-        self.assertEqual(own.absent(), 'never')
+        self.assertEqual(own.output_default(), 'never')
 
 
 def _as_client(value: Any, schema: Any) -> list[Any]:
@@ -240,7 +240,7 @@ def told(cls: type, method: str = 'POST', **channel: Any) -> dict[str, Any]:
     """The operation of a channel to that service."""
     made = build_document(DocumentInfo(title='t', version='1'), [
         ChannelModel(**{'name': 'c', 'path': '/c', 'method': method, 'data_format': 'json', **channel},
-                service=openapi_service_shape(ServiceEntry.of(cls)))])  # fmt: skip
+                service=openapi_service_shape(ServiceEntry.for_class(cls)))])  # fmt: skip
     operation: dict[str, Any] = made['paths']['/c'][method.lower()]
     return operation
 
@@ -287,7 +287,7 @@ class OperationTests(SynchronousTestCase):
 
     def test_limits(self) -> None:
         """429 on every channel that has limits, with or without a login; 403 where a role is needed."""
-        channel = ChannelModel(name='c', path='/c', service=openapi_service_shape(ServiceEntry.of(Stream)))
+        channel = ChannelModel(name='c', path='/c', service=openapi_service_shape(ServiceEntry.for_class(Stream)))
         user = (SecuritySource('u', 'basic_auth'),)
         for more, limited in (({}, False), ({'is_limited': True}, True), ({'security': user}, True)):
             found = error_statuses(msgspec.structs.replace(channel, **more), 'GET')
@@ -312,7 +312,7 @@ class OperationTests(SynchronousTestCase):
             async def handle(self) -> None:
                 self.response.payload = self.request.input
 
-        shapes = [openapi_service_shape(ServiceEntry.of(cls)) for cls in (Takes, Other)]
+        shapes = [openapi_service_shape(ServiceEntry.for_class(cls)) for cls in (Takes, Other)]
         channels = [
             ChannelModel(name=f'c{n}{kind}', path=f'/c{n}{kind}', method='POST', data_format=kind, service=shape)
             for n, shape in enumerate(shapes)

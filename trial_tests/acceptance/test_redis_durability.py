@@ -78,7 +78,7 @@ class KillTests(TestCase):
         """Whichever of the two dies first, three times over: after the restart every acknowledged write is there."""
         for order in (('supervisor', 'server'), ('server', 'supervisor'), ('supervisor', 'server')):
             supervisor = self.start()
-            await self.client.up().addTimeout(60, reactor)
+            await self.client.wait_connected().addTimeout(60, reactor)
             before = len(self.acknowledged)
             for _ in range(20):
                 self.write()
@@ -91,7 +91,7 @@ class KillTests(TestCase):
             while not self.client.problem:
                 await deferLater(reactor, 0.01)
         last = self.start()
-        await self.client.up().addTimeout(60, reactor)
+        await self.client.wait_connected().addTimeout(60, reactor)
         kept: Any = await self.client.execute('LRANGE', 'written', 0, -1)
         self.assertEqual(self.acknowledged - set(kept), set())
         self.assertEqual(len(kept), len(set(kept)))
@@ -109,7 +109,7 @@ class PrefixTests(RedisCase):
         """Everything is below zatotx:<cluster>:, also for a cluster whose name would look like another's."""
         keys = RedisKeys('c1')
         self.assertEqual(keys.key('lease', 'my:name'), 'zatotx:c1:lease:my:name')
-        self.assertEqual(keys.topic('config'), 'zatotx:c1:topic:config')
+        self.assertEqual(keys.channel('config'), 'zatotx:c1:topic:config')
         self.assertFalse(RedisKeys('c1:lease').key('a').startswith(keys.prefix))
         self.assertEqual(RedisKeys('a b*').prefix, 'zatotx:a%20b%2A:')
 
@@ -143,10 +143,10 @@ class PrefixTests(RedisCase):
             bus = RedisPubSub(reactor, self.server.address, client, cluster=cluster)
             bus.startService()
             self.addCleanup(bus.stopService)
-            await self.got(bus.up())
+            await self.got(bus.wait_connected())
             bus.subscribe('config', partial(_note, heard, cluster))
         await self.later(0.1)
-        await bus.announce('config', 'look')
+        await bus.publish('config', 'look')
         await self.until(lambda: heard, 'the word')
         self.assertEqual(heard, [('two', 'look')])
         names: Any = await client.execute('KEYS', '*')

@@ -110,7 +110,7 @@ class TlsTests(RedisCase):
         client = self.starting(self.address('?ca=late.crt'))
         await self.until(lambda: 'cannot be read' in client.problem, 'a first try')
         (self.files / 'late.crt').write_bytes(self.ca.path.read_bytes())
-        await self.got(client.up())
+        await self.got(client.wait_connected())
 
     async def test_without_tls(self) -> None:
         """TLS to a server without is silence, no TLS to a server with is a hang-up: the problem says what it may be."""

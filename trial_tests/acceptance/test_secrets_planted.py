@@ -416,7 +416,7 @@ class ReprTests(SynchronousTestCase):
         operation = vault('v', secret)
         write_operations(database, [operation], Actor('me', 'test'))
         objects = read_snapshot(database)
-        (stored,) = objects.of('vault')
+        (stored,) = objects.objects_of_types('vault')
         self.assertEqual(stored.value.password, secret)
         shown = [settings, clear, clear.kvdb, clear.odb, clear.kinds, parse_address(clear.kvdb.url, home), database,
                  objects, stored, stored.value, operation, Secrets(key)]

@@ -88,7 +88,7 @@ class TextTests(SynchronousTestCase):
 
     def test_escaped_text_is_itself(self) -> None:
         """Whatever it looks like."""
-        nowhere = ReferenceResolver(environ={}, read=lambda path: 'read', zato=True)
+        nowhere = ReferenceResolver(environ={}, read_file=lambda path: 'read', zato_syntax=True)
         for text in ('${A}', '$${A}', '$$${A}', 'file:x', '$file:x', '$$file:${A}', 'file:', 'plain', '', '$A', '$$A',
                      'Zato_Enmasse_Env.A', '$ZATO_ENMASSE_ENV_A', 'x Zato_Enmasse_Env.A', 'file:ZatoEnmasseEnv.A'):
             wrong: list[str] = []
@@ -99,7 +99,7 @@ class TextTests(SynchronousTestCase):
         """A whole value in Zato's words is a variable; one that is not there, or stands within a longer text, is a
         mistake that does not show what may be a password."""
         environ = {'PW': 's3cret', 'Zato_Enmasse_Env_OWN': 'own', 'my.var-1': 'odd'}
-        sources = ReferenceResolver(environ=environ, zato=True)
+        sources = ReferenceResolver(environ=environ, zato_syntax=True)
         for text, value in (('Zato_Enmasse_Env.PW', 's3cret'), ('ZatoEnmasseEnv.PW', 's3cret'), ('$PW', 's3cret'),
                             ('Zato_Enmasse_Env_PW', 's3cret'), ('Zato_Enmasse_Env_OWN', 'own'), ('$$PW', '$PW'),
                             ('Zato_Enmasse_Env.my.var-1', 'odd'), ('$Zato_Enmasse_Env.PW', 'Zato_Enmasse_Env.PW'),

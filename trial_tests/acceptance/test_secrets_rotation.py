@@ -62,7 +62,9 @@ class DatabaseTests(OdbCase):
 
     def secrets(self, keys: str) -> dict[str, str]:
         """Name -> secret, as one who has these keys reads them."""
-        return {stored.name: stored.value.password for stored in read_snapshot(self.opened(keys)).of('vault')}
+        return {
+            stored.name: stored.value.password for stored in read_snapshot(self.opened(keys)).objects_of_types('vault')
+        }
 
     def test_all_that_is_stored(self) -> None:
         """Objects, their former states and the check of the key, whether their kind is installed here or not, in
@@ -70,7 +72,7 @@ class DatabaseTests(OdbCase):
         self.patch(key_rotation, 'BATCH_SIZE', 2)
         database, new = self.database(), new_key()
         write_operations(database, [vault(f'v{number}', f's{number}') for number in range(5)], ME)
-        first = read_snapshot(database).named('vault', 'v0')
+        first = read_snapshot(database).find('vault', 'v0')
         assert first is not None
         write_operations(database, [edit('vault', first.id, password='another')], ME)
         changed = key_rotation.rotate_key(self.opened(f'{new}\n{KEY}\n', TYPES))
@@ -82,22 +84,25 @@ class DatabaseTests(OdbCase):
         tokens = re.findall('enc:[^"]+', ' '.join(texts))
         self.assertEqual(len(tokens), changed)
         self.assertEqual(changed, 5 + 6)
-        self.assertTrue(all(Secrets(new).is_ours(token) for token in tokens))
+        self.assertTrue(all(Secrets(new).can_decrypt(token) for token in tokens))
 
     def test_a_secret_in_both_forms(self) -> None:
         """Its encrypted half is encrypted anew, in former states too; its hash stays what it was."""
         database, new = self.database(), new_key()
         write_operations(database, [user('api', 'sesame'), user('old', hash_secret('before there were both'))], ME)
-        before = read_snapshot(database).named('basic_auth', 'api')
+        before = read_snapshot(database).find('basic_auth', 'api')
         assert before is not None
         self.assertEqual(key_rotation.rotate_key(self.opened(f'{new}\n{KEY}\n', TYPES)), 2)
-        found = {stored.name: stored.value.password for stored in read_snapshot(self.opened(new)).of('basic_auth')}
+        found = {
+            stored.name: stored.value.password
+            for stored in read_snapshot(self.opened(new)).objects_of_types('basic_auth')
+        }
         self.assertEqual(get_hash(found['api']), get_hash(before.value.password))
         self.assertEqual(Secrets(new).decrypt(get_encrypted(found['api'])), 'sesame')
         self.assertEqual(get_encrypted(found['old']), '')
         for table in key_rotation.SECRET_TABLES:
             for token in re.findall('enc:[^" ]+', ' '.join(row.document for row in self.rows(self.opened(new), table))):
-                self.assertTrue(Secrets(new).is_ours(token))
+                self.assertTrue(Secrets(new).can_decrypt(token))
 
     async def test_a_process_that_runs_takes_up_the_new_key(self) -> None:
         """With no signal: it reads what the new key encrypted, and writes with it."""
@@ -129,7 +134,7 @@ class DatabaseTests(OdbCase):
             lambda c, cluster: apply_operations(begin_transaction(c, cluster, ME, lambda: None), ready),
         )
         self.assertEqual(self.secrets(new), {'slow': 's'})
-        stored = read_snapshot(self.opened(new)).named('basic_auth', 'both')
+        stored = read_snapshot(self.opened(new)).find('basic_auth', 'both')
         assert stored is not None
         self.assertEqual(Secrets(new).decrypt(get_encrypted(stored.value.password)), 'b')
 
@@ -145,7 +150,7 @@ class SecretsTests(SynchronousTestCase):
             both = Secrets(keys)
             self.assertEqual((both.decrypt(old), both.encrypt(old)), ('sesame', old))
             self.assertEqual(Secrets(two).decrypt(both.encrypt('x')), 'x')
-            self.assertEqual(Secrets(two).decrypt(both.renewed(old)), 'sesame')
+            self.assertEqual(Secrets(two).decrypt(both.reencrypt(old)), 'sesame')
         for text in ('', ' \n', f'{one} no-key', 'x' * 44):
             self.assertRaises(ValueError, Secrets, text)
 
@@ -155,9 +160,9 @@ class SecretsTests(SynchronousTestCase):
         one, two, other = new_key(), new_key(), new_key()
         both, foreign = Secrets(f'{two},{one}'), Secrets(other).encrypt('x')
         for text in (both.encrypt('x'), foreign, 'enc:', 'sesame', ''):
-            self.assertEqual(both.renewed(text), text)
+            self.assertEqual(both.reencrypt(text), text)
         inner = Secrets(two).encrypt('x')
-        self.assertEqual(Secrets(two).decrypt(both.renewed(Secrets(one).encrypt(inner))), inner)
+        self.assertEqual(Secrets(two).decrypt(both.reencrypt(Secrets(one).encrypt(inner))), inner)
 
     def test_a_key_that_cannot_be_read_again(self) -> None:
         """Leaves the keys there were, and the sentence is about the key."""
@@ -209,7 +214,7 @@ class Environment:
         found = []
         for server, keys in enumerate(self.keys(), 1):
             database = self.database(keys)
-            vaults = [stored.value.password for stored in read_snapshot(database).of('vault')]
+            vaults = [stored.value.password for stored in read_snapshot(database).objects_of_types('vault')]
             database.close()
             url = Secrets(keys).decrypt(self.settings(server)['kvdb']['url'])
             if (vaults, url) != (['sesame'], URL):
@@ -257,7 +262,7 @@ class CommandTests(SynchronousTestCase):
         for done in range(count + 1):
             environment = self.made.copy(self.place / f'after{done}')
             for step in rotate_key.rotation_steps(find_environment(str(environment.path)))[:done]:
-                step.do()
+                step.run()
             self.assertEqual(environment.problems(), [], done)
             self.assertEqual(environment.rotate().code, 0)
             if done < count:

@@ -324,7 +324,7 @@ class TypesTests(TestCase):
         made = XsdTypes()
         models = [msgspec.defstruct(name, [(field, int)]) for name, field in zip('AABC', 'abcd', strict=True)]
         asked = [*models, Box[int], Box[str], *models, Box[int]]
-        found: list[Any] = [made.of_model(msgspec.inspect.type_info(one)) for one in asked]
+        found: list[Any] = [made.model_type(msgspec.inspect.type_info(one)) for one in asked]
         self.assertEqual([one.name for one in found],
                          ['A', 'A2', 'B', 'C', 'Box', 'Box2', 'A', 'A2', 'B', 'C', 'Box'])
         self.assertEqual([made.named[name].elements[0].name for name in ('A', 'A2', 'B')], ['a', 'b', 'c'])

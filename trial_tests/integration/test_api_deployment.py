@@ -78,9 +78,11 @@ class ServiceTests(InternalTestCase):
         row = await self.crm()
 
         async def limits() -> list[int]:
-            await self.one.config.everywhere(self.one.config.snapshot.revision)  # the other one hears of it by the bus
+            await self.one.config.wait_until_applied(
+                self.one.config.snapshot.revision
+            )  # the other one hears of it by the bus
             entries = [node.services.current.get('crm.get-balance') for node in (self.one, self.two)]
-            return [entry.gate.limit for entry in entries if entry is not None]
+            return [entry.concurrency_limit.limit for entry in entries if entry is not None]
 
         edit = {'id': row['id'], 'max_in_flight': '7'}
         edited = {**row, 'max_in_flight': 7, 'revision': row['revision'] + 1}

@@ -15,7 +15,7 @@ from zatotx.model.message import ChannelSpec, Message, Principal, Reply
 from zatotx.rules.security.roles import ADMIN, API, MONITOR, effective_roles, required_roles, ungrantable_roles
 from zatotx.schema.snapshot import Actor
 
-JSON_DOOR = ChannelSpec(name='zato.json', kind='http-soap', service='', data_format='json', door=True)
+JSON_DOOR = ChannelSpec(name='zato.json', kind='http-soap', service='', data_format='json', is_builtin_endpoint=True)
 INVOKING = b'''
 from zatotx import Service
 
@@ -62,8 +62,8 @@ class RuleTests(SynchronousTestCase):
     def test_services_of_users(self) -> None:
         """Users' services require the configured roles; administrators may call all."""
         self.assertEqual(required_roles('crm', is_internal=False), frozenset())
-        self.assertEqual(required_roles('crm', is_internal=False, by_row=['billing']), {'billing', ADMIN})
-        self.assertEqual(required_roles('zato.ping', is_internal=True, by_row=['x']), {'x', ADMIN})
+        self.assertEqual(required_roles('crm', is_internal=False, configured=['billing']), {'billing', ADMIN})
+        self.assertEqual(required_roles('zato.ping', is_internal=True, configured=['x']), {'x', ADMIN})
 
     def test_the_brokers_own_definitions(self) -> None:
         """The broker's own definitions have their roles by name, whatever is configured; definitions of another type

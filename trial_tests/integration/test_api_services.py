@@ -35,7 +35,7 @@ class BasicsTests(InternalTestCase):
         """live is 200; ready is 503 with the reasons if there are any; both are plain JSON."""
         self.assertEqual(await self.one.call('zato.health.live'), {'status': 'live'})
         self.assertEqual(await self.one.call('zato.health.ready'), {'status': 'ready'})
-        self.one.reasons = ['The server is draining']
+        self.one.not_ready_reasons = ['The server is draining']
         reply = await self.one.reply('zato.health.ready')
         self.assertEqual(
             (reply.status, msgspec.json.decode(reply.body)),
@@ -76,7 +76,7 @@ class SecurityTests(InternalTestCase):
         """create responds as in map 11.2; the definition is on every node, with a random password if none is given."""
         made = await self.call('zato.security.basic-auth.create', USER)
         self.assertEqual((sorted(made), made['name'], type(made['id'])), (['id', 'name'], 'crm', int))
-        self.assertEqual(await self.two.config.everywhere(self.one.config.snapshot.revision), [])
+        self.assertEqual(await self.two.config.wait_until_applied(self.one.config.snapshot.revision), [])
         self.assertEqual(self.two.config.snapshot.named('basic_auth', 'crm').value.password, '')
 
     async def test_text_values(self) -> None:
@@ -273,6 +273,6 @@ class ServerTests(InternalTestCase):
         self.assertIn('server.toml', await self.refusal('zato.server.edit', {'id': down, 'name': 'new'}, 409))
         self.assertEqual((await self.call('zato.server.edit', {'id': down, 'name': 'three'}))['name'], 'three')
         self.assertIn('stop it first', await self.refusal('zato.server.delete', {'id': down}, 409))
-        await self.one.odb.node_down(down)
+        await self.one.odb.mark_node_stopped(down)
         self.assertEqual(await self.call('zato.server.delete', {'id': down}), {})
         self.assertEqual([row['name'] for row in await self.call('zato.server.get-list')], ['one', 'two'])

@@ -90,7 +90,7 @@ class PidTests(SynchronousTestCase):
         """A process is identified by pid and start time, so that another process with the same pid is not signalled."""
         successor = self.process()
         was = Process(successor.pid, '1')
-        self.assertFalse(was.alive())
+        self.assertFalse(was.is_alive())
         was.send(signal.SIGKILL)
         self.assertTrue(was.ended_within(0))
         self.assertIsNone(successor.poll())

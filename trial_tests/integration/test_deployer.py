@@ -94,7 +94,7 @@ class DeployTests(NodesTestCase):
 
     async def test_without_the_bus(self) -> None:
         """Without Redis, the other nodes find the version by its revision, and the deployment waits for them."""
-        self.bus.deaf = True
+        self.bus.is_disconnected = True
         await self.one.deployer.deploy('crm.py', service('quiet'), ME)
         self.assertEqual(await self.answers(), ['quiet'] * 2)
 
@@ -190,7 +190,7 @@ class E(Service):
         self.assertEqual(report.refused, {'two': "b.py: service 'moving' belongs to a.py here"})
         self.assertEqual(await self.answers('moving'), ['b', 'a'])
         (self.place / 'missing').unlink()
-        await self.two.code.retry()
+        await self.two.code.retry_failed_versions()
         self.assertEqual(await self.answers('moving'), ['b', 'b'])
         self.assertEqual([v for v in self.two.code.verdicts.values() if v], [])
 
@@ -248,12 +248,12 @@ class E(Service):
         await self.two.odb.add_version('crm.py', 'module', service('new'), ['crm.get'], ME)
         after = before.evolve(await self.two.odb.changes(before.revision))
         try:
-            await keeper.prepare_level(before)
+            await keeper.prepare_snapshot(before)
             self.fail('the code is newer than that')
         except OutdatedSnapshot:
             self.assertEqual(len(self.two.services.files), 0)
-        (await keeper.prepare_level(after)).discard()
-        prepared = await keeper.prepare_level(after)
+        (await keeper.prepare_snapshot(after)).discard()
+        prepared = await keeper.prepare_snapshot(after)
         self.assertEqual((await self.two.reply('crm.get')).status, 404)
         finishing = prepared.commit()
         self.assertEqual((await self.two.reply('crm.get')).body, b'new')
@@ -267,7 +267,7 @@ class E(Service):
         for active, status in ((False, 404), (True, 200)):
             change = Operation(action='edit', type='service', name='crm.get', id=row.id, fields={'is_active': active})
             revision = await self.one.config.change([change], ME)
-            self.assertEqual(await self.one.config.everywhere(revision), [])
+            self.assertEqual(await self.one.config.wait_until_applied(revision), [])
             self.assertEqual([(await node.reply('crm.get')).status for node in (self.one, self.two)], [status] * 2)
 
     async def test_hooks(self) -> None:
@@ -558,7 +558,7 @@ class RestartTests(NodesTestCase):
         three = self.node('three')
         await three.start()
         self.assertEqual((await three.reply('crm.get')).body, b'older')
-        verdicts = await self.one.odb.version_verdicts(report.version.id)
+        verdicts = await self.one.odb.version_results(report.version.id)
         self.assertEqual((verdicts['one'], verdicts['two']), ('', ''))
         self.assertIn('crm.py:1: FileNotFoundError', verdicts['three'])
 

@@ -225,7 +225,7 @@ class TreqIntegrationTests(test_treq_integration.TreqIntegrationTests):
         self.baseurl = f'{"https" if self.secure else "http"}://127.0.0.1:{port.getHost().port}'
         self.pool = HTTPConnectionPool(reactor, False)
         self.reach = ClientEnvironment(reactor, deferToThread, environ={})
-        self.client = make_client(ClientSettings(tls=tls, follow_redirects=0, inflate=False), self.reach)
+        self.client = make_client(ClientSettings(tls=tls, max_redirects=0, decode_content=False), self.reach)
         self.agent: Any = Agent(self.client)
 
     def tearDown(self) -> Any:
@@ -233,8 +233,10 @@ class TreqIntegrationTests(test_treq_integration.TreqIntegrationTests):
 
     async def close(self) -> None:
         await self.client.close()
-        self.assertEqual((self.client.core.active, self.client.core.idle), (0, 0))
-        while self.reach.shared.deadlines.looking or any(isinstance(one, Server) for one in reactor.getReaders()):
+        self.assertEqual((self.client.client.active, self.client.client.idle), (0, 0))
+        while self.reach.call_environment.timeout_sweeper.is_running or any(
+            isinstance(one, Server) for one in reactor.getReaders()
+        ):
             await deferLater(reactor, 0.01)
 
 

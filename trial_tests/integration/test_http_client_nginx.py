@@ -47,7 +47,7 @@ class NginxTests(WithPeers):
 
     async def test_kept_connections(self) -> None:
         """A thousand calls, 20 at once, over 20 connections."""
-        client = self.client(bounds=PoolLimits(connections=20))
+        client = self.client(bounds=PoolLimits(max_connections=20))
         for _ in range(10):
             answers = await gatherResults([client.send(get(self.nginx.port, b'/small')) for _ in range(100)])
             self.assertEqual({bytes(answer.body) for answer in answers}, {b'hello'})  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ class NginxTests(WithPeers):
 
         outbound = HttpRequest('PUT', get(self.nginx.port).origin, b'/silently', body=IteratorBody(pieces()))
         self.assertEqual((await client.send(outbound)).status, 204)
-        self.assertEqual(client.core.active, 0)
+        self.assertEqual(client.client.active, 0)
 
     async def test_methods_and_statuses(self) -> None:
         """HEAD and what has no body, an error, a condition that holds, a part, a redirection."""
@@ -93,7 +93,7 @@ class NginxTests(WithPeers):
             answer = await client.send(get(self.nginx.port, target, headers=headers))
             self.assertEqual(answer.status, status)
             self.assertIn(body, (None, answer.body))
-        self.assertEqual((client.core.active, client.core.idle), (0, 1))
+        self.assertEqual((client.client.active, client.client.idle), (0, 1))
 
     async def test_expect(self) -> None:
         """nginx agrees to a body before it is sent, or refuses it in time to spare us that."""
@@ -107,7 +107,7 @@ class NginxTests(WithPeers):
         client = self.client()
         for _ in range(2):
             self.assertEqual((await client.send(get(self.nginx.port, b'/short'))).body, b'short')
-            await self.until(lambda: not client.core.idle)
+            await self.until(lambda: not client.client.idle)
 
     async def test_restarted(self) -> None:
         """nginx ends with connections of ours open: calls fail as they should, and go on once it is back."""
@@ -139,7 +139,7 @@ class NginxTests(WithPeers):
                 get(self.nginx.tls_port, target, scheme='https', host='localhost', headers=[ACCEPT_ENCODING])
             )
             self.assertEqual(answer.body, body)
-        self.assertEqual((client.core.active, client.core.idle), (0, 1))
+        self.assertEqual((client.client.active, client.client.idle), (0, 1))
         sending = client.send(get(self.nginx.tls_port, scheme='https'))
         self.assertIn('is for another name: localhost', await self.failed(sending, TlsFailed))
 

@@ -22,8 +22,8 @@ class VersionCase(OdbCase):
 
     async def files(self) -> dict[str, str]:
         """Return service -> the file in its row."""
-        snapshot = Snapshot().evolve(await self.store.changes(0))
-        return {o.name: o.value.file for o in snapshot.of('service')}
+        snapshot = Snapshot().apply_changes(await self.store.changes(0))
+        return {o.name: o.value.file for o in snapshot.objects_of_types('service')}
 
     async def kept(self, file: str) -> Sequence[tuple[int, bool]]:
         return [(v.number, v.active) for v in await self.store.versions(file)]
@@ -67,14 +67,14 @@ class AddTests(VersionCase):
         node = await self.store.register_node('server1', '', 0, 1)
         await self.deploy('other.py', b'0', 'other')
         first = await self.deploy('crm.py', b'0', 'crm.a')
-        await self.store.beat(node.id, 1, {first.id: 'refused'})
+        await self.store.record_heartbeat(node.id, 1, {first.id: 'refused'})
         for number in range(1, 20):
             await self.deploy('crm.py', b'%d' % number, 'crm.a')
         self.assertEqual(len(await self.store.versions('crm.py')), code_versions.MAX_VERSIONS)
         await self.deploy('crm.py', b'20', 'crm.a')
         self.assertEqual([n for n, _ in await self.kept('crm.py')], list(range(2, 22)))
         await self.assertFailure(self.store.version_content(first.id), NotFound)
-        self.assertEqual(await self.store.version_verdicts(first.id), {})
+        self.assertEqual(await self.store.version_results(first.id), {})
         self.assertEqual(len(await self.store.versions('other.py')), 1)
         await self.store.activate_version('crm.py', 2, ME)
         await self.deploy('crm.py', b'21', 'crm.a')
@@ -148,7 +148,7 @@ class OwnershipTests(VersionCase):
         await self.store.write([service('a', file='gone.py', slow_threshold=5), service('b')], ME)
         await self.deploy('crm.py', b'1', 'a', 'b')
         self.assertEqual(await self.files(), {'a': 'crm.py', 'b': 'crm.py'})
-        row = Snapshot().evolve(await self.store.changes(0)).named('service', 'a')
+        row = Snapshot().apply_changes(await self.store.changes(0)).find('service', 'a')
         assert row is not None
         self.assertEqual(row.value.slow_threshold, 5)
 
@@ -161,11 +161,11 @@ class OwnershipTests(VersionCase):
     async def test_a_switched_off_service_stays_so(self) -> None:
         """A deployment does not change its settings."""
         await self.deploy('crm.py', b'1', 'crm.a')
-        row = Snapshot().evolve(await self.store.changes(0)).named('service', 'crm.a')
+        row = Snapshot().apply_changes(await self.store.changes(0)).find('service', 'crm.a')
         assert row is not None
         await self.store.write([edit('service', row.id, is_active=False)], ME)
         await self.deploy('crm.py', b'2', 'crm.a')
-        row = Snapshot().evolve(await self.store.changes(0)).named('service', 'crm.a')
+        row = Snapshot().apply_changes(await self.store.changes(0)).find('service', 'crm.a')
         assert row is not None
         self.assertFalse(row.value.is_active)
 
@@ -181,29 +181,29 @@ class NodeTests(VersionCase):
         other = await self.store.register_node('server2', '::1', 17012, 102)
         self.assertEqual((first.id, again.bind_port, again.pid), (again.id, 17011, 101))
         started = time.time()
-        self.assertEqual(await self.store.beat(first.id, 7, {}), before)
+        self.assertEqual(await self.store.record_heartbeat(first.id, 7, {}), before)
         found = await self.store.nodes()
         self.assertEqual([(n.name, n.up_status, n.applied_revision) for n in found],
                          [('server1', 'running', 7), ('server2', 'running', 0)])  # fmt: skip
         self.assertGreaterEqual(found[0].seen_at, started)
-        await self.store.node_down(other.id)
+        await self.store.mark_node_stopped(other.id)
         self.assertEqual((await self.store.nodes())[1].up_status, 'clean-down')
 
     async def test_a_beat_of_nobody_is_not_found(self) -> None:
         """The heartbeat of a removed server fails."""
-        await self.assertFailure(self.store.beat(99, 1, {}), NotFound)
+        await self.assertFailure(self.store.record_heartbeat(99, 1, {}), NotFound)
 
     async def test_a_server_that_is_gone_can_be_forgotten(self) -> None:
         """It is removed with its verdicts; running and unknown servers are not."""
         node = await self.store.register_node('server1', '', 0, 1)
         version = await self.deploy('crm.py', b'1', 'crm.a')
-        await self.store.beat(node.id, 1, {version.id: ''})
+        await self.store.record_heartbeat(node.id, 1, {version.id: ''})
         removing: Deferred[Any] = self.store.remove_node(node.id)
         error = await self.assertFailure(removing, Conflict)
         self.assertIn("'server1' is running", str(error))
-        await self.store.node_down(node.id)
+        await self.store.mark_node_stopped(node.id)
         await self.store.remove_node(node.id)
-        self.assertEqual((await self.store.nodes(), await self.store.version_verdicts(version.id)), ([], {}))
+        self.assertEqual((await self.store.nodes(), await self.store.version_results(version.id)), ([], {}))
         await self.assertFailure(self.store.remove_node(node.id), NotFound)
 
     async def test_verdicts_are_told_by_server(self) -> None:
@@ -211,15 +211,15 @@ class NodeTests(VersionCase):
         one = await self.store.register_node('server1', '', 0, 1)
         two = await self.store.register_node('server2', '', 0, 2)
         version = await self.deploy('crm.py', b'1', 'crm.a')
-        await self.store.beat(one.id, 1, {version.id: '', 999: 'nobody cares'})
-        await self.store.beat(two.id, 1, {version.id: 'crm.py:1: no module called x'})
+        await self.store.record_heartbeat(one.id, 1, {version.id: '', 999: 'nobody cares'})
+        await self.store.record_heartbeat(two.id, 1, {version.id: 'crm.py:1: no module called x'})
         self.assertEqual(
-            await self.store.version_verdicts(version.id),
+            await self.store.version_results(version.id),
             {'server1': '', 'server2': 'crm.py:1: no module called x'},
         )
-        await self.store.beat(two.id, 1, {version.id: ''})
-        await self.store.beat(two.id, 1, {version.id: ''})
-        self.assertEqual(await self.store.version_verdicts(version.id), {'server1': '', 'server2': ''})
+        await self.store.record_heartbeat(two.id, 1, {version.id: ''})
+        await self.store.record_heartbeat(two.id, 1, {version.id: ''})
+        self.assertEqual(await self.store.version_results(version.id), {'server1': '', 'server2': ''})
 
 
 @on_every_database
@@ -233,9 +233,9 @@ class WorkerTests(OdbCase):
         self.assertNotEqual(first.id, second.id)
         self.assertEqual((again.id, again.pid, again.worker), (second.id, 3, 1))
         self.assertEqual([(n.name, n.worker) for n in await self.store.nodes()], [('server1', 0), ('server1', 1)])
-        await self.store.node_down(first.id)
+        await self.store.mark_node_stopped(first.id)
         await self.assertFailure(self.store.remove_node(first.id), Conflict)
-        await self.store.node_down(second.id)
+        await self.store.mark_node_stopped(second.id)
         await self.store.remove_node(first.id)
         self.assertEqual(await self.store.nodes(), [])
 
@@ -243,16 +243,16 @@ class WorkerTests(OdbCase):
         """One rejection is the server's; a stopped worker does not count."""
         workers = [await self.store.register_node('server1', '', 0, 10 + n, n) for n in range(2)]
         version = await self.store.add_version('crm.py', 'module', b'1', ['crm.a'], ME)
-        await self.store.beat(workers[0].id, 1, {version.id: ''})
-        self.assertEqual(await self.store.version_verdicts(version.id), {})
-        await self.store.beat(workers[1].id, 1, {version.id: 'crm.py:1: no'})
-        self.assertEqual(await self.store.version_verdicts(version.id), {'server1': 'crm.py:1: no'})
-        await self.store.beat(workers[1].id, 1, {version.id: ''})
-        self.assertEqual(await self.store.version_verdicts(version.id), {'server1': ''})
+        await self.store.record_heartbeat(workers[0].id, 1, {version.id: ''})
+        self.assertEqual(await self.store.version_results(version.id), {})
+        await self.store.record_heartbeat(workers[1].id, 1, {version.id: 'crm.py:1: no'})
+        self.assertEqual(await self.store.version_results(version.id), {'server1': 'crm.py:1: no'})
+        await self.store.record_heartbeat(workers[1].id, 1, {version.id: ''})
+        self.assertEqual(await self.store.version_results(version.id), {'server1': ''})
         late = await self.store.register_node('server1', '', 0, 12, 2)
-        self.assertEqual(await self.store.version_verdicts(version.id), {})
-        await self.store.node_down(late.id)
-        self.assertEqual(await self.store.version_verdicts(version.id), {'server1': ''})
+        self.assertEqual(await self.store.version_results(version.id), {})
+        await self.store.mark_node_stopped(late.id)
+        self.assertEqual(await self.store.version_results(version.id), {'server1': ''})
 
 
 @on_every_database

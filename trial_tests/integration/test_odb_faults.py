@@ -118,7 +118,7 @@ class LockedTests(OdbCase):
         node = await self.store.register_node('server1', '127.0.0.1', 17010, 1)
         holder = self.lock()
         started = time.monotonic()
-        beating = self.store.beat(node.id, 1, {})
+        beating = self.store.record_heartbeat(node.id, 1, {})
         writing = self.store.write([user('refused', '')], ME)
         self.assertEqual((await self.store.changes(0)).changed, ())
         self.assertEqual((beating.called, writing.called), (False, False))
@@ -219,8 +219,8 @@ class GivenUpTests(OdbCase):
         call = CancellableCall()
 
         def late(connection: Connection, found: Cluster) -> None:
-            apply_operations(begin_transaction(connection, found, ME, call.moved), [user('late', '')])
-            self.assertTrue(call.give_up())
+            apply_operations(begin_transaction(connection, found, ME, call.report_progress), [user('late', '')])
+            self.assertTrue(call.abandon())
 
         self.assertRaises(CallAbandoned, database.write, call, late)
         self.assertEqual(len(read_snapshot(database)), 0)
@@ -232,7 +232,7 @@ class LaneTests(TestCase):
 
     def setUp(self) -> None:
         self.patch(executor, 'CALL_DEADLINE', 1.0)
-        self.lane = DatabaseExecutor(reactor, threads=1, name='test', what='the test')
+        self.lane = DatabaseExecutor(reactor, threads=1, name='test', database_name='the test')
         self.release = threading.Event()
         self.addCleanup(self.lane.close)
         self.addCleanup(self.release.set)
@@ -244,7 +244,7 @@ class LaneTests(TestCase):
         def stuck(call: CancellableCall) -> bool:
             freed = self.release.wait(10)
             try:
-                call.committing()
+                call.begin_commit()
             except CallAbandoned:
                 told.append('given up')
                 raise
@@ -271,7 +271,7 @@ class LaneTests(TestCase):
         def slow(call: CancellableCall) -> str:
             for _ in range(16):
                 self.release.wait(0.2)
-                call.moved()
+                call.report_progress()
             return 'done'
 
         self.assertEqual(await self.lane.run(slow), 'done')
@@ -281,7 +281,7 @@ class LaneTests(TestCase):
         self.patch(executor, 'CALL_DEADLINE', 4.0)
 
         def moved_once(call: CancellableCall) -> bool:
-            call.moved()
+            call.report_progress()
             return self.release.wait(10)
 
         began = reactor.seconds()
@@ -292,7 +292,7 @@ class LaneTests(TestCase):
         """Its outcome is unknown, and reported as such."""
 
         def committing(call: CancellableCall) -> bool:
-            call.committing()
+            call.begin_commit()
             return self.release.wait(10)
 
         running = self.lane.run(committing)
@@ -308,7 +308,7 @@ class LaneTests(TestCase):
             reactor.callFromThread(begun.callback, None)
             self.release.wait(10)
             try:
-                call.committing()
+                call.begin_commit()
             except CallAbandoned:
                 reactor.callFromThread(outcome.callback, 'rolled back')
                 raise

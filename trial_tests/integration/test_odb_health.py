@@ -20,7 +20,7 @@ class OdbHealthTests(OdbCase):
         self.assertEqual([row.name for row in found.nodes], ['server1'])
         self.assertEqual(found.revision, before[0][0])
         self.assertGreater(found.size, 10_000)
-        self.assertLess(abs(found.ahead), 1.0 + found.way)  # of one machine
+        self.assertLess(abs(found.clock_offset), 1.0 + found.round_trip)  # of one machine
         self.assertNotIn('sEcReT', found.url)
         self.assertEqual(self.sql('SELECT revision FROM cluster'), before)
 

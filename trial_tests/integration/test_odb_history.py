@@ -20,10 +20,10 @@ HER = Actor('her', 'zato.http-soap.edit', 'f' * 24, '192.0.2.7')
 
 class HistoryCase(OdbCase):
     async def snapshot(self) -> Snapshot:
-        return Snapshot().evolve(await self.store.changes(0))
+        return Snapshot().apply_changes(await self.store.changes(0))
 
     async def named(self, type_: str, name: str) -> StoredObject:
-        found = (await self.snapshot()).named(type_, name)
+        found = (await self.snapshot()).find(type_, name)
         assert found is not None, name
         return found
 
@@ -44,7 +44,7 @@ class TwoAtOnceTests(HistoryCase):
                      'timeout 60.0 -> 61.0', 'zato.http-soap.edit, 192.0.2.7', ' UTC'):  # fmt: skip
             self.assertIn(part, said)
         now = await self.snapshot()
-        self.assertIsNone(now.named('basic_auth', 'mine'))
+        self.assertIsNone(now.find('basic_auth', 'mine'))
         self.assertEqual((await self.named('channel_rest', 'a')).value.url_path, '/a')
         again = await self.named('channel_rest', 'a')
         await self.store.write([edit('channel_rest', seen.id, seen=again.revision, url_path='/mine')], ME)
@@ -117,16 +117,16 @@ class StateTests(HistoryCase):
         then = await self.snapshot()
         after = await self.changed()
         for revision, wanted in ((before, then), (after, await self.snapshot())):
-            found = await self.store.state_at(revision)
+            found = await self.store.snapshot_at(revision)
             self.assertEqual({o.id: (o.type, o.value) for o in found}, {o.id: (o.type, o.value) for o in wanted})
-        first = await self.store.state_at(before - 1)
+        first = await self.store.snapshot_at(before - 1)
         self.assertEqual(sorted(o.name for o in first), ['a', 'api', 'b', 'echo'])
 
     async def test_what_is_not_kept_is_said_with_what_is(self) -> None:
         """Future revisions, and those before the first, are rejected with the kept range."""
         now = await self.filled()
         for revision in (0, now + 1):
-            error = await self.assertFailure(self.store.state_at(revision), NotFound)
+            error = await self.assertFailure(self.store.snapshot_at(revision), NotFound)
             self.assertIn(f'the kept ones are 1 to {now}', str(error))
 
     async def test_a_revision_is_restored(self) -> None:
@@ -142,16 +142,16 @@ class StateTests(HistoryCase):
         now = await self.snapshot()
         for stored in then:
             if stored.type != 'service':
-                found = now.named(stored.type, stored.name)
+                found = now.find(stored.type, stored.name)
                 assert found is not None, stored
                 self.assertEqual(found.value, stored.value)
-        self.assertIsNone(now.named('channel_rest', 'c'))
-        api, was = now.named('basic_auth', 'api'), then.named('basic_auth', 'api')
+        self.assertIsNone(now.find('channel_rest', 'c'))
+        api, was = now.find('basic_auth', 'api'), then.find('basic_auth', 'api')
         assert api is not None and was is not None
         self.assertEqual(api.id, was.id)
         self.assertTrue(verify_secret(get_hash(api.value.password), 'first'))
         self.assertEqual((await self.store.versions('crm.py'))[-1].services, ('crm.a', 'crm.b'))
-        self.assertIsNotNone(now.named('service', 'crm.b'))
+        self.assertIsNotNone(now.find('service', 'crm.b'))
         self.assertEqual({row.who for row in await self.store.history(revision=after + 1)}, {'her'})
         self.assertIn("- channel_rest 'c'", done.lines)
         self.assertNotIn('argon2', repr(done.lines))
@@ -163,7 +163,7 @@ class StateTests(HistoryCase):
         database = self.database()
         restore_revision(database, before, ME)
         restore_revision(database, after, ME)
-        wanted = {(o.type, o.name): o.value for o in await self.store.state_at(after) if o.type != 'service'}
+        wanted = {(o.type, o.name): o.value for o in await self.store.snapshot_at(after) if o.type != 'service'}
         now = {(o.type, o.name): o.value for o in await self.snapshot() if o.type != 'service'}
         self.assertEqual(now, wanted)
         revision = await self.store.revision()
@@ -173,7 +173,7 @@ class StateTests(HistoryCase):
         """It is all or nothing, like every change."""
         before = await self.filled()
         now = await self.snapshot()
-        a = now.named('channel_rest', 'a')
+        a = now.find('channel_rest', 'a')
         assert a is not None
         await self.store.write([edit('channel_rest', a.id, url_path='/free')], ME)
         self.sql('UPDATE object_version SET document = replace(document, :old, :new)', old='"/a"', new='"/b"')
@@ -220,12 +220,12 @@ class BoundTests(HistoryCase):
         rows = await self.store.history(limit=1000)
         self.assertEqual(len(rows), 20)
         first = rows[-1].revision
-        error: Any = await self.assertFailure(self.store.state_at(first - 1), NotFound)
+        error: Any = await self.assertFailure(self.store.snapshot_at(first - 1), NotFound)
         self.assertIn(f'the kept ones are {first} to', str(error))
         for revision in (first, first + 7):
-            state = await self.store.state_at(revision)
+            state = await self.store.snapshot_at(revision)
             self.assertEqual({o.name for o in state}, {'echo', 'stays', 'a'})
-            found = state.named('channel_rest', 'a')
+            found = state.find('channel_rest', 'a')
             assert found is not None
             self.assertEqual(found.value.timeout, float(revision - 3))
         states_kept = self.sql('SELECT name, revision FROM object_version WHERE revision <= :first', first=first)
@@ -238,7 +238,7 @@ class BoundTests(HistoryCase):
         await self.store.write([service('echo')], ME)
         revision = await self.store.write([channel(f'c{n}') for n in range(50)], ME)
         self.assertEqual(len(await self.store.history(limit=1000, revision=revision)), 50)
-        self.assertEqual(len(await self.store.state_at(revision)), 51)
+        self.assertEqual(len(await self.store.snapshot_at(revision)), 51)
 
 
 @on_every_database
@@ -263,6 +263,6 @@ class TextTests(HistoryCase):
         big = 'ü' * (8 * 1024 * 1024)
         database = self.database()
         write_operations(database, [service('big', impl_name=big)], ME)
-        stored = read_snapshot(database).named('service', 'big')
+        stored = read_snapshot(database).find('service', 'big')
         assert stored is not None
         self.assertTrue(stored.value.impl_name == big)

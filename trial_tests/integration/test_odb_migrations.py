@@ -54,9 +54,9 @@ class UpgradeCase(OdbCase):
         self.assertEqual(schema_state(self.url), 'current')
         store: IConfigStore = self.open()
         service, user, channel = odb_0001.NAMES
-        now = Snapshot().evolve(await store.changes(0))
-        found = now.named('channel_rest', channel)
-        login = now.named('basic_auth', user)
+        now = Snapshot().apply_changes(await store.changes(0))
+        found = now.find('channel_rest', channel)
+        login = now.find('basic_auth', user)
         assert found is not None and login is not None
         self.assertEqual((found.id, found.revision, found.value.url_path), (3, 4, '/a'))
         self.assertEqual((found.value.service, found.value.security), (service, user))
@@ -64,7 +64,7 @@ class UpgradeCase(OdbCase):
         self.assertEqual((await store.changes(5)).deleted, (4,))
         self.assertEqual([(n.name, n.worker, n.bind_port) for n in await store.nodes()],
                          [('server1', 0, 17010), ('server2', 0, 17011)])  # fmt: skip
-        self.assertEqual(await store.version_verdicts(1), {'server1': '', 'server2': ''})
+        self.assertEqual(await store.version_results(1), {'server1': '', 'server2': ''})
         self.assertEqual(await store.version_content(1), b'\x00\xffcode')
         (old,) = await store.history()
         self.assertEqual((old.who, old.source, old.address, old.name), ('me', '192.0.2.1', '', 'gone'))
@@ -77,9 +77,9 @@ class UpgradeCase(OdbCase):
         self.assertEqual((first.id, second.worker), (1, 1))
         revision = await store.write([edit('channel_rest', channel_id, url_path='/b')], ME)
         self.assertEqual(revision, odb_0001.REVISION + 1)
-        self.assertEqual(len(await store.state_at(odb_0001.REVISION)), 3)
+        self.assertEqual(len(await store.snapshot_at(odb_0001.REVISION)), 3)
         restore_revision(self.database(), odb_0001.REVISION, ME)
-        again = Snapshot().evolve(await store.changes(0)).get(channel_id)
+        again = Snapshot().apply_changes(await store.changes(0)).get(channel_id)
         assert again is not None
         self.assertEqual(again.value.url_path, '/a')
 

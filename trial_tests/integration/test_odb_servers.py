@@ -158,7 +158,7 @@ class ServerTests:
 
         def cut_in_the_commit(connection: Connection, _: Cluster) -> None:
             runs.append(connection.execute(text('SELECT 7')).scalar_one())
-            call.committing()
+            call.begin_commit()
             self.cut_all()
 
         said = await self.refusal(deferToThread(found.write, call, cut_in_the_commit))

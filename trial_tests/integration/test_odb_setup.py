@@ -100,7 +100,7 @@ class CreateTests(OdbCase):
         url = self.make_url()
         twice = NewCluster(name='x', operations=(user('a', ''), user('a', '')))
         self.assertRaises(Conflict, create_odb, url, KEY, twice, types=TYPES)
-        create_odb(url, KEY, NewCluster(name='y'), types=TYPES, alone=True)
+        create_odb(url, KEY, NewCluster(name='y'), types=TYPES, is_exclusive=True)
 
     def test_a_database_may_have_to_be_empty(self) -> None:
         """An exclusive ODB is not created next to another cluster, which the error names."""
@@ -171,7 +171,7 @@ class PasswordTests(OdbCase):
         database = self.database()
         write_operations(database, [user('pubapi', ''), service('echo')], ME)
         set_password(database, 'pubapi', 'open-sesame', ME)
-        found = read_snapshot(database).named('basic_auth', 'pubapi')
+        found = read_snapshot(database).find('basic_auth', 'pubapi')
         assert found is not None
         self.assertTrue(verify_secret(get_hash(found.value.password), 'open-sesame'))
 

@@ -42,10 +42,10 @@ MANY = 10_000
 
 class StoreCase(OdbCase):
     async def snapshot(self) -> Snapshot:
-        return Snapshot().evolve(await self.store.changes(0))
+        return Snapshot().apply_changes(await self.store.changes(0))
 
     async def named(self, type_: str, name: str) -> StoredObject:
-        found = (await self.snapshot()).named(type_, name)
+        found = (await self.snapshot()).find(type_, name)
         assert found is not None, name
         return found
 
@@ -425,13 +425,13 @@ class SizeTests(StoreCase):
     async def test_reading_many_moves_on(self) -> None:
         """Each object counts as progress: reading all may take longer than the deadline."""
         await self.store.write([service('echo'), *(channel(f'c{n}') for n in range(20))], ME)
-        moves, before = list[float](), CancellableCall.moved
+        moves, before = list[float](), CancellableCall.report_progress
 
         def moved(call: CancellableCall) -> None:
-            moves.append(call.resting())
+            moves.append(call.seconds_since_progress())
             before(call)
 
-        self.patch(CancellableCall, 'moved', moved)
+        self.patch(CancellableCall, 'report_progress', moved)
         self.assertEqual(len((await self.store.changes(0)).changed), 21)
         self.assertGreaterEqual(len(moves), 2 * 21)  # found, and read
 

@@ -464,7 +464,7 @@ class ZatoTests(Calling):
         """`conn.get(self.cid, params)`, `conn.post(self.cid, data, params, headers=…)` and all the others of Zato, by
         both of its ways to a connection; the cid that is given goes out."""
         node = self.node(stored(crm(self.peer, url_path='/customers/{id}', data_format='json')))
-        plain_http: Callable[[Asking], RestNamespace] = node.doors['plain_http']
+        plain_http: Callable[[Asking], RestNamespace] = node.namespaces['plain_http']
         for connection in (plain_http(Asking())['CRM'], plain_http(Asking()).get('CRM')):
             conn = connection.conn
             for method in ('get', 'delete', 'options'):
@@ -533,7 +533,7 @@ class NamesTests(Calling):
         """Asking for it names it."""
         node = self.node(stored(crm(self.peer, is_active=False)))
         for name in ('rest', 'plain_http'):
-            door: Any = node.doors[name](Asking())
+            door: Any = node.namespaces[name](Asking())
             for ask in (door.__getitem__, door.get):
                 self.assertEqual(self.assertRaises(Inactive, ask, 'CRM').msg, '[CRM] is inactive')
                 fault = self.assertRaises(NotFound, ask, 'Nope')

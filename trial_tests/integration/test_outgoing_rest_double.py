@@ -65,7 +65,7 @@ class SameTests(WithConnections):
         """`self.out.rest['CRM']` of a test that scripted it so."""
         scripts, clock = Scripts(), Clock()
         play(OutgoingScripts(scripts).rest['CRM'])
-        return ScriptedOutgoing(scripts, clock).kind('rest', Asking())['CRM']
+        return ScriptedOutgoing(scripts, clock).namespace('rest', Asking())['CRM']
 
     async def same(self, real: Any, play: Callable[[Any], object], call: Callable[[Any], Awaitable[Any]]) -> None:
         expected = await outcome(lambda: call(real))
@@ -95,7 +95,7 @@ class SameTests(WithConnections):
         expected = await outcome(self.crm(self.listen(silent), timeout=0.2).get)
         scripts, clock = Scripts(), Clock()
         OutgoingScripts(scripts).rest['CRM'].times_out(0.2)
-        calling = started(outcome(ScriptedOutgoing(scripts, clock).kind('rest', Asking())['CRM'].get))
+        calling = started(outcome(ScriptedOutgoing(scripts, clock).namespace('rest', Asking())['CRM'].get))
         clock.advance(0.3)
         self.assertEqual(self.successResultOf(calling), expected)
 
@@ -107,7 +107,10 @@ class SameTests(WithConnections):
             getattr(OutgoingScripts(scripts).rest[name], play)()
             errors = [
                 self.assertRaises(NotFound, door.__getitem__, name)
-                for door in (node.doors['rest'](Asking()), ScriptedOutgoing(scripts, Clock()).kind('rest', Asking()))
+                for door in (
+                    node.namespaces['rest'](Asking()),
+                    ScriptedOutgoing(scripts, Clock()).namespace('rest', Asking()),
+                )
             ]
             self.assertEqual((type(errors[0]), str(errors[0])), (type(errors[1]), str(errors[1])))
 

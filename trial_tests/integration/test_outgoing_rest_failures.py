@@ -267,7 +267,7 @@ class BulkheadTests(WithConnections):
     async def test_whoever_counts(self) -> None:
         """Two connections that share a meter, as those beyond the number that is shown do, have room of their own."""
         shared = self.slots()
-        self.patch(self.meters.outgoing('rest'), 'of', lambda name: shared)
+        self.patch(self.meters.outgoing('rest'), 'get', lambda name: shared)
         rest = self.crm(self.listen(silent), max_in_flight=1, timeout=0.3)
         other = self.crm(self.listen(FINE), max_in_flight=1)
         waiting = started(rest.get())

@@ -56,7 +56,7 @@ class WithAuthorization(WithConnections):
         return self.node(stored(crm(self.peer, security='CRM.token')), security, **context)
 
     def rest(self, definition: OAuth2Client | None = None, call: Asking | None = None, **context: Any) -> Any:
-        return self.connections(definition, **context).doors['rest'](call or Asking())['CRM']
+        return self.connections(definition, **context).namespaces['rest'](call or Asking())['CRM']
 
     async def said(self, rest: Any) -> str:
         """The token that the peer was shown, or the status where it did not like it."""
@@ -66,9 +66,9 @@ class WithAuthorization(WithConnections):
     def at(self, now: list[float]) -> Any:
         """A connection whose tokens see another time."""
         node = self.connections()
-        make: Any = node.credentials['CRM.token'][1].authorizer
+        make: Any = node.credentials['CRM.token'][1].make_authorizer
         make().granting = evolve(make().granting, now=lambda: now[0])
-        return node.doors['rest'](Asking())['CRM']
+        return node.namespaces['rest'](Asking())['CRM']
 
 
 class TokenTests(WithAuthorization):
@@ -143,7 +143,7 @@ class TokenTests(WithAuthorization):
         security = stored(self.definition(), 'oauth2_client')
         objects = [stored(crm(self.peer, name=name, security='CRM.token')) for name in ('A', 'B')]
         node = self.node(*objects, security)
-        door = node.doors['rest'](Asking())
+        door = node.namespaces['rest'](Asking())
         self.assertEqual([await self.said(door[name]) for name in 'AB'], ['t1', 't1'])
         other = stored(crm(self.peer, name='B', security='CRM.token', timeout=9))
         await node.apply(Snapshot(2, [objects[0], other, security]))
@@ -244,7 +244,7 @@ class ClusterTests(WithAuthorization):
         client.startService()
         self.clients.append(client)
         self.addCleanup(client.stopService)
-        await client.up()
+        await client.wait_connected()
         keys, used = RedisKeys('c1'), secrets or self.secrets
         leases = LeaseStore(reactor, RedisLeaseBackend(ScriptRunner(client), keys), self.epochs)
         return self.rest(definition, keyvalue=client, leases=leases, key=keys.key, seal=used.encrypt,
@@ -302,7 +302,7 @@ class ClusterTests(WithAuthorization):
         client = RedisClient(reactor, self.redis.address, timeout=5.0)
         client.startService()
         self.addCleanup(client.stopService)
-        await client.up()
+        await client.wait_connected()
         definition = self.definition(timeout=1.0)
         leases = LeaseStore(reactor, RedisLeaseBackend(ScriptRunner(client), RedisKeys('c1')), self.epochs)
         held = await leases.acquire(f'oauth2:{definition_fingerprint(definition)}', ttl=60)
@@ -322,7 +322,7 @@ class WordsTests(SynchronousTestCase):
             life = '' if said is None else f', "expires_in": {said if isinstance(said, int) else f"{said!r}"}'
             body = f'{{"access_token": "t"{life}}}'.replace("'", '"').encode()
             token = parse_token_response(200, body, 1000.0)
-            self.assertEqual((token.renew_at - 1000, token.ends - 1000), (renew, ends), said)
+            self.assertEqual((token.renew_at - 1000, token.expires_at - 1000), (renew, ends), said)
 
     def test_nothing_is_shown(self) -> None:
         """Not the token, and not the secret of its definition."""

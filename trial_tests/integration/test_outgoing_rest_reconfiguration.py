@@ -22,7 +22,7 @@ class LiveTests(WithConnections):
         """A service that holds a connection need not ask for it again."""
         before, after = self.listen(says(b'200 OK', b'before')), self.listen(says(b'200 OK', b'after'))
         node = self.node(stored(crm(before)))
-        rest = node.doors['rest'](Asking())['CRM']
+        rest = node.namespaces['rest'](Asking())['CRM']
         self.assertEqual((await rest.get()).text, 'before')
         await node.apply(Snapshot(2, [stored(crm(after))]))
         self.assertEqual((await rest.get()).text, 'after')
@@ -32,7 +32,7 @@ class LiveTests(WithConnections):
         """End with what they began with, those that wait for a connection too; then its sockets are closed."""
         peer = self.listen(silent)
         node = self.node(stored(crm(peer, pool_size=1)))
-        rest = node.doors['rest'](Asking())['CRM']
+        rest = node.namespaces['rest'](Asking())['CRM']
         first, second = started(rest.get()), started(rest.get())
         await self.until(lambda: peer.requests)
         await node.apply(Snapshot(2, [stored(crm(self.listen(says()), pool_size=1))]))
@@ -49,7 +49,7 @@ class LiveTests(WithConnections):
         socket is not kept."""
         peer = self.listen(says(b'200 OK', b'old'))
         node = self.node(stored(crm(peer)))
-        rest = node.doors['rest'](Asking())['CRM']
+        rest = node.namespaces['rest'](Asking())['CRM']
         await rest.get()
         first, second = rest.get(), rest.get()
         await node.apply(Snapshot(2, [stored(crm(self.listen(says())))]))
@@ -62,7 +62,7 @@ class LiveTests(WithConnections):
         peer = self.listen(says())
         objects = [stored(crm(peer)), stored(crm(peer, name='Other'))]
         node = self.node(*objects)
-        rest = node.doors['rest'](Asking())['CRM']
+        rest = node.namespaces['rest'](Asking())['CRM']
         await rest.get()
         await node.apply(Snapshot(2, [objects[0], stored(crm(peer, name='Other', timeout=3))]))
         await rest.get()
@@ -72,7 +72,7 @@ class LiveTests(WithConnections):
         """A connection that is switched off, deleted, or made, is so for the next call."""
         peer = self.listen(says())
         node = self.node(stored(crm(peer)))
-        rest = node.doors['rest'](Asking())['CRM']
+        rest = node.namespaces['rest'](Asking())['CRM']
         await node.apply(Snapshot(2, [stored(crm(peer, is_active=False))]))
         self.assertRaises(Inactive, rest.get)
         await node.apply(Snapshot(3))
@@ -84,7 +84,7 @@ class LiveTests(WithConnections):
         """Are kept over a change, and vanish with the connection."""
         peer = self.listen(says())
         node = self.node(stored(crm(peer)))
-        rest = node.doors['rest'](Asking())['CRM']
+        rest = node.namespaces['rest'](Asking())['CRM']
         await rest.get()
         await node.apply(Snapshot(2, [stored(crm(peer, timeout=3))]))
         await rest.get()
@@ -97,7 +97,7 @@ class LiveTests(WithConnections):
         moment."""
         peer = self.listen(says())
         node = self.node(stored(crm(peer)))
-        rest = node.doors['rest'](Asking())['CRM']
+        rest = node.namespaces['rest'](Asking())['CRM']
         await rest.get()
         await node.stop()
         await self.until(lambda: not peer.peers)
@@ -110,7 +110,7 @@ class LiveTests(WithConnections):
         peer = self.listen(says())
         odd = crm(peer, host='https://crm.invalid', proxy='environment')
         node = self.node(stored(odd), stored(crm(peer, name='B')))
-        door = node.doors['rest'](Asking())
+        door = node.namespaces['rest'](Asking())
         self.assertEqual((await door['B'].get()).status_code, 200)
         fault = await self.fault(door['CRM'].get(), ServiceUnavailable)
         self.assertEqual(fault.msg, 'Outgoing connection CRM (rest) cannot be used: its proxy does not lead to it')
@@ -123,8 +123,8 @@ class KindTests(WithConnections):
         self.assertTrue(verifyObject(IOutgoingKind, node))
         self.assertTrue(verifyObject(IFetcher, node))
         self.assertTrue(verifyObject(IServiceCall, PingCall(CID)))
-        self.assertTrue({'plain_http', 'rest'} <= set(node.doors))
-        self.assertIn('outgoing_rest', node.types)
+        self.assertTrue({'plain_http', 'rest'} <= set(node.namespaces))
+        self.assertIn('outgoing_rest', node.pingable_types)
 
     async def test_pings(self) -> None:
         """For administrators: what was said, or why nothing was."""

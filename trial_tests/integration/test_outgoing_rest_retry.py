@@ -177,7 +177,7 @@ class BreakerTests(WithConnections):
         and findings say it too."""
         peer = self.listen(says(b'500 x'))
         node = self.node(stored(crm(peer, circuit_breaker=CircuitBreakerSettings(failures=3, reset=60))))
-        rest = node.doors['rest'](Asking())['CRM']
+        rest = node.namespaces['rest'](Asking())['CRM']
         for _ in range(3):
             self.assertEqual((await rest.get()).status_code, 500)
         self.assertEqual(len(peer.requests), 3)
@@ -268,7 +268,7 @@ class BreakerTests(WithConnections):
         peer = self.listen(BUSY)
         breaker = CircuitBreakerSettings(failures=1, reset=600)
         node = self.node(stored(crm(peer, circuit_breaker=breaker)))
-        rest = node.doors['rest'](Asking())['CRM']
+        rest = node.namespaces['rest'](Asking())['CRM']
         await rest.get()
         await self.fault(rest.get(), ServiceUnavailable)
         await node.apply(Snapshot(2, [stored(crm(peer, circuit_breaker=breaker, timeout=9))]))
@@ -296,4 +296,4 @@ class MomentTests(SynchronousTestCase):
             results.append(self.failureResultOf(started(broken.send(request))).value)
         self.assertEqual([type(one) for one in results], [PeerReset, CircuitOpen, CircuitOpen, PeerReset])
         self.assertAlmostEqual(results[2].wait, 0.1)
-        self.assertEqual((breaker.state, breaker.opened), (OPEN, 1))
+        self.assertEqual((breaker.state, breaker.times_opened), (OPEN, 1))

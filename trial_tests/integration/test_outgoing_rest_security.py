@@ -63,7 +63,7 @@ class StaticTests(WithIdentity):
         """One that was set before both forms were kept: calls say what to do; the others are not touched."""
         definition = stored(BasicAuth(name='CRM.user', username='u', password=HASH), 'basic_auth')
         node = self.node(stored(crm(self.peer, security='CRM.user')), definition, stored(crm(self.peer, name='Other')))
-        door = node.doors['rest'](Asking())
+        door = node.namespaces['rest'](Asking())
         fault = self.assertRaises(ServiceUnavailable, door.__getitem__, 'CRM')
         self.assertEqual(fault.msg, f'{TITLE} cannot be used: the password of its security definition CRM.user is '
                                     'known as a hash only: change it, to the same if it is to stay')
@@ -100,14 +100,14 @@ class StaticTests(WithIdentity):
         for definition, why in ((basic(is_active=False), 'its security definition CRM.user is inactive'),
                                 (other, 'its security definition CRM.user is of type jwt, which is for channels only')):
             node = self.node(stored(crm(self.peer, security='CRM.user')), definition)
-            fault = self.assertRaises(ServiceUnavailable, node.doors['rest'](Asking()).get, 'CRM')
+            fault = self.assertRaises(ServiceUnavailable, node.namespaces['rest'](Asking()).get, 'CRM')
             self.assertEqual(fault.msg, f'{TITLE} cannot be used: {why}')
             self.flushLoggedErrors()
 
     async def test_a_new_password(self) -> None:
         """Is used by the next call."""
         node = self.node(stored(crm(self.peer, security='CRM.user')), basic(), unseal=unsealed)
-        rest = node.doors['rest'](Asking())['CRM']
+        rest = node.namespaces['rest'](Asking())['CRM']
         for password in ('one', 'two'):
             await node.apply(Snapshot(2, [stored(crm(self.peer, security='CRM.user')), basic(password)]))
             await rest.get()

@@ -367,7 +367,7 @@ class ConnectionTests(Calling):
     async def test_missing_and_inactive(self) -> None:
         """Each has its error, which names it; a REST connection of that name is none."""
         node = self.node(stored(bank(self.peer, is_active=False), 'outgoing_soap'))
-        door = node.doors['soap'](Asking())
+        door = node.namespaces['soap'](Asking())
         self.assertEqual(str(self.assertRaises(Inactive, door.get, 'Bank')), '[Bank] is inactive')
         missing = self.assertRaises(NotFound, door.__getitem__, 'Other')
         self.assertEqual(str(missing), "There is no outgoing connection 'Other' of kind soap")

@@ -46,7 +46,7 @@ class SameTests(WithSoap):
         """`self.out.soap['Bank']` as a test scripts it."""
         scripts = Scripts()
         play(OutgoingScripts(scripts).soap['Bank'])
-        return ScriptedOutgoing(scripts, Clock()).kind('soap', Asking())['Bank']
+        return ScriptedOutgoing(scripts, Clock()).namespace('soap', Asking())['Bank']
 
     def both(self, answering: Answering, play: Callable[[ConnectionScript], object]) -> list[Any]:
         """The real one, and the scripted one."""

@@ -332,13 +332,15 @@ class LifeTests(Calling):
         found: dict[bytes, bytes] = {}
         peer = self.peer(found)
         node = self.node(stored(bank(peer), 'outgoing_soap'))
-        calls = [node.doors['soap'](Asking(cid=cid))['Bank'].client.GetBalance(1) for cid in ('a' * 24, 'b' * 24)]
+        calls = [node.namespaces['soap'](Asking(cid=cid))['Bank'].client.GetBalance(1) for cid in ('a' * 24, 'b' * 24)]
         faults = [await self.fault(one, BadGateway) for one in calls]
         self.assertEqual([fault.cid for fault in faults], ['a' * 24, 'b' * 24])
         (finding,) = node.findings()
         self.assertTrue(finding.startswith(f'{TITLE} has no usable WSDL: the peer answers 404'), finding)
         found[AT] = wsdl()
-        self.assertEqual((await node.doors['soap'](Asking())['Bank'].client.GetBalance(1)).balance, Decimal('10.50'))
+        self.assertEqual(
+            (await node.namespaces['soap'](Asking())['Bank'].client.GetBalance(1)).balance, Decimal('10.50')
+        )
         self.assertEqual(list(node.findings()), [])
 
     async def test_another_configuration(self) -> None:
@@ -346,10 +348,10 @@ class LifeTests(Calling):
         first, second = self.peer(), self.peer()
         node = self.node(stored(bank(first), 'outgoing_soap'))
         old: Any = node.registries['outgoing_soap'].find('Bank', CID)
-        calling = started(node.doors['soap'](Asking())['Bank'].client.GetBalance(1))
+        calling = started(node.namespaces['soap'](Asking())['Bank'].client.GetBalance(1))
         node.apply(Snapshot(2, [stored(bank(second), 'outgoing_soap')]))
         self.assertEqual((await calling).balance, Decimal('10.50'))
-        await node.doors['soap'](Asking())['Bank'].client.GetBalance(1)
+        await node.namespaces['soap'](Asking())['Bank'].client.GetBalance(1)
         self.assertEqual((self.got(first), self.got(second)), ([AT], [AT]))
         self.assertIsNot(node.registries['outgoing_soap'].find('Bank', CID), old)
         await self.until(lambda: not first.peers)
@@ -407,7 +409,7 @@ class RefreshTests(WithSoap):
         self.assertIs(await contracts.get(CID, 1), first)
         self.assertEqual(documents.asked, 1)
         self.clock.advance(1)
-        self.assertIs(await contracts.get(CID, 1), contracts.known)
+        self.assertIs(await contracts.get(CID, 1), contracts.client)
         second = await contracts.get(CID, 1)
         self.assertEqual((documents.asked, second is first), (2, False))
         self.clock.advance(100)

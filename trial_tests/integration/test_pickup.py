@@ -78,7 +78,7 @@ class LooksTests(SynchronousTestCase):
     one, two = (EntryFingerprint(False, (('', 1, size, 1),)) for size in (1, 2))
 
     def settled(self, looks: SettledEntries, *marks: EntryFingerprint) -> list[list[str]]:
-        return [looks.settled({'a.py': mark}, only_directories=False) for mark in marks]
+        return [looks.find_settled({'a.py': mark}, only_directories=False) for mark in marks]
 
     def test_rests(self) -> None:
         """An entry is ready at the third scan that finds it unchanged; a change restarts the count."""
@@ -88,9 +88,9 @@ class LooksTests(SynchronousTestCase):
     def test_taken_once(self) -> None:
         """A deployed entry is not ready again until it changes or reappears."""
         looks = SettledEntries()
-        looks.took('a.py', self.one)
+        looks.mark_deployed('a.py', self.one)
         self.assertEqual(self.settled(looks, self.one, self.one, self.one, self.one), [[]] * 4)
-        self.assertEqual(looks.settled({}, only_directories=False), [])
+        self.assertEqual(looks.find_settled({}, only_directories=False), [])
         self.assertEqual(self.settled(looks, self.one, self.one, self.one), [[], [], ['a.py']])
 
 

@@ -42,8 +42,8 @@ class BusTests(RedisCase):
         for part in parts:
             part.startService()
             self.addCleanup(part.stopService)
-        await client.up()
-        await bus.up()
+        await client.wait_connected()
+        await bus.wait_connected()
         return bus
 
     async def subscribed(self, count: int) -> None:
@@ -62,7 +62,7 @@ class BusTests(RedisCase):
         verifyObject(IPubSub, here)
         await self.subscribed(2)
         waiting = ears[1].next()
-        await here.announce('config', 'revision zażółć 7')
+        await here.publish('config', 'revision zażółć 7')
         self.assertEqual(await waiting, 'revision zażółć 7')
         await self.until(lambda: ears[0].messages, 'the message where it was announced')
         await self.later(0.05)
@@ -77,14 +77,14 @@ class BusTests(RedisCase):
         self.server.kill()
         await deferLater(reactor, 0.05)
         with self.assertRaises(ServiceUnavailable):
-            await bus.announce('topic-0', 'lost')
+            await bus.publish('topic-0', 'lost')
         bus.subscribe('topic-2', ears[2])
         self.server.start()
-        await bus.up()
+        await bus.wait_connected()
         client = await self.bus()
         for number, ear in enumerate(ears):
             waiting = ear.next()
-            await client.announce(f'topic-{number}', f'message {number}')
+            await client.publish(f'topic-{number}', f'message {number}')
             await waiting
         self.assertEqual([ear.messages for ear in ears], [['message 0'], ['message 1'], ['message 2']])
 
@@ -98,7 +98,7 @@ class BusTests(RedisCase):
         self.assertNotEqual(bus.state.value, 'connected')
         self.server.thaw()
         while not ear.messages:  # with so short a deadline a busy machine may lose it once more
-            await self.got(bus.up())
+            await self.got(bus.wait_connected())
             self.server.command('PUBLISH', 'zatotx:c1:topic:config', 'again')
             await self.later(0.05)
         self.assertEqual(set(ear.messages), {'again'})
@@ -118,7 +118,7 @@ class BusTests(RedisCase):
         binary = RedisClient(reactor, self.server.address)
         binary.startService()
         self.addCleanup(binary.stopService)
-        await binary.up()
+        await binary.wait_connected()
         await binary.execute('PUBLISH', 'zatotx:c1:topic:config', b'\xff\xfe\x00')
         await binary.execute('PUBLISH', 'zatotx:c1:topic:config', 'x' * (MAX_MESSAGE_LENGTH + 1))
         waiting = ear.next()

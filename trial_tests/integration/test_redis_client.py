@@ -47,7 +47,7 @@ class RedisClientTests(TestCase):
     async def test_commands(self) -> None:
         """Strings are returned as written, also digits; integers as int, nil as None."""
         client = self.client()
-        await client.up()
+        await client.wait_connected()
         verifyObject(ICommands, client)
         self.assertEqual(await client.execute('SET', 'greeting', 'zażółć'), 'OK')
         self.assertEqual(await client.execute('GET', 'greeting'), 'zażółć')
@@ -62,7 +62,7 @@ class RedisClientTests(TestCase):
     async def test_refusals(self) -> None:
         """A rejected command fails with Redis's message, and the connection remains usable."""
         client = self.client()
-        await client.up()
+        await client.wait_connected()
         await client.execute('SET', 'text', 'abc')
         with self.assertRaisesRegex(RedisError, 'not an integer'):
             await client.execute('INCR', 'text')
@@ -71,7 +71,7 @@ class RedisClientTests(TestCase):
     async def test_shared_connection(self) -> None:
         """A command that would block or change the shared connection is rejected before it is sent."""
         client = self.client()
-        await client.up()
+        await client.wait_connected()
         for words in (('BLPOP', 'q', '0'), ('subscribe', 'c'), ('SELECT', '3'), ('XREAD', 'BLOCK', '0', 'STREAMS')):
             with self.assertRaisesRegex(RedisError, 'connection of its own'):
                 await client.execute(*words)
@@ -80,7 +80,7 @@ class RedisClientTests(TestCase):
         """With a frozen Redis, each command fails with a Timeout that names it but not its arguments; further commands
         fail at once, and everything works again once it continues."""
         client = self.client(timeout=1.5)
-        await client.up()
+        await client.wait_connected()
         self.server.freeze()
         began = reactor.seconds()
         with self.assertRaises(Timeout) as caught:
@@ -93,13 +93,13 @@ class RedisClientTests(TestCase):
             await client.execute('GET', 'secret')
         self.assertIn('did not reply', client.problem)
         self.server.thaw()
-        await self.within(60, client.up())
+        await self.within(60, client.wait_connected())
         self.assertEqual(await client.execute('SET', 'secret', 'again'), 'OK')
 
     async def test_deadline_outlives_the_caller(self) -> None:
         """A caller that cancels early does not prevent a frozen connection from being detected."""
         client = self.client(timeout=0.3)
-        await client.up()
+        await client.wait_connected()
         self.server.freeze()
         waiting = client.execute('GET', 'x')
         waiting.addErrback(lambda _: None)
@@ -112,7 +112,7 @@ class RedisClientTests(TestCase):
         """After kill -9, pending commands fail with ServiceUnavailable and later ones at once; after the restart the
         client reconnects and the data is there."""
         client = self.client()
-        await client.up()
+        await client.wait_connected()
         await client.execute('SET', 'kept', 'yes')
         self.server.freeze()
         waiting = client.execute('GET', 'kept')
@@ -122,7 +122,7 @@ class RedisClientTests(TestCase):
         failing = client.execute('GET', 'kept')
         self.failureResultOf(failing, ServiceUnavailable)
         self.server.start()
-        await self.within(60, client.up())
+        await self.within(60, client.wait_connected())
         self.assertEqual(await client.execute('GET', 'kept'), 'yes')
 
     async def test_not_there_yet(self) -> None:
@@ -132,7 +132,7 @@ class RedisClientTests(TestCase):
         with self.assertRaisesRegex(ServiceUnavailable, 'Redis at unix:.* is away'):
             await client.execute('PING')
         self.server.start()
-        await self.within(60, client.up())
+        await self.within(60, client.wait_connected())
 
     async def test_cancelled_while_connecting(self) -> None:
         """Cancelling while connecting fails with CancelledError."""
@@ -145,16 +145,16 @@ class RedisClientTests(TestCase):
     async def test_stop(self) -> None:
         """Stopping closes the connection and fails those who wait for one."""
         client = self.client()
-        await client.up()
+        await client.wait_connected()
         await client.stopService()
         self.assertIs(client.state, ConnectionState.STOPPED)
-        waiting = client.up()
+        waiting = client.wait_connected()
         client.startService()
         await waiting
         await client.stopService()
         self.server.kill()
         client.startService()
-        waiting = client.up()
+        waiting = client.wait_connected()
         await client.stopService()
         with self.assertRaises(ServiceUnavailable):
             await waiting
@@ -171,7 +171,7 @@ class RedisLoginTests(TestCase):
         right = made(f'{server.url}?password=right%20one&db=3', server.directory)
         right.startService()
         self.addCleanup(right.stopService)
-        await right.up()
+        await right.wait_connected()
         self.assertIn('db=3', str(await right.execute('CLIENT INFO')))
         wrong = made(f'{server.url}?password=wr0ng', server.directory)
         wrong.startService()
@@ -213,5 +213,5 @@ class RedisLoginTests(TestCase):
         client = made(f'unix://{"d" * 60}/{"e" * 60}/redis.sock', base.directory)
         client.startService()
         self.addCleanup(client.stopService)
-        await client.up()
+        await client.wait_connected()
         self.assertEqual(await client.execute('PING'), 'PONG')

@@ -49,7 +49,7 @@ class SupervisorTests(TestCase):
         service = self.supervisor()
         await service.startService()
         client = self.client(service)
-        await client.up()
+        await client.wait_connected()
         for number in range(200):
             await client.execute('RPUSH', 'written', number)
         first = self.server_pid()
@@ -58,7 +58,7 @@ class SupervisorTests(TestCase):
             await deferLater(reactor, 0.01)
         await service.wait_ready()
         self.assertNotEqual(self.server_pid(), first)
-        await client.up()
+        await client.wait_connected()
         self.assertEqual(await client.execute('LLEN', 'written'), 200)
 
     async def test_closed_to_others(self) -> None:
@@ -70,7 +70,7 @@ class SupervisorTests(TestCase):
         finally:
             os.umask(before)
         client = self.client(service)
-        await client.up()
+        await client.wait_connected()
         await client.execute('SET', 'a', 'b')
         found = [self.directory, *self.directory.rglob('*')]
         self.assertGreater(len(found), 5)
@@ -84,7 +84,7 @@ class SupervisorTests(TestCase):
         line = Path(f'/proc/{self.server_pid()}/cmdline').read_bytes()
         self.assertIn(os.fsencode(self.directory), line)
         client = self.client(service)
-        await client.up()
+        await client.wait_connected()
         self.assertEqual(await client.execute('CONFIG GET', 'port'), ['port', '0'])
 
     async def test_stop(self) -> None:
@@ -92,13 +92,13 @@ class SupervisorTests(TestCase):
         service = self.supervisor()
         await service.startService()
         client = self.client(service)
-        await client.up()
+        await client.wait_connected()
         await client.execute('SET', 'kept', 'yes')
         pid = self.server_pid()
         await service.stopService()
         self.assertFalse(Path(f'/proc/{pid}').exists())
         await service.startService()
-        await client.up()
+        await client.wait_connected()
         self.assertEqual(await client.execute('GET', 'kept'), 'yes')
 
     async def test_second_supervisor(self) -> None:
@@ -121,7 +121,7 @@ class SupervisorTests(TestCase):
         await service.startService()
         self.assertNotEqual(self.server_pid(), pid)
         client = self.client(service)
-        await client.up()
+        await client.wait_connected()
         self.assertEqual(await client.execute('GET', 'kept'), 'yes')
 
     def orphaned(self) -> Path:
@@ -154,7 +154,7 @@ class SupervisorTests(TestCase):
         service = self.supervisor()
         await service.startService()
         client = self.client(service)
-        await client.up()
+        await client.wait_connected()
         self.assertEqual(await client.execute('PING'), 'PONG')
 
 

@@ -112,11 +112,11 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         client = await self.client(timeout=1.0)
         lease = await self.of(client).acquire('a', ttl=1.5)
         began = monotonic_clock()
-        lost = lease.lost()
+        lost = lease.when_lost()
         self.server.freeze()
         self.assertIn('could not be renewed in time', await self.got(lost))
         self.assertLess(monotonic_clock() - began, 60)
-        self.assertFalse(lease.held)
+        self.assertFalse(lease.is_held)
         self.server.thaw()
         second = await self.got(self.held(wait=20))
         self.assertGreater(second.token, lease.token)
@@ -163,9 +163,9 @@ class RedisLeaseTests(RedisCase, LeaseContract):
     async def released_without_redis(self) -> bool:
         desk = MemoryLeaseStore(reactor, seeded=True)
         lease = await LeaseStore(reactor, desk, self.epochs).acquire('a', ttl=1)
-        desk.free = lambda name, owner: fail(Timeout(None, 'gone'))  # type: ignore[method-assign]
+        desk.release = lambda name, owner: fail(Timeout(None, 'gone'))  # type: ignore[method-assign]
         await lease.release()
-        return not lease.held
+        return not lease.is_held
 
     async def test_fence(self) -> None:
         """A fenced write is atomic; one with a lower token than the highest seen is rejected completely; equal tokens
@@ -250,9 +250,9 @@ class ShellTests(SynchronousTestCase):
         self.clock.pump([0.1] * 2)
         self.assertFalse(lease.held)
         self.assertIn('could not be renewed in time: lost', self.successResultOf(lost))
-        self.assertIsInstance(self.desk.taken('a', 'other', 1, None), LeaseTaken)
+        self.assertIsInstance(self.desk.take_now('a', 'other', 1, None), LeaseTaken)
         self.clock.advance(0.4)
-        self.assertIsInstance(self.desk.taken('a', 'other', 1, None), LeaseGranted)
+        self.assertIsInstance(self.desk.take_now('a', 'other', 1, None), LeaseGranted)
 
     def test_a_late_renewal(self) -> None:
         """A late reply renews the lease from the time of its request, since Redis counts from before its reply."""
@@ -260,7 +260,7 @@ class ShellTests(SynchronousTestCase):
 
         def renew(name: str, owner: str, ttl: float) -> Deferred[bool]:
             if not answers[0].called:
-                self.desk.renewed(name, owner, ttl)
+                self.desk.renew_now(name, owner, ttl)
             return answers[0] if not answers[0].called else answers[1]
 
         self.desk.renew = renew  # type: ignore[method-assign]
@@ -270,7 +270,7 @@ class ShellTests(SynchronousTestCase):
         self.clock.advance(14.6)
         self.assertTrue(lease.held)
         self.clock.advance(0.5)
-        self.assertIsInstance(self.desk.taken('a', 'other', 30, None), LeaseGranted)
+        self.assertIsInstance(self.desk.take_now('a', 'other', 30, None), LeaseGranted)
         self.assertFalse(lease.held)
 
     def test_a_short_loss(self) -> None:
@@ -314,7 +314,7 @@ class ShellTests(SynchronousTestCase):
     def test_cancelled_while_asking(self) -> None:
         """Cancelling a request that Redis may have granted releases the lease."""
         answer: Deferred[Any] = Deferred()
-        self.desk.take = lambda name, owner, ttl, seed: (self.desk.taken(name, owner, ttl, seed), answer)[1]  # type: ignore[method-assign]
+        self.desk.take = lambda name, owner, ttl, seed: (self.desk.take_now(name, owner, ttl, seed), answer)[1]  # type: ignore[method-assign]
         waiting = self.leases.acquire('a', ttl=30)
         self.assertIn('a', self.desk.held)
         waiting.cancel()
@@ -326,7 +326,7 @@ class ShellTests(SynchronousTestCase):
         asked: list[Deferred[Any]] = []
 
         def take(name: str, owner: str, ttl: float, seed: Any) -> Deferred[Any]:
-            self.desk.taken(name, owner, ttl, seed)
+            self.desk.take_now(name, owner, ttl, seed)
             asked.append(Deferred())
             return asked[-1]
 

@@ -37,8 +37,8 @@ class MemoryNonceTests(NonceContract, TestCase):
     async def test_away(self) -> None:
         """The fake can be made unavailable."""
         nonces = self.nonces()
-        nonces.away = ServiceUnavailable(None, 'Redis is away')
-        self.failureResultOf(nonces.use('a', 1.0), ServiceUnavailable)
+        nonces.error = ServiceUnavailable(None, 'Redis is away')
+        self.failureResultOf(nonces.consume('a', 1.0), ServiceUnavailable)
 
 
 class RedisNonceTests(RedisCase, NonceContract):
@@ -64,20 +64,20 @@ class RedisNonceTests(RedisCase, NonceContract):
         """All calls of one iteration are sent in one write; very many in several."""
         self.patch(room, 'BATCH_SIZE', 40)
         asked: list[int] = []
-        real = self.shared.batch
+        real = self.shared.execute_batch
 
         def counted(commands: Any) -> Any:
             asked.append(len(commands))
             return real(commands)
-        self.patch(self.shared, 'batch', counted)
+        self.patch(self.shared, 'execute_batch', counted)
         nonces = self.nonces()
-        first = await self.got(gatherResults([nonces.use(f'{n % 50}', 60.0) for n in range(100)]))
+        first = await self.got(gatherResults([nonces.consume(f'{n % 50}', 60.0) for n in range(100)]))
         self.assertEqual((asked, sum(first)), ([40, 40, 20], 50))
 
     async def test_who_gave_up(self) -> None:
         """A cancelled call has used its nonce, and takes no other call's result."""
         nonces = self.nonces()
-        gone, other = nonces.use('a', 60.0), nonces.use('b', 60.0)
+        gone, other = nonces.consume('a', 60.0), nonces.consume('b', 60.0)
         gone.addErrback(lambda failure: failure.trap(CancelledError))
         gone.cancel()
         self.assertTrue(await self.got(other))
@@ -92,7 +92,7 @@ class RedisNonceTests(RedisCase, NonceContract):
         with self.assertRaises(Timeout):
             await self.used(nonces, 'a')
         self.server.thaw()
-        await self.got(client.up())
+        await self.got(client.wait_connected())
         self.assertFalse(await self.used(nonces, 'a'))
         self.server.kill()
         await self.until(lambda: bool(client.problem), 'the loss')
@@ -109,7 +109,7 @@ class RefusalTests(SynchronousTestCase):
                 return answer
 
         clock = Clock()
-        waiting = RedisNonceStore(clock, Client(), KEYS).use('a', 1.0)  # type: ignore[arg-type]
+        waiting = RedisNonceStore(clock, Client(), KEYS).consume('a', 1.0)  # type: ignore[arg-type]
         clock.advance(0)
         return waiting
 

@@ -54,7 +54,7 @@ class ProxyCase(RedisCase):
         bus = RedisPubSub(reactor, self.address, client, cluster='c', timeout=timeout)
         bus.startService()
         self.addCleanup(bus.stopService)
-        await self.got(bus.up())
+        await self.got(bus.wait_connected())
         return bus
 
 
@@ -96,8 +96,8 @@ class SlowTests(ProxyCase):
         with self.assertRaises((Timeout, ServiceUnavailable)):
             await self.got(client.execute('PING'))
         self.proxy.thaw()
-        await self.got(client.up())
-        await self.got(bus.up())
+        await self.got(client.wait_connected())
+        await self.got(bus.wait_connected())
 
 
 class FlappingTests(ProxyCase):
@@ -108,7 +108,7 @@ class FlappingTests(ProxyCase):
         client = self.starting(self.address, timeout=5)
         done, failed = 0, 0
         for _ in range(60):
-            await self.got(client.up())
+            await self.got(client.wait_connected())
             try:
                 await self.got(client.execute('INCR', 'n'))
             except ServiceUnavailable as error:
@@ -133,9 +133,9 @@ class FlappingTests(ProxyCase):
             before = self.proxy.accepted
             self.proxy.cut()
             await self.until(lambda: self.proxy.accepted >= before + 2, 'both connections again')  # noqa: B023
-            await self.got(bus.up())
+            await self.got(bus.wait_connected())
             for topic in ('one', 'two'):
-                self.server.command('PUBLISH', RedisKeys('c').topic(topic), f'{topic} {number}')
+                self.server.command('PUBLISH', RedisKeys('c').channel(topic), f'{topic} {number}')
                 await self.until(lambda: len(heard) == 2 * number + (topic != 'one') + 1, 'a message')  # noqa: B023
         self.assertEqual(heard, [f'{topic} {number}' for number in range(3) for topic in ('one', 'two')])
 
@@ -149,7 +149,7 @@ class FlappingTests(ProxyCase):
         await self.later(3)
         self.assertLess(self.proxy.accepted - before, 40)
         self.proxy.refuse(False)
-        await self.got(client.up())
+        await self.got(client.wait_connected())
 
     async def test_one_voice(self) -> None:
         """A loss and the reconnect are logged once each, however many connections there are."""
@@ -163,13 +163,13 @@ class FlappingTests(ProxyCase):
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         voice = ConnectionLog(str(self.server.address))
-        client = RedisClient(reactor, self.server.address, voice=voice)
-        bus = RedisPubSub(reactor, self.server.address, client, cluster='c', voice=voice)
+        client = RedisClient(reactor, self.server.address, connection_log=voice)
+        bus = RedisPubSub(reactor, self.server.address, client, cluster='c', connection_log=voice)
         parts: tuple[Any, ...] = (client, bus)
         for part in parts:
             part.startService()
             self.addCleanup(part.stopService)
-            await self.got(part.up())
+            await self.got(part.wait_connected())
         self.server.kill()
         for part in parts:
             await self.until(lambda: part.problem, 'the loss')  # noqa: B023
@@ -177,7 +177,7 @@ class FlappingTests(ProxyCase):
         self.assertEqual(len(losses), len(set(losses)))
         self.server.start()
         for part in parts:
-            await self.got(part.up())
+            await self.got(part.wait_connected())
         self.assertEqual(told[0], f'{self.server.address} answers')
         self.assertLessEqual(sum(text.endswith('answers') for text in told), 3)
 
@@ -201,7 +201,7 @@ class UnableTests(RedisCase):
         words = 'its memory is full (maxmemory) and it rejects writes'
         await self.unable(client.execute('SET', 'a', 'y'), 'OOM', words)
         await self.unable(client.execute('EVAL', "return redis.call('SET', KEYS[1], 'y')", 1, 'a'), 'OOM', words)
-        value, refused = await client.batch([('GET', 'a'), ('SET', 'a', 'y')])
+        value, refused = await client.execute_batch([('GET', 'a'), ('SET', 'a', 'y')])
         self.assertEqual(value, 'x')
         assert isinstance(refused, RedisNotReady)
         self.assertEqual(refused.code, 'OOM')
@@ -214,7 +214,7 @@ class UnableTests(RedisCase):
         await client.execute('REPLICAOF', '127.0.0.1', '1')
         await self.unable(client.execute('SET', 'a', 'y'), 'READONLY', 'it is a replica, which rejects writes')
         self.assertIn('it is a replica now', client.problem)
-        await self.got(client.up())
+        await self.got(client.wait_connected())
         self.assertIn('slave', str(await client.execute('ROLE')))
         await client.execute('REPLICAOF', 'NO', 'ONE')
         self.assertEqual(await client.execute('SET', 'a', 'z'), 'OK')
@@ -232,7 +232,7 @@ class UnableTests(RedisCase):
         await self.until_saved_badly(client)
         await self.unable(client.execute('SET', 'a', 'y'), 'MISCONF', 'it cannot save to its disk and rejects writes')
         self.assertIsNone(await client.execute('GET', 'a'))
-        self.assertTrue((await client.facts()).write_error)
+        self.assertTrue((await client.fetch_info()).has_write_error)
 
     async def until_saved_badly(self, client: RedisClient) -> None:
         for _ in range(1000):
@@ -244,7 +244,7 @@ class UnableTests(RedisCase):
     async def test_loading(self) -> None:
         """LOADING: a server that loads its data is not connected, with the reason; afterwards all data is there."""
         client = await self.client()
-        await client.batch([('SET', f'k{n}', 'x') for n in range(8000)])  # it looks up every 1024
+        await client.execute_batch([('SET', f'k{n}', 'x') for n in range(8000)])  # it looks up every 1024
         await client.stopService()
         self.server.kill()
         loading = Valkey('--key-load-delay', '400', directory=self.server.directory)
@@ -254,7 +254,7 @@ class UnableTests(RedisCase):
         await self.until(lambda: 'it is still loading its data (LOADING' in later.problem, 'a word of loading')
         with self.assertRaisesRegex(ServiceUnavailable, 'is away: it is still loading its data'):
             await later.execute('GET', 'k1')
-        await self.got(later.up(), 60)
+        await self.got(later.wait_connected(), 60)
         self.assertEqual(await later.execute('DBSIZE'), 8000)
 
     async def test_busy(self) -> None:
@@ -296,7 +296,7 @@ class NoRedisTests(RedisCase):
         clustered.start()
         client = self.starting(clustered.address)
         await self.until(lambda: 'it runs in cluster mode, where' in client.problem, 'the refusal')
-        self.assertEqual(client.known and unsupported_reason(client.known)[:24], 'it runs in cluster mode,')
+        self.assertEqual(client.last_info and unsupported_reason(client.last_info)[:24], 'it runs in cluster mode,')
 
 
 class PolicyTests(RedisCase):
@@ -313,10 +313,10 @@ class PolicyTests(RedisCase):
     async def test_warned_once(self) -> None:
         """A Redis that evicts keys is warned about once, also across reconnects."""
         told = Told(self.server.address)
-        client = RedisClient(reactor, self.server.address, voice=told)
+        client = RedisClient(reactor, self.server.address, connection_log=told)
         client.startService()
         self.addCleanup(client.stopService)
-        await self.got(client.up())
+        await self.got(client.wait_connected())
         await self.restarted(client)
         self.assertEqual(len(told.warned), 1, told.warned)
         self.assertIn('has maxmemory-policy allkeys-lru: when its memory is full it evicts keys', told.warned[0])
@@ -325,14 +325,14 @@ class PolicyTests(RedisCase):
         """A user without the rights to CLIENT SETNAME and INFO can be used; that nothing was checked is logged."""
         told = Told(self.server.address)
         address = RedisAddress(path=self.server.address.path, username='app', password='hunter2')
-        client = RedisClient(reactor, address, voice=told, name='zatotx:c:server1')
+        client = RedisClient(reactor, address, connection_log=told, name='zatotx:c:server1')
         client.startService()
         self.addCleanup(client.stopService)
-        await self.got(client.up())
+        await self.got(client.wait_connected())
         self.assertEqual(await client.execute('SET', 'zatotx:c:a', 'b'), 'OK')
         with self.assertRaisesRegex(RedisError, 'NOPERM'):
             await client.execute('SET', 'mine', 'b')
-        self.assertIsNone(client.known)
+        self.assertIsNone(client.last_info)
         self.assertIn('does not answer INFO, so its settings are not checked: NOPERM', told.warned[0])
 
     async def test_the_rights_of_the_page(self) -> None:
@@ -355,26 +355,26 @@ class PolicyTests(RedisCase):
         for part in parts:
             part.startService()
             self.addCleanup(part.stopService)
-            await self.got(part.up())
+            await self.got(part.wait_connected())
         await stream.add({'a': 'b'})
         (entry,) = await consumer.read(1, 5)
         self.assertEqual(await consumer.claim(0), [evolve(entry, deliveries=2)])
         self.assertEqual((await stream.backlog()).pending, 1)
         self.assertEqual(await consumer.ack([entry.id]), 1)
-        self.assertTrue(await stream.forget('c'))
+        self.assertTrue(await stream.remove_consumer('c'))
         heard: list[str] = []
         bus.subscribe('config', heard.append)
         await self.later(0.1)
-        await bus.announce('config', 'look')
+        await bus.publish('config', 'look')
         await self.until(lambda: heard, 'the word')
-        self.assertEqual(client.known and client.known.role, 'master')
+        self.assertEqual(client.last_info and client.last_info.role, 'master')
         for refused in ('SET mine x', 'PUBLISH zatotx:c2:topic:config x', 'FLUSHALL', 'CONFIG GET *', 'KEYS *'):
             with self.assertRaisesRegex(RedisError, 'NOPERM'):
                 await client.execute(*refused.split())
 
     async def test_named(self) -> None:
         """CLIENT LIST shows the node and cluster of a connection."""
-        name = RedisKeys('my cluster').name('server 1')
+        name = RedisKeys('my cluster').connection_name('server 1')
         client = await self.client(name=name)
         self.assertIn(f'name={name} ', str(await client.execute('CLIENT LIST')))
         self.assertEqual(name, 'zatotx:my%20cluster:server%201')
@@ -387,10 +387,10 @@ class Told(ConnectionLog):
         super().__init__(str(where))
         self.warned: list[str] = []
 
-    def warn(self, sentence: str) -> None:
+    def log_warning(self, sentence: str) -> None:
         if sentence not in self._warned:
             self.warned.append(sentence)
-        super().warn(sentence)
+        super().log_warning(sentence)
 
 
 class FactsTests(SynchronousTestCase):
@@ -403,7 +403,7 @@ class FactsTests(SynchronousTestCase):
             'redis_mode:standalone', 'uptime_in_seconds:7', 'maxmemory_policy:noeviction', 'aof_enabled:1',
         )))
         self.assertEqual((valkey.product, valkey.version, valkey.redis_version), ('valkey', '8.1.1', (7, 2, 4)))
-        self.assertEqual((valkey.run_id, valkey.uptime, valkey.keeps), ('ab', 7, True))
+        self.assertEqual((valkey.run_id, valkey.uptime, valkey.is_append_only), ('ab', 7, True))
         self.assertEqual([*configuration_warnings(valkey, 'Redis'), unsupported_reason(valkey)], [''])
         self.assertEqual(parse_info('nonsense\nuptime_in_seconds:many\n').uptime, 0)
         self.assertEqual(list(configuration_warnings(parse_info(''), 'Redis')), [])
@@ -458,12 +458,12 @@ class PendingTests(SynchronousTestCase):
 
     def test_one_timer(self) -> None:
         """There is one timer, however many commands are pending, for the oldest one's deadline."""
-        first = self.pending.expect('GET', 10)
+        first = self.pending.add('GET', 10)
         self.clock.advance(3)
         for _ in range(100):
-            self.pending.expect('SET', 10)
+            self.pending.add('SET', 10)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
-        self.pending.answer('one')
+        self.pending.deliver_reply('one')
         self.assertEqual(self.successResultOf(first), 'one')
         self.clock.advance(4.9)
         self.assertEqual(self.late, [])
@@ -472,39 +472,39 @@ class PendingTests(SynchronousTestCase):
 
     def test_patience(self) -> None:
         """A blocking command has additional time, and the next one its usual deadline."""
-        waiting = self.pending.expect('XREADGROUP', 10, patience=30)
+        waiting = self.pending.add('XREADGROUP', 10, extra_timeout=30)
         self.clock.advance(34)
         self.assertEqual(self.late, [])
-        self.pending.answer(None)
+        self.pending.deliver_reply(None)
         self.assertIsNone(self.successResultOf(waiting))
-        self.pending.expect('XREADGROUP', 10, patience=30)
-        self.pending.answer(None)
-        self.pending.expect('XACK', 10)
+        self.pending.add('XREADGROUP', 10, extra_timeout=30)
+        self.pending.deliver_reply(None)
+        self.pending.add('XACK', 10)
         self.clock.advance(5)
         self.assertEqual(self.late, ['XACK'])
 
     def test_bounded(self) -> None:
         """The number and bytes of pending commands are bounded; a single big one is allowed."""
-        self.assertFalse(self.pending.full(pending_commands.MAX_COMMAND_BYTES * 2))
-        self.pending.expect('SET', pending_commands.MAX_COMMAND_BYTES - 5)
-        self.assertFalse(self.pending.full(5))
-        self.assertTrue(self.pending.full(6))
-        self.pending.answer('OK')
-        self.pending.expect('a batch', 10, count=pending_commands.MAX_COMMANDS)
-        self.assertTrue(self.pending.full(1))
+        self.assertFalse(self.pending.is_full(pending_commands.MAX_COMMAND_BYTES * 2))
+        self.pending.add('SET', pending_commands.MAX_COMMAND_BYTES - 5)
+        self.assertFalse(self.pending.is_full(5))
+        self.assertTrue(self.pending.is_full(6))
+        self.pending.deliver_reply('OK')
+        self.pending.add('a batch', 10, count=pending_commands.MAX_COMMANDS)
+        self.assertTrue(self.pending.is_full(1))
 
     def test_a_batch(self) -> None:
         """Errors are in their positions; the batch fails only if the connection does."""
         wrong, lost = RedisError('WRONGTYPE no'), ServiceUnavailable(None, 'lost')
-        batch, other = self.pending.expect('a batch', 10, count=2), self.pending.expect('a batch', 10, count=1)
-        self.pending.answer(wrong)
+        batch, other = self.pending.add('a batch', 10, count=2), self.pending.add('a batch', 10, count=1)
+        self.pending.deliver_reply(wrong)
         self.assertNoResult(batch)
-        self.pending.answer('OK')
+        self.pending.deliver_reply('OK')
         self.assertEqual(self.successResultOf(batch), [wrong, 'OK'])
-        self.pending.fail(lambda: lost)
+        self.pending.fail_all(lambda: lost)
         self.assertIs(self.failureResultOf(other).value, lost)
         self.assertEqual((len(self.pending), self.clock.getDelayedCalls()), (0, []))
-        self.assertFalse(self.pending.answer('nobody asked'))
+        self.assertFalse(self.pending.deliver_reply('nobody asked'))
 
 
 class AwayTests(RedisCase):
@@ -516,7 +516,7 @@ class AwayTests(RedisCase):
         for _ in range(1000):
             self.failureResultOf(client.execute('SET', 'a', 'x' * 1000), ServiceUnavailable)
         self.server.start()
-        await self.got(client.up())
+        await self.got(client.wait_connected())
         self.assertIsNone(await client.execute('GET', 'a'))
 
     async def test_a_frozen_one_does_not_fill_memory(self) -> None:
@@ -528,6 +528,6 @@ class AwayTests(RedisCase):
         waiting = [client.execute('INCR', 'n') for _ in range(100)]
         refused = self.failureResultOf(client.execute('INCR', 'n'), ServiceUnavailable)
         self.assertIn('does not keep up: 100 commands wait for replies', str(refused.value))
-        refused = self.failureResultOf(client.batch([('INCR', 'n')]), ServiceUnavailable)
+        refused = self.failureResultOf(client.execute_batch([('INCR', 'n')]), ServiceUnavailable)
         self.server.thaw()
         self.assertEqual([answer for _, answer in await self.got(DeferredList(waiting))], list(range(1, 101)))

@@ -24,7 +24,7 @@ from zatotx.testing.memory_rate_limits import MemoryRates
 from zatotx.testing.redis_contracts import RateContract
 
 reactor: Any = _reactor
-RATES = st.builds(lambda count, seconds, burst: Rate.of(count, seconds, burst),
+RATES = st.builds(lambda count, seconds, burst: Rate.from_limit(count, seconds, burst),
                   st.integers(1, 1000), st.integers(1, 3600), st.integers(1, 50))  # fmt: skip
 PAUSES = st.lists(st.integers(0, 3 * SECOND), max_size=60)
 
@@ -32,19 +32,19 @@ PAUSES = st.lists(st.integers(0, 3 * SECOND), max_size=60)
 class RateTests(SynchronousTestCase):
     def test_read(self) -> None:
         """A rate is in whole nanoseconds, rounded to the slower side; one that would take too long is rejected."""
-        self.assertEqual(Rate.of(100, 60, 100), Rate(600_000_000, 60 * SECOND))
-        self.assertEqual(Rate.of(3, 1, 2).interval, 333_333_334)
-        self.assertEqual((Rate.of(3, 1, 2).burst, Rate.of(1, 86_400, 100).burst), (2, 100))
-        self.assertRaises(ValueError, Rate.of, 1, 86_400, 105)
+        self.assertEqual(Rate.from_limit(100, 60, 100), Rate(600_000_000, 60 * SECOND))
+        self.assertEqual(Rate.from_limit(3, 1, 2).interval, 333_333_334)
+        self.assertEqual((Rate.from_limit(3, 1, 2).burst, Rate.from_limit(1, 86_400, 100).burst), (2, 100))
+        self.assertRaises(ValueError, Rate.from_limit, 1, 86_400, 105)
 
     def test_asked(self) -> None:
         """The remaining requests, and the time until the next one."""
-        rate = Rate.of(1, 1, 3)
-        self.assertEqual([rate.left(n * SECOND) for n in range(5)], [3, 2, 1, 0, 0])
+        rate = Rate.from_limit(1, 1, 3)
+        self.assertEqual([rate.remaining(n * SECOND) for n in range(5)], [3, 2, 1, 0, 0])
         self.assertEqual([rate.admits(n * SECOND) for n in range(4)], [True, True, True, False])
-        self.assertEqual(rate.wait(2 * SECOND), 0)
-        self.assertEqual(rate.wait(3 * SECOND - 1), SECOND - 1)
-        self.assertEqual(count_admitted((rate, Rate.of(1, 1, 9)), (SECOND, 0), 5), 2)
+        self.assertEqual(rate.wait_time(2 * SECOND), 0)
+        self.assertEqual(rate.wait_time(3 * SECOND - 1), SECOND - 1)
+        self.assertEqual(count_admitted((rate, Rate.from_limit(1, 1, 9)), (SECOND, 0), 5), 2)
 
     @holds(rate=RATES, pauses=PAUSES)
     def test_never_more_than_burst_and_rate(self, rate: Rate, pauses: list[int]) -> None:
@@ -76,7 +76,7 @@ class RateTests(SynchronousTestCase):
 
 
 class BucketsTests(SynchronousTestCase):
-    rate = Rate.of(1, 1, 2)
+    rate = Rate.from_limit(1, 1, 2)
 
     def test_the_boundary(self) -> None:
         """A request is rejected one nanosecond before its time, and admitted at it."""
@@ -91,8 +91,8 @@ class BucketsTests(SynchronousTestCase):
         buckets = RateBuckets()
         for _ in range(2):
             buckets.charge('a', self.rate, 0)
-        buckets.give_back('a', self.rate)
-        buckets.give_back('b', self.rate)
+        buckets.refund('a', self.rate)
+        buckets.refund('b', self.rate)
         self.assertEqual([buckets.charge('a', self.rate, 0) for _ in range(2)], [SECOND, 2 * SECOND])
 
     def test_memory_is_bounded(self) -> None:
@@ -110,7 +110,7 @@ class BucketsTests(SynchronousTestCase):
         for name in ('a', 'a', 'b', 'b', *(f'name {number}' for number in range(50))):
             buckets.charge(name, self.rate, 0)
         self.assertEqual(buckets.charge('a', self.rate, 0), 2 * SECOND)
-        buckets.give_back('b', self.rate)
+        buckets.refund('b', self.rate)
         self.assertEqual(buckets.charge('b', self.rate, 0), SECOND)
 
 
@@ -177,12 +177,12 @@ class RedisRatesTests(RedisCase, RateContract):
         self.assertEqual(await self.asked(), before + 1)
         self.assertEqual(sum(charge.admitted for charge in charges), 15)
 
-    SLOWEST = Rate.of(1, 1000, 5000)
+    SLOWEST = Rate.from_limit(1, 1000, 5000)
 
     async def test_exact_under_load(self) -> None:
         """With several clients at once, exactly the allowed number of requests is admitted."""
         everybody = [self.of(await self.client()) for _ in range(4)]
-        rate, admitted = Rate.of(1, 3600, 100), 0
+        rate, admitted = Rate.from_limit(1, 3600, 100), 0
         for _ in range(10):
             waiting = [rates.charge(('a', 'b'), (rate, self.SLOWEST)) for rates in everybody for _ in range(7)]
             admitted += sum(charge.admitted for charge in await self.got(gatherResults(waiting)))
@@ -209,10 +209,10 @@ class RedisRatesTests(RedisCase, RateContract):
         began = reactor.seconds()
         await self.assertFailure(rates.charge(('a',), (self.SLOW,)), Timeout)
         self.assertTrue(REPLY_TIMEOUT * 0.9 <= reactor.seconds() - began < 20, reactor.seconds() - began)
-        self.assertTrue(rates.overdue)
+        self.assertTrue(rates.is_overdue)
         self.failureResultOf(rates.charge(('a',), (self.SLOW,)), Timeout)
         self.server.thaw()
-        await self.until(lambda: not rates.overdue, 'the late answer')
+        await self.until(lambda: not rates.is_overdue, 'the late answer')
         self.assertTrue((await self.charged(rates, 'a')).admitted)
 
     async def test_away(self) -> None:
@@ -222,9 +222,9 @@ class RedisRatesTests(RedisCase, RateContract):
         await self.until(lambda: self.shared.problem, 'the loss')
         error: Any = await self.assertFailure(rates.charge(('a',), (self.SLOW,)), ServiceUnavailable)
         self.assertIn(str(self.server.address), error.details)
-        self.assertFalse(rates.overdue)
+        self.assertFalse(rates.is_overdue)
         self.server.start()
-        await self.got(self.shared.up())
+        await self.got(self.shared.wait_connected())
         self.assertTrue((await self.charged(rates, 'a')).admitted)
 
     async def test_refused(self) -> None:
@@ -267,7 +267,7 @@ class PatienceTests(SynchronousTestCase):
         self.rates = RedisRateBuckets(self.clock, self.scripts, KEYS)
 
     def charge(self) -> Any:
-        return self.rates.charge(('a',), (Rate.of(1, 60, 5),))
+        return self.rates.charge(('a',), (Rate.from_limit(1, 60, 5),))
 
     def test_an_answer_in_time(self) -> None:
         """A reply in time leaves no timer."""
@@ -303,7 +303,7 @@ class PatienceTests(SynchronousTestCase):
                 self.failureResultOf(one, Timeout)
             self.failureResultOf(self.charge(), Timeout)
             end(self.scripts.asked.pop())
-            self.assertFalse(self.rates.overdue)
+            self.assertFalse(self.rates.is_overdue)
             self.assertNoResult(self.charge())
             self.clock.advance(0)
             self.scripts.asked.pop().callback('1 0')

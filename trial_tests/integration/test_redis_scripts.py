@@ -57,17 +57,17 @@ class BatchTests(RedisCase):
         """One reply per command in order, for batches of none, one and thousands of commands."""
         client = await self.client()
         verifyObject(IPipelinedCommands, client)
-        self.assertEqual(await client.batch([]), [])
-        self.assertEqual(await client.batch([('INCR', 'n')]), [1])
-        self.assertEqual(await client.batch([('INCR', 'n')] * 20_000), list(range(2, 20_002)))
+        self.assertEqual(await client.execute_batch([]), [])
+        self.assertEqual(await client.execute_batch([('INCR', 'n')]), [1])
+        self.assertEqual(await client.execute_batch([('INCR', 'n')] * 20_000), list(range(2, 20_002)))
         batch = [('SET', 'n', 'x'), ('GET', 'n')]
-        both: list[Any] = [client.execute('GET', 'n'), client.batch(batch)]
+        both: list[Any] = [client.execute('GET', 'n'), client.execute_batch(batch)]
         self.assertEqual([await answer for answer in both], ['20001', ['OK', 'x']])
 
     async def test_a_refused_one(self) -> None:
         """A rejected command does not affect the others: its error is at its position."""
         client = await self.client()
-        first, wrong, last = await client.batch([('SET', 'text', 'abc'), ('INCR', 'text'), ('GET', 'text')])
+        first, wrong, last = await client.execute_batch([('SET', 'text', 'abc'), ('INCR', 'text'), ('GET', 'text')])
         self.assertEqual((first, last), ('OK', 'abc'))
         assert isinstance(wrong, RedisError)
         self.assertIn('not an integer', str(wrong))
@@ -76,9 +76,9 @@ class BatchTests(RedisCase):
         """A batch with an invalid word or an unsupported command is not sent at all."""
         client = await self.client()
         with self.assertRaises(TypeError):
-            await client.batch([('INCR', 'n'), ('SET', 'x', None)])
+            await client.execute_batch([('INCR', 'n'), ('SET', 'x', None)])
         with self.assertRaisesRegex(RedisError, 'BLPOP needs a connection of its own'):
-            await client.batch([('INCR', 'n'), ('BLPOP', 'q', 0)])
+            await client.execute_batch([('INCR', 'n'), ('BLPOP', 'q', 0)])
         self.assertIsNone(await client.execute('GET', 'n'))
 
     async def test_lost(self) -> None:
@@ -86,14 +86,14 @@ class BatchTests(RedisCase):
         client = await self.client(timeout=2.0)
         self.server.freeze()
         with self.assertRaisesRegex(Timeout, 'did not reply to a batch of 500 within 2 s'):
-            await self.got(client.batch([('INCR', 'n')] * 500))
+            await self.got(client.execute_batch([('INCR', 'n')] * 500))
         self.server.thaw()
-        await self.got(client.up())
+        await self.got(client.wait_connected())
         self.assertIn(await client.execute('GET', 'n'), (None, '500'))
         self.server.kill()
         await self.until(lambda: client.problem, 'the loss')
         with self.assertRaises(ServiceUnavailable):
-            await client.batch([('INCR', 'n')])
+            await client.execute_batch([('INCR', 'n')])
 
 
 class PollTests(SynchronousTestCase):
@@ -108,7 +108,7 @@ class PollTests(SynchronousTestCase):
             self.looks.append(self.clock.seconds())
             return succeed(found() if found else None)
 
-        return Deferred.fromCoroutine(poll(self.clock, look, within=within, random=lambda: 0.5))
+        return Deferred.fromCoroutine(poll(self.clock, look, timeout=within, random=lambda: 0.5))
 
     def test_until_found(self) -> None:
         """The delays grow; at most four polls per second on average, until there is a result."""
@@ -137,7 +137,7 @@ class PollTests(SynchronousTestCase):
             async def look(clock: Clock = clock, seen: list[float] = seen) -> None:
                 seen.append(clock.seconds())
 
-            Deferred.fromCoroutine(poll(clock, look, within=1, random=lambda number=number: number))  # type: ignore[misc]
+            Deferred.fromCoroutine(poll(clock, look, timeout=1, random=lambda number=number: number))  # type: ignore[misc]
             clock.pump([0.001] * 500)
             looks.append(seen)
         self.assertEqual(set(looks[0][1:]) & set(looks[1][1:]), set())

@@ -58,7 +58,7 @@ class SentinelTests(TestCase):
         """The sentinels are queried, also after one that is missing, and the command line finds the master, too."""
         address = self.address(hosts=f'127.0.0.1:{free_port()},127.0.0.1:{self.watched.port}')
         client = self.starting(address)
-        await self.got(client.up())
+        await self.got(client.wait_connected())
         self.assertEqual(str(await client.execute('CONFIG GET', 'port')), f"['port', '{self.watched.first.port}']")
         self.assertEqual(probe_redis(address).role, 'master')
 
@@ -70,11 +70,11 @@ class SentinelTests(TestCase):
         self.addCleanup(bus.stopService)
         heard: list[str] = []
         bus.subscribe('config', heard.append)
-        await self.got(client.up())
+        await self.got(client.wait_connected())
         self.watched.first.kill()
         await self.set_somehow(client, 'after')
-        self.assertEqual(client.known and client.known.role, 'master')
-        await self.got(bus.up())
+        self.assertEqual(client.last_info and client.last_info.role, 'master')
+        await self.got(bus.wait_connected())
         for _ in range(3000):
             if heard:
                 break
@@ -86,7 +86,7 @@ class SentinelTests(TestCase):
     async def test_master_moves(self) -> None:
         """After a manual failover, the client leaves the old master, which continues as a replica."""
         client = self.starting(self.address())
-        await self.got(client.up())
+        await self.got(client.wait_connected())
         self.watched.fail_over()
         for _ in range(3000):
             await deferLater(reactor, 0.02)
@@ -117,7 +117,7 @@ class SentinelTests(TestCase):
         """The sentinels may be unavailable while the master is there; a client that starts then reports each sentinel's
         error without passwords."""
         client = self.starting(self.address())
-        await self.got(client.up())
+        await self.got(client.wait_connected())
         self.watched.stop_sentinel()
         await deferLater(reactor, 2.5)
         self.assertEqual(await client.execute('SET', 'a', 'b'), 'OK')
@@ -129,7 +129,7 @@ class SentinelTests(TestCase):
         with self.assertRaises(ServiceUnavailable):
             probe_redis(self.address())
         self.watched.start_sentinel()
-        await self.got(later.up())
+        await self.got(later.wait_connected())
 
     async def test_wrong(self) -> None:
         """An unknown master and a rejected password are reported in a sentence each."""
@@ -158,7 +158,7 @@ class SentinelUrlTests(TestCase):
         self.assertEqual(known.hosts, (('a', 26379), ('b', 7), ('::1', 8)))
         self.assertEqual((known.master, known.username, address.db, address.password), ('my master', 's', 3, 'p@ss'))
         self.assertEqual(str(address), "Redis master 'my master' of a:26379,b:7,[::1]:8, db 3")
-        self.assertEqual(str(address.at('h', 1)), 'Redis at h:1, db 3')
+        self.assertEqual(str(address.at_server('h', 1)), 'Redis at h:1, db 3')
         secure = parse_address('rediss+sentinel://a/m?ca=x.pem', Path('/e'))
-        self.assertEqual(secure.sentinel('a', 1).tls, secure.tls)
+        self.assertEqual(secure.sentinel_address('a', 1).tls, secure.tls)
         self.assertNotIn('secret', repr(parse_address('redis+sentinel://a/m?sentinel_password=secret', Path('/e'))))

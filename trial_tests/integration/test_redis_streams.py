@@ -41,7 +41,7 @@ class RedisStreamTests(RedisCase, StreamContract):
         consumer = StreamConsumer(reactor, address or self.server.address, self._stream, consumer=name, timeout=timeout)
         consumer.startService()
         self.addCleanup(consumer.stopService)
-        await self.got(consumer.up())
+        await self.got(consumer.wait_connected())
         return consumer
 
     async def aged(self, seconds: float) -> None:
@@ -89,7 +89,7 @@ class RedisStreamTests(RedisCase, StreamContract):
             await self.got(waiting)
         await self.until(lambda: self.shared.problem, 'the loss')
         self.server.start()
-        await self.got(self.shared.up())
+        await self.got(self.shared.wait_connected())
         (entry_id,) = await self.added(1)
         self.assertEqual([entry.id for entry in await self.got(consumer.read(1, 10))], [entry_id])
 
@@ -112,7 +112,7 @@ class RedisStreamTests(RedisCase, StreamContract):
         await consumer.read(1, 0)
         await self.shared.execute('FLUSHALL')
         self.assertEqual(await consumer.read(1, 0), [])
-        self.assertEqual(self._stream.regrouped, 1)
+        self.assertEqual(self._stream.groups_recreated, 1)
         waiting = consumer.read(1, 30)
         await self.later(0.1)
         await self.shared.execute('FLUSHALL')
@@ -124,7 +124,7 @@ class RedisStreamTests(RedisCase, StreamContract):
         await self.shared.execute('FLUSHALL')
         self.assertEqual((await self._stream.backlog()).length, 0)
         await self.shared.execute('FLUSHALL')
-        self.assertTrue(await self._stream.forget('c1'))
+        self.assertTrue(await self._stream.remove_consumer('c1'))
 
     async def test_two_claim_at_once(self) -> None:
         """Concurrent claims get each entry once."""

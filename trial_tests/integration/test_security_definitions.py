@@ -17,7 +17,7 @@ from zatotx.rules.security.roles import API
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 BANK = Issuer('Bank CA')
-JSON_DOOR = ChannelSpec(name='zato.json', kind='http-soap', service='', data_format='json', door=True)
+JSON_DOOR = ChannelSpec(name='zato.json', kind='http-soap', service='', data_format='json', is_builtin_endpoint=True)
 TOKENS = {
     'name': 'idp.jwt', 'type': 'jwt', 'algorithms': ['RS256'], 'jwks_url': 'https://idp/jwks', 'issuer': 'https://idp/',
     'audience': 'zatotx', 'leeway': 30,
@@ -85,7 +85,7 @@ class ZatoTests(InternalTestCase):
         other = SECRET[::-1]
         await self.call('zato.security.jwt.change-password', {**made, 'password1': other, 'password2': other})
         for node in (self.one, self.two):
-            await self.one.config.everywhere(self.one.config.snapshot.revision)
+            await self.one.config.wait_until_applied(self.one.config.snapshot.revision)
             value = node.config.snapshot.named('jwt', 't').value
             self.assertEqual((value.secret, value.issuer), (other, 'https://idp/'))
         history = repr(await self.call('zato.history.get-list'))

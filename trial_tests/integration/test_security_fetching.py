@@ -44,13 +44,13 @@ class KindTests(FetcherContract, TestCase):
         self.addCleanup(deferToThread, self.issuer.close)
         (http,) = [found for found in find_kinds() if found.kind.name == 'http']
         self.kind = http.load(http.kind.outgoing)(
-            OutgoingContext(reactor=reactor, settings={}, offload=deferToThread)
+            OutgoingContext(reactor=reactor, settings={}, run_in_thread=deferToThread)
         )
         self.addCleanup(self.stop)
 
     async def stop(self) -> None:
         await self.kind.stop()
-        while self.kind.environment.shared.deadlines.looking:
+        while self.kind.environment.shared.deadlines.is_running:
             await deferLater(reactor, 0.01)
 
     def fetcher(self) -> IFetcher:

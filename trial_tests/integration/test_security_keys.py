@@ -122,7 +122,7 @@ class ApiKeyTests(Made):
                         {'authorization': 'sesame ž'}, {'x-other': 'sesame ž'}):
             error = self.refused('header', headers)
             self.assertEqual((error.headers, error.details),
-                             (((b'WWW-Authenticate', b'zato-apikey'),), Unauthorized.default))
+                             (((b'WWW-Authenticate', b'zato-apikey'),), Unauthorized.default_message))
 
     def test_no_key_yet(self) -> None:
         """Admits nobody, unlike in Zato 2.0: not even who sends an empty one."""
@@ -311,7 +311,7 @@ class SchemaTests(SynchronousTestCase):
             'groups': [{'name': 'partners', 'members': ['partner.key', 'query.key']}],
         }
         plan = plan_import(document, types, Snapshot(), replace=False, verify=lambda hashed, clear: False)
-        self.assertEqual(plan.mistakes, ())
+        self.assertEqual(plan.errors, ())
         made = Snapshot(1, [StoredObject(n, step.type, types[step.type].struct(**step.fields), 1)
                             for n, step in enumerate(plan.operations, 1)])
         exported = export_document(made, types, secrets=True)
@@ -336,7 +336,7 @@ class ZatoTests(InternalTestCase):
         await self.call('zato.security.apikey.edit', {'id': made['id'], 'name': 'k', 'is_active': 'true',
                                                       'username': 'X-API-Key', 'query': 'key'})
         for node in (self.one, self.two):
-            await self.one.config.everywhere(self.one.config.snapshot.revision)
+            await self.one.config.wait_until_applied(self.one.config.snapshot.revision)
             found = node.config.snapshot.named('apikey', 'k').value
             self.assertEqual((found.password, found.query, found.header), ('sesame', 'key', 'X-API-Key'))
         self.assertNotIn('sesame', repr(await self.call('zato.history.get-list')))
@@ -397,6 +397,6 @@ class NameTests(SynchronousTestCase):
         there = Snapshot(1, [StoredObject(1, 'apikey', ApiKey(name='x'), 1)])
         plan = plan_import({'security': [{'name': 'x', 'type': 'tech_account'}]}, types, there, replace=False,
                            verify=lambda hashed, clear: False)
-        self.assertEqual([str(mistake) for mistake in plan.mistakes],
+        self.assertEqual([str(mistake) for mistake in plan.errors],
                          ["security 'x': type: it exists already as apikey"])
         self.assertEqual(BasicAuth(name='x', username='x').roles, [])

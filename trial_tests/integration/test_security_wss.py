@@ -244,10 +244,16 @@ class JudgeTests(SynchronousTestCase):
         right."""
         for wrong in (token(password='x'), token(username='other'), token().replace('bank', 'Bank'),
                       token(created=at()).replace(at(), at(1))):
-            self.assertTrue(self.refused(wrong).guessed, wrong)
-        self.assertTrue(self.refused(token(password=''), password='').guessed)
-        self.assertTrue(self.refused(token(password='', digest=False), password='', password_type='clear_text').guessed)
-        self.assertTrue(self.refused(token(password='sesam\u00e9', digest=False), password_type='clear_text').guessed)
+            self.assertTrue(self.refused(wrong).has_wrong_credentials, wrong)
+        self.assertTrue(self.refused(token(password=''), password='').has_wrong_credentials)
+        self.assertTrue(
+            self.refused(
+                token(password='', digest=False), password='', password_type='clear_text'
+            ).has_wrong_credentials
+        )
+        self.assertTrue(
+            self.refused(token(password='sesam\u00e9', digest=False), password_type='clear_text').has_wrong_credentials
+        )
 
     def test_several_tokens(self) -> None:
         """Those of others are theirs; two of ours are one too many."""
@@ -356,7 +362,7 @@ class CheckTests(SynchronousTestCase):
                         (header(token()), header(token()))):
             error = self.failureResultOf(self.check(self.inbound(*headers)), Unauthorized).value
             self.assertEqual((error.headers, error.details), (((b'WWW-Authenticate', b'zato-wss'),),
-                                                              Unauthorized.default))
+                                                              Unauthorized.default_message))
             self.assertEqual(error.soap_subcodes, (FAILED_AUTHENTICATION,))
 
     def test_a_replay_is_refused(self) -> None:
@@ -388,11 +394,11 @@ class CheckTests(SynchronousTestCase):
     def test_redis_is_away(self) -> None:
         """Nobody is let in of whom it cannot be said whether he was here before: 503. Where Redis is stays here."""
         for away in (ServiceUnavailable(None, 'Redis is away'), Timeout(None, 'Redis is late')):
-            self.nonces[0].away = away
+            self.nonces[0].error = away
             error = self.failureResultOf(self.check(self.inbound(header(token()))), ServiceUnavailable).value
             self.assertEqual(str(error), 'Nonces cannot be checked for reuse now')
         self.failureResultOf(self.check(self.inbound(header(token(password='x')))), Unauthorized)
-        self.nonces[0].away = None
+        self.nonces[0].error = None
         self.successResultOf(self.check(self.inbound(header(token()))))
 
     def test_without_a_nonce(self) -> None:
@@ -400,7 +406,7 @@ class CheckTests(SynchronousTestCase):
         guard = self.guards[0]
         value = Wss(name='w', username='bank', password='sesame', reject_empty_nonce_creat=False)
         guard.apply(Snapshot(2, [StoredObject(1, 'wss', value, 2)]))
-        self.nonces[0].away = ServiceUnavailable(None, 'Redis is away')
+        self.nonces[0].error = ServiceUnavailable(None, 'Redis is away')
         made = header(token(digest=False, nonce=b'', created=''))
         self.assertEqual(self.successResultOf(self.check(self.inbound(made))).name, 'w')
 
@@ -461,7 +467,7 @@ class DefinitionTests(InternalTestCase):
             'password_type': 'clear_text', 'reject_empty_nonce_creat': True, 'reject_stale_tokens': False,
             'reject_expiry_limit': 60, 'nonce_freshness_time': 120, 'revision': 0,
         })  # fmt: skip
-        await self.one.config.everywhere(self.one.config.snapshot.revision)
+        await self.one.config.wait_until_applied(self.one.config.snapshot.revision)
         self.assertEqual(self.two.config.snapshot.named('wss', 'w').value.password, 'sesame')
 
     def test_mistakes(self) -> None:

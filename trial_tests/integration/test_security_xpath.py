@@ -106,7 +106,7 @@ class CheckTests(SynchronousTestCase):
         ):  # fmt: skip
             error = self.failureResultOf(self.check(body), Unauthorized).value
             self.assertEqual((error.headers, error.details),
-                             (((b'WWW-Authenticate', b'zato-xpath'),), Unauthorized.default))
+                             (((b'WWW-Authenticate', b'zato-xpath'),), Unauthorized.default_message))
         for body in (BODY, b'<r><u>user</u><p></p></r>'):
             self.failureResultOf(self.check(body, 'empty'), Unauthorized)
 

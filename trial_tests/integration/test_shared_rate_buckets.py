@@ -58,15 +58,15 @@ class SharedCase(SynchronousTestCase):
 
 
 class SharedTests(SharedCase):
-    rate = Rate.of(1, 60, 3)
+    rate = Rate.from_limit(1, 60, 3)
 
     def test_two_workers_have_one_count(self) -> None:
         """Whoever takes a call, it counts for both; so does one that is given back."""
         one, other = self.worker(), self.worker()
         admitted = [self.rate.admits(buckets.charge('a', self.rate, 7)) for buckets in (one, other) * 3]
         self.assertEqual(admitted, [True] * 3 + [False] * 3)
-        other.give_back('a', self.rate)
-        other.give_back('nobody', self.rate)
+        other.refund('a', self.rate)
+        other.refund('nobody', self.rate)
         self.assertTrue(self.rate.admits(one.charge('a', self.rate, 7)))
         self.assertFalse(self.rate.admits(other.charge('a', self.rate, 7)))
         self.assertEqual(other.charge('b', self.rate, 7), 0)
@@ -81,17 +81,17 @@ class SharedTests(SharedCase):
             self.assertEqual(shared.charge(f'{name}', self.rate, now), alone.charge(f'{name}', self.rate, now))
             if pause % 7 == 3:
                 for buckets in (shared, alone):
-                    buckets.give_back(f'{name}', self.rate)
+                    buckets.refund(f'{name}', self.rate)
         shared.close()
 
     def test_a_full_table(self) -> None:
         """There is always a place: the bucket that is full again soonest makes way. Memory stays what it is."""
         buckets, size = self.worker(), (self.work / 'rates').stat().st_size
-        buckets.charge('long', Rate.of(1, 86_400, 3), 0)
+        buckets.charge('long', Rate.from_limit(1, 86_400, 3), 0)
         for number in range(LOTS * BUCKETS_PER_LOT * 2):
-            buckets.charge(f'name {number}', Rate.of(1, 1, 1), number * 1000)
+            buckets.charge(f'name {number}', Rate.from_limit(1, 1, 1), number * 1000)
         self.assertEqual((self.work / 'rates').stat().st_size, size)
-        self.assertEqual(buckets.charge('long', Rate.of(1, 86_400, 3), 0), 86_400 * SECOND)
+        self.assertEqual(buckets.charge('long', Rate.from_limit(1, 86_400, 3), 0), 86_400 * SECOND)
 
     def test_a_new_parent_begins_anew(self) -> None:
         """Clocks that count from the start of the machine are not remembered; workers of the old one keep theirs."""
@@ -125,10 +125,10 @@ class ProcessTests(SharedCase):
         self.assertEqual(frozen.stdout.readline(), 'held\n')
         os.kill(frozen.pid, signal.SIGSTOP)
         self.addCleanup(os.kill, frozen.pid, signal.SIGCONT)
-        buckets, rate = self.worker(), Rate.of(1, 60, 3)
+        buckets, rate = self.worker(), Rate.from_limit(1, 60, 3)
         fd = os.open(self.work / 'rates', os.O_RDWR)
         self.addCleanup(os.close, fd)
         self.assertRaises(OSError, fcntl.lockf, fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
         self.assertEqual([rate.admits(buckets.charge('a', rate, 7)) for _ in range(4)], [True] * 3 + [False])
-        buckets.give_back('a', rate)
+        buckets.refund('a', rate)
         self.assertTrue(rate.admits(buckets.charge('a', rate, 7)))

@@ -286,8 +286,8 @@ class PausesTests(SynchronousTestCase):
         """The time that collections took in an interval includes parts of those at its ends."""
         pauses = GcPauseMonitor()
         pauses._long.extend([(10.0, 0.5), (11.0, 0.2), (20.0, 1.0)])  # (end, length)
-        self.assertAlmostEqual(pauses.between(9.8, 11.5), 0.4)
-        self.assertEqual(pauses.between(12.0, 19.0), 0.0)
+        self.assertAlmostEqual(pauses.seconds_between(9.8, 11.5), 0.4)
+        self.assertEqual(pauses.seconds_between(12.0, 19.0), 0.0)
 
 
     def test_under_way(self) -> None:
@@ -295,9 +295,9 @@ class PausesTests(SynchronousTestCase):
         pauses = GcPauseMonitor()
         pauses._on_gc('start', {})
         began = pauses._started
-        self.assertAlmostEqual(pauses.between(began - 1, began + 0.5), 0.5)
+        self.assertAlmostEqual(pauses.seconds_between(began - 1, began + 0.5), 0.5)
         pauses._on_gc('stop', {})
-        self.assertEqual(pauses.between(began - 1, began + 0.5), 0.0)  # it was a short one
+        self.assertEqual(pauses.seconds_between(began - 1, began + 0.5), 0.0)  # it was a short one
 
 
 class FindingsTests(SynchronousTestCase):
@@ -317,11 +317,11 @@ class FindingsTests(SynchronousTestCase):
         """The last twenty reports are kept with their time."""
         reports = StallReporter(lambda text: None, clock=lambda: 1234.5)
         for number in range(30):
-            reports.add(StackLocation('a', f'a.py:{number}'), 0.2, lasting=False)
-            reports.speak(float(number * 2))
-        self.assertEqual(len(reports.said), 20)
-        self.assertEqual((reports.said[-1].when, reports.said[-1].service), (1234.5, 'a'))
-        self.assertIn('a.py:29', reports.said[-1].sentence)
+            reports.add(StackLocation('a', f'a.py:{number}'), 0.2, is_ongoing=False)
+            reports.report_next(float(number * 2))
+        self.assertEqual(len(reports.reported), 20)
+        self.assertEqual((reports.reported[-1].when, reports.reported[-1].service), (1234.5, 'a'))
+        self.assertIn('a.py:29', reports.reported[-1].message)
 
 
 class ReportTests(SynchronousTestCase):
@@ -332,27 +332,27 @@ class ReportTests(SynchronousTestCase):
     def test_pace(self) -> None:
         """At most one report per second; each location once, with its longest stall."""
         here, there = StackLocation('a', 'a.py:1'), StackLocation('b', 'b.py:2')
-        self.reports.add(here, 0.2, lasting=False)
-        self.reports.add(there, 0.1, lasting=False)
-        self.reports.add(here, 0.3, lasting=False)
+        self.reports.add(here, 0.2, is_ongoing=False)
+        self.reports.add(there, 0.1, is_ongoing=False)
+        self.reports.add(here, 0.3, is_ongoing=False)
         for now in (10.0, 10.5, 11.0, 11.5, 12.0):
-            self.reports.speak(now)
+            self.reports.report_next(now)
         self.assertEqual(self.said, [stall_message(here, 2, 0.3, False), stall_message(there, 1, 0.1, False)])
 
     def test_one_stall_once(self) -> None:
         """A long stall reported while it lasted counts as one stall after it ended."""
         here = StackLocation('a', 'a.py:1')
-        self.reports.add(here, 1.0, lasting=True)
-        self.reports.add(here, 1.4, lasting=False)
-        self.reports.speak(0.0)
+        self.reports.add(here, 1.0, is_ongoing=True)
+        self.reports.add(here, 1.4, is_ongoing=False)
+        self.reports.report_next(0.0)
         self.assertEqual(self.said, [stall_message(here, 1, 1.4, False)])
 
     def test_bounded(self) -> None:
         """The number of waiting reports is bounded."""
         for number in range(1000):
-            self.reports.add(StackLocation('a', f'a.py:{number}'), 0.2, lasting=False)
+            self.reports.add(StackLocation('a', f'a.py:{number}'), 0.2, is_ongoing=False)
         for now in range(100):
-            self.reports.speak(float(now))
+            self.reports.report_next(float(now))
         self.assertEqual(len(self.said), 16)
 
 
@@ -392,7 +392,7 @@ class PlaceTests(SynchronousTestCase):
         place = locate_frame(sys._getframe(), lambda _: '')
         assert place is not None
         self.assertEqual(place.service, '')
-        self.assertRegex(place.where, r'integration/test_watchdog\.py:\d+')
+        self.assertRegex(place.position, r'integration/test_watchdog\.py:\d+')
 
     def test_runs_no_code_of_the_service(self) -> None:
         """Inspecting a stalled service calls none of its properties."""

@@ -94,7 +94,7 @@ class SingletonTaskTests(SynchronousTestCase):
         self.successResultOf(stopping)
         self.clock.advance(RETRY_INTERVAL)
         self.assertEqual(self.did, ['one begins', 'one ends', 'two begins'])
-        self.assertTrue(two.held)
+        self.assertTrue(two.holds_lock)
 
     def test_one_that_waits_stops(self) -> None:
         """A worker that waits for the lock can be stopped, and does not start the task later."""
@@ -139,9 +139,9 @@ class SharedCountersTests(SynchronousTestCase):
         self.parent = create_counters_file(self.work, 2)
 
     def gate(self, seat: int, limit: int = 3, name: str = 'service a') -> ConcurrencyLimit:
-        shared = SharedCounters(self.work).shared(name, seat)
+        shared = SharedCounters(self.work).row(name, seat)
         assert shared is not None
-        return ConcurrencyLimit(limit, others=shared.others, publish=shared.publish)
+        return ConcurrencyLimit(limit, count_others=shared.sum_of_others, publish=shared.set_own)
 
     def test_limits_hold_for_all(self) -> None:
         """A limit of three applies to all workers together; each released slot may be taken by any of them."""
@@ -161,11 +161,11 @@ class SharedCountersTests(SynchronousTestCase):
         for _ in range(500):
             one.leave()
         self.assertEqual(sum(two.enter() for _ in range(1000)), 500)
-        self.assertEqual((one.inside, two.inside), (497, 503))
+        self.assertEqual((one.total_active, two.total_active), (497, 503))
         for gate in (one, two):
-            for _ in range(gate.held):
+            for _ in range(gate.active):
                 gate.leave()
-        self.assertEqual((one.inside, two.inside), (0, 3))
+        self.assertEqual((one.total_active, two.total_active), (0, 3))
         self.assertEqual(sum(one.enter() for _ in range(1000)), 997)
 
     def test_one_that_comes_late(self) -> None:
@@ -200,11 +200,11 @@ class SharedCountersTests(SynchronousTestCase):
         """More names than rows, or a slot beyond the file, give no shared counter and no error."""
         self.patch(boards, 'ROWS', 2)
         board = create_counters_file(self.work, 2)
-        self.assertIsNotNone(board.shared('a', 0))
-        self.assertIsNotNone(board.shared('b', 0))
-        self.assertIsNone(board.shared('c', 0))
-        self.assertIsNone(board.shared('a', board.seats))
-        board.clear(board.seats)
+        self.assertIsNotNone(board.row('a', 0))
+        self.assertIsNotNone(board.row('b', 0))
+        self.assertIsNone(board.row('c', 0))
+        self.assertIsNone(board.row('a', board.slots))
+        board.clear(board.slots)
 
     def test_a_new_parent(self) -> None:
         """A new parent starts with an empty file, while workers of the previous one keep using theirs."""
@@ -240,8 +240,8 @@ class WorkerPeersTests(TestCase):
         asking = self.peers(0)
         self.peers(1, what=lambda: {'a': [1, 'é']})
         self.peers(2, what=lambda: deferLater(reactor, 0.05, lambda: 'x' * 5_000_000))
-        found = await asking.ask_all('what')
-        self.assertEqual([(one.seat, one.pid) for one in found], [(1, os.getpid()), (2, os.getpid())])
+        found = await asking.request_all('what')
+        self.assertEqual([(one.slot, one.pid) for one in found], [(1, os.getpid()), (2, os.getpid())])
         self.assertEqual(found[0].value, {'a': [1, 'é']})
         self.assertEqual(len(found[1].value), 5_000_000)
 
@@ -257,7 +257,7 @@ class WorkerPeersTests(TestCase):
                                's.bind("worker-5.sock")'], cwd=self.work, check=True)
         self.assertEqual(dead.returncode, 0)
         (self.work / 'worker-x.sock').touch()
-        found = await asking.ask_all('what')
+        found = await asking.request_all('what')
         self.assertEqual([one.value for one in found], ['here'])
 
     async def test_a_seat_is_taken_again(self) -> None:
@@ -266,12 +266,12 @@ class WorkerPeersTests(TestCase):
         asking = self.peers(0)
         (self.work / socket_name(1)).touch()
         again = self.peers(1, what=lambda: 1)
-        self.assertEqual(len(await asking.ask_all('what')), 1)
+        self.assertEqual(len(await asking.request_all('what')), 1)
         self.assertEqual(stat.S_IMODE((self.work / socket_name(1)).stat().st_mode), 0o600)
         await again.stop()
         await again.stop()
         self.assertFalse((self.work / socket_name(1)).exists())
-        self.assertEqual(await again.ask_all('what'), [])
+        self.assertEqual(await again.request_all('what'), [])
 
 
 def counted(calls: int, open_now: int = 1) -> MetricSample:
@@ -312,7 +312,7 @@ class MetricsStoreTests(SynchronousTestCase):
 
     def requests(self, answers: list[tuple[int, int, MetricSample]]) -> float:
         """Return the total of the other workers."""
-        samples = combine_samples(MetricsStore(self.work, 0).before(), answers)
+        samples = combine_samples(MetricsStore(self.work, 0).load_stored(), answers)
         found = [sample.get('zatotx_node_refused', [[[], 0]])[0][1] for sample in samples]
         return float(sum(found))
 
@@ -321,9 +321,9 @@ class MetricsStoreTests(SynchronousTestCase):
         self.other(1, 10)
         self.other(1, 5)
         for _ in range(2):
-            before = MetricsStore(self.work, 0).before()
-            self.assertEqual(before.gone, {'zatotx_node_refused': [[[], 15]]})
-            self.assertEqual(before.others, {})
+            before = MetricsStore(self.work, 0).load_stored()
+            self.assertEqual(before.retired_total, {'zatotx_node_refused': [[[], 15]]})
+            self.assertEqual(before.running, {})
         self.assertEqual(sorted(path.name for path in (self.work / FOLDER).iterdir()), ['gone.json', 'lock'])
 
     def test_who_answers(self) -> None:
@@ -335,7 +335,7 @@ class MetricsStoreTests(SynchronousTestCase):
     def test_killed_between(self) -> None:
         """A worker that is killed between reading and asking is counted once, with its last exposed values."""
         process = self.other(1, 10, 60)
-        before = MetricsStore(self.work, 0).before()
+        before = MetricsStore(self.work, 0).load_stored()
         process.kill()
         process.wait()
         self.assertEqual(combine_samples(before, [(1, process.pid, counted(11))])[1:], [counted(11)])
@@ -375,7 +375,7 @@ class WorkerGroupTests(TestCase):
     def company(self, work: Path, seat: int, found: list[str], levels: Any = None) -> WorkerGroup:
         sources = [lambda: [('zatotx_node_refused', (), 10 + seat)]]
         scrapes = MetricsExposition(sources, deferToThread)
-        company = WorkerGroup(reactor=reactor, work=work, seat=seat, scrapes=scrapes, findings=lambda: found,
+        company = WorkerGroup(reactor=reactor, work=work, slot=seat, exposition=scrapes, findings=lambda: found,
                           offload=deferToThread, levels=levels or self.levels())  # fmt: skip
         company.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(company.stop()))
@@ -386,7 +386,7 @@ class WorkerGroupTests(TestCase):
         work = folder(self)
         one = self.company(work, 0, ['mine'])
         self.company(work, 1, ['a thread is stuck'])
-        self.assertIn(b'zatotx_node_refused_total 21.0', await one.scrapes.text())
+        self.assertIn(b'zatotx_node_refused_total 21.0', await one.exposition.text())
         self.assertEqual(await one.found_by_others(), ['worker 1: a thread is stuck'])
 
     def levels(self) -> LiveLogLevels:
@@ -401,8 +401,8 @@ class WorkerGroupTests(TestCase):
         work, one, two = folder(self), self.levels(), self.levels()
         self.company(work, 0, [], one)
         self.company(work, 1, [], two)
-        await one.set('crm', 'debug')
-        self.assertEqual((one.shown(), two.shown()), ({'': 'info', 'crm': 'debug'},) * 2)
+        await one.set_level('crm', 'debug')
+        self.assertEqual((one.effective(), two.effective()), ({'': 'info', 'crm': 'debug'},) * 2)
 
 
 class ControlPipeTests(TestCase):
@@ -421,24 +421,24 @@ class ControlPipeTests(TestCase):
         line = ControlPipe(reactor, orders=orders, notices=notices)
         heard: list[str] = []
         orphaned: Deferred[None] = Deferred()
-        line.follow(heard.append, lambda: orphaned.callback(None))
+        line.start(heard.append, lambda: orphaned.callback(None))
         os.write(parent, b'"reload"\n"ret')
         await deferLater(reactor, 0.05)
         os.write(parent, b'ire"\n')
-        line.tell('ready')
+        line.send_notice('ready')
         self.assertEqual(os.read(answers, 100), b'["ready", ""]\n')
         os.close(parent)
         await orphaned.addTimeout(60, reactor)
         self.assertEqual(heard, ['reload', 'retire'])
         os.close(answers)
-        line.tell('refused', 'nobody hears it')
+        line.send_notice('refused', 'nobody hears it')
 
     def test_heartbeat(self) -> None:
         """A heartbeat is sent every second; a frozen parent with a full pipe does not block the worker."""
         orders, _, answers, notices = self.pipes()
         clock = MemoryReactorClock()
         line = ControlPipe(clock, orders=orders, notices=notices)
-        line.follow(lambda order: None, lambda: None)
+        line.start(lambda order: None, lambda: None)
         line.start_heartbeat()
         clock.pump([INTERVAL] * 3)
         self.assertEqual(os.read(answers, 100_000), b'["heartbeat", ""]\n' * 4)

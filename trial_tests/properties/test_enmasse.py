@@ -28,7 +28,7 @@ ALL = ObjectTypeRegistry((*TYPES, VAULT))
 TEXT = st.text(st.characters(exclude_categories=['Cs', 'Cc']), min_size=1, max_size=8)
 DOLLARS = ['$', '{', '}', '${A}', 'file:', 'A', '/', ' ', 'Zato_Enmasse_Env.', 'ZATO_ENMASSE_ENV_']
 LIKE_REFERENCES = st.lists(st.sampled_from(DOLLARS), max_size=6).map(''.join)
-SOURCES = ReferenceResolver(environ={}, read=lambda path: 'read', zato=True)
+SOURCES = ReferenceResolver(environ={}, read_file=lambda path: 'read', zato_syntax=True)
 NAMES = st.lists(TEXT | LIKE_REFERENCES.filter(bool), min_size=1, max_size=4, unique=True)
 KEYS = st.sampled_from(sorted({name for t in ALL for name in field_names(t)} | {'type', 'nonsense'}))
 WORDS = st.sampled_from(['basic_auth', 'GET', 'json', 'echo', '/a/{b}', '60', 'true', ''])
@@ -48,7 +48,7 @@ PIECES = (
 def configuration(values: list[Any]) -> Snapshot:
     keys = {t.struct: t.key for t in ALL}
     stored = tuple(StoredObject(number, keys[type(value)], value, 1) for number, value in enumerate(values, 1))
-    return Snapshot().evolve(ChangeSet(revision=1, changed=stored))
+    return Snapshot().apply_changes(ChangeSet(revision=1, changed=stored))
 
 
 @st.composite
@@ -102,7 +102,7 @@ class ExportTests(SynchronousTestCase):
     def test_an_export_makes_the_same_again(self, snapshot: Snapshot) -> None:
         """Importing an export into a cluster with only the services creates the same objects."""
         document, _ = substitute_references(export_document(snapshot, ALL, secrets=True), {}, lambda path: 'never read')
-        empty = configuration([stored.value for stored in snapshot.of('service')])
+        empty = configuration([stored.value for stored in snapshot.objects_of_types('service')])
         plan = planned(document, empty)
         self.assertEqual(plan.mistakes, ())
         made = {(o.type, o.name): o.fields for o in plan.operations}

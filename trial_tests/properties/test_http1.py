@@ -97,7 +97,7 @@ class RequestTests(SynchronousTestCase):
             parser.feed(piece)
             while parser.next() is not None:
                 pass  # taken
-        return parser.pending, parser.idle
+        return parser.pending_bytes, parser.is_idle
 
     @holds(sent=st.lists(REQUEST, min_size=1, max_size=3), tail=st.binary(max_size=40), cuts=CUTS)
     def test_what_follows_changes_nothing(self, sent: list[Sent], tail: bytes, cuts: set[int]) -> None:
@@ -137,11 +137,11 @@ class DamageTests(SynchronousTestCase):
                 fed += len(piece)
                 while (event := parser.next()) is not None:
                     came += len(event) if not isinstance(event, RequestHead | EndOfBody) else 0
-                self.assertLessEqual(came + parser.pending, fed)
+                self.assertLessEqual(came + parser.pending_bytes, fed)
         except MessageRejected as refused:
             for _ in range(2):
                 again = self.assertRaises(MessageRejected, parser.next)
-                self.assertEqual((again.status, again.framing), (refused.status, refused.framing))
+                self.assertEqual((again.status, again.framing), (refused.status, refused.is_framing_error))
 
     @holds(data=st.binary(max_size=200), cuts=CUTS)
     def test_any_bytes(self, data: bytes, cuts: set[int]) -> None:

@@ -36,11 +36,11 @@ class ClaimTests(SynchronousTestCase):
     def test_ends_before_the_server_does(self) -> None:
         """The claim counts from before the request was sent, and is shorter than the ttl by drift and margin."""
         claim = claim_after_grant(LeaseClaim(ttl=30), 7, 100.0)
-        self.assertAlmostEqual(claim.until, 100 + 30 - 0.3 - 0.05)
-        self.assertTrue(claim.holds(129.6))
-        self.assertFalse(claim.holds(129.65))
-        self.assertLess(claim_after_grant(LeaseClaim(ttl=0.2), 7, 0).until, 0.18)
-        self.assertFalse(claim_after_rejection(claim).holds(100.0))
+        self.assertAlmostEqual(claim.expires_at, 100 + 30 - 0.3 - 0.05)
+        self.assertTrue(claim.is_held(129.6))
+        self.assertFalse(claim.is_held(129.65))
+        self.assertLess(claim_after_grant(LeaseClaim(ttl=0.2), 7, 0).expires_at, 0.18)
+        self.assertFalse(claim_after_rejection(claim).is_held(100.0))
 
     def test_a_late_answer(self) -> None:
         """A late response to an older request does not shorten the claim."""
@@ -54,7 +54,7 @@ class ClaimTests(SynchronousTestCase):
         self.assertEqual(next_renewal(claim, 101.0, failed=False), 110.0)
         self.assertEqual(next_renewal(claim, 120.0, failed=False), 120.0)
         self.assertEqual(next_renewal(claim, 112.0, failed=True), 113.5)
-        self.assertEqual(next_renewal(claim, 129.0, failed=True), claim.until)
+        self.assertEqual(next_renewal(claim, 129.0, failed=True), claim.expires_at)
         self.assertIsNone(next_renewal(claim, 129.7, failed=True))
 
     def test_tokens(self) -> None:
@@ -79,13 +79,13 @@ class _Net:
         self.losing = ''  # 'questions', 'answers' or ''
 
     def take(self, name: str, owner: str, ttl: float, seed: EpochSeed | None) -> Deferred[Any]:
-        return self._ask(lambda: self.world.desk.taken(name, owner, ttl, seed))
+        return self._ask(lambda: self.world.desk.take_now(name, owner, ttl, seed))
 
     def renew(self, name: str, owner: str, ttl: float) -> Deferred[bool]:
-        return self._ask(lambda: self.world.desk.renewed(name, owner, ttl))
+        return self._ask(lambda: self.world.desk.renew_now(name, owner, ttl))
 
-    def free(self, name: str, owner: str) -> Deferred[bool]:
-        return self._ask(lambda: self.world.desk.freed(name, owner))
+    def release(self, name: str, owner: str) -> Deferred[bool]:
+        return self._ask(lambda: self.world.desk.free_now(name, owner))
 
     def _ask(self, decide: Callable[[], Any]) -> Deferred[Any]:
         answer: Deferred[Any] = Deferred()
@@ -163,7 +163,7 @@ class _Holder:
         """Runs one step of the process."""
         if self.clock.until > self.world.time.seconds():
             return  # it is paused
-        if self.lease is not None and not self.lease.held:
+        if self.lease is not None and not self.lease.is_held:
             self.lease = None
         if self.lease is None and self.wanting is None:
             self.wanting = self.leases.acquire('a', ttl=TTL)
@@ -220,7 +220,7 @@ class _World:
             self.time.advance(0.05)
             for holder in self.holders:
                 holder.step()
-            if all(holder.lease is not None and holder.lease.held for holder in self.holders):
+            if all(holder.lease is not None and holder.lease.is_held for holder in self.holders):
                 self.both.append(self.time.seconds())
 
 
@@ -246,7 +246,7 @@ def _happens(world: _World, event: tuple[Any, ...]) -> None:
     if kind == 'run':
         world.run(args[0])
     elif kind == 'wipe':
-        world.desk.wiped()
+        world.desk.lose_data()
     elif kind == 'jump':
         world.jumped += args[0]
     else:

@@ -20,11 +20,11 @@ TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=20)
 def end(breaker: CircuitBreaker, how: str, ticket: int, now: float) -> None:
     """Ends an admitted call."""
     if how == 'good':
-        breaker.succeeded(ticket)
+        breaker.record_success(ticket)
     elif how == 'bad':
-        breaker.failed(ticket, now)
+        breaker.record_failure(ticket, now)
     else:
-        breaker.left(ticket)
+        breaker.record_abandoned(ticket)
 
 
 class BreakerProperties(SynchronousTestCase):
@@ -36,19 +36,19 @@ class BreakerProperties(SynchronousTestCase):
         breaker, now, inside = CircuitBreaker(failures, 5.0), 0.0, list[int]()
         for what, later in steps:
             now += later
-            before, wait = breaker.state, breaker.wait(now)
+            before, wait = breaker.state, breaker.wait_time(now)
             if what == 'enter':
-                ticket = breaker.enter(now)
+                ticket = breaker.acquire(now)
                 self.assertEqual(ticket is None, before == HALF_OPEN or wait > 0)
                 if ticket is not None:
                     inside.append(ticket)
             elif inside:
                 end(breaker, what, inside.pop(0), now)
         for ticket in inside:
-            breaker.left(ticket)
-        probe = breaker.enter(now + 5.0)
+            breaker.record_abandoned(ticket)
+        probe = breaker.acquire(now + 5.0)
         assert probe is not None
-        breaker.succeeded(probe)
+        breaker.record_success(probe)
         self.assertEqual(breaker.state, CLOSED)
 
 
@@ -61,9 +61,9 @@ class RetryProperties(SynchronousTestCase):
         for called, wanted, later in steps:
             now += later
             for _ in range(called):
-                budget.called(now)
+                budget.record_call(now)
             calls += [now] * called
-            retries += [now] * sum(budget.take(now) for _ in range(wanted))
+            retries += [now] * sum(budget.try_acquire(now) for _ in range(wanted))
         for last in retries:
             lately = [at for at in retries if last - 10.0 < at <= last]
             around = [at for at in calls if last - 20.0 <= at <= last]

@@ -110,6 +110,6 @@ class RoutingTests(SynchronousTestCase):
         try:
             RouteTable.build(Route(text, ANY, text) for text in texts)
         except InvalidRoutes as wrong:
-            for said in wrong.mistakes:
+            for said in wrong.errors:
                 self.assertEqual(len(said.splitlines()), 1)
                 self.assertTrue(any(repr(text) in said for text in texts), said)

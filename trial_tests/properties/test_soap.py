@@ -94,7 +94,7 @@ class WritingTests(SynchronousTestCase):
         """Any fault of a service gives a valid fault response with the cid."""
         inbound = make_message(b'', channel=CHANNEL, headers=headers)
         fault = SoapFault(code, reason, detail)
-        reply = SoapCodec().refuse(fault, fault.details, inbound)
+        reply = SoapCodec().encode_error(fault, fault.details, inbound)
         found = read_fault(read_envelope(parser.parse(reply.body)).payload)
         assert found is not None
         self.assertEqual(found.code, {'Client': 'Sender', 'Server': 'Receiver'}.get(code, code))
@@ -107,7 +107,7 @@ class WritingTests(SynchronousTestCase):
         codec = SoapCodec()
         codec.decode(inbound)
         try:
-            reply = codec.answer(ServiceResult(value), inbound)
+            reply = codec.encode(ServiceResult(value), inbound)
         except ValueError:
             return
         read_envelope(parser.parse(reply.body))
@@ -133,9 +133,9 @@ class OutgoingTests(SynchronousTestCase):
             return  # XML has no form for it
         soap = VERSIONS[version]
         given: Any = write_envelope(soap, etree.tostring(body), headers=headers) if whole else body
-        ready = wrap_in_envelope(given, soap, () if whole else headers, with_place=True)
+        ready = wrap_in_envelope(given, soap, () if whole else headers, split_for_token=True)
         token = new_username_token(data, password, is_digest=digest)
-        root = parser.parse(ready.before + ws_security.write_security_header(token, soap) + ready.after)
+        root = parser.parse(ready.before_token + ws_security.write_security_header(token, soap) + ready.after_token)
         sent = read_envelope(root)
         security = ws_security.read_security_header(sent.headers, soap)
         self.assertEqual([one.tag for one in sent.headers], [ws_security.SECURITY, *(one.tag for one in headers)])

@@ -137,7 +137,7 @@ class RoundTripTests(SynchronousTestCase):
         io = read_io_declaration(type('Declared', (), {'input': Order, 'output': Order}))
         written = build_response_element(io.output.write(order), io, INBOUND).data  # type: ignore[union-attr]
         sources = InputSources(read_element_values(parse(written), io), {}, None)
-        sources.texts = True
+        sources.body_is_text = True
         self.assertEqual(io.input.read(sources), order)  # type: ignore[union-attr]
 
     @holds(lists=st.lists(LINES, max_size=3))
@@ -153,7 +153,7 @@ class RoundTripTests(SynchronousTestCase):
         io = elements_io()
         written = build_response_element(io.output.write(record), io, INBOUND).data
         sources = InputSources(read_element_values(parse(written), io), {}, None)
-        sources.texts = True
+        sources.body_is_text = True
         self.assertEqual(io.input.read(sources), record)
 
     @holds(text=TEXT, name=NAMES)

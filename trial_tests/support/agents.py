@@ -24,7 +24,7 @@ from zatotx.rules.http.proxy_selection import DIRECT, ProxySelector
 from zatotx.wire.http.host import is_address
 from zatotx.wire.http1.request_writer import RESERVED_FIELDS
 
-ONE_CALL_EACH = PoolLimits(idle=0)  # as Twisted's agent without a pool
+ONE_CALL_EACH = PoolLimits(idle_timeout=0)  # as Twisted's agent without a pool
 
 
 class Known:
@@ -65,7 +65,9 @@ def make_open_agent(reactor: Any, names: Mapping[str, Sequence[str]]) -> Agent:
     resolver: Any = Known(names)
     tls: Any = InTheClear()
     reach = ClientEnvironment(reactor, execute, environ={}, resolver=resolver)
-    return Agent(HttpClient(reach.shared, Connector(reactor, resolver, tls, ProxySelector()).dial, ONE_CALL_EACH))
+    return Agent(
+        HttpClient(reach.call_environment, Connector(reactor, resolver, tls, ProxySelector()).connect, ONE_CALL_EACH)
+    )
 
 
 class Answering:

@@ -44,7 +44,7 @@ def reading(
     parser = ResponseParser(limits)
     events: list[ResponseHead | bytes | EndOfBody] = []
     waiting = list(methods)
-    parser.expect(waiting.pop(0))
+    parser.expect_response(waiting.pop(0))
     status, reason = 0, ''
     try:
         for piece in pieces:
@@ -52,8 +52,8 @@ def reading(
             while (event := parser.next()) is not None:
                 events.append(event)
                 if isinstance(event, EndOfBody) and waiting:
-                    parser.expect(waiting.pop(0))
-        if eof and (end := parser.eof()) is not None:
+                    parser.expect_response(waiting.pop(0))
+        if eof and (end := parser.feed_eof()) is not None:
             events.append(end)
     except MessageRejected as refused:
         status, reason = refused.status, refused.reason

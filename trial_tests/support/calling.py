@@ -40,7 +40,7 @@ class Asking:
         """Each call is a request of its own."""
         return self
 
-    def result(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    def run(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """On the reactor."""
         return begin()
 
@@ -72,11 +72,11 @@ class WithConnections(WithPeers):
             context: Mapping[str, Any] | None = None, **fields: Any) -> Any:
         """`self.out.rest['CRM']` of a node whose connection of that name leads to the peer."""
         node = self.node(stored(crm(upstream, **fields)), *more, **(context or {}))
-        return node.doors['rest'](call or Asking())['CRM']
+        return node.namespaces['rest'](call or Asking())['CRM']
 
     def slots(self, name: str = 'CRM') -> Any:
         """What was counted of a connection."""
-        return self.meters.outgoing('rest').of(name)
+        return self.meters.outgoing('rest').get(name)
 
     async def fault(self, calling: Coroutine[Any, Any, Any], kind: type[BaseException]) -> Any:
         """What a call raises, which must be of that kind."""
@@ -85,7 +85,7 @@ class WithConnections(WithPeers):
 
     async def _stopped(self, outgoings: HttpOutgoingConnections) -> None:
         await outgoings.stop()
-        await self.until(lambda: not outgoings.environment.shared.deadlines.looking)
+        await self.until(lambda: not outgoings.environment.call_environment.timeout_sweeper.is_running)
 
 
 def crm(upstream: Upstream | int, **fields: Any) -> RestOutgoing:

@@ -37,7 +37,7 @@ class Calls:
 
     def __init__(self, *services: type | ServiceEntry, reactor: Any = None, pool: Any = None, **known: Any) -> None:
         self.clock = Clock()
-        self.entries = [one if isinstance(one, ServiceEntry) else ServiceEntry.of(one) for one in services]
+        self.entries = [one if isinstance(one, ServiceEntry) else ServiceEntry.for_class(one) for one in services]
         self.services = ServiceMap(*self.entries)
         self.invoker = Invoker(reactor or self.clock, pool, **known)
 

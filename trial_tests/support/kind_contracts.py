@@ -88,7 +88,7 @@ class ChannelContract(_Reactor):
         self.exchange = ScriptedExchange(lambda inbound: Reply(200, self.body(inbound).upper(), b'text/plain'))
         self.channel = self.make_channel(ChannelContext(
             reactor=self.reactor, settings={'grace': self.grace, **self.settings(self.port)},
-            lines=lambda name: Lines(), work_dir=self.mktemp(), offload=deferToThread,
+            line_sink=lambda name: Lines(), work_dir=self.mktemp(), run_in_thread=deferToThread,
             channel_meters=self.meters.channels, declaration=self.declaration(),
         ))  # fmt: skip
         self.addCleanup(self.channel.stop)
@@ -169,8 +169,8 @@ class ChannelContract(_Reactor):
         """Each message is counted when it comes, and with the class of its status when it is answered."""
         await self.serve()
         await self.ask()
-        slots = self.meters.channels(self.meter_kind).of('in')
-        self.assertEqual((slots.requests, slots.answers[2]), (1, 1))
+        slots = self.meters.channels(self.meter_kind).get('in')
+        self.assertEqual((slots.requests, slots.responses[2]), (1, 1))
 
     async def test_client_gone(self) -> None:
         """A client that goes away cancels its service."""
@@ -231,7 +231,7 @@ class OutgoingContract(_Reactor):
     def setUp(self) -> None:
         self.meters = MeterRegistry()
         self.outgoing: Any = self.make_outgoing(OutgoingContext(
-            reactor=self.reactor, settings={}, offload=deferToThread, meters=self.meters.outgoing,
+            reactor=self.reactor, settings={}, run_in_thread=deferToThread, meters=self.meters.outgoing,
         ))  # fmt: skip
         self.addCleanup(self.stopped)
 
@@ -269,7 +269,7 @@ class OutgoingContract(_Reactor):
 
     def connection(self, call: Any = None) -> Any:
         """`self.out.<kind>['peer']`."""
-        return self.outgoing.doors[self.namespace](call or Asking())['peer']
+        return self.outgoing.namespaces[self.namespace](call or Asking())['peer']
 
     async def failed(self, kind: type[Exception], call: Any = None) -> Any:
         """What a call raises."""

@@ -97,7 +97,7 @@ def fill(url: str, key: str, _: str = '') -> str:
             filling = ''.join(letters[number % 97 :: 3] for _ in range(40))  # does not compress to nothing
             write_operations(database, [service(f's{number}', impl_name=filling)], ME)
     except ServiceUnavailable as error:
-        assert maintenance.read_snapshot(database).named('basic_auth', 'first')
+        assert maintenance.read_snapshot(database).find('basic_auth', 'first')
         return str(error)
     finally:
         database.close()

@@ -42,9 +42,9 @@ def outcome(pieces: Iterable[bytes], limits: ParserLimits | None = None, *, eof:
             while (event := parser.next()) is not None:
                 events.append(event)
         if eof:
-            parser.eof()
+            parser.feed_eof()
     except MessageRejected as refused:
-        return Outcome(_messages(events), refused.status, refused.framing, refused.reason)
+        return Outcome(_messages(events), refused.status, refused.is_framing_error, refused.reason)
     return Outcome(_messages(events), 0, False)
 
 

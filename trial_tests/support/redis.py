@@ -50,7 +50,7 @@ class RedisCase(TestCase):
     async def client(self, address: RedisAddress | None = None, *, timeout: float = 5.0, name: str = '') -> RedisClient:
         """One that is connected."""
         client = self.starting(address, timeout=timeout, name=name)
-        await self.got(client.up())
+        await self.got(client.wait_connected())
         return client
 
     def starting(self, address: RedisAddress | None = None, *, timeout: float = 5.0, name: str = '') -> RedisClient:
@@ -70,7 +70,7 @@ class RedisCase(TestCase):
         await self.until(lambda: all(client.problem for client in clients), 'the loss')
         self.server.start()
         for client in clients:
-            await self.got(client.up())
+            await self.got(client.wait_connected())
 
     async def got(self, waiting: Deferred[Any], within: float = 50.0) -> Any:
         """What comes, within a time that only a broken part needs."""
@@ -81,7 +81,7 @@ class RedisCase(TestCase):
         end = reactor.seconds() + 50
         while True:
             try:
-                await self.got(client.up())
+                await self.got(client.wait_connected())
                 return await client.execute(*words)
             except (ServiceUnavailable, FaultTimeout):
                 self.assertLess(reactor.seconds(), end, words)

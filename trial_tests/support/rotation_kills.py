@@ -33,7 +33,7 @@ def rotate(path: Path, at: int) -> None:
     event.listen(Engine, 'commit', moment)
     sys.addaudithook(lambda name, _: moment() if name in EVENTS else None)
     for step in rotation_steps(find_environment(str(path))):
-        step.do()
+        step.run()
 
 
 def main(environment: Path, directory: Path) -> list[str]:

@@ -74,7 +74,7 @@ ZATO = 'https://zato.io/ns/20130518'
 class AdminGuard:
     """Everybody is an administrator."""
 
-    def check(self, inbound: Message) -> Principal:
+    def check(self, message: Message) -> Principal:
         return Principal('admin.invoke', 'admin.invoke', 'basic_auth', roles=frozenset({ADMIN}))
 
     check_body = check
@@ -85,16 +85,22 @@ class SoapSide:
 
     def __init__(self, *services: type, internal: tuple[type, ...] = (), channels: tuple[StoredObject, ...] = (),
                  guard: Any = None, node: Any = None, **channel: Any) -> None:
-        entries = [ServiceEntry.of(one) for one in services]
-        entries += [ServiceEntry.of(one, is_internal=True) for one in internal]
+        entries = [ServiceEntry.for_class(one) for one in services]
+        entries += [ServiceEntry.for_class(one, is_internal=True) for one in internal]
         given = {'name': 'crm', 'url_path': PATH, 'soap_action': ACTION, 'service': entries[0].name, **channel}
         stored = StoredObject(1, 'channel_soap', SoapChannel(**given), 1)
         self.server = Server(ScriptedExchange(), channels=[stored, *channels])
         store = ServiceStore(entries, lambda name: CountingStats())
         invoker = Invoker(self.server.clock, None, node=node)
-        pipeline = Pipeline(guard=guard or AdminGuard(), store=store, invoker=invoker, offload=maybeDeferred,
-                            codecs=CodecRegistry(DEFAULT_BUDGET, make_codecs(DEFAULT_BUDGET)), faults=ErrorReplies())
-        self.server.site.exchange = Dispatcher(pipeline, self.server.clock)
+        pipeline = Pipeline(
+            authentication=guard or AdminGuard(),
+            store=store,
+            invoker=invoker,
+            offload=maybeDeferred,
+            codecs=CodecRegistry(DEFAULT_BUDGET, make_codecs(DEFAULT_BUDGET)),
+            error_replies=ErrorReplies(),
+        )
+        self.server.site.dispatcher = Dispatcher(pipeline, self.server.clock)
 
     def send(self, body: bytes, *headers: str, version: str = '1.1', action: str = ACTION, path: str = PATH
              ) -> Answered:  # fmt: skip

@@ -57,11 +57,11 @@ class WithSoap(WithConnections):
              context: Mapping[str, Any] | None = None, **fields: Any) -> SoapConnectionFacade:
         """`self.out.soap['Bank']` of a node whose connection of that name leads to the peer."""
         node = self.node(stored(bank(upstream, **fields), 'outgoing_soap'), *more, **(context or {}))
-        made: SoapConnectionFacade = node.doors['soap'](call or Asking())['Bank']
+        made: SoapConnectionFacade = node.namespaces['soap'](call or Asking())['Bank']
         return made
 
     def slots(self, name: str = 'Bank') -> Any:
-        return self.meters.outgoing('soap').of(name)
+        return self.meters.outgoing('soap').get(name)
 
 
 def bank(upstream: Upstream | int, **fields: Any) -> SoapOutgoing:

@@ -30,7 +30,7 @@ class BlockingCall(Asking):
 
     tied: Any = None
 
-    def result(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    def run(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """For the thread."""
         from twisted.internet import reactor
 
@@ -53,7 +53,7 @@ class WithDatabase(TestCase):
         self.reactor: Any = reactor
         self.meters = MeterRegistry()
         self.outgoing: Any = make_outgoing(OutgoingContext(
-            reactor=reactor, settings={}, offload=deferToThread, meters=self.meters.outgoing,
+            reactor=reactor, settings={}, run_in_thread=deferToThread, meters=self.meters.outgoing,
         ))  # fmt: skip
         self.addCleanup(self.outgoing.stop)
 
@@ -69,7 +69,7 @@ class WithDatabase(TestCase):
 
     def crm(self, call: Any = None) -> Any:
         """`self.out.sql['CRM']` of one call."""
-        return self.outgoing.doors['sql'](call or Asking())['CRM']
+        return self.outgoing.namespaces['sql'](call or Asking())['CRM']
 
     def connection(self) -> Any:
         """The SqlConnection."""

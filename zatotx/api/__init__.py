@@ -24,5 +24,5 @@ _MODULES = (health, deployment, crud, docs, history, invoke, log_levels, enmasse
 
 def builtin_service_entries(types: ObjectTypeRegistry) -> tuple[ServiceEntry, ...]:
     """Return the entries of all built-in services: those defined here and those derived from the object types."""
-    defined = [ServiceEntry.of(cls, is_internal=True) for module in _MODULES for cls in module.SERVICES]
+    defined = [ServiceEntry.for_class(cls, is_internal=True) for module in _MODULES for cls in module.SERVICES]
     return (*defined, *crud.derive_services(types))

@@ -37,7 +37,7 @@ class AdminService(Service):
             cls.SimpleIO = type('SimpleIO', (declared,), {'response_elem': element})  # type: ignore[attr-defined]
 
     @property
-    def sent(self) -> Any:
+    def received_fields(self) -> Any:
         """The payload; that of a SOAP message converted to values."""
         return xml_input.read_element_values(self.request.payload)
 
@@ -48,7 +48,7 @@ class AdminService(Service):
         return Actor(username, self.channel.name, self.cid, self.request.http.peer)
 
     @property
-    def asking_roles(self) -> frozenset[str]:
+    def caller_roles(self) -> frozenset[str]:
         """The roles of the caller.
 
         A call made by a user's service has all roles, whoever called that service: users' code is trusted as part of
@@ -62,15 +62,15 @@ class AdminService(Service):
         roles: frozenset[str] = self.principal.roles
         return roles
 
-    def refuse_roles(self, roles: Iterable[str]) -> None:
+    def require_roles(self, roles: Iterable[str]) -> None:
         """Raise Forbidden if the caller lacks one of these roles, which it would grant or revoke."""
-        missing = ungrantable_roles(self.asking_roles, roles)
+        missing = ungrantable_roles(self.caller_roles, roles)
         if missing:
             raise Forbidden(
                 self.cid, f'Roles are given and taken by those who have them: you lack {", ".join(sorted(missing))}'
             )
 
 
-def bad_request(field: str, text: str) -> BadInput:
+def bad_request(field: str, message: str) -> BadInput:
     """Return the error for one invalid field of the request."""
-    return BadInput([(f'$.{field}', text)])
+    return BadInput([(f'$.{field}', message)])

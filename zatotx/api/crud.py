@@ -43,9 +43,9 @@ class ObjectService(AdminService):
     prefix: ClassVar[str] = ''
 
     @property
-    def asked(self) -> Mapping[str, Any]:
+    def requested_object(self) -> Mapping[str, Any]:
         """The request: body, form, query and path merged. Raises BadInput if the body is not an object."""
-        payload = self.sent
+        payload = self.received_fields
         if payload not in (None, '', b'') and not isinstance(payload, Mapping):
             raise BadInput([('$', 'expected an object')])
         merged: Mapping[str, Any] = self.request.input
@@ -57,39 +57,39 @@ class ObjectService(AdminService):
         return SnapshotReferences(self.server.config.snapshot, self.server.types)
 
     @property
-    def own_types(self) -> list[ObjectType]:
+    def object_types(self) -> list[ObjectType]:
         """All types with the prefix."""
         return _of_prefix(self.server.types, self.prefix)
 
-    def chosen(self) -> ObjectType:
+    def selected_type(self) -> ObjectType:
         """Return the type selected by the request's fixed fields. Raises BadInput unless there is exactly one."""
-        matching = self.fitting()
+        matching = self.matching_types()
         if len(matching) == 1:
             return matching[0]
         fixed: dict[str, set[str]] = {}
-        for object_type in self.own_types:
+        for object_type in self.object_types:
             assert object_type.zato is not None
-            for name, value in object_type.zato.fixed.items():
+            for name, value in object_type.zato.fixed_fields.items():
                 fixed.setdefault(name, set()).add(value)
         raise BadInput([
             (f'$.{name}', f'must be one of: {", ".join(sorted(values))}')
             for name, values in fixed.items()
-            if self.asked.get(name) not in values or len(matching) > 1
+            if self.requested_object.get(name) not in values or len(matching) > 1
         ])  # fmt: skip
 
-    def fitting(self) -> list[ObjectType]:
+    def matching_types(self) -> list[ObjectType]:
         """Return the types that match the fixed fields of the request."""
-        request = self.asked
+        request = self.requested_object
         return [
             object_type
-            for object_type in self.own_types
+            for object_type in self.object_types
             if object_type.zato is not None
-            and all(request.get(name, value) in ('', value) for name, value in object_type.zato.fixed.items())
+            and all(request.get(name, value) in ('', value) for name, value in object_type.zato.fixed_fields.items())
         ]
 
-    def found(self) -> StoredObject:
+    def find_object(self) -> StoredObject:
         """Return the object with the request's id, otherwise with its name. Raises BadInput, NotFound."""
-        request, snapshot = self.asked, self.server.config.snapshot
+        request, snapshot = self.requested_object, self.server.config.snapshot
         object_id = request.get('id', '')
         if object_id in ('', None):
             name = request.get('name')
@@ -98,7 +98,7 @@ class ObjectService(AdminService):
             return self._named(name)
         number = _integer('id', object_id)
         stored: StoredObject | None = snapshot.get(number)
-        if stored is None or stored.type not in {object_type.key for object_type in self.own_types}:
+        if stored is None or stored.type not in {object_type.key for object_type in self.object_types}:
             raise NotFound(self.cid, f'No {self.title} has the id {number}')
         return stored
 
@@ -106,7 +106,9 @@ class ObjectService(AdminService):
         """Return the object of that name. Raises NotFound."""
         snapshot = self.server.config.snapshot
         matches: list[StoredObject] = [
-            stored for object_type in self.fitting() if (stored := snapshot.named(object_type.key, name)) is not None
+            stored
+            for object_type in self.matching_types()
+            if (stored := snapshot.named(object_type.key, name)) is not None
         ]
         if not matches:
             raise NotFound(self.cid, f'No {self.title} is called {name!r}')
@@ -115,12 +117,12 @@ class ObjectService(AdminService):
     @property
     def title(self) -> str:
         """The name of the objects in messages."""
-        return ' or '.join(object_type.title or object_type.key for object_type in self.own_types)
+        return ' or '.join(object_type.title or object_type.key for object_type in self.object_types)
 
     @property
-    def seen_revision(self) -> int | None:
+    def expected_revision(self) -> int | None:
         """The request's `revision`, the one of the object that the editor read. Raises BadInput."""
-        revision = self.asked.get('revision', '')
+        revision = self.requested_object.get('revision', '')
         return None if revision in ('', None) else _integer('revision', revision)
 
     async def write(self, action: str, stored: StoredObject, fields: Mapping[str, Any]) -> StoredObject:
@@ -131,15 +133,15 @@ class ObjectService(AdminService):
         name = str(fields.get('name', stored.name))
         object_type = self.server.types[stored.type]
         before = msgspec.structs.asdict(stored.value)
-        self.refuse_roles(granted_roles(object_type, before) | granted_roles(object_type, {**before, **fields}))
+        self.require_roles(granted_roles(object_type, before) | granted_roles(object_type, {**before, **fields}))
         step = Operation(
-            action=action, type=stored.type, name=name, id=stored.id, fields=fields, revision=self.seen_revision
+            action=action, type=stored.type, name=name, id=stored.id, fields=fields, revision=self.expected_revision
         )
         await self.server.config.change([step], self.actor)
         changed: StoredObject | None = self.server.config.snapshot.get(stored.id)
         return changed or stored
 
-    def answer(self, stored: StoredObject) -> None:
+    def respond(self, stored: StoredObject) -> None:
         """Respond with id and name of an object."""
         self.response.payload = {'id': stored.id, 'name': stored.name}
 
@@ -150,17 +152,17 @@ class Create(ObjectService):
     zato_dont_import = True
 
     async def handle(self) -> None:
-        object_type = self.chosen()
-        fields, mistakes = parse_new_object(object_type, self.asked, self.references)
-        _raise_mistakes(mistakes)
+        object_type = self.selected_type()
+        fields, errors = parse_new_object(object_type, self.requested_object, self.references)
+        _raise_mistakes(errors)
         name = fields['name']
-        self.refuse_roles(granted_roles(object_type, fields))
+        self.require_roles(granted_roles(object_type, fields))
         step = Operation(action='create', type=object_type.key, name=name, fields=fields)
         await self.server.config.change([step], self.actor)
         stored = self.server.config.snapshot.named(object_type.key, name)
         if stored is None:
             raise NotFound(self.cid, f'{name!r} was made, and deleted again at once by somebody else')
-        self.answer(stored)
+        self.respond(stored)
 
 
 class Edit(ObjectService):
@@ -169,13 +171,13 @@ class Edit(ObjectService):
     zato_dont_import = True
 
     async def handle(self) -> None:
-        if self.asked.get('id', '') in ('', None):
+        if self.requested_object.get('id', '') in ('', None):
             raise bad_request('id', 'missing')
-        stored = self.found()
+        stored = self.find_object()
         object_type = self.server.types[stored.type]
-        fields, mistakes = parse_changes(object_type, stored.value, self.asked, self.references)
-        _raise_mistakes(mistakes)
-        self.answer(await self.write('edit', stored, fields) if fields else stored)
+        fields, errors = parse_changes(object_type, stored.value, self.requested_object, self.references)
+        _raise_mistakes(errors)
+        self.respond(await self.write('edit', stored, fields) if fields else stored)
 
 
 class Delete(ObjectService):
@@ -184,7 +186,7 @@ class Delete(ObjectService):
     zato_dont_import = True
 
     async def handle(self) -> None:
-        stored = self.found()
+        stored = self.find_object()
         self._refuse_own(stored)
         await self.write('delete', stored, {})
         self.response.payload = {}
@@ -192,8 +194,8 @@ class Delete(ObjectService):
     def _refuse_own(self, stored: StoredObject) -> None:
         """Raise Conflict if the type protects this object, or the caller authenticated with it."""
         object_type = self.server.types[stored.type]
-        protection = object_type.zato.stays if object_type.zato is not None else None
-        reason = '' if protection is None else protection(stored.value, self.asked)
+        protection = object_type.zato.deletion_error if object_type.zato is not None else None
+        reason = '' if protection is None else protection(stored.value, self.requested_object)
         if not reason and (self.principal.kind, self.principal.name) == (stored.type, stored.name):
             reason = f'{object_type.title} {stored.name!r} may not delete itself'
         if reason:
@@ -206,7 +208,7 @@ class GetList(ObjectService):
     zato_dont_import = True
 
     async def handle(self) -> None:
-        types = {object_type.key: object_type for object_type in self.fitting()}
+        types = {object_type.key: object_type for object_type in self.matching_types()}
         stored = self.server.config.snapshot.of(*types)
         self.response.payload = align_columns([object_to_row(types[row.type], row, self.references) for row in stored])
 
@@ -217,7 +219,7 @@ class GetObject(ObjectService):
     zato_dont_import = True
 
     async def handle(self) -> None:
-        stored = self.found()
+        stored = self.find_object()
         self.response.payload = object_to_row(self.server.types[stored.type], stored, self.references)
 
 
@@ -227,24 +229,24 @@ class ChangePassword(ObjectService):
     zato_dont_import = True
 
     async def handle(self) -> None:
-        stored = self.found()
-        first, second = self.asked.get('password1'), self.asked.get('password2')
-        input_mistakes = [
+        stored = self.find_object()
+        first, second = self.requested_object.get('password1'), self.requested_object.get('password2')
+        input_errors = [
             (f'$.password{number}', 'missing')
             for number, password in ((1, first), (2, second))
             if password in ('', None)
         ]
-        if not input_mistakes and not isinstance(first, str):
-            input_mistakes = [('$.password1', f'expected str, got {type(first).__name__}')]
-        if not input_mistakes and first != second:
-            input_mistakes = [('$.password2', 'is not the same as password1')]
-        _raise_mistakes(input_mistakes)
+        if not input_errors and not isinstance(first, str):
+            input_errors = [('$.password1', f'expected str, got {type(first).__name__}')]
+        if not input_errors and first != second:
+            input_errors = [('$.password2', 'is not the same as password1')]
+        _raise_mistakes(input_errors)
         object_type = self.server.types[stored.type]
         field = password_field(object_type)
-        _, mistakes = validate_edit(object_type, stored.value, {field: first})
-        mistakes = [*mistakes, *unresolved_secrets(object_type, {field: first})]
-        _raise_mistakes([(f'$.{"password1" if path == field else path}', message) for path, message in mistakes])
-        self.answer(await self.write('edit', stored, {field: first}))
+        _, errors = validate_edit(object_type, stored.value, {field: first})
+        errors = [*errors, *unresolved_secrets(object_type, {field: first})]
+        _raise_mistakes([(f'$.{"password1" if path == field else path}', message) for path, message in errors])
+        self.respond(await self.write('edit', stored, {field: first}))
 
 
 class Ping(ObjectService):
@@ -254,7 +256,7 @@ class Ping(ObjectService):
     zato_dont_import = True
 
     async def handle(self) -> None:
-        stored = self.found()
+        stored = self.find_object()
         began = perf_counter()
         info = await self.server.outgoing.ping(stored.type, stored.name)
         response_time = round((perf_counter() - began) * 1000, 3)
@@ -268,7 +270,7 @@ class GetSecurityList(AdminService):
 
     async def handle(self) -> None:
         snapshot, types = self.server.config.snapshot, self.server.types
-        security_types = {object_type.key: object_type for object_type in types.in_space(SECURITY)}
+        security_types = {object_type.key: object_type for object_type in types.in_namespace(SECURITY)}
         references = SnapshotReferences(snapshot, types)
         self.response.payload = align_columns(
             [
@@ -308,7 +310,7 @@ def derive_services(types: ObjectTypeRegistry) -> Iterator[ServiceEntry]:
             if action in _ACTIONS:
                 name = f'zato.{prefix}.{action}'
                 members = {'name': name, 'prefix': prefix, '__module__': __name__, '__doc__': _ACTIONS[action].__doc__}
-                yield ServiceEntry.of(type(_class_name(name), (_ACTIONS[action],), members), is_internal=True)
+                yield ServiceEntry.for_class(type(_class_name(name), (_ACTIONS[action],), members), is_internal=True)
 
 
 def password_field(object_type: ObjectType) -> str:
@@ -332,10 +334,10 @@ def _integer(field: str, value: object) -> int:
     return number
 
 
-def _raise_mistakes(mistakes: list[FieldError]) -> None:
+def _raise_mistakes(errors: list[FieldError]) -> None:
     """Raise BadInput if there are mistakes."""
-    if mistakes:
-        raise BadInput(mistakes)
+    if errors:
+        raise BadInput(errors)
 
 
 SERVICES = (GetSecurityList,)

@@ -24,7 +24,7 @@ class DeploymentService(AdminService):
 
     zato_dont_import = True
 
-    def answer(self, report: DeploymentReport) -> None:
+    def respond(self, report: DeploymentReport) -> None:
         """Respond with the result of a deployment."""
         version = report.version
         self.response.payload = {
@@ -50,11 +50,11 @@ class UploadPackage(DeploymentService):
 
     async def handle(self) -> None:
         try:
-            content = await self.server.offload(_decode_base64, self.request.input.payload)
+            content = await self.server.run_in_thread(_decode_base64, self.request.input.payload)
         except (Base64Error, ValueError) as error:
             raise bad_request('payload', f'is not base64: {error}') from None
         name = str(self.request.input.payload_name)
-        self.answer(await self.server.deployer.deploy(name, content, self.actor))
+        self.respond(await self.server.deployer.deploy(name, content, self.actor))
 
 
 def _decode_base64(text: str) -> bytes:
@@ -77,7 +77,7 @@ class Rollback(DeploymentService):
             target = None if number in ('', None) else int(number)
         except (ValueError, TypeError):
             raise bad_request('number', f'expected int, got {type(number).__name__}') from None
-        self.answer(await self.server.deployer.rollback(str(self.request.input.name), target, self.actor))
+        self.respond(await self.server.deployer.rollback(str(self.request.input.name), target, self.actor))
 
 
 class DeployRollback(Rollback):
@@ -101,7 +101,7 @@ class HotDeployCreate(DeploymentService):
         version_id = self.request.input.package_id
         for version in await self.server.odb.versions():
             if version.id == version_id:
-                self.answer(await self.server.deployer.rollback(version.file, version.number, self.actor))
+                self.respond(await self.server.deployer.rollback(version.file, version.number, self.actor))
                 return
         raise NotFound(self.cid, f'No kept version has the id {version_id}')
 
@@ -142,7 +142,7 @@ class GetDeploymentInfoList(ServiceAdminService):
         for version in await self.server.odb.versions(stored.value.file) if stored.value.file else ():
             if not version.active:
                 continue
-            verdicts = await self.server.odb.version_verdicts(version.id)
+            verdicts = await self.server.odb.version_results(version.id)
             for node in await self.server.odb.nodes():
                 if node.worker == 0 and node.name in verdicts:
                     rows.append(_deployment_row(node.id, node.name, version, verdicts[node.name]))
@@ -175,7 +175,7 @@ class GetSourceInfo(ServiceAdminService):
         entry = self.server.services.current.get(stored.name)
         if entry is None:
             raise NotFound(self.cid, f'No deployed file has {stored.name}')
-        path, source = await self.server.offload(_source_of, entry.cls)
+        path, source = await self.server.run_in_thread(_source_of, entry.cls)
         self.response.payload = {
             'service_id': stored.id,
             'server_name': self.server.name,

@@ -46,7 +46,7 @@ class GetDocsPage(AdminService):
         file_name = self.request.http.params.get('file', PAGE)
         if file_name not in _TYPES:
             raise NotFound(self.cid, 'URL not found')
-        self.response.payload = await self.server.offload(read_page_file, file_name)
+        self.response.payload = await self.server.run_in_thread(read_page_file, file_name)
         self.response.content_type = _TYPES[file_name]
         for name, value in _HEADERS.items():
             self.response.headers[name] = value

@@ -35,22 +35,29 @@ class Import(AdminService):
         request_input, config = self.request.input, self.server.config
         if not isinstance(request_input.document, Mapping):
             raise bad_request('document', f'expected an object, got {type(request_input.document).__name__}')
-        plan: ImportPlan = await self.server.offload(
-            partial(plan_import, dict(request_input.document), self.server.types, config.snapshot,
-                    replace=bool(request_input.replace), verify=_verify_password, resolved=bool(request_input.resolved))
+        plan: ImportPlan = await self.server.run_in_thread(
+            partial(
+                plan_import,
+                dict(request_input.document),
+                self.server.types,
+                config.snapshot,
+                replace=bool(request_input.replace),
+                verify=_verify_password,
+                references_resolved=bool(request_input.resolved),
+            )
         )
-        if plan.mistakes:
-            raise BadRequest(self.cid, '\n'.join(map(str, plan.mistakes)))
+        if plan.errors:
+            raise BadRequest(self.cid, '\n'.join(map(str, plan.errors)))
         revision = config.snapshot.revision
         if plan.operations and not request_input.dry_run:
             revision = await config.change(plan.operations, self.actor)
-            lagging_nodes = await config.everywhere(revision, APPLY_TIMEOUT)
+            lagging_nodes = await config.wait_until_applied(revision, APPLY_TIMEOUT)
             if lagging_nodes:
                 nodes = ', '.join(lagging_nodes)
                 raise ServiceUnavailable(self.cid, f'The import is stored, but not in force yet on {nodes}')
         self.response.payload = {
-            'diff': list(plan.lines),
-            'open': list(plan.open),
+            'diff': list(plan.diff_lines),
+            'open': list(plan.anonymous_channels),
             'changed': len(plan.operations),
             'unchanged': plan.unchanged,
             'dry_run': bool(request_input.dry_run),
@@ -69,7 +76,7 @@ class Export(AdminService):
     async def handle(self) -> None:
         snapshot = self.server.config.snapshot
         secrets = bool(self.request.input.include_secrets)
-        text = await self.server.offload(snapshot_to_yaml, snapshot, self.server.types, secrets)
+        text = await self.server.run_in_thread(snapshot_to_yaml, snapshot, self.server.types, secrets)
         self.response.payload = {'yaml': text, 'revision': snapshot.revision}
 
 

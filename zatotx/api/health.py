@@ -63,7 +63,7 @@ class Ready(AdminService):
     plain = True
 
     async def handle(self) -> None:
-        reasons = self.server.not_ready()
+        reasons = self.server.readiness_problems()
         if reasons:
             self.response.status_code = 503
             self.response.headers['Retry-After'] = '1'

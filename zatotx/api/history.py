@@ -56,8 +56,8 @@ class Export(AdminService):
 
     async def handle(self) -> None:
         request_input = self.request.input
-        state = await self.server.odb.state_at(request_input.revision)
-        text = await self.server.offload(
+        state = await self.server.odb.snapshot_at(request_input.revision)
+        text = await self.server.run_in_thread(
             snapshot_to_yaml, state, self.server.types, bool(request_input.include_secrets)
         )
         self.response.payload = {'yaml': text, 'revision': request_input.revision}
@@ -78,12 +78,12 @@ class Restore(AdminService):
 
     async def handle(self) -> None:
         request_input, config, types = self.request.input, self.server.config, self.server.types
-        old_snapshot = await self.server.odb.state_at(request_input.revision)
+        old_snapshot = await self.server.odb.snapshot_at(request_input.revision)
         steps = plan_restore(config.snapshot, old_snapshot, types)
         revision = config.snapshot.revision
         if steps and not request_input.dry_run:
             revision = await config.change(to_operations(steps), self.actor)
-            lagging_nodes = await config.everywhere(revision, APPLY_TIMEOUT)
+            lagging_nodes = await config.wait_until_applied(revision, APPLY_TIMEOUT)
             if lagging_nodes:
                 nodes = ', '.join(lagging_nodes)
                 raise ServiceUnavailable(self.cid, f'The restored revision is stored, but not in force yet on {nodes}')

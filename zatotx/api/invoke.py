@@ -33,7 +33,7 @@ class Invoke(ServiceAdminService):
         if request_input.channel:
             options['channel'] = request_input.channel
         outcome = await self.invoke(name, self._payload(request_input), **options)
-        body = await self.server.offload(_encode_response, outcome, self._element(name), self.cid)
+        body = await self.server.run_in_thread(_encode_response, outcome, self._element(name), self.cid)
         self.response.payload = {'response': b64encode(body).decode('ascii')}
 
     def _target(self, request_input: Any) -> str:
@@ -50,7 +50,7 @@ class Invoke(ServiceAdminService):
     def _permit(self, name: str) -> None:
         """Raise Forbidden unless the caller has one of the roles that the service's own channels require."""
         entry = self.server.services.current.get(name)
-        if entry is not None and entry.roles and entry.roles.isdisjoint(self.asking_roles):
+        if entry is not None and entry.roles and entry.roles.isdisjoint(self.caller_roles):
             raise Forbidden(self.cid)
 
     def _payload(self, request_input: Any) -> Any:

@@ -13,7 +13,7 @@ class GetLevels(AdminService):
 
     async def handle(self) -> None:
         self.response.payload = [
-            {'name': name, 'level': level} for name, level in self.server.levels.shown().items()
+            {'name': name, 'level': level} for name, level in self.server.log_levels.shown().items()
         ]
 
 
@@ -33,10 +33,10 @@ class SetLevel(AdminService):
     async def handle(self) -> None:
         name, level = str(self.request.input.name or ''), str(self.request.input.level or '').lower()
         try:
-            announced = await self.server.levels.set(name, level)
+            announced = await self.server.log_levels.set(name, level)
         except ValueError as error:
             raise bad_request('level', str(error)) from None
-        self.logger.info('%s set the level of %r to %r', self.actor.who, name, level)
+        self.logger.info('%s set the level of %r to %r', self.actor.username, name, level)
         self.response.payload = {'name': name, 'level': level, 'announced': announced}
 
 

@@ -47,7 +47,7 @@ class GetOpenAPI(AdminService):
         if cached_key != cache_key:
             document_info = DocumentInfo(title=server.cluster, version=str(snapshot.revision),
                           description=_DESCRIPTION.format(cluster=server.cluster))
-            body = await server.offload(_build_json, document_info, snapshot, server.types, services)
+            body = await server.run_in_thread(_build_json, document_info, snapshot, server.types, services)
             GetOpenAPI._latest = cache_key, body
         if public_url := self.request.http.public_url:
             body = body.replace(_SERVERS % b'"/"', _SERVERS % msgspec.json.encode(public_url), 1)
@@ -63,14 +63,14 @@ def documented_channels(
     references = SnapshotReferences(snapshot, types)
     shape = cache(openapi_service_shape)  # cached, as several channels may use one service
     for object_type in filter(_is_rest, types):
-        for stored in snapshot.of(object_type.key):
+        for stored in snapshot.objects_of_types(object_type.key):
             value = stored.value
             entry = entries.get(value.service)
             if value.is_active and entry is not None:
                 yield ChannelModel(
                     name=value.name, path=value.url_path, service=shape(entry), method=value.method or '',
                     match_slash=value.match_slash, data_format=value.data_format,
-                    merged=getattr(value, 'merge_url_params_req', True), server=value.public_url.rstrip('/'),
+                    merges_url_params=getattr(value, 'merge_url_params_req', True), server=value.public_url.rstrip('/'),
                     security=tuple(_security_schemes(value, snapshot, references)),
                     has_roles=bool(value.roles or entry.roles), is_limited=bool(value.rate_limits),
                     etag=getattr(value, 'etag', False),
@@ -78,7 +78,7 @@ def documented_channels(
 
 
 def _is_rest(object_type: ObjectType) -> bool:
-    return object_type.zato is not None and _REST.items() <= object_type.zato.fixed.items()
+    return object_type.zato is not None and _REST.items() <= object_type.zato.fixed_fields.items()
 
 
 def _security_schemes(channel: Any, snapshot: Snapshot, references: SnapshotReferences) -> Iterator[SecuritySource]:

@@ -31,9 +31,9 @@ def parse_new_object(
 ) -> tuple[dict[str, Any], list[FieldError]]:
     """Return all fields of a new object, or every mistake in the request, under Zato's field names."""
     document = parse_request(object_type, request, references)
-    value, mistakes = validate(object_type, document)
-    mistakes = [*mistakes, *unresolved_secrets(object_type, document), *_dangling(object_type, document, references)]
-    return ({} if mistakes else msgspec.structs.asdict(value)), _with_zato_names(object_type, mistakes)
+    value, errors = validate(object_type, document)
+    errors = [*errors, *unresolved_secrets(object_type, document), *_dangling(object_type, document, references)]
+    return ({} if errors else msgspec.structs.asdict(value)), _with_zato_names(object_type, errors)
 
 
 def parse_changes(
@@ -45,10 +45,10 @@ def parse_changes(
         if document.get(name) in ('', None, MASK):
             document.pop(name, None)
     document = dict(normalize(object_type, document))
-    value, mistakes = validate_edit(object_type, current, document)
-    mistakes = [*mistakes, *unresolved_secrets(object_type, document), *_dangling(object_type, document, references)]
-    if mistakes:
-        return {}, _with_zato_names(object_type, mistakes)
+    value, errors = validate_edit(object_type, current, document)
+    errors = [*errors, *unresolved_secrets(object_type, document), *_dangling(object_type, document, references)]
+    if errors:
+        return {}, _with_zato_names(object_type, errors)
     return {name: getattr(value, name) for name in document if getattr(value, name) != getattr(current, name)}, []
 
 
@@ -65,8 +65,8 @@ def object_to_row(object_type: ObjectType, stored: StoredObject, references: Sna
             row[zato_name(object_type, info.name)] = '' if value is None else msgspec.to_builtins(value)
     api = object_type.zato
     if api is not None:
-        row.update(api.fixed)
-        row.update(dict.fromkeys((name for name in api.extra_out if name not in row), ''))
+        row.update(api.fixed_fields)
+        row.update(dict.fromkeys((name for name in api.extra_response_fields if name not in row), ''))
     row['revision'] = stored.revision  # an edit that returns it is rejected if the object has changed since
     return row
 
@@ -122,11 +122,11 @@ def unresolved_secrets(object_type: ObjectType, document: Mapping[str, Any]) -> 
     return [(name, UNRESOLVED) for name, secret in secrets if isinstance(secret, str) and is_obvious_reference(secret)]
 
 
-def _with_zato_names(object_type: ObjectType, mistakes: Iterable[FieldError]) -> list[FieldError]:
+def _with_zato_names(object_type: ObjectType, errors: Iterable[FieldError]) -> list[FieldError]:
     """Return the mistakes under the field names of the request."""
     field_names = {info.name for info in fields_of(object_type)}
     renamed = []
-    for path, text in mistakes:
+    for path, text in errors:
         field_name = next(
             (name for name in field_names if path == name or path.startswith((f'{name}.', f'{name}['))), ''
         )

@@ -19,7 +19,7 @@ class ServerAdminService(AdminService):
 
     zato_dont_import = True
 
-    async def node(self) -> NodeRow:
+    async def find_server(self) -> NodeRow:
         """Return the server with the request's id. Raises NotFound."""
         node_id = self.request.input.id
         for candidate in await self.server.odb.nodes():
@@ -78,7 +78,7 @@ class GetById(ServerAdminService):
         input_required = ('id',)
 
     async def handle(self) -> None:
-        self.response.payload = _row(await self.node())
+        self.response.payload = _row(await self.find_server())
 
 
 class Edit(ServerAdminService):
@@ -90,7 +90,7 @@ class Edit(ServerAdminService):
         input_required = ('id', 'name')
 
     async def handle(self) -> None:
-        node, name = await self.node(), str(self.request.input.name)
+        node, name = await self.find_server(), str(self.request.input.name)
         if name != node.name:
             raise Conflict(
                 self.cid, f'{node.name} is named by its config/server.toml: set [main] name there and restart it'
@@ -107,7 +107,7 @@ class Delete(ServerAdminService):
         input_required = ('id',)
 
     async def handle(self) -> None:
-        node = await self.node()
+        node = await self.find_server()
         await self.server.odb.remove_node(node.id)
         self.response.payload = {}
 

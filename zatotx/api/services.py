@@ -21,7 +21,7 @@ KEY = 'service'  # key of the object type; also the namespace of references from
 
 def service_not_found_message(snapshot: Snapshot, name: str) -> str:
     """Return the message for a service that does not exist."""
-    return f'No service is called {name!r}{did_you_mean(name, (row.name for row in snapshot.of(KEY)))}'
+    return f'No service is called {name!r}{did_you_mean(name, (row.name for row in snapshot.objects_of_types(KEY)))}'
 
 
 class ServiceAdminService(AdminService):
@@ -43,7 +43,7 @@ class ServiceAdminService(AdminService):
             raise NotFound(self.cid, service_not_found_message(self.server.config.snapshot, name))
         return stored
 
-    def row(self, stored: StoredObject) -> dict[str, Any]:
+    def to_row(self, stored: StoredObject) -> dict[str, Any]:
         """Return a service as a row as in Zato; `file` and `version` identify its code."""
         entry = self.server.services.current.get(stored.name)
         return {
@@ -74,7 +74,7 @@ class GetList(ServiceAdminService):
     async def handle(self) -> None:
         words = str(self.request.input.name_filter).lower().replace('*', ' ').split()
         self.response.payload = [
-            self.row(stored)
+            self.to_row(stored)
             for stored in self.server.config.snapshot.of(KEY)
             if all(word in stored.name.lower() for word in words)
         ]
@@ -89,7 +89,7 @@ class GetByName(ServiceAdminService):
         input_required = (Text('name'),)
 
     async def handle(self) -> None:
-        self.response.payload = self.row(self.by_name(self.request.input.name))
+        self.response.payload = self.to_row(self.by_name(self.request.input.name))
 
 
 class Edit(ServiceAdminService):
@@ -111,22 +111,22 @@ class Edit(ServiceAdminService):
         if stored.value.is_internal and request_input.is_active is False:
             raise Conflict(self.cid, f'{stored.name} is one of the broker\'s own: it cannot be switched off')
         changed_fields = {name: request_input[name] for name in self.changeable if request_input[name] is not None}
-        sent = self.sent
+        sent = self.received_fields
         # The declared input treats '' and null as absent.
         if isinstance(sent, Mapping) and sent.get('max_in_flight', 0) in ('', None):
             changed_fields['max_in_flight'] = ''
         references = SnapshotReferences(self.server.config.snapshot, types)
-        changes, mistakes = parse_changes(types[KEY], stored.value, changed_fields, references)
-        if mistakes:
-            raise BadInput(mistakes)
+        changes, errors = parse_changes(types[KEY], stored.value, changed_fields, references)
+        if errors:
+            raise BadInput(errors)
         if 'roles' in changes:
-            self.refuse_roles((*stored.value.roles, *changes['roles']))
+            self.require_roles((*stored.value.roles, *changes['roles']))
         if changes:
             step = Operation(
                 action='edit', type=KEY, name=stored.name, id=stored.id, fields=changes, revision=request_input.revision
             )
             await self.server.config.change([step], self.actor)
-        self.response.payload = self.row(self.by_id(stored.id))
+        self.response.payload = self.to_row(self.by_id(stored.id))
 
 
 class Delete(ServiceAdminService):
@@ -182,7 +182,9 @@ def _service_fields(object_type: ObjectType, channel_type: str) -> list[str]:
     """Return the fields of an object type that refer to a service; none if it is not of that channel type."""
     api = object_type.zato
     if api is None or (
-        channel_type and channel_type != api.fixed.get('transport') and not api.prefix.endswith(f'.{channel_type}')
+        channel_type
+        and channel_type != api.fixed_fields.get('transport')
+        and not api.prefix.endswith(f'.{channel_type}')
     ):
         return []
     return [info.name for info in reference_fields(object_type) if info.ref == KEY]

@@ -50,7 +50,7 @@ class GetChannelWsdl(AdminService):
         if uploaded:
             body = uploaded.encode('utf-8')
         elif channels:
-            body = await self.server.offload(
+            body = await self.server.run_in_thread(
                 self._generate, channels, http.path if path else channels[0].value.url_path
             )
         else:
@@ -70,7 +70,7 @@ class GetChannelWsdl(AdminService):
         for stored in channels:
             entry = services.get(stored.value.service)
             if entry is not None and entry.is_active:
-                offer.add(WsdlChannel(stored.value, entry, inspect.cleandoc(entry.cls.__doc__ or '')))
+                offer.add_channel(WsdlChannel(stored.value, entry, inspect.cleandoc(entry.cls.__doc__ or '')))
         first = channels[0].value
         base_url = next((stored.value.public_url for stored in channels if stored.value.public_url), '')
         path = first.url_path.strip('/')
@@ -140,8 +140,8 @@ class HasWsdl(AdminService):
 def _channels(snapshot: Snapshot, types: ObjectTypeRegistry) -> Iterator[StoredObject]:
     """Yield the active SOAP channels, sorted by name."""
     for object_type in types:
-        if object_type.zato is not None and _SOAP.items() <= object_type.zato.fixed.items():
-            yield from (stored for stored in snapshot.of(object_type.key) if stored.value.is_active)
+        if object_type.zato is not None and _SOAP.items() <= object_type.zato.fixed_fields.items():
+            yield from (stored for stored in snapshot.objects_of_types(object_type.key) if stored.value.is_active)
 
 
 def _matches(channel: Any, path: str, service: str) -> bool:
@@ -155,7 +155,7 @@ def _uploaded(snapshot: Snapshot, services: set[str]) -> str:
     """Return the uploaded WSDL of the only service; '' if there are several services, or no upload."""
     if len(services) != 1:
         return ''
-    stored = snapshot.named(_SERVICE, services.pop())
+    stored = snapshot.find(_SERVICE, services.pop())
     return '' if stored is None else str(stored.value.wsdl)
 
 

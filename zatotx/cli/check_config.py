@@ -37,7 +37,7 @@ class CheckResult(NamedTuple):
 
     where: str
     what: str
-    wrong: str  # what is wrong and what to do; '' = no error
+    error: str  # what is wrong and what to do; '' = no error
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx check-config ~/env/qs-1\n  zatotx check-config ~/env/qs-1/server1')
@@ -49,38 +49,38 @@ def check_config(path: str, form: str) -> None:
 
     Returns 1 if anything would keep it from running, with one sentence per problem.
     """
-    place = find_environment(path)
+    environment = find_environment(path)
     with progress('Checking'):
-        findings = list(run_config_checks(place))
-    errors = [finding for finding in findings if finding.wrong]
+        findings = list(run_config_checks(environment))
+    errors = [finding for finding in findings if finding.error]
     if form == 'json':
-        print_json([{'where': f.where, 'what': f.what, 'ok': not f.wrong, 'why': f.wrong} for f in findings])
+        print_json([{'where': f.where, 'what': f.what, 'ok': not f.error, 'why': f.error} for f in findings])
     else:
         for finding in findings:
-            click.echo(f'{"WRONG" if finding.wrong else "ok":5}  {finding.where}: {finding.what}')
+            click.echo(f'{"WRONG" if finding.error else "ok":5}  {finding.where}: {finding.what}')
     if errors:
         # Several checks may report the same cause, which is printed once.
-        sentences = dict.fromkeys(f'{finding.where}: {finding.wrong.rstrip(".")}' for finding in errors)
+        sentences = dict.fromkeys(f'{finding.where}: {finding.error.rstrip(".")}' for finding in errors)
         raise combine_errors([f'{each}.' for each in sentences], '{} problems would keep it from running')
 
 
-def run_config_checks(place: Environment) -> Iterator[CheckResult]:
+def run_config_checks(environment: Environment) -> Iterator[CheckResult]:
     """Yield the result of every check."""
-    context = CheckContext(place)
-    if place.whole:
+    context = CheckContext(environment)
+    if environment.is_complete:
         for what, checks in ENVIRONMENT_CHECKS.items():
-            yield CheckResult('environment', what, configuration_errors(as_component(place), checks, context))
-    for part in place.parts:
+            yield CheckResult('environment', what, configuration_errors(as_component(environment), checks, context))
+    for part in environment.components:
         for what, checks in (SERVER_CHECKS if part.kind == SERVER else REDIS_CHECKS).items():
             yield CheckResult(part.name, what, configuration_errors(part, checks, context))
 
 
-def configuration_errors(part: Component, looks: tuple[CheckFunction, ...], scene: CheckContext) -> str:
+def configuration_errors(part: Component, checks: tuple[CheckFunction, ...], context: CheckContext) -> str:
     """Return all errors that the checks find, joined to one sentence; '' if there are none."""
     sentences = []
-    for look in looks:
+    for look in checks:
         try:
-            sentences += [text for severity, text in look(scene, part) if severity == BROKEN]
+            sentences += [text for severity, text in look(context, part) if severity == BROKEN]
         except CommandError as error:
             sentences.append(error.format_message())
         except OSError as error:

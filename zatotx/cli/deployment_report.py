@@ -16,7 +16,7 @@ def print_deployment_report(report: Mapping[str, Any]) -> None:
     version = f'{report["file"]} version {report["number"]}'
     refused = report.get('refused') or {}
     missing = report.get('missing') or []
-    errors = [f'{node} refused {version}: {why}' for node, why in sorted(refused.items())]
+    errors = [f'{node} refused {version}: {reason}' for node, reason in sorted(refused.items())]
     if missing:
         errors.append(f'{", ".join(missing)} did not report in time whether it runs {version}')
     if errors:

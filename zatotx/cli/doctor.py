@@ -26,14 +26,14 @@ def doctor(path: str, form: str) -> int:
 
     Returns 1 if anything is broken; warnings alone return 0.
     """
-    place = find_damaged_environment(path)
+    environment = find_damaged_environment(path)
     with progress('Checking'):
-        findings = run_checks(CheckContext(place))
-    broken = sum(one.severity == BROKEN for one in findings)
+        findings = run_checks(CheckContext(environment))
+    broken = sum(finding.severity == BROKEN for finding in findings)
     if form == 'json':
-        print_json(to_json(place, findings))
+        print_json(to_json(environment, findings))
     else:
-        print_findings(place, findings)
+        print_findings(environment, findings)
     return 1 if broken else 0
 
 
@@ -47,7 +47,7 @@ def find_damaged_environment(path: str) -> Environment:
         infos = sorted(directory.glob(f'*/{INFO_FILE}'))
         if not infos:
             raise
-    return Environment(directory, tuple(_component_in(info.parent) for info in infos), whole=True)
+    return Environment(directory, tuple(_component_in(info.parent) for info in infos), is_complete=True)
 
 
 def _component_in(directory: Path) -> Component:
@@ -63,20 +63,24 @@ def check_subjects() -> list[str]:
     return list(dict.fromkeys(check.subject for check in CHECKS))
 
 
-def print_findings(place: Environment, findings: list[Finding]) -> None:
-    for one in findings:
-        click.echo(f'{one.severity.upper() if one.severity == BROKEN else one.severity:8} '
-                   f'{one.where}: {one.subject}: {one.text}.')  # fmt: skip
+def print_findings(environment: Environment, findings: list[Finding]) -> None:
+    for finding in findings:
+        click.echo(f'{finding.severity.upper() if finding.severity == BROKEN else finding.severity:8} '
+                   f'{finding.where}: {finding.subject}: {finding.text}.')  # fmt: skip
     if findings:
         click.echo()
-    parts = ', '.join(part.name for part in place.parts)
-    click.echo(f'{summary_sentence(place, findings)} Checked {", ".join(check_subjects())} of {parts}.')
+    parts = ', '.join(part.name for part in environment.components)
+    click.echo(f'{summary_sentence(environment, findings)} Checked {", ".join(check_subjects())} of {parts}.')
 
 
-def summary_sentence(place: Environment, findings: list[Finding]) -> str:
+def summary_sentence(environment: Environment, findings: list[Finding]) -> str:
     """Return a sentence with the number of findings, and another one if nothing is running."""
-    stopped = '' if running_components(place) else f" It is stopped: start it with 'zatotx start {start_path(place)}'."
-    broken = sum(one.severity == BROKEN for one in findings)
+    stopped = (
+        ''
+        if running_components(environment)
+        else f" It is stopped: start it with 'zatotx start {start_path(environment)}'."
+    )
+    broken = sum(finding.severity == BROKEN for finding in findings)
     warnings = len(findings) - broken
     if not findings:
         return f'Nothing is broken.{stopped}' if stopped else 'No problems found.'
@@ -85,24 +89,24 @@ def summary_sentence(place: Environment, findings: list[Finding]) -> str:
     return f'{", ".join(counted)}.{stopped}'
 
 
-def running_components(place: Environment) -> list[str]:
+def running_components(environment: Environment) -> list[str]:
     """Return the names of the components that are running, ready or not."""
-    return [part.name for part in place.parts if running_process(part) is not None]
+    return [part.name for part in environment.components if running_process(part) is not None]
 
 
-def start_path(place: Environment) -> Path:
-    return place.environment if place.whole else place.parts[0].path
+def start_path(environment: Environment) -> Path:
+    return environment.environment if environment.is_complete else environment.components[0].path
 
 
-def to_json(place: Environment, findings: list[Finding]) -> dict[str, object]:
-    broken = sum(one.severity == BROKEN for one in findings)
+def to_json(environment: Environment, findings: list[Finding]) -> dict[str, object]:
+    broken = sum(finding.severity == BROKEN for finding in findings)
     return {
-        'environment': str(place.environment),
-        'parts': [part.name for part in place.parts],
-        'running': running_components(place),
+        'environment': str(environment.environment),
+        'parts': [part.name for part in environment.components],
+        'running': running_components(environment),
         'well': not broken,
         'broken': broken,
         'warnings': len(findings) - broken,
         'checked': check_subjects(),
-        'findings': [one._asdict() for one in findings],
+        'findings': [finding._asdict() for finding in findings],
     }

@@ -76,10 +76,10 @@ def import_file(cluster: ClusterClient, source: str | None, *, replace: bool, dr
     # Unresolved references and the errors that the cluster found are reported together; then nothing was written.
     server_errors = split_errors(response) if response.status >= 400 else []
     # Other errors at the path of an unresolved reference are consequences.
-    paths = tuple(str(mistake).removesuffix(mistake.text) for mistake in missing)
-    mistakes = [*map(str, missing), *(error for error in server_errors if not paths or not error.startswith(paths))]
-    if mistakes:
-        raise combine_errors(mistakes, f'{source} has {{}} errors, nothing was imported')
+    paths = tuple(str(mistake).removesuffix(mistake.description) for mistake in missing)
+    errors = [*map(str, missing), *(error for error in server_errors if not paths or not error.startswith(paths))]
+    if errors:
+        raise combine_errors(errors, f'{source} has {{}} errors, nothing was imported')
     print_changes(response_element(response), dry_run)
 
 

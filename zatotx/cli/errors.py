@@ -13,10 +13,10 @@ class CommandError(click.ClickException):
     exit_code = 1
 
 
-def combine_errors(mistakes: Sequence[str], summary: str) -> CommandError:
+def combine_errors(errors: Sequence[str], summary: str) -> CommandError:
     """Return a CommandError for one or several errors: a single error is the message; several are listed one per line
     below `summary`, in which `{}` is replaced by their number."""
-    unique = list(dict.fromkeys(mistakes))
+    unique = list(dict.fromkeys(errors))
     return CommandError(unique[0] if len(unique) == 1 else '\n  '.join([f'{summary.format(len(unique))}:', *unique]))
 
 

@@ -31,8 +31,8 @@ RUNNING = 'running'  # status in a node's row until it is stopped
 def info(path: str, form: str) -> None:
     """Show information about an environment or one component: what it consists of, what is running, which kinds of
     connections it has."""
-    place = find_environment(path)
-    facts = collect_info(place)
+    environment = find_environment(path)
+    facts = collect_info(environment)
     if form == 'json':
         print_json(facts)
         return
@@ -56,21 +56,21 @@ def info(path: str, form: str) -> None:
     print_table(('KIND', 'ENABLED', 'WHY NOT'), kinds)
 
 
-def collect_info(place: Environment) -> dict[str, Any]:
+def collect_info(environment: Environment) -> dict[str, Any]:
     """Collect the information. `server` is what a running server reports about itself, None if none is running;
     `leader` is None if the cluster has no leader. `problem` says why something could not be determined."""
-    states = [(part, probe_component(part)) for part in place.parts]
+    states = [(part, probe_component(part)) for part in environment.components]
     running = any(part.kind == SERVER and state.ready for part, state in states)
-    server = ClusterClient(place).call('zato.info.get-info', {}) if running else None
+    server = ClusterClient(environment).call('zato.info.get-info', {}) if running else None
     live = server['cluster'] if server else {}
-    odb, cluster, nodes = odb_info(place)
+    odb, cluster, nodes = odb_info(environment)
     return {
-        'environment': str(place.environment),
+        'environment': str(environment.environment),
         'version': __version__,
-        'cluster': {'name': cluster_name(place), 'leader': None, **cluster, **live},
+        'cluster': {'name': cluster_name(environment), 'leader': None, **cluster, **live},
         'nodes': nodes,
         'odb': odb,
-        'redis': redis_info(place),
+        'redis': redis_info(environment),
         'components': [
             {**describe_status(part, state), 'version': creating_version(part)} for part, state in states
         ],
@@ -79,7 +79,7 @@ def collect_info(place: Environment) -> dict[str, Any]:
     }
 
 
-def odb_info(place: Environment) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+def odb_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
     """Return the ODB's URL with its password masked, the cluster's revision and the rows of its nodes."""
     from zatotx.odb.health import examine_odb
     from zatotx.odb.maintenance import open_database
@@ -87,10 +87,12 @@ def odb_info(place: Environment) -> tuple[dict[str, Any], dict[str, Any], list[d
 
     url = ''
     try:
-        part = any_server(place)
+        part = any_server(environment)
         with convert_errors():
             url = odb_url(part)
-            opened = open_database(url, read_secret_key(part), cluster=cluster_name(place), types=all_object_types())
+            opened = open_database(
+                url, read_secret_key(part), cluster=cluster_name(environment), types=all_object_types()
+            )
             health = examine_odb(opened, write=False)
     except (CommandError, OSError) as error:
         return {'url': mask_password(url) if url else '', 'problem': str(error)}, {}, []
@@ -117,10 +119,10 @@ def node_info(row: Any, now: float) -> dict[str, Any]:
     }
 
 
-def redis_info(place: Environment) -> dict[str, str]:
+def redis_info(environment: Environment) -> dict[str, str]:
     """Return the URL of Redis with its password masked."""
     try:
-        return {'url': str(redis_address(any_server(place))), 'problem': ''}
+        return {'url': str(redis_address(any_server(environment))), 'problem': ''}
     except (CommandError, OSError) as error:
         return {'url': '', 'problem': str(error)}
 
@@ -150,6 +152,6 @@ def kind_info() -> dict[str, Any]:
 @path_argument()
 def component_version(path: str) -> None:
     """Print the version of zatotx that created a component, or each component of an environment."""
-    place = find_environment(path)
-    for part in place.parts:
-        click.echo(f'{part.name} {creating_version(part)}' if place.whole else creating_version(part))
+    environment = find_environment(path)
+    for part in environment.components:
+        click.echo(f'{part.name} {creating_version(part)}' if environment.is_complete else creating_version(part))

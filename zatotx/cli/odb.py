@@ -58,12 +58,14 @@ def upgrade(path: str) -> None:
     """
     from zatotx.odb.maintenance import upgrade_odb as upgrade_schema
 
-    place = find_environment(path)
-    running = [part.name for part in components_of(place.environment) if part.kind == SERVER and running_process(part)]
+    environment = find_environment(path)
+    running = [
+        part.name for part in components_of(environment.environment) if part.kind == SERVER and running_process(part)
+    ]
     if running:
-        raise CommandError(f"{', '.join(running)} must be stopped first: 'zatotx stop {place.environment}'.")
+        raise CommandError(f"{', '.join(running)} must be stopped first: 'zatotx stop {environment.environment}'.")
     with progress('Upgrading'), convert_errors():
-        changed = upgrade_schema(odb_url(any_server(place)))
+        changed = upgrade_schema(odb_url(any_server(environment)))
     message = 'The database was upgraded to this version.'
     click.echo(message if changed else f'Nothing to do: the database {STATE_SENTENCES["current"]}.')
 

@@ -30,9 +30,9 @@ def openapi(path: str, output: str | None, form: str | None) -> None:
     Its `servers` is [http] public_url of the server that PATH names, or of the first one; if that is not set, the
     address of that server. Channels that OpenAPI cannot describe are listed on stderr.
     """
-    place = find_environment(path)
+    environment = find_environment(path)
     with progress('Generating the document'):
-        document = fetch_document(place)
+        document = fetch_document(environment)
     for sentence in document.get('x-zatotx-left-out', []):
         print_note(f'Left out: {sentence}.')
     text = format_document(document, form or format_from_extension(output))
@@ -46,13 +46,13 @@ def openapi(path: str, output: str | None, form: str | None) -> None:
     print_note(f'Wrote {output}: {len(document["paths"])} paths.')
 
 
-def fetch_document(place: Environment) -> dict[str, Any]:
+def fetch_document(environment: Environment) -> dict[str, Any]:
     """Return the document from a running server, with its full address. Raises CommandError if none is running."""
-    response = raise_for_status(ClusterClient(place).post('zato.openapi.get', b'{}'))
+    response = raise_for_status(ClusterClient(environment).post('zato.openapi.get', b'{}'))
     document: dict[str, Any] = json.loads(response.body)
     if document['servers'] != [{'url': '/'}]:
         return document
-    return {**document, 'servers': [{'url': first_tcp_address(any_server(place)).url}]}
+    return {**document, 'servers': [{'url': first_tcp_address(any_server(environment)).url}]}
 
 
 def format_from_extension(output: str | None) -> str:

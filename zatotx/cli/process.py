@@ -34,24 +34,24 @@ def start(path: str, fg: bool, secret_key: str | None) -> None:
 
     Returns 0 when every component responds; otherwise prints which one does not, and why.
     """
-    place = find_environment(path)
+    environment = find_environment(path)
     if secret_key is not None:
         read_key_option(secret_key)
     if fg:
-        run_foreground(place)
+        run_foreground(environment)
         return
-    with progress(f'Starting {joined_names(place.parts)}'):
-        raise_errors(start_components(place.parts))
-    for part in place.parts:
+    with progress(f'Starting {joined_names(environment.components)}'):
+        raise_errors(start_components(environment.components))
+    for part in environment.components:
         click.echo(status_line(part, probe_component(part)))
 
 
-def run_foreground(place: Environment) -> None:
+def run_foreground(environment: Environment) -> None:
     """Replace this process with a single component; for an environment, start its components as child processes."""
-    if place.whole:
-        run_in_foreground(place.parts)
+    if environment.is_complete:
+        run_in_foreground(environment.components)
         return
-    part = place.parts[0]
+    part = environment.components[0]
     if probe_component(part).pid is not None:
         raise CommandError(f"{part.name} is already running: stop it with 'zatotx stop {part.path}'.")
     if error := port_conflict(part):
@@ -94,10 +94,10 @@ def stop(path: str) -> None:
     Servers accept no new requests, finish the running ones within their grace period, then exit. A server that hangs is
     killed 20 s after that, and the command reports it and returns 1.
     """
-    place = find_environment(path)
-    with progress(f'Stopping {joined_names(place.parts)}, waiting for running requests'):
-        raise_errors(stop_components(place.parts))
-    click.echo(f'Stopped: {joined_names(place.parts)}.')
+    environment = find_environment(path)
+    with progress(f'Stopping {joined_names(environment.components)}, waiting for running requests'):
+        raise_errors(stop_components(environment.components))
+    click.echo(f'Stopped: {joined_names(environment.components)}.')
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx restart ~/env/qs-1\n  zatotx restart ~/env/qs-1/server1')
@@ -109,11 +109,11 @@ def restart(path: str) -> None:
     its workers one after another, so no request fails. The environment's Redis is started if it is stopped, and
     otherwise left running: restart it with 'zatotx restart PATH/redis'.
     """
-    place = find_environment(path)
-    kept = [part for part in place.parts if place.whole and part.kind != SERVER]
+    environment = find_environment(path)
+    kept = [part for part in environment.components if environment.is_complete and part.kind != SERVER]
     with progress(f'Starting {joined_names(kept)}'):
         raise_errors(start_components(kept))
-    for part in place.parts:
+    for part in environment.components:
         if part not in kept:
             with progress(f'Restarting {part.name}'):
                 raise_errors(restart_component(part))
@@ -135,11 +135,11 @@ def status(path: str, form: str) -> None:
 
     Always returns 0; scripts use --format json.
     """
-    place = find_environment(path)
-    states = [(part, probe_component(part)) for part in place.parts]
+    environment = find_environment(path)
+    states = [(part, probe_component(part)) for part in environment.components]
     if form == 'json':
         parts = [describe_status(part, state) for part, state in states]
-        print_json({'environment': str(place.environment), 'components': parts})
+        print_json({'environment': str(environment.environment), 'components': parts})
         return
     rows = [(part.name, state.state, state.pid or '-', format_address(part), state.why) for part, state in states]
     print_table(('COMPONENT', 'STATE', 'PID', 'ADDRESS', 'WHY'), rows)

@@ -25,7 +25,7 @@ LETTERS = string.ascii_letters + string.digits
 
 class CreationStep(NamedTuple):
     text: str
-    do: Callable[[], None]
+    run: Callable[[], None]
 
 
 @click.group(epilog='\b\nExamples:\n  zatotx quickstart create ~/env/qs-1 --servers 2')
@@ -62,7 +62,7 @@ def create_environment(path: str, servers: int, workers: int, port_offset: int, 
         for number, step in enumerate(steps, 1):
             click.echo(f'[{number}/{len(steps)}] {step.text}')
             with progress(f'    {step.text}: in progress'):
-                step.do()
+                step.run()
     print_summary(target, plan)
 
 
@@ -161,7 +161,7 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
         ),
     )
     with convert_errors():
-        create_odb(plan.odb_url_from(directory), plan.key, new, types=all_object_types(), alone=True)
+        create_odb(plan.odb_url_from(directory), plan.key, new, types=all_object_types(), is_exclusive=True)
 
 
 def print_summary(target: Path, plan: EnvironmentPlan) -> None:

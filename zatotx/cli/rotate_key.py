@@ -42,7 +42,7 @@ ENCRYPTED_VALUE = re.compile(r'enc:gAAAA[A-Za-z0-9_=-]+')
 
 class RotationStep(NamedTuple):
     text: str
-    do: Callable[[], object]
+    run: Callable[[], object]
 
 
 @click.command(
@@ -61,15 +61,15 @@ def rotate_key(path: str) -> None:
     and separated by a comma; run this command with both in ZATOTX_SECRET_KEY; after that the new key alone is
     sufficient.
     """
-    place = find_environment(path)
-    with rotation_lock(place.environment):
-        for step in rotation_steps(place):
+    environment = find_environment(path)
+    with rotation_lock(environment.environment):
+        for step in rotation_steps(environment):
             with progress(step.text):
-                step.do()
+                step.run()
     outcome = 'has a new key'
     if os.environ.get(KEY_VARIABLE):
         outcome = f'has a new first key, the old one can be removed from {KEY_VARIABLE}'
-    click.echo(f'{place.environment} {outcome}; everything is encrypted with it.')
+    click.echo(f'{environment.environment} {outcome}; everything is encrypted with it.')
 
 
 @contextmanager
@@ -86,16 +86,16 @@ def rotation_lock(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def rotation_steps(place: Environment) -> list[RotationStep]:
+def rotation_steps(environment: Environment) -> list[RotationStep]:
     """Return the steps to do. Raises CommandError, before anything is changed, if they cannot be done."""
-    servers = [part for part in components_of(place.environment) if part.kind == SERVER]
+    servers = [part for part in components_of(environment.environment) if part.kind == SERVER]
     if not servers:
-        raise CommandError(f'{place.environment} has no server.')
+        raise CommandError(f'{environment.environment} has no server.')
     if os.environ.get(KEY_VARIABLE):
-        return external_key_steps(servers, place)
-    check_same_key(place.environment, servers)
-    check_no_other_environment(place, servers)
-    plan = place.environment / ROTATION_FILE
+        return external_key_steps(servers, environment)
+    check_same_key(environment.environment, servers)
+    check_no_other_environment(environment, servers)
+    plan = environment.environment / ROTATION_FILE
     new = read_interrupted_key(plan) or new_key()
     return [
         RotationStep('Generating the key', lambda: write_private_file(plan, f'{new}\n')),
@@ -107,13 +107,13 @@ def rotation_steps(place: Environment) -> list[RotationStep]:
             'Making the key the first one',
             partial(update_key_files, servers, lambda keys: [new, *without_key(keys, new)]),
         ),
-        *reencryption_steps(servers, place),
+        *reencryption_steps(servers, environment),
         RotationStep('Removing the old key', partial(update_key_files, servers, lambda keys: [new])),
         RotationStep('Cleaning up', partial(plan.unlink, missing_ok=True)),
     ]
 
 
-def external_key_steps(servers: Sequence[Component], place: Environment) -> list[RotationStep]:
+def external_key_steps(servers: Sequence[Component], environment: Environment) -> list[RotationStep]:
     """Return the steps for servers whose keys are not in our files: the keys have been changed already."""
     from zatotx.odb.secrets import split_keys
 
@@ -122,7 +122,7 @@ def external_key_steps(servers: Sequence[Component], place: Environment) -> list
             f"{KEY_VARIABLE} contains one key: put a new one ('zatotx crypto generate-key') and a comma before it,"
             ' restart the servers with both, and run this command again.'
         )
-    return reencryption_steps(servers, place)
+    return reencryption_steps(servers, environment)
 
 
 def check_same_key(environment: Path, servers: Sequence[Component]) -> None:
@@ -150,14 +150,14 @@ def read_interrupted_key(plan: Path) -> str:
     return key
 
 
-def check_no_other_environment(place: Environment, servers: Sequence[Component]) -> None:
+def check_no_other_environment(environment: Environment, servers: Sequence[Component]) -> None:
     """Raise CommandError if running servers of other environments use the database, because they would not get the key.
     """
     from zatotx.cli.environment.odb_access import open_odb
     from zatotx.odb.nodes import HEARTBEAT_TIMEOUT, RUNNING, list_nodes
 
     local_names, since = {part.name for part in servers}, time.time() - HEARTBEAT_TIMEOUT
-    with open_odb(place) as opened:
+    with open_odb(environment) as opened:
         running = [node for node in opened.read(list_nodes) if node.up_status == RUNNING and node.seen_at > since]
     others = [node for node in running if node.name not in local_names]
     if others:
@@ -188,18 +188,18 @@ def update_key_files(servers: Sequence[Component], change: Callable[[list[str]],
             write_private_file(key_file(part), ''.join(f'{key}\n' for key in changed))
 
 
-def reencryption_steps(servers: Sequence[Component], place: Environment) -> list[RotationStep]:
+def reencryption_steps(servers: Sequence[Component], environment: Environment) -> list[RotationStep]:
     return [
-        RotationStep('Encrypting the database again', partial(reencrypt_database, place)),
+        RotationStep('Encrypting the database again', partial(reencrypt_database, environment)),
         RotationStep('Encrypting the settings again', partial(reencrypt_settings, servers)),
     ]
 
 
-def reencrypt_database(place: Environment) -> None:
+def reencrypt_database(environment: Environment) -> None:
     from zatotx.cli.environment.odb_access import open_odb
     from zatotx.odb.key_rotation import rotate_key as rotate
 
-    with open_odb(place) as opened:
+    with open_odb(environment) as opened:
         rotate(opened)
 
 
@@ -216,4 +216,4 @@ def reencrypt_settings(servers: Sequence[Component]) -> None:
 
 
 def reencrypt_token(secrets: Secrets, found: re.Match[str]) -> str:
-    return secrets.renewed(found[0])
+    return secrets.reencrypt(found[0])

@@ -36,7 +36,7 @@ def password(path: str, user: str, given: str | None) -> None:
 
     USER is the name of a Basic auth definition. If credentials.toml contains the user, it is changed too.
     """
-    place = find_environment(path)
+    environment = find_environment(path)
     new_password = read_secret(given, 'password', 'New password', confirm=True)
     if not new_password:
         raise click.UsageError('the new password is empty')
@@ -45,28 +45,28 @@ def password(path: str, user: str, given: str | None) -> None:
             'The new password is a reference such as ${NAME}, which would not be resolved: specify the password itself.'
         )
     with progress(f'Changing the password of {user}'):
-        delay_note = change_password(place, user, new_password)
-        file_note = change_in_file(place.environment / CREDENTIALS, user, new_password)
+        delay_note = change_password(environment, user, new_password)
+        file_note = change_in_file(environment.environment / CREDENTIALS, user, new_password)
     click.echo(f'The password of {user} was changed in the cluster{file_note}{delay_note}.')
 
 
-def change_password(place: Environment, user: str, new: str) -> str:
+def change_password(environment: Environment, user: str, new: str) -> str:
     """Change the password through a running server; or in the database, if none is running or none accepts our
     credentials. Returns when the change takes effect, as a clause."""
-    if any(running_process(part) for part in components_of(place.environment) if part.kind == SERVER):
+    if any(running_process(part) for part in components_of(environment.environment) if part.kind == SERVER):
         try:
-            change_over_api(place, user, new)
+            change_over_api(environment, user, new)
             return ''
         except PasswordRejectedError:
-            change_in_odb(place, user, new)
+            change_in_odb(environment, user, new)
             return '; running servers apply it within 2 s'
-    change_in_odb(place, user, new)
+    change_in_odb(environment, user, new)
     return ''
 
 
-def change_over_api(place: Environment, user: str, new: str) -> None:
+def change_over_api(environment: Environment, user: str, new: str) -> None:
     """Change the password through a running server: in force on every node when this returns."""
-    cluster = ClusterClient(place)
+    cluster = ClusterClient(environment)
     found = cluster.call('zato.security.basic-auth.get-list', {'cluster_id': 1}) or []
     ids = [row['id'] for row in found if row['name'] == user]
     if not ids:
@@ -75,14 +75,14 @@ def change_over_api(place: Environment, user: str, new: str) -> None:
     cluster.call('zato.security.basic-auth.change-password', payload)
 
 
-def change_in_odb(place: Environment, user: str, new: str) -> None:
+def change_in_odb(environment: Environment, user: str, new: str) -> None:
     from zatotx.cli.environment.odb_access import command_actor, open_odb
     from zatotx.odb.maintenance import read_snapshot, set_password
 
-    with open_odb(place) as opened:
+    with open_odb(environment) as opened:
         objects = read_snapshot(opened)
-        if objects.named('basic_auth', user) is None:
-            raise unknown_user(user, [stored.name for stored in objects.of('basic_auth')])
+        if objects.find('basic_auth', user) is None:
+            raise unknown_user(user, [stored.name for stored in objects.objects_of_types('basic_auth')])
         set_password(opened, user, new, command_actor('update password'))
 
 

@@ -44,7 +44,7 @@ class _SlotRequest(Protocol):
     def begin(self) -> None:
         """The slot is available."""
 
-    def give_up(self, why: Failure) -> None:
+    def give_up(self, reason: Failure) -> None:
         """End the wait."""
 
 
@@ -276,12 +276,12 @@ class _LeaseRequest:
         self._pool.add_lease(lease)
         self.deferred.callback(lease)
 
-    def give_up(self, why: Failure) -> None:
+    def give_up(self, reason: Failure) -> None:
         """See _SlotRequest."""
         if self.timer.active():
             self.timer.cancel()
         self._pool.forget(self)
-        self.deferred.errback(why)
+        self.deferred.errback(reason)
 
 
 class _Thread:
@@ -333,7 +333,7 @@ class _PendingCall:
         """See _SlotRequest."""
         self._pool.start(self)
 
-    def give_up(self, why: Failure) -> None:
+    def give_up(self, reason: Failure) -> None:
         """Fail the Deferred, and interrupt the call where it has begun."""
         if self._is_over:
             return
@@ -343,7 +343,7 @@ class _PendingCall:
         elif self._interrupt is not None:
             self._interrupting = True
             self._pool.interrupt(self, self._interrupt)
-        self.deferred.errback(why)
+        self.deferred.errback(reason)
 
     def returned(self, result: Any) -> None:
         """The function has returned."""

@@ -72,40 +72,40 @@ class CircuitBreaking(Generic[Req, Res]):
     async def send(self, request: Req) -> Res:
         """The response. Raises what `rejected` makes."""
         breaker = self.breaker
-        ticket = breaker.enter(self.seconds())
+        ticket = breaker.acquire(self.seconds())
         if ticket is None:
-            raise self.rejected(breaker.wait(self.seconds()))
+            raise self.rejected(breaker.wait_time(self.seconds()))
         if breaker.state is not CLOSED:
             self._show()
         try:
             response = await self.inner(request)
         except CancelledError:
-            self._left(ticket)
+            self._record_abandoned(ticket)
             raise
         except Exception as error:
             if self.is_failure(error):
                 self._failed(ticket)
             else:
-                self._left(ticket)
+                self._record_abandoned(ticket)
             raise
         except BaseException:
-            self._left(ticket)
+            self._record_abandoned(ticket)
             raise
         if self.is_failed_response(response):
             self._failed(ticket)
         else:
-            breaker.succeeded(ticket)
+            breaker.record_success(ticket)
             self._show()
         return response
 
     def _failed(self, ticket: int) -> None:
-        before = self.breaker.opened
-        self.breaker.failed(ticket, self.seconds())
-        self.meter.circuits_opened += self.breaker.opened - before
+        before = self.breaker.times_opened
+        self.breaker.record_failure(ticket, self.seconds())
+        self.meter.circuits_opened += self.breaker.times_opened - before
         self._show()
 
-    def _left(self, ticket: int) -> None:
-        self.breaker.left(ticket)
+    def _record_abandoned(self, ticket: int) -> None:
+        self.breaker.record_abandoned(ticket)
         self._show()
 
     def _show(self) -> None:
@@ -142,7 +142,7 @@ class Retrying(Generic[Req, Res]):
 
     async def send(self, request: Req) -> Res:
         """The response of the last attempt. Raises its error."""
-        self.budget.called(self.clock.seconds())
+        self.budget.record_call(self.clock.seconds())
         attempts, outcome = 1, await self._attempt(request)
         while (delay := self._delay(request, attempts, outcome)) is not None:
             if not isinstance(outcome, Exception):
@@ -172,7 +172,7 @@ class Retrying(Generic[Req, Res]):
             delay = decision.after_error(request, attempts, outcome)
         else:
             delay = decision.after_response(request, attempts, outcome)
-        return delay if delay is not None and self.budget.take(self.clock.seconds()) else None
+        return delay if delay is not None and self.budget.try_acquire(self.clock.seconds()) else None
 
 
 @define(eq=False)

@@ -107,7 +107,7 @@ class Channels:
         self._context = context
         self._types = types
         self._kind = context.declaration or ConnectorKind(name='', title='', runs_in='')
-        self._meters = {one.kind: context.channel_meters(one.kind) for one in types}
+        self._meters = {channel_type.kind: context.channel_meters(channel_type.kind) for channel_type in types}
         self._built: _ByName = {}
         self._slots: dict[tuple[str, str], _Slot] = {}
         self._dispatcher: IDispatcher | None = None
@@ -117,19 +117,19 @@ class Channels:
 
     # IChannel
 
-    def start(self, exchange: IDispatcher) -> Deferred[None]:
+    def start(self, dispatcher: IDispatcher) -> Deferred[None]:
         """See IChannel. A channel that cannot start does not keep the node from starting: it is a finding."""
-        self._dispatcher = exchange
-        return _all([slot.start(exchange) for slot in self._slots.values()])
+        self._dispatcher = dispatcher
+        return _all([slot.start(dispatcher) for slot in self._slots.values()])
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IChannel. Channels are built here; `commit` starts them and stops those that they replace."""
         built: dict[tuple[str, str], _Built] = {}
         names: dict[str, list[str]] = {}
-        for one in self._types:
-            stored = snapshot.of(one.object_type)
-            names.setdefault(one.kind, []).extend(each.name for each in stored)
-            built.update({(one.object_type, each.name): self._built_for(one, each, snapshot)
+        for channel_type in self._types:
+            stored = snapshot.objects_of_types(channel_type.object_type)
+            names.setdefault(channel_type.kind, []).extend(each.name for each in stored)
+            built.update({(channel_type.object_type, each.name): self._built_for(channel_type, each, snapshot)
                           for each in stored if each.value.is_active})  # fmt: skip
         return succeed(PreparedConfig(partial(self._commit, built, names)))
 
@@ -161,26 +161,26 @@ class Channels:
             if isinstance(built.result, UnavailableConnection):
                 yield built.result.sentence
 
-    def _built_for(self, one: ChannelType, stored: StoredObject, snapshot: Snapshot) -> _Built:
-        sources: Sources = (stored, *one.references(stored, snapshot))
-        known = self._built.get((one.object_type, stored.name))
-        if known is not None and has_same_values(known.sources, sources):
-            return known
-        return _Built(sources, one.nodes(stored), self._build(one, stored, sources[1:]))
+    def _built_for(self, channel_type: ChannelType, stored: StoredObject, snapshot: Snapshot) -> _Built:
+        sources: Sources = (stored, *channel_type.references(stored, snapshot))
+        existing = self._built.get((channel_type.object_type, stored.name))
+        if existing is not None and has_same_values(existing.sources, sources):
+            return existing
+        return _Built(sources, channel_type.nodes(stored), self._build(channel_type, stored, sources[1:]))
 
     def _build(
-        self, one: ChannelType, stored: StoredObject, references: Sources
+        self, channel_type: ChannelType, stored: StoredObject, references: Sources
     ) -> InboundChannel | UnavailableConnection:
-        field_name = self._kind.listeners.get(one.object_type)
+        field_name = self._kind.listeners.get(channel_type.object_type)
         parts = ChannelParts(
-            title=_title(one, stored.name),
+            title=_title(channel_type, stored.name),
             address=getattr(stored.value, field_name) if field_name else '',
-            meter=self._meters[one.kind].of(stored.name),
+            meter=self._meters[channel_type.kind].get(stored.name),
             listeners=self.listeners,
             context=self._context,
         )
         try:
-            return one.build(stored, references, parts)
+            return channel_type.build(stored, references, parts)
         except (ValueError, ServiceError) as error:
             unavailable = UnavailableConnection(parts.title, str(error))
             self._log.error('{sentence}', sentence=unavailable.sentence)
@@ -188,8 +188,8 @@ class Channels:
 
     def _commit(self, built: _ByName, names: Mapping[str, Sequence[str]]) -> Deferred[None]:
         before, self._built = self._built, built
-        for kind, known in names.items():
-            self._meters[kind].only(known)
+        for kind, existing in names.items():
+            self._meters[kind].retain(existing)
         changing = [self._change(key, built.get(key)) for key in {**before, **built}
                     if built.get(key) is not before.get(key)]  # fmt: skip
         return _all(changing)
@@ -204,10 +204,10 @@ class Channels:
             self._stop_later(slot)
         if channel is None or new is None or self._is_draining:
             return succeed(None)
-        one = next(each for each in self._types if each.object_type == key[0])
+        channel_type = next(each for each in self._types if each.object_type == key[0])
         placement = self._kind.placement.get(key[0], Placement.EVERY_WORKER)
-        slot = self._slots[key] = _Slot(_title(one, key[1]), self._context.reactor, new.nodes, channel)
-        slot.task = self._context.place('.'.join(key), placement, new.nodes, slot.begin, slot.end)
+        slot = self._slots[key] = _Slot(_title(channel_type, key[1]), self._context.reactor, new.nodes, channel)
+        slot.task = self._context.place_task('.'.join(key), placement, new.nodes, slot.begin, slot.end)
         return succeed(None) if self._dispatcher is None else slot.start(self._dispatcher)
 
     def _stop_later(self, slot: _Slot) -> None:
@@ -288,7 +288,7 @@ class _Slot:
 
         async def connect() -> InboundChannel:
             try:
-                await channel.start(dispatcher, lambda why: supervisor.lost(why))
+                await channel.start(dispatcher, lambda reason: supervisor.lost(reason))
             finally:
                 if not attempted.called:
                     attempted.callback(None)
@@ -307,8 +307,8 @@ class _Slot:
         ending.addBoth(lambda _: self._ending.remove(ending) if ending in self._ending else None)
 
 
-def _title(one: ChannelType, name: str) -> str:
-    return f'Channel {name} ({one.kind})'
+def _title(channel_type: ChannelType, name: str) -> str:
+    return f'Channel {name} ({channel_type.kind})'
 
 
 def _ignore(*args: object) -> None:
@@ -327,5 +327,5 @@ def _after(source: Deferred[None]) -> Deferred[None]:
 
 def _all(waiting: Sequence[Deferred[None]]) -> Deferred[None]:
     """Fires when all of them have; leaves their results alone."""
-    gathered: Deferred[Any] = gatherResults([_after(one) for one in waiting])
+    gathered: Deferred[Any] = gatherResults([_after(channel_type) for channel_type in waiting])
     return gathered.addCallback(lambda _: None)

@@ -21,11 +21,11 @@ class FoundKind:
     """A kind, and why it is disabled ('' = enabled)."""
 
     kind: ConnectorKind
-    why: str = ''
+    missing_reason: str = ''
 
     @property
     def enabled(self) -> bool:
-        return not self.why
+        return not self.missing_reason
 
     def load(self, path: str) -> Any:
         """The object at a kind's 'package.module:name' path."""
@@ -38,7 +38,7 @@ def find_kinds(package: Any = None) -> list[FoundKind]:
     if package is None:
         package = import_module('zatotx.plugins')
     kinds: list[Any] = list(getPlugins(IConnectorKind, package))
-    return [FoundKind(kind=kind, why=_missing(kind)) for kind in sorted(kinds, key=lambda kind: kind.name)]
+    return [FoundKind(kind=kind, missing_reason=_missing(kind)) for kind in sorted(kinds, key=lambda kind: kind.name)]
 
 
 def object_types(kinds: Iterable[FoundKind]) -> list[ObjectType]:
@@ -69,26 +69,26 @@ def formats(kinds: Iterable[FoundKind], budget: Any) -> dict[str, Any]:
 
 def settings_errors(kinds: Iterable[FoundKind], sections: Mapping[str, dict[str, Any]]) -> list[str]:
     """What the kinds find wrong in their sections of server.toml, a text each."""
-    mistakes = []
+    errors = []
     for found in kinds:
         if found.enabled and found.kind.settings and found.kind.name in sections:
             try:
                 found.load(found.kind.settings)(sections[found.kind.name])
             except StartError as error:
-                mistakes.append(str(error))
-    return mistakes
+                errors.append(str(error))
+    return errors
 
 
 def describe_kinds(kinds: Iterable[FoundKind]) -> Mapping[str, Mapping[str, Any]]:
     """The kinds as `zatotx info` shows them."""
     return {
-        found.kind.name: {'enabled': True} if found.enabled else {'enabled': False, 'why': found.why}
+        found.kind.name: {'enabled': True} if found.enabled else {'enabled': False, 'why': found.missing_reason}
         for found in kinds
     }
 
 
 def _missing(kind: ConnectorKind) -> str:
-    missing = [module for module in kind.needs if find_spec(module) is None]
+    missing = [module for module in kind.required_modules if find_spec(module) is None]
     if not missing:
         return ''
-    return f'{kind.title} needs {", ".join(missing)}: {kind.install}'
+    return f'{kind.title} needs {", ".join(missing)}: {kind.install_hint}'

@@ -98,27 +98,36 @@ class OutgoingConnections:
 
     def __init__(self, context: OutgoingContext, types: Sequence[ConnectionType[Any]]) -> None:
         self._reactor = context.reactor
-        self._offload = context.offload
+        self._offload = context.run_in_thread
         self._types = types
-        self._meters = {one.kind: context.meters(one.kind) for one in types}
+        self._meters = {connection_type.kind: context.meters(connection_type.kind) for connection_type in types}
         self._built: _ByName = {}
-        self.registries = {one.object_type: ConnectionRegistry[Any](one.kind) for one in types}
-        self.types: Sequence[str] = tuple(self.registries)
-        self.doors: Mapping[str, Callable[[IServiceCall], Any]] = {
-            name: partial(one.namespace, self.registries[one.object_type]) for one in types for name in one.names
+        self.registries = {
+            connection_type.object_type: ConnectionRegistry[Any](connection_type.kind) for connection_type in types
+        }
+        self.pingable_types: Sequence[str] = tuple(self.registries)
+        self.namespaces: Mapping[str, Callable[[IServiceCall], Any]] = {
+            name: partial(connection_type.namespace, self.registries[connection_type.object_type])
+            for connection_type in types
+            for name in connection_type.names
         }
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IOutgoingKind. Connections are built here; `commit` puts them in force and retires those they replace."""
-        modules = [module for one in self._types if snapshot.of(one.object_type) for module in one.modules
-                   if module not in sys.modules]  # fmt: skip
+        modules = [
+            module
+            for connection_type in self._types
+            if snapshot.objects_of_types(connection_type.object_type)
+            for module in connection_type.modules
+            if module not in sys.modules
+        ]
         if modules:
             return self._offload(_import_all, modules).addCallback(lambda _: self._prepare(snapshot))
         return succeed(self._prepare(snapshot))
 
     def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
         built: dict[tuple[str, str], _Built] = {}
-        tables = [self._table(one, snapshot, built) for one in self._types]
+        tables = [self._table(connection_type, snapshot, built) for connection_type in self._types]
         discard = partial(self._retire_all_but, built, self._built)
         return PreparedConfig(partial(self._commit, tables, built), discard)
 
@@ -157,28 +166,32 @@ class OutgoingConnections:
         """The objects that the connections in force refer to."""
         return (stored for built in self._built.values() for stored in built.sources[1:] if stored is not None)
 
-    def _table(self, one: ConnectionType[Any], snapshot: Snapshot, built: dict[tuple[str, str], _Built]) -> _Table:
+    def _table(
+        self, connection_type: ConnectionType[Any], snapshot: Snapshot, built: dict[tuple[str, str], _Built]
+    ) -> _Table:
         usable: dict[str, OutgoingConnection] = {}
         others: dict[str, UnavailableConnection | None] = {}
-        for stored in snapshot.of(one.object_type):
+        for stored in snapshot.objects_of_types(connection_type.object_type):
             if not stored.value.is_active:
                 others[stored.name] = None
                 continue
-            known = built[one.object_type, stored.name] = self._built_for(one, stored, snapshot)
-            if isinstance(known.result, UnavailableConnection):
-                others[stored.name] = known.result
+            existing = built[connection_type.object_type, stored.name] = self._built_for(
+                connection_type, stored, snapshot
+            )
+            if isinstance(existing.result, UnavailableConnection):
+                others[stored.name] = existing.result
             else:
-                usable[stored.name] = known.result
-        return _Table(one.object_type, usable, others)
+                usable[stored.name] = existing.result
+        return _Table(connection_type.object_type, usable, others)
 
     def _commit(self, tables: Sequence[_Table], built: _ByName) -> None:
         before, self._built = self._built, built
         names: dict[str, list[str]] = {}  # by kind, which types may share
-        for one, table in zip(self._types, tables, strict=True):
-            names.setdefault(one.kind, []).extend([*table.usable, *table.others])
+        for connection_type, table in zip(self._types, tables, strict=True):
+            names.setdefault(connection_type.kind, []).extend([*table.usable, *table.others])
             self.registries[table.object_type].replace(table.usable, table.others)
-        for kind, known in names.items():
-            self._meters[kind].only(known)
+        for kind, existing in names.items():
+            self._meters[kind].retain(existing)
         self._retire_all_but(before, built)
 
     def _retire_all_but(self, retired: _ByName, kept: _ByName) -> None:
@@ -187,20 +200,22 @@ class OutgoingConnections:
             if id(built.result) not in keep and not isinstance(built.result, UnavailableConnection):
                 built.result.retire()
 
-    def _built_for(self, one: ConnectionType[Any], stored: StoredObject, snapshot: Snapshot) -> _Built:
-        sources: Sources = (stored, *one.references(stored, snapshot))
-        known = self._built.get((one.object_type, stored.name))
-        if known is None or not has_same_values(known.sources, sources):
-            return _Built(sources, self._build(one, sources))
-        return known
+    def _built_for(self, connection_type: ConnectionType[Any], stored: StoredObject, snapshot: Snapshot) -> _Built:
+        sources: Sources = (stored, *connection_type.references(stored, snapshot))
+        existing = self._built.get((connection_type.object_type, stored.name))
+        if existing is None or not has_same_values(existing.sources, sources):
+            return _Built(sources, self._build(connection_type, sources))
+        return existing
 
-    def _build(self, one: ConnectionType[Any], sources: Sources) -> OutgoingConnection | UnavailableConnection:
+    def _build(
+        self, connection_type: ConnectionType[Any], sources: Sources
+    ) -> OutgoingConnection | UnavailableConnection:
         stored = sources[0]
         assert stored is not None
-        title = f'Outgoing connection {stored.name} ({one.kind})'
+        title = f'Outgoing connection {stored.name} ({connection_type.kind})'
         try:
-            built: OutgoingConnection = one.build(
-                stored, sources[1:], title, self._meters[one.kind].of(stored.name)
+            built: OutgoingConnection = connection_type.build(
+                stored, sources[1:], title, self._meters[connection_type.kind].get(stored.name)
             )
         except (ValueError, ServiceError) as error:
             unavailable = UnavailableConnection(title, str(error))
@@ -214,9 +229,9 @@ def _import_all(modules: Sequence[str]) -> None:
         import_module(module)
 
 
-def has_same_values(one: Sources, other: Sources) -> bool:
+def has_same_values(connection_type: Sources, other: Sources) -> bool:
     """Whether both give the same connection. Ids and revisions do not matter."""
-    return len(one) == len(other) and all(
+    return len(connection_type) == len(other) and all(
         (a is None and b is None) or (a is not None and b is not None and a.type == b.type and a.value == b.value)
-        for a, b in zip(one, other, strict=True)
+        for a, b in zip(connection_type, other, strict=True)
     )

@@ -24,7 +24,7 @@ class PingCall:
         self.cid = cid
         self.request: object = self
 
-    def result(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    def run(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """See ICall."""
         return begin()
 

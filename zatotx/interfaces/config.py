@@ -111,10 +111,10 @@ class IConfigStore(Interface):
         taken, an object is still referred to, or an object was changed after its editor read it; NotFound for an
         unknown id."""
 
-    def history(limit: int = 100, **which: Any) -> Deferred[list[HistoryRow]]:
+    def history(limit: int = 100, **filters: Any) -> Deferred[list[HistoryRow]]:
         """Returns changes, newest first. Filters: type, name (current or former), since (a revision), revision."""
 
-    def state_at(revision: int) -> Deferred[Snapshot]:
+    def snapshot_at(revision: int) -> Deferred[Snapshot]:
         """Returns all objects as of a revision. Raises NotFound naming the revisions that are available."""
 
     def add_version(
@@ -138,11 +138,11 @@ class IConfigStore(Interface):
         """Registers this node as running. `worker`: number of the worker process; each has its own row and
         heartbeat."""
 
-    def beat(node_id: int, applied_revision: int, verdicts: dict[int, str]) -> Deferred[int]:
-        """Stores a heartbeat and the node's state. `verdicts`: version id -> '' (running) or the error. Does not change
-        the cluster's revision, but returns it, which saves a round trip."""
+    def record_heartbeat(node_id: int, applied_revision: int, version_results: dict[int, str]) -> Deferred[int]:
+        """Stores a heartbeat and the node's state. `version_results`: version id -> '' (running) or the error. Does
+        not change the cluster's revision, but returns it, which saves a round trip."""
 
-    def node_down(node_id: int) -> Deferred[None]:
+    def mark_node_stopped(node_id: int) -> Deferred[None]:
         """Records a clean shutdown."""
 
     def remove_node(node_id: int) -> Deferred[None]:
@@ -151,7 +151,7 @@ class IConfigStore(Interface):
     def nodes() -> Deferred[list[NodeRow]]:
         """Returns the servers of the cluster, one row per worker, by name and worker."""
 
-    def version_verdicts(version_id: int) -> Deferred[dict[str, str]]:
+    def version_results(version_id: int) -> Deferred[dict[str, str]]:
         """Returns for each server '' if all its workers run the version, else the first worker's error. Omits servers
         with a running worker that has not reported yet."""
 
@@ -172,5 +172,5 @@ class IConfig(Interface):
         """Writes operations, applies them on this node and announces them to the other nodes. Fires with the
         revision."""
 
-    def everywhere(revision: int, timeout: float = 10.0) -> Deferred[list[str]]:
+    def wait_until_applied(revision: int, timeout: float = 10.0) -> Deferred[list[str]]:
         """Waits until every live node has applied the revision. Fires with the names of those that did not in time."""

@@ -29,7 +29,7 @@ SERVER, CONNECTOR = 'server', 'connector'
 class IChannel(Interface):
     """The channels of one kind in one node: they listen for, or fetch, messages."""
 
-    def start(exchange: IDispatcher) -> Deferred[None]:
+    def start(dispatcher: IDispatcher) -> Deferred[None]:
         """Starts delivering messages to the dispatcher. Fails with a sentence if it cannot (e.g. address in use)."""
 
     def prepare(snapshot: Snapshot) -> Deferred[PreparedConfig]:
@@ -68,7 +68,7 @@ class ILineSink(Interface):
 
     json: bool = Attribute('Whether lines should be JSON objects; may change at any time')
 
-    def line(text: str) -> None:
+    def write_line(text: str) -> None:
         """Appends one line, without its line ending."""
 
 
@@ -117,10 +117,12 @@ class ChannelContext:
 
     reactor: Any  # IReactorTime, IReactorTCP, IReactorThreads …
     settings: dict[str, Any]  # the kind's section of server.toml
-    lines: Callable[[str], ILineSink]  # returns the ILineSink for a file name in logs/
+    line_sink: Callable[[str], ILineSink]  # returns the ILineSink for a file name in logs/
     work_dir: str  # directory for temporary files of this node
-    offload: Callable[..., Deferred[Any]]  # (function, *args): runs it in the node's thread pool
-    memory: MemoryBudget = field(factory=MemoryBudget)  # memory budget of request bodies, shared by the whole process
+    run_in_thread: Callable[..., Deferred[Any]]  # (function, *args): runs it in the node's thread pool
+    memory_budget: MemoryBudget = field(
+        factory=MemoryBudget
+    )  # memory budget of request bodies, shared by the whole process
     # The meters by channel kind in Zato's terms ('http-soap'), and by kind of outgoing connection.
     channel_meters: Callable[[str], IMeters] = null_meters
     outgoing_meters: Callable[[str], IMeters] = null_meters
@@ -129,7 +131,7 @@ class ChannelContext:
     listen: Callable[[str, Any], Deferred[IListeningPort]] = field(
         default=Factory(lambda context: partial(listen_on_own_socket, context.reactor), takes_self=True)
     )
-    place: PlaceTask = place_everywhere
+    place_task: PlaceTask = place_everywhere
     declaration: ConnectorKind | None = None  # of the kind
     dead_letters: IDeadLetterSink | None = None  # None = messages that are given up are logged and dropped
     processed_keys: IProcessedKeys | None = None  # None = duplicates are not recognized
@@ -141,15 +143,15 @@ class OutgoingContext:
 
     reactor: Any
     settings: dict[str, Any]  # the kind's section of server.toml
-    offload: Callable[..., Deferred[Any]]  # (function, *args): runs it in the node's thread pool
+    run_in_thread: Callable[..., Deferred[Any]]  # (function, *args): runs it in the node's thread pool
     meters: Callable[[str], IMeters] = null_meters  # by kind of connection: 'rest', 'soap' …
-    keyvalue: Any = None  # ICommands and IBatch
+    redis: Any = None  # ICommands and IBatch
     scripts: Any = None  # IScripts
     leases: Any = None  # ILeases
-    key: Callable[..., str] = ':'.join  # (kind, *names): a Redis key in the namespace of this cluster
-    seal: Callable[[str], str] = str  # encrypts values stored in Redis
-    unseal: Callable[[str], str] = str  # decrypts such values, and the encrypted half of a dual secret
-    component: str = 'zatotx'  # identifies this process to peers: 'server1@host'
+    redis_key: Callable[..., str] = ':'.join  # (kind, *names): a Redis key in the namespace of this cluster
+    encrypt: Callable[[str], str] = str  # encrypts values stored in Redis
+    decrypt: Callable[[str], str] = str  # decrypts such values, and the encrypted half of a dual secret
+    client_name: str = 'zatotx'  # identifies this process to peers: 'server1@host'
 
 
 class IConnectorKind(IPlugin):
@@ -177,11 +179,11 @@ class ConnectorKind:
     settings_template: str = ''  # 'package.module:TEXT' of that section, as quickstart writes it into server.toml
     metrics: str = ''  # 'package.module:DEFINITIONS', a sequence of MetricDefinition
     doubles: str = ''  # 'package.module:SIGNATURES': name of `self.out` -> ApiSignature, for the users' test kit
-    listens: Sequence[str] = ()  # default endpoints if its section of server.toml has no `listen`
+    default_endpoints: Sequence[str] = ()  # default endpoints if its section of server.toml has no `listen`
     listeners: Mapping[str, str] = {}  # object type of channels -> the field with the address that they listen on
     placement: Mapping[str, Placement] = {}  # object type of channels -> where they run; default: EVERY_WORKER
-    needs: Sequence[str] = ()  # modules of optional libraries; the kind is disabled if one is missing
-    install: str = ''  # the hint shown then, e.g. 'pip install zatotx[ibm-mq]'
+    required_modules: Sequence[str] = ()  # modules of optional libraries; the kind is disabled if one is missing
+    install_hint: str = ''  # the hint shown then, e.g. 'pip install zatotx[ibm-mq]'
 
 
 __all__ = [

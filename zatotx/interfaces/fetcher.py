@@ -21,6 +21,6 @@ class FetchedDocument:
 class IFetcher(Interface):
     """A small HTTP client with a deadline and a size limit."""
 
-    def fetch(url: str, *, timeout: float, most: int) -> Deferred[FetchedDocument]:
+    def fetch(url: str, *, timeout: float, max_body: int) -> Deferred[FetchedDocument]:
         """Sends a GET request; verifies certificates, does not follow redirects. `timeout`: seconds for the whole call;
-        `most`: maximum body size in bytes. Fails with Timeout or ServiceUnavailable, each naming the URL's host."""
+        `max_body`: maximum body size in bytes. Fails with Timeout or ServiceUnavailable, each naming the URL's host."""

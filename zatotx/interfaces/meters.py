@@ -26,13 +26,13 @@ class MetricDefinition:
 
     name: str  # as in samples, where counters have no _total
     kind: str
-    text: str
+    help: str
     labels: tuple[str, ...] = ()
     merge: Callable[[float, float], float] = lambda one, other: one + other
     bounds: tuple[float, ...] = ()  # upper bounds of a histogram's buckets, in seconds
 
     @property
-    def shown(self) -> str:
+    def query_name(self) -> str:
         """The name used in queries; for a histogram, _bucket, _sum and _count are appended."""
         return f'{self.name}_total' if self.kind == COUNTER else self.name
 
@@ -45,8 +45,8 @@ class ICallMeter(Interface):
     def observe(seconds: float) -> None:
         """Records the duration of a completed call, successful or not."""
 
-    def failed(kind: str) -> None:
-        """Records that an observed call failed. `kind`: name of the error class."""
+    def count_error(error_name: str) -> None:
+        """Records that an observed call failed. `error_name`: name of the error class."""
 
 
 class IOutgoingMeter(ICallMeter):
@@ -63,17 +63,17 @@ class IChannelMeter(Interface):
 
     requests: int = Attribute('Number of requests or messages received')
 
-    def answered(hundreds: int, seconds: float) -> None:
-        """Records a completed request. `hundreds`: first digit of the status, or 0 if the client disconnected."""
+    def observe_response(status_class: int, seconds: float) -> None:
+        """Records a completed request. `status_class`: first digit of the status, or 0 if the client disconnected."""
 
 
 class IMeters(Interface):
     """Meters of one kind of object, by name. The number of meters is bounded; names beyond the bound share one."""
 
-    def of(name: str) -> Any:
+    def get(name: str) -> Any:
         """Returns the meter with that name; creates it if necessary."""
 
-    def only(names: Iterable[str]) -> None:
+    def retain(names: Iterable[str]) -> None:
         """Drops the meters, and their metrics, of all other names."""
 
 
@@ -90,10 +90,10 @@ class NullMeter:
     def observe(self, seconds: float) -> None:
         """See ICallMeter."""
 
-    def failed(self, kind: str) -> None:
+    def count_error(self, kind: str) -> None:
         """See ICallMeter."""
 
-    def answered(self, hundreds: int, seconds: float) -> None:
+    def observe_response(self, hundreds: int, seconds: float) -> None:
         """See IChannelMeter."""
 
 
@@ -139,10 +139,10 @@ class NullUserMetrics:
 
 @implementer(IMeters)
 class _NullMeters:
-    def of(self, name: str) -> Any:
+    def get(self, name: str) -> Any:
         return NullMeter()
 
-    def only(self, names: Iterable[str]) -> None:
+    def retain(self, names: Iterable[str]) -> None:
         """Does nothing."""
 
 
@@ -151,14 +151,14 @@ def null_meters(kind: str) -> IMeters:
     return _NullMeters()
 
 
-def count_call(meter: Any, seconds: Callable[[], float], deferred: Deferred[_T]) -> Deferred[_T]:
+def count_call(meter: Any, clock: Callable[[], float], deferred: Deferred[_T]) -> Deferred[_T]:
     """Counts a Deferred as one call of an ICallMeter and returns it. Cancellation does not count as an error."""
-    started = seconds()
+    started = clock()
     meter.in_flight += 1
 
     def finished(result: Any) -> Any:
         meter.in_flight -= 1
-        meter.observe(seconds() - started)
+        meter.observe(clock() - started)
         if isinstance(result, Failure) and result.type is not CancelledError:
             meter.failed(result.type.__name__ if result.type is not None else '')
         return result

@@ -37,10 +37,10 @@ class IDeployer(Interface):
 class ILogLevels(Interface):
     """Log levels, changed at run time and until restart."""
 
-    def shown() -> Mapping[str, str]:
+    def effective() -> Mapping[str, str]:
         """Returns the effective levels of this node by area or logger; '' is the default level."""
 
-    def set(name: str, level: str) -> Deferred[bool]:
+    def set_level(name: str, level: str) -> Deferred[bool]:
         """Sets a level on this node and announces it to the others; fires with False if that failed. `level` '' removes
         the level of that logger. Raises ValueError for an unknown level."""
 
@@ -55,11 +55,11 @@ class INode(Interface):
     services = Attribute('IServiceStore')
     deployer = Attribute('IDeployer')
     types = Attribute('zatotx.schema.type_registry.ObjectTypeRegistry')
-    levels = Attribute('ILogLevels')
+    log_levels = Attribute('ILogLevels')
     user_metrics = Attribute('zatotx.interfaces.meters.IUserMetrics')
     outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoingConnections')
 
-    def not_ready() -> list[str]:
+    def readiness_problems() -> list[str]:
         """Returns the reasons why the node does not accept requests, one sentence each; [] if it is ready."""
 
     def findings() -> list[str]:
@@ -75,5 +75,5 @@ class INode(Interface):
     def metrics() -> Deferred[bytes]:
         """Returns the metrics in the Prometheus text format."""
 
-    def offload(function: Any, *args: Any) -> Deferred[Any]:
+    def run_in_thread(function: Any, *args: Any) -> Deferred[Any]:
         """Runs a blocking function in the node's thread pool."""

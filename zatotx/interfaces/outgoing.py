@@ -22,7 +22,7 @@ class IServiceCall(Interface):
     trace: str = Attribute('The W3C traceparent to propagate, or an empty text')
     request: object = Attribute('Identity of the request: one object for all services that invoke each other for it')
 
-    def result(begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    def run(begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Runs a coroutine on the reactor and returns what a connection's method returns to the service: an awaitable
         if the service runs on the reactor, else the result, for which the thread waits."""
 
@@ -33,11 +33,11 @@ class IServiceCall(Interface):
 class IOutgoingConnections(Interface):
     """The outgoing connections of a node."""
 
-    def kind(name: str, call: IServiceCall) -> Any:
+    def namespace(name: str, call: IServiceCall) -> Any:
         """Returns `self.out.<name>` for one call: its `[connection]` and `get(connection)` return a connection, or
         raise NotFound or Inactive. Returns None if the node has no connections of that kind."""
 
-    def why_not(name: str) -> str:
+    def unavailable_reason(name: str) -> str:
         """Returns why there is no kind of that name and what to do (not installed, or unknown), as a clause that
         follows the name."""
 
@@ -50,10 +50,10 @@ class IOutgoingConnections(Interface):
 class IOutgoingKind(Interface):
     """The outgoing connections of one kind in one node."""
 
-    doors: Mapping[str, Callable[[IServiceCall], Any]] = Attribute(
+    namespaces: Mapping[str, Callable[[IServiceCall], Any]] = Attribute(
         "The factories of `self.out.<name>` for one call: {'rest': …}; see IOutgoing.kind"
     )
-    types: Sequence[str] = Attribute('Keys of the object types that support `ping`')
+    pingable_types: Sequence[str] = Attribute('Keys of the object types that support `ping`')
 
     def prepare(snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """Builds the new configuration beside the active one. `commit` swaps it synchronously; the node commits all

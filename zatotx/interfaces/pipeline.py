@@ -20,11 +20,11 @@ class IPendingRequest(Interface):
 class IDispatcher(Interface):
     """Processes messages. Every channel gets it when it starts."""
 
-    def deliver(inbound: Message, answered: Callable[[Reply], None]) -> IPendingRequest:
-        """Authenticates, decodes, invokes the service and encodes its result. Calls `answered` exactly once unless the
+    def deliver(message: Message, on_reply: Callable[[Reply], None]) -> IPendingRequest:
+        """Authenticates, decodes, invokes the service and encodes its result. Calls `on_reply` exactly once unless the
         request is cancelled first, and before returning if nothing had to wait. Never raises."""
 
-    def admit(inbound: Message, admitted: Callable[[Reply | None], None]) -> IPendingRequest:
+    def authenticate(message: Message, on_result: Callable[[Reply | None], None]) -> IPendingRequest:
         """Authenticates by the request head alone, before the body is requested (`Expect: 100-continue`). Calls
         `admitted(None)` to continue (`inbound.principal` is set), or `admitted(reply)` to reject."""
 
@@ -41,40 +41,40 @@ NEEDS_BODY = NeedsBody()
 class IAuthenticationPolicy(Interface):
     """Decides who may use a channel."""
 
-    def check(inbound: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+    def check(message: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
         """Authenticates by the request head. Returns the principal at once if it is cached, else an awaitable;
         NEEDS_BODY if `check_body` must be called after decoding. An awaitable that has `close` must be closed if it is
         not awaited. Raises Unauthorized, Forbidden or TooManyRequests; ServiceUnavailable if authentication is not
         possible at the moment."""
 
-    def check_body(inbound: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+    def check_body(message: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
         """Authenticates by `inbound.parsed` as well; never returns NEEDS_BODY. Raises the same errors."""
 
 
 class ICodec(Interface):
     """The codec of one data format: decodes payloads and encodes responses."""
 
-    weightless: int = Attribute('Body size in bytes up to which no check is necessary')
+    check_threshold: int = Attribute('Body size in bytes up to which no check is necessary')
 
-    def weigh(body: bytes) -> None:
+    def check_size(body: bytes) -> None:
         """Raises BadRequest if the body exceeds the limits of a message. Slow for large bodies: call it in a thread."""
 
-    def footprint(body: bytes) -> int:
-        """Estimates the bytes of memory that decoding a body larger than `weightless` requires, not counting the body.
-        Slow for large bodies: call it in a thread."""
+    def estimate_memory(body: bytes) -> int:
+        """Estimates the bytes of memory that decoding a body larger than `check_threshold` requires, not counting the
+        body. Slow for large bodies: call it in a thread."""
 
-    threaded: int = Attribute('Body size in bytes above which decoding runs in a thread')
+    thread_threshold: int = Attribute('Body size in bytes above which decoding runs in a thread')
 
-    piecewise: bool = Attribute('Whether `decode` reads bodies that are not plain bytes itself, in a thread')
+    reads_stream: bool = Attribute('Whether `decode` reads bodies that are not plain bytes itself, in a thread')
 
-    def decode(inbound: Message) -> object:
+    def decode(message: Message) -> object:
         """Decodes a body that is in memory and was checked; returns the payload. Sets `inbound.parsed` to further
         content that an authenticator may need. Raises BadRequest if the body is malformed."""
 
-    def answer(outcome: ServiceResult, inbound: Message) -> Reply:
+    def encode(result: ServiceResult, message: Message) -> Reply:
         """Encodes the result of a service. Raises TypeError for a value that the format cannot represent, ValueError
         for an invalid header field."""
 
-    def refuse(fault: ServiceError, details: str, inbound: Message) -> Reply:
+    def encode_error(error: ServiceError, details: str, message: Message) -> Reply:
         """Encodes an error in Zato's form for this format. `details`: the text that the caller may see. Never
         raises."""

@@ -15,7 +15,7 @@ class RateCharge(NamedTuple):
     """The result of charging one call."""
 
     admitted: bool
-    aheads: Sequence[int]  # per bucket: nanoseconds by which it was ahead of the clock (GCRA)
+    bucket_leads: Sequence[int]  # per bucket: nanoseconds by which it was ahead of the clock (GCRA)
 
 
 class ISharedRateBuckets(Interface):
@@ -33,5 +33,5 @@ class ILocalRateBuckets(Interface):
     def charge(name: str, rate: Rate, now: int) -> int:
         """Returns how many nanoseconds the bucket was ahead of the clock. Counts the call if the bucket accepts it."""
 
-    def give_back(name: str, rate: Rate) -> None:
+    def refund(name: str, rate: Rate) -> None:
         """Refunds a counted call that did not take place."""

@@ -35,11 +35,11 @@ class IScriptRunner(Interface):
 
 
 class LeaseHeld(Conflict):
-    """The lease is held by another owner. `left`: seconds until it expires if it is not renewed."""
+    """The lease is held by another owner. `expires_in`: seconds until it expires if it is not renewed."""
 
-    def __init__(self, msg: str, left: float) -> None:
+    def __init__(self, msg: str, expires_in: float) -> None:
         super().__init__(None, msg)
-        self.left = left
+        self.expires_in = expires_in
 
 
 class ILease(Interface):
@@ -48,10 +48,12 @@ class ILease(Interface):
     name: str = Attribute('Name of the lease')
     token: int = Attribute('Fencing token: increases with every lease in the cluster, even if Redis loses its data. '
                            'Writes can be rejected if a higher token was seen: see IFences')
-    held: bool = Attribute('Whether the lease is certainly held, judged by this process and its clock alone. Check it'
-                           ' right before each action')
+    is_held: bool = Attribute(
+        'Whether the lease is certainly held, judged by this process and its clock alone. Check it'
+        ' right before each action'
+    )
 
-    def lost() -> Deferred[str]:
+    def when_lost() -> Deferred[str]:
         """Fires with a sentence when the lease is lost, or with '' after a release."""
 
     def release() -> Deferred[None]:
@@ -105,11 +107,11 @@ class IStream(Interface):
     def backlog() -> Deferred[StreamBacklog]:
         """Returns the number of entries."""
 
-    def trim(longest: int) -> Deferred[int]:
-        """Deletes the oldest entries, delivered or not, until `longest` are left. Fires with the number of deleted
+    def trim(max_length: int) -> Deferred[int]:
+        """Deletes the oldest entries, delivered or not, until `max_length` are left. Fires with the number of deleted
         entries."""
 
-    def forget(consumer: str) -> Deferred[bool]:
+    def remove_consumer(consumer: str) -> Deferred[bool]:
         """Removes a consumer that will not return. Fires with False, without removing it, while it has unacknowledged
         entries: claim them first."""
 

@@ -15,12 +15,12 @@ class IPubSub(Interface):
     """Publish/subscribe to all nodes of the cluster: delivers at most once, unordered and not stored. Changes that
     nodes must not miss are in the ODB and found by their revision."""
 
-    def announce(topic: str, message: str) -> Deferred[None]:
+    def publish(topic: str, message: str) -> Deferred[None]:
         """Publishes a message to all nodes. Fails with ServiceUnavailable if Redis is unavailable, within its
         deadline."""
 
-    def subscribe(topic: str, heard: Callable[[str], None]) -> None:
-        """Calls `heard` with each further message, across reconnects."""
+    def subscribe(topic: str, callback: Callable[[str], None]) -> None:
+        """Calls `callback` with each further message, across reconnects."""
 
 
 class ICommands(Interface):
@@ -35,7 +35,7 @@ class ICommands(Interface):
 class IPipelinedCommands(Interface):
     """Pipelined Redis commands."""
 
-    def batch(commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
+    def execute_batch(commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
         """Executes commands in one write and fires with their results in order; all share one deadline. Commands are
         executed independently: the result of one that Redis rejects is a RedisError or RedisNotReady. Fails as a
         whole with Timeout or ServiceUnavailable if the connection is lost: then any prefix of the commands may have

@@ -19,7 +19,9 @@ class IServiceEntry(Interface):
     is_internal: bool = Attribute('Whether it is a zato.* service')
     is_active: bool = Attribute('Whether it may be invoked')
     roles: frozenset[str] = Attribute('The caller must have one of them; empty = no role required')
-    gate: ConcurrencyLimit = Attribute('Limits concurrent calls; one per service name, kept across versions')
+    concurrency_limit: ConcurrencyLimit = Attribute(
+        'Limits concurrent calls; one per service name, kept across versions'
+    )
     stats: Any = Attribute('zatotx.metrics.counters.CallCounters: counters of this service, kept across versions')
 
 
@@ -43,10 +45,10 @@ class IServiceStore(Interface):
 class IServiceInvoker(Interface):
     """Runs services."""
 
-    def invoke(entry: IServiceEntry, services: IServiceMap, inbound: Message, payload: Any) -> Awaitable[ServiceResult]:
+    def invoke(entry: IServiceEntry, services: IServiceMap, message: Message, payload: Any) -> Awaitable[ServiceResult]:
         """Reads the input, runs hooks and the handle method. Raises BadInput for invalid input, and what the handle
         method raises."""
 
-    def explained(error: BaseException, entry: IServiceEntry, outcome: ServiceResult | None) -> BaseException:
+    def explain_error(error: BaseException, entry: IServiceEntry, result: ServiceResult | None) -> BaseException:
         """Returns the error to report to the author of the service: usually `error` itself, or a more helpful one.
-        `outcome`: the result of the service, if there is one."""
+        `result`: the result of the service, if there is one."""

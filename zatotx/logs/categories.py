@@ -12,7 +12,7 @@ class LogCategory:
     name: str
     file: str
     loggers: tuple[str, ...]
-    what: str  # for users
+    description: str  # for users
 
 
 SERVER = LogCategory('server', 'server.log', (), 'everything of no other category, and all warnings and errors')

@@ -25,13 +25,13 @@ _ESCAPED = {code: f'\\u{code:04x}' for code in _RAW}
 class LogEntry:
     """A log entry before it is formatted."""
 
-    when: float  # seconds of Unix time
+    timestamp: float  # seconds of Unix time
     level: int
     logger: str
     message: str
     service: str = ''
     cid: str = ''
-    within: bool = False  # whether service and cid are those of the current request, not given with the entry
+    is_from_context: bool = False  # whether service and cid are those of the current request, not given with the entry
     traceback: str = ''
     extras: Mapping[str, Any] = {}
 
@@ -39,7 +39,7 @@ class LogEntry:
 def as_text(entry: LogEntry) -> str:
     """Format an entry as Zato does: `time - LEVEL - service:cid (or logger) - message`, then the traceback."""
     line = (
-        f'{_local_time(entry.when)} - {logging.getLevelName(entry.level)} - {escape_line(_source(entry))} - '
+        f'{_local_time(entry.timestamp)} - {logging.getLevelName(entry.level)} - {escape_line(_source(entry))} - '
         + escape_line(entry.message)
     )
     if entry.traceback:
@@ -50,7 +50,7 @@ def as_text(entry: LogEntry) -> str:
 def as_json(entry: LogEntry) -> str:
     """Format an entry as a JSON object on one line. A `_` is appended to names of extras that are field names."""
     fields: dict[str, Any] = {
-        'ts': format_rfc3339(entry.when),
+        'ts': format_rfc3339(entry.timestamp),
         'level': logging.getLevelName(entry.level),
         'pid': os.getpid(),  # several workers may write to the same file
         'logger': entry.logger,
@@ -67,10 +67,10 @@ def as_json(entry: LogEntry) -> str:
     return encode_json(fields)
 
 
-def missing_lines_as_json(count: int, why: str) -> str:
+def missing_lines_as_json(count: int, reason: str) -> str:
     """Return the line written in place of missing entries."""
     return encode_json(
-        {'level': 'WARNING', 'message': f'Lines of this log missing here: {count} ({why})', 'lost': count}
+        {'level': 'WARNING', 'message': f'Lines of this log missing here: {count} ({reason})', 'lost': count}
     )
 
 
@@ -105,7 +105,7 @@ def _source(entry: LogEntry) -> str:
     if not entry.service and not entry.cid:
         return entry.logger
     source = f'{entry.service or "-"}:{entry.cid or "-"}'
-    return f'{source} ({entry.logger})' if entry.within else source
+    return f'{source} ({entry.logger})' if entry.is_from_context else source
 
 
 def _local_time(when: float) -> str:

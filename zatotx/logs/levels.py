@@ -38,11 +38,11 @@ class LevelFilter:
         self._table = dict(table or {})
         self._cache: dict[str, int] = {}
 
-    def shown(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, str]:
         """Return levels by name; '' is the default."""
         return {'': self._default, **dict(sorted(self._table.items()))}
 
-    def set(self, name: str, level: str) -> None:
+    def set_level(self, name: str, level: str) -> None:
         """Set the level of a category or logger, or the default if `name` is ''; `level` '' removes it. Raises
         ValueError for an invalid level."""
         if level_error(level) and (level or not name):
@@ -54,7 +54,7 @@ class LevelFilter:
             self._table = {**table, name: level} if level else table
         self._cache = {}
 
-    def of(self, logger: str) -> int:
+    def level_of(self, logger: str) -> int:
         """Return the number of the level from which on entries of the logger are written."""
         known = self._cache
         level = known.get(logger)
@@ -64,7 +64,7 @@ class LevelFilter:
                 known[logger] = level
         return level
 
-    def stdlib(self) -> dict[str, int]:
+    def stdlib_levels(self) -> dict[str, int]:
         """Return the levels to set on stdlib loggers by name; '' is the root."""
         table = self._table
         levels = {'': _LEVELS[table.get(SERVER.name, self._default)]}

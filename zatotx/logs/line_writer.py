@@ -39,9 +39,9 @@ class LineWriter:
     @property
     def lost(self) -> int:
         """The number of lines that could not be written."""
-        return self._file.lost
+        return self._file.lost_entries
 
-    def line(self, text: str) -> None:
+    def write_line(self, text: str) -> None:
         """Add a line, without its line end. Never raises."""
         lines = self._lines
         lines.append(text)
@@ -55,13 +55,13 @@ class LineWriter:
         self._drain()
         self._file.reopen()
 
-    def limit(self, max_bytes: int, keep: int) -> None:
+    def set_limits(self, max_bytes: int, keep: int) -> None:
         """See LogFile."""
-        self._file.limit(max_bytes, keep)
+        self._file.set_limits(max_bytes, keep)
 
-    def missing(self, notice: Callable[[int, str], str]) -> None:
+    def set_missing_notice(self, notice: Callable[[int, str], str]) -> None:
         """Set what is written in place of missing lines; `notice` receives their number and the reason."""
-        self._file.notice = notice
+        self._file.make_notice = notice
 
     def close(self) -> None:
         """Write the buffered lines and close the file; idempotent."""
@@ -99,13 +99,13 @@ class SharedLineWriter:
     @property
     def lost(self) -> int:
         """The number of entries that could not be written."""
-        return self._file.lost
+        return self._file.lost_entries
 
-    def line(self, text: str) -> None:
+    def write_line(self, text: str) -> None:
         """Add a line, without its line end. Never raises."""
-        self.entry(escape_line(text))
+        self.write_entry(escape_line(text))
 
-    def entry(self, text: str) -> None:
+    def write_entry(self, text: str) -> None:
         """Add a line and the indented lines below it. The caller is responsible for every line break in it."""
         self._entries.append(text)
         if not isInIOThread():
@@ -123,13 +123,13 @@ class SharedLineWriter:
         with self._writing:
             self._file.reopen()
 
-    def limit(self, max_bytes: int, keep: int) -> None:
+    def set_limits(self, max_bytes: int, keep: int) -> None:
         """See LogFile."""
-        self._file.limit(max_bytes, keep)
+        self._file.set_limits(max_bytes, keep)
 
-    def missing(self, notice: Callable[[int, str], str]) -> None:
+    def set_missing_notice(self, notice: Callable[[int, str], str]) -> None:
         """Set what is written in place of missing entries; `notice` receives their number and the reason."""
-        self._file.notice = notice
+        self._file.make_notice = notice
 
     def close(self) -> None:
         """Write the buffered entries and close the file; idempotent. For the reactor's thread."""

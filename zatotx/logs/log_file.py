@@ -28,8 +28,8 @@ def missing_lines_message(count: int, reason: str) -> str:
 
 class LogFile:
     """Appends entries, each a line or a line with its traceback. If a write fails (disk full or broken, directory
-    removed), entries are dropped and counted in `lost`, and writing is retried a second later; the first entry written
-    then is preceded by a line with the number of missing ones.
+    removed), entries are dropped and counted in `lost_entries`, and writing is retried a second later; the first entry
+    written then is preceded by a line with the number of missing ones.
 
     Not thread-safe, but safe to use from several processes.
     """
@@ -45,18 +45,18 @@ class LogFile:
     ) -> None:
         """Raises OSError if the file cannot be opened."""
         self.path = path
-        self.lost = 0  # number of entries since the start
-        self.notice: Callable[[int, str], str] = missing_lines_message
+        self.lost_entries = 0  # number of entries since the start
+        self.make_notice: Callable[[int, str], str] = missing_lines_message
         self._mode = mode
         self._clock = clock
         self._unreported = 0  # entries lost since the last successful write
         self._reason = ''
         self._retry_at = 0.0
         self._is_torn = False  # whether the file ends in the middle of a line
-        self.limit(max_bytes, keep)
+        self.set_limits(max_bytes, keep)
         self._fd, self._identity = self._open()
 
-    def limit(self, max_bytes: int, keep: int) -> None:
+    def set_limits(self, max_bytes: int, keep: int) -> None:
         """Rotate a file of `max_bytes` to .1, and keep the files up to .`keep`."""
         self._max, self._keep = max_bytes, keep
         self._full_at = max_bytes
@@ -169,7 +169,7 @@ class LogFile:
         start = b'\n' if self._is_torn else b''
         if not self._unreported:
             return start
-        return start + f'{self.notice(self._unreported, self._reason)}\n'.encode()
+        return start + f'{self.make_notice(self._unreported, self._reason)}\n'.encode()
 
     def _on_error(self, error: OSError, entries: int) -> None:
         self._reason = error.strerror or str(error)
@@ -177,7 +177,7 @@ class LogFile:
         self._count_lost(entries)
 
     def _count_lost(self, entries: int) -> None:
-        self.lost += entries
+        self.lost_entries += entries
         self._unreported += entries
 
 

@@ -16,10 +16,10 @@ from zatotx.logs.server_log import ServerLog
 class LoggedService(Service):
     """Runs another service, and writes the process's log to a file until that service has stopped."""
 
-    def __init__(self, part: IService, path: Path, reactor: Any) -> None:
+    def __init__(self, service: IService, path: Path, reactor: Any) -> None:
         """Raises OSError if the file cannot be opened."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._part = part
+        self._part = service
         self._writer = SharedLineWriter(reactor, LogFile(path, mode=0o600))
         self._log = ServerLog(self._writer)
 

@@ -56,25 +56,25 @@ class ServerLog:
         writer: SharedLineWriter,
         *,
         levels: LevelFilter | None = None,
-        areas: Mapping[str, SharedLineWriter] | None = None,
-        whose: ContextGetter = no_context,
+        category_writers: Mapping[str, SharedLineWriter] | None = None,
+        get_context: ContextGetter = no_context,
         publisher: LogPublisher | None = None,
     ) -> None:
-        """`writer`: for categories without a writer in `areas` (by category name). `whose` returns the service and cid
-        of the request that the calling code processes, '' if there is none. `publisher`: the source of Twisted's
-        events, by default the global one."""
+        """`writer`: for categories without a writer in `category_writers` (by category name). `get_context` returns
+        the service and cid of the request that the calling code processes, '' if there is none. `publisher`: the
+        source of Twisted's events, by default the global one."""
         self.levels = levels or LevelFilter()
-        self.form = TEXT
+        self.format = TEXT
         self._writer = writer
-        self._category_writers = areas or {}
-        self._context_of = whose
+        self._category_writers = category_writers or {}
+        self._context_of = get_context
         self._publisher = globalLogPublisher if publisher is None else publisher
         self._handler = _Handler(self)
         self._previous_levels: dict[str, int] = {}  # levels of stdlib loggers before `install`
 
     def install(self) -> None:
         """Start to receive entries."""
-        self.levelled()
+        self.apply_levels()
         logging.getLogger().addHandler(self._handler)
         self._publisher.addObserver(self)
 
@@ -86,19 +86,19 @@ class ServerLog:
         for writer in self._writers():
             writer.flush()
 
-    def levelled(self) -> None:
+    def apply_levels(self) -> None:
         """Apply changed levels to stdlib's loggers, which then skip entries below them early."""
         self._restore()
-        for name, level in self.levels.stdlib().items():
+        for name, level in self.levels.stdlib_levels().items():
             logger = logging.getLogger(name)
             self._previous_levels[name] = logger.level
             logger.setLevel(level)
 
-    def formed(self, form: str) -> None:
+    def set_format(self, form: str) -> None:
         """Write in this format from now on: TEXT or JSON."""
-        self.form = form
+        self.format = form
         for writer in self._writers():
-            writer.missing(missing_lines_as_json if form == JSON else missing_lines_message)
+            writer.set_missing_notice(missing_lines_as_json if form == JSON else missing_lines_message)
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Write an event of twisted.logger."""
@@ -106,19 +106,19 @@ class ServerLog:
         logger = str(event.get('log_namespace', '-'))
         if logger == 'log_legacy':  # twisted.python.log, still used by older parts of Twisted
             logger = 'twisted'
-        if level < self.levels.of(logger):
+        if level < self.levels.level_of(logger):
             return
         failure = event.get('log_failure')
         message = formatEvent(event) or (failure.getErrorMessage() if failure else '')
         self._log_entry(
             event, when=event.get('log_time', 0.0), level=level, logger=logger, message=message,
             traceback='' if failure is None else failure.getTraceback(),
-            extras=_event_extras(event) if self.form == JSON else {},
+            extras=_event_extras(event) if self.format == JSON else {},
         )  # fmt: skip
 
-    def record(self, record: logging.LogRecord) -> None:
+    def log_record(self, record: logging.LogRecord) -> None:
         """Write a record of stdlib logging."""
-        if record.levelno < self.levels.of(record.name):
+        if record.levelno < self.levels.level_of(record.name):
             return
         try:
             message = record.getMessage()
@@ -130,7 +130,7 @@ class ServerLog:
         self._log_entry(
             record.__dict__, when=record.created, level=record.levelno, logger=record.name, message=message,
             traceback=traceback,
-            extras={k: v for k, v in record.__dict__.items() if k not in _RECORD_FIELDS} if self.form == JSON else {},
+            extras={k: v for k, v in record.__dict__.items() if k not in _RECORD_FIELDS} if self.format == JSON else {},
         )  # fmt: skip
 
     def _log_entry(self, fields: Mapping[str, Any], *, logger: str, level: int, **parts: Any) -> None:
@@ -138,15 +138,15 @@ class ServerLog:
         if not service and not cid:
             service, cid = self._context_of()
             within = bool(service)
-        self._write(LogEntry(level=level, logger=logger, service=service, cid=cid, within=within, **parts))
+        self._write(LogEntry(level=level, logger=logger, service=service, cid=cid, is_from_context=within, **parts))
 
     def _write(self, entry: LogEntry) -> None:
-        text = as_json(entry) if self.form == JSON else as_text(entry)
+        text = as_json(entry) if self.format == JSON else as_text(entry)
         category_writer = self._category_writers.get(category_of(entry.logger).name)
         if category_writer is not None:
-            category_writer.entry(text)
+            category_writer.write_entry(text)
         if category_writer is None or entry.level >= logging.WARNING:
-            self._writer.entry(text)
+            self._writer.write_entry(text)
         if entry.level >= logging.CRITICAL:
             with suppress(OSError, ValueError):  # standard error may be closed
                 print(text, file=sys.__stderr__)
@@ -170,7 +170,7 @@ class _Handler(logging.Handler):
     def handle(self, record: logging.LogRecord) -> bool:
         # Does not take the lock of `logging`, for which the reactor would wait: the writer accepts entries from any
         # thread.
-        self._log.record(record)
+        self._log.log_record(record)
         return True
 
 

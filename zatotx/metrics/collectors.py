@@ -14,13 +14,13 @@ from zatotx.metrics.snapshot import MetricRow, MetricSource
 
 
 def service_metrics(
-    current: Callable[[], Iterable[tuple[str, CallCounters]]], others: CallCounters | None = None
+    current_services: Callable[[], Iterable[tuple[str, CallCounters]]], others: CallCounters | None = None
 ) -> MetricSource:
     """Return the source of the services' metrics by name; services that share `others` are one series."""
 
     def rows() -> Iterator[MetricRow]:
         has_others = False
-        for name, slots in current():
+        for name, slots in current_services():
             if slots is others:
                 has_others = True
             else:

@@ -65,28 +65,29 @@ class Histogram:
 class CallCounters(Histogram):
     """Counters of calls (of a service across its versions, of Redis …): a histogram of durations, and
 
-    - `errors`: calls that failed; `kinds` counts them by name of the error, ANY_KIND for errors outside the data model;
+    - `errors`: calls that failed; `errors_by_name` counts them by name of the error, ANY_KIND for errors outside the
+    data model;
     - `in_flight`: calls in progress.
     """
 
-    __slots__ = ('errors', 'in_flight', 'kinds')
+    __slots__ = ('errors', 'errors_by_name', 'in_flight')
 
     def __init__(self) -> None:
         super().__init__(LATENCY_BUCKETS)
         self.errors = 0
         self.in_flight = 0
-        self.kinds: dict[str, int] = {}
+        self.errors_by_name: dict[str, int] = {}
 
     @property
     def calls(self) -> int:
         """The number of finished calls, including failed ones: each is observed once."""
         return self.count
 
-    def failed(self, kind: str) -> None:
+    def count_error(self, error_name: str) -> None:
         """Count an observed call as failed."""
         self.errors += 1
-        kind = kind if kind in ERROR_NAMES else OTHER_ERROR
-        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+        error_name = error_name if error_name in ERROR_NAMES else OTHER_ERROR
+        self.errors_by_name[error_name] = self.errors_by_name.get(error_name, 0) + 1
 
 
 class OutgoingCounters(CallCounters):
@@ -115,15 +116,15 @@ class ChannelCounters(Histogram):
     - `answers[n]`: responses with status nxx; `answers[0]`: requests whose client disconnected first.
     """
 
-    __slots__ = ('answers', 'requests')
+    __slots__ = ('requests', 'responses')
 
     def __init__(self) -> None:
         super().__init__(LATENCY_BUCKETS)
         self.requests = 0
-        self.answers = [0] * 6
+        self.responses = [0] * 6
 
-    def answered(self, hundreds: int, seconds: float) -> None:
+    def observe_response(self, status_class: int, seconds: float) -> None:
         """Count a finished request."""
-        self.answers[hundreds] += 1
+        self.responses[status_class] += 1
         self.buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
         self.sum += seconds

@@ -29,8 +29,8 @@ class MetricsExposition:
 
     def __init__(self, sources: Sequence[MetricSource], offload: Callable[..., Deferred[Any]]) -> None:
         """`sources`: the metrics of this process. `offload` runs (function, *args) in a thread."""
-        self.others: Callable[[], Deferred[list[MetricSample]]] = no_peer_samples
-        self.keep: Callable[[MetricSample], None] = (
+        self.fetch_peer_samples: Callable[[], Deferred[list[MetricSample]]] = no_peer_samples
+        self.store_sample: Callable[[MetricSample], None] = (
             ignore_result  # called in the thread with each sample before it is used
         )
         self._sources = sources
@@ -39,7 +39,7 @@ class MetricsExposition:
         self._snapshot_lock = Lock()
         self._waiting: list[Deferred[bytes]] = []
 
-    def sample(self) -> Deferred[MetricSample]:
+    def take_sample(self) -> Deferred[MetricSample]:
         """Fires with the present metrics of this process."""
         return self._offload(self._sample)
 
@@ -47,10 +47,10 @@ class MetricsExposition:
         # a scrape and another worker may ask concurrently: the kept sample must not become older
         with self._snapshot_lock:
             sample = take_snapshot(self._sources)
-            self.keep(sample)
+            self.store_sample(sample)
         return sample
 
-    def text(self) -> Deferred[bytes]:
+    def render_text(self) -> Deferred[bytes]:
         """Fires with the metrics of all workers in the Prometheus text format."""
         waiting: Deferred[bytes] = Deferred(self._forget)
         self._waiting.append(waiting)
@@ -65,8 +65,8 @@ class MetricsExposition:
         made.addBoth(self._deliver, waiting)
 
     async def _render(self) -> bytes:
-        others = self.others()  # other workers take their samples at the same time
-        own = await self.sample()
+        others = self.fetch_peer_samples()  # other workers take their samples at the same time
+        own = await self.take_sample()
         text: bytes = await self._offload(_render_merged, [own, *await others])
         return text
 

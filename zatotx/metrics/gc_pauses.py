@@ -31,7 +31,7 @@ class GcPauseMonitor:
         if self._on_gc in gc.callbacks:
             gc.callbacks.remove(self._on_gc)
 
-    def between(self, begin: float, end: float) -> float:
+    def seconds_between(self, begin: float, end: float) -> float:
         """Return the seconds that long collections took in an interval of `time.monotonic`. A collection in progress
         counts, because the caller may have waited for the GIL until its end, and runs before the end is recorded."""
         current_start = self._started

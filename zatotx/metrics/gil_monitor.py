@@ -27,15 +27,15 @@ _WAITING_FILES = frozenset(
 class GilMonitor:
     """Called by the watchdog's thread each time it wakes up. A check without findings takes two microseconds."""
 
-    def __init__(self, reactor: int, deployed: Callable[[str], str]) -> None:
-        """`reactor`: the ident of the reactor's thread. `deployed`: the result of `files_below`."""
-        self._reactor = reactor
-        self._deployed = deployed
-        self._clock = time.pthread_getcpuclockid(reactor)
+    def __init__(self, reactor_thread: int, deployed_name: Callable[[str], str]) -> None:
+        """`reactor_thread`: the ident of the reactor's thread. `deployed_name`: the result of `files_below`."""
+        self._reactor = reactor_thread
+        self._deployed = deployed_name
+        self._clock = time.pthread_getcpuclockid(reactor_thread)
         self._cpu_times = self._read_cpu_times()
         self._found: deque[tuple[float, float, tuple[StackLocation, ...]]] = deque(maxlen=_KEPT)
 
-    def woke(self, due: float, now: float) -> None:
+    def check(self, due: float, now: float) -> None:
         """Check for a stall: the caller was due to wake up at `due` and woke up `now`, both on `time.monotonic`."""
         previous, self._cpu_times = self._cpu_times, self._read_cpu_times()
         process_time, reactor_time = self._cpu_times[0] - previous[0], self._cpu_times[1] - previous[1]
@@ -44,7 +44,7 @@ class GilMonitor:
             locations = tuple(sorted(set(self._busy_services(process_time / 4))))[:_MAX_REPORTED] or (UNKNOWN_THREAD,)
             self._found.append((due, now, locations))
 
-    def between(self, begin: float, end: float) -> tuple[StackLocation, ...]:
+    def holders_between(self, begin: float, end: float) -> tuple[StackLocation, ...]:
         """Return the locations of the threads that held the GIL for at least half of an interval."""
         for started, ended, locations in tuple(self._found):
             if min(ended, end) - max(started, begin) >= (end - begin) / 2:

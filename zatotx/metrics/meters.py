@@ -22,28 +22,32 @@ class MeterSet(Generic[_Slots]):
     """Counters by name. One thread at a time may add and remove; any thread may read."""
 
     def __init__(
-        self, make: Callable[[], _Slots], *, most: int = MAX_NAMES, alive: Callable[[], Iterable[str]] | None = None
+        self,
+        make: Callable[[], _Slots],
+        *,
+        max_names: int = MAX_NAMES,
+        existing_names: Callable[[], Iterable[str]] | None = None,
     ) -> None:
-        """`alive` returns the existing names when the set is full; counters of all other names are dropped."""
-        self.alive = alive
-        self.others = make()
+        """`existing_names` returns the existing names when the set is full; counters of all other names are dropped."""
+        self.existing_names = existing_names
+        self.overflow = make()
         self._make = make
-        self._max_names = most
+        self._max_names = max_names
         self._slots: dict[str, _Slots] = {}
 
-    def of(self, name: str) -> _Slots:
+    def get(self, name: str) -> _Slots:
         """Return the counters of a name, or the shared ones if the set is full."""
         slots = self._slots.get(name)
         if slots is not None:
             return slots
-        if len(self._slots) >= self._max_names and self.alive is not None:
-            self.only(self.alive())
+        if len(self._slots) >= self._max_names and self.existing_names is not None:
+            self.retain(self.existing_names())
         if len(self._slots) >= self._max_names:
-            return self.others
+            return self.overflow
         new_slots = self._slots[name] = self._make()
         return new_slots
 
-    def only(self, names: Iterable[str]) -> None:
+    def retain(self, names: Iterable[str]) -> None:
         """Drop the counters of all other names."""
         kept = set(names)
         self._slots = {name: slots for name, slots in self._slots.items() if name in kept}
@@ -53,30 +57,30 @@ class MeterSet(Generic[_Slots]):
         slots = self._slots.copy()
         yield from slots.items()
         if len(slots) >= self._max_names:
-            yield OVERFLOW_LABEL, self.others
+            yield OVERFLOW_LABEL, self.overflow
 
 
 class MeterRegistry:
     """The meters of a process."""
 
-    def __init__(self, most: int = MAX_NAMES) -> None:
-        self._max_names = most
+    def __init__(self, max_names: int = MAX_NAMES) -> None:
+        self._max_names = max_names
         self._channels: dict[str, MeterSet[ChannelCounters]] = {}
         self._outgoing: dict[str, MeterSet[OutgoingCounters]] = {}
-        self.services = MeterSet(CallCounters, most=most)
+        self.services = MeterSet(CallCounters, max_names=max_names)
         self.redis = CallCounters()
         self.odb = CallCounters()
 
     def channels(self, kind: str) -> MeterSet[ChannelCounters]:
         """Return the meters of the channels of a kind, in Zato's terms: 'http-soap', 'amqp' …"""
         if kind not in self._channels:
-            self._channels[kind] = MeterSet(ChannelCounters, most=self._max_names)
+            self._channels[kind] = MeterSet(ChannelCounters, max_names=self._max_names)
         return self._channels[kind]
 
     def outgoing(self, kind: str) -> MeterSet[OutgoingCounters]:
         """Return the meters of the outgoing connections of a kind: 'rest', 'sql' …"""
         if kind not in self._outgoing:
-            self._outgoing[kind] = MeterSet(OutgoingCounters, most=self._max_names)
+            self._outgoing[kind] = MeterSet(OutgoingCounters, max_names=self._max_names)
         return self._outgoing[kind]
 
     def sources(self) -> list[MetricSource]:
@@ -101,7 +105,7 @@ class MeterRegistry:
 
 def channel_rows(label: tuple[str, ...], slots: ChannelCounters) -> Iterator[MetricRow]:
     """Yield the metrics of one channel."""
-    answers = list(slots.answers)  # read before `requests`, so that the number in flight is never negative
+    answers = list(slots.responses)  # read before `requests`, so that the number in flight is never negative
     requests = slots.requests
     yield 'zatotx_channel_requests', label, requests
     yield 'zatotx_channel_in_flight', label, requests - sum(answers)
@@ -115,7 +119,7 @@ def call_rows(prefix: str, label: tuple[str, ...], slots: CallCounters) -> Itera
     """Yield the metrics of calls, as `<prefix>_calls` and so on."""
     yield f'{prefix}_calls', label, slots.calls
     yield f'{prefix}_errors', label, slots.errors
-    for kind, count in slots.kinds.copy().items():
+    for kind, count in slots.errors_by_name.copy().items():
         yield f'{prefix}_errors_by_kind', (*label, kind), count
     yield f'{prefix}_in_flight', label, slots.in_flight
     yield f'{prefix}_duration_seconds', label, slots

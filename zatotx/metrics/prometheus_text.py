@@ -43,11 +43,11 @@ def _make_empty_family(family: MetricDefinition) -> Any:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     if family.kind == HISTOGRAM:
-        return HistogramMetricFamily(family.name, family.text, labels=family.labels)
+        return HistogramMetricFamily(family.name, family.help, labels=family.labels)
     if family.kind == COUNTER:
-        return CounterMetricFamily(family.name, family.text, labels=family.labels)
+        return CounterMetricFamily(family.name, family.help, labels=family.labels)
     assert not (family.kind == INFO and not family.labels)  # an info is a gauge of 1 with labels
-    return GaugeMetricFamily(family.name, family.text, labels=family.labels)
+    return GaugeMetricFamily(family.name, family.help, labels=family.labels)
 
 
 def _cumulative(bounds: tuple[float, ...], buckets: Iterable[int]) -> list[tuple[str, float]]:

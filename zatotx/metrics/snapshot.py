@@ -47,12 +47,12 @@ def without_gauges(sample: MetricSample) -> MetricSample:
     return {name: rows for name, rows in sample.items() if DEFINITIONS[name].kind in (COUNTER, HISTOGRAM)}
 
 
-def merge_samples(one: MetricSample, other: MetricSample) -> MetricSample:
+def merge_samples(first: MetricSample, second: MetricSample) -> MetricSample:
     """Merge the samples of two workers. Unknown metrics, and histograms with other buckets, are omitted: the other
     worker may run another version during a rolling restart."""
     return {
-        name: _merge(name, one.get(name, ()), other.get(name, ()))
-        for name in (*one, *(name for name in other if name not in one))
+        name: _merge(name, first.get(name, ()), second.get(name, ()))
+        for name in (*first, *(name for name in second if name not in first))
         if name in DEFINITIONS
     }
 

@@ -17,7 +17,7 @@ class StackLocation(NamedTuple):
     """A location in the code; `service` is '' if no service is running there."""
 
     service: str
-    where: str  # 'crm.py:12'
+    position: str  # 'crm.py:12'
 
 
 def make_deployed_name(root: Path) -> Callable[[str], str]:
@@ -38,11 +38,11 @@ def make_deployed_name(root: Path) -> Callable[[str], str]:
     return display_name
 
 
-def locate_frame(frame: FrameType, deployed: Callable[[str], str]) -> StackLocation | None:
+def locate_frame(frame: FrameType, deployed_name: Callable[[str], str]) -> StackLocation | None:
     """Return the innermost line of a deployed file, otherwise the innermost line; None if the thread only waits for
     events. Runs no other code, so that the observed thread cannot continue meanwhile."""
     with gc_disabled:
-        return _find_location(frame, deployed)
+        return _find_location(frame, deployed_name)
 
 
 def _find_location(frame: FrameType, deployed: Callable[[str], str]) -> StackLocation | None:

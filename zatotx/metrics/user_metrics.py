@@ -28,10 +28,10 @@ class _ThreadCells(threading.local):
 
 @implementer(IUserMetrics)
 class UserMetrics:
-    """Keeps at most `most` names per type of metric; later names share one series."""
+    """Keeps at most `max_names` names per type of metric; later names share one series."""
 
-    def __init__(self, most: int = MAX_NAMES) -> None:
-        self._max_names = most
+    def __init__(self, max_names: int = MAX_NAMES) -> None:
+        self._max_names = max_names
         self._thread_cells = _ThreadCells()
         self._lock = threading.Lock()  # for new threads and new names only
         self._counts: list[dict[str, float]] = []  # per thread, including ended ones

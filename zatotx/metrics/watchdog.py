@@ -35,31 +35,31 @@ GARBAGE_COLLECTOR = StackLocation('', 'the garbage collector')
 class Watchdog:
     """Start and stop it in the reactor's thread; any thread may read `stalls`."""
 
-    def __init__(self, reactor: Any, deployed: Callable[[str], str], report: Callable[[str], None]) -> None:
-        """`reactor`: IReactorTime. `deployed`: the result of `files_below`. `report` receives one sentence, called in
-        the watchdog's thread while the reactor may be stalled: it must not need the reactor."""
+    def __init__(self, reactor: Any, deployed_name: Callable[[str], str], report: Callable[[str], None]) -> None:
+        """`reactor`: IReactorTime. `deployed_name`: the result of `files_below`. `report` receives one sentence,
+        called in the watchdog's thread while the reactor may be stalled: it must not need the reactor."""
         self.stalls = Histogram(STALL_BUCKETS)
         self.pauses = GcPauseMonitor()
         self.reports = StallReporter(report)
         self._reactor = reactor
-        self._deployed = deployed
+        self._deployed = deployed_name
         self._running = False
         self._thread = 0  # ident of the reactor's thread
-        self._last_beat = 0.0  # when the timer was last called
-        self._due = 0.0
+        self._last_heartbeat = 0.0  # when the timer was last called
+        self._next_check = 0.0
         self._timer: Any = None
         # (last timer call before the stall, length)
         self._finished_stalls: deque[tuple[float, float]] = deque(maxlen=64)
         # (last timer call before the stall, samples)
         self._samples: tuple[float, Counter[StackLocation]] = (0.0, Counter())
         self._gil_monitor: GilMonitor | None = None
-        self._reported_beat = 0.0  # the last timer call before a stall that was reported while it lasted
+        self._reported_heartbeat = 0.0  # the last timer call before a stall that was reported while it lasted
 
     def start(self) -> None:
         """Start to measure."""
         self._thread = threading.get_ident()
         self._running = True
-        self._last_beat = self._due = monotonic()
+        self._last_heartbeat = self._next_check = monotonic()
         self.pauses.start()
         self._on_timer()
         threading.Thread(target=self._watch, name='watchdog', daemon=True).start()
@@ -74,11 +74,13 @@ class Watchdog:
 
     def _on_timer(self) -> None:
         now = monotonic()
-        self.stalls.observe(max(0.0, now - self._due))
-        stall = now - self._last_beat  # the stall began right after the last timer call, or up to one interval later
+        self.stalls.observe(max(0.0, now - self._next_check))
+        stall = (
+            now - self._last_heartbeat
+        )  # the stall began right after the last timer call, or up to one interval later
         if stall >= _REPORTED_STALL:
-            self._finished_stalls.append((self._last_beat, stall))
-        self._last_beat, self._due = now, now + _TIMER_INTERVAL
+            self._finished_stalls.append((self._last_heartbeat, stall))
+        self._last_heartbeat, self._next_check = now, now + _TIMER_INTERVAL
         self._timer = self._reactor.callLater(_TIMER_INTERVAL, self._on_timer)
 
     def _watch(self) -> None:
@@ -87,68 +89,68 @@ class Watchdog:
             due = monotonic() + _SAMPLE_INTERVAL
             # takes half as much CPU as waiting for an event; the thread outlives `stop` by this time
             sleep(_SAMPLE_INTERVAL)
-            now, last = monotonic(), self._last_beat
-            gil_monitor.woke(due, now)
+            now, last = monotonic(), self._last_heartbeat
+            gil_monitor.check(due, now)
             while self._finished_stalls:  # before the next stall is sampled, which may have begun
                 self._finish(*self._finished_stalls.popleft())
             if now - last >= _OVERDUE:
                 self._take_sample(now - last, last)
-            self.reports.speak(now)
+            self.reports.report_next(now)
 
     def _take_sample(self, stall: float, last: float) -> None:
         frame = sys._current_frames().get(self._thread)
         location = None if frame is None else locate_frame(frame, self._deployed)
         # the reactor has continued: its present location is meaningless
-        if location is None or self._last_beat != last:
+        if location is None or self._last_heartbeat != last:
             return
         if self._samples[0] != last:
             self._samples = (last, Counter())
         self._samples[1][location] += 1
-        if stall >= _LONG_STALL and self._reported_beat != last:
-            self._reported_beat = last
-            self.reports.add(self._attribute(location, last, stall), stall, lasting=True)
+        if stall >= _LONG_STALL and self._reported_heartbeat != last:
+            self._reported_heartbeat = last
+            self.reports.add(self._attribute(location, last, stall), stall, is_ongoing=True)
 
     def _attribute(self, location: Any, last: float, stall: float) -> Any:
         """Return the location, or the garbage collector if it took most of the stall: the line that happened to trigger
         it is not the cause."""
-        return GARBAGE_COLLECTOR if self.pauses.between(last, last + stall) >= stall / 2 else location
+        return GARBAGE_COLLECTOR if self.pauses.seconds_between(last, last + stall) >= stall / 2 else location
 
     def _finish(self, last: float, stall: float) -> None:
         if self._attribute(None, last, stall) is GARBAGE_COLLECTOR:
-            self.reports.add(GARBAGE_COLLECTOR, stall, lasting=False)
+            self.reports.add(GARBAGE_COLLECTOR, stall, is_ongoing=False)
             return
-        for location in self._gil_monitor.between(last, last + stall) if self._gil_monitor else ():
-            self.reports.add(location, stall, lasting=False)
+        for location in self._gil_monitor.holders_between(last, last + stall) if self._gil_monitor else ():
+            self.reports.add(location, stall, is_ongoing=False)
         if self._samples[0] == last:
             for location, share in stack_shares(self._samples[1]):
                 if share * stall >= _REPORTED_STALL / 2:
-                    self.reports.add(location, share * stall, lasting=False)
+                    self.reports.add(location, share * stall, is_ongoing=False)
 
 
-def stack_shares(seen: Counter[StackLocation]) -> list[tuple[StackLocation, float]]:
+def stack_shares(samples: Counter[StackLocation]) -> list[tuple[StackLocation, float]]:
     """Return each service's share of a stall, at the location where it was sampled most: several services may run
     before the reactor calls its next timer."""
     services: dict[str, Counter[StackLocation]] = {}
-    for location, times in seen.items():
+    for location, times in samples.items():
         services.setdefault(location.service, Counter())[location] += times
-    return [(locations.most_common(1)[0][0], locations.total() / seen.total()) for locations in services.values()]
+    return [(locations.most_common(1)[0][0], locations.total() / samples.total()) for locations in services.values()]
 
 
 class ReportedStall(NamedTuple):
     """A report that was made."""
 
     when: float  # Unix time
-    sentence: str
+    message: str
     service: str  # '' if no service was running
 
 
 class StallReporter:
     """Queues reports and makes at most one per second: one per location, with its longest stall. The last reports are
-    kept in `said`, which any thread may read."""
+    kept in `reported`, which any thread may read."""
 
     def __init__(self, report: Callable[[str], None], clock: Callable[[], float] = time) -> None:
         """`clock` returns Unix time."""
-        self.said: deque[ReportedStall] = deque(maxlen=_KEPT)
+        self.reported: deque[ReportedStall] = deque(maxlen=_KEPT)
         self._report = report
         self._clock = clock
         self._waiting: OrderedDict[StackLocation, tuple[int, float, bool]] = (
@@ -156,31 +158,31 @@ class StallReporter:
         )  # -> (number of stalls, longest, whether the last one is ongoing)
         self._quiet_until = 0.0
 
-    def add(self, place: StackLocation, held: float, *, lasting: bool) -> None:
-        """Add a stall of `held` seconds; `lasting` if it is ongoing."""
-        times, longest, was_lasting = self._waiting.get(place, (0, 0.0, False))
-        if was_lasting and not lasting:
+    def add(self, location: StackLocation, duration: float, *, is_ongoing: bool) -> None:
+        """Add a stall of `duration` seconds; `is_ongoing` if it is ongoing."""
+        times, longest, was_lasting = self._waiting.get(location, (0, 0.0, False))
+        if was_lasting and not is_ongoing:
             times -= 1  # the ongoing stall, which has ended
-        if place in self._waiting or len(self._waiting) < _MAX_WAITING:
-            self._waiting[place] = (times + 1, max(longest, held), lasting)
+        if location in self._waiting or len(self._waiting) < _MAX_WAITING:
+            self._waiting[location] = (times + 1, max(longest, duration), is_ongoing)
 
-    def speak(self, now: float) -> None:
+    def report_next(self, now: float) -> None:
         """Make the next report if it is due."""
         if self._waiting and now >= self._quiet_until:
             self._quiet_until = now + _REPORT_INTERVAL
             location, (times, longest, lasting) = self._waiting.popitem(last=False)
             text = stall_message(location, times, longest, lasting)
-            self.said.append(ReportedStall(self._clock(), text, location.service))
+            self.reported.append(ReportedStall(self._clock(), text, location.service))
             self._report(text)
 
 
-def stall_message(place: StackLocation, times: int, longest: float, lasting: bool) -> str:
+def stall_message(location: StackLocation, count: int, longest: float, is_ongoing: bool) -> str:
     """Format the message about a stall."""
-    if place == GARBAGE_COLLECTOR:
-        return f'the garbage collector stopped the process for {longest:.2f} s{_times_suffix(times)}'
-    subject = f'service {place.service!r}' if place.service else 'something other than a service'
-    verb = 'has been holding' if lasting else 'held'
-    where = f'{place.where}{_times_suffix(times)}'
+    if location == GARBAGE_COLLECTOR:
+        return f'the garbage collector stopped the process for {longest:.2f} s{_times_suffix(count)}'
+    subject = f'service {location.service!r}' if location.service else 'something other than a service'
+    verb = 'has been holding' if is_ongoing else 'held'
+    where = f'{location.position}{_times_suffix(count)}'
     return f'{subject} {verb} the reactor for {longest:.2f} s at {where}: nothing else was processed meanwhile'
 
 

@@ -27,11 +27,11 @@ class ServiceError(ZatoException):
     """An error with its own HTTP status and a message that is safe to send to the caller."""
 
     status = 500
-    default = 'The request cannot be served'
+    default_message = 'The request cannot be served'
 
     def __init__(self, cid: str | None = None, msg: str | None = None) -> None:
         super().__init__(cid, msg)
-        self.msg = self.msg or self.default
+        self.msg = self.msg or self.default_message
 
     @property
     def details(self) -> str:
@@ -46,45 +46,48 @@ class ServiceError(ZatoException):
 
 class BadRequest(ServiceError):
     status = 400
-    default = 'Bad request'
+    default_message = 'Bad request'
 
 
 class BadInput(BadRequest):
     """All validation errors of one input, each as (path, description)."""
 
-    def __init__(self, mistakes: Sequence[tuple[str, str]], cid: str | None = None) -> None:
-        self.mistakes = tuple(mistakes)
-        super().__init__(cid, '; '.join(f'{path}: {description}' for path, description in self.mistakes))
+    def __init__(self, errors: Sequence[tuple[str, str]], cid: str | None = None) -> None:
+        self.errors = tuple(errors)
+        super().__init__(cid, '; '.join(f'{path}: {description}' for path, description in self.errors))
 
 
 class Unauthorized(ServiceError):
     status = 401
-    default = 'You are not authorized to access this resource'
+    default_message = 'You are not authorized to access this resource'
 
     def __init__(self, cid: str | None = None, msg: str | None = None, challenge: str = 'Basic realm="zatotx"', *,
                  more: Sequence[str] = ()) -> None:  # fmt: skip
         super().__init__(cid, msg)
         self.challenge = challenge
-        self.more = tuple(more)  # challenges of the other accepted schemes
+        self.additional_challenges = tuple(more)  # challenges of the other accepted schemes
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        return tuple((b'WWW-Authenticate', challenge.encode('utf-8')) for challenge in (self.challenge, *self.more))
+        return tuple(
+            (b'WWW-Authenticate', challenge.encode('utf-8'))
+            for challenge in (self.challenge, *self.additional_challenges)
+        )
 
 
 class Forbidden(ServiceError):
     status = 403
-    default = 'You are not allowed to access this resource'
+    default_message = 'You are not allowed to access this resource'
 
 
 class NotFound(ServiceError):
     status = 404
-    default = 'Not found'
+    default_message = 'Not found'
 
 
 class MethodNotAllowed(ServiceError):
     status = 405
-    default = 'Method not allowed'
+    default_message = 'Method not allowed'
 
     def __init__(self, cid: str | None = None, msg: str | None = None, allow: Sequence[str] = ()) -> None:
         super().__init__(cid, msg)
@@ -97,17 +100,17 @@ class MethodNotAllowed(ServiceError):
 
 class Conflict(ServiceError):
     status = 409
-    default = 'The state of the resource does not allow this'
+    default_message = 'The state of the resource does not allow this'
 
 
 class ContentTooLarge(ServiceError):
     status = 413
-    default = 'The body is too large'
+    default_message = 'The body is too large'
 
 
 class UnsupportedMediaType(ServiceError):
     status = 415
-    default = 'The body is in a coding or format that is not accepted here'
+    default_message = 'The body is in a coding or format that is not accepted here'
 
 
 class _TemporaryError(ServiceError):
@@ -124,19 +127,19 @@ class _TemporaryError(ServiceError):
 
 class TooManyRequests(_TemporaryError):
     status = 429
-    default = 'Too many requests'
+    default_message = 'Too many requests'
 
 
 class InternalServerError(ServiceError):
     status = 500
-    default = 'An error has occurred'
+    default_message = 'An error has occurred'
 
 
 class BadGateway(ServiceError):
     """Another system that the request depends on returned an unusable response."""
 
     status = 502
-    default = 'Another system gave no usable answer'
+    default_message = 'Another system gave no usable answer'
 
 
 class BadStatus(BadGateway):
@@ -150,7 +153,7 @@ class BadStatus(BadGateway):
 
 class ServiceUnavailable(_TemporaryError):
     status = 503
-    default = 'The service is not available now'
+    default_message = 'The service is not available now'
 
 
 class TransactionAborted(ServiceUnavailable):
@@ -160,7 +163,7 @@ class TransactionAborted(ServiceUnavailable):
 
 class Timeout(ServiceError):
     status = 504
-    default = 'The deadline of the request has passed'
+    default_message = 'The deadline of the request has passed'
 
 
 class Inactive(NotFound):

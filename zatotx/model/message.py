@@ -36,12 +36,14 @@ class ChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
     security: str | None = None  # name of a security definition; None = open, unless there are groups
     groups: tuple[str, ...] = ()  # names of groups of definitions, any of which may authenticate the caller
     roles: tuple[str, ...] = ()  # the caller must have one of them; () = no role required
-    beside: tuple[str, ...] = ()  # methods that other channels serve on the same path; this channel serves all others
-    rates: tuple[str, ...] = ()  # names of the rate limits that apply
+    excluded_methods: tuple[
+        str, ...
+    ] = ()  # methods that other channels serve on the same path; this channel serves all others
+    rate_limits: tuple[str, ...] = ()  # names of the rate limits that apply
     timeout: float = 60.0  # seconds
     internal_only: bool = False  # an endpoint that serves zato.* services only
-    door: bool = False  # a built-in endpoint: accepts any method, with or without a body
-    always_open: bool = False  # served during startup and draining; not counted as in flight
+    is_builtin_endpoint: bool = False  # a built-in endpoint: accepts any method, with or without a body
+    serves_while_draining: bool = False  # served during startup and draining; not counted as in flight
     max_in_flight: int = 0  # concurrent requests; 0 = only the limits of its service and of the node apply
     queue: int = 0  # maximum number of requests that wait when max_in_flight is reached
     queue_timeout: float = 10.0  # seconds that a request may wait in the queue
@@ -56,16 +58,20 @@ class Body(Protocol):
 
     size: int  # bytes as received
     @property
-    def most(self) -> int: ...  # maximum number of bytes that `read` returns
+    def max_size(self) -> int: ...  # maximum number of bytes that `read` returns
 
     seekable: bool  # supports random access: `pieces` and `at` are available
 
     @property
-    def quick(self) -> bool: ...  # `read` does not block, so that it may run on the reactor instead of in a thread
+    def is_nonblocking(
+        self,
+    ) -> bool: ...  # `read` does not block, so that it may run on the reactor instead of in a thread
 
     def read(self) -> bytes: ...  # may raise a ServiceError
-    def pieces(self, size: int) -> Iterator[bytes]: ...  # the whole body in chunks of `size` bytes; call in a thread
-    def at(self, start: int, size: int) -> bytes: ...  # up to `size` bytes at an offset; thread-safe
+    def iter_chunks(
+        self, size: int
+    ) -> Iterator[bytes]: ...  # the whole body in chunks of `size` bytes; call in a thread
+    def read_at(self, start: int, size: int) -> bytes: ...  # up to `size` bytes at an offset; thread-safe
     def close(self) -> None: ...
 
 
@@ -73,16 +79,29 @@ class MemoryCharge(Protocol):
     """The memory accounted to one request (see zatotx.rules.limits.memory_budget.MemoryReservation). The component
     that created it closes it."""
 
-    def add(self, size: int) -> bool: ...  # thread-safe; False = the budget is exhausted
-    def give_back(self, size: int) -> None: ...
-    def known(self) -> None: ...  # marks the caller as authenticated
+    def reserve(self, size: int) -> bool: ...  # thread-safe; False = the budget is exhausted
+    def release(self, size: int) -> None: ...
+    def mark_authenticated(self) -> None: ...  # marks the caller as authenticated
 
 
 class HTTPView:
     """The HTTP attributes of a request, the basis of `self.request.http`."""
 
-    __slots__ = ('admitted_by', 'certificates', 'headers', 'method', 'own_url', 'params', 'path', 'peer', 'public_url',
-                 'query', 'secure', 'target', 'version')  # fmt: skip
+    __slots__ = (
+        'authenticated_by',
+        'certificates',
+        'headers',
+        'listener_url',
+        'method',
+        'params',
+        'path',
+        'peer',
+        'public_url',
+        'query',
+        'secure',
+        'target',
+        'version',
+    )
 
     def __init__(
         self,
@@ -96,7 +115,7 @@ class HTTPView:
         version: tuple[int, int] = (1, 1),
         certificates: Sequence[bytes] = (),
         secure: bool = False,
-        own_url: str = '',
+        listener_url: str = '',
         public_url: str = '',
     ) -> None:
         self.method = method
@@ -109,21 +128,36 @@ class HTTPView:
         self.version = version
         self.certificates = certificates  # the client's certificate chain in DER, leaf first, not yet verified
         self.secure = secure  # received over TLS
-        self.own_url = own_url  # scheme and authority of the listener that accepted the request
+        self.listener_url = listener_url  # scheme and authority of the listener that accepted the request
         self.public_url = public_url  # the URL clients use, from settings or a trusted proxy; '' = unknown
         # The authenticator that accepted this request head. Requests of one connection with byte-identical heads share
         # this object, so that the same credentials are verified only once.
-        self.admitted_by: object = None
+        self.authenticated_by: object = None
 
 
 class Message:
     """A message to be processed by a service."""
 
-    __slots__ = ('body', 'channel', 'charge', 'cid', 'deadline', 'delayed', 'expired', 'headers', 'http', 'parsed',
-                 'principal', 'service', 'soap', 'standing', 'trace')  # fmt: skip
-    charge: MemoryCharge  # set only if the body is large enough to be accounted
-    delayed: bool  # set only if the message was delayed because of earlier failed logins
-    expired: bool  # set only after the caller was notified that the deadline has passed
+    __slots__ = (
+        'body',
+        'channel',
+        'cid',
+        'deadline',
+        'has_expired',
+        'headers',
+        'http',
+        'memory_charge',
+        'parsed',
+        'principal',
+        'rate_limit_state',
+        'service',
+        'soap',
+        'trace',
+        'was_throttled',
+    )
+    memory_charge: MemoryCharge  # set only if the body is large enough to be accounted
+    was_throttled: bool  # set only if the message was delayed because of earlier failed logins
+    has_expired: bool  # set only after the caller was notified that the deadline has passed
     parsed: Any  # set only by codecs that read more than the payload: the root of an XML document,
     # or a tuple of uploaded files (zatotx.wire.http.multipart.Part)
     soap: SoapMessage  # set only after the codec decoded a message of a SOAP channel
@@ -148,7 +182,7 @@ class Message:
         self.http = http
         self.trace = trace  # W3C traceparent to continue, or ''
         self.principal: Principal | None = None  # set by the authentication policy; None = not authenticated yet
-        self.standing: Any = None  # a RateLimitState once the rate limits were checked
+        self.rate_limit_state: Any = None  # a RateLimitState once the rate limits were checked
 
 
 class Reply:

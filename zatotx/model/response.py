@@ -51,7 +51,7 @@ class PeerResponse:
 
     status_code: int
     cid: str  # correlation id of the call
-    title: str  # of the connection: 'Outgoing connection CRM (rest)'
+    connection_title: str  # of the connection: 'Outgoing connection CRM (rest)'
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -91,7 +91,7 @@ class PeerResponse:
         """Raises BadStatus, naming the connection, if the status is 400 or above."""
         if not self.ok:
             status = f'{self.status_code} {self.reason}'.rstrip()
-            raise BadStatus(self.cid, f'{self.title} answered {status}', self)
+            raise BadStatus(self.cid, f'{self.connection_title} answered {status}', self)
 
 
 def to_model(value: Any, model: Any) -> Any:

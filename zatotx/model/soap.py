@@ -49,7 +49,7 @@ class SoapMessage(msgspec.Struct, frozen=True):
     version: str  # '1.1', '1.2'
     action: str
     headers: tuple[Any, ...]  # lxml elements
-    demanded: tuple[Any, ...]  # headers with mustUnderstand addressed to this node
+    must_understand: tuple[Any, ...]  # headers with mustUnderstand addressed to this node
     body: Any  # lxml element
 
 

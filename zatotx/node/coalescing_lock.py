@@ -22,17 +22,17 @@ class CoalescingLock:
     _last_error: Exception = field(factory=lambda: ServiceUnavailable(None, 'The ODB is unavailable'))
 
     @property
-    def taken(self) -> bool:
+    def is_held(self) -> bool:
         """Whether an attempt is in progress."""
         return bool(self._lock.locked)
 
-    async def take(self, attempt: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, attempt: Callable[[], Awaitable[None]]) -> None:
         """Run the attempt under the lock, unless one that started meanwhile serves this caller. Raises what the attempt
         raises."""
         started, failed_before = self._started_count, self._failed_count
         await self._lock.run(lambda: ensureDeferred(self._attempt(attempt, started, failed_before)))
 
-    def over(self) -> Deferred[None]:
+    def wait_until_idle(self) -> Deferred[None]:
         """Return a Deferred that fires when the attempt in progress and all that wait now have finished."""
         done: Deferred[None] = self._lock.run(lambda: None)
         return done

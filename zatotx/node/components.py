@@ -25,20 +25,20 @@ class NodeComponents:
 
     reactor: Any  # IReactorTime, IReactorFromThreads
     settings: Settings
-    lock: SlotLocks
+    slot_locks: SlotLocks
     logs: LogFiles
     pools: Sequence[Any]  # thread pools: start(), stop(), started
     channels: Mapping[str, IChannel]  # by kind
     odb: Any  # IConfigStore
     redis: Sequence[Any]  # client and bus: startService(), stopService()
     outgoing: Sequence[Any]  # IOutgoingKind objects
-    at_start: Sequence[Prepare]  # apply the first configuration, before the channels open
+    initial_preparers: Sequence[Prepare]  # apply the first configuration, before the channels open
     pipeline: Pipeline
-    exchange: Dispatcher
+    dispatcher: Dispatcher
     services: Any  # zatotx.service.service_store.ServiceStore
-    code: Any  # zatotx.service.deployment.deployer.VersionManager
-    pickup: Any  # start() and stop(): watches the pickup directory, in one process of the server
+    version_keeper: Any  # zatotx.service.deployment.deployer.VersionManager
+    pickup_task: Any  # start() and stop(): watches the pickup directory, in one process of the server
     watchdog: Any  # zatotx.metrics.watchdog.Watchdog
     trimmer: MemoryTrimmer
     reload: SighupReloader
-    company: WorkerGroup | None = None  # None without workers
+    worker_group: WorkerGroup | None = None  # None without workers

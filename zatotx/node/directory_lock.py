@@ -13,14 +13,14 @@ from zatotx.model.errors import StartError
 
 
 class DirectoryLock:
-    """An exclusive lock on a directory, held from `take` to `release`. The lock file contains the process id of the
+    """An exclusive lock on a directory, held from `acquire` to `release`. The lock file contains the process id of the
     holder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd: int | None = None
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Acquire the lock. Raises StartError if another process holds it."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -44,7 +44,7 @@ class DirectoryLock:
 
 
 class SocketLock:
-    """The lock file of a Unix socket, `<path>.lock`, held from `take` to `release`.
+    """The lock file of a Unix socket, `<path>.lock`, held from `acquire` to `release`.
 
     Twisted's FilesystemLock is not used: it is a symbolic link that names a process id. If its holder is killed and
     another process gets the id, the lock can never be acquired again.
@@ -54,7 +54,7 @@ class SocketLock:
         self._path = f'{path}.lock'
         self._fd: int | None = None
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Acquire the lock. Raises OSError if another process holds it."""
         while self._fd is None:
             try:

@@ -24,9 +24,9 @@ class EndpointSpec:
     interface: str = ''
     backlog: int = BACKLOG
     mode: int = UNIX_MODE  # of a Unix socket's file
-    lock: bool = False  # whether a Unix socket has a lock file
-    context: Any = None  # TLS context
-    inherited: int = -1  # descriptor of a socket that a process manager bound (systemd:)
+    use_lock_file: bool = False  # whether a Unix socket has a lock file
+    tls_context: Any = None  # TLS context
+    inherited_descriptor: int = -1  # descriptor of a socket that a process manager bound (systemd:)
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -48,14 +48,14 @@ class _RecordingReactor:
 
     def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = '') -> None:
         self.wanted = EndpointSpec(address=port, factory=factory, backlog=backlog, interface=interface,
-                             context=contextFactory)
+                             tls_context=contextFactory)
 
     def listenUNIX(self, address: str, factory: Any, backlog: int = 50, mode: int = UNIX_MODE, wantPID: bool = False
                    ) -> None:
-        self.wanted = EndpointSpec(address=address, factory=factory, backlog=backlog, mode=mode, lock=wantPID)
+        self.wanted = EndpointSpec(address=address, factory=factory, backlog=backlog, mode=mode, use_lock_file=wantPID)
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> None:
-        self.wanted = EndpointSpec(factory=factory, inherited=fileDescriptor)
+        self.wanted = EndpointSpec(factory=factory, inherited_descriptor=fileDescriptor)
 
 
 def parse_endpoint(description: str, factory: Any) -> EndpointSpec | None:

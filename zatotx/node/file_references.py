@@ -18,12 +18,12 @@ def make_reader(directory: Path) -> FileReader:
     return partial(read_file, directory)
 
 
-def read_file(directory: Path, path: str) -> str:
-    """Return the file's text without its last line end. `path` is absolute, or relative to `directory`. Raises
+def read_file(base_directory: Path, path: str) -> str:
+    """Return the file's text without its last line end. `path` is absolute, or relative to `base_directory`. Raises
     ValueError with one sentence that names the file if it is missing, accessible to others, too large or not text."""
     if not path.strip() or '\0' in path:
         raise ValueError("'file:' names no file")
-    full_path = directory / path
+    full_path = base_directory / path
     try:
         # Without O_NONBLOCK, opening a FIFO would block.
         descriptor = os.open(full_path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -38,26 +38,27 @@ def find_weakened_rate_limits(limiter: Any, client: Any) -> Iterator[str]:
             yield f'Redis is away, so {what}: see that it runs and can be reached'
 
 
-def find_refused_code(keeper: Any) -> Iterator[str]:
-    """Yield a finding for each active code version that this node refused to import. `keeper`: VersionKeeper."""
-    for why in keeper.verdicts.values():
-        if why:
-            yield f'deployed code is refused here ({why}): deploy a version that can be imported, or roll back'
+def find_refused_code(version_keeper: Any) -> Iterator[str]:
+    """Yield a finding for each active code version that this node refused to import. `version_keeper`:
+    VersionKeeper."""
+    for reason in version_keeper.verdicts.values():
+        if reason:
+            yield f'deployed code is refused here ({reason}): deploy a version that can be imported, or roll back'
 
 
-def find_xml_name_leak(works: bool) -> Iterator[str]:
-    """Yield a finding if the installed lxml never frees names of XML elements. `works`:
+def find_xml_name_leak(releases_names: bool) -> Iterator[str]:
+    """Yield a finding if the installed lxml never frees names of XML elements. `releases_names`:
     zatotx.wire.xml.name_cache.is_supported."""
-    if not works:
+    if not releases_names:
         yield ('names in XML documents are never let go of with the lxml that is installed, so that hostile ones take '
                'memory for good: install a version that zatotx requires')  # fmt: skip
 
 
-def find_reactor_stalls(said: Iterable[Any], now: float | None = None) -> Iterator[str]:
+def find_reactor_stalls(reports: Iterable[Any], now: float | None = None) -> Iterator[str]:
     """Yield a finding for each reactor stall of the last hour that a deployed service caused; others cannot be fixed by
-    users. `said`: the watchdog's last reports; `now`: unix time."""
+    users. `reports`: the watchdog's last reports; `now`: unix time."""
     since = (time() if now is None else now) - STALL_REPORT_AGE
-    for report in tuple(said):
+    for report in tuple(reports):
         if report.when >= since and report.service and not report.service.startswith('zato.'):
             at = datetime.fromtimestamp(report.when, UTC).strftime('%H:%M:%S UTC')
             yield f'{report.sentence} ({at}): what takes long belongs into a plain `def` service, or behind an await'

@@ -37,7 +37,7 @@ def make_garbage_collector(pace: CollectionTrigger) -> Callable[[int, int], None
     """Return a callback for MemoryBudget that collects garbage according to the bytes received."""
 
     def on_growth(size: int, held: int) -> None:
-        generation = pace.due(size, held)
+        generation = pace.next_generation(size, held)
         if generation is not None and gc.isenabled():
             gc.collect(generation)
 
@@ -67,13 +67,13 @@ class MemoryTrimmer:
             self._loop.stop()
 
     def _check(self) -> None:
-        if not self._is_trimming and self._pace.due(resident_size(), self._memory.held):
+        if not self._is_trimming and self._pace.should_trim(resident_size(), self._memory.used):
             self._is_trimming = True
             self._offload(trim_malloc).addCallbacks(self._trimmed, self._failed)
 
     def _trimmed(self, sizes: tuple[int, int]) -> None:
         self._is_trimming = False
-        self._pace.trimmed(*sizes, self._memory.held)
+        self._pace.record_trim(*sizes, self._memory.used)
 
     def _failed(self, failure: object) -> None:
         self._loop.stop()  # the C library has no malloc_trim

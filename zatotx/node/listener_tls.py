@@ -21,12 +21,13 @@ class NoApplicationProtocol(SSL.Error):
 @implementer(IOpenSSLServerConnectionCreator)
 class ReloadableCertificate:
     """The TLS context of one listener, used by TLSMemoryBIOFactory. After `reload`, new connections get the new
-    certificate and existing ones keep theirs. While `asking` is true, clients may present a certificate."""
+    certificate and existing ones keep theirs. While `requests_client_certificate` is true, clients may present a
+    certificate."""
 
     def __init__(self, description: str, context: Any, options: IListenerOptions | None = None) -> None:
         """Raises ValueError for cipher suites that OpenSSL does not know."""
         self.description = description
-        self.asking = False
+        self.requests_client_certificate = False
         self._options = options
         self._context = self._make_context(context)
 
@@ -38,7 +39,7 @@ class ReloadableCertificate:
         """Return an OpenSSL connection; called by Twisted for each client. TLS sessions are not resumed, so client
         certificates are always available."""
         connection = SSL.Connection(self._context, None)
-        if self.asking:
+        if self.requests_client_certificate:
             connection.set_verify(SSL.VERIFY_PEER, _accept_any_certificate)
         return connection
 
@@ -47,7 +48,7 @@ class ReloadableCertificate:
         try:
             spec = parse_endpoint(self.description, Factory())
             assert spec is not None
-            self._context = self._make_context(spec.context)
+            self._context = self._make_context(spec.tls_context)
         except Exception as error:  # OpenSSL, the files and the parser raise various types
             return (f'[http] listen: the certificate of {self.description!r} cannot be loaded, the old one stays: '
                     f'{error or type(error).__name__}')  # fmt: skip

@@ -33,15 +33,16 @@ def _no_shared_counter(name: str) -> None:
 
 @define(eq=False)
 class Listeners:
-    """Opens the listeners of a node's kinds. `adopted` maps endpoint descriptions to descriptors of sockets that the
-    parent process has bound; `borrower` asks it for others; `shared` returns the workers' shared counter of a name."""
+    """Opens the listeners of a node's kinds. `inherited_descriptors` maps endpoint descriptions to descriptors of
+    sockets that the parent process has bound; `borrower` asks it for others; `find_shared_counter` returns the
+    workers' shared counter of a name."""
 
     reactor: Any  # IReactorTCP, IReactorUNIX, IReactorSocket
-    adopted: Mapping[str, int] = field(factory=dict)
-    shared: Callable[[str], SharedCounterRow | None] = _no_shared_counter
+    inherited_descriptors: Mapping[str, int] = field(factory=dict)
+    find_shared_counter: Callable[[str], SharedCounterRow | None] = _no_shared_counter
     borrower: SocketBorrower | None = None  # of a worker
     certificates: list[Any] = field(factory=list, init=False)  # node.tls.Certificate
-    _asking: bool = field(default=False, init=False)
+    _requests_client_certificate: bool = field(default=False, init=False)
 
     _log = Logger()
 
@@ -53,14 +54,14 @@ class Listeners:
     async def _listen(self, description: str, factory: Any) -> IListeningPort:
         spec = parse_endpoint(description, factory)
         inner_description = strip_proxy_prefix(description)
-        wrapped = factory if spec is None or spec.context is None else self._with_tls(inner_description, spec)
+        wrapped = factory if spec is None or spec.tls_context is None else self._with_tls(inner_description, spec)
         if inner_description != description:
             wrapped = ProxyProtocolFactory(self.reactor, wrapped, IListenerOptions(factory, None))
         if spec is None:
             other: IListeningPort = await serverFromString(self.reactor, inner_description).listen(wrapped)
             return other
         borrower = self.borrower
-        if borrower is None or description in self.adopted or spec.inherited >= 0:
+        if borrower is None or description in self.inherited_descriptors or spec.inherited_descriptor >= 0:
             port: IListeningPort = self._open(description, spec, wrapped)
             return port
         descriptor = await borrower.open(description)
@@ -79,10 +80,10 @@ class Listeners:
 
         from zatotx.node.listener_tls import ReloadableCertificate
 
-        certificate: Any = ReloadableCertificate(description, spec.context, IListenerOptions(spec.factory, None))
+        certificate: Any = ReloadableCertificate(description, spec.tls_context, IListenerOptions(spec.factory, None))
 
         def opened() -> None:
-            certificate.asking = self._asking
+            certificate.asking = self._requests_client_certificate
             self.certificates.append(certificate)
 
         factory: Any = TLSMemoryBIOFactory(certificate, False, spec.factory)
@@ -90,7 +91,7 @@ class Listeners:
         return factory
 
     def _open(self, description: str, spec: EndpointSpec, factory: Any) -> Any:
-        descriptor = self.adopted.get(description, spec.inherited)
+        descriptor = self.inherited_descriptors.get(description, spec.inherited_descriptor)
         if descriptor < 0 and isinstance(spec.address, str):
             bound = BoundSocket(spec)
             return adopt_unix(self.reactor, bound.descriptor, spec, factory, bound.close)
@@ -104,21 +105,21 @@ class Listeners:
             family = inherited.family
         if family == socket.AF_UNIX:
             return adopt_unix(self.reactor, descriptor, spec, factory, closed)
-        shared = self.shared(f'connections of {description}')
+        shared = self.find_shared_counter(f'connections of {description}')
         return adopt_tcp(self.reactor, descriptor, family, factory, shared, closed)
 
-    def ask_clients(self, asking: bool) -> None:
+    def request_client_certificates(self, enabled: bool) -> None:
         """Set whether TLS clients are asked for a certificate, starting with the next handshake."""
-        self._asking = asking
+        self._requests_client_certificate = enabled
         for certificate in self.certificates:
-            certificate.asking = asking
+            certificate.asking = enabled
 
     def reload(self) -> None:
         """Load the certificates from disk again; errors are logged."""
         for certificate in self.certificates:
-            why = certificate.reload()
-            if why:
-                self._log.error('{why}', why=why)
+            reason = certificate.reload()
+            if reason:
+                self._log.error('{why}', why=reason)
             else:
                 self._log.info('New connections to {where} use the certificate that is on disk now',
                                where=certificate.description)

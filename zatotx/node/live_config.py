@@ -38,13 +38,13 @@ def live_nodes(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
     return [node for node in nodes if node.up_status == 'running' and now - node.seen_at < ALIVE]
 
 
-async def wait_until_applied(store: Any, revision: int, timeout: float, pulse: LivenessMonitor) -> list[str]:
+async def wait_until_applied(store: Any, revision: int, timeout: float, liveness: LivenessMonitor) -> list[str]:
     """Wait until all live nodes run the revision. Returns the names of those that did not within `timeout` seconds."""
-    clock = pulse.clock
+    clock = liveness.clock
     deadline = clock.seconds() + timeout
     pause = 0.02
     while True:
-        nodes = pulse.living(await store.nodes())
+        nodes = liveness.live_nodes(await store.nodes())
         behind = [node.name for node in nodes if node.applied_revision < revision]
         if not behind or clock.seconds() >= deadline:
             return behind
@@ -67,7 +67,7 @@ class LiveConfig:
     node_id: int = 0  # set when the node has registered
     snapshot: Snapshot = field(factory=Snapshot)
     newest: int = 0  # the ODB's revision when it was last read
-    pulse: LivenessMonitor = field(
+    liveness: LivenessMonitor = field(
         init=False, default=Factory(lambda self: LivenessMonitor(self.clock), takes_self=True)
     )
     _lock: CoalescingLock = field(factory=CoalescingLock)
@@ -76,14 +76,14 @@ class LiveConfig:
     _outages: OutageLog = field(init=False, default=Factory(lambda self: OutageLog(self._log), takes_self=True))
 
     @property
-    def away(self) -> str:
+    def unavailable_reason(self) -> str:
         """Why the last attempt to read the ODB failed; '' if it succeeded."""
-        return self._outages.why
+        return self._outages.reason
 
     def start(self) -> None:
         """Start following the ODB."""
         self.bus.subscribe(TOPIC, self._announced)
-        loop = self._loop = LoopingCall(lambda: self._log_outage(self._beat()))
+        loop = self._loop = LoopingCall(lambda: self._log_outage(self._record_heartbeat()))
         loop.clock = self.clock
         loop.start(BEAT, now=False)
 
@@ -91,7 +91,7 @@ class LiveConfig:
         """Stop following the ODB; the Deferred fires when the attempt in progress has finished."""
         if self._loop is not None and self._loop.running:
             self._loop.stop()
-        return self._lock.over()
+        return self._lock.wait_until_idle()
 
     def change(self, operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
         return ensureDeferred(self._change(operations, actor))
@@ -109,7 +109,7 @@ class LiveConfig:
         self._log_outage(self._write_heartbeat())  # not awaited: the change is in force without it
         return revision
 
-    async def bring(self, revision: int) -> None:
+    async def apply_and_announce(self, revision: int) -> None:
         """Apply a revision on this node, store that in its row, and announce the revision to the other nodes. Raises
         what the ODB raises."""
         await self._reach(revision)
@@ -119,17 +119,17 @@ class LiveConfig:
         """Announce a revision and apply it here. Nodes that miss the announcement find the revision with their next
         heartbeat."""
         self.bus.announce(TOPIC, str(revision)).addErrback(_log_unannounced)
-        await self._lock.take(self._apply_newest)
+        await self._lock.run(self._apply_newest)
 
     async def load(self) -> None:
         """Read the configuration from the ODB when the node starts; the caller applies it."""
-        self.snapshot = self.snapshot.evolve(await self.store.changes(self.snapshot.revision))
+        self.snapshot = self.snapshot.apply_changes(await self.store.changes(self.snapshot.revision))
 
     async def sync(self) -> None:
         """Apply the ODB's current revision on this node and store that in its row. Raises what the ODB raises."""
-        await self._lock.take(self._apply_newest)
+        await self._lock.run(self._apply_newest)
         await self._write_heartbeat()
-        self._outages.ends(self.snapshot.revision)
+        self._outages.log_recovery(self.snapshot.revision)
 
     async def _apply_newest(self) -> None:
         for _ in range(_ATTEMPTS):
@@ -147,7 +147,7 @@ class LiveConfig:
         if changes.revision < current.revision:  # the ODB was restored from a backup: read everything again
             current, changes = Snapshot(), await self.store.changes(0)
         if changes.revision != self.snapshot.revision:
-            snapshot = current.evolve(changes)
+            snapshot = current.apply_changes(changes)
             finishing_steps = commit_all(await prepare_all(self.preparers, snapshot))
             self.snapshot = snapshot
             for finishing in finishing_steps:
@@ -157,25 +157,25 @@ class LiveConfig:
         """Write the heartbeat and the revision that this node runs; also reads the ODB's revision."""
         self.newest = await self.store.beat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
 
-    def everywhere(self, revision: int, timeout: float = 10.0) -> Deferred[list[str]]:
-        return ensureDeferred(wait_until_applied(self.store, revision, timeout, self.pulse))
+    def wait_until_applied(self, revision: int, timeout: float = 10.0) -> Deferred[list[str]]:
+        return ensureDeferred(wait_until_applied(self.store, revision, timeout, self.liveness))
 
     def _announced(self, message: str) -> None:
         if not message.isdigit() or int(message) > self.snapshot.revision:
             self._log_outage(self.sync())
 
     def _log_outage(self, attempt: Coroutine[Any, Any, None]) -> Deferred[None]:
-        return ensureDeferred(attempt).addErrback(self._outages.goes_on)
+        return ensureDeferred(attempt).addErrback(self._outages.log_failure)
 
-    async def _beat(self) -> None:
+    async def _record_heartbeat(self) -> None:
         await self._write_heartbeat()
         level = self.newest == self.snapshot.revision
-        if not level and not self._lock.taken:
+        if not level and not self._lock.is_held:
             # Not awaited: importing code may take long, and a node without heartbeats counts as dead.
             self._log_outage(self.sync())
-        self.pulse.living(await self.store.nodes())  # recorded for callers that wait for live nodes
+        self.liveness.live_nodes(await self.store.nodes())  # recorded for callers that wait for live nodes
         if level:  # otherwise some tables may still be locked: only a complete read ends the outage
-            self._outages.ends(self.snapshot.revision)
+            self._outages.log_recovery(self.snapshot.revision)
 
 
 def _log_unannounced(failure: Any) -> None:

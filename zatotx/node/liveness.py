@@ -25,7 +25,7 @@ class LivenessMonitor:
     clock: IReactorTime
     _last_changes: dict[int, tuple[float, float]] = field(factory=dict, init=False)  # id -> (seen_at, local time)
 
-    def living(self, nodes: Sequence[NodeRow]) -> list[NodeRow]:
+    def live_nodes(self, nodes: Sequence[NodeRow]) -> list[NodeRow]:
         """Return the nodes that are alive: their status is `running`, and their heartbeat changed recently. `nodes` are
         all nodes of the cluster, as just read from the ODB."""
         now = self.clock.seconds()

@@ -21,9 +21,11 @@ class LogFiles:
     """Writes logs/server.log, one file for each other log category, and one line-based file for each kind that requests
     one. Several processes may write the same files. Not thread-safe: used in the reactor's thread."""
 
-    def __init__(self, directory: Path, reactor: Any, settings: Log, *, whose: ContextGetter = no_context) -> None:
-        """`whose` returns the context of a log event, see ServerLog. Raises StartError if the directory is not writable
-        or a setting is invalid."""
+    def __init__(
+        self, directory: Path, reactor: Any, settings: Log, *, find_context: ContextGetter = no_context
+    ) -> None:
+        """`find_context` returns the context of a log event, see ServerLog. Raises StartError if the directory is not
+        writable or a setting is invalid."""
         levels, self._form = _parse_settings(settings)
         self._directory = directory
         self._reactor = reactor
@@ -34,8 +36,10 @@ class LogFiles:
             category.name: SharedLineWriter(reactor, self._file(category.file))
             for category in categories.SEPARATE_CATEGORIES
         }
-        self._server_log = ServerLog(self.shared, levels=levels, areas=self._category_writers, whose=whose)
-        self._server_log.formed(self._form)
+        self._server_log = ServerLog(
+            self.shared, levels=levels, category_writers=self._category_writers, get_context=find_context
+        )
+        self._server_log.set_format(self._form)
 
     def start(self) -> None:
         """Start writing log events to the files."""
@@ -49,7 +53,7 @@ class LogFiles:
         for shared in (self.shared, *self._category_writers.values()):
             shared.close()
 
-    def lines(self, name: str) -> ILineSink:
+    def line_sink(self, name: str) -> ILineSink:
         """Return the sink that writes lines to the file of that name; there is one per name."""
         if name not in self._lines:
             writer = self._lines[name] = LineWriter(self._reactor, self._file(name))
@@ -67,30 +71,30 @@ class LogFiles:
         levels, self._form = _parse_settings(settings)
         self._settings = settings
         self._server_log.levels = levels
-        self._server_log.levelled()
-        self._server_log.formed(self._form)
+        self._server_log.apply_levels()
+        self._server_log.set_format(self._form)
         for writer in self._writers():
-            writer.limit(settings.max_size, settings.keep)
+            writer.set_limits(settings.max_size, settings.keep)
             writer.reopen()
         for lines in self._lines.values():
             self._set_format(lines)
 
     def levels(self) -> Mapping[str, str]:
         """Return the levels in force by category or logger; '' is the default level."""
-        return self._server_log.levels.shown()
+        return self._server_log.levels.as_dict()
 
     def set_level(self, name: str, level: str) -> None:
         """Set a level until the next reload or restart. `name`: a category, a logger, or '' for the default level;
         `level`: '' removes the level of that name. Raises ValueError for an unknown level."""
-        self._server_log.levels.set(name, level)
-        self._server_log.levelled()
+        self._server_log.levels.set_level(name, level)
+        self._server_log.apply_levels()
 
     def _writers(self) -> list[SharedLineWriter | LineWriter]:
         return [self.shared, *self._category_writers.values(), *self._lines.values()]
 
     def _set_format(self, writer: LineWriter) -> None:
         writer.json = self._form == JSON
-        writer.missing(missing_lines_as_json if writer.json else missing_lines_message)
+        writer.set_missing_notice(missing_lines_as_json if writer.json else missing_lines_message)
 
     def _file(self, name: str) -> LogFile:
         try:

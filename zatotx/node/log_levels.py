@@ -37,10 +37,10 @@ class LiveLogLevels:
         """Subscribe to the changes that other nodes announce."""
         self.bus.subscribe(TOPIC, self._announced)
 
-    def shown(self) -> Mapping[str, str]:
+    def effective(self) -> Mapping[str, str]:
         return self.logs.levels()
 
-    def set(self, name: str, level: str) -> Deferred[bool]:
+    def set_level(self, name: str, level: str) -> Deferred[bool]:
         if len(name) > MAX_NAME_LENGTH:
             raise ValueError(f'the name of a logger has at most {MAX_NAME_LENGTH} characters')
         self.apply(name, level)

@@ -35,10 +35,10 @@ class Node(Service):
     """A server: hosts services and the channels that clients connect to. Built by zatotx.tap; knows the order in which
     its components start and stop, not how they work."""
 
-    parts: NodeComponents
+    components: NodeComponents
     config: LiveConfig
     state: NodeState
-    place: WorkerSpec = SINGLE_PROCESS
+    worker_spec: WorkerSpec = SINGLE_PROCESS
     node_id: int = 0
     _starting: Deferred[None] | None = None
 
@@ -62,22 +62,22 @@ class Node(Service):
         response. The Deferred fires when all connections are closed, or after LINGER seconds."""
         _log.info('{name} of cluster {cluster} is being replaced', **self._names())
         retired: Deferred[None] = Deferred()
-        timeout = self.parts.reactor.callLater(RETIRE_TIMEOUT, retired.callback, None)
+        timeout = self.components.reactor.callLater(RETIRE_TIMEOUT, retired.callback, None)
 
         def all_closed(_: object) -> None:
             if timeout.active():
                 timeout.cancel()
                 retired.callback(None)
 
-        gatherResults([channel.retire() for channel in self.parts.channels.values()]).addCallback(all_closed)
+        gatherResults([channel.retire() for channel in self.components.channels.values()]).addCallback(all_closed)
         return retired
 
     def reload(self) -> None:
         """Reload the log settings and the certificates."""
-        self.parts.reload()
+        self.components.reload()
 
     async def _start(self) -> None:
-        parts = self.parts
+        parts = self.components
         self._set_phase(STARTING)
         parts.logs.start()
         _log.info('Starting {name} of cluster {cluster}', **self._names())
@@ -85,30 +85,30 @@ class Node(Service):
             pool.start()
         for client in parts.redis:
             client.startService()
-        if parts.company is not None:
-            parts.company.start()
+        if parts.worker_group is not None:
+            parts.worker_group.start()
         await self._register()
         await self._configure()
-        if not self.place.late:
+        if not self.worker_spec.listen_when_ready:
             await self._listen()
-        await parts.code.load()
-        await parts.code.apply(self.config.snapshot)
+        await parts.version_keeper.load()
+        await parts.version_keeper.apply(self.config.snapshot)
         self.config.start()
         await self.config.sync()
         gc_tuning.tune_gc()
         parts.trimmer.start()
         parts.watchdog.start()
         self._set_phase(READY)
-        if self.place.late:
+        if self.worker_spec.listen_when_ready:
             await self._listen()
-        await parts.pickup.start()
+        await parts.pickup_task.start()
         _log.info('{name} of cluster {cluster} is ready', **self._names())
 
     async def _register(self) -> None:
         """Register the node in the ODB and load the configuration."""
-        parts, main = self.parts, self.parts.settings.main
+        parts, main = self.components, self.components.settings.main
         host, port = first_tcp_address(parts.settings.kinds)
-        row = await parts.odb.register_node(main.name, host, port, os.getpid(), worker=self.place.seat)
+        row = await parts.odb.register_node(main.name, host, port, os.getpid(), worker=self.worker_spec.slot)
         self.node_id = self.config.node_id = row.id
         await self.config.load()
         rows = missing_service_operations(parts.services.current, self.config.snapshot)
@@ -120,48 +120,48 @@ class Node(Service):
             await self.config.load()
 
     async def _configure(self) -> None:
-        for finishing in commit_all(await prepare_all(self.parts.at_start, self.config.snapshot)):
+        for finishing in commit_all(await prepare_all(self.components.initial_preparers, self.config.snapshot)):
             await finishing
 
     async def _listen(self) -> None:
         """Open the listeners. Requests get a 503 until the services are loaded; a worker that joins others which serve
         already listens only once it is ready, so that no client gets a 503 because of it."""
-        for channel in self.parts.channels.values():
-            await channel.start(self.parts.exchange)
+        for channel in self.components.channels.values():
+            await channel.start(self.components.dispatcher)
 
     async def _stop(self) -> None:
-        parts = self.parts
+        parts = self.components
         self._set_phase(DRAINING)
         channels = list(parts.channels.values())
         for channel in channels:
             channel.drain()
-        await _stop_component(parts.pickup.stop(), 'The pickup directory')
+        await _stop_component(parts.pickup_task.stop(), 'The pickup directory')
         await gatherResults([_stop_in_parallel(channel.stop(), 'A channel') for channel in channels])
         for outgoing in parts.outgoing:
             await _stop_component(outgoing.stop(), 'Outgoing connections')
         self._set_phase(STOPPED)
-        if parts.company is not None:
-            await _stop_component(parts.company.stop(), 'The connection to the other workers')
+        if parts.worker_group is not None:
+            await _stop_component(parts.worker_group.stop(), 'The connection to the other workers')
         parts.watchdog.stop()
         parts.trimmer.stop()
         await _stop_component(self.config.stop(), 'The configuration')
         if self.node_id:
-            await _stop_component(parts.odb.node_down(self.node_id), 'The row of this node')
+            await _stop_component(parts.odb.mark_node_stopped(self.node_id), 'The row of this node')
         for client in parts.redis:
             await _stop_component(client.stopService(), 'Redis')
         await _stop_component(parts.odb.close(), 'The ODB')
         await stop_pools(parts.reactor, parts.pools)
         _log.info('{name} of cluster {cluster} has stopped', **self._names())
         parts.logs.stop()
-        parts.lock.release()
+        parts.slot_locks.release()
 
     def _set_phase(self, phase: str) -> None:
         self.state.phase = phase
-        self.parts.pipeline.closed = self.state.why if phase == STARTING else ''
+        self.components.pipeline.unavailable_reason = self.state.not_ready_reason if phase == STARTING else ''
 
     def _names(self) -> dict[str, Any]:
-        main, place = self.parts.settings.main, self.place
-        name = f'Worker {place.seat} of {main.name}' if place.crewed else main.name
+        main, worker_spec = self.components.settings.main, self.worker_spec
+        name = f'Worker {worker_spec.slot} of {main.name}' if worker_spec.is_worker else main.name
         return {'name': name, 'cluster': main.cluster}
 
 

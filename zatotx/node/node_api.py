@@ -34,26 +34,26 @@ class NodeApi:
     types: Any
     state: NodeState
     kinds: Sequence[FoundKind]
-    scrapes: Any  # zatotx.metrics.exposition.MetricsExposition
-    levels: Any = None  # ILevels
+    exposition: Any  # zatotx.metrics.exposition.MetricsExposition
+    log_levels: Any = None  # ILevels
     user_metrics: Any = None  # IUserMetrics
-    offloader: Callable[..., Deferred[Any]]
-    finders: Sequence[Callable[[], Iterable[str]]] = ()  # each yields findings, one sentence per problem
+    thread_runner: Callable[..., Deferred[Any]]
+    finding_sources: Sequence[Callable[[], Iterable[str]]] = ()  # each yields findings, one sentence per problem
     outgoing: Any = field(factory=OutgoingConnections)
-    company: Any = None  # zatotx.node.workers.worker_group.WorkerGroup; None without workers
+    worker_group: Any = None  # zatotx.node.workers.worker_group.WorkerGroup; None without workers
     started: float = field(factory=time)
 
-    def not_ready(self) -> list[str]:
-        return [self.state.why] if self.state.why else []
+    def readiness_problems(self) -> list[str]:
+        return [self.state.not_ready_reason] if self.state.not_ready_reason else []
 
     def findings(self) -> list[str]:
-        return [sentence for finder in self.finders for sentence in finder()]
+        return [sentence for finder in self.finding_sources for sentence in finder()]
 
     def all_findings(self) -> Deferred[list[str]]:
         return Deferred.fromCoroutine(self._all_findings())
 
     async def _all_findings(self) -> list[str]:
-        others = [] if self.company is None else await self.company.found_by_others()
+        others = [] if self.worker_group is None else await self.worker_group.found_by_others()
         return [*self.findings(), *others]
 
     def info(self) -> Mapping[str, Any]:
@@ -71,8 +71,8 @@ class NodeApi:
         }
 
     def metrics(self) -> Deferred[bytes]:
-        text: Deferred[bytes] = self.scrapes.text()
+        text: Deferred[bytes] = self.exposition.text()
         return text
 
-    def offload(self, function: Any, *args: Any) -> Deferred[Any]:
-        return self.offloader(function, *args)
+    def run_in_thread(self, function: Any, *args: Any) -> Deferred[Any]:
+        return self.thread_runner(function, *args)

@@ -16,21 +16,21 @@ class OutageLog:
     """Logs each reason of an outage once until the ODB is available again, instead of every two seconds."""
 
     log: Logger
-    why: str = ''  # the last reason; '' = the ODB is available
+    reason: str = ''  # the last reason; '' = the ODB is available
     _logged: set[str] = field(factory=set, init=False)
 
-    def goes_on(self, failure: Any) -> None:
+    def log_failure(self, failure: Any) -> None:
         """Record that an attempt to read the ODB failed."""
         if failure.check(CancelledError):
             return
-        self.why = failure.getErrorMessage()
-        if self.why not in self._logged and len(self._logged) < MAX_REASONS:
-            self._logged.add(self.why)
-            self.log.warn('The ODB is unavailable, the current configuration stays in force: {why}', why=self.why)
+        self.reason = failure.getErrorMessage()
+        if self.reason not in self._logged and len(self._logged) < MAX_REASONS:
+            self._logged.add(self.reason)
+            self.log.warn('The ODB is unavailable, the current configuration stays in force: {why}', why=self.reason)
 
-    def ends(self, revision: int) -> None:
+    def log_recovery(self, revision: int) -> None:
         """Record that the ODB is available and that this node runs its revision."""
-        if self.why:
+        if self.reason:
             self.log.info('The ODB is available again, this node is at revision {revision}', revision=revision)
-        self.why = ''
+        self.reason = ''
         self._logged.clear()

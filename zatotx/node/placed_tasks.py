@@ -50,7 +50,7 @@ class LeasedTask:
     end: Callable[[], Any]
     clock: IReactorTime
     _running: Deferred[None] | None = field(default=None, init=False)
-    _is_away: bool = field(default=False, init=False)
+    _is_redis_unavailable: bool = field(default=False, init=False)
 
     _log = Logger()
 
@@ -78,21 +78,21 @@ class LeasedTask:
             except CancelledError:
                 raise
             except Exception as error:
-                if not self._is_away:
-                    self._is_away = True
+                if not self._is_redis_unavailable:
+                    self._is_redis_unavailable = True
                     self._log.warn('{name}: the lease cannot be acquired: {why}', name=self.name, why=str(error))
                 await deferLater(self.clock, RETRY)
                 continue
-            self._is_away = False
+            self._is_redis_unavailable = False
             await self._hold(lease)
 
     async def _hold(self, lease: ILease) -> None:
-        lost = lease.lost()
+        lost = lease.when_lost()
         self._log.info('This process runs {name} from now on', name=self.name)
         try:
             await maybeDeferred(self.begin)
-            why = await lost
-            self._log.warn('This process runs {name} no more: {why}', name=self.name, why=why)
+            reason = await lost
+            self._log.warn('This process runs {name} no more: {why}', name=self.name, why=reason)
         finally:
             await maybeDeferred(self.end)
             await lease.release()

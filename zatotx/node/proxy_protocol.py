@@ -102,10 +102,10 @@ class ProxyProtocol(Protocol):
         if rest:
             protocol.dataReceived(rest)
 
-    def _reject(self, why: str) -> None:
+    def _reject(self, reason: str) -> None:
         self._cancel_timeout()
         self._log.warn('Closing a connection from {peer} to a haproxy: endpoint: {why}', peer=self.transport.getPeer(),
-                       why=why)  # fmt: skip
+                       why=reason)  # fmt: skip
         self.transport.abortConnection()
 
     def _cancel_timeout(self) -> None:

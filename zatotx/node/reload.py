@@ -17,7 +17,7 @@ class SighupReloader:
     """Reads server.toml again and applies its [log] section, and reloads the certificates of `ssl:` endpoints. Errors
     are logged as one sentence and leave the current settings in force. Blocks while these small files are read."""
 
-    read: Callable[[], Settings]  # raises StartError
+    load_settings: Callable[[], Settings]  # raises StartError
     logs: Any  # reload(Log)
     listeners: Any = None  # reload()
 
@@ -25,7 +25,7 @@ class SighupReloader:
 
     def __call__(self) -> None:
         try:
-            self.logs.reload(self.read().log)
+            self.logs.reload(self.load_settings().log)
         except StartError as error:
             self._log.error('The log settings are unchanged: {why}', why=str(error))
         else:

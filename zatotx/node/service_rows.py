@@ -20,5 +20,5 @@ def missing_service_operations(services: Iterable[Any], snapshot: Snapshot) -> l
                     'is_internal': True},
         )
         for entry in services
-        if entry.is_internal and snapshot.named('service', entry.name) is None
+        if entry.is_internal and snapshot.find('service', entry.name) is None
     ]

@@ -125,7 +125,7 @@ def load_settings(path: Path, kinds: Collection[str]) -> Settings:
     document, unresolved = resolve_references(document, path.parent)
     settings, errors = parse_settings(document, kinds)
     if unresolved:  # other errors of the same values are consequences
-        errors = [*(f'{place}: {text}' for place, text in unresolved),
+        errors = [*(f'{position}: {text}' for position, text in unresolved),
                     *(error_text for error_text in errors if error_text.partition(': ')[0] not in dict(unresolved))]
         settings = None
     if settings is None:
@@ -140,14 +140,14 @@ class ResolvedText(str):
 
 def resolve_references(document: dict[str, Any], directory: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Return the document with its references resolved, and a list of (section.key, error) for those that cannot be."""
-    sources = ReferenceResolver(environ=os.environ, read=make_reader(directory))
+    sources = ReferenceResolver(environ=os.environ, read_file=make_reader(directory))
     unresolved: list[tuple[str, str]] = []
     result: dict[str, Any] = {}
-    for place, section, key, value in _values(document):
+    for position, section, key, value in _values(document):
         errors: list[str] = []
         new = sources.resolve(value, errors)
         new = ResolvedText(new) if isinstance(new, str) and has_reference(value) else new
-        unresolved.extend((place, text) for text in errors)
+        unresolved.extend((position, text) for text in errors)
         if section:
             result.setdefault(section, {})[key] = new
         else:

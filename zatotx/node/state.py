@@ -20,5 +20,5 @@ class NodeState:
     phase: str = STOPPED
 
     @property
-    def why(self) -> str:
+    def not_ready_reason(self) -> str:
         return _WHY[self.phase]

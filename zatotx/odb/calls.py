@@ -46,12 +46,14 @@ class NodeStore:
         address = nodes.NodeAddress(name=name, host=host, port=port, pid=pid, worker=worker)
         return self._odb.write(lambda connection, cluster: nodes.register_node(connection, cluster, address))
 
-    def beat(self, node_id: int, applied_revision: int, verdicts: dict[int, str]) -> Deferred[int]:
+    def record_heartbeat(self, node_id: int, applied_revision: int, version_results: dict[int, str]) -> Deferred[int]:
         return self._odb.write(
-            lambda connection, cluster: nodes.record_heartbeat(connection, cluster, node_id, applied_revision, verdicts)
+            lambda connection, cluster: nodes.record_heartbeat(
+                connection, cluster, node_id, applied_revision, version_results
+            )
         )
 
-    def node_down(self, node_id: int) -> Deferred[None]:
+    def mark_node_stopped(self, node_id: int) -> Deferred[None]:
         return self._odb.write(lambda connection, cluster: nodes.mark_stopped(connection, node_id))
 
     def remove_node(self, node_id: int) -> Deferred[None]:
@@ -60,7 +62,7 @@ class NodeStore:
     def nodes(self) -> Deferred[list[NodeRow]]:
         return self._odb.read(nodes.list_nodes)
 
-    def version_verdicts(self, version_id: int) -> Deferred[dict[str, str]]:
+    def version_results(self, version_id: int) -> Deferred[dict[str, str]]:
         return self._odb.read(lambda connection, cluster: nodes.version_results(connection, cluster, version_id))
 
     def next_epoch(self, name: str) -> Deferred[int]:

@@ -133,7 +133,7 @@ def _row_values(t: Transaction, new: NewFileVersion, digest: str, number: int) -
         'sha256': digest,
         'content': new.content,
         'created': t.cluster.now(),
-        'by': t.actor.who,
+        'by': t.actor.username,
         'active': False,
         'services': msgspec.json.encode(sorted(new.services)).decode('utf-8'),
         'revision': t.revision,

@@ -31,7 +31,7 @@ class ObjectChange:
     object_type: ObjectType
     id: int
     value: Any  # the Struct after the change, or before a deletion
-    old: Document  # the fields before, with references as names; {} for a creation
+    old_fields: Document  # the fields before, with references as names; {} for a creation
     document: Document = Factory(dict)  # the document to store; for a deletion, the last one
 
     @property
@@ -41,14 +41,14 @@ class ObjectChange:
         return name
 
     @property
-    def place(self) -> tuple[str, str]:
+    def qualified_name(self) -> tuple[str, str]:
         """The namespace and the name that identify the object."""
         return namespace_of(self.object_type), self.name
 
     @property
-    def unique(self) -> str:
+    def unique_text(self) -> str:
         """The text that no other object of its type may have, or ''."""
-        return '' if self.object_type.unique is None else self.object_type.unique(self.value)
+        return '' if self.object_type.unique_text is None else self.object_type.unique_text(self.value)
 
     @property
     def title(self) -> str:
@@ -56,10 +56,10 @@ class ObjectChange:
         return self.object_type.title or self.object_type.key
 
 
-def check_constraints(t: Transaction, written: Sequence[ObjectChange]) -> None:
+def check_constraints(t: Transaction, changes: Sequence[ObjectChange]) -> None:
     """Check names and unique texts of created and edited objects. Raises Conflict, which lists all that are taken."""
-    own_ids = frozenset(target.id for target in written)
-    taken = [*_find_taken_names(t, written, own_ids), *_find_taken_texts(t, written, own_ids)]
+    own_ids = frozenset(target.id for target in changes)
+    taken = [*_find_taken_names(t, changes, own_ids), *_find_taken_texts(t, changes, own_ids)]
     if taken:
         rest = [f'and {len(taken) - _MAX_LISTED} more'] if len(taken) > _MAX_LISTED else []
         raise Conflict(None, '; '.join(taken[:_MAX_LISTED] + rest))
@@ -71,18 +71,18 @@ def _find_taken_names(t: Transaction, written: Sequence[ObjectChange], own_ids: 
         if row.id not in own_ids:
             ids_by_name[row.space, row.name] = row.id
     for target in written:
-        if ids_by_name.setdefault(target.place, target.id) != target.id:
+        if ids_by_name.setdefault(target.qualified_name, target.id) != target.id:
             yield f'{target.title} {target.name!r} exists already{_namespace_hint(t, target)}'
 
 
 def _namespace_hint(t: Transaction, target: ObjectChange) -> str:
     """Return the namespace to mention, because all types of a section share it."""
-    others = t.cluster.types.in_space(namespace_of(target.object_type))
+    others = t.cluster.types.in_namespace(namespace_of(target.object_type))
     return f' among {namespace_of(target.object_type)} objects' if len(others) > 1 else ''
 
 
 def _find_taken_texts(t: Transaction, written: Sequence[ObjectChange], own_ids: frozenset[int]) -> Iterator[str]:
-    unique = [(target, target.unique) for target in written if target.unique]
+    unique = [(target, target.unique_text) for target in written if target.unique_text]
     holders: dict[tuple[str, str], str] = {}
     for row in _rows(t, config_object.c.unique_key, [hash_name(text) for _, text in unique]):
         if row.id not in own_ids:
@@ -91,26 +91,26 @@ def _find_taken_texts(t: Transaction, written: Sequence[ObjectChange], own_ids: 
         holder = holders.setdefault((target.object_type.key, hash_name(text)), target.name)
         if holder != target.name:
             yield (
-                f'{target.title} {target.name!r} cannot have the {target.object_type.unique_says} {text!r}: '
+                f'{target.title} {target.name!r} cannot have the {target.object_type.unique_label} {text!r}: '
                 f'{holder!r} has it already'
             )
 
 
-def resolve_references(t: Transaction, written: Sequence[ObjectChange]) -> dict[tuple[str, str], int]:
+def resolve_references(t: Transaction, changes: Sequence[ObjectChange]) -> dict[tuple[str, str], int]:
     """Return (namespace, name) -> id for everything that the written objects refer to. Raises BadInput, which lists the
     missing objects."""
-    own_ids = frozenset(target.id for target in written)
-    ids = {target.place: target.id for target in written}
-    needed = {target_key for _, __, target_key in _references(written)}
+    own_ids = frozenset(target.id for target in changes)
+    ids = {target.qualified_name: target.id for target in changes}
+    needed = {target_key for _, __, target_key in _references(changes)}
     for row in _rows(t, config_object.c.name_key, sorted({hash_name(name) for _, name in needed - ids.keys()})):
         if row.id not in own_ids:
             ids.setdefault((row.space, row.name), row.id)
     errors = [
         (
-            field if len(written) == 1 else f'{target.object_type.key} {target.name!r}: {field}',
+            field if len(changes) == 1 else f'{target.object_type.key} {target.name!r}: {field}',
             missing_object_error(*target_key),
         )
-        for target, field, target_key in _references(written)
+        for target, field, target_key in _references(changes)
         if target_key not in ids
     ]
     if errors:
@@ -132,4 +132,4 @@ def _rows(t: Transaction, column: Any, keys: Sequence[str]) -> Iterator[Any]:
         yield from t.connection.execute(
             select(c.id, c.type, c.space, c.name, c.unique_key).where(c.cluster_id == t.cluster.id, column.in_(chunk))
         )
-        t.moved()
+        t.report_progress()

@@ -77,11 +77,11 @@ class Database:
                     return self._write_once(call, function)
                 except DBAPIError as error:
                     is_cut = error.connection_invalidated
-                    if is_cut and call.commits:
+                    if is_cut and call.is_committing:
                         raise ServiceUnavailable(None, self._unconfirmed_message(error)) from error
-                    if not (attempt == 1 and _is_cut(error, started) if is_cut else self._dialect.once_more(error)):
+                    if not (attempt == 1 and _is_cut(error, started) if is_cut else self._dialect.is_retryable(error)):
                         raise
-                call.again()
+                call.restart()
                 # sleeps in the executor's thread, not in the reactor's
                 time.sleep(_random.uniform(0, RETRY_PAUSE * 2**attempt))
             return self._write_once(call, function)
@@ -96,9 +96,9 @@ class Database:
 
     def _write_once(self, call: CancellableCall, function: Callable[[Connection, Cluster], _T]) -> _T:
         with self._write_engine.connect() as connection, connection.begin():
-            call.check()  # connecting is not progress: on SQLite it includes waiting for the write lock
+            call.check_abandoned()  # connecting is not progress: on SQLite it includes waiting for the write lock
             result = function(connection, self._cluster(connection))
-            call.committing()
+            call.begin_commit()
         return result
 
     def close(self) -> None:
@@ -136,47 +136,49 @@ class AsyncDatabase:
     """Runs transactions from the reactor in threads: one writes, several read, one hashes."""
 
     database: Database
-    hashing: DatabaseExecutor
-    reading: DatabaseExecutor
-    writing: DatabaseExecutor
+    hash_executor: DatabaseExecutor
+    read_executor: DatabaseExecutor
+    write_executor: DatabaseExecutor
 
     def read(self, function: Callable[[Connection, Cluster], _T]) -> Deferred[_T]:
         """Run a function in a reading transaction."""
-        return self.reading.run(lambda call: self.database.read(function))
+        return self.read_executor.run(lambda call: self.database.read(function))
 
-    def read_much(self, function: Callable[[Connection, Cluster, Callable[[], None]], _T]) -> Deferred[_T]:
+    def read_with_progress(self, function: Callable[[Connection, Cluster, Callable[[], None]], _T]) -> Deferred[_T]:
         """Run a long read; the function reports its progress by calling its third argument."""
-        return self.reading.run(
-            lambda call: self.database.read(lambda connection, cluster: function(connection, cluster, call.moved))
+        return self.read_executor.run(
+            lambda call: self.database.read(
+                lambda connection, cluster: function(connection, cluster, call.report_progress)
+            )
         )
 
     def write(self, function: Callable[[Connection, Cluster], _T]) -> Deferred[_T]:
         """Run a write that does not change the configuration."""
-        return self.writing.run(lambda call: self.database.write(call, function))
+        return self.write_executor.run(lambda call: self.database.write(call, function))
 
     def transact(self, actor: Actor, function: Callable[[Transaction], _T]) -> Deferred[_T]:
         """Run a change of the configuration."""
 
         def run_transaction(call: CancellableCall) -> _T:
             return self.database.write(
-                call, lambda c, cluster: function(begin_transaction(c, cluster, actor, call.moved))
+                call, lambda c, cluster: function(begin_transaction(c, cluster, actor, call.report_progress))
             )
 
-        return self.writing.run(run_transaction)
+        return self.write_executor.run(run_transaction)
 
-    async def change(self, operations: Sequence[Operation], actor: Actor) -> int:
+    async def apply_operations(self, operations: Sequence[Operation], actor: Actor) -> int:
         """Apply operations. Secrets are hashed before the transaction, to hold the cluster's lock briefly."""
         types, secrets = self.database.types, self.database.secrets
         if has_secrets(types, operations):
             operations_in_clear = operations
-            operations = await self.hashing.run(
-                lambda call: protect_secrets(types, secrets, operations_in_clear, call.moved)
+            operations = await self.hash_executor.run(
+                lambda call: protect_secrets(types, secrets, operations_in_clear, call.report_progress)
             )
         ready = operations
         return await self.transact(actor, lambda t: apply_operations(t, ready))
 
     async def close(self) -> None:
         """Wait for the running calls, then close the threads and connections."""
-        for executor in (self.hashing, self.writing, self.reading):
+        for executor in (self.hash_executor, self.write_executor, self.read_executor):
             await executor.close()
         self.database.close()

@@ -36,7 +36,7 @@ def decode_document(text: str) -> Document:
 
 
 def protect_secrets(
-    types: ObjectTypeRegistry, secrets: Secrets, operations: Sequence[Operation], moved: Callable[[], None]
+    types: ObjectTypeRegistry, secrets: Secrets, operations: Sequence[Operation], report_progress: Callable[[], None]
 ) -> list[Operation]:
     """Return the operations with their secrets encrypted or hashed. Slow because of the hashing; needs no
     transaction."""
@@ -44,11 +44,11 @@ def protect_secrets(
     for operation in operations:
         kinds = secret_fields(types[operation.type])
         fields = {
-            name: secrets.at_rest(kinds[name], value or '') if name in kinds else value
+            name: secrets.to_stored(kinds[name], value or '') if name in kinds else value
             for name, value in operation.fields.items()
         }
         ready.append(msgspec.structs.replace(operation, fields=fields))
-        moved()
+        report_progress()
     return ready
 
 
@@ -83,7 +83,7 @@ def from_document(object_type: ObjectType, document: Document, names: Mapping[in
     document = with_names(object_type, document, names)
     for name, kind in secret_fields(object_type).items():
         if name in document:
-            document[name] = secrets.in_use(kind, document[name])
+            document[name] = secrets.from_stored(kind, document[name])
     try:
         return msgspec.convert(document, object_type.struct)
     except msgspec.ValidationError as error:

@@ -38,7 +38,7 @@ def make_engine(url: str, purpose: Purpose = 'read') -> Engine:
         ) from error
     parsed = parse_url(url)
     try:
-        engine = dialect.engine(parsed, purpose)
+        engine = dialect.make_engine(parsed, purpose)
     except (TypeError, ValueError) as error:
         raise ValueError(f'The ODB ({mask_password(url)}) cannot be reached by this URL: {error}') from error
     event.listen(engine, 'do_connect', partial(_connect, url))

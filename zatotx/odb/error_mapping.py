@@ -17,7 +17,7 @@ def map_error(error: Exception, url: str) -> Exception:
     the error itself."""
     if isinstance(error, PoolTimeout):
         return ServiceUnavailable(None, f'The ODB ({mask_password(url)}) has no free connection now')
-    if _is_lost(error) or dialect_of(url).is_away(error):
+    if _is_lost(error) or dialect_of(url).is_unavailable(error):
         return ServiceUnavailable(
             None, f'The ODB ({mask_password(url)}) cannot be used now: {driver_message(error, url)}'
         )
@@ -27,7 +27,7 @@ def map_error(error: Exception, url: str) -> Exception:
 def driver_message(error: Exception, url: str) -> str:
     """Return the driver's message, without SQLAlchemy's statement and parameters."""
     origin = getattr(error, 'orig', None) or error
-    return dialect_of(url).says(origin) or type(origin).__name__
+    return dialect_of(url).error_message(origin) or type(origin).__name__
 
 
 def _is_lost(error: Exception) -> bool:

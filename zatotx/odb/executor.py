@@ -39,45 +39,45 @@ class CancellableCall:
         self._progress_count = 0
         self._last_progress = time.monotonic()
 
-    def moved(self) -> None:
-        """Report progress. Raises CallAbandoned as `check` does."""
+    def report_progress(self) -> None:
+        """Report progress. Raises CallAbandoned as `check_abandoned` does."""
         self._progress_count += 1
         self._last_progress = time.monotonic()
-        self.check()
+        self.check_abandoned()
 
-    def check(self) -> None:
+    def check_abandoned(self) -> None:
         """Raise CallAbandoned if the caller no longer waits."""
         if self._is_abandoned:
             raise CallAbandoned
 
-    def committing(self) -> None:
+    def begin_commit(self) -> None:
         """Mark the start of the commit, after which the call cannot be abandoned. Raises CallAbandoned if it was."""
         with self._lock:
             if self._is_abandoned:
                 raise CallAbandoned
             self._committing = True
 
-    def again(self) -> None:
+    def restart(self) -> None:
         """Mark that the transaction starts over without a commit. Raises CallAbandoned if the caller no longer
         waits."""
         with self._lock:
             self._committing = False
-        self.check()
+        self.check_abandoned()
 
     @property
-    def commits(self) -> bool:
+    def is_committing(self) -> bool:
         """Whether the commit has started, so that its outcome is unknown if it fails."""
         return self._committing
 
-    def moves(self) -> int:
+    def progress_count(self) -> int:
         """Return the number of progress reports."""
         return self._progress_count
 
-    def resting(self) -> float:
+    def seconds_since_progress(self) -> float:
         """Return the seconds since the last progress."""
         return time.monotonic() - self._last_progress
 
-    def give_up(self) -> bool:
+    def abandon(self) -> bool:
         """Abandon the call. Returns False if it is committing and cannot be abandoned."""
         with self._lock:
             self._is_abandoned = not self._committing
@@ -97,11 +97,11 @@ class _DaemonPool(ThreadPool):
 
 
 class DatabaseExecutor:
-    """Runs calls in `threads` threads. `what`: the ODB's URL without password, for messages."""
+    """Runs calls in `threads` threads. `database_name`: the ODB's URL without password, for messages."""
 
-    def __init__(self, reactor: Any, *, threads: int, name: str, what: str) -> None:
+    def __init__(self, reactor: Any, *, threads: int, name: str, database_name: str) -> None:
         self._reactor = reactor
-        self._database_name = what
+        self._database_name = database_name
         self.meter: Any = NullMeter()  # an ICallMeter that counts calls, including the time they wait for a thread
         self._pool = _DaemonPool(0, threads, name)
         self._pool.start()
@@ -162,7 +162,7 @@ class _PendingCall:
 
     def work(self, function: Callable[[CancellableCall], Any]) -> Any:
         """Run the function; called in the thread. Waiting for a thread does not count as progress."""
-        self._call.check()
+        self._call.check_abandoned()
         return function(self._call)
 
     def ended(self, result: Any) -> None:
@@ -177,11 +177,13 @@ class _PendingCall:
         return waiting
 
     def _check_deadline(self) -> None:
-        moves = self._call.moves()
+        moves = self._call.progress_count()
         if moves != self._last_progress_count:
             self._last_progress_count = moves
-            self._timer = self._reactor.callLater(max(CALL_DEADLINE - self._call.resting(), 0), self._check_deadline)
-        elif self._call.give_up():
+            self._timer = self._reactor.callLater(
+                max(CALL_DEADLINE - self._call.seconds_since_progress(), 0), self._check_deadline
+            )
+        elif self._call.abandon():
             self._finish(
                 Failure(Timeout(None, f'The ODB ({self._database_name}) did not answer within {CALL_DEADLINE:g} s'))
             )
@@ -195,7 +197,7 @@ class _PendingCall:
         )
 
     def _on_cancel(self, _: Deferred[Any]) -> None:
-        self._call.give_up()
+        self._call.abandon()
         self._forget()
 
     def _finish(self, result: Any) -> None:

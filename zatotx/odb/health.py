@@ -43,8 +43,8 @@ class OdbHealth:
     nodes: tuple[NodeRow, ...]
     size: int  # bytes
     # seconds that the database's clock is ahead of the local one, corrected by the round trip; 0 for SQLite
-    ahead: float
-    way: float  # round-trip time in seconds
+    clock_offset: float
+    round_trip: float  # round-trip time in seconds
 
 
 def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
@@ -53,7 +53,7 @@ def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
     with closing(database):
         dialect = dialect_of(database.url)
         backend = _backend(database.url)
-        revision, rows, size, (ahead, way) = database.read(
+        revision, rows, size, (ahead, round_trip) = database.read(
             lambda connection, found: (
                 revision_of(connection, found.id), tuple(list_nodes(connection, found)),
                 _size(connection, backend, database.url), _measure_clock(connection, backend),
@@ -62,7 +62,7 @@ def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
         if write:
             check_writable(database)
         return OdbHealth(url=mask_password(database.url), title=dialect.title, revision=revision, nodes=rows, size=size,
-                         ahead=ahead, way=way)
+                         clock_offset=ahead, round_trip=round_trip)
 
 
 def check_writable(database: Database) -> None:

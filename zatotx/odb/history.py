@@ -48,7 +48,7 @@ def record_history(t: Transaction, entries: Iterable[HistoryEntry]) -> None:
         'cluster_id': t.cluster.id,
         'revision': t.revision,
         'at': t.cluster.now(),
-        'who': t.actor.who,
+        'who': t.actor.username,
         'source': t.actor.source,
         'cid': t.actor.cid,
         'address': t.actor.address[:_MAX_ADDRESS],
@@ -67,25 +67,25 @@ def record_history(t: Transaction, entries: Iterable[HistoryEntry]) -> None:
     ]
     for chunk in split_into_chunks(rows):
         t.connection.execute(insert(history), list(chunk))
-        t.moved()
+        t.report_progress()
 
 
-def newest_entries(connection: Connection, cluster: Cluster, wanted: HistoryFilter) -> list[HistoryRow]:
+def newest_entries(connection: Connection, cluster: Cluster, filter_: HistoryFilter) -> list[HistoryRow]:
     """Return the latest entries that match, newest first."""
     query = select(history).where(_h.cluster_id == cluster.id)
-    if wanted.type:
-        query = query.where(_h.type == wanted.type)
-    if wanted.since:
-        query = query.where(_h.revision > wanted.since)
-    if wanted.revision:
-        query = query.where(_h.revision == wanted.revision)
+    if filter_.type:
+        query = query.where(_h.type == filter_.type)
+    if filter_.since:
+        query = query.where(_h.revision > filter_.since)
+    if filter_.revision:
+        query = query.where(_h.revision == filter_.revision)
     query = query.order_by(_h.id.desc())
-    if not wanted.name:
-        return [_row(row) for row in connection.execute(query.limit(wanted.limit))]
-    ids = _ids_with_name(connection, cluster, wanted.name)
-    rows = connection.execute(query.where(or_(_h.name == wanted.name, _h.object_id.in_(ids))))
-    exact = (row for row in rows if row.name == wanted.name or row.object_id in ids)
-    return [_row(row) for row in islice(exact, wanted.limit)]
+    if not filter_.name:
+        return [_row(row) for row in connection.execute(query.limit(filter_.limit))]
+    ids = _ids_with_name(connection, cluster, filter_.name)
+    rows = connection.execute(query.where(or_(_h.name == filter_.name, _h.object_id.in_(ids))))
+    exact = (row for row in rows if row.name == filter_.name or row.object_id in ids)
+    return [_row(row) for row in islice(exact, filter_.limit)]
 
 
 def _ids_with_name(connection: Connection, cluster: Cluster, name: str) -> set[int]:

@@ -82,7 +82,7 @@ def _next_rows(table: Table, cluster_id: int, last_key: tuple[Any, ...] | None) 
 def reencrypt_value(value: Any, secrets: Secrets) -> Any:
     """Return a JSON value in which everything encrypted with another of the keys is re-encrypted with the first one."""
     if isinstance(value, str):
-        return secrets.renewed(value)
+        return secrets.reencrypt(value)
     if isinstance(value, list):
         return [reencrypt_value(item, secrets) for item in value]
     if isinstance(value, dict):
@@ -94,5 +94,5 @@ def _renew_key_check(connection: Connection, cluster_: Cluster) -> None:
     begin_transaction(connection, cluster_, _ACTOR, lambda: None)
     stored = connection.execute(select(cluster.c.key_check).where(cluster.c.id == cluster_.id)).scalar_one()
     connection.execute(
-        update(cluster).where(cluster.c.id == cluster_.id).values(key_check=cluster_.secrets.renewed(stored))
+        update(cluster).where(cluster.c.id == cluster_.id).values(key_check=cluster_.secrets.reencrypt(stored))
     )

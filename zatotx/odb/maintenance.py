@@ -50,17 +50,18 @@ def open_database(url: str, key: str, *, cluster: str, types: ObjectTypeRegistry
     return Database(url=url, cluster=cluster, types=types, secrets=Secrets(key))
 
 
-def create_odb(url: str, key: str, new: NewCluster, *, types: ObjectTypeRegistry, alone: bool = False) -> None:
+def create_odb(url: str, key: str, new: NewCluster, *, types: ObjectTypeRegistry, is_exclusive: bool = False) -> None:
     """Create tables, cluster, nodes and first objects. A database on a server must exist and be empty, or have this
-    version's schema; then the cluster is added, unless it must be `alone`. An SQLite file is created. An interrupted
-    creation can be repeated. Raises Conflict if the cluster exists, ServiceUnavailable for an unusable database."""
+    version's schema; then the cluster is added, unless it must be `is_exclusive`. An SQLite file is created. An
+    interrupted creation can be repeated. Raises Conflict if the cluster exists, ServiceUnavailable for an unusable
+    database."""
     secrets = Secrets(key)
     prepared = protect_secrets(types, secrets, new.operations, lambda: None)
     is_new_file = _create_file(url)
     try:
         with _migration_connection(url) as connection:
-            upgrade_schema(connection, dialect_of(url), url, new=True)
-            _add_cluster(connection, new.name, secrets, url, alone=alone)
+            upgrade_schema(connection, dialect_of(url), url, is_new=True)
+            _add_cluster(connection, new.name, secrets, url, alone=is_exclusive)
             cluster_ = find_cluster(connection, new.name, types, secrets)
             for address in new.nodes:
                 add_node(connection, cluster_, address)
@@ -83,14 +84,14 @@ def upgrade_odb(url: str) -> bool:
     database supports transactional DDL; otherwise an interrupted upgrade is completed by the next one. Raises
     ServiceUnavailable for an ODB that is empty or of a newer version."""
     with _migration_connection(url) as connection:
-        return upgrade_schema(connection, dialect_of(url), url, new=False)
+        return upgrade_schema(connection, dialect_of(url), url, is_new=False)
 
 
 def read_snapshot(database: Database) -> Snapshot:
     """Return the cluster's present objects."""
-    moved = CancellableCall().moved  # progress is not monitored
-    return Snapshot().evolve(
-        database.read(lambda connection, found: queries.changes_since(connection, found, 0, moved))
+    report_progress = CancellableCall().report_progress  # progress is not monitored
+    return Snapshot().apply_changes(
+        database.read(lambda connection, found: queries.changes_since(connection, found, 0, report_progress))
     )
 
 
@@ -106,7 +107,9 @@ def write_operations(database: Database, change: Sequence[Operation], actor: Act
     call = CancellableCall()
     return database.write(
         call,
-        lambda connection, found: apply_operations(begin_transaction(connection, found, actor, call.moved), prepared),
+        lambda connection, found: apply_operations(
+            begin_transaction(connection, found, actor, call.report_progress), prepared
+        ),
     )
 
 

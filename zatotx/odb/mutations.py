@@ -75,7 +75,7 @@ def _renew_secrets(t: Transaction, written: Sequence[ObjectChange]) -> None:
     if encrypted:
         t.cluster.secrets.refresh()
     for target, name in encrypted:
-        target.document[name] = t.cluster.secrets.renewed(target.document[name])
+        target.document[name] = t.cluster.secrets.reencrypt(target.document[name])
 
 
 def _reject_unstorable(written: Sequence[ObjectChange]) -> None:
@@ -93,7 +93,7 @@ def _make_created(t: Transaction, operations: Sequence[Operation]) -> list[Objec
     for object_id, operation in enumerate(creations, first):
         object_type = t.cluster.types[operation.type]
         value = to_struct(object_type, operation.fields)
-        changes.append(ObjectChange(action='create', object_type=object_type, id=object_id, value=value, old={}))
+        changes.append(ObjectChange(action='create', object_type=object_type, id=object_id, value=value, old_fields={}))
     return changes
 
 
@@ -128,7 +128,7 @@ def _load_changed(t: Transaction, operations: Sequence[Operation]) -> list[Objec
         if target is None:
             old = with_names(object_type, documents[object_id], names)
             value = to_struct(object_type, old)
-            target = ObjectChange(action='edit', object_type=object_type, id=object_id, value=value, old=old)
+            target = ObjectChange(action='edit', object_type=object_type, id=object_id, value=value, old_fields=old)
             target.document = documents[object_id]
             changes_by_id[object_id] = target
         _apply_step(target, operation)
@@ -169,7 +169,7 @@ def _load_rows(t: Transaction, object_ids: Iterable[int]) -> dict[int, Any]:
             )
         )
         rows.update((row.id, row) for row in found if row.type in t.cluster.types)
-        t.moved()
+        t.report_progress()
     return rows
 
 
@@ -177,7 +177,7 @@ def _delete_references(t: Transaction, changed: Sequence[ObjectChange]) -> None:
     """Delete the references of changed objects; those that remain are inserted again later."""
     for chunk in split_into_chunks([target.id for target in changed if target.action != 'create']):
         t.connection.execute(delete(reference).where(reference.c.source_id.in_(chunk)))
-        t.moved()
+        t.report_progress()
 
 
 def _delete_objects(t: Transaction, deleted: Sequence[ObjectChange]) -> None:
@@ -189,7 +189,7 @@ def _delete_objects(t: Transaction, deleted: Sequence[ObjectChange]) -> None:
             insert(tombstone),
             [{'object_id': i, 'cluster_id': t.cluster.id, 'revision': t.revision} for i in chunk],
         )
-        t.moved()
+        t.report_progress()
 
 
 def _reject_if_referenced(t: Transaction, deleted: dict[int, ObjectChange], ids: Sequence[int]) -> None:
@@ -211,7 +211,7 @@ def _reject_if_referenced(t: Transaction, deleted: dict[int, ObjectChange], ids:
 def _insert_objects(t: Transaction, created: Sequence[ObjectChange]) -> None:
     for chunk in split_into_chunks(created):
         t.connection.execute(insert(config_object), [_row(t, target) for target in chunk])
-        t.moved()
+        t.report_progress()
 
 
 def _row(t: Transaction, target: ObjectChange) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def _changing_columns(t: Transaction, target: ObjectChange) -> dict[str, Any]:
     return {
         'name': target.name,
         'name_key': hash_name(target.name),
-        'unique_key': hash_name(target.unique) if target.unique else None,
+        'unique_key': hash_name(target.unique_text) if target.unique_text else None,
         'document': encode_document(target.document),
         'revision': t.revision,
     }
@@ -245,8 +245,8 @@ def _update_objects(t: Transaction, edited: Sequence[ObjectChange]) -> None:
         rows = [{'target_id': e.id, **{f'new_{k}': v for k, v in _changing_columns(t, e).items()}} for e in chunk]
         columns: dict[str, Any] = {name: bindparam(f'new_{name}') for name in _changing_columns(t, chunk[0])}
         t.connection.execute(update(config_object).where(is_target).values(columns), rows)
-        t.moved()
-    _touch_referrers(t, [e.id for e in edited if e.old['name'] != e.name])
+        t.report_progress()
+    _touch_referrers(t, [e.id for e in edited if e.old_fields['name'] != e.name])
 
 
 def _touch_referrers(t: Transaction, renamed: Sequence[int]) -> None:
@@ -266,14 +266,14 @@ def _insert_references(t: Transaction, written: Sequence[ObjectChange]) -> None:
     ]
     for chunk in split_into_chunks(rows):
         t.connection.execute(insert(reference), list(chunk))
-        t.moved()
+        t.report_progress()
 
 
 def _history_entry(target: ObjectChange) -> HistoryEntry:
     """Return the history entry of a change; for an edit, only what differs."""
     # normalized like `old`: tuples become lists
     new = {} if target.action == 'delete' else decode_document(encode_document(target.value))
-    old = target.old
+    old = target.old_fields
     if target.action == 'edit':
         differing = {name for name, value in new.items() if old.get(name) != value}
         old = {name: old[name] for name in differing if name in old}

@@ -16,11 +16,13 @@ from zatotx.schema.snapshot import ChangeSet, StoredObject
 _Row = tuple[Any, ObjectType, Document]  # a row, its type, its document
 
 
-def changes_since(connection: Connection, cluster: Cluster, since: int, moved: Callable[[], None]) -> ChangeSet:
+def changes_since(
+    connection: Connection, cluster: Cluster, since: int, report_progress: Callable[[], None]
+) -> ChangeSet:
     """Return the objects changed after a revision, and the ids of deleted ones. Objects of unknown types (of plugins
-    that are not installed) are omitted. `moved` reports progress with each object, since thousands of them take
-    time."""
-    rows = list(_report_progress(_changed_rows(connection, cluster, since), moved))
+    that are not installed) are omitted. `report_progress` reports progress with each object, since thousands of them
+    take time."""
+    rows = list(_report_progress(_changed_rows(connection, cluster, since), report_progress))
     names = {row.id: row.name for row, _, __ in rows}
     names |= names_by_id(connection, _missing_names(rows, names))
     return ChangeSet(
@@ -29,7 +31,7 @@ def changes_since(connection: Connection, cluster: Cluster, since: int, moved: C
             StoredObject(
                 row.id, object_type.key, from_document(object_type, document, names, cluster.secrets), row.revision
             )
-            for row, object_type, document in _report_progress(rows, moved)
+            for row, object_type, document in _report_progress(rows, report_progress)
         ),
         deleted=_deleted_ids(connection, cluster, since) if since else (),
     )
@@ -48,9 +50,9 @@ def _changed_rows(connection: Connection, cluster: Cluster, since: int) -> Itera
             yield row, object_type, decode_document(row.document)
 
 
-def _report_progress(rows: Iterable[_Row], moved: Callable[[], None]) -> Iterable[_Row]:
+def _report_progress(rows: Iterable[_Row], report_progress: Callable[[], None]) -> Iterable[_Row]:
     for row in rows:
-        moved()
+        report_progress()
         yield row
 
 

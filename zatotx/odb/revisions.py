@@ -26,7 +26,7 @@ PRUNE_THRESHOLD = 1000  # number of changes in one transaction that causes a che
 _v = object_version.c
 
 
-def store_states(t: Transaction, changed: Sequence[ObjectChange]) -> None:
+def store_states(t: Transaction, changes: Sequence[ObjectChange]) -> None:
     """Store the states of objects after a change."""
     rows = [
         {
@@ -38,11 +38,11 @@ def store_states(t: Transaction, changed: Sequence[ObjectChange]) -> None:
             'document': encode_document(target.document),
             'deleted': target.action == 'delete',
         }
-        for target in changed
+        for target in changes
     ]
     for chunk in split_into_chunks(rows):
         t.connection.execute(insert(object_version), list(chunk))
-        t.moved()
+        t.report_progress()
     if len(rows) >= PRUNE_THRESHOLD or t.revision % PRUNE_INTERVAL == 0:
         _prune(t)
 
@@ -92,7 +92,7 @@ def _prune(t: Transaction) -> None:
     if too_old is None or too_old >= t.revision:
         return
     t.connection.execute(delete(history).where(of_cluster, history.c.revision <= too_old))
-    t.moved()
+    t.report_progress()
     first = too_old + 1
     _delete_superseded(t, first)
     c = cluster_table.c
@@ -114,4 +114,4 @@ def _delete_superseded(t: Transaction, first: int) -> None:
     for revision, ids in by_revision.items():
         for chunk in split_into_chunks(ids):
             t.connection.execute(delete(object_version).where(_v.revision == revision, _v.object_id.in_(chunk)))
-            t.moved()
+            t.report_progress()

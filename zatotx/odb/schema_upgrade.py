@@ -11,13 +11,13 @@ from zatotx.odb.tables import cluster
 SCRIPT_LOCATION = 'zatotx.odb:migrations'  # works in an installed wheel, too
 
 
-def upgrade_schema(connection: Connection, dialect: Dialect, url: str, *, new: bool) -> bool:
+def upgrade_schema(connection: Connection, dialect: Dialect, url: str, *, is_new: bool) -> bool:
     """Upgrade the tables to this version in the connection's transaction; returns whether there was anything to do.
-    With `new` the tables are created; otherwise those of an ODB in use are upgraded. Concurrent upgrades are
+    With `is_new` the tables are created; otherwise those of an ODB in use are upgraded. Concurrent upgrades are
     serialized. Raises ServiceUnavailable if the schema is in another state."""
     dialect.lock_schema(connection)
     state = schema_state_of(connection)
-    is_needed = _is_unused(connection, state) if new else state == 'older'
+    is_needed = _is_unused(connection, state) if is_new else state == 'older'
     if is_needed:
         _migrate(connection)
     require_current_schema(connection, url)

@@ -68,14 +68,14 @@ class Secrets:
     """Encrypts and decrypts with the key that all servers of a cluster share; during a rotation there are two keys, the
     new one first.
 
-    `look` reads the keys again: a running process refreshes them before it stores a secret, and when it meets one that
-    it cannot decrypt. Not for the reactor's thread. Raises ValueError for text that is not a key.
+    `read_keys` reads the keys again: a running process refreshes them before it stores a secret, and when it meets one
+    that it cannot decrypt. Not for the reactor's thread. Raises ValueError for text that is not a key.
     """
 
     __slots__ = ('_fernets', '_keys_text', '_read_keys')
 
-    def __init__(self, keys: str, look: Callable[[], str] | None = None) -> None:
-        self._keys_text, self._fernets, self._read_keys = keys, _fernets(keys), look
+    def __init__(self, keys: str, read_keys: Callable[[], str] | None = None) -> None:
+        self._keys_text, self._fernets, self._read_keys = keys, _fernets(keys), read_keys
 
     @classmethod
     def of(cls, keys: str | Secrets) -> Secrets:
@@ -101,7 +101,7 @@ class Secrets:
     def encrypt(self, clear: str) -> str:
         """Return `enc:…`, encrypted with the first key; text already encrypted with one of the keys is returned as it
         is."""
-        return clear if clear.startswith(ENCRYPTED) and self.is_ours(clear) else self._encrypt(clear)
+        return clear if clear.startswith(ENCRYPTED) and self.can_decrypt(clear) else self._encrypt(clear)
 
     def decrypt(self, stored: str) -> str:
         """Return the decrypted text. Raises ServiceUnavailable if it was encrypted with another key."""
@@ -116,17 +116,17 @@ class Secrets:
             )
         return clear
 
-    def renewed(self, stored: str) -> str:
+    def reencrypt(self, stored: str) -> str:
         """Re-encrypt with the first key what another of the keys encrypted; everything else, such as a hash, is
         kept."""
         if is_dual_secret(stored):
-            return combine(get_hash(stored), self.renewed(get_encrypted(stored)))
+            return combine(get_hash(stored), self.reencrypt(get_encrypted(stored)))
         if not stored.startswith(ENCRYPTED) or _try_fernet(self._fernets[0], stored) is not None:
             return stored
         clear = self._try_decrypt(stored)
         return stored if clear is None else self._encrypt(clear)
 
-    def is_ours(self, stored: str) -> bool:
+    def can_decrypt(self, stored: str) -> bool:
         """Return whether one of the keys encrypted the text."""
         return self._try_decrypt(stored) is not None
 
@@ -136,7 +136,7 @@ class Secrets:
     def _try_decrypt(self, stored: str) -> str | None:
         return next((clear for fernet in self._fernets if (clear := _try_fernet(fernet, stored)) is not None), None)
 
-    def at_rest(self, kind: str, clear: str) -> str:
+    def to_stored(self, kind: str, clear: str) -> str:
         """Return the stored form. `kind`: 'encrypted' or 'both'. Empty text stays empty."""
         if not clear:
             return clear
@@ -149,18 +149,18 @@ class Secrets:
         if not is_hash(hashed):
             return combine(hash_secret(clear), self._encrypt(clear))
         sealed = get_encrypted(clear)
-        return combine(hashed, sealed) if sealed and self.is_ours(sealed) else hashed
+        return combine(hashed, sealed) if sealed and self.can_decrypt(sealed) else hashed
 
-    def in_use(self, kind: str, stored: str) -> str:
+    def from_stored(self, kind: str, stored: str) -> str:
         """Convert the stored form to that of a Stored: an encrypted secret is decrypted; one with both forms is left to
         its user."""
         return self.decrypt(stored) if kind == 'encrypted' and stored else stored
 
     def key_check(self) -> str:
-        """Return a text that lets `check` recognize this key."""
+        """Return a text that lets `check_key` recognize this key."""
         return self.encrypt(_CHECK)
 
-    def check(self, stored: str) -> None:
+    def check_key(self, stored: str) -> None:
         """Raise ServiceUnavailable if `stored` was made with another key."""
         self.decrypt(stored)
 

@@ -30,9 +30,9 @@ def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, type
     masked_url = mask_password(url)
     async_database = AsyncDatabase(
         database=Database(url=url, cluster=cluster, types=types, secrets=Secrets.of(key)),
-        hashing=DatabaseExecutor(reactor, threads=1, name='odb-hash', what=masked_url),
-        reading=DatabaseExecutor(reactor, threads=MAX_READERS, name='odb-read', what=masked_url),
-        writing=DatabaseExecutor(reactor, threads=1, name='odb-write', what=masked_url),
+        hash_executor=DatabaseExecutor(reactor, threads=1, name='odb-hash', database_name=masked_url),
+        read_executor=DatabaseExecutor(reactor, threads=MAX_READERS, name='odb-read', database_name=masked_url),
+        write_executor=DatabaseExecutor(reactor, threads=1, name='odb-write', database_name=masked_url),
     )
     return ConfigStore(odb=async_database)
 
@@ -48,16 +48,18 @@ class ConfigStore(CodeStore, NodeStore):
         return self._odb.read(lambda connection, cluster: revision_of(connection, cluster.id))
 
     def changes(self, since: int) -> Deferred[ChangeSet]:
-        return self._odb.read_much(lambda connection, cluster, moved: changes_since(connection, cluster, since, moved))
+        return self._odb.read_with_progress(
+            lambda connection, cluster, report_progress: changes_since(connection, cluster, since, report_progress)
+        )
 
     def write(self, operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
-        return Deferred.fromCoroutine(self._odb.change(operations, actor))
+        return Deferred.fromCoroutine(self._odb.apply_operations(operations, actor))
 
-    def history(self, limit: int = 100, **which: Any) -> Deferred[list[HistoryRow]]:
-        filter_ = history.HistoryFilter(limit=limit, **which)
+    def history(self, limit: int = 100, **filters: Any) -> Deferred[list[HistoryRow]]:
+        filter_ = history.HistoryFilter(limit=limit, **filters)
         return self._odb.read(lambda connection, cluster: history.newest_entries(connection, cluster, filter_))
 
-    def state_at(self, revision: int) -> Deferred[Snapshot]:
+    def snapshot_at(self, revision: int) -> Deferred[Snapshot]:
         return self._odb.read(lambda connection, cluster: snapshot_at(connection, cluster, revision))
 
     def close(self) -> Deferred[None]:
@@ -66,5 +68,5 @@ class ConfigStore(CodeStore, NodeStore):
 
 def set_call_meter(store: ConfigStore, meter: Any) -> ConfigStore:
     """Count the store's calls with an ICallMeter from now on; returns the store."""
-    store._odb.reading.meter = store._odb.writing.meter = meter
+    store._odb.read_executor.meter = store._odb.write_executor.meter = meter
     return store

@@ -38,7 +38,7 @@ def find_cluster(connection: Connection, name: str, types: ObjectTypeRegistry, s
     ).one_or_none()
     if row is None:
         raise ServiceUnavailable(None, f'The ODB has no cluster called {name!r}: check `cluster` in server.toml')
-    secrets.check(row.key_check)
+    secrets.check_key(row.key_check)
     return Cluster(id=row.id, types=types, secrets=secrets)
 
 
@@ -55,18 +55,20 @@ class Transaction:
     connection: Connection
     cluster: Cluster
     actor: Actor
-    moved: Callable[[], None]  # reports progress; may raise to end the transaction
+    report_progress: Callable[[], None]  # reports progress; may raise to end the transaction
     revision: int
 
 
 def begin_transaction(
-    connection: Connection, cluster_: Cluster, actor: Actor, moved: Callable[[], None]
+    connection: Connection, cluster_: Cluster, actor: Actor, report_progress: Callable[[], None]
 ) -> Transaction:
     """Begin a transaction by locking the cluster, which serializes writes on every database. Getting the lock does not
     count as progress: after a long wait, less time is left for the rest, so that the caller is answered in time."""
     query = select(cluster.c.revision).where(cluster.c.id == cluster_.id).with_for_update()
     revision = connection.execute(query).scalar_one() + 1
-    return Transaction(connection=connection, cluster=cluster_, actor=actor, moved=moved, revision=revision)
+    return Transaction(
+        connection=connection, cluster=cluster_, actor=actor, report_progress=report_progress, revision=revision
+    )
 
 
 def increment_revision(t: Transaction) -> None:

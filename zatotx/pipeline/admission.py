@@ -31,35 +31,35 @@ ConcurrencyLimitFactory = Callable[
 class ChannelQueue:
     """The concurrency limit of one channel and the requests that wait for it, in order of arrival."""
 
-    __slots__ = ('_channel', '_waiting', 'gate', 'late', 'overflowed')
+    __slots__ = ('_channel', '_waiting', 'concurrency_limit', 'rejected', 'timed_out')
 
-    def __init__(self, channel: ChannelSpec, gate: ConcurrencyLimit) -> None:
+    def __init__(self, channel: ChannelSpec, concurrency_limit: ConcurrencyLimit) -> None:
         self._channel = channel
         # -> when it times out, in seconds of the clock
         self._waiting: OrderedDict[Deferred[None], float] = OrderedDict()
-        self.gate = gate
-        self.late = 0  # requests that timed out while they waited
-        self.overflowed = 0  # requests rejected because the queue was full
+        self.concurrency_limit = concurrency_limit
+        self.timed_out = 0  # requests that timed out while they waited
+        self.rejected = 0  # requests rejected because the queue was full
 
     @property
-    def waiting(self) -> int:
+    def length(self) -> int:
         """The number of waiting requests."""
         return len(self._waiting)
 
     @property
-    def closed(self) -> bool:
+    def is_full(self) -> bool:
         """Whether the next request could neither be admitted nor wait."""
-        return len(self._waiting) >= self._channel.queue and (bool(self._waiting) or self.gate.full)
+        return len(self._waiting) >= self._channel.queue and (bool(self._waiting) or self.concurrency_limit.is_full)
 
-    def follow(self, channel: ChannelSpec) -> None:
+    def update_channel(self, channel: ChannelSpec) -> None:
         """Apply the limits of a changed channel."""
         if channel is not self._channel:
             self._channel = channel
-            self.gate.limit = channel.max_in_flight
+            self.concurrency_limit.limit = channel.max_in_flight
 
-    def enter(self) -> bool:
+    def try_enter(self) -> bool:
         """Count a request against the limit and return True, unless the limit is reached or others wait already."""
-        return not self._waiting and self.gate.enter()
+        return not self._waiting and self.concurrency_limit.enter()
 
     def wait(self, now: float) -> Deferred[None]:
         """Add a request to the queue. The Deferred fires once the request is admitted; cancelling it removes the
@@ -67,26 +67,26 @@ class ChannelQueue:
         queue_timeout."""
         channel = self._channel
         if len(self._waiting) >= channel.queue:
-            self.overflowed += 1
+            self.rejected += 1
             raise ServiceUnavailable(None, self._overload_message())
         waiting: Deferred[None] = Deferred(self._forget)
         self._waiting[waiting] = now + channel.queue_timeout
         return waiting
 
-    def look(self, now: float) -> None:
+    def admit_waiting(self, now: float) -> None:
         """Admit waiting requests up to the limit, and fail those that have timed out."""
         for waiting in [request for request, deadline in self._waiting.items() if deadline <= now]:
             del self._waiting[waiting]
-            self.late += 1
+            self.timed_out += 1
             waiting.errback(ServiceUnavailable(None, self._overload_message()))
         for _ in range(_MAX_ADMITTED_PER_CHECK):
-            if not self._waiting or not self.gate.enter():
+            if not self._waiting or not self.concurrency_limit.enter():
                 return
             self._waiting.popitem(last=False)[0].callback(None)
 
-    def refuse(self) -> ServiceUnavailable:
+    def reject(self) -> ServiceUnavailable:
         """Count a rejected request; returns the error to raise."""
-        self.overflowed += 1
+        self.rejected += 1
         return ServiceUnavailable(None, self._overload_message())
 
     def _forget(self, waiting: Deferred[None]) -> None:
@@ -94,13 +94,13 @@ class ChannelQueue:
 
     def _overload_message(self) -> str:
         queued = f' and {self._channel.queue} may wait' if self._channel.queue else ''
-        return f'Channel {self._channel.name} accepts {self.gate.limit} requests at once{queued}: try again later'
+        return f'Channel {self._channel.name} accepts {self.concurrency_limit.limit} requests at once{queued}: try again later'
 
 
 class Admission:
     """Enforces the concurrency limits of one node. Without a clock, requests are rejected rather than queued.
 
-    `make_gate` creates the concurrency limit of a channel.
+    `make_limit` creates the concurrency limit of a channel.
     """
 
     def __init__(
@@ -108,24 +108,24 @@ class Admission:
         clock: IReactorTime | None = None,
         *,
         node: ConcurrencyLimit | None = None,
-        make_gate: ConcurrencyLimitFactory = lambda name, limit: ConcurrencyLimit(limit),
+        make_limit: ConcurrencyLimitFactory = lambda name, limit: ConcurrencyLimit(limit),
     ) -> None:
         self.node = ConcurrencyLimit(DEFAULT_NODE_LIMIT) if node is None else node
         self._clock = clock
-        self._make_gate = make_gate
+        self._make_limit = make_limit
         self._queues: dict[tuple[str, str], ChannelQueue] = {}
         self._check_scheduled = False
         self._admit_scheduled = False
 
-    def entrance(self, channel: ChannelSpec) -> ChannelQueue:
+    def queue_of(self, channel: ChannelSpec) -> ChannelQueue:
         """Return the queue of a channel that has a limit, creating it on first use."""
         key = channel.kind, channel.name
         queue = self._queues.get(key)
         if queue is None:
-            gate = self._make_gate(f'channel {channel.kind} {channel.name}', channel.max_in_flight)
-            queue = self._queues[key] = ChannelQueue(channel, gate)
+            concurrency_limit = self._make_limit(f'channel {channel.kind} {channel.name}', channel.max_in_flight)
+            queue = self._queues[key] = ChannelQueue(channel, concurrency_limit)
         else:
-            queue.follow(channel)
+            queue.update_channel(channel)
         return queue
 
     def apply(self, snapshot: Snapshot) -> None:
@@ -134,70 +134,72 @@ class Admission:
         limits = {o.name: limit for o in snapshot if (limit := getattr(o.value, 'max_in_flight', None))}
         for key, queue in tuple(self._queues.items()):
             if key[1] in limits:
-                queue.gate.limit = limits[key[1]]
-            elif not queue.gate.inside and not queue.waiting:
+                queue.concurrency_limit.limit = limits[key[1]]
+            elif not queue.concurrency_limit.total_active and not queue.length:
                 del self._queues[key]
 
-    def entrances(self) -> Iterator[tuple[tuple[str, str], ChannelQueue]]:
+    def queues(self) -> Iterator[tuple[tuple[str, str], ChannelQueue]]:
         """Iterate over the queues in use, as ((kind, name), queue)."""
         return iter(tuple(self._queues.items()))
 
-    def enter(self, channel: ChannelSpec, entrance: ChannelQueue) -> Deferred[None] | None:
+    def enter_channel(self, channel: ChannelSpec, queue: ChannelQueue) -> Deferred[None] | None:
         """Count a request against the limit of its channel. Returns None if it is admitted at once, else a Deferred
         that fires when it is. Raises ServiceUnavailable."""
-        if entrance.enter():
+        if queue.try_enter():
             return None
         if not channel.queue or self._clock is None:
-            raise entrance.refuse()
-        waiting = entrance.wait(self._clock.seconds())
+            raise queue.reject()
+        waiting = queue.wait(self._clock.seconds())
         self._schedule_check()
         return waiting
 
-    def left(self, gate: ConcurrencyLimit | None, entrance: ChannelQueue | None) -> None:
+    def release_request(self, service_limit: ConcurrencyLimit | None, queue: ChannelQueue | None) -> None:
         """Release everything a finished request counted against: the node, and its service and channel if it got that
         far."""
         node = self.node
-        if node.alone:
-            node.held -= 1
+        if node.is_local:
+            node.active -= 1
         else:
             node.leave()
-        if gate is not None:
-            if gate.alone:
-                gate.held -= 1
+        if service_limit is not None:
+            if service_limit.is_local:
+                service_limit.active -= 1
             else:
-                gate.leave()
-        if entrance is not None:
-            self.leave(entrance)
+                service_limit.leave()
+        if queue is not None:
+            self.leave_channel(queue)
 
-    def leave(self, entrance: ChannelQueue) -> None:
+    def leave_channel(self, queue: ChannelQueue) -> None:
         """Release a channel's limit and admit the next waiting request."""
-        entrance.gate.leave()
-        if entrance.waiting and not self._admit_scheduled and self._clock is not None:
+        queue.concurrency_limit.leave()
+        if queue.length and not self._admit_scheduled and self._clock is not None:
             # Not in this call: an admitted request may finish at once and admit the next one, and the calls would nest.
             self._admit_scheduled = True
             self._clock.callLater(0, self._admit_released)
 
-    def check(self, channel: ChannelSpec, entry: IServiceEntry | None) -> None:
+    def check_capacity(self, channel: ChannelSpec, entry: IServiceEntry | None) -> None:
         """Reject a request early that would be rejected later anyway, before its password is hashed or its body is
         read. Counts nothing. Raises ServiceUnavailable."""
-        if channel.always_open:
+        if channel.serves_while_draining:
             return
         if channel.max_in_flight:
-            entrance = self.entrance(channel)
-            if entrance.closed:
-                raise entrance.refuse()
-        if entry is not None and entry.gate.full:
-            entry.gate.refused += 1
+            entrance = self.queue_of(channel)
+            if entrance.is_full:
+                raise entrance.reject()
+        if entry is not None and entry.concurrency_limit.is_full:
+            entry.concurrency_limit.rejected += 1
             raise service_full_error(entry)
 
-    def node_full(self) -> ServiceUnavailable:
+    def node_full_error(self) -> ServiceUnavailable:
         """Return the error to raise when the node has reached its limit."""
         return ServiceUnavailable(None, f'The server is processing {self.node.limit} requests, its limit: try again '
                                         'later')  # fmt: skip
 
     def _admit_released(self) -> None:
         self._check_queues()
-        self._admit_scheduled = any(queue.waiting and not queue.gate.full for queue in self._queues.values())
+        self._admit_scheduled = any(
+            queue.length and not queue.concurrency_limit.is_full for queue in self._queues.values()
+        )
         if self._admit_scheduled:
             self._call_later(0, self._admit_released)
 
@@ -210,15 +212,15 @@ class Admission:
         """Check periodically, because requests that finish in another worker do not notify this one."""
         self._check_scheduled = False
         self._check_queues()
-        if any(queue.waiting for queue in self._queues.values()):
+        if any(queue.length for queue in self._queues.values()):
             self._schedule_check()
 
     def _check_queues(self) -> None:
         assert self._clock is not None
         now = self._clock.seconds()
         for queue in tuple(self._queues.values()):
-            if queue.waiting:
-                queue.look(now)
+            if queue.length:
+                queue.admit_waiting(now)
 
     def _call_later(self, seconds: float, function: Callable[[], None]) -> None:
         assert self._clock is not None
@@ -227,5 +229,6 @@ class Admission:
 
 def service_full_error(entry: IServiceEntry) -> ServiceUnavailable:
     """Return the error to raise when a service has reached its limit."""
-    return ServiceUnavailable(None, f'Service {entry.name} is processing {entry.gate.limit} requests, its limit: try '
-                                    'again later')  # fmt: skip
+    return ServiceUnavailable(
+        None, f'Service {entry.name} is processing {entry.concurrency_limit.limit} requests, its limit: try again later'
+    )

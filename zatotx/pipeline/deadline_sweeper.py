@@ -35,9 +35,9 @@ class DeadlineSweeper:
         self.forget: Callable[[HasDeadline], None] = self._watched.discard
         self._scheduled = False
 
-    def watch(self, run: HasDeadline) -> None:
+    def watch(self, pending: HasDeadline) -> None:
         """Call `run.expire()` when its deadline passes."""
-        self._watched.add(run)
+        self._watched.add(pending)
         if not self._scheduled:
             self._scheduled = True
             self._clock.callLater(SWEEP_INTERVAL, self._sweep)

@@ -45,12 +45,12 @@ class PendingRequest:
         dispatcher: Dispatcher,
         message: Message,
         coroutine: Coroutine[Any, Any, Any],
-        answered: Callable[[Any], None],
+        on_reply: Callable[[Any], None],
     ) -> None:
         self._dispatcher = dispatcher
         self._message = message
         self._coroutine = coroutine
-        self._answered: Callable[[Any], None] | None = answered
+        self._answered: Callable[[Any], None] | None = on_reply
         self._waiting: Deferred[Any] | None = None
 
     @property
@@ -58,20 +58,20 @@ class PendingRequest:
         """Seconds on the reactor's clock."""
         return self._message.deadline
 
-    def wait(self, waiting: object) -> None:
+    def wait_for(self, awaitable: object) -> None:
         """Wait for the awaitable that the coroutine yielded."""
-        while not isinstance(waiting, Deferred):
-            type_error = TypeError(f'Services await Deferreds and coroutines, not {type(waiting).__name__}')
+        while not isinstance(awaitable, Deferred):
+            type_error = TypeError(f'Services await Deferreds and coroutines, not {type(awaitable).__name__}')
             try:
-                waiting = self._coroutine.throw(type_error)
+                awaitable = self._coroutine.throw(type_error)
             except StopIteration as stop:
                 self._answer(stop.value)
                 return
             except BaseException as error:
                 self._fail(error)
                 return
-        self._waiting = waiting
-        waiting.addBoth(self._resume)
+        self._waiting = awaitable
+        awaitable.addBoth(self._resume)
 
     def cancel(self) -> None:
         """Cancel the service because the client is gone; no reply is sent."""
@@ -80,7 +80,7 @@ class PendingRequest:
 
     def expire(self) -> None:
         """Reply that the deadline has passed, then cancel the service. The reply does not wait for the cancellation."""
-        self._answer(self._dispatcher.expired(self._message))
+        self._answer(self._dispatcher.timeout_reply(self._message))
         if self._waiting is not None:
             self._waiting.cancel()
 
@@ -96,13 +96,13 @@ class PendingRequest:
         except BaseException as error:
             self._fail(error)
         else:
-            self.wait(waiting)
+            self.wait_for(waiting)
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt | GeneratorExit):
             raise error
         if self._answered is not None:
-            self._answer(self._dispatcher.refusal(error, self._message))
+            self._answer(self._dispatcher.error_reply(error, self._message))
         else:  # the request was cancelled, so CancelledError is expected
             error.__traceback__ = None  # its frames refer to the message, and the frames above them to the error
 
@@ -126,21 +126,21 @@ class Dispatcher:
         self._pipeline = pipeline
         self.deadlines = DeadlineSweeper(clock)
 
-    def deliver(self, message: Message, answered: Callable[[Reply], None]) -> IPendingRequest:
+    def deliver(self, message: Message, on_reply: Callable[[Reply], None]) -> IPendingRequest:
         """See IDispatcher."""
-        return self._start(self._pipeline.serve(message), message, answered)
+        return self._start(self._pipeline.serve(message), message, on_reply)
 
-    def admit(self, message: Message, admitted: Callable[[Reply | None], None]) -> IPendingRequest:
+    def authenticate(self, message: Message, on_result: Callable[[Reply | None], None]) -> IPendingRequest:
         """See IDispatcher."""
-        return self._start(self._pipeline.authorize(message), message, admitted)
+        return self._start(self._pipeline.authorize(message), message, on_result)
 
-    def refusal(self, error: BaseException, message: Message) -> Reply:
+    def error_reply(self, error: BaseException, message: Message) -> Reply:
         """Return the reply to a message whose processing failed with `error`."""
-        return self._pipeline.refusal(error, message)
+        return self._pipeline.error_reply(error, message)
 
-    def expired(self, message: Message) -> Reply:
+    def timeout_reply(self, message: Message) -> Reply:
         """Return the reply to a message whose deadline passed."""
-        return self._pipeline.expired(message)
+        return self._pipeline.timeout_reply(message)
 
     def _start(
         self, coroutine: Coroutine[Any, Any, Any], message: Message, answered: Callable[[Any], None]
@@ -152,11 +152,11 @@ class Dispatcher:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | GeneratorExit):
                 raise
-            reply = self._pipeline.refusal(error, message)
+            reply = self._pipeline.error_reply(error, message)
         else:
             pending = PendingRequest(self, message, coroutine, answered)
             self.deadlines.watch(pending)
-            pending.wait(waiting)
+            pending.wait_for(waiting)
             return pending
         answered(reply)
         return _COMPLETED

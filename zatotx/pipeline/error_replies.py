@@ -15,7 +15,7 @@ class ErrorReplies:
     """Builds the reply to an exception. The text of a ServiceError is sent to the caller. For any other exception, the
     caller receives the correlation ID and a constant sentence, and the traceback is logged once."""
 
-    frames_stay = False  # whether `Reply.error` keeps its traceback
+    keep_tracebacks = False  # whether `Reply.error` keeps its traceback
     _log = Logger()
 
     def reply(self, error: BaseException, message: Message, codec: ICodec) -> Reply:
@@ -27,14 +27,14 @@ class ErrorReplies:
         else:
             service_error = self._unexpected(error, message)
         # Zato's services write `Forbidden(self.cid)`.
-        details = service_error.details if service_error.details != message.cid else service_error.default
-        reply: Reply = codec.refuse(service_error, details, message)
+        details = service_error.details if service_error.details != message.cid else service_error.default_message
+        reply: Reply = codec.encode_error(service_error, details, message)
         reply.error = error
-        if not self.frames_stay:
+        if not self.keep_tracebacks:
             _clear_tracebacks(error)
         return reply
 
-    def expired(self, message: Message, codec: ICodec) -> Reply:
+    def timeout_reply(self, message: Message, codec: ICodec) -> Reply:
         """Return the reply for a deadline that passed while the service was still running."""
         self._log.warn('{cid}: service {service!r} was still running when its deadline passed', **_log_fields(message))
         return self.reply(Timeout(message.cid), message, codec)

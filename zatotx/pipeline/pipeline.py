@@ -29,23 +29,23 @@ _Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # the resul
 class Pipeline:
     """Processes a message: concurrency limits, authentication, rate limits, decoding, invocation, encoding.
 
-    `closed` is the reason why no message is processed now, '' if messages are: a node that is still starting replies
-    503 with it.
+    `unavailable_reason` is the reason why no message is processed now, '' if messages are: a node that is still
+    starting replies 503 with it.
     """
 
-    guard: IAuthenticationPolicy
+    authentication: IAuthenticationPolicy
     store: IServiceStore
     invoker: IServiceInvoker
     codecs: CodecRegistry
-    faults: ErrorReplies
+    error_replies: ErrorReplies
     offload: Callable[..., Deferred[Any]]
-    closed: str = ''
+    unavailable_reason: str = ''
     admission: Admission = field(factory=Admission)
-    rates: RateLimiter = field(factory=RateLimiter)
+    rate_limiter: RateLimiter = field(factory=RateLimiter)
 
     async def serve(self, message: Message) -> Reply:
         """Process a message and return its reply, whatever goes wrong. Raises only CancelledError."""
-        codec = self.codecs.of(message)
+        codec = self.codecs.select(message)
         channel, admission = message.channel, self.admission
         node_limit: ConcurrencyLimit | None = None  # the limits counted against; released at the end
         service_limit: ConcurrencyLimit | None = None
@@ -54,15 +54,17 @@ class Pipeline:
         outcome: ServiceResult | None = None
         began = perf_counter()
         try:
-            if not channel.always_open:
+            if not channel.serves_while_draining:
                 limit = admission.node
-                if limit.held < limit.room:  # the body of ConcurrencyLimit.enter, inlined
-                    limit.held += 1
+                if limit.active < limit.fast_limit:  # the body of ConcurrencyLimit.enter, inlined
+                    limit.active += 1
                 elif not limit.enter():
-                    raise admission.node_full()
+                    raise admission.node_full_error()
                 node_limit = limit
-            if message.principal is None or self.closed:
-                checked = await self._authenticate_and_count(message) if channel.rates else self.checked(message)
+            if message.principal is None or self.unavailable_reason:
+                checked = (
+                    await self._authenticate_and_count(message) if channel.rate_limits else self.authenticate(message)
+                )
                 if type(checked) is Principal:
                     message.principal = checked
                 elif checked is not NEEDS_BODY:
@@ -70,36 +72,36 @@ class Pipeline:
             services = self.store.current
             service = services.get(message.service)
             if service is None or not service.is_active or service.roles or channel.internal_only:
-                service = self.found(service, message)
+                service = self.require_service(service, message)
             if node_limit is not None:
                 if channel.max_in_flight:
                     channel_queue = await self._admit_to_channel(channel)
-                limit = service.gate
-                if limit.held < limit.room:
-                    limit.held += 1
+                limit = service.concurrency_limit
+                if limit.active < limit.fast_limit:
+                    limit.active += 1
                 elif not limit.enter():
                     raise service_full_error(service)
                 service_limit = limit
             entry = service
             entry.stats.in_flight += 1
             body = message.body
-            if type(body) is bytes and len(body) <= codec.weightless:
+            if type(body) is bytes and len(body) <= codec.check_threshold:
                 payload = codec.decode(message)
             else:  # spooled, content-encoded or large
                 payload = await self._decode_large(message, codec)
             if message.principal is None:  # the credentials are in the body
                 await self._authenticate_by_body(service, message)
             outcome = await self.invoker.invoke(entry, services, message, payload)
-            reply: Reply = codec.answer(outcome, message)
+            reply: Reply = codec.encode(outcome, message)
         except CancelledError as error:
-            _count_failed(entry, began, Timeout(message.cid) if hasattr(message, 'expired') else error)
+            _count_failed(entry, began, Timeout(message.cid) if hasattr(message, 'has_expired') else error)
             raise
         except (Exception, SystemExit) as error:  # a service's sys.exit() ends the request, not the server
             explained = self._explain_and_count(error, entry, outcome, began)
-            return self.faults.reply(explained, message, codec)
+            return self.error_replies.reply(explained, message, codec)
         finally:
             if node_limit is not None:
-                admission.left(service_limit, channel_queue)
+                admission.release_request(service_limit, channel_queue)
         entry.stats.in_flight -= 1
         entry.stats.observe(perf_counter() - began)
         return reply
@@ -110,7 +112,7 @@ class Pipeline:
         """Count a failed call, and return its error with the explanation that helps the service's author most."""
         explained = unwrap_first_error(error)
         if entry is not None:
-            explained = self.invoker.explained(explained, entry, outcome)
+            explained = self.invoker.explain_error(explained, entry, outcome)
         _count_failed(entry, began, explained)
         return explained
 
@@ -118,7 +120,7 @@ class Pipeline:
         """Authenticate when that takes time, such as hashing a password; not for a request that would be rejected
         anyway. Returns None if the credentials are in the body."""
         try:
-            self.admission.check(message.channel, self.store.current.get(message.service))
+            self.admission.check_capacity(message.channel, self.store.current.get(message.service))
         except ServiceUnavailable:
             if (close := getattr(checked, 'close', None)) is not None:
                 close()
@@ -129,46 +131,46 @@ class Pipeline:
         """Authenticate a message on a channel with rate limits; may also raise TooManyRequests. Requests that fail
         authentication are counted, too, to slow down guessing."""
         try:
-            checked = self.checked(message)
+            checked = self.authenticate(message)
             principal = checked if type(checked) is Principal else await self._authenticate_slowly(checked, message)
         except (Unauthorized, Forbidden):
-            await _await_count(self.rates.take_stranger(message))
+            await _await_count(self.rate_limiter.charge_unauthenticated(message))
             raise
         if principal is not None:
             message.principal = principal
-            counting = self.rates.take(message)
+            counting = self.rate_limiter.charge(message)
             if counting is not None:
                 await counting
             return principal
-        if message.standing is None:  # otherwise it was counted when it was admitted
-            await _await_count(self.rates.take_stranger(message))
+        if message.rate_limit_state is None:  # otherwise it was counted when it was admitted
+            await _await_count(self.rate_limiter.charge_unauthenticated(message))
         return NEEDS_BODY
 
     async def _authenticate_by_body(self, entry: IServiceEntry, message: Message) -> None:
         """Authenticate a message by its body, which is decoded by now."""
-        message.principal = await _principal(self.guard.check_body(message))
-        if message.channel.rates:
-            await _await_count(self.rates.take_caller(message))
+        message.principal = await _principal(self.authentication.check_body(message))
+        if message.channel.rate_limits:
+            await _await_count(self.rate_limiter.charge_principal(message))
         require_role(entry, message)
 
     async def _decode_large(self, message: Message, codec: ICodec) -> object:
         """Decode a body that is in a file, content-encoded or large. If that takes time, reading and decoding run
         together in a thread, so that at most one body per thread is in memory."""
         body, principal = message.body, message.principal
-        if principal is not None and principal.kind != ANONYMOUS.kind and hasattr(message, 'charge'):
-            message.charge.known()
+        if principal is not None and principal.kind != ANONYMOUS.kind and hasattr(message, 'memory_charge'):
+            message.memory_charge.mark_authenticated()
         if isinstance(body, bytes):
-            is_small = len(body) <= codec.threaded
-        elif body.quick:
-            is_small = _read_into_memory(message, body) <= codec.threaded
+            is_small = len(body) <= codec.thread_threshold
+        elif body.is_nonblocking:
+            is_small = _read_into_memory(message, body) <= codec.thread_threshold
         else:
             is_small = False
         return decode_body(message, codec) if is_small else await self.offload(decode_body, message, codec)
 
     async def _admit_to_channel(self, channel: ChannelSpec) -> ChannelQueue:
         """Return the channel's queue once the request is admitted, which may require waiting."""
-        entrance = self.admission.entrance(channel)
-        waiting = self.admission.enter(channel, entrance)
+        entrance = self.admission.queue_of(channel)
+        waiting = self.admission.enter_channel(channel, entrance)
         if waiting is not None:
             await waiting
         return entrance
@@ -176,33 +178,33 @@ class Pipeline:
     async def authorize(self, message: Message) -> None:
         """Set `message.principal` by the head alone. Raises what the authentication policy raises, and
         ServiceUnavailable if a limit would reject the request."""
-        if not message.channel.always_open and self.admission.node.full:
-            self.admission.node.refused += 1
-            raise self.admission.node_full()
+        if not message.channel.serves_while_draining and self.admission.node.is_full:
+            self.admission.node.rejected += 1
+            raise self.admission.node_full_error()
         entry = self.store.current.get(message.service)
-        self.admission.check(message.channel, entry)
-        checked = self._authenticate_and_count(message) if message.channel.rates else self.checked(message)
+        self.admission.check_capacity(message.channel, entry)
+        checked = self._authenticate_and_count(message) if message.channel.rate_limits else self.authenticate(message)
         message.principal = await _principal(checked)
         if entry is not None:
             require_role(entry, message)
 
-    def checked(self, message: Message) -> _Checked:
+    def authenticate(self, message: Message) -> _Checked:
         """Return the principal of a message, or an awaitable of it. Raises what the authentication policy raises, and
         ServiceUnavailable while the pipeline is closed."""
-        if self.closed and not message.channel.always_open:
-            raise ServiceUnavailable(message.cid, self.closed)
-        return message.principal or self.guard.check(message)
+        if self.unavailable_reason and not message.channel.serves_while_draining:
+            raise ServiceUnavailable(message.cid, self.unavailable_reason)
+        return message.principal or self.authentication.check(message)
 
-    def refusal(self, error: BaseException, message: Message) -> Reply:
+    def error_reply(self, error: BaseException, message: Message) -> Reply:
         """Return the reply to a message that failed with `error`."""
-        return self.faults.reply(error, message, self.codecs.of(message))
+        return self.error_replies.reply(error, message, self.codecs.select(message))
 
-    def expired(self, message: Message) -> Reply:
+    def timeout_reply(self, message: Message) -> Reply:
         """Return the reply to a message whose deadline passed while it was processed."""
-        message.expired = True
-        return self.faults.expired(message, self.codecs.of(message))
+        message.has_expired = True
+        return self.error_replies.timeout_reply(message, self.codecs.select(message))
 
-    def found(self, entry: IServiceEntry | None, message: Message) -> IServiceEntry:
+    def require_service(self, entry: IServiceEntry | None, message: Message) -> IServiceEntry:
         """Return the service if it may be invoked on this channel by this principal. Raises NotFound, Inactive or
         Forbidden."""
         if entry is None or (message.channel.internal_only and not entry.is_internal):
@@ -217,7 +219,7 @@ class Pipeline:
         """Yield the names of the services that a caller may invoke on an endpoint of the broker. Yields none to
         anonymous callers, and none on channels that have a single service."""
         principal, channel = message.principal, message.channel
-        if principal is None or principal is ANONYMOUS or not channel.door or channel.service:
+        if principal is None or principal is ANONYMOUS or not channel.is_builtin_endpoint or channel.service:
             return
         for entry in self.store.current:
             if (not entry.roles or not entry.roles.isdisjoint(principal.roles)) and (
@@ -231,24 +233,24 @@ def decode_body(message: Message, codec: ICodec) -> object:
     ServiceUnavailable if the memory budget is exhausted."""
     body = message.body
     if not isinstance(body, bytes):
-        if codec.piecewise and body.seekable:
+        if codec.reads_stream and body.seekable:
             return codec.decode(message)
         _read_into_memory(message, body)
         body = message.body
         assert isinstance(body, bytes)
-    if len(body) > codec.weightless:
-        codec.weigh(body)
-        _charge(message, codec.footprint(body))
+    if len(body) > codec.check_threshold:
+        codec.check_size(body)
+        _charge(message, codec.estimate_memory(body))
     return codec.decode(message)
 
 
 def _read_into_memory(message: Message, body: Body) -> int:
     """Read a body into memory; returns its size in bytes."""
-    charge = getattr(message, 'charge', None)
+    charge = getattr(message, 'memory_charge', None)
     if charge is None:
         data = body.read()
     else:
-        max_size = body.most
+        max_size = body.max_size
         _charge(message, max_size)
         data = body.read()
         charge.give_back(max_size - len(data))
@@ -257,7 +259,7 @@ def _read_into_memory(message: Message, body: Body) -> int:
 
 
 def _charge(message: Message, size: int) -> None:
-    if size and hasattr(message, 'charge') and not message.charge.add(size):
+    if size and hasattr(message, 'memory_charge') and not message.memory_charge.reserve(size):
         raise ServiceUnavailable(message.cid, OUT_OF_BUDGET)
 
 
@@ -275,7 +277,7 @@ def require_role(entry: IServiceEntry, message: Message) -> None:
     """Raise Forbidden if the service requires a role that the principal lacks. A principal that is not known yet
     passes, and an endpoint of the broker with a service of its own does its own authorization."""
     principal, channel = message.principal, message.channel
-    if not entry.roles or principal is None or (channel.door and channel.service):
+    if not entry.roles or principal is None or (channel.is_builtin_endpoint and channel.service):
         return
     if entry.roles.isdisjoint(principal.roles):
         raise Forbidden(message.cid)

@@ -101,7 +101,7 @@ class RateLimiter:
     def apply(self, snapshot: Snapshot) -> None:
         """Apply the limits of a snapshot. A removed limit stays in force until the next snapshot, for requests whose
         head arrived before this one."""
-        stored = snapshot.of(_TYPE)
+        stored = snapshot.objects_of_types(_TYPE)
         names = {item.name for item in stored}
         self._removed = {name: rule for name, rule in self._rules.items() if name not in names}
         self._rules = {item.name: _rule(item) for item in stored if item.value.is_active}
@@ -111,7 +111,7 @@ class RateLimiter:
         for channel in [channel for channel in self.refused if channel[1] not in limited]:
             del self.refused[channel]
 
-    def exact(self) -> Mapping[str, Sequence[str]]:
+    def exact_limits(self) -> Mapping[str, Sequence[str]]:
         """Return the names of the exact limits in use, by what happens to them while Redis is unavailable ('local',
         'open', 'closed')."""
         names_by_policy: dict[str, list[str]] = {}
@@ -124,21 +124,21 @@ class RateLimiter:
     # fails with, TooManyRequests, or ServiceUnavailable if the limits cannot be checked and their policy rejects
     # requests then.
 
-    def take(self, message: Message) -> Awaitable[None] | None:
+    def charge(self, message: Message) -> Awaitable[None] | None:
         """Count a request whose principal is known."""
         return self._take(self._limits_of(message).all, message)
 
-    def take_stranger(self, message: Message) -> Awaitable[None] | None:
+    def charge_unauthenticated(self, message: Message) -> Awaitable[None] | None:
         """Count a request whose principal is not known yet, or that was rejected for lack of one."""
         return self._take(self._limits_of(message).without_principal, message)
 
-    def take_caller(self, message: Message) -> Awaitable[None] | None:
-        """Count a request against the limits of its principal, after `take_stranger`."""
+    def charge_principal(self, message: Message) -> Awaitable[None] | None:
+        """Count a request against the limits of its principal, after `charge_unauthenticated`."""
         limits = self._limits_of(message).per_principal
         return self._take(limits, message) if limits.rules else None
 
     def _limits_of(self, message: Message) -> _LimitsByStage:
-        names = message.channel.rates
+        names = message.channel.rate_limits
         limits = self._limits_by_names.get(names)
         if limits is None:
             rules = (self._rules.get(name) or self._removed.get(name) for name in names)
@@ -155,7 +155,7 @@ class RateLimiter:
             ahead = self._buckets.charge(rule.bucket(message), rate, int(self._now() * SECOND))
             charged = ahead + rate.interval
             if charged <= rate.tolerance:
-                message.standing = RateLimitState(limits.fields, (charged,))
+                message.rate_limit_state = RateLimitState(limits.fields, (charged,))
                 return None
             self._report(limits, message, (ahead,), admitted=False)
         aheads, admitted = self._charge(rules, message)
@@ -181,7 +181,7 @@ class RateLimiter:
             return
         if limits.local and not charge.admitted:
             self._give_back(limits.local, message)
-        self._report(limits, message, [*aheads, *charge.aheads], admitted=charge.admitted)
+        self._report(limits, message, [*aheads, *charge.bucket_leads], admitted=charge.admitted)
 
     def _take_without_redis(self, limits: _Limits, message: Message) -> None:
         if limits.without_redis is None:
@@ -213,7 +213,7 @@ class RateLimiter:
         if admitted:
             aheads = [ahead + rule.rate.interval for rule, ahead in zip(rules, aheads, strict=True)]
         fields = limits.fields if rules is limits.rules else limits.local_fields
-        message.standing = RateLimitState(fields, aheads)
+        message.rate_limit_state = RateLimitState(fields, aheads)
         if not admitted:
             self.refused[message.channel.kind, message.channel.name] += 1
             raise _too_many_requests(rules, aheads)
@@ -231,7 +231,7 @@ def _rule(stored: StoredObject) -> _Rule:
     # callers at once who have exhausted it: their buckets would stay as far ahead as they are.
     count, seconds, burst = limit.pace
     pace = f'{count}/{seconds}/{burst}'
-    return _Rule(limit.name, limit.per, Rate.of(count, seconds, burst), limit.exact, limit.when_redis_is_away,
+    return _Rule(limit.name, limit.per, Rate.from_limit(count, seconds, burst), limit.exact, limit.when_redis_is_away,
                  f'{stored.id}:{limit.per}:{pace}:', f'{stored.id}:{ADDRESS}:{pace}:')  # fmt: skip
 
 
@@ -245,7 +245,7 @@ def _counted_locally(rule: _Rule) -> _Rule:
 
 def _too_many_requests(rules: Sequence[_Rule], aheads: Sequence[int]) -> TooManyRequests:
     """Return the error for the exceeded limit that takes longest to admit the next request."""
-    wait, rule = max(((rule.rate.wait(ahead), rule) for rule, ahead in zip(rules, aheads, strict=True)),
+    wait, rule = max(((rule.rate.wait_time(ahead), rule) for rule, ahead in zip(rules, aheads, strict=True)),
                      key=lambda pair: pair[0])  # fmt: skip
     after = max(1, ceil_seconds(wait))
     return TooManyRequests(None, f'Too many requests: rate limit {rule.name} admits the next one in {after} s', after)

@@ -45,15 +45,22 @@ class RedisClient(ConnectionService):
         *,
         timeout: float = 5.0,
         name: str = '',
-        voice: ConnectionLog | None = None,
+        connection_log: ConnectionLog | None = None,
     ) -> None:
         """`reactor`: IReactorTime, IReactorTCP, IReactorUNIX. `name`: the connection's name in CLIENT LIST."""
-        self._connection_log = voice or ConnectionLog(str(address))
+        self._connection_log = connection_log or ConnectionLog(str(address))
         connection = ReconnectingConnection(
-            reactor, address, timeout=timeout, name=name, voice=self._connection_log, prepare=self._check_server
+            reactor,
+            address,
+            timeout=timeout,
+            name=name,
+            connection_log=self._connection_log,
+            prepare=self._check_server,
         )
         super().__init__(connection)
-        self.known: ServerInfo | None = None  # the last INFO; None before the first, or if the user may not send INFO
+        self.last_info: ServerInfo | None = (
+            None  # the last INFO; None before the first, or if the user may not send INFO
+        )
         self.meter: Any = NullMeter()  # an ICallMeter for commands; a batch counts as one
         self.connections = 0  # number of connections made so far
         self._seconds = reactor.seconds
@@ -78,14 +85,14 @@ class RedisClient(ConnectionService):
         """
         return count_call(self.meter, self._seconds, self._execute(command, args))
 
-    def batch(self, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
+    def execute_batch(self, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
         """See IBatch. Each command is a sequence of its words, e.g. `('HSET', key, 'field', 'value')`."""
         return count_call(self.meter, self._seconds, self._batch(commands))
 
     def _execute(self, command: str, args: Sequence[object]) -> Deferred[object]:
-        protocol = self._connection.live
+        protocol = self._connection.protocol
         if protocol is None:
-            return fail(self._connection.away())
+            return fail(self._connection.unavailable_error())
         words = (*command.upper().split(' '), *args)
         if _is_unsupported(words):
             return fail(RedisError(f'{words[0]} needs a connection of its own'))
@@ -93,9 +100,9 @@ class RedisClient(ConnectionService):
         return reply
 
     def _batch(self, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
-        protocol = self._connection.live
+        protocol = self._connection.protocol
         if protocol is None:
-            return fail(self._connection.away())
+            return fail(self._connection.unavailable_error())
         if not commands:
             return succeed([])
         for words in commands:
@@ -104,7 +111,7 @@ class RedisClient(ConnectionService):
         replies: Deferred[list[object]] = protocol.ask_all(commands)
         return replies
 
-    def facts(self) -> Deferred[ServerInfo]:
+    def fetch_info(self) -> Deferred[ServerInfo]:
         """Fetch the server's current INFO. Fails as `execute` does."""
         return self.execute('INFO').addCallback(self._parse_info)
 
@@ -113,22 +120,24 @@ class RedisClient(ConnectionService):
         try:
             reply = await protocol.ask('INFO')
         except RedisError as error:
-            self._connection_log.warn(f'{self.address} does not answer INFO, so its settings are not checked: {error}')
+            self._connection_log.log_warning(
+                f'{self.address} does not answer INFO, so its settings are not checked: {error}'
+            )
             return
         info = self._parse_info(reply)
         if problem := unsupported_reason(info):
             raise UnusableServerError(problem)
         for sentence in configuration_warnings(info, str(self.address)):
-            self._connection_log.warn(sentence)
+            self._connection_log.log_warning(sentence)
 
     def _parse_info(self, info: object) -> ServerInfo:
-        self.known = server_info = parse_info(str(info))
+        self.last_info = server_info = parse_info(str(info))
         return server_info
 
     def _refresh_info(self) -> None:
-        if self._connection.live is not None:
+        if self._connection.protocol is not None:
             # The connection handles errors itself.
-            self.facts().addErrback(lambda _: None)
+            self.fetch_info().addErrback(lambda _: None)
 
 
 def _is_unsupported(words: Sequence[object]) -> bool:

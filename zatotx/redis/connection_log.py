@@ -10,25 +10,25 @@ class ConnectionLog:
 
     _log = Logger('zatotx.redis')
 
-    def __init__(self, where: str) -> None:
-        """`where`: 'Redis at …'."""
-        self.where = where
+    def __init__(self, server: str) -> None:
+        """`server`: 'Redis at …'."""
+        self.server = server
         self._state: str | None = None  # '' = connected, otherwise the problem; None = nothing was logged yet
         self._warned: set[str] = set()
 
-    def answers(self) -> None:
+    def log_connected(self) -> None:
         """Log that there is a connection."""
         if self._state != '':
             self._state = ''
-            self._log.info('{where} answers', where=self.where)
+            self._log.info('{where} answers', where=self.server)
 
-    def away(self, problem: str) -> None:
+    def log_unavailable(self, problem: str) -> None:
         """Log that there is no connection, with the reason as a clause."""
         if problem != self._state:
             self._state = problem
-            self._log.warn('{where} is away: {problem}', where=self.where, problem=problem)
+            self._log.warn('{where} is away: {problem}', where=self.server, problem=problem)
 
-    def warn(self, sentence: str) -> None:
+    def log_warning(self, sentence: str) -> None:
         """Log a problem with the server's settings."""
         if sentence not in self._warned:
             self._warned.add(sentence)

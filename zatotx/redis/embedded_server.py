@@ -101,8 +101,8 @@ class RedisSupervisor(Service):
         if self._task is not None:
             self._task.cancel()
             self._task = None
-        gone = succeed(None) if self._process is None else self._process.stop(self._reactor, _STOP_TIMEOUT)
-        return gone.addBoth(self._unlock)
+        has_ended = succeed(None) if self._process is None else self._process.stop(self._reactor, _STOP_TIMEOUT)
+        return has_ended.addBoth(self._unlock)
 
     def wait_ready(self) -> Deferred[None]:
         """Fires when Redis replies; fails with StartError if it cannot start at all or is stopped first."""
@@ -144,7 +144,7 @@ class RedisSupervisor(Service):
         probing.addErrback(lambda failure: failure.trap(CancelledError) and None)
         try:
             reason = await _copy_result(process.ended)
-            return reason, f'{reason}: {process.last_words}'
+            return reason, f'{reason}: {process.last_output}'
         finally:
             self.ready = False
             probing.cancel()
@@ -152,11 +152,11 @@ class RedisSupervisor(Service):
     async def _server_lock(self) -> int:
         """Acquire the lock that a server process inherits, after the server of an earlier supervisor has ended."""
         path = self._directory / _SERVER_LOCK
-        fd, is_asked = _try_lock(path), False
+        fd, is_stop_requested = _try_lock(path), False
         deadline = self._reactor.seconds() + _STOP_TIMEOUT
         while fd < 0 and self._reactor.seconds() < deadline:
-            if not is_asked:
-                is_asked = True
+            if not is_stop_requested:
+                is_stop_requested = True
                 await self._stop_leftover_server()
             await deferLater(self._reactor, _PROBE_INTERVAL)
             fd = _try_lock(path)
@@ -200,7 +200,7 @@ class RedisSupervisor(Service):
         return process
 
     async def _probe_until_ready(self, process: ServerProcess) -> None:
-        while not process.gone:
+        while not process.has_ended:
             try:
                 await send_single_command(self._reactor, self.address, 'PING')
             except CancelledError:
@@ -216,12 +216,12 @@ class RedisSupervisor(Service):
         self.ready = self._was_ready = True
         self._outages.over()
         self._log.info('{address} answers', address=self.address)
-        self._waiters.fire()
+        self._waiters.fire_all()
 
     def _on_failed(self, failure: Failure) -> None:
         """Fail the waiters: no process has replied since the start, or the service is being stopped."""
         stopped = failure.check(CancelledError)
-        self._waiters.fail(StartError(f'Redis in {self._directory} was stopped') if stopped else failure)
+        self._waiters.fail_all(StartError(f'Redis in {self._directory} was stopped') if stopped else failure)
 
     def _unlock(self, result: Any) -> Any:
         fd, self._lock_fd = self._lock_fd, -1

@@ -38,14 +38,14 @@ def make_reply_error(text: str, server: str) -> RedisError | RedisNotReady:
     return RedisError(text.removeprefix('ERR '))
 
 
-def make_timeout_error(where: str, name: str, timeout: float) -> Timeout:
+def make_timeout_error(server: str, command: str, timeout: float) -> Timeout:
     """Return the error of a command without a reply within `timeout` seconds."""
-    return Timeout(None, f'{where} {_NO_REPLY} to {name} within {timeout:g} s')
+    return Timeout(None, f'{server} {_NO_REPLY} to {command} within {timeout:g} s')
 
 
-def make_connection_lost_error(where: str) -> ServiceUnavailable:
+def make_connection_lost_error(server: str) -> ServiceUnavailable:
     """Return the error of a command whose connection ended before its reply."""
-    return ServiceUnavailable(None, f'{where} was lost before it replied: the command may have been executed')
+    return ServiceUnavailable(None, f'{server} was lost before it replied: the command may have been executed')
 
 
 def disconnect_cause(error: Exception, protocol: Any) -> Exception:

@@ -24,10 +24,10 @@ class RedisKeys:
         """Return a key, e.g. `key('lease', 'scheduler')`. The last name may contain any characters."""
         return ':'.join((self.prefix + kind, *names))
 
-    def topic(self, topic: str) -> str:
+    def channel(self, topic: str) -> str:
         """Return the pub/sub channel of a topic of announcements."""
         return f'{self.prefix}topic:{topic}'
 
-    def name(self, node: str) -> str:
+    def connection_name(self, node: str) -> str:
         """Return the name of a node's connections in CLIENT LIST, which allows no spaces or control characters."""
         return self.prefix + quote(node, safe='')

@@ -22,9 +22,9 @@ class LeaseGranted:
 
 @frozen
 class LeaseTaken:
-    """Another owner holds the lease, for `left` more seconds unless it is renewed."""
+    """Another owner holds the lease, for `seconds_left` more seconds unless it is renewed."""
 
-    left: float
+    seconds_left: float
 
 
 @frozen
@@ -54,7 +54,7 @@ class ILeaseBackend(Protocol):
     def renew(self, name: str, owner: str, ttl: float) -> Deferred[bool]:
         """Extend a lease to `ttl` seconds from now. False if the owner does not hold it."""
 
-    def free(self, name: str, owner: str) -> Deferred[bool]:
+    def release(self, name: str, owner: str) -> Deferred[bool]:
         """Release a lease. False if the owner does not hold it."""
 
 
@@ -135,7 +135,7 @@ class RedisLeaseBackend:
         done = self._scripts.run(_RENEW, (self._keys.key('lease', name),), (owner, _milliseconds(ttl)))
         return done.addCallback(bool)
 
-    def free(self, name: str, owner: str) -> Deferred[bool]:
+    def release(self, name: str, owner: str) -> Deferred[bool]:
         """See ILeaseStore."""
         return self._scripts.run(_FREE, (self._keys.key('lease', name),), (owner,)).addCallback(bool)
 

@@ -32,16 +32,16 @@ class LeaseStore:
     def __init__(
         self,
         clock: Any,
-        desk: ILeaseBackend,
-        epochs: Callable[[], Deferred[int]],
+        backend: ILeaseBackend,
+        next_epoch: Callable[[], Deferred[int]],
         *,
         now: Callable[[], float] = monotonic_clock,
     ) -> None:
-        """`clock`: IReactorTime. `epochs`: fetches the next epoch from the database, when Redis lost its count. `now`:
-        a monotonic clock."""
+        """`clock`: IReactorTime. `next_epoch`: fetches the next epoch from the database, when Redis lost its count.
+        `now`: a monotonic clock."""
         self._clock = clock
-        self._store = desk
-        self._next_epoch = epochs
+        self._store = backend
+        self._next_epoch = next_epoch
         self._now = now
 
     def acquire(self, name: str, *, ttl: float, wait: float = 0.0) -> Deferred[ILease]:
@@ -53,19 +53,19 @@ class LeaseStore:
             raise ValueError(error)
         attempt = _Attempt(self, name, ttl)
         try:
-            claim = await poll(self._clock, attempt.look, within=wait, random=random.random)
+            claim = await poll(self._clock, attempt.try_once, timeout=wait, random=random.random)
         except BaseException:
             # Cancelled, or the last reply was lost: Redis may have granted the lease all the same.
             self._free(name, attempt.owner)
             raise
         if claim is None:
-            if attempt.lost is not None:
+            if attempt.last_error is not None:
                 self._free(name, attempt.owner)
-                raise attempt.lost
-            raise LeaseHeld(f'The lease {name!r} is held by another owner', attempt.left)
+                raise attempt.last_error
+            raise LeaseHeld(f'The lease {name!r} is held by another owner', attempt.expires_in)
         return RedisLease(self._clock, self._store, name, attempt.owner, claim=claim, now=self._now)
 
-    async def ask(self, attempt: _Attempt) -> LeaseClaim | None:
+    async def try_to_take(self, attempt: _Attempt) -> LeaseClaim | None:
         """Try once to take the lease, with a new epoch if the store needs one. Returns None if another owner holds
         it."""
         seed = None
@@ -74,11 +74,11 @@ class LeaseStore:
             result = await self._store.take(attempt.name, attempt.owner, attempt.ttl, seed)
             if isinstance(result, LeaseGranted):
                 claim = claim_after_grant(LeaseClaim(ttl=attempt.ttl), result.token, sent)
-                if claim.holds(self._now()):
+                if claim.is_held(self._now()):
                     return claim
                 continue  # the reply took too long: the next one is valid for a full ttl again
             if isinstance(result, LeaseTaken):
-                attempt.left = result.left
+                attempt.expires_in = result.seconds_left
                 return None
             assert isinstance(result, EpochNeeded)
             seed = EpochSeed(result.ticket, await self._next_epoch())
@@ -88,7 +88,7 @@ class LeaseStore:
 
     def _free(self, name: str, owner: str) -> None:
         # Nothing waits for the result: if the command is lost, the lease expires.
-        self._store.free(name, owner).addErrback(lambda _: None)
+        self._store.release(name, owner).addErrback(lambda _: None)
 
 
 class _Attempt:
@@ -99,18 +99,18 @@ class _Attempt:
         self.name = name
         self.ttl = ttl
         self.owner = uuid4().hex
-        self.left = 0.0
-        self.lost: ServiceError | None = None  # why the last request failed
+        self.expires_in = 0.0
+        self.last_error: ServiceError | None = None  # why the last request failed
         self._leases = leases
 
-    async def look(self) -> LeaseClaim | None:
-        self.lost = None
+    async def try_once(self) -> LeaseClaim | None:
+        self.last_error = None
         try:
-            return await self._leases.ask(self)
+            return await self._leases.try_to_take(self)
         except CancelledError:
             raise
         except ServiceError as error:  # Redis or the database is unavailable, but may be back within the wait
-            self.lost = error
+            self.last_error = error
             return None
 
 
@@ -119,12 +119,12 @@ class RedisLease:
     """A lease that is renewed at a third of its ttl, and sooner after a request without a reply."""
 
     def __init__(
-        self, clock: Any, desk: ILeaseBackend, name: str, owner: str, *, claim: LeaseClaim, now: Callable[[], float]
+        self, clock: Any, backend: ILeaseBackend, name: str, owner: str, *, claim: LeaseClaim, now: Callable[[], float]
     ) -> None:
         self.name = name
         self.token = claim.token
         self._clock = clock
-        self._store = desk
+        self._store = backend
         self._owner = owner
         self._claim = claim
         self._now = now
@@ -136,11 +136,11 @@ class RedisLease:
         self._schedule(failed=False)
 
     @property
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         """See ILease."""
-        return self._end_reason is None and self._claim.holds(self._now())
+        return self._end_reason is None and self._claim.is_held(self._now())
 
-    def lost(self) -> Deferred[str]:
+    def when_lost(self) -> Deferred[str]:
         """See ILease."""
         if self._end_reason is not None:
             return succeed(self._end_reason)
@@ -153,7 +153,7 @@ class RedisLease:
         if self._end_reason is not None:
             return succeed(None)
         self._end('')
-        freed = self._store.free(self.name, self._owner)
+        freed = self._store.release(self.name, self._owner)
         return freed.addBoth(lambda _: None)
 
     def _schedule(self, *, failed: bool) -> None:
@@ -163,15 +163,15 @@ class RedisLease:
         if at is None:
             self._end(f'The lease {self.name!r} could not be renewed in time{self._problem}')
         else:
-            self._timer = self._clock.callLater(max(0.0, min(at, self._claim.until) - now), self._renew)
+            self._timer = self._clock.callLater(max(0.0, min(at, self._claim.expires_at) - now), self._renew)
 
     def _renew(self) -> None:
         self._timer = None
-        if not self.held:
+        if not self.is_held:
             self._end(f'The lease {self.name!r} could not be renewed in time{self._problem}')
             return
         # The lease may expire before the reply arrives, so a timer ends it in the meantime.
-        self._timer = self._clock.callLater(max(0.0, self._claim.until - self._now()), self._schedule, failed=True)
+        self._timer = self._clock.callLater(max(0.0, self._claim.expires_at - self._now()), self._schedule, failed=True)
         self._renewal = Deferred.fromCoroutine(self._request_renewal())
         self._renewal.addErrback(lambda failure: failure.trap(CancelledError) and None)
 

@@ -31,7 +31,7 @@ class RedisNonceStore:
         self._prefix = keys.key('nonce', '')
         self._pending: list[_PendingNonce] = []
 
-    def use(self, name: str, ttl: float) -> Deferred[bool]:
+    def consume(self, name: str, ttl: float) -> Deferred[bool]:
         """See INonces."""
         if not self._pending:
             self._clock.callLater(0, self._send)
@@ -44,7 +44,7 @@ class RedisNonceStore:
         for start in range(0, len(pending), BATCH_SIZE):
             chunk = pending[start : start + BATCH_SIZE]
             commands = [('SET', self._prefix + name, '', 'NX', 'PX', ttl) for name, ttl, _ in chunk]
-            self._client.batch(commands).addCallbacks(_deliver, _fail, (chunk,), {}, (chunk,))
+            self._client.execute_batch(commands).addCallbacks(_deliver, _fail, (chunk,), {}, (chunk,))
 
 
 def _deliver(replies: Sequence[object], chunk: Sequence[_PendingNonce]) -> None:

@@ -40,12 +40,12 @@ class PendingCommands:
     """Matches replies to commands, which arrive in the same order. The oldest command has the next deadline, so one
     timer serves all of them, and is reset only when it fires."""
 
-    def __init__(self, clock: Any, timeout: float, expired: Callable[[str], None]) -> None:
-        """`clock`: IReactorTime. `expired` is called with the name of a command without a reply within `timeout`
+    def __init__(self, clock: Any, timeout: float, on_timeout: Callable[[str], None]) -> None:
+        """`clock`: IReactorTime. `on_timeout` is called with the name of a command without a reply within `timeout`
         seconds; it must end the connection, since later replies could not be matched to commands."""
         self._clock = clock
         self._timeout = timeout
-        self._expired = expired
+        self._expired = on_timeout
         self._queue: deque[_PendingCommand] = deque()
         self._commands = self._bytes = 0
         self._timer: Any = None
@@ -54,48 +54,48 @@ class PendingCommands:
         """The number of pending commands."""
         return self._commands
 
-    def full(self, size: int) -> bool:
+    def is_full(self, size: int) -> bool:
         """Return whether `size` more bytes would be too much for a Redis that does not keep up."""
         return self._commands >= MAX_COMMANDS or (self._bytes + size > MAX_COMMAND_BYTES and bool(self._queue))
 
-    def expect(self, name: str, size: int, *, count: int = 0, patience: float = 0.0) -> Deferred[Any]:
+    def add(self, name: str, size: int, *, count: int = 0, extra_timeout: float = 0.0) -> Deferred[Any]:
         """Fires with the reply to a command of `size` bytes that is sent now, or with a list of `count` replies to
-        several. `patience`: seconds that the command itself may take, in addition to the timeout."""
-        waiting = _PendingCommand(name, count, size, self._clock.seconds() + self._timeout + patience)
+        several. `extra_timeout`: seconds that the command itself may take, in addition to the timeout."""
+        waiting = _PendingCommand(name, count, size, self._clock.seconds() + self._timeout + extra_timeout)
         self._queue.append(waiting)
         self._commands += count or 1
         self._bytes += size
         if self._timer is None:
-            self._timer = self._clock.callLater(self._timeout + patience, self._check_deadline)
+            self._timer = self._clock.callLater(self._timeout + extra_timeout, self._check_deadline)
         elif len(self._queue) == 1 and self._timer.getTime() > waiting.deadline:  # set for a command with more patience
-            self._timer.reset(self._timeout + patience)
+            self._timer.reset(self._timeout + extra_timeout)
         return waiting.deferred
 
-    def answer(self, answer: object) -> bool:
+    def deliver_reply(self, reply: object) -> bool:
         """Deliver a reply to the oldest command. Returns False if no command is pending."""
         if not self._queue:
             return False
         oldest = self._queue[0]
         if oldest.count == 0:
-            self._pop().deliver(answer)  # removed first: the callback may send the next command
+            self._pop().deliver(reply)  # removed first: the callback may send the next command
             return True
-        oldest.answers.append(answer)
+        oldest.answers.append(reply)
         if len(oldest.answers) == oldest.count:
             self._pop().deliver(oldest.answers)
         return True
 
-    def expire(self, error: Exception) -> None:
+    def fail_oldest(self, error: Exception) -> None:
         """Fail the oldest command."""
         if self._queue:
             self._pop().deliver(error)
 
-    def fail(self, error: Callable[[], Exception]) -> None:
+    def fail_all(self, make_error: Callable[[], Exception]) -> None:
         """Fail all commands, because the connection ended."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._queue:
-            self._pop().deliver(error())
+            self._pop().deliver(make_error())
 
     def _pop(self) -> _PendingCommand:
         waiting = self._queue.popleft()

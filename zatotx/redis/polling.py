@@ -13,18 +13,18 @@ _FIRST_PAUSE, _MAX_PAUSE = 0.02, 0.25  # seconds between two polls
 
 
 async def poll(
-    clock: Any, look: Callable[[], Awaitable[T | None]], *, within: float, random: Callable[[], float],
+    clock: Any, check: Callable[[], Awaitable[T | None]], *, timeout: float, random: Callable[[], float],
 ) -> T | None:
-    """Call `look` until it returns something other than None; returns that, or None after `within` seconds. `look` is
-    called at least once.
+    """Call `check` until it returns something other than None; returns that, or None after `timeout` seconds. `check`
+    is called at least once.
 
     The pauses grow and have jitter. Polling is used because a pub/sub message could be lost, and keyspace notifications
-    are disabled on most servers. `random` returns numbers in [0, 1). Raises what `look` raises. Cancelling cancels the
-    current call of `look`.
+    are disabled on most servers. `random` returns numbers in [0, 1). Raises what `check` raises. Cancelling cancels the
+    current call of `check`.
     """
-    end = clock.seconds() + within
+    end = clock.seconds() + timeout
     pause = _FIRST_PAUSE
-    while (result := await look()) is None:
+    while (result := await check()) is None:
         left = end - clock.seconds()
         if left <= 0:
             return None

@@ -22,10 +22,10 @@ from zatotx.redis.pending_commands import PendingCommands
 MessageListener = Callable[[object, object], None]
 
 
-def make_protocol(reactor: Any, where: str, timeout: float, heard: MessageListener | None = None) -> Any:
+def make_protocol(reactor: Any, server: str, timeout: float, on_message: MessageListener | None = None) -> Any:
     """Create a protocol, to be connected. Strings are returned as `str`, or as bytes if they are not UTF-8.
 
-    `where` names Redis in errors; `timeout`: seconds for each command; `heard(channel, message)` receives what is
+    `server` names Redis in errors; `timeout`: seconds for each command; `heard(channel, message)` receives what is
     published to the subscribed channels. The protocol has, besides Twisted's methods:
 
     `ask(*words, patience=0)`: sends one command. `ask_all(commands)`: sends several in one write; its result is a list
@@ -36,7 +36,7 @@ def make_protocol(reactor: Any, where: str, timeout: float, heard: MessageListen
     reason when Redis stops replying or sends invalid data; the owner of the connection must end it. `stale`: called
     when Redis turns out to be a replica.
     """
-    return _protocol_class()(reactor, where, timeout, heard)
+    return _protocol_class()(reactor, server, timeout, on_message)
 
 
 class _CommandSender:
@@ -44,39 +44,39 @@ class _CommandSender:
 
     transport: Any
 
-    def prepare(self, reactor: Any, where: str, timeout: float, heard: MessageListener | None) -> None:
+    def prepare(self, reactor: Any, where: str, timeout: float, on_message: MessageListener | None) -> None:
         import hiredis
 
         self.where = where
-        self.why: Failure | None = None
+        self.close_reason: Failure | None = None
         self.dropped = ''
         self.hung: Callable[[str], None] = lambda _: self.transport.abortConnection()
         self.stale: Callable[[str], None] = lambda _: None
         self._timeout = timeout
-        self._on_message = heard
+        self._on_message = on_message
         self._pending = PendingCommands(reactor, timeout, self._expired)
         # pack_command checks the types of the words.
         self._pack: Callable[[tuple[object, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
-    def ask(self, *words: object, patience: float = 0.0) -> Deferred[Any]:
+    def send_command(self, *words: object, extra_timeout: float = 0.0) -> Deferred[Any]:
         try:
             data = self._pack(words)
         except (TypeError, ValueError) as error:
             return fail(error)
-        if self._pending.full(len(data)):
+        if self._pending.is_full(len(data)):
             return fail(self._too_many_pending())
         self.transport.write(data)
-        return self._pending.expect(str(words[0]).upper(), len(data), patience=patience)
+        return self._pending.add(str(words[0]).upper(), len(data), extra_timeout=extra_timeout)
 
-    def ask_all(self, commands: Sequence[Sequence[object]]) -> Deferred[Any]:
+    def send_commands(self, commands: Sequence[Sequence[object]]) -> Deferred[Any]:
         try:
             data = b''.join([self._pack(tuple(words)) for words in commands])
         except (TypeError, ValueError) as error:
             return fail(error)
-        if self._pending.full(len(data)):
+        if self._pending.is_full(len(data)):
             return fail(self._too_many_pending())
         self.transport.write(data)
-        return self._pending.expect(f'a batch of {len(commands)}', len(data), count=len(commands))
+        return self._pending.add(f'a batch of {len(commands)}', len(data), count=len(commands))
 
     def _error_of(self, text: str) -> Exception:
         error = make_reply_error(text, self.where)
@@ -87,7 +87,7 @@ class _CommandSender:
     def _expired(self, name: str) -> None:
         error = make_timeout_error(self.where, name, self._timeout)
         self.hung(describe_error(error, self._timeout))
-        self._pending.expire(error)
+        self._pending.fail_oldest(error)
 
     def _too_many_pending(self) -> ServiceUnavailable:
         return ServiceUnavailable(
@@ -100,9 +100,9 @@ def _protocol_class() -> Any:
     import txredisapi
 
     class Conversation(_CommandSender, txredisapi.RedisProtocol):  # type: ignore[misc]
-        def __init__(self, reactor: Any, where: str, timeout: float, heard: MessageListener | None) -> None:
+        def __init__(self, reactor: Any, where: str, timeout: float, on_message: MessageListener | None) -> None:
             super().__init__(charset='utf-8', errors='strict', convertNumbers=False)
-            self.prepare(reactor, where, timeout, heard)
+            self.prepare(reactor, where, timeout, on_message)
 
         def dataReceived(self, data: bytes, unpause: bool = False) -> None:
             try:
@@ -116,12 +116,12 @@ def _protocol_class() -> Any:
             elif self._on_message is not None and type(reply) is list and reply and reply[0] == 'message':
                 self._on_message(reply[1], reply[2])
                 return
-            if not self._pending.answer(reply):
+            if not self._pending.deliver_reply(reply):
                 self.hung(f'it sent an unexpected reply: {str(reply)[:80]}')
 
-        def connectionLost(self, why: Failure) -> None:
-            self.why = why
-            super().connectionLost(why)  # the owner of the connection first, because a failed caller may retry
-            self._pending.fail(lambda: make_connection_lost_error(self.where))
+        def connectionLost(self, reason: Failure) -> None:
+            self.close_reason = reason
+            super().connectionLost(reason)  # the owner of the connection first, because a failed caller may retry
+            self._pending.fail_all(lambda: make_connection_lost_error(self.where))
 
     return Conversation

@@ -32,12 +32,20 @@ class RedisPubSub(ConnectionService):
 
     def __init__(
         self, reactor: Any, address: RedisAddress, client: ICommands, *, cluster: str, timeout: float = 5.0,
-        name: str = '', voice: ConnectionLog | None = None,
+        name: str = '', connection_log: ConnectionLog | None = None,
     ) -> None:
-        """`reactor`: as for the client, whose `voice` (connection log) should be passed, too."""
-        super().__init__(ReconnectingConnection(
-            reactor, address, timeout=timeout, name=name, voice=voice, prepare=self._resubscribe, heard=self._received
-        ))
+        """`reactor`: as for the client, whose `connection_log` (connection log) should be passed, too."""
+        super().__init__(
+            ReconnectingConnection(
+                reactor,
+                address,
+                timeout=timeout,
+                name=name,
+                connection_log=connection_log,
+                prepare=self._resubscribe,
+                on_message=self._received,
+            )
+        )
         self._client = client
         self._keys = RedisKeys(cluster)
         self._timeout = timeout
@@ -54,18 +62,18 @@ class RedisPubSub(ConnectionService):
             self._ping_loop.stop()
         return super().stopService()
 
-    def announce(self, topic: str, message: str) -> Deferred[None]:
+    def publish(self, topic: str, message: str) -> Deferred[None]:
         """See IBus."""
-        published = self._client.execute('PUBLISH', self._keys.topic(topic), message)
+        published = self._client.execute('PUBLISH', self._keys.channel(topic), message)
         return published.addCallback(lambda _: None)
 
-    def subscribe(self, topic: str, heard: Callable[[str], None]) -> None:
+    def subscribe(self, topic: str, callback: Callable[[str], None]) -> None:
         """See IBus."""
-        channel = self._keys.topic(topic)
+        channel = self._keys.channel(topic)
         listeners = self._listeners.setdefault(channel, [])
-        listeners.append(heard)
-        if len(listeners) == 1 and self._connection.live is not None:
-            self._send(self._connection.live, 'SUBSCRIBE', channel)
+        listeners.append(callback)
+        if len(listeners) == 1 and self._connection.protocol is not None:
+            self._send(self._connection.protocol, 'SUBSCRIBE', channel)
 
     async def _resubscribe(self, protocol: Any) -> None:
         # One command per channel: each is confirmed by one reply, so that replies match commands.
@@ -76,15 +84,17 @@ class RedisPubSub(ConnectionService):
             subscribed |= missing
 
     def _ping(self) -> None:
-        if self._connection.live is not None:
-            self._send(self._connection.live, 'PING')
+        if self._connection.protocol is not None:
+            self._send(self._connection.protocol, 'PING')
 
     def _send(self, protocol: Any, *words: str) -> None:
         """Send a command, and replace the connection if it fails."""
 
         def failed(failure: Any) -> None:
-            if self._connection.live is protocol:
-                self._connection.drop(protocol, f'{words[0]} failed: {describe_error(failure.value, self._timeout)}')
+            if self._connection.protocol is protocol:
+                self._connection.drop_connection(
+                    protocol, f'{words[0]} failed: {describe_error(failure.value, self._timeout)}'
+                )
 
         protocol.ask(*words).addErrback(failed)
 

@@ -107,7 +107,7 @@ class RedisRateBuckets:
         self._last_error = ''  # the last error that Redis replied, as logged
 
     @property
-    def overdue(self) -> bool:
+    def is_overdue(self) -> bool:
         """Whether a reply is outstanding whose callers have timed out."""
         return self._overdue > 0
 

@@ -53,23 +53,23 @@ class ReconnectingConnection:
         *,
         timeout: float,
         name: str = '',
-        voice: ConnectionLog | None = None,
+        connection_log: ConnectionLog | None = None,
         prepare: PrepareConnection | None = None,
-        heard: MessageListener | None = None,
+        on_message: MessageListener | None = None,
     ) -> None:
-        """`timeout`: seconds for each step and each command. `name`: the connection's name in CLIENT LIST. `voice`: the
-        log shared by connections to one Redis. `prepare` is called with each connected protocol before it is used.
-        `heard`: see new_protocol."""
+        """`timeout`: seconds for each step and each command. `name`: the connection's name in CLIENT LIST.
+        `connection_log`: the log shared by connections to one Redis. `prepare` is called with each connected protocol
+        before it is used. `on_message`: see new_protocol."""
         self.address = address
         self.state = ConnectionState.STOPPED
         self.problem = 'it was not started'  # why there is no connection now, for users
-        self.live: Any = None  # the protocol that may be used now
-        self._connection_log = voice or ConnectionLog(str(address))
+        self.protocol: Any = None  # the protocol that may be used now
+        self._connection_log = connection_log or ConnectionLog(str(address))
         self._reactor = reactor
         self._timeout = timeout
         self._name = name
         self._prepare = prepare
-        self._on_message = heard
+        self._on_message = on_message
         self._finder = MasterFinder(reactor, address, timeout) if address.sentinels is not None else None
         self._connected: Any = None  # the protocol that is connected, whether it is usable or not
         self._run_token: object = None  # identifies the loop that is supposed to run
@@ -87,9 +87,9 @@ class ReconnectingConnection:
     def stop(self) -> Deferred[None]:
         """Stop; fires when the connection is closed."""
         was_waiting = self.state is ConnectionState.WAITING  # the dropped connection may not have ended yet
-        self._run_token = self.live = None
+        self._run_token = self.protocol = None
         self.state, self.problem = ConnectionState.STOPPED, 'it was stopped'
-        self._waiting.fail(self.away())
+        self._waiting.fail_all(self.unavailable_error())
         # A task that waits for the end of the connection ends with it; it must not be cancelled, since it may have
         # called us.
         if self._task is not None and (self._connected is None or was_waiting):
@@ -100,30 +100,30 @@ class ReconnectingConnection:
             return disconnected.addCallback(lambda _: None)
         return succeed(None)
 
-    def up(self) -> Deferred[None]:
+    def wait_connected(self) -> Deferred[None]:
         """Fires when there is a connection; fails with ServiceUnavailable if stopped first."""
-        if self.live is not None:
+        if self.protocol is not None:
             return succeed(None)
         return self._waiting.wait()
 
-    def drop(self, protocol: Any, why: str) -> None:
+    def drop_connection(self, protocol: Any, reason: str) -> None:
         """Close a connection that can no longer be trusted, and make another."""
-        if self.live is protocol:
-            self.live = None
-        protocol.dropped = why
+        if self.protocol is protocol:
+            self.protocol = None
+        protocol.dropped = reason
         if self._connected is protocol and self._run_token is not None:
-            self._report_problem(why)
+            self._report_problem(reason)
         protocol.transport.abortConnection()
 
-    def renew(self, protocol: Any) -> None:
+    def reconnect(self, protocol: Any) -> None:
         """Replace a connection at once that became unusable without a fault of Redis."""
         self._is_renewing = True
-        if self.live is protocol:
-            self.live = None
+        if self.protocol is protocol:
+            self.protocol = None
             self.problem = 'it is reconnecting'
         protocol.transport.abortConnection()
 
-    def away(self) -> ServiceUnavailable:
+    def unavailable_error(self) -> ServiceUnavailable:
         """Return the error for callers that need a connection now."""
         return ServiceUnavailable(None, f'{self.address} is away: {self.problem}')
 
@@ -146,7 +146,7 @@ class ReconnectingConnection:
     async def _connect_once(self) -> str:
         """Connect, wait until the connection ends, and return why there is none now."""
         try:
-            server = self.address if self._finder is None else await self._finder.find()
+            server = self.address if self._finder is None else await self._finder.find_master()
             protocol = await self._connect(server)
         except CancelledError:
             raise
@@ -155,22 +155,22 @@ class ReconnectingConnection:
             return describe_error(error, self._timeout) + hint
         self._on_connected(protocol)
         following = watch_failover(
-            self._finder, server, self._reactor, lambda: self.drop(protocol, 'its master moved')
+            self._finder, server, self._reactor, lambda: self.drop_connection(protocol, 'its master moved')
         )
         await protocol.whenDisconnected()
         following.cancel()
-        if self.live is protocol:
-            self.live = None
+        if self.protocol is protocol:
+            self.protocol = None
             return describe_error(protocol.why.value, self._timeout)
-        return self.problem  # set by `drop`
+        return self.problem  # set by `drop_connection`
 
     async def _connect(self, server: RedisAddress) -> Any:
         protocol = make_protocol(self._reactor, str(self.address), self._timeout, self._on_message)
-        protocol.hung = protocol.stale = lambda why: self.drop(protocol, why)
+        protocol.hung = protocol.stale = lambda reason: self.drop_connection(protocol, reason)
         await connect(self._reactor, server, protocol, self._timeout)
         self._connected = protocol
         protocol.whenDisconnected().addCallback(self._on_closed)
-        handshake = Deferred.fromCoroutine(self._greet_and_prepare(protocol, server))
+        handshake = Deferred.fromCoroutine(self._handshake_and_prepare(protocol, server))
         handshake.addTimeout(self._timeout, self._reactor)
         try:
             await handshake
@@ -182,17 +182,17 @@ class ReconnectingConnection:
             raise
         return protocol
 
-    async def _greet_and_prepare(self, protocol: Any, server: RedisAddress) -> None:
+    async def _handshake_and_prepare(self, protocol: Any, server: RedisAddress) -> None:
         await perform_handshake(protocol, server, self._name, master=self._finder is not None)
         if self._prepare is not None:
             await self._prepare(protocol)
 
     def _on_connected(self, protocol: Any) -> None:
-        self.live = protocol
+        self.protocol = protocol
         self.state = ConnectionState.CONNECTED
         self.problem = ''
-        self._connection_log.answers()
-        self._waiting.fire()
+        self._connection_log.log_connected()
+        self._waiting.fire_all()
 
     def _on_closed(self, protocol: Any) -> None:
         if self._connected is protocol:
@@ -200,7 +200,7 @@ class ReconnectingConnection:
 
     def _report_problem(self, problem: str) -> None:
         self.problem = problem
-        self._connection_log.away(problem)
+        self._connection_log.log_unavailable(problem)
 
     def _log_failure(self, failure: Any) -> None:
         if not failure.check(CancelledError):
@@ -212,8 +212,8 @@ class ReconnectingConnection:
 class ConnectionService(Service):
     """Base class of services that use a reconnecting connection."""
 
-    def __init__(self, link: ReconnectingConnection) -> None:
-        self._connection = link
+    def __init__(self, connection: ReconnectingConnection) -> None:
+        self._connection = connection
 
     @property
     def address(self) -> RedisAddress:
@@ -238,6 +238,6 @@ class ConnectionService(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         return self._connection.stop()
 
-    def up(self) -> Deferred[None]:
+    def wait_connected(self) -> Deferred[None]:
         """Fires when Redis is connected. Fails with ServiceUnavailable if the service is stopped first."""
-        return self._connection.up()
+        return self._connection.wait_connected()

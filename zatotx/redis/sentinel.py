@@ -28,7 +28,7 @@ class MasterFinder:
         # A frozen sentinel must not use up the time of the others.
         self._timeout = timeout / min(2, len(self._hosts))
 
-    async def find(self) -> RedisAddress:
+    async def find_master(self) -> RedisAddress:
         """Return the address of the master. Raises UnusableServerError with the reply of each sentinel if none knows
         it."""
         problems = []
@@ -48,31 +48,31 @@ class MasterFinder:
     async def _query(self, host: str, port: int) -> RedisAddress:
         words = ('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', self._master)
         reply = await send_single_command(
-            self._reactor, self._address.sentinel(host, port), *words, timeout=self._timeout
+            self._reactor, self._address.sentinel_address(host, port), *words, timeout=self._timeout
         )
         if not (isinstance(reply, list) and len(reply) == 2):
             raise UnusableServerError('it knows no master of that name')
-        return self._address.at(str(reply[0]), int(reply[1]))
+        return self._address.at_server(str(reply[0]), int(reply[1]))
 
 
 def watch_failover(
-    finder: MasterFinder | None, place: RedisAddress, clock: Any, moved: Callable[[], None]
+    finder: MasterFinder | None, server_address: RedisAddress, clock: Any, on_failover: Callable[[], None]
 ) -> Deferred[None]:
-    """Query the sentinels periodically until they name another master than `place`, then call `moved` once. The caller
-    cancels the Deferred. Without a finder, nothing is done."""
-    task = Deferred.fromCoroutine(_wait_for_failover(finder, place, clock, moved))
+    """Query the sentinels periodically until they name another master than `server_address`, then call `on_failover`
+    once. The caller cancels the Deferred. Without a finder, nothing is done."""
+    task = Deferred.fromCoroutine(_wait_for_failover(finder, server_address, clock, on_failover))
     return task.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
 
 async def _wait_for_failover(
-    finder: MasterFinder | None, place: RedisAddress, clock: Any, moved: Callable[[], None]
+    finder: MasterFinder | None, server_address: RedisAddress, clock: Any, on_failover: Callable[[], None]
 ) -> None:
     while finder is not None:
         await deferLater(clock, _LOOKUP_INTERVAL)
         try:
-            master = await finder.find()
+            master = await finder.find_master()
         except UnusableServerError:
             continue  # the sentinels may be unavailable while the master is there
-        if (master.host, master.port) != (place.host, place.port):
-            moved()
+        if (master.host, master.port) != (server_address.host, server_address.port):
+            on_failover()
             return

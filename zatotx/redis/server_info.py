@@ -19,14 +19,14 @@ class ServerInfo:
     run_id: str = ''  # differs for each process of the server
     mode: str = ''  # 'standalone', 'sentinel', 'cluster'
     role: str = ''  # 'master', 'slave'
-    policy: str = ''  # maxmemory-policy
+    maxmemory_policy: str = ''  # maxmemory-policy
     uptime: int = 0  # seconds
     time: float = 0.0  # the server's clock, Unix time
     memory: int = 0  # bytes in use
     memory_limit: int = 0  # bytes, 0 = none
     clients: int = 0
-    keeps: bool = False  # whether an append-only file is enabled
-    write_error: bool = False  # the last write to that file, or the last snapshot, failed
+    is_append_only: bool = False  # whether an append-only file is enabled
+    has_write_error: bool = False  # the last write to that file, or the last snapshot, failed
 
 
 def parse_info(info: str) -> ServerInfo:
@@ -40,14 +40,14 @@ def parse_info(info: str) -> ServerInfo:
         run_id=fields.get('run_id', ''),
         mode=fields.get('redis_mode', fields.get('server_mode', '')),
         role=fields.get('role', ''),
-        policy=fields.get('maxmemory_policy', ''),
+        maxmemory_policy=fields.get('maxmemory_policy', ''),
         uptime=_number(fields.get('uptime_in_seconds', '')),
         time=_number(fields.get('server_time_usec', '')) / 1e6,
         memory=_number(fields.get('used_memory', '')),
         memory_limit=_number(fields.get('maxmemory', '')),
         clients=_number(fields.get('connected_clients', '')),
-        keeps=fields.get('aof_enabled') == '1',
-        write_error='err' in (fields.get('aof_last_write_status'), fields.get('rdb_last_bgsave_status')),
+        is_append_only=fields.get('aof_enabled') == '1',
+        has_write_error='err' in (fields.get('aof_last_write_status'), fields.get('rdb_last_bgsave_status')),
     )
 
 
@@ -63,19 +63,19 @@ def unsupported_reason(info: ServerInfo) -> str:
     return ''
 
 
-def configuration_warnings(info: ServerInfo, where: str) -> Iterator[str]:
-    """Yield what an administrator should change, one sentence each. `where`: 'Redis at …'."""
-    if info.policy not in ('', 'noeviction'):
+def configuration_warnings(info: ServerInfo, server: str) -> Iterator[str]:
+    """Yield what an administrator should change, one sentence each. `server`: 'Redis at …'."""
+    if info.maxmemory_policy not in ('', 'noeviction'):
         yield (
-            f"{where} has maxmemory-policy {info.policy}: when its memory is full it evicts keys, including accepted"
+            f'{server} has maxmemory-policy {info.maxmemory_policy}: when its memory is full it evicts keys, including accepted'
             f" work: set 'maxmemory-policy noeviction' there"
         )
     if info.redis_version and info.redis_version < OLDEST_SUPPORTED:
-        yield f'{where} has version {info.version}: use Redis 6.2, Valkey 7.2 or newer'
+        yield f'{server} has version {info.version}: use Redis 6.2, Valkey 7.2 or newer'
     if info.role == 'slave':
-        yield f'{where} is a replica, which rejects writes: use its master'
-    if info.write_error:
-        yield f'{where} could not write to its disk: check its log and the free space of its disk'
+        yield f'{server} is a replica, which rejects writes: use its master'
+    if info.has_write_error:
+        yield f'{server} could not write to its disk: check its log and the free space of its disk'
 
 
 def _version(text: str) -> tuple[int, ...]:

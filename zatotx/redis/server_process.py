@@ -22,12 +22,12 @@ class ServerProcess(ProcessProtocol):
 
     def __init__(self) -> None:
         self.ended: Deferred[str] = Deferred()
-        self.gone = False
+        self.has_ended = False
         self.output: deque[str] = deque(maxlen=_LINES_KEPT)
         self._partial_line = b''
 
     @property
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The last two lines of its output."""
         return '; '.join(list(self.output)[-2:]) or 'it printed nothing'
 
@@ -41,16 +41,16 @@ class ServerProcess(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         self.outReceived(b'\n')
-        self.gone = True
+        self.has_ended = True
         self.ended.callback(_exit_reason(reason.value))
 
-    def stop(self, reactor: Any, patience: float) -> Deferred[None]:
-        """Send SIGTERM so that it saves and ends; send SIGKILL after `patience` seconds. Fires when it has ended."""
-        if self.gone:
+    def stop(self, reactor: Any, kill_after: float) -> Deferred[None]:
+        """Send SIGTERM so that it saves and ends; send SIGKILL after `kill_after` seconds. Fires when it has ended."""
+        if self.has_ended:
             return succeed(None)
         transport: Any = self.transport
         transport.signalProcess('TERM')
-        kill = reactor.callLater(patience, transport.signalProcess, 'KILL')
+        kill = reactor.callLater(kill_after, transport.signalProcess, 'KILL')
         stopped: Deferred[None] = Deferred()
 
         def ended(reason: str) -> str:

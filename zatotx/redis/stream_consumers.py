@@ -62,11 +62,13 @@ class StreamConsumer(ConnectionService):
 
     def __init__(
         self, reactor: Any, address: RedisAddress, stream: RedisStream, *, consumer: str, timeout: float = 5.0,
-        name: str = '', voice: ConnectionLog | None = None,
+        name: str = '', connection_log: ConnectionLog | None = None,
     ) -> None:
         """`consumer`: a name that no other consumer uses at the same time. The other parameters are those of
         RedisClient."""
-        super().__init__(ReconnectingConnection(reactor, address, timeout=timeout, name=name, voice=voice))
+        super().__init__(
+            ReconnectingConnection(reactor, address, timeout=timeout, name=name, connection_log=connection_log)
+        )
         self.consumer = consumer
         self._reactor = reactor
         self._timeout = timeout
@@ -91,13 +93,15 @@ class StreamConsumer(ConnectionService):
     async def _ack(self, ids: Sequence[str]) -> int:
         if not ids:
             return 0
-        acknowledged: int = await self._stream.run(_ACK, *ids)
+        acknowledged: int = await self._stream.run_script(_ACK, *ids)
         self._unacknowledged.difference_update(ids)
         return acknowledged
 
     async def _claim(self, idle: float, count: int, owner: str, *skipped: str) -> list[StreamEntry]:
         try:
-            rows, pending = await self._stream.run(_CLAIM, self.consumer, int(idle * 1000), count, owner, *skipped)
+            rows, pending = await self._stream.run_script(
+                _CLAIM, self.consumer, int(idle * 1000), count, owner, *skipped
+            )
         except BaseException:
             self._may_have_missed = True
             raise
@@ -120,7 +124,7 @@ class StreamConsumer(ConnectionService):
         except RedisError as error:
             if not is_group_missing(error):
                 raise
-            await self._stream.make_group()
+            await self._stream.create_group()
             self._unacknowledged.clear()
             return await self._read_new(count, wait)
 
@@ -142,21 +146,21 @@ class StreamConsumer(ConnectionService):
             rows = await protocol.ask(*command, '>', patience=max(0.0, wait))
         except BaseException as error:
             self._may_have_missed = True
-            if isinstance(error, CancelledError) and self._connection.live is protocol:
+            if isinstance(error, CancelledError) and self._connection.protocol is protocol:
                 # The read is still pending in Redis, and its reply would be taken for the next one's.
-                self._connection.renew(protocol)
+                self._connection.reconnect(protocol)
             raise
         return self._record(
             [StreamEntry(id=id, fields=_to_fields(fields)) for id, fields in rows[0][1]] if rows else []
         )
 
     async def _wait_for_connection(self, wait: float) -> Any:
-        if self._connection.live is None:
+        if self._connection.protocol is None:
             try:
-                await self._connection.up().addTimeout(max(0.001, min(wait, self._timeout)), self._reactor)
+                await self._connection.wait_connected().addTimeout(max(0.001, min(wait, self._timeout)), self._reactor)
             except TimeoutError:
-                raise self._connection.away() from None
-        return self._connection.live
+                raise self._connection.unavailable_error() from None
+        return self._connection.protocol
 
     def _record(self, entries: list[StreamEntry]) -> list[StreamEntry]:
         self._unacknowledged.update(entry.id for entry in entries)

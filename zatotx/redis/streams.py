@@ -42,7 +42,7 @@ class RedisStream:
     def __init__(self, client: ICommands, scripts: IScriptRunner, keys: RedisKeys, name: str) -> None:
         self.name = name
         self.key = keys.key('stream', name)
-        self.regrouped = 0  # how many times the group was lost and created again
+        self.groups_recreated = 0  # how many times the group was lost and created again
         self._client = client
         self._scripts = scripts
         self._grouped = False  # whether the group is known to exist
@@ -59,45 +59,47 @@ class RedisStream:
 
     async def _backlog(self) -> StreamBacklog:
         length: Any = await self._client.execute('XLEN', self.key)
-        total, _, _, consumers = await self.grouped(lambda: self._client.execute('XPENDING', self.key, CONSUMER_GROUP))
+        total, _, _, consumers = await self.run_with_group(
+            lambda: self._client.execute('XPENDING', self.key, CONSUMER_GROUP)
+        )
         return StreamBacklog(
             length=length, pending=total, consumers={name: int(count) for name, count in consumers or ()}
         )
 
-    def trim(self, longest: int) -> Deferred[int]:
+    def trim(self, max_length: int) -> Deferred[int]:
         """See IStream."""
-        trimmed: Deferred[Any] = self._client.execute('XTRIM', self.key, 'MAXLEN', longest)
+        trimmed: Deferred[Any] = self._client.execute('XTRIM', self.key, 'MAXLEN', max_length)
         return trimmed
 
-    def forget(self, consumer: str) -> Deferred[bool]:
+    def remove_consumer(self, consumer: str) -> Deferred[bool]:
         """See IStream."""
         return Deferred.fromCoroutine(self._forget(consumer))
 
     async def _forget(self, consumer: str) -> bool:
-        return bool(await self.run(_FORGET, consumer))
+        return bool(await self.run_script(_FORGET, consumer))
 
-    def run(self, script: Script, *args: object) -> Deferred[Any]:
+    def run_script(self, script: Script, *args: object) -> Deferred[Any]:
         """Run a script with the stream's key, the group and `args`."""
         return Deferred.fromCoroutine(
-            self.grouped(lambda: self._scripts.run(script, (self.key,), (CONSUMER_GROUP, *args)))
+            self.run_with_group(lambda: self._scripts.run(script, (self.key,), (CONSUMER_GROUP, *args)))
         )
 
-    async def grouped(self, command: Any) -> Any:
+    async def run_with_group(self, command: Any) -> Any:
         """Run `command`, creating the group first if it does not exist."""
         try:
             result = await command()
         except RedisError as error:
             if not is_group_missing(error):
                 raise
-            await self.make_group()
+            await self.create_group()
             result = await command()
         self._grouped = True
         return result
 
-    async def make_group(self) -> None:
+    async def create_group(self) -> None:
         """Create the group, starting at the beginning of the stream, and the stream if it does not exist."""
         if self._grouped:
-            self.regrouped += 1
+            self.groups_recreated += 1
             self._log.warn(
                 'Redis lost the stream {name!r}: it was created again; entries that are not in Redis are lost',
                 name=self.name,

@@ -23,12 +23,12 @@ def probe_redis(address: RedisAddress, timeout: float = 3.0) -> ServerInfo:
     server = address if address.sentinels is None else _find_master(address, timeout)
     with _convert_errors(address), _connect(server, timeout) as connection:
         if address.db:
-            connection.ask('SELECT', address.db)
-        connection.ask('PING')
-        if address.sentinels is not None and connection.ask('ROLE')[0] != b'master':
+            connection.send_command('SELECT', address.db)
+        connection.send_command('PING')
+        if address.sentinels is not None and connection.send_command('ROLE')[0] != b'master':
             raise _ProbeError('the server that the sentinels name as master is not a master')
         try:
-            info = parse_info(connection.ask('INFO').decode('utf-8', 'replace'))
+            info = parse_info(connection.send_command('INFO').decode('utf-8', 'replace'))
         except _ProbeError:
             return ServerInfo()
         if problem := unsupported_reason(info):
@@ -64,15 +64,15 @@ def _find_master(address: RedisAddress, timeout: float) -> RedisAddress:
     assert address.sentinels is not None
     name, problems = address.sentinels.master, []
     for host, port in address.sentinels.hosts:
-        sentinel = address.sentinel(host, port)
+        sentinel = address.sentinel_address(host, port)
         try:
             with _convert_errors(sentinel), _connect(sentinel, timeout) as connection:
-                reply = connection.ask('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name)
+                reply = connection.send_command('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name)
         except ServiceUnavailable as error:
             problems.append(error.msg)
             continue
         if reply:
-            return address.at(reply[0].decode(), int(reply[1]))
+            return address.at_server(reply[0].decode(), int(reply[1]))
         problems.append(f'{format_host_port(host, port)} knows no master of that name')
     raise _unavailable(address, '; '.join(problems))
 
@@ -89,7 +89,7 @@ class _SyncConnection:
         self._pack: Any = hiredis.pack_command
         self._error = hiredis.ReplyError
 
-    def ask(self, *words: object) -> Any:
+    def send_command(self, *words: object) -> Any:
         """Send a command and return its reply, with strings as bytes. Raises _ProbeError if Redis rejects it, and
         OSError."""
         self._connection.sendall(self._pack(words))
@@ -108,7 +108,7 @@ def _connect(address: RedisAddress, timeout: float) -> Iterator[_SyncConnection]
     with _open_socket(address, timeout) as plain, _wrap_tls(plain, address) as connection:
         sync_connection = _SyncConnection(connection, str(address))
         if address.password:
-            sync_connection.ask('AUTH', *((address.username,) if address.username else ()), address.password)
+            sync_connection.send_command('AUTH', *((address.username,) if address.username else ()), address.password)
         yield sync_connection
 
 

@@ -68,11 +68,11 @@ class RedisAddress:
             return f'Redis master {self.sentinels.master!r} of {hosts}'
         return f'Redis at {format_host_port(self.host, self.port)}'
 
-    def at(self, host: str, port: int) -> RedisAddress:
+    def at_server(self, host: str, port: int) -> RedisAddress:
         """Return the address of a server with the same user, database and TLS options."""
         return evolve(self, host=host, port=port, sentinels=None)
 
-    def sentinel(self, host: str, port: int) -> RedisAddress:
+    def sentinel_address(self, host: str, port: int) -> RedisAddress:
         """Return the address of one of the sentinels."""
         assert self.sentinels is not None
         sentinels = self.sentinels

@@ -18,13 +18,13 @@ class WaiterSet:
         self._waiters.append(waiter)
         return waiter
 
-    def fire(self) -> None:
+    def fire_all(self) -> None:
         """Fire all waiting Deferreds."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.callback(None)
 
-    def fail(self, error: BaseException | Failure) -> None:
+    def fail_all(self, error: BaseException | Failure) -> None:
         """Fail all waiting Deferreds."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:

@@ -70,11 +70,11 @@ def iter_references(info: FieldInfo, value: Any) -> list[tuple[str, Any]]:
     return [] if value is None else [(info.name, value)]
 
 
-def map_references(value: Any, other: Callable[[Any], Any]) -> Any:
-    """Returns a field's value with `other` applied to each reference."""
+def map_references(value: Any, replace: Callable[[Any], Any]) -> Any:
+    """Returns a field's value with `replace` applied to each reference."""
     if isinstance(value, list | tuple):
-        return [other(name) for name in value]
-    return None if value is None else other(value)
+        return [replace(name) for name in value]
+    return None if value is None else replace(value)
 
 
 def secret_fields(object_type: ObjectType) -> Mapping[str, str]:

@@ -45,7 +45,7 @@ def parse_request(object_type: ObjectType, request: Mapping[str, Any], reference
 
 def zato_name(object_type: ObjectType, field: str) -> str:
     """Returns Zato's name of a field."""
-    return field if object_type.zato is None else object_type.zato.names.get(field, field)
+    return field if object_type.zato is None else object_type.zato.zato_names.get(field, field)
 
 
 def _set_value(info: FieldInfo, value: Any, document: dict[str, Any]) -> None:

@@ -15,12 +15,14 @@ class ZatoApi(msgspec.Struct, frozen=True, kw_only=True):
 
     prefix: str  # 'security.basic-auth'
     actions: tuple[str, ...] = ('create', 'edit', 'delete', 'get-list')
-    fixed: Mapping[str, str] = {}  # request fields that select among types with the same prefix: connection, transport
-    names: Mapping[str, str] = {}  # zatotx's field name -> Zato's, if they differ: {'security': 'security_id'}
-    extra_out: tuple[str, ...] = ()  # fields of Zato's responses without an equivalent; always ''
+    fixed_fields: Mapping[
+        str, str
+    ] = {}  # request fields that select among types with the same prefix: connection, transport
+    zato_names: Mapping[str, str] = {}  # zatotx's field name -> Zato's, if they differ: {'security': 'security_id'}
+    extra_response_fields: tuple[str, ...] = ()  # fields of Zato's responses without an equivalent; always ''
     sec_type: str = ''  # Zato's name of the security type, if it differs from the tag
     # (object, delete request) -> why deletion is rejected; '' = it is allowed.
-    stays: Callable[[Any, Mapping[str, Any]], str] | None = None
+    deletion_error: Callable[[Any, Mapping[str, Any]], str] | None = None
 
 
 class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,11 +36,11 @@ class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
     zato: ZatoApi | None = None
     # Applied to the fields of a new object, or the changed ones of an edit, before they are validated.
     normalize: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
-    check: Callable[[Any], Sequence[tuple[str, str]]] | None = None  # validation across fields: (path, error)
+    validate: Callable[[Any], Sequence[tuple[str, str]]] | None = None  # validation across fields: (path, error)
     # a text other than the name that must be unique among objects of the type; '' = none
-    unique: Callable[[Any], str] | None = None
-    own: frozenset[str] = frozenset()  # names of objects that the broker creates; exports omit them
-    unique_says: str = ''  # display name of the unique text: 'url_path and method'
+    unique_text: Callable[[Any], str] | None = None
+    builtin_names: frozenset[str] = frozenset()  # names of objects that the broker creates; exports omit them
+    unique_label: str = ''  # display name of the unique text: 'url_path and method'
 
 
 def field(

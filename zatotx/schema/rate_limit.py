@@ -64,14 +64,14 @@ class RateLimit(ConfigObject, frozen=True, kw_only=True):
     ] = LOCAL
 
     @property
-    def pace(self) -> tuple[int, int, int]:
+    def rate(self) -> tuple[int, int, int]:
         """Requests, seconds and burst."""
         count, seconds = parse_rate(self.limit) or (1, 1)
         return count, seconds, self.burst or count
 
 
 def _mistakes(value: RateLimit) -> list[tuple[str, str]]:
-    count, seconds, burst = value.pace
+    count, seconds, burst = value.rate
     if burst * seconds > _MAX_REFILL_SECONDS * count:
         return [('burst', 'must be smaller: at this limit it would take more than 100 days until it can be had again')]
     return []
@@ -83,5 +83,5 @@ RATE_LIMIT = ObjectType(
     section='rate_limit',
     title='Rate limit',
     zato=ZatoApi(prefix='rate-limit'),
-    check=_mistakes,
+    validate=_mistakes,
 )

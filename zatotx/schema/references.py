@@ -15,16 +15,16 @@ from zatotx.schema.type_registry import ObjectTypeRegistry
 class References(Protocol):
     """The objects that can be referred to. `space`: the namespace, as in a field's `ref`."""
 
-    def name_of(self, space: str, object_id: int) -> str | None:
+    def name_of(self, namespace: str, object_id: int) -> str | None:
         """Returns the name of the object with that id, or None."""
 
-    def has(self, space: str, name: str) -> bool:
+    def has(self, namespace: str, name: str) -> bool:
         """Returns whether an object with that name exists."""
 
-    def type_of(self, space: str, name: str) -> ObjectType | None:
+    def type_of(self, namespace: str, name: str) -> ObjectType | None:
         """Returns the type of the object with that name, or None."""
 
-    def names(self, space: str) -> Iterator[str]:
+    def names(self, namespace: str) -> Iterator[str]:
         """Returns the names of all objects."""
 
 
@@ -37,32 +37,34 @@ class SnapshotReferences:
         self._snapshot = snapshot
         self._types = types
 
-    def name_of(self, space: str, object_id: int) -> str | None:
+    def name_of(self, namespace: str, object_id: int) -> str | None:
         stored = self._snapshot.get(object_id)
-        if stored is None or stored.type not in self._keys(space):
+        if stored is None or stored.type not in self._keys(namespace):
             return None
         return stored.name
 
-    def has(self, space: str, name: str) -> bool:
-        return any(self._snapshot.named(key, name) is not None for key in self._keys(space))
+    def has(self, namespace: str, name: str) -> bool:
+        return any(self._snapshot.find(key, name) is not None for key in self._keys(namespace))
 
-    def id_of(self, space: str, name: str) -> int | None:
+    def id_of(self, namespace: str, name: str) -> int | None:
         """Returns the id of the object with that name, or None."""
-        for key in self._keys(space):
-            stored = self._snapshot.named(key, name)
+        for key in self._keys(namespace):
+            stored = self._snapshot.find(key, name)
             if stored is not None:
                 return stored.id
         return None
 
-    def type_of(self, space: str, name: str) -> ObjectType | None:
-        return next((t for t in self._types.in_space(space) if self._snapshot.named(t.key, name) is not None), None)
+    def type_of(self, namespace: str, name: str) -> ObjectType | None:
+        return next(
+            (t for t in self._types.in_namespace(namespace) if self._snapshot.find(t.key, name) is not None), None
+        )
 
-    def names(self, space: str) -> Iterator[str]:
-        for stored in self._snapshot.of(*self._keys(space)):
+    def names(self, namespace: str) -> Iterator[str]:
+        for stored in self._snapshot.objects_of_types(*self._keys(namespace)):
             yield stored.name
 
     def _keys(self, space: str) -> Iterable[str]:
-        return [t.key for t in self._types.in_space(space)]
+        return [t.key for t in self._types.in_namespace(space)]
 
 
 def find_dangling_references(
@@ -80,16 +82,16 @@ def find_dangling_references(
     ]
 
 
-def reference_error(info: FieldInfo, name: str, found: ObjectType | None, known: Iterable[str] = ()) -> str:
-    """Returns the error of a reference to an object of type `found` (None: it does not exist), or ''. `known`: the
-    existing names, used only to suggest a similar name."""
-    if found is None:
-        return f'{missing_object_error(info.ref, name)}{did_you_mean(name, known)}'
-    if info.ref_types and found.key not in info.ref_types:
-        return f'{name!r} is of type {found.key}, and only {", ".join(info.ref_types)} will do here'
+def reference_error(info: FieldInfo, name: str, target_type: ObjectType | None, known_names: Iterable[str] = ()) -> str:
+    """Returns the error of a reference to an object of type `target_type` (None: it does not exist), or ''.
+    `known_names`: the existing names, used only to suggest a similar name."""
+    if target_type is None:
+        return f'{missing_object_error(info.ref, name)}{did_you_mean(name, known_names)}'
+    if info.ref_types and target_type.key not in info.ref_types:
+        return f'{name!r} is of type {target_type.key}, and only {", ".join(info.ref_types)} will do here'
     return ''
 
 
-def missing_object_error(space: str, name: str) -> str:
+def missing_object_error(namespace: str, name: str) -> str:
     """Returns the error for a reference to a missing object."""
-    return f'there is no {space} called {name!r}'
+    return f'there is no {namespace} called {name!r}'

@@ -32,7 +32,7 @@ class ChangeSet(msgspec.Struct, frozen=True):
 
 
 class Snapshot:
-    """All objects of a cluster at `revision`. Immutable: `evolve` creates the next one."""
+    """All objects of a cluster at `revision`. Immutable: `apply_changes` creates the next one."""
 
     __slots__ = ('_by_id', '_by_name', 'revision')
 
@@ -50,15 +50,15 @@ class Snapshot:
     def get(self, object_id: int) -> StoredObject | None:
         return self._by_id.get(object_id)
 
-    def named(self, type_: str, name: str) -> StoredObject | None:
+    def find(self, type_: str, name: str) -> StoredObject | None:
         return self._by_name.get((type_, name))
 
-    def of(self, *types: str) -> list[StoredObject]:
+    def objects_of_types(self, *types: str) -> list[StoredObject]:
         """Returns all objects of these types, by name."""
         keys = frozenset(types)
         return sorted((o for o in self._by_id.values() if o.type in keys), key=lambda o: o.name)
 
-    def evolve(self, changes: ChangeSet) -> Snapshot:
+    def apply_changes(self, changes: ChangeSet) -> Snapshot:
         """Returns the snapshot after the changes."""
         kept: Mapping[int, StoredObject] = self._by_id
         if changes.deleted or changes.changed:
@@ -87,7 +87,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 class Actor(msgspec.Struct, frozen=True):
     """Who changes the configuration, and from where; stored in the history."""
 
-    who: str  # the principal
+    username: str  # the principal
     source: str = ''  # a channel's name or a command
     cid: str = ''
     address: str = ''  # of the caller, if known

@@ -11,7 +11,7 @@ MAX_COMPARED = 50  # maximum number of names compared: comparing one takes milli
 MAX_LENGTH = 100  # maximum number of characters of a compared name
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known_names: Iterable[str]) -> str:
     """Returns `, did you mean 'crm.get-balance'?`, or '' if no known name is similar. Ignores case; only compares names
     that share their first or last two characters."""
     folded = name.casefold()
@@ -20,7 +20,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     begins, ends = folded[:2], folded[-2:]
     similar = (
         (candidate_folded, candidate)
-        for candidate in known
+        for candidate in known_names
         if (candidate_folded := candidate.casefold()).startswith(begins) or candidate_folded.endswith(ends)
     )
     candidates = dict(islice((pair for pair in similar if len(pair[0]) <= MAX_LENGTH), MAX_COMPARED))

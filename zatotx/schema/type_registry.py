@@ -50,18 +50,18 @@ class ObjectTypeRegistry:
         """The keys of an enmasse document, in the order of the types."""
         return tuple(space for space, types in self._by_space.items() if types[0].section)
 
-    def in_space(self, space: str) -> tuple[ObjectType, ...]:
+    def in_namespace(self, namespace: str) -> tuple[ObjectType, ...]:
         """Returns the types of one section, or the type without section that has this key; () if there is none."""
-        return self._by_space.get(space, ())
+        return self._by_space.get(namespace, ())
 
-    def of_zato(self, prefix: str, request: Mapping[str, object] | None = None) -> ObjectType | None:
+    def find_by_zato_prefix(self, prefix: str, request: Mapping[str, object] | None = None) -> ObjectType | None:
         """Returns the type behind `zato.<prefix>.…`; if several share the prefix, the one whose fixed fields match the
         request."""
         fields = request or {}
         candidates = [t for t in self if t.zato is not None and t.zato.prefix == prefix]
         for object_type in candidates:
             assert object_type.zato is not None
-            if all(fields.get(name) == value for name, value in object_type.zato.fixed.items()):
+            if all(fields.get(name) == value for name, value in object_type.zato.fixed_fields.items()):
                 return object_type
         return None
 
@@ -81,7 +81,7 @@ def _identities(object_type: ObjectType) -> Iterator[tuple[str, str]]:
     if object_type.section:
         yield 'section and tag', f'{object_type.section}/{object_type.tag}'
     if object_type.zato is not None:
-        fixed = ', '.join(f'{k}={v}' for k, v in sorted(object_type.zato.fixed.items()))
+        fixed = ', '.join(f'{k}={v}' for k, v in sorted(object_type.zato.fixed_fields.items()))
         yield 'Zato prefix and fixed fields', f'{object_type.zato.prefix} {fixed}'.strip()
 
 

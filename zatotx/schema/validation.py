@@ -22,10 +22,10 @@ def validate(object_type: ObjectType, document: Mapping[str, Any]) -> tuple[Any,
 
     Only the form of references is checked, not whether the objects exist.
     """
-    value, mistakes = _convert(object_type.struct, normalize(object_type, document))
-    if value is not None and object_type.check is not None:
-        mistakes.extend(object_type.check(value))
-    return (None, mistakes) if mistakes else (value, [])
+    value, errors = _convert(object_type.struct, normalize(object_type, document))
+    if value is not None and object_type.validate is not None:
+        errors.extend(object_type.validate(value))
+    return (None, errors) if errors else (value, [])
 
 
 def validate_edit(object_type: ObjectType, current: Any, changes: Mapping[str, Any]) -> tuple[Any, list[FieldError]]:
@@ -47,32 +47,32 @@ def unknown_field_error(key: str, known: Iterable[str]) -> str:
 def _convert(struct: type[Any], document: Mapping[str, Any]) -> tuple[Any, list[FieldError]]:
     """Returns the Struct, or None and the errors of all fields."""
     fields = {f.name: f for f in fields_of_struct(struct)}
-    mistakes = [(str(key), unknown_field_error(str(key), fields)) for key in document if key not in fields]
+    errors = [(str(key), unknown_field_error(str(key), fields)) for key in document if key not in fields]
     values: dict[str, Any] = {}
     for name, info in fields.items():
         if name in document:
-            _convert_field(info, document[name], values, mistakes)
+            _convert_field(info, document[name], values, errors)
         elif info.required:
-            mistakes.append((name, 'missing'))
-    return (None, mistakes) if mistakes else (struct(**values), [])
+            errors.append((name, 'missing'))
+    return (None, errors) if errors else (struct(**values), [])
 
 
-def _convert_field(info: FieldInfo, raw_value: Any, values: dict[str, Any], mistakes: list[FieldError]) -> None:
+def _convert_field(info: FieldInfo, raw_value: Any, values: dict[str, Any], errors: list[FieldError]) -> None:
     if isinstance(raw_value, str):
         raw_value = info.aliases.get(raw_value, raw_value)
     if info.struct is not None and isinstance(raw_value, Mapping):
         raw_value, nested = _convert(info.struct, raw_value)
         if nested:
-            mistakes.extend((f'{info.name}.{path}', text) for path, text in nested)
+            errors.extend((f'{info.name}.{path}', text) for path, text in nested)
             return
     try:
         value = msgspec.convert(raw_value, info.hint)
     except msgspec.ValidationError as error:
-        mistakes.append(_describe_error(info, str(error)))
+        errors.append(_describe_error(info, str(error)))
         return
     problem = _constraint_error(info, value)
     if problem:
-        mistakes.append((info.name, problem))
+        errors.append((info.name, problem))
     else:
         values[info.name] = value
 

@@ -16,7 +16,7 @@ class Channel(str):
     data_format: str
 
     @classmethod
-    def of(cls, spec: ChannelSpec) -> Channel:
+    def from_spec(cls, spec: ChannelSpec) -> Channel:
         """Create the channel described by a ChannelSpec."""
         channel = cls(spec.kind)
         channel.type = spec.kind

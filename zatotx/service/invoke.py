@@ -54,7 +54,7 @@ def invoke_service(invocation: Invocation, call: ServiceInvocation) -> Any:
     concurrent calls, InternalServerError if calls are nested too deeply.
     """
     if get_ident() == invocation.invoker.io_thread:
-        return _invoke_on_reactor(invocation, call, invocation.lender)
+        return _invoke_on_reactor(invocation, call, invocation.waiting_thread)
     return _invoke_from_thread(invocation, call)
 
 
@@ -64,7 +64,7 @@ def child_invocation(invocation: Invocation, call: ServiceInvocation) -> Invocat
     It has the same cid, principal and services, and a deadline that is never later.
     """
     name = call.target if isinstance(call.target, str) else call.target.get_name()
-    cid = invocation.inbound.cid
+    cid = invocation.message.cid
     entry = invocation.services.get(name)
     if entry is None:
         suggestion = did_you_mean(name, (candidate.name for candidate in invocation.services))
@@ -77,7 +77,7 @@ def child_invocation(invocation: Invocation, call: ServiceInvocation) -> Invocat
     decode = _DECODERS.get(call.options.get('data_format'))
     if decode is not None and isinstance(call.payload, (str, bytes)) and call.payload:
         child.payload = decode(call.payload)
-    child.raw = call.payload
+    child.raw_request = call.payload
     child.parent = invocation
     child.depth = invocation.depth + 1
     child.environ = call.options.get('environ')
@@ -86,7 +86,7 @@ def child_invocation(invocation: Invocation, call: ServiceInvocation) -> Invocat
 
 def _create_message(invocation: Invocation, call: ServiceInvocation, name: str) -> Message:
     """Create the message to the called service."""
-    parent = invocation.inbound
+    parent = invocation.message
     deadline = parent.deadline
     if call.timeout is not None:
         deadline = min(deadline, invocation.invoker.reactor.seconds() + call.timeout)
@@ -100,27 +100,27 @@ def _create_message(invocation: Invocation, call: ServiceInvocation, name: str) 
 
 def _chain(invocation: Invocation, name: str) -> str:
     """Return the names of the nested services, shortened in the middle if there are many."""
-    names = [*invocation.names(), name]
+    names = [*invocation.service_chain(), name]
     return ' -> '.join(names if len(names) <= 8 else [*names[:4], '…', *names[-4:]])
 
 
 def _limit_reached(child: Invocation) -> ServiceUnavailable:
     """Return the error for a call beyond the service's limit of concurrent calls."""
     entry = child.entry
-    reason = f'Service {entry.name} has {entry.gate.limit} calls under way, its limit: try again later'
-    return ServiceUnavailable(child.inbound.cid, reason)
+    reason = f'Service {entry.name} has {entry.concurrency_limit.limit} calls under way, its limit: try again later'
+    return ServiceUnavailable(child.message.cid, reason)
 
 
 async def _invoke_on_reactor(invocation: Invocation, call: ServiceInvocation, lender: ThreadLender | None) -> Any:
     """Invoke a service on the reactor. `lender` is a waiting thread that may run it."""
     child = child_invocation(invocation, call)
-    concurrency_limit = child.entry.gate
+    concurrency_limit = child.entry.concurrency_limit
     if not concurrency_limit.enter():
         raise _limit_reached(child)
     started_at = perf_counter()
     try:
         if call.timeout is None:
-            child.lender = lender
+            child.waiting_thread = lender
             outcome: ServiceResult | None = await invocation.invoker.perform(child)
         else:
             # A waiting thread cannot interrupt what runs in it, so a call with a timeout gets a thread of its own.
@@ -152,14 +152,14 @@ async def _with_timeout(
 ) -> ServiceResult | None:
     """Wait for a call until the deadline, then cancel it. Raises Timeout, or returns None with raise_timeout=False."""
     reactor = invocation.invoker.reactor
-    timer = reactor.callLater(max(0.0, child.inbound.deadline - reactor.seconds()), started.cancel)
+    timer = reactor.callLater(max(0.0, child.message.deadline - reactor.seconds()), started.cancel)
     try:
         return await started
     except CancelledError:
         if timer.active():
             raise
         if call.raise_timeout:
-            raise Timeout(child.inbound.cid, f'Service {child.entry.name} gave no answer in time') from None
+            raise Timeout(child.message.cid, f'Service {child.entry.name} gave no answer in time') from None
         return None
     finally:
         if timer.active():
@@ -170,12 +170,12 @@ def _invoke_from_thread(invocation: Invocation, call: ServiceInvocation) -> Any:
     """Invoke a service from a service thread. A `def` service without a timeout of its own runs in the same thread."""
     if call.timeout is None:
         child = child_invocation(invocation, call)
-        traits = child.entry.traits
-        handler = traits.only or select_handler(child)
+        traits = child.entry.metadata
+        handler = traits.only_handler or select_handler(child)
         if not handler.on_reactor:
-            return caller_result(_run_in_this_thread(invocation.invoker, child, invocation.hop), call)
-    return invocation.invoker.threads.wait(
-        lambda lender: _invoke_on_reactor(invocation, call, lender), invocation.hop, invocation.inbound.deadline
+            return caller_result(_run_in_this_thread(invocation.invoker, child, invocation.thread_call), call)
+    return invocation.invoker.threads.run_on_reactor(
+        lambda lender: _invoke_on_reactor(invocation, call, lender), invocation.thread_call, invocation.message.deadline
     )
 
 
@@ -183,20 +183,20 @@ def _run_in_this_thread(invoker: Invoker, child: Invocation, thread_call: Thread
     """Run a `def` service in the calling service thread."""
     if thread_call is not None and thread_call.cancelled:
         raise CancelledError('The request is over')
-    if invoker.reactor.seconds() >= child.inbound.deadline:
-        raise Timeout(child.inbound.cid, f'No time is left to invoke service {child.entry.name}')
-    concurrency_limit = child.entry.gate
+    if invoker.reactor.seconds() >= child.message.deadline:
+        raise Timeout(child.message.cid, f'No time is left to invoke service {child.entry.name}')
+    concurrency_limit = child.entry.concurrency_limit
     if not concurrency_limit.enter_from_thread():
         raise _limit_reached(child)
     started_at = perf_counter()
     try:
-        outcome = invoker.in_thread(prepare_instance(child), child, thread_call)
+        outcome = invoker.run_handler_in_thread(prepare_instance(child), child, thread_call)
     except Exception as error:
-        invoker.threads.to_reactor(record_call, child, perf_counter() - started_at, error)
+        invoker.threads.call_on_reactor(record_call, child, perf_counter() - started_at, error)
         raise
     finally:
         concurrency_limit.leave_from_thread()
-    invoker.threads.to_reactor(record_call, child, perf_counter() - started_at, None)
+    invoker.threads.call_on_reactor(record_call, child, perf_counter() - started_at, None)
     return outcome
 
 

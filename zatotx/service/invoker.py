@@ -40,21 +40,33 @@ class Invocation:
     """One call of one service, and its position in a chain of calls."""
 
     __slots__ = (
-        'depth', 'entry', 'environ', 'handler', 'hop', 'inbound', 'invoker', 'lender', 'parent', 'payload', 'raw',
-        'returned_at', 'services', 'started_at',
-    )  # fmt: skip
+        'depth',
+        'entry',
+        'environ',
+        'handler',
+        'invoker',
+        'message',
+        'parent',
+        'payload',
+        'raw_request',
+        'returned_at',
+        'services',
+        'started_at',
+        'thread_call',
+        'waiting_thread',
+    )
 
-    def __init__(self, invoker: Invoker, entry: Any, services: IServiceMap, inbound: Message, payload: Any) -> None:
+    def __init__(self, invoker: Invoker, entry: Any, services: IServiceMap, message: Message, payload: Any) -> None:
         self.invoker = invoker
         self.entry: ServiceEntry = entry
         self.services = services  # the same immutable table for the whole chain
-        self.inbound = inbound
+        self.message = message
         self.payload = payload
-        self.raw: Any = None  # request.raw_request, if it is not the message's body
+        self.raw_request: Any = None  # request.raw_request, if it is not the message's body
         self.parent: Invocation | None = None
         self.depth = 0
-        self.hop: ThreadCall | None = None  # the call in the service thread that runs it
-        self.lender: ThreadLender | None = None  # a waiting thread of a caller in the chain
+        self.thread_call: ThreadCall | None = None  # the call in the service thread that runs it
+        self.waiting_thread: ThreadLender | None = None  # a waiting thread of a caller in the chain
         self.handler: Handler = None  # type: ignore[assignment]  # set by prepare_instance
         self.environ: dict[str, Any] | None = None
         self.started_at = invoker.now()
@@ -63,11 +75,11 @@ class Invocation:
     @property
     def job_type(self) -> str | None:
         """Return the scheduler's job type, '' for an unknown type, None if no job started the call."""
-        if self.inbound.channel.kind != SCHEDULER:
+        if self.message.channel.kind != SCHEDULER:
             return None
-        return self.inbound.headers.get(JOB_TYPE_HEADER, b'').decode('ascii', 'replace')
+        return self.message.headers.get(JOB_TYPE_HEADER, b'').decode('ascii', 'replace')
 
-    def names(self) -> list[str]:
+    def service_chain(self) -> list[str]:
         """Return the names of the services in the chain, the first one first."""
         chain: list[str] = []
         invocation: Invocation | None = self
@@ -88,9 +100,9 @@ class Invoker:
     _log = Logger()
 
     def __init__(self, reactor: Any, pool: Any, *, node: Any = None, user_config: Bunch | None = None,
-                 left_behind: StuckThreads | None = None) -> None:
+                 stuck_threads: StuckThreads | None = None) -> None:
         self.reactor = reactor
-        self.threads = ServiceThreadCalls(reactor, pool, left_behind)
+        self.threads = ServiceThreadCalls(reactor, pool, stuck_threads)
         self.node = node
         self.user_config = Bunch() if user_config is None else user_config
         self.io_thread = get_ident()
@@ -98,27 +110,27 @@ class Invoker:
         self._warned: set[str] = set()
 
     def invoke(
-        self, entry: IServiceEntry, services: IServiceMap, inbound: Message, payload: Any
+        self, entry: IServiceEntry, services: IServiceMap, message: Message, payload: Any
     ) -> Coroutine[Any, Any, ServiceResult]:
         """Run a service: input, hooks and handler.
 
         Raises what the handler raised, BadInput for invalid input, BadOutput for output that does not match its
         declaration, Inactive, MethodNotAllowed.
         """
-        return self.perform(Invocation(self, entry, services, inbound, payload))
+        return self.perform(Invocation(self, entry, services, message, payload))
 
-    def explained(self, error: BaseException, entry: IServiceEntry, outcome: ServiceResult | None) -> BaseException:
+    def explain_error(self, error: BaseException, entry: IServiceEntry, result: ServiceResult | None) -> BaseException:
         """Replace an error that a missing `await` caused by one that says where. See IInvoker."""
-        return explain_error(error, entry.cls, None if outcome is None else outcome.value)
+        return explain_error(error, entry.cls, None if result is None else result.value)
 
     async def perform(self, invocation: Invocation) -> ServiceResult:
         """Run a service as `invoke` does, for an invocation that is already set up."""
-        large = invocation.inbound.channel.data_format in XML and xml_input.is_large_message(invocation.inbound)
+        large = invocation.message.channel.data_format in XML and xml_input.is_large_message(invocation.message)
         service = prepare_instance(invocation, with_input=not large)
         entry, handler = invocation.entry, invocation.handler
-        hooks = entry.traits.hooks
+        hooks = entry.metadata.hooks
         try:
-            if large and (entry.traits.io.input is not None or (entry.traits.asks_input and handler.on_reactor)):
+            if large and (entry.metadata.io.input is not None or (entry.metadata.reads_input and handler.on_reactor)):
                 await self._offload(read_input, service, invocation)
             if not handler.on_reactor:
                 return await self._run_in_thread(service, invocation)
@@ -136,36 +148,40 @@ class Invoker:
         self, function: Callable[[Any, Invocation], Any], service: Any, invocation: Invocation
     ) -> Deferred[Any]:
         """Process the input or output of a large document in a thread."""
-        return self.threads.hop(
+        return self.threads.run_in_thread(
             lambda thread_call: function(service, invocation),
             lambda: describe_invocation(invocation),
-            invocation.lender,
-            deadline=invocation.inbound.deadline,
+            invocation.waiting_thread,
+            deadline=invocation.message.deadline,
         )
 
     def _run_in_thread(self, service: Any, invocation: Invocation) -> Deferred[ServiceResult]:
         """Run a `def` service in a thread."""
-        return self.threads.hop(
-            lambda thread_call: self.in_thread(service, invocation, thread_call),
+        return self.threads.run_in_thread(
+            lambda thread_call: self.run_handler_in_thread(service, invocation, thread_call),
             lambda: describe_invocation(invocation),
-            invocation.lender,
-            deadline=invocation.inbound.deadline,
+            invocation.waiting_thread,
+            deadline=invocation.message.deadline,
         )
 
-    def in_thread(self, service: Any, invocation: Invocation, thread_call: ThreadCall | None) -> ServiceResult:
+    def run_handler_in_thread(
+        self, service: Any, invocation: Invocation, thread_call: ThreadCall | None
+    ) -> ServiceResult:
         """Run hooks, handler and output of a prepared `def` service. Called in a service thread."""
-        invocation.hop = thread_call
+        invocation.thread_call = thread_call
         try:
             returned = self._run_handler(service, invocation)
             if returned is not None:
                 self._warn_about_return_value(invocation, returned)
             return build_outcome(service, invocation)
         finally:
-            invocation.hop = None  # breaks a reference cycle, which would keep the message until the next collection
+            invocation.thread_call = (
+                None  # breaks a reference cycle, which would keep the message until the next collection
+            )
 
     def _run_handler(self, service: Any, invocation: Invocation) -> Any:
         """Run the hooks and the handler, and return what the handler returned. Called in a service thread."""
-        handler, hooks = invocation.handler, invocation.entry.traits.hooks
+        handler, hooks = invocation.handler, invocation.entry.metadata.hooks
         if hooks:
             steps = hook_steps(service, handler, hooks, invocation.job_type)
             return run_steps_blocking(steps, lambda awaitable: self._wait_for(invocation, awaitable))
@@ -176,10 +192,10 @@ class Invoker:
         """Block a service thread until an awaitable, which only the reactor may run, has its result."""
 
         async def settle(lender: ThreadLender) -> Any:
-            invocation.lender = lender
+            invocation.waiting_thread = lender
             return await awaitable
 
-        return self.threads.wait(settle, invocation.hop, invocation.inbound.deadline)
+        return self.threads.run_on_reactor(settle, invocation.thread_call, invocation.message.deadline)
 
     def _warn_about_return_value(self, invocation: Invocation, returned: Any) -> None:
         """Warn once per service that the return value of `handle` is ignored, as in Zato."""
@@ -188,13 +204,13 @@ class Invoker:
             self._log.warn(
                 'handle of service {service} returned {kind}, which is ignored: set self.response.payload instead '
                 '(cid {cid}; said once)',
-                service=invocation.entry.name, kind=type(returned).__name__, cid=invocation.inbound.cid,
+                service=invocation.entry.name, kind=type(returned).__name__, cid=invocation.message.cid,
             )  # fmt: skip
 
 
 def describe_invocation(invocation: Invocation) -> str:
     """Return the service and the correlation id, for log messages."""
-    return f'Service {invocation.entry.name} (cid {invocation.inbound.cid})'
+    return f'Service {invocation.entry.name} (cid {invocation.message.cid})'
 
 
 def prepare_instance(invocation: Invocation, *, with_input: bool = True) -> Any:
@@ -204,14 +220,14 @@ def prepare_instance(invocation: Invocation, *, with_input: bool = True) -> Any:
     """
     entry = invocation.entry
     if not entry.is_active:
-        raise Inactive(entry.name, invocation.inbound.cid)
-    if invocation.inbound.channel.soap is not None:
-        check_mandatory_headers(invocation.inbound, entry.traits.understands)
-    invocation.handler = entry.traits.only or select_handler(invocation)
+        raise Inactive(entry.name, invocation.message.cid)
+    if invocation.message.channel.soap is not None:
+        check_mandatory_headers(invocation.message, entry.metadata.understood_headers)
+    invocation.handler = entry.metadata.only_handler or select_handler(invocation)
     service: Any = entry.cls()
     service._zatotx = invocation
-    declaration = entry.traits.io
-    service.request = Request(invocation.inbound, invocation.payload, invocation.raw, invocation)
+    declaration = entry.metadata.io
+    service.request = Request(invocation.message, invocation.payload, invocation.raw_request, invocation)
     service.response = Response(declaration.output)
     if with_input and declaration.input is not None:
         read_input(service, invocation)
@@ -220,38 +236,40 @@ def prepare_instance(invocation: Invocation, *, with_input: bool = True) -> Any:
 
 def select_handler(invocation: Invocation) -> Handler:
     """Select `handle_VERB` or `handle`. Raises MethodNotAllowed listing the allowed methods."""
-    metadata, http = invocation.entry.traits, invocation.inbound.http
+    metadata, http = invocation.entry.metadata, invocation.message.http
     handler = metadata.verbs.get(http.method) if http is not None else None
     if handler is None and http is not None and http.method == 'HEAD':
         handler = metadata.verbs.get('GET')
-    if handler is None and (http is None or invocation.inbound.channel.door):  # the call has no HTTP verb
+    if handler is None and (
+        http is None or invocation.message.channel.is_builtin_endpoint
+    ):  # the call has no HTTP verb
         handler = metadata.handle or (next(iter(metadata.verbs.values())) if len(metadata.verbs) == 1 else None)
     if handler is None:
-        allow = sorted({*metadata.verbs, *invocation.inbound.channel.beside})
+        allow = sorted({*metadata.verbs, *invocation.message.channel.excluded_methods})
         caller = 'Another service' if http is None else f'Method {http.method}'
         available = ', '.join(sorted(metadata.verbs))
         reason = f'{caller} is not allowed here: service {invocation.entry.name} has {available}'
-        raise MethodNotAllowed(invocation.inbound.cid, reason, allow)
+        raise MethodNotAllowed(invocation.message.cid, reason, allow)
     return handler
 
 
 def read_input(service: Any, invocation: Invocation) -> None:
     """Read the declared input and set `request.input`. Raises BadInput."""
-    declaration = invocation.entry.traits.io.input
+    declaration = invocation.entry.metadata.io.input
     if declaration is None:
-        service.request.read_ahead()
+        service.request.parse_input_early()
         return
-    message, payload = invocation.inbound, invocation.payload
+    message, payload = invocation.message, invocation.payload
     try:
         is_text = message.channel.data_format in XML or (message.http is None and is_element(payload))
         if is_text:
-            payload = xml_input.read_element_values(payload, invocation.entry.traits.io, message)
+            payload = xml_input.read_element_values(payload, invocation.entry.metadata.io, message)
         sources = collect_input_sources(message, payload, params_only=declaration.params_only, texts=is_text)
         service.request.input = declaration.read(sources)
     except BadInput as error:
         error.cid = message.cid
         if hint := explain_unread_json(message):
-            raise BadInput([*error.mistakes, ('$', hint)], message.cid) from None
+            raise BadInput([*error.errors, ('$', hint)], message.cid) from None
         raise
 
 
@@ -269,7 +287,7 @@ def explain_unread_json(message: Message) -> str:
 def build_outcome(service: Any, invocation: Invocation) -> ServiceResult:
     """Build the outcome of a call from what the service set on its response. Raises BadOutput."""
     entry = invocation.entry
-    declaration = entry.traits.io
+    declaration = entry.metadata.io
     response: Response = service.response
     value = response._payload
     if response.chunks is not None:
@@ -285,13 +303,13 @@ def build_outcome(service: Any, invocation: Invocation) -> ServiceResult:
             value = declaration.output.write(value)
         except ValidationError as error:
             forgotten = find_missing_await(entry.cls, response._payload)
-            raise forgotten or BadOutput(entry.name, error.mistakes, invocation.inbound.cid) from None
+            raise forgotten or BadOutput(entry.name, error.errors, invocation.message.cid) from None
         outcome = ServiceResult(value, element=declaration.output.element, internal=entry.is_internal)
     else:
         outcome = ServiceResult(
             value, element=declaration.element if entry.is_internal else '', internal=entry.is_internal
         )
-    if invocation.inbound.channel.data_format in XML:
+    if invocation.message.channel.data_format in XML:
         _write_xml(outcome, invocation, value)
     if response.__dict__.keys() <= _PAYLOAD_ONLY:  # the usual case: the service set nothing but a payload
         return outcome
@@ -302,7 +320,7 @@ def build_outcome(service: Any, invocation: Invocation) -> ServiceResult:
 def _write_xml(outcome: ServiceResult, invocation: Invocation, value: Any) -> None:
     """Serialize the response as XML. Raises NotAwaited in place of an error caused by an awaitable in it."""
     try:
-        xml_output.serialize_response(outcome, invocation.entry.traits.io, invocation.inbound, invocation.entry.name)
+        xml_output.serialize_response(outcome, invocation.entry.metadata.io, invocation.message, invocation.entry.name)
     except InternalServerError as error:
         raise (find_missing_await(invocation.entry.cls, value) or error) from None
 
@@ -357,8 +375,8 @@ async def _read_in_threads(invocation: Invocation, iterator: Iterator[Any]) -> A
             with step_lock:  # a step may still run after its reader has gone, when the iterator is to be closed
                 return function()
 
-        return invocation.invoker.threads.hop(
-            locked, lambda: describe_invocation(invocation), None, deadline=invocation.inbound.deadline
+        return invocation.invoker.threads.run_in_thread(
+            locked, lambda: describe_invocation(invocation), None, deadline=invocation.message.deadline
         )
 
     try:

@@ -19,11 +19,11 @@ VERBS = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS')
 
 
 class BadDeclaration(ValueError):  # noqa: N818 - describes what the author wrote
-    """Raised for a class that cannot be a service; `mistakes` lists every reason, one sentence each."""
+    """Raised for a class that cannot be a service; `errors` lists every reason, one sentence each."""
 
-    def __init__(self, mistakes: list[str]) -> None:
-        self.mistakes = tuple(mistakes)
-        super().__init__('; '.join(mistakes))
+    def __init__(self, errors: list[str]) -> None:
+        self.errors = tuple(errors)
+        super().__init__('; '.join(errors))
 
 
 @frozen
@@ -43,9 +43,9 @@ class ServiceMetadata:
     handle: Handler | None
     verbs: Mapping[str, Handler]  # HTTP verb -> its handler
     hooks: frozenset[str]  # names of the hooks that the class overrides
-    only: Handler | None  # `handle`, if it is the only handler
-    understands: tuple[str, ...] = ()  # SOAP headers that the service processes
-    asks_input: bool = True  # whether its code mentions `.input`
+    only_handler: Handler | None  # `handle`, if it is the only handler
+    understood_headers: tuple[str, ...] = ()  # SOAP headers that the service processes
+    reads_input: bool = True  # whether its code mentions `.input`
 
     @property
     def is_async(self) -> bool:
@@ -55,49 +55,49 @@ class ServiceMetadata:
 
 def describe_service(cls: type) -> ServiceMetadata:
     """Return the metadata of a Service subclass. Raises BadDeclaration listing everything that is wrong with it."""
-    mistakes: list[str] = []
-    handle = _handler(cls, 'handle', mistakes) if getattr(cls, 'handle', None) is not Service.handle else None
+    errors: list[str] = []
+    handle = _handler(cls, 'handle', errors) if getattr(cls, 'handle', None) is not Service.handle else None
     verbs: dict[str, Handler] = {}
     for name in dir(cls):
         if name.startswith('handle_') and name[7:].isupper():
-            handler = _handler(cls, name, mistakes)
+            handler = _handler(cls, name, errors)
             if handler is not None:
                 verbs[name[7:]] = handler
-    if handle is None and not verbs and not mistakes:
-        mistakes.append(f'{cls.__name__} has no handle(self)')
+    if handle is None and not verbs and not errors:
+        errors.append(f'{cls.__name__} has no handle(self)')
     if not _accepts_only_self(cls.__init__):  # type: ignore[misc]  # checked for this exact class
-        mistakes.append(f'{cls.__name__}.__init__ must work without arguments: each call makes an instance')
+        errors.append(f'{cls.__name__}.__init__ must work without arguments: each call makes an instance')
     io = ServiceIO()
     try:
         io = read_io_declaration(cls)
     except (TypeError, NameError) as error:
-        mistakes.append(f'{cls.__name__}.{error}')
+        errors.append(f'{cls.__name__}.{error}')
     understands: tuple[str, ...] = ()
     try:
         understands = soap.parse_understood_headers(getattr(cls, 'soap_understands', ()))
     except TypeError as error:
-        mistakes.append(f'{cls.__name__}.{error}')
-    if mistakes:
-        raise BadDeclaration(mistakes)
+        errors.append(f'{cls.__name__}.{error}')
+    if errors:
+        raise BadDeclaration(errors)
     return ServiceMetadata(io=io, handle=handle, verbs=verbs, hooks=overridden_hooks(cls),
-                           only=None if verbs else handle, understands=understands,
-                           asks_input=mentions_name(cls, Service, 'input'))  # fmt: skip
+                           only_handler=None if verbs else handle, understood_headers=understands,
+                           reads_input=mentions_name(cls, Service, 'input'))  # fmt: skip
 
 
-def _handler(cls: type, name: str, mistakes: list[str]) -> Handler | None:
-    """Return the handler of that name, or None after adding the reason to `mistakes`."""
+def _handler(cls: type, name: str, errors: list[str]) -> Handler | None:
+    """Return the handler of that name, or None after adding the reason to `errors`."""
     function = getattr(cls, name)
     if not callable(function) or isinstance(cls.__dict__.get(name), (staticmethod, classmethod)):
-        mistakes.append(f'{cls.__name__}.{name} is not a method')
+        errors.append(f'{cls.__name__}.{name} is not a method')
         return None
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        mistakes.append(
+        errors.append(
             f'{cls.__name__}.{name} is a generator: stream with self.response.stream(…), '
             'or decorate it with inlineCallbacks'
         )
         return None
     if not _accepts_only_self(function):
-        mistakes.append(f'{cls.__name__}.{name} must take self and nothing else')
+        errors.append(f'{cls.__name__}.{name} must take self and nothing else')
         return None
     return Handler(name, function, runs_on_reactor(function))
 

@@ -39,31 +39,31 @@ class _Call(NamedTuple):
     connects: bool  # whether it is a call on an outgoing connection
 
 
-def explain_error(error: BaseException, cls: type, value: object) -> BaseException:
+def explain_error(error: BaseException, service_class: type, payload: object) -> BaseException:
     """Return MissingAwait in place of an error that a missing `await` caused, otherwise the error itself.
 
-    `value` is the response that the service set, or None if it did not get that far.
+    `payload` is the response that the service set, or None if it did not get that far.
     """
     if isinstance(error, (ServiceError, MissingAwait)) or not isinstance(
         error, (TypeError, AttributeError, ValueError)
     ):
         return error
-    explanation = find_missing_await(cls, value)
+    explanation = find_missing_await(service_class, payload)
     if explanation is None and 'coroutine' in (text := str(error)):
-        location = _location_in_traceback(error, cls)
+        location = _location_in_traceback(error, service_class)
         explanation = MissingAwait(f"{location}{text}: 'await' is missing before the call that gave it")
     return error if explanation is None else explanation.with_traceback(error.__traceback__)
 
 
-def find_missing_await(cls: type, value: object) -> MissingAwait | None:
+def find_missing_await(service_class: type, payload: object) -> MissingAwait | None:
     """Return the MissingAwait error for a response that contains an awaitable; None if it contains none."""
-    awaitable = _awaitable_in(value)
+    awaitable = _awaitable_in(payload)
     if awaitable is None:
         return None
     code = getattr(awaitable, 'cr_code', None)
     if isinstance(awaitable, CoroutineType):
         awaitable.close()  # avoids Python's 'never awaited' warning
-    return MissingAwait(_message(cls, type(awaitable).__name__, code))
+    return MissingAwait(_message(service_class, type(awaitable).__name__, code))
 
 
 def _message(cls: type, kind: str, code: CodeType | None) -> str:

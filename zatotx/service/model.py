@@ -37,9 +37,9 @@ class Model:
         try:
             if not cls.__dict__.get('_zato_complete'):
                 cls._zato_complete = set_zato_defaults(cls)
-            instance = convert_to_type(data, cls, text=True)
+            instance = convert_to_type(data, cls, from_text=True)
         except ValidationError as error:
-            raise BadInput([(f'${path}', message) for path, message in error.mistakes]) from None
+            raise BadInput([(f'${path}', message) for path, message in error.errors]) from None
         fill_defaults(instance)
         model: Self = instance
         return model

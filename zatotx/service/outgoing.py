@@ -23,12 +23,12 @@ class OutgoingCall:
     __slots__ = ('_invocation', 'cid', 'deadline', 'service', 'trace')
 
     def __init__(self, invocation: Any) -> None:
-        inbound = invocation.inbound
+        message = invocation.inbound
         self._invocation = invocation
-        self.cid: str = inbound.cid
+        self.cid: str = message.cid
         self.service: str = invocation.entry.name
-        self.deadline: float = inbound.deadline
-        self.trace: str = inbound.trace
+        self.deadline: float = message.deadline
+        self.trace: str = message.trace
 
     @property
     def request(self) -> object:
@@ -46,7 +46,7 @@ class OutgoingCall:
         if thread_call.cancelled:
             deferred.cancel()
             return
-        waits_for = thread_call.waits_for
+        waits_for = thread_call.awaited
         waits_for.add(deferred)
 
         def forget(result: Any) -> Any:
@@ -55,7 +55,7 @@ class OutgoingCall:
 
         deferred.addBoth(forget)
 
-    def result(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    def run(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Run a coroutine for the service: awaitable on the reactor, blocking in a thread."""
         invocation = self._invocation
         if get_ident() == invocation.invoker.io_thread:
@@ -82,7 +82,7 @@ class OutgoingNamespace:
         connections = getattr(invocation.invoker.node, 'outgoing', None)
         namespace = None if connections is None else connections.kind(kind, call)
         if namespace is None:
-            reason = NOT_INSTALLED.format(kind) if connections is None else connections.why_not(kind)
+            reason = NOT_INSTALLED.format(kind) if connections is None else connections.unavailable_reason(kind)
             namespace = UnavailableKind(kind, reason, call.cid)
         outgoing.__dict__[kind] = namespace
         return namespace
@@ -140,12 +140,12 @@ class OutgoingConnections:
     pings: Mapping[str, Callable[[str, str], Deferred[str]]] = field(factory=dict)
     disabled: Mapping[str, str] = field(factory=dict)  # kind with a missing library -> what to install
 
-    def kind(self, name: str, call: IServiceCall) -> Any:
+    def namespace(self, name: str, call: IServiceCall) -> Any:
         """Return the connections of a kind for one call, or None."""
         make = self.kinds.get(name)
         return None if make is None else make(call)
 
-    def why_not(self, name: str) -> str:
+    def unavailable_reason(self, name: str) -> str:
         """Explain why a kind is not available."""
         reason = NOT_INSTALLED.format(name)
         if name in self.disabled:

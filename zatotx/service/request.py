@@ -62,7 +62,7 @@ class HTTPRequest:
         It is configured or comes from a trusted proxy; the default is scheme and authority of the listener. The
         client's Host header is never used, as it may be forged.
         """
-        return self.public_url or self._view.own_url or 'http://localhost'
+        return self.public_url or self._view.listener_url or 'http://localhost'
 
     headers = lazy_attribute(lambda self: Headers(self._view.headers), 'The header fields, by name in any case.')
     params = lazy_attribute(lambda self: Bunch(self._view.params), "Path parameters from the channel's URL pattern.")
@@ -100,7 +100,7 @@ class Request:
         is_text = xml_input.is_xml_message(self._message, self.payload)
         return self._merged(xml_input.read_element_values(self.payload) if is_text else self.payload, texts=is_text)
 
-    def read_ahead(self) -> None:
+    def parse_input_early(self) -> None:
         """Parse the input of an XML message in advance, in a thread.
 
         This is for services that declare no input and run on the reactor. Invalid input is ignored here; accessing
@@ -111,7 +111,7 @@ class Request:
 
     def _merged(self, payload: Any, *, texts: bool) -> Bunch:
         """Merge all sources of input."""
-        return Bunch(collect_input_sources(self._message, payload, texts=texts).merged())
+        return Bunch(collect_input_sources(self._message, payload, texts=texts).merge())
 
     files = lazy_attribute(
         lambda self: uploaded_files_of(self._run), 'The uploaded files, by the names of their form fields.'

@@ -79,7 +79,8 @@ class Service(Hooks, JobHooks):
         lambda self: Response(self._zatotx.entry.traits.io.output), 'The response.'
     )
     channel: lazy_attribute[Channel] = lazy_attribute(
-        lambda self: Channel.of(self._zatotx.inbound.channel), 'The channel of the request, with .type and .name.'
+        lambda self: Channel.from_spec(self._zatotx.inbound.channel),
+        'The channel of the request, with .type and .name.',
     )
     chan: lazy_attribute[Channel] = lazy_attribute(lambda self: self.channel, "3.x's name of `channel`.")
     principal: lazy_attribute[Principal] = lazy_attribute(

@@ -20,21 +20,21 @@ class ServiceEntry:
 
     name: str
     cls: type
-    traits: ServiceMetadata
+    metadata: ServiceMetadata
     is_internal: bool = False
     is_active: bool = True
     roles: frozenset[str] = frozenset()
     file: str = ''  # 'crm.py', 'crm' for a package, '' for a service built into zatotx
     version: int = 0
     stats: Any = None
-    gate: ConcurrencyLimit = field(factory=ConcurrencyLimit)
+    concurrency_limit: ConcurrencyLimit = field(factory=ConcurrencyLimit)
 
     def __attrs_post_init__(self) -> None:
         if self.cls.__dict__.get('_zatotx_name') != self.name:  # so that self.invoke(Class) finds it
             self.cls._zatotx_name = self.name  # type: ignore[attr-defined]
 
     @classmethod
-    def of(cls, service_class: type, **fields: Any) -> ServiceEntry:
+    def for_class(cls, service_class: type, **fields: Any) -> ServiceEntry:
         """Create the entry of a service class; values that are not given are derived from it. Raises BadDeclaration."""
         name = fields.pop('name', '') or service_name(service_class)
-        return cls(name=name, cls=service_class, traits=describe_service(service_class), **fields)
+        return cls(name=name, cls=service_class, metadata=describe_service(service_class), **fields)

@@ -50,7 +50,7 @@ class ServiceStore:
     internal: Sequence[ServiceEntry]
     make_stats: Callable[[str], Any]  # service name -> new counters
     # service name -> new concurrency limit, with the limit of a service that has none configured
-    make_gate: Callable[[str], ConcurrencyLimit] = lambda name: ConcurrencyLimit()
+    make_limit: Callable[[str], ConcurrencyLimit] = lambda name: ConcurrencyLimit()
     kind_areas: tuple[str, ...] = ()  # see required_roles
     current: ServiceTable = field(init=False)
     _files: Mapping[str, CheckedVersion] = field(factory=dict, init=False)
@@ -68,25 +68,25 @@ class ServiceStore:
         """The deployed versions, by file."""
         return self._files
 
-    def swap(self, files: Mapping[str, CheckedVersion]) -> None:
+    def replace_files(self, files: Mapping[str, CheckedVersion]) -> None:
         """Replace all deployed files. Requests in progress keep the versions that they started with."""
         if dict(files) != dict(self._files):
             self._files = dict(files)
             self._build()
 
-    def switch(self, inactive: frozenset[str]) -> None:
+    def set_inactive(self, inactive: frozenset[str]) -> None:
         """Deactivate these services and activate all others."""
         if inactive != self._inactive:
             self._inactive = inactive
             self._build()
 
-    def limit(self, limits: Mapping[str, int]) -> None:
+    def set_limits(self, limits: Mapping[str, int]) -> None:
         """Set the concurrency limit of services by name; all others get their default limit."""
         self._limits = limits
         for name in self._gates:
             self._limit_of(name)
 
-    def demand(self, roles: Mapping[str, tuple[str, ...]]) -> None:
+    def set_required_roles(self, roles: Mapping[str, tuple[str, ...]]) -> None:
         """Set the roles of which callers must have one, by service name.
 
         Services built into zatotx require further roles, which follow from their names.
@@ -95,9 +95,9 @@ class ServiceStore:
             self._roles = roles
             self._build()
 
-    def gates(self) -> list[tuple[str, ConcurrencyLimit]]:
+    def concurrency_limits(self) -> list[tuple[str, ConcurrencyLimit]]:
         """Return the names and concurrency limits of all services that were ever deployed."""
-        return [(name, gate) for name, (gate, _) in self._gates.items()]
+        return [(name, concurrency_limit) for name, (concurrency_limit, _) in self._gates.items()]
 
     def _build(self) -> None:
         """Build the current table."""
@@ -116,30 +116,36 @@ class ServiceStore:
         if stats is None:
             stats = self._stats[entry.name] = self.make_stats(entry.name)
         active = entry.name not in self._inactive
-        roles = required_roles(entry.name, is_internal=entry.is_internal, by_row=self._roles.get(entry.name, ()),
+        roles = required_roles(entry.name, is_internal=entry.is_internal, configured=self._roles.get(entry.name, ()),
                                kind_areas=self.kind_areas)
-        return attrs.evolve(entry, stats=stats, gate=self._limit_of(entry.name), version=version, is_active=active,
-                            roles=roles)  # fmt: skip
+        return attrs.evolve(
+            entry,
+            stats=stats,
+            concurrency_limit=self._limit_of(entry.name),
+            version=version,
+            is_active=active,
+            roles=roles,
+        )
 
     def _limit_of(self, name: str) -> ConcurrencyLimit:
         """Return the concurrency limit of a service, created on first use, with the configured limit."""
         entry = self._gates.get(name)
         if entry is None:
-            gate = self.make_gate(name)
-            entry = self._gates[name] = gate, gate.limit
-        gate, default = entry
-        gate.limit = self._limits.get(name, default)
-        return gate
+            concurrency_limit = self.make_limit(name)
+            entry = self._gates[name] = concurrency_limit, concurrency_limit.limit
+        concurrency_limit, default = entry
+        concurrency_limit.limit = self._limits.get(name, default)
+        return concurrency_limit
 
 
 def resolve_conflicts(
-    running: Mapping[str, CheckedVersion], fresh: Mapping[str, CheckedVersion]
+    running: Mapping[str, CheckedVersion], new_versions: Mapping[str, CheckedVersion]
 ) -> tuple[dict[str, CheckedVersion], dict[str, str]]:
     """Merge fresh versions into the running ones; return the resulting files, and the rejected files with the reason.
 
     A fresh file is rejected if one of its services still belongs to another file whose new version was rejected.
     """
-    accepted = dict(fresh)
+    accepted = dict(new_versions)
     rejected: dict[str, str] = {}
     while True:
         files = {**running, **accepted}

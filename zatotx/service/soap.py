@@ -20,8 +20,8 @@ class SoapRequest:
 
     __slots__ = ('_message',)
 
-    def __init__(self, inbound: Message) -> None:
-        self._message: SoapMessage = getattr(inbound, 'soap', _NONE)
+    def __init__(self, message: Message) -> None:
+        self._message: SoapMessage = getattr(message, 'soap', _NONE)
 
     @property
     def version(self) -> str:
@@ -72,20 +72,20 @@ def parse_understood_headers(value: Any) -> tuple[str, ...]:
     return names
 
 
-def check_mandatory_headers(message: Message, understands: tuple[str, ...]) -> None:
+def check_mandatory_headers(message: Message, understood_headers: tuple[str, ...]) -> None:
     """Raise MustUnderstandFault if a mandatory header of the message was not processed (SOAP 1.1, section 4.2.3).
 
     Headers are processed by the service, and wsse:Security by the authenticator if it authenticated the caller.
     """
     envelope: SoapMessage | None = getattr(message, 'soap', None)
-    if envelope is None or not envelope.demanded:
+    if envelope is None or not envelope.must_understand:
         return
-    understood = {*understands}
+    understood = {*understood_headers}
     if message.principal is not None and message.principal.kind == WSS:
         understood.add(SECURITY_HEADER)
     missing = [
         element.tag
-        for element in envelope.demanded
+        for element in envelope.must_understand
         if element.tag not in understood and local_name(element) not in understood
     ]
     if missing:

@@ -31,12 +31,12 @@ class SourceFacts:
     streams: dict[str, None] = field(factory=dict)  # content types of streamed responses, in order
     content_types: dict[str, None] = field(factory=dict)  # those set on the response
     statuses: set[int] = field(factory=set)  # set on the response
-    faults: set[int] = field(factory=set)  # statuses of the errors that it raises by name
+    error_statuses: set[int] = field(factory=set)  # statuses of the errors that it raises by name
     sets_payload: bool = False
-    calls_out: bool = False
+    uses_outgoing: bool = False
 
     @property
-    def answers_in(self) -> tuple[str, ...]:
+    def response_types(self) -> tuple[str, ...]:
         """The content types of responses besides the channel's own."""
         return (
             *self.streams,
@@ -92,7 +92,7 @@ def _examine(node: ast.AST, facts: SourceFacts) -> None:
         case ast.Attribute(attr='payload', value=ast.Attribute(attr='response')):
             facts.sets_payload = True
         case ast.Attribute(attr=attr, value=ast.Name(id='self')) if attr in _OUTGOING:
-            facts.calls_out = True
+            facts.uses_outgoing = True
         case ast.Raise(exc=ast.Call(func=raised)) | ast.Raise(exc=ast.Name() | ast.Attribute() as raised):
             _add_raised(raised, facts)
 
@@ -138,7 +138,7 @@ def _add_raised(raised: ast.expr, facts: SourceFacts) -> None:
     name = raised.attr if isinstance(raised, ast.Attribute) else raised.id if isinstance(raised, ast.Name) else ''
     kind = getattr(faults, name, None)
     if isinstance(kind, type) and issubclass(kind, faults.ServiceError):
-        facts.faults.add(kind.status)
+        facts.error_statuses.add(kind.status)
 
 
 __all__ = ['ANY_TYPE', 'SourceFacts', 'analyze_source']

@@ -25,7 +25,7 @@ GRACE_PERIOD = 10.0  # seconds that a thread waits beyond the deadline for an un
 class ThreadCall:
     """One function call in a service thread."""
 
-    __slots__ = ('_function', '_threads', 'cancelled', 'deadline', 'deferred', 'label', 'thread', 'waits_for')
+    __slots__ = ('_function', '_threads', 'awaited', 'cancelled', 'deadline', 'deferred', 'label', 'thread')
     _log = Logger()
 
     def __init__(
@@ -41,7 +41,7 @@ class ThreadCall:
         self.deadline = deadline  # seconds on the reactor's clock
         self.thread = 0  # identifier of the thread that runs it now, or 0
         self.cancelled = False
-        self.waits_for: set[Deferred[Any]] = set()  # Deferreds that this call waits for
+        self.awaited: set[Deferred[Any]] = set()  # Deferreds that this call waits for
         self.deferred: Deferred[Any] = Deferred(self._cancel)
 
     def run(self) -> None:
@@ -55,12 +55,12 @@ class ThreadCall:
         except BaseException:
             result = Failure()
         self.thread = 0
-        self._threads.to_reactor(self._finish, result)
+        self._threads.call_on_reactor(self._finish, result)
         result = None  # a Failure references this frame; the cycle would keep the message until the next collection
 
     def _finish(self, result: Any) -> None:
         if self.cancelled:
-            self._threads.left_behind.forget(self)
+            self._threads.stuck_threads.forget(self)
             if self._function is not None:
                 self._log.warn('{label} ended after its request was over: its result is dropped', label=self.label())
         else:
@@ -69,10 +69,10 @@ class ThreadCall:
     def _cancel(self, deferred: Deferred[Any]) -> None:
         self.cancelled = True
         if self.thread:
-            self._threads.left_behind.add(self)
+            self._threads.stuck_threads.add(self)
         else:
             self._function = None  # the queue may be stuck: release what the function references
-        for awaited in tuple(self.waits_for):
+        for awaited in tuple(self.awaited):
             awaited.cancel()
 
 
@@ -86,7 +86,7 @@ class ThreadLender:
         self._lock = Lock()
         self._open = True
 
-    def take(self, job: Callable[[], None]) -> bool:
+    def submit(self, job: Callable[[], None]) -> bool:
         """Queue a job for the waiting thread; return False if it no longer waits."""
         with self._lock:
             if self._open:
@@ -99,7 +99,7 @@ class ThreadLender:
             self._open = False
         self._items.put((None, result))
 
-    def attend(self, timeout: float) -> Any:
+    def wait_for_result(self, timeout: float) -> Any:
         """Run jobs until the result arrives, and return it. Called in the service thread.
 
         Raises the exception of a Failure, and Timeout after `timeout` seconds without a job or a result.
@@ -124,17 +124,17 @@ class ThreadLender:
 class ServiceThreadCalls:
     """Passes calls from the reactor to the service threads and back."""
 
-    __slots__ = ('_calls', '_pool', '_reactor', '_wakeup_scheduled', 'left_behind')
+    __slots__ = ('_calls', '_pool', '_reactor', '_wakeup_scheduled', 'stuck_threads')
     _log = Logger()
 
-    def __init__(self, reactor: Any, pool: Any, left_behind: StuckThreads | None = None) -> None:
+    def __init__(self, reactor: Any, pool: Any, stuck_threads: StuckThreads | None = None) -> None:
         self._reactor = reactor  # IReactorTime, IReactorFromThreads
         self._pool = pool  # has callInThread; started and stopped by its owner
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._wakeup_scheduled = False  # whether the reactor was asked to run the queued calls
-        self.left_behind = StuckThreads(reactor) if left_behind is None else left_behind
+        self.stuck_threads = StuckThreads(reactor) if stuck_threads is None else stuck_threads
 
-    def to_reactor(self, function: Callable[..., Any], *args: Any) -> None:
+    def call_on_reactor(self, function: Callable[..., Any], *args: Any) -> None:
         """Queue a function to be called by the reactor. Called in a service thread.
 
         Several calls wake the reactor only once, as each wakeup costs a system call and contention for the GIL.
@@ -154,7 +154,7 @@ class ServiceThreadCalls:
             except Exception:
                 self._log.failure('A call from a service thread failed')
 
-    def hop(
+    def run_in_thread(
         self,
         function: Callable[[ThreadCall], Any],
         label: Callable[[], str],
@@ -168,11 +168,11 @@ class ServiceThreadCalls:
         ServiceUnavailable if the pool's queue is full.
         """
         thread_call = ThreadCall(self, function, label, deadline)
-        if lender is None or not lender.take(thread_call.run):
+        if lender is None or not lender.submit(thread_call.run):
             self._pool.callInThread(thread_call.run)
         return thread_call.deferred
 
-    def wait(
+    def run_on_reactor(
         self, begin: Callable[[ThreadLender], Coroutine[Any, Any, Any]], thread_call: ThreadCall | None, deadline: float
     ) -> Any:
         """Run a coroutine on the reactor and block until it ends or until `deadline`. Called in a service thread.
@@ -181,8 +181,8 @@ class ServiceThreadCalls:
         the coroutine raises.
         """
         lender = ThreadLender()
-        self.to_reactor(self._begin, begin, lender, thread_call, deadline)
-        return lender.attend(max(0.0, deadline - self._reactor.seconds()) + GRACE_PERIOD)
+        self.call_on_reactor(self._begin, begin, lender, thread_call, deadline)
+        return lender.wait_for_result(max(0.0, deadline - self._reactor.seconds()) + GRACE_PERIOD)
 
     def _begin(
         self,
@@ -199,12 +199,12 @@ class ServiceThreadCalls:
             awaited.addBoth(lender.finish)
             return
         if thread_call is not None:
-            thread_call.waits_for.add(awaited)
+            thread_call.awaited.add(awaited)
         timer = self._reactor.callLater(max(0.0, deadline - self._reactor.seconds()), awaited.cancel)
 
         def on_result(result: Any) -> None:
             if thread_call is not None:
-                thread_call.waits_for.discard(awaited)
+                thread_call.awaited.discard(awaited)
             if timer.active():
                 timer.cancel()
             elif isinstance(result, Failure) and result.check(CancelledError):

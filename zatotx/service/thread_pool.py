@@ -20,16 +20,16 @@ Job = Callable[[], object]
 class ServiceThreadPool:
     """A pool of daemon threads, so that a service that never returns cannot keep the process from exiting.
 
-    At most `most_waiting` jobs are queued; `refused` counts the jobs rejected because the queue was full.
+    At most `max_queued` jobs are queued; `rejected` counts the jobs rejected because the queue was full.
     """
 
     _log = Logger()
 
-    def __init__(self, name: str, size: int, most_waiting: int = DEFAULT_NODE_LIMIT) -> None:
+    def __init__(self, name: str, size: int, max_queued: int = DEFAULT_NODE_LIMIT) -> None:
         self.name = name
         self.size = size
-        self.most_waiting = most_waiting
-        self.refused = 0
+        self.max_queued = max_queued
+        self.rejected = 0
         self.started = False
         self.threads: list[Thread] = []
         self._busy_flags: list[bool] = []  # whether each thread is busy; each thread writes its own item
@@ -66,9 +66,9 @@ class ServiceThreadPool:
 
     def callInThread(self, job: Job) -> None:
         """Queue a job. May be called from any thread. Raises ServiceUnavailable if the queue is full."""
-        if self._jobs.qsize() >= self.most_waiting:
-            self.refused += 1
-            reason = f'All {self.size} {self.name} threads are busy and {self.most_waiting} calls wait: try again later'
+        if self._jobs.qsize() >= self.max_queued:
+            self.rejected += 1
+            reason = f'All {self.size} {self.name} threads are busy and {self.max_queued} calls wait: try again later'
             raise ServiceUnavailable(None, reason)
         self._jobs.put(job)
         if len(self.threads) < self.size:

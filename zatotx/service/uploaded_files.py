@@ -137,7 +137,7 @@ def uploaded_files_of(invocation: Any) -> UploadedFiles:
 def _read_fully(body: Body, start: int, size: int) -> bytes:
     """Read exactly `size` bytes, as one read may return less. Called in a thread."""
     content = bytearray()
-    while len(content) < size and (piece := body.at(start + len(content), size - len(content))):
+    while len(content) < size and (piece := body.read_at(start + len(content), size - len(content))):
         content += piece
     return bytes(content)
 

@@ -17,19 +17,19 @@ def load_user_config(files: Mapping[str, Path]) -> Bunch:
     file that cannot be read and the reason.
     """
     config = Bunch()
-    mistakes: list[str] = []
+    errors: list[str] = []
     for name, path in files.items():
         parser = ConfigParser(interpolation=None, strict=True)
         parser.optionxform = str  # type: ignore[assignment,method-assign]  # keeps the case of keys
         try:
             parser.read_string(path.read_text('utf-8'), str(path))
         except OSError as error:
-            mistakes.append(f'{path}: {error.strerror}')
+            errors.append(f'{path}: {error.strerror}')
             continue
         except (UnicodeDecodeError, ParserError) as error:
-            mistakes.append(f'{path}: {" ".join(str(error).split())}')
+            errors.append(f'{path}: {" ".join(str(error).split())}')
             continue
         config[name] = Bunch((section, Bunch(parser.items(section))) for section in parser.sections())
-    if mistakes:
-        raise ValueError('User configuration cannot be read: ' + '; '.join(mistakes))
+    if errors:
+        raise ValueError('User configuration cannot be read: ' + '; '.join(errors))
     return config

@@ -82,8 +82,9 @@ from zatotx.tap.shared_state import (
 from zatotx.wire.xml import name_cache
 
 
-def make_server(directory: str, reactor: Any, place: WorkerSpec | None = None) -> Node:
-    """Return the server of a directory, not yet started; with a `place`, one of its workers. Raises StartError."""
+def make_server(directory: str, reactor: Any, worker_spec: WorkerSpec | None = None) -> Node:
+    """Return the server of a directory, not yet started; with a `worker_spec`, one of its workers. Raises
+    StartError."""
     home = Path(directory)
     kinds = find_kinds()
     settings = load_decrypted_settings(
@@ -93,9 +94,9 @@ def make_server(directory: str, reactor: Any, place: WorkerSpec | None = None) -
     raise_file_limit()
     if not settings.main.core_dumps:
         disable_core_dumps()
-    place, lock = acquire_slot(home / 'work', place)
+    worker_spec, lock = acquire_slot(home / 'work', worker_spec)
     try:
-        node = _ServerBuilder(home, reactor, settings, lock, kinds, place).node()
+        node = _ServerBuilder(home, reactor, settings, lock, kinds, worker_spec).node()
         os.environ.pop(KEY_VARIABLE, None)  # programs that services start would inherit it
         return node
     except BaseException:
@@ -108,17 +109,17 @@ class _Infrastructure:
     """The components that all others depend on: logs, limits, ODB, Redis, services."""
 
     logs: LogFiles
-    counts: Any
-    limited: ServerLimits
+    find_shared_counter: Any
+    limits: ServerLimits
     offload: Callable[..., Any]
-    observed: Monitoring
+    monitoring: Monitoring
     types: ObjectTypeRegistry
     secrets: Secrets
     odb: Any  # IConfigStore
-    client: Any  # zatotx.redis.client.RedisClient
-    bus: Any  # IBus
+    redis_client: Any  # zatotx.redis.client.RedisClient
+    announcements: Any  # IBus
     services: ServiceStore
-    keeper: VersionManager
+    version_keeper: VersionManager
 
 
 @frozen
@@ -126,7 +127,7 @@ class _Endpoints:
     """The channels and outgoing connections of a server; `preparers` apply a configuration to them."""
 
     outgoing: Sequence[Any]  # IOutgoingKind
-    guard: AuthenticationPolicy
+    authentication_policy: AuthenticationPolicy
     listeners: Listeners
     channels: Mapping[str, IChannel]
     preparers: Sequence[Prepare]
@@ -141,20 +142,29 @@ class _ServerBuilder:
     settings: Settings
     lock: SlotLocks
     kinds: Sequence[FoundKind]
-    place: WorkerSpec
+    worker_spec: WorkerSpec
 
     def node(self) -> Node:
         infrastructure, settings, reactor = self._infrastructure(), self.settings, self.reactor
-        limited = infrastructure.limited
+        limited = infrastructure.limits
         endpoints = self._endpoints(infrastructure)
         config = LiveConfig(
             infrastructure.odb,
-            infrastructure.bus,
+            infrastructure.announcements,
             reactor,
-            [infrastructure.keeper.prepare_level, prepare_without_build(limited.admission.apply), *endpoints.preparers],
-            lambda: infrastructure.keeper.verdicts,
+            [
+                infrastructure.version_keeper.prepare_snapshot,
+                prepare_without_build(limited.admission.apply),
+                *endpoints.preparers,
+            ],
+            lambda: infrastructure.version_keeper.verdicts,
         )
-        deployer = Deployer(odb=infrastructure.odb, config=config, keeper=infrastructure.keeper, bring=config.bring)
+        deployer = Deployer(
+            odb=infrastructure.odb,
+            config=config,
+            keeper=infrastructure.version_keeper,
+            apply_revision=config.apply_and_announce,
+        )
         state = NodeState()
         node_api = self._node_api(infrastructure, endpoints, config=config, deployer=deployer, state=state)
         invoker = Invoker(
@@ -162,17 +172,17 @@ class _ServerBuilder:
             limited.service_threads,
             node=node_api,
             user_config=self._user_config(),
-            left_behind=limited.left_behind,
+            stuck_threads=limited.stuck_threads,
         )
         pipeline = Pipeline(
-            guard=endpoints.guard,
+            authentication=endpoints.authentication_policy,
             store=infrastructure.services,
             invoker=invoker,
             codecs=limited.codecs,
-            faults=ErrorReplies(),
+            error_replies=ErrorReplies(),
             offload=infrastructure.offload,
             admission=limited.admission,
-            rates=limited.rates,
+            rate_limiter=limited.rate_limiter,
         )
         work = self.home / 'work'
         pickup = PickupWatcher(
@@ -186,44 +196,48 @@ class _ServerBuilder:
         parts = NodeComponents(
             reactor=reactor,
             settings=settings,
-            lock=self.lock,
+            slot_locks=self.lock,
             logs=infrastructure.logs,
-            pools=(limited.workers, limited.service_threads),
+            pools=(limited.worker_threads, limited.service_threads),
             channels=endpoints.channels,
             odb=infrastructure.odb,
-            redis=(infrastructure.client, infrastructure.bus),
+            redis=(infrastructure.redis_client, infrastructure.announcements),
             outgoing=endpoints.outgoing,
-            at_start=endpoints.preparers,
+            initial_preparers=endpoints.preparers,
             pipeline=pipeline,
-            exchange=Dispatcher(pipeline, reactor),
+            dispatcher=Dispatcher(pipeline, reactor),
             services=infrastructure.services,
-            code=infrastructure.keeper,
-            pickup=make_pickup_task(pickup, work, reactor),
-            watchdog=infrastructure.observed.watchdog,
-            trimmer=MemoryTrimmer(reactor, infrastructure.offload, limited.memory),
+            version_keeper=infrastructure.version_keeper,
+            pickup_task=make_pickup_task(pickup, work, reactor),
+            watchdog=infrastructure.monitoring.watchdog,
+            trimmer=MemoryTrimmer(reactor, infrastructure.offload, limited.body_memory),
             reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
-            company=make_worker_group(work, self.place, node_api, reactor),
+            worker_group=make_worker_group(work, self.worker_spec, node_api, reactor),
         )
-        return Node(parts, config, state, self.place)
+        return Node(parts, config, state, self.worker_spec)
 
     def _infrastructure(self) -> _Infrastructure:
         settings, reactor = self.settings, self.reactor
-        logs = LogFiles(self.home / 'logs', reactor, settings.log, whose=find_current_call)
-        counts = make_counter_lookup(self.home / 'work', self.place)
+        logs = LogFiles(self.home / 'logs', reactor, settings.log, find_context=find_current_call)
+        counts = make_counter_lookup(self.home / 'work', self.worker_spec)
         client, bus = make_redis_client(settings, self.home, reactor)
         rates = make_rate_limiter(
-            reactor, client, settings.main.cluster, make_rate_buckets(self.home / 'work', self.place)
+            reactor, client, settings.main.cluster, make_rate_buckets(self.home / 'work', self.worker_spec)
         )
         limited = ServerLimits(settings, reactor, rates, make_limit_factory(counts), partial(formats, self.kinds))
-        offload = make_offload(reactor, limited.workers)
+        offload = make_offload(reactor, limited.worker_threads)
         observed = Monitoring(reactor, self._deployed_directory())
         types = ObjectTypeRegistry([*BUILTIN_TYPES, *object_types(self.kinds)])
         register(metric_definitions(self.kinds))
         secrets = self._secrets()
         odb = set_call_meter(self._odb(types, secrets), observed.meters.odb)
-        services = ServiceStore(builtin_service_entries(types), observed.meters.services.of, limited.gate_of_service,
-                                service_areas(self.kinds))
-        observed.counts(services, client)
+        services = ServiceStore(
+            builtin_service_entries(types),
+            observed.meters.services.get,
+            limited.make_service_limit,
+            service_areas(self.kinds),
+        )
+        observed.count_calls(services, client)
         keeper = VersionManager(
             odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
         )
@@ -233,8 +247,13 @@ class _ServerBuilder:
 
     def _endpoints(self, infrastructure: _Infrastructure) -> _Endpoints:
         """Build the channels, the outgoing connections and the authentication policy."""
-        settings, reactor, offload, client = self.settings, self.reactor, infrastructure.offload, infrastructure.client
-        meters = infrastructure.observed.meters
+        settings, reactor, offload, client = (
+            self.settings,
+            self.reactor,
+            infrastructure.offload,
+            infrastructure.redis_client,
+        )
+        meters = infrastructure.monitoring.meters
         outgoing = make_outgoing_kinds(
             self.kinds,
             OutgoingDependencies(
@@ -251,21 +270,21 @@ class _ServerBuilder:
         guard = make_authentication_policy(
             AuthenticationDependencies(reactor=reactor, offload=offload, nonces=nonces, fetcher=find_fetcher(outgoing))
         )
-        place = self.place
-        borrower = SocketBorrower(reactor, place.handover) if place.handover >= 0 else None
-        listeners = Listeners(reactor, place.sockets, infrastructure.counts, borrower)
+        worker_spec = self.worker_spec
+        borrower = SocketBorrower(reactor, worker_spec.handover) if worker_spec.handover >= 0 else None
+        listeners = Listeners(reactor, worker_spec.inherited_sockets, infrastructure.find_shared_counter, borrower)
         channels = self._channels(
             infrastructure.logs,
-            infrastructure.limited,
+            infrastructure.limits,
             offload,
             listeners=listeners,
             meters=meters,
-            place=self._task_placer(client, infrastructure.odb),
+            worker_spec=self._task_placer(client, infrastructure.odb),
         )
         preparers = [
             guard.prepare,
             prepare_without_build(make_client_certificate_preparer(listeners)),
-            prepare_without_build(infrastructure.limited.rates.apply),
+            prepare_without_build(infrastructure.limits.rate_limiter.apply),
             *(o.prepare for o in outgoing),
             *(c.prepare for c in channels.values()),
         ]
@@ -281,30 +300,30 @@ class _ServerBuilder:
         state: NodeState,
     ) -> NodeApi:
         """Build the NodeApi that zato.* services use."""
-        main, observed, limited = self.settings.main, infrastructure.observed, infrastructure.limited
-        levels = LiveLogLevels(infrastructure.logs, infrastructure.bus)
+        main, observed, limited = self.settings.main, infrastructure.monitoring, infrastructure.limits
+        levels = LiveLogLevels(infrastructure.logs, infrastructure.announcements)
         levels.start()
         sources = [
-            *observed.sources(
+            *observed.metric_sources(
                 names={'node': main.name, 'cluster': main.cluster},
                 services=infrastructure.services,
                 channels=endpoints.channels,
                 outgoing=endpoints.outgoing,
                 logs=infrastructure.logs,
                 config=config,
-                client=infrastructure.client,
+                client=infrastructure.redis_client,
             ),
-            *limited.sources(infrastructure.services),
+            *limited.metric_sources(infrastructure.services),
             make_certificate_source(endpoints.listeners),
         ]
         finders = [
             partial(findings.find_odb_outage, config),
-            partial(findings.find_redis_outage, infrastructure.client),
-            partial(findings.find_weakened_rate_limits, limited.rates, infrastructure.client),
-            partial(findings.find_refused_code, infrastructure.keeper),
-            limited.left_behind.findings,
+            partial(findings.find_redis_outage, infrastructure.redis_client),
+            partial(findings.find_weakened_rate_limits, limited.rate_limiter, infrastructure.redis_client),
+            partial(findings.find_refused_code, infrastructure.version_keeper),
+            limited.stuck_threads.findings,
             observed.findings,
-            endpoints.guard.findings,
+            endpoints.authentication_policy.findings,
             partial(list, log_xml_name_findings(name_cache.is_supported())),
             *(
                 part.findings
@@ -322,10 +341,10 @@ class _ServerBuilder:
             types=infrastructure.types,
             state=state,
             kinds=self.kinds,
-            offloader=infrastructure.offload,
-            finders=finders,
-            scrapes=MetricsExposition(sources, infrastructure.offload),
-            levels=levels,
+            thread_runner=infrastructure.offload,
+            finding_sources=finders,
+            exposition=MetricsExposition(sources, infrastructure.offload),
+            log_levels=levels,
             user_metrics=observed.user_metrics,
             outgoing=make_outgoings(endpoints.outgoing, self.kinds),
         )
@@ -336,8 +355,8 @@ class _ServerBuilder:
     def _deployed_directory(self) -> Path:
         """The directory into which this process unpacks deployed code. Each worker has its own, because each one
         removes the versions it no longer keeps."""
-        seat = self.place.seat
-        return self.home / 'work' / (f'deployed-{seat}' if seat else 'deployed')
+        slot = self.worker_spec.slot
+        return self.home / 'work' / (f'deployed-{slot}' if slot else 'deployed')
 
     def _secrets(self) -> Secrets:
         read = partial(read_key, self.home / 'config' / 'secret.key', dict(os.environ))
@@ -355,7 +374,7 @@ class _ServerBuilder:
 
     def _task_placer(self, client: Any, odb: Any) -> TaskPlacer:
         main = self.settings.main
-        return TaskPlacer(node=main.name, work=self.home / 'work', has_workers=self.place.crewed,
+        return TaskPlacer(node=main.name, work=self.home / 'work', has_workers=self.worker_spec.is_worker,
                           leases=make_leases(self.reactor, client, odb, main.cluster), clock=self.reactor)  # fmt: skip
 
     def _channels(
@@ -366,7 +385,7 @@ class _ServerBuilder:
         *,
         listeners: Listeners,
         meters: MeterRegistry,
-        place: TaskPlacer,
+        worker_spec: TaskPlacer,
     ) -> Mapping[str, IChannel]:
         spool = self.home / 'work' / 'spool'
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -378,14 +397,14 @@ class _ServerBuilder:
                 context = ChannelContext(
                     reactor=self.reactor,
                     settings=section,
-                    lines=logs.lines,
+                    line_sink=logs.line_sink,
                     work_dir=str(spool),
-                    offload=offload,
-                    memory=limited.memory,
+                    run_in_thread=offload,
+                    memory_budget=limited.body_memory,
                     listen=listeners.listen,
                     channel_meters=meters.channels,
                     outgoing_meters=meters.outgoing,
-                    place=place,
+                    place_task=worker_spec,
                     declaration=found.kind,
                 )
                 channels[name] = found.load(found.kind.channel)(context)

@@ -54,7 +54,9 @@ def make_client_certificate_preparer(listeners: Listeners) -> Callable[[Snapshot
     active."""
 
     def apply(snapshot: Snapshot) -> None:
-        listeners.ask_clients(any(stored.value.is_active for stored in snapshot.of('mtls')))
+        listeners.request_client_certificates(
+            any(stored.value.is_active for stored in snapshot.objects_of_types('mtls'))
+        )
 
     return apply
 
@@ -95,5 +97,5 @@ def _make_xpath_authenticator(
 class _NoFetcher:
     """The IFetcher that is used if no installed kind provides one: every fetch fails."""
 
-    def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[FetchedDocument]:
+    def fetch(self, url: str, *, timeout: float, max_body: int) -> Deferred[FetchedDocument]:
         return fail(ServiceUnavailable(None, 'no kind of connections that could fetch them is installed'))

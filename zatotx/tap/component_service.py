@@ -88,36 +88,36 @@ class ComponentService(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         self._stopping = True
         stopped: Deferred[None] = maybeDeferred(self._part.stopService)
-        return stopped.addBoth(self._stopped)
+        return stopped.addBoth(self._component_stopped)
 
     def _begin(self, start: Callable[[], object]) -> None:
         """Run one of the two start methods, which may fail immediately or through a Deferred."""
         try:
             started = start()
         except (StartError, OSError) as error:
-            raise report_startup_error(error, self.say) from None
+            raise report_startup_error(error, self.report_error) from None
         if isinstance(started, Deferred):
-            started.addCallbacks(self._began, self._failed)
+            started.addCallbacks(self._component_started, self._component_failed)
 
-    def say(self, sentence: str) -> None:
+    def report_error(self, sentence: str) -> None:
         """Report an error to the process that started this one."""
         print_error(sentence)
 
-    def _began(self, result: Any) -> Any:
+    def _component_started(self, result: Any) -> Any:
         """Called when the component has started."""
         return result
 
-    def _failed(self, failure: Failure) -> None:
+    def _component_failed(self, failure: Failure) -> None:
         error = failure.value
         if self._stopping or error is None:  # a start that is cancelled by a stop is not an error
             return
         if isinstance(error, StartError | OSError):
-            fail_start(self._reactor, format_error(error), tell=self.say)
+            fail_start(self._reactor, format_error(error), tell=self.report_error)
         else:
             fail_start(self._reactor, f'{self._pid_file.parent.name} cannot start: {format_error(error)}', failure,
-                       tell=self.say)
+                       tell=self.report_error)
 
-    def _stopped(self, result: Any) -> Any:
+    def _component_stopped(self, result: Any) -> Any:
         """Remove the pid file as the last step, and only if it still holds this process's id."""
         try:
             if self._pid_file.read_text() == pid_line():

@@ -85,32 +85,32 @@ class ServerLimits:
 
     settings: Settings
     reactor: Any
-    rates: RateLimiter = field(factory=RateLimiter)
-    make_gate: MakeConcurrencyLimit = make_process_limit
+    rate_limiter: RateLimiter = field(factory=RateLimiter)
+    make_limit: MakeConcurrencyLimit = make_process_limit
     formats: Callable[[MessageLimits], Mapping[str, ICodec]] = lambda budget: {}  # codecs of the installed kinds
-    workers: ThreadPool = field(init=False)
+    worker_threads: ThreadPool = field(init=False)
     service_threads: ServiceThreadPool = field(init=False)
-    left_behind: StuckThreads = field(init=False)
+    stuck_threads: StuckThreads = field(init=False)
     admission: Admission = field(init=False)
     codecs: CodecRegistry = field(init=False)
-    memory: MemoryBudget = field(init=False)
+    body_memory: MemoryBudget = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         limits, threads = self.settings.limits, self.settings.threads
-        self.workers = make_daemon_pool('worker', threads.workers)
+        self.worker_threads = make_daemon_pool('worker', threads.workers)
         self.service_threads = ServiceThreadPool('service', threads.services, limits.in_flight)
-        self.left_behind = StuckThreads(self.reactor)
-        self.admission = Admission(self.reactor, node=self.make_gate('node', limits.in_flight),
-                                   make_gate=self.make_gate)  # fmt: skip
-        self.memory = MemoryBudget(limits.body_memory, make_garbage_collector(CollectionTrigger()))
+        self.stuck_threads = StuckThreads(self.reactor)
+        self.admission = Admission(self.reactor, node=self.make_limit('node', limits.in_flight),
+                                   make_limit=self.make_limit)  # fmt: skip
+        self.body_memory = MemoryBudget(limits.body_memory, make_garbage_collector(CollectionTrigger()))
         budget = _budget(limits)
         self.codecs = CodecRegistry(budget, self.formats(budget))
 
-    def gate_of_service(self, name: str) -> ConcurrencyLimit:
+    def make_service_limit(self, name: str) -> ConcurrencyLimit:
         """Return a new concurrency limit for a service."""
-        return self.make_gate(f'service {name}', self.settings.limits.service_in_flight)
+        return self.make_limit(f'service {name}', self.settings.limits.service_in_flight)
 
-    def sources(self, services: Any) -> list[MetricSource]:
+    def metric_sources(self, services: Any) -> list[MetricSource]:
         """Return the metric sources of the limits. `services`: zatotx.service.service_store.ServiceStore."""
 
         def service_rows() -> Iterator[MetricRow]:
@@ -127,37 +127,37 @@ class ServerLimits:
 
     def _node_rows(self) -> Iterator[MetricRow]:
         node = self.admission.node
-        yield 'zatotx_node_in_flight', (), node.inside
+        yield 'zatotx_node_in_flight', (), node.total_active
         yield 'zatotx_node_limit', (), node.limit
-        yield 'zatotx_node_refused', (), node.refused
+        yield 'zatotx_node_refused', (), node.rejected
 
     def _memory_rows(self) -> Iterator[MetricRow]:
-        memory = self.memory
-        yield 'zatotx_body_memory_bytes', (), memory.held
+        memory = self.body_memory
+        yield 'zatotx_body_memory_bytes', (), memory.used
         yield 'zatotx_body_memory_limit_bytes', (), memory.limit
-        yield 'zatotx_body_memory_refused', (), memory.refused
+        yield 'zatotx_body_memory_refused', (), memory.rejected
 
     def _channel_rows(self) -> Iterator[MetricRow]:
-        for name, queue in islice(self.admission.entrances(), MAX_NAMES):
-            yield 'zatotx_channel_refused', (*name, 'queue_full'), queue.overflowed
-            yield 'zatotx_channel_refused', (*name, 'queue_late'), queue.late
-            yield 'zatotx_channel_queue_length', name, queue.waiting
+        for name, queue in islice(self.admission.queues(), MAX_NAMES):
+            yield 'zatotx_channel_refused', (*name, 'queue_full'), queue.rejected
+            yield 'zatotx_channel_refused', (*name, 'queue_late'), queue.timed_out
+            yield 'zatotx_channel_queue_length', name, queue.length
 
     def _rate_rows(self) -> Iterator[MetricRow]:
-        for name, refused in islice(self.rates.refused.copy().items(), MAX_NAMES):
+        for name, refused in islice(self.rate_limiter.refused.copy().items(), MAX_NAMES):
             yield 'zatotx_channel_rate_limited', name, refused
-        yield 'zatotx_rate_limits_unchecked', (), self.rates.unchecked
+        yield 'zatotx_rate_limits_unchecked', (), self.rate_limiter.unchecked
 
     def _service_thread_rows(self) -> Iterator[MetricRow]:
         pool = self.service_threads
         yield 'zatotx_pool_threads', (pool.name,), pool.size
         yield 'zatotx_pool_busy', (pool.name,), pool.busy
         yield 'zatotx_pool_waiting', (pool.name,), pool.waiting
-        yield 'zatotx_pool_refused', (pool.name,), pool.refused
-        yield 'zatotx_threads_stuck', (), self.left_behind.count()
+        yield 'zatotx_pool_refused', (pool.name,), pool.rejected
+        yield 'zatotx_threads_stuck', (), self.stuck_threads.count()
 
     def _worker_thread_rows(self) -> Iterator[MetricRow]:
-        pool = self.workers
+        pool = self.worker_threads
         name, statistics = str(pool.name), pool._team.statistics()
         yield 'zatotx_pool_threads', (name,), pool.max
         yield 'zatotx_pool_busy', (name,), statistics.busyWorkerCount

@@ -39,20 +39,29 @@ class Monitoring:
 
     def findings(self) -> Iterator[str]:
         """Yield a finding for each recent stall of the reactor."""
-        return find_reactor_stalls(self.watchdog.reports.said)
+        return find_reactor_stalls(self.watchdog.reports.reported)
 
-    def counts(self, services: Any, client: Any) -> None:
+    def count_calls(self, services: Any, client: Any) -> None:
         """Start counting the calls of services and of the Redis client."""
-        self.meters.services.alive = lambda: [entry.name for entry in services.current]
+        self.meters.services.existing_names = lambda: [entry.name for entry in services.current]
         client.meter = self.meters.redis
 
-    def sources(self, *, names: Mapping[str, str], services: Any, channels: Mapping[str, Any], outgoing: Sequence[Any],
-                logs: Any, config: Any, client: Any) -> list[MetricSource]:
+    def metric_sources(
+        self,
+        *,
+        names: Mapping[str, str],
+        services: Any,
+        channels: Mapping[str, Any],
+        outgoing: Sequence[Any],
+        logs: Any,
+        config: Any,
+        client: Any,
+    ) -> list[MetricSource]:
         """Return the metric sources of a server. `names`: node and cluster."""
         watchdog = self.watchdog
         return [
             collectors.service_metrics(lambda: [(entry.name, entry.stats) for entry in services.current],
-                           self.meters.services.others),
+                           self.meters.services.overflow),
             *self.meters.sources(),
             self.user_metrics.rows,
             *(part.metrics for part in (*channels.values(), *outgoing) if hasattr(part, 'metrics')),

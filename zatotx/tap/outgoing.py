@@ -34,21 +34,21 @@ class OutgoingDependencies:
     secrets: Secrets
 
 
-def make_outgoing_kinds(kinds: Sequence[FoundKind], shared: OutgoingDependencies) -> list[Any]:
+def make_outgoing_kinds(kinds: Sequence[FoundKind], dependencies: OutgoingDependencies) -> list[Any]:
     """Return an IOutgoingKind for every enabled kind that has outgoing connections."""
     outgoing = []
     for found in kinds:
         if found.enabled and found.kind.outgoing:
-            outgoing.append(found.load(found.kind.outgoing)(_context(found.kind.name, shared)))
+            outgoing.append(found.load(found.kind.outgoing)(_context(found.kind.name, dependencies)))
     return outgoing
 
 
 def make_outgoings(made: Sequence[Any], kinds: Sequence[FoundKind]) -> OutgoingConnections:
     """Return the outgoing connections as services use them. Accessing a kind whose library is missing raises an error
     that says what to install."""
-    namespaces = {name: namespace for kind in made for name, namespace in kind.doors.items()}
+    namespaces = {name: namespace for kind in made for name, namespace in kind.namespaces.items()}
     pings = {object_type: kind.ping for kind in made for object_type in kind.types}
-    disabled = {found.kind.name.replace('-', '_'): found.why for found in kinds if not found.enabled}
+    disabled = {found.kind.name.replace('-', '_'): found.missing_reason for found in kinds if not found.enabled}
     return OutgoingConnections(namespaces, pings, disabled)
 
 
@@ -61,9 +61,9 @@ def _context(kind: str, shared: OutgoingDependencies) -> OutgoingContext:
     main = shared.settings.main
     keys = RedisKeys(main.cluster)
     return OutgoingContext(
-        reactor=shared.reactor, settings=shared.settings.kinds.get(kind, {}), offload=shared.offload,
-        meters=shared.meters.outgoing, keyvalue=shared.client, scripts=ScriptRunner(shared.client),
+        reactor=shared.reactor, settings=shared.settings.kinds.get(kind, {}), run_in_thread=shared.offload,
+        meters=shared.meters.outgoing, redis=shared.client, scripts=ScriptRunner(shared.client),
         leases=make_leases(shared.reactor, shared.client, shared.odb, main.cluster),
-        key=keys.key, seal=shared.secrets.encrypt, unseal=shared.secrets.decrypt,
-        component=f'{main.name}@{socket.gethostname()}',
+        redis_key=keys.key, encrypt=shared.secrets.encrypt, decrypt=shared.secrets.decrypt,
+        client_name=f'{main.name}@{socket.gethostname()}',
     )  # fmt: skip

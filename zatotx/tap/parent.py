@@ -39,7 +39,7 @@ def make_parent(directory: str, reactor: Any, workers: int | None) -> WorkerPare
     if not settings.main.core_dumps:
         disable_core_dumps()
     lock = DirectoryLock(work / 'lock')
-    lock.take()
+    lock.acquire()
     try:
         logs = LogFiles(home / 'logs', reactor, settings.log)
     except BaseException:
@@ -49,22 +49,22 @@ def make_parent(directory: str, reactor: Any, workers: int | None) -> WorkerPare
     shared_counters = create_counters_file(work, workers or settings.main.workers)
     create_buckets_file(work)
     supervisor = WorkerSupervisor(
-        reactor=reactor, hire=WorkerSpawner(reactor, partial(worker_command, home), lender.connect_worker),
-        seat=partial(find_free_slot, work),
-        descriptors=sockets.descriptors, changed=lambda: parent.list_workers(), left=shared_counters.clear,
-        gave_up=lambda sentence: fail_start(reactor, sentence),
+        reactor=reactor, spawn=WorkerSpawner(reactor, partial(worker_command, home), lender.connect_worker),
+        find_free_slot=partial(find_free_slot, work),
+        descriptors=sockets.descriptors, on_change=lambda: parent.write_status(), on_slot_freed=shared_counters.clear,
+        on_give_up=lambda sentence: fail_start(reactor, sentence),
     )  # fmt: skip
     reset_metrics(work)
     parent = WorkerParent(
         reactor=reactor,
         work=work,
-        plan=lambda: make_parent_settings(read(), kinds, workers),
-        crew=supervisor,
+        read_settings=lambda: make_parent_settings(read(), kinds, workers),
+        supervisor=supervisor,
         sockets=sockets,
         lender=lender,
         lock=lock,
         logs=logs,
-        follow_files=SighupReloader(read, logs),
+        reload_files=SighupReloader(read, logs),
     )
     return parent
 
@@ -75,15 +75,15 @@ def make_parent_settings(settings: Settings, kinds: list[FoundKind], workers: in
     for found in kinds:
         if found.enabled and found.kind.runs_in == SERVER:
             section = settings.kinds.get(found.kind.name, {})
-            listen.extend(section.get('listen', found.kind.listens))
+            listen.extend(section.get('listen', found.kind.default_endpoints))
     return ParentSettings(workers=workers or settings.main.workers, listen=listen, grace=settings.shutdown.grace,
                 heartbeat_timeout=settings.main.heartbeat_timeout)  # fmt: skip
 
 
-def worker_command(home: Path, seat: int) -> list[str]:
+def worker_command(home: Path, slot: int) -> list[str]:
     """Return the command line of a worker: the twistd of this installation, with the server's directory visible in the
     process list."""
     script = Path(sys.argv[0])
     twistd = [str(script)] if script.name == 'twistd' and script.is_file() else ['-c', RUN_TWISTD]
     return [sys.executable, *twistd, '--nodaemon', '--pidfile=', 'zato-server', '--dir', str(home), '--worker',
-            str(seat)]  # fmt: skip
+            str(slot)]  # fmt: skip

@@ -46,12 +46,12 @@ class MonotonicEpollReactor(EPollReactor):
 
     def _read(self, selectable: Any) -> None:
         try:
-            why = selectable.doRead()
+            reason = selectable.doRead()
         except BaseException as error:  # as in Twisted: closes this connection only
             _log.failure('A connection is closed because of an error')
-            why = error
-        if why:
-            self._disconnectSelectable(selectable, why, True)  # type: ignore[no-untyped-call]
+            reason = error
+        if reason:
+            self._disconnectSelectable(selectable, reason, True)  # type: ignore[no-untyped-call]
 
 
 def install() -> None:

@@ -22,7 +22,9 @@ def make_redis_client(settings: Settings, home: Path, reactor: Any) -> tuple[Red
     kvdb, main = settings.kvdb, settings.main
     address = parse_address(kvdb.url, home, TlsOptions(ca=kvdb.ca, cert=kvdb.cert, key=kvdb.key))
     shared: Any = {
-        'timeout': kvdb.timeout, 'name': RedisKeys(main.cluster).name(main.name), 'voice': ConnectionLog(str(address)),
+        'timeout': kvdb.timeout,
+        'name': RedisKeys(main.cluster).connection_name(main.name),
+        'voice': ConnectionLog(str(address)),
     }
     client = RedisClient(reactor, address, **shared)
     return client, RedisPubSub(reactor, address, client, cluster=main.cluster, **shared)

@@ -24,14 +24,14 @@ def server_start_time(work: Path) -> float:
     return (work / 'lock').stat().st_mtime
 
 
-def make_counter_lookup(work: Path, place: WorkerSpec) -> Callable[[str], SharedCounterRow | None]:
+def make_counter_lookup(work: Path, worker_spec: WorkerSpec) -> Callable[[str], SharedCounterRow | None]:
     """Return a function that gives this process's row of a shared counter by name, or None if the server has a single
     process."""
-    if not place.crewed:
+    if not worker_spec.is_worker:
         return lambda name: None
     counters = SharedCounters(work)
-    counters.clear(place.seat)
-    return lambda name: counters.shared(name, place.seat)
+    counters.clear(worker_spec.slot)
+    return lambda name: counters.row(name, worker_spec.slot)
 
 
 def make_limit_factory(shared_counter: Callable[[str], SharedCounterRow | None]) -> MakeConcurrencyLimit:
@@ -40,25 +40,34 @@ def make_limit_factory(shared_counter: Callable[[str], SharedCounterRow | None])
     def make_limit(name: str, limit: int) -> ConcurrencyLimit:
         row = shared_counter(name)
         return (
-            ConcurrencyLimit(limit) if row is None else ConcurrencyLimit(limit, others=row.others, publish=row.publish)
+            ConcurrencyLimit(limit)
+            if row is None
+            else ConcurrencyLimit(limit, count_others=row.sum_of_others, publish=row.set_own)
         )
 
     return make_limit
 
 
-def make_rate_buckets(work: Path, place: WorkerSpec) -> ILocalRateBuckets:
+def make_rate_buckets(work: Path, worker_spec: WorkerSpec) -> ILocalRateBuckets:
     """Return the rate-limit buckets of this process, shared with the other workers if there are any."""
-    return cast('ILocalRateBuckets', SharedBuckets(work) if place.crewed else RateBuckets())
+    return cast('ILocalRateBuckets', SharedBuckets(work) if worker_spec.is_worker else RateBuckets())
 
 
-def make_worker_group(work: Path, place: WorkerSpec, view: NodeApi, reactor: Any) -> WorkerGroup | None:
+def make_worker_group(work: Path, worker_spec: WorkerSpec, node_api: NodeApi, reactor: Any) -> WorkerGroup | None:
     """Return the WorkerGroup that connects a worker with the others for metrics, findings and log levels; None without
     workers."""
-    if not place.crewed:
+    if not worker_spec.is_worker:
         return None
-    group = WorkerGroup(work=work, seat=place.seat, reactor=reactor, scrapes=view.scrapes, findings=view.findings,
-                      offload=view.offload, levels=view.levels)  # fmt: skip
-    view.company = group
+    group = WorkerGroup(
+        work=work,
+        slot=worker_spec.slot,
+        reactor=reactor,
+        exposition=node_api.exposition,
+        findings=node_api.findings,
+        offload=node_api.run_in_thread,
+        levels=node_api.log_levels,
+    )
+    node_api.worker_group = group
     return group
 
 

@@ -28,13 +28,13 @@ def make_worker(options: DirectoryOptions) -> IService:
     except (OSError, ValueError) as error:
         print_error(f'--worker is only for the parent process of a server, which starts its workers itself: {error}')
         raise SystemExit(1) from None
-    if spec.key:
-        os.environ[KEY_VARIABLE] = spec.key
+    if spec.secret_key:
+        os.environ[KEY_VARIABLE] = spec.secret_key
     control_pipe = ControlPipe(reactor)
     try:
         node = make_server(str(Path(options['dir']).absolute()), reactor, spec)
     except (StartError, OSError) as error:
-        control_pipe.tell(START_FAILED, format_error(error))
+        control_pipe.send_notice(START_FAILED, format_error(error))
         raise SystemExit(1) from None
     return WorkerService(node, Path(options['dir']), reactor, control_pipe)
 
@@ -49,14 +49,14 @@ class WorkerService(ComponentService):
         self._control_pipe = control_pipe
 
     def startService(self) -> None:
-        self._control_pipe.follow(self._handle_command, self._parent_lost)
+        self._control_pipe.start(self._handle_command, self._parent_lost)
         super().startService()
 
-    def say(self, sentence: str) -> None:
-        self._control_pipe.tell(START_FAILED, ' '.join(sentence.split()))
+    def report_error(self, sentence: str) -> None:
+        self._control_pipe.send_notice(START_FAILED, ' '.join(sentence.split()))
 
-    def _began(self, result: Any) -> Any:
-        self._control_pipe.tell(READY)
+    def _component_started(self, result: Any) -> Any:
+        self._control_pipe.send_notice(READY)
         self._control_pipe.start_heartbeat()
         return result
 

@@ -15,20 +15,20 @@ class ApiSignature:
     title: str  # 'REST'
     methods: Sequence[str]
     zato_methods: Sequence[str] = ()  # methods of `.conn`
-    called: str = ''  # the first argument of `call`
+    first_argument: str = ''  # the first argument of `call`
     positional: Sequence[str] = ()
     options: Sequence[str] = ()
     iterators: Sequence[str] = ()  # methods whose result is read with `async for` or `for`: a scripted list
     contexts: Sequence[str] = ()  # methods that return a context manager with the same methods, sync and async
 
-    def must_have(self, method: str, methods: Sequence[str]) -> None:
+    def check_method(self, method: str, methods: Sequence[str]) -> None:
         """Raise AttributeError if the connection has no such method."""
         if method not in methods:
             raise AttributeError(f'An outgoing {self.title} connection has no {method} here, but {", ".join(methods)}')
 
-    def must_take(self, method: str, args: Sequence[Any], options: Mapping[str, Any]) -> None:
+    def check_arguments(self, method: str, args: Sequence[Any], options: Mapping[str, Any]) -> None:
         """Raise TypeError for arguments that the method does not accept."""
-        first = (self.called,) if method == 'call' else ()
+        first = (self.first_argument,) if method == 'call' else ()
         positional = () if method == 'ping' else (*first, *self.positional)
         if len(args) > len(positional):
             raise TypeError(f'{method}() takes no more than {len(positional)} arguments without a name, '

@@ -24,7 +24,7 @@ class Response(PeerResponse):
     text: str = ''
     headers: Mapping[str, str] = Headers()
     cid: str = ''
-    title: str = 'The scripted connection'
+    connection_title: str = 'The scripted connection'
     _model: Any = None  # the type that `data` is converted to
 
     @property
@@ -35,7 +35,7 @@ class Response(PeerResponse):
         try:
             return to_model(self._data, self._model)
         except ValueError as error:
-            raise BadGateway(self.cid, f'{self.title} gave no usable answer: {error}') from None
+            raise BadGateway(self.cid, f'{self.connection_title} gave no usable answer: {error}') from None
 
     @property
     def content(self) -> bytes:
@@ -83,7 +83,7 @@ def complete_response(value: Any, title: str, cid: str, options: Mapping[str, An
         return value
     response_class = StreamedResponse if options.get('stream') else Response
     return response_class(status_code=value.status_code, data=value._data, text=value.text, headers=value.headers,
-                          cid=cid, title=title, model=options.get('model'))  # fmt: skip
+                          cid=cid, connection_title=title, model=options.get('model'))  # fmt: skip
 
 
 class Row:

@@ -17,8 +17,8 @@ from zatotx.schema.snapshot import StoredObject
 class FieldAuthenticator:
     """Accepts requests with the definition's password in a header field.
 
-    While `waits` is true, checks wait until the test fires the Deferreds in `waiting`. `fault` is raised instead of
-    checking.
+    While `is_delayed` is true, checks wait until the test fires the Deferreds in `waiting`. `error` is raised instead
+    of checking.
     """
 
     def __init__(self, stored: StoredObject, field: bytes = b'x-key', *, needs_body: bool = False) -> None:
@@ -27,21 +27,21 @@ class FieldAuthenticator:
         self._field = field
         self.needs_body = needs_body
         self.challenge = f'{field.decode()} {stored.name}'
-        self.sort: Hashable = (field, needs_body)
-        self.claim: Hashable = ANY_DEFINITION
-        self.asked = 0
-        self.fault: ServiceError | None = None
-        self.waits = False
+        self.scheme: Hashable = (field, needs_body)
+        self.lookup_key: Hashable = ANY_DEFINITION
+        self.call_count = 0
+        self.error: ServiceError | None = None
+        self.is_delayed = False
         self.waiting: list[Deferred[Any]] = []
 
-    def claimed(self, inbound: Message) -> Hashable | None:
-        return ANY_DEFINITION if self._field in inbound.headers else None
+    def extract_key(self, message: Message) -> Hashable | None:
+        return ANY_DEFINITION if self._field in message.headers else None
 
-    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
-        self.asked += 1
-        if self.waits:
-            return self._check_later(inbound)
-        return self._check_now(inbound)
+    def check(self, message: Message) -> Principal | Awaitable[Principal]:
+        self.call_count += 1
+        if self.is_delayed:
+            return self._check_later(message)
+        return self._check_now(message)
 
     async def _check_later(self, message: Message) -> Principal:
         self.waiting.append(Deferred())
@@ -49,8 +49,8 @@ class FieldAuthenticator:
         return self._check_now(message)
 
     def _check_now(self, message: Message) -> Principal:
-        if self.fault is not None:
-            raise self.fault
+        if self.error is not None:
+            raise self.error
         if message.headers.get(self._field, b'').decode() != self._password:
             raise Unauthorized(message.cid, None, self.challenge)
         return self._principal

@@ -17,12 +17,12 @@ from zatotx.model.errors import ServiceUnavailable
 class FakeFetcher:
     """An IFetcher in memory; fetching other URLs fails with ServiceUnavailable.
 
-    `documents` maps a URL to a document or to the exception that fetching it raises. `asked` lists the fetched URLs in
-    order. While `holding` is true, results are withheld until `release`.
+    `documents` maps a URL to a document or to the exception that fetching it raises. `fetched_urls` lists the fetched
+    URLs in order. While `holding` is true, results are withheld until `release`.
     """
 
     documents: dict[str, FetchedDocument | Exception] = field(factory=dict)
-    asked: list[str] = field(factory=list)
+    fetched_urls: list[str] = field(factory=list)
     holding: bool = False
     _waiting: list[tuple[str, int, Deferred[FetchedDocument]]] = field(factory=list)
 
@@ -30,27 +30,27 @@ class FakeFetcher:
         """Add a document."""
         self.documents[url] = FetchedDocument(status=status, headers=headers or {}, body=body)
 
-    def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[FetchedDocument]:
-        self.asked.append(url)
+    def fetch(self, url: str, *, timeout: float, max_body: int) -> Deferred[FetchedDocument]:
+        self.fetched_urls.append(url)
         if self.holding:
             waiting: Deferred[FetchedDocument] = Deferred()
-            self._waiting.append((url, most, waiting))
+            self._waiting.append((url, max_body, waiting))
             return waiting
-        result = self._result_for(url, most)
+        result = self._result_for(url, max_body)
         return fail(result) if isinstance(result, Exception) else succeed(result)
 
     def release(self) -> None:
         """Deliver the withheld results, with the documents that exist now."""
         waiting_fetches, self._waiting = self._waiting, []
-        for url, most, waiting in waiting_fetches:
-            result = self._result_for(url, most)
+        for url, max_body, waiting in waiting_fetches:
+            result = self._result_for(url, max_body)
             if isinstance(result, Exception):
                 waiting.errback(result)
             else:
                 waiting.callback(result)
 
-    def _result_for(self, url: str, most: int) -> FetchedDocument | Exception:
+    def _result_for(self, url: str, max_body: int) -> FetchedDocument | Exception:
         result = self.documents.get(url, ServiceUnavailable(None, f'nobody is at {url}'))
-        if isinstance(result, FetchedDocument) and len(result.body) > most:
-            return ServiceUnavailable(None, f'{url} answers with more than {most} bytes')
+        if isinstance(result, FetchedDocument) and len(result.body) > max_body:
+            return ServiceUnavailable(None, f'{url} answers with more than {max_body} bytes')
         return result

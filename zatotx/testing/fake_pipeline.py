@@ -44,7 +44,7 @@ class FunctionEntry:
         self.is_active = active
         self.roles: frozenset[str] = frozenset()
         self.stats = CountingStats()
-        self.gate = ConcurrencyLimit()
+        self.concurrency_limit = ConcurrencyLimit()
 
 
 @implementer(IServiceMap)
@@ -73,31 +73,31 @@ class FunctionServiceStore:
 class FunctionInvoker:
     """Invokes a FunctionEntry."""
 
-    async def invoke(self, entry: Any, services: IServiceMap, inbound: Message, payload: Any) -> ServiceResult:
-        outcome: ServiceResult = await entry.function(inbound, payload)
+    async def invoke(self, entry: Any, services: IServiceMap, message: Message, payload: Any) -> ServiceResult:
+        outcome: ServiceResult = await entry.function(message, payload)
         return outcome
 
-    def explained(self, error: BaseException, entry: Any, outcome: ServiceResult | None) -> BaseException:
+    def explain_error(self, error: BaseException, entry: Any, result: ServiceResult | None) -> BaseException:
         return error
 
 
 class SpooledBody:
     """A body stored outside memory, like a temporary file (model.message.Body); readers must not close it."""
 
-    quick = False
+    is_nonblocking = False
     seekable = True
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self.size = self.most = len(data)
+        self.size = self.max_size = len(data)
 
     def read(self) -> bytes:
         return self._data
 
-    def pieces(self, size: int) -> Iterator[bytes]:
+    def iter_chunks(self, size: int) -> Iterator[bytes]:
         return (self._data[start : start + size] for start in range(0, self.size, size))
 
-    def at(self, start: int, size: int) -> bytes:
+    def read_at(self, start: int, size: int) -> bytes:
         return self._data[start : start + size]
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class SpooledBody:
 class AllowAllPolicy:
     """An authentication policy that accepts every request."""
 
-    def check(self, inbound: Message) -> Principal:
+    def check(self, message: Message) -> Principal:
         return ANONYMOUS
 
     check_body = check

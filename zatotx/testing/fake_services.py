@@ -28,9 +28,11 @@ class FakeServices:
         """The services themselves, as a test has only one version of them."""
         return self
 
-    def add(self, given: type[Service] | ServiceFile) -> list[str]:
+    def add(self, services: type[Service] | ServiceFile) -> list[str]:
         """Add services and return their names. Raises BadDeclaration."""
-        return [self._add_class(cls) for cls in (given.services if isinstance(given, ServiceFile) else [given])]
+        return [
+            self._add_class(cls) for cls in (services.services if isinstance(services, ServiceFile) else [services])
+        ]
 
     def _add_class(self, cls: type[Service]) -> str:
         """Add one service and return its name. Raises ValueError if the name is taken."""
@@ -39,7 +41,7 @@ class FakeServices:
         if known is not None and known.cls is not cls:
             raise ValueError(f'Two services of this test are called {name}: {known.cls.__name__} and {cls.__name__}')
         if known is None:
-            self._entries[name] = ServiceEntry.of(cls, name=name, stats=CountingStats())
+            self._entries[name] = ServiceEntry.for_class(cls, name=name, stats=CountingStats())
         return name
 
     def __iter__(self) -> Iterator[ServiceEntry]:
@@ -50,7 +52,7 @@ class FakeServices:
 
         Any other name returns a service that fails the test when it is called.
         """
-        script = self._scripts.known(SERVICE, name)
+        script = self._scripts.existing_script(SERVICE, name)
         if script is None and name in self._entries:
             return self._entries[name]
         if script is not None and script.state == MISSING:
@@ -67,7 +69,7 @@ class FakeServices:
             async def handle(self) -> None:
                 caller = self._zatotx.parent
                 call = Call.of((SERVICE, name), 'invoke', (self.request.payload,), {})
-                result = scripts.play(call, '' if caller is None else caller.entry.name)
+                result = scripts.next_result(call, '' if caller is None else caller.entry.name)
                 self.response.payload = await result.run(call, self.cid, clock)
 
-        return ServiceEntry.of(Scripted, name=name, stats=CountingStats(), is_active=active)
+        return ServiceEntry.for_class(Scripted, name=name, stats=CountingStats(), is_active=active)

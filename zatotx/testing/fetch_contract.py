@@ -38,23 +38,23 @@ class FetcherContract(Case):
     async def test_a_document(self) -> None:
         """Fetching returns the status, the header fields by lower-case names, and the body."""
         url = self.published(b'{"keys": []}', headers={b'cache-control': b'max-age=60'})
-        result = await self.fetcher().fetch(url, timeout=10.0, most=1000)
+        result = await self.fetcher().fetch(url, timeout=10.0, max_body=1000)
         self.assertEqual((result.status, result.body), (200, b'{"keys": []}'))
         self.assertEqual(result.headers[b'cache-control'], b'max-age=60')
 
     async def test_other_answers(self) -> None:
         """Error statuses are returned like any other; redirects are not followed."""
         for status in (404, 503):
-            result = await self.fetcher().fetch(self.published(b'x', status=status), timeout=10.0, most=1000)
+            result = await self.fetcher().fetch(self.published(b'x', status=status), timeout=10.0, max_body=1000)
             self.assertEqual((result.status, result.body), (status, b'x'))
         url = self.published(b'', status=302, headers={b'location': self.published(b'x').encode()})
-        self.assertEqual((await self.fetcher().fetch(url, timeout=10.0, most=1000)).status, 302)
+        self.assertEqual((await self.fetcher().fetch(url, timeout=10.0, max_body=1000)).status, 302)
 
     async def test_what_cannot_be_had(self) -> None:
         """A body above the limit, or a refused connection, raises ServiceUnavailable naming the host."""
         for url in (self.published(b'x' * 1001), self.nowhere()):
             with self.assertRaises(ServiceUnavailable) as caught:
-                await self.fetcher().fetch(url, timeout=10.0, most=1000)
+                await self.fetcher().fetch(url, timeout=10.0, max_body=1000)
             self.assertIn('127.0.0.1', str(caught.exception))
-        result = await self.fetcher().fetch(self.published(b'x' * 1000), timeout=10.0, most=1000)
+        result = await self.fetcher().fetch(self.published(b'x' * 1000), timeout=10.0, max_body=1000)
         self.assertEqual(len(result.body), 1000)

@@ -35,10 +35,10 @@ class InlineThreads(ServiceThreadCalls):
         with self._simulated_thread(_SERVICE_THREAD):
             job()
 
-    def to_reactor(self, function: Callable[..., None], *args: Any) -> None:
+    def call_on_reactor(self, function: Callable[..., None], *args: Any) -> None:
         function(*args)
 
-    def wait(
+    def run_on_reactor(
         self, begin: Callable[[ThreadLender], Coroutine[Any, Any, Any]], thread_call: ThreadCall | None, deadline: float
     ) -> Any:
         """Wait as ServiceThreadCalls.wait does, and advance the clock meanwhile."""
@@ -55,12 +55,12 @@ class InlineThreads(ServiceThreadCalls):
         awaited: Deferred[Any] = Deferred.fromCoroutine(begin(None))
         awaited.addBoth(results.append)
         if thread_call is not None:
-            thread_call.waits_for.add(awaited)
+            thread_call.awaited.add(awaited)
         in_time = self._clock.run_until(lambda: bool(results), deadline)
         if not in_time:
             awaited.cancel()
         if thread_call is not None:
-            thread_call.waits_for.discard(awaited)
+            thread_call.awaited.discard(awaited)
         result = results[0] if results else None
         if isinstance(result, Failure):
             if not in_time and result.check(CancelledError):

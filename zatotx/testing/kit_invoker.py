@@ -40,7 +40,7 @@ class KitInvoker(Invoker):
         self.pool = ServiceThreadPool('service', 5)  # its threads start only if a reactor runs
         super().__init__(clock, self.pool, node=node, **options)
         self._log = Logger('zatotx.service', observer=recorder)
-        self.asked: dict[int, BuiltRequest] = {}  # by id of their messages, until they run
+        self.requests: dict[int, BuiltRequest] = {}  # by id of their messages, until they run
         self.outcomes: dict[int, ServiceResult] = {}
         if isinstance(clock, KitClock):
             self.threads = InlineThreads(self, clock)
@@ -59,15 +59,15 @@ class KitInvoker(Invoker):
         self, entry: IServiceEntry, services: IServiceMap, message: Message, payload: Any
     ) -> Coroutine[Any, Any, ServiceResult]:
         invocation = Invocation(self, entry, services, message, payload)
-        request = self.asked.pop(id(message))
-        if request.handed is not NO_PAYLOAD:  # as zatotx.service.invoke.child_invocation does
-            invocation.payload = invocation.raw = request.handed
+        request = self.requests.pop(id(message))
+        if request.invoke_payload is not NO_PAYLOAD:  # as zatotx.service.invoke.child_invocation does
+            invocation.payload = invocation.raw_request = request.invoke_payload
         if request.environ is not None:
             invocation.environ = dict(request.environ)
         return self._perform_and_keep(invocation)
 
     async def _perform_and_keep(self, invocation: Invocation) -> ServiceResult:
-        outcome = self.outcomes[id(invocation.inbound)] = await self.perform(invocation)
+        outcome = self.outcomes[id(invocation.message)] = await self.perform(invocation)
         return outcome
 
 
@@ -75,7 +75,7 @@ class KitInvoker(Invoker):
 class NullCodec(RawCodec):
     """A codec that does not serialize, as services pass values to each other."""
 
-    def encode(self, value: object) -> bytes:
+    def encode_value(self, value: object) -> bytes:
         return b''
 
 
@@ -86,17 +86,17 @@ class KitCodecs(CodecRegistry):
         super().__init__()
         self._unwritten = NullCodec()
 
-    def of(self, inbound: Message) -> ICodec:
-        if inbound.channel.kind == INVOKE_CHANNEL:
+    def select(self, message: Message) -> ICodec:
+        if message.channel.kind == INVOKE_CHANNEL:
             codec: ICodec = self._unwritten
             return codec
-        return super().of(inbound)
+        return super().select(message)
 
 
 class KitErrorReplies(ErrorReplies):
     """Error responses whose log events are kept."""
 
-    frames_stay = True  # keeps traceback frames, as tests show the failing line
+    keep_tracebacks = True  # keeps traceback frames, as tests show the failing line
 
     def __init__(self, recorder: LogRecorder) -> None:
         self._log = Logger('zatotx.pipeline', observer=recorder)

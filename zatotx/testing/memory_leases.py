@@ -15,7 +15,7 @@ from zatotx.rules.resilience.lease import token_base
 
 @define(slots=False)
 class MemoryLeaseStore:
-    """A lease store in memory that behaves like the one in Redis. `wiped` simulates the loss of Redis's data."""
+    """A lease store in memory that behaves like the one in Redis. `lose_data` simulates the loss of Redis's data."""
 
     clock: Any  # seconds()
     held: dict[str, tuple[str, int, float]] = field(factory=dict)  # name -> owner, token, expiry time
@@ -26,15 +26,15 @@ class MemoryLeaseStore:
     def take(
         self, name: str, owner: str, ttl: float, seed: EpochSeed | None
     ) -> Deferred[LeaseGranted | LeaseTaken | EpochNeeded]:
-        return succeed(self.taken(name, owner, ttl, seed))
+        return succeed(self.take_now(name, owner, ttl, seed))
 
     def renew(self, name: str, owner: str, ttl: float) -> Deferred[bool]:
-        return succeed(self.renewed(name, owner, ttl))
+        return succeed(self.renew_now(name, owner, ttl))
 
-    def free(self, name: str, owner: str) -> Deferred[bool]:
-        return succeed(self.freed(name, owner))
+    def release(self, name: str, owner: str) -> Deferred[bool]:
+        return succeed(self.free_now(name, owner))
 
-    def taken(
+    def take_now(
         self, name: str, owner: str, ttl: float, seed: EpochSeed | None
     ) -> LeaseGranted | LeaseTaken | EpochNeeded:
         """Return the result of `take`."""
@@ -52,7 +52,7 @@ class MemoryLeaseStore:
         self.held[name] = (owner, token, self.clock.seconds() + ttl)
         return LeaseGranted(token)
 
-    def renewed(self, name: str, owner: str, ttl: float) -> bool:
+    def renew_now(self, name: str, owner: str, ttl: float) -> bool:
         """Return the result of `renew`."""
         lease = self._current_lease(name)
         if lease is None or lease[0] != owner:
@@ -60,15 +60,15 @@ class MemoryLeaseStore:
         self.held[name] = (owner, lease[1], self.clock.seconds() + ttl)
         return True
 
-    def freed(self, name: str, owner: str) -> bool:
-        """Return the result of `free`."""
+    def free_now(self, name: str, owner: str) -> bool:
+        """Return the result of `release`."""
         lease = self._current_lease(name)
         if lease is None or lease[0] != owner:
             return False
         del self.held[name]
         return True
 
-    def wiped(self) -> None:
+    def lose_data(self) -> None:
         """Lose all data."""
         self.held.clear()
         self.tokens, self.seeded, self.ticket = 0, False, ''
@@ -90,6 +90,6 @@ class EpochSequence:
         return succeed(self.last)
 
 
-def memory_leases(clock: Any, desk: MemoryLeaseStore | None = None) -> LeaseStore:
+def memory_leases(clock: Any, store: MemoryLeaseStore | None = None) -> LeaseStore:
     """Return ILeases in memory that use this clock (IReactorTime)."""
-    return LeaseStore(clock, desk or MemoryLeaseStore(clock), EpochSequence(), now=clock.seconds)
+    return LeaseStore(clock, store or MemoryLeaseStore(clock), EpochSequence(), now=clock.seconds)

@@ -42,20 +42,20 @@ _templates: dict[tuple[str, ...], Path] = {}  # object types -> an ODB that is c
 
 @implementer(IPubSub)
 class MemoryBus:
-    """A bus that delivers every announcement immediately; with `deaf`, none."""
+    """A bus that delivers every announcement immediately; with `is_disconnected`, none."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str, Callable[[str], None]]] = []
-        self.deaf = False
+        self.subscriptions: list[tuple[str, Callable[[str], None]]] = []
+        self.is_disconnected = False
 
-    def announce(self, topic: str, message: str) -> Deferred[None]:
-        for subscribed_topic, callback in self.heard:
-            if subscribed_topic == topic and not self.deaf:
+    def publish(self, topic: str, message: str) -> Deferred[None]:
+        for subscribed_topic, callback in self.subscriptions:
+            if subscribed_topic == topic and not self.is_disconnected:
                 callback(message)
         return succeed(None)
 
     def subscribe(self, topic: str, callback: Callable[[str], None]) -> None:
-        self.heard.append((topic, callback))
+        self.subscriptions.append((topic, callback))
 
 
 @implementer(ILogLevels)
@@ -65,10 +65,10 @@ class MemoryLevels:
     def __init__(self) -> None:
         self.levels = {'': 'info'}
 
-    def shown(self) -> Mapping[str, str]:
+    def effective(self) -> Mapping[str, str]:
         return self.levels
 
-    def set(self, name: str, level: str) -> Deferred[bool]:
+    def set_level(self, name: str, level: str) -> Deferred[bool]:
         if level == 'loud':
             raise ValueError(f'{level!r} is no level')
         self.levels[name] = level
@@ -105,19 +105,19 @@ class MemoryNode:
             store=self.services,
             directory=directory / name / 'deployed',
             reactor=reactor,
-            offload=self.offload,
+            offload=self.run_in_thread,
         )
         self.pipeline = Pipeline(
-            guard=AllowAllPolicy(),
+            authentication=AllowAllPolicy(),
             store=self.services,
             invoker=Invoker(reactor, self.pool, node=self),
             codecs=CodecRegistry(),
-            faults=ErrorReplies(),
-            offload=self.offload,
+            error_replies=ErrorReplies(),
+            offload=self.run_in_thread,
         )
-        self.reasons: list[str] = []
+        self.not_ready_reasons: list[str] = []
         self.found: list[str] = []
-        self.levels = MemoryLevels()
+        self.log_levels = MemoryLevels()
         self.user_metrics = NullUserMetrics()
         self.outgoing = OutgoingConnections()
         self.config: Any = None
@@ -132,25 +132,25 @@ class MemoryNode:
             bus=self.bus,
             clock=self.reactor,
             node_id=row.id,
-            preparers=[self.code.prepare_level],
+            preparers=[self.code.prepare_snapshot],
             verdicts=lambda: self.code.verdicts,
         )
-        self.deployer = Deployer(odb=self.odb, config=self.config, keeper=self.code, bring=self.config.bring)
+        self.deployer = Deployer(odb=self.odb, config=self.config, keeper=self.code, apply_revision=self.config.bring)
         await self.config.load()
         await self.code.load()
-        await self.code.apply(self.config.snapshot)
+        await self.code.apply_snapshot(self.config.snapshot)
         self.config.start()
         await self.config.sync()
 
     async def stop(self) -> None:
         """Leave the cluster and stop."""
         await self.config.stop()
-        await self.odb.node_down(self.config.node_id)
+        await self.odb.mark_node_stopped(self.config.node_id)
         await self.odb.close()
         self.pool.stop()
 
-    def not_ready(self) -> list[str]:
-        return self.reasons
+    def readiness_problems(self) -> list[str]:
+        return self.not_ready_reasons
 
     def findings(self) -> list[str]:
         return self.found
@@ -164,7 +164,7 @@ class MemoryNode:
     def metrics(self) -> Deferred[bytes]:
         return succeed(b'# metrics of ' + self.name.encode() + b'\n')
 
-    def offload(self, function: Any, *args: Any) -> Deferred[Any]:
+    def run_in_thread(self, function: Any, *args: Any) -> Deferred[Any]:
         done: Deferred[Any] = deferToThreadPool(self.reactor, self.pool, function, *args)
         return done
 
@@ -186,7 +186,7 @@ class MemoryNode:
 
 def internal_entry(cls: type) -> ServiceEntry:
     """Return the entry of a zato.* service."""
-    return ServiceEntry.of(cls, is_internal=True)
+    return ServiceEntry.for_class(cls, is_internal=True)
 
 
 __all__ = ['API_CHANNEL', 'CLUSTER', 'KEY', 'MemoryBus', 'MemoryNode', 'internal_entry', 'make_odb']

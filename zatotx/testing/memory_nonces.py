@@ -13,17 +13,17 @@ from zatotx.interfaces.nonces import INonceStore
 class MemoryNonces:
     """INonces in memory. Instances that share `used` act as processes of one cluster.
 
-    `away` is the exception that every call fails with, None to succeed.
+    `error` is the exception that every call fails with, None to succeed.
     """
 
     def __init__(self, clock: IReactorTime, used: dict[str, float] | None = None) -> None:
         self._clock = clock
         self.used = {} if used is None else used  # name -> when it expires
-        self.away: Exception | None = None
+        self.error: Exception | None = None
 
-    def use(self, name: str, ttl: float) -> Deferred[bool]:
-        if self.away is not None:
-            return fail(self.away)
+    def consume(self, name: str, ttl: float) -> Deferred[bool]:
+        if self.error is not None:
+            return fail(self.error)
         now = self._clock.seconds()
         first = self.used.get(name, 0.0) <= now
         if first:

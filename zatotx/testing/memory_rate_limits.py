@@ -18,34 +18,36 @@ from zatotx.rules.limits.rate_buckets import SECOND, Rate, count_admitted
 class MemoryRates:
     """IRates in memory that behaves like the one in Redis; results arrive in the next turn of a clock.
 
-    `away` is the reason why calls fail, '' to succeed; `asked` lists the names of all calls.
+    `unavailable_reason` is the reason why calls fail, '' to succeed; `charged_names` lists the names of all calls.
     """
 
     clock: Any  # seconds() and callLater()
-    moments: dict[str, int] = field(factory=dict)  # name -> theoretical arrival time (GCRA)
-    away: str = ''
-    asked: list[tuple[str, ...]] = field(factory=list)
+    arrival_times: dict[str, int] = field(factory=dict)  # name -> theoretical arrival time (GCRA)
+    unavailable_reason: str = ''
+    charged_names: list[tuple[str, ...]] = field(factory=list)
 
     def charge(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> Deferred[RateCharge]:
-        self.asked.append(names)
+        self.charged_names.append(names)
         result: Deferred[RateCharge] = Deferred()
-        self.clock.callLater(0, self._deliver, result, None if self.away else self.charged(names, rates))
+        self.clock.callLater(
+            0, self._deliver, result, None if self.unavailable_reason else self.charge_now(names, rates)
+        )
         return result
 
-    def charged(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> RateCharge:
+    def charge_now(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> RateCharge:
         """Count one call and return its result."""
         now = round(self.clock.seconds() * SECOND)
-        aheads = [max(0, self.moments.get(name, 0) - now) for name in names]
+        aheads = [max(0, self.arrival_times.get(name, 0) - now) for name in names]
         admitted = count_admitted(rates, aheads, 1) == 1
         if admitted:
             for name, ahead, rate in zip(names, aheads, rates, strict=True):
-                self.moments[name] = now + ahead + rate.interval
+                self.arrival_times[name] = now + ahead + rate.interval
         return RateCharge(admitted, aheads)
 
     def _deliver(self, result: Deferred[RateCharge], charge: RateCharge | None) -> None:
         if result.called:  # cancelled
             return
         if charge is None:
-            result.errback(ServiceUnavailable(None, self.away))
+            result.errback(ServiceUnavailable(None, self.unavailable_reason))
         else:
             result.callback(charge)

@@ -28,46 +28,46 @@ class MemoryStream:
 
     clock: Any
     entries: dict[str, dict[str, str | bytes]] = field(factory=dict)  # by id, oldest first
-    handed: dict[str, _Delivery] = field(factory=dict)
-    known: set[str] = field(factory=set)  # names of consumers
-    waiting: list[tuple[MemoryConsumer, int, Deferred[list[StreamEntry]]]] = field(factory=list)
+    deliveries: dict[str, _Delivery] = field(factory=dict)
+    consumers: set[str] = field(factory=set)  # names of consumers
+    waiting_reads: list[tuple[MemoryConsumer, int, Deferred[list[StreamEntry]]]] = field(factory=list)
     _last_id: int = 0
 
     def add(self, fields: Mapping[str, str | bytes]) -> Deferred[str]:
         self._last_id += 1
         entry_id = f'{self._last_id}-0'
         self.entries[entry_id] = dict(fields)
-        if self.waiting:
-            consumer, count, deferred = self.waiting.pop(0)
-            deferred.callback(self.hand(consumer.consumer, count))
+        if self.waiting_reads:
+            consumer, count, deferred = self.waiting_reads.pop(0)
+            deferred.callback(self.deliver(consumer.consumer, count))
         return succeed(entry_id)
 
     def backlog(self) -> Deferred[StreamBacklog]:
-        counts = Counter(handed.consumer for handed in self.handed.values())
+        counts = Counter(handed.consumer for handed in self.deliveries.values())
         return succeed(StreamBacklog(length=len(self.entries), pending=counts.total(), consumers=dict(counts)))
 
-    def trim(self, longest: int) -> Deferred[int]:
-        removed = list(self.entries)[: max(0, len(self.entries) - longest)]
+    def trim(self, max_length: int) -> Deferred[int]:
+        removed = list(self.entries)[: max(0, len(self.entries) - max_length)]
         for entry_id in removed:
             del self.entries[entry_id]
         return succeed(len(removed))
 
-    def forget(self, consumer: str) -> Deferred[bool]:
-        if any(handed.consumer == consumer for handed in self.handed.values()):
+    def remove_consumer(self, consumer: str) -> Deferred[bool]:
+        if any(handed.consumer == consumer for handed in self.deliveries.values()):
             return succeed(False)
-        self.known.discard(consumer)
+        self.consumers.discard(consumer)
         return succeed(True)
 
-    def hand(self, consumer: str, count: int) -> list[StreamEntry]:
+    def deliver(self, consumer: str, count: int) -> list[StreamEntry]:
         """Deliver up to `count` new entries to a consumer."""
-        new_ids = [entry_id for entry_id in self.entries if entry_id not in self.handed][:count]
+        new_ids = [entry_id for entry_id in self.entries if entry_id not in self.deliveries][:count]
         for entry_id in new_ids:
-            self.handed[entry_id] = _Delivery(consumer, self.clock.seconds())
+            self.deliveries[entry_id] = _Delivery(consumer, self.clock.seconds())
         return [StreamEntry(id=entry_id, fields=self.entries[entry_id]) for entry_id in new_ids]
 
     def consumer(self, name: str) -> MemoryConsumer:
         """Return a consumer of the stream."""
-        self.known.add(name)
+        self.consumers.add(name)
         return MemoryConsumer(self, name)
 
 
@@ -80,21 +80,21 @@ class MemoryConsumer:
     consumer: str
 
     def read(self, count: int, wait: float) -> Deferred[list[StreamEntry]]:
-        entries = self.stream.hand(self.consumer, count)
+        entries = self.stream.deliver(self.consumer, count)
         if entries or wait <= 0:
             return succeed(entries)
         return self._wait_for_entries(count, wait)
 
     def _wait_for_entries(self, count: int, wait: float) -> Deferred[list[StreamEntry]]:
         def stop_waiting() -> None:
-            self.stream.waiting[:] = [waiter for waiter in self.stream.waiting if waiter[2] is not result]
+            self.stream.waiting_reads[:] = [waiter for waiter in self.stream.waiting_reads if waiter[2] is not result]
 
         def on_timeout() -> None:
             stop_waiting()
             result.callback([])
 
         result: Deferred[list[StreamEntry]] = Deferred(lambda _: stop_waiting())
-        self.stream.waiting.append((self, count, result))
+        self.stream.waiting_reads.append((self, count, result))
         timer = self.stream.clock.callLater(wait, on_timeout)
 
         def cancel_timer(entries: Any) -> Any:
@@ -107,13 +107,13 @@ class MemoryConsumer:
     def claim(self, idle: float, count: int = 10) -> Deferred[list[StreamEntry]]:
         now = self.stream.clock.seconds()
         claimed: list[StreamEntry] = []
-        for entry_id, handed in list(self.stream.handed.items()):
+        for entry_id, handed in list(self.stream.deliveries.items()):
             if now - handed.at < idle or len(claimed) == count:
                 continue
             if entry_id not in self.stream.entries:  # removed by trim meanwhile
-                del self.stream.handed[entry_id]
+                del self.stream.deliveries[entry_id]
                 continue
-            delivery = self.stream.handed[entry_id] = _Delivery(self.consumer, now, handed.deliveries + 1)
+            delivery = self.stream.deliveries[entry_id] = _Delivery(self.consumer, now, handed.deliveries + 1)
             claimed.append(
                 StreamEntry(id=entry_id, fields=self.stream.entries[entry_id], deliveries=delivery.deliveries)
             )
@@ -122,6 +122,6 @@ class MemoryConsumer:
     def ack(self, ids: Sequence[str]) -> Deferred[int]:
         done = 0
         for entry_id in ids:
-            self.stream.handed.pop(entry_id, None)
+            self.stream.deliveries.pop(entry_id, None)
             done += self.stream.entries.pop(entry_id, None) is not None
         return succeed(done)

@@ -54,11 +54,11 @@ class Pending(Generic[T]):
             yield from waiter
         return self.answer()
 
-    def began(self, request: IPendingRequest) -> None:
+    def set_request(self, request: IPendingRequest) -> None:
         """Set the request to cancel."""
         self._request = request
 
-    def replied(self, reply: Reply) -> None:
+    def handle_reply(self, reply: Reply) -> None:
         """Handle the reply of the dispatcher, and read its stream if it has one."""
         if self._result is not None:
             return

@@ -194,14 +194,14 @@ class StreamContract(_Contract):
         ids = [await stream.add({'n': str(number)}) for number in range(3)]
         await dead.read(3, 0)
         self.assertEqual(await alive.claim(30), [])
-        self.assertFalse(await stream.forget('dead'))
+        self.assertFalse(await stream.remove_consumer('dead'))
         self.assertEqual((await stream.backlog()).consumers, {'dead': 3})
         await self.aged(self.IDLE * 1.5)
         claimed = [*await alive.claim(self.IDLE, 2), *await alive.claim(self.IDLE, 2)]
         self.assertEqual([entry.id for entry in claimed], ids)
         self.assertEqual({entry.deliveries for entry in claimed}, {2})
         self.assertEqual([entry.fields['n'] for entry in claimed], list('012'))
-        self.assertTrue(await stream.forget('dead'))
+        self.assertTrue(await stream.remove_consumer('dead'))
         self.assertEqual((await stream.backlog()).consumers, {'alive': 3})
         self.assertEqual(await alive.ack(ids), 3)
 
@@ -219,7 +219,7 @@ class StreamContract(_Contract):
 class RateContract(_Contract):
     """Tests of IRates. SLOW restores nothing during a test, QUICK does."""
 
-    SLOW, QUICK = Rate.of(1, 60, 5), Rate.of(5, 1, 3)
+    SLOW, QUICK = Rate.from_limit(1, 60, 5), Rate.from_limit(5, 1, 3)
 
     def rates(self) -> ISharedRateBuckets:
         """Return the rates of another node of the cluster; all nodes share the buckets."""
@@ -248,7 +248,7 @@ class RateContract(_Contract):
         await self.later(0.25)
         self.assertTrue((await self.charged(rates, 'a', rate=self.QUICK)).admitted)
         await self.later(1)
-        again = [await self.charged(rates, 'a', rate=Rate.of(1, 60, 3)) for _ in range(4)]
+        again = [await self.charged(rates, 'a', rate=Rate.from_limit(1, 60, 3)) for _ in range(4)]
         self.assertEqual([charge.admitted for charge in again], [True, True, True, False])
 
     async def test_many_of_one_turn(self) -> None:
@@ -266,7 +266,7 @@ class RateContract(_Contract):
     async def test_all_buckets_or_none(self) -> None:
         """A call rejected by one bucket is counted in no other, also among simultaneous calls."""
         rates = self.rates()
-        narrow = (Rate.of(1, 60, 2), self.SLOW)
+        narrow = (Rate.from_limit(1, 60, 2), self.SLOW)
         charges = await self.got(gatherResults([rates.charge(('n', 'w'), narrow) for _ in range(4)]))
         self.assertEqual([charge.admitted for charge in charges], [True, True, False, False])
         self.assertEqual([round(ahead / SECOND / 60) for ahead in charges[3].aheads], [2, 2])
@@ -278,8 +278,8 @@ class RateContract(_Contract):
         rates = self.rates()
         for _ in range(3):
             await self.charged(rates, 'a')
-        self.assertFalse((await self.charged(rates, 'a', rate=Rate.of(1, 60, 2))).admitted)
-        self.assertTrue((await self.charged(rates, 'a', rate=Rate.of(1, 60, 4))).admitted)
+        self.assertFalse((await self.charged(rates, 'a', rate=Rate.from_limit(1, 60, 2))).admitted)
+        self.assertTrue((await self.charged(rates, 'a', rate=Rate.from_limit(1, 60, 4))).admitted)
 
     async def test_cancelled(self) -> None:
         """A cancelled call does not delay others."""
@@ -302,7 +302,7 @@ class NonceContract(_Contract):
 
     async def used(self, nonces: INonceStore, name: str, ttl: float = LONG) -> bool:
         """Return whether this is the first use."""
-        first: bool = await self.got(nonces.use(name, ttl))
+        first: bool = await self.got(nonces.consume(name, ttl))
         return first
 
     async def test_once(self) -> None:
@@ -317,7 +317,7 @@ class NonceContract(_Contract):
     async def test_in_one_moment(self) -> None:
         """Of several simultaneous uses, one is the first."""
         nodes = [self.nonces() for _ in range(3)]
-        waiting = [node.use('a', self.LONG) for node in nodes for _ in range(5)]
+        waiting = [node.consume('a', self.LONG) for node in nodes for _ in range(5)]
         self.assertEqual(sum([await self.got(use) for use in waiting]), 1)
 
     async def test_forgotten(self) -> None:

@@ -47,8 +47,8 @@ _KNOWN = Request.__optional_keys__
 class BuiltRequest:
     """A message for the dispatcher, and values that are not part of it."""
 
-    inbound: Message
-    handed: Any = NO_PAYLOAD  # the payload of a call by self.invoke, which is passed unchanged
+    message: Message
+    invoke_payload: Any = NO_PAYLOAD  # the payload of a call by self.invoke, which is passed unchanged
     environ: Mapping[str, Any] | None = None
 
 

@@ -102,7 +102,7 @@ class ScriptEntry:
     """One entry of a script."""
 
     matcher: Matcher
-    play: ScriptedResult
+    result: ScriptedResult
     times: int | None  # remaining uses; None = unlimited
     played: int = 0
 
@@ -277,26 +277,26 @@ class Scripts:
         self.calls: list[Call] = []
         self.problems: list[str] = []
 
-    def of(self, kind: str, name: str) -> Script:
+    def script_for(self, kind: str, name: str) -> Script:
         """Return the script of a connection or service, created on first use."""
         key = canonical_kind(kind), name
         return self.scripts.setdefault(key, Script(*key))
 
-    def known(self, kind: str, name: str) -> Script | None:
+    def existing_script(self, kind: str, name: str) -> Script | None:
         return self.scripts.get((kind, name))
 
-    def play(self, call: Call, asker: str) -> ScriptedResult:
-        """Return the scripted result of a call. `asker` is the calling service, '' for the test itself.
+    def next_result(self, call: Call, calling_service: str) -> ScriptedResult:
+        """Return the scripted result of a call. `calling_service` is the calling service, '' for the test itself.
 
         Raises Unscripted, which fails the test even if the service catches it.
         """
         self.calls.append(call)
-        script = self.known(call.kind, call.name)
+        script = self.existing_script(call.kind, call.name)
         entry = script.find(call) if script is not None else None
         if entry is not None:
-            return entry.play
+            return entry.result
         request = f'{call.target} for {call}'
-        caller = f'Service {asker}' if asker else 'The test'
+        caller = f'Service {calling_service}' if calling_service else 'The test'
         sentence = f'{caller} asked {request}, which is not scripted. {self._scripted(script, call)}'
         self.problems.append(sentence)
         raise Unscripted(sentence)

@@ -53,7 +53,7 @@ class KindScripts:
         self._scripts, self._kind = scripts, kind
 
     def __getitem__(self, name: str) -> ConnectionScript:
-        return ConnectionScript(self._scripts.of(self._kind, name), Matcher())
+        return ConnectionScript(self._scripts.script_for(self._kind, name), Matcher())
 
 
 @implementer(IOutgoingConnections)
@@ -63,10 +63,10 @@ class ScriptedOutgoing:
     def __init__(self, scripts: Scripts, clock: IReactorTime) -> None:
         self.scripts, self.clock = scripts, clock
 
-    def kind(self, name: str, call: IServiceCall) -> Any:
+    def namespace(self, name: str, call: IServiceCall) -> Any:
         return KindDouble(self, canonical_kind(name), call)
 
-    def why_not(self, name: str) -> str:
+    def unavailable_reason(self, name: str) -> str:
         """Explain why a kind is missing; never called, as every kind exists."""
         return f'connections of kind {name} are not scripted'
 
@@ -82,7 +82,7 @@ class KindDouble:
         self._outgoing, self._kind, self._call = outgoing, kind, call
 
     def __getitem__(self, name: str) -> ConnectionDouble:
-        script = self._outgoing.scripts.known(self._kind, name)
+        script = self._outgoing.scripts.existing_script(self._kind, name)
         if script is not None:
             script.check(self._call.cid)
         return ConnectionDouble(self._outgoing, (self._kind, name), self._call)
@@ -119,11 +119,11 @@ class ConnectionDouble:
             return self._client()
         signature = signatures().get(kind)
         if signature is not None:
-            signature.must_have(method, signature.methods)
+            signature.check_method(method, signature.methods)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if signature is not None:
-                signature.must_take(method, args, kwargs)
+                signature.check_arguments(method, args, kwargs)
                 if method in signature.contexts:
                     return ContextDouble(self)
                 if method in signature.iterators:
@@ -138,8 +138,8 @@ class ConnectionDouble:
 
         async def run() -> Any:
             call = Call.of(self._target, method, args, kwargs)
-            result = await outgoing.scripts.play(call, caller.service).run(call, caller.cid, outgoing.clock)
-            title = outgoing.scripts.of(*self._target).title
+            result = await outgoing.scripts.next_result(call, caller.service).run(call, caller.cid, outgoing.clock)
+            title = outgoing.scripts.script_for(*self._target).title
             response = complete_response(result, title, caller.cid, kwargs)
             return (
                 scripted_soap.read_scripted_response(response, title, caller.cid)
@@ -147,7 +147,7 @@ class ConnectionDouble:
                 else response
             )
 
-        return caller.result(run)
+        return caller.run(run)
 
     def _client(self) -> scripted_soap.SoapClientDouble:
         """Return the `.client` of a SOAP connection."""
@@ -157,7 +157,7 @@ class ConnectionDouble:
             return value
 
         return scripted_soap.SoapClientDouble(
-            self._run_operation, lambda value: caller.result(partial(returned, value))
+            self._run_operation, lambda value: caller.run(partial(returned, value))
         )
 
     def _run_operation(self, operation: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -166,13 +166,13 @@ class ConnectionDouble:
 
         async def run() -> Any:
             call = Call.of(self._target, operation, args, kwargs)
-            result = await outgoing.scripts.play(call, caller.service).run(call, caller.cid, outgoing.clock)
+            result = await outgoing.scripts.next_result(call, caller.service).run(call, caller.cid, outgoing.clock)
             response = scripted_soap.read_scripted_response(
-                result, outgoing.scripts.of(*self._target).title, caller.cid
+                result, outgoing.scripts.script_for(*self._target).title, caller.cid
             )
             return scripted_soap.to_record(response.data) if isinstance(response, Response) else response
 
-        return caller.result(run)
+        return caller.run(run)
 
 
 class ContextDouble:
@@ -237,7 +237,7 @@ class ZatoConnDouble:
             raise AttributeError(method)
         kind = self._connection._target[0]
         signature = signatures()[kind]
-        signature.must_have(method, signature.zato_methods)
+        signature.check_method(method, signature.zato_methods)
         if kind == scripted_soap.SOAP and method == 'client':
             return self._connection._client
         names = _ZATO_HTTP.get(method, ('params',))
@@ -245,7 +245,7 @@ class ZatoConnDouble:
         def call(cid: str, *args: Any, **options: Any) -> Any:
             keywords = dict(zip(names, args, strict=False))
             remaining = args[len(keywords):]
-            signature.must_take(method, remaining, {**keywords, **options})
+            signature.check_arguments(method, remaining, {**keywords, **options})
             return self._connection._run_script(method, remaining, {**keywords, **options})
 
         return call

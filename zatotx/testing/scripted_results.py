@@ -22,7 +22,7 @@ class ImmediateResult:
     """Returns immediately what a function returns for the call."""
 
     make: Callable[[Any], Any]
-    fault: Callable[[str], Exception] | None = None
+    make_error: Callable[[str], Exception] | None = None
 
     @classmethod
     def raising(cls, fault: Callable[[str], Exception]) -> ImmediateResult:
@@ -30,8 +30,8 @@ class ImmediateResult:
         return cls(lambda call: None, fault)
 
     async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:
-        if self.fault is not None:
-            raise self.fault(cid)
+        if self.make_error is not None:
+            raise self.make_error(cid)
         return self.make(call)
 
 
@@ -40,12 +40,12 @@ class DelayedResult:
     """Another result after some seconds."""
 
     seconds: float
-    play: ScriptedResult
+    result: ScriptedResult
 
     async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:
         if self.seconds > 0:
             await deferLater(clock, self.seconds)
-        return await self.play.run(call, cid, clock)
+        return await self.result.run(call, cid, clock)
 
 
 @define(frozen=True)

@@ -46,10 +46,15 @@ def read_scripted_response(response: Any, title: str, cid: str) -> Any:
     if not 200 <= response.status_code < 300:
         raise BadStatus(cid, f'{title} answered {response.status_code} {response.reason}'.rstrip(), response)
     return SoapResponse(
-        status_code=response.status_code, data=data, text=response.text, headers=response.headers, cid=cid, title=title,
+        status_code=response.status_code,
+        data=data,
+        text=response.text,
+        headers=response.headers,
+        cid=cid,
+        connection_title=title,
         envelope=None if envelope is None else envelope.body.getparent(),
         soap_headers=() if envelope is None else envelope.headers,
-    )  # fmt: skip
+    )
 
 
 def _parsed(value: Any) -> Any:

@@ -54,7 +54,7 @@ def load(path: str | Path) -> ServiceFile:
     file_path = Path(path).resolve()
     source = _source(file_path)
     import_finder.install()
-    namespace = ModuleNamespace(file_path.parent, () if source.form == MODULE else source.tops)
+    namespace = ModuleNamespace(file_path.parent, () if source.form == MODULE else source.top_level_modules)
     namespace.open()
     try:
         modules = [namespace.load(name) for name in importable_modules(source)]

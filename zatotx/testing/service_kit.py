@@ -90,8 +90,14 @@ class ServiceKit(ObservedEffects):
         self._invoker = KitInvoker(self.clock, node, self._recorder, user_config=config)
         offset = starts_at.timestamp() - self.clock.seconds()
         self._invoker.now = lambda: offset + self.clock.seconds()
-        pipeline = Pipeline(guard=AllowAllPolicy(), store=self._targets, invoker=self._invoker, codecs=KitCodecs(),
-                            faults=KitErrorReplies(self._recorder), offload=_run_inline)
+        pipeline = Pipeline(
+            authentication=AllowAllPolicy(),
+            store=self._targets,
+            invoker=self._invoker,
+            codecs=KitCodecs(),
+            error_replies=KitErrorReplies(self._recorder),
+            offload=_run_inline,
+        )
         self._timers: Any = self.clock if reactor is None else ReactorTimers(reactor)  # of deadlines
         self._dispatcher = Dispatcher(pipeline, self._timers)
         self._numbers = count(1)
@@ -105,7 +111,7 @@ class ServiceKit(ObservedEffects):
 
     def invokes(self, name: str) -> ServiceScript:
         """Return the script of another service, which replaces a provided one: `kit.invokes('a.b').answers(…)`."""
-        return ServiceScript(self._scripts.of(SERVICE, name), Matcher())
+        return ServiceScript(self._scripts.script_for(SERVICE, name), Matcher())
 
     @overload
     def call(self, target: Target, payload: Any = ..., *, through_channel: Literal[False] = ...,
@@ -136,13 +142,13 @@ class ServiceKit(ObservedEffects):
         """Start calling a service, and return when it has ended or has to wait."""
         name = target if isinstance(target, str) else self._add(target)
         built = build_message(name, payload, request, now=self.clock.seconds(), cid=f'{next(self._numbers):024x}')
-        message = built.inbound
-        if through_channel and built.handed is not NO_PAYLOAD:
+        message = built.message
+        if through_channel and built.invoke_payload is not NO_PAYLOAD:
             raise TypeError('What one service hands to another has no form in bytes: leave out through_channel')
         read = partial(self._channel_answer if through_channel else self._answer, message)
         pending: Pending[Any] = Pending(f'Service {name}', read, self.settled)
-        self._invoker.asked[id(message)] = built
-        pending.began(self._dispatcher.deliver(message, pending.replied))
+        self._invoker.requests[id(message)] = built
+        pending.set_request(self._dispatcher.deliver(message, pending.handle_reply))
         return pending
 
     def close(self) -> None:

@@ -63,11 +63,11 @@ class LayoutTests(SynchronousTestCase):
     def test_the_whole_and_a_part(self) -> None:
         """PATH is the environment or one of its components, with or without a trailing slash."""
         whole, one = find_environment(str(self.path)), find_environment(f'{self.path}/server2/')
-        self.assertTrue(whole.whole)
-        self.assertEqual(len(whole.parts), 12)
-        self.assertEqual([part.name for part in one.parts], ['server2'])
-        self.assertEqual((one.environment, one.whole), (self.path, False))
-        self.assertEqual({part.kind for part in whole.parts}, {SERVER, REDIS})
+        self.assertTrue(whole.is_complete)
+        self.assertEqual(len(whole.components), 12)
+        self.assertEqual([part.name for part in one.components], ['server2'])
+        self.assertEqual((one.environment, one.is_complete), (self.path, False))
+        self.assertEqual({part.kind for part in whole.components}, {SERVER, REDIS})
 
     def test_relative_paths_become_absolute(self) -> None:
         """Relative paths are made absolute, so that the command line of a process has the full path."""

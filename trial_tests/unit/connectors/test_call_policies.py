@@ -136,7 +136,7 @@ class RetryingTests(PolicyCase):
         super().setUp()
         self.decision = TwoAttempts()
         self.send = Retrying[str, str](self.peer.send, self.decision, self.clock, self.meter,
-                                       RetryBudget(share=0.0, least=1)).send  # fmt: skip
+                                       RetryBudget(share=0.0, min_retries=1)).send  # fmt: skip
 
     def test_an_error_is_repeated(self) -> None:
         """After the pause that the decision gives, the request is sent again; its response is the call's."""

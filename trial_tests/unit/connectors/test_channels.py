@@ -65,12 +65,12 @@ class ChannelsTests(SynchronousTestCase):
         context = ChannelContext(
             reactor=self.clock,
             settings={},
-            lines=lambda name: None,  # type: ignore[arg-type,return-value]
+            line_sink=lambda name: None,  # type: ignore[arg-type,return-value]
             work_dir='',
             declaration=kind,
-            offload=lambda *args: succeed(None),
+            run_in_thread=lambda *args: succeed(None),
             channel_meters=self.meters.channels,
-            place=self.place,
+            place_task=self.place,
         )
         self.channels = Channels(context, [
             ChannelType(object_type='channel_x', kind='x', build=self.build, nodes=lambda stored: stored.value.nodes),

@@ -34,15 +34,15 @@ class Service:
         self.waiting: list[Callable[[Reply], None]] = []
         self.cancelled = 0
 
-    def deliver(self, inbound: Message, answered: Callable[[Reply], None]) -> Any:
-        self.messages.append(inbound)
+    def deliver(self, message: Message, on_reply: Callable[[Reply], None]) -> Any:
+        self.messages.append(message)
         if self.outcomes:
-            answered(self.outcomes.pop(0))
+            on_reply(self.outcomes.pop(0))
         else:
-            self.waiting.append(answered)
+            self.waiting.append(on_reply)
         return self
 
-    def admit(self, inbound: Message, admitted: Callable[[Reply | None], None]) -> Any:
+    def authenticate(self, message: Message, on_result: Callable[[Reply | None], None]) -> Any:
         """Channels of messages do not ask."""
 
     def cancel(self) -> None:

@@ -37,17 +37,17 @@ class LevelsTests(SynchronousTestCase):
             'zato.server.edit': logging.ERROR,
             'twisted': logging.CRITICAL,
         }
-        self.assertEqual({name: levels.of(name) for name in numbers}, numbers)
+        self.assertEqual({name: levels.level_of(name) for name in numbers}, numbers)
 
     def test_change(self) -> None:
         """A level may be set and removed at any time; cached levels are updated."""
         levels = LevelFilter('info')
-        self.assertEqual(levels.of('crm.x'), logging.INFO)
-        levels.set('crm', 'debug')
-        self.assertEqual((levels.of('crm.x'), levels.of('other')), (logging.DEBUG, logging.INFO))
-        levels.set('crm', '')
-        levels.set('', 'error')
-        self.assertEqual((levels.of('crm.x'), levels.shown()), (logging.ERROR, {'': 'error'}))
+        self.assertEqual(levels.level_of('crm.x'), logging.INFO)
+        levels.set_level('crm', 'debug')
+        self.assertEqual((levels.level_of('crm.x'), levels.level_of('other')), (logging.DEBUG, logging.INFO))
+        levels.set_level('crm', '')
+        levels.set_level('', 'error')
+        self.assertEqual((levels.level_of('crm.x'), levels.as_dict()), (logging.ERROR, {'': 'error'}))
 
     def test_all_mistakes_at_once(self) -> None:
         """Every invalid level is named, with its setting and the valid levels."""
@@ -61,14 +61,14 @@ class LevelsTests(SynchronousTestCase):
         levels = LevelFilter()
         for name, level in (('crm', 'loud'), ('', '')):
             with self.assertRaises(ValueError):
-                levels.set(name, level)
-        self.assertEqual(levels.shown(), {'': 'info'})
+                levels.set_level(name, level)
+        self.assertEqual(levels.as_dict(), {'': 'info'})
 
     def test_memory_is_bounded(self) -> None:
         """The cache of levels is bounded and correct."""
         levels = LevelFilter('info', {'crm': 'debug'})
         for number in range(20_000):
-            self.assertEqual(levels.of(f'crm.{number}'), logging.DEBUG)
+            self.assertEqual(levels.level_of(f'crm.{number}'), logging.DEBUG)
         self.assertLessEqual(len(levels._cache), 10_000)
 
     def test_areas(self) -> None:
@@ -100,10 +100,13 @@ class Chatty(SynchronousTestCase):
 
     def install(self, form: str = TEXT, whose: ContextGetter = no_context, **levels: Any) -> ServerLog:
         log = ServerLog(
-            self.writers['server'], levels=LevelFilter(**levels), areas={'kvdb': self.writers['kvdb']}, whose=whose,
+            self.writers['server'],
+            levels=LevelFilter(**levels),
+            category_writers={'kvdb': self.writers['kvdb']},
+            get_context=whose,
             publisher=self.publisher,
-        )  # fmt: skip
-        log.formed(form)
+        )
+        log.set_format(form)
         log.install()
         self.addCleanup(log.uninstall)
         return log
@@ -150,11 +153,11 @@ class RoutingTests(Chatty):
         log = self.install()
         crm, root = logging.getLogger('crm'), logging.getLogger()
         logging.getLogger('crm.x').debug('quiet')
-        log.levels.set('crm', 'debug')
-        log.levelled()
+        log.levels.set_level('crm', 'debug')
+        log.apply_levels()
         logging.getLogger('crm.x').debug('heard')
-        log.levels.set('crm', '')
-        log.levelled()
+        log.levels.set_level('crm', '')
+        log.apply_levels()
         logging.getLogger('crm.x').debug('quiet again')
         self.assertEqual(self.said(), ['heard'])
         self.assertEqual((crm.level, root.level), (logging.NOTSET, logging.INFO))
@@ -244,6 +247,6 @@ class JsonTests(Chatty):
         log = self.install(JSON)
         logging.getLogger('x').info('lost')
         self.writers['server'].flush()
-        self.assertEqual(json.loads(file.notice(3, 'full'))['lost'], 3)
-        log.formed(TEXT)
-        self.assertEqual(file.notice(3, 'full'), 'Lines of this log missing here: 3 (full)')
+        self.assertEqual(json.loads(file.make_notice(3, 'full'))['lost'], 3)
+        log.set_format(TEXT)
+        self.assertEqual(file.make_notice(3, 'full'), 'Lines of this log missing here: 3 (full)')

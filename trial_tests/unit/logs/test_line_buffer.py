@@ -27,34 +27,34 @@ class LineWriterTests(SynchronousTestCase):
     def test_once_a_turn(self) -> None:
         """The lines of one iteration are written together at its end."""
         verifyObject(ILineSink, self.writer)
-        self.writer.line('one')
-        self.writer.line('two')
+        self.writer.write_line('one')
+        self.writer.write_line('two')
         self.assertEqual(self.path.read_text(), '')
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.clock.advance(0)
         self.assertEqual(self.path.read_text(), 'one\ntwo\n')
-        self.writer.line('three')
+        self.writer.write_line('three')
         self.clock.advance(0)
         self.assertEqual(self.path.read_text(), 'one\ntwo\nthree\n')
 
     def test_forged(self) -> None:
         """A line that contains line ends stays one line; others are unchanged."""
-        self.writer.line('GET /a\r\n1.2.3.4 forged')
-        self.writer.line('zażółć\tok')
+        self.writer.write_line('GET /a\r\n1.2.3.4 forged')
+        self.writer.write_line('zażółć\tok')
         self.clock.advance(0)
         self.assertEqual(self.path.read_text().split('\n'), ['GET /a\\r\\n1.2.3.4 forged', 'zażółć\tok', ''])
 
     def test_flood(self) -> None:
         """Many lines in one iteration use bounded memory, and none is lost."""
         for number in range(25_000):
-            self.writer.line(f'{number}')
+            self.writer.write_line(f'{number}')
         self.assertGreater(self.path.stat().st_size, 0)
         self.clock.advance(0)
         self.assertEqual(self.path.read_text(), ''.join(f'{n}\n' for n in range(25_000)))
 
     def test_close(self) -> None:
         """Closing writes buffered lines, leaves no delayed call, and may be repeated."""
-        self.writer.line('last')
+        self.writer.write_line('last')
         self.writer.close()
         self.writer.close()
         self.assertEqual(self.path.read_text(), 'last\n')
@@ -62,18 +62,18 @@ class LineWriterTests(SynchronousTestCase):
 
     def test_reopen(self) -> None:
         """After the file was moved, buffered lines go to the new one."""
-        self.writer.line('old')
+        self.writer.write_line('old')
         moved = self.path.with_suffix('.moved')
         self.path.rename(moved)
         self.writer.reopen()
-        self.writer.line('new')
+        self.writer.write_line('new')
         self.clock.advance(0)
         self.assertEqual((moved.read_text(), self.path.read_text()), ('', 'old\nnew\n'))
 
     def test_lost(self) -> None:
         """Lines that could not be written are counted."""
         writer = LineWriter(self.clock, LogFile(Path('/dev/full')))
-        writer.line('gone')
+        writer.write_line('gone')
         self.clock.advance(0)
         self.assertEqual(writer.lost, 1)
 
@@ -98,8 +98,8 @@ class SharedLineWriterTests(TestCase):
     async def test_reactor(self) -> None:
         """Lines of the reactor's thread are written at the end of its iteration."""
         verifyObject(ILineSink, self.writer)
-        self.writer.line('one')
-        self.writer.line('two\n')
+        self.writer.write_line('one')
+        self.writer.write_line('two\n')
         self.assertEqual(self.path.read_text(), '')
         await deferLater(reactor, 0)
         self.assertEqual(self.path.read_text(), 'one\ntwo\\n\n')
@@ -107,8 +107,8 @@ class SharedLineWriterTests(TestCase):
     def test_stalled_reactor(self) -> None:
         """A thread's line is on disk when `line` returns, even if the reactor is stalled, after the reactor's earlier
         lines."""
-        self.writer.line('reactor')
-        thread = Thread(target=self.writer.line, args=('thread',))
+        self.writer.write_line('reactor')
+        thread = Thread(target=self.writer.write_line, args=('thread',))
         thread.start()
         thread.join(60)
         self.assertEqual(self.path.read_text(), 'reactor\nthread\n')
@@ -118,11 +118,11 @@ class SharedLineWriterTests(TestCase):
 
         def say(name: int) -> None:
             for number in range(500):
-                self.writer.line(f'{name} {number}')
+                self.writer.write_line(f'{name} {number}')
 
         threads = [deferToThread(say, name) for name in range(5)]
         for number in range(500):
-            self.writer.line(f'9 {number}')
+            self.writer.write_line(f'9 {number}')
         for thread in threads:
             await thread
         self.writer.flush()
@@ -138,10 +138,10 @@ class SharedLineWriterTests(TestCase):
         os.set_blocking(write, True)
         writer = SharedLineWriter(reactor, LogFile(Path(f'/proc/self/fd/{write}')))
         os.close(write)
-        slow = Thread(target=writer.line, args=('x' * 200_000,))  # more than a pipe holds
+        slow = Thread(target=writer.write_line, args=('x' * 200_000,))  # more than a pipe holds
         slow.start()
         self.assertEqual(os.read(read, 1), b'x')
-        writer.line('said meanwhile')
+        writer.write_line('said meanwhile')
         writer.flush()
         got = b'x'
         while not got.endswith(b'said meanwhile\n'):
@@ -153,18 +153,18 @@ class SharedLineWriterTests(TestCase):
 
     async def test_close(self) -> None:
         """Closing writes buffered lines, and may be repeated."""
-        self.writer.line('last')
+        self.writer.write_line('last')
         self.writer.close()
         self.writer.close()
         self.assertEqual(self.path.read_text(), 'last\n')
 
     async def test_reopen(self) -> None:
         """After the file was moved, buffered lines go to the new one."""
-        self.writer.line('old')
+        self.writer.write_line('old')
         moved = self.path.with_suffix('.moved')
         self.path.rename(moved)
         self.writer.reopen()
-        self.writer.line('new')
+        self.writer.write_line('new')
         self.writer.flush()
         self.assertEqual((moved.read_text(), self.path.read_text()), ('', 'old\nnew\n'))
         self.assertEqual(self.writer.lost, 0)

@@ -80,7 +80,7 @@ class LogFileTests(SynchronousTestCase):
         for number in range(4):
             file.append([f'line-{number}'])
         self.assertEqual(self.path.read_text(), ''.join(f'line-{n}\n' for n in range(4)))
-        self.assertEqual(file.lost, 0)
+        self.assertEqual(file.lost_entries, 0)
 
     def test_reopen(self) -> None:
         """After the file was moved, lines go to a new one of its name."""
@@ -98,9 +98,9 @@ class LogFileTests(SynchronousTestCase):
         file.append(['first'])
         self.limited(12, lambda: file.append(['second', 'third', 'fourth']))
         self.assertEqual(self.path.read_text(), 'first\nsecond')
-        self.assertEqual(file.lost, 3)
+        self.assertEqual(file.lost_entries, 3)
         file.append(['too early'])
-        self.assertEqual(file.lost, 4)
+        self.assertEqual(file.lost_entries, 4)
         self.now += 1.1
         file.append(['fifth'])
         file.append(['sixth'])
@@ -117,7 +117,7 @@ class LogFileTests(SynchronousTestCase):
             self.now += 2
         file.append(['back'])
         self.assertEqual(self.path.read_text(), 'Lines of this log missing here: 6 (File too large)\nback\n')
-        self.assertEqual(file.lost, 6)
+        self.assertEqual(file.lost_entries, 6)
 
     def test_full_in_the_notice(self) -> None:
         """Complete lines that were written to a filling disk are not counted as lost."""
@@ -125,7 +125,7 @@ class LogFileTests(SynchronousTestCase):
         self.limited(0, lambda: file.append(['a', 'b']))
         self.now += 2
         self.limited(64, lambda: file.append(['good', 'lost for ever']))
-        self.assertEqual(file.lost, 3)
+        self.assertEqual(file.lost_entries, 3)
         self.now += 2
         file.append(['end'])
         self.assertEqual(
@@ -144,7 +144,7 @@ class LogFileTests(SynchronousTestCase):
         self.path.symlink_to('/dev/full')
         file = self.file()
         file.append(['lost'])
-        self.assertEqual(file.lost, 1)
+        self.assertEqual(file.lost_entries, 1)
 
     def test_cannot_open(self) -> None:
         """A path that cannot be written to is an error in the constructor."""
@@ -156,7 +156,7 @@ class LogFileTests(SynchronousTestCase):
         file = self.file()
         file.close()
         file.append(['late'])
-        self.assertEqual(file.lost, 1)
+        self.assertEqual(file.lost_entries, 1)
 
     def test_moved_by_another(self) -> None:
         """If the file is moved (by another worker or logrotate), the next line is in a new file without a signal."""
@@ -197,7 +197,7 @@ class LogFileTests(SynchronousTestCase):
         self.assertEqual(self.path.read_text(), 'two\n')
         shutil.rmtree(self.directory)
         file.append(['three'])
-        self.assertEqual((self.path.read_text(), file.lost), ('three\n', 0))
+        self.assertEqual((self.path.read_text(), file.lost_entries), ('three\n', 0))
 
     def test_no_way_back(self) -> None:
         """While a deleted file cannot be created, lines are counted as lost and reported later."""
@@ -206,7 +206,7 @@ class LogFileTests(SynchronousTestCase):
         self.directory.touch()
         file.append(['lost'])
         file.append(['lost too'])
-        self.assertEqual(file.lost, 2)
+        self.assertEqual(file.lost_entries, 2)
         self.directory.unlink()
         self.now += 1.1
         file.append(['back'])
@@ -218,7 +218,7 @@ class LogFileTests(SynchronousTestCase):
         self.directory.rename(moved := self.directory.with_suffix('.moved'))
         self.directory.touch()
         file.append(['on'])
-        self.assertEqual(((moved / 'server.log').read_text(), file.lost), ('on\n', 0))
+        self.assertEqual(((moved / 'server.log').read_text(), file.lost_entries), ('on\n', 0))
 
     def test_emptied(self) -> None:
         """A file truncated by logrotate's copytruncate is continued from its beginning."""
@@ -232,6 +232,6 @@ class LogFileTests(SynchronousTestCase):
         """Limits may be changed while the file is in use."""
         file = self.file()
         file.append(['x' * 30])
-        file.limit(10, 1)
+        file.set_limits(10, 1)
         file.append(['new'])
         self.assertEqual(self.path.read_text(), 'new\n')

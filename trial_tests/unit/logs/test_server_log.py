@@ -66,7 +66,7 @@ class ServerLogTests(SynchronousTestCase):
         server_log = self.install()
         legacy = LegacyPublisher(observerPublisher=self.publisher, publishPublisher=self.publisher)
         legacy.msg('Port', 'closed')
-        server_log.levels.set('twisted', 'error')
+        server_log.levels.set_level('twisted', 'error')
         legacy.msg('quiet')
         (line,) = self.lines()
         self.assertRegex(line, rf'^{STAMP} - INFO - twisted - Port closed$')

@@ -66,16 +66,16 @@ class SlotsTests(SynchronousTestCase):
         for kind in ('', 'Timeout', 'BadInput', 'Timeout'):
             slots.observe(0.01)
             if kind:
-                slots.failed(kind)
-        self.assertEqual((slots.calls, slots.errors, slots.kinds), (4, 3, {'Timeout': 2, 'BadInput': 1}))
+                slots.count_error(kind)
+        self.assertEqual((slots.calls, slots.errors, slots.errors_by_name), (4, 3, {'Timeout': 2, 'BadInput': 1}))
 
     def test_kinds_are_few(self) -> None:
         """Whatever services raise, the names of errors are those of zatotx and one for the rest."""
         slots = CallCounters()
         for number in range(1000):
-            slots.failed(f'Error{number}')
-        slots.failed('NotFound')
-        self.assertEqual(slots.kinds, {'Exception': 1000, 'NotFound': 1})
+            slots.count_error(f'Error{number}')
+        slots.count_error('NotFound')
+        self.assertEqual(slots.errors_by_name, {'Exception': 1000, 'NotFound': 1})
 
     def test_no_other_attributes(self) -> None:
         """A misspelled counter is an error."""
@@ -89,7 +89,7 @@ class RenderTests(SynchronousTestCase):
         busy, idle = CallCounters(), CallCounters()
         busy.observe(0.004)
         busy.observe(40.0)
-        busy.failed('Timeout')
+        busy.count_error('Timeout')
         busy.in_flight = 3
         name = 'crm."odd"\n\\name'
         got = samples(collectors.service_metrics(lambda: [(name, busy), ('idle', idle)]))
@@ -134,10 +134,10 @@ class RenderTests(SynchronousTestCase):
         for name, family in DEFINITIONS.items():
             self.assertRegex(name, r'^(zatotx|process)_[a-z_]*[a-z]$')
             self.assertFalse(name.endswith(('_total', '_count', '_sum', '_bucket', '_ms', '_milliseconds')), name)
-            self.assertEqual(family.shown.endswith('_total'), family.kind == COUNTER, name)
+            self.assertEqual(family.query_name.endswith('_total'), family.kind == COUNTER, name)
             if family.kind == HISTOGRAM:
                 self.assertTrue(name.endswith('_seconds') and family.bounds == tuple(sorted(family.bounds)), name)
-            self.assertTrue(family.text[0].isupper() and not family.text.endswith('.'), name)
+            self.assertTrue(family.help[0].isupper() and not family.help.endswith('.'), name)
 
 
     def test_two_of_one_name(self) -> None:
@@ -164,10 +164,10 @@ class MetersTests(SynchronousTestCase):
     def test_channels(self) -> None:
         """A channel has requests, responses by status class, requests in flight, and durations."""
         meters = MeterRegistry()
-        slots = meters.channels('http-soap').of('crm "1"')
+        slots = meters.channels('http-soap').get('crm "1"')
         for hundreds in (2, 2, 4, 0):
             slots.requests += 1
-            slots.answered(hundreds, 0.003)
+            slots.observe_response(hundreds, 0.003)
         slots.requests += 3
         got = samples(*meters.sources())
         crm = frozenset({('kind', 'http-soap'), ('channel', 'crm "1"')})
@@ -181,10 +181,10 @@ class MetersTests(SynchronousTestCase):
     def test_outgoing(self) -> None:
         """An outgoing connection of any kind has calls, errors by name, and its circuit breaker."""
         meters = MeterRegistry()
-        slots = meters.outgoing('rest').of('CRM')
+        slots = meters.outgoing('rest').get('CRM')
         slots.in_flight += 1
         slots.observe(0.2)
-        slots.failed('Timeout')
+        slots.count_error('Timeout')
         slots.circuit_open = slots.circuit_half_open = True
         got = samples(*meters.sources())
         crm = frozenset({('type', 'rest'), ('connection', 'CRM')})
@@ -198,25 +198,25 @@ class MetersTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """The number of names is bounded: later names share one set. Names that no longer exist make room for new
         ones."""
-        named = MeterSet(ChannelCounters, most=3)
-        made = {name: named.of(name) for name in 'abcde'}
+        named = MeterSet(ChannelCounters, max_names=3)
+        made = {name: named.get(name) for name in 'abcde'}
         self.assertIs(made['d'], made['e'])
         self.assertEqual([name for name, _ in named.items()], ['a', 'b', 'c', '(others)'])
-        named.only('bd')
+        named.retain('bd')
         self.assertEqual([name for name, _ in named.items()], ['b'])
-        self.assertIs(named.of('b'), made['b'])
-        self.assertIsNot(named.of('d'), made['d'])
+        self.assertIs(named.get('b'), made['b'])
+        self.assertIsNot(named.get('d'), made['d'])
 
     def test_room_for_the_living(self) -> None:
         """Deleted services make room when it is needed, without a notification."""
         living = ['a', 'b']
-        named = MeterSet(CallCounters, most=2, alive=lambda: living)
-        first = named.of('a')
-        named.of('b')
+        named = MeterSet(CallCounters, max_names=2, existing_names=lambda: living)
+        first = named.get('a')
+        named.get('b')
         living[:] = ['b', 'c']
-        self.assertIsNot(named.of('c'), named.others)
-        self.assertIsNot(named.of('b'), first)
-        self.assertIs(named.of('d'), named.others)
+        self.assertIsNot(named.get('c'), named.overflow)
+        self.assertIsNot(named.get('b'), first)
+        self.assertIs(named.get('d'), named.overflow)
 
     def test_services_that_share(self) -> None:
         """Services without counters of their own are shown as one."""
@@ -244,7 +244,7 @@ class MetersTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(good), 7)
         self.failureResultOf(bad, Timeout)
         self.failureResultOf(left, CancelledError)
-        self.assertEqual((slots.in_flight, slots.calls, slots.kinds), (0, 3, {'Timeout': 1}))
+        self.assertEqual((slots.in_flight, slots.calls, slots.errors_by_name), (0, 3, {'Timeout': 1}))
         self.assertAlmostEqual(slots.sum, 0.6)
 
     def test_cost(self) -> None:
@@ -253,7 +253,7 @@ class MetersTests(SynchronousTestCase):
 
         def count() -> None:
             slots.requests += 1
-            slots.answered(2, 0.0007)
+            slots.observe_response(2, 0.0007)
 
         self.assertLess(min(repeat(count, number=2000, repeat=20)) / 2000, 50e-6)
 
@@ -294,7 +294,7 @@ class UserTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """The number of names is bounded; further names share one series."""
-        user = UserMetrics(most=3)
+        user = UserMetrics(max_names=3)
         for number in range(100):
             user.incr(f'n{number}')
             user.gauge(f'n{number}', number)
@@ -435,7 +435,7 @@ class ScrapesTests(SynchronousTestCase):
     def test_fifty_at_once(self) -> None:
         """Fifty concurrent scrapes render two texts: one for the first, and one for all others. Texts are rendered one
         at a time, and no value is older than its scrape."""
-        texts = [self.scrapes.text() for _ in range(50)]
+        texts = [self.scrapes.render_text() for _ in range(50)]
         for _ in range(4):
             self.assertLessEqual(len(self.offload.calls), 1)
             self.offload.run()
@@ -445,7 +445,7 @@ class ScrapesTests(SynchronousTestCase):
 
     def test_gone(self) -> None:
         """A disconnected client gets nothing, and the others are not affected."""
-        first, second, third = self.scrapes.text(), self.scrapes.text(), self.scrapes.text()
+        first, second, third = self.scrapes.render_text(), self.scrapes.render_text(), self.scrapes.render_text()
         for text in (first, second):
             text.addErrback(lambda failure: None)
             text.cancel()
@@ -456,8 +456,8 @@ class ScrapesTests(SynchronousTestCase):
     def test_workers(self) -> None:
         """The metrics of the node's other workers are added."""
         others: list[MetricSample] = [{'zatotx_log_lines_lost': [[[], lost]]} for lost in (10, 5)]
-        self.scrapes.others = lambda: succeed(others)
-        text = self.scrapes.text()
+        self.scrapes.fetch_peer_samples = lambda: succeed(others)
+        text = self.scrapes.render_text()
         self.offload.run()
         self.offload.run()
         self.assertEqual(parsed(self.successResultOf(text))['zatotx_log_lines_lost_total', NONE], 16)

@@ -45,7 +45,7 @@ class NodeViewTests(SynchronousTestCase):
         now = ['a']
         parts: dict[str, Any] = dict.fromkeys(('config', 'odb', 'services', 'deployer', 'scrapes', 'offloader'))
         view = NodeApi(name='one', cluster='c', types=ObjectTypeRegistry([]), state=NodeState(), kinds=find_kinds(),
-                        finders=(lambda: now, lambda: iter(['z'])), **parts)  # fmt: skip
+                        finding_sources=(lambda: now, lambda: iter(['z'])), **parts)  # fmt: skip
         self.assertEqual(view.findings(), ['a', 'z'])
         now.append('b')
         self.assertEqual(view.findings(), ['a', 'b', 'z'])

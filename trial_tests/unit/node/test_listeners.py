@@ -86,7 +86,7 @@ class DescriptionTests(SynchronousTestCase):
         wanted = parse_endpoint('tcp:8080:interface=127.0.0.1', factory)
         assert wanted is not None
         self.assertEqual((wanted.address, wanted.interface, wanted.backlog), (8080, '127.0.0.1', BACKLOG))
-        self.assertEqual((wanted.family, wanted.context), (socket.AF_INET, None))
+        self.assertEqual((wanted.family, wanted.tls_context), (socket.AF_INET, None))
         self.assertIs(wanted.factory, factory)
         given = parse_endpoint('tcp:8080:backlog=7', factory)
         assert given is not None
@@ -106,7 +106,7 @@ class DescriptionTests(SynchronousTestCase):
         ):  # fmt: skip
             wanted = parse_endpoint(description, Factory())
             assert wanted is not None
-            self.assertEqual((wanted.address, wanted.mode, wanted.lock), ('/tmp/a', mode, True), description)
+            self.assertEqual((wanted.address, wanted.mode, wanted.use_lock_file), ('/tmp/a', mode, True), description)
             self.assertEqual(wanted.family, socket.AF_UNIX)
 
     def test_others(self) -> None:
@@ -124,7 +124,7 @@ class DescriptionTests(SynchronousTestCase):
 class SocketsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.sockets = ListeningSockets()
-        self.addCleanup(self.sockets.keep, ())
+        self.addCleanup(self.sockets.close_except, ())
 
     def test_each_once(self) -> None:
         """A description is bound once, however often it is asked for; what is not kept is closed."""
@@ -134,7 +134,7 @@ class SocketsTests(SynchronousTestCase):
         self.sockets.open([first, second])
         self.assertIs(self.sockets.bound[first], bound)
         self.assertEqual(list(self.sockets.descriptors()), [first, second])
-        self.sockets.keep([second])
+        self.sockets.close_except([second])
         self.assertEqual(list(self.sockets.descriptors()), [second])
 
     def test_all_or_none(self) -> None:
@@ -179,7 +179,7 @@ class SocketsTests(SynchronousTestCase):
         os.close(bound._lock._fd)  # type: ignore[arg-type]
         self.assertTrue(path.exists() and Path(f'{path}.lock').exists())
         self.sockets.open([description])
-        self.sockets.keep(())
+        self.sockets.close_except(())
         self.assertEqual((path.exists(), Path(f'{path}.lock').exists()), (False, False))
 
     def test_a_lock_of_a_reused_process_id(self) -> None:
@@ -209,47 +209,47 @@ class TurnsTests(SynchronousTestCase):
         self.told: list[int] = []
         self.least = 1  # of the others, who say one more than they have: somebody has none
         self.turns = AcceptBalancer(
-            SharedCounterRow(publish=self.told.append, others=lambda: 0, least=lambda: self.least)
+            SharedCounterRow(set_own=self.told.append, sum_of_others=lambda: 0, minimum_of_others=lambda: self.least)
         )
 
     def test_who_has_more_lets_others(self) -> None:
         """With clearly more connections than another it is the other's turn, whoever that is."""
-        self.turns.came(4)
-        self.assertTrue(self.turns.ours())
-        self.turns.came(2)
-        self.assertFalse(self.turns.ours())
+        self.turns.connections_accepted(4)
+        self.assertTrue(self.turns.should_accept())
+        self.turns.connections_accepted(2)
+        self.assertFalse(self.turns.should_accept())
         self.least = 7
-        self.assertTrue(self.turns.ours())
+        self.assertTrue(self.turns.should_accept())
         self.assertEqual(self.told, [1, 5, 7])
 
     def test_brief_connections_even_out_by_themselves(self) -> None:
         """While most live for one request nobody waits; connections that stay are shared out again soon after."""
         for _ in range(50):
-            self.turns.came(8)
+            self.turns.connections_accepted(8)
             for _ in range(8):
-                self.turns.went(0.002)
-        self.turns.came(8)
-        self.assertTrue(self.turns.ours())
+                self.turns.connection_closed(0.002)
+        self.turns.connections_accepted(8)
+        self.assertTrue(self.turns.should_accept())
         for _ in range(8):
-            self.turns.came(8)
-        self.assertFalse(self.turns.ours())
+            self.turns.connections_accepted(8)
+        self.assertFalse(self.turns.should_accept())
 
     def test_a_crowd_that_leaves_is_no_brief_one(self) -> None:
         """Connections that stayed for a while leave together: those that come next are shared out at once."""
-        self.turns.came(100)
+        self.turns.connections_accepted(100)
         for _ in range(100):
-            self.turns.went(5.0)
-        self.turns.came(8)
-        self.assertFalse(self.turns.ours())
+            self.turns.connection_closed(5.0)
+        self.turns.connections_accepted(8)
+        self.assertFalse(self.turns.should_accept())
 
     def test_alone(self) -> None:
         """It is always our turn, and after the end nobody is told anything."""
         alone = AcceptBalancer()
-        alone.came(1000)
-        self.assertTrue(alone.ours())
-        self.turns.over()
-        self.turns.came(1000)
-        self.assertEqual((self.turns.ours(), self.told[-1]), (True, 0))
+        alone.connections_accepted(1000)
+        self.assertTrue(alone.should_accept())
+        self.turns.stop()
+        self.turns.connections_accepted(1000)
+        self.assertEqual((self.turns.should_accept(), self.told[-1]), (True, 0))
 
 
 class AdoptionTests(TestCase):
@@ -258,7 +258,7 @@ class AdoptionTests(TestCase):
     async def adopted(self, description: str) -> tuple[ListeningSockets, list[IListeningPort], list[Echoes]]:
         sockets = ListeningSockets()
         sockets.open([description])
-        self.addCleanup(sockets.keep, ())
+        self.addCleanup(sockets.close_except, ())
         ports, factories = [], [Echoes(b'one'), Echoes(b'two')]
         for factory in factories:
             ports.append(await Listeners(reactor, sockets.descriptors()).listen(description, factory))
@@ -287,7 +287,7 @@ class AdoptionTests(TestCase):
             self.assertEqual(await deferToThread(_hear, str(path)), b'two')
         await _closed(two)
         self.assertTrue(path.exists())
-        sockets.keep(())
+        sockets.close_except(())
         self.assertFalse(path.exists())
 
     async def test_a_crowd_is_shared(self) -> None:
@@ -464,7 +464,7 @@ class ProxiedTests(TestCase):
                     await deferLater(reactor, 0.01)
             view = exchange.delivered[0].inbound.http
             assert view is not None
-            self.assertEqual((view.peer, view.own_url), ('203.0.113.7', 'http://198.51.100.1'))
+            self.assertEqual((view.peer, view.listener_url), ('203.0.113.7', 'http://198.51.100.1'))
 
 
 def _agreed(port: int, ciphers: str, protocols: Sequence[str], head: bytes) -> str:

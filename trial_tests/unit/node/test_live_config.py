@@ -99,7 +99,7 @@ class LiveConfigTests(SynchronousTestCase):
         """What was written is applied here, told to the others, and said in the node's row."""
         self.assertEqual(self.successResultOf(self.change()), 1)
         self.assertEqual((self.applied, self.bus.announced, self.store.beats), ([1], ['1'], [1]))
-        self.assertIsNotNone(self.config.snapshot.named('basic_auth', 'u1'))
+        self.assertIsNotNone(self.config.snapshot.find('basic_auth', 'u1'))
 
     def test_an_announcement_is_followed_at_once(self) -> None:
         """Old news is no reason to look."""
@@ -126,17 +126,17 @@ class LiveConfigTests(SynchronousTestCase):
         self.store.away = ServiceUnavailable(None, 'The ODB is away')
         self.failureResultOf(self.change(), ServiceUnavailable)
         self.clock.pump([BEAT, BEAT])
-        self.assertEqual((self.config.away, self.config.snapshot.revision), ('The ODB is away', 1))
+        self.assertEqual((self.config.unavailable_reason, self.config.snapshot.revision), ('The ODB is away', 1))
         self.store.away = None
         self.store.revision = 5
         self.clock.pump([BEAT, BEAT])
-        self.assertEqual((self.config.away, self.config.snapshot.revision), ('', 5))
+        self.assertEqual((self.config.unavailable_reason, self.config.snapshot.revision), ('', 5))
 
     def test_a_change_is_made_though_it_cannot_be_told(self) -> None:
         """The rows of nodes are locked: the change is there and in force, and nobody is told otherwise."""
         self.store.locked = ServiceUnavailable(None, 'Locked')
         self.assertEqual(self.successResultOf(self.change()), 1)
-        self.assertEqual((self.applied, self.config.away), ([1], 'Locked'))
+        self.assertEqual((self.applied, self.config.unavailable_reason), ([1], 'Locked'))
 
     def test_a_change_that_is_made_but_not_in_force_says_so(self) -> None:
         """The ODB went away right after the commit: who is told 503 must not take it for not made."""

@@ -34,14 +34,14 @@ class LogbookTests(SynchronousTestCase):
 
     def test_files(self) -> None:
         """Each area has its file from the start on, in Zato's names."""
-        self.book().lines('http_access.log')
+        self.book().line_sink('http_access.log')
         names = {path.name for path in self.directory.iterdir()}
         self.assertEqual(names, {'server.log', 'kvdb.log', 'admin.log', 'http_access.log'})
 
     def test_reload(self) -> None:
         """A reload takes over levels, form and sizes, for lines of kinds too, and opens files that were moved."""
         book = self.book()
-        sink = book.lines('http_access.log')
+        sink = book.line_sink('http_access.log')
         logging.getLogger('crm').debug('quiet')
         logging.getLogger('crm').info('before')
         self.clock.advance(0)
@@ -96,7 +96,7 @@ class LogbookTests(SynchronousTestCase):
         for name in ('kvdb.log', 'http_access.log'):
             (self.directory / name).symlink_to('/dev/full')
         book = self.book()
-        book.lines('http_access.log').line('lost')
+        book.line_sink('http_access.log').write_line('lost')
         Logger('zatotx.redis').info('lost')
         logging.getLogger('crm').info('kept')
         self.clock.advance(0)

@@ -21,7 +21,7 @@ from zatotx.testing.memory_node import MemoryBus
 class AwayBus(MemoryBus):
     """Redis is away."""
 
-    def announce(self, topic: str, message: str) -> Deferred[None]:
+    def publish(self, topic: str, message: str) -> Deferred[None]:
         return fail(ServiceUnavailable(None, 'Redis is away'))
 
 
@@ -40,10 +40,10 @@ class LiveLevelsTests(SynchronousTestCase):
         bus = MemoryBus()
         one, two = self.node(bus), self.node(bus)
         verifyObject(ILogLevels, one)
-        self.assertTrue(self.successResultOf(one.set('crm', 'debug')))
-        self.assertEqual((one.shown(), two.shown()), ({'': 'info', 'crm': 'debug'},) * 2)
-        self.successResultOf(two.set('crm', ''))
-        self.assertEqual((one.shown(), two.shown()), ({'': 'info'},) * 2)
+        self.assertTrue(self.successResultOf(one.set_level('crm', 'debug')))
+        self.assertEqual((one.effective(), two.effective()), ({'': 'info', 'crm': 'debug'},) * 2)
+        self.successResultOf(two.set_level('crm', ''))
+        self.assertEqual((one.effective(), two.effective()), ({'': 'info'},) * 2)
 
     def test_without_redis(self) -> None:
         """Without Redis it is set where it was asked for, and for this node's other workers, and says so."""
@@ -55,17 +55,17 @@ class LiveLevelsTests(SynchronousTestCase):
             return succeed(None)
 
         levels.others = tell
-        self.assertFalse(self.successResultOf(levels.set('', 'error')))
-        self.assertEqual((levels.shown(), told), ({'': 'error'}, [('', 'error')]))
+        self.assertFalse(self.successResultOf(levels.set_level('', 'error')))
+        self.assertEqual((levels.effective(), told), ({'': 'error'}, [('', 'error')]))
 
     def test_nonsense(self) -> None:
         """A level that does not exist is refused, here and from the bus; nothing changes and nobody is told."""
         bus = MemoryBus()
         one, two = self.node(bus), self.node(bus)
         with self.assertRaisesRegex(ValueError, "'loud' is not one of trace1, debug"):
-            one.set('crm', 'loud')
+            one.set_level('crm', 'loud')
         with self.assertRaisesRegex(ValueError, 'at most 200'):
-            one.set('x' * 201, 'debug')
+            one.set_level('x' * 201, 'debug')
         for message in ('', '{}', '[1]', '["crm", "loud"]', 'null', '["a", "b", "c"]'):
-            self.successResultOf(bus.announce('log-level', message))
-        self.assertEqual((one.shown(), two.shown()), ({'': 'info'},) * 2)
+            self.successResultOf(bus.publish('log-level', message))
+        self.assertEqual((one.effective(), two.effective()), ({'': 'info'},) * 2)

@@ -48,18 +48,18 @@ class FigureTests(SynchronousTestCase):
     def figures(self, names: list[str]) -> dict[tuple[str, tuple[str, ...]], Any]:
         store = Store(names)
         if names:
-            store.current[-1].gate.refused = 4
-        found = take_snapshot(self.limited.sources(store))
+            store.current[-1].concurrency_limit.rejected = 4
+        found = take_snapshot(self.limited.metric_sources(store))
         return {(name, tuple(labels)): value for name, rows in found.items() for labels, value in rows}
 
     def test_all_of_it(self) -> None:
         """Node, services, channels, pools, each by its settings."""
         admission = self.limited.admission
         admission.node.enter()
-        entrance = admission.entrance(CHANNEL)
+        entrance = admission.queue_of(CHANNEL)
         for channel in (CHANNEL, CHANNEL):
-            admission.enter(channel, entrance)
-        entrance.refuse()
+            admission.enter_channel(channel, entrance)
+        entrance.reject()
         got = self.figures(['a', 'b'])
         expected = {
             ('zatotx_node_in_flight', ()): 1, ('zatotx_node_limit', ()): 7, ('zatotx_node_refused', ()): 0,
@@ -77,9 +77,9 @@ class FigureTests(SynchronousTestCase):
 
     def test_services_are_made_by_the_settings(self) -> None:
         """The gate of a service, and the budget of a message."""
-        self.assertEqual(self.limited.gate_of_service('a').limit, 5)
+        self.assertEqual(self.limited.make_service_limit('a').limit, 5)
         spec = msgspec.structs.replace(CHANNEL, data_format='json')
-        codec = self.limited.codecs.of(make_message(channel=spec))
+        codec = self.limited.codecs.select(make_message(channel=spec))
         self.assertIsInstance(codec.decode(make_message(b'[' * 3 + b']' * 3)), list)
 
     def test_labels_are_bounded(self) -> None:

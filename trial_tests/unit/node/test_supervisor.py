@@ -68,12 +68,12 @@ class Hired:
         self.obedient = True
         self.failing = False
 
-    def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> WorkerProcess:
+    def __call__(self, slot: int, *, listen_when_ready: bool, descriptors: Mapping[str, int]) -> WorkerProcess:
         if self.failing:
             raise OSError(11, 'Resource temporarily unavailable')
-        worker = WorkerProcess(seat, self.clock)
+        worker = WorkerProcess(slot, self.clock)
         self.workers.append(worker)
-        self.late.append(late)
+        self.late.append(listen_when_ready)
         self.handed.append(descriptors)
         transport: Any = Pipes(1000 + len(self.workers), worker, obedient=self.obedient)
         worker.makeConnection(transport)
@@ -123,13 +123,13 @@ class SupervisorTests(SynchronousTestCase):
         self.given_up: list[str] = []
         self.left: list[int] = []
         self.crew = WorkerSupervisor(
-            reactor=self.clock, hire=self.hired, seat=lambda besides: min(set(range(99)) - besides),
-            descriptors=lambda: {'tcp:1': 7}, changed=lambda: None, gave_up=self.given_up.append,
-            left=self.left.append, random=lambda: 0.999, wanted=2,
+            reactor=self.clock, spawn=self.hired, find_free_slot=lambda besides: min(set(range(99)) - besides),
+            descriptors=lambda: {'tcp:1': 7}, on_change=lambda: None, on_give_up=self.given_up.append,
+            on_slot_freed=self.left.append, random=lambda: 0.999, target_count=2,
         )  # fmt: skip
 
     def seats(self) -> list[int]:
-        return [worker.seat for worker in self.crew.active]
+        return [worker.slot for worker in self.crew.active]
 
     def serving(self) -> None:
         self.crew.fill()
@@ -141,9 +141,9 @@ class SupervisorTests(SynchronousTestCase):
         self.assertEqual(self.seats(), [0, 1])
         self.assertEqual(self.hired.handed, [{'tcp:1': 7}] * 2)
         self.hired.ready(0)
-        self.assertNoResult(self.crew.complete)
+        self.assertNoResult(self.crew.all_ready)
         self.hired.ready(1)
-        self.successResultOf(self.crew.complete)
+        self.successResultOf(self.crew.all_ready)
 
     def test_a_dead_one_is_replaced_at_once(self) -> None:
         """After the first death a worker is started immediately, in the free slot, and listens only when it is ready
@@ -197,21 +197,21 @@ class SupervisorTests(SynchronousTestCase):
         for number in range(5):
             self.hired.die(number)
             self.clock.advance(1.1)
-        self.assertIn('5 workers died', str(self.failureResultOf(self.crew.complete, StartError).value))
+        self.assertIn('5 workers died', str(self.failureResultOf(self.crew.all_ready, StartError).value))
         self.assertEqual(self.given_up, [])
 
     def test_refused_at_the_start(self) -> None:
         """If a worker reports why it cannot start, the start fails with that sentence and is not repeated."""
         self.crew.fill()
         self.hired.refuse(0, 'The ODB is away')
-        self.assertEqual(str(self.failureResultOf(self.crew.complete, StartError).value), 'The ODB is away')
+        self.assertEqual(str(self.failureResultOf(self.crew.all_ready, StartError).value), 'The ODB is away')
 
     def test_refused_at_the_start_though_another_serves(self) -> None:
         """The same if another worker serves already."""
         self.crew.fill()
         self.hired.ready(1)
         self.hired.refuse(0, 'The ODB is away')
-        self.failureResultOf(self.crew.complete, StartError)
+        self.failureResultOf(self.crew.all_ready, StartError)
 
     def test_refused_when_nobody_serves(self) -> None:
         """If all have died and the next one reports why it cannot start, the server stops with that sentence."""
@@ -225,7 +225,7 @@ class SupervisorTests(SynchronousTestCase):
 
     def test_deaths_after_giving_up(self) -> None:
         """It gives up once, and a delayed start is cancelled."""
-        self.crew.wanted = 6
+        self.crew.target_count = 6
         self.crew.fill()
         self.hired.ready(*range(6))
         for number in range(6):
@@ -263,10 +263,10 @@ class SupervisorTests(SynchronousTestCase):
         self.hired.die(0)
         self.clock.advance(0)
         self.hired.failing = False
-        seat, self.crew.seat = self.crew.seat, self.no_seat
+        seat, self.crew.find_free_slot = self.crew.find_free_slot, self.no_seat
         self.clock.advance(1)
         self.assertEqual(len(self.crew.active), 1)
-        self.crew.seat = seat
+        self.crew.find_free_slot = seat
         self.clock.advance(2)
         self.assertEqual(len(self.crew.active), 2)
 
@@ -278,7 +278,7 @@ class SupervisorTests(SynchronousTestCase):
         self.serving()
         self.successResultOf(self.crew.stop(GRACE))
         self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [['TERM'], ['TERM']])
-        self.assertEqual(self.crew.members, [])
+        self.assertEqual(self.crew.workers, [])
         self.clock.advance(100)
         self.assertEqual(len(self.hired.workers), 2)
 
@@ -334,7 +334,7 @@ class SupervisorTests(SynchronousTestCase):
 
     def test_all_hang(self) -> None:
         """Whatever they wait for: all are replaced, and that is no reason to end the server."""
-        self.crew.wanted = 6
+        self.crew.target_count = 6
         self.crew.fill()
         self.hired.ready(*range(6))
         self.seconds(TIMEOUT)
@@ -405,19 +405,27 @@ class ParentTests(SynchronousTestCase):
         self.wrong: StartError | None = None
         self.reloads = 0
         self.lock = DirectoryLock(self.work / 'lock')
-        self.lock.take()
+        self.lock.acquire()
         self.parent = self.made()
-        self.addCleanup(self.parent.sockets.keep, ())
+        self.addCleanup(self.parent.sockets.close_except, ())
 
     def made(self) -> WorkerParent:
         sockets = ListeningSockets()
         crew = WorkerSupervisor(
-            reactor=self.clock, hire=self.hired, seat=lambda besides: find_free_slot(self.work, besides),
-            descriptors=sockets.descriptors, changed=lambda: self.parent.list_workers(), gave_up=self.fail,
+            reactor=self.clock, spawn=self.hired, find_free_slot=lambda besides: find_free_slot(self.work, besides),
+            descriptors=sockets.descriptors, on_change=lambda: self.parent.write_status(), on_give_up=self.fail,
         )  # fmt: skip
-        return WorkerParent(reactor=self.clock, work=self.work, plan=self.plan, crew=crew, sockets=sockets,
-                            lender=SocketLender(self.clock), lock=self.lock, logs=Logs(),
-                            follow_files=self.followed)  # fmt: skip
+        return WorkerParent(
+            reactor=self.clock,
+            work=self.work,
+            read_settings=self.plan,
+            supervisor=crew,
+            sockets=sockets,
+            lender=SocketLender(self.clock),
+            lock=self.lock,
+            logs=Logs(),
+            reload_files=self.followed,
+        )
 
     def plan(self) -> ParentSettings:
         if self.wrong is not None:
@@ -456,7 +464,7 @@ class ParentTests(SynchronousTestCase):
         """One sentence, and no worker is started."""
         other = ListeningSockets()
         other.open(['tcp:0:interface=127.0.0.1'])
-        self.addCleanup(other.keep, ())
+        self.addCleanup(other.close_except, ())
         port = other.bound['tcp:0:interface=127.0.0.1'].port
         self.asked = ParentSettings(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
         failure = self.failureResultOf(self.parent.startService(), StartError)
@@ -470,24 +478,24 @@ class ParentTests(SynchronousTestCase):
         port = other.bound['tcp:0:interface=127.0.0.1'].port
         self.asked = ParentSettings(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
         orphan = DirectoryLock(slot_lock_path(self.work, 0))
-        orphan.take()
+        orphan.acquire()
         self.addCleanup(orphan.release)
         starting = self.parent.startService()
         self.clock.pump([0.1] * 5)
         self.assertNoResult(starting)
-        other.keep(())
+        other.close_except(())
         self.clock.advance(0.1)
-        self.assertEqual([worker.seat for worker in self.hired.workers], [1, 2])  # seat 0 is the orphan's
+        self.assertEqual([worker.slot for worker in self.hired.workers], [1, 2])  # seat 0 is the orphan's
 
     def test_their_patience_has_an_end(self) -> None:
         """An orphan that does not let go: the sentence after all."""
         other = ListeningSockets()
         other.open(['tcp:0:interface=127.0.0.1'])
-        self.addCleanup(other.keep, ())
+        self.addCleanup(other.close_except, ())
         port = other.bound['tcp:0:interface=127.0.0.1'].port
         self.asked = ParentSettings(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
         orphan = DirectoryLock(slot_lock_path(self.work, 0))
-        orphan.take()
+        orphan.acquire()
         self.addCleanup(orphan.release)
         starting = self.parent.startService()
         self.clock.pump([0.1] * 1000)
@@ -500,7 +508,7 @@ class ParentTests(SynchronousTestCase):
         self.successResultOf(stopping)
         self.assertEqual((self.parent.sockets.bound, (self.work / FILE_NAME).exists()), ({}, False))
         again = DirectoryLock(self.work / 'lock')
-        again.take()
+        again.acquire()
         again.release()
 
     def test_stop_while_it_starts(self) -> None:
@@ -508,7 +516,7 @@ class ParentTests(SynchronousTestCase):
         starting = self.parent.startService()
         starting.addErrback(lambda failure: None)
         self.successResultOf(self.parent.stopService())
-        self.assertEqual(self.parent.crew.members, [])
+        self.assertEqual(self.parent.supervisor.workers, [])
 
     def test_replace(self) -> None:
         """SIGUSR2: the new one is ready before the old one is told to go, and one after another; the socket stays."""
@@ -548,7 +556,7 @@ class ParentTests(SynchronousTestCase):
         self.assertEqual(self.ended(), (1, 'kvdb.url: expected `str`'))
         self.assertEqual(self.listed(), [(0, 'ready'), (1, 'ready')])
         self.clock.advance(60)
-        self.assertEqual(self.parent.crew.wanted, len(self.parent.crew.ready))
+        self.assertEqual(self.parent.supervisor.target_count, len(self.parent.supervisor.ready))
 
     def test_wrong_settings(self) -> None:
         """Nothing is begun, and once they are right the next wish is fulfilled."""
@@ -572,14 +580,14 @@ class ParentTests(SynchronousTestCase):
             self.hired.ready(new)
             self.hired.die(old, ProcessDone(0))
         self.hired.ready(4)
-        self.assertEqual(len(self.parent.crew.ready), 3)
+        self.assertEqual(len(self.parent.supervisor.ready), 3)
         self.assertEqual(list(self.hired.handed[2]), self.asked.listen)
         self.asked = ParentSettings(workers=1, listen=['tcp:0:interface=127.0.0.2'], grace=GRACE)
         self.parent.replace()
         self.hired.ready(5)
         for old in (2, 3, 4):
             self.hired.die(old, ProcessDone(0))
-        self.assertEqual(len(self.parent.crew.members), 1)
+        self.assertEqual(len(self.parent.supervisor.workers), 1)
         self.assertEqual(list(self.parent.sockets.bound), self.asked.listen)
 
     def test_a_new_address_nobody_would_serve(self) -> None:
@@ -591,7 +599,7 @@ class ParentTests(SynchronousTestCase):
         self.parent.replace()
         self.hired.refuse(2, 'no')
         self.assertEqual(list(self.parent.sockets.bound), ['tcp:0:interface=127.0.0.1'])
-        self.assertEqual(self.parent.crew.wanted, 2)
+        self.assertEqual(self.parent.supervisor.target_count, 2)
 
     def test_asked_twice(self) -> None:
         """A second wish during the first is fulfilled after it."""
@@ -616,7 +624,7 @@ class ParentTests(SynchronousTestCase):
             self.hired.ready(number)
         self.clock.advance(1)
         self.assertEqual(self.ended(), (1, ''))
-        self.assertEqual(len(self.parent.crew.ready), 2)
+        self.assertEqual(len(self.parent.supervisor.ready), 2)
 
     def test_stopped_meanwhile(self) -> None:
         """A stop ends the replacement too, also while an old one drains: all are gone, nobody is started any more."""
@@ -624,7 +632,7 @@ class ParentTests(SynchronousTestCase):
         self.parent.replace()
         self.hired.ready(2)
         self.successResultOf(self.parent.stopService())
-        self.assertEqual((self.parent.crew.members, len(self.hired.workers)), ([], 3))
+        self.assertEqual((self.parent.supervisor.workers, len(self.hired.workers)), ([], 3))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_reload(self) -> None:
@@ -659,7 +667,7 @@ class SpawnerTests(SynchronousTestCase):
         """The two pipes, the hand-over and the sockets, each by its own number; the place as the first order."""
         reactor = Spawned()
         spawn = WorkerSpawner(reactor, lambda seat: ['python', 'twistd', str(seat)], socket.socket, {'PATH': '/bin'})
-        worker = spawn(3, late=True, descriptors={'tcp:1': 20, 'unix:x': 21})
+        worker = spawn(3, listen_when_ready=True, descriptors={'tcp:1': 20, 'unix:x': 21})
         (call,) = reactor.calls
         self.assertEqual(call['args'], ['python', 'twistd', '3'])
         handover = call['childFDs'].pop(5)
@@ -674,8 +682,10 @@ class SpawnerTests(SynchronousTestCase):
         """It goes down the pipe: neither the command line nor the environment of a worker has it, nor a repr."""
         reactor = Spawned()
         spawn = WorkerSpawner(reactor, lambda seat: ['twistd'], socket.socket, {'ZATOTX_SECRET_KEY': 'hush', 'A': 'b'})
-        worker = spawn(0, late=False, descriptors={})
+        worker = spawn(0, listen_when_ready=False, descriptors={})
         self.assertEqual(reactor.calls[0]['env'], {'A': 'b'})
         transport: Any = worker.transport
         self.assertEqual(transport.orders[0]['key'], 'hush')
-        self.assertNotIn('hush', repr(spawn) + repr(control_pipe.WorkerSpec(seat=0, late=False, key='hush')))
+        self.assertNotIn(
+            'hush', repr(spawn) + repr(control_pipe.WorkerSpec(slot=0, listen_when_ready=False, secret_key='hush'))
+        )

@@ -63,9 +63,15 @@ class AdmissionCase(SynchronousTestCase):
         self.make(AllowAllPolicy())
 
     def make(self, guard: Any) -> None:
-        self.pipeline = Pipeline(guard=guard, store=FunctionServiceStore(self.entry), invoker=FunctionInvoker(),
-                                 codecs=CodecRegistry(), faults=ErrorReplies(), offload=maybeDeferred,
-                                 admission=self.admission)  # fmt: skip
+        self.pipeline = Pipeline(
+            authentication=guard,
+            store=FunctionServiceStore(self.entry),
+            invoker=FunctionInvoker(),
+            codecs=CodecRegistry(),
+            error_replies=ErrorReplies(),
+            offload=maybeDeferred,
+            admission=self.admission,
+        )
         self.exchange = Dispatcher(self.pipeline, self.clock)
 
     async def hold(self, inbound: Message, payload: Any) -> ServiceResult:
@@ -101,11 +107,11 @@ class AdmissionCase(SynchronousTestCase):
 class ServiceLimitTests(AdmissionCase):
     def test_over_the_limit_of_a_service_is_503_at_once(self) -> None:
         """The reply has Retry-After and names the service; the next request is served once one has ended."""
-        self.entry.gate.limit = 2
+        self.entry.concurrency_limit.limit = 2
         for cid in 'abc':
             self.send(cid)
         self.assertIn('Service test.service is processing 2 requests', self.details(self.refused()))
-        self.assertEqual((self.served, self.entry.gate.refused), (['a', 'b'], 1))
+        self.assertEqual((self.served, self.entry.concurrency_limit.rejected), (['a', 'b'], 1))
         self.end_one()
         self.assertEqual(self.replies.pop().status, 200)
         self.send('d')
@@ -138,8 +144,11 @@ class ServiceLimitTests(AdmissionCase):
         self.make(Refusing())
         self.send(channel=channel)
         self.assertEqual([reply.status for reply in self.replies], [200, 500, 400, 400, 504, 401])
-        entrance = self.admission.entrance(channel)
-        inside = [gate.inside for gate in (self.entry.gate, entrance.gate, self.admission.node)]
+        entrance = self.admission.queue_of(channel)
+        inside = [
+            gate.total_active
+            for gate in (self.entry.concurrency_limit, entrance.concurrency_limit, self.admission.node)
+        ]
         self.assertEqual((inside, self.entry.stats.in_flight), ([0, 0, 0], 0))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
@@ -158,20 +167,20 @@ class ServiceLimitTests(AdmissionCase):
         self.entry.function = ignoring
         self.send(deadline=1.0)
         self.clock.advance(2)
-        self.assertEqual((self.replies.pop().status, self.entry.gate.inside), (504, 1))
+        self.assertEqual((self.replies.pop().status, self.entry.concurrency_limit.total_active), (504, 1))
         stubborn.callback(None)
-        self.assertEqual(self.entry.gate.inside, 0)
+        self.assertEqual(self.entry.concurrency_limit.total_active, 0)
 
     def test_what_is_turned_away_is_not_decoded(self) -> None:
         """A malformed body gets 503 like any other, because it is not decoded."""
-        self.entry.gate.limit = 1
+        self.entry.concurrency_limit.limit = 1
         self.send()
         self.send(body=b'{"a": ')
         self.refused()
 
     def test_no_password_is_hashed_for_what_would_be_turned_away(self) -> None:
         """The limit is checked before a password is hashed."""
-        self.entry.gate.limit = 1
+        self.entry.concurrency_limit.limit = 1
         self.send()
         guard = HashingGuard()
         self.make(guard)
@@ -183,7 +192,7 @@ class ServiceLimitTests(AdmissionCase):
         """The limit holds for requests that were authenticated at the same time."""
         guard = HashingGuard()
         self.make(guard)
-        self.entry.gate.limit = 1
+        self.entry.concurrency_limit.limit = 1
         self.send('a')
         self.send('b')
         for waiting in guard.hashing:
@@ -195,18 +204,22 @@ class ServiceLimitTests(AdmissionCase):
         """A request is rejected before its body is requested, by service, channel and node."""
         answers: list[Reply | None] = []
         channel = msgspec.structs.replace(OPEN_CHANNEL, max_in_flight=1)
-        self.exchange.admit(make_message(), answers.append)
+        self.exchange.authenticate(make_message(), answers.append)
         self.assertEqual(answers, [None])
-        for gate in (self.entry.gate, self.admission.node, self.admission.entrance(channel).gate):
+        for gate in (
+            self.entry.concurrency_limit,
+            self.admission.node,
+            self.admission.queue_of(channel).concurrency_limit,
+        ):
             limit, gate.limit = gate.limit, 1
             gate.enter()
-            self.exchange.admit(make_message(channel=channel), answers.append)
+            self.exchange.authenticate(make_message(channel=channel), answers.append)
             reply = answers.pop()
             assert reply is not None
             self.assertEqual(reply.status, 503)
             gate.leave()
             gate.limit = limit
-        self.assertEqual((self.entry.gate.inside, self.admission.node.inside), (0, 0))
+        self.assertEqual((self.entry.concurrency_limit.total_active, self.admission.node.total_active), (0, 0))
 
 
 class NodeLimitTests(AdmissionCase):
@@ -222,13 +235,13 @@ class NodeLimitTests(AdmissionCase):
 
     def test_health_is_never_refused_and_never_counted(self) -> None:
         """ping, live, ready and metrics respond on a node at its limit, and do not count."""
-        health = ChannelSpec(name='ping', kind='http-soap', service='test.service', always_open=True)
-        self.admission.node.limit = self.entry.gate.limit = 1
+        health = ChannelSpec(name='ping', kind='http-soap', service='test.service', serves_while_draining=True)
+        self.admission.node.limit = self.entry.concurrency_limit.limit = 1
         self.send('a')
         self.send('b', channel=health)
         self.send('c', channel=health)
         self.assertEqual(self.served, ['a', 'b', 'c'])
-        self.assertEqual((self.admission.node.inside, self.entry.gate.inside), (1, 1))
+        self.assertEqual((self.admission.node.total_active, self.entry.concurrency_limit.total_active), (1, 1))
 
 
 class ChannelLimitTests(AdmissionCase):
@@ -263,7 +276,7 @@ class ChannelLimitTests(AdmissionCase):
         for cid in 'abcde':
             self.send(cid, self.queueing)
         self.assertIn('3 may wait', self.details(self.refused()))
-        self.assertEqual(self.admission.entrance(self.queueing).waiting, 3)
+        self.assertEqual(self.admission.queue_of(self.queueing).length, 3)
 
     def test_waiting_too_long_is_503(self) -> None:
         """After queue_timeout; later requests keep waiting."""
@@ -273,8 +286,8 @@ class ChannelLimitTests(AdmissionCase):
         self.send('c', self.queueing)
         self.clock.pump([QUEUE_CHECK_INTERVAL] * 45)
         self.refused()
-        entrance = self.admission.entrance(self.queueing)
-        self.assertEqual((self.replies, entrance.waiting, entrance.late), ([], 1, 1))
+        entrance = self.admission.queue_of(self.queueing)
+        self.assertEqual((self.replies, entrance.length, entrance.timed_out), ([], 1, 1))
         self.end_one()
         self.assertEqual(self.served, ['a', 'c'])
 
@@ -284,7 +297,7 @@ class ChannelLimitTests(AdmissionCase):
         gone = self.send('b', self.queueing)
         self.send('c', self.queueing)
         gone.cancel()
-        self.assertEqual(self.admission.entrance(self.queueing).waiting, 1)
+        self.assertEqual(self.admission.queue_of(self.queueing).length, 1)
         self.end_one()
         self.assertEqual((self.served, len(self.replies)), (['a', 'c'], 1))
 
@@ -294,13 +307,13 @@ class ChannelLimitTests(AdmissionCase):
         self.send('b', self.queueing, deadline=1.0)
         self.clock.pump([0.1] * 12)
         self.assertEqual(self.replies.pop().status, 504)
-        self.assertEqual(self.admission.entrance(self.queueing).waiting, 0)
+        self.assertEqual(self.admission.queue_of(self.queueing).length, 0)
 
     def test_a_higher_limit_lets_in_those_who_wait(self) -> None:
         """A changed limit of the channel takes effect at once."""
         for cid in 'abc':
             self.send(cid, self.queueing)
-        self.admission.entrance(msgspec.structs.replace(self.queueing, max_in_flight=3))
+        self.admission.queue_of(msgspec.structs.replace(self.queueing, max_in_flight=3))
         self.clock.advance(QUEUE_CHECK_INTERVAL)
         self.assertEqual(self.served, ['a', 'b', 'c'])
 
@@ -319,11 +332,11 @@ class ChannelLimitTests(AdmissionCase):
         self.clock.advance(QUEUE_CHECK_INTERVAL)
         self.assertEqual(self.served, ['a', 'b', 'c'])
         self.admission.apply(snapshot())
-        self.assertEqual([key for key, _ in self.admission.entrances()], [('http-soap', 'narrow')])
+        self.assertEqual([key for key, _ in self.admission.queues()], [('http-soap', 'narrow')])
         for _ in range(3):
             self.end_one()
         self.admission.apply(snapshot(channel('narrow', None)))
-        self.assertEqual(list(self.admission.entrances()), [])
+        self.assertEqual(list(self.admission.queues()), [])
 
     def test_a_channel_that_goes_while_somebody_waits(self) -> None:
         """A request that waits in the queue of a removed channel is still admitted."""
@@ -338,7 +351,7 @@ class ChannelLimitTests(AdmissionCase):
         """Capacity freed in another worker is found by the periodic check."""
         elsewhere = [1]
         self.admission = Admission(
-            self.clock, make_gate=lambda name, limit: ConcurrencyLimit(limit, others=lambda: elsewhere[0])
+            self.clock, make_limit=lambda name, limit: ConcurrencyLimit(limit, count_others=lambda: elsewhere[0])
         )
         self.make(AllowAllPolicy())
         self.send('a', self.queueing)
@@ -380,4 +393,4 @@ class ChannelLimitTests(AdmissionCase):
         self.make(Failing())
         self.send('a', self.queueing)
         self.assertEqual(self.replies.pop().status, 401)
-        self.assertEqual(self.admission.entrance(self.queueing).gate.inside, 0)
+        self.assertEqual(self.admission.queue_of(self.queueing).concurrency_limit.total_active, 0)

@@ -100,8 +100,14 @@ class CodecTests(SynchronousTestCase):
             self.offloaded += 1
             return maybeDeferred(function, *args)
 
-        pipeline = Pipeline(guard=AllowAllPolicy(), store=FunctionServiceStore(FunctionEntry('test.service', echo)),
-                            invoker=FunctionInvoker(), codecs=self.codecs, faults=ErrorReplies(), offload=offload)
+        pipeline = Pipeline(
+            authentication=AllowAllPolicy(),
+            store=FunctionServiceStore(FunctionEntry('test.service', echo)),
+            invoker=FunctionInvoker(),
+            codecs=self.codecs,
+            error_replies=ErrorReplies(),
+            offload=offload,
+        )
         found: list[Reply] = []
         Deferred.fromCoroutine(pipeline.serve(inbound)).addCallback(found.append)
         return found[0]
@@ -178,8 +184,8 @@ class CodecTests(SynchronousTestCase):
         codec = JsonCodec()
         codec.decode(make_message(b'[' * 100 + b']' * 100))
         self.assertRaises(BadRequest, codec.decode, make_message(b'[' * 101 + b']' * 101))
-        codec.weigh(b'[' + b'1,' * 99_999 + b'1]')
-        self.assertRaises(BadRequest, codec.weigh, b'[' + b'1,' * 100_000 + b'1]')
+        codec.check_size(b'[' + b'1,' * 99_999 + b'1]')
+        self.assertRaises(BadRequest, codec.check_size, b'[' + b'1,' * 100_000 + b'1]')
 
 
 class MemoryTests(SynchronousTestCase):
@@ -198,20 +204,20 @@ class MemoryTests(SynchronousTestCase):
     def serve(self, body: bytes, data_format: str, guard: Any = None) -> MemoryReservation:
         """Serve a request with that body in a file; returns the charge that the connector would close."""
         async def note(inbound: Message, payload: Any) -> ServiceResult:
-            self.held.append(self.memory.held)
+            self.held.append(self.memory.used)
             return ServiceResult('done')
 
         pipeline = Pipeline(
-            guard=guard or AllowAllPolicy(),
+            authentication=guard or AllowAllPolicy(),
             store=FunctionServiceStore(FunctionEntry('test.service', note)),
             invoker=FunctionInvoker(),
             codecs=CodecRegistry(),
-            faults=ErrorReplies(),
+            error_replies=ErrorReplies(),
             offload=self.offload,
         )
         inbound = make_message(channel=msgspec.structs.replace(OPEN_CHANNEL, data_format=data_format))
         inbound.body = SpooledBody(body)
-        charge = inbound.charge = MemoryReservation(self.memory, UNAUTHENTICATED)
+        charge = inbound.memory_charge = MemoryReservation(self.memory, UNAUTHENTICATED)
         Deferred.fromCoroutine(pipeline.serve(inbound)).addCallback(self.replies.append)
         return charge
 
@@ -224,14 +230,14 @@ class MemoryTests(SynchronousTestCase):
         """Bodies that wait for a thread use no memory; a parsed one is charged by its size."""
         document = b'<rows>' + b'<row><name>Anna</name></row>' * 20_000 + b'</rows>'
         charges = [self.serve(document, 'xml') for _ in range(3)]
-        self.assertEqual((len(self.jobs), self.memory.held), (3, 0))
+        self.assertEqual((len(self.jobs), self.memory.used), (3, 0))
         done, job = self.jobs.pop(0)
         execute(job).chainDeferred(done)
         self.assertEqual((len(self.jobs), len(self.replies)), (2, 1))
         (held,) = self.held
         self.assertTrue(15 * len(document) < held < 25 * len(document), held / len(document))
         charges[0].close()
-        self.assertEqual(self.memory.held, 0)
+        self.assertEqual(self.memory.used, 0)
 
     def test_every_format_has_its_weight(self) -> None:
         """JSON and forms are charged by their texts and objects, bytes by their length."""
@@ -254,7 +260,7 @@ class MemoryTests(SynchronousTestCase):
             (99_500_000, AUTHENTICATED, (503, 503)),
         ):
             crowd = MemoryReservation(self.memory, sort)
-            self.assertTrue(crowd.add(others))
+            self.assertTrue(crowd.reserve(others))
             for guard, status in zip((AllowAllPolicy(), Knows()), statuses, strict=True):
                 charge = self.serve(document, 'xml', guard)
                 self.work()
@@ -269,7 +275,7 @@ class MemoryTests(SynchronousTestCase):
         """A document with more elements than are accepted is 400 however little room there is: it never becomes a
         tree."""
         crowd = MemoryReservation(self.memory, UNAUTHENTICATED)
-        self.assertTrue(crowd.add(44_000_000))
+        self.assertTrue(crowd.reserve(44_000_000))
         self.serve(b'<a>' + b'<a/>' * 1_200_001 + b'</a>', 'xml')
         self.work()
         self.assertEqual(self.replies[0].status, 400)
@@ -279,11 +285,11 @@ class MemoryTests(SynchronousTestCase):
         charge = self.serve(b'<a/>', 'xml')
         charge.close()
         self.work()
-        self.assertEqual((self.replies[0].status, self.memory.held, self.held), (503, 0, []))
+        self.assertEqual((self.replies[0].status, self.memory.used, self.held), (503, 0, []))
 
 
 class Knows(AllowAllPolicy):
     """Authenticates every caller."""
 
-    def check(self, inbound: Message) -> Principal:
+    def check(self, message: Message) -> Principal:
         return Principal('api.user', kind='basic_auth')

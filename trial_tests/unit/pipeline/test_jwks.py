@@ -90,10 +90,10 @@ class FetchingTests(Issuer):
     def test_before_the_first_request(self) -> None:
         """The keys are fetched once, when the definition is created, before any request."""
         check = self.make()
-        self.assertEqual(self.fetcher.asked, [URL])
+        self.assertEqual(self.fetcher.fetched_urls, [URL])
         self.admitted(check, token(kid='one'))
         self.admitted(check, token())
-        self.assertEqual(self.fetcher.asked, [URL])
+        self.assertEqual(self.fetcher.fetched_urls, [URL])
         self.assertTrue(IFetcher.providedBy(self.fetcher))
 
     def test_one_at_a_time(self) -> None:
@@ -103,7 +103,7 @@ class FetchingTests(Issuer):
         waiting = [self.asked(check, token(kid='one')) for _ in range(5)]
         for each in waiting:
             self.assertNoResult(each)
-        self.assertEqual(len(self.fetcher.asked), 1)
+        self.assertEqual(len(self.fetcher.fetched_urls), 1)
         self.fetcher.release()
         for each in waiting:
             self.assertEqual(self.successResultOf(each).username, 'joe')
@@ -115,13 +115,13 @@ class FetchingTests(Issuer):
         self.admitted(check, token(kid='one'))
         self.clock.advance(0.79 * DEFAULT_LIFETIME)
         self.admitted(check, token(kid='one'))
-        self.assertEqual(len(self.fetcher.asked), 1)
+        self.assertEqual(len(self.fetcher.fetched_urls), 1)
         self.fetcher.holding = True
         self.clock.advance(0.02 * DEFAULT_LIFETIME)
         self.admitted(check, token(kid='one'))
-        self.assertEqual(len(self.fetcher.asked), 2)
+        self.assertEqual(len(self.fetcher.fetched_urls), 2)
         self.admitted(check, token(kid='one'))
-        self.assertEqual(len(self.fetcher.asked), 2)
+        self.assertEqual(len(self.fetcher.fetched_urls), 2)
         self.fetcher.release()
         self.admitted(check, token(kid='one'))
 
@@ -188,7 +188,7 @@ class AwayTests(Issuer):
         self.clock.advance(MAX_WAIT / 2)
         for each in (first, second, self.asked(check, token(kid='one'))):
             self.failureResultOf(each, ServiceUnavailable)
-        self.assertEqual(len(self.fetcher.asked), 1)
+        self.assertEqual(len(self.fetcher.fetched_urls), 1)
         self.clock.advance(FETCH_TIMEOUT)
         self.fetcher.release()
         self.admitted(check, token(kid='one'))
@@ -243,8 +243,8 @@ class AwayTests(Issuer):
         for _ in range(600):
             self.failureResultOf(self.asked(check, text), ServiceUnavailable)
             self.clock.advance(0.1)
-        self.assertLess(len(self.fetcher.asked), 12)
-        self.assertGreater(len(self.fetcher.asked), 5)
+        self.assertLess(len(self.fetcher.fetched_urls), 12)
+        self.assertGreater(len(self.fetcher.fetched_urls), 5)
 
     def test_answers_that_are_no_keys(self) -> None:
         """Other statuses, other documents and documents above the size limit count as an unreachable issuer."""
@@ -263,10 +263,10 @@ class AwayTests(Issuer):
             (jwks(*[jwk(ONE, kid='one')] * 101), 200),
         ):
             self.fetcher.serve(URL, body, status=status)
-            before = len(self.fetcher.asked)
+            before = len(self.fetcher.fetched_urls)
             self.clock.advance(2 * DEFAULT_LIFETIME)
             self.admitted(check, token(kid='one'))
-            self.assertEqual(len(self.fetcher.asked), before + 1)
+            self.assertEqual(len(self.fetcher.fetched_urls), before + 1)
 
     def test_keys_that_were_withdrawn(self) -> None:
         """An issuer with an empty key set has withdrawn its keys: tokens are rejected, and the log gives the reason if
@@ -286,7 +286,7 @@ class RotationTests(Issuer):
         self.fetcher.serve(URL, jwks(jwk(ONE, kid='one'), jwk(TWO, kid='two')))
         self.clock.advance(1.0)
         self.admitted(check, token(TWO, kid='two'))
-        self.assertEqual(len(self.fetcher.asked), 2)
+        self.assertEqual(len(self.fetcher.fetched_urls), 2)
         self.admitted(check, token(kid='one'))
 
     def test_a_key_that_is_gone(self) -> None:
@@ -314,7 +314,7 @@ class RotationTests(Issuer):
             self.refused(check, token(THREE, kid=f'guess {number}'))
             self.admitted(check, known)
             self.clock.advance(0.1)
-        self.assertLess(len(self.fetcher.asked), 12)
+        self.assertLess(len(self.fetcher.fetched_urls), 12)
 
     def test_a_guess_waits_no_longer_than_others(self) -> None:
         """A token with an unknown kid is rejected when its fetch takes too long; the keys are kept."""
@@ -349,10 +349,10 @@ class RotationTests(Issuer):
         self.fetcher.serve(URL, jwks(jwk(ONE, kid='one'), jwk(TWO, kid='two')))
         self.clock.advance(DEFAULT_LIFETIME)
         self.refused(check, token())
-        asked = len(self.fetcher.asked)
+        asked = len(self.fetcher.fetched_urls)
         self.clock.advance(30.0)
         self.refused(check, token())
-        self.assertEqual(len(self.fetcher.asked), asked)
+        self.assertEqual(len(self.fetcher.fetched_urls), asked)
 
     def test_the_alg_is_the_keys(self) -> None:
         """A token is rejected if its alg does not fit the key of its kid, or contradicts the key's own alg."""
@@ -369,7 +369,7 @@ class RotationTests(Issuer):
         self.clock.advance(20.0)
         urls = {'jku': 'https://evil.example/a', 'x5u': 'https://evil.example/b', 'iss': 'https://evil.example/c'}
         self.refused(check, token(THREE, kid='https://evil.example/d', jwk=jwk(THREE), **urls))
-        self.assertEqual(set(self.fetcher.asked), {URL})
+        self.assertEqual(set(self.fetcher.fetched_urls), {URL})
 
     def test_the_hash_of_a_public_key(self) -> None:
         """A set of public keys verifies no HMAC, whatever the set or the token contains."""

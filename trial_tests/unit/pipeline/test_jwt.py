@@ -77,7 +77,7 @@ class JwtTestCase(SynchronousTestCase):
         """All rejected tokens get the same response, and the reason is in the log only."""
         self.log.records.clear()
         error = self.assertRaises(Unauthorized, check.check, bearing(token))
-        self.assertEqual((error.challenge, error.details), (INVALID_TOKEN_CHALLENGE, Unauthorized.default))
+        self.assertEqual((error.challenge, error.details), (INVALID_TOKEN_CHALLENGE, Unauthorized.default_message))
         (said,) = self.log.messages(logging.DEBUG)
         self.assertIn(why, said)
         for secret in token.split(b'.'):
@@ -364,7 +364,7 @@ class RememberedTests(SynchronousTestCase):
         """The cache drops the oldest entry when full; storing a key again makes it the newest."""
         memory: PrincipalCache[int] = PrincipalCache(3)
         for key in (1, 2, 3, 1, 4):
-            memory.keep(key, ANONYMOUS, 10.0)
+            memory.store(key, ANONYMOUS, 10.0)
         self.assertEqual([key for key in range(5) if memory.get(key, 0.0)], [1, 3, 4])
         self.assertIsNone(memory.get(1, 10.0))
         memory.clear()

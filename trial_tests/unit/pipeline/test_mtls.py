@@ -63,7 +63,7 @@ class MtlsTestCase(SynchronousTestCase):
         """All rejected certificates get the same response, and the reason is in the log only."""
         self.log.records.clear()
         error = self.assertRaises(Unauthorized, check.check, from_client(*sent))
-        self.assertEqual((error.challenge, error.details), (CHALLENGE, Unauthorized.default))
+        self.assertEqual((error.challenge, error.details), (CHALLENGE, Unauthorized.default_message))
         said = self.log.messages(logging.DEBUG)
         self.assertIn(why, said[-1])
         self.assertEqual(len(said), 1)
@@ -222,7 +222,7 @@ class RefusedTests(MtlsTestCase):
         elsewhere = from_client(PARTNER)
         elsewhere.http = None
         self.assertRaises(Unauthorized, check.check, elsewhere)
-        self.assertEqual([check.claimed(each) for each in (from_client(), elsewhere, from_client(PARTNER))],
+        self.assertEqual([check.extract_key(each) for each in (from_client(), elsewhere, from_client(PARTNER))],
                          [None, None, ANY_DEFINITION])  # fmt: skip
 
     def test_wrong_authority(self) -> None:

@@ -54,11 +54,11 @@ class ExchangeCase(SynchronousTestCase):
 
     def exchange(self, *entries: FunctionEntry, guard: Any = None) -> Dispatcher:
         self.pipeline = Pipeline(
-            guard=guard or AllowAllPolicy(),
+            authentication=guard or AllowAllPolicy(),
             store=FunctionServiceStore(*entries),
             invoker=FunctionInvoker(),
             codecs=CodecRegistry(),
-            faults=ErrorReplies(),
+            error_replies=ErrorReplies(),
             offload=maybeDeferred,
         )
         return Dispatcher(self.pipeline, self.clock)
@@ -201,10 +201,10 @@ class RefusalTests(ExchangeCase):
     def test_closed_pipeline_answers_503_but_for_what_is_always_open(self) -> None:
         """While a node starts, only its health endpoints are served."""
         exchange = self.exchange(FunctionEntry('test.service', echo))
-        self.pipeline.closed = 'The server is starting'
+        self.pipeline.unavailable_reason = 'The server is starting'
         exchange.deliver(make_message(), self.replies.append)
         self.assertEqual((self.reply().status, self.details()), (503, 'The server is starting'))
-        health = ChannelSpec(name='live', kind='http-soap', service='test.service', always_open=True)
+        health = ChannelSpec(name='live', kind='http-soap', service='test.service', serves_while_draining=True)
         exchange.deliver(make_message(channel=health), self.replies.append)
         self.assertEqual(self.replies[1].status, 200)
 
@@ -259,8 +259,8 @@ class RefusalTests(ExchangeCase):
             asked = make_message()
             asked.cid = cid
             self.serve(failing, asked)
-            self.assertEqual((self.reply().status, self.details()), (403, Forbidden.default))
-        self.assertEqual(Forbidden('0123456789abcdef01234567').details, Forbidden.default)
+            self.assertEqual((self.reply().status, self.details()), (403, Forbidden.default_message))
+        self.assertEqual(Forbidden('0123456789abcdef01234567').details, Forbidden.default_message)
         self.assertEqual(Forbidden('Not you').details, 'Not you')
 
     def test_exit_in_a_service_ends_the_request_only(self) -> None:
@@ -290,7 +290,9 @@ class NearNameTests(ExchangeCase):
         for door, principal, meant in ((True, caller, ", did you mean 'crm.get-balance'?"), (False, caller, ''),
                                        (True, ANONYMOUS, '')):
             self.replies.clear()
-            channel = ChannelSpec(name='test', kind='http-soap', service='', data_format='json', door=door)
+            channel = ChannelSpec(
+                name='test', kind='http-soap', service='', data_format='json', is_builtin_endpoint=door
+            )
             inbound = make_message(channel=channel)
             inbound.service, inbound.principal = 'crm.get-balanes', principal
             self.exchange(known, hidden).deliver(inbound, self.replies.append)
@@ -429,7 +431,7 @@ class AdmissionTests(ExchangeCase):
         exchange = self.exchange(FunctionEntry('test.service', echo), guard=CountingGuard())
         admitted: list[Reply | None] = []
         inbound = make_message()
-        exchange.admit(inbound, admitted.append)
+        exchange.authenticate(inbound, admitted.append)
         exchange.deliver(inbound, self.replies.append)
         self.assertEqual((admitted, len(checks), self.reply().status), ([None], 1, 200))
 
@@ -439,7 +441,7 @@ class AdmissionTests(ExchangeCase):
             def check(self, inbound: Message) -> Any:
                 raise Unauthorized(inbound.cid)
         admitted: list[Reply | None] = []
-        self.exchange(guard=ClosedGuard()).admit(make_message(), admitted.append)
+        self.exchange(guard=ClosedGuard()).authenticate(make_message(), admitted.append)
         [reply] = admitted
         self.assertEqual(reply.status if reply else None, 401)
 

@@ -121,10 +121,10 @@ class GuardTests(GuardCase):
     def test_whom_a_request_names(self) -> None:
         """The lookup key is the user name; None if there are no credentials."""
         check = BasicAuthAuthenticator(self.verifier, definition())
-        self.assertEqual(check.claimed(login('somebody')), 'somebody')
-        self.assertEqual(check.claimed(make_message(headers={b'authorization': b'Basic ?'})), NO_DEFINITION)
+        self.assertEqual(check.extract_key(login('somebody')), 'somebody')
+        self.assertEqual(check.extract_key(make_message(headers={b'authorization': b'Basic ?'})), NO_DEFINITION)
         for fields in ({}, {b'authorization': b'Bearer x'}, {b'authorization': b''}):
-            self.assertIsNone(check.claimed(make_message(headers=fields)))
+            self.assertIsNone(check.extract_key(make_message(headers=fields)))
 
     def test_change_of_the_definition_forgets_what_was_verified(self) -> None:
         """An old password stops working with the change that replaced it."""
@@ -251,11 +251,11 @@ class GuesserTests(GuardCase):
     def test_who_was_right_is_not_counted(self) -> None:
         """A successful first login from a guesser's address does not prolong the delays."""
         self.guess(21)
-        count = self.verifier.guesses.throttle._count(GUESSER, 0.0)
+        count = self.verifier.comparison.throttle._count(GUESSER, 0.0)
         waiting = self.start(login(peer=GUESSER))
         self.clock.advance(0.5)
         self.successResultOf(waiting)
-        self.assertLess(self.verifier.guesses.throttle._count(GUESSER, 0.5), count)
+        self.assertLess(self.verifier.comparison.throttle._count(GUESSER, 0.5), count)
 
     def test_a_bounded_number_of_one_network_waits(self) -> None:
         """One more is rejected without a comparison; others are verified at once, and there is room again after the
@@ -308,7 +308,7 @@ class GuesserTests(GuardCase):
         held[1].callback(False)
         held[2].callback(True)
         self.successResultOf(first)
-        self.assertGreater(self.verifier.guesses.throttle.delay(GUESSER, 0.0), 0.0)
+        self.assertGreater(self.verifier.comparison.throttle.delay(GUESSER, 0.0), 0.0)
 
     def test_one_that_stays_is_verified_for_all(self) -> None:
         """One of several requests with the same credentials disconnects while they wait."""

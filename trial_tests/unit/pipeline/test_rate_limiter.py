@@ -76,7 +76,7 @@ class SchemaTests(SynchronousTestCase):
         for limit, burst in (('1000000/1s', None), ('7/31d', 22), ('1/31d', 3), ('999999/31d', 1_000_000), ('3/1s', 1)):
             value, found = validate(RATE_LIMIT, {'name': 'l', 'limit': limit, 'burst': burst})
             self.assertEqual(found, [], limit)
-            self.assertEqual(Rate.of(*value.pace).burst, value.pace[2])
+            self.assertEqual(Rate.from_limit(*value.pace).burst, value.pace[2])
 
     def test_a_channel_names_its_limits(self) -> None:
         """A channel lists each limit once."""
@@ -90,8 +90,8 @@ class SchemaTests(SynchronousTestCase):
 class FieldsTests(SynchronousTestCase):
     def test_one_limit(self) -> None:
         """Both forms of the header fields agree, in whole seconds."""
-        fields = RateLimitHeaders(['api'], [Rate.of(100, 60, 100)])
-        self.assertEqual(fields.lines((7 * SECOND,)).decode().splitlines(), [
+        fields = RateLimitHeaders(['api'], [Rate.from_limit(100, 60, 100)])
+        self.assertEqual(fields.encode((7 * SECOND,)).decode().splitlines(), [
             'RateLimit-Policy: "api";q=100;w=60',
             'RateLimit: "api";r=88;t=7',
             'RateLimit-Limit: 100',
@@ -102,21 +102,21 @@ class FieldsTests(SynchronousTestCase):
     def test_several_limits(self) -> None:
         """The draft's fields contain all limits; the older ones describe the one with least left, or the longer wait
         among equals."""
-        rates = [Rate.of(100, 60, 10), Rate.of(5, 1, 5), Rate.of(1, 1, 3)]
-        lines = RateLimitHeaders(['a', 'b', 'c'], rates).lines((0, 2 * SECOND // 5, 0)).decode().splitlines()
+        rates = [Rate.from_limit(100, 60, 10), Rate.from_limit(5, 1, 5), Rate.from_limit(1, 1, 3)]
+        lines = RateLimitHeaders(['a', 'b', 'c'], rates).encode((0, 2 * SECOND // 5, 0)).decode().splitlines()
         self.assertEqual(lines[0], 'RateLimit-Policy: "a";q=10;w=6, "b";q=5;w=1, "c";q=3;w=3')
         self.assertEqual(lines[1], 'RateLimit: "a";r=10;t=0, "b";r=3;t=1, "c";r=3;t=0')
         self.assertEqual(lines[2:], ['RateLimit-Limit: 5', 'RateLimit-Remaining: 3', 'RateLimit-Reset: 1'])
 
     def test_any_name_is_ascii(self) -> None:
         """A name cannot end its string or the line."""
-        lines = RateLimitHeaders(['żółw "1"\\ 100%\r\n'], [Rate.of(1, 1, 1)]).lines((0,))
+        lines = RateLimitHeaders(['żółw "1"\\ 100%\r\n'], [Rate.from_limit(1, 1, 1)]).encode((0,))
         self.assertEqual(lines.count(b'\r\n'), 5)
         self.assertIn(b'"%C5%BC%C3%B3%C5%82w %221%22%5C 100%25%0D%0A";q=1;w=1', lines)
 
     def test_nothing_to_tell(self) -> None:
         """Without limits there are no fields."""
-        self.assertEqual(RateLimitHeaders([], []).lines(()), b'')
+        self.assertEqual(RateLimitHeaders([], []).encode(()), b'')
 
 
 @implementer(IAuthenticationPolicy)
@@ -126,23 +126,23 @@ class _Guard:
     def __init__(self) -> None:
         self.asked = 0
 
-    def check(self, inbound: Message) -> Any:
+    def check(self, message: Message) -> Any:
         self.asked += 1
-        who = inbound.headers.get(b'who', b'').decode()
+        who = message.headers.get(b'who', b'').decode()
         if who == 'body':
             return NEEDS_BODY
         if who == 'slow':
             return succeed(Principal('slow', 'slow', 'basic_auth'))
         if who == 'forbidden':
-            raise Forbidden(inbound.cid)
+            raise Forbidden(message.cid)
         if who == 'wrong':
-            raise Unauthorized(inbound.cid)
+            raise Unauthorized(message.cid)
         return Principal(who, who, 'basic_auth') if who else ANONYMOUS
 
-    def check_body(self, inbound: Message) -> Principal:
-        who = json.loads(bytes(inbound.body))['who']  # type: ignore[arg-type]
+    def check_body(self, message: Message) -> Principal:
+        who = json.loads(bytes(message.body))['who']  # type: ignore[arg-type]
         if who == 'wrong':
-            raise Unauthorized(inbound.cid)
+            raise Unauthorized(message.cid)
         return Principal(who, who, 'wss')
 
 
@@ -163,13 +163,13 @@ class RatesCase(SynchronousTestCase):
     def made(self, limiter: RateLimiter) -> Dispatcher:
         """Create a node."""
         pipeline = Pipeline(
-            guard=self.guard,
+            authentication=self.guard,
             store=FunctionServiceStore(self.entry),
             invoker=FunctionInvoker(),
             codecs=CodecRegistry(),
-            faults=ErrorReplies(),
+            error_replies=ErrorReplies(),
             offload=maybeDeferred,
-            rates=limiter,
+            rate_limiter=limiter,
         )
         return Dispatcher(pipeline, self.clock)
 
@@ -188,7 +188,7 @@ class RatesCase(SynchronousTestCase):
 
     def send(self, *names: str, who: str = '', peer: str = '127.0.0.1', body: bytes = b'{}', **more: Any) -> Any:
         """Send a request; returns a list that receives the reply, and the message."""
-        channel = msgspec.structs.replace(OPEN_CHANNEL, rates=names, **more)
+        channel = msgspec.structs.replace(OPEN_CHANNEL, rate_limits=names, **more)
         inbound = make_message(body, channel=channel, headers={b'who': who.encode()})
         assert inbound.http is not None
         inbound.http.peer = peer
@@ -224,7 +224,7 @@ class TakeTests(RatesCase):
             self.assertEqual((reply.status, dict(reply.headers)), (429, {b'Retry-After': b'30'}))
             details = json.loads(reply.body)['zato_env']['details']
             self.assertEqual(details, f'Too many requests: rate limit {limit.name} admits the next one in 30 s')
-            self.assertIn(b'r=0;t=60', inbound.standing.lines())
+            self.assertIn(b'r=0;t=60', inbound.rate_limit_state.lines())
             self.clock.advance(29.999)
             self.assertEqual(self.status(limit.name), 429)
             self.clock.advance(0.001)
@@ -240,12 +240,12 @@ class TakeTests(RatesCase):
             replies, inbound = self.send(limit.name)
             self.clock.advance(0)
             self.assertEqual(replies[0].status, 200)
-            self.assertIn(b'RateLimit-Remaining: 1\r\nRateLimit-Reset: 30\r\n', inbound.standing.lines())
+            self.assertIn(b'RateLimit-Remaining: 1\r\nRateLimit-Reset: 30\r\n', inbound.rate_limit_state.lines())
 
     def test_without_limits(self) -> None:
         """Nothing is counted, and no fields are sent."""
         _, inbound = self.send()
-        self.assertEqual((inbound.standing, self.shared.asked), (None, []))
+        self.assertEqual((inbound.rate_limit_state, self.shared.charged_names), (None, []))
 
     def test_per_channel(self) -> None:
         """Channels with the same limit have separate buckets."""
@@ -287,7 +287,7 @@ class TakeTests(RatesCase):
         """Exact limits need one call to Redis per request, none if a local limit rejects it."""
         self.limits(HERE, THERE, RateLimit(name='each', limit='9/1m', per='address'))
         self.assertEqual(self.statuses(3, 'here', 'there', 'each'), [200, 200, 429])
-        self.assertEqual(self.shared.asked, [('2:channel:2/60/2:test', '3:address:9/60/9:127.0.0.1')] * 2)
+        self.assertEqual(self.shared.charged_names, [('2:channel:2/60/2:test', '3:address:9/60/9:127.0.0.1')] * 2)
 
     def test_unknown_and_inactive_limits(self) -> None:
         """They are ignored."""
@@ -316,7 +316,7 @@ class TakeTests(RatesCase):
     def test_a_client_that_leaves(self) -> None:
         """A disconnect during the call to Redis serves nothing and delays nobody."""
         self.limits(THERE)
-        channel = msgspec.structs.replace(OPEN_CHANNEL, rates=('there',))
+        channel = msgspec.structs.replace(OPEN_CHANNEL, rate_limits=('there',))
         inbound = make_message(channel=channel)
         inbound.deadline += self.clock.seconds()
         replies: list[Reply] = []
@@ -330,7 +330,7 @@ class TakeTests(RatesCase):
         other = self.made(RateLimiter(self.shared, now=self.clock.seconds))
         self.limits(HERE, THERE)
         snapshot = Snapshot(1, [StoredObject(1, 'rate_limit', HERE, 1), StoredObject(2, 'rate_limit', THERE, 1)])
-        other._pipeline.rates.apply(snapshot)  # no other way in but a whole node
+        other._pipeline.rate_limiter.apply(snapshot)  # no other way in but a whole node
         self.assertEqual(self.statuses(2, 'there'), [200, 200])
         self.assertEqual(self.statuses(2, 'here'), [200, 200])
         self.exchange = other
@@ -389,11 +389,11 @@ class AdmitTests(RatesCase):
     """Bodies sent after the head was admitted (Expect: 100-continue), or large ones."""
 
     def admit(self, who: str) -> tuple[list[Reply | None], Message]:
-        channel = msgspec.structs.replace(OPEN_CHANNEL, rates=('each', 'address'))
+        channel = msgspec.structs.replace(OPEN_CHANNEL, rate_limits=('each', 'address'))
         inbound = make_message(b'{"who": "anna"}', channel=channel, headers={b'who': who.encode()})
         inbound.deadline += self.clock.seconds()
         said: list[Reply | None] = []
-        self.exchange.admit(inbound, said.append)
+        self.exchange.authenticate(inbound, said.append)
         self.clock.advance(0)
         return said, inbound
 
@@ -423,7 +423,7 @@ class AwayTests(RatesCase):
         """Create exact limits of two per minute with these settings; returns their names."""
         self.limits(*(RateLimit(name=setting, limit='2/1m', when_redis_is_away=setting) for setting in settings),
                     RateLimit(name='mine', limit='5/1m', exact=False), channels=settings)  # fmt: skip
-        self.shared.away = 'Redis is away'
+        self.shared.unavailable_reason = 'Redis is away'
         return settings
 
     def test_local(self) -> None:
@@ -433,7 +433,7 @@ class AwayTests(RatesCase):
         self.assertEqual(self.limiter.unchecked, 3)
         _, inbound = self.send('local')
         self.clock.advance(0)
-        self.assertIn(b'"local";r=0;t=60', inbound.standing.lines())
+        self.assertIn(b'"local";r=0;t=60', inbound.rate_limit_state.lines())
 
     def test_open(self) -> None:
         """It does not apply and has no fields; local limits still apply."""
@@ -442,7 +442,7 @@ class AwayTests(RatesCase):
         self.assertEqual(self.statuses(6, 'open', 'mine'), [200] * 5 + [429])
         _, inbound = self.send('open')
         self.clock.advance(0)
-        self.assertEqual(inbound.standing.lines(), b'')
+        self.assertEqual(inbound.rate_limit_state.lines(), b'')
 
     def test_closed(self) -> None:
         """Requests get 503 with the reason, and no limit is used up."""
@@ -464,7 +464,7 @@ class AwayTests(RatesCase):
         """Redis is used again, with the counts it has."""
         self.away('local')
         self.assertEqual(self.statuses(3, 'local'), [200, 200, 429])
-        self.shared.away = ''
+        self.shared.unavailable_reason = ''
         self.assertEqual(self.statuses(3, 'local'), [200, 200, 429])
 
     def test_none_at_all(self) -> None:
@@ -524,5 +524,5 @@ class DocsTests(SynchronousTestCase):
         for block in found:
             plan = plan_import(yaml.safe_load(block), TYPES, Snapshot(1, [*services, user]), replace=False,
                                verify=lambda hashed, clear: False)  # fmt: skip
-            self.assertEqual(plan.mistakes, (), block)
+            self.assertEqual(plan.errors, (), block)
             self.assertTrue(plan.operations)

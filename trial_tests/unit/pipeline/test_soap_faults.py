@@ -158,8 +158,8 @@ class FaultTests(SynchronousTestCase):
 class Refusing(AdminGuard):
     """Rejects everyone."""
 
-    def check(self, inbound: Message) -> Principal:
-        raise Unauthorized(inbound.cid)
+    def check(self, message: Message) -> Principal:
+        raise Unauthorized(message.cid)
 
     check_body = check
 
@@ -168,7 +168,7 @@ class Refusing(AdminGuard):
 class WssGuard(AdminGuard):
     """Admits everyone by a wsse:Security header."""
 
-    def check(self, inbound: Message) -> Principal:
+    def check(self, message: Message) -> Principal:
         return Principal('partner', 'partner', 'wss')
 
     check_body = check
@@ -235,7 +235,7 @@ class MustUnderstandTests(SynchronousTestCase):
         """A service with an invalid soap_understands is rejected on deployment."""
         for wrong in (5, ('a', 5), '', '{}'):
             made = type('Wrong', (Plain,), {'soap_understands': wrong})
-            self.assertIn('soap_understands', str(self.assertRaises(BadDeclaration, ServiceEntry.of, made)))
+            self.assertIn('soap_understands', str(self.assertRaises(BadDeclaration, ServiceEntry.for_class, made)))
 
     def test_zato_soap(self) -> None:
         """The broker's own services understand no headers."""

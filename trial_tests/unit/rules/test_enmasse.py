@@ -28,7 +28,7 @@ from zatotx.schema.service import ServiceConfig
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
 
-TAGS = ', '.join(object_type.tag for object_type in TYPES.in_space('security'))
+TAGS = ', '.join(object_type.tag for object_type in TYPES.in_namespace('security'))
 _NO_DOCUMENTS: tuple[object, ...] = (None, [], 'text', 7)
 
 
@@ -85,21 +85,21 @@ class ImportTests(SynchronousTestCase):
             security:
               - {name: new, type: basic_auth, username: new, password: x}
         ''')
-        self.assertEqual(found.mistakes, ())
+        self.assertEqual(found.errors, ())
         self.assertEqual([(o.action, o.type, o.name) for o in found.operations],
                          [('create', 'channel_rest', 'd'), ('create', 'basic_auth', 'new')])  # fmt: skip
         self.assertEqual(found.operations[0].fields['method'], 'POST')
-        self.assertIn("+ channel_rest 'd'", found.lines)
-        self.assertIn("    method: 'POST'", found.lines)
-        self.assertIn("    password: '******'", found.lines)
+        self.assertIn("+ channel_rest 'd'", found.diff_lines)
+        self.assertIn("    method: 'POST'", found.diff_lines)
+        self.assertIn("    password: '******'", found.diff_lines)
 
     def test_what_is_there_already_is_no_change(self) -> None:
         """The same password, its hash, its stored form, or no password does not change an existing object."""
         for password in ('', ', password: sesame', ", password: '$argon2id$#sesame'",
                          f", password: '{kept('sesame')}'"):
             found = plan(f'security: [{{name: api, type: basic_auth, username: api{password}}}]')
-            self.assertEqual((found.operations, found.mistakes, found.unchanged), ((), (), 1))
-            self.assertEqual(found.lines, ())
+            self.assertEqual((found.operations, found.errors, found.unchanged), ((), (), 1))
+            self.assertEqual(found.diff_lines, ())
 
     def test_a_password_of_which_there_is_only_a_hash(self) -> None:
         """A secret stored as a hash becomes a dual secret when an import contains the password; the hash alone does not
@@ -113,9 +113,9 @@ class ImportTests(SynchronousTestCase):
     def test_what_differs_is_changed(self) -> None:
         """Changed fields are edited, and omitted fields keep their values."""
         found = plan('channel_rest: [{name: c, url_path: /moved}]')
-        self.assertEqual(found.mistakes, ())
+        self.assertEqual(found.errors, ())
         self.assertEqual([step.fields for step in found.operations], [{'url_path': '/moved'}])
-        self.assertEqual(found.lines, ("~ channel_rest 'c': url_path: '/c' → '/moved'",))
+        self.assertEqual(found.diff_lines, ("~ channel_rest 'c': url_path: '/c' → '/moved'",))
 
     def test_replace_makes_an_object_just_what_the_document_says(self) -> None:
         """With replace, omitted fields get their defaults."""
@@ -131,10 +131,10 @@ class ImportTests(SynchronousTestCase):
         document = 'security: [{name: api, type: basic_auth, username: api, password: other}]'
         found = plan(document)
         self.assertEqual(found.operations[0].fields, {'password': 'other'})
-        self.assertEqual(found.lines, ("~ security 'api': password: '******' → '******'",))
+        self.assertEqual(found.diff_lines, ("~ security 'api': password: '******' → '******'",))
         same = plan('security: [{name: api, type: basic_auth, username: a, password: sesame}]', replace=True)
         self.assertEqual(same.operations[0].fields, {'username': 'a'})
-        self.assertEqual(same.lines, ("~ security 'api': username: 'api' → 'a'",))
+        self.assertEqual(same.diff_lines, ("~ security 'api': username: 'api' → 'a'",))
 
     def test_what_the_document_does_not_name_stays(self) -> None:
         """Objects missing from the document are not touched, even with replace."""
@@ -170,7 +170,7 @@ class MistakeTests(SynchronousTestCase):
     def mistakes(self, document: object, *, replace: bool = False) -> list[str]:
         found = plan(document, replace=replace)
         self.assertEqual(found.operations, ())
-        return [str(mistake) for mistake in found.mistakes]
+        return [str(mistake) for mistake in found.errors]
 
     def test_all_at_once_each_with_its_place(self) -> None:
         """All errors are reported with section, object and field, several per object too, even if other objects are
@@ -224,7 +224,7 @@ class MistakeTests(SynchronousTestCase):
               - {name: p, host: "http://127.0.0.1", url_path: /, security: token}
         ''', ours)
         callers = ', '.join(CHANNEL_TYPES)
-        self.assertEqual([str(mistake) for mistake in found.mistakes], [
+        self.assertEqual([str(mistake) for mistake in found.errors], [
             f"groups 'g': members[2]: 'token' is of type oauth2_client, and only {callers} will do here",
             f"channel_rest 'd': security: 'digest' is of type digest_auth, and only {callers} will do here",
             "outgoing_rest 'o': security: 'account' is of type tech_account, and only basic_auth, apikey, digest_auth, "
@@ -271,10 +271,10 @@ class MistakeTests(SynchronousTestCase):
         shown."""
         for text in ('${PW}', 'x${PW}', 'Zato_Enmasse_Env.PW', '$PW'):
             document = {'security': [{'name': 'n', 'type': 'basic_auth', 'username': 'u', 'password': text}]}
-            found = plan_import(document, TYPES, BASE, replace=False, verify=verify, resolved=False)
+            found = plan_import(document, TYPES, BASE, replace=False, verify=verify, references_resolved=False)
             self.assertEqual(found.operations, ())
-            self.assertIn("security 'n': password: it refers to a variable that was not read", str(found.mistakes[0]))
-            self.assertNotIn(text, str(found.mistakes))
+            self.assertIn("security 'n': password: it refers to a variable that was not read", str(found.errors[0]))
+            self.assertNotIn(text, str(found.errors))
             self.assertEqual(len(plan(document).operations), 1)
 
     def test_services_are_no_section(self) -> None:
@@ -284,7 +284,7 @@ class MistakeTests(SynchronousTestCase):
     def test_a_name_of_another_type_is_a_mistake(self) -> None:
         """Names are unique in a section across types."""
         found = plan('security: [{name: api, type: key}]', types=MORE)
-        self.assertEqual(str(found.mistakes[0]), "security 'api': type: it exists already as basic_auth")
+        self.assertEqual(str(found.errors[0]), "security 'api': type: it exists already as basic_auth")
 
     def test_no_mistake_shows_a_secret(self) -> None:
         """No error contains a secret."""
@@ -350,9 +350,9 @@ class ExportTests(SynchronousTestCase):
             document, missing = substitute_references(document, {} if secrets else environ)
             self.assertEqual(missing, [])
             over = plan(document, self.snapshot, types=MORE)
-            self.assertEqual((over.operations, over.mistakes, over.unchanged), ((), (), 5))
+            self.assertEqual((over.operations, over.errors, over.unchanged), ((), (), 5))
             fresh = plan(document, empty, types=MORE)
-            self.assertEqual(fresh.mistakes, ())
+            self.assertEqual(fresh.errors, ())
             made = applied(empty, fresh.operations, MORE)
             self.assertEqual(
                 export_document(made, MORE, secrets=True), export_document(self.snapshot, MORE, secrets=True)
@@ -444,9 +444,9 @@ class OpenTests(SynchronousTestCase):
               - {name: o}
             outgoing_rest: [{name: CRM, host: "http://127.0.0.1", url_path: /}]
         ''', there)
-        self.assertEqual(found.mistakes, ())
-        self.assertEqual(found.open, ("channel_rest 'a'", "channel_rest 'c'", "channel_rest 'o'"))
-        self.assertEqual(plan('channel_rest: [{name: c}]').open, ())
+        self.assertEqual(found.errors, ())
+        self.assertEqual(found.anonymous_channels, ("channel_rest 'a'", "channel_rest 'c'", "channel_rest 'o'"))
+        self.assertEqual(plan('channel_rest: [{name: c}]').anonymous_channels, ())
 
 
 class DiffTests(SynchronousTestCase):

@@ -99,7 +99,7 @@ class OriginTests(SynchronousTestCase):
         """A proxy lets through what it does not write itself: where they disagree, neither is believed."""
         told = self.origin(forwarded='for=203.0.113.66', x_forwarded_for='192.0.2.1')
         self.assertEqual(told.address, PEER)
-        self.assertIn('proxy_headers', told.wrong)
+        self.assertIn('proxy_headers', told.error)
         self.assertEqual(self.origin(forwarded='for=203.0.113.66', x_forwarded_proto='https').address, PEER)
         self.assertEqual(
             self.origin(forwarded='for=192.0.2.1;host=evil;proto=https', x_forwarded_for='192.0.2.1',
@@ -120,7 +120,7 @@ class OriginTests(SynchronousTestCase):
         ):  # fmt: skip
             told = self.origin(**fields)
             self.assertEqual((told.address, told.proto, told.host), (address, '', ''), fields)
-            self.assertTrue(told.wrong)
+            self.assertTrue(told.error)
 
     def test_who_is_trusted(self) -> None:
         """By address, network, or the word for Unix sockets."""

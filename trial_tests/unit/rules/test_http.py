@@ -32,23 +32,23 @@ class AnswerTests(SynchronousTestCase):
     def test_sites_that_may(self) -> None:
         """Each allowed site is named individually."""
         for origin in (SHOP, ADMIN):
-            self.assertEqual(told(rules().of_answer(origin)), {'Allow-Origin': origin.decode()})
+            self.assertEqual(told(rules().response_headers(origin)), {'Allow-Origin': origin.decode()})
 
     def test_sites_that_may_not(self) -> None:
         """Other sites, however similar, and requests without an Origin get no fields."""
         for origin in (OTHER, b'null', b'https://shop.example:8443', b'http://shop.example', b'https://shop.example.ev',
                        b'https://xshop.example', b'https://shop.example, https://evil.ev', b'*', b'\xff', b'', None):
-            self.assertEqual(rules().of_answer(origin), (), origin)
+            self.assertEqual(rules().response_headers(origin), (), origin)
 
     def test_any_site(self) -> None:
         """If any site is allowed, all get the same response."""
         anybody = rules(origins=['*'])
-        self.assertEqual(told(anybody.of_answer(OTHER)), {'Allow-Origin': '*'})
-        self.assertEqual((anybody.varies, rules().varies), (False, True))
+        self.assertEqual(told(anybody.response_headers(OTHER)), {'Allow-Origin': '*'})
+        self.assertEqual((anybody.varies_by_origin, rules().varies_by_origin), (False, True))
 
     def test_more(self) -> None:
         """Credentials and exposed header fields are sent."""
-        self.assertEqual(told(rules(credentials=True, expose=['X-Zato-CID', 'ETag']).of_answer(SHOP)), {
+        self.assertEqual(told(rules(credentials=True, expose=['X-Zato-CID', 'ETag']).response_headers(SHOP)), {
             'Allow-Origin': 'https://shop.example', 'Allow-Credentials': 'true', 'Expose-Headers': 'X-Zato-CID, ETag',
         })  # fmt: skip
 
@@ -56,16 +56,16 @@ class AnswerTests(SynchronousTestCase):
 class PreflightTests(SynchronousTestCase):
     def test_what_is_asked_is_allowed(self) -> None:
         """Requested methods and headers are allowed by name, for ten minutes unless configured otherwise."""
-        self.assertEqual(told(rules().of_preflight(SHOP, b'PUT', b'content-type, authorization')), {
+        self.assertEqual(told(rules().preflight_headers(SHOP, b'PUT', b'content-type, authorization')), {
             'Allow-Origin': 'https://shop.example', 'Allow-Methods': 'PUT',
             'Allow-Headers': 'content-type, authorization', 'Max-Age': '600',
         })  # fmt: skip
         self.assertEqual(told(rules(max_age=0, methods=['GET', 'PUT'], headers=['X-One', 'content-type'],
-                                    credentials=True).of_preflight(SHOP, b'PUT', b'Content-Type,x-one')), {
+                                    credentials=True).preflight_headers(SHOP, b'PUT', b'Content-Type,x-one')), {
             'Allow-Origin': 'https://shop.example', 'Allow-Credentials': 'true', 'Allow-Methods': 'GET, PUT',
             'Allow-Headers': 'Content-Type, x-one', 'Max-Age': '0',
         })  # fmt: skip
-        self.assertNotIn('Allow-Headers', told(rules().of_preflight(SHOP, b'PUT', None)))
+        self.assertNotIn('Allow-Headers', told(rules().preflight_headers(SHOP, b'PUT', None)))
 
     def test_what_is_not(self) -> None:
         """A rejected preflight says why."""
@@ -79,10 +79,10 @@ class PreflightTests(SynchronousTestCase):
             (SHOP, b'GET', b'X One', 'no list'),
             (SHOP, b'GET', b'x' * 5000, 'no list'),
         ):
-            error = self.assertRaises(CorsForbidden, strict.of_preflight, origin, method, headers)
+            error = self.assertRaises(CorsForbidden, strict.preflight_headers, origin, method, headers)
             self.assertIn(why, str(error))
         for method in (b'G\xe9T', b'GET, PUT', b'', b'G T'):
-            error = self.assertRaises(CorsForbidden, rules().of_preflight, SHOP, method, None)
+            error = self.assertRaises(CorsForbidden, rules().preflight_headers, SHOP, method, None)
             self.assertIn('no name of a method', str(error))
 
 

@@ -14,9 +14,9 @@ class GateTests(SynchronousTestCase):
         """Calls above the limit are rejected and counted until a slot is released."""
         gate = ConcurrencyLimit(2)
         self.assertEqual([gate.enter() for _ in range(3)], [True, True, False])
-        self.assertEqual((gate.inside, gate.refused, gate.full), (2, 1, True))
+        self.assertEqual((gate.total_active, gate.rejected, gate.is_full), (2, 1, True))
         gate.leave()
-        self.assertFalse(gate.full)
+        self.assertFalse(gate.is_full)
         self.assertTrue(gate.enter())
 
     def test_a_new_limit_holds_for_those_who_come(self) -> None:
@@ -29,7 +29,7 @@ class GateTests(SynchronousTestCase):
         self.assertFalse(gate.enter())
         gate.limit = 2
         self.assertTrue(gate.enter())
-        self.assertEqual(gate.inside, 2)
+        self.assertEqual(gate.total_active, 2)
 
     def test_threads_and_the_reactor_share_the_places(self) -> None:
         """Threads and the reactor share the slots."""
@@ -39,7 +39,7 @@ class GateTests(SynchronousTestCase):
         self.assertFalse(gate.enter_from_thread())
         gate.leave_from_thread()
         self.assertTrue(gate.enter())
-        self.assertEqual(gate.inside, 2)
+        self.assertEqual(gate.total_active, 2)
 
     def test_many_threads_lose_no_count(self) -> None:
         """With concurrent threads and the reactor, the count is zero in the end."""
@@ -58,14 +58,14 @@ class GateTests(SynchronousTestCase):
                 gate.leave()
         for thread in threads:
             thread.join()
-        self.assertEqual((gate.inside, gate.refused), (0, 0))
+        self.assertEqual((gate.total_active, gate.rejected), (0, 0))
         self.assertEqual([gate.enter() for _ in range(1_001)].count(True), 1_000)
 
     def test_what_is_inside_elsewhere_counts(self) -> None:
         """Two workers share the limit by publishing their counts."""
         board = {'a': 0, 'b': 0}
-        a = ConcurrencyLimit(3, others=lambda: board['b'], publish=lambda inside: board.update(a=inside))
-        b = ConcurrencyLimit(3, others=lambda: board['a'], publish=lambda inside: board.update(b=inside))
+        a = ConcurrencyLimit(3, count_others=lambda: board['b'], publish=lambda inside: board.update(a=inside))
+        b = ConcurrencyLimit(3, count_others=lambda: board['a'], publish=lambda inside: board.update(b=inside))
         self.assertEqual([a.enter(), b.enter(), a.enter()], [True, True, True])
         self.assertEqual((b.enter(), a.enter_from_thread()), (False, False))
         self.assertEqual(board, {'a': 2, 'b': 1})
@@ -73,7 +73,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(board, {'a': 1, 'b': 1})
         self.assertTrue(b.enter_from_thread())
         b.leave_from_thread()
-        self.assertEqual((board, b.full), ({'a': 1, 'b': 1}, False))
+        self.assertEqual((board, b.is_full), ({'a': 1, 'b': 1}, False))
 
     def test_the_last_place_is_never_given_twice(self) -> None:
         """An entry is published before the other counts are read, so that concurrent workers see it."""
@@ -84,6 +84,6 @@ class GateTests(SynchronousTestCase):
             seen.append(board['a'])
             return 1
 
-        gate = ConcurrencyLimit(1, others=others, publish=lambda inside: board.update(a=inside))
+        gate = ConcurrencyLimit(1, count_others=others, publish=lambda inside: board.update(a=inside))
         self.assertFalse(gate.enter())
         self.assertEqual((seen, board), ([1], {'a': 0}))

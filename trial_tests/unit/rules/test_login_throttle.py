@@ -12,7 +12,7 @@ class ThrottleTests(SynchronousTestCase):
     def failing(self, times: int, *, now: float = 0.0, address: str = '10.0.0.1') -> LoginThrottle:
         throttle = LoginThrottle()
         for _ in range(times):
-            throttle.failed(address, now)
+            throttle.record_failure(address, now)
         return throttle
 
     def test_within_the_limit(self) -> None:
@@ -33,7 +33,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertGreater(throttle.delay('10.0.0.1', 59.0), 0.0)
         self.assertEqual(throttle.delay('10.0.0.1', 60.0), 0.0)
         for _ in range(20):
-            throttle.failed('10.0.0.1', 120.0)
+            throttle.record_failure('10.0.0.1', 120.0)
         self.assertEqual(throttle.delay('10.0.0.1', 120.0), 0.0)
 
     def test_steady_failures(self) -> None:
@@ -41,14 +41,14 @@ class ThrottleTests(SynchronousTestCase):
         for gap, slowed in ((3.0, False), (1.5, True)):
             throttle = LoginThrottle()
             for number in range(200):
-                throttle.failed('10.0.0.1', number * gap)
+                throttle.record_failure('10.0.0.1', number * gap)
             self.assertEqual(throttle.delay('10.0.0.1', 200 * gap) > 0.0, slowed)
 
     def test_bounded(self) -> None:
         """Memory is bounded for any number of addresses; the network whose last failure is oldest is dropped first."""
-        throttle = LoginThrottle(limit=0, most=100)
+        throttle = LoginThrottle(limit=0, max_networks=100)
         for number in range(1000):
-            throttle.failed(f'10.0.{number // 256}.{number % 256}', 0.0)
+            throttle.record_failure(f'10.0.{number // 256}.{number % 256}', 0.0)
         self.assertEqual(len(throttle), 100)
 
     def test_networks(self) -> None:
@@ -70,20 +70,20 @@ class ThrottleTests(SynchronousTestCase):
     def test_forgiven(self) -> None:
         """A revoked failure has no effect."""
         throttle = self.failing(22)
-        throttle.forgive('10.0.0.1', 0.0)
+        throttle.revoke_failure('10.0.0.1', 0.0)
         self.assertEqual(throttle.delay('10.0.0.1', 0.0), 0.5)
-        throttle.forgive('10.0.0.1', 0.0)
-        self.assertEqual((throttle.delay('10.0.0.1', 0.0), throttle.slowed), (0.0, {}))
-        throttle.forgive('10.0.0.2', 0.0)
+        throttle.revoke_failure('10.0.0.1', 0.0)
+        self.assertEqual((throttle.delay('10.0.0.1', 0.0), throttle.delayed_until), (0.0, {}))
+        throttle.revoke_failure('10.0.0.2', 0.0)
         self.assertEqual(len(throttle), 1)
 
     def test_who_is_slowed(self) -> None:
         """Delayed networks are found by one lookup, and dropped afterwards even without another attempt."""
         throttle = self.failing(21)
-        throttle.failed('10.0.0.2', 0.0)
-        self.assertEqual(throttle.slowed, {'10.0.0.1': 3.0})
+        throttle.record_failure('10.0.0.2', 0.0)
+        self.assertEqual(throttle.delayed_until, {'10.0.0.1': 3.0})
         self.assertEqual(throttle.delay('10.0.0.2', 3.0), 0.0)
-        self.assertEqual(throttle.slowed, {})
+        self.assertEqual(throttle.delayed_until, {})
 
 
 class FairQueueTests(SynchronousTestCase):
@@ -100,7 +100,7 @@ class FairQueueTests(SynchronousTestCase):
         fewer."""
         queue: FairQueue[str] = FairQueue(5, 3)
         self.assertEqual([queue.add('a', f'a{n}') for n in range(3)], [None] * 3)
-        self.assertEqual((queue.full_for('a'), queue.full_for('b')), (True, False))
+        self.assertEqual((queue.is_full_for('a'), queue.is_full_for('b')), (True, False))
         self.assertEqual([queue.add('b', 'b0'), queue.add('c', 'c0')], [None, None])
         self.assertEqual(queue.add('d', 'd0'), 'a2')
         self.assertEqual(queue.add('e', 'e0'), 'a1')

@@ -42,11 +42,11 @@ class Model:
 
 
 OPERATIONS: dict[str, Callable[[MemoryReservation], object]] = {
-    'add 1': lambda charge: charge.add(1),
-    'add 4': lambda charge: charge.add(4),
-    'give back': lambda charge: charge.give_back(1),
-    'received': MemoryReservation.received,
-    'known': MemoryReservation.known,
+    'add 1': lambda charge: charge.reserve(1),
+    'add 4': lambda charge: charge.reserve(4),
+    'give back': lambda charge: charge.release(1),
+    'received': MemoryReservation.mark_received,
+    'known': MemoryReservation.mark_authenticated,
     'close': MemoryReservation.close,
 }
 
@@ -81,10 +81,10 @@ class ByteBudgetTests(SynchronousTestCase):
             charges, models = [MemoryReservation(budget), MemoryReservation(budget)], [Model(), Model()]
             for name, which in history:
                 self.apply(name, charges[which], models, models[which], limit)
-                self.assertEqual(budget.held, sum(model.size for model in models), history)
+                self.assertEqual(budget.used, sum(model.size for model in models), history)
             for charge in charges:
                 charge.close()
-            self.assertEqual(budget.held, 0, history)
+            self.assertEqual(budget.used, 0, history)
 
     def test_who_comes_first(self) -> None:
         """Bodies of strangers that come in take a quarter, strangers half, callers with a login all of it; who finds no
@@ -95,33 +95,33 @@ class ByteBudgetTests(SynchronousTestCase):
             MemoryReservation(budget, UNAUTHENTICATED),
             MemoryReservation(budget, AUTHENTICATED),
         )
-        self.assertEqual((coming.add(25), coming.add(1)), (True, False))
-        self.assertEqual((complete.add(25), complete.add(1)), (True, False))
-        self.assertEqual((known.add(50), known.add(1)), (True, False))
-        self.assertEqual((budget.held, budget.refused), (100, 3))
+        self.assertEqual((coming.reserve(25), coming.reserve(1)), (True, False))
+        self.assertEqual((complete.reserve(25), complete.reserve(1)), (True, False))
+        self.assertEqual((known.reserve(50), known.reserve(1)), (True, False))
+        self.assertEqual((budget.used, budget.rejected), (100, 3))
 
     def test_a_login_makes_room(self) -> None:
         """What a caller holds counts for fewer bounds once it is authenticated."""
         budget = MemoryBudget(100)
         one, other = MemoryReservation(budget), MemoryReservation(budget)
-        self.assertTrue(one.add(25))
-        self.assertFalse(other.add(1))
-        one.known()
-        self.assertTrue(other.add(25))
+        self.assertTrue(one.reserve(25))
+        self.assertFalse(other.reserve(1))
+        one.mark_authenticated()
+        self.assertTrue(other.reserve(25))
 
     def test_pressure(self) -> None:
         """Half of what may come in makes bodies leave memory early, most of it at once; so does much of all."""
         budget = MemoryBudget(800 * MB)
         charge = MemoryReservation(budget)
         for size, above in ((99 * MB, MB), (MB, EARLY_SPOOL_SIZE), (74 * MB, EARLY_SPOOL_SIZE), (MB, MIN_SPOOL_SIZE)):
-            self.assertTrue(charge.add(size))
-            self.assertEqual(budget.spool_above(MB), above)
-        self.assertEqual(budget.spool_above(100), 100)
+            self.assertTrue(charge.reserve(size))
+            self.assertEqual(budget.spool_threshold(MB), above)
+        self.assertEqual(budget.spool_threshold(100), 100)
         charge.close()
-        MemoryReservation(budget, AUTHENTICATED).add(599 * MB)
-        self.assertEqual(budget.spool_above(MB), MB)
-        MemoryReservation(budget, AUTHENTICATED).add(MB)
-        self.assertEqual(budget.spool_above(MB), EARLY_SPOOL_SIZE)
+        MemoryReservation(budget, AUTHENTICATED).reserve(599 * MB)
+        self.assertEqual(budget.spool_threshold(MB), MB)
+        MemoryReservation(budget, AUTHENTICATED).reserve(MB)
+        self.assertEqual(budget.spool_threshold(MB), EARLY_SPOOL_SIZE)
 
 
 class Cycle:
@@ -136,8 +136,10 @@ class CollectionTests(SynchronousTestCase):
     def test_by_bytes(self) -> None:
         """So many bytes are a collection; of the oldest objects too, once many bytes have survived others."""
         pace = CollectionTrigger()
-        self.assertEqual([pace.due(COLLECT_AFTER // 2, 0) for _ in range(4)], [None, MIDDLE, None, MIDDLE])
-        self.assertEqual([pace.due(COLLECT_AFTER, 20 * MB) for _ in range(5)], [MIDDLE, MIDDLE, MIDDLE, OLDEST, MIDDLE])
+        self.assertEqual([pace.next_generation(COLLECT_AFTER // 2, 0) for _ in range(4)], [None, MIDDLE, None, MIDDLE])
+        self.assertEqual(
+            [pace.next_generation(COLLECT_AFTER, 20 * MB) for _ in range(5)], [MIDDLE, MIDDLE, MIDDLE, OLDEST, MIDDLE]
+        )
 
     def test_garbage_goes(self) -> None:
         """Few objects, many bytes: their cycle is collected, whatever Python's own thresholds say; not while somebody
@@ -159,16 +161,16 @@ class CollectionTests(SynchronousTestCase):
 
 class TrimTests(SynchronousTestCase):
     def looks(self, pace: TrimTrigger, *sizes: int, held: int = 0) -> list[bool]:
-        return [pace.due(size * MB, held * MB) for size in sizes]
+        return [pace.should_trim(size * MB, held * MB) for size in sizes]
 
     def test_after_growth(self) -> None:
         """Not for a little; where it gives nothing, again after growth, and else ever later."""
         pace = TrimTrigger()
         self.assertEqual(self.looks(pace, 90, 121, 122), [False, False, True])
-        pace.trimmed(122 * MB, 122 * MB, 0)
+        pace.record_trim(122 * MB, 122 * MB, 0)
         self.assertEqual(self.looks(pace, 122, 154), [False, True])
         for wait in (4, 8, 16, 32, MAX_BACKOFF, MAX_BACKOFF):
-            pace.trimmed(154 * MB, 154 * MB, 0)
+            pace.record_trim(154 * MB, 154 * MB, 0)
             self.assertEqual(self.looks(pace, *[154] * wait), [False] * (wait - 1) + [True])
 
     def test_after_a_peak(self) -> None:
@@ -176,10 +178,10 @@ class TrimTests(SynchronousTestCase):
         pace = TrimTrigger()
         self.looks(pace, 90)
         self.assertEqual(self.looks(pace, 400, held=300), [True])
-        pace.trimmed(400 * MB, 400 * MB, 300 * MB)
+        pace.record_trim(400 * MB, 400 * MB, 300 * MB)
         self.assertEqual(self.looks(pace, 400, held=290), [False])
         self.assertEqual(self.looks(pace, 400, held=10), [True])
-        pace.trimmed(400 * MB, 95 * MB, 10 * MB)
+        pace.record_trim(400 * MB, 95 * MB, 10 * MB)
         self.assertEqual(self.looks(pace, *[95] * 10), [False] * 10)
 
 

@@ -180,14 +180,18 @@ class DocumentTests(SynchronousTestCase):
         """Identical schemas are registered once; different schemas with the same name get distinct names; reserved
         names are never used."""
         components = SchemaRegistry()
-        first = components.take(SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
-        again = components.take(SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
-        other = components.take(
+        first = components.register(
+            SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT})
+        )
+        again = components.register(
+            SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT})
+        )
+        other = components.register(
             SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': OBJECT})
         )
         self.assertEqual([one['$ref'] for one in (first, again, other)], [f'{REF}A', f'{REF}A', f'{REF}A_2'])
         self.assertEqual(components.schemas['A_2'], {'title': 'A_2', 'x': {'$ref': f'{REF}B_2'}})
-        mine = components.take(SchemaWithComponents({'$ref': f'{REF}{ERROR}'}, {ERROR: TEXT}))
+        mine = components.register(SchemaWithComponents({'$ref': f'{REF}{ERROR}'}, {ERROR: TEXT}))
         self.assertEqual(mine, {'$ref': f'{REF}{ERROR}_2'})
 
     def test_examples_only_where_they_are_taken(self) -> None:
@@ -201,11 +205,11 @@ class DocumentTests(SynchronousTestCase):
         assert taken.bodies
         self.assertEqual(taken.bodies[0].example['a'], 'text')
         got = describe_request(msgspec.structs.replace(channel, service=service(*fields)), 'GET')
-        self.assertEqual([(p.name, p.place) for p in got.params], [('a', 'query')])
+        self.assertEqual([(p.name, p.location) for p in got.params], [('a', 'query')])
         assert channel.service.input is not None
         only = msgspec.structs.replace(channel.service.input, params_only=True)
         params = describe_request(msgspec.structs.replace(channel, service=ServiceModel(name='s', input=only)), 'POST')
-        self.assertEqual(([p.place for p in params.params], params.bodies), (['query', 'query'], ()))
+        self.assertEqual(([p.location for p in params.params], params.bodies), (['query', 'query'], ()))
 
     def test_text_of_values(self) -> None:
         """Values have their form in query and form."""

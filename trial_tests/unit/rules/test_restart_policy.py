@@ -18,7 +18,7 @@ def died(*moments: float) -> RestartPolicy:
     """Returns the policy after deaths at these times."""
     deaths = RestartPolicy()
     for moment in moments:
-        deaths = deaths.another(moment)
+        deaths = deaths.record_death(moment)
     return deaths
 
 
@@ -43,15 +43,15 @@ class DeathsTests(SynchronousTestCase):
         """The policy gives up after 5 deaths within 30 s, not after 4."""
         moments = [0.0, 7.0, 14.0, 21.0, 29.9]
         self.assertEqual((MAX_DEATHS, DEATH_WINDOW), (5, 30.0))
-        self.assertFalse(died(*moments[:4]).hopeless)
-        self.assertTrue(died(*moments).hopeless)
+        self.assertFalse(died(*moments[:4]).gives_up)
+        self.assertTrue(died(*moments).gives_up)
 
     def test_old_deaths_are_forgotten(self) -> None:
         """Deaths older than 30 s do not count: occasional deaths never add up, and are followed by an immediate
         restart."""
-        self.assertFalse(died(0.0, 8.0, 16.0, 24.0, 30.0).hopeless)
+        self.assertFalse(died(0.0, 8.0, 16.0, 24.0, 30.0).gives_up)
         slowly = died(*(31.0 * number for number in range(50)))
-        self.assertFalse(slowly.hopeless)
+        self.assertFalse(slowly.gives_up)
         self.assertEqual(slowly.delay(longest), 0.0)
 
     def test_refusals(self) -> None:
@@ -59,10 +59,10 @@ class DeathsTests(SynchronousTestCase):
         them."""
         deaths = died(1.0)
         for _ in range(20):
-            deaths = deaths.refusal()
-        self.assertFalse(deaths.hopeless)
+            deaths = deaths.record_start_failure()
+        self.assertFalse(deaths.gives_up)
         self.assertAlmostEqual(deaths.delay(longest), MAX_START_FAILURE_DELAY * longest())
-        self.assertEqual(deaths.started().delay(longest), 0.0)
+        self.assertEqual(deaths.record_start().delay(longest), 0.0)
 
 
 class SilenceTests(SynchronousTestCase):
@@ -70,11 +70,11 @@ class SilenceTests(SynchronousTestCase):
         """Time without a heartbeat adds up from check to check until it reaches the timeout."""
         silence = SilenceDetector()
         for _ in range(6):
-            silence = silence.after(1.0)
+            silence = silence.record_silence(1.0)
             self.assertFalse(silence.is_hung(7.0))
-        self.assertTrue(silence.after(1.0).is_hung(7.0))
+        self.assertTrue(silence.record_silence(1.0).is_hung(7.0))
 
     def test_a_watcher_that_stood_still(self) -> None:
         """An hour between two checks, or a clock that goes back, adds little."""
-        self.assertEqual(SilenceDetector(3.0).after(3600.0), SilenceDetector(3.0 + MAX_STEP))
-        self.assertEqual(SilenceDetector(3.0).after(-1.0), SilenceDetector(3.0))
+        self.assertEqual(SilenceDetector(3.0).record_silence(3600.0), SilenceDetector(3.0 + MAX_STEP))
+        self.assertEqual(SilenceDetector(3.0).record_silence(-1.0), SilenceDetector(3.0))

@@ -19,28 +19,32 @@ NOW = 1_795_600_000.0  # 2026-11-25T09:46:40Z
 
 def longest(tried: FailedAttempt, *, made: int = 1, again: bool = True, repeats: RetryPolicy = THRICE) -> float | None:
     """Returns the longest delay that can be drawn."""
-    return retry_delay(repeats, made, tried, again=again, random=lambda: 1.0)
+    return retry_delay(repeats, made, tried, is_retryable=again, random=lambda: 1.0)
 
 
 class PauseTests(SynchronousTestCase):
     def test_attempts(self) -> None:
         """The configured number of attempts includes the first one; the default is one."""
-        refused = FailedAttempt(reached=False)
+        refused = FailedAttempt(reached_peer=False)
         self.assertEqual([longest(refused, made=made) is None for made in (1, 2, 3, 4)], [False, False, True, True])
         self.assertIsNone(longest(refused, repeats=RetryPolicy()))
 
     def test_what_may_be_repeated(self) -> None:
         """Safe methods, configured methods and requests with an Idempotency-Key are repeated. Requests that never
         reached the peer are always repeated."""
-        self.assertTrue(all(THRICE.may(method, keyed=False) for method in ('GET', 'HEAD', 'OPTIONS', 'TRACE')))
+        self.assertTrue(
+            all(
+                THRICE.is_retryable(method, has_idempotency_key=False) for method in ('GET', 'HEAD', 'OPTIONS', 'TRACE')
+            )
+        )
         others = ('POST', 'PUT', 'PATCH', 'DELETE', 'get', 'LOCK')
-        self.assertFalse(any(THRICE.may(method, keyed=False) for method in others))
-        self.assertTrue(all(THRICE.may(method, keyed=True) for method in others))
-        self.assertTrue(RetryPolicy(methods=frozenset(('GET', 'PUT'))).may('PUT', keyed=False))
+        self.assertFalse(any(THRICE.is_retryable(method, has_idempotency_key=False) for method in others))
+        self.assertTrue(all(THRICE.is_retryable(method, has_idempotency_key=True) for method in others))
+        self.assertTrue(RetryPolicy(methods=frozenset(('GET', 'PUT'))).is_retryable('PUT', has_idempotency_key=False))
         for tried in (FailedAttempt(), FailedAttempt(status=503)):
             self.assertIsNone(longest(tried, again=False))
             self.assertIsNotNone(longest(tried, again=True))
-        self.assertIsNotNone(longest(FailedAttempt(reached=False), again=False))
+        self.assertIsNotNone(longest(FailedAttempt(reached_peer=False), again=False))
 
     def test_which_answers(self) -> None:
         """502, 503 and 504 are retried, 429 only with Retry-After, others are not."""
@@ -55,7 +59,7 @@ class PauseTests(SynchronousTestCase):
         many = RetryPolicy(attempts=20, backoff=0.2)
         pauses = [longest(FailedAttempt(), made=made, repeats=many) for made in (1, 2, 3, 10)]
         self.assertEqual(pauses, [0.2, 0.4, 0.8, 10.0])
-        self.assertEqual(retry_delay(many, 1, FailedAttempt(), again=True, random=lambda: 0.0), 0.0)
+        self.assertEqual(retry_delay(many, 1, FailedAttempt(), is_retryable=True, random=lambda: 0.0), 0.0)
 
     def test_never_sooner_than_asked(self) -> None:
         """The delay is at least Retry-After, however long; a shorter Retry-After does not shorten it."""
@@ -80,21 +84,21 @@ class BudgetTests(SynchronousTestCase):
         budget = RetryBudget()
         taken = 0
         for _ in range(1000):
-            budget.called(100.0)
-            taken += budget.take(100.0) + budget.take(100.0)
+            budget.record_call(100.0)
+            taken += budget.try_acquire(100.0) + budget.try_acquire(100.0)
         self.assertEqual(taken, 200)
 
     def test_few_calls(self) -> None:
         """Ten retries in ten seconds are always allowed, so that a connection with few calls can retry."""
         budget = RetryBudget()
-        budget.called(100.0)
-        self.assertEqual(sum(budget.take(100.0) for _ in range(30)), 10)
+        budget.record_call(100.0)
+        self.assertEqual(sum(budget.try_acquire(100.0) for _ in range(30)), 10)
 
     def test_old_calls_do_not_count(self) -> None:
         """Old calls and retries do not count."""
         budget = RetryBudget()
         for _ in range(1000):
-            budget.called(100.0)
-        self.assertEqual(sum(budget.take(100.0) for _ in range(300)), 200)
-        self.assertFalse(budget.take(111.0))  # of the window before
-        self.assertEqual(sum(budget.take(131.0) for _ in range(30)), 10)
+            budget.record_call(100.0)
+        self.assertEqual(sum(budget.try_acquire(100.0) for _ in range(300)), 200)
+        self.assertFalse(budget.try_acquire(111.0))  # of the window before
+        self.assertEqual(sum(budget.try_acquire(131.0) for _ in range(30)), 10)

@@ -130,7 +130,7 @@ class GroupTests(GroupCase):
         """A definition whose field is missing is not evaluated."""
         asked = channel(groups=('all',))
         self.who(asked, key='a')
-        self.assertEqual((self.made['o'].asked, self.made['body'].asked), (0, 0))
+        self.assertEqual((self.made['o'].call_count, self.made['body'].call_count), (0, 0))
 
     def test_the_first_that_admits(self) -> None:
         """Definitions that read the head come before those that read the body, then in the channel's order; after a
@@ -145,7 +145,7 @@ class GroupTests(GroupCase):
     def test_one_that_has_to_wait(self) -> None:
         """Asynchronous definitions are chained in the same way, including to the body."""
         asked = channel(groups=('all',))
-        self.made['o'].waits = True
+        self.made['o'].is_delayed = True
         for fields, expected in (({'other': 'o'}, 'o'), ({'other': 'x', 'key': 'b'}, 'b'),
                                  ({'other': 'x', 'body': 'body'}, 'body')):
             waiting = Deferred.fromCoroutine(authenticate(self.guard, self.request(asked, **fields)))
@@ -159,7 +159,7 @@ class GroupTests(GroupCase):
         for waits in (False, True):
             self.apply(stored(20, 'key', f'change {waits}'))
             away = self.made['o']
-            away.fault, away.waits = ServiceUnavailable(None, 'keys are away'), waits
+            away.error, away.is_delayed = ServiceUnavailable(None, 'keys are away'), waits
             for fields, expected in (({'key': 'a'}, 'a'), ({'key': 'x', 'body': 'body'}, 'body')):
                 waiting = Deferred.fromCoroutine(authenticate(self.guard, self.request(asked, other='o', **fields)))
                 for each in away.waiting:
@@ -174,7 +174,7 @@ class GroupTests(GroupCase):
 
     def test_a_request_that_is_turned_away_unasked(self) -> None:
         """A request rejected early leaves no coroutine that was never awaited."""
-        self.made['o'].waits = True
+        self.made['o'].is_delayed = True
         for asked in (channel(groups=('all',)), channel(groups=('all',), roles=('writer',))):
             checked: Any = self.guard.check(self.request(asked, other='o'))
             with warnings.catch_warnings():
@@ -213,7 +213,7 @@ class RoleTests(GroupCase):
         """Roles are checked with a single definition too, synchronous or not."""
         self.assertEqual(self.who(channel(security='a', roles=('reader',)), key='a'), 'a')
         self.refused(channel(security='b', roles=('reader',)), Forbidden, key='b')
-        self.made['b'].waits = True
+        self.made['b'].is_delayed = True
         waiting = Deferred.fromCoroutine(
             authenticate(self.guard, self.request(channel(security='b', roles=('reader',)), key='b')))
         self.made['b'].waiting.pop().callback(None)
@@ -279,7 +279,7 @@ class ManyUsersTests(SynchronousTestCase):
         for credentials in ('nobody:x', 'bob:x', ':x'):
             self.verified = 0
             self.assertEqual(self.failureResultOf(self.login(credentials), Unauthorized).value.details,
-                             Unauthorized.default)
+                             Unauthorized.default_message)
             self.assertEqual(self.verified, 1, credentials)
 
     def test_malformed_credentials_cost_nothing(self) -> None:

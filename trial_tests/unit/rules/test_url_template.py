@@ -72,7 +72,7 @@ class TemplateTests(SynchronousTestCase):
         """The fixed part of a path is available for pings."""
         for text, fixed in (('/a/b', b'/a/b'), ('/a/b?c=1', b'/a/b'), ('/a/{id}/b', b'/a/'), ('/a/x-{id}', b'/a/'),
                             ('/{id}', b'/'), ('', b'/')):  # fmt: skip
-            self.assertEqual(UrlTemplate(text).fixed, fixed, text)
+            self.assertEqual(UrlTemplate(text).fixed_path, fixed, text)
 
     def test_mistakes(self) -> None:
         """All errors of an invalid template are reported."""

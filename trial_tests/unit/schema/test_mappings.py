@@ -51,7 +51,7 @@ class Outer(msgspec.Struct):
     inner: Inner | None = None
 
 
-WALK = ObjectType(key='walk', struct=Walk, section='walk', zato=ZatoApi(prefix='walk', names={'pace': 'the_pace'}))
+WALK = ObjectType(key='walk', struct=Walk, section='walk', zato=ZatoApi(prefix='walk', zato_names={'pace': 'the_pace'}))
 TYPES = ObjectTypeRegistry((WALK,))
 NOTHING = SnapshotReferences(Snapshot(), TYPES)
 
@@ -119,7 +119,7 @@ class DoorTests(SynchronousTestCase):
         """Text substituted for `${NAME}` is converted."""
         plan = plan_import({'walk': [{'name': 'w', 'pace': {'steps': '3'}}]}, TYPES, Snapshot(), replace=False,
                            verify=lambda hashed, clear: False)  # fmt: skip
-        self.assertEqual(plan.mistakes, ())
+        self.assertEqual(plan.errors, ())
         self.assertEqual(plan.operations[0].fields['pace'], Pace(steps=3))
 
 
@@ -141,7 +141,7 @@ class OutsideTests(SynchronousTestCase):
         self.assertEqual(document, {'walk': [{'name': 'w', 'pace': {'steps': 3, 'way': 'down'}}]})
         for replace in (False, True):
             plan = plan_import(document, TYPES, snapshot, replace=replace, verify=lambda hashed, clear: False)
-            self.assertEqual((plan.operations, plan.mistakes, plan.unchanged), ((), (), 1))
+            self.assertEqual((plan.operations, plan.errors, plan.unchanged), ((), (), 1))
 
     def test_compared(self) -> None:
         """Mappings are compared by their values."""

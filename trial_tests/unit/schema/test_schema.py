@@ -56,16 +56,16 @@ class TypesTests(SynchronousTestCase):
         self.assertIs(TYPES.get('nothing'), None)
         self.assertIn('service', TYPES)
         self.assertEqual(len(TYPES), len(list(TYPES)))
-        self.assertIn(BASIC_AUTH, TYPES.in_space('security'))
-        self.assertEqual(TYPES.in_space('service'), (SERVICE,))
-        self.assertEqual(TYPES.in_space('nothing'), ())
+        self.assertIn(BASIC_AUTH, TYPES.in_namespace('security'))
+        self.assertEqual(TYPES.in_namespace('service'), (SERVICE,))
+        self.assertEqual(TYPES.in_namespace('nothing'), ())
         self.assertEqual(TYPES.sections[:2], ('security', 'groups'))
         self.assertNotIn('', TYPES.sections)
         self.assertEqual((namespace_of(BASIC_AUTH), namespace_of(SERVICE)), ('security', 'service'))
         rest = {'connection': 'channel', 'transport': 'plain_http', 'cluster_id': 1}
-        self.assertIs(TYPES.of_zato('http-soap', rest), CHANNEL_REST)
-        self.assertIs(TYPES.of_zato('http-soap', {**rest, 'connection': 'another'}), None)
-        self.assertIs(TYPES.of_zato('security.basic-auth'), BASIC_AUTH)
+        self.assertIs(TYPES.find_by_zato_prefix('http-soap', rest), CHANNEL_REST)
+        self.assertIs(TYPES.find_by_zato_prefix('http-soap', {**rest, 'connection': 'another'}), None)
+        self.assertIs(TYPES.find_by_zato_prefix('security.basic-auth'), BASIC_AUTH)
 
     def test_every_mistake_in_the_types_is_named(self) -> None:
         """All errors of the declarations are reported: duplicate keys, section and tag, or zato.* prefix; a Struct
@@ -202,7 +202,7 @@ class ValidateTests(SynchronousTestCase):
         def check(value: Everything) -> list[tuple[str, str]]:
             return [('share', 'must be 0 where count is 0')] if value.count == 0 and value.share else []
 
-        checked = msgspec.structs.replace(EVERYTHING, check=check)
+        checked = msgspec.structs.replace(EVERYTHING, validate=check)
         self.assertEqual(mistakes(checked, {'name': 'x', 'count': 0}), {'share': 'must be 0 where count is 0'})
         self.assertEqual(mistakes(checked, {'name': 'x', 'count': 0, 'share': 0}), {})
 

@@ -197,7 +197,7 @@ class ZatoModules:
 def services_of(module: ModuleType) -> list[ServiceEntry]:
     found = [value for value in vars(module).values() if isinstance(value, type)]
     return [
-        ServiceEntry.of(one)
+        ServiceEntry.for_class(one)
         for one in found
         if issubclass(one, zatotx.Service) and one.__module__ == module.__name__ and 'zato_dont_import' not in vars(one)
     ]

@@ -28,7 +28,7 @@ class ServicesPageTests(SynchronousTestCase):
             exec(compile(block.split('```')[0], str(PAGE), 'exec'), vars(module))
             for value in list(vars(module).values()):
                 if isinstance(value, type) and issubclass(value, Service) and value is not Service:
-                    self.services[value.__name__] = ServiceEntry.of(value)
+                    self.services[value.__name__] = ServiceEntry.for_class(value)
 
     def ask(self, name: str, payload: Any = None) -> Any:
         first = self.services[name]

@@ -125,8 +125,8 @@ class ForgottenAwaitTests(SynchronousTestCase):
         for entry in calls.entries:
             object.__setattr__(entry, 'stats', CountingStats())
         store: Any = type('Store', (), {'current': calls.services})
-        pipeline = Pipeline(guard=AllowAllPolicy(), store=store, invoker=calls.invoker, codecs=CodecRegistry(),
-                            faults=ErrorReplies(), offload=maybeDeferred)  # fmt: skip
+        pipeline = Pipeline(authentication=AllowAllPolicy(), store=store, invoker=calls.invoker, codecs=CodecRegistry(),
+                            error_replies=ErrorReplies(), offload=maybeDeferred)  # fmt: skip
         inbound = calls.http(body=b'<a/>' if channel else b'{}', **channel)
         reply: Reply = self.successResultOf(Deferred.fromCoroutine(pipeline.serve(inbound)))
         logged = self.flushLoggedErrors()

@@ -149,7 +149,7 @@ class InvokeTests(SynchronousTestCase):
 
     def test_inactive(self) -> None:
         """An inactive service raises Inactive, however it is invoked."""
-        asleep = ServiceEntry.of(Told, is_active=False)
+        asleep = ServiceEntry.for_class(Told, is_active=False)
         calls = Calls(asking('told'), asleep)
         inactive = self.assertRaises(Inactive, outcome_of, calls.start(calls.http()))
         self.assertEqual(inactive.details, '[told] is inactive')
@@ -159,7 +159,7 @@ class InvokeTests(SynchronousTestCase):
     def test_depth_is_bounded(self) -> None:
         """Calls nest up to 32 deep; then an error names the chain."""
         calls = Calls(Endless)
-        calls.entries[0] = calls.services.entries['endless'] = ServiceEntry.of(Endless, stats=CallCounters())
+        calls.entries[0] = calls.services.entries['endless'] = ServiceEntry.for_class(Endless, stats=CallCounters())
         fault = self.assertRaises(InternalServerError, outcome_of, calls.start(calls.http()))
         self.assertIn('more than 32 deep: endless -> endless', fault.details)
         stats = calls.entries[0].stats
@@ -250,7 +250,7 @@ class InvokeTests(SynchronousTestCase):
 
     def test_called_services_are_counted(self) -> None:
         """Calls and errors are counted per service."""
-        calls = Calls(asking('summed', {'x': 1}), ServiceEntry.of(Summed, stats=CallCounters()))
+        calls = Calls(asking('summed', {'x': 1}), ServiceEntry.for_class(Summed, stats=CallCounters()))
         self.assertRaises(BadInput, outcome_of, calls.start(calls.http()))
         stats = calls.entries[1].stats
         self.assertEqual((stats.calls, stats.kinds), (1, {'BadInput': 1}))

@@ -65,7 +65,7 @@ def answering(value: Any, **sio: Any) -> ServiceResult:
 class InputTests(SynchronousTestCase):
     def mistakes(self, service: type, payload: Any = '', **request: Any) -> tuple[tuple[str, str], ...]:
         bad: BadInput = self.assertRaises(BadInput, call, service, payload, **request)
-        return bad.mistakes
+        return bad.errors
 
     def test_classic(self) -> None:
         """Required and optional elements are read by name; names imply types; the response is in its element."""

@@ -209,4 +209,6 @@ class LargeTests(TestCase):
 
     def test_sizes(self) -> None:
         """Documents are parsed in a thread from 256 KiB on, and read in one from 64 KiB on."""
-        self.assertEqual((XmlCodec().threaded, THREAD_THRESHOLD, LARGE_DOCUMENT), (256 * 1024, 256 * 1024, 64 * 1024))
+        self.assertEqual(
+            (XmlCodec().thread_threshold, THREAD_THRESHOLD, LARGE_DOCUMENT), (256 * 1024, 256 * 1024, 64 * 1024)
+        )

@@ -96,7 +96,7 @@ class Lazy:
         others = ('util', 'late', 'sub__deep', 'sub__later')
         versions = [self.load(package(api=forms, **dict.fromkeys(others, f'VALUE = {n}'))) for n in (1, 2)]
         for n, version in zip((1, 2), versions, strict=True):
-            api = sys.modules[f'{version.space.package}.crm.api']
+            api = sys.modules[f'{version.namespace.package}.crm.api']
             self.assertEqual(api.top, (n,) * 7)
             self.assertEqual(api.lazy(), (n,) * 4)
             self.assertEqual(api.Lazy().run(), n)
@@ -212,7 +212,7 @@ class OwnThreadTests(SynchronousTestCase):
     def start(self, source: SourcePackage) -> tuple[Deferred[Any], threading.Thread]:
         """Import a module crm.py in its own thread, within 30 seconds of the clock."""
         importing = run_in_import_thread(
-            self.clock, lambda: import_source(source, self.place), source, doing='the import'
+            self.clock, lambda: import_source(source, self.place), source, description='the import'
         )
         (thread,) = [thread for thread in threading.enumerate() if thread.name == 'the import of crm.py']
         return importing, thread
@@ -221,7 +221,7 @@ class OwnThreadTests(SynchronousTestCase):
         """User code is imported in a thread named for its file."""
         source = module('import threading\nname = threading.current_thread().name')
         importing = run_in_import_thread(
-            self.clock, lambda: import_source(source, self.place), source, doing='the import'
+            self.clock, lambda: import_source(source, self.place), source, description='the import'
         )
         self.clock.turn()
         self.assertEqual(self.successResultOf(importing).modules[0].name, 'the import of crm.py')

@@ -34,7 +34,7 @@ class Greeter:
         return f'{self.call.service} {self.call.cid} {self.call.deadline:g}'
 
     def greet(self) -> Any:
-        return self.call.result(self._greet)
+        return self.call.run(self._greet)
 
 
 class Greets(Service):
@@ -128,7 +128,7 @@ class OutgoingTests(SynchronousTestCase):
         call.cancel_with_request(ended)
         call.cancel_with_request(waiting)
         ended.callback(None)
-        self.assertEqual(hop.waits_for, {waiting})
+        self.assertEqual(hop.awaited, {waiting})
         hop.cancelled = True
         call.cancel_with_request(late)
         self.failureResultOf(late, CancelledError)

@@ -37,19 +37,19 @@ class AcceptTests(SynchronousTestCase):
     def test_module(self) -> None:
         """A module is accepted unchanged, under its own name."""
         source = parse_upload('my-api.py', b'x = 1\n')
-        self.assertEqual((source.file, source.form, source.tops), ('my-api.py', MODULE, ('my-api',)))
+        self.assertEqual((source.file, source.form, source.top_level_modules), ('my-api.py', MODULE, ('my-api',)))
         self.assertEqual((source.content, dict(source.files)), (b'x = 1\n', {'my-api.py': b'x = 1\n'}))
 
     def test_package_has_its_own_name(self) -> None:
         """A package is named by its directory, whatever the name of its zip."""
         source = parse_upload('crm-1.2.zip', zipped(('crm/', b''), ('crm/__init__.py', b''), ('crm/data.txt', b'd')))
-        self.assertEqual((source.file, source.form, source.tops), ('crm', PACKAGE, ('crm',)))
+        self.assertEqual((source.file, source.form, source.top_level_modules), ('crm', PACKAGE, ('crm',)))
         self.assertEqual(dict(source.files), {'crm/__init__.py': b'', 'crm/data.txt': b'd'})
 
     def test_flat_modules(self) -> None:
         """Zato's archives of flat modules are one deployed file, named by the archive."""
         source = parse_upload('bundle.zip', zipped(('b.py', b'2'), ('a.py', b'1')))
-        self.assertEqual((source.file, source.form, source.tops), ('bundle', PACKAGE, ('a', 'b')))
+        self.assertEqual((source.file, source.form, source.top_level_modules), ('bundle', PACKAGE, ('a', 'b')))
 
     def test_same_code_same_bytes(self) -> None:
         """Order, dates and caches in a zip do not change the version."""

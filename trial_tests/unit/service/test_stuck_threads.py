@@ -161,7 +161,7 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual((pool.busy, pool.waiting), (2, 3))
         refused = self.assertRaises(ServiceUnavailable, pool.callInThread, lambda: done.append(9))
         self.assertIn('All 2 service threads are busy and 3 calls wait', str(refused))
-        self.assertEqual(pool.refused, 1)
+        self.assertEqual(pool.rejected, 1)
         release.set()
         pool.stop()
         self.assertEqual((sorted(done), pool.busy, pool.waiting), ([0, 1, 2], 0, 0))
@@ -175,7 +175,7 @@ class HopTests(TestCase):
 
     def hop(self, function: Any, seconds: float = 60.0) -> Deferred[Any]:
         deadline = reactor.seconds() + seconds
-        return self.threads.hop(function, lambda: 'Service crm.slow (cid abc)', None, deadline=deadline)
+        return self.threads.run_in_thread(function, lambda: 'Service crm.slow (cid abc)', None, deadline=deadline)
 
     async def test_one_that_never_returns_is_told_of_until_it_does(self) -> None:
         """An abandoned call is counted until it ends."""
@@ -186,10 +186,10 @@ class HopTests(TestCase):
             waiting.cancel()
             await self.assertFailure(waiting, CancelledError)
             await self.looked(lambda: lines)
-            self.assertEqual(self.threads.left_behind.count(), 1)
+            self.assertEqual(self.threads.stuck_threads.count(), 1)
             self.assertIn('Service crm.slow (cid abc) still runs', lines[0])
             release.set()
-            await self.looked(lambda: not self.threads.left_behind.count())
+            await self.looked(lambda: not self.threads.stuck_threads.count())
         self.pool.stop()
 
     async def test_what_waits_lets_go_of_its_work(self) -> None:
@@ -212,7 +212,7 @@ class HopTests(TestCase):
         release.set()
         await first
         self.pool.stop()
-        self.assertEqual((ran, self.threads.left_behind.count()), ([], 0))
+        self.assertEqual((ran, self.threads.stuck_threads.count()), ([], 0))
 
     async def looked(self, found: Any) -> None:
         """Run the reactor until a condition is true."""

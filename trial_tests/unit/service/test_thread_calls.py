@@ -361,7 +361,7 @@ class ThreadTests(TestCase):
 
     async def test_calls_in_a_thread_are_counted_on_the_reactor(self) -> None:
         """Counters are written by the reactor's thread only."""
-        entry = ServiceEntry.of(InThread, stats=CallCounters())
+        entry = ServiceEntry.for_class(InThread, stats=CallCounters())
         await self.answer(Asking, entry, payload=['in-thread', '', {}])
         await deferLater(REACTOR, 0)
         self.assertEqual(entry.stats.calls, 1)
@@ -407,13 +407,13 @@ class LenderTests(TestCase):
         """A lender that has finished rejects jobs, which then go to the pool."""
         lender = ThreadLender()
         done: list[int] = []
-        self.assertTrue(lender.take(lambda: done.append(1)))
+        self.assertTrue(lender.submit(lambda: done.append(1)))
         lender.finish('result')
-        self.assertFalse(lender.take(lambda: done.append(2)))
-        self.assertEqual((lender.attend(1), done), ('result', [1]))
+        self.assertFalse(lender.submit(lambda: done.append(2)))
+        self.assertEqual((lender.wait_for_result(1), done), ('result', [1]))
 
     def test_a_reactor_that_never_speaks(self) -> None:
         """A thread stops waiting for an unresponsive reactor."""
         lender = ThreadLender()
-        self.assertRaises(Timeout, lender.attend, 0.01)
-        self.assertFalse(lender.take(lambda: None))
+        self.assertRaises(Timeout, lender.wait_for_result, 0.01)
+        self.assertFalse(lender.submit(lambda: None))

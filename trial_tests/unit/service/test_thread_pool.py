@@ -97,10 +97,10 @@ class WakingTests(SynchronousTestCase):
 
         def first() -> None:
             seen.append(1)
-            threads.to_reactor(seen.append, 3)
+            threads.call_on_reactor(seen.append, 3)
 
-        threads.to_reactor(first)
-        threads.to_reactor(seen.append, 2)
+        threads.call_on_reactor(first)
+        threads.call_on_reactor(seen.append, 2)
         self.assertEqual(len(reactor.woken), 1)
         reactor.turn()
         self.assertEqual((seen, len(reactor.woken)), ([1, 2], 1))
@@ -112,8 +112,8 @@ class WakingTests(SynchronousTestCase):
         reactor = WakingReactor()
         threads = ServiceThreadCalls(reactor, None)
         seen: list[int] = []
-        threads.to_reactor(lambda: 1 / 0)
-        threads.to_reactor(seen.append, 1)
+        threads.call_on_reactor(lambda: 1 / 0)
+        threads.call_on_reactor(seen.append, 1)
         reactor.turn()
         self.assertEqual(seen, [1])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -202,12 +202,12 @@ class TypedInputTests(SynchronousTestCase):
             inbound = Calls(taking(Defaults)).http(body=text, query=b'a=1')
             started = Calls(taking(Defaults)).start(inbound, json.loads(text))
             bad: BadInput = self.assertRaises(BadInput, outcome_of, started)
-            self.assertEqual(bad.mistakes, (('$', f'expected object, got {kind}'),))
+            self.assertEqual(bad.errors, (('$', f'expected object, got {kind}'),))
         for data_format in ('xml', 'soap'):
             calls = Calls(taking(Item))
             inbound = calls.http(body=b'<x>text</x>', query=b'sku=x&qty=2', data_format=data_format)
             bad = self.assertRaises(BadInput, outcome_of, calls.start(inbound, 'text'))
-            self.assertEqual(bad.mistakes, (('$', 'expected object, got str'),), data_format)
+            self.assertEqual(bad.errors, (('$', 'expected object, got str'),), data_format)
 
     def test_models_that_are_lists(self) -> None:
         """A Struct encoded as a list cannot be combined with parameters."""

@@ -64,7 +64,7 @@ class Case(SynchronousTestCase):
     def mistakes(self, declared: type, document: str = '', /, **request: Any) -> dict[str, str]:
         """Return the mistakes by path."""
         bad: BadInput = self.assertRaises(BadInput, taken, declared, document, **request)
-        return dict(bad.mistakes)
+        return dict(bad.errors)
 
 
 class PlaceTests(Case):
@@ -100,7 +100,7 @@ class PlaceTests(Case):
         for number in range(2_000):
             document = f'<x xmlns="urn:{number}"><a>1</a><b{number}/></x>'
             self.assertEqual(read_element_values(parse(document.encode()), io), {'a': '1'})
-        (shape,) = io.memo.values()
+        (shape,) = io.shape_cache.values()
         self.assertLess(len(shape._tags), 20)
 
     def test_path_and_query_join(self) -> None:

@@ -17,9 +17,9 @@ TEXT = b''.join(b'{"number": %d, "name": "Anna"}' % n for n in range(5_000))
 def inflated(
     data: bytes, coding: str = 'gzip', *, piece: int = 1 << 20, most: int = 1 << 24, ratio: int = 100
 ) -> bytes:
-    inflater = Decompressor(coding, most=most, ratio=ratio)
+    inflater = Decompressor(coding, max_size=most, max_ratio=ratio)
     out = b''.join(inflater.feed(data[start : start + piece]) for start in range(0, len(data), piece))
-    inflater.end()
+    inflater.finish()
     return out
 
 

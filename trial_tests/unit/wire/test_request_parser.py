@@ -337,8 +337,8 @@ class ConnectionTests(Case):
         self.assertIs(parser.next(), END)
         parser.feed(b'y' * 100)
         self.assertIsNone(parser.next())
-        parser.eof()
-        self.assertEqual((parser.over, parser.pending), (True, 0))
+        parser.feed_eof()
+        self.assertEqual((parser.is_finished, parser.pending_bytes), (True, 0))
 
     def test_expect(self) -> None:
         """Expect is returned in lower case; it is ignored for HTTP/1.0 (RFC 9110 §10.1.1)."""
@@ -350,18 +350,18 @@ class ConnectionTests(Case):
         """Input that was not requested stays buffered; `pending` returns its size, `idle` whether there is none."""
         one = request(b'Content-Length: 3', body=b'abc')
         parser = RequestParser(ParserLimits())
-        self.assertTrue(parser.idle)
+        self.assertTrue(parser.is_idle)
         parser.feed(one + one[:-1])
         self.assertIsInstance(parser.next(), RequestHead)
         self.assertEqual(parser.next(), b'abc')
         self.assertIs(parser.next(), END)
-        self.assertEqual(parser.pending, len(one) - 1)
-        self.assertFalse(parser.idle)
+        self.assertEqual(parser.pending_bytes, len(one) - 1)
+        self.assertFalse(parser.is_idle)
         self.assertIsInstance(parser.next(), RequestHead)
         self.assertEqual(parser.next(), b'ab')
         self.assertIsNone(parser.next())
         parser.feed(b'c')
-        self.assertEqual((parser.next(), parser.next(), parser.idle), (b'c', END, True))
+        self.assertEqual((parser.next(), parser.next(), parser.is_idle), (b'c', END, True))
 
     def test_a_refusal_stays(self) -> None:
         """After a rejection, every call raises the same error with the request line, and nothing is buffered."""
@@ -372,8 +372,8 @@ class ConnectionTests(Case):
             self.assertEqual((refused.status, refused.request_line), (431, b'GET /secret HTTP/1.1'))
             self.assertIn('431', str(refused))
         parser.feed(b'x' * 1000)
-        self.assertEqual((parser.pending, parser.over), (0, True))
-        self.assertIs(self.assertRaises(MessageRejected, parser.eof), refused)
+        self.assertEqual((parser.pending_bytes, parser.is_finished), (0, True))
+        self.assertIs(self.assertRaises(MessageRejected, parser.feed_eof), refused)
 
 
 class LimitTests(Case):
@@ -432,10 +432,10 @@ class LimitTests(Case):
                     while parser.next() is not None:
                         pass
                     parser.feed(b'x' * 1000)
-                    most = max(most, parser.pending)
+                    most = max(most, parser.pending_bytes)
             except MessageRejected as refused:
                 self.assertIn(refused.status, (400, 414, 431))
-                self.assertEqual(parser.pending, 0)
+                self.assertEqual(parser.pending_bytes, 0)
             else:
                 self.fail(f'{start!r} goes on for ever')
             self.assertLess(most, 34_000)

@@ -25,7 +25,7 @@ class HeadTests(SynchronousTestCase):
         parser.feed(data)
         head = parser.next()
         assert isinstance(head, RequestHead)
-        self.assertEqual(parser.pending, 0)
+        self.assertEqual(parser.pending_bytes, 0)
         return head
 
     def test_a_head(self) -> None:
@@ -68,9 +68,9 @@ class HeadTests(SynchronousTestCase):
     def test_fields_whose_names_are_known(self) -> None:
         """HeaderFields are written like pairs; each value is checked once, at creation or when sent."""
         pairs = ((b'X', b'y'), (b'Z', b'1'))
-        self.assertEqual(tuple(HeaderFields.of(pairs)), pairs)
+        self.assertEqual(tuple(HeaderFields.from_pairs(pairs)), pairs)
         for fields in (
-            HeaderFields.of(pairs),
+            HeaderFields.from_pairs(pairs),
             HeaderFields((b'X', b'Z'), (b'y', b'1')),
             HeaderFields((b'X', b'Z'), (b'y', b'1'), 1),
         ):
@@ -78,7 +78,7 @@ class HeadTests(SynchronousTestCase):
                              write_request_head('GET', b'/', b'a', pairs, NO_BODY))
             self.assertNotIn('y', repr(fields))
         for wrong in (b'secret\r\nEvil: 1', b'a\n', b'\x00'):
-            error = self.assertRaises(ValueError, HeaderFields.of, [(b'X', b'y'), (b'Z', wrong)])
+            error = self.assertRaises(ValueError, HeaderFields.from_pairs, [(b'X', b'y'), (b'Z', wrong)])
             self.assertEqual(str(error), 'The value of the field Z has control characters')
             error = self.assertRaises(ValueError, write_request_head, 'GET', b'/', b'a',
                                       HeaderFields((b'X', b'Z'), (b'y', wrong), 1), NO_BODY)

@@ -100,11 +100,11 @@ class AnswerTests(SynchronousTestCase):
     def test_what_a_connect_answers(self) -> None:
         """A 2xx response to CONNECT has no body, whatever its fields; the data after it belongs to the tunnel."""
         parser = ResponseParser(RESPONSE_LIMITS)
-        parser.expect('CONNECT')
+        parser.expect_response('CONNECT')
         parser.feed(b'HTTP/1.1 200 Go\r\nContent-Length: 5\r\n\r\n\x16\x03')
         head = parser.next()
         assert isinstance(head, ResponseHead)
-        self.assertEqual((head.status, head.length, parser.take_whole(), parser.pending), (200, 0, b'', 2))
+        self.assertEqual((head.status, head.length, parser.take_whole_body(), parser.pending_bytes), (200, 0, b'', 2))
         self.assertEqual(reading([b'HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno'], ['CONNECT']).bodies, (b'no',))
 
     def test_whether_the_connection_goes_on(self) -> None:
@@ -117,27 +117,27 @@ class AnswerTests(SynchronousTestCase):
             (b'HTTP/1.1', b'Connection: keep-alive', False), (b'HTTP/1.0', b'Connection: keep-alive', False),
         ):  # fmt: skip
             parser = ResponseParser(RESPONSE_LIMITS)
-            parser.expect('GET')
+            parser.expect_response('GET')
             parser.feed(line + b' 200 OK\r\n' + fields + b'\r\n\r\n')
             head = parser.next()
             assert isinstance(head, ResponseHead)
             self.assertEqual(head.keep_alive, goes_on, fields)
             if head.length is not None:
-                parser.take_whole()
-                self.assertEqual(parser.over, not goes_on)
+                parser.take_whole_body()
+                self.assertEqual(parser.is_finished, not goes_on)
 
     def test_one_go(self) -> None:
         """A complete small body is returned at once after its head; an incomplete one in pieces."""
         parser = ResponseParser(RESPONSE_LIMITS)
         data = b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n'
-        parser.expect('GET')
+        parser.expect_response('GET')
         parser.feed(data + b'abcd')
         parser.next()
-        self.assertEqual((parser.take_whole(), parser.pending), (b'abcd', 0))
-        parser.expect('GET')
+        self.assertEqual((parser.take_whole_body(), parser.pending_bytes), (b'abcd', 0))
+        parser.expect_response('GET')
         parser.feed(data + b'ab')
         parser.next()
-        self.assertEqual((parser.take_whole(), parser.next(), parser.next()), (None, b'ab', None))
+        self.assertEqual((parser.take_whole_body(), parser.next(), parser.next()), (None, b'ab', None))
         parser.feed(b'cd')
         self.assertEqual((parser.next(), parser.next()), (b'cd', END))
 
@@ -153,13 +153,13 @@ class AnswerTests(SynchronousTestCase):
     def test_a_refusal_is_for_ever(self) -> None:
         """After a rejection, every call raises it again, and input is discarded."""
         parser = ResponseParser(RESPONSE_LIMITS)
-        parser.expect('GET')
+        parser.expect_response('GET')
         parser.feed(b'nonsense')
         first = self.assertRaises(MessageRejected, parser.next)
         parser.feed(b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
         self.assertIs(self.assertRaises(MessageRejected, parser.next), first)
-        self.assertIs(self.assertRaises(MessageRejected, parser.eof), first)
-        self.assertEqual((parser.over, parser.pending), (True, 0))
+        self.assertIs(self.assertRaises(MessageRejected, parser.feed_eof), first)
+        self.assertEqual((parser.is_finished, parser.pending_bytes), (True, 0))
 
     def test_nobody_asked(self) -> None:
         """Data before a request is rejected."""

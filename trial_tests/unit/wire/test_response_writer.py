@@ -26,7 +26,7 @@ STAMP = HeadEndings(NOW)
 
 class HeadTests(SynchronousTestCase):
     def head(self, status: int = 200, content_type: bytes = b'text/plain', length: int | None = 3) -> list[bytes]:
-        head = write_response_head(status, content_type, length, 'a1b2c3d4', STAMP.keep)
+        head = write_response_head(status, content_type, length, 'a1b2c3d4', STAMP.keep_alive)
         self.assertTrue(head.endswith(b'\r\n\r\n'))
         return head.split(b'\r\n')[:-2]
 
@@ -59,19 +59,19 @@ class HeadTests(SynchronousTestCase):
 
     def test_connection(self) -> None:
         """The ending determines the Connection field: none, keep-alive for HTTP/1.0, or close."""
-        self.assertNotIn(b'Connection', STAMP.keep)
-        self.assertIn(b'\r\nConnection: keep-alive\r\n\r\n', STAMP.keep_1_0)
+        self.assertNotIn(b'Connection', STAMP.keep_alive)
+        self.assertIn(b'\r\nConnection: keep-alive\r\n\r\n', STAMP.keep_alive_1_0)
         self.assertIn(b'\r\nConnection: close\r\n\r\n', STAMP.close)
 
     def test_nothing_splits_an_answer(self) -> None:
         """CR, LF, NUL and other controls in a content type, cid, name or value are rejected."""
         for bad in ('a\r\nSet-Cookie: x', 'a\n', '\rb', 'a\0b', 'a\x7f'):
             octets = bad.encode()
-            self.assertRaises(ValueError, write_response_head, 200, octets, 0, 'cid', STAMP.keep)
-            self.assertRaises(ValueError, write_response_head, 200, b'', 0, bad, STAMP.keep)
+            self.assertRaises(ValueError, write_response_head, 200, octets, 0, 'cid', STAMP.keep_alive)
+            self.assertRaises(ValueError, write_response_head, 200, b'', 0, bad, STAMP.keep_alive)
             self.assertRaises(ValueError, write_field_lines, [(b'X', octets)])
             self.assertRaises(ValueError, write_field_lines, [(octets, b'x')])
-        self.assertRaises(ValueError, write_response_head, 200, b'', 0, 'ci\xe9', STAMP.keep)
+        self.assertRaises(ValueError, write_response_head, 200, b'', 0, 'ci\xe9', STAMP.keep_alive)
         self.assertRaises(ValueError, write_field_lines, [(b'', b'x')])
         self.assertRaises(ValueError, write_field_lines, [(b'A b', b'x')])
 

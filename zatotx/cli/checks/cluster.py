@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 def check_nodes(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that every node that was not stopped sends heartbeats and runs the cluster's revision."""
-    found: OdbHealth = scene.once(inspect_odb, part)
-    local = {server.name for server in scene.place.servers}
+    found: OdbHealth = scene.cached(inspect_odb, part)
+    local = {server.name for server in scene.environment.servers}
     for row in found.nodes:
-        mine = row.name == part.name
-        if row.up_status != 'running' or not (mine or (row.name not in local and _first(scene, part))):
+        is_own = row.name == part.name
+        if row.up_status != 'running' or not (is_own or (row.name not in local and _first(scene, part))):
             continue
-        if mine and row.worker >= expected_process_count(
+        if is_own and row.worker >= expected_process_count(
             part
         ):  # the row of a server that died, which the pid file shows
             continue
@@ -62,7 +62,7 @@ def expected_process_count(part: Component) -> int:
 
 def _first(scene: CheckContext, part: Component) -> bool:
     """Whether the server is the one that reports on nodes elsewhere, for all servers that share an ODB."""
-    return scene.place.servers[0] == part
+    return scene.environment.servers[0] == part
 
 
 def check_server_findings(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
@@ -105,8 +105,8 @@ def invoke_on_server(part: Component, service: str) -> dict[str, Any]:
 
 CHECKS = (
     Check('cluster', 'a server or worker that was not stopped sends no heartbeat, or runs an older revision', SERVER,
-          check_nodes, asks=True),
+          check_nodes, sends_requests=True),
     Check('server', 'a running server reports problems (zato.health.findings): stuck threads, stalls of the '
           'reactor, an unavailable ODB or Redis, refused code; or its version is not the one that is installed',
-          SERVER, check_server_findings, asks=True),
+          SERVER, check_server_findings, sends_requests=True),
 )  # fmt: skip

@@ -27,26 +27,26 @@ class Finding(NamedTuple):
 class CheckContext:
     """The input of all checks in one run. Caches what several checks need."""
 
-    def __init__(self, place: Environment, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, environment: Environment, now: Callable[[], float] = time.time) -> None:
         """`now` returns Unix time."""
-        self.place = place
+        self.environment = environment
         self.now = now
-        self._answers: dict[Any, tuple[bool, Any]] = {}
+        self._cache: dict[Any, tuple[bool, Any]] = {}
         self._locks: dict[Any, threading.Lock] = {}
         self._locks_lock = threading.Lock()
 
-    def once(self, ask: Callable[[Component], Any], part: Component) -> Any:
+    def cached(self, compute: Callable[[Component], Any], part: Component) -> Any:
         """Return `ask(part)`, which is called once per run; an exception is raised again to each caller."""
-        key = ask, part.path
+        key = compute, part.path
         with self._locks_lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
-            if key not in self._answers:
+            if key not in self._cache:
                 try:
-                    self._answers[key] = True, ask(part)
+                    self._cache[key] = True, compute(part)
                 except Exception as error:
-                    self._answers[key] = False, error
-        succeeded, result = self._answers[key]
+                    self._cache[key] = False, error
+        succeeded, result = self._cache[key]
         if not succeeded:
             raise result
         return result
@@ -59,12 +59,12 @@ class Check(NamedTuple):
     """A check of `zatotx doctor`."""
 
     subject: str  # one or two words, shown in findings
-    says: str  # the problems that it finds, for the documentation
-    of: str  # ENVIRONMENT, EVERY_PART, SERVER or REDIS
-    look: CheckFunction
-    asks: bool = False  # sends requests to other processes or machines, so runs in its own thread
+    description: str  # the problems that it finds, for the documentation
+    target: str  # ENVIRONMENT, EVERY_PART, SERVER or REDIS
+    run: CheckFunction
+    sends_requests: bool = False  # sends requests to other processes or machines, so runs in its own thread
 
 
-def as_component(place: Environment) -> Component:
+def as_component(environment: Environment) -> Component:
     """Return the environment as a Component without a process, to which checks of the environment are applied."""
-    return Component(ENVIRONMENT, Path(place.environment))
+    return Component(ENVIRONMENT, Path(environment.environment))

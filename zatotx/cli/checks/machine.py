@@ -43,12 +43,12 @@ def check_file_system(directory: Path, found: Any) -> Iterator[tuple[str, str]]:
 
 def check_descriptor_limit(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a server may open enough files and connections."""
-    limit, whose = effective_limit(part, 'Max open files', resource.RLIMIT_NOFILE)
+    limit, process_name = effective_limit(part, 'Max open files', resource.RLIMIT_NOFILE)
     fix = "raise it ('ulimit -n 65536' before the start, LimitNOFILE=65536 with systemd) and restart the server"
     if limit < TOO_FEW_FILES:
-        yield BROKEN, f'{whose} may open {limit} files and connections at once: {fix}'
+        yield BROKEN, f'{process_name} may open {limit} files and connections at once: {fix}'
     elif limit < FEW_FILES:
-        yield WARNING, f'{whose} may open {limit} files and connections at once, fewer than {FEW_FILES}: {fix}'
+        yield WARNING, f'{process_name} may open {limit} files and connections at once, fewer than {FEW_FILES}: {fix}'
 
 
 def check_core_dumps(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ def check_running(scene: CheckContext, part: Component) -> Iterator[tuple[str, s
         pid = part.pid_file.read_text(errors='replace').strip()[:20]
         yield BROKEN, (f'it ended without being stopped: {part.pid_file} names process {pid or "none"}, which is not '
                        f"its own; see {part.path}/logs, then 'zatotx start {part.path}'")  # fmt: skip
-    elif any(running_process(other) is not None for other in scene.place.parts):
+    elif any(running_process(other) is not None for other in scene.environment.components):
         yield WARNING, f"it is stopped while other components are running: 'zatotx start {part.path}'"
 
 
@@ -48,10 +48,10 @@ def check_ports(scene: CheckContext, part: Component) -> Iterator[tuple[str, str
 
 def check_duplicate_ports(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that no two servers of an environment use the same port."""
-    mine = {address.port for address in tcp_addresses(part)}
-    for other in scene.place.servers:
+    own_ports = {address.port for address in tcp_addresses(part)}
+    for other in scene.environment.servers:
         if other.path < part.path:
-            for port in sorted(mine & {address.port for address in tcp_addresses(other)}):
+            for port in sorted(own_ports & {address.port for address in tcp_addresses(other)}):
                 yield BROKEN, (f'port {port} is also used by {other.name}: change http.listen in '
                                f'{part.path}/config/server.toml')  # fmt: skip
 
@@ -68,12 +68,24 @@ def check_redis_program(scene: CheckContext, part: Component) -> Iterator[tuple[
 
 
 CHECKS = (
-    Check('processes', 'a component ended without being stopped (its pid file names another process or none), or is '
-          'stopped while others are running', EVERY_COMPONENT, check_running),
-    Check('ports', 'a port is in use by another program, or a running server does not listen on it', SERVER,
-          check_ports),
+    Check(
+        'processes',
+        'a component ended without being stopped (its pid file names another process or none), or is '
+        'stopped while others are running',
+        EVERY_COMPONENT,
+        check_running,
+    ),
+    Check(
+        'ports', 'a port is in use by another program, or a running server does not listen on it', SERVER, check_ports
+    ),
     Check('ports', 'two servers have the same port', SERVER, check_duplicate_ports),
     Check('files', 'no program for the embedded Redis is installed', REDIS, check_redis_program),
-    Check('ready', 'a server is running and /zato/ready does not respond with 200', SERVER, check_ready, asks=True),
-    Check('ready', 'the embedded Redis is running and does not respond', REDIS, check_ready, asks=True),
-)  # fmt: skip
+    Check(
+        'ready',
+        'a server is running and /zato/ready does not respond with 200',
+        SERVER,
+        check_ready,
+        sends_requests=True,
+    ),
+    Check('ready', 'the embedded Redis is running and does not respond', REDIS, check_ready, sends_requests=True),
+)

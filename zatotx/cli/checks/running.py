@@ -31,15 +31,15 @@ MAX_THREADS = 16
 Job = tuple[Check, Component]
 
 
-def run_checks(scene: CheckContext, checks: Iterable[Check] = CHECKS, longest: float = TOTAL_TIMEOUT) -> list[Finding]:
+def run_checks(scene: CheckContext, checks: Iterable[Check] = CHECKS, timeout: float = TOTAL_TIMEOUT) -> list[Finding]:
     """Run all checks and return their findings without duplicates. Checks that send no requests run first, because
     requests may change what they would find."""
     jobs = [job for check in checks for job in _jobs(check, scene)]
     found: dict[int, list[Finding]] = {}
     for number, (check, part) in enumerate(jobs):
-        if not check.asks:
+        if not check.sends_requests:
             found[number] = run_check(check, part, scene)
-    found.update(_run_in_threads({n: job for n, job in enumerate(jobs) if job[0].asks}, scene, longest))
+    found.update(_run_in_threads({n: job for n, job in enumerate(jobs) if job[0].sends_requests}, scene, timeout))
     unique: dict[tuple[str, str], Finding] = {}
     for number in sorted(found):
         for finding in found[number]:
@@ -48,12 +48,12 @@ def run_checks(scene: CheckContext, checks: Iterable[Check] = CHECKS, longest: f
 
 
 def _jobs(check: Check, scene: CheckContext) -> Iterator[Job]:
-    if check.of == ENVIRONMENT:
-        if scene.place.whole:
-            yield check, as_component(scene.place)
+    if check.target == ENVIRONMENT:
+        if scene.environment.is_complete:
+            yield check, as_component(scene.environment)
         return
-    for part in scene.place.parts:
-        if check.of in (EVERY_COMPONENT, part.kind):
+    for part in scene.environment.components:
+        if check.target in (EVERY_COMPONENT, part.kind):
             yield check, part
 
 
@@ -62,7 +62,7 @@ def run_check(check: Check, part: Component, scene: CheckContext) -> list[Findin
     where = 'environment' if part.kind == ENVIRONMENT else part.name
     found: list[tuple[str, str]] = []
     try:
-        found.extend(check.look(scene, part))
+        found.extend(check.run(scene, part))
     except CommandError as error:
         found.append((BROKEN, error.format_message()))
     except OSError as error:

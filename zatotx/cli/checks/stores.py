@@ -45,7 +45,7 @@ class RedisInspection(NamedTuple):
 
     facts: ServerInfo
     at: float  # Unix time
-    way: float  # seconds
+    duration: float  # seconds
 
 
 def inspect_redis(part: Component) -> RedisInspection | None:
@@ -68,7 +68,7 @@ def inspect_redis(part: Component) -> RedisInspection | None:
 
 def check_odb(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the ODB is reachable, readable and writable, and not too large for SQLite."""
-    found: OdbHealth = scene.once(inspect_odb, part)
+    found: OdbHealth = scene.cached(inspect_odb, part)
     if found.title == 'SQLite' and found.size > LARGE_SQLITE_FILE:
         yield WARNING, (f'the ODB ({found.url}) has {found.size // 1024**3} GiB, which is large for SQLite: move it to '
                         'PostgreSQL or MariaDB')  # fmt: skip
@@ -78,14 +78,14 @@ def check_redis(scene: CheckContext, part: Component) -> Iterator[tuple[str, str
     """Check that Redis is reachable, persists its data, and has memory left."""
     from zatotx.redis.server_info import configuration_warnings
 
-    inspection: RedisInspection | None = scene.once(inspect_redis, part)
+    inspection: RedisInspection | None = scene.cached(inspect_redis, part)
     if inspection is None or not inspection.facts.run_id:  # it is stopped, or its user may not run INFO
         return
     found = inspection.facts
     where = str(redis_address(part))
     for sentence in configuration_warnings(found, where):
         yield WARNING, sentence
-    if not found.keeps:
+    if not found.is_append_only:
         yield WARNING, (f"{where} has no append-only file, so a restart loses data: set "
                         "'appendonly yes' there")  # fmt: skip
     if found.memory_limit and found.memory > found.memory_limit * MEMORY_WARNING_SHARE:
@@ -95,11 +95,16 @@ def check_redis(scene: CheckContext, part: Component) -> Iterator[tuple[str, str
 
 def check_clocks(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that this machine, the ODB, Redis and the other nodes have the same time."""
-    for ahead, whose in _differences(scene, part):
+    for ahead, clock_owner in _differences(scene, part):
         if abs(ahead) > MAX_CLOCK_DIFFERENCE:
             severity = BROKEN if abs(ahead) > LIVENESS_TIMEOUT else WARNING
-            yield severity, (f"the clock of {whose} is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this "
-                             "machine's: synchronize both with NTP (chrony, systemd-timesyncd)")  # fmt: skip
+            yield (
+                severity,
+                (
+                    f'the clock of {clock_owner} is {abs(ahead):.1f} s {"ahead of" if ahead > 0 else "behind"} this '
+                    "machine's: synchronize both with NTP (chrony, systemd-timesyncd)"
+                ),
+            )
 
 
 def check_ntp(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
@@ -118,7 +123,7 @@ def _differences(scene: CheckContext, part: Component) -> Iterator[tuple[float, 
 
     found: OdbHealth | None = _inspect_or_none(scene, inspect_odb, part)
     if found is not None:
-        yield _minimum_difference(found.ahead, found.way / 2), f'the ODB ({found.url})'
+        yield _minimum_difference(found.clock_offset, found.round_trip / 2), f'the ODB ({found.url})'
         for row in found.nodes:  # a clock that is behind looks like a missing heartbeat
             if row.up_status == RUNNING:
                 yield max(0.0, row.seen_at - scene.now()), row.name
@@ -126,7 +131,7 @@ def _differences(scene: CheckContext, part: Component) -> Iterator[tuple[float, 
     if inspection is not None and inspection.facts.time:
         shift = scene.now() - time.time()
         difference = inspection.facts.time - inspection.at - shift
-        yield _minimum_difference(difference, inspection.way), str(redis_address(part))
+        yield _minimum_difference(difference, inspection.duration), str(redis_address(part))
 
 
 def _minimum_difference(ahead: float, unsure: float) -> float:
@@ -134,9 +139,9 @@ def _minimum_difference(ahead: float, unsure: float) -> float:
     return max(0.0, ahead - unsure) if ahead > 0 else min(0.0, ahead + unsure)
 
 
-def _inspect_or_none(scene: CheckContext, ask: Any, part: Component) -> Any:
+def _inspect_or_none(scene: CheckContext, inspect_store: Any, part: Component) -> Any:
     try:
-        return scene.once(ask, part)
+        return scene.cached(inspect_store, part)
     except (CommandError, OSError):
         return None
 
@@ -148,7 +153,7 @@ CHECKS = (
         'with another key or lacks the cluster; its SQLite file has more than 20 GiB',
         SERVER,
         check_odb,
-        asks=True,
+        sends_requests=True,
     ),
     Check(
         'Redis',
@@ -156,20 +161,20 @@ CHECKS = (
         '(maxmemory-policy), has no append-only file, failed to write, or uses 90 % of its memory',
         SERVER,
         check_redis,
-        asks=True,
+        sends_requests=True,
     ),
     Check(
         'clocks',
         'the clock of the ODB, of Redis or of another node differs by 2 s (warning) or 6 s (broken)',
         SERVER,
         check_clocks,
-        asks=True,
+        sends_requests=True,
     ),
     Check(
         'clocks',
         'NTP does not synchronize this machine, and the cluster has servers on other machines',
         SERVER,
         check_ntp,
-        asks=True,
+        sends_requests=True,
     ),
 )

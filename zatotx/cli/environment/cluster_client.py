@@ -33,10 +33,13 @@ class PasswordRejectedError(CommandError):
 class ClusterClient:
     """Invokes services as admin.invoke, on the server in PATH, or on the first one that is reachable."""
 
-    def __init__(self, place: Environment) -> None:
-        self._place = place
-        all_servers = [part for part in components_of(place.environment) if part.kind == SERVER]
-        self._servers: list[Component] = [*place.servers, *(part for part in all_servers if part not in place.servers)]
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        all_servers = [part for part in components_of(environment.environment) if part.kind == SERVER]
+        self._servers: list[Component] = [
+            *environment.servers,
+            *(part for part in all_servers if part not in environment.servers),
+        ]
 
     def call(self, service: str, payload: object, timeout: float = TIMEOUT) -> Any:
         """Invoke an internal service and return the value of its response element. Raises CommandError with the
@@ -53,7 +56,7 @@ class ClusterClient:
     ) -> HttpResponse:
         """Return the unparsed response, whatever its status. Raises CommandError if there is none."""
         fields = {
-            'Authorization': basic_auth(read_credentials(self._place.environment, 'api')),
+            'Authorization': basic_auth(read_credentials(self._environment.environment, 'api')),
             'Content-Type': 'application/json',
             'X-Zato-Deadline-Ms': str(int(timeout * 1000)),
             **(headers or {}),
@@ -77,46 +80,46 @@ class ClusterClient:
             self._check_credentials(response)
             return response
         raise CommandError(
-            f"No server of {self._place.environment} is running: 'zatotx start {self._place.environment}'."
+            f"No server of {self._environment.environment} is running: 'zatotx start {self._environment.environment}'."
         )
 
-    def _check_credentials(self, answer: HttpResponse) -> None:
-        if answer.status == 401:
-            file = self._place.environment / CREDENTIALS
+    def _check_credentials(self, response: HttpResponse) -> None:
+        if response.status == 401:
+            file = self._environment.environment / CREDENTIALS
             raise PasswordRejectedError(
                 f"The cluster does not accept the password of [api] in {file}: set one with 'zatotx update password "
-                f"{self._place.environment} admin.invoke'."
+                f"{self._environment.environment} admin.invoke'."
             )
 
 
-def raise_for_status(answer: HttpResponse) -> HttpResponse:
+def raise_for_status(response: HttpResponse) -> HttpResponse:
     """Return the response if the call succeeded. Raises CommandError with the errors of a failed one, one per line if
     there are several."""
-    if answer.status >= 400:
-        raise combine_errors(split_errors(answer), 'The server reported {} errors')
-    return answer
+    if response.status >= 400:
+        raise combine_errors(split_errors(response), 'The server reported {} errors')
+    return response
 
 
-def error_reason(answer: HttpResponse) -> str:
+def error_reason(response: HttpResponse) -> str:
     """Return the server's message for a failed call."""
-    return '; '.join(split_errors(answer))
+    return '; '.join(split_errors(response))
 
 
-def split_errors(answer: HttpResponse) -> list[str]:
+def split_errors(response: HttpResponse) -> list[str]:
     """Return the errors of a failed call one by one."""
     try:
-        env = json.loads(answer.body)['zato_env']
+        env = json.loads(response.body)['zato_env']
         details, cid = env['details'], env.get('cid', '')
     except (ValueError, KeyError, TypeError):
-        return [f'The server responded with {answer.status} {answer.body[:200].decode("utf-8", "replace")}'.strip()]
-    if answer.status == 500:
+        return [f'The server responded with {response.status} {response.body[:200].decode("utf-8", "replace")}'.strip()]
+    if response.status == 500:
         return [f'{details} (cid {cid}: the traceback is in the log of the server)']
     return [str(each) for each in details] if isinstance(details, list) else _ERROR_SEPARATOR.split(str(details))
 
 
-def response_element(answer: HttpResponse) -> Any:
+def response_element(response: HttpResponse) -> Any:
     """Return the only element beside zato_env in an internal service's response; None if there is none."""
-    document = json.loads(answer.body or b'null')
+    document = json.loads(response.body or b'null')
     if not isinstance(document, dict):
         return document
     found = [value for name, value in document.items() if name != 'zato_env']

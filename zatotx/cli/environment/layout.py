@@ -47,21 +47,21 @@ class Environment(NamedTuple):
     """What PATH refers to: an environment, and the selected components of it."""
 
     environment: Path
-    parts: tuple[Component, ...]  # all components, or the one that PATH names
-    whole: bool
+    components: tuple[Component, ...]  # all components, or the one that PATH names
+    is_complete: bool
 
     @property
     def servers(self) -> list[Component]:
-        return [part for part in self.parts if part.kind == SERVER]
+        return [part for part in self.components if part.kind == SERVER]
 
 
 def find_environment(path: str) -> Environment:
     """Return the environment or component at `path`. Raises CommandError if there is none."""
     directory = Path(path).absolute()
     if (directory / CREDENTIALS).is_file():
-        return Environment(directory, components_of(directory), whole=True)
+        return Environment(directory, components_of(directory), is_complete=True)
     if (directory / INFO_FILE).is_file():
-        return Environment(directory.parent, (read_component(directory),), whole=False)
+        return Environment(directory.parent, (read_component(directory),), is_complete=False)
     if not directory.exists():
         raise CommandError(f"{path} does not exist: create an environment with 'zatotx quickstart create {path}'.")
     raise CommandError(
@@ -117,10 +117,10 @@ def read_settings(part: Component) -> dict[str, Any]:
 
     file = part.path / 'config' / 'server.toml'
     found, wrong = resolve_references(read_toml(file), file.parent)
-    for place, text in wrong:
-        section, _, key = place.partition('.')
-        value = UnresolvedSetting(place)
-        value.why = f'{file}: {place}: {text}.'
+    for environment, text in wrong:
+        section, _, key = environment.partition('.')
+        value = UnresolvedSetting(environment)
+        value.why = f'{file}: {environment}: {text}.'
         if key:
             found[section][key] = value
     return found
@@ -146,9 +146,9 @@ def parse_number(text: str, default: float) -> float:
         return default
 
 
-def cluster_name(place: Environment) -> str:
+def cluster_name(environment: Environment) -> str:
     """Return the cluster name of the first server; '' in an environment without servers."""
-    for part in components_of(place.environment):
+    for part in components_of(environment.environment):
         if part.kind == SERVER:
             return str(get_setting(read_settings(part), 'main', 'cluster', ''))
     return ''

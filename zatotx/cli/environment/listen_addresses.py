@@ -59,9 +59,9 @@ def listen_descriptions(part: Component) -> Iterator[str]:
     """The endpoint descriptions of all kinds in the settings of a server."""
     from zatotx.connectors.kind_registry import find_kinds
 
-    said = read_settings(part)
+    settings = read_settings(part)
     for found in find_kinds():
-        yield from map(str, get_setting(said, found.kind.name, 'listen', []))
+        yield from map(str, get_setting(settings, found.kind.name, 'listen', []))
 
 
 def tcp_addresses(part: Component) -> Iterator[ListenAddress]:

@@ -68,14 +68,14 @@ def convert_errors() -> Iterator[None]:
 
 
 @contextmanager
-def open_odb(place: Environment) -> Iterator[Database]:
+def open_odb(environment: Environment) -> Iterator[Database]:
     """Open the database of an environment, and close it at the end. Database errors are raised as CommandError."""
     from zatotx.odb.maintenance import open_database
 
-    part = any_server(place)
+    part = any_server(environment)
     with convert_errors():
         opened = open_database(
-            odb_url(part), read_secret_key(part), cluster=cluster_name(place), types=all_object_types()
+            odb_url(part), read_secret_key(part), cluster=cluster_name(environment), types=all_object_types()
         )
         try:
             yield opened

@@ -22,12 +22,12 @@ class Process(NamedTuple):
     pid: int
     started: str  # in clock ticks since boot; together with the pid it identifies a process uniquely
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         return process_start_time(self.pid) == self.started
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless the process has ended."""
-        if self.alive():
+        if self.is_alive():
             try:
                 os.kill(self.pid, number)
             except ProcessLookupError:
@@ -36,7 +36,7 @@ class Process(NamedTuple):
     def ended_within(self, seconds: float) -> bool:
         """Wait for the end of the process; whether it ended in time."""
         end = time.monotonic() + seconds
-        while self.alive():
+        while self.is_alive():
             if time.monotonic() > end:
                 return False
             time.sleep(POLL_INTERVAL)
@@ -84,9 +84,9 @@ def component_directory(pid: int, plugins: Sequence[str]) -> Path | None:
     return Path(f'/proc/{pid}/cwd', directory).resolve()
 
 
-def directory_option(words: Sequence[str]) -> str:
+def directory_option(arguments: Sequence[str]) -> str:
     """Return the value of --dir in a command line."""
-    for word, following in zip_longest(words, words[1:], fillvalue=''):
+    for word, following in zip_longest(arguments, arguments[1:], fillvalue=''):
         if word in ('--dir', '-d'):
             return following
         if word.startswith('--dir='):

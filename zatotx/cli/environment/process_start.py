@@ -32,7 +32,7 @@ class LaunchedProcess(NamedTuple):
 
     part: Component
     process: subprocess.Popen[bytes]
-    said_before: int  # size of its stderr.log before the start
+    stderr_size: int  # size of its stderr.log before the start
 
 
 def twistd_command(part: Component) -> list[str]:
@@ -47,7 +47,7 @@ def start_process(part: Component) -> LaunchedProcess:
     log = rotate_stderr_log(part.stderr_log)
     key = os.environ.get(KEY_VARIABLE, '') if part.kind == SERVER else ''
     with log.open('ab') as stderr:
-        said_before = stderr.tell()
+        stderr_size = stderr.tell()
         process = subprocess.Popen(
             [*twistd_command(part), *(['--secret-key', '-'] if key else [])],
             cwd=part.path,
@@ -60,7 +60,7 @@ def start_process(part: Component) -> LaunchedProcess:
         )
     if key:
         pass_secret_key(process, key)
-    return LaunchedProcess(part, process, said_before)
+    return LaunchedProcess(part, process, stderr_size)
 
 
 def pass_secret_key(process: subprocess.Popen[bytes], key: str) -> None:
@@ -139,8 +139,8 @@ def await_ready(part: Component, launched: LaunchedProcess | None, end: float) -
                 return [f'{part.name} ended in the meantime']
             return [f'{part.name} cannot start: {why_ended(launched)}']
         if time.monotonic() > end:
-            why = state.why or f'it does not respond: see {part.path}/logs'
-            return [f'{part.name} is not ready after {START_TIMEOUT:g} s: {why}']
+            reason = state.why or f'it does not respond: see {part.path}/logs'
+            return [f'{part.name} is not ready after {START_TIMEOUT:g} s: {reason}']
         time.sleep(POLL_INTERVAL)
 
 
@@ -153,7 +153,7 @@ def why_ended(launched: LaunchedProcess) -> str:
 def last_stderr_lines(launched: LaunchedProcess) -> str:
     """Return the last line that the process wrote to stderr."""
     with launched.part.stderr_log.open('rb') as file:
-        file.seek(launched.said_before)
+        file.seek(launched.stderr_size)
         lines = [line.strip() for line in file.read().decode('utf-8', 'replace').splitlines() if line.strip()]
     if lines:
         return lines[-1]

@@ -34,10 +34,10 @@ def probe_component(part: Component, timeout: float = TIMEOUT) -> Health:
     if process is None:
         return Health('stopped')
     if part.kind == SERVER:
-        why = server_error(part, process.pid, timeout) or missing_workers(part, process)
+        reason = server_error(part, process.pid, timeout) or missing_workers(part, process)
     else:
-        why = embedded_redis_error(part.path, timeout)
-    return Health('starting' if why else 'running', process.pid, why)
+        reason = embedded_redis_error(part.path, timeout)
+    return Health('starting' if reason else 'running', process.pid, reason)
 
 
 def server_error(part: Component, pid: int, timeout: float = TIMEOUT) -> str:

@@ -19,11 +19,11 @@ def key_file(part: Component) -> Path:
     return part.path / 'config' / 'secret.key'
 
 
-def any_server(place: Environment) -> Component:
+def any_server(environment: Environment) -> Component:
     """Return the server in PATH, or the environment's first one: all servers share one key and one database."""
-    found = place.servers or [part for part in components_of(place.environment) if part.kind == SERVER]
+    found = environment.servers or [part for part in components_of(environment.environment) if part.kind == SERVER]
     if not found:
-        raise CommandError(f'{place.environment} has no server.')
+        raise CommandError(f'{environment.environment} has no server.')
     return found[0]
 
 

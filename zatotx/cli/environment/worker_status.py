@@ -23,9 +23,9 @@ def read_worker_status(part: Component, process: Process | None) -> StatusFile |
 def missing_workers(part: Component, process: Process) -> str:
     """Return a sentence if not all workers serve requests; '' if they do or there are none."""
     status = read_worker_status(part, process)
-    if status is None or status.ready >= status.wanted:
+    if status is None or status.ready_count >= status.wanted:
         return ''
-    return f'{status.ready} of {status.wanted} workers are ready'
+    return f'{status.ready_count} of {status.wanted} workers are ready'
 
 
 def replace_workers(part: Component, grace: float) -> list[str] | None:
@@ -38,12 +38,12 @@ def replace_workers(part: Component, grace: float) -> list[str] | None:
     target = status.asked + 1
     deadline = time.monotonic() + (REPLACE_TIMEOUT + grace) * (len(status.workers) + 1)
     process.send(signal.SIGUSR2)
-    while process.alive():
+    while process.is_alive():
         status = read_worker_status(part, process)
         if status is not None and status.done >= target:
-            why = status.why.rstrip('.')
-            error = f'not all workers of {part.name} could be replaced: {why}; the running ones continue'
-            return [error] if why else []
+            reason = status.why.rstrip('.')
+            error = f'not all workers of {part.name} could be replaced: {reason}; the running ones continue'
+            return [error] if reason else []
         if time.monotonic() > deadline:
             return [f'the workers of {part.name} are not replaced yet: see {part.path}/logs']
         time.sleep(POLL_INTERVAL)

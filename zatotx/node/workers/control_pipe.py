@@ -30,19 +30,19 @@ RETIRE_TIMEOUT = 5.0  # seconds for clients of a retired worker to send another 
 class WorkerSpec:
     """What a worker process receives from its parent when it starts."""
 
-    seat: int
-    late: bool  # other workers serve already, so listen only when ready
-    crewed: bool = False  # whether the process is a worker, so that others may exist
-    sockets: Mapping[str, int] = field(factory=dict)  # endpoint description -> inherited descriptor
+    slot: int
+    listen_when_ready: bool  # other workers serve already, so listen only when ready
+    is_worker: bool = False  # whether the process is a worker, so that others may exist
+    inherited_sockets: Mapping[str, int] = field(factory=dict)  # endpoint description -> inherited descriptor
     handover: int = -1  # inherited descriptor: see socket_handover
-    key: str = field(default='', repr=False)  # the secret key, if it is not in a file
+    secret_key: str = field(default='', repr=False)  # the secret key, if it is not in a file
 
-    def line(self) -> bytes:
+    def to_line(self) -> bytes:
         """Return the first line that the parent writes to the pipe."""
         return json.dumps(asdict(self)).encode() + b'\n'
 
 
-SINGLE_PROCESS = WorkerSpec(seat=0, late=False, sockets={})
+SINGLE_PROCESS = WorkerSpec(slot=0, listen_when_ready=False, inherited_sockets={})
 
 
 def read_worker_spec(descriptor: int = COMMAND_DESCRIPTOR) -> WorkerSpec:
@@ -55,7 +55,7 @@ def read_worker_spec(descriptor: int = COMMAND_DESCRIPTOR) -> WorkerSpec:
             raise ValueError('the parent process has ended')
         line += byte
     spec = WorkerSpec(**json.loads(line))
-    for inherited in (COMMAND_DESCRIPTOR, NOTICE_DESCRIPTOR, spec.handover, *spec.sockets.values()):
+    for inherited in (COMMAND_DESCRIPTOR, NOTICE_DESCRIPTOR, spec.handover, *spec.inherited_sockets.values()):
         if inherited >= 0:
             os.set_inheritable(inherited, False)
     return spec
@@ -75,23 +75,23 @@ class ControlPipe:
         self._on_command: Callable[[str], None] = lambda order: None
         self._on_parent_lost: Callable[[], None] = lambda: None
 
-    def follow(self, heard: Callable[[str], None], orphaned: Callable[[], None]) -> None:
-        """Start reading: call `heard` with each command, and `orphaned` when the parent has ended."""
-        self._on_command, self._on_parent_lost = heard, orphaned
+    def start(self, on_command: Callable[[str], None], on_parent_lost: Callable[[], None]) -> None:
+        """Start reading: call `on_command` with each command, and `on_parent_lost` when the parent has ended."""
+        self._on_command, self._on_parent_lost = on_command, on_parent_lost
         fdesc.setNonBlocking(self._orders)
         fdesc.setNonBlocking(self._notices)  # a frozen parent must not block the worker
         self._reactor.addReader(self)
 
-    def tell(self, notice: str, why: str = '') -> None:
+    def send_notice(self, notice: str, reason: str = '') -> None:
         """Send a notice to the parent, if it still runs."""
         try:
-            os.write(self._notices, json.dumps([notice, why]).encode() + b'\n')
+            os.write(self._notices, json.dumps([notice, reason]).encode() + b'\n')
         except OSError as error:
             self._log.debug('The notice {notice} could not be sent to the parent: {error}', notice=notice, error=error)
 
     def start_heartbeat(self) -> None:
         """Start sending a heartbeat every INTERVAL seconds, which shows that this reactor is running."""
-        loop = LoopingCall(self.tell, HEARTBEAT)
+        loop = LoopingCall(self.send_notice, HEARTBEAT)
         loop.clock = self._reactor
         loop.start(INTERVAL)
 

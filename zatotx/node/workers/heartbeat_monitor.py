@@ -14,13 +14,13 @@ from zatotx.rules.resilience.heartbeat import INTERVAL, TIMEOUT
 
 @define(eq=False, kw_only=True)
 class HeartbeatMonitor:
-    """Calls `hung` with each ready worker that has sent no heartbeat for `timeout` seconds, counting only time in which
-    the parent process was running itself. `hung` must end the worker's ready phase. Workers that are starting or
-    stopping are not checked: both may take long, and stopping has its own time limit."""
+    """Calls `on_hang` with each ready worker that has sent no heartbeat for `timeout` seconds, counting only time in
+    which the parent process was running itself. `on_hang` must end the worker's ready phase. Workers that are starting
+    or stopping are not checked: both may take long, and stopping has its own time limit."""
 
     reactor: Any  # IReactorTime
     workers: Callable[[], Iterable[WorkerProcess]]
-    hung: Callable[[WorkerProcess], None]
+    on_hang: Callable[[WorkerProcess], None]
     timeout: float = TIMEOUT
     _last_check: float = field(default=0.0, init=False)  # time of the last check
     _loop: LoopingCall = field(init=False)
@@ -44,6 +44,6 @@ class HeartbeatMonitor:
         now = self.reactor.seconds()
         elapsed, self._last_check = now - self._last_check, now
         for worker in [worker for worker in self.workers() if worker.phase == READY]:
-            worker.silence = worker.silence.after(elapsed)
+            worker.silence = worker.silence.record_silence(elapsed)
             if worker.silence.is_hung(self.timeout):
-                self.hung(worker)
+                self.on_hang(worker)

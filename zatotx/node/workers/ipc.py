@@ -32,7 +32,7 @@ RequestHandlers = Mapping[str, Callable[..., Any]]  # request name -> handler, c
 class WorkerResponse:
     """The response of another worker."""
 
-    seat: int
+    slot: int
     pid: int
     value: Any
 
@@ -103,12 +103,12 @@ class WorkerIpc:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, work: Path, seat: int, answers: RequestHandlers) -> None:
+    def __init__(self, reactor: Any, work: Path, slot: int, handlers: RequestHandlers) -> None:
         """`reactor`: IReactorUNIX, IReactorTime."""
         self._reactor = reactor
         self._work = work
-        self._seat = seat
-        self._answers = answers
+        self._slot = slot
+        self._handlers = handlers
         self._directory = -1
         self._port: Any = None
 
@@ -116,9 +116,9 @@ class WorkerIpc:
         """Start answering requests. Raises Twisted's error if the socket cannot be opened."""
         # Addressed relative to the open directory, because the kernel limits socket paths to 107 bytes.
         self._directory = os.open(self._work, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        (self._work / socket_name(self._seat)).unlink(missing_ok=True)  # left by a killed process
-        factory = _PeerFactory(partial(_ServerProtocol, self._answers))
-        self._port = self._reactor.listenUNIX(self._path(self._seat), factory, mode=0o600)
+        (self._work / socket_name(self._slot)).unlink(missing_ok=True)  # left by a killed process
+        factory = _PeerFactory(partial(_ServerProtocol, self._handlers))
+        self._port = self._reactor.listenUNIX(self._path(self._slot), factory, mode=0o600)
 
     async def stop(self) -> None:
         """Stop answering. Idempotent."""
@@ -129,38 +129,38 @@ class WorkerIpc:
         if directory >= 0:
             os.close(directory)
 
-    async def ask_all(self, question: str, *words: object) -> list[WorkerResponse]:
+    async def request_all(self, name: str, *arguments: object) -> list[WorkerResponse]:
         """Send a request with those JSON-serializable arguments to all other workers, and return their responses.
         Workers that fail or do not respond within DEADLINE seconds are omitted."""
         if self._directory < 0:
             return []
-        seats = [seat for seat in sorted(_slots_with_sockets(self._work)) if seat != self._seat]
-        found = await gatherResults([Deferred.fromCoroutine(self._request(seat, question, words)) for seat in seats])
-        return [answer for answer in found if answer is not None]
+        slots = [slot for slot in sorted(_slots_with_sockets(self._work)) if slot != self._slot]
+        found = await gatherResults([Deferred.fromCoroutine(self._request(slot, name, arguments)) for slot in slots])
+        return [response for response in found if response is not None]
 
-    async def _request(self, seat: int, question: str, words: Sequence[object]) -> WorkerResponse | None:
+    async def _request(self, slot: int, question: str, words: Sequence[object]) -> WorkerResponse | None:
         client = _ClientProtocol(question, words)
-        endpoint = UNIXClientEndpoint(self._reactor, self._path(seat), timeout=DEADLINE)
+        endpoint = UNIXClientEndpoint(self._reactor, self._path(slot), timeout=DEADLINE)
         try:
             await endpoint.connect(_PeerFactory(lambda: client))
             response = await client.answer.addTimeout(DEADLINE, self._reactor)
         except Exception as error:  # it has ended, is starting or stopping, or hangs
-            self._log.debug('Worker {seat} does not respond: {why}', seat=seat, why=str(error) or type(error).__name__)
+            self._log.debug('Worker {seat} does not respond: {why}', seat=slot, why=str(error) or type(error).__name__)
             if client.transport is not None:
                 client.transport.abortConnection()
             return None
         if 'answer' not in response:
-            self._log.warn('Worker {seat} failed to respond: {why}', seat=seat, why=response.get('fault'))
+            self._log.warn('Worker {seat} failed to respond: {why}', seat=slot, why=response.get('fault'))
             return None
-        return WorkerResponse(seat, int(response['pid']), response['answer'])
+        return WorkerResponse(slot, int(response['pid']), response['answer'])
 
-    def _path(self, seat: int) -> str:
-        return f'/proc/self/fd/{self._directory}/{socket_name(seat)}'
+    def _path(self, slot: int) -> str:
+        return f'/proc/self/fd/{self._directory}/{socket_name(slot)}'
 
 
-def socket_name(seat: int) -> str:
+def socket_name(slot: int) -> str:
     """Return the name of a worker's socket file in work/."""
-    return f'worker-{seat}.sock'
+    return f'worker-{slot}.sock'
 
 
 def _slots_with_sockets(work: Path) -> set[int]:

@@ -24,13 +24,13 @@ class BoundSocket:
         """Bind the socket and listen. Raises OSError."""
         self._spec = spec
         self._lock: SocketLock | None = None
-        if spec.inherited >= 0:
-            self._socket = socket.socket(fileno=os.dup(spec.inherited))
+        if spec.inherited_descriptor >= 0:
+            self._socket = socket.socket(fileno=os.dup(spec.inherited_descriptor))
         else:
             self._socket = socket.socket(spec.family, socket.SOCK_STREAM)
         try:
             self._socket.setblocking(False)
-            if spec.inherited < 0:
+            if spec.inherited_descriptor < 0:
                 self._bind(spec)
         except BaseException:
             self._socket.close()
@@ -69,9 +69,9 @@ class BoundSocket:
         self._socket.listen(spec.backlog)
 
     def _bind_unix(self, path: str, spec: EndpointSpec) -> None:
-        if spec.lock:
+        if spec.use_lock_file:
             self._lock = SocketLock(path)
-            self._lock.take()
+            self._lock.acquire()
             if _is_served(path):
                 raise OSError(errno.EADDRINUSE, 'another process listens there')
             with suppress(FileNotFoundError):
@@ -112,7 +112,7 @@ class ListeningSockets:
                     raise StartError(listen_error_message(description, error)) from error
         self.bound.update(added)
 
-    def keep(self, descriptions: Iterable[str]) -> None:
+    def close_except(self, descriptions: Iterable[str]) -> None:
         """Close all sockets except those of the descriptions."""
         kept = set(descriptions)
         for description in self.bound.keys() - kept:
@@ -133,6 +133,8 @@ def bind(description: str) -> BoundSocket:
 
 def listen_error_message(description: str, error: Exception) -> str:
     """Return the error message for an endpoint that cannot be bound."""
-    why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-    return (f'[http] listen: cannot listen on {description!r}: {why}; choose another address in config/server.toml, or '
-            'stop the program that uses this one')  # fmt: skip
+    reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    return (
+        f'[http] listen: cannot listen on {description!r}: {reason}; choose another address in config/server.toml, or '
+        'stop the program that uses this one'
+    )

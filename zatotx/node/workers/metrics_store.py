@@ -29,16 +29,16 @@ _GONE = 'gone.json'
 class StoredSamples:
     """What was stored when the other workers were asked."""
 
-    gone: MetricSample  # the sum for workers that have ended
-    others: dict[tuple[int, int], MetricSample]  # the last snapshot of running workers, by slot and process id
+    retired_total: MetricSample  # the sum for workers that have ended
+    running: dict[tuple[int, int], MetricSample]  # the last snapshot of running workers, by slot and process id
 
 
 class MetricsStore:
     """One worker's access to the stored metrics of all workers."""
 
-    def __init__(self, work: Path, seat: int) -> None:
+    def __init__(self, work: Path, slot: int) -> None:
         self._folder = work / FOLDER
-        self._seat = seat
+        self._slot = slot
         self._lock = Lock()
         self._process_id = f'{os.getpid()}-{process_start_time(os.getpid())}'
 
@@ -46,20 +46,20 @@ class MetricsStore:
         """Store a snapshot of this worker, before it is exposed."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         with self._lock:  # a scrape and a request of another worker may coincide
-            _write(self._folder / f'{self._seat}-{self._process_id}.json', without_gauges(sample))
+            _write(self._folder / f'{self._slot}-{self._process_id}.json', without_gauges(sample))
 
-    def before(self) -> StoredSamples:
+    def load_stored(self) -> StoredSamples:
         """Return the stored snapshots to combine with the responses that are about to be requested; see
         `sum_snapshots`."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         with self._locked():
             gone = _read(self._folder / _GONE)
             others, ended = {}, []
-            for path, seat, pid, started in _files(self._folder):
+            for path, slot, pid, started in _files(self._folder):
                 if pid == os.getpid():
                     continue
                 if process_start_time(pid) == started:
-                    others[seat, pid] = _read(path)
+                    others[slot, pid] = _read(path)
                 else:
                     gone = merge_samples(gone, _read(path))
                     ended.append(path)
@@ -79,13 +79,13 @@ class MetricsStore:
             os.close(fd)
 
 
-def combine_samples(before: StoredSamples, answers: Iterable[tuple[int, int, MetricSample]]) -> list[MetricSample]:
+def combine_samples(stored: StoredSamples, responses: Iterable[tuple[int, int, MetricSample]]) -> list[MetricSample]:
     """Return the snapshots to add up: the responses of the other workers (slot, process id, snapshot), the last stored
-    snapshot of those that did not respond, and the sum for those that have ended. `before` is read before the responses
+    snapshot of those that did not respond, and the sum for those that have ended. `stored` is read before the responses
     are requested, so a worker that ends in between is counted once."""
-    answered = {(seat, pid): sample for seat, pid, sample in answers}
-    silent = [sample for key, sample in before.others.items() if key not in answered]
-    return [before.gone, *silent, *answered.values()]
+    answered = {(slot, pid): sample for slot, pid, sample in responses}
+    silent = [sample for key, sample in stored.running.items() if key not in answered]
+    return [stored.retired_total, *silent, *answered.values()]
 
 
 def reset_metrics(work: Path) -> None:
@@ -95,8 +95,8 @@ def reset_metrics(work: Path) -> None:
 
 def _files(folder: Path) -> Iterator[tuple[Path, int, int, str]]:
     for path in sorted(folder.glob('[0-9]*-*-*.json')):  # skips temporary files, whose names start with a dot
-        seat, pid, started = path.stem.split('-')
-        yield path, int(seat), int(pid), started
+        slot, pid, started = path.stem.split('-')
+        yield path, int(slot), int(pid), started
 
 
 def _read(path: Path) -> MetricSample:

@@ -43,18 +43,18 @@ class ParentSettings:
 
 @define(eq=False, slots=False, kw_only=True)
 class WorkerParent(Service):
-    """The service of the parent process. `plan` reads the settings at the start and at each replacement; it raises
-    StartError with one sentence."""
+    """The service of the parent process. `read_settings` reads the settings at the start and at each replacement; it
+    raises StartError with one sentence."""
 
     reactor: Any  # IReactorTime
     work: Path  # the server's work/
-    plan: Callable[[], ParentSettings]
-    crew: WorkerSupervisor
+    read_settings: Callable[[], ParentSettings]
+    supervisor: WorkerSupervisor
     sockets: ListeningSockets
     lender: SocketLender
     lock: DirectoryLock
     logs: Any  # LogFiles: start(), stop()
-    follow_files: Callable[[], None]  # reloads [log] from server.toml
+    reload_files: Callable[[], None]  # reloads [log] from server.toml
     _grace: float = 10.0
     _requested_replacements: int = 0
     _finished_replacements: int = 0
@@ -73,14 +73,14 @@ class WorkerParent(Service):
 
     async def _start(self) -> None:
         self.logs.start()
-        plan = self.plan()
+        plan = self.read_settings()
         self._grace = plan.grace
-        self.crew.monitor.timeout = plan.heartbeat_timeout
+        self.supervisor.monitor.timeout = plan.heartbeat_timeout
         await self._bind(plan.listen)
-        self.crew.wanted = plan.workers
+        self.supervisor.target_count = plan.workers
         self._log.info('Starting {count} workers', count=plan.workers)
-        self.crew.fill()
-        await self.crew.complete
+        self.supervisor.fill()
+        await self.supervisor.all_ready
 
     async def _bind(self, listen: Sequence[str]) -> None:
         """Bind the sockets. Workers of a parent that was killed exit by themselves and close their sockets first, so
@@ -104,8 +104,8 @@ class WorkerParent(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        await self.crew.stop(self._grace + EXIT_TIMEOUT)
-        self.sockets.keep(())
+        await self.supervisor.stop(self._grace + EXIT_TIMEOUT)
+        self.sockets.close_except(())
         self.lender.stop()
         (self.work / FILE_NAME).unlink(missing_ok=True)
         self._log.info('All workers have ended')
@@ -116,15 +116,15 @@ class WorkerParent(Service):
 
     def reload(self) -> None:
         """SIGHUP: reload log settings and certificates in all processes."""
-        self.follow_files()
-        for worker in self.crew.active:
+        self.reload_files()
+        for worker in self.supervisor.active:
             worker.reload()
 
     def replace(self) -> None:
         """SIGUSR2: replace all workers one after another, with the current settings. A request that arrives during a
         replacement starts another one afterwards."""
         self._requested_replacements += 1
-        self.list_workers()
+        self.write_status()
         if self.running and (self._replacement is None or self._replacement.called):
             self._replacement = Deferred.fromCoroutine(self._replace_all())
             self._replacement.addErrback(_ignore_cancellation)
@@ -138,43 +138,43 @@ class WorkerParent(Service):
             if self._replacement_error:
                 self._log.error('Not all workers could be replaced: {why}; the running ones continue',
                                 why=self._replacement_error)
-            self.list_workers()
+            self.write_status()
 
     async def _try_replace_all(self) -> str:
         """Replace all workers. Returns '' or why not all could be replaced."""
-        before, wanted_before = list(self.sockets.bound), self.crew.wanted
-        old_workers = self.crew.active
+        before, wanted_before = list(self.sockets.bound), self.supervisor.target_count
+        old_workers = self.supervisor.active
         try:
-            plan = self.plan()
+            plan = self.read_settings()
             self.sockets.open(plan.listen)
             self._grace = plan.grace
-            self.crew.monitor.timeout = plan.heartbeat_timeout
-            self.crew.wanted = plan.workers
+            self.supervisor.monitor.timeout = plan.heartbeat_timeout
+            self.supervisor.target_count = plan.workers
             await self._replace_each(old_workers)
-            self.crew.fill()
-            self.sockets.keep(plan.listen)
+            self.supervisor.fill()
+            self.sockets.close_except(plan.listen)
         except CancelledError:
             raise
         except (StartError, WorkerEndedError, OSError) as error:
-            self.crew.wanted = wanted_before
-            if all(worker in old_workers for worker in self.crew.active):  # the new sockets have no worker
-                self.sockets.keep(before)
+            self.supervisor.target_count = wanted_before
+            if all(worker in old_workers for worker in self.supervisor.active):  # the new sockets have no worker
+                self.sockets.close_except(before)
             return str(error)
         return ''
 
     async def _replace_each(self, old_workers: Sequence[WorkerProcess]) -> None:
         for number, old_worker in enumerate(old_workers):
-            if number < self.crew.wanted:
-                await self.crew.add(late=True).ready
-            if old_worker in self.crew.members:
-                await self.crew.retire(old_worker, RETIRE_TIMEOUT + self._grace + EXIT_TIMEOUT)
+            if number < self.supervisor.target_count:
+                await self.supervisor.add(listen_when_ready=True).ready
+            if old_worker in self.supervisor.workers:
+                await self.supervisor.retire(old_worker, RETIRE_TIMEOUT + self._grace + EXIT_TIMEOUT)
 
-    def list_workers(self) -> None:
+    def write_status(self) -> None:
         """Write the state of the workers to work/workers.json."""
-        workers = tuple(WorkerStatus(worker.seat, worker.pid, worker.phase) for worker in self.crew.members)
+        workers = tuple(WorkerStatus(worker.slot, worker.pid, worker.phase) for worker in self.supervisor.workers)
         status = StatusFile(
             parent=os.getpid(),
-            wanted=self.crew.wanted,
+            wanted=self.supervisor.target_count,
             workers=workers,
             asked=self._requested_replacements,
             done=self._finished_replacements,

@@ -27,9 +27,9 @@ _SIZE = 4  # bytes of an integer
 class SharedCounterRow:
     """One counter, from the point of view of one worker."""
 
-    publish: Callable[[int], None]  # sets this worker's value
-    others: Callable[[], int]  # returns the sum of the other workers' values
-    least: Callable[[], int]  # returns the smallest non-zero value of the other workers; 0 if there is none
+    set_own: Callable[[int], None]  # sets this worker's value
+    sum_of_others: Callable[[], int]  # returns the sum of the other workers' values
+    minimum_of_others: Callable[[], int]  # returns the smallest non-zero value of the other workers; 0 if there is none
 
 
 class SharedCounters:
@@ -46,37 +46,37 @@ class SharedCounters:
         finally:
             os.close(fd)
         self._numbers = memoryview(self._map).cast('i')
-        self.seats = len(self._numbers) // ROWS
+        self.slots = len(self._numbers) // ROWS
         self._names: dict[str, int] = {}
         self._read = 0  # bytes of the names file that have been read
         self._has_warned = False
 
-    def clear(self, seat: int) -> None:
+    def clear(self, slot: int) -> None:
         """Reset the counters of a slot, because its worker has ended or a new one starts."""
-        if seat < self.seats:
+        if slot < self.slots:
             for row in range(ROWS):
-                self._numbers[row * self.seats + seat] = 0
+                self._numbers[row * self.slots + slot] = 0
 
-    def shared(self, name: str, seat: int) -> SharedCounterRow | None:
+    def row(self, name: str, slot: int) -> SharedCounterRow | None:
         """Return the row of a counter for the worker in that slot; None if the file is full. Blocks while a line is
         read from or written to a file."""
         row = self._row(name)
-        if row is None or seat >= self.seats:
+        if row is None or slot >= self.slots:
             if not self._has_warned:
                 self._has_warned = True
                 self._log.warn('{where} is full, so {name} of worker {seat} is counted for this worker'
-                               ' only', where=str(self._names_file.with_name(_FILE)), name=name, seat=seat)
+                               ' only', where=str(self._names_file.with_name(_FILE)), name=name, seat=slot)
             return None
-        numbers = self._numbers[row * self.seats : (row + 1) * self.seats]
+        numbers = self._numbers[row * self.slots : (row + 1) * self.slots]
 
         def publish(number: int) -> None:
-            numbers[seat] = number
+            numbers[slot] = number
 
         def others() -> int:
-            return sum(numbers) - numbers[seat]
+            return sum(numbers) - numbers[slot]
 
         def least() -> int:
-            return min((number for other, number in enumerate(numbers) if number and other != seat), default=0)
+            return min((number for other, number in enumerate(numbers) if number and other != slot), default=0)
 
         publish(0)
         return SharedCounterRow(publish, others, least)

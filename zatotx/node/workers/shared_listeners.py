@@ -33,40 +33,40 @@ class AcceptBalancer:
         self._shared = shared
         self._open_count = 0
         self._brief_share = 0.0  # the share of short-lived connections among those closed recently
-        self.changed(0)
+        self.adjust_count(0)
 
-    def changed(self, by: int) -> None:
+    def adjust_count(self, difference: int) -> None:
         """Adjust the number of open connections. The published value is one more: 0 means that the worker does not
         accept."""
-        self._open_count += by
+        self._open_count += difference
         if self._shared is not None:
-            self._shared.publish(self._open_count + 1)
+            self._shared.set_own(self._open_count + 1)
 
-    def came(self, many: int) -> None:
+    def connections_accepted(self, count: int) -> None:
         """Record that connections were accepted."""
         self._brief_share -= (
-            self._brief_share * min(many, ACCEPTS_PER_WAKEUP) / 64
+            self._brief_share * min(count, ACCEPTS_PER_WAKEUP) / 64
         )  # the weight of earlier connections decays
-        self.changed(many)
+        self.adjust_count(count)
 
-    def went(self, lived: float) -> None:
+    def connection_closed(self, duration: float) -> None:
         """Record that a connection was closed, and how many seconds it lived."""
-        self._brief_share += ((lived < SHORT_LIVED) - self._brief_share) / 16
-        self.changed(-1)
+        self._brief_share += ((duration < SHORT_LIVED) - self._brief_share) / 16
+        self.adjust_count(-1)
 
-    def over(self) -> None:
+    def stop(self) -> None:
         """Stop taking part: this worker no longer accepts."""
         if self._shared is not None:
-            self._shared.publish(0)
+            self._shared.set_own(0)
             self._shared = None
 
-    def ours(self) -> bool:
+    def should_accept(self) -> bool:
         """Whether this worker should accept: no other has clearly fewer connections, or most connections are
         short-lived."""
         if self._shared is None or self._brief_share > 0.5:
             return True
-        least = self._shared.least()
-        return not least or self._open_count < least + SLACK + (self._open_count >> 3)
+        minimum = self._shared.minimum_of_others()
+        return not minimum or self._open_count < minimum + SLACK + (self._open_count >> 3)
 
 
 class _FixedAcceptCount:
@@ -93,7 +93,7 @@ class _CountedConnection(tcp.Server):
     def connectionLost(self, reason: Any) -> None:
         port: Any = self.server
         balancer: AcceptBalancer = port.balancer
-        balancer.went(_seconds(self.reactor) - self.since)
+        balancer.connection_closed(_seconds(self.reactor) - self.since)
         super().connectionLost(reason)
 
 
@@ -113,7 +113,7 @@ class SharedTCPPort(tcp.Port):
 
     def doRead(self) -> None:
         """Accept connections, or first give another worker a moment to accept them."""
-        if not self._has_waited and not self.balancer.ours():
+        if not self._has_waited and not self.balancer.should_accept():
             self._has_waited = True
             reactor: Any = self.reactor
             self.stopReading()  # type: ignore[no-untyped-call]
@@ -123,14 +123,14 @@ class SharedTCPPort(tcp.Port):
         before = self.sessionno
         super().doRead()  # type: ignore[no-untyped-call]
         if self.sessionno != before:
-            self.balancer.came(self.sessionno - before)
+            self.balancer.connections_accepted(self.sessionno - before)
 
     def _resume(self) -> None:
         if self.connected and not self.disconnecting:
             self.startReading()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Any) -> None:
-        self.balancer.over()
+        self.balancer.stop()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         if self.closed is not None:
             self.closed()

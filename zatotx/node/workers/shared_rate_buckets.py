@@ -36,11 +36,12 @@ class SharedBuckets:
     """Implements IBuckets like rules.limits.gcra.Buckets, on the monotonic clock that all processes of a machine share.
     """
 
-    def __init__(self, work: Path, patience: float = _PATIENCE) -> None:
-        """`patience`: seconds to wait for a lock. Raises OSError if `create_buckets_file` has not created the table."""
+    def __init__(self, work: Path, lock_timeout: float = _PATIENCE) -> None:
+        """`lock_timeout`: seconds to wait for a lock. Raises OSError if `create_buckets_file` has not created the
+        table."""
         self._fd = os.open(work / _FILE, os.O_RDWR | os.O_CLOEXEC)
         self._map = mmap.mmap(self._fd, LOTS * _LOT.size)
-        self._patience = patience
+        self._lock_timeout = lock_timeout
         self._unlocked_until: dict[int, float] = {}  # lot -> time until which its lock is not waited for
 
     def charge(self, name: str, rate: Rate, now: int) -> int:
@@ -48,23 +49,23 @@ class SharedBuckets:
         lot = digest % LOTS
         locked = self._lock(lot)
         try:
-            place, until = self._find(digest, lot)
+            offset, until = self._find(digest, lot)
             ahead = max(0, until - now)
             if ahead + rate.interval <= rate.tolerance:
-                _PLACE.pack_into(self._map, place, digest, now + ahead + rate.interval)
+                _PLACE.pack_into(self._map, offset, digest, now + ahead + rate.interval)
         finally:
             if locked:
                 self._unlock(lot)
         return ahead
 
-    def give_back(self, name: str, rate: Rate) -> None:
+    def refund(self, name: str, rate: Rate) -> None:
         digest = _digest(name)
         lot = digest % LOTS
         locked = self._lock(lot)
         try:
-            place, until = self._find(digest, lot)
+            offset, until = self._find(digest, lot)
             if until:
-                _PLACE.pack_into(self._map, place, digest, until - rate.interval)
+                _PLACE.pack_into(self._map, offset, digest, until - rate.interval)
         finally:
             if locked:
                 self._unlock(lot)
@@ -90,7 +91,7 @@ class SharedBuckets:
         now = monotonic()
         if self._unlocked_until.get(lot, 0.0) > now:
             return False
-        while monotonic() < now + self._patience:
+        while monotonic() < now + self._lock_timeout:
             os.sched_yield()  # the holder may be waiting for this processor
             if self._try_lock(lot):
                 return True

@@ -26,7 +26,7 @@ class SingletonTask:
     begin: Callable[[], Any]
     end: Callable[[], Any]
     clock: Any  # IReactorTime
-    held: bool = field(default=False, init=False)
+    holds_lock: bool = field(default=False, init=False)
     _retry_loop: LoopingCall | None = field(default=None, init=False)
 
     _log = Logger()
@@ -37,7 +37,7 @@ class SingletonTask:
         begun: Deferred[None] = maybeDeferred(self._try)
         loop = self._retry_loop = LoopingCall(self._try)
         loop.clock = self.clock
-        if not self.held:
+        if not self.holds_lock:
             loop.start(RETRY_INTERVAL, now=False).addErrback(self._failed)
         return begun
 
@@ -45,23 +45,23 @@ class SingletonTask:
         """Stop the task and release the lock; the Deferred fires when the task has stopped."""
         if self._retry_loop is not None and self._retry_loop.running:
             self._retry_loop.stop()
-        if not self.held:
+        if not self.holds_lock:
             return maybeDeferred(lambda: None)
         return maybeDeferred(self.end).addBoth(self._release)
 
     def _try(self) -> Any:
         try:
-            self.lock.take()
+            self.lock.acquire()
         except StartError:  # another process holds the lock
             return None
-        self.held = True
+        self.holds_lock = True
         if self._retry_loop is not None:
             self._retry_loop.stop()
             self._log.info('This process has taken over {name}', name=self.name)
         return self.begin()
 
     def _release(self, result: Any) -> Any:
-        self.held = False
+        self.holds_lock = False
         self.lock.release()
         return result
 

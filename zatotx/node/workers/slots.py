@@ -18,9 +18,9 @@ from zatotx.node.workers.control_pipe import WorkerSpec
 MAX_SLOTS = 256  # slots per server; more than the maximum of workers, because draining workers keep theirs
 
 
-def slot_lock_path(work: Path, seat: int) -> Path:
+def slot_lock_path(work: Path, slot: int) -> Path:
     """Return the path of a slot's lock file."""
-    return work / f'worker-{seat}.lock'
+    return work / f'worker-{slot}.lock'
 
 
 def is_locked(path: Path) -> bool:
@@ -38,11 +38,11 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def find_free_slot(work: Path, besides: Collection[int] = ()) -> int:
-    """Return the lowest free slot that is not in `besides`. Raises StartError if there is none."""
-    for seat in range(MAX_SLOTS):
-        if seat not in besides and not is_locked(slot_lock_path(work, seat)):
-            return seat
+def find_free_slot(work: Path, excluded: Collection[int] = ()) -> int:
+    """Return the lowest free slot that is not in `excluded`. Raises StartError if there is none."""
+    for slot in range(MAX_SLOTS):
+        if slot not in excluded and not is_locked(slot_lock_path(work, slot)):
+            return slot
     raise StartError(f'All {MAX_SLOTS} slots of {work.parent} are taken by processes that do not end: end them first')
 
 
@@ -63,16 +63,16 @@ class SlotLocks:
             lock.release()
 
 
-def acquire_slot(work: Path, place: WorkerSpec | None) -> tuple[WorkerSpec, SlotLocks]:
-    """Acquire the slot of a worker; without a `place`, acquire the server's directory and its lowest free slot. Raises
-    StartError if another process holds it."""
-    if place is not None:
-        seat = DirectoryLock(slot_lock_path(work, place.seat))
-        seat.take()
-        return place, SlotLocks(seat)
+def acquire_slot(work: Path, worker_spec: WorkerSpec | None) -> tuple[WorkerSpec, SlotLocks]:
+    """Acquire the slot of a worker; without a `worker_spec`, acquire the server's directory and its lowest free slot.
+    Raises StartError if another process holds it."""
+    if worker_spec is not None:
+        slot = DirectoryLock(slot_lock_path(work, worker_spec.slot))
+        slot.acquire()
+        return worker_spec, SlotLocks(slot)
     lock = DirectoryLock(work / 'lock')
-    lock.take()
+    lock.acquire()
     number = find_free_slot(work)  # not 0 while workers of a killed parent still drain
-    seat = DirectoryLock(slot_lock_path(work, number))
-    seat.take()
-    return WorkerSpec(seat=number, late=False, sockets={}), SlotLocks(seat, lock)
+    slot = DirectoryLock(slot_lock_path(work, number))
+    slot.acquire()
+    return WorkerSpec(slot=number, listen_when_ready=False, inherited_sockets={}), SlotLocks(slot, lock)

@@ -52,11 +52,11 @@ class SocketLender:
 
     def connect_worker(self) -> socket.socket:
         """The worker's end of a new socket pair. To be closed here when the worker has inherited it."""
-        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with mine:
-            mine.setblocking(False)
-            self.reactor.adoptStreamConnection(mine.fileno(), socket.AF_UNIX, _factory(_LenderConnection, self))
-        return theirs
+        own_end, worker_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with own_end:
+            own_end.setblocking(False)
+            self.reactor.adoptStreamConnection(own_end.fileno(), socket.AF_UNIX, _factory(_LenderConnection, self))
+        return worker_end
 
     def open(self, description: str, connection: _LenderConnection) -> int:
         """The descriptor of an address, bound where it is not bound yet. Raises what binding raises."""

@@ -29,7 +29,7 @@ class StatusFile(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ''
 
     @property
-    def ready(self) -> int:
+    def ready_count(self) -> int:
         """The number of workers that serve requests."""
         return sum(worker.state == 'ready' for worker in self.workers)
 

@@ -22,83 +22,83 @@ T = TypeVar('T')
 class SpawnWorker(Protocol):
     """Starts a worker process. Raises OSError if the process cannot be created."""
 
-    def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> WorkerProcess: ...
+    def __call__(self, slot: int, *, listen_when_ready: bool, descriptors: Mapping[str, int]) -> WorkerProcess: ...
 
 
-def _do_nothing(seat: int) -> None:
+def _do_nothing(slot: int) -> None:
     """The default of `left`: ignores that a worker's slot is free."""
 
 
 @define(eq=False, kw_only=True)
 class WorkerSupervisor:
-    """Supervises workers. `changed` is called whenever a worker starts, becomes ready or ends. `gave_up` is called with
-    one sentence if workers die too often, or none can start; after that no worker is started."""
+    """Supervises workers. `on_change` is called whenever a worker starts, becomes ready or ends. `on_give_up` is
+    called with one sentence if workers die too often, or none can start; after that no worker is started."""
 
     reactor: Any  # IReactorTime
-    hire: SpawnWorker
-    seat: Callable[[set[int]], int]  # returns a free slot that is not among those
+    spawn: SpawnWorker
+    find_free_slot: Callable[[set[int]], int]  # returns a free slot that is not among those
     descriptors: Callable[[], Mapping[str, int]]
-    changed: Callable[[], None]
-    gave_up: Callable[[str], None]
-    left: Callable[[int], None] = _do_nothing  # called with the slot of each worker that has ended
+    on_change: Callable[[], None]
+    on_give_up: Callable[[str], None]
+    on_slot_freed: Callable[[int], None] = _do_nothing  # called with the slot of each worker that has ended
     random: Callable[[], float] = random.random
-    wanted: int = 0
-    members: list[WorkerProcess] = field(factory=list, init=False)  # all workers that have a process
+    target_count: int = 0
+    workers: list[WorkerProcess] = field(factory=list, init=False)  # all workers that have a process
     monitor: HeartbeatMonitor = field(init=False)
-    complete: Deferred[None] = field(factory=Deferred, init=False)  # fires once, when the wanted number is ready
-    closing: bool = field(default=False, init=False)
+    all_ready: Deferred[None] = field(factory=Deferred, init=False)  # fires once, when the wanted number is ready
+    is_stopping: bool = field(default=False, init=False)
     _restart_policy: RestartPolicy = field(factory=RestartPolicy, init=False)
     _delayed_start: Any = field(default=None, init=False)  # IDelayedCall of the next start
 
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self.monitor = HeartbeatMonitor(reactor=self.reactor, workers=lambda: self.members, hung=self._hung)
+        self.monitor = HeartbeatMonitor(reactor=self.reactor, workers=lambda: self.workers, on_hang=self._hung)
 
     @property
     def ready(self) -> list[WorkerProcess]:
         """The workers that serve requests."""
-        return [worker for worker in self.members if worker.phase == READY]
+        return [worker for worker in self.workers if worker.phase == READY]
 
     @property
     def active(self) -> list[WorkerProcess]:
         """The workers that serve requests or are starting."""
-        return [worker for worker in self.members if worker.phase in (STARTING, READY)]
+        return [worker for worker in self.workers if worker.phase in (STARTING, READY)]
 
     def fill(self) -> None:
         """Start workers up to the wanted number."""
         self._delayed_start = None
-        while len(self.active) < self.wanted:
+        while len(self.active) < self.target_count:
             try:
                 self.add()
             except (OSError, StartError) as error:
-                self._restart_policy = self._restart_policy.refusal()
+                self._restart_policy = self._restart_policy.record_start_failure()
                 self._start_later(f'No worker process can be started: {error}')
                 return
 
-    def add(self, *, late: bool = False) -> WorkerProcess:
-        """Start one more worker. With `late` it listens only when it is ready. So does each worker that starts while
-        another one serves, or after all have been ready: clients wait rather than get a 503. Raises OSError, or
-        StartError if no slot is free."""
-        seat = self.seat({worker.seat for worker in self.members})
-        worker = self.hire(seat, late=late or bool(self.ready) or self.complete.called,
+    def add(self, *, listen_when_ready: bool = False) -> WorkerProcess:
+        """Start one more worker. With `listen_when_ready` it listens only when it is ready. So does each worker that
+        starts while another one serves, or after all have been ready: clients wait rather than get a 503. Raises
+        OSError, or StartError if no slot is free."""
+        slot = self.find_free_slot({worker.slot for worker in self.workers})
+        worker = self.spawn(slot, listen_when_ready=listen_when_ready or bool(self.ready) or self.all_ready.called,
                            descriptors=self.descriptors())
-        self.members.append(worker)
+        self.workers.append(worker)
         worker.ready.addCallback(self._became_ready, worker)
-        worker.gone.addCallback(self._ended, worker)
-        self.changed()
+        worker.ended.addCallback(self._ended, worker)
+        self.on_change()
         return worker
 
-    def stop(self, patience: float) -> Deferred[None]:
-        """Drain and stop all workers, and kill those that still run after `patience` seconds. The Deferred fires when
+    def stop(self, kill_after: float) -> Deferred[None]:
+        """Drain and stop all workers, and kill those that still run after `kill_after` seconds. The Deferred fires when
         all have ended."""
         self._stop_starting()
-        stopping = list(self.members)
-        ended = gatherResults([_fires_after(worker.gone) for worker in stopping])
+        stopping = list(self.workers)
+        ended = gatherResults([_fires_after(worker.ended) for worker in stopping])
         for worker in stopping:
             worker.stop()
-        timeout = self.reactor.callLater(patience, self._kill, stopping)
-        self.changed()
+        timeout = self.reactor.callLater(kill_after, self._kill, stopping)
+        self.on_change()
 
         def cancel_timeout(_: object) -> None:
             if timeout.active():
@@ -106,24 +106,24 @@ class WorkerSupervisor:
 
         return ended.addCallback(cancel_timeout)
 
-    def retire(self, worker: WorkerProcess, patience: float) -> Deferred[None]:
-        """Stop a worker that has been replaced, and kill it if it still runs after `patience` seconds. The Deferred
+    def retire(self, worker: WorkerProcess, kill_after: float) -> Deferred[None]:
+        """Stop a worker that has been replaced, and kill it if it still runs after `kill_after` seconds. The Deferred
         fires when it has ended."""
-        ended = _fires_after(worker.gone)
+        ended = _fires_after(worker.ended)
         worker.retire()
-        timeout = self.reactor.callLater(patience, self._kill, [worker])
+        timeout = self.reactor.callLater(kill_after, self._kill, [worker])
 
         def cancel_timeout(result: T) -> T:
             if timeout.active():
                 timeout.cancel()
             return result
 
-        self.changed()
+        self.on_change()
         return ended.addBoth(cancel_timeout)
 
     def _stop_starting(self) -> None:
         """Start no more workers."""
-        self.closing = True
+        self.is_stopping = True
         self.monitor.stop()
         if self._delayed_start is not None:
             self._delayed_start.cancel()
@@ -131,50 +131,50 @@ class WorkerSupervisor:
 
     def _kill(self, workers: Sequence[WorkerProcess]) -> None:
         for worker in workers:
-            if worker in self.members:
-                self._log.error('Worker {seat} (process {pid}) does not end and is killed', seat=worker.seat,
+            if worker in self.workers:
+                self._log.error('Worker {seat} (process {pid}) does not end and is killed', seat=worker.slot,
                                 pid=worker.pid)
                 worker.kill()
 
     def _became_ready(self, _: None, worker: WorkerProcess) -> None:
-        self._restart_policy = self._restart_policy.started()
+        self._restart_policy = self._restart_policy.record_start()
         self.monitor.start()
-        self._log.info('Worker {seat} (process {pid}) is ready', seat=worker.seat, pid=worker.pid)
-        self.changed()
-        if not self.complete.called and len(self.ready) >= self.wanted:
-            self.complete.callback(None)
+        self._log.info('Worker {seat} (process {pid}) is ready', seat=worker.slot, pid=worker.pid)
+        self.on_change()
+        if not self.all_ready.called and len(self.ready) >= self.target_count:
+            self.all_ready.callback(None)
 
     def _hung(self, worker: WorkerProcess) -> None:
         """Kill a worker that hangs and start another one. Hangs are not counted as deaths: they take so long to detect
         that restarting repeatedly costs little, and workers that hang at the same time for a while do not stop the
         server."""
         worker.abandon()
-        self.changed()
-        self._start_later(f'Worker {worker.seat} (process {worker.pid}) has sent no heartbeat for '
-                    f'{worker.silence.seconds:.0f} s and is killed')
+        self.on_change()
+        self._start_later(f'Worker {worker.slot} (process {worker.pid}) has sent no heartbeat for '
+                    f'{worker.silence.silent_seconds:.0f} s and is killed')
 
-    def _ended(self, why: str, worker: WorkerProcess) -> str:
-        self.members.remove(worker)
-        self.left(worker.seat)
-        self.changed()
-        if worker.asked_to_go or self.closing:
-            self._log.info('Worker {seat} (process {pid}) has ended', seat=worker.seat, pid=worker.pid)
+    def _ended(self, reason: str, worker: WorkerProcess) -> str:
+        self.workers.remove(worker)
+        self.on_slot_freed(worker.slot)
+        self.on_change()
+        if worker.stop_requested or self.is_stopping:
+            self._log.info('Worker {seat} (process {pid}) has ended', seat=worker.slot, pid=worker.pid)
         else:
-            self._handle_death(worker, why)
-        return why
+            self._handle_death(worker, reason)
+        return reason
 
-    def _handle_death(self, worker: WorkerProcess, why: str) -> None:
-        what = f'Worker {worker.seat} (process {worker.pid}): {why}'
-        if worker.refusal:
-            if not self.complete.called or not self.ready:
-                self._give_up(worker.refusal)
+    def _handle_death(self, worker: WorkerProcess, reason: str) -> None:
+        what = f'Worker {worker.slot} (process {worker.pid}): {reason}'
+        if worker.start_error:
+            if not self.all_ready.called or not self.ready:
+                self._give_up(worker.start_error)
                 return
-            self._restart_policy = self._restart_policy.refusal()
+            self._restart_policy = self._restart_policy.record_start_failure()
         else:
-            self._restart_policy = self._restart_policy.another(self.reactor.seconds())
-            if self._restart_policy.hopeless:
+            self._restart_policy = self._restart_policy.record_death(self.reactor.seconds())
+            if self._restart_policy.gives_up:
                 self._give_up(
-                    f'{MAX_DEATHS} workers died within {DEATH_WINDOW:g} s, the last one: {why}; the server is stopped, '
+                    f'{MAX_DEATHS} workers died within {DEATH_WINDOW:g} s, the last one: {reason}; the server is stopped, '
                     'see its logs'
                 )
                 return
@@ -189,10 +189,10 @@ class WorkerSupervisor:
     def _give_up(self, sentence: str) -> None:
         self._stop_starting()
         self._log.critical('{sentence}', sentence=sentence)
-        if not self.complete.called:
-            self.complete.errback(StartError(sentence))
+        if not self.all_ready.called:
+            self.all_ready.errback(StartError(sentence))
         else:
-            self.gave_up(sentence)
+            self.on_give_up(sentence)
 
 
 def _fires_after(source: Deferred[str]) -> Deferred[None]:

@@ -22,8 +22,8 @@ class WorkerGroup:
 
     reactor: Any
     work: Path
-    seat: int
-    scrapes: Any  # zatotx.metrics.exposition.MetricsExposition
+    slot: int
+    exposition: Any  # zatotx.metrics.exposition.MetricsExposition
     findings: Callable[[], Sequence[str]]  # of this worker
     offload: Callable[..., Deferred[Any]]
     levels: Any  # zatotx.node.log_levels.LiveLogLevels
@@ -31,13 +31,13 @@ class WorkerGroup:
     _peers: WorkerIpc = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._metrics_store = MetricsStore(self.work, self.seat)
-        self._peers = WorkerIpc(self.reactor, self.work, self.seat, {
-            METRICS: self.scrapes.sample, FINDINGS: lambda: list(self.findings()), LEVEL: self.levels.apply,
+        self._metrics_store = MetricsStore(self.work, self.slot)
+        self._peers = WorkerIpc(self.reactor, self.work, self.slot, {
+            METRICS: self.exposition.sample, FINDINGS: lambda: list(self.findings()), LEVEL: self.levels.apply,
         })  # fmt: skip
-        self.levels.others = lambda name, level: Deferred.fromCoroutine(self._peers.ask_all(LEVEL, name, level))
-        self.scrapes.keep = self._metrics_store.keep
-        self.scrapes.others = lambda: Deferred.fromCoroutine(self.samples())
+        self.levels.others = lambda name, level: Deferred.fromCoroutine(self._peers.request_all(LEVEL, name, level))
+        self.exposition.keep = self._metrics_store.keep
+        self.exposition.others = lambda: Deferred.fromCoroutine(self.collect_samples())
 
     def start(self) -> None:
         """Start answering the requests of the other workers."""
@@ -46,17 +46,17 @@ class WorkerGroup:
     async def stop(self) -> None:
         """Store the final metrics, then stop answering."""
         try:
-            await self.scrapes.sample()
+            await self.exposition.sample()
         finally:
             await self._peers.stop()
 
-    async def samples(self) -> list[MetricSample]:
+    async def collect_samples(self) -> list[MetricSample]:
         """Return the metrics of all other workers, including those that have ended."""
-        before = await self.offload(self._metrics_store.before)
-        answers = await self._peers.ask_all(METRICS)
-        return combine_samples(before, [(answer.seat, answer.pid, answer.value) for answer in answers])
+        before = await self.offload(self._metrics_store.load_stored)
+        responses = await self._peers.request_all(METRICS)
+        return combine_samples(before, [(response.slot, response.pid, response.value) for response in responses])
 
     async def found_by_others(self) -> list[str]:
         """Return the findings of the other workers."""
-        answers = await self._peers.ask_all(FINDINGS)
-        return [f'worker {answer.seat}: {sentence}' for answer in answers for sentence in answer.value]
+        responses = await self._peers.request_all(FINDINGS)
+        return [f'worker {response.slot}: {sentence}' for response in responses for sentence in response.value]

@@ -25,20 +25,20 @@ _PIPE_DRAIN_TIMEOUT = 0.5  # seconds after its end in which its pipes may still 
 
 
 class WorkerProcess(ProcessProtocol):
-    """Controls one worker. `ready` fires when it serves requests, `gone` when it has ended, with the reason. If it ends
-    before it is ready, `ready` fails with the same reason."""
+    """Controls one worker. `ready` fires when it serves requests, `ended` when it has ended, with the reason. If it
+    ends before it is ready, `ready` fails with the same reason."""
 
     _log = Logger()
 
-    def __init__(self, seat: int, reactor: Any) -> None:
-        self.seat = seat
+    def __init__(self, slot: int, reactor: Any) -> None:
+        self.slot = slot
         self.phase = STARTING
-        self.asked_to_go = False
+        self.stop_requested = False
         self.silence = SilenceDetector()  # measures the time since its last heartbeat
         self.pid = 0
-        self.refusal = ''  # the error with which it failed to start
+        self.start_error = ''  # the error with which it failed to start
         self.ready: Deferred[None] = Deferred()
-        self.gone: Deferred[str] = Deferred()
+        self.ended: Deferred[str] = Deferred()
         self._reactor = reactor
         self._buffer = b''
 
@@ -64,13 +64,13 @@ class WorkerProcess(ProcessProtocol):
 
     def abandon(self) -> None:
         """Kill a worker that hangs. It is no longer counted, even if the kernel takes long to end it."""
-        self.asked_to_go = True
+        self.stop_requested = True
         if self.phase != GONE:
             self.phase = HUNG
         self.kill()
 
     def _mark_leaving(self) -> None:
-        self.asked_to_go = True
+        self.stop_requested = True
         if self.phase != GONE:
             self.phase = LEAVING
 
@@ -84,7 +84,7 @@ class WorkerProcess(ProcessProtocol):
         try:
             transport.signalProcess(name)
         except ProcessExitedAlready:
-            self._log.debug('Worker {seat} ended before {name}', seat=self.seat, name=name)
+            self._log.debug('Worker {seat} ended before {name}', seat=self.slot, name=name)
 
     # IProcessProtocol
 
@@ -105,13 +105,13 @@ class WorkerProcess(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         self._finish(reason)
 
-    def _handle_notice(self, notice: str, why: str) -> None:
+    def _handle_notice(self, notice: str, reason: str) -> None:
         self.silence = SilenceDetector()
         if notice == control_pipe.READY and self.phase == STARTING:
             self.phase = READY
             self.ready.callback(None)
         elif notice == control_pipe.START_FAILED:
-            self.refusal = why
+            self.start_error = reason
 
     def _finish(self, reason: Failure) -> None:
         if self.phase == GONE:
@@ -119,11 +119,11 @@ class WorkerProcess(ProcessProtocol):
         self.phase = GONE
         transport: Any = self.transport
         transport.loseConnection()
-        why = self.refusal or _exit_reason(reason.value)
+        why = self.start_error or _exit_reason(reason.value)
         if not self.ready.called:
             self.ready.addErrback(lambda failure: None)
             self.ready.errback(WorkerEndedError(why))
-        self.gone.callback(why)
+        self.ended.callback(why)
 
 
 class WorkerEndedError(Exception):
@@ -148,10 +148,10 @@ class WorkerSpawner:
     connect_worker: Callable[[], socket.socket]  # the worker's end of its way to the sockets of the ODB's listeners
     environment: Mapping[str, str] = field(factory=lambda: os.environ, repr=False)
 
-    def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> WorkerProcess:
+    def __call__(self, slot: int, *, listen_when_ready: bool, descriptors: Mapping[str, int]) -> WorkerProcess:
         """Start a worker that inherits those listening sockets. Raises OSError if the process cannot be created."""
-        worker = WorkerProcess(seat, self.reactor)
-        command = list(self.command(seat))
+        worker = WorkerProcess(slot, self.reactor)
+        command = list(self.command(slot))
         child_descriptors = dict(enumerate(descriptors.values(), NOTICE_DESCRIPTOR + 2))
         with self.connect_worker() as handover:
             self.reactor.spawnProcess(
@@ -170,13 +170,13 @@ class WorkerSpawner:
                 },
             )
         spec = WorkerSpec(
-            seat=seat,
-            late=late,
-            crewed=True,
-            sockets=dict(zip(descriptors, child_descriptors, strict=True)),
+            slot=slot,
+            listen_when_ready=listen_when_ready,
+            is_worker=True,
+            inherited_sockets=dict(zip(descriptors, child_descriptors, strict=True)),
             handover=NOTICE_DESCRIPTOR + 1,
-            key=self.environment.get(KEY_VARIABLE, ''),
+            secret_key=self.environment.get(KEY_VARIABLE, ''),
         )
         transport: Any = worker.transport
-        transport.writeToChild(COMMAND_DESCRIPTOR, spec.line())
+        transport.writeToChild(COMMAND_DESCRIPTOR, spec.to_line())
         return worker

@@ -27,12 +27,12 @@ class Dialect:
     """One database dialect: stateless functions and facts."""
 
     title: str  # the product's name, for messages
-    engine: Callable[[URL, Purpose], Engine]
+    make_engine: Callable[[URL, Purpose], Engine]
     driver: str  # module
     extra: str = ''  # the extra to install: zatotx[extra]; '' if Python includes the driver
-    is_away: Callable[[Exception], bool]  # whether an error is about the database, not about the statement
-    says: Callable[[Exception], str]  # formats a driver's error as one clause
-    once_more: Callable[[Exception], bool]  # whether retrying the transaction may succeed
+    is_unavailable: Callable[[Exception], bool]  # whether an error is about the database, not about the statement
+    error_message: Callable[[Exception], str]  # formats a driver's error as one clause
+    is_retryable: Callable[[Exception], bool]  # whether retrying the transaction may succeed
     lock_schema: Callable[[Connection], None]  # serializes concurrent upgrades, for this transaction
     transactional_ddl: bool  # whether an interrupted migration leaves nothing behind
 

@@ -152,12 +152,12 @@ def _statement_size(context: ExceptionContext) -> int:
 
 DIALECT = Dialect(
     title='MariaDB or MySQL',
-    engine=make_engine,
+    make_engine=make_engine,
     driver='pymysql',
     extra='mysql',
-    is_away=is_away,
-    says=error_message,
-    once_more=is_retryable,
+    is_unavailable=is_away,
+    error_message=error_message,
+    is_retryable=is_retryable,
     lock_schema=lock_schema,
     transactional_ddl=False,
 )

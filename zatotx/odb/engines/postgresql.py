@@ -121,12 +121,12 @@ def _sqlstate(error: DBAPIError) -> str:
 
 DIALECT = Dialect(
     title='PostgreSQL',
-    engine=make_engine,
+    make_engine=make_engine,
     driver='psycopg',
     extra='postgresql',
-    is_away=is_away,
-    says=error_message,
-    once_more=is_retryable,
+    is_unavailable=is_away,
+    error_message=error_message,
+    is_retryable=is_retryable,
     lock_schema=lock_schema,
     transactional_ddl=True,
 )

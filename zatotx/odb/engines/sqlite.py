@@ -102,11 +102,11 @@ def is_away(error: Exception) -> bool:
 
 DIALECT = Dialect(
     title='SQLite',
-    engine=make_engine,
+    make_engine=make_engine,
     driver='sqlite3',
-    is_away=is_away,
-    says=str,
-    once_more=lambda error: False,  # a writer holds the lock from its start, so conflicts cannot occur
+    is_unavailable=is_away,
+    error_message=str,
+    is_retryable=lambda error: False,  # a writer holds the lock from its start, so conflicts cannot occur
     lock_schema=lambda connection: None,  # BEGIN IMMEDIATE is the lock
     transactional_ddl=True,
 )

@@ -20,51 +20,53 @@ class BaseCodec:
     content_type: ClassVar[bytes]
     text_type: ClassVar[bytes] = b''  # content type of text responses; b'' = content_type
     bytes_type: ClassVar[bytes] = _BYTES  # content type of bytes responses
-    weightless: int = UNLIMITED
-    threaded: int = UNLIMITED
-    piecewise: bool = False
+    check_threshold: int = UNLIMITED
+    thread_threshold: int = UNLIMITED
+    reads_stream: bool = False
 
-    def weigh(self, body: bytes) -> None:
+    def check_size(self, body: bytes) -> None:
         """See ICodec. No body exceeds the limits by default."""
 
-    def footprint(self, body: bytes) -> int:
+    def estimate_memory(self, body: bytes) -> int:
         """See ICodec. The payload is the body itself."""
         return 0
 
-    def encode(self, value: object) -> bytes:
+    def encode_value(self, value: object) -> bytes:
         """Return the body of a response. Raises TypeError if the value cannot be represented in this format."""
         raise NotImplementedError
 
-    def fault(self, cid: str, status: int, details: str) -> bytes:
+    def encode_error_body(self, cid: str, status: int, details: str) -> bytes:
         """Return the body of an error response in Zato's form for this format."""
         raise NotImplementedError
 
-    def answer(self, outcome: ServiceResult, message: Message) -> Reply:
+    def encode(self, result: ServiceResult, message: Message) -> Reply:
         """Encode the outcome of a service. Text and bytes are sent unchanged; other values are encoded in this format,
         inside the element that the service declares. Raises TypeError if the value cannot be represented, ValueError
         for an illegal header."""
-        headers = encode_headers(outcome.headers) if outcome.headers else ()
-        content_type = outcome.content_type.encode('latin-1') if outcome.content_type else b''
-        if outcome.stream is not None:
-            return Reply(outcome.status, b'', content_type or _BYTES, headers, stream=outcome.stream)
-        value = outcome.value
-        if not outcome.element and type(value) in (bytes, str):
+        headers = encode_headers(result.headers) if result.headers else ()
+        content_type = result.content_type.encode('latin-1') if result.content_type else b''
+        if result.stream is not None:
+            return Reply(result.status, b'', content_type or _BYTES, headers, stream=result.stream)
+        value = result.value
+        if not result.element and type(value) in (bytes, str):
             body = value if type(value) is bytes else value.encode('utf-8')
             default_type = (self.text_type or self.content_type) if type(value) is str else self.bytes_type
         else:
-            body = self.encode(wrap_in_envelope(outcome, message.cid) if outcome.element else value)
+            body = self.encode_value(wrap_in_envelope(result, message.cid) if result.element else value)
             default_type = self.content_type
-        return Reply(outcome.status, body, content_type or default_type, headers)
+        return Reply(result.status, body, content_type or default_type, headers)
 
-    def refuse(self, fault: ServiceError, details: str, message: Message) -> Reply:
+    def encode_error(self, error: ServiceError, details: str, message: Message) -> Reply:
         """See ICodec."""
-        return Reply(fault.status, self.fault(message.cid, fault.status, details), self.content_type, fault.headers)
+        return Reply(
+            error.status, self.encode_error_body(message.cid, error.status, details), self.content_type, error.headers
+        )
 
 
 def has_own_body(message: Message) -> bool:
     """Return whether the message must have a body: its method allows one, and the URL carries no input instead."""
     http = message.http
-    if http is None or message.channel.door:
+    if http is None or message.channel.is_builtin_endpoint:
         return False
     return http.method in _BODY_METHODS and not http.query and not http.params
 

@@ -22,12 +22,12 @@ class FormCodec(RawCodec):
 
     def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
-        self.weightless = CHECK_THRESHOLD
+        self.check_threshold = CHECK_THRESHOLD
 
-    def weigh(self, body: bytes) -> None:
+    def check_size(self, body: bytes) -> None:
         """See ICodec. The number of fields is checked while decoding."""
 
-    def footprint(self, body: bytes) -> int:
+    def estimate_memory(self, body: bytes) -> int:
         return estimate_memory(body)
 
     def decode(self, message: Message) -> object:
@@ -46,11 +46,11 @@ class NamedFormCodec(FormCodec):
     def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
         self._json = JsonCodec(budget)
-        self.weightless = self._json.weightless
+        self.check_threshold = self._json.check_threshold
 
-    def weigh(self, body: bytes) -> None:
+    def check_size(self, body: bytes) -> None:
         if form.looks_like_json(body):
-            self._json.weigh(body)
+            self._json.check_size(body)
 
     def decode(self, message: Message) -> object:
         """Decode a form or JSON, whichever the body is. Raises BadRequest."""

@@ -24,13 +24,13 @@ class JsonCodec(BaseCodec):
     def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         self._budget = budget
         self._depth = budget.json_depth
-        self.weightless = min(budget.json_keys, CHECK_THRESHOLD)
+        self.check_threshold = min(budget.json_keys, CHECK_THRESHOLD)
 
-    def weigh(self, body: bytes) -> None:
+    def check_size(self, body: bytes) -> None:
         if has_more_keys(body, self._budget.json_keys):
             raise BadRequest(None, f'The JSON has more than {self._budget.json_keys} keys and elements, the limit')
 
-    def footprint(self, body: bytes) -> int:
+    def estimate_memory(self, body: bytes) -> int:
         return estimate_memory(body)
 
     def decode(self, message: Message) -> object:
@@ -51,8 +51,8 @@ class JsonCodec(BaseCodec):
             raise BadRequest(message.cid, f'The JSON is nested more than {self._depth} deep, the limit')
         return value
 
-    def encode(self, value: object) -> bytes:
+    def encode_value(self, value: object) -> bytes:
         return codec.encode(value)
 
-    def fault(self, cid: str, status: int, details: str) -> bytes:
+    def encode_error_body(self, cid: str, status: int, details: str) -> bytes:
         return codec.encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': details}})

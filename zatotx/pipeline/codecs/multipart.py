@@ -22,13 +22,13 @@ class MultipartCodec(JsonCodec):
     """Decodes multipart/form-data: the payload is a dict of its fields, and `Message.parsed` is a tuple of its files
     (`FilePart`). Encodes replies as JSON."""
 
-    piecewise = True
+    reads_stream = True
 
     def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
         self._limits = MultipartLimits(parts=budget.form_fields)
-        self.weightless = UNLIMITED
-        self.threaded = _THREAD_THRESHOLD
+        self.check_threshold = UNLIMITED
+        self.thread_threshold = _THREAD_THRESHOLD
 
     def decode(self, message: Message) -> object:
         """Return a dict of field name -> text, or a list of texts for repeated fields. Raises BadRequest."""
@@ -38,7 +38,7 @@ class MultipartCodec(JsonCodec):
             if isinstance(body, bytes):
                 form = parse_multipart([body], lambda start, size: body[start : start + size], boundary, self._limits)
             else:
-                form = parse_multipart(body.pieces(_CHUNK_SIZE), body.at, boundary, self._limits)
+                form = parse_multipart(body.iter_chunks(_CHUNK_SIZE), body.read_at, boundary, self._limits)
         except Malformed as error:
             raise BadRequest(message.cid, f'Malformed multipart form: {error}') from None
         message.parsed = form.files
@@ -49,11 +49,11 @@ class MultipartCodec(JsonCodec):
 class FileCodec(JsonCodec):
     """Accepts any body as one file: `Message.parsed` contains it, the payload is None. Encodes replies as JSON."""
 
-    piecewise = True
+    reads_stream = True
 
     def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
-        self.weightless = self.threaded = UNLIMITED
+        self.check_threshold = self.thread_threshold = UNLIMITED
 
     def decode(self, message: Message) -> object:
         """Return None, and store the file in `message.parsed`."""

@@ -20,9 +20,9 @@ class RawCodec(JsonCodec):
 
     def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
-        self.weightless = UNLIMITED
+        self.check_threshold = UNLIMITED
 
-    def footprint(self, body: bytes) -> int:
+    def estimate_memory(self, body: bytes) -> int:
         return 0
 
     def decode(self, message: Message) -> object:

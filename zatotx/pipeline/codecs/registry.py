@@ -31,7 +31,7 @@ class CodecRegistry:
         self._by_format = {'file': FileCodec(budget), 'json': self._json, '': self._raw, 'form': self._form,
                            'post': self._form, 'xml': XmlCodec(budget), **(additional or {})}  # fmt: skip
 
-    def of(self, message: Message) -> ICodec:
+    def select(self, message: Message) -> ICodec:
         """Return the codec for the channel's data format. A form, as browsers send it, is also accepted on JSON
         channels, and a form with files on every channel that does not read XML."""
         codec = self._by_format.get(message.channel.data_format, self._raw)

@@ -22,13 +22,13 @@ class XmlCodec(BaseCodec):
 
     content_type = XML_TYPE
     bytes_type = XML_TYPE
-    threaded = parser.THREAD_THRESHOLD
-    weightless = parser.CHECK_THRESHOLD
+    thread_threshold = parser.THREAD_THRESHOLD
+    check_threshold = parser.CHECK_THRESHOLD
 
     def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         self._budget = budget.xml
 
-    def footprint(self, body: bytes) -> int:
+    def estimate_memory(self, body: bytes) -> int:
         return estimate_tree_size(body, self._budget)
 
     def decode(self, message: Message) -> object:
@@ -47,7 +47,7 @@ class XmlCodec(BaseCodec):
             raise BadRequest(message.cid, f'Malformed XML: {error}') from None
         return root
 
-    def encode(self, value: object) -> bytes:
+    def encode_value(self, value: object) -> bytes:
         """Encode an element as a document, and any other value inside `<response>`. Raises ValueError if it cannot be
         represented."""
         if type(value) is SerializedElement:
@@ -56,5 +56,5 @@ class XmlCodec(BaseCodec):
             return parser.to_bytes(value)
         return write_document(_ROOT, value).data
 
-    def fault(self, cid: str, status: int, details: str) -> bytes:
+    def encode_error_body(self, cid: str, status: int, details: str) -> bytes:
         return write_error(cid, details)

@@ -33,7 +33,7 @@ class _Scheme:
 
     def add(self, authenticator: Authenticator) -> None:
         self._all.append(authenticator)
-        self._by_lookup_key.setdefault(authenticator.claim, []).append(authenticator)
+        self._by_lookup_key.setdefault(authenticator.lookup_key, []).append(authenticator)
 
     def of(self, lookup_key: Hashable) -> Sequence[Authenticator]:
         """Return the authenticators to try. For an unknown lookup key this is the first one: an unknown key must cost
@@ -48,15 +48,17 @@ class AnyOfAuthenticator:
 
     __slots__ = ('_body_schemes', '_challenges', '_head_schemes', '_only')
 
-    def __init__(self, authenticators: Sequence[Authenticator], otherwise: Sequence[str] = ()) -> None:
-        """`otherwise`: the challenges to send if there are no authenticators."""
+    def __init__(self, authenticators: Sequence[Authenticator], default_challenges: Sequence[str] = ()) -> None:
+        """`default_challenges`: the challenges to send if there are no authenticators."""
         schemes: dict[Hashable, _Scheme] = {}
         for authenticator in authenticators:
-            schemes.setdefault(authenticator.sort, _Scheme(authenticator)).add(authenticator)
+            schemes.setdefault(authenticator.scheme, _Scheme(authenticator)).add(authenticator)
         self._head_schemes = [scheme for scheme in schemes.values() if not scheme.reader.needs_body]
         self._body_schemes = [scheme for scheme in schemes.values() if scheme.reader.needs_body]
         self._only = authenticators[0] if len(authenticators) == 1 else None
-        challenges = [authenticator.challenge for authenticator in authenticators] or otherwise or (GENERIC_CHALLENGE,)
+        challenges = (
+            [authenticator.challenge for authenticator in authenticators] or default_challenges or (GENERIC_CHALLENGE,)
+        )
         self._challenges = tuple(dict.fromkeys(challenges))[:MAX_CHALLENGES]
 
     def check(self, message: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
@@ -115,6 +117,6 @@ class AnyOfAuthenticator:
 def _candidates(schemes: Sequence[_Scheme], message: Message) -> Iterator[Authenticator]:
     """Yield the authenticators for which the request carries credentials."""
     for scheme in schemes:
-        lookup_key = scheme.reader.claimed(message)
+        lookup_key = scheme.reader.extract_key(message)
         if lookup_key is not None:
             yield from scheme.of(lookup_key)

@@ -21,7 +21,7 @@ class ApiKeyAuthenticator:
 
     needs_body = False
     challenge = challenge_of('apikey')
-    __slots__ = ('_attempts', '_digest', '_header', '_principal', '_query', 'claim', 'sort')
+    __slots__ = ('_attempts', '_digest', '_header', '_principal', '_query', 'lookup_key', 'scheme')
 
     def __init__(self, comparison: SecretComparison, stored: StoredObject) -> None:
         definition = stored.value
@@ -29,12 +29,12 @@ class ApiKeyAuthenticator:
         self._header = definition.header.lower().encode('ascii')
         self._query = definition.query.encode('utf-8')
         self._principal = make_principal(stored)
-        self.sort = 'apikey', b'' if self._query else self._header, self._query
-        self._attempts = comparison.attempts_at(repr(self.sort))
+        self.scheme = 'apikey', b'' if self._query else self._header, self._query
+        self._attempts = comparison.attempts_for(repr(self.scheme))
         # Zato 2.0 accepts any key if none is set yet. Here no key matches: no digest is empty.
-        self.claim = comparison.digest(definition.password.encode('utf-8')) if definition.password else b''
+        self.lookup_key = comparison.digest(definition.password.encode('utf-8')) if definition.password else b''
 
-    def claimed(self, message: Message) -> bytes | None:
+    def extract_key(self, message: Message) -> bytes | None:
         """Return the digest of the key."""
         try:
             key = self._extract_raw_key(message)
@@ -45,20 +45,20 @@ class ApiKeyAuthenticator:
     def check(self, message: Message) -> Principal | Awaitable[Principal]:
         """Return the principal at once, or an awaitable of it if the caller is throttled. Raises Unauthorized."""
         http = message.http
-        if http is not None and http.admitted_by is self:
+        if http is not None and http.authenticated_by is self:
             return self._principal
-        digest = self.claimed(message)
+        digest = self.extract_key(message)
         if digest is None:
             raise Unauthorized(message.cid, None, self.challenge)
         attempts = self._attempts
-        if attempts.slowed and (delay := attempts.delay(message)) > 0:
+        if attempts.throttled_networks and (delay := attempts.delay(message)) > 0:
             return attempts.wait(message, delay, partial(self._compare, message, digest))
         return self._compare(message, digest)
 
     def _compare(self, message: Message, digest: bytes) -> Principal:
-        if not equal_secrets(digest, self.claim):
-            raise self._attempts.refuse(message, Unauthorized(message.cid, None, self.challenge))
-        self._attempts.admitted(message, self)
+        if not equal_secrets(digest, self.lookup_key):
+            raise self._attempts.record_failure(message, Unauthorized(message.cid, None, self.challenge))
+        self._attempts.record_success(message, self)
         return self._principal
 
     def _extract_raw_key(self, message: Message) -> bytes | None:

@@ -17,9 +17,9 @@ NO_DEFINITION = '\0'  # the request carries credentials of the scheme that canno
 class Authenticator(Protocol):
     """Authenticates requests by one security definition, from the head or, if `needs_body`, after decoding the body.
 
-    If a channel accepts several definitions, those of one `sort` (scheme) read the same credentials of a request.
-    `claimed` extracts the lookup key from them; a request whose key equals the `claim` of a definition is checked by
-    that definition only.
+    If a channel accepts several definitions, those of one `scheme` (scheme) read the same credentials of a request.
+    `extract_key` extracts the lookup key from them; a request whose key equals the `lookup_key` of a definition is
+    checked by that definition only.
     """
 
     @property
@@ -29,13 +29,13 @@ class Authenticator(Protocol):
     def challenge(self) -> str: ...  # sent to rejected callers in WWW-Authenticate
 
     @property
-    def sort(self) -> Hashable: ...
+    def scheme(self) -> Hashable: ...
 
     @property
     # a user name, for example; ANY_OF_THEM if requests do not tell which definition they are for
-    def claim(self) -> Hashable: ...
+    def lookup_key(self) -> Hashable: ...
 
-    def claimed(self, message: Message) -> Hashable | None:
+    def extract_key(self, message: Message) -> Hashable | None:
         """Return the lookup key of the request's credentials for this scheme, None if it carries none."""
 
     def check(self, message: Message) -> Principal | Awaitable[Principal]:

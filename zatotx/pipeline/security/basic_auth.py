@@ -54,25 +54,25 @@ class BasicAuthAuthenticator:
     """Authenticates by one Basic auth definition."""
 
     needs_body = False
-    sort = 'basic_auth'
+    scheme = 'basic_auth'
     __slots__ = ('_addresses', '_attempts', '_digest', '_hashed', '_known', '_logins', '_principal', '_slowed',
-                 '_username', '_verifier', 'challenge', 'claim')  # fmt: skip
+                 '_username', '_verifier', 'challenge', 'lookup_key')  # fmt: skip
 
     def __init__(self, verifier: PasswordVerifier, stored: StoredObject) -> None:
         definition = stored.value
         self._verifier = verifier
-        self._digest = verifier.guesses.digest
+        self._digest = verifier.comparison.digest
         self._username = definition.username.encode('utf-8')
         self._hashed = get_hash(definition.password)
         self.challenge = challenge_of(stored.type, definition)
-        self.claim = definition.username
+        self.lookup_key = definition.username
         self._principal = make_principal(stored)
-        attempts = self._attempts = verifier.guesses.attempts_at(f'{self.sort} {self.claim}')
-        self._slowed, self._addresses = attempts.slowed, attempts.addresses
+        attempts = self._attempts = verifier.comparison.attempts_for(f'{self.scheme} {self.lookup_key}')
+        self._slowed, self._addresses = attempts.throttled_networks, attempts.admitted_addresses
         self._known: dict[bytes, None] = {}
         self._logins: dict[_Key, _PendingLogin] = {}
 
-    def claimed(self, message: Message) -> str | None:
+    def extract_key(self, message: Message) -> str | None:
         """Return the user name."""
         header = message.headers.get(b'authorization')
         if header is None or header[:6].lower() != b'basic ':
@@ -86,7 +86,7 @@ class BasicAuthAuthenticator:
         """Return the principal at once for credentials seen before, else an awaitable that verifies the hash in a
         thread. Raises Unauthorized."""
         http = message.http
-        if http is not None and http.admitted_by is self:
+        if http is not None and http.authenticated_by is self:
             return self._principal
         header = message.headers.get(b'authorization')
         if header is None:
@@ -95,9 +95,9 @@ class BasicAuthAuthenticator:
         delay = self._attempts.delay(message) if self._slowed else 0.0
         if delay <= 0 and digest in self._known:
             if http is not None and http.peer in self._addresses:
-                http.admitted_by = self  # the body of `Attempts.admitted`, inlined
+                http.authenticated_by = self  # the body of `Attempts.admitted`, inlined
             else:
-                self._attempts.admitted(message, self)
+                self._attempts.record_success(message, self)
             return self._principal
         return self._check_new(message, header, digest, delay)
 
@@ -108,15 +108,15 @@ class BasicAuthAuthenticator:
             raise self._unauthorized(message) from None
         network = caller_network(message)
         if delay > 0:
-            self._verifier.guesses.enter(network, delay)
+            self._verifier.comparison.enter_waiting(network, delay)
         try:
             is_valid = await self._verified_once(_PendingLogin(digest, network, username, password), delay)
         finally:
             if delay > 0:
-                self._verifier.guesses.leave(network)
+                self._verifier.comparison.leave_waiting(network)
         if not is_valid:
             raise self._unauthorized(message)
-        self._attempts.admitted(message, self)
+        self._attempts.record_success(message, self)
         return self._principal
 
     def _verified_once(self, login: _PendingLogin, delay: float) -> Deferred[bool]:
@@ -134,21 +134,21 @@ class BasicAuthAuthenticator:
         attempts, network = self._attempts, login.network
         is_counted = delay > 0
         if is_counted:
-            attempts.failed(network)
-            await self._verifier.guesses.pause(delay)
+            attempts.count_failure(network)
+            await self._verifier.comparison.pause(delay)
         try:
-            is_valid = login.digest in self._known or await self._verifier.verified(self._hashed, login)
+            is_valid = login.digest in self._known or await self._verifier.verify(self._hashed, login)
         except CancelledError:
             if not is_counted:
-                attempts.failed(network)  # disconnecting does not undo the guess
+                attempts.count_failure(network)  # disconnecting does not undo the guess
             raise
         # The hash is verified for an unknown user, too: that must take as long as a wrong password.
         if hmac.compare_digest(login.username.encode('utf-8'), self._username) and is_valid and self._hashed:
             if is_counted:
-                attempts.forgive(network)
+                attempts.uncount_failure(network)
             return True
         if not is_counted:
-            attempts.failed(network)
+            attempts.count_failure(network)
         return False
 
     def _finish(self, result: Any, login: _PendingLogin) -> None:

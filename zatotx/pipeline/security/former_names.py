@@ -19,7 +19,7 @@ class FormerNames:
         self._present: dict[tuple[str, int], str] = {}  # (type, id) -> name
         self._former: dict[str, tuple[str, int]] = {}  # oldest first
 
-    def follow(self, objects: Iterable[StoredObject]) -> None:
+    def update(self, objects: Iterable[StoredObject]) -> None:
         """Update the present names; names that changed become former ones."""
         present = {(stored.type, stored.id): stored.name for stored in objects}
         for key, name in self._present.items():
@@ -30,7 +30,7 @@ class FormerNames:
             del self._former[name]
         self._present = present
 
-    def now(self, name: str) -> str:
+    def present_name(self, name: str) -> str:
         """Return the present name of the object that was called `name`; `name` itself if there is none."""
         key = self._former.get(name)
         return name if key is None else self._present.get(key, name)

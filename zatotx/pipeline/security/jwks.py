@@ -32,14 +32,14 @@ _UNAVAILABLE = 'The keys that verify tokens are unavailable, try again later'
 
 @define(eq=False)
 class PublishedKeySet:
-    """The keys at one URL. Calls `changed` when they change."""
+    """The keys at one URL. Calls `on_change` when they change."""
 
     name: str  # name of the definition, for the log
     url: str
     fetcher: IFetcher
     clock: IReactorTime
     offload: Callable[..., Deferred[Any]]
-    changed: Callable[[], None]
+    on_change: Callable[[], None]
     _keys: Sequence[VerificationKey] = ()
     _refresh_policy: JwksRefreshState = field(factory=JwksRefreshState)
     _fetch_started: float | None = None  # when the current fetch started
@@ -63,16 +63,16 @@ class PublishedKeySet:
         return key
 
     @property
-    def steady(self) -> float:
+    def trust_time(self) -> float:
         """Seconds for which a token verified with these keys needs no second verification."""
-        return self._refresh_policy.steady(self.clock.seconds())
+        return self._refresh_policy.cache_time(self.clock.seconds())
 
-    def refresh(self, wanted: str | None = None) -> None:
+    def refresh(self, kid: str | None = None) -> None:
         """Start to fetch the keys, unless a fetch is running."""
         if self._fetch_started is None:
             self._fetch_started = self.clock.seconds()
-            self._fetch_for_kid = wanted
-            self._refresh_policy.tried(self._fetch_started)
+            self._fetch_for_kid = kid
+            self._refresh_policy.record_fetch(self._fetch_started)
             Deferred.fromCoroutine(self._fetch()).addErrback(self._log_failure)
 
     async def _find_later(self, algorithm: str, kid: str | None) -> VerificationKey | None:
@@ -81,7 +81,7 @@ class PublishedKeySet:
         if self._may_wait(now):
             self.refresh(kid if self._is_unknown(kid) else None)
             await self._wait_for_fetch(now)
-        if self._refresh_policy.is_lost(self.clock.seconds()):
+        if self._refresh_policy.has_no_usable_keys(self.clock.seconds()):
             raise ServiceUnavailable(None, _UNAVAILABLE)
         return select_key(self._keys, algorithm, kid)
 
@@ -105,14 +105,14 @@ class PublishedKeySet:
 
     async def _fetch(self) -> None:
         try:
-            fetched = await self.fetcher.fetch(self.url, timeout=FETCH_TIMEOUT, most=MAX_DOCUMENT_SIZE)
+            fetched = await self.fetcher.fetch(self.url, timeout=FETCH_TIMEOUT, max_body=MAX_DOCUMENT_SIZE)
             if fetched.status != 200:
                 raise Malformed(f'the response has status {fetched.status}')
             keys, problems = await self.offload(parse_key_set, fetched.body)
         except CancelledError:
             raise
         except (ServiceError, Malformed) as error:
-            self._refresh_policy.failed()
+            self._refresh_policy.record_failure()
             self._report_problem(str(error))
         else:
             self._store(keys, fetched)
@@ -122,10 +122,12 @@ class PublishedKeySet:
 
     def _store(self, keys: Sequence[VerificationKey], fetched: FetchedDocument) -> None:
         is_useful = self._fetch_for_kid is None or any(key.kid == self._fetch_for_kid for key in keys)
-        self._refresh_policy.succeeded(self.clock.seconds(), cache_lifetime(fetched.headers), fruitful=is_useful)
+        self._refresh_policy.record_success(
+            self.clock.seconds(), cache_lifetime(fetched.headers), has_requested_key=is_useful
+        )
         previous, self._keys = self._keys, keys
         if keys != previous:
-            self.changed()
+            self.on_change()
 
     def _finish_fetch(self) -> None:
         self._fetch_started = self._fetch_for_kid = None
@@ -147,7 +149,7 @@ class PublishedKeySet:
 
     def _log_failure(self, failure: Any) -> None:
         if not failure.check(CancelledError):
-            self._refresh_policy.failed()
+            self._refresh_policy.record_failure()
             self._log.failure('The keys of JWT definition {name!r} were not fetched', failure, name=self.name)
 
 

@@ -49,7 +49,7 @@ class KeySource(Protocol):
     """The source of a definition's keys."""
 
     @property
-    def steady(self) -> float: ...  # seconds for which a verified token needs no second verification
+    def trust_time(self) -> float: ...  # seconds for which a verified token needs no second verification
 
     @property
     def problem(self) -> str: ...  # why there are no keys or no new ones; '' = no problem
@@ -60,7 +60,7 @@ class KeySource(Protocol):
 class SingleKey:
     """A key that is part of the definition. The kid of a token is ignored."""
 
-    steady = inf
+    trust_time = inf
 
     def __init__(self, key: VerificationKey | None, problem: str = '') -> None:
         self._key = key
@@ -78,7 +78,7 @@ class UnverifiedToken(msgspec.Struct, frozen=True):
     algorithm: str
     kid: str | None
     claims: Mapping[str, Any]
-    until: float
+    expires_at: float
     digest: bytes
 
 
@@ -86,25 +86,25 @@ class JwtAuthenticator:
     """Authenticates by one JWT definition. `now`: seconds since 1970."""
 
     needs_body = False
-    sort = 'jwt'
-    claim = ANY_DEFINITION
+    scheme = 'jwt'
+    lookup_key = ANY_DEFINITION
     challenge = CHALLENGE
     _log = Logger()
 
     def __init__(
         self,
         stored: StoredObject,
-        keys_of: Callable[[Callable[[], None]], KeySource],
+        make_key_source: Callable[[Callable[[], None]], KeySource],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._stored = stored
         self._terms = jwt_requirements(stored.value)
         self._known: PrincipalCache[bytes] = PrincipalCache(CACHE_SIZE)
-        self._keys = keys_of(self._known.clear)
+        self._keys = make_key_source(self._known.clear)
         self._now = now
         self._keyed_hash = blake2b(key=urandom(32), digest_size=16)
 
-    def claimed(self, message: Message) -> str | None:
+    def extract_key(self, message: Message) -> str | None:
         """Return ANY_OF_THEM if there is a bearer token."""
         field = message.headers.get(b'authorization')
         return None if field is None or field[:7].lower() != b'bearer ' else ANY_DEFINITION
@@ -128,7 +128,7 @@ class JwtAuthenticator:
             yield f'JWT definition {self._stored.name!r} has no keys, or only outdated ones: {problem}'
 
     def _check_new(self, message: Message, field: bytes, digest: bytes) -> Principal | Awaitable[Principal]:
-        if self.claimed(message) is None:  # another authentication scheme
+        if self.extract_key(message) is None:  # another authentication scheme
             raise Unauthorized(message.cid, None, CHALLENGE)
         try:
             presented = self._parse(parse_bearer(field), digest)
@@ -157,13 +157,13 @@ class JwtAuthenticator:
         if key is None:
             raise self._reject(message, 'no key matches the one that the token names')
         signed = presented.signed
-        if not key.verifies(presented.algorithm, signed.message, signed.signature):
+        if not key.verifies(presented.algorithm, signed.signed_data, signed.signature):
             raise self._reject(message, 'its signature does not match the key')
         try:
             principal = self._principal(presented.claims)
         except UnacceptableToken as reason:
             raise self._reject(message, str(reason)) from None
-        self._known.keep(presented.digest, principal, min(presented.until, self._now() + self._keys.steady))
+        self._known.store(presented.digest, principal, min(presented.expires_at, self._now() + self._keys.trust_time))
         return principal
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
@@ -173,9 +173,9 @@ class JwtAuthenticator:
         token_roles = roles(claims, self._terms)
         return msgspec.structs.replace(principal, roles=principal.roles | token_roles) if token_roles else principal
 
-    def _reject(self, message: Message, why: str) -> Unauthorized:
+    def _reject(self, message: Message, reason: str) -> Unauthorized:
         self._log.debug('{cid}: JWT definition {name!r} refused a token: {why}', cid=message.cid,
-                        name=self._stored.name, why=why)  # fmt: skip
+                        name=self._stored.name, why=reason)  # fmt: skip
         return Unauthorized(message.cid, None, INVALID_TOKEN_CHALLENGE)
 
 

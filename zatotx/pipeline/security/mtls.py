@@ -43,8 +43,8 @@ class MtlsAuthenticator:
     """Authenticates by one mutual TLS definition. `now`: seconds since 1970."""
 
     needs_body = False
-    sort = 'mtls'
-    claim = ANY_DEFINITION
+    scheme = 'mtls'
+    lookup_key = ANY_DEFINITION
     challenge = CHALLENGE
     _log = Logger()
 
@@ -55,7 +55,7 @@ class MtlsAuthenticator:
         self._now = now
         self._expired_lists_logged = False  # whether the log says so already
 
-    def claimed(self, message: Message) -> str | None:
+    def extract_key(self, message: Message) -> str | None:
         """Return ANY_OF_THEM if there is a client certificate."""
         return ANY_DEFINITION if message.http is not None and message.http.certificates else None
 
@@ -86,12 +86,12 @@ class MtlsAuthenticator:
             raise self._reject(message, error) from None
         self._expired_lists_logged = False
         principal = make_principal(self._stored, certificate.subject.rfc4514_string(), _certificate_claims(certificate))
-        self._known.keep(certificates[0], principal, valid_to)
+        self._known.store(certificates[0], principal, valid_to)
         return principal
 
     def _reject(self, message: Message, error: UnacceptableCertificate) -> Unauthorized:
         name = self._stored.name
-        if error.lists_ended and not self._expired_lists_logged:
+        if error.is_crl_expired and not self._expired_lists_logged:
             self._expired_lists_logged = True
             self._log.warn(_LISTS_EXPIRED, name=name)
         self._log.debug('{cid}: mutual TLS definition {name!r} refused a certificate: {why}', name=name,

@@ -52,26 +52,26 @@ class PasswordVerifier:
     """
 
     offload: Callable[..., Deferred[Any]]
-    guesses: SecretComparison
+    comparison: SecretComparison
     _queue: FairQueue[Deferred[None]] = field(factory=partial(FairQueue, MAX_WAITING, MAX_WAITING_PER_NETWORK))
     _running: int = 0
 
-    async def verified(self, hashed: str, login: HashJob) -> bool:
+    async def verify(self, hashed: str, job: HashJob) -> bool:
         """Return whether the password is valid. Raises ServiceUnavailable if too many verifications are waiting."""
         if self._running >= MAX_CONCURRENT:
-            await self._wait_for_slot(login.network)
+            await self._wait_for_slot(job.network)
         else:
             self._running += 1
-        login.hashing = True
+        job.hashing = True
         try:
-            return bool(await self.offload(verify_password, hashed, login.password))
+            return bool(await self.offload(verify_password, hashed, job.password))
         finally:
             self._running -= 1
             self._start_waiting()
 
     def _wait_for_slot(self, network: str) -> Deferred[None]:
         """Fires when a slot is free and taken."""
-        if self._queue.full_for(network):
+        if self._queue.is_full_for(network):
             raise ServiceUnavailable(None, 'Too many logins from your address are being verified: try again later')
         waiting: Deferred[None] = Deferred(partial(self._queue.remove, network))
         displaced = self._queue.add(network, waiting)

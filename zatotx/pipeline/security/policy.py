@@ -41,15 +41,15 @@ class AuthenticationPolicy:
     """Keeps an authenticator per security definition, and drops it with its caches when the definition changes.
 
     A channel accepts its `security` and every member of its `groups`; without either it is open. An endpoint of the
-    broker that requires roles accepts every definition that has one of them. `makers`: type of definition
+    broker that requires roles accepts every definition that has one of them. `factories`: type of definition
     ('basic_auth') -> factory of its authenticator.
 
     A request is checked against the channels in force when its head arrived. A definition or group renamed since then
     is therefore also found by its former name.
     """
 
-    def __init__(self, makers: Mapping[str, Callable[[StoredObject], Authenticator]]) -> None:
-        self._makers = makers
+    def __init__(self, factories: Mapping[str, Callable[[StoredObject], Authenticator]]) -> None:
+        self._makers = factories
         self._authenticators: dict[str, tuple[StoredObject, Authenticator]] = {}
         self._inactive: Mapping[str, str] = {}  # inactive definitions -> their challenges
         self._groups: Mapping[str, tuple[str, ...]] = {}
@@ -88,13 +88,13 @@ class AuthenticationPolicy:
         return ANONYMOUS if name is None else self._authenticator_of(name, message).check(message)
 
     def _authenticator_of(self, name: str, message: Message) -> Authenticator:
-        known = self._authenticators.get(name) or self._authenticators.get(self._former_names.now(name))
+        known = self._authenticators.get(name) or self._authenticators.get(self._former_names.present_name(name))
         if known is None:  # the definition was removed or deactivated
             raise Unauthorized(message.cid, None, self._inactive.get(name, GENERIC_CHALLENGE))
         return known[1]
 
     def _accepted_of(self, channel: ChannelSpec) -> _AcceptedDefinitions:
-        key = channel.security, channel.groups, channel.roles, channel.door
+        key = channel.security, channel.groups, channel.roles, channel.is_builtin_endpoint
         accepted = self._accepted_by_channel.get(key)
         if accepted is None:
             accepted = self._accepted_by_channel[key] = self._make_accepted(channel)
@@ -105,7 +105,7 @@ class AuthenticationPolicy:
         names = dict.fromkeys(self._accepted_names(channel))
         any_of = AnyOfAuthenticator([self._authenticators[name][1] for name in names if name in self._authenticators],
                        [self._inactive[name] for name in names if name in self._inactive])  # fmt: skip
-        is_closed = channel.security is not None or channel.groups or channel.door
+        is_closed = channel.security is not None or channel.groups or channel.is_builtin_endpoint
         return _AcceptedDefinitions(any_of if is_closed else None, roles)
 
     def _accepted_names(self, channel: ChannelSpec) -> Iterator[str]:
@@ -114,19 +114,22 @@ class AuthenticationPolicy:
             yield (
                 channel.security
                 if channel.security in self._authenticators
-                else self._former_names.now(channel.security)
+                else self._former_names.present_name(channel.security)
             )
         for group in channel.groups:
-            yield from self._groups.get(group if group in self._groups else self._former_names.now(group), ())
-        if channel.door:
+            yield from self._groups.get(group if group in self._groups else self._former_names.present_name(group), ())
+        if channel.is_builtin_endpoint:
             for name, (stored, _) in self._authenticators.items():
                 if not effective_roles(stored.type, name, stored.value.roles).isdisjoint(channel.roles):
                     yield name
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """Build the authenticators of a snapshot. Those of unchanged definitions are reused with their caches."""
-        authenticators = {stored.name: self._authenticator_for(stored) for stored in snapshot.of(*self._makers)
-                  if stored.value.is_active}  # fmt: skip
+        authenticators = {
+            stored.name: self._authenticator_for(stored)
+            for stored in snapshot.objects_of_types(*self._makers)
+            if stored.value.is_active
+        }
         return succeed(PreparedConfig(partial(self._commit, snapshot, authenticators)))
 
     def apply(self, snapshot: Snapshot) -> None:
@@ -141,10 +144,15 @@ class AuthenticationPolicy:
 
     def _commit(self, snapshot: Snapshot, authenticators: dict[str, tuple[StoredObject, Authenticator]]) -> None:
         self._authenticators = authenticators
-        self._inactive = {stored.name: challenge_of(stored.type, stored.value) for stored in snapshot.of(*self._makers)
-                          if not stored.value.is_active}  # fmt: skip
-        self._groups = {stored.name: tuple(stored.value.members) for stored in snapshot.of(SECURITY_GROUP_TYPE)}
-        self._former_names.follow(snapshot.of(SECURITY_GROUP_TYPE, *self._makers))
+        self._inactive = {
+            stored.name: challenge_of(stored.type, stored.value)
+            for stored in snapshot.objects_of_types(*self._makers)
+            if not stored.value.is_active
+        }
+        self._groups = {
+            stored.name: tuple(stored.value.members) for stored in snapshot.objects_of_types(SECURITY_GROUP_TYPE)
+        }
+        self._former_names.update(snapshot.objects_of_types(SECURITY_GROUP_TYPE, *self._makers))
         self._accepted_by_channel = {}
 
     def findings(self) -> Iterator[str]:

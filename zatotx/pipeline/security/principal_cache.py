@@ -24,10 +24,10 @@ class PrincipalCache(Generic[_Key]):
         entry = self._entries.get(key)
         return entry[1] if entry is not None and now < entry[0] else None
 
-    def keep(self, key: _Key, principal: Principal, until: float) -> None:
-        """Store a principal until `until`, on the clock of `get`'s `now`."""
+    def store(self, key: _Key, principal: Principal, expires_at: float) -> None:
+        """Store a principal until `expires_at`, on the clock of `get`'s `now`."""
         self._entries.pop(key, None)
-        self._entries[key] = until, principal
+        self._entries[key] = expires_at, principal
         if len(self._entries) > self._max_size:
             self._entries.popitem(last=False)
 

@@ -4,9 +4,9 @@ compared.
 Two counts are kept:
 
 - failures of a network (an IPv4 address or an IPv6 /64) at all definitions: `SecretComparison.throttle`;
-- its failures at one secret: `SecretComparison.at_secrets`. Within this second limit, an address that was admitted with
-the secret before is not delayed, so that clients that share an address with a guesser are still served. Beyond it they
-wait, too: an immediate response for the right secret only would allow thousands of guesses a second.
+- its failures at one secret: `SecretComparison.secret_throttle`. Within this second limit, an address that was
+admitted with the secret before is not delayed, so that clients that share an address with a guesser are still served.
+Beyond it they wait, too: an immediate response for the right secret only would allow thousands of guesses a second.
 
 An attempt that must wait is counted on arrival and forgiven if it turns out to be right, so that disconnecting does not
 help a guesser. The delay, and whether an attempt may wait at all, never depend on the secret.
@@ -44,7 +44,7 @@ class SecretComparison:
 
     clock: IReactorTime
     throttle: LoginThrottle = field(factory=LoginThrottle)
-    at_secrets: LoginThrottle = field(factory=LoginThrottle)
+    secret_throttle: LoginThrottle = field(factory=LoginThrottle)
     _keyed_hash: Any = field(factory=lambda: blake2b(key=urandom(32), digest_size=16), repr=False)
     _waiting: Counter[str] = field(factory=Counter)  # waiting attempts per network
     _total_waiting: int = 0
@@ -57,7 +57,7 @@ class SecretComparison:
         digest: bytes = keyed.digest()
         return digest
 
-    def attempts_at(self, secret: str) -> SecretAttempts:
+    def attempts_for(self, secret: str) -> SecretAttempts:
         """Return the attempts at one secret. `secret` names what a guesser can target: one user name, or all API keys
         of one header field, because a key does not tell whose it is."""
         attempts = self._attempts.get(secret)
@@ -65,7 +65,7 @@ class SecretComparison:
             attempts = self._attempts[secret] = SecretAttempts(self, secret)
         return attempts
 
-    def enter(self, network: str, delay: float) -> None:
+    def enter_waiting(self, network: str, delay: float) -> None:
         """Count a waiting attempt. Raises TooManyRequests if too many attempts of the network wait, ServiceUnavailable
         if too many wait altogether."""
         if self._waiting[network] >= MAX_ATTEMPTS_PER_NETWORK:
@@ -80,7 +80,7 @@ class SecretComparison:
         """Fires after `delay` seconds."""
         return deferLater(self.clock, delay)
 
-    def leave(self, network: str) -> None:
+    def leave_waiting(self, network: str) -> None:
         """Uncount a waiting attempt."""
         self._total_waiting -= 1
         self._waiting[network] -= 1
@@ -89,27 +89,27 @@ class SecretComparison:
 
 
 class SecretAttempts:
-    """The attempts at one secret. `slowed` is empty while no network is over its limit; then `delay` is 0 for all.
-    `addresses` are those that were admitted with the secret."""
+    """The attempts at one secret. `throttled_networks` is empty while no network is over its limit; then `delay` is 0
+    for all. `admitted_addresses` are those that were admitted with the secret."""
 
-    __slots__ = ('__weakref__', '_guesses', '_secret', 'addresses', 'slowed')
+    __slots__ = ('__weakref__', '_guesses', '_secret', 'admitted_addresses', 'throttled_networks')
 
     def __init__(self, comparison: SecretComparison, secret: str) -> None:
         self._guesses = comparison
         self._secret = secret
-        self.slowed = comparison.throttle.slowed
-        self.addresses: dict[str, None] = {}
+        self.throttled_networks = comparison.throttle.delayed_until
+        self.admitted_addresses: dict[str, None] = {}
 
     def delay(self, message: Message) -> float:
         """Return the seconds that this attempt must wait before it is compared; 0 after it has waited."""
-        if not self.slowed or hasattr(message, 'delayed'):
+        if not self.throttled_networks or hasattr(message, 'was_throttled'):
             return 0.0
         guesses, network, now = self._guesses, caller_network(message), self._guesses.clock.seconds()
         delay = guesses.throttle.delay(network, now)
         if (
             delay > 0
-            and caller_address(message) in self.addresses
-            and not guesses.at_secrets.delay(self._throttle_key(network), now)
+            and caller_address(message) in self.admitted_addresses
+            and not guesses.secret_throttle.delay(self._throttle_key(network), now)
         ):
             return 0.0
         return delay
@@ -120,46 +120,46 @@ class SecretAttempts:
         """Return the principal from `then` after the delay. Raises what `then` raises; TooManyRequests or
         ServiceUnavailable at once if too many attempts wait."""
         network = caller_network(message)
-        self._guesses.enter(network, delay)
-        self.failed(network)
-        message.delayed = True
+        self._guesses.enter_waiting(network, delay)
+        self.count_failure(network)
+        message.was_throttled = True
         try:
             await self._guesses.pause(delay)
         finally:
-            self._guesses.leave(network)
+            self._guesses.leave_waiting(network)
         result = then()
         principal = result if isinstance(result, Principal) else await result
-        self.forgive(network)
+        self.uncount_failure(network)
         return principal
 
-    def admitted(self, message: Message, check: object = None) -> None:
+    def record_success(self, message: Message, authenticator: object = None) -> None:
         """Record a successful attempt: remember its address and, if the head alone identifies the caller, the
-        authenticator (`check`) that admitted it."""
-        if check is not None and message.http is not None:
-            message.http.admitted_by = check
+        authenticator (`authenticator`) that admitted it."""
+        if authenticator is not None and message.http is not None:
+            message.http.authenticated_by = authenticator
         address = caller_address(message)
-        if address not in self.addresses:
-            if len(self.addresses) >= MAX_ADDRESSES:
-                del self.addresses[next(iter(self.addresses))]
-            self.addresses[address] = None
+        if address not in self.admitted_addresses:
+            if len(self.admitted_addresses) >= MAX_ADDRESSES:
+                del self.admitted_addresses[next(iter(self.admitted_addresses))]
+            self.admitted_addresses[address] = None
 
-    def refuse(self, message: Message, refused: Unauthorized) -> Unauthorized:
+    def record_failure(self, message: Message, error: Unauthorized) -> Unauthorized:
         """Record a failed attempt, unless it was counted before it waited. Returns the error to raise."""
-        if not hasattr(message, 'delayed'):
-            self.failed(caller_network(message))
-        return refused
+        if not hasattr(message, 'was_throttled'):
+            self.count_failure(caller_network(message))
+        return error
 
-    def failed(self, network: str) -> None:
+    def count_failure(self, network: str) -> None:
         """Count one failure of a network."""
         now = self._guesses.clock.seconds()
-        self._guesses.throttle.failed(network, now)
-        self._guesses.at_secrets.failed(self._throttle_key(network), now)
+        self._guesses.throttle.record_failure(network, now)
+        self._guesses.secret_throttle.record_failure(self._throttle_key(network), now)
 
-    def forgive(self, network: str) -> None:
+    def uncount_failure(self, network: str) -> None:
         """Undo the count of one failure."""
         now = self._guesses.clock.seconds()
-        self._guesses.throttle.forgive(network, now)
-        self._guesses.at_secrets.forgive(self._throttle_key(network), now)
+        self._guesses.throttle.revoke_failure(network, now)
+        self._guesses.secret_throttle.revoke_failure(self._throttle_key(network), now)
 
     def _throttle_key(self, network: str) -> str:
         return f'{network} {self._secret}'

@@ -20,39 +20,39 @@ class TechAccountAuthenticator:
     takes as long as a wrong password."""
 
     needs_body = False
-    sort = 'tech_account'
-    challenge = challenge_of(sort)
-    __slots__ = ('_attempts', '_digest', '_expected', '_principal', 'claim')
+    scheme = 'tech_account'
+    challenge = challenge_of(scheme)
+    __slots__ = ('_attempts', '_digest', '_expected', '_principal', 'lookup_key')
 
     def __init__(self, comparison: SecretComparison, stored: StoredObject) -> None:
         definition = stored.value
         username = definition.username or definition.name
-        self.claim = username.encode('utf-8')
+        self.lookup_key = username.encode('utf-8')
         self._digest = comparison.digest
-        self._attempts = comparison.attempts_at(f'{self.sort} {username}')
+        self._attempts = comparison.attempts_for(f'{self.scheme} {username}')
         self._principal = make_principal(stored, username)
         password = definition.password.encode('utf-8')
-        self._expected = comparison.digest(self.claim, password) if password else b''
+        self._expected = comparison.digest(self.lookup_key, password) if password else b''
 
-    def claimed(self, message: Message) -> bytes | None:
+    def extract_key(self, message: Message) -> bytes | None:
         """Return the user name."""
         return message.headers.get(_USER)
 
     def check(self, message: Message) -> Principal | Awaitable[Principal]:
         """Return the principal at once, or an awaitable of it if the caller is throttled. Raises Unauthorized."""
         http = message.http
-        if http is not None and http.admitted_by is self:
+        if http is not None and http.authenticated_by is self:
             return self._principal
         user, password = message.headers.get(_USER), message.headers.get(_PASSWORD)
         if user is None or password is None:
             raise Unauthorized(message.cid, None, self.challenge)
         attempts, presented = self._attempts, self._digest(user, password)
-        if attempts.slowed and (delay := attempts.delay(message)) > 0:
+        if attempts.throttled_networks and (delay := attempts.delay(message)) > 0:
             return attempts.wait(message, delay, partial(self._compare, message, presented))
         return self._compare(message, presented)
 
     def _compare(self, message: Message, presented: bytes) -> Principal:
         if not equal_secrets(presented, self._expected):
-            raise self._attempts.refuse(message, Unauthorized(message.cid, None, self.challenge))
-        self._attempts.admitted(message, self)
+            raise self._attempts.record_failure(message, Unauthorized(message.cid, None, self.challenge))
+        self._attempts.record_success(message, self)
         return self._principal

@@ -39,7 +39,7 @@ class FailedAuthentication(Unauthorized):
 class WssDependencies:
     """The collaborators shared by all WS-Security authenticators of a node. `now`: seconds since 1970."""
 
-    guesses: SecretComparison
+    comparison: SecretComparison
     nonces: INonceStore
     now: Callable[[], float] = time.time
 
@@ -48,9 +48,9 @@ class WssAuthenticator:
     """Authenticates by one WS-Security definition."""
 
     needs_body = True
-    sort = 'wss'
-    challenge = challenge_of(sort)
-    __slots__ = ('_attempts', '_dependencies', '_id', '_principal', '_terms', 'claim')
+    scheme = 'wss'
+    challenge = challenge_of(scheme)
+    __slots__ = ('_attempts', '_dependencies', '_id', '_principal', '_terms', 'lookup_key')
     _log = Logger()
 
     def __init__(self, dependencies: WssDependencies, stored: StoredObject) -> None:
@@ -58,10 +58,10 @@ class WssAuthenticator:
         self._terms = wss_requirements(stored.value)
         self._principal = make_principal(stored)
         self._id = b'%d ' % stored.id  # nonces are counted per definition
-        self.claim = stored.value.username
-        self._attempts = dependencies.guesses.attempts_at(f'{self.sort} {self.claim}')
+        self.lookup_key = stored.value.username
+        self._attempts = dependencies.comparison.attempts_for(f'{self.scheme} {self.lookup_key}')
 
-    def claimed(self, message: Message) -> str | None:
+    def extract_key(self, message: Message) -> str | None:
         """Return the user name, or ANY_OF_THEM if there are several tokens."""
         try:
             security = security_header_of(message)
@@ -81,7 +81,7 @@ class WssAuthenticator:
         if security is None:
             raise self._reject(message, 'there is no Security header for this node')
         attempts = self._attempts
-        if attempts.slowed and (delay := attempts.delay(message)) > 0:
+        if attempts.throttled_networks and (delay := attempts.delay(message)) > 0:
             return attempts.wait(message, delay, partial(self._check_token, message, security))
         return self._check_token(message, security)
 
@@ -90,27 +90,29 @@ class WssAuthenticator:
             one_time_use = check_token(security, self._terms, self._dependencies.now())
         except UnacceptableWssToken as error:
             rejection = self._reject(message, str(error))
-            raise self._attempts.refuse(message, rejection) if error.guessed else rejection from None
+            raise (
+                self._attempts.record_failure(message, rejection) if error.has_wrong_credentials else rejection
+            ) from None
         if one_time_use.nonce:
             return self._require_new_nonce(message, one_time_use)
-        self._attempts.admitted(message)
+        self._attempts.record_success(message)
         return self._principal
 
     async def _require_new_nonce(self, message: Message, one_time_use: NonceCheck) -> Principal:
         name = blake2b(self._id + one_time_use.nonce, digest_size=20).hexdigest()
         try:
-            is_new = await self._dependencies.nonces.use(name, one_time_use.ttl)
+            is_new = await self._dependencies.nonces.consume(name, one_time_use.ttl)
         except (ServiceUnavailable, Timeout) as error:
             self._log.debug('{cid}: {what}: {why}', cid=message.cid, what=_UNAVAILABLE, why=error.msg)
             raise ServiceUnavailable(message.cid, _UNAVAILABLE) from error
         if not is_new:
             raise self._reject(message, 'its Nonce was used before')
-        self._attempts.admitted(message)
+        self._attempts.record_success(message)
         return self._principal
 
-    def _reject(self, message: Message, why: str) -> FailedAuthentication:
+    def _reject(self, message: Message, reason: str) -> FailedAuthentication:
         self._log.debug('{cid}: WS-Security definition {name!r} refuses: {why}', cid=message.cid,
-                        name=self._principal.name, why=why)
+                        name=self._principal.name, why=reason)
         return FailedAuthentication(message.cid, None, self.challenge)
 
 

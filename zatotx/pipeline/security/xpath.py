@@ -24,15 +24,15 @@ class XPathAuthenticator:
     """Authenticates by one XPath definition, on XML channels."""
 
     needs_body = True
-    sort = 'xpath'
-    claim = ANY_DEFINITION
-    challenge = challenge_of(sort)
+    scheme = 'xpath'
+    lookup_key = ANY_DEFINITION
+    challenge = challenge_of(scheme)
     __slots__ = ('_attempts', '_digest', '_expected', '_offload', '_password', '_principal', '_username')
 
     def __init__(self, comparison: SecretComparison, offload: Offload, stored: StoredObject) -> None:
         definition = stored.value
         self._digest = comparison.digest
-        self._attempts = comparison.attempts_at(self.sort)
+        self._attempts = comparison.attempts_for(self.scheme)
         self._offload = offload
         self._principal = make_principal(stored)
         self._username = TextPath(definition.username_expr, definition.namespaces)
@@ -40,17 +40,17 @@ class XPathAuthenticator:
         password = definition.password.encode('utf-8')
         self._expected = self._digest(definition.username.encode('utf-8'), password) if password else b''
 
-    def claimed(self, message: Message) -> str | None:
+    def extract_key(self, message: Message) -> str | None:
         """Return ANY_OF_THEM if the body is XML."""
         return ANY_DEFINITION if is_element(getattr(message, 'parsed', None)) else None
 
     def check(self, message: Message) -> Principal | Awaitable[Principal]:
         """Return the principal, at once unless the document is large or the caller is throttled. Raises
         Unauthorized."""
-        if self.claimed(message) is None:
+        if self.extract_key(message) is None:
             raise self._unauthorized(message)
         attempts = self._attempts
-        if attempts.slowed and (delay := attempts.delay(message)) > 0:
+        if attempts.throttled_networks and (delay := attempts.delay(message)) > 0:
             return attempts.wait(message, delay, partial(self._search, message))
         return self._search(message)
 
@@ -73,8 +73,8 @@ class XPathAuthenticator:
         if not digest:
             raise self._unauthorized(message)
         if not equal_secrets(digest, self._expected):
-            raise self._attempts.refuse(message, self._unauthorized(message))
-        self._attempts.admitted(message)
+            raise self._attempts.record_failure(message, self._unauthorized(message))
+        self._attempts.record_success(message)
         return self._principal
 
     def _unauthorized(self, message: Message) -> Unauthorized:

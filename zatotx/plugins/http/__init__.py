@@ -16,6 +16,6 @@ kind = ConnectorKind(
     settings_template='zatotx.plugins.http.settings_template:HTTP',
     metrics='zatotx.plugins.http.metrics:DEFINITIONS',
     doubles='zatotx.plugins.http.testing:SIGNATURES',
-    listens=LISTEN,
+    default_endpoints=LISTEN,
     schema='zatotx.plugins.http.schema:OBJECT_TYPES',
 )

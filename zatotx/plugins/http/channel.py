@@ -54,7 +54,7 @@ class ServerConnectionFactory(Factory):
     def trusts_proxy(self, address: IAddress) -> bool:
         """Return whether a peer's PROXY header is believed. Without trusted proxies, any peer of a `haproxy:` endpoint
         is."""
-        forwarded = self._server_context.forwarded
+        forwarded = self._server_context.forwarded_clients
         return forwarded is None or forwarded.trusts(peer_address(address))
 
     def logPrefix(self) -> str:
@@ -85,8 +85,8 @@ class HTTPChannel:
         self._queries: list[str] = []  # names of query parameters that carry API keys
         self._endpoints = enabled_endpoints(self._settings.openapi, docs=self._settings.docs, wsdl=self._settings.wsdl)
         self._channel_meters = context.channel_meters(KIND)
-        self._build_filters = partial(make_filters, CompressionContext(context.offload, context.reactor))
-        table, _ = build_table((), self._endpoints, self._channel_meters.of)
+        self._build_filters = partial(make_filters, CompressionContext(context.run_in_thread, context.reactor))
+        table, _ = build_table((), self._endpoints, self._channel_meters.get)
         self._router = RequestRouter(table, self._settings.max_body)
         self._apply_lock = DeferredLock()  # applies one configuration at a time
         self._ports: list[IListeningPort] = []
@@ -104,7 +104,7 @@ class HTTPChannel:
     def findings(self) -> Iterator[str]:
         """Yield a sentence for each problem that exists now."""
         if self._server_context is not None:
-            yield from self._server_context.doorman.findings()
+            yield from self._server_context.accept_limiter.findings()
             yield from self._server_context.address_limit.findings()
 
     def metrics(self) -> Iterable[MetricRow]:
@@ -122,8 +122,8 @@ class HTTPChannel:
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """Build the route table of a snapshot's channels. Requests whose head arrives after the commit use it."""
-        queries = [stored.value.query for stored in snapshot.of('apikey') if stored.value.query]
-        return Deferred.fromCoroutine(self._prepare(snapshot.of(REST, SOAP), queries))
+        queries = [stored.value.query for stored in snapshot.objects_of_types('apikey') if stored.value.query]
+        return Deferred.fromCoroutine(self._prepare(snapshot.objects_of_types(REST, SOAP), queries))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """Apply the channels of a snapshot, after earlier calls have finished."""
@@ -140,7 +140,7 @@ class HTTPChannel:
         if context is None or not context.connections:
             empty.callback(None)
             return empty
-        context.when_empty = partial(_fire, empty)
+        context.on_empty = partial(_fire, empty)
         return empty
 
     def drain(self) -> None:
@@ -154,7 +154,7 @@ class HTTPChannel:
 
     def _close_ports(self) -> None:
         if self._server_context is not None:
-            self._server_context.doorman.stop()
+            self._server_context.accept_limiter.forget_ports()
         for port in self._ports:
             self._closing.append(maybeDeferred(port.stopListening).addErrback(self._log_close_error))
         self._ports = []
@@ -174,7 +174,7 @@ class HTTPChannel:
             try:
                 port = await self._context.listen(description, factory)
                 self._ports.append(port)
-                context.doorman.watch(port)
+                context.accept_limiter.add_port(port)
             except Exception as error:  # the endpoint parser and the files it reads may raise anything
                 await self.stop()
                 raise StartError(_cannot_listen(description, error)) from None
@@ -183,18 +183,19 @@ class HTTPChannel:
         if channels == self._applied and queries == self._queries:
             return PreparedConfig()
         if len(channels) <= MAX_INLINE_CHANNELS:
-            table, errors = build_table(channels, self._endpoints, self._channel_meters.of, self._build_filters)
+            table, errors = build_table(channels, self._endpoints, self._channel_meters.get, self._build_filters)
         else:
-            table, errors = await self._context.offload(build_table, channels, self._endpoints, self._channel_meters.of,
-                                                          self._build_filters)
+            table, errors = await self._context.run_in_thread(
+                build_table, channels, self._endpoints, self._channel_meters.get, self._build_filters
+            )
         return PreparedConfig(partial(self._commit, table, channels, queries, errors))
 
     def _commit(self, table: ChannelTable, channels: list[StoredObject], queries: list[str], errors: list[str]) -> None:
-        self._router.keys.follow(queries)  # ResolvedRequests refer to the table they were built with
+        self._router.key_names.update(queries)  # ResolvedRequests refer to the table they were built with
         self._router.routes = table
         self._applied, self._queries = channels, queries
         names = [*(endpoint.name for endpoint in self._endpoints.values()), *(c.value.name for c in channels)]
-        self._channel_meters.only(names)
+        self._channel_meters.retain(names)
         for error in errors:
             self._log.error('{error}', error=error)
 
@@ -205,7 +206,7 @@ class HTTPChannel:
             return
         if context.connections:
             empty: Deferred[None] = Deferred()
-            context.when_empty = partial(_fire, empty)
+            context.on_empty = partial(_fire, empty)
             remaining = max(0.0, self._idle_until - context.seconds())
             calls = (context.reactor.callLater(remaining, self._close_idle, context),
                      context.reactor.callLater(self._settings.grace, self._abort, context))  # fmt: skip
@@ -217,7 +218,7 @@ class HTTPChannel:
 
     def _close_idle(self, context: ServerContext) -> None:
         for connection in list(context.connections):
-            connection.drain()
+            connection.close_if_drained()
 
     def _abort(self, context: ServerContext) -> None:
         self._log.warn('{count} connections are cut: the time of grace is over', count=len(context.connections))

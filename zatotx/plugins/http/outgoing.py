@@ -42,11 +42,11 @@ class HttpOutgoingConnections:
     token."""
 
     def __init__(self, context: OutgoingContext) -> None:
-        self.environment = ClientEnvironment(context.reactor, context.offload, environ=os.environ)
+        self.environment = ClientEnvironment(context.reactor, context.run_in_thread, environ=os.environ)
         self._credentials_context = CredentialsContext(
-            reach=self.environment, unseal=context.unseal, shelf=_token_cache(context)
+            environment=self.environment, unseal=context.decrypt, token_cache=_token_cache(context)
         )
-        self._component = context.component.encode('utf-8')
+        self._component = context.client_name.encode('utf-8')
         self._fetcher = DocumentFetcher(self.environment)
         self.credentials: dict[
             str, tuple[StoredObject, OutgoingCredentials]
@@ -58,8 +58,8 @@ class HttpOutgoingConnections:
                            namespace=SoapNamespace, build=self._build_soap, references=_security_of),
         ))  # fmt: skip
         self.registries = self._connections.registries
-        self.types: Sequence[str] = self._connections.types
-        self.doors: Mapping[str, Callable[[IServiceCall], Any]] = self._connections.doors
+        self.pingable_types: Sequence[str] = self._connections.pingable_types
+        self.namespaces: Mapping[str, Callable[[IServiceCall], Any]] = self._connections.namespaces
 
     # IOutgoingKind
 
@@ -86,9 +86,9 @@ class HttpOutgoingConnections:
 
     # IFetcher
 
-    def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[FetchedDocument]:
+    def fetch(self, url: str, *, timeout: float, max_body: int) -> Deferred[FetchedDocument]:
         """See IFetcher."""
-        return self._fetcher.fetch(url, timeout=timeout, most=most)
+        return self._fetcher.fetch(url, timeout=timeout, max_body=max_body)
 
     # Building connections
 
@@ -107,7 +107,7 @@ class HttpOutgoingConnections:
         return build_connection(stored.value, title, self._credentials_of(references[0]), self._context(meter), SOAP)
 
     def _context(self, meter: Any) -> BuildContext:
-        return BuildContext(reach=self.environment, component=self._component, meter=meter)
+        return BuildContext(environment=self.environment, component=self._component, meter=meter)
 
     def _credentials_of(self, security: StoredObject | None) -> OutgoingCredentials:
         if security is None:
@@ -122,14 +122,14 @@ def _security_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
     name = stored.value.security
     if name is None:
         return (None,)
-    return (next((definition for key in _DEFINITIONS if (definition := snapshot.named(key, name)) is not None), None),)
+    return (next((definition for key in _DEFINITIONS if (definition := snapshot.find(key, name)) is not None), None),)
 
 
 def _token_cache(context: OutgoingContext) -> TokenCache | None:
-    if context.keyvalue is None or context.leases is None:
+    if context.redis is None or context.leases is None:
         return None
-    return TokenCache(keyvalue=context.keyvalue, leases=context.leases, key=context.key, seal=context.seal,
-                      unseal=context.unseal, clock=context.reactor)
+    return TokenCache(redis=context.redis, leases=context.leases, make_key=context.redis_key, seal=context.encrypt,
+                      unseal=context.decrypt, clock=context.reactor)
 
 
 def make_outgoing(context: OutgoingContext) -> HttpOutgoingConnections:

@@ -58,7 +58,7 @@ class SqlConnection:
                 seconds=context.reactor.seconds, meter=meter, is_failed_response=lambda response: False,
                 is_failure=_is_failure,
             )  # fmt: skip
-        self._offload = context.offload
+        self._offload = context.run_in_thread
         self._max_result_size = value.max_result_size
         self._watched: set[Cancellation] = set()  # of the statements that run
         self._size_timer: Any = None  # IDelayedCall
@@ -75,7 +75,7 @@ class SqlConnection:
 
     def require_closed_circuit(self, call: IServiceCall) -> None:
         """Raise ServiceUnavailable if the circuit breaker is open."""
-        wait = 0.0 if self._breaking is None else self._breaking.breaker.wait(self.reactor.seconds())
+        wait = 0.0 if self._breaking is None else self._breaking.breaker.wait_time(self.reactor.seconds())
         if wait:
             raise self._circuit_open(wait, call)
 
@@ -148,7 +148,7 @@ class SqlConnection:
         """Yield what keeps the connection from working now."""
         breaking = self._breaking
         if breaking is not None and breaking.breaker.state is not CLOSED:
-            yield f'{self.title} is cut off by its circuit breaker, after {breaking.breaker.limit} failures in a row'
+            yield f'{self.title} is cut off by its circuit breaker, after {breaking.breaker.failure_threshold} failures in a row'
         if self._failures.cause:
             yield f'{self.title}: its last statement failed: {self._failures.cause}'
 

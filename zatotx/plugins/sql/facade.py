@@ -64,14 +64,14 @@ class SqlFacade(StatementMethods):
 
     def ping(self) -> Any:
         """Ping the database. Gives what was executed, and the time of the response."""
-        return self._call.result(partial(self._find().ping, self._call))
+        return self._call.run(partial(self._find().ping, self._call))
 
     @property
     def _driver(self) -> DatabaseDriver:
         return self._find().database.driver
 
     def _run(self, work: Callable[[Connection], T], timeout: float | None, *, is_atomic: bool = False) -> Any:
-        return self._call.result(partial(self._statement, work, timeout, is_atomic))
+        return self._call.run(partial(self._statement, work, timeout, is_atomic))
 
     def _stream(self, open_result: OpenResult, timeout: float | None) -> RowStream:
         reading = SqlTransaction(self._find(), self._call, None)

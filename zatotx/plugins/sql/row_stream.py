@@ -116,7 +116,7 @@ class RowStream:
     def __next__(self) -> Row[Any]:
         rows = self._rows
         if not rows:
-            fetched = self._call.result(self._fetch)
+            fetched = self._call.run(self._fetch)
             if isinstance(fetched, Coroutine):
                 fetched.close()
                 raise TypeError('An async service reads a stream with `async for`')
@@ -134,7 +134,7 @@ class RowStream:
         """Stop reading, in a `def` service."""
         self._rows.clear()
         if not self._is_over:
-            self._call.result(self._finish)
+            self._call.run(self._finish)
 
     def __del__(self) -> None:
         if self._owns_transaction and self._is_begun and not self._is_over:

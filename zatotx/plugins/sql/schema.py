@@ -137,6 +137,6 @@ OBJECT_TYPES = (
         title='SQL connection',
         zato=ZatoApi(prefix='outgoing.sql', actions=('create', 'edit', 'delete', 'get-list', 'ping')),
         normalize=move_password,
-        check=connection_errors,
+        validate=connection_errors,
     ),
 )

@@ -60,7 +60,7 @@ class PooledSession(Session):
 def open_session(connection: SqlConnection, call: IServiceCall) -> PooledSession:
     """Open a session in the calling service's thread. Raises TypeError in an async service."""
     lease = _SessionLease(connection, call)
-    acquiring = call.result(lease.acquire)
+    acquiring = call.run(lease.acquire)
     if isinstance(acquiring, Coroutine):
         acquiring.close()
         raise TypeError('session() blocks: use it in a def service, and transaction() in an async one')

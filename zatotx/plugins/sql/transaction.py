@@ -54,7 +54,7 @@ class SqlTransaction(StatementMethods):
         await self._finish(error)
 
     def __enter__(self) -> SqlTransaction:
-        entering = self._call.result(self.begin)
+        entering = self._call.run(self.begin)
         if isinstance(entering, Coroutine):
             entering.close()
             raise TypeError('An async service uses transactions with `async with`')
@@ -63,7 +63,7 @@ class SqlTransaction(StatementMethods):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         try:
-            self._call.result(partial(self._finish, error))
+            self._call.run(partial(self._finish, error))
         except CancelledError:  # the request is over: its coroutine did not run
             self.abandon_from_thread()
             raise
@@ -82,7 +82,7 @@ class SqlTransaction(StatementMethods):
         return self._connection.database.driver
 
     def _run(self, work: Callable[[Connection], T], timeout: float | None, *, is_atomic: bool = False) -> Any:
-        return self._call.result(partial(self.statement, work, timeout))
+        return self._call.run(partial(self.statement, work, timeout))
 
     def _stream(self, open_result: OpenResult, timeout: float | None) -> RowStream:
         return RowStream(self, self._call, open_result, timeout)

@@ -30,10 +30,14 @@ def export_document(
     accepts. Objects that the broker creates (ObjectType.own) are omitted, since every environment has its own.
     """
     document: dict[str, list[dict[str, Any]]] = {}
-    placeholders = {} if secrets else _placeholders([o for o in snapshot if o.name not in types[o.type].own], types)
+    placeholders = (
+        {} if secrets else _placeholders([o for o in snapshot if o.name not in types[o.type].builtin_names], types)
+    )
     for section in types.sections:
-        types_by_key = {t.key: t for t in types.in_space(section)}
-        objects = [o for o in snapshot.of(*types_by_key) if o.name not in types_by_key[o.type].own]
+        types_by_key = {t.key: t for t in types.in_namespace(section)}
+        objects = [
+            o for o in snapshot.objects_of_types(*types_by_key) if o.name not in types_by_key[o.type].builtin_names
+        ]
         items = [_export_object(types_by_key[stored.type], stored, placeholders) for stored in objects]
         if items:
             document[section] = items

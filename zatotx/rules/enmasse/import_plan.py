@@ -46,10 +46,10 @@ class ImportPlan(msgspec.Struct, frozen=True, kw_only=True):
     """The changes that an import would make. If there are errors, there are no operations."""
 
     operations: tuple[Operation, ...] = ()
-    mistakes: tuple[DocumentError, ...] = ()
-    lines: tuple[str, ...] = ()  # the readable difference
+    errors: tuple[DocumentError, ...] = ()
+    diff_lines: tuple[str, ...] = ()  # the readable difference
     unchanged: int = 0
-    open: tuple[str, ...] = ()  # channels of the document without authentication: "channel_rest 'a'"
+    anonymous_channels: tuple[str, ...] = ()  # channels of the document without authentication: "channel_rest 'a'"
 
 
 class ImportEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,20 +71,22 @@ def plan_import(
     *,
     replace: bool,
     verify: Callable[[str, str], bool],
-    resolved: bool = True,
+    references_resolved: bool = True,
 ) -> ImportPlan:
     """Returns the plan, or all errors of the document. `verify(hash, clear)` returns whether a hashed secret matches;
-    it may be slow, so plan in a thread. `resolved`: the references in the document have been replaced, so that text
-    resembling one is literal; otherwise each reference is an error."""
+    it may be slow, so plan in a thread. `references_resolved`: the references in the document have been replaced, so
+    that text resembling one is literal; otherwise each reference is an error."""
     named = dict(_declared_types(document, types))
-    reader = _DocumentReader(types=types, snapshot=snapshot, replace=replace, resolved=resolved, named=named)
+    reader = _DocumentReader(types=types, snapshot=snapshot, replace=replace, resolved=references_resolved, named=named)
     entries = list(reader.read(document))
-    mistakes = [*reader.mistakes, *_uniqueness_errors(entries, snapshot)]
-    if mistakes:
-        return ImportPlan(mistakes=tuple(mistakes))
+    errors = [*reader.errors, *_uniqueness_errors(entries, snapshot)]
+    if errors:
+        return ImportPlan(errors=tuple(errors))
     plan = _compare(entries, verify=verify)
     unauthenticated = (e for e in entries if allows_anonymous_access(e.object_type, e.value))
-    return msgspec.structs.replace(plan, open=tuple(f'{e.object_type.section} {e.label}' for e in unauthenticated))
+    return msgspec.structs.replace(
+        plan, anonymous_channels=tuple(f'{e.object_type.section} {e.label}' for e in unauthenticated)
+    )
 
 
 @define(kw_only=True)
@@ -97,7 +99,7 @@ class _DocumentReader:
     resolved: bool
     # All objects of the document, valid or not: (section, name) -> type, or None if the type is invalid.
     named: Mapping[tuple[str, str], ObjectType | None]
-    mistakes: list[DocumentError] = Factory(list)
+    errors: list[DocumentError] = Factory(list)
     _seen: set[tuple[str, str]] = Factory(set)
     _suggestions: int = 0  # number of names compared with all others, which takes milliseconds each
 
@@ -145,7 +147,7 @@ class _DocumentReader:
     def _existing(self, section: str, name: object) -> StoredObject | None:
         if not isinstance(name, str):
             return None
-        matches = (self.snapshot.named(object_type.key, name) for object_type in self.types.in_space(section))
+        matches = (self.snapshot.find(object_type.key, name) for object_type in self.types.in_namespace(section))
         return next((stored for stored in matches if stored is not None), None)
 
     def _unresolved_references(self, item: Mapping[Any, Any]) -> list[tuple[str, str]]:
@@ -178,12 +180,12 @@ class _DocumentReader:
             yield from references.names(space)
 
     def _wrong(self, section: str, label: str, field: str, text: str) -> None:
-        self.mistakes.append(DocumentError(section, label, field, text))
+        self.errors.append(DocumentError(section, label, field, text))
 
 
 def _type_of(types: ObjectTypeRegistry, section: str, item: Mapping[str, Any]) -> tuple[ObjectType | None, str]:
     """Returns the type of an item, or the error of its `type:`, which is optional if the section has one type."""
-    candidates = types.in_space(section)
+    candidates = types.in_namespace(section)
     tags = [t.tag for t in candidates if t.tag]
     if not tags or ('type' not in item and len(candidates) == 1):
         return candidates[0], ''
@@ -227,18 +229,18 @@ def _uniqueness_errors(entries: list[ImportEntry], snapshot: Snapshot) -> Iterat
     """Reports texts that two objects of one type must not share. Considers the state after the import, so that objects
     may swap them."""
     replaced = {entry.existing.id for entry in entries if entry.existing is not None}
-    unique = {entry.object_type.key: entry.object_type.unique for entry in entries}
+    unique = {entry.object_type.key: entry.object_type.unique_text for entry in entries}
     holders = {
         (stored.type, unique_text(stored.value)): stored.name
         for stored in snapshot
         if stored.id not in replaced and (unique_text := unique.get(stored.type)) is not None
     }
     for entry in entries:
-        unique_text = entry.object_type.unique
+        unique_text = entry.object_type.unique_text
         text = '' if unique_text is None else unique_text(entry.value)
         holder = holders.setdefault((entry.object_type.key, text), entry.value.name) if text else entry.value.name
         if holder != entry.value.name:
-            label = entry.object_type.unique_says
+            label = entry.object_type.unique_label
             yield DocumentError(entry.object_type.section, entry.label, label, f'{text!r} is taken by {holder!r}')
 
 
@@ -254,7 +256,7 @@ def _compare(entries: Iterable[ImportEntry], *, verify: Callable[[str, str], boo
             continue
         operations.append(_to_operation(entry, new))
         lines.extend(describe_changes(entry.object_type, old, new))
-    return ImportPlan(operations=tuple(operations), lines=tuple(lines), unchanged=unchanged)
+    return ImportPlan(operations=tuple(operations), diff_lines=tuple(lines), unchanged=unchanged)
 
 
 def _merge_secrets(entry: ImportEntry, verify: Callable[[str, str], bool]) -> Any:

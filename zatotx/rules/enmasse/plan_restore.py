@@ -23,20 +23,20 @@ _CODE_FIELDS = frozenset({'file', 'impl_name', 'is_internal'})  # service fields
 class RestoreStep(msgspec.Struct, frozen=True):
     """One object to restore: its current and its earlier version, None = it does not exist."""
 
-    now: StoredObject | None
-    then: StoredObject | None
+    current: StoredObject | None
+    earlier: StoredObject | None
 
     @property
     def type(self) -> str:
-        stored = self.now or self.then
+        stored = self.current or self.earlier
         assert stored is not None
         return stored.type
 
 
-def plan_restore(now: Snapshot, then: Snapshot, types: ObjectTypeRegistry) -> list[RestoreStep]:
+def plan_restore(current: Snapshot, earlier: Snapshot, types: ObjectTypeRegistry) -> list[RestoreStep]:
     """Returns the differences, by type and name. Objects are matched by id; a deleted and recreated one by type and
     name."""
-    steps = [step for step in _pairs(now, then) if step.type in types and _differs(step, types[step.type])]
+    steps = [step for step in _pairs(current, earlier) if step.type in types and _differs(step, types[step.type])]
     return sorted(steps, key=_order)
 
 
@@ -47,11 +47,11 @@ def to_operations(steps: list[RestoreStep]) -> list[Operation]:
 
 def describe_step(step: RestoreStep, types: ObjectTypeRegistry) -> list[str]:
     """Returns the step as readable lines, secrets masked."""
-    object_type, now, then = types[step.type], step.now, step.then
-    restored = None if then is None else then.value
-    if now is not None and then is not None:
-        restored = msgspec.structs.replace(now.value, **_changes(now, then))
-    return describe_changes(object_type, None if now is None else now.value, restored)
+    object_type, current, earlier = types[step.type], step.current, step.earlier
+    restored = None if earlier is None else earlier.value
+    if current is not None and earlier is not None:
+        restored = msgspec.structs.replace(current.value, **_changes(current, earlier))
+    return describe_changes(object_type, None if current is None else current.value, restored)
 
 
 def _pairs(now: Snapshot, then: Snapshot) -> Iterator[RestoreStep]:
@@ -64,38 +64,45 @@ def _pairs(now: Snapshot, then: Snapshot) -> Iterator[RestoreStep]:
 
 
 def _differs(step: RestoreStep, object_type: ObjectType) -> bool:
-    now, then = step.now, step.then
-    if any(stored is not None and stored.name in object_type.own for stored in (now, then)):
+    current, earlier = step.current, step.earlier
+    if any(stored is not None and stored.name in object_type.builtin_names for stored in (current, earlier)):
         return False
-    if now is not None and then is not None:
-        return bool(_changes(now, then))
+    if current is not None and earlier is not None:
+        return bool(_changes(current, earlier))
     if object_type.key != SERVICE.key:
         return True
-    return then is not None and not then.value.is_internal
+    return earlier is not None and not earlier.value.is_internal
 
 
-def _changes(now: StoredObject, then: StoredObject) -> dict[str, Any]:
-    names = changed_fields(now.value, then.value)
-    kept = _CODE_FIELDS if now.type == SERVICE.key else frozenset()
-    return {name: getattr(then.value, name) for name in names if name not in kept}
+def _changes(current: StoredObject, earlier: StoredObject) -> dict[str, Any]:
+    names = changed_fields(current.value, earlier.value)
+    kept = _CODE_FIELDS if current.type == SERVICE.key else frozenset()
+    return {name: getattr(earlier.value, name) for name in names if name not in kept}
 
 
 def _operation(step: RestoreStep) -> Operation:
-    now, then = step.now, step.then
-    if now is None:
-        assert then is not None
-        fields = msgspec.structs.asdict(then.value)
-        if then.type == SERVICE.key:
+    current, earlier = step.current, step.earlier
+    if current is None:
+        assert earlier is not None
+        fields = msgspec.structs.asdict(earlier.value)
+        if earlier.type == SERVICE.key:
             fields['file'] = ''
-        return Operation(action='create', type=then.type, name=then.name, fields=fields)
-    if then is None:
-        return Operation(action='delete', type=now.type, name=now.name, id=now.id, revision=now.revision)
+        return Operation(action='create', type=earlier.type, name=earlier.name, fields=fields)
+    if earlier is None:
+        return Operation(
+            action='delete', type=current.type, name=current.name, id=current.id, revision=current.revision
+        )
     return Operation(
-        action='edit', type=now.type, name=then.name, id=now.id, fields=_changes(now, then), revision=now.revision
+        action='edit',
+        type=current.type,
+        name=earlier.name,
+        id=current.id,
+        fields=_changes(current, earlier),
+        revision=current.revision,
     )
 
 
 def _order(step: RestoreStep) -> tuple[str, str]:
-    stored = step.then or step.now
+    stored = step.earlier or step.current
     assert stored is not None
     return stored.type, stored.name

@@ -34,32 +34,32 @@ class ReferenceResolver:
     """The sources that references are resolved from."""
 
     environ: Mapping[str, str]
-    read: FileReader | None = None  # None: files are not supported, `file:` is plain text
-    zato: bool = False  # whether Zato's forms are references
+    read_file: FileReader | None = None  # None: files are not supported, `file:` is plain text
+    zato_syntax: bool = False  # whether Zato's forms are references
 
-    def resolve(self, value: Any, wrong: list[str]) -> Any:
-        """Replaces every reference in the value, at any depth. Adds a sentence to `wrong` for each that cannot be
+    def resolve(self, value: Any, errors: list[str]) -> Any:
+        """Replaces every reference in the value, at any depth. Adds a sentence to `errors` for each that cannot be
         resolved and replaces it by ''. Mapping keys are not changed."""
         if isinstance(value, str):
-            return self._resolve_text(value, wrong)
+            return self._resolve_text(value, errors)
         if isinstance(value, list):
-            return [self.resolve(item, wrong) for item in value]
+            return [self.resolve(item, errors) for item in value]
         if isinstance(value, dict):
-            return {key: self.resolve(item, wrong) for key, item in value.items()}
+            return {key: self.resolve(item, errors) for key, item in value.items()}
         return value
 
     def _resolve_text(self, text: str, errors: list[str]) -> str:
-        if self.zato and (value := self._resolve_zato(text, errors)) is not None:
+        if self.zato_syntax and (value := self._resolve_zato(text, errors)) is not None:
             return value
         error_count = len(errors)
         text_with_variables = self._replace_variables(text, errors)
-        if self.read is None or not _FILE_PREFIX.match(text):
+        if self.read_file is None or not _FILE_PREFIX.match(text):
             return text_with_variables
         if not text.startswith(_FILE):
             return text_with_variables[1:]
         if len(errors) > error_count:
             return ''
-        return self._read_file(self.read, text_with_variables.removeprefix(_FILE), errors)
+        return self._read_file(self.read_file, text_with_variables.removeprefix(_FILE), errors)
 
     def _resolve_zato(self, text: str, errors: list[str]) -> str | None:
         """Returns the value of a text that is, as a whole, a Zato reference; None if it is not one."""
@@ -77,13 +77,13 @@ class ReferenceResolver:
 
     def _replace_variables(self, text: str, errors: list[str]) -> str:
         def replacement(match: re.Match[str]) -> str:
-            if self.zato and match[3] is not None:
+            if self.zato_syntax and match[3] is not None:
                 if not match[3]:
                     _add_once(errors, f'{match[0]}NAME must be the whole value: write ${{NAME}} within a longer text')
                 return match[0][1:]
             return f'${{{match[2]}}}' if match[1] else self._resolve_variable(match[2], errors)
 
-        if self.zato:
+        if self.zato_syntax:
             return _ANY_REFERENCE.sub(replacement, text)
         return _PLACEHOLDER.sub(replacement, text) if '$' in text else text
 

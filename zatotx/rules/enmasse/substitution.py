@@ -16,11 +16,11 @@ class DocumentError(msgspec.Struct, frozen=True):
     section: str
     object: str  # its quoted name, '#3' if it has none, or ''
     field: str
-    text: str
+    description: str
 
     def __str__(self) -> str:
         location = ' '.join(part for part in (self.section, self.object) if part)
-        return ': '.join(part for part in (location, self.field, self.text) if part)
+        return ': '.join(part for part in (location, self.field, self.description) if part)
 
 
 def item_label(item: object, number: int) -> str:
@@ -30,14 +30,14 @@ def item_label(item: object, number: int) -> str:
 
 
 def substitute_references(
-    document: Any, environ: Mapping[str, str], read: FileReader | None = None
+    document: Any, environ: Mapping[str, str], read_file: FileReader | None = None
 ) -> tuple[Any, list[DocumentError]]:
     """Returns the document with every reference replaced (see rules/enmasse/references.py), and an error for each that
-    cannot be resolved. `read` returns the text of a file; without it, `file:` is plain text."""
+    cannot be resolved. `read_file` returns the text of a file; without it, `file:` is plain text."""
     if not isinstance(document, dict):
         return document, []
     errors: list[DocumentError] = []
-    sources = ReferenceResolver(environ=environ, read=read, zato=True)
+    sources = ReferenceResolver(environ=environ, read_file=read_file, zato_syntax=True)
     replaced = {
         section: [
             _substitute_object(item, sources, errors, (str(section), item_label(item, number)))

@@ -32,12 +32,12 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
     origins: frozenset[str] | None  # lower case; None = any
     methods: tuple[str, ...] = ()  # () = those that the channel accepts
     headers: frozenset[str] | None = None  # lower case; None = any
-    expose: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
     credentials: bool = False
     max_age: int = 600  # seconds
 
     @property
-    def varies(self) -> bool:
+    def varies_by_origin(self) -> bool:
         """Whether responses depend on the requesting site."""
         return self.origins is not None
 
@@ -45,18 +45,18 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
         """Returns whether that site is allowed."""
         return self.origins is None or origin.decode('latin-1').lower() in self.origins
 
-    def of_answer(self, origin: bytes | None) -> HeaderFields:
+    def response_headers(self, origin: bytes | None) -> HeaderFields:
         """Returns the CORS fields of a response; () if the site is not allowed, or without an Origin."""
         if origin is None or not self.allows(origin):
             return ()
         fields = list(self._allowed(origin))
-        if self.expose:
-            fields.append((b'Access-Control-Expose-Headers', ', '.join(self.expose).encode('ascii')))
+        if self.expose_headers:
+            fields.append((b'Access-Control-Expose-Headers', ', '.join(self.expose_headers).encode('ascii')))
         return tuple(fields)
 
-    def of_preflight(self, origin: bytes, method: bytes, asked: bytes | None) -> HeaderFields:
+    def preflight_headers(self, origin: bytes, method: bytes, requested_headers: bytes | None) -> HeaderFields:
         """Returns the fields of the response to a preflight for a request with `method`, which the channel accepts, and
-        the header names `asked` (Access-Control-Request-Headers). Raises CorsForbidden."""
+        the header names `requested_headers` (Access-Control-Request-Headers). Raises CorsForbidden."""
         if not self.allows(origin):
             raise CorsForbidden('This site (Origin) is not one that may use this channel')
         if not is_token(method):
@@ -65,8 +65,8 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
         if method.decode('latin-1') not in methods:
             raise CorsForbidden(f'Sites may use this channel with {", ".join(methods)} only')
         fields = [*self._allowed(origin), (b'Access-Control-Allow-Methods', ', '.join(methods).encode('ascii'))]
-        if asked:
-            fields.append((b'Access-Control-Allow-Headers', self._allowed_headers(asked)))
+        if requested_headers:
+            fields.append((b'Access-Control-Allow-Headers', self._allowed_headers(requested_headers)))
         fields.append((b'Access-Control-Max-Age', b'%d' % self.max_age))
         return tuple(fields)
 

@@ -18,7 +18,7 @@ class LookupResult:
     """The result of a lookup: addresses as text, IPv6 with its zone if any; or why there are none."""
 
     addresses: tuple[str, ...]
-    why: str = ''  # '', or the error of the resolver
+    error: str = ''  # '', or the error of the resolver
 
 
 def interleave_families(addresses: Sequence[str]) -> tuple[str, ...]:
@@ -53,9 +53,9 @@ class DnsCache:
         self._entries.move_to_end(name)
         return result
 
-    def put(self, name: str, found: LookupResult, now: float) -> None:
+    def put(self, name: str, result: LookupResult, now: float) -> None:
         """Caches a result."""
-        self._entries[name] = (now + (TTL if found.addresses else FAILURE_TTL), found)
+        self._entries[name] = (now + (TTL if result.addresses else FAILURE_TTL), result)
         self._entries.move_to_end(name)
         if len(self._entries) > _MAX_NAMES:
             self._entries.popitem(last=False)

@@ -61,15 +61,15 @@ class RequestOrigin:
     address: str
     proto: str = ''
     host: str = ''
-    wrong: str = ''  # why a forwarding header field was ignored
+    error: str = ''  # why a forwarding header field was ignored
 
 
-def parse_trusted_proxies(words: Iterable[str]) -> TrustedProxies:
+def parse_trusted_proxies(entries: Iterable[str]) -> TrustedProxies:
     """Parses addresses, networks (`10.0.0.0/8`) and UNIX. Raises InvalidProxies."""
     networks: list[IPv4Network | IPv6Network] = []
     errors: list[str] = []
-    words = tuple(words)
-    for word in words:
+    entries = tuple(entries)
+    for word in entries:
         if word != UNIX:
             try:
                 networks.append(ip_network(word))
@@ -77,19 +77,19 @@ def parse_trusted_proxies(words: Iterable[str]) -> TrustedProxies:
                 errors.append(f'{word!r} is no address, no network like 10.0.0.0/8, and not `unix` ({error})')
     if errors:
         raise InvalidProxies('; '.join(errors))
-    return TrustedProxies(tuple(networks), UNIX in words)
+    return TrustedProxies(tuple(networks), UNIX in entries)
 
 
 def request_origin(
-    headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies, read: str = ANY
+    headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies, header_kind: str = ANY
 ) -> RequestOrigin:
-    """Returns the origin of a request from the trusted proxy `peer`, by the header fields that `read` selects.
+    """Returns the origin of a request from the trusted proxy `peer`, by the header fields that `header_kind` selects.
 
     With ANY and both kinds of fields present, they are used as far as they agree: a proxy usually writes one kind and
     passes the client's value of the other.
     """
-    forwarded = headers.get(b'forwarded') if read != X_FORWARDED else None
-    has_x_forwarded = read != FORWARDED and any(name in headers for name in _X_NAMES)
+    forwarded = headers.get(b'forwarded') if header_kind != X_FORWARDED else None
+    has_x_forwarded = header_kind != FORWARDED and any(name in headers for name in _X_NAMES)
     if forwarded is None:
         return _parse_x_forwarded(headers, peer, trusted) if has_x_forwarded else RequestOrigin(peer)
     from_forwarded = _parse_forwarded(forwarded.decode('latin-1'), peer, trusted)
@@ -97,12 +97,12 @@ def request_origin(
         return from_forwarded
     from_x_forwarded = _parse_x_forwarded(headers, peer, trusted)
     if from_forwarded.address != from_x_forwarded.address:
-        return RequestOrigin(peer, wrong=_CONFLICT)
+        return RequestOrigin(peer, error=_CONFLICT)
     return RequestOrigin(
         from_forwarded.address,
         from_forwarded.proto if from_forwarded.proto == from_x_forwarded.proto else '',
         from_forwarded.host if from_forwarded.host == from_x_forwarded.host else '',
-        from_forwarded.wrong or from_x_forwarded.wrong,
+        from_forwarded.error or from_x_forwarded.error,
     )
 
 
@@ -138,7 +138,7 @@ def _parse_x_forwarded(headers: Mapping[bytes, bytes], peer: str, trusted: Trust
         return RequestOrigin(address, parse_scheme(proto) if proto else '', parse_host(host) if host else '')
     except Malformed as error:
         problem = f'of {", ".join(name.decode() for name in _X_NAMES if name in headers)}: {error}'
-    return RequestOrigin(address, wrong=problem)
+    return RequestOrigin(address, error=problem)
 
 
 def _first_hop_value(headers: Mapping[bytes, bytes], name: bytes, trusted_hops: int) -> str:

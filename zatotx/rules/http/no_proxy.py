@@ -24,7 +24,7 @@ class DomainPattern:
     name: str
     port: int = 0
 
-    def covers(self, host: str, port: int) -> bool:
+    def matches(self, host: str, port: int) -> bool:
         return self.port in (0, port) and (host == self.name or host.endswith('.' + self.name))
 
 
@@ -35,7 +35,7 @@ class NetworkPattern:
     network: IPNetwork
     port: int = 0
 
-    def covers(self, address: IPAddress, port: int) -> bool:
+    def matches(self, address: IPAddress, port: int) -> bool:
         return self.port in (0, port) and address in self.network
 
 
@@ -43,20 +43,20 @@ class NetworkPattern:
 class NoProxy:
     """The parsed NO_PROXY. Loopback addresses are included by default: the proxy's loopback is a different machine."""
 
-    everything: bool = False
+    all_hosts: bool = False
     domains: tuple[DomainPattern, ...] = ()
-    blocks: tuple[NetworkPattern, ...] = ()
-    loopback: bool = True
+    networks: tuple[NetworkPattern, ...] = ()
+    include_loopback: bool = True
 
-    def covers(self, host: str, port: int) -> bool:
+    def matches(self, host: str, port: int) -> bool:
         """Returns whether to connect to this host (as returned by `ascii_host`) directly. Does not resolve names."""
-        if self.everything or (self.loopback and is_loopback(host)):
+        if self.all_hosts or (self.include_loopback and is_loopback(host)):
             return True
         if is_address(host):
             address = ip_address(host)
-            return any(block.covers(address, port) for block in self.blocks)
+            return any(block.matches(address, port) for block in self.networks)
         name = host.removesuffix('.')
-        return any(domain.covers(name, port) for domain in self.domains)
+        return any(domain.matches(name, port) for domain in self.domains)
 
 
 def parse_no_proxy(text: str) -> NoProxy:

@@ -37,13 +37,13 @@ class ProxySelector:
 
     http: str = field(default='', repr=False)  # URL, may contain a password; '' = connect directly
     https: str = field(default='', repr=False)
-    but: NoProxy = field(factory=NoProxy)
+    no_proxy: NoProxy = field(factory=NoProxy)
 
-    def proxy(self, *, secure: bool, host: str, port: int) -> Proxy | None:
+    def select(self, *, secure: bool, host: str, port: int) -> Proxy | None:
         """Returns the proxy for a target (`host` as returned by `ascii_host`), or None to connect directly. Raises
         UnusableProxy if the configured proxy cannot be used, rather than bypassing it."""
         url = self.https if secure else self.http
-        if not url or self.but.covers(host, port):
+        if not url or self.no_proxy.matches(host, port):
             return None
         return parse_proxy(url)
 
@@ -56,7 +56,7 @@ def make_proxy_selector(setting: str, environ: Mapping[str, str]) -> ProxySelect
     if setting in ('', DIRECT):
         return ProxySelector()
     parse_proxy(setting)
-    return ProxySelector(http=setting, https=setting, but=NoProxy(loopback=False))
+    return ProxySelector(http=setting, https=setting, no_proxy=NoProxy(include_loopback=False))
 
 
 def proxies_from_environment(environ: Mapping[str, str]) -> ProxySelector:
@@ -69,7 +69,7 @@ def proxies_from_environment(environ: Mapping[str, str]) -> ProxySelector:
     return ProxySelector(
         http=variable('http_proxy') or fallback,
         https=variable('https_proxy') or fallback,
-        but=parse_no_proxy(variable('no_proxy')),
+        no_proxy=parse_no_proxy(variable('no_proxy')),
     )
 
 

@@ -53,7 +53,7 @@ class RedirectedRequest:
     """The next request of a redirected call."""
 
     method: str
-    place: RedirectTarget
+    target: RedirectTarget
     keeps_body: bool
     keeps_credentials: bool
 
@@ -74,18 +74,18 @@ def parse_target(url: str) -> RedirectTarget:
 
 
 def follow_redirect(
-    status: int, method: str, place: RedirectTarget, location: bytes, *, has_body: bool
+    status: int, method: str, current: RedirectTarget, location: bytes, *, has_body: bool
 ) -> RedirectedRequest:
     """Returns the next request after a response with one of the REDIRECTIONS and this Location. Raises RedirectError.
 
     303 changes all methods but HEAD to GET; 301 and 302 change POST to GET, as browsers and requests do, and keep other
     methods. Requests that keep their method keep their body, but never from https to http.
     """
-    target = _resolve_location(place, location)
+    target = _resolve_location(current, location)
     to_get = (status == 303 and method != 'HEAD') or (status in (301, 302) and method == 'POST')
-    if has_body and not to_get and place.secure and not target.secure:
+    if has_body and not to_get and current.secure and not target.secure:
         raise RedirectError('would send in the clear a body that was meant for TLS')
-    return RedirectedRequest('GET' if to_get else method, target, not to_get, target.same_origin(place))
+    return RedirectedRequest('GET' if to_get else method, target, not to_get, target.same_origin(current))
 
 
 def is_credential(name: bytes) -> bool:
@@ -100,13 +100,13 @@ def is_body_header(name: bytes) -> bool:
     return name.lower().startswith(_BODY_PREFIXES)
 
 
-def _resolve_location(place: RedirectTarget, location: bytes) -> RedirectTarget:
+def _resolve_location(current: RedirectTarget, location: bytes) -> RedirectTarget:
     """Resolves a Location against the current target. Percent-encodes invalid characters first, since many servers send
     UTF-8 or spaces."""
     if not location or len(location) > _MAX_LOCATION:
         raise RedirectError(f'has a Location of no length, or of more than {_MAX_LOCATION} bytes')
     try:
-        url = urljoin(place.url, quote(location, safe=_URL_CHARACTERS))
+        url = urljoin(current.url, quote(location, safe=_URL_CHARACTERS))
     except ValueError:
         raise RedirectError('is to something that is no URL') from None
     return parse_target(url)

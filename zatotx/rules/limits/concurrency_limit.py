@@ -22,40 +22,50 @@ _NEVER_FAST = -1  # a fast limit that is always exceeded, so that every entry ta
 
 
 class ConcurrencyLimit:
-    """Limits the number of calls in progress to `limit` and counts those it rejects (`refused`).
+    """Limits the number of calls in progress to `limit` and counts those it rejects (`rejected`).
 
     The reactor's thread uses `enter` and `leave`; other threads `enter_from_thread` and `leave_from_thread`. Each
     successful entry must leave exactly once. The reactor takes no lock: if a thread takes the last slot at the same
     moment, both may enter.
 
-    With several workers per node, `others` returns the count of the other workers, and `publish` reports the count of
-    this one. An entry is published before the others are read: two workers competing for the last slot may both be
-    rejected, but never both enter. Each worker has a few granted slots (`limit` // 256: three of a thousand) that it
-    publishes as taken whether they are or not: within them it need not read or publish anything, which is the usual
-    case for services that do not wait.
+    With several workers per node, `count_others` returns the count of the other workers, and `publish` reports the
+    count of this one. An entry is published before the others are read: two workers competing for the last slot may
+    both be rejected, but never both enter. Each worker has a few granted slots (`limit` // 256: three of a thousand)
+    that it publishes as taken whether they are or not: within them it need not read or publish anything, which is the
+    usual case for services that do not wait.
 
-    The request path inlines `enter` and `leave`, because a function call would double their cost: if `held` is below
-    `room`, it increments `held`; if the limit is `alone`, leaving decrements it.
+    The request path inlines `enter` and `leave`, because a function call would double their cost: if `active` is below
+    `fast_limit`, it increments `active`; if the limit is `is_local`, leaving decrements it.
     """
 
-    __slots__ = ('_granted', '_in_threads', '_limit', '_lock', '_others', '_publish', 'alone', 'held', 'refused',
-                 'room')  # fmt: skip
+    __slots__ = (
+        '_granted',
+        '_in_threads',
+        '_limit',
+        '_lock',
+        '_others',
+        '_publish',
+        'active',
+        'fast_limit',
+        'is_local',
+        'rejected',
+    )  # fmt: skip
 
     def __init__(
         self,
         limit: int = DEFAULT_SERVICE_LIMIT,
         *,
-        others: Callable[[], int] | None = None,
+        count_others: Callable[[], int] | None = None,
         publish: Callable[[int], None] | None = None,
     ) -> None:
-        self.held = 0  # entered by the reactor's thread
-        self.refused = 0
+        self.active = 0  # entered by the reactor's thread
+        self.rejected = 0
         self._in_threads = 0  # entered by other threads
         self._granted = 0  # slots available without asking the other workers
         self._lock = Lock()
-        self._others = others
+        self._others = count_others
         self._publish = publish
-        self.alone = publish is None  # leaving need not be published
+        self.is_local = publish is None  # leaving need not be published
         self.limit = limit
 
     @property
@@ -71,26 +81,26 @@ class ConcurrencyLimit:
             self._update_fast_limit()
 
     @property
-    def inside(self) -> int:
+    def total_active(self) -> int:
         """Number of calls in progress in this process."""
-        return self.held + self._in_threads
+        return self.active + self._in_threads
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether the next call would be rejected."""
         return self._count() >= self._limit
 
     def enter(self) -> bool:
         """Takes a slot; returns whether one was free."""
-        if self.held < self.room:
-            self.held += 1
+        if self.active < self.fast_limit:
+            self.active += 1
             return True
         return self._enter_slowly(in_thread=False)
 
     def leave(self) -> None:
         """Releases a slot."""
-        if self.alone or self.held <= self.room:
-            self.held -= 1
+        if self.is_local or self.active <= self.fast_limit:
+            self.active -= 1
         else:
             with self._lock:
                 self._adjust(-1, in_thread=False)
@@ -110,20 +120,20 @@ class ConcurrencyLimit:
             if self._count() <= self._limit:
                 return True
             self._adjust(-1, in_thread=in_thread)
-            self.refused += 1
+            self.rejected += 1
             return False
 
     def _adjust(self, change: int, *, in_thread: bool) -> None:
-        if in_thread:  # `held` belongs to the reactor, which changes it without a lock
+        if in_thread:  # `active` belongs to the reactor, which changes it without a lock
             self._in_threads += change
             self._update_fast_limit()
         else:
-            self.held += change
+            self.active += change
         self._publish_count()
 
     def _publish_count(self) -> None:
         if self._publish is not None:
-            self._publish(max(self.inside, self._granted))
+            self._publish(max(self.total_active, self._granted))
 
     def _grant_slots(self) -> None:
         if self._others is None or self._publish is None:
@@ -136,11 +146,13 @@ class ConcurrencyLimit:
             self._publish_count()
 
     def _count(self) -> int:
-        return self.inside + (self._others() if self._others is not None else 0)
+        return self.total_active + (self._others() if self._others is not None else 0)
 
     def _update_fast_limit(self) -> None:
         shared = self._others is not None or self._publish is not None
-        self.room = (self._granted - self._in_threads or _NEVER_FAST) if shared else self._limit - self._in_threads
+        self.fast_limit = (
+            (self._granted - self._in_threads or _NEVER_FAST) if shared else self._limit - self._in_threads
+        )
 
 
 class MessageLimits(msgspec.Struct, frozen=True, kw_only=True):

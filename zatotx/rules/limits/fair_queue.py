@@ -12,30 +12,30 @@ _Item = TypeVar('_Item', bound=Hashable)
 class FairQueue(Generic[_Item]):
     """A queue that takes items from its owners in turn (round-robin), and in order of arrival within an owner.
 
-    It holds `most` items, and `most_of_one` of any owner. When it is full, an owner with fewer items displaces the
-    newest item of the owner that has most.
+    It holds `max_items` items, and `max_per_owner` of any owner. When it is full, an owner with fewer items displaces
+    the newest item of the owner that has most.
     """
 
-    __slots__ = ('_length', '_most', '_most_of_one', '_owners')
+    __slots__ = ('_length', '_max_items', '_max_per_owner', '_owners')
 
-    def __init__(self, most: int, most_of_one: int) -> None:
-        self._most = most
-        self._most_of_one = most_of_one
+    def __init__(self, max_items: int, max_per_owner: int) -> None:
+        self._max_items = max_items
+        self._max_per_owner = max_per_owner
         self._owners: OrderedDict[str, OrderedDict[_Item, None]] = OrderedDict()  # in the order of their turns
         self._length = 0
 
     def __len__(self) -> int:
         return self._length
 
-    def full_for(self, owner: str) -> bool:
+    def is_full_for(self, owner: str) -> bool:
         """Returns whether the owner has reached its own limit."""
-        return len(self._owners.get(owner, ())) >= self._most_of_one
+        return len(self._owners.get(owner, ())) >= self._max_per_owner
 
     def add(self, owner: str, item: _Item) -> _Item | None:
-        """Adds an item of an owner that is not `full_for`. Returns the displaced item, if any, which may be the new
+        """Adds an item of an owner that is not `is_full_for`. Returns the displaced item, if any, which may be the new
         one."""
         displaced: _Item | None = None
-        if self._length >= self._most:
+        if self._length >= self._max_items:
             largest = max(self._owners, key=lambda name: len(self._owners[name]))
             if len(self._owners[largest]) <= len(self._owners.get(owner, ())) + 1:
                 return item

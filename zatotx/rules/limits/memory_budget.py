@@ -35,40 +35,40 @@ RECEIVING, UNAUTHENTICATED, AUTHENTICATED = range(
 class MemoryBudget:
     """The memory budget of one process. Thread-safe.
 
-    `refused` counts rejected requests. `grown(size, held)` is called, outside the lock, with each increase and the new
+    `rejected` counts rejected requests. `grown(size, held)` is called, outside the lock, with each increase and the new
     total.
     """
 
-    __slots__ = ('_bounds', '_grown', '_held', '_lock', 'limit', 'refused')
+    __slots__ = ('_bounds', '_grown', '_lock', '_used', 'limit', 'rejected')
 
-    def __init__(self, limit: int = DEFAULT_LIMIT, grown: Callable[[int, int], None] | None = None) -> None:
+    def __init__(self, limit: int = DEFAULT_LIMIT, on_growth: Callable[[int, int], None] | None = None) -> None:
         self.limit = limit
-        self.refused = 0
+        self.rejected = 0
         self._bounds = (limit // 4, limit // 2, limit)
-        self._grown = grown
-        self._held = [0, 0, 0]
+        self._grown = on_growth
+        self._used = [0, 0, 0]
         self._lock = Lock()
 
     @property
-    def held(self) -> int:
+    def used(self) -> int:
         """Bytes in use."""
-        return sum(self._held)
+        return sum(self._used)
 
     @property
-    def pressed(self) -> bool:
+    def is_under_pressure(self) -> bool:
         """Whether bodies are spooled earlier than usual: half of the receive limit or three quarters of the total are
         in use."""
-        return 2 * self._held[RECEIVING] >= self._bounds[RECEIVING] or 4 * sum(self._held) >= 3 * self.limit
+        return 2 * self._used[RECEIVING] >= self._bounds[RECEIVING] or 4 * sum(self._used) >= 3 * self.limit
 
-    def spool_above(self, usual: int) -> int:
-        """Returns the body size in bytes above which to spool; `usual` without memory pressure."""
-        if not self.pressed:
-            return usual
-        scarce = 8 * self._held[RECEIVING] >= 7 * self._bounds[RECEIVING]
-        return min(usual, MIN_SPOOL_SIZE if scarce else EARLY_SPOOL_SIZE)
+    def spool_threshold(self, default: int) -> int:
+        """Returns the body size in bytes above which to spool; `default` without memory pressure."""
+        if not self.is_under_pressure:
+            return default
+        scarce = 8 * self._used[RECEIVING] >= 7 * self._bounds[RECEIVING]
+        return min(default, MIN_SPOOL_SIZE if scarce else EARLY_SPOOL_SIZE)
 
-    def _has_room(self, size: int, caller: int) -> bool:
-        receiving, unknown, known = self._held
+    def _has_capacity(self, size: int, caller: int) -> bool:
+        receiving, unknown, known = self._used
         available = self.limit - receiving - unknown - known
         if caller != AUTHENTICATED:
             available = min(available, self._bounds[UNAUTHENTICATED] - receiving - unknown)
@@ -91,33 +91,33 @@ class MemoryReservation:
         self._open = True
         self.size = 0
 
-    def add(self, size: int) -> bool:
+    def reserve(self, size: int) -> bool:
         """Reserves memory; returns whether it is available."""
         budget = self._budget
         with budget._lock:
             if not self._open:
                 return False
-            if not budget._has_room(size, self._caller):
-                budget.refused += 1
+            if not budget._has_capacity(size, self._caller):
+                budget.rejected += 1
                 return False
-            budget._held[self._caller] += size
+            budget._used[self._caller] += size
             self.size += size
         if budget._grown is not None:
-            budget._grown(size, budget.held)
+            budget._grown(size, budget.used)
         return True
 
-    def give_back(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Releases part of the memory."""
         with self._budget._lock:
             if self._open:
-                self._budget._held[self._caller] -= size
+                self._budget._used[self._caller] -= size
                 self.size -= size
 
-    def received(self) -> None:
+    def mark_received(self) -> None:
         """Marks the body as complete."""
         self._move(UNAUTHENTICATED)
 
-    def known(self) -> None:
+    def mark_authenticated(self) -> None:
         """Marks the caller as authenticated."""
         self._move(AUTHENTICATED)
 
@@ -126,13 +126,13 @@ class MemoryReservation:
         with self._budget._lock:
             if self._open:
                 self._open = False
-                self._budget._held[self._caller] -= self.size
+                self._budget._used[self._caller] -= self.size
                 self.size = 0
 
     def _move(self, caller: int) -> None:
         budget = self._budget
         with budget._lock:
             if self._open and caller > self._caller:
-                budget._held[self._caller] -= self.size
-                budget._held[caller] += self.size
+                budget._used[self._caller] -= self.size
+                budget._used[caller] += self.size
                 self._caller = caller

@@ -26,16 +26,16 @@ class CollectionTrigger:
         self._received = 0
         self._survived = 0
 
-    def due(self, size: int, held: int) -> int | None:
-        """Returns the generation to collect after receiving `size` more bytes, or None. `held`: bytes in use."""
+    def next_generation(self, size: int, used: int) -> int | None:
+        """Returns the generation to collect after receiving `size` more bytes, or None. `used`: bytes in use."""
         self._received += size
         if self._received < COLLECT_AFTER:
             return None
         self._received = 0
-        self._survived += held
+        self._survived += used
         if self._survived < FULL_COLLECT_AFTER:
             return MIDDLE
-        self._survived = held
+        self._survived = used
         return OLDEST
 
 
@@ -59,20 +59,20 @@ class TrimTrigger:
         self._checks_left = 0  # number of checks until the next unconditional trim
         self._backoff = 1  # number of checks to wait after a useless trim
 
-    def due(self, resident: int, held: int) -> bool:
+    def should_trim(self, resident: int, used: int) -> bool:
         """Returns whether to trim. Call it every few seconds with the resident size of the process and the bytes in
         use."""
         self._min_resident = min(self._min_resident or resident, resident)
         self._resident = min(self._resident or resident, resident)
-        self._peak = max(self._peak, held)
+        self._peak = max(self._peak, used)
         self._checks_left = max(0, self._checks_left - 1)
         if resident - self._min_resident < MIN_GAIN:
-            self._peak = held
+            self._peak = used
             return False
-        return self._peak - held >= MIN_GAIN or resident - self._resident >= MIN_GAIN or not self._checks_left
+        return self._peak - used >= MIN_GAIN or resident - self._resident >= MIN_GAIN or not self._checks_left
 
-    def trimmed(self, before: int, after: int, held: int) -> None:
+    def record_trim(self, before: int, after: int, used: int) -> None:
         """Records the resident size before and after a trim."""
         self._backoff = 1 if before - after >= USELESS_GAIN else min(2 * self._backoff, MAX_BACKOFF)
         self._checks_left = self._backoff
-        self._resident, self._peak = after, held
+        self._resident, self._peak = after, used

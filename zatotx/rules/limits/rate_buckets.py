@@ -22,7 +22,7 @@ class Rate(msgspec.Struct, frozen=True):
     tolerance: int  # nanoseconds: interval times burst
 
     @classmethod
-    def of(cls, count: int, seconds: int, burst: int) -> Rate:
+    def from_limit(cls, count: int, seconds: int, burst: int) -> Rate:
         """Creates a rate of `count` calls per `seconds` with `burst`. Rounds the interval up, so that the rate is never
         exceeded. Raises ValueError if a full burst would take longer than LONGEST to recover."""
         interval = -(-seconds * SECOND // count)
@@ -39,31 +39,31 @@ class Rate(msgspec.Struct, frozen=True):
         """Returns whether a bucket that is `ahead` nanoseconds ahead admits one more call."""
         return ahead + self.interval <= self.tolerance
 
-    def left(self, ahead: int) -> int:
+    def remaining(self, ahead: int) -> int:
         """Returns the number of calls admitted now."""
         return max(0, self.tolerance - ahead) // self.interval
 
-    def wait(self, ahead: int) -> int:
+    def wait_time(self, ahead: int) -> int:
         """Returns the nanoseconds until the next call is admitted; 0 = now."""
         return max(0, ahead + self.interval - self.tolerance)
 
 
-def count_admitted(rates: Sequence[Rate], aheads: Sequence[int], calls: int) -> int:
+def count_admitted(rates: Sequence[Rate], leads: Sequence[int], calls: int) -> int:
     """Returns how many of `calls` calls all of the buckets together admit."""
-    return min(calls, *(rate.left(ahead) for rate, ahead in zip(rates, aheads, strict=True)))
+    return min(calls, *(rate.remaining(ahead) for rate, ahead in zip(rates, leads, strict=True)))
 
 
 class RateBuckets:
-    """Buckets by name in bounded memory: about `most` of the most recently used ones are kept.
+    """Buckets by name in bounded memory: about `max_buckets` of the most recently used ones are kept.
 
     `now` is in nanoseconds on a monotonic clock.
     """
 
     __slots__ = ('_half', '_old', '_young')
 
-    def __init__(self, most: int = 100_000) -> None:
+    def __init__(self, max_buckets: int = 100_000) -> None:
         # When the young half is full it becomes the old one; the previous old half is dropped.
-        self._half = max(1, most // 2)
+        self._half = max(1, max_buckets // 2)
         self._young: dict[str, int] = {}
         self._old: dict[str, int] = {}
 
@@ -80,7 +80,7 @@ class RateBuckets:
         self._young[name] = arrival_time + rate.interval if ahead + rate.interval <= rate.tolerance else arrival_time
         return ahead
 
-    def give_back(self, name: str, rate: Rate) -> None:
+    def refund(self, name: str, rate: Rate) -> None:
         """Refunds a counted call that did not take place."""
         arrival_time = self._young.get(name) or self._old.get(name)
         if arrival_time is not None:

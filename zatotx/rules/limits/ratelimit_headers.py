@@ -37,18 +37,18 @@ class RateLimitHeaders:
             'RateLimit-Limit: %d\r\nRateLimit-Remaining: %d\r\nRateLimit-Reset: %d\r\n'
         ).encode('ascii')
 
-    def lines(self, aheads: Sequence[int]) -> bytes:
-        """Returns the header lines for buckets that are `aheads` nanoseconds ahead of the clock."""
-        if not aheads:
+    def encode(self, leads: Sequence[int]) -> bytes:
+        """Returns the header lines for buckets that are `leads` nanoseconds ahead of the clock."""
+        if not leads:
             return b''
-        if len(aheads) == 1:  # the usual case
-            rate, ahead = self._rates[0], aheads[0]
-            remaining, reset = rate.left(ahead), ceil_seconds(ahead)
+        if len(leads) == 1:  # the usual case
+            rate, ahead = self._rates[0], leads[0]
+            remaining, reset = rate.remaining(ahead), ceil_seconds(ahead)
             return self._template % (remaining, reset, rate.burst, remaining, reset)
         values: list[int] = []
         strictest: tuple[int, int, int] | None = None
-        for rate, ahead in zip(self._rates, aheads, strict=True):
-            remaining, reset = rate.left(ahead), ceil_seconds(ahead)
+        for rate, ahead in zip(self._rates, leads, strict=True):
+            remaining, reset = rate.remaining(ahead), ceil_seconds(ahead)
             values += (remaining, reset)
             if strictest is None or (remaining, -reset) < (strictest[1], -strictest[2]):
                 strictest = rate.burst, remaining, reset
@@ -58,15 +58,15 @@ class RateLimitHeaders:
 class RateLimitState:
     """The state of the rate limits that apply to a request."""
 
-    __slots__ = ('aheads', 'fields')
+    __slots__ = ('fields', 'leads')
 
     def __init__(self, fields: RateLimitHeaders, aheads: Sequence[int] = ()) -> None:
         self.fields = fields
-        self.aheads = aheads
+        self.leads = aheads
 
-    def lines(self) -> bytes:
+    def header_lines(self) -> bytes:
         """Returns the header lines of the response."""
-        return self.fields.lines(self.aheads)
+        return self.fields.encode(self.leads)
 
 
 def ceil_seconds(nanoseconds: int) -> int:

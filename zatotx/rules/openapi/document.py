@@ -46,7 +46,7 @@ class DocumentInfo(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ''
 
 
-def build_document(about: DocumentInfo, channels: Iterable[ChannelModel]) -> dict[str, Any]:
+def build_document(info: DocumentInfo, channels: Iterable[ChannelModel]) -> dict[str, Any]:
     """Returns the document of these channels as JSON- and YAML-compatible values. Slow for many channels: call it in a
     thread."""
     writer = _DocumentBuilder()
@@ -54,8 +54,8 @@ def build_document(about: DocumentInfo, channels: Iterable[ChannelModel]) -> dic
         writer.add(channel)
     document: dict[str, Any] = {
         'openapi': VERSION,
-        'info': {'title': about.title, 'version': about.version, 'description': about.description},
-        'servers': [{'url': about.server}],
+        'info': {'title': info.title, 'version': info.version, 'description': info.description},
+        'servers': [{'url': info.server}],
         'tags': [{'name': name} for name in sorted(writer.tags)],
         'paths': {path: writer.paths[path] for path in sorted(writer.paths)},
         'components': {
@@ -98,7 +98,7 @@ class _DocumentBuilder:
     def _operation(self, channel: ChannelModel, method: str, template: str) -> dict[str, Any]:
         request = describe_request(channel, method)
         parameter_shapes = SchemaWithComponents({'all': [param.schema for param in request.params]}, request.components)
-        schemas = self.components.take(parameter_shapes)['all']
+        schemas = self.components.register(parameter_shapes)['all']
         tag = operation_tag(channel.name)
         self.tags.add(tag)
         operation: dict[str, Any] = {
@@ -125,7 +125,7 @@ class _DocumentBuilder:
     def _bodies(self, request: OperationRequest) -> dict[str, Any]:
         content = {}
         for body in request.bodies:
-            media = {'schema': self.components.take(SchemaWithComponents(body.schema, request.components))}
+            media = {'schema': self.components.register(SchemaWithComponents(body.schema, request.components))}
             content[body.content_type] = media if body.example is NO_EXAMPLE else {**media, 'example': body.example}
         return {'required': all(body.required for body in request.bodies), 'content': content}
 
@@ -171,7 +171,9 @@ def default_method(channel: ChannelModel) -> str:
     pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
     if not declared.fields:
         return 'POST'
-    return 'GET' if channel.merged and all(field.name in pattern.names for field in declared.fields) else 'POST'
+    return (
+        'GET' if channel.merges_url_params and all(field.name in pattern.names for field in declared.fields) else 'POST'
+    )
 
 
 def path_template(path: str) -> str:
@@ -193,7 +195,7 @@ def _normalized(pattern: RoutePattern) -> tuple[Any, ...]:
     """Returns a pattern without the names of its placeholders: OpenAPI treats paths that differ only in these as
     identical."""
     return tuple(
-        segment if isinstance(segment, str) else (segment.prefix, segment.middles, segment.suffix)
+        segment if isinstance(segment, str) else (segment.prefix, segment.separators, segment.suffix)
         for segment in pattern.segments
     )
 
@@ -202,13 +204,13 @@ def _parameter_names(params: Iterable[Parameter], template: str) -> list[str]:
     """Returns the names of parameters in this path template, which may stem from another channel."""
     pattern, _ = parse_pattern(template)
     names = iter(pattern.names)
-    return [next(names, param.name) if param.place == 'path' else param.name for param in params]
+    return [next(names, param.name) if param.location == 'path' else param.name for param in params]
 
 
 def _parameter(param: Parameter, schema: Any, name: str) -> dict[str, Any]:
-    parameter: dict[str, Any] = {'name': name, 'in': param.place, 'required': param.required, 'schema': schema}
+    parameter: dict[str, Any] = {'name': name, 'in': param.location, 'required': param.required, 'schema': schema}
     sentences = [f'`{param.name}` of the service.'] if name != param.name else []
-    sentences += [_SLASHES] if param.spans else []
+    sentences += [_SLASHES] if param.may_have_slashes else []
     if sentences:
         parameter['description'] = ' '.join(sentences)
     if param.example is not NO_EXAMPLE:

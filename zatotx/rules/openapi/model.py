@@ -27,8 +27,8 @@ class InputField(msgspec.Struct, frozen=True):
     name: str  # as sent by clients
     schema: Schema
     required: bool
-    text: Schema  # the schema in path, query and form
-    may_be_empty: bool = False  # empty text means that the value is absent
+    text_schema: Schema  # the schema in path, query and form
+    empty_means_absent: bool = False  # empty text means that the value is absent
 
 
 class ExampleInput(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ class ServiceModel(msgspec.Struct, frozen=True, kw_only=True):
     content_types: tuple[str, ...] = ()  # content types of its responses, if it sets them
     has_own_type: bool = False  # it always sets its content type
     statuses: tuple[int, ...] = ()  # status codes of its responses other than 200
-    faults: tuple[int, ...] = ()  # status codes of the errors that it raises
+    error_statuses: tuple[int, ...] = ()  # status codes of the errors that it raises
 
 
 class SecuritySource(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ class SecuritySource(msgspec.Struct, frozen=True):
     name: str
     type: str  # 'basic_auth' …
     realm: str = ''
-    place: str = ''  # location of an API key: 'header', 'query'
+    location: str = ''  # location of an API key: 'header', 'query'
     field: str = ''  # name of the header field or parameter
 
 
@@ -85,7 +85,7 @@ class ChannelModel(msgspec.Struct, frozen=True, kw_only=True):
     method: str = ''  # '' = any
     match_slash: bool = False
     data_format: str = ''  # 'json', 'xml', 'form', 'file', '' = raw
-    merged: bool = True  # path and query parameters are part of the input
+    merges_url_params: bool = True  # path and query parameters are part of the input
     security: tuple[SecuritySource, ...] = ()  # alternatives; () = no authentication
     has_roles: bool = False  # authenticated callers need a role
     is_limited: bool = False  # has a rate limit

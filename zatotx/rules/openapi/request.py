@@ -39,10 +39,10 @@ class Parameter(msgspec.Struct, frozen=True):
     """One path or query parameter."""
 
     name: str
-    place: str  # 'path', 'query'
+    location: str  # 'path', 'query'
     schema: Schema
     required: bool
-    spans: bool = False  # may contain slashes
+    may_have_slashes: bool = False  # may contain slashes
     example: Any = NO_EXAMPLE
     may_be_empty: bool = False
 
@@ -93,15 +93,17 @@ def _path_params(channel: ChannelModel) -> tuple[Parameter, ...]:
     input."""
     pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
     declared = channel.service.input
-    input_schemas = {f.name: f.text for f in declared.fields} if declared is not None and channel.merged else {}
+    input_schemas = (
+        {f.name: f.text_schema for f in declared.fields} if declared is not None and channel.merges_url_params else {}
+    )
     spans = [
-        segment.spans
+        segment.spans_segments
         for segment in pattern.segments
         if isinstance(segment, Placeholder)
-        for _ in range(len(segment.middles) + 1)
+        for _ in range(len(segment.separators) + 1)
     ]
     return tuple(
-        Parameter(name, 'path', input_schemas.get(name, ANY_TEXT), required=True, spans=spans_slashes,
+        Parameter(name, 'path', input_schemas.get(name, ANY_TEXT), required=True, may_have_slashes=spans_slashes,
               example=NO_EXAMPLE if name in input_schemas else 'text')
         for name, spans_slashes in zip(pattern.names, spans, strict=True)
     )  # fmt: skip
@@ -143,9 +145,9 @@ class _InputPlacement:
         self.declared, self.path = declared, path
         self.json = channel.data_format in _CARRY_ALL and not declared.params_only
         self.components = declared.whole.components
-        in_path = {param.name for param in path} if channel.merged else set()
+        in_path = {param.name for param in path} if channel.merges_url_params else set()
         rest = [field for field in declared.fields if field.name not in in_path]
-        self.in_query = [f for f in rest if channel.merged and self._goes_by_query(f, method)]
+        self.in_query = [f for f in rest if channel.merges_url_params and self._goes_by_query(f, method)]
         no_fields = declared.params_only or channel.data_format == 'file'
         self.in_body = [] if no_fields else [f for f in rest if f not in self.in_query]
         self.no_object = not declared.fields and self._kind(declared.whole.schema) != _OBJECTS
@@ -156,8 +158,8 @@ class _InputPlacement:
         values = self._examples()
         path = tuple(self._with_example(param, values) for param in self.path)
         query = tuple(
-            Parameter(f.name, 'query', f.text, f.required, example=values.get(f.name, NO_EXAMPLE),
-                  may_be_empty=f.may_be_empty and not _allows_empty(f.text))
+            Parameter(f.name, 'query', f.text_schema, f.required, example=values.get(f.name, NO_EXAMPLE),
+                  may_be_empty=f.empty_means_absent and not _allows_empty(f.text_schema))
             for f in self.in_query
         )  # fmt: skip
         return OperationRequest((*path, *query), self._bodies(values), self.components)
@@ -166,7 +168,7 @@ class _InputPlacement:
         if self.declared.params_only:
             return True
         no_body = method not in METHODS_WITH_BODY or self.channel.data_format == 'file'
-        return no_body and self._is_text(field.text)
+        return no_body and self._is_text(field.text_schema)
 
     def _with_example(self, param: Parameter, values: Mapping[str, Any]) -> Parameter:
         if param.name not in values:
@@ -273,14 +275,14 @@ def _form_object(fields: Iterable[InputField]) -> Schema:
 
 
 def _form_schema(field: InputField) -> Schema:
-    kind, alternatives = field.text.get('type'), []
-    if kind == _LISTS and 'items' in field.text:
-        alternatives.append(field.text['items'])  # a single value is a list of one item
+    kind, alternatives = field.text_schema.get('type'), []
+    if kind == _LISTS and 'items' in field.text_schema:
+        alternatives.append(field.text_schema['items'])  # a single value is a list of one item
     elif kind == 'boolean':
         alternatives.append({'enum': [0, 1]})
-    if field.may_be_empty and not _allows_empty(field.text):
+    if field.empty_means_absent and not _allows_empty(field.text_schema):
         alternatives.append({'const': ''})
-    return {'anyOf': [field.text, *alternatives]} if alternatives else field.text
+    return {'anyOf': [field.text_schema, *alternatives]} if alternatives else field.text_schema
 
 
 def _allows_empty(schema: Schema) -> bool:

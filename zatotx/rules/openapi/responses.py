@@ -36,7 +36,7 @@ def build_responses(channel: ChannelModel, method: str, components: SchemaRegist
 def error_statuses(channel: ChannelModel, method: str) -> set[int]:
     """Returns the status codes of errors of the server, of the channel's limits and authentication, and of the
     service."""
-    statuses = {*_ALWAYS, *channel.service.faults}
+    statuses = {*_ALWAYS, *channel.service.error_statuses}
     if channel.security:
         statuses |= {401, 429}
     if channel.has_roles:
@@ -67,7 +67,7 @@ def _payload_content(channel: ChannelModel, components: SchemaRegistry) -> dict[
         raw_types = {} if channel.data_format else {TEXT: {'schema': _STRING}, BYTES: {'schema': BINARY}}
         return {default_type: {'schema': _ANYTHING}, **raw_types}
     output = response_schema(service, service.output) if xml else service.output
-    media = {'schema': components.take(output)}
+    media = {'schema': components.register(output)}
     try:
         media['example'] = example_document(output) if xml else make_example(output.schema, output.components)
     except NoExample:

@@ -27,9 +27,9 @@ SCHEMES: dict[str, Callable[[SecuritySource], dict[str, Any]]] = {
     },
     'apikey': lambda guarded: {
         'type': 'apiKey',
-        'in': guarded.place,
+        'in': guarded.location,
         'name': guarded.field,
-        'description': f'{guarded.name}: a key, {guarded.field!r} in the {guarded.place}',
+        'description': f'{guarded.name}: a key, {guarded.field!r} in the {guarded.location}',
     },
     'jwt': lambda guarded: {
         'type': 'http',
@@ -75,12 +75,12 @@ class UniqueNames:
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
-    def new(self, wanted: str) -> str:
-        """Returns `wanted`, with a number appended if it is in use."""
-        name, number = wanted, 1
+    def new(self, preferred: str) -> str:
+        """Returns `preferred`, with a number appended if it is in use."""
+        name, number = preferred, 1
         while name in self._taken:
             number += 1
-            name = f'{wanted}_{number}'
+            name = f'{preferred}_{number}'
         self._taken.add(name)
         return name
 
@@ -97,7 +97,7 @@ class SchemaRegistry:
         self._names.new(openapi_xml.ERROR)
         self.schemas[ERROR] = error_schema()
 
-    def take(self, shape: SchemaWithComponents) -> Any:
+    def register(self, shape: SchemaWithComponents) -> Any:
         """Registers the components of a shape; returns its schema with references to the registered names."""
         reachable = dict.fromkeys(_reachable(shape.schema, shape.components))
         names = {name: self._name(name, shape.components) for name in reachable}

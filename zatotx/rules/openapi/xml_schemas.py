@@ -24,9 +24,9 @@ _ZATO_ENV: Schema = {
 }  # fmt: skip
 
 
-def request_schema(whole: SchemaWithComponents, service: ServiceModel) -> SchemaWithComponents:
-    """Returns the shape of a request document. `whole`: the shape of its content."""
-    return _with_root(whole, service.request_elem or DEFAULT_REQUEST_ELEMENT, service.namespace, pairs=False)
+def request_schema(content: SchemaWithComponents, service: ServiceModel) -> SchemaWithComponents:
+    """Returns the shape of a request document. `content`: the shape of its content."""
+    return _with_root(content, service.request_elem or DEFAULT_REQUEST_ELEMENT, service.namespace, pairs=False)
 
 
 def response_schema(service: ServiceModel, output: SchemaWithComponents) -> SchemaWithComponents:

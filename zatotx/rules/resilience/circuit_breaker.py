@@ -14,25 +14,25 @@ CLOSED, OPEN, HALF_OPEN = 'closed', 'open', 'half-open'
 
 
 class CircuitBreaker:
-    """Opens after `failures` consecutive failures, for `reset` seconds at a time.
+    """Opens after `failure_threshold` consecutive failures, for `reset_timeout` seconds at a time.
 
-    An admitted call gets a ticket and reports its end exactly once, with `succeeded`, `failed` or `left`. Tickets
-    issued before the last state change are ignored: a call that began before the breaker opened says nothing about the
-    peer's current state.
+    An admitted call gets a ticket and reports its end exactly once, with `record_success`, `record_failure` or
+    `record_abandoned`. Tickets issued before the last state change are ignored: a call that began before the breaker
+    opened says nothing about the peer's current state.
     """
 
-    __slots__ = ('_failures', '_retry_at', '_ticket', 'limit', 'opened', 'reset', 'state')
+    __slots__ = ('_failures', '_retry_at', '_ticket', 'failure_threshold', 'reset_timeout', 'state', 'times_opened')
 
-    def __init__(self, failures: int, reset: float) -> None:
-        self.limit = failures
+    def __init__(self, failure_threshold: int, reset_timeout: float) -> None:
+        self.failure_threshold = failure_threshold
         self.state = CLOSED
-        self.opened = 0  # number of times it opened, not counting failed trial calls
-        self.reset = reset
+        self.times_opened = 0  # number of times it opened, not counting failed trial calls
+        self.reset_timeout = reset_timeout
         self._failures = 0  # consecutive failures
         self._ticket = 0  # incremented with each state change
         self._retry_at = -inf  # when the next trial call is allowed
 
-    def enter(self, now: float) -> int | None:
+    def acquire(self, now: float) -> int | None:
         """Returns a ticket, or None if the call is rejected."""
         if self.state is CLOSED:
             return self._ticket
@@ -41,29 +41,29 @@ class CircuitBreaker:
         self._change(HALF_OPEN)
         return self._ticket
 
-    def succeeded(self, ticket: int) -> None:
+    def record_success(self, ticket: int) -> None:
         """Reports that a call succeeded."""
         if ticket == self._ticket:
             self._failures = 0
             if self.state is not CLOSED:
                 self._change(CLOSED)
 
-    def failed(self, ticket: int, now: float) -> None:
+    def record_failure(self, ticket: int, now: float) -> None:
         """Reports that a call failed."""
         if ticket != self._ticket:
             return
         self._failures += 1
-        if self._failures >= self.limit:  # a failed trial call adds to the failures that opened it
-            self.opened += self.state is CLOSED
-            self._retry_at = now + self.reset
+        if self._failures >= self.failure_threshold:  # a failed trial call adds to the failures that opened it
+            self.times_opened += self.state is CLOSED
+            self._retry_at = now + self.reset_timeout
             self._change(OPEN)
 
-    def left(self, ticket: int) -> None:
+    def record_abandoned(self, ticket: int) -> None:
         """Reports that a call was abandoned. If it was the trial call, the next call is the trial."""
         if ticket == self._ticket and self.state is HALF_OPEN:
             self._change(OPEN)
 
-    def wait(self, now: float) -> float:
+    def wait_time(self, now: float) -> float:
         """Returns the seconds until a call is admitted; 0 if it may be now."""
         return 0.0 if self.state is CLOSED else max(0.0, self._retry_at - now)
 

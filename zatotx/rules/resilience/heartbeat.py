@@ -19,12 +19,12 @@ TIMEOUT = 7.0  # default seconds without a heartbeat: killing and replacing the 
 class SilenceDetector:
     """Measures for how many seconds, on the monitor's clock, a process has sent no heartbeat."""
 
-    seconds: float = 0.0
+    silent_seconds: float = 0.0
 
-    def after(self, elapsed: float) -> SilenceDetector:
+    def record_silence(self, elapsed: float) -> SilenceDetector:
         """Returns the state after a check without a heartbeat, `elapsed` seconds after the previous check."""
-        return SilenceDetector(self.seconds + min(max(elapsed, 0.0), MAX_STEP))
+        return SilenceDetector(self.silent_seconds + min(max(elapsed, 0.0), MAX_STEP))
 
     def is_hung(self, timeout: float) -> bool:
         """Returns whether the timeout has been reached."""
-        return self.seconds >= timeout
+        return self.silent_seconds >= timeout

@@ -24,35 +24,35 @@ class LeaseClaim:
 
     ttl: float
     token: int = 0  # 0 = not held
-    asked: float = 0.0  # when the last granted request was sent
-    until: float = 0.0  # when the lease ends for the holder
+    requested_at: float = 0.0  # when the last granted request was sent
+    expires_at: float = 0.0  # when the lease ends for the holder
 
-    def holds(self, now: float) -> bool:
+    def is_held(self, now: float) -> bool:
         """Returns whether the lease is held now."""
-        return self.token > 0 and now < self.until
+        return self.token > 0 and now < self.expires_at
 
 
-def claim_after_grant(claim: LeaseClaim, token: int, sent: float) -> LeaseClaim:
-    """Returns the claim after the server granted or renewed the lease, upon a request sent at `sent`."""
-    end = sent + claim.ttl * (1 - MAX_CLOCK_DRIFT) - min(EXPIRY_MARGIN, claim.ttl / 10)
-    if token == claim.token and end < claim.until:
+def claim_after_grant(claim: LeaseClaim, token: int, requested_at: float) -> LeaseClaim:
+    """Returns the claim after the server granted or renewed the lease, upon a request sent at `requested_at`."""
+    end = requested_at + claim.ttl * (1 - MAX_CLOCK_DRIFT) - min(EXPIRY_MARGIN, claim.ttl / 10)
+    if token == claim.token and end < claim.expires_at:
         return claim  # a late response to an older request
-    return evolve(claim, token=token, asked=sent, until=end)
+    return evolve(claim, token=token, requested_at=requested_at, expires_at=end)
 
 
 def claim_after_rejection(claim: LeaseClaim) -> LeaseClaim:
     """Returns the claim after the server reported that the lease is not held."""
-    return evolve(claim, token=0, until=0.0)
+    return evolve(claim, token=0, expires_at=0.0)
 
 
 def next_renewal(claim: LeaseClaim, now: float, *, failed: bool) -> float | None:
     """Returns when to renew the lease; None if it is not held. `failed`: the last request got no response, so the next
     one follows sooner."""
-    if not claim.holds(now):
+    if not claim.is_held(now):
         return None
     if failed:
-        return min(now + claim.ttl / 20, claim.until)
-    return max(now, claim.asked + claim.ttl / 3)
+        return min(now + claim.ttl / 20, claim.expires_at)
+    return max(now, claim.requested_at + claim.ttl / 3)
 
 
 def token_base(epoch: int) -> int:

@@ -25,39 +25,39 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     backoff: float = 0.2  # seconds: maximum delay before the second attempt, doubled for each further one
     methods: Collection[str] = SAFE_METHODS  # methods that may be retried without an Idempotency-Key
 
-    def may(self, method: str, *, keyed: bool) -> bool:
-        """Returns whether a request that the peer may have received can be repeated. `keyed`: it has an
+    def is_retryable(self, method: str, *, has_idempotency_key: bool) -> bool:
+        """Returns whether a request that the peer may have received can be repeated. `has_idempotency_key`: it has an
         Idempotency-Key."""
-        return keyed or method in self.methods
+        return has_idempotency_key or method in self.methods
 
 
 class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """A failed attempt that a retry may cure."""
 
     status: int = 0  # of the response; 0 = no response
-    reached: bool = True  # the peer may have received the request
+    reached_peer: bool = True  # the peer may have received the request
     retry_after: float | None = None  # seconds, from the response's Retry-After
 
 
 def retry_delay(
-    repeats: RetryPolicy, made: int, tried: FailedAttempt, *, again: bool, random: Callable[[], float]
+    policy: RetryPolicy, attempts: int, failure: FailedAttempt, *, is_retryable: bool, random: Callable[[], float]
 ) -> float | None:
-    """Returns the seconds to wait before the next attempt, or None to give up. `made`: number of attempts so far;
-    `again`: the result of `RetryPolicy.may` for the request; `random` returns numbers in [0, 1).
+    """Returns the seconds to wait before the next attempt, or None to give up. `attempts`: number of attempts so far;
+    `is_retryable`: the result of `RetryPolicy.is_retryable` for the request; `random` returns numbers in [0, 1).
 
     Requests that never reached the peer are retried whatever their method. Responses are retried if they report a
     temporary condition: 502, 503, 504, and 429 with Retry-After. The delay is exponential with full jitter, and never
     shorter than Retry-After.
     """
-    if made >= repeats.attempts or (tried.reached and not again):
+    if attempts >= policy.attempts or (failure.reached_peer and not is_retryable):
         return None
-    if tried.status == _TOO_MANY_REQUESTS:
-        if tried.retry_after is None:
+    if failure.status == _TOO_MANY_REQUESTS:
+        if failure.retry_after is None:
             return None
-    elif tried.status and tried.status not in _TRANSIENT:
+    elif failure.status and failure.status not in _TRANSIENT:
         return None
-    delay = backoff_delay(made - 1, random, base=repeats.backoff, cap=max(_MAX_BACKOFF, repeats.backoff))
-    return delay if tried.retry_after is None else max(delay, tried.retry_after)
+    delay = backoff_delay(attempts - 1, random, base=policy.backoff, cap=max(_MAX_BACKOFF, policy.backoff))
+    return delay if failure.retry_after is None else max(delay, failure.retry_after)
 
 
 def is_transient_status(status: int) -> bool:
@@ -80,29 +80,29 @@ def parse_retry_after(value: bytes | None, now: float) -> float | None:
 
 class RetryBudget:
     """Limits the retries of a connection to a `share` of its calls, so that an overloaded peer gets little additional
-    load. At least `least` retries are allowed, since connections with few calls could not retry otherwise. Counts the
-    current window, of `window` seconds, and the previous one."""
+    load. At least `min_retries` retries are allowed, since connections with few calls could not retry otherwise.
+    Counts the current window, of `window` seconds, and the previous one."""
 
-    __slots__ = ('_calls', '_least', '_next_window', '_previous', '_retries', '_share', '_window')
+    __slots__ = ('_calls', '_min_retries', '_next_window', '_previous', '_retries', '_share', '_window')
 
-    def __init__(self, *, share: float = 0.2, least: int = 10, window: float = 10.0) -> None:
-        self._share, self._least, self._window = share, least, window
+    def __init__(self, *, share: float = 0.2, min_retries: int = 10, window: float = 10.0) -> None:
+        self._share, self._min_retries, self._window = share, min_retries, window
         self._calls = self._retries = 0
         self._previous = (0, 0)  # calls and retries of the previous window
         self._next_window = 0.0  # when the next window begins
 
-    def called(self, now: float) -> None:
+    def record_call(self, now: float) -> None:
         """Counts a call."""
         if now >= self._next_window:
             self._start_window(now)
         self._calls += 1
 
-    def take(self, now: float) -> bool:
+    def try_acquire(self, now: float) -> bool:
         """Returns whether one more retry is within the budget, and counts it if so."""
         if now >= self._next_window:
             self._start_window(now)
         calls, retries = self._previous
-        if retries + self._retries + 1 > max(self._least, self._share * (calls + self._calls)):
+        if retries + self._retries + 1 > max(self._min_retries, self._share * (calls + self._calls)):
             return False
         self._retries += 1
         return True

@@ -16,25 +16,25 @@ _NAME = re.compile(r'[^\W\d][\w.\-]*\Z')
 
 
 class Placeholder(msgspec.Struct, frozen=True):
-    """A segment with captured values: `prefix`, a value, then (literal, value) for each of `middles`, `suffix`. If it
-    `spans`, it has one value, which may extend over several segments."""
+    """A segment with captured values: `prefix`, a value, then (literal, value) for each of `separators`, `suffix`. If
+    it `spans_segments`, it has one value, which may extend over several segments."""
 
     prefix: str
-    middles: tuple[str, ...]
+    separators: tuple[str, ...]
     suffix: str
-    spans: bool
+    spans_segments: bool
 
     @property
-    def plain(self) -> bool:
+    def is_plain(self) -> bool:
         """Whether it is just `{name}`."""
-        return not (self.prefix or self.middles or self.suffix or self.spans)
+        return not (self.prefix or self.separators or self.suffix or self.spans_segments)
 
-    def values(self, text: str) -> tuple[str, ...] | None:
+    def match(self, text: str) -> tuple[str, ...] | None:
         """Returns the captured values of a text that begins with `prefix` and ends with `suffix`, none of them empty;
         None if it does not match. Every value but the last is as short as possible."""
         start, end = len(self.prefix), len(text) - len(self.suffix)
         values = []
-        for middle in self.middles:
+        for middle in self.separators:
             position = text.find(middle, start + 1, end)
             if position < 0:
                 return None
@@ -44,12 +44,12 @@ class Placeholder(msgspec.Struct, frozen=True):
 
 
 class RoutePattern(msgspec.Struct, frozen=True):
-    """A parsed pattern. `names`: the names of the captured values in order; `literal`: number of characters before the
-    first placeholder."""
+    """A parsed pattern. `names`: the names of the captured values in order; `literal_length`: number of characters
+    before the first placeholder."""
 
     segments: tuple[str | Placeholder, ...]
     names: tuple[str, ...]
-    literal: int
+    literal_length: int
 
 
 def parse_pattern(text: str, *, match_slash: bool = False) -> tuple[RoutePattern, list[str]]:

@@ -47,11 +47,11 @@ class MethodNotRouted(msgspec.Struct, frozen=True):
 
 
 class InvalidRoutes(ValueError):  # noqa: N818 - named for the condition
-    """The errors of a list of routes, one sentence each in `mistakes`."""
+    """The errors of a list of routes, one sentence each in `errors`."""
 
-    def __init__(self, mistakes: Iterable[str]) -> None:
-        self.mistakes = tuple(mistakes)
-        super().__init__('; '.join(self.mistakes))
+    def __init__(self, errors: Iterable[str]) -> None:
+        self.errors = tuple(errors)
+        super().__init__('; '.join(self.errors))
 
 
 class _Leaf(msgspec.Struct, frozen=True):
@@ -79,10 +79,10 @@ class _Node:
         """Returns the child node for a segment; creates it if necessary."""
         if isinstance(segment, str):
             return self.literals.setdefault(segment, _Node())
-        if segment.plain:
+        if segment.is_plain:
             self.plain = self.plain or _Node()
             return self.plain
-        edges = self.spanning if segment.spans and not segment.prefix else self.shaped
+        edges = self.spanning if segment.spans_segments and not segment.prefix else self.shaped
         return _find_or_add_edges(edges, segment).child(segment)
 
 
@@ -104,7 +104,7 @@ class _Edges:
                 return node
         edges.append((placeholder, _Node()))
         child = edges[-1][1]
-        edges.sort(key=lambda edge: -len(''.join(edge[0].middles)))
+        edges.sort(key=lambda edge: -len(''.join(edge[0].separators)))
         return child
 
     def between(self, first: str, last: str) -> list[tuple[Placeholder, _Node]]:
@@ -121,7 +121,7 @@ _Values = tuple[str | _Span, ...]
 
 
 def _find_or_add_edges(edges: list[_Edges], placeholder: Placeholder) -> _Edges:
-    shape = len(placeholder.prefix), len(placeholder.suffix), placeholder.spans
+    shape = len(placeholder.prefix), len(placeholder.suffix), placeholder.spans_segments
     for existing in edges:
         if (existing.prefix, existing.suffix, existing.spans) == shape:
             return existing
@@ -146,14 +146,14 @@ class RouteTable:
         routes that match the same paths with the same method, regardless of parameter names."""
         exact: dict[bytes, dict[str, RouteMatch]] = {}
         root = _Node()
-        mistakes: list[str] = []
+        errors: list[str] = []
         for route in routes:
             pattern, problems = parse_pattern(route.pattern, match_slash=route.match_slash)
-            mistakes += [f'The path {route.pattern!r} is no pattern: {phrase}' for phrase in problems]
+            errors += [f'The path {route.pattern!r} is no pattern: {phrase}' for phrase in problems]
             if not problems and not _add_route(exact, root, route, pattern):
-                mistakes.append(f'The path {route.pattern!r} with {route.method or "any method"} is there twice')
-        if mistakes:
-            raise InvalidRoutes(mistakes)
+                errors.append(f'The path {route.pattern!r} with {route.method or "any method"} is there twice')
+        if errors:
+            raise InvalidRoutes(errors)
         _serve_head_by_get(exact, root)
         return cls(exact, root)
 
@@ -225,7 +225,7 @@ class _Search:
             return self._walk_spanning(edges, index, values)
         segment = self._segments[index]
         for placeholder, child in edges.between(segment, segment):
-            captured = placeholder.values(segment)
+            captured = placeholder.match(segment)
             if captured is not None and self._walk(child, index + 1, values + captured):
                 return True
         return False
@@ -274,7 +274,7 @@ def _add_route(exact: dict[bytes, dict[str, RouteMatch]], root: _Node, route: Ro
     node = root
     for segment in pattern.segments:
         node = node.child(segment)
-    leaf = _Leaf(route.target, pattern.names, pattern.literal)
+    leaf = _Leaf(route.target, pattern.names, pattern.literal_length)
     return node.leaves.setdefault(method, leaf) is leaf
 
 

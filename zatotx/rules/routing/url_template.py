@@ -67,7 +67,7 @@ class UrlTemplate:
         return tuple(placeholder.name for placeholder in self._placeholders)
 
     @property
-    def fixed(self) -> bytes:
+    def fixed_path(self) -> bytes:
         """The path up to the segment with the first placeholder, which is the same for all parameters."""
         path = self._whole.partition(b'?')[0]
         return path[: path.rindex(b'/') + 1] if self._placeholders else path
@@ -81,7 +81,7 @@ class UrlTemplate:
         target, errors = self._whole, []
         for placeholder, literal in zip(self._placeholders, self._literals[1:], strict=True):
             value = remaining.pop(placeholder.name, None)
-            error = '' if type(value) is int else placeholder.mistake(value)
+            error = '' if type(value) is int else placeholder.error(value)
             if error:
                 errors.append(error)
             else:
@@ -104,7 +104,7 @@ class _UrlPlaceholder:
         name = text.removesuffix(_SPANNING_SUFFIX)
         return cls(name, '' if name == text else '/', loose)
 
-    def mistake(self, value: Any) -> str:
+    def error(self, value: Any) -> str:
         """Returns the error of a value, '' if it is valid."""
         if value is None:
             return f'params has no {self.name}'

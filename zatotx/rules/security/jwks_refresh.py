@@ -49,9 +49,9 @@ class JwksRefreshState:
         """Returns whether a request must wait for the next keys: the current ones have expired and the issuer is not
         known to be unavailable, or there are none."""
         has_expired = now >= self._fetched_at + self._lifetime
-        return has_expired and (not self._failing or self.is_lost(now))
+        return has_expired and (not self._failing or self.has_no_usable_keys(now))
 
-    def is_lost(self, now: float) -> bool:
+    def has_no_usable_keys(self, now: float) -> bool:
         """Returns whether there are no usable keys at all."""
         return now >= self._fetched_at + self._lifetime + MAX_STALE
 
@@ -63,21 +63,21 @@ class JwksRefreshState:
         """Returns whether a fetch is allowed, for whatever reason."""
         return now >= self._last_attempt + self._pause
 
-    def steady(self, now: float) -> float:
+    def cache_time(self, now: float) -> float:
         """Returns the seconds for which verification results can be cached: until the next keys are due."""
         return max(1.0, self._fetched_at + self._lifetime * REFRESH_FRACTION - now)
 
-    def tried(self, now: float) -> None:
+    def record_fetch(self, now: float) -> None:
         """Records the start of a fetch."""
         self._last_attempt = now
 
-    def succeeded(self, now: float, good: float, *, fruitful: bool) -> None:
-        """Records fetched keys with a lifetime of `good` seconds. `fruitful`: they contain the key they were fetched
-        for."""
-        self._fetched_at, self._lifetime, self._failing = now, good, False
-        self._pause = _FIRST_PAUSE if fruitful else self._longer_pause()
+    def record_success(self, now: float, lifetime: float, *, has_requested_key: bool) -> None:
+        """Records fetched keys with a lifetime of `lifetime` seconds. `has_requested_key`: they contain the key they
+        were fetched for."""
+        self._fetched_at, self._lifetime, self._failing = now, lifetime, False
+        self._pause = _FIRST_PAUSE if has_requested_key else self._longer_pause()
 
-    def failed(self) -> None:
+    def record_failure(self) -> None:
         """Records a failed fetch."""
         self._failing = True
         self._pause = self._longer_pause()

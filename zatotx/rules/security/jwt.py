@@ -48,10 +48,10 @@ def jwt_requirements(definition: Jwt) -> JwtRequirements:
     )  # fmt: skip
 
 
-def read_header(header: Mapping[str, Any], terms: JwtRequirements) -> tuple[str, str | None]:
+def read_header(header: Mapping[str, Any], requirements: JwtRequirements) -> tuple[str, str | None]:
     """Returns algorithm and kid. Ignores keys and URLs in the header (RFC 8725 §3.10). Raises UnacceptableToken."""
     algorithm, kid, type_ = header.get('alg'), header.get('kid'), header.get('typ', '')
-    if not isinstance(algorithm, str) or algorithm not in terms.algorithms:
+    if not isinstance(algorithm, str) or algorithm not in requirements.algorithms:
         raise UnacceptableToken('its alg is none of the definition')
     if 'crit' in header:
         raise UnacceptableToken('it has a crit, and no extension is known here')
@@ -69,22 +69,22 @@ def _is_access_token(type_: str) -> bool:
     return short in _TYPES or not short.endswith('jwt')
 
 
-def validate_claims(claims: Mapping[str, Any], terms: JwtRequirements, now: float) -> float:
+def validate_claims(claims: Mapping[str, Any], requirements: JwtRequirements, now: float) -> float:
     """Validates the claims; returns the time at which the token expires, inf if it does not. `now`: seconds since 1970.
     Raises UnacceptableToken."""
     expires, begins, issued = (_date(claims, name) for name in ('exp', 'nbf', 'iat'))
-    if expires is None and terms.require_exp:
+    if expires is None and requirements.require_exp:
         raise UnacceptableToken('it has no exp')
-    end = inf if expires is None else expires + terms.leeway
+    end = inf if expires is None else expires + requirements.leeway
     if now >= end:
         raise UnacceptableToken('its exp has passed')
-    if begins is not None and now < begins - terms.leeway:
+    if begins is not None and now < begins - requirements.leeway:
         raise UnacceptableToken('its nbf is yet to come')
-    if issued is not None and now < issued - terms.leeway:
+    if issued is not None and now < issued - requirements.leeway:
         raise UnacceptableToken('its iat is yet to come')
-    if terms.issuer and claims.get('iss') != terms.issuer:
+    if requirements.issuer and claims.get('iss') != requirements.issuer:
         raise UnacceptableToken('its iss is not the issuer of the definition')
-    if terms.audience and terms.audience.isdisjoint(_texts(claims.get('aud'))):
+    if requirements.audience and requirements.audience.isdisjoint(_texts(claims.get('aud'))):
         raise UnacceptableToken('its aud is not the audience of the definition')
     return end
 
@@ -106,22 +106,22 @@ def _texts(value: object) -> Iterable[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else ()
 
 
-def token_username(claims: Mapping[str, Any], terms: JwtRequirements) -> str:
+def token_username(claims: Mapping[str, Any], requirements: JwtRequirements) -> str:
     """Returns the user name of the token; '' if it has none. Raises UnacceptableToken if it is neither text nor
     number."""
-    value = claims.get(terms.username_claim, '')
+    value = claims.get(requirements.username_claim, '')
     if type(value) is int and abs(value) < _MAX_NUMERIC_NAME:
         return str(value)
     if not isinstance(value, str):
-        raise UnacceptableToken(f'its {terms.username_claim} is no text')
+        raise UnacceptableToken(f'its {requirements.username_claim} is no text')
     return value
 
 
-def token_roles(claims: Mapping[str, Any], terms: JwtRequirements) -> frozenset[str]:
+def token_roles(claims: Mapping[str, Any], requirements: JwtRequirements) -> frozenset[str]:
     """Returns the roles that the token grants. An issuer cannot grant the broker's own roles."""
-    if not terms.roles_claim:
+    if not requirements.roles_claim:
         return frozenset()
-    value = _claim_at_path(claims, terms.roles_claim)
+    value = _claim_at_path(claims, requirements.roles_claim)
     names = value.split() if isinstance(value, str) else _texts(value)
     return frozenset(names) - _RESERVED
 

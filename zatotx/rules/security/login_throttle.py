@@ -38,57 +38,58 @@ class LoginThrottle:
     """Counts login failures per network and computes the delay of its next attempt.
 
     A network may fail `limit` times at once; its count drains at a constant rate, `limit` per `window` seconds. Each
-    failure above the limit doubles the delay, from 0.5 up to 8 seconds. At most `most` networks are stored; the one
-    whose last failure is oldest is dropped first. `now` is in seconds on a monotonic clock. `slowed` maps the networks
-    above their limit to the time at which they are below it again; while it is empty no check is necessary.
+    failure above the limit doubles the delay, from 0.5 up to 8 seconds. At most `max_networks` networks are stored;
+    the one whose last failure is oldest is dropped first. `now` is in seconds on a monotonic clock. `delayed_until`
+    maps the networks above their limit to the time at which they are below it again; while it is empty no check is
+    necessary.
     """
 
-    __slots__ = ('_failures', '_limit', '_most', '_window', 'slowed')
+    __slots__ = ('_failures', '_limit', '_max_networks', '_window', 'delayed_until')
 
-    def __init__(self, limit: int = 20, window: float = 60.0, *, most: int = 10_000) -> None:
+    def __init__(self, limit: int = 20, window: float = 60.0, *, max_networks: int = 10_000) -> None:
         self._limit = limit
         self._window = window
-        self._most = most
+        self._max_networks = max_networks
         self._failures: OrderedDict[str, tuple[float, float]] = OrderedDict()  # network -> (count, time)
-        self.slowed: dict[str, float] = {}  # in the order of their last failures; the dict is never replaced
+        self.delayed_until: dict[str, float] = {}  # in the order of their last failures; the dict is never replaced
 
     def __len__(self) -> int:
         return len(self._failures)
 
-    def failed(self, network: str, now: float) -> None:
+    def record_failure(self, network: str, now: float) -> None:
         """Counts a failure. The count stops at twice the limit, so that it is cleared one window after it falls below
         the limit."""
         self._set(network, min(self._count(network, now) + 1.0, 2.0 * self._limit), now)
-        if len(self._failures) > self._most:
+        if len(self._failures) > self._max_networks:
             dropped, _ = self._failures.popitem(last=False)
-            self.slowed.pop(dropped, None)
+            self.delayed_until.pop(dropped, None)
 
-    def forgive(self, network: str, now: float) -> None:
+    def revoke_failure(self, network: str, now: float) -> None:
         """Revokes one failure that turned out to be a success."""
         if network in self._failures:
             self._set(network, max(0.0, self._count(network, now) - 1.0), now)
 
     def delay(self, network: str, now: float) -> float:
         """Returns the seconds that the next attempt must wait: 0 while the network is within the limit."""
-        if not self.slowed:
+        if not self.delayed_until:
             return 0.0
-        oldest = next(iter(self.slowed))
-        if self.slowed[oldest] <= now:
-            del self.slowed[oldest]
-        if network not in self.slowed:
+        oldest = next(iter(self.delayed_until))
+        if self.delayed_until[oldest] <= now:
+            del self.delayed_until[oldest]
+        if network not in self.delayed_until:
             return 0.0
         excess = self._count(network, now) - self._limit
         if excess <= 0.0:
-            del self.slowed[network]
+            del self.delayed_until[network]
             return 0.0
         return min(MAX_DELAY, FIRST_DELAY * float(2 ** (ceil(excess) - 1)))
 
     def _set(self, network: str, count: float, now: float) -> None:
         self._failures[network] = (count, now)
         self._failures.move_to_end(network)
-        self.slowed.pop(network, None)
+        self.delayed_until.pop(network, None)
         if count > self._limit:
-            self.slowed[network] = now + (count - self._limit) * self._window / self._limit
+            self.delayed_until[network] = now + (count - self._limit) * self._window / self._limit
 
     def _count(self, network: str, now: float) -> float:
         count, when = self._failures.get(network, (0.0, now))

@@ -47,12 +47,12 @@ _Extension = TypeVar('_Extension', bound=ExtensionType)
 
 
 class UnacceptableCertificate(ValueError):  # noqa: N818 - named for the condition
-    """Why a certificate is rejected. `lists_ended`: the definition's CRL has expired, which the client cannot
+    """Why a certificate is rejected. `is_crl_expired`: the definition's CRL has expired, which the client cannot
     change."""
 
-    def __init__(self, why: str, *, lists_ended: bool = False) -> None:
-        super().__init__(why)
-        self.lists_ended = lists_ended
+    def __init__(self, reason: str, *, is_crl_expired: bool = False) -> None:
+        super().__init__(reason)
+        self.is_crl_expired = is_crl_expired
 
 
 @frozen(eq=False)
@@ -60,10 +60,10 @@ class CertificateRequirements:
     """The requirements of a definition."""
 
     subject: DistinguishedName  # () = any
-    names: frozenset[AlternativeName]  # empty = any
+    alternative_names: frozenset[AlternativeName]  # empty = any
     fingerprints: frozenset[bytes]  # empty = any
     stores: tuple[X509Store, ...]  # of authorities and CRLs, tried in this order; () = only fingerprints are checked
-    lists: Mapping[Name, CertificateRevocationList]  # CRLs by name of the authority
+    revocation_lists: Mapping[Name, CertificateRevocationList]  # CRLs by name of the authority
 
 
 def certificate_requirements(definition: Mtls) -> CertificateRequirements:
@@ -71,10 +71,10 @@ def certificate_requirements(definition: Mtls) -> CertificateRequirements:
     lists = tuple(parse_revocation_lists(definition.crl)) if definition.crl else ()
     return CertificateRequirements(
         subject=parse_name(definition.subject) if definition.subject else (),
-        names=frozenset(map(parse_alternative_name, definition.san)),
+        alternative_names=frozenset(map(parse_alternative_name, definition.san)),
         fingerprints=frozenset(map(parse_fingerprint, definition.fingerprint)),
         stores=_stores(parse_certificates(definition.ca), lists) if definition.ca else (),
-        lists=_newest_by_issuer(lists),
+        revocation_lists=_newest_by_issuer(lists),
     )
 
 
@@ -122,22 +122,29 @@ def parse_chain(sent: Sequence[bytes]) -> list[Certificate]:
 
 
 def validate_certificate(
-    own: Certificate, others: Sequence[Certificate], terms: CertificateRequirements, now: float
+    client_certificate: Certificate,
+    intermediates: Sequence[Certificate],
+    requirements: CertificateRequirements,
+    now: float,
 ) -> float:
-    """Validates a certificate; returns the time at which it expires or must be validated again. `own`: the client's
-    certificate; `others`: the other certificates that it sent. Times are seconds since 1970. Raises
+    """Validates a certificate; returns the time at which it expires or must be validated again. `client_certificate`:
+    the client's certificate; `intermediates`: the other certificates that it sent. Times are seconds since 1970. Raises
     UnacceptableCertificate."""
     try:
-        _check_validity(own, now)
-        _check_use(own)
-        _check_names(own, terms)
-        chain = _verify(own, others, terms, now) if terms.stores else [own]
+        _check_validity(client_certificate, now)
+        _check_use(client_certificate)
+        _check_names(client_certificate, requirements)
+        chain = (
+            _verify(client_certificate, intermediates, requirements, now)
+            if requirements.stores
+            else [client_certificate]
+        )
     except UnacceptableCertificate:
         raise
     except Exception:  # cryptography parses keys and extensions on access
         raise UnacceptableCertificate('it cannot be read') from None
     ends = [certificate.not_valid_after_utc for certificate in chain]
-    ends += [crl.next_update_utc for crl in _crls_for_chain(chain, terms) if crl.next_update_utc is not None]
+    ends += [crl.next_update_utc for crl in _crls_for_chain(chain, requirements) if crl.next_update_utc is not None]
     return min(ends).timestamp()
 
 
@@ -163,9 +170,9 @@ def _check_use(certificate: Certificate, label: str = 'it') -> None:
 def _check_names(own: Certificate, terms: CertificateRequirements) -> None:
     if terms.subject and not is_same_name(terms.subject, from_certificate_name(own.subject)):
         raise UnacceptableCertificate('it has another subject')
-    if terms.names:
+    if terms.alternative_names:
         names = _extension(own, SubjectAlternativeName)
-        if names is None or terms.names.isdisjoint(certificate_alternative_names(names)):
+        if names is None or terms.alternative_names.isdisjoint(certificate_alternative_names(names)):
             raise UnacceptableCertificate('it has none of the alternative names')
     if terms.fingerprints and own.fingerprint(SHA256()) not in terms.fingerprints:
         raise UnacceptableCertificate('it has another fingerprint')
@@ -188,7 +195,7 @@ def _verify(
             chain = _chain(own, intermediates, store)
             for signer in chain[1:-1]:  # OpenSSL looks up only the first one: not every authority has a CRL
                 _check_use(signer, _ISSUER)
-                if signer.issuer in terms.lists:
+                if signer.issuer in terms.revocation_lists:
                     _chain(signer, intermediates, store, of_client=False)
             for certificate in chain[1:]:
                 _check_validity(certificate, now, _ISSUER)
@@ -219,13 +226,13 @@ def _check_crl(crl: CertificateRevocationList, now: float) -> None:
         raise UnacceptableCertificate('it cannot be looked up: the list of revoked certificates is not valid yet')
     if _has_expired(crl, now):
         raise UnacceptableCertificate(
-            'it cannot be looked up: the list of revoked certificates has expired', lists_ended=True
+            'it cannot be looked up: the list of revoked certificates has expired', is_crl_expired=True
         )
 
 
-def expired_revocation_lists(terms: CertificateRequirements, now: float) -> list[str]:
+def expired_revocation_lists(requirements: CertificateRequirements, now: float) -> list[str]:
     """Returns the names of the authorities whose CRLs have expired."""
-    return [issuer.rfc4514_string() for issuer, crl in terms.lists.items() if _has_expired(crl, now)]
+    return [issuer.rfc4514_string() for issuer, crl in requirements.revocation_lists.items() if _has_expired(crl, now)]
 
 
 def _has_expired(crl: CertificateRevocationList, now: float) -> bool:
@@ -235,4 +242,4 @@ def _has_expired(crl: CertificateRevocationList, now: float) -> bool:
 def _crls_for_chain(chain: Sequence[Certificate], terms: CertificateRequirements) -> list[CertificateRevocationList]:
     """Returns the CRLs of the issuers in the chain."""
     issuers = dict.fromkeys(certificate.issuer for certificate in chain)
-    return [terms.lists[name] for name in issuers if name in terms.lists]
+    return [terms.revocation_lists[name] for name in issuers if name in terms.revocation_lists]

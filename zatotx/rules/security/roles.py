@@ -40,20 +40,20 @@ _MONITOR = frozenset({
 })  # fmt: skip
 
 
-def effective_roles(type_: str, name: str, given: Iterable[str]) -> frozenset[str]:
+def effective_roles(type_: str, name: str, configured: Iterable[str]) -> frozenset[str]:
     """Returns the roles of a security definition: the configured ones, and those that the broker's own definitions have
     by name, whatever their rows contain."""
     own = _BUILTIN_DEFINITIONS.get(name) if type_ == 'basic_auth' else None
-    return frozenset(given) if own is None else frozenset((own, *given))
+    return frozenset(configured) if own is None else frozenset((own, *configured))
 
 
 def required_roles(
-    service: str, *, is_internal: bool, by_row: Iterable[str] = (), kind_areas: tuple[str, ...] = ()
+    service: str, *, is_internal: bool, configured: Iterable[str] = (), kind_areas: tuple[str, ...] = ()
 ) -> frozenset[str]:
-    """Returns the roles of which a caller of the service must have one; empty = no role required. `by_row`: the roles
-    in the configuration of the service; `kind_areas`: name prefixes of the services that configure objects of kinds,
-    which belong to the public API."""
-    roles = {ADMIN, *by_row} if by_row else set()
+    """Returns the roles of which a caller of the service must have one; empty = no role required. `configured`: the
+    roles in the configuration of the service; `kind_areas`: name prefixes of the services that configure objects of
+    kinds, which belong to the public API."""
+    roles = {ADMIN, *configured} if configured else set()
     if is_internal and service not in _PUBLIC:
         roles |= _roles_by_name(service, kind_areas)
     return frozenset(roles)
@@ -68,7 +68,7 @@ def _roles_by_name(service: str, kind_areas: tuple[str, ...]) -> set[str]:
     return roles
 
 
-def ungrantable_roles(mine: frozenset[str], roles: Iterable[str]) -> frozenset[str]:
-    """Returns the roles that a caller with the roles `mine` may not grant: only administrators may grant, revoke or
-    take over roles that they do not have."""
-    return NO_ROLES if ADMIN in mine else frozenset(roles) - mine
+def ungrantable_roles(own_roles: frozenset[str], roles: Iterable[str]) -> frozenset[str]:
+    """Returns the roles that a caller with the roles `own_roles` may not grant: only administrators may grant, revoke
+    or take over roles that they do not have."""
+    return NO_ROLES if ADMIN in own_roles else frozenset(roles) - own_roles

@@ -19,20 +19,20 @@ class WssRequirements(msgspec.Struct, frozen=True):
     username: str
     password: bytes  # b'' = none is set, all tokens are rejected
     digest: bool
-    complete: bool  # Nonce and Created are required
+    requires_nonce_and_created: bool  # Nonce and Created are required
     lifetime: float  # seconds for which a token is valid after its creation
-    remembered: float  # minimum seconds for which a nonce is remembered
+    min_nonce_ttl: float  # minimum seconds for which a nonce is remembered
 
     def __repr__(self) -> str:
         return f'Terms({self.username!r})'
 
 
 class UnacceptableWssToken(Exception):  # noqa: N818 - named for the condition
-    """Why a token is rejected, for the log only. `guessed`: the user name or the secret was wrong."""
+    """Why a token is rejected, for the log only. `has_wrong_credentials`: the user name or the secret was wrong."""
 
-    def __init__(self, why: str, *, guessed: bool = False) -> None:
-        super().__init__(why)
-        self.guessed = guessed
+    def __init__(self, reason: str, *, has_wrong_credentials: bool = False) -> None:
+        super().__init__(reason)
+        self.has_wrong_credentials = has_wrong_credentials
 
 
 class NonceCheck(msgspec.Struct, frozen=True):
@@ -54,24 +54,24 @@ def wss_requirements(definition: Wss) -> WssRequirements:
     )
 
 
-def check_token(security: SecurityHeader, terms: WssRequirements, now: float) -> NonceCheck:
+def check_token(security: SecurityHeader, requirements: WssRequirements, now: float) -> NonceCheck:
     """Validates the header except for replay; returns the nonce to check. Raises UnacceptableWssToken. Checks the
     secret first, so that callers without it learn nothing else."""
-    token = _find_token(security, terms)
-    _check_credentials(token, terms)
-    _check_times(security.timestamp, token, terms, now)
-    if terms.complete and not (token.nonce and token.created):
+    token = _find_token(security, requirements)
+    _check_credentials(token, requirements)
+    _check_times(security.timestamp, token, requirements, now)
+    if requirements.requires_nonce_and_created and not (token.nonce and token.created):
         raise UnacceptableWssToken('it has no Nonce, or no Created')
-    return NonceCheck(token.nonce, _nonce_ttl(token, terms, now))
+    return NonceCheck(token.nonce, _nonce_ttl(token, requirements, now))
 
 
 def _find_token(security: SecurityHeader, terms: WssRequirements) -> UsernameToken:
     """Returns the token of the definition's user. A message may carry tokens of other users for other receivers, but
     only one of this user: with two it would be ambiguous which one the rest of the message belongs to."""
-    mine = [token for token in security.tokens if token.username == terms.username]
-    if len(mine) > 1:
+    own_tokens = [token for token in security.tokens if token.username == terms.username]
+    if len(own_tokens) > 1:
         raise UnacceptableWssToken('two tokens have the same Username')
-    return mine[0] if mine else security.tokens[0]
+    return own_tokens[0] if own_tokens else security.tokens[0]
 
 
 def _check_credentials(token: UsernameToken, terms: WssRequirements) -> None:
@@ -84,7 +84,7 @@ def _check_credentials(token: UsernameToken, terms: WssRequirements) -> None:
     else:
         is_valid = compare_digest(token.password.encode('utf-8'), terms.password)
     if not (is_valid and token.username == terms.username and terms.password):
-        raise UnacceptableWssToken('Username or Password is wrong', guessed=True)
+        raise UnacceptableWssToken('Username or Password is wrong', has_wrong_credentials=True)
 
 
 def _check_times(timestamp: Timestamp | None, token: UsernameToken, terms: WssRequirements, now: float) -> None:
@@ -105,5 +105,5 @@ def _check_times(timestamp: Timestamp | None, token: UsernameToken, terms: WssRe
 def _nonce_ttl(token: UsernameToken, terms: WssRequirements, now: float) -> float:
     """Returns the seconds to remember the nonce: as configured, and at least as long as the token is valid."""
     if token.created_at is None or terms.lifetime == inf:
-        return terms.remembered
-    return max(terms.remembered, token.created_at + terms.lifetime - now + 1.0)
+        return terms.min_nonce_ttl
+    return max(terms.min_nonce_ttl, token.created_at + terms.lifetime - now + 1.0)

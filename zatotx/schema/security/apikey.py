@@ -48,7 +48,7 @@ APIKEY = ObjectType(
     zato=ZatoApi(
         prefix='security.apikey',
         actions=('create', 'edit', 'delete', 'get-list', 'change-password'),
-        names={'header': 'username'},  # feature map 4
+        zato_names={'header': 'username'},  # feature map 4
     ),
-    check=_mistakes,
+    validate=_mistakes,
 )

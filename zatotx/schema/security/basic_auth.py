@@ -39,7 +39,7 @@ BASIC_AUTH = ObjectType(
     section='security',
     tag='basic_auth',
     title='HTTP Basic Auth definition',
-    own=frozenset({'admin.invoke', 'pubapi'}),
+    builtin_names=frozenset({'admin.invoke', 'pubapi'}),
     zato=ZatoApi(
         prefix='security.basic-auth', actions=('create', 'edit', 'delete', 'get-list', 'change-password')
     ),

@@ -22,7 +22,7 @@ def _algorithms_mistake(names: list[str]) -> str:
 
 def _url_mistake(url: str) -> str:
     """Requires that keys are fetched over TLS, or from the loopback interface."""
-    return url and secure_url_error(url, user='keys are public', plain='put in keys of his own')
+    return url and secure_url_error(url, no_user_reason='keys are public', http_risk='put in keys of his own')
 
 
 class Jwt(SecurityDefinition, frozen=True, kw_only=True):
@@ -120,8 +120,8 @@ JWT = ObjectType(
     zato=ZatoApi(
         prefix='security.jwt',
         actions=('create', 'edit', 'delete', 'get-list', 'change-password'),
-        names={'secret': 'password'},
-        extra_out=('username',),
+        zato_names={'secret': 'password'},
+        extra_response_fields=('username',),
     ),
-    check=_validate,
+    validate=_validate,
 )

@@ -77,5 +77,5 @@ MTLS = ObjectType(
     tag='mtls',
     title='Mutual TLS definition',
     zato=ZatoApi(prefix='security.mtls'),
-    check=_validate,
+    validate=_validate,
 )

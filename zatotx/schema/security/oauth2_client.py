@@ -16,7 +16,7 @@ _RESERVED_FIELDS = frozenset(('grant_type', 'scope', 'client_id', 'client_secret
 
 def _url_mistake(url: str) -> str:
     """Requires TLS, except on loopback, since the client secret is sent (RFC 6749 §3.2)."""
-    return secure_url_error(url, user='they are client_id and client_secret', plain='read the secret')
+    return secure_url_error(url, no_user_reason='they are client_id and client_secret', http_risk='read the secret')
 
 
 def _scopes_mistake(scopes: list[str]) -> str:
@@ -92,5 +92,5 @@ OAUTH2_CLIENT = ObjectType(
     section='security',
     tag='oauth2_client',
     title='OAuth 2.0 client',
-    zato=ZatoApi(prefix='security.oauth2-client', extra_out=('username',)),
+    zato=ZatoApi(prefix='security.oauth2-client', extra_response_fields=('username',)),
 )

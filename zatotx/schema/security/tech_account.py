@@ -41,6 +41,6 @@ TECH_ACCOUNT = ObjectType(
         prefix='security.tech-account',
         actions=('create', 'edit', 'delete', 'get-list', 'change-password'),
         sec_type='tech_acc',
-        stays=_deletion_error,
+        deletion_error=_deletion_error,
     ),
 )

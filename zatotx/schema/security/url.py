@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 from zatotx.wire.http.host import is_loopback
 
 
-def secure_url_error(url: str, *, user: str, plain: str) -> str:
-    """Returns the error of a URL, or '': it must be https, or http on loopback. `user`: why it must not contain a user
-    name and password; `plain`: what an attacker could do with plain http. Both are clauses of the error message."""
+def secure_url_error(url: str, *, no_user_reason: str, http_risk: str) -> str:
+    """Returns the error of a URL, or '': it must be https, or http on loopback. `no_user_reason`: why it must not
+    contain a user name and password; `http_risk`: what an attacker could do with plain http. Both are clauses of the
+    error message."""
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname or '', parts.port
@@ -20,9 +21,9 @@ def secure_url_error(url: str, *, user: str, plain: str) -> str:
     if parts.scheme not in ('https', 'http') or not host:
         return 'must be a URL that begins with https://'
     if '@' in parts.netloc:
-        return f'must have no user name or password: {user}'
+        return f'must have no user name or password: {no_user_reason}'
     if '#' in url:
         return 'must have no fragment'
     if parts.scheme == 'http' and not is_loopback(host):
-        return f'must begin with https://: by plain http anybody on the way could {plain}'
+        return f'must begin with https://: by plain http anybody on the way could {http_risk}'
     return ''

@@ -58,5 +58,5 @@ XPATH = ObjectType(
         actions=('create', 'edit', 'delete', 'get-list', 'change-password'),
         sec_type='xpath_sec',
     ),
-    check=_validate,
+    validate=_validate,
 )

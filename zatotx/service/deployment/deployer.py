@@ -74,11 +74,11 @@ class VersionManager:
         await self.offload(_remove_unused, self.directory, {version.sha256 for version in versions})
         await self._level()
 
-    async def apply(self, snapshot: Snapshot) -> None:
+    async def apply_snapshot(self, snapshot: Snapshot) -> None:
         """Apply a snapshot when the node starts, with the code that is active now."""
         await self._commit(snapshot, await self._follow())
 
-    async def prepare_level(self, snapshot: Snapshot) -> PreparedConfig:
+    async def prepare_snapshot(self, snapshot: Snapshot) -> PreparedConfig:
         """Import what a new snapshot needs.
 
         The commit activates and deactivates services, sets their limits, and swaps in the active versions. Raises
@@ -101,13 +101,13 @@ class VersionManager:
             self._lock.release()
 
     def _commit(self, snapshot: Snapshot, swap: Callable[[], Mapping[str, CheckedVersion]]) -> Deferred[None]:
-        rows = snapshot.of('service')
-        self.store.switch(frozenset(row.name for row in rows if not row.value.is_active))
-        self.store.limit({row.name: row.value.max_in_flight for row in rows if row.value.max_in_flight})
-        self.store.demand({row.name: tuple(row.value.roles) for row in rows if row.value.roles})
+        rows = snapshot.objects_of_types('service')
+        self.store.set_inactive(frozenset(row.name for row in rows if not row.value.is_active))
+        self.store.set_limits({row.name: row.value.max_in_flight for row in rows if row.value.max_in_flight})
+        self.store.set_required_roles({row.name: tuple(row.value.roles) for row in rows if row.value.roles})
         return Deferred.fromCoroutine(self._announce(swap()))
 
-    async def retry(self) -> None:
+    async def retry_failed_versions(self) -> None:
         """Try the versions that failed here again, as the reason may be gone (a library was installed since)."""
         self._ids = {file: version_id for file, version_id in self._ids.items() if not self.verdicts.get(version_id)}
         await self._level()
@@ -138,7 +138,9 @@ class VersionManager:
         def import_and_check() -> CheckedVersion:
             return check_services(import_source(source, self.directory))
 
-        checked: CheckedVersion = await run_in_import_thread(self.reactor, import_and_check, source, doing='the import')
+        checked: CheckedVersion = await run_in_import_thread(
+            self.reactor, import_and_check, source, description='the import'
+        )
         return checked
 
     async def _follow(self, newest: float = inf) -> Callable[[], Mapping[str, CheckedVersion]]:
@@ -211,16 +213,16 @@ class VersionManager:
         self._running = files
         self._ids = {file: version.id for file, version in active.items()}
         self.verdicts = verdicts
-        self.store.swap(files)
+        self.store.replace_files(files)
         return fresh
 
     async def _announce(self, fresh: Mapping[str, CheckedVersion]) -> None:
         """Call `after_add_to_store` of the added services, in a thread as it is users' code."""
         for checked in fresh.values():
-            if checked.wants_announcement:
+            if checked.has_after_add_hook:
                 try:
                     announce = partial(call_after_add_hooks, checked)
-                    await run_in_import_thread(self.reactor, announce, checked.source, doing='after_add_to_store')
+                    await run_in_import_thread(self.reactor, announce, checked.source, description='after_add_to_store')
                 except BadRequest as error:
                     self._log.error('{why}', why=error.msg)
 
@@ -241,7 +243,7 @@ class Deployer:
     odb: IConfigStore
     config: IConfig
     keeper: VersionManager
-    bring: Callable[[int], Awaitable[None]]
+    apply_revision: Callable[[int], Awaitable[None]]
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
 
     def deploy(self, file: str, content: bytes, actor: Actor) -> Deferred[DeploymentReport]:
@@ -264,10 +266,10 @@ class Deployer:
             try:
                 version = await self.odb.add_version(source.file, source.form, source.content, names, actor)
             except Conflict as error:
-                locations = ', '.join(checked.place(name) for name in names if repr(name) in error.msg)
+                locations = ', '.join(checked.service_location(name) for name in names if repr(name) in error.msg)
                 raise Conflict(None, f'{locations or source.file}: {error.msg}') from error
             if self.keeper.verdicts.get(version.id):  # the same code was deployed again, and works here now
-                await self.keeper.retry()
+                await self.keeper.retry_failed_versions()
             return await self._wait_for_nodes(version)
         finally:
             self.keeper.release(source)
@@ -286,9 +288,9 @@ class Deployer:
     async def _wait_for_nodes(self, version: FileVersion) -> DeploymentReport:
         """Wait for the verdicts of all running nodes."""
         try:
-            await self.bring(version.revision)
-            missing = await self.config.everywhere(version.revision, VERDICT_TIMEOUT)
-            verdicts = await self.odb.version_verdicts(version.id)
+            await self.apply_revision(version.revision)
+            missing = await self.config.wait_until_applied(version.revision, VERDICT_TIMEOUT)
+            verdicts = await self.odb.version_results(version.id)
             running = {node.name for node in await self.odb.nodes() if node.up_status == 'running'}
         except CancelledError:
             raise

@@ -36,13 +36,13 @@ class _Abandoned(SystemExit):
 class ImportThread:
     """One function call in its own thread.
 
-    `source` is the code that runs; `doing` describes the work in error messages.
+    `source` is the code that runs; `description` describes the work in error messages.
     """
 
     reactor: Any
     function: Callable[[], Any]
     source: SourcePackage
-    doing: str
+    description: str
     deadline: float
     _result: Deferred[Any] = field(init=False)
     _thread: threading.Thread = field(init=False)
@@ -54,7 +54,7 @@ class ImportThread:
         Fails with the function's exception, or with BadRequest after the deadline.
         """
         self._result = Deferred(lambda _: self._timer.cancel())
-        name = f'{self.doing} of {self.source.file}'
+        name = f'{self.description} of {self.source.file}'
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._timer = self.reactor.callLater(self.deadline - self._window, self._start_measuring)
         self._thread.start()
@@ -87,17 +87,17 @@ class ImportThread:
         if cpu_ticks(self._thread) - ticks_before >= _BUSY * self._window and self._thread.is_alive():
             identity = ctypes.c_ulong(self._thread.ident or 0)
             ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, ctypes.py_object(_Abandoned))
-        self._result.errback(BadRequest(f'{location}: {self.doing} did not end within {self.deadline:g} s'))
+        self._result.errback(BadRequest(f'{location}: {self.description} did not end within {self.deadline:g} s'))
 
 
 def run_in_import_thread(
-    reactor: Any, function: Callable[[], Any], source: SourcePackage, *, doing: str, deadline: float = DEADLINE
+    reactor: Any, function: Callable[[], Any], source: SourcePackage, *, description: str, deadline: float = DEADLINE
 ) -> Deferred[Any]:
     """Run `function` in a daemon thread named after its work.
 
     Fails with BadRequest naming the user's file and line if it has not ended after `deadline` seconds.
     """
-    return ImportThread(reactor, function, source, doing, deadline).start()
+    return ImportThread(reactor, function, source, description, deadline).start()
 
 
 def cpu_ticks(thread: threading.Thread) -> int:

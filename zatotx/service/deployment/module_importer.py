@@ -38,10 +38,10 @@ _open_namespaces: dict[str, ModuleNamespace] = {}  # by package name; read by th
 class ModuleNamespace:
     """The package in `sys.modules` that contains the modules of one version."""
 
-    def __init__(self, root: Path, tops: Sequence[str]) -> None:
+    def __init__(self, root: Path, top_level_modules: Sequence[str]) -> None:
         self.package = f'{PREFIX}.v{next(_numbers)}'
         self.root = root
-        self.tops = frozenset(tops)
+        self.top_level_modules = frozenset(top_level_modules)
         self.builtins = {**vars(builtins), '__import__': self._import}
 
     def open(self) -> None:
@@ -67,7 +67,7 @@ class ModuleNamespace:
         builtins.__import__(full_name)
         return sys.modules[full_name]
 
-    def spec(self, full_name: str) -> ModuleSpec | None:
+    def find_spec(self, full_name: str) -> ModuleSpec | None:
         """Return the spec of the module of that full name, or None."""
         base = self.root.joinpath(*full_name[len(self.package) + 1 :].split('.'))
         package = base / '__init__.py'
@@ -84,7 +84,7 @@ class ModuleNamespace:
     ) -> ModuleType:
         """The `__import__` function of this version's modules."""
         top = name.partition('.')[0]
-        if level or top not in self.tops:
+        if level or top not in self.top_level_modules:
             return builtins.__import__(name, globals, locals, fromlist, level)
         module = builtins.__import__(f'{self.package}.{name}', globals, locals, fromlist or ('__name__',), 0)
         return module if fromlist else sys.modules[f'{self.package}.{top}']
@@ -112,17 +112,17 @@ class _Finder:
         if fullname == PREFIX or fullname in _open_namespaces:
             return ModuleSpec(fullname, None, is_package=True)
         namespace = _open_namespaces.get('.'.join(fullname.split('.', 2)[:2]))
-        return namespace.spec(fullname) if namespace else None
+        return namespace.find_spec(fullname) if namespace else None
 
 
 class ImportedVersion:
     """An imported version. Its modules stay in `sys.modules` as long as this object is referenced."""
 
-    __slots__ = ('__weakref__', 'modules', 'source', 'space')
+    __slots__ = ('__weakref__', 'modules', 'namespace', 'source')
 
     def __init__(self, source: SourcePackage, namespace: ModuleNamespace, modules: Sequence[ModuleType]) -> None:
         self.source = source
-        self.space = namespace
+        self.namespace = namespace
         self.modules = tuple(modules)
         weakref.finalize(self, namespace.close).atexit = False
 
@@ -135,7 +135,7 @@ def import_source(source: SourcePackage, directory: Path) -> ImportedVersion:
     import_finder.install()  # makes `from zato.server.service import Service` work
     root = directory / source.sha256
     write_source_files(root, source)
-    namespace = ModuleNamespace(root, () if source.form == MODULE else source.tops)
+    namespace = ModuleNamespace(root, () if source.form == MODULE else source.top_level_modules)
     namespace.open()
     try:
         modules = [namespace.load(name) for name in importable_modules(source)]

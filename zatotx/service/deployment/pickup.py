@@ -155,7 +155,7 @@ class PickupWatcher:
         if not self._retries:
             self._last_message = ''
         retries, self._retries = self._retries, set()
-        for name in (*self._settled_files.settled(marks, only_directories=self._watcher is not None), *retries):
+        for name in (*self._settled_files.find_settled(marks, only_directories=self._watcher is not None), *retries):
             self._enqueue(name)
 
     async def _begin(self, marks: dict[str, EntryFingerprint]) -> None:
@@ -172,7 +172,7 @@ class PickupWatcher:
             if version_in_odb is None or (changed > self.since and changed > stored.get((file, sha256), 0.0)):
                 self._retries.add(name)
                 continue
-            self._settled_files.took(name, mark)
+            self._settled_files.mark_deployed(name, mark)
             if version_in_odb.sha256 != sha256:
                 self._log.info(
                     '{name} lay in the pickup directory before the start and is not deployed: version {number} of '
@@ -204,12 +204,12 @@ class PickupWatcher:
     async def _deploy_entry(self, name: str) -> None:
         """Read and deploy an entry; failures are logged."""
         entry: EntryContent = await self.offload(read_entry, self.directory, name)
-        if entry.mark is None:
+        if entry.fingerprint is None:
             return
-        self._settled_files.took(name, entry.mark)
+        self._settled_files.mark_deployed(name, entry.fingerprint)
         try:
-            if entry.trouble:
-                raise BadRequest(entry.trouble)
+            if entry.error:
+                raise BadRequest(entry.error)
             await self._deploy(entry)
         except CancelledError:
             raise

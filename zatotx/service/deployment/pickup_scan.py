@@ -20,16 +20,16 @@ class EntryFingerprint(msgspec.Struct, frozen=True):
     """A fingerprint of a directory entry, which changes when the entry changes."""
 
     is_directory: bool
-    prints: tuple[tuple[str, int, int, int], ...]  # (path, inode, size, mtime in ns)
+    file_stats: tuple[tuple[str, int, int, int], ...]  # (path, inode, size, mtime in ns)
 
 
 class EntryContent(msgspec.Struct, frozen=True):
     """The content of an entry. `name` is the name to deploy it under: 'crm.py', or 'crm.zip' for a directory."""
 
     name: str
-    mark: EntryFingerprint | None
+    fingerprint: EntryFingerprint | None
     content: bytes = b''
-    trouble: str = ''  # why the entry could not be read
+    error: str = ''  # why the entry could not be read
 
 
 def scan_directory(directory: str) -> dict[str, EntryFingerprint]:
@@ -90,9 +90,9 @@ def read_entry(directory: str, name: str) -> EntryContent:
         with entry.open('rb') as stream:
             return EntryContent(name, mark, stream.read(MAX_CONTENT + 1))
     except BadRequest as error:
-        return EntryContent(name, mark, trouble=error.msg)
+        return EntryContent(name, mark, error=error.msg)
     except OSError as error:
-        return EntryContent(name, mark, trouble=f'{name}: it cannot be read: {error.strerror or error}')
+        return EntryContent(name, mark, error=f'{name}: it cannot be read: {error.strerror or error}')
 
 
 class SettledEntries:
@@ -104,7 +104,7 @@ class SettledEntries:
             str, tuple[EntryFingerprint, int]
         ] = {}  # fingerprint, and in how many consecutive scans it was seen
 
-    def settled(self, marks: Mapping[str, EntryFingerprint], *, only_directories: bool) -> list[str]:
+    def find_settled(self, marks: Mapping[str, EntryFingerprint], *, only_directories: bool) -> list[str]:
         """Return the entries unchanged in RESTING consecutive scans and not yet deployed in this state."""
         self._unchanged_scans = {name: (mark, self._times(name, mark) + 1) for name, mark in marks.items()}
         for name in self._deployed.keys() - marks.keys():
@@ -121,6 +121,6 @@ class SettledEntries:
         last, times = self._unchanged_scans.get(name, (None, 0))
         return times if last == mark else 0
 
-    def took(self, name: str, mark: EntryFingerprint) -> None:
+    def mark_deployed(self, name: str, mark: EntryFingerprint) -> None:
         """Record that an entry was deployed; it is deployed again only if it changes."""
         self._deployed[name] = mark

@@ -45,12 +45,12 @@ class CheckedVersion:
     def source(self) -> SourcePackage:
         return self.loaded.source
 
-    def place(self, name: str) -> str:
+    def service_location(self, name: str) -> str:
         """Return the location of a service's class: `crm.py:12`."""
         return class_location(self.loaded, self.services[name].cls)
 
     @cached_property
-    def wants_announcement(self) -> bool:
+    def has_after_add_hook(self) -> bool:
         """Whether any of its services overrides `after_add_to_store`."""
         return any(
             entry.cls.after_add_to_store is not Service.after_add_to_store  # type: ignore[attr-defined]
@@ -69,7 +69,7 @@ def check_services(loaded: ImportedVersion) -> CheckedVersion:
     except BadRequest:
         raise
     except BaseException as error:
-        raise BadRequest(format_import_error(error, loaded.space.root, loaded.source.file)) from None
+        raise BadRequest(format_import_error(error, loaded.namespace.root, loaded.source.file)) from None
 
 
 def call_after_add_hooks(checked: CheckedVersion) -> None:
@@ -97,7 +97,7 @@ class _VersionCheck:
 
     def __init__(self, loaded: ImportedVersion) -> None:
         self.loaded = loaded
-        self.mistakes: list[str] = []
+        self.errors: list[str] = []
         self.entries: dict[str, ServiceEntry] = {}
 
     def run(self) -> CheckedVersion:
@@ -109,44 +109,44 @@ class _VersionCheck:
         for module, cls in services:
             self._check_service(module, cls)
         if not services:
-            self.mistakes.append(
+            self.errors.append(
                 f'{self.loaded.source.file}: there is no service in it, '
                 'which is a class that inherits from Service and has handle(self)'
             )
-        elif not self.entries and not self.mistakes:
-            self.mistakes.append(f'{self.loaded.source.file}: before_add_to_store keeps every service of it out')
-        if self.mistakes:
-            raise BadRequest('; '.join(self.mistakes))
+        elif not self.entries and not self.errors:
+            self.errors.append(f'{self.loaded.source.file}: before_add_to_store keeps every service of it out')
+        if self.errors:
+            raise BadRequest('; '.join(self.errors))
         return CheckedVersion(self.loaded, self.entries)
 
     def _check_service(self, module: ModuleType, cls: type[Service]) -> None:
         """Check one class, and add it to the services or its mistakes to the mistakes."""
-        mistakes: list[str] = []
+        errors: list[str] = []
         name = service_name(cls, original_module_name(module.__name__))
         try:
             traits = describe_service(cls)
         except BadDeclaration as error:
-            mistakes += error.mistakes
-        mistakes += _name_mistakes(cls, name)
+            errors += error.errors
+        errors += _name_mistakes(cls, name)
         if name in self.entries:
             other_class = self.entries[name].cls
-            mistakes.append(
+            errors.append(
                 f'the name of {cls.__name__} is taken by {other_class.__name__} '
                 f'at {class_location(self.loaded, other_class)}'
             )
-        if mistakes:
+        if errors:
             location = class_location(self.loaded, cls)
-            self.mistakes += [f'{location}: service {name!r}: {mistake}' for mistake in mistakes]
+            self.errors += [f'{location}: service {name!r}: {mistake}' for mistake in errors]
         elif cls.before_add_to_store(logging.getLogger(name)):
             cls._zatotx_name = name  # lets self.invoke(TheClass) find it
             file = self.loaded.source.file
-            self.entries[name] = ServiceEntry(name=name, cls=cls, traits=traits, file=file)
+            self.entries[name] = ServiceEntry(name=name, cls=cls, metadata=traits, file=file)
 
 
 def class_location(loaded: ImportedVersion, cls: type) -> str:
     """Return the location of a class of that version: `crm.py:12`."""
     file = Path(getattr(sys.modules[cls.__module__], '__file__', '') or '')
-    path = file.relative_to(loaded.space.root).as_posix()
+    path = file.relative_to(loaded.namespace.root).as_posix()
     return f'{path}:{find_class_line(loaded.source.files[path], cls.__qualname__)}'
 
 

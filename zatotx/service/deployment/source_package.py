@@ -30,13 +30,13 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class SourcePackage(msgspec.Struct, frozen=True, kw_only=True):
-    """Code to deploy. `files` maps paths with '/' to contents; `tops` are its top-level modules."""
+    """Code to deploy. `files` maps paths with '/' to contents; `top_level_modules` are its top-level modules."""
 
     file: str  # 'crm.py', or 'crm' for a package
     form: str  # MODULE or PACKAGE
     content: bytes  # as stored: the module's text or the canonical zip
     files: Mapping[str, bytes]
-    tops: tuple[str, ...]
+    top_level_modules: tuple[str, ...]
 
     @property
     def sha256(self) -> str:
@@ -110,7 +110,9 @@ def _walk(directory: Path, root: Path) -> Iterator[tuple[str, Path]]:
 def _module(name: str, content: bytes) -> SourcePackage:
     """Return the source that consists of one module."""
     top = PurePosixPath(name).stem
-    return SourcePackage(file=name, form=MODULE, content=content, files={f'{top}.py': content}, tops=(top,))
+    return SourcePackage(
+        file=name, form=MODULE, content=content, files={f'{top}.py': content}, top_level_modules=(top,)
+    )
 
 
 def _from_zip(name: str, content: bytes) -> SourcePackage:
@@ -123,7 +125,7 @@ def _from_zip(name: str, content: bytes) -> SourcePackage:
             raise BadRequest(f'{name}: a zip holds one package directory or flat modules, this one has {examples}')
         file = tops.pop()
         _check_package(file, files)
-        return SourcePackage(file=file, form=PACKAGE, content=create_zip(files), files=files, tops=(file,))
+        return SourcePackage(file=file, form=PACKAGE, content=create_zip(files), files=files, top_level_modules=(file,))
     modules = sorted(PurePosixPath(path).stem for path in files if path.endswith('.py'))
     if not modules:
         raise BadRequest(f'{name}: there is no module in it')
@@ -131,7 +133,9 @@ def _from_zip(name: str, content: bytes) -> SourcePackage:
         _check_stem(f'{name}: {module}.py', module)
     file = PurePosixPath(name).stem
     _check_stem(name, file)
-    return SourcePackage(file=file, form=PACKAGE, content=create_zip(files), files=files, tops=tuple(modules))
+    return SourcePackage(
+        file=file, form=PACKAGE, content=create_zip(files), files=files, top_level_modules=tuple(modules)
+    )
 
 
 def _unzip(name: str, content: bytes) -> dict[str, bytes]:
@@ -151,19 +155,19 @@ def _unzip(name: str, content: bytes) -> dict[str, bytes]:
 def _checked_members(name: str, members: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     """Return the members to unpack by path. Raises BadRequest listing the invalid ones."""
     accepted: dict[str, zipfile.ZipInfo] = {}
-    mistakes = []
+    errors = []
     for member in members:
-        mistake = _member_mistake(member)
-        if mistake:
-            mistakes.append(f'{member.filename[:80]!r} {mistake}')
+        error = _member_mistake(member)
+        if error:
+            errors.append(f'{member.filename[:80]!r} {error}')
         elif member.filename in accepted:
-            mistakes.append(f'{member.filename!r} is there twice')
+            errors.append(f'{member.filename!r} is there twice')
         elif not member.is_dir() and not any(is_ignored_file(part) for part in member.filename.split('/')):
             accepted[member.filename] = member
     if len(accepted) > MAX_MEMBERS:
-        mistakes.append(f'{len(accepted)} files are too many, at most {MAX_MEMBERS}')
-    if mistakes:
-        raise BadRequest(f'{name}: ' + '; '.join(mistakes[:10]))
+        errors.append(f'{len(accepted)} files are too many, at most {MAX_MEMBERS}')
+    if errors:
+        raise BadRequest(f'{name}: ' + '; '.join(errors[:10]))
     return accepted
 
 

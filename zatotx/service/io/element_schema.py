@@ -94,12 +94,12 @@ def object_schema(fields: Iterable[Field]) -> Schema:
     return {**schema, 'required': required} if required else schema
 
 
-def output_schema(declared: ElementsOutput) -> Schema:
+def output_schema(output: ElementsOutput) -> Schema:
     """Return the schema of an output object: fields that are not set have their default, null, or are missing."""
-    date_time_format = declared.date_time_format
-    properties = {field.name: _output_field_schema(field, date_time_format) for field in declared.fields}
+    date_time_format = output.date_time_format
+    properties = {field.name: _output_field_schema(field, date_time_format) for field in output.fields}
     always_present = [
-        field.name for field in declared.fields if not declared.skip_empty or field.name in declared.force_empty
+        field.name for field in output.fields if not output.skip_empty or field.name in output.force_empty
     ]
     return _with_required({'type': 'object', 'properties': properties}, always_present)
 
@@ -120,7 +120,7 @@ def _output_field_schema(field: Field, date_time_format: str = '') -> Schema:
     types = schema['type']
     types = types if isinstance(types, list) else [types]
     schema = {**schema, 'type': [*types, *(() if 'null' in types else ('null',))]}
-    absent = field.absent()
+    absent = field.output_default()
     is_text = 'string' in types and schema.get('format') in (None, 'password')
     if field.required or absent is None or (isinstance(absent, str) and is_text):
         return schema

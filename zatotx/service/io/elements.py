@@ -225,7 +225,7 @@ class DateTimeElement(Element):
         super().__init__(name, default=default)
         self.date_time_format = date_time_format
 
-    def moment(self, value: str) -> dt.datetime:
+    def parse(self, value: str) -> dt.datetime:
         """Parse a date and time. Raises ValueError."""
         if not self.date_time_format:
             return dt.datetime.fromisoformat(value.strip())
@@ -235,7 +235,7 @@ class DateTimeElement(Element):
 
         return DateTimeParser().parse(value.strip(), self.date_time_format)
 
-    def text(self, value: dt.date) -> str:
+    def format(self, value: dt.date) -> str:
         """Format a date and time."""
         return format_datetime(value, self.date_time_format)
 
@@ -250,13 +250,13 @@ class DateTime(DateTimeElement):
             return value
         if isinstance(value, str):
             try:
-                return self.moment(value)
+                return self.parse(value)
             except ValueError:
                 raise self.wrong(value) from None
         raise self.wrong(value)
 
     def give(self, value: Any) -> str:
-        return self.text(self.take(value))
+        return self.format(self.take(value))
 
 
 class Date(DateTimeElement):
@@ -271,13 +271,13 @@ class Date(DateTimeElement):
             return value
         if isinstance(value, str):
             try:
-                return self.moment(value).date()
+                return self.parse(value).date()
             except ValueError:
                 raise self.wrong(value) from None
         raise self.wrong(value)
 
     def give(self, value: Any) -> str:
-        return self.text(self.take(value))
+        return self.format(self.take(value))
 
 
 class CSV(Element):
@@ -319,15 +319,15 @@ class List(Element):
     give = take
 
 
-def format_datetime(value: dt.date, fmt: str) -> str:
+def format_datetime(value: dt.date, format_: str) -> str:
     """Format a date or datetime: ISO 8601, or a format of strftime or with Arrow's tokens."""
-    if not fmt:
+    if not format_:
         return value.isoformat()
-    if '%' in fmt:
-        return value.strftime(fmt)
+    if '%' in format_:
+        return value.strftime(format_)
     import arrow
 
-    return arrow.get(value).format(fmt)
+    return arrow.get(value).format(format_)
 
 
 def as_mapping(value: Any) -> Mapping[str, Any] | None:

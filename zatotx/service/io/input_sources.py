@@ -68,18 +68,18 @@ def form_params(message: Message, payload: Any) -> Params:
 class InputSources:
     """The input of one call: `body` holds the values of the message, `text` those that arrived as text beside it."""
 
-    __slots__ = ('body', 'body_first', 'is_given', 'json', 'text', 'texts', 'whole')
+    __slots__ = ('body', 'body_first', 'body_is_text', 'has_body', 'is_json_body', 'payload', 'text')
 
     def __init__(self, body: Mapping[str, Any], text: Mapping[str, Any], whole: Any) -> None:
         self.body = body
         self.text = text
-        self.whole = whole  # the payload, if it is not an object
-        self.json = True  # missing elements are reported as part of the body: `$.name`
-        self.texts = False  # the body's values are texts, converted like those of `text`
+        self.payload = whole  # the payload, if it is not an object
+        self.is_json_body = True  # missing elements are reported as part of the body: `$.name`
+        self.body_is_text = False  # the body's values are texts, converted like those of `text`
         self.body_first = False
-        self.is_given = False  # the body is present, so null and '' in `whole` are values
+        self.has_body = False  # the body is present, so null and '' in `payload` are values
 
-    def pick(self, name: str) -> tuple[Any, bool] | None:
+    def find(self, name: str) -> tuple[Any, bool] | None:
         """Return the value of `name` and whether it is text; None if no source has it."""
         text, body = self.text, self.body
         if name in text and not (self.body_first and name in body):
@@ -88,15 +88,15 @@ class InputSources:
             return body[name], False
         return None
 
-    def path(self, name: str, is_text: bool) -> str:
+    def error_path(self, name: str, is_text: bool) -> str:
         """Return the path of a value in error messages."""
         return name if is_text else f'$.{name}'
 
-    def path_of_missing(self, name: str) -> str:
+    def missing_path(self, name: str) -> str:
         """Return the path of a missing value in error messages."""
-        return f'$.{name}' if self.json else name
+        return f'$.{name}' if self.is_json_body else name
 
-    def merged(self) -> dict[str, Any]:
+    def merge(self) -> dict[str, Any]:
         """Return all input, for services that declare none."""
         first, second = (self.text, self.body) if self.body_first else (self.body, self.text)
         return {**first, **second}
@@ -114,18 +114,18 @@ def collect_input_sources(
     if http is None:
         value = _json_or_same(payload) if isinstance(payload, (str, bytes)) and payload else payload
         sources = InputSources(as_mapping(value) or _NOTHING, _NOTHING, value)
-        sources.texts = texts
+        sources.body_is_text = texts
         return sources
     text = _url_params(message) if channel.merge_url_params and (http.params or http.query) else _NOTHING
     if channel.data_format in _OBJECTS and not params_only and not is_form(message):
         sources = InputSources(as_mapping(payload) or _NOTHING, text, payload)
-        sources.json = bool(payload) or http.method in _BODY_VERBS
-        sources.texts = texts
-        sources.is_given = not payload and not texts and not channel.door and bool(message.body)
+        sources.is_json_body = bool(payload) or http.method in _BODY_VERBS
+        sources.body_is_text = texts
+        sources.has_body = not payload and not texts and not channel.is_builtin_endpoint and bool(message.body)
     else:
         body = _NOTHING if params_only else form_params(message, payload)
         sources = InputSources(_NOTHING, _joined(body, text, channel.params_pri == BODY_FIRST), None)
-        sources.json = False
+        sources.is_json_body = False
     sources.body_first = channel.params_pri == BODY_FIRST
     return sources
 

@@ -25,7 +25,7 @@ from zatotx.service.source_analysis import analyze_source
 
 def openapi_service_shape(entry: ServiceEntry) -> ServiceModel:
     """Return the description of a service for OpenAPI. Takes about a millisecond: use a thread for many services."""
-    io = entry.traits.io
+    io = entry.metadata.io
     output = None if io.output is None else openapi_output_shape(io.output, entry.name)
     if output is not None and io.output is not None and io.output.element:
         element = io.output.element
@@ -35,17 +35,19 @@ def openapi_service_shape(entry: ServiceEntry) -> ServiceModel:
     return ServiceModel(
         name=entry.name,
         doc=inspect.cleandoc(entry.cls.__doc__ or ''),  # its own docstring, not the inherited one of Service
-        verbs=tuple(sorted(entry.traits.verbs)),
+        verbs=tuple(sorted(entry.metadata.verbs)),
         input=None if io.input is None else openapi_input_shape(io.input, entry.name),
         output=output,
         element=io.output.element if io.output is not None else '',
         request_elem=io.request_elem,
         namespace=io.namespace,
         files=facts.files,
-        content_types=facts.answers_in,
+        content_types=facts.response_types,
         has_own_type=facts.has_own_type,
         statuses=tuple(sorted(facts.statuses)),
-        faults=tuple(sorted({*facts.faults, *((502,) if facts.calls_out else ())} & ERROR_RESPONSES.keys())),
+        error_statuses=tuple(
+            sorted({*facts.error_statuses, *((502,) if facts.uses_outgoing else ())} & ERROR_RESPONSES.keys())
+        ),
     )
 
 
@@ -61,8 +63,8 @@ def openapi_input_shape(declared: Input, service: str) -> ServiceInput:
             field.name,
             input_schema(field),
             field.required,
-            text=text_input_schema(field),
-            may_be_empty=may_be_empty(field),
+            text_schema=text_input_schema(field),
+            empty_means_absent=may_be_empty(field),
         )
         for field in declared.fields
     )
@@ -98,7 +100,7 @@ def _model_fields(type_shape: SchemaWithComponents) -> tuple[InputField, ...]:
     required = schema.get('required', ())
     properties = schema.get('properties', {}) if schema.get('type') == 'object' else {}
     return tuple(
-        InputField(name, schema_of_field, name in required, text=schema_of_field)
+        InputField(name, schema_of_field, name in required, text_schema=schema_of_field)
         for name, schema_of_field in properties.items()
     )
 
@@ -107,7 +109,7 @@ def _accepts(declared: Input, example: ExampleInput) -> bool:
     """Return whether the declaration accepts an example input."""
     payload = example.body if example.json else None
     sources = InputSources(as_mapping(payload) or {}, example.text, payload)
-    sources.json = example.json
+    sources.is_json_body = example.json
     try:
         declared.read(sources)
     except BadInput:

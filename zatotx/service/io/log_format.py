@@ -18,11 +18,11 @@ SECRET_NAMES = frozenset(
 )
 
 
-def format_for_log(service: Any, side: str, suppress: Iterable[str] = ()) -> str:
+def format_for_log(service: Any, side: str, suppress_keys: Iterable[str] = ()) -> str:
     """Return `request.input` (otherwise the payload) or `response.payload` as text of at most 20,000 characters."""
     io = service._zatotx.entry.traits.io
     declared = io.input if side == 'input' else io.output
-    hidden = {*SECRET_NAMES, *suppress}
+    hidden = {*SECRET_NAMES, *suppress_keys}
     hidden |= {
         field.name for field in getattr(declared, 'fields', ()) if isinstance(getattr(field, 'element', None), Secret)
     }
@@ -34,11 +34,11 @@ def format_for_log(service: Any, side: str, suppress: Iterable[str] = ()) -> str
     return text if len(text) <= MAX_LENGTH else f'{text[:MAX_LENGTH]}… ({len(text)} characters)'
 
 
-def mask_secrets(value: Any, hidden: set[str]) -> Any:
-    """Return `value` as plain dicts and lists, with the values of all keys in `hidden` masked at any depth."""
+def mask_secrets(value: Any, secret_keys: set[str]) -> Any:
+    """Return `value` as plain dicts and lists, with the values of all keys in `secret_keys` masked at any depth."""
     mapping = as_mapping(value)
     if mapping is not None:
-        return {key: MASK if key in hidden else mask_secrets(item, hidden) for key, item in mapping.items()}
+        return {key: MASK if key in secret_keys else mask_secrets(item, secret_keys) for key, item in mapping.items()}
     if isinstance(value, (list, tuple)):
-        return [mask_secrets(item, hidden) for item in value]
+        return [mask_secrets(item, secret_keys) for item in value]
     return value if not isinstance(value, msgspec.Struct) else {}

@@ -88,17 +88,17 @@ class Field:
         self.required = (self.element.required if required is None else required) and own_default is NOT_GIVEN
         self.strict_empty: bool | None = None  # whether '' is rejected; None: decided by the element
 
-    def fill(self) -> Any:
+    def default_value(self) -> Any:
         """Return the value of an absent element. Mutable defaults are copied, so that calls do not share them."""
         default = self.default
         return default.copy() if isinstance(default, (list, dict, set)) else default
 
-    def absent(self) -> Any:
+    def output_default(self) -> Any:
         """Return the output for a value that was not set.
 
         It is the default, or None in place of '' for dates, decimals and UUIDs.
         """
-        return None if self.default == '' and isinstance(self.element, _NEVER_EMPTY) else self.fill()
+        return None if self.default == '' and isinstance(self.element, _NEVER_EMPTY) else self.default_value()
 
     def take(self, value: Any, *, text: bool = False) -> Any:
         """Convert a value of the request. Raises ValidationError."""
@@ -106,10 +106,10 @@ class Field:
         if value is None and not element.takes_null:
             if self.required and self.strict_empty is not False:
                 raise element.wrong(None)
-            return None if self.required else self.fill()
+            return None if self.required else self.default_value()
         if value == '' and type(value) is str:
             if not self.required:
-                return '' if element.takes_empty and self.default == '' else self.fill()
+                return '' if element.takes_empty and self.default == '' else self.default_value()
             if self.strict_empty is False:
                 return ''
             if self.strict_empty:
@@ -181,35 +181,35 @@ class DictList(ListOfDicts):
 def convert_items(values: Iterable[Any], convert: Any) -> list[Any]:
     """Convert every item. Raises ValidationError listing all mistakes with the index of their item."""
     converted: list[Any] = []
-    mistakes: list[tuple[str, str]] = []
+    errors: list[tuple[str, str]] = []
     for index, value in enumerate(values):
         try:
             converted.append(convert(value))
         except ValidationError as error:
-            mistakes += [(f'[{index}]{path}', text) for path, text in error.mistakes]
-    if mistakes:
-        raise ValidationError(mistakes)
+            errors += [(f'[{index}]{path}', text) for path, text in error.errors]
+    if errors:
+        raise ValidationError(errors)
     return converted
 
 
 def convert_request_record(declared: Iterable[Field], source: Mapping[str, Any]) -> Bunch:
     """Convert the declared keys of a nested object. Raises ValidationError listing every mistake."""
     record = Bunch()
-    mistakes: list[tuple[str, str]] = []
+    errors: list[tuple[str, str]] = []
     for field in declared:
         value = source.get(field.name, NOT_GIVEN)
         if value is NOT_GIVEN:
             if field.required:
-                mistakes.append((f'.{field.name}', 'missing'))
+                errors.append((f'.{field.name}', 'missing'))
             else:
-                record[field.name] = field.fill()
+                record[field.name] = field.default_value()
             continue
         try:
             record[field.name] = field.take(value)
         except ValidationError as error:
-            mistakes += [(f'.{field.name}{path}', text) for path, text in error.mistakes]
-    if mistakes:
-        raise ValidationError(mistakes)
+            errors += [(f'.{field.name}{path}', text) for path, text in error.errors]
+    if errors:
+        raise ValidationError(errors)
     return record
 
 
@@ -219,27 +219,27 @@ def convert_response_record(declared: Iterable[Field], source: Any, date_time_fo
     Structs, dataclasses and rows are such objects. Raises ValidationError listing every mistake.
     """
     record: dict[str, Any] = {}
-    mistakes: list[tuple[str, str]] = []
+    errors: list[tuple[str, str]] = []
     is_mapping = isinstance(source, Mapping)
     for field in declared:
         name = field.name
         value = source.get(name, NOT_GIVEN) if is_mapping else getattr(source, name, NOT_GIVEN)
         if value is NOT_GIVEN:
             if field.required:
-                mistakes.append((f'.{name}', 'missing'))
+                errors.append((f'.{name}', 'missing'))
             else:
-                record[name] = field.absent()
+                record[name] = field.output_default()
         elif value is None:
             record[name] = None
         elif value == '' and type(value) is str and not field.required:
-            record[name] = field.absent()
+            record[name] = field.output_default()
         else:
             try:
                 record[name] = _give_xml_leaf(field.element, value, date_time_format)
             except ValidationError as error:
-                mistakes += [(f'.{name}{path}', text) for path, text in error.mistakes]
-    if mistakes:
-        raise ValidationError(mistakes)
+                errors += [(f'.{name}{path}', text) for path, text in error.errors]
+    if errors:
+        raise ValidationError(errors)
     return record
 
 

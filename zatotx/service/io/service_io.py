@@ -25,9 +25,9 @@ from zatotx.service.io.zato_model_defaults import set_zato_defaults
 class BadOutput(InternalServerError):  # noqa: N818 - named as its parent
     """Raised if a service's response does not match its declared output; lists each mistake with its path."""
 
-    def __init__(self, service: str, mistakes: Sequence[tuple[str, str]], cid: str | None = None) -> None:
-        self.mistakes = tuple(mistakes)
-        details = '; '.join(f'${path}: {what}' for path, what in self.mistakes)
+    def __init__(self, service: str, errors: Sequence[tuple[str, str]], cid: str | None = None) -> None:
+        self.errors = tuple(errors)
+        details = '; '.join(f'${path}: {what}' for path, what in self.errors)
         super().__init__(cid, f'Service {service} did not give the output it declares: {details}')
 
 
@@ -41,7 +41,7 @@ class ElementsInput:
     def read(self, sources: InputSources) -> Bunch:
         """Return `request.input`. Raises BadInput listing every mistake."""
         values = Bunch()
-        mistakes: list[tuple[str, str]] = []
+        errors: list[tuple[str, str]] = []
         body_only = not sources.text
         body = sources.body
         if not body:
@@ -51,20 +51,20 @@ class ElementsInput:
             if body_only:
                 match = (body[name], False) if name in body else None
             else:
-                match = sources.pick(name)
+                match = sources.find(name)
             if match is None:
                 if field_.required:
-                    mistakes.append((sources.path_of_missing(name), 'missing'))
+                    errors.append((sources.missing_path(name), 'missing'))
                 else:
-                    values[name] = field_.fill()
+                    values[name] = field_.default_value()
                 continue
             value, is_text = match
             try:
                 values[name] = field_.take(value, text=is_text)
             except ValidationError as error:
-                mistakes += [(sources.path(name, is_text) + path, text) for path, text in error.mistakes]
-        if mistakes:
-            raise BadInput(mistakes)
+                errors += [(sources.error_path(name, is_text) + path, text) for path, text in error.errors]
+        if errors:
+            raise BadInput(errors)
         return values
 
 
@@ -83,23 +83,23 @@ class TypedInput:
 
     def read(self, sources: InputSources) -> Any:
         """Return the instance of the model. Raises BadInput listing every mistake."""
-        if typed_models.has_declared_type(sources.whole, self.model):
-            return sources.whole
+        if typed_models.has_declared_type(sources.payload, self.model):
+            return sources.payload
         if self.fields and not sources.body:
             _check_object(sources)
         value = self._value(sources)
-        mistakes: list[tuple[str, str]] = []
+        errors: list[tuple[str, str]] = []
         failed: set[str] = set()
         if sources.text and self.fields:
-            value, failed = self._with_text(dict(value), sources, mistakes)
+            value, failed = self._with_text(dict(value), sources, errors)
         try:
-            instance = typed_models.convert_to_type(value, self.model, text=self.lenient or sources.texts)
+            instance = typed_models.convert_to_type(value, self.model, from_text=self.lenient or sources.body_is_text)
         except ValidationError as error:
-            mistakes += [
-                self._with_path(path, text, sources) for path, text in error.mistakes if path[1:] not in failed
+            errors += [
+                self._with_path(path, text, sources) for path, text in error.errors if path[1:] not in failed
             ]
-        if mistakes:
-            raise BadInput(mistakes)
+        if errors:
+            raise BadInput(errors)
         if self.fill:
             typed_models.fill_defaults(instance)
         return instance
@@ -108,32 +108,32 @@ class TypedInput:
         """Return the value to convert: the body, or the payload that is not an object."""
         if self.fields or sources.body:
             return sources.body
-        payload = sources.whole
-        return {} if payload in (None, '', b'') and not sources.is_given else payload
+        payload = sources.payload
+        return {} if payload in (None, '', b'') and not sources.has_body else payload
 
     def _with_text(
-        self, value: dict[str, Any], sources: InputSources, mistakes: list[tuple[str, str]]
+        self, value: dict[str, Any], sources: InputSources, errors: list[tuple[str, str]]
     ) -> tuple[dict[str, Any], set[str]]:
         """Return `value` with the values that arrived as text, converted, and the keys whose conversion failed."""
         failed: set[str] = set()
         for model_field in self.fields:
-            match = sources.pick(model_field.key)
+            match = sources.find(model_field.key)
             if match is None or not match[1]:
                 continue
             text = match[0]
             if typed_models.is_list_type(model_field.type) and not isinstance(text, list):
                 text = [text]
             try:
-                value[model_field.key] = typed_models.convert_to_type(text, model_field.type, text=True)
+                value[model_field.key] = typed_models.convert_to_type(text, model_field.type, from_text=True)
             except ValidationError as error:
-                mistakes += [(model_field.key + path, message) for path, message in error.mistakes]
+                errors += [(model_field.key + path, message) for path, message in error.errors]
                 value.pop(model_field.key, None)
                 failed.add(model_field.key)
         return value, failed
 
     def _with_path(self, path: str, message: str, sources: InputSources) -> tuple[str, str]:
         """Return a mistake with its full path."""
-        return (f'${path}' if sources.json else path.removeprefix('.') or '$'), message
+        return (f'${path}' if sources.is_json_body else path.removeprefix('.') or '$'), message
 
 
 @frozen(kw_only=True)
@@ -213,8 +213,8 @@ def _to_mapping(value: Any, fields: Sequence[typed_models.ModelField]) -> Any:
 
 def _check_object(sources: InputSources) -> None:
     """Raise BadInput unless the payload is an object, or absent."""
-    payload = sources.whole
-    if isinstance(payload, Mapping) or (payload in (None, '', b'') and not sources.is_given):
+    payload = sources.payload
+    if isinstance(payload, Mapping) or (payload in (None, '', b'') and not sources.has_body):
         return
     raise BadInput([('$', f'expected object, got {json_type_name(payload)}')])
 
@@ -241,7 +241,7 @@ class ServiceIO:
     namespace: str = ''
     use_text: bool = True
     options: Mapping[str, Any] = field(factory=dict)
-    memo: dict[Any, Any] = field(init=False, factory=dict, eq=False, repr=False)  # cache of XML shapes
+    shape_cache: dict[Any, Any] = field(init=False, factory=dict, eq=False, repr=False)  # cache of XML shapes
 
 
 NO_SERVICE_IO = ServiceIO()

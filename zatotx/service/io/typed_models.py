@@ -106,22 +106,22 @@ def _is_type(value: Any) -> bool:
     return isinstance(value, type) or typing.get_origin(value) is not None
 
 
-def convert_to_type(value: Any, declared: Any, *, text: bool = False) -> Any:
+def convert_to_type(value: Any, declared: Any, *, from_text: bool = False) -> Any:
     """Convert `value` to the declared type. Raises ValidationError listing every mistake.
 
     A number without a fraction is an integer in any notation (JSON Schema 2020-12 validation, section 6.1.1). As
     msgspec accepts 1.0 only in texts, other values are searched for it after an error.
     """
     try:
-        return _converted(value, declared, text)
+        return _converted(value, declared, from_text)
     except msgspec.ValidationError as error:
-        if not text:
+        if not from_text:
             value = floats_to_integers(value, declared)
         try:
-            return _converted(value, declared, text)
+            return _converted(value, declared, from_text)
         except msgspec.ValidationError:
-            mistakes = list(find_mistakes(value, declared, text)) or [_parse_msgspec_error(str(error))]
-        raise ValidationError(mistakes) from None
+            errors = list(find_mistakes(value, declared, from_text)) or [_parse_msgspec_error(str(error))]
+        raise ValidationError(errors) from None
 
 
 def _converted(value: Any, declared: Any, text: bool) -> Any:
@@ -177,24 +177,24 @@ def _is_valid(value: Any, declared: Any) -> bool:
     return True
 
 
-def find_mistakes(value: Any, declared: Any, text: bool = False) -> Iterator[tuple[str, str]]:
+def find_mistakes(value: Any, declared: Any, from_text: bool = False) -> Iterator[tuple[str, str]]:
     """Yield every mistake in `value` against a type, as (path below the value, message)."""
     plain = unwrap_type(declared)
     fields = object_fields(_select_model(plain, value)) if isinstance(value, Mapping) else None
     if fields is not None:
-        mistakes: Iterator[tuple[str, str]] = _field_mistakes(value, fields, text)
+        errors: Iterator[tuple[str, str]] = _field_mistakes(value, fields, from_text)
     elif is_list_type(plain) and isinstance(value, (list, tuple)):
-        mistakes = _item_mistakes(value, plain, text)
+        errors = _item_mistakes(value, plain, from_text)
     elif (typing.get_origin(plain) or plain) in (dict, Mapping) and isinstance(value, Mapping):
-        mistakes = _value_mistakes(value, plain, text)
+        errors = _value_mistakes(value, plain, from_text)
     else:
-        mistakes = iter(())
-    has_mistakes = False
-    for mistake in mistakes:
-        has_mistakes = True
-        yield mistake
-    if not has_mistakes:  # a mistake in the value itself: its type, its bounds, an unknown key, a tag
-        yield from _msgspec_mistake(value, declared, text)
+        errors = iter(())
+    has_errors = False
+    for error in errors:
+        has_errors = True
+        yield error
+    if not has_errors:  # a mistake in the value itself: its type, its bounds, an unknown key, a tag
+        yield from _msgspec_mistake(value, declared, from_text)
 
 
 def _field_mistakes(value: Mapping[str, Any], fields: Sequence[ModelField], text: bool) -> Iterator[tuple[str, str]]:

@@ -27,9 +27,9 @@ class ValidationError(Exception):
     The path is '' for the value itself, `.qty` for a key, `[3]` for an item.
     """
 
-    def __init__(self, mistakes: list[tuple[str, str]]) -> None:
-        super().__init__(mistakes)
-        self.mistakes = mistakes
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        super().__init__(errors)
+        self.errors = errors
 
 
 _KINDS: dict[type, str] = {bool: 'bool', int: 'int', float: 'float', str: 'str', type(None): 'null', bytes: 'bytes'}

@@ -62,10 +62,10 @@ class WsdlBuilder:
         self.operations: list[WsdlOperation] = []
         self._namespaces: dict[tuple[str, bool], _Namespace] = {}
 
-    def add(self, offered: WsdlChannel) -> None:
+    def add_channel(self, offered: WsdlChannel) -> None:
         """Add the operation of a channel. Raises Conflict."""
         channel, entry = offered.channel, offered.entry
-        io: ServiceIO = entry.traits.io
+        io: ServiceIO = entry.metadata.io
         action = unquote_action(channel.soap_action)
         name = operation_name(action, entry.name, channel.operation)
         rpc = channel.style == RPC
@@ -74,14 +74,14 @@ class WsdlBuilder:
         request, response = io.request_elem or name, '' if channel.one_way else io.element or response_name(name)
         request_types = self._namespace(request_namespace, rpc)
         response_types = self._namespace(response_namespace, rpc)
-        input_type = AnyType() if io.input is None else request_types.types.taken(io.input)
-        output_type = AnyType() if io.output is None else response_types.types.given(io.output)
+        input_type = AnyType() if io.input is None else request_types.types.input_type(io.input)
+        output_type = AnyType() if io.output is None else response_types.types.output_type(io.output)
         operation = WsdlOperation(
             name=self._unused_name(name), action=action, namespace=response_namespace, doc=offered.doc,
             style=channel.style,
-            request=request, request_namespace=request_namespace, response=response,
-            taken=_message_parts(input_type, name, request_types.types) if rpc else (),
-            given=_message_parts(output_type, name, response_types.types) if rpc else (),
+            request_element=request, request_namespace=request_namespace, response_element=response,
+            input_parts=_message_parts(input_type, name, request_types.types) if rpc else (),
+            output_parts=_message_parts(output_type, name, response_types.types) if rpc else (),
         )  # fmt: skip
         if channel.style == DOCUMENT:
             request_types.element(request, input_type, channel.name)
@@ -121,7 +121,7 @@ def _message_parts(message_type: XsdType, operation: str, types: XsdTypes) -> tu
 
 def _named_type(part: XsdElement, operation: str, types: XsdTypes) -> XsdType:
     if isinstance(part.type, Elements):
-        return types.keep(f'{operation}_{part.name}', part.type)
+        return types.define_type(f'{operation}_{part.name}', part.type)
     if isinstance(part.type, Enumeration):
         return STRING
     return XsdScalar('anyType') if isinstance(part.type, AnyType) else part.type

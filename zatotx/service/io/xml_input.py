@@ -42,13 +42,13 @@ def read_element_values(payload: Any, io: ServiceIO = NO_SERVICE_IO, message: Me
     soap = None if message is None else message.channel.soap
     namespace = '' if soap is not None and soap.rpc else io.namespace
     key = ('xml_in', namespace)
-    shape: XmlShape | None = io.memo.get(key)
+    shape: XmlShape | None = io.shape_cache.get(key)
     if shape is None:
-        shape = io.memo[key] = xml_input_shape(io, namespace)
+        shape = io.shape_cache[key] = xml_input_shape(io, namespace)
     if message is None or not hasattr(message, 'parsed') or not io.use_text:  # other code uses the same elements
-        return shape.one(_request_element(payload, io) if io.request_elem else payload)
+        return shape.read(_request_element(payload, io) if io.request_elem else payload)
     with PlainElement(payload):
-        return shape.one(_request_element(payload, io) if io.request_elem else payload)
+        return shape.read(_request_element(payload, io) if io.request_elem else payload)
 
 
 def _request_element(root: Element, io: ServiceIO) -> Element:

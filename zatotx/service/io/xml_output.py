@@ -120,7 +120,7 @@ def _zato_env(cid: str) -> str:
 
 def _shape(io: ServiceIO) -> XmlShape:
     """Return the cached shape of one record, or of the model."""
-    shape: XmlShape | None = io.memo.get(_OUT)
+    shape: XmlShape | None = io.shape_cache.get(_OUT)
     if shape is None:
-        shape = io.memo[_OUT] = ANY_SHAPE if io.output is None else xml_output_shape(io.output)
+        shape = io.shape_cache[_OUT] = ANY_SHAPE if io.output is None else xml_output_shape(io.output)
     return shape

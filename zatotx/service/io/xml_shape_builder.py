@@ -31,7 +31,7 @@ from zatotx.wire.xml.writer import is_name
 
 DICT = 'dict'  # Zato's name of the items in a list of dicts that is output
 SCALAR = ScalarShape()
-_OR_NULL = ScalarShape(nothing=None)
+_OR_NULL = ScalarShape(empty_value=None)
 _TEXTS = (e.Text, e.CSV)
 
 
@@ -104,7 +104,7 @@ class _Models:
         shape = self._known[id(info)] = ObjectShape({}, namespace=self._namespace, closed=closed)
         shape.fields.update(_named((field.encode_name, self.shape(field.type)) for field in info.fields))
         # WSDL clients would read a null record as a record of nulls.
-        shape.left_out = frozenset(field.encode_name for field in info.fields if field.default is None)
+        shape.omitted_if_none = frozenset(field.encode_name for field in info.fields if field.default is None)
         if (tag := getattr(info, 'tag', None)) is not None:
             shape.fields[info.tag_field] = TEXT_SHAPE if isinstance(tag, str) else IntTagShape()
         return shape
@@ -141,7 +141,7 @@ class _Models:
         shapes = [self.shape(member) for member in kinds]
         if len(shapes) == 1:
             only = shapes[0]
-            return evolve(only, nothing=None) if isinstance(only, ScalarShape) and info.includes_none else only
+            return evolve(only, empty_value=None) if isinstance(only, ScalarShape) and info.includes_none else only
         scalars = [shape for shape in shapes if isinstance(shape, ScalarShape | type(TEXT_SHAPE))]
         return UnionShape(
             scalar=(TEXT_SHAPE if TEXT_SHAPE in scalars else _OR_NULL if info.includes_none else SCALAR)
@@ -165,8 +165,8 @@ _MAKERS: dict[type[mi.Type], Callable[[_Models, Any], XmlShape]] = {
     mi.AnyType: lambda models, info: ANY_SHAPE,
     mi.CustomType: lambda models, info: ANY_SHAPE,
     mi.RawType: lambda models, info: ANY_SHAPE,
-    mi.IntType: lambda models, info: NumberShape(of=int),
-    mi.FloatType: lambda models, info: NumberShape(of=float),
+    mi.IntType: lambda models, info: NumberShape(convert=int),
+    mi.FloatType: lambda models, info: NumberShape(convert=float),
     mi.StrType: lambda models, info: TEXT_SHAPE,
     mi.EnumType: lambda models, info: _values_shape(member.value for member in info.cls),
     mi.LiteralType: lambda models, info: _values_shape(info.values),

@@ -36,16 +36,16 @@ class XmlShape:
     # (pieces, name, value): write a value as an element of that name. Raises NotRepresentable.
     write: Callable[[list[str], str, Any], None] = staticmethod(write_value)
 
-    def one(self, element: Element) -> Any:
+    def read(self, element: Element) -> Any:
         """Return the value of an element."""
         if children := element.getchildren():
-            return {name: self.several(child) if type(child) is list else self.one(child)
+            return {name: self.read_repeated(child) if type(child) is list else self.read(child)
                     for name, child in group_by_name(children).items()}  # fmt: skip
         return text_of(element) or empty_element_value(element)
 
-    def several(self, elements: Sequence[Element]) -> Any:
+    def read_repeated(self, elements: Sequence[Element]) -> Any:
         """Return the value of elements with the same name."""
-        return [self.one(element) for element in elements]
+        return [self.read(element) for element in elements]
 
 
 class TextShape(XmlShape):
@@ -56,26 +56,26 @@ class TextShape(XmlShape):
 class ScalarShape(XmlShape):
     """A text to be converted, without surrounding whitespace."""
 
-    nothing: str | None = ''  # the value of an empty element
+    empty_value: str | None = ''  # the value of an empty element
 
-    def one(self, element: Element) -> Any:
+    def read(self, element: Element) -> Any:
         if element.getchildren():
-            return ANY_SHAPE.one(element)
+            return ANY_SHAPE.read(element)
         value = text_of(element).strip() or empty_element_value(element)
-        return self.nothing if value == '' else value
+        return self.empty_value if value == '' else value
 
 
 @frozen(kw_only=True)
 class NumberShape(ScalarShape):
     """A number in a model. XML Schema allows more forms of numbers than JSON: +7, 007, .5, 1."""
 
-    of: Callable[[str], Any]  # int or float
+    convert: Callable[[str], Any]  # int or float
 
-    def one(self, element: Element) -> Any:
-        text = super().one(element)
+    def read(self, element: Element) -> Any:
+        text = super().read(element)
         if isinstance(text, str) and text.isascii() and '_' not in text:
             try:
-                return self.of(text)
+                return self.convert(text)
             except ValueError:  # reported by the declaration, as any invalid number
                 return text
         return text
@@ -84,22 +84,22 @@ class NumberShape(ScalarShape):
 class RawElementShape(XmlShape):
     """The elements themselves (use_text = False in SimpleIO)."""
 
-    def one(self, element: Element) -> Any:
+    def read(self, element: Element) -> Any:
         return element
 
 
 class ContainerShape(XmlShape):
-    """Base class of shapes with children; `made_of` creates the value of an empty element."""
+    """Base class of shapes with children; `make_empty` creates the value of an empty element."""
 
-    made_of: Callable[[], Any] = dict
+    make_empty: Callable[[], Any] = dict
 
-    def one(self, element: Element) -> Any:
+    def read(self, element: Element) -> Any:
         if children := element.getchildren():
-            return self.inside(element, children)
+            return self.read_children(element, children)
         text = text_of(element) or empty_element_value(element)
-        return text if text is None or text.strip() else self.made_of()
+        return text if text is None or text.strip() else self.make_empty()
 
-    def inside(self, element: Element, children: list[Element]) -> Any:
+    def read_children(self, element: Element, children: list[Element]) -> Any:
         """Return the value of an element with these children."""
         raise NotImplementedError
 
@@ -112,15 +112,15 @@ class ObjectShape(ContainerShape):
     namespace: str = ''
     closed: bool = False  # unknown children are read too, so that they are rejected
     pairs: bool = False  # written as pairs, and read as pairs too
-    left_out: Collection[str] = ()  # fields that are not written if None, which is their default
+    omitted_if_none: Collection[str] = ()  # fields that are not written if None, which is their default
     _tags: dict[str, str] = field(init=False, factory=dict)  # tag -> field name, '' for none
 
-    def inside(self, element: Element, children: list[Element]) -> dict[str, Any]:
+    def read_children(self, element: Element, children: list[Element]) -> dict[str, Any]:
         fields, values = self.fields, {}
         pairs: Mapping[str, Any] | None = read_pairs(children) if self.pairs else None
         for name, child in (self._known(children) if pairs is None else pairs).items():
             shape = fields.get(name, ANY_SHAPE)
-            values[name] = shape.several(child) if type(child) is list else shape.one(child)
+            values[name] = shape.read_repeated(child) if type(child) is list else shape.read(child)
         return values
 
     def _known(self, children: list[Element]) -> ChildrenByName:
@@ -155,7 +155,7 @@ class ObjectShape(ContainerShape):
         else:
             pieces.append(f'<{name}>')
             for key, item in value.items():
-                if item is not None or key not in self.left_out:
+                if item is not None or key not in self.omitted_if_none:
                     (self.fields.get(key) or undeclared_shape(key)).write(pieces, key, item)
             pieces.append(f'</{name}>')
 
@@ -166,18 +166,18 @@ class ListShape(ContainerShape):
 
     item: XmlShape
     tag: str = ITEM
-    made_of = list
+    make_empty = list
 
-    def one(self, element: Element) -> Any:
+    def read(self, element: Element) -> Any:
         if element.getchildren() or not text_of(element).strip():
-            return super().one(element)
-        return [self.item.one(element)]
+            return super().read(element)
+        return [self.item.read(element)]
 
-    def several(self, elements: Sequence[Element]) -> Any:
-        return [self.item.one(element) for element in elements]
+    def read_repeated(self, elements: Sequence[Element]) -> Any:
+        return [self.item.read(element) for element in elements]
 
-    def inside(self, element: Element, children: list[Element]) -> list[Any]:
-        return self.several(children) if self._wraps(children) else [self.item.one(element)]
+    def read_children(self, element: Element, children: list[Element]) -> list[Any]:
+        return self.read_repeated(children) if self._wraps(children) else [self.item.read(element)]
 
     def _wraps(self, children: list[Element]) -> bool:
         """Return whether the children are the items, rather than the content of the only item."""
@@ -200,20 +200,20 @@ class ListShape(ContainerShape):
 class TupleShape(ContainerShape):
     """A list with a shape for each position."""
 
-    places: tuple[XmlShape, ...]
-    made_of = list
+    item_shapes: tuple[XmlShape, ...]
+    make_empty = list
 
-    def several(self, elements: Sequence[Element]) -> Any:
-        spare = [ANY_SHAPE] * (len(elements) - len(self.places))
-        return [shape.one(element) for shape, element in zip([*self.places, *spare], elements, strict=False)]
+    def read_repeated(self, elements: Sequence[Element]) -> Any:
+        spare = [ANY_SHAPE] * (len(elements) - len(self.item_shapes))
+        return [shape.read(element) for shape, element in zip([*self.item_shapes, *spare], elements, strict=False)]
 
-    def inside(self, element: Element, children: list[Element]) -> list[Any]:
-        values: list[Any] = self.several(children)
+    def read_children(self, element: Element, children: list[Element]) -> list[Any]:
+        values: list[Any] = self.read_repeated(children)
         return values
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
         pieces.append(f'<{name}>')
-        for shape, item in zip(self.places, value, strict=False):
+        for shape, item in zip(self.item_shapes, value, strict=False):
             shape.write(pieces, ITEM, item)
         pieces.append(f'</{name}>')
 
@@ -224,9 +224,9 @@ class MappingShape(ContainerShape):
 
     value: XmlShape
 
-    def inside(self, element: Element, children: list[Element]) -> dict[str, Any]:
+    def read_children(self, element: Element, children: list[Element]) -> dict[str, Any]:
         pairs: Mapping[str, Any] | None = read_pairs(children)
-        return {name: self.value.several(child) if type(child) is list else self.value.one(child)
+        return {name: self.value.read_repeated(child) if type(child) is list else self.value.read(child)
                 for name, child in (group_by_name(children) if pairs is None else pairs).items()}  # fmt: skip
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
@@ -245,15 +245,15 @@ class UnionShape(XmlShape):
     objects: Mapping[str, XmlShape] = {}  # by tag; '' if there is only one
     tag_field: str = ''
 
-    def one(self, element: Element) -> Any:
+    def read(self, element: Element) -> Any:
         children = element.getchildren()
         if not children:
-            return self.scalar.one(element)
+            return self.scalar.read(element)
         tag = model_tag(children, self.tag_field) if self.tag_field else ''
-        return (self.objects.get(tag) or self.lists or ANY_SHAPE).one(element)
+        return (self.objects.get(tag) or self.lists or ANY_SHAPE).read(element)
 
-    def several(self, elements: Sequence[Element]) -> Any:
-        return self.lists.several(elements) if self.lists else [self.one(element) for element in elements]
+    def read_repeated(self, elements: Sequence[Element]) -> Any:
+        return self.lists.read_repeated(elements) if self.lists else [self.read(element) for element in elements]
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
         shape: XmlShape | None = self.scalar
@@ -267,7 +267,7 @@ class UnionShape(XmlShape):
 class IntTagShape(XmlShape):
     """The tag of a model that is a number: it is compared, not converted."""
 
-    def one(self, element: Element) -> Any:
+    def read(self, element: Element) -> Any:
         text = text_of(element).strip()
         return int(text) if text.isdecimal() else text
 

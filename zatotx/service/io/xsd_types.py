@@ -35,7 +35,11 @@ _ELEMENTS: tuple[tuple[type[Declared], str], ...] = (
     (e.Int, 'long'), (e.Float, 'double'), (e.Bool, 'boolean'), (e.Decimal, 'decimal'),
 )  # fmt: skip
 _PAIRS = XsdSequence(
-    (XsdElement(ITEM, XsdSequence((XsdElement(KEY, STRING), XsdElement(VALUE, STRING, nillable=True))), many=True),)
+    (
+        XsdElement(
+            ITEM, XsdSequence((XsdElement(KEY, STRING), XsdElement(VALUE, STRING, nillable=True))), is_repeated=True
+        ),
+    )
 )
 _ZATO_ENV = XsdElement('zato_env', XsdSequence((XsdElement('cid', STRING), XsdElement('result', STRING))))
 _SCALARS: Mapping[type[mi.Type], str] = {
@@ -53,34 +57,36 @@ class XsdTypes:
         self.named: dict[str, XsdSequence] = {}
         self._names: dict[Hashable, str] = {}  # model -> name
 
-    def taken(self, declared: Input) -> XsdType:
+    def input_type(self, declared: Input) -> XsdType:
         """Return the type of declared input."""
         if isinstance(declared, TypedInput):
-            return self.of_model(mi.type_info(declared.model))
+            return self.model_type(mi.type_info(declared.model))
         return XsdSequence(tuple(_field_element(field) for field in declared.fields))
 
-    def given(self, declared: Output) -> XsdType:
+    def output_type(self, declared: Output) -> XsdType:
         """Return the type of declared output, including the elements that wrap its fields."""
         if not isinstance(declared, ElementsOutput):
-            return self.of_model(mi.type_info(declared.model))
+            return self.model_type(mi.type_info(declared.model))
         record = XsdSequence(tuple(_output_element(field, declared) for field in declared.fields))
         if not declared.element:
             return record
         if not declared.repeated:
             return XsdSequence((_ZATO_ENV, XsdElement(ITEM, record)))
-        return XsdSequence((_ZATO_ENV, XsdElement(ITEM_LIST, XsdSequence((XsdElement(ITEM, record, many=True),)))))
+        return XsdSequence(
+            (_ZATO_ENV, XsdElement(ITEM_LIST, XsdSequence((XsdElement(ITEM, record, is_repeated=True),))))
+        )
 
-    def of_model(self, info: mi.Type) -> XsdType:
+    def model_type(self, info: mi.Type) -> XsdType:
         """Return the type for a type that msgspec supports."""
         if isinstance(info, mi.Metadata):
-            return self.of_model(info.type)
+            return self.model_type(info.type)
         if isinstance(info, mi.StructType | mi.DataclassType | mi.TypedDictType):
             return AnyType() if getattr(info, 'array_like', False) else self._object(info)
         if isinstance(info, mi.ListType | mi.SetType | mi.FrozenSetType | mi.VarTupleType):
-            return XsdSequence((XsdElement(ITEM, self.of_model(info.item_type), many=True),))
+            return XsdSequence((XsdElement(ITEM, self.model_type(info.item_type), is_repeated=True),))
         if isinstance(info, mi.DictType):
-            pair = (XsdElement(KEY, STRING), XsdElement(VALUE, self.of_model(info.value_type)))
-            return XsdSequence((XsdElement(ITEM, XsdSequence(pair), many=True),))
+            pair = (XsdElement(KEY, STRING), XsdElement(VALUE, self.model_type(info.value_type)))
+            return XsdSequence((XsdElement(ITEM, XsdSequence(pair), is_repeated=True),))
         return self._union(info) if isinstance(info, mi.UnionType) else _scalar(info)
 
     def _object(self, info: Any) -> NamedType:
@@ -96,10 +102,10 @@ class XsdTypes:
         if (tag := getattr(info, 'tag', None)) is not None:
             yield XsdElement(info.tag_field, Enumeration((str(tag),)))
         for field in info.fields:
-            yield XsdElement(field.encode_name, self.of_model(field.type), required=field.required,
+            yield XsdElement(field.encode_name, self.model_type(field.type), required=field.required,
                           nillable=_may_be_none(field.type))
 
-    def keep(self, proposed: str, type_: XsdSequence) -> NamedType:
+    def define_type(self, proposed: str, type_: XsdSequence) -> NamedType:
         """Define a named type."""
         name = self._unused_name(to_type_name(proposed))
         self.named[name] = type_
@@ -117,7 +123,7 @@ class XsdTypes:
     def _union(self, info: mi.UnionType) -> XsdType:
         kinds = [member for member in info.types if not isinstance(member, mi.NoneType)]
         if len(kinds) == 1:
-            return self.of_model(kinds[0])
+            return self.model_type(kinds[0])
         return STRING if all(_is_scalar(member) for member in kinds) else AnyType()
 
 
@@ -142,15 +148,15 @@ def _output_element(field: Field, declared: ElementsOutput) -> XsdElement:
 def _pairs_type(element: Declared) -> XsdType | None:
     """Return the type of dicts, which are output as keys and values as in Zato; None for other elements."""
     if isinstance(element, ListOfDicts):
-        return XsdSequence((XsdElement(DICT, _PAIRS, many=True),))
+        return XsdSequence((XsdElement(DICT, _PAIRS, is_repeated=True),))
     return _PAIRS if isinstance(element, Dict) else None
 
 
 def _element_type(element: Declared) -> XsdType:
     if isinstance(element, ListOfDicts):
-        return XsdSequence((XsdElement(DICT, _record_type(element.item), many=True),))
+        return XsdSequence((XsdElement(DICT, _record_type(element.item), is_repeated=True),))
     if isinstance(element, e.List):
-        return XsdSequence((XsdElement(ITEM, STRING, many=True),))
+        return XsdSequence((XsdElement(ITEM, STRING, is_repeated=True),))
     if isinstance(element, Record):
         return _record_type(element)
     if isinstance(element, DateTimeElement):

@@ -28,29 +28,29 @@ class DecompressionBomb(Exception):  # noqa: N818 - named for the condition
     """The decompressed data exceeds a limit, which the message names."""
 
 
-def parse_content_encoding(field: bytes | None) -> str | None:
+def parse_content_encoding(value: bytes | None) -> str | None:
     """Returns the coding in a Content-Encoding: '' for none, 'gzip', 'deflate'; None for an unsupported one, and for
     multiple codings."""
-    if field is None:
+    if value is None:
         return ''
-    name = field.strip().lower()
+    name = value.strip().lower()
     return '' if name in (b'', b'identity') else CODINGS.get(name)
 
 
 class Decompressor:
     """Decompresses one body.
 
-    Returns at most `most` bytes and, beyond the first 64 KiB, at most `ratio` times the input; never buffers more.
-    `bare`: accept raw deflate data without the zlib format (RFC 1951), as some servers send it.
+    Returns at most `max_size` bytes and, beyond the first 64 KiB, at most `max_ratio` times the input; never buffers
+    more. `allow_raw`: accept raw deflate data without the zlib format (RFC 1951), as some servers send it.
     """
 
-    __slots__ = ('_bare', '_coding', '_input_size', '_members', '_most', '_output_size', '_ratio', '_stream')
+    __slots__ = ('_bare', '_coding', '_input_size', '_max_size', '_members', '_output_size', '_ratio', '_stream')
 
-    def __init__(self, coding: str, *, most: int, ratio: int = 100, bare: bool = False) -> None:
-        self._bare = bare and coding == 'deflate'
+    def __init__(self, coding: str, *, max_size: int, max_ratio: int = 100, allow_raw: bool = False) -> None:
+        self._bare = allow_raw and coding == 'deflate'
         self._coding = coding
-        self._most = most
-        self._ratio = ratio
+        self._max_size = max_size
+        self._ratio = max_ratio
         self._stream = zlib.decompressobj(_WINDOW[coding])
         self._input_size = 0
         self._output_size = 0
@@ -71,14 +71,14 @@ class Decompressor:
             piece = self._stream.unused_data
         return output
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Checks that the body is complete. Raises Malformed if it is truncated."""
         if not self._stream.eof:
             raise Malformed(f'the {self._coding} body ends too early')
 
     def _decompress(self, piece: bytes) -> bytes:
         """Decompresses data of one member; data after the member is left in `unused_data`."""
-        allowed = min(self._most, max(UNLIMITED_RATIO_SIZE, self._input_size * self._ratio)) - self._output_size
+        allowed = min(self._max_size, max(UNLIMITED_RATIO_SIZE, self._input_size * self._ratio)) - self._output_size
         try:
             output = self._stream.decompress(piece, allowed + 1)
         except zlib.error:
@@ -97,8 +97,8 @@ class Decompressor:
         self._stream = zlib.decompressobj(_WINDOW[self._coding])
 
     def _limit_error(self) -> str:
-        if self._output_size > self._most:
-            return f'The body is larger than the {self._most} bytes allowed here once it is decoded'
+        if self._output_size > self._max_size:
+            return f'The body is larger than the {self._max_size} bytes allowed here once it is decoded'
         return f'The body grows more than {self._ratio} times when it is decoded, the limit here'
 
 

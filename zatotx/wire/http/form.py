@@ -12,14 +12,14 @@ _SNIFFED_BYTES = 64  # number of bytes in which white space may precede JSON
 _JSON_OPENERS = (b'{', b'[', b'"')
 
 
-def decode_form(data: bytes, most: int = MAX_PAIRS) -> dict[str, str | list[str]]:
+def decode_form(data: bytes, max_pairs: int = MAX_PAIRS) -> dict[str, str | list[str]]:
     """Returns the values by name; a repeated name has a list, in order. A name without '=' has the value ''.
 
-    Pairs are separated by '&' only; empty ones are skipped. Raises Malformed: more than `most` pairs, a % without two
-    hex digits, invalid UTF-8.
+    Pairs are separated by '&' only; empty ones are skipped. Raises Malformed: more than `max_pairs` pairs, a % without
+    two hex digits, invalid UTF-8.
     """
-    if data.count(b'&') >= most:
-        raise Malformed(f'there are more than {most} pairs')
+    if data.count(b'&') >= max_pairs:
+        raise Malformed(f'there are more than {max_pairs} pairs')
     fields: dict[str, str | list[str]] = {}
     for pair in data.split(b'&'):
         if pair:

@@ -57,10 +57,10 @@ def parse_x_forwarded_for(value: str) -> Iterator[str]:
         yield '' if element.lower() == _UNKNOWN else parse_address(element)
 
 
-def x_forwarded_element(value: str, passed: int) -> str:
-    """Returns the element of X-Forwarded-Proto or X-Forwarded-Host that has `passed` others after it, or the first one
-    if there are fewer; '' if there is none. Raises Malformed."""
-    elements = list(islice(_reversed_elements(value), passed + 1))
+def x_forwarded_element(value: str, elements_after: int) -> str:
+    """Returns the element of X-Forwarded-Proto or X-Forwarded-Host that has `elements_after` others after it, or the
+    first one if there are fewer; '' if there is none. Raises Malformed."""
+    elements = list(islice(_reversed_elements(value), elements_after + 1))
     return elements[-1] if elements else ''
 
 

@@ -75,7 +75,7 @@ def parse_boundary(content_type: bytes) -> str:
 
 
 def parse_multipart(
-    pieces: Iterable[bytes], at: Callable[[int, int], bytes], boundary: str, limits: MultipartLimits
+    chunks: Iterable[bytes], read_at: Callable[[int, int], bytes], boundary: str, limits: MultipartLimits
 ) -> MultipartForm:
     """Parses a body. `at(start, size)` returns bytes at a position of the body. Raises Malformed."""
     reader = _FormReader(limits)
@@ -84,11 +84,11 @@ def parse_multipart(
             boundary, max_segment_count=limits.parts, max_header_size=limits.header,
             max_header_count=limits.headers,
         ) as parser:  # fmt: skip
-            for piece in pieces:
-                reader.take(parser.parse(piece))
+            for piece in chunks:
+                reader.process_events(parser.parse(piece))
     except MultipartError as error:
         raise Malformed(_describe_error(error, limits)) from None
-    return MultipartForm(fields=reader.fields, files=tuple(_locate_files(reader.segments, at, boundary)))
+    return MultipartForm(fields=reader.fields, files=tuple(_locate_files(reader.segments, read_at, boundary)))
 
 
 class _FormReader:
@@ -101,7 +101,7 @@ class _FormReader:
         self.segments: list[Any] = []
         self.fields: dict[str, str | list[str]] = {}
 
-    def take(self, events: Iterable[Any]) -> None:
+    def process_events(self, events: Iterable[Any]) -> None:
         """Processes parser events: a segment, its data in pieces, None at its end."""
         for event in events:
             if event is None:

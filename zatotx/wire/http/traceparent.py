@@ -21,7 +21,7 @@ class TraceContext(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f'00-{self.trace_id}-{self.span_id}-{int(self.sampled):02x}'
 
-    def continued(self) -> TraceContext:
+    def new_span(self) -> TraceContext:
         """Returns the same trace with a new span id, to be propagated."""
         return TraceContext(self.trace_id, urandom(8).hex(), self.sampled)
 
@@ -44,7 +44,7 @@ def continue_trace(value: bytes) -> str:
     """Returns the traceparent to propagate for a received one: the same trace with a new span id; '' if it is
     invalid."""
     trace = parse_traceparent(value)
-    return str(trace.continued()) if trace is not None else ''
+    return str(trace.new_span()) if trace is not None else ''
 
 
 def _is_version(version: bytes, value: bytes) -> bool:

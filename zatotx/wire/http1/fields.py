@@ -74,12 +74,12 @@ def check_lookalike_names(names: Iterable[bytes]) -> None:
             )
 
 
-def check_field_lengths(head: bytes, longest: int) -> None:
-    """Rejects (431) a head with a field line longer than `longest` bytes, including its end."""
+def check_field_lengths(head: bytes, max_length: int) -> None:
+    """Rejects (431) a head with a field line longer than `max_length` bytes, including its end."""
     lines = iter(head.split(b'\r\n'))
     next(lines)
-    if any(len(line) + 2 > longest for line in lines):
-        raise MessageRejected(431, f'A field of the head is longer than {longest} bytes')
+    if any(len(line) + 2 > max_length for line in lines):
+        raise MessageRejected(431, f'A field of the head is longer than {max_length} bytes')
 
 
 def combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -116,7 +116,7 @@ def check_transfer_encoding(value: bytes) -> None:
             400, 'Transfer-Encoding does not end in chunked, or is no list of codings with chunked once'
         )
     if earlier:
-        raise MessageRejected(501, 'Transfer-Encoding has a coding beside chunked', framing=True)
+        raise MessageRejected(501, 'Transfer-Encoding has a coding beside chunked', is_framing_error=True)
 
 
 def _is_coding(coding: bytes) -> bool:

@@ -21,16 +21,18 @@ class ParserLimits(msgspec.Struct, frozen=True, kw_only=True):
 class MessageRejected(Exception):  # noqa: N818 - named for the condition
     """A message is rejected. The server should respond once with `status` and close the connection.
 
-    `framing`: sender and recipient may disagree on where messages end, so nothing after this message can be trusted;
-    False if the message was understood and merely exceeds a limit. `request_line`: the line as sent, for the access
-    log, or b'' if it was incomplete.
+    `is_framing_error`: sender and recipient may disagree on where messages end, so nothing after this message can be
+    trusted; False if the message was understood and merely exceeds a limit. `request_line`: the line as sent, for the
+    access log, or b'' if it was incomplete.
     """
 
-    def __init__(self, status: int, reason: str, *, framing: bool | None = None, request_line: bytes = b'') -> None:
+    def __init__(
+        self, status: int, reason: str, *, is_framing_error: bool | None = None, request_line: bytes = b''
+    ) -> None:
         super().__init__(status, reason)
         self.status = status
         self.reason = reason
-        self.framing = status == 400 if framing is None else framing
+        self.is_framing_error = status == 400 if is_framing_error is None else is_framing_error
         self.request_line = request_line
 
     def __str__(self) -> str:

@@ -27,18 +27,18 @@ class MessageParser:
         self._error: MessageRejected | None = None
 
     @property
-    def pending(self) -> int:
+    def pending_bytes(self) -> int:
         """Number of fed bytes that were not read yet: pause the transport when it grows."""
         return len(self._buffer) - self._position
 
     @property
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether no further message follows on this connection, because of a message or an error. Input is
         discarded."""
         return self._state == FINISHED
 
     @property
-    def clean(self) -> bool:
+    def is_between_messages(self) -> bool:
         """Whether the parser is between messages on a persistent connection, with an empty buffer."""
         return self._state == HEAD and self._position == len(self._buffer)
 
@@ -55,7 +55,7 @@ class MessageParser:
             self._buffer += data
         self._position = 0
 
-    def take_whole(self) -> bytes | None:
+    def take_whole_body(self) -> bytes | None:
         """Returns the whole body, if it has a Content-Length and is complete, and ends the message; otherwise returns
         None, and `next` returns the body in pieces. Call it right after a head."""
         if self._state == FIXED_LENGTH:

@@ -83,7 +83,7 @@ def parse_request_line(line: bytes, limits: ParserLimits) -> RequestLine:
     if method is None or version is None:
         version = _fallback_version(parts[0], parts[2])
         if method is None:
-            raise MessageRejected(501, 'The method of the request is not known here', framing=True)
+            raise MessageRejected(501, 'The method of the request is not known here', is_framing_error=True)
     if len(parts[1]) > limits.target:
         raise MessageRejected(414, f'The request target is longer than {limits.target} bytes')
     return RequestLine(line, method, parts[1], version, *split_target(method, parts[1]))
@@ -98,7 +98,7 @@ def _fallback_version(method: bytes, version: bytes) -> tuple[int, int]:
     if name != b'HTTP/' or dot != b'.' or not major.isdigit() or not minor.isdigit() or len(minor) != 1:
         raise MessageRejected(400, 'The request line does not end in a version of HTTP')
     if major != b'1':
-        raise MessageRejected(505, 'HTTP/1.1 and HTTP/1.0 are spoken here', framing=True)
+        raise MessageRejected(505, 'HTTP/1.1 and HTTP/1.0 are spoken here', is_framing_error=True)
     return (1, 0) if minor == b'0' else (1, 1)
 
 

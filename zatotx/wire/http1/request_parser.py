@@ -43,7 +43,7 @@ class RequestParser(MessageParser):
         self._head: RequestHead | None = None
 
     @property
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether the parser is between messages, without any input of the next one."""
         return self._state == HEAD and self._line is None and self._position == len(self._buffer)
 
@@ -63,20 +63,20 @@ class RequestParser(MessageParser):
             self._finish_parsing()
             raise
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Discards all cached data of previous messages."""
         self._head, self._head_bytes = None, b''
         self._last_line = None
-        if self.clean:
+        if self.is_between_messages:
             self._buffer = b''
             self._position = 0
 
-    def eof(self) -> None:
+    def feed_eof(self) -> None:
         """Signals the end of input. Call it after `next` has returned None. Raises MessageRejected (400) inside a
         message, or a previous rejection again."""
         if self._error is not None:
             raise self._error
-        if self._state == FINISHED or self.idle:
+        if self._state == FINISHED or self.is_idle:
             return
         line = self._line.text if self._line is not None else b''
         self._error = MessageRejected(400, 'The connection ended inside a request', request_line=line)

@@ -30,10 +30,10 @@ class HeaderFields(msgspec.Struct, frozen=True):
 
     names: tuple[bytes, ...]
     values: tuple[bytes, ...]
-    known: int = 0  # number of leading values that `of` has validated
+    validated: int = 0  # number of leading values that `of` has validated
 
     @classmethod
-    def of(cls, fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
+    def from_pairs(cls, fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
         """Creates fields from pairs and validates them. Raises ValueError for invalid values, like `request_head`."""
         pairs = list(fields)
         _check_values(pairs)
@@ -63,7 +63,7 @@ def write_request_head(method: str, target: bytes, host: bytes, fields: Fields, 
         raise ValueError('The target of a request has a space or another character that must be percent-encoded')
     if type(fields) is HeaderFields:
         names, values = fields.names, fields.values
-        new = values[fields.known :]
+        new = values[fields.validated :]
     else:
         names, new = tuple([name for name, _ in fields]), tuple([value for _, value in fields])
         values = new

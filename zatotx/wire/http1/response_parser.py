@@ -90,7 +90,7 @@ def parse_response_head(method: str, head: bytes, limits: ParserLimits) -> Respo
 
 
 class ResponseParser(MessageParser):
-    """Parses the responses of one connection. Each must be announced by `expect`."""
+    """Parses the responses of one connection. Each must be announced by `expect_response`."""
 
     __slots__ = ('_expected', '_head', '_head_bytes', '_interim', '_method')
 
@@ -102,7 +102,7 @@ class ResponseParser(MessageParser):
         self._head_bytes = b''  # the last head as received: many servers repeat identical heads within a second
         self._head: ResponseHead | None = None
 
-    def expect(self, method: str) -> None:
+    def expect_response(self, method: str) -> None:
         """Announces the response to a request with this method."""
         self._expected = True
         if method != self._method:
@@ -126,7 +126,7 @@ class ResponseParser(MessageParser):
             self._finish_parsing()
             raise
 
-    def eof(self) -> EndOfBody | None:
+    def feed_eof(self) -> EndOfBody | None:
         """Signals that the peer has closed the connection cleanly. Call it after `next` has returned None. Returns END
         if that ends the response, None between responses. Raises MessageRejected (400) inside a response, or a previous
         rejection again."""
@@ -135,7 +135,7 @@ class ResponseParser(MessageParser):
         if self._state == UNTIL_CLOSE:
             self._finish_parsing()
             return END
-        if self._state == FINISHED or (self._state == HEAD and not self.pending):
+        if self._state == FINISHED or (self._state == HEAD and not self.pending_bytes):
             return None
         self._error = MessageRejected(400, 'The connection ended inside an answer')
         self._finish_parsing()

@@ -38,16 +38,16 @@ def http_date(now: float) -> bytes:
 class HeadEndings:
     """The end of all heads written within one second: Date, Server, Connection and the empty line.
 
-    `keep` for persistent connections of HTTP/1.1 clients, `keep_1_0` for those of HTTP/1.0 clients, `close` for the
-    last response of a connection.
+    `keep_alive` for persistent connections of HTTP/1.1 clients, `keep_alive_1_0` for those of HTTP/1.0 clients,
+    `close` for the last response of a connection.
     """
 
-    __slots__ = ('close', 'keep', 'keep_1_0')
+    __slots__ = ('close', 'keep_alive', 'keep_alive_1_0')
 
     def __init__(self, now: float) -> None:
         common = b'Date: %b\r\n%b' % (http_date(now), _SERVER)
-        self.keep = common + b'\r\n'
-        self.keep_1_0 = common + b'Connection: keep-alive\r\n\r\n'
+        self.keep_alive = common + b'\r\n'
+        self.keep_alive_1_0 = common + b'Connection: keep-alive\r\n\r\n'
         self.close = common + b'Connection: close\r\n\r\n'
 
 

@@ -15,10 +15,10 @@ _OBJECT_SIZE = 64  # bytes of memory
 _STRUCTURAL = (b',', b'{', b'[')
 
 
-def has_more_keys(body: bytes, most: int) -> bool:
-    """Returns whether a JSON text has more than `most` keys and elements, counted by commas and opening brackets
+def has_more_keys(body: bytes, max_keys: int) -> bool:
+    """Returns whether a JSON text has more than `max_keys` keys and elements, counted by commas and opening brackets
     outside strings. Linear; invalid JSON gets some result."""
-    if len(body) <= most or sum(map(body.count, _STRUCTURAL)) <= most:
+    if len(body) <= max_keys or sum(map(body.count, _STRUCTURAL)) <= max_keys:
         return False
     count, in_string = 0, False
     for piece in _slices(body):
@@ -27,7 +27,7 @@ def has_more_keys(body: bytes, most: int) -> bool:
         outside = b' '.join(parts[in_string::2])
         in_string ^= not len(parts) % 2
         count += sum(map(outside.count, _STRUCTURAL))
-        if count > most:
+        if count > max_keys:
             return True
     return False
 
@@ -39,12 +39,12 @@ def estimate_memory(body: bytes) -> int:
     return texts + _OBJECT_SIZE * sum(map(body.count, _STRUCTURAL))
 
 
-def exceeds_depth(body: bytes, value: object, most: int) -> bool:
-    """Returns whether the decoded value nests more than `most` objects and lists."""
-    if len(body) <= most or body.count(b'{') + body.count(b'[') <= most:
+def exceeds_depth(body: bytes, value: object, max_depth: int) -> bool:
+    """Returns whether the decoded value nests more than `max_depth` objects and lists."""
+    if len(body) <= max_depth or body.count(b'{') + body.count(b'[') <= max_depth:
         return False
     level = [value] if type(value) in (dict, list) else []
-    for _ in range(most):
+    for _ in range(max_depth):
         level = [
             child
             for container in level

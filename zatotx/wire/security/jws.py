@@ -19,7 +19,7 @@ class SignedToken(msgspec.Struct, frozen=True):
     """A parsed token whose signature was not verified."""
 
     header: Mapping[str, Any]
-    message: bytes  # the signed data
+    signed_data: bytes  # the signed data
     payload: bytes
     signature: bytes
 

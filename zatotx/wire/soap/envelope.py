@@ -27,7 +27,7 @@ class SoapVersion(msgspec.Struct, frozen=True):
     content_type: str
     prefix: str
     actor: str  # the attribute that names the receiver of a header
-    ours: frozenset[str]  # its values that address this node
+    own_actors: frozenset[str]  # its values that address this node
     envelope: str
     header: str
     body: str
@@ -123,7 +123,7 @@ def mandatory_headers(envelope: Envelope) -> Iterator[Element]:
         value = value.strip()
         if value not in _YES and value not in _NO:
             raise Malformed(f'header {etree.QName(header).localname} has mustUnderstand={value!r}, which is no boolean')
-        if value in _YES and header.get(version.actor, '').strip() in version.ours:
+        if value in _YES and header.get(version.actor, '').strip() in version.own_actors:
             yield header
 
 

@@ -87,7 +87,7 @@ def read_security_header(headers: Sequence[Element], version: SoapVersion) -> Se
     """Returns the Security header addressed to this node, None if there is none. Raises Malformed, without the input in
     its message: several headers, no token, an invalid token, an unknown element."""
     ours = [header for header in headers
-            if header.tag == SECURITY and header.get(version.actor, '').strip() in version.ours]  # fmt: skip
+            if header.tag == SECURITY and header.get(version.actor, '').strip() in version.own_actors]  # fmt: skip
     if not ours:
         return None
     if len(ours) > 1:

@@ -31,10 +31,10 @@ class WsdlOperation:
     request_namespace: str = ''
     doc: str = ''
     style: str = DOCUMENT
-    request: str = ''  # name of the request element
-    response: str = ''  # name of the response element, '' = one-way
-    taken: tuple[XsdElement, ...] = ()  # parts of RPC messages
-    given: tuple[XsdElement, ...] = ()
+    request_element: str = ''  # name of the request element
+    response_element: str = ''  # name of the response element, '' = one-way
+    input_parts: tuple[XsdElement, ...] = ()  # parts of RPC messages
+    output_parts: tuple[XsdElement, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -49,25 +49,25 @@ class WsdlDescription:
     schemas: Sequence[XsdSchema]
 
 
-def write_wsdl(told: WsdlDescription) -> bytes:
+def write_wsdl(description: WsdlDescription) -> bytes:
     """Returns the WSDL document."""
-    styles = [style for style in (DOCUMENT, RPC) if any(each.style == style for each in told.operations)]
+    styles = [style for style in (DOCUMENT, RPC) if any(each.style == style for each in description.operations)]
     has_both_styles = len(styles) > 1
-    prefixes = {namespace: f'n{number}' for number, namespace in enumerate(_namespaces(told))}
-    schemas = map(write_schema, told.schemas)
-    pieces = [_definitions_start(told, prefixes), '<types>', *schemas, '</types>']
-    for operation in told.operations:
+    prefixes = {namespace: f'n{number}' for number, namespace in enumerate(_namespaces(description))}
+    schemas = map(write_schema, description.schemas)
+    pieces = [_definitions_start(description, prefixes), '<types>', *schemas, '</types>']
+    for operation in description.operations:
         pieces.extend(_messages(operation, prefixes))
     for style in styles:
-        matching = [each for each in told.operations if each.style == style]
-        name = _styled_name(told.name, style, has_both_styles)
+        matching = [each for each in description.operations if each.style == style]
+        name = _styled_name(description.name, style, has_both_styles)
         pieces.extend(_port_type(name, matching))
-        for version in told.versions:
+        for version in description.versions:
             pieces.extend(_binding(name, matching, version))
-    pieces.append(f'<service name="{escape_attribute(told.name)}">')
-    for version in told.versions:
+    pieces.append(f'<service name="{escape_attribute(description.name)}">')
+    for version in description.versions:
         for style in styles:
-            pieces.append(_port(_styled_name(told.name, style, has_both_styles), version, told.url))
+            pieces.append(_port(_styled_name(description.name, style, has_both_styles), version, description.url))
     pieces.append('</service></definitions>')
     return ''.join(pieces).encode('utf-8')
 
@@ -94,9 +94,11 @@ def _definitions_start(description: WsdlDescription, prefixes: dict[str, str]) -
 
 def _messages(operation: WsdlOperation, prefixes: dict[str, str]) -> Iterator[str]:
     request_prefix = prefixes[operation.request_namespace or operation.namespace]
-    yield from _message(operation, 'Request', operation.request, operation.taken, request_prefix)
-    if operation.response:
-        yield from _message(operation, 'Response', operation.response, operation.given, prefixes[operation.namespace])
+    yield from _message(operation, 'Request', operation.request_element, operation.input_parts, request_prefix)
+    if operation.response_element:
+        yield from _message(
+            operation, 'Response', operation.response_element, operation.output_parts, prefixes[operation.namespace]
+        )
 
 
 def _message(
@@ -120,7 +122,7 @@ def _port_type(name: str, operations: Sequence[WsdlOperation]) -> Iterator[str]:
         if operation.doc:
             yield f'<documentation>{escape_text(replace_invalid_characters(operation.doc))}</documentation>'
         yield f'<input message="here:{operation_name}Request"/>'
-        if operation.response:
+        if operation.response_element:
             yield f'<output message="here:{operation_name}Response"/>'
         yield '</operation>'
     yield '</portType>'
@@ -136,7 +138,7 @@ def _binding(name: str, operations: Sequence[WsdlOperation], version: str) -> It
         yield f'<operation name="{escape_attribute(operation.name)}">'
         yield f'<{soap}:operation soapAction="{escape_attribute(operation.action)}" style="{operation.style}"/>'
         yield f'<input>{body}</input>'
-        if operation.response:
+        if operation.response_element:
             yield f'<output>{body}</output>'
         yield '</operation>'
     yield '</binding>'

@@ -89,9 +89,9 @@ def content_type_charset(content_type: bytes) -> str:
     return charsets.pop().decode('ascii', 'replace') if charsets else ''
 
 
-def error_position(data: bytes, at: int) -> str:
+def error_position(data: bytes, offset: int) -> str:
     """Returns the position of a byte for error messages: `line 3, column 7`, in bytes."""
-    return f'line {data.count(_NEWLINE, 0, at) + 1}, column {at - data.rfind(_NEWLINE, 0, at)}'
+    return f'line {data.count(_NEWLINE, 0, offset) + 1}, column {offset - data.rfind(_NEWLINE, 0, offset)}'
 
 
 @lru_cache(maxsize=256)

@@ -68,14 +68,14 @@ def check_limits(data: bytes, budget: XmlLimits) -> None:
         raise Malformed(NAME_TOO_LONG)
 
 
-def count_occurrences(data: bytes, what: bytes, most: float = inf) -> int:
-    """Counts the occurrences of `what` in a document; may stop counting above `most`."""
+def count_occurrences(data: bytes, pattern: bytes, stop_above: float = inf) -> int:
+    """Counts the occurrences of `pattern` in a document; may stop counting above `stop_above`."""
     if len(data) <= WINDOW:
-        return data.count(what)
+        return data.count(pattern)
     count = 0
     for start in range(0, len(data), WINDOW):
-        count += data.count(what, start, start + WINDOW + len(what) - 1)
-        if count > most:
+        count += data.count(pattern, start, start + WINDOW + len(pattern) - 1)
+        if count > stop_above:
             break
     return count
 
@@ -84,20 +84,20 @@ def estimate_tree_size(data: bytes, budget: XmlLimits) -> int:
     """Estimates the bytes of memory of a document's tree, based on measurements of lxml. A bracket starts or ends an
     element, usually followed by text; an attribute is two nodes. 0 for a document with so many elements that `check`
     rejects it: it never becomes a tree."""
-    most = 2 * budget.elements
-    brackets = count_occurrences(data, b'<', most)
-    if brackets > most:
+    stop_above = 2 * budget.elements
+    brackets = count_occurrences(data, b'<', stop_above)
+    if brackets > stop_above:
         return 0
     attributes = min(count_occurrences(data, b'=', budget.attributes), budget.attributes)
     return len(data) + _PER_BRACKET * brackets + _PER_ATTRIBUTE * attributes
 
 
-def may_exceed_attributes(data: bytes, most: int) -> bool:
-    """Returns whether one tag may have more than `most` attributes: that many equals signs or ends of tags between two
-    opening brackets."""
-    if count_occurrences(data, b'=', most) <= most:
+def may_exceed_attributes(data: bytes, max_attributes: int) -> bool:
+    """Returns whether one tag may have more than `max_attributes` attributes: that many equals signs or ends of tags
+    between two opening brackets."""
+    if count_occurrences(data, b'=', max_attributes) <= max_attributes:
         return False
-    pattern = _many_attributes_pattern(most + 1)
+    pattern = _many_attributes_pattern(max_attributes + 1)
     return any(pattern.search(window.translate(None, _OTHER_BYTES)) for window in _windows(data))
 
 
@@ -106,10 +106,12 @@ def _many_attributes_pattern(count: int) -> re.Pattern[bytes]:
     return re.compile(b'[=>]{%d}' % count)
 
 
-def has_more_elements(data: bytes, most: int) -> bool:
-    """Returns whether there are more than `most` elements; each has one or two opening brackets."""
-    opening = count_occurrences(data, b'<', 2 * most)
-    return opening > most and (opening > 2 * most or opening - count_occurrences(data, b'</', opening) > most)
+def has_more_elements(data: bytes, max_elements: int) -> bool:
+    """Returns whether there are more than `max_elements` elements; each has one or two opening brackets."""
+    opening = count_occurrences(data, b'<', 2 * max_elements)
+    return opening > max_elements and (
+        opening > 2 * max_elements or opening - count_occurrences(data, b'</', opening) > max_elements
+    )
 
 
 def _windows(data: bytes) -> Iterator[bytes]:

@@ -54,7 +54,7 @@ class XsdElement:
     name: str
     type: XsdType
     required: bool = True
-    many: bool = False
+    is_repeated: bool = False
     nillable: bool = False
 
 
@@ -123,9 +123,9 @@ def _element(element: XsdElement, *, top: bool = False) -> Iterable[str]:
 
 
 def _occurrence_attributes(element: XsdElement) -> Iterable[str]:
-    if not element.required or element.many:
+    if not element.required or element.is_repeated:
         yield 'minOccurs="0"'
-    if element.many:
+    if element.is_repeated:
         yield 'maxOccurs="unbounded"'
 
 

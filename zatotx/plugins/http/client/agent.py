@@ -80,7 +80,7 @@ class Agent:
             _header_fields(request_headers),
             None if bodyProducer is None else ProducerBody(bodyProducer),
             timeouts=self._timeouts,
-            stream=True,
+            is_streamed=True,
         )
         sending: Deferred[Any] = self._sender.send(request)
         sent = AgentRequest(method, uri, request_headers, origin.authority)
@@ -127,7 +127,7 @@ class AgentResponse:
             raise RuntimeError('The body of a response is delivered to one protocol')
         self._delivered = True
         assert not isinstance(self._body, bytes)
-        BodyDelivery(self, self._body, protocol, ResponseDone if self._has_length else PotentialDataLoss).begin()
+        BodyDelivery(self, self._body, protocol, ResponseDone if self._has_length else PotentialDataLoss).start()
 
     def setPreviousResponse(self, response: IResponse) -> None:
         self.previousResponse = response
@@ -151,7 +151,7 @@ class BodyDelivery:
         self._buffered = b''  # received while paused
         self._finished = False
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Deliver what is buffered, and continue as more arrives."""
         self._protocol.makeConnection(self)
         self._pull()
@@ -353,6 +353,8 @@ def _twisted_error(error: CallFailed, failure: Failure) -> Exception | None:
         return None
     if isinstance(error, BodyFailed):
         return RequestTransmissionFailed([cause])
-    if isinstance(error, FirstByteTimeout | TotalTimeout) or (isinstance(error, PeerReset) and not error.begun):
+    if isinstance(error, FirstByteTimeout | TotalTimeout) or (
+        isinstance(error, PeerReset) and not error.response_started
+    ):
         return ResponseNeverReceived([cause])
     return ResponseFailed([cause])

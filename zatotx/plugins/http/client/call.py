@@ -77,11 +77,15 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     A timeout fires at most 20 ms late; a response that begins after the timeout is discarded.
     """
 
-    queue: float = 10.0  # waiting for a free slot in the pool: QueueTimeout
-    connect: float = 10.0  # DNS, TCP, proxy and TLS together: ConnectTimeout
-    first_byte: float = 30.0  # from the last progress of the request to the response's first byte: FirstByteTimeout
-    silence: float = 30.0  # between two pieces of a response: SilenceTimeout
-    total: float = 60.0  # from `send` to the end of the response, also a streamed one: TotalTimeout; inf = no limit
+    queue_timeout: float = 10.0  # waiting for a free slot in the pool: QueueTimeout
+    connect_timeout: float = 10.0  # DNS, TCP, proxy and TLS together: ConnectTimeout
+    first_byte_timeout: float = (
+        30.0  # from the last progress of the request to the response's first byte: FirstByteTimeout
+    )
+    read_timeout: float = 30.0  # between two pieces of a response: SilenceTimeout
+    total_timeout: float = (
+        60.0  # from `send` to the end of the response, also a streamed one: TotalTimeout; inf = no limit
+    )
 
 
 class HttpRequest(msgspec.Struct):
@@ -99,9 +103,11 @@ class HttpRequest(msgspec.Struct):
     timeouts: Timeouts = Timeouts()
     deadline: float = inf  # of the caller, on the reactor's clock: TotalTimeout, as for `timeouts.total`
     idempotent: bool = False  # may be sent twice although its method is not idempotent (it has an Idempotency-Key)
-    expect: float = 0.0  # seconds to wait for 100 Continue before sending the body anyway; 0 = do not ask for it
-    stream: bool = False  # return the response when its head has arrived, with a BodyStream as its body
-    most: int = 20 * 1024 * 1024  # largest response body that is collected, in bytes before decoding: TooLarge
+    expect_timeout: float = (
+        0.0  # seconds to wait for 100 Continue before sending the body anyway; 0 = do not ask for it
+    )
+    is_streamed: bool = False  # return the response when its head has arrived, with a BodyStream as its body
+    max_body: int = 20 * 1024 * 1024  # largest response body that is collected, in bytes before decoding: TooLarge
 
     def __repr__(self) -> str:
         """Return a representation without secrets: no fields, no query, no body."""
@@ -146,7 +152,7 @@ class HttpResponse(msgspec.Struct):
 class Sender(Protocol):
     """Sends requests."""
 
-    def send(self, outbound: HttpRequest) -> Deferred[HttpResponse]:
+    def send(self, request: HttpRequest) -> Deferred[HttpResponse]:
         """Send the request and return its response. Fails with CallFailed. Cancelling closes its connection, or removes
         it from the queue. Raises ValueError, with a message, for a request that must not be sent."""
 

@@ -13,23 +13,23 @@ from zatotx.plugins.http.server.write_batch import WriteBatch
 
 
 class ClientWriter(Protocol):
-    """Writes requests. `behind` and `moved` are those of BufferedWriter."""
+    """Writes requests. `is_backlogged` and `last_progress` are those of BufferedWriter."""
 
-    behind: bool
-    moved: float
+    is_backlogged: bool
+    last_progress: float
 
-    def holds(self, data: bytes) -> bool:
+    def has_unsent(self, data: bytes) -> bool:
         """Return whether `data`, which was written first, is still buffered here: the peer has not seen any of it."""
 
     def write(self, data: bytes) -> None: ...
 
-    def lose(self) -> None:
+    def close(self) -> None:
         """Close the connection in an orderly way when all data is written."""
 
     def discard(self) -> None:
         """Drop buffered data: the connection ends."""
 
-    def gone(self) -> bool:
+    def is_stale(self) -> bool:
         """Return whether an idle connection is unusable, before the reactor reports it."""
 
 
@@ -38,7 +38,7 @@ class TcpClientWriter(SocketWriter):
 
     __slots__ = ('_unsent',)
 
-    def holds(self, data: bytes) -> bool:
+    def has_unsent(self, data: bytes) -> bool:
         return (bool(self._batched) and self._batched[0] is data) or self._unsent is data
 
     def discard(self) -> None:
@@ -48,7 +48,7 @@ class TcpClientWriter(SocketWriter):
         super()._attach()
         self._unsent: bytes | None = None  # the first data, if the socket did not accept it
 
-    def gone(self) -> bool:
+    def is_stale(self) -> bool:
         try:
             self._socket.recv(1, MSG_PEEK | MSG_DONTWAIT)
         except BlockingIOError:
@@ -60,7 +60,7 @@ class TcpClientWriter(SocketWriter):
     def _abort(self) -> None:
         # The peer may have answered before it closed, e.g. because a request was too long: its response still has to be
         # read, and then the end of the connection. Until then the connection counts as one that accepts no data.
-        self.behind = True
+        self.is_backlogged = True
         self._unsent = self._batched[0] if self._batched else None
 
 
@@ -69,20 +69,20 @@ class TransportClientWriter(BufferedWriter):
 
     __slots__ = ()
 
-    def holds(self, data: bytes) -> bool:
+    def has_unsent(self, data: bytes) -> bool:
         return False
 
     def discard(self) -> None:
         """Do nothing: the transport drops its own buffer."""
 
-    def gone(self) -> bool:
+    def is_stale(self) -> bool:
         return False
 
 
 def make_client_writer(
-    transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: WriteBatch
+    transport: Any, on_drained: Callable[[], None], seconds: Callable[[], float], write_batch: WriteBatch
 ) -> ClientWriter:
     """Return the writer that fits a transport, by its exact type: see `buffered_writer.writer_for`."""
     if isinstance(transport, TCPConnection) and not transport.TLS:
-        return TcpClientWriter(transport, drained, seconds, burst)
-    return TransportClientWriter(transport, drained, seconds)
+        return TcpClientWriter(transport, on_drained, seconds, write_batch)
+    return TransportClientWriter(transport, on_drained, seconds)

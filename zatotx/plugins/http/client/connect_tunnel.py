@@ -24,10 +24,10 @@ class ConnectTunnel(Protocol):
         self._parser = ResponseParser(RESPONSE_LIMITS)
         self.done: Deferred[None] = Deferred()
 
-    def ask(self, transport: Any) -> Deferred[None]:
+    def request_tunnel(self, transport: Any) -> Deferred[None]:
         """Send the CONNECT request over a connected transport, and become its protocol."""
         transport.protocol = self
-        self._parser.expect('CONNECT')
+        self._parser.expect_response('CONNECT')
         authorization = self._proxy.authorization
         fields = [(b'Proxy-Authorization', authorization)] if authorization else []
         transport.write(write_request_head('CONNECT', self._authority, self._authority, fields, NO_BODY))
@@ -49,7 +49,7 @@ class ConnectTunnel(Protocol):
     def _check_status(self, status: int) -> None:
         if status >= 300:
             self._fail(proxy_error_text(status, self._authority))
-        elif self._parser.pending:
+        elif self._parser.pending_bytes:
             self._fail('sends something through the tunnel before anybody was asked')  # TLS begins with our bytes
         elif not self.done.called:
             self.done.callback(None)

@@ -37,23 +37,23 @@ class ClientConnection:
         '_pool',
         '_reader',
         '_reused',
-        'asking',
         'call',
-        'due',
+        'deadline',
         'idle_since',
+        'request_writer',
         'transport',
     )  # fmt: skip
 
-    def __init__(self, pool: ConnectionPool, shared: CallEnvironment) -> None:
+    def __init__(self, pool: ConnectionPool, environment: CallEnvironment) -> None:
         self._pool = pool
-        self._environment = shared
-        self._reader = ResponseReader(shared, self)
+        self._environment = environment
+        self._reader = ResponseReader(environment, self)
         self._has_slot = False  # whether it occupies a slot of the pool
         self._ended = False
         self._reused = False
         self.call: PendingCall | None = None
         self.idle_since = 0.0
-        self.due = inf
+        self.deadline = inf
 
     # Methods that Twisted calls.
 
@@ -62,7 +62,7 @@ class ClientConnection:
         self.transport = transport
         if isinstance(transport.getPeer(), IPv4Address | IPv6Address):
             transport.setTcpNoDelay(True)
-        self.asking = RequestWriter(self._environment, transport, self.fail)
+        self.request_writer = RequestWriter(self._environment, transport, self.fail)
 
     def connectionMade(self) -> None:
         """Do nothing: `makeConnection` does it all."""
@@ -72,12 +72,12 @@ class ClientConnection:
         if len(data) == READ_SIZE:
             enlarge_reads(self.transport)
         call = self.call
-        if call is None or self.asking.holds(call.data):
+        if call is None or self.request_writer.has_unsent(call.data):
             # Whatever they are, no later response on this connection could be trusted.
             self._lose(call, BadResponse('bytes came before the request went out'))
             return
         try:
-            self._reader.take(call, data)
+            self._reader.feed(call, data)
         except MessageRejected as rejection:
             self.fail(BadResponse(rejection.reason))
         except TooLarge as error:
@@ -85,17 +85,17 @@ class ClientConnection:
 
     def connectionLost(self, reason: Failure) -> None:
         """End the current call: the connection is lost, closed by either side."""
-        self._environment.deadlines.forget(self)
+        self._environment.timeout_sweeper.remove(self)
         self._ended = True
         call = self.call
         if call is None:
             self._release_slot()
-        elif reason.check(ConnectionDone) is None or not self._reader.ended(call):
-            self._lose(call, _connection_error(reason, self._pool.origin.host, begun=self._reader.begun))
+        elif reason.check(ConnectionDone) is None or not self._reader.handle_eof(call):
+            self._lose(call, _connection_error(reason, self._pool.origin.host, begun=self._reader.response_started))
 
     # Called by the pool.
 
-    def take_place(self) -> bool:
+    def occupy_slot(self) -> bool:
         """Occupy a slot of the pool; False if the connection is already closed."""
         self._has_slot = not self._ended
         return self._has_slot
@@ -104,10 +104,10 @@ class ClientConnection:
         """Send a call's request."""
         self.call = call
         call.connection = self
-        self._reader.parser.expect(call.outbound.method)
-        self.asking.start(call, now)
+        self._reader.parser.expect_response(call.request.method)
+        self.request_writer.start(call, now)
 
-    def drop(self) -> None:
+    def abort(self) -> None:
         """Abort the connection: its call has ended without it, or it is unusable."""
         self.call = None
         self._abort()
@@ -116,13 +116,13 @@ class ClientConnection:
         """Close the connection in an orderly way: no call is in progress."""
         self._release_slot()
         if not self._ended:
-            self.due = self._environment.seconds() + CLOSE_TIMEOUT
-            self._environment.deadlines.watch(self)
-            self.asking.leave()
+            self.deadline = self._environment.seconds() + CLOSE_TIMEOUT
+            self._environment.timeout_sweeper.add(self)
+            self.request_writer.close()
 
     def expire(self, now: float) -> None:
         """Abort the connection: the peer does not complete the shutdown."""
-        self._environment.deadlines.forget(self)
+        self._environment.timeout_sweeper.remove(self)
         self.transport.abortConnection()
 
     # The end of a call.
@@ -133,10 +133,10 @@ class ClientConnection:
         self.call = call.connection = None
         self._reused = True
         reader = self._reader
-        if self.asking.unfinished:
+        if self.request_writer.is_unfinished:
             self._abort()
-        elif reader.parser.clean:
-            if reader.paused:
+        elif reader.parser.is_between_messages:
+            if reader.is_paused:
                 reader.resume()
             self._pool.release(self, now)
         else:
@@ -144,7 +144,7 @@ class ClientConnection:
         if response is None:
             call.finish()
         else:
-            call.answer(response)
+            call.succeed(response)
 
     def fail(self, error: CallFailed) -> None:
         """Fail the call: there is no response, or no more of it, and the connection cannot be reused."""
@@ -160,7 +160,7 @@ class ClientConnection:
             self._abort()
             return
         call.note_reached()
-        if not self._reader.begun and (self._reused or not call.reached) and call.renewable:
+        if not self._reader.response_started and (self._reused or not call.reached) and call.is_repeatable:
             self._abort(renewed=call)
         else:
             error.reached = error.reached and call.reached
@@ -171,7 +171,7 @@ class ClientConnection:
         which takes over this one's slot."""
         if renewed is not None:
             self.call = renewed.connection = None
-        self.asking.abandon()
+        self.request_writer.discard()
         self.transport.abortConnection()
         self._release_slot(renewed)
 
@@ -180,15 +180,15 @@ class ClientConnection:
         if self._has_slot:
             self._has_slot = False
             if renewed is None:
-                self._pool.lost(self)
+                self._pool.connection_lost(self)
             else:
-                self._pool.renew(renewed)
+                self._pool.repeat(renewed)
 
 
 def _connection_error(reason: Failure, host: str, *, begun: bool) -> CallFailed:
     """Return the error of a call whose connection was lost."""
     if begun:
-        error: CallFailed = PeerReset('the connection was lost within the answer', begun=True)
+        error: CallFailed = PeerReset('the connection was lost within the answer', response_started=True)
     else:
         closed = PeerReset('the peer closed the connection without an answer')
         error = late_handshake_error(reason.value, host) or closed

@@ -28,7 +28,7 @@ _MAX_TIMEOUT = 600.0  # upper limit in seconds, whatever the deadline
 
 @frozen
 class Connector:
-    """Opens connections; its `dial` is a Dial."""
+    """Opens connections; its `connect` is a Dial."""
 
     reactor: Any
     resolver: AddressResolver
@@ -36,23 +36,23 @@ class Connector:
     proxies: ProxySelector
     own_scopes: set[AddressScope] = field(factory=set)  # scopes of the addresses that calls were for, redirects aside
 
-    def dial(self, origin: Origin, factory: IProtocolFactory, deadline: float) -> Deferred[IProtocol]:
+    def connect(self, origin: Origin, factory: IProtocolFactory, deadline: float) -> Deferred[IProtocol]:
         """Return a protocol of the factory, connected to an origin by `deadline` (seconds on the reactor's clock).
         Fails with NotReached. Cancelling it leaves no socket open."""
         timeout = min(_MAX_TIMEOUT, max(0.0, deadline - self.reactor.seconds()))
         attempt = _ConnectAttempt(self, origin)
         connection: Deferred[IProtocol] = ensureDeferred(attempt.connect(factory))
         connection.addTimeout(timeout, self.reactor, lambda cancelled, _: cancelled)
-        return connection.addErrback(attempt.ended, timeout)
+        return connection.addErrback(attempt.translate_timeout, timeout)
 
 
 @define
 class _ConnectAttempt:
-    """One attempt to connect. `missing`: the step that is not finished yet, for the error message."""
+    """One attempt to connect. `pending_step`: the step that is not finished yet, for the error message."""
 
     connector: Connector
     origin: Origin
-    missing: str = 'no connection'
+    pending_step: str = 'no connection'
     transport: Any = None  # the TCP transport, once connected
 
     async def connect(self, factory: IProtocolFactory) -> IProtocol:
@@ -63,11 +63,11 @@ class _ConnectAttempt:
                 self.transport.abortConnection()
             raise
 
-    def ended(self, failure: Failure, timeout: float) -> Failure:
+    def translate_timeout(self, failure: Failure, timeout: float) -> Failure:
         """Translate a timeout, whoever noticed it first, into an error that names the unfinished step."""
         if failure.check(CancelledError) is None:
             return failure
-        return Failure(ConnectTimeout(f'{self.missing} within {timeout:.3g} s'))
+        return Failure(ConnectTimeout(f'{self.pending_step} within {timeout:.3g} s'))
 
     async def _open_transport(self) -> Any:
         """Return the transport for HTTP."""
@@ -78,20 +78,20 @@ class _ConnectAttempt:
             self._check_name()
         self.transport = await self._tcp(proxy or origin)
         if proxy is not None and secure:
-            self.missing = f'{proxy} made no tunnel to {origin.host}:{origin.port}'
-            await ConnectTunnel(proxy, _with_port(origin)).ask(self.transport)
+            self.pending_step = f'{proxy} made no tunnel to {origin.host}:{origin.port}'
+            await ConnectTunnel(proxy, _with_port(origin)).request_tunnel(self.transport)
         if not secure:
             return self.transport
-        self.missing = f'{origin.host}:{origin.port} did not finish the TLS handshake'
+        self.pending_step = f'{origin.host}:{origin.port} did not finish the TLS handshake'
         return await connector.tls.handshake(self.transport, origin.host, connector.reactor).done
 
     async def _tcp(self, there: Origin | Proxy) -> Any:
         address = str(there) if isinstance(there, Proxy) else f'{there.host}:{there.port}'
-        self.missing = f'no address for the name {there.host} was found'
-        addresses = await self.connector.resolver.addresses(there.host)
+        self.pending_step = f'no address for the name {there.host} was found'
+        addresses = await self.connector.resolver.resolve(there.host)
         if isinstance(there, Origin) and there.redirected:
             addresses = self._permitted_addresses(addresses)
-        self.missing = f'{address} did not accept a connection'
+        self.pending_step = f'{address} did not accept a connection'
         try:
             transport = await connect_first(self.connector.reactor, addresses, there.port)
         except ConnectError as error:
@@ -125,7 +125,7 @@ class _ConnectAttempt:
     def _proxy(self) -> Proxy | None:
         origin = self.origin
         try:
-            return self.connector.proxies.proxy(secure=origin.scheme == 'https', host=origin.host, port=origin.port)
+            return self.connector.proxies.select(secure=origin.scheme == 'https', host=origin.host, port=origin.port)
         except UnusableProxy as error:
             raise ProxyFailed(f'the proxy for {origin.host} cannot be used: {error}') from None
 

@@ -26,12 +26,12 @@ class Decoder:
     """Decodes content codings of responses, and removes the fields about them. An unknown coding is left as it is, with
     its field, and so are partial responses (206). `offload` runs a function in a thread."""
 
-    def __init__(self, offload: Offload, *, ratio: int) -> None:
+    def __init__(self, offload: Offload, *, max_ratio: int) -> None:
         self._offload = offload
-        self._ratio = ratio
+        self._ratio = max_ratio
 
-    async def decode(self, response: HttpResponse, most: int) -> HttpResponse:
-        """Decode a response. Raises BadCoding if the body is damaged, is longer than `most` bytes when decoded, or
+    async def decode(self, response: HttpResponse, max_size: int) -> HttpResponse:
+        """Decode a response. Raises BadCoding if the body is damaged, is longer than `max_size` bytes when decoded, or
         grows to more than `ratio` times its received size; a stream, whose length is not limited, raises it while it is
         read."""
         field, body = response.head.headers.get(b'content-encoding'), response.body
@@ -39,9 +39,9 @@ class Decoder:
         if not coding or not body:
             return response
         if not isinstance(body, bytes):
-            inflater = Decompressor(coding, most=sys.maxsize, ratio=self._ratio, bare=True)
+            inflater = Decompressor(coding, max_size=sys.maxsize, max_ratio=self._ratio, allow_raw=True)
             return HttpResponse(_decoded_head(response.head, None), DecodedStream(body, inflater))
-        inflater = Decompressor(coding, most=most, ratio=self._ratio, bare=True)
+        inflater = Decompressor(coding, max_size=max_size, max_ratio=self._ratio, allow_raw=True)
         if len(body) <= _QUICK_SIZE:
             decoded = decode_body(body, inflater)
         else:
@@ -55,7 +55,7 @@ def decode_body(body: bytes, inflater: Decompressor) -> bytes:
     try:
         for start in range(0, len(body), _PIECE_SIZE):
             decoded += inflater.feed(body[start : start + _PIECE_SIZE])
-        inflater.end()
+        inflater.finish()
     except (Malformed, DecompressionBomb) as error:
         raise _bad_coding(error) from None
     return bytes(decoded)
@@ -101,7 +101,7 @@ class DecodedStream:
                 if decoded := self._inflater.feed(piece):
                     return decoded
             if self._fed:
-                self._inflater.end()
+                self._inflater.finish()
         except (Malformed, DecompressionBomb) as error:
             self.close()
             self._failed = _bad_coding(error)

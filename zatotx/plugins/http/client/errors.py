@@ -82,11 +82,12 @@ class TotalTimeout(CallFailed):
 
 
 class PeerReset(CallFailed):
-    """The connection was lost before the response was complete. `begun`: some of the response had arrived."""
+    """The connection was lost before the response was complete. `response_started`: some of the response had
+    arrived."""
 
-    def __init__(self, detail: str, *, reached: bool | None = None, begun: bool = False) -> None:
+    def __init__(self, detail: str, *, reached: bool | None = None, response_started: bool = False) -> None:
         super().__init__(detail, reached=reached)
-        self.begun = begun
+        self.response_started = response_started
 
 
 class BadResponse(CallFailed):

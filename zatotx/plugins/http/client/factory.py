@@ -37,14 +37,14 @@ DEFAULT_MAX_RATIO = 100  # default limit for the growth of a body, as a factor
 class ClientSettings:
     """Client settings of an outgoing connection. Timeouts and size limits are set per call (`HttpRequest`)."""
 
-    bounds: PoolLimits = field(factory=PoolLimits)
+    pool_limits: PoolLimits = field(factory=PoolLimits)
     tls: TlsSettings = field(factory=TlsSettings)
     proxy: str = field(default=ENVIRONMENT, repr=False)  # DIRECT, ENVIRONMENT, or a URL, which may contain a password
-    follow_redirects: int = DEFAULT_MAX_REDIRECTS  # 0 = return redirects like any other response
-    any_origin: bool = False  # whether redirects to other origins are followed
+    max_redirects: int = DEFAULT_MAX_REDIRECTS  # 0 = return redirects like any other response
+    redirect_to_any_origin: bool = False  # whether redirects to other origins are followed
     secret_fields: frozenset[bytes] = frozenset()  # lower-case names never sent to another origin; see is_credential
-    inflate: bool = True  # whether gzip and deflate are decoded; content_decoding.ACCEPT asks for them
-    ratio: int = DEFAULT_MAX_RATIO
+    decode_content: bool = True  # whether gzip and deflate are decoded; content_decoding.ACCEPT asks for them
+    max_ratio: int = DEFAULT_MAX_RATIO
 
 
 class ClientEnvironment:
@@ -58,10 +58,10 @@ class ClientEnvironment:
         self.offload = offload
         self.environ = environ
         self.resolver = AddressResolver(reactor) if resolver is None else resolver
-        self.shared = CallEnvironment(reactor)
+        self.call_environment = CallEnvironment(reactor)
         self._tls: WeakValueDictionary[TlsSettings, TlsClientFactory] = WeakValueDictionary()
 
-    def tls(self, settings: TlsSettings) -> TlsClientFactory:
+    def tls_factory(self, settings: TlsSettings) -> TlsClientFactory:
         """Return a factory that is in use, or a new one. Raises UnusableCredentials."""
         factory = self._tls.get(settings)
         if factory is None:
@@ -71,37 +71,40 @@ class ClientEnvironment:
 
 @frozen
 class WrappedClient:
-    """A client with its wrappers; a Sender. Its statistics are those of `core`: `active`, `idle`, `waiting`."""
+    """A client with its wrappers; a Sender. Its statistics are those of `client`: `active`, `idle`, `waiting`."""
 
-    core: HttpClient
-    bare: Sender  # without redirects and content decoding, for callers that do both themselves
+    client: HttpClient
+    raw_sender: Sender  # without redirects and content decoding, for callers that do both themselves
     send: Callable[[HttpRequest], Deferred[HttpResponse]]
-    ask: Callable[[HttpRequest], Awaitable[HttpResponse]]  # `send` for coroutines
+    send_awaitable: Callable[[HttpRequest], Awaitable[HttpResponse]]  # `send` for coroutines
 
-    def retire(self) -> None:
+    def close_idle(self) -> None:
         """Keep no idle connections from now on."""
-        self.core.retire()
+        self.client.close_idle()
 
     def close(self) -> Deferred[None]:
         """Accept no more calls; fires when those in progress have ended."""
-        return self.core.close()
+        return self.client.close()
 
 
-def make_client(settings: ClientSettings, reach: ClientEnvironment) -> WrappedClient:
+def make_client(settings: ClientSettings, environment: ClientEnvironment) -> WrappedClient:
     """Build a client. Wrappers that are not needed are left out, and cost nothing. Raises UnusableCredentials and
     UnusableProxy, with messages about certificates or a proxy."""
-    proxies = make_proxy_selector(settings.proxy, reach.environ)
-    connector = Connector(reach.reactor, reach.resolver, reach.tls(settings.tls), proxies)
-    core = HttpClient(reach.shared, connector.dial, settings.bounds)
+    proxies = make_proxy_selector(settings.proxy, environment.environ)
+    connector = Connector(environment.reactor, environment.resolver, environment.tls_factory(settings.tls), proxies)
+    core = HttpClient(environment.call_environment, connector.connect, settings.pool_limits)
     sender: Sender = ForwardProxySender(core, proxies) if proxies.http else core
-    if not settings.follow_redirects and not settings.inflate:
+    if not settings.max_redirects and not settings.decode_content:
         return WrappedClient(core, sender, sender.send, sender.send)
     redirects = RedirectFollower(
-        sender, most=settings.follow_redirects, any_origin=settings.any_origin, secret=settings.secret_fields
-    )  # fmt: skip
-    decoder = Decoder(reach.offload, ratio=settings.ratio)
+        sender,
+        max_redirects=settings.max_redirects,
+        any_origin=settings.redirect_to_any_origin,
+        secret_fields=settings.secret_fields,
+    )
+    decoder = Decoder(environment.offload, max_ratio=settings.max_ratio)
     processor = ResponseProcessor(
-        sender, reach.reactor.seconds,
-        redirects=redirects if settings.follow_redirects else None, decoder=decoder if settings.inflate else None,
+        sender, environment.reactor.seconds,
+        redirects=redirects if settings.max_redirects else None, decoder=decoder if settings.decode_content else None,
     )  # fmt: skip
-    return WrappedClient(core, sender, processor.send, processor.ask)
+    return WrappedClient(core, sender, processor.send, processor.send_awaitable)

@@ -22,18 +22,18 @@ class ForwardProxySender:
         self._sender = sender
         self._proxies = proxies
 
-    def send(self, outbound: HttpRequest) -> Deferred[HttpResponse]:
+    def send(self, request: HttpRequest) -> Deferred[HttpResponse]:
         """See Sender."""
-        origin = outbound.origin
+        origin = request.origin
         if origin.scheme == 'https':
-            return self._sender.send(outbound)
+            return self._sender.send(request)
         try:
-            proxy = self._proxies.proxy(secure=False, host=origin.host, port=origin.port)
+            proxy = self._proxies.select(secure=False, host=origin.host, port=origin.port)
         except UnusableProxy as error:
             return fail(ProxyFailed(f'the proxy for {origin.host} cannot be used: {error}'))
         if proxy is None:
-            return self._sender.send(outbound)
-        return self._sender.send(_absolute_form(outbound, proxy)).addCallback(_check_response, origin, proxy)
+            return self._sender.send(request)
+        return self._sender.send(_absolute_form(request, proxy)).addCallback(_check_response, origin, proxy)
 
 
 def _absolute_form(outbound: HttpRequest, proxy: Proxy) -> HttpRequest:

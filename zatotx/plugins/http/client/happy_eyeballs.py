@@ -19,7 +19,7 @@ class PlaceholderProtocol(Protocol):
 
     def connectionMade(self) -> None:
         assert isinstance(self.factory, _Attempt)
-        self.factory.won(self)
+        self.factory.connected(self)
 
 
 def connect_first(reactor: Any, addresses: Sequence[str], port: int) -> Deferred[Any]:
@@ -40,7 +40,7 @@ class _ConnectRace:
         self._attempts: list[_Attempt] = []
         self._failures: list[Failure] = []
         self._timer: Any = None
-        self.over = False
+        self.is_finished = False
         self.result: Deferred[Any] = Deferred(self._cancel)
         self._next()
 
@@ -55,17 +55,17 @@ class _ConnectRace:
             attempt = _Attempt(self)
             self._attempts.append(attempt)
             attempt.connector = self._reactor.connectTCP(address, self._port, attempt, None)
-        elif not self._attempts and not self.over:
+        elif not self._attempts and not self.is_finished:
             self._end().errback(_most_informative(self._failures))
 
-    def won(self, attempt: _Attempt, transport: Any) -> None:
+    def attempt_connected(self, attempt: _Attempt, transport: Any) -> None:
         self._attempts.remove(attempt)
         self._end().callback(transport)
 
-    def lost(self, attempt: _Attempt, reason: Failure) -> None:
+    def attempt_failed(self, attempt: _Attempt, reason: Failure) -> None:
         self._attempts.remove(attempt)
         self._failures.append(reason)
-        if not self.over:
+        if not self.is_finished:
             self._next()
 
     def _cancel(self, result: Deferred[Any]) -> None:
@@ -73,11 +73,11 @@ class _ConnectRace:
 
     def _end(self) -> Deferred[Any]:
         """Stop: cancel the other attempts."""
-        self.over = True
+        self.is_finished = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         for attempt in self._attempts[:]:
-            attempt.give_up()
+            attempt.cancel()
         return self.result
 
 
@@ -92,19 +92,19 @@ class _Attempt(ClientFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> PlaceholderProtocol | None:
         """Return None, so that Twisted closes the connection, if another attempt has won."""
-        if self._race.over:
+        if self._race.is_finished:
             return None
         protocol = PlaceholderProtocol()
         protocol.factory = self
         return protocol
 
-    def won(self, protocol: PlaceholderProtocol) -> None:
-        self._race.won(self, protocol.transport)
+    def connected(self, protocol: PlaceholderProtocol) -> None:
+        self._race.attempt_connected(self, protocol.transport)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
-        self._race.lost(self, reason)
+        self._race.attempt_failed(self, reason)
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         if self.connector is not None:
             self.connector.stopConnecting()
 

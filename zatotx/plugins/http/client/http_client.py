@@ -23,11 +23,11 @@ class HttpClient:
 
     __slots__ = ('_closed', '_dial', '_environment', '_keeps_alive', '_limits', '_pools', '_retired', '_when_empty')
 
-    def __init__(self, shared: CallEnvironment, dial: Dial, bounds: PoolLimits = PoolLimits()) -> None:  # noqa: B008 - a frozen value
-        self._environment = shared
+    def __init__(self, environment: CallEnvironment, dial: Dial, limits: PoolLimits = PoolLimits()) -> None:  # noqa: B008 - a frozen value
+        self._environment = environment
         self._dial = dial
-        self._limits = bounds
-        self._keeps_alive = bounds.idle > 0
+        self._limits = limits
+        self._keeps_alive = limits.idle_timeout > 0
         self._pools: dict[Origin, ConnectionPool] = {}
         self._retired = False
         self._closed = False
@@ -36,37 +36,37 @@ class HttpClient:
     @property
     def active(self) -> int:
         """Number of connections that are busy or being opened."""
-        return sum(pool.open - pool.idle for pool in self._pools.values())
+        return sum(pool.occupied_slots - pool.idle_count for pool in self._pools.values())
 
     @property
     def idle(self) -> int:
         """Number of idle connections."""
-        return sum(pool.idle for pool in self._pools.values())
+        return sum(pool.idle_count for pool in self._pools.values())
 
     @property
     def waiting(self) -> int:
         """Number of calls that wait for a connection."""
-        return sum(pool.waiting for pool in self._pools.values())
+        return sum(pool.waiting_count for pool in self._pools.values())
 
-    def send(self, outbound: HttpRequest) -> Deferred[HttpResponse]:
+    def send(self, request: HttpRequest) -> Deferred[HttpResponse]:
         """See Sender."""
-        data, body = format_request(outbound, keep=self._keeps_alive)
-        call = PendingCall(self._environment, outbound, data, body)
-        now = call.started
-        if call.due <= now:
+        data, body = format_request(request, keep_alive=self._keeps_alive)
+        call = PendingCall(self._environment, request, data, body)
+        now = call.started_at
+        if call.deadline <= now:
             return fail(TotalTimeout('the time of the call was over before it began', reached=False))
         if self._closed:
             return fail(ClientClosed('the connection is closed'))
-        pool = self._pools.get(outbound.origin) or self._pool(outbound.origin)
+        pool = self._pools.get(request.origin) or self._pool(request.origin)
         answered = call.start()
-        pool.enter(call, now)
+        pool.submit(call, now)
         return answered
 
-    def retire(self) -> None:
+    def close_idle(self) -> None:
         """Keep no idle connections from now on: another client takes most calls. Later calls are still sent."""
         self._retired = True
         for pool in self._pools.values():
-            pool.retire()
+            pool.close_idle()
 
     def close(self) -> Deferred[None]:
         """Accept no more calls, and fail those that wait for a connection with ClientClosed. Fires when all others have
@@ -80,7 +80,7 @@ class HttpClient:
         return empty
 
     def _emptied(self) -> None:
-        if any(pool.open for pool in self._pools.values()):
+        if any(pool.occupied_slots for pool in self._pools.values()):
             return
         waiting, self._when_empty = self._when_empty, []
         for empty in waiting:
@@ -88,31 +88,31 @@ class HttpClient:
 
     def _pool(self, origin: Origin) -> ConnectionPool:
         if len(self._pools) >= _MAX_POOLS:
-            self._pools = {known: pool for known, pool in self._pools.items() if pool.open}
+            self._pools = {known: pool for known, pool in self._pools.items() if pool.occupied_slots}
         pool = self._pools[origin] = ConnectionPool(
-            origin, self._limits, shared=self._environment, dial=self._dial, emptied=self._emptied
+            origin, self._limits, environment=self._environment, dial=self._dial, on_empty=self._emptied
         )
         if self._retired:
-            pool.retire()
+            pool.close_idle()
         return pool
 
 
-def format_request(outbound: HttpRequest, *, keep: bool) -> tuple[bytes, bytes | BodySource | None]:
+def format_request(request: HttpRequest, *, keep_alive: bool) -> tuple[bytes, bytes | BodySource | None]:
     """Return the bytes to send at once, and the body to send after them. Raises ValueError for a request that must not
     be sent."""
-    body, method = outbound.body, outbound.method
+    body, method = request.body, request.method
     if method == 'CONNECT':
         raise ValueError('CONNECT is no request but makes a tunnel, which proxies are configured for')
     if body is None:
         ending = CONTENT_LENGTH % 0 if method in _WITH_BODY else NO_BODY
-    elif type(body) is bytes and not outbound.expect:
+    elif type(body) is bytes and not request.expect_timeout:
         ending = CONTENT_LENGTH % len(body)
     else:
-        ending = _framing_fields(body, outbound.expect)
-    if not keep:
+        ending = _framing_fields(body, request.expect_timeout)
+    if not keep_alive:
         ending = CLOSE + ending
-    head = write_request_head(method, outbound.target, _host(outbound.origin), outbound.headers, ending)
-    if type(body) is bytes and len(body) <= MAX_JOINED_BODY and not outbound.expect:
+    head = write_request_head(method, request.target, _host(request.origin), request.headers, ending)
+    if type(body) is bytes and len(body) <= MAX_JOINED_BODY and not request.expect_timeout:
         return head + body, None
     return head, body
 

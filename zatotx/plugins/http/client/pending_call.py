@@ -36,64 +36,80 @@ IDEMPOTENT_METHODS = frozenset(
 class CallEnvironment:
     """The environment that the calls of all clients of a node share."""
 
-    __slots__ = ('burst', 'deadlines', 'reactor', 'seconds')
+    __slots__ = ('reactor', 'seconds', 'timeout_sweeper', 'write_batch')
 
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
         self.seconds: Callable[[], float] = reactor.seconds
-        self.deadlines = CallTimeoutSweeper(reactor)
-        self.burst = WriteBatch(reactor)
+        self.timeout_sweeper = CallTimeoutSweeper(reactor)
+        self.write_batch = WriteBatch(reactor)
 
 
 class PendingCall:
     """A call from `send` to its end. `data` is sent at once, `body` (or None) after it. CallTimeoutSweeper checks
-    `due`."""
+    `deadline`."""
 
-    __slots__ = ('_deferred', '_environment', '_stream', '_total_due', 'begun', 'body', 'connection', 'data',
-                 'dialing', 'due', 'outbound', 'pool', 'reached', 'renewed', 'stage', 'started')  # fmt: skip
+    __slots__ = (
+        '_deferred',
+        '_environment',
+        '_stream',
+        '_total_due',
+        'body',
+        'body_started',
+        'connecting',
+        'connection',
+        'data',
+        'deadline',
+        'is_repeated',
+        'pool',
+        'reached',
+        'request',
+        'stage',
+        'started_at',
+    )
 
     def __init__(
-        self, shared: CallEnvironment, outbound: HttpRequest, data: bytes, body: bytes | BodySource | None
+        self, environment: CallEnvironment, request: HttpRequest, data: bytes, body: bytes | BodySource | None
     ) -> None:
-        self._environment = shared
-        self.outbound = outbound
+        self._environment = environment
+        self.request = request
         self.data = data
         self.body = body
-        now = self.started = shared.seconds()
-        self._total_due = self.due = min(now + outbound.timeouts.total, outbound.deadline)
+        now = self.started_at = environment.seconds()
+        self._total_due = self.deadline = min(now + request.timeouts.total_timeout, request.deadline)
         self._deferred: Deferred[HttpResponse] | None = None  # once it is started
         self._stream: StreamedBody | None = None
         self.stage = QUEUED
         self.pool: ConnectionPool | None = None  # the pool whose queue it waits in
-        self.dialing: Deferred[Any] | None = None
+        self.connecting: Deferred[Any] | None = None
         self.connection: ClientConnection | None = None
-        self.begun = False  # whether pieces were taken from the body's source
+        self.body_started = False  # whether pieces were taken from the body's source
         self.reached = False
-        self.renewed = False
+        self.is_repeated = False
 
     def start(self) -> Deferred[HttpResponse]:
         """Start the timeouts, and return the Deferred of the response."""
-        self._environment.deadlines.watch(self)
+        self._environment.timeout_sweeper.add(self)
         deferred = self._deferred = Deferred(self._cancel)
         return deferred
 
-    def stand(self, stage: int, now: float, seconds: float) -> None:
+    def enter_stage(self, stage: int, now: float, seconds: float) -> None:
         """Enter a stage, with a timeout of some seconds."""
         self.stage = stage
         due = now + seconds
-        self.due = due if due < self._total_due else self._total_due
+        self.deadline = due if due < self._total_due else self._total_due
 
-    def stand_still(self) -> None:
+    def suspend_stage_timeout(self) -> None:
         """Suspend the stage's timeout, because it is not the peer that is waited for: only the total timeout
         applies."""
-        self.due = self._total_due
+        self.deadline = self._total_due
 
     @property
-    def renewable(self) -> bool:
+    def is_repeatable(self) -> bool:
         """Whether the call may be repeated on a new connection after a reused one was closed without a byte of a
         response: nothing of it was sent, or its method is idempotent (RFC 9110 §9.2.2)."""
-        outbound = self.outbound
-        if self.renewed or (self.begun and not (isinstance(self.body, bytes) or self._repeatable)):
+        outbound = self.request
+        if self.is_repeated or (self.body_started and not (isinstance(self.body, bytes) or self._repeatable)):
             return False
         return not self.reached or outbound.idempotent or outbound.method in IDEMPOTENT_METHODS
 
@@ -103,15 +119,15 @@ class PendingCall:
 
     # Ending.
 
-    def answer(self, response: HttpResponse) -> None:
+    def succeed(self, response: HttpResponse) -> None:
         """Finish the call with a complete response."""
         self.stage = FINISHED
-        self._environment.deadlines.forget(self)
+        self._environment.timeout_sweeper.remove(self)
         deferred, self._deferred = self._deferred, None  # `_detach`, inlined
         assert deferred is not None
         deferred.callback(response)
 
-    def begin(self, response: HttpResponse, stream: StreamedBody) -> None:
+    def start_stream(self, response: HttpResponse, stream: StreamedBody) -> None:
         """Return a response, unless the call has already failed. Its body is a stream, to which the timeouts still
         apply."""
         self._stream = stream
@@ -122,7 +138,7 @@ class PendingCall:
     def finish(self) -> None:
         """Finish the call: its stream is complete."""
         self.stage = FINISHED
-        self._environment.deadlines.forget(self)
+        self._environment.timeout_sweeper.remove(self)
 
     def fail(self, error: CallFailed) -> None:
         """Fail the call: there is no response, or no more of it. Does nothing if the call is finished."""
@@ -136,20 +152,20 @@ class PendingCall:
             stream.fail(error)
 
     def expire(self, now: float) -> None:
-        """Handle that `due` has passed: fail the call, unless it only marked a time to check progress."""
+        """Handle that `deadline` has passed: fail the call, unless it only marked a time to check progress."""
         if now < self._total_due:
             if self.stage == AWAITING_CONTINUE:
                 assert self.connection is not None
-                self.connection.asking.send_body(now)
+                self.connection.request_writer.send_body(now)
                 return
             if self.stage == AWAITING_RESPONSE and self._is_progressing(now):
                 return
-        if self.dialing is not None:
-            self.dialing.cancel()  # it may know which step is missing, and then calls `fail`
+        if self.connecting is not None:
+            self.connecting.cancel()  # it may know which step is missing, and then calls `fail`
             if self.stage == FINISHED:
                 return
         error = self._timeout_error(now)
-        self.give_up()
+        self.cancel()
         stream, deferred = self._stream, self._deferred
         if stream is not None:
             stream.fail(error)
@@ -157,7 +173,7 @@ class PendingCall:
             self._deferred = None
             deferred.errback(error)
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """Cancel the call, and release what it uses."""
         stage = self.stage
         if stage == FINISHED:
@@ -165,21 +181,21 @@ class PendingCall:
         self.finish()
         if stage == QUEUED:
             if self.pool is not None:
-                self.pool.leave(self)
+                self.pool.remove_waiting(self)
         elif stage == CONNECTING:
-            if self.dialing is not None:
-                self.dialing.cancel()
+            if self.connecting is not None:
+                self.connecting.cancel()
         elif self.connection is not None:
-            self.connection.drop()
+            self.connection.abort()
 
     def _cancel(self, deferred: Deferred[HttpResponse]) -> None:
         self._deferred = None
-        self.give_up()
+        self.cancel()
 
     def _detach(self) -> Deferred[HttpResponse]:
         """End the call, and break the reference cycle between it and its Deferred."""
         self.stage = FINISHED
-        self._environment.deadlines.forget(self)
+        self._environment.timeout_sweeper.remove(self)
         deferred, self._deferred = self._deferred, None
         assert deferred is not None
         return deferred
@@ -189,30 +205,30 @@ class PendingCall:
     def _is_progressing(self, now: float) -> bool:
         """Return whether the peer still reads the request, or its body is still being produced: then the call is not
         late."""
-        seconds = self.outbound.timeouts.first_byte
+        seconds = self.request.timeouts.first_byte_timeout
         assert self.connection is not None
-        progress_at = self.connection.asking.progress(now)
+        progress_at = self.connection.request_writer.last_progress(now)
         if progress_at + seconds <= now:
             return False
-        self.stand(AWAITING_RESPONSE, progress_at, seconds)
+        self.enter_stage(AWAITING_RESPONSE, progress_at, seconds)
         return True
 
     def _timeout_error(self, now: float) -> CallFailed:
-        timeouts = self.outbound.timeouts
+        timeouts = self.request.timeouts
         self.note_reached()
         if now >= self._total_due:
-            return TotalTimeout(f'the call was not over within {self._total_due - self.started:.3g} s',
+            return TotalTimeout(f'the call was not over within {self._total_due - self.started_at:.3g} s',
                                 reached=self.reached)
         if self.stage == QUEUED:
-            return QueueTimeout(f'no connection was free within {timeouts.queue:.3g} s')
+            return QueueTimeout(f'no connection was free within {timeouts.queue_timeout:.3g} s')
         if self.stage == CONNECTING:
-            return ConnectTimeout(f'there was no connection within {timeouts.connect:.3g} s')
+            return ConnectTimeout(f'there was no connection within {timeouts.connect_timeout:.3g} s')
         if self.stage == AWAITING_RESPONSE:
-            return FirstByteTimeout(f'the peer did not begin to answer within {timeouts.first_byte:.3g} s',
+            return FirstByteTimeout(f'the peer did not begin to answer within {timeouts.first_byte_timeout:.3g} s',
                                     reached=self.reached)
-        return SilenceTimeout(f'the peer stopped for {timeouts.silence:.3g} s within its answer')
+        return SilenceTimeout(f'the peer stopped for {timeouts.read_timeout:.3g} s within its answer')
 
     def note_reached(self) -> None:
         """Record whether the peer may have seen some of the request by now."""
-        if self.connection is not None and not self.connection.asking.holds(self.data):
+        if self.connection is not None and not self.connection.request_writer.has_unsent(self.data):
             self.reached = True

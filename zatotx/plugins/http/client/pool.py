@@ -29,9 +29,9 @@ SOCKET_CHECK_AGE = 1.0  # seconds of idleness after which checking the socket is
 class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of an outgoing connection, per origin."""
 
-    connections: int = 100
-    waiting: int = 10_000  # calls that wait for a connection
-    idle: float = (
+    max_connections: int = 100
+    max_waiting: int = 10_000  # calls that wait for a connection
+    idle_timeout: float = (
         30.0  # seconds that an idle one is kept; 0 = each call opens its own, with `Connection: close`
     )
 
@@ -42,9 +42,9 @@ class ClientConnectionFactory:
 
     __slots__ = ('_environment', '_pool')
 
-    def __init__(self, pool: ConnectionPool, shared: CallEnvironment) -> None:
+    def __init__(self, pool: ConnectionPool, environment: CallEnvironment) -> None:
         self._pool = pool
-        self._environment = shared
+        self._environment = environment
 
     def buildProtocol(self, addr: Any) -> ClientConnection:
         return ClientConnection(self._pool, self._environment)
@@ -57,7 +57,7 @@ class ClientConnectionFactory:
 
 
 class ConnectionPool:
-    """The connections to one origin, and the calls that wait for one. `open` counts the occupied slots."""
+    """The connections to one origin, and the calls that wait for one. `occupied_slots` counts the occupied slots."""
 
     _log = Logger()
     __slots__ = (
@@ -72,65 +72,71 @@ class ConnectionPool:
         '_reap_call',
         '_retired',
         '_waiting',
-        'open',
+        'occupied_slots',
         'origin',
     )  # fmt: skip
 
     def __init__(
-        self, origin: Origin, bounds: PoolLimits, *, shared: CallEnvironment, dial: Dial, emptied: Callable[[], None]
+        self,
+        origin: Origin,
+        limits: PoolLimits,
+        *,
+        environment: CallEnvironment,
+        dial: Dial,
+        on_empty: Callable[[], None],
     ) -> None:
         self.origin = origin
-        self._limits = bounds
-        self._environment = shared
+        self._limits = limits
+        self._environment = environment
         self._dial = dial
-        self._on_empty = emptied  # called when the pool is closed and no slot is occupied any more
+        self._on_empty = on_empty  # called when the pool is closed and no slot is occupied any more
         self._idle: list[ClientConnection] = []  # the most recently used one last
         self._waiting: OrderedDict[PendingCall, None] = OrderedDict()
         self._reap_call: Any = None
         self._filling = False
-        self._factory = ClientConnectionFactory(self, shared)
-        self.open = 0
+        self._factory = ClientConnectionFactory(self, environment)
+        self.occupied_slots = 0
         self._retired = False
         self._closed = False
 
     # Statistics.
 
     @property
-    def idle(self) -> int:
+    def idle_count(self) -> int:
         return len(self._idle)
 
     @property
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         return len(self._waiting)
 
     # Calls.
 
-    def enter(self, call: PendingCall, now: float) -> None:
+    def submit(self, call: PendingCall, now: float) -> None:
         """Send a call on an idle connection or a new one, or queue it."""
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if now - connection.idle_since < SOCKET_CHECK_AGE or not connection.asking.gone():
+            if now - connection.idle_since < SOCKET_CHECK_AGE or not connection.request_writer.is_stale():
                 connection.start(call, now)
                 return
-            connection.drop()
-        if self.open < self._limits.connections and not self._waiting:
-            self.open += 1
+            connection.abort()
+        if self.occupied_slots < self._limits.max_connections and not self._waiting:
+            self.occupied_slots += 1
             self._connect(call, now)
-        elif len(self._waiting) < self._limits.waiting:
+        elif len(self._waiting) < self._limits.max_waiting:
             call.pool = self
-            call.stand(QUEUED, now, call.outbound.timeouts.queue)
+            call.enter_stage(QUEUED, now, call.request.timeouts.queue_timeout)
             self._waiting[call] = None
         else:
             call.fail(QueueFull(f'all connections are busy and {len(self._waiting)} calls wait already'))
 
-    def leave(self, call: PendingCall) -> None:
+    def remove_waiting(self, call: PendingCall) -> None:
         """Remove a call from the queue."""
         self._waiting.pop(call, None)
 
-    def renew(self, call: PendingCall) -> None:
+    def repeat(self, call: PendingCall) -> None:
         """Send a call again, on a new connection in the slot of the one that failed."""
-        call.renewed = True
+        call.is_repeated = True
         if self._closed:
             self._free()
             call.fail(ClientClosed('the connection was closed', reached=call.reached))
@@ -141,7 +147,7 @@ class ConnectionPool:
 
     def release(self, connection: ClientConnection, now: float) -> None:
         """Take back a connection whose call has finished."""
-        if self._closed or not self._limits.idle:
+        if self._closed or not self._limits.idle_timeout:
             connection.close()
         elif self._waiting:
             connection.start(self._waiting.popitem(last=False)[0], now)
@@ -151,15 +157,15 @@ class ConnectionPool:
             connection.idle_since = now
             self._idle.append(connection)
             if self._reap_call is None:
-                self._reap_call = self._environment.reactor.callLater(self._limits.idle, self._reap)
+                self._reap_call = self._environment.reactor.callLater(self._limits.idle_timeout, self._reap)
 
-    def lost(self, connection: ClientConnection) -> None:
+    def connection_lost(self, connection: ClientConnection) -> None:
         """Drop a connection that is unusable."""
         if connection in self._idle:
             self._idle.remove(connection)
         self._free()
 
-    def retire(self) -> None:
+    def close_idle(self) -> None:
         """Close idle connections, now and as soon as no call waits for them."""
         self._retired = True
         for connection in self._idle[:]:
@@ -173,29 +179,29 @@ class ConnectionPool:
         self._closed = True
         while self._waiting:
             self._waiting.popitem(last=False)[0].fail(ClientClosed('the connection was closed'))
-        self.retire()
+        self.close_idle()
 
     def _free(self) -> None:
         """Free a slot: the call that has waited longest opens a connection in it."""
-        self.open -= 1
+        self.occupied_slots -= 1
         if not self._filling:
             self._fill()
-        if self._closed and not self.open:
+        if self._closed and not self.occupied_slots:
             self._on_empty()
 
     def _fill(self) -> None:
         """Open connections for waiting calls. Loops instead of recursing: if nothing listens, each attempt fails at
         once and frees its slot for the next."""
         self._filling = True
-        while self._waiting and self.open < self._limits.connections:
-            self.open += 1
+        while self._waiting and self.occupied_slots < self._limits.max_connections:
+            self.occupied_slots += 1
             self._connect(self._waiting.popitem(last=False)[0], self._environment.seconds())
         self._filling = False
 
     def _reap(self) -> None:
         """Close the connections that were idle for too long, the longest idle first."""
         self._reap_call = None
-        idle, keep = self._idle, self._limits.idle
+        idle, keep = self._idle, self._limits.idle_timeout
         oldest = self._environment.seconds() - keep
         while idle and idle[0].idle_since <= oldest:
             idle[0].close()
@@ -206,22 +212,22 @@ class ConnectionPool:
 
     def _connect(self, call: PendingCall, now: float) -> None:
         """Open a connection in a slot that is already occupied."""
-        call.stand(CONNECTING, now, call.outbound.timeouts.connect)
-        dialing: Deferred[Any] = maybeDeferred(self._dial, self.origin, self._factory, call.due)
-        call.dialing = dialing
+        call.enter_stage(CONNECTING, now, call.request.timeouts.connect_timeout)
+        dialing: Deferred[Any] = maybeDeferred(self._dial, self.origin, self._factory, call.deadline)
+        call.connecting = dialing
         dialing.addCallbacks(self._connected, self._connect_failed, (call,), errbackArgs=(call,))
         dialing.addErrback(self._log_failure)
 
     def _connected(self, connection: ClientConnection, call: PendingCall) -> None:
-        call.dialing = None
-        if connection.take_place():
+        call.connecting = None
+        if connection.occupy_slot():
             connection.start(call, self._environment.seconds())
             return
         self._free()
         call.fail(PeerReset('the peer closed the connection at once', reached=False))
 
     def _connect_failed(self, failure: Failure, call: PendingCall) -> None:
-        call.dialing = None
+        call.connecting = None
         self._free()
         if failure.check(CancelledError):  # by the call, which knows the reason
             return

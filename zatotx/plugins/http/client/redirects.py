@@ -19,42 +19,47 @@ from zatotx.wire.http1.request_writer import HeaderFields
 
 
 class RedirectFollower:
-    """Follows at most `most` redirects of a call, within the call's total timeout.
+    """Follows at most `max_redirects` redirects of a call, within the call's total timeout.
 
     Redirects to another origin are followed only with `any_origin`, and then not to addresses that only this machine
     can reach: `Origin.redirected` makes the connector check the address. Credentials (`is_credential`, and the fields
-    in `secret`, lower-case) are not sent to another origin.
+    in `secret_fields`, lower-case) are not sent to another origin.
     """
 
     def __init__(
-        self, sender: Sender, *, most: int, any_origin: bool = False, secret: frozenset[bytes] = frozenset()
+        self,
+        sender: Sender,
+        *,
+        max_redirects: int,
+        any_origin: bool = False,
+        secret_fields: frozenset[bytes] = frozenset(),
     ) -> None:
         self._sender = sender
-        self._max_redirects = most
+        self._max_redirects = max_redirects
         self._any_origin = any_origin
-        self._secret_fields = secret
+        self._secret_fields = secret_fields
 
-    async def follow(self, response: HttpResponse, outbound: HttpRequest, by: float) -> HttpResponse:
+    async def follow(self, response: HttpResponse, request: HttpRequest, deadline: float) -> HttpResponse:
         """Return the final response, which is `answer` if that is no redirect; a redirect without Location is returned
-        like any other response. `by`: when the call times out, in seconds on the reactor's clock.
+        like any other response. `deadline`: when the call times out, in seconds on the reactor's clock.
 
         Raises BadRedirect if a redirect cannot be followed, TooManyRedirects if there are too many or they form a loop,
         and the sender's errors.
         """
-        original_origin = outbound.origin
-        seen = {(outbound.method, _target_of(outbound))}
+        original_origin = request.origin
+        seen = {(request.method, _target_of(request))}
         while response.head.status in REDIRECT_STATUSES and b'location' in response.head.headers:
             if not isinstance(response.body, bytes):
                 response.body.close()
             if len(seen) > self._max_redirects:
-                host = outbound.origin.host
+                host = request.origin.host
                 raise TooManyRedirects(f'redirected more than {self._max_redirects} times, at last by {host}')
-            outbound = self._next(response, outbound, original_origin, by)
-            visited = (outbound.method, _target_of(outbound))
+            request = self._next(response, request, original_origin, deadline)
+            visited = (request.method, _target_of(request))
             if visited in seen:
-                raise TooManyRedirects(f'redirected in a circle by {outbound.origin.host}')
+                raise TooManyRedirects(f'redirected in a circle by {request.origin.host}')
             seen.add(visited)
-            response = await self._sender.send(outbound)
+            response = await self._sender.send(request)
         return response
 
     def _next(self, answer: HttpResponse, outbound: HttpRequest, home: Origin, by: float) -> HttpRequest:
@@ -69,7 +74,7 @@ class RedirectFollower:
             raise BadRedirect(f'the redirection ({head.status}) by {host} {error}') from None
         if redirected.keeps_body and not _is_repeatable(outbound):
             raise BadRedirect(f'the redirection ({head.status}) by {host} is of a body that can be sent only once')
-        target = redirected.place
+        target = redirected.target
         origin = Origin('https' if target.secure else 'http', target.host, target.port)
         if origin != home:
             if not self._any_origin:
@@ -82,7 +87,7 @@ class RedirectFollower:
             target=target.target.encode('ascii'),
             headers=self._kept_headers(outbound.headers, redirected),
             body=outbound.body if redirected.keeps_body else None,
-            expect=outbound.expect if redirected.keeps_body else 0.0,
+            expect_timeout=outbound.expect_timeout if redirected.keeps_body else 0.0,
             deadline=by,
         )
 

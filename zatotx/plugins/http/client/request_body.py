@@ -32,22 +32,22 @@ class BodyUpload:
     __slots__ = ('_length', '_on_end', '_remaining', '_stream', '_writer')
 
     def __init__(
-        self, source: BodySource, writer: StreamWriter, clock: Any, ended: Callable[[Failure | None], None]
+        self, source: BodySource, writer: StreamWriter, clock: Any, on_end: Callable[[Failure | None], None]
     ) -> None:
         self._length = source.length
         self._remaining = source.length or 0
         self._writer = writer
-        self._on_end = ended
+        self._on_end = on_end
         self._stream = ResponseStream(source.pieces(), writer, clock, inf)
 
     def start(self) -> None:
         """Start sending. May call `ended` at once."""
         chunked = self._length is None
-        self._stream.start(self._writer.write if chunked else self._write_counted, chunked=chunked, ended=self._finish)
+        self._stream.start(self._writer.write if chunked else self._write_counted, chunked=chunked, on_end=self._finish)
 
-    def drained(self) -> None:
+    def resume(self) -> None:
         """Continue: the peer has received everything written so far."""
-        self._stream.drained()
+        self._stream.resume()
 
     def cancel(self) -> None:
         """Stop sending: the source is closed, and `ended` is not called."""

@@ -14,41 +14,43 @@ from zatotx.plugins.http.client.request_body import BodyUpload
 
 
 class RequestWriter:
-    """Writes one request after the other. Calls `failed` when a body could not be produced. `holds(data)` returns
+    """Writes one request after the other. Calls `on_failure` when a body could not be produced. `holds(data)` returns
     whether the first data of a call is still buffered completely, so that the peer cannot have seen it."""
 
-    __slots__ = ('_awaits_continue', '_call', '_environment', '_on_failure', '_upload', '_writer', 'holds')
+    __slots__ = ('_awaits_continue', '_call', '_environment', '_on_failure', '_upload', '_writer', 'has_unsent')
 
-    def __init__(self, shared: CallEnvironment, transport: Any, failed: Callable[[BodyFailed], None]) -> None:
-        self._environment = shared
-        self._on_failure = failed
-        self._writer: ClientWriter = make_client_writer(transport, self._drained, shared.seconds, shared.burst)
-        self.holds = self._writer.holds
+    def __init__(self, environment: CallEnvironment, transport: Any, on_failure: Callable[[BodyFailed], None]) -> None:
+        self._environment = environment
+        self._on_failure = on_failure
+        self._writer: ClientWriter = make_client_writer(
+            transport, self._drained, environment.seconds, environment.write_batch
+        )
+        self.has_unsent = self._writer.has_unsent
         self._call: PendingCall | None = None  # whose body is being produced or waits for 100 Continue
         self._upload: BodyUpload | None = None
         self._awaits_continue = False
 
     @property
-    def withheld(self) -> bool:
+    def awaits_continue(self) -> bool:
         """Whether the body waits for 100 Continue."""
         return self._awaits_continue
 
     @property
-    def unfinished(self) -> bool:
+    def is_unfinished(self) -> bool:
         """Whether some of the request is not sent yet."""
-        return self._call is not None or self._writer.behind
+        return self._call is not None or self._writer.is_backlogged
 
     def start(self, call: PendingCall, now: float) -> None:
         """Send a request."""
-        request = call.outbound
+        request = call.request
         self._writer.write(call.data)
         if call.body is None:
-            call.stand(AWAITING_RESPONSE, now, request.timeouts.first_byte)
+            call.enter_stage(AWAITING_RESPONSE, now, request.timeouts.first_byte_timeout)
             return
         self._call = call
-        if request.expect:
+        if request.expect_timeout:
             self._awaits_continue = True
-            call.stand(AWAITING_CONTINUE, now, request.expect)
+            call.enter_stage(AWAITING_CONTINUE, now, request.expect_timeout)
         else:
             self.send_body(now)
 
@@ -57,13 +59,13 @@ class RequestWriter:
         call = self._call
         assert call is not None
         self._awaits_continue = False
-        call.stand(AWAITING_RESPONSE, now, call.outbound.timeouts.first_byte)
+        call.enter_stage(AWAITING_RESPONSE, now, call.request.timeouts.first_byte_timeout)
         body = call.body
         if isinstance(body, bytes):
             self._call = None
             self._writer.write(body)
         elif body is not None:
-            call.begun = True
+            call.body_started = True
             try:
                 upload = self._upload = BodyUpload(body, self._writer, self._environment.reactor, self._uploaded)
             except Exception:  # the source failed before its first piece
@@ -71,33 +73,33 @@ class RequestWriter:
             else:
                 upload.start()
 
-    def progress(self, now: float) -> float:
+    def last_progress(self, now: float) -> float:
         """Return when the request last made progress, in seconds of the reactor's clock."""
-        if self._upload is not None and not self._writer.behind:
+        if self._upload is not None and not self._writer.is_backlogged:
             return now  # its body is being produced
-        return self._writer.moved
+        return self._writer.last_progress
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Close the connection in an orderly way."""
-        self._writer.lose()
+        self._writer.close()
 
-    def stop(self) -> None:
+    def stop_body(self) -> None:
         """Stop sending the body. The request stays unfinished."""
         if self._upload is not None:
             self._upload.cancel()
 
-    def abandon(self) -> None:
+    def discard(self) -> None:
         """Send nothing more, and drop buffered data."""
-        self.stop()
+        self.stop_body()
         self._writer.discard()
 
-    def gone(self) -> bool:
+    def is_stale(self) -> bool:
         """Return whether an idle connection is unusable, before the reactor reports it."""
-        return self._writer.gone()
+        return self._writer.is_stale()
 
     def _drained(self) -> None:
         if self._upload is not None:
-            self._upload.drained()
+            self._upload.resume()
 
     def _uploaded(self, failure: Failure | None) -> None:
         call, self._call = self._call, None
@@ -108,4 +110,4 @@ class RequestWriter:
             error.__cause__ = failure.value
             self._on_failure(error)
         elif call.stage == AWAITING_RESPONSE:
-            call.stand(AWAITING_RESPONSE, self._environment.seconds(), call.outbound.timeouts.first_byte)
+            call.enter_stage(AWAITING_RESPONSE, self._environment.seconds(), call.request.timeouts.first_byte_timeout)

@@ -31,11 +31,13 @@ def system_lookup(name: str) -> Sequence[str]:
 class AddressResolver:
     """The lookups of a process, with a cache of recent results."""
 
-    def __init__(self, reactor: Any, lookup: Lookup = system_lookup, *, at_once: int = MAX_CONCURRENT_LOOKUPS) -> None:
+    def __init__(
+        self, reactor: Any, lookup: Lookup = system_lookup, *, max_concurrent: int = MAX_CONCURRENT_LOOKUPS
+    ) -> None:
         """`reactor`: IReactorTime and IReactorFromThreads. `lookup` is called in threads."""
         self._reactor = reactor
         self._lookup = lookup
-        self._at_once = at_once
+        self._at_once = max_concurrent
         self._cache = DnsCache()
         self._waiting: dict[str, list[Deferred[tuple[str, ...]]]] = {}  # the callers that wait for a name
         self._queue: deque[str] = deque()  # names that wait for a thread
@@ -46,7 +48,7 @@ class AddressResolver:
         """Number of lookups that have a thread now."""
         return self._running
 
-    def addresses(self, host: str) -> Deferred[tuple[str, ...]]:
+    def resolve(self, host: str) -> Deferred[tuple[str, ...]]:
         """Return the addresses of a host (as `ascii_host` returns it) in the order to try them; at once if they are
         cached. Fails with NoSuchHost. May be cancelled at any time."""
         if is_address(host):
@@ -97,4 +99,4 @@ class AddressResolver:
 def _as_deferred(name: str, result: LookupResult) -> Deferred[tuple[str, ...]]:
     if result.addresses:
         return succeed(result.addresses)
-    return fail(NoSuchHost(f'no address was found for the name {name}: {result.why or "it has none"}'))
+    return fail(NoSuchHost(f'no address was found for the name {name}: {result.error or "it has none"}'))

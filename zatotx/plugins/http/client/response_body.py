@@ -24,7 +24,7 @@ class FlowControl(Protocol):
     def resume(self) -> None:
         """Resume reading."""
 
-    def shut(self) -> None:
+    def close(self) -> None:
         """Stop: the rest is not read."""
 
 
@@ -33,20 +33,20 @@ class CollectedBody:
 
     __slots__ = ('_head', '_max_size', '_pieces', '_size')
 
-    def __init__(self, head: ResponseHead, most: int) -> None:
+    def __init__(self, head: ResponseHead, max_size: int) -> None:
         self._head = head
-        self._max_size = most
+        self._max_size = max_size
         self._pieces: list[bytes] = []
         self._size = 0
 
-    def piece(self, data: bytes) -> None:
+    def add(self, data: bytes) -> None:
         """Add a piece. Raises TooLarge."""
         self._size += len(data)
         if self._size > self._max_size:
             raise too_large_error(self._max_size)
         self._pieces.append(data)
 
-    def end(self, trailers: Trailers) -> HttpResponse:
+    def finish(self, trailers: Trailers) -> HttpResponse:
         """Return the complete response."""
         return HttpResponse(self._head, b''.join(self._pieces), trailers)
 
@@ -87,7 +87,7 @@ class StreamedBody:
             flow_control = self._flow_control
             self.fail(StreamClosed('the body of the answer was closed before its end'))
             if flow_control is not None:
-                flow_control.shut()
+                flow_control.close()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -100,7 +100,7 @@ class StreamedBody:
 
     # Called by the connection.
 
-    def piece(self, data: bytes) -> None:
+    def add(self, data: bytes) -> None:
         """Add a piece."""
         waiting = self._waiting
         if waiting is not None:
@@ -112,7 +112,7 @@ class StreamedBody:
         if self._size >= MAX_BUFFERED and self._flow_control is not None:
             self._flow_control.pause()
 
-    def end(self, trailers: Trailers) -> None:
+    def finish(self, trailers: Trailers) -> None:
         """Note the end of the body."""
         self._ended = True
         self._flow_control = None
@@ -143,5 +143,5 @@ class StreamedBody:
         self.close()
 
 
-def too_large_error(most: int) -> TooLarge:
-    return TooLarge(f'the body of the answer is longer than the {most} bytes that this call allows')
+def too_large_error(max_size: int) -> TooLarge:
+    return TooLarge(f'the body of the answer is longer than the {max_size} bytes that this call allows')

@@ -28,18 +28,18 @@ class ResponseProcessor:
         self._redirects = redirects
         self._decoder = decoder
 
-    def send(self, outbound: HttpRequest) -> Deferred[HttpResponse]:
+    def send(self, request: HttpRequest) -> Deferred[HttpResponse]:
         """See Sender."""
-        return self._sender.send(outbound).addCallback(self._check, outbound, self._seconds())
+        return self._sender.send(request).addCallback(self._check, request, self._seconds())
 
-    async def ask(self, outbound: HttpRequest) -> HttpResponse:
+    async def send_awaitable(self, request: HttpRequest) -> HttpResponse:
         """Send a request from a coroutine, without the callback that `send` needs."""
         began = self._seconds()
-        response = await self._sender.send(outbound)
+        response = await self._sender.send(request)
         head = response.head
         if head.status < 300 and b'content-encoding' not in head.headers:
             return response
-        return await self._finish(response, outbound, began)
+        return await self._finish(response, request, began)
 
     def _check(
         self, response: HttpResponse, outbound: HttpRequest, began: float
@@ -51,6 +51,6 @@ class ResponseProcessor:
 
     async def _finish(self, response: HttpResponse, outbound: HttpRequest, began: float) -> HttpResponse:
         if self._redirects is not None:
-            by = min(outbound.deadline, began + outbound.timeouts.total)
+            by = min(outbound.deadline, began + outbound.timeouts.total_timeout)
             response = await self._redirects.follow(response, outbound, by)
-        return response if self._decoder is None else await self._decoder.decode(response, outbound.most)
+        return response if self._decoder is None else await self._decoder.decode(response, outbound.max_body)

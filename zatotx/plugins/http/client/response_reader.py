@@ -20,35 +20,35 @@ if TYPE_CHECKING:
 
 
 class ResponseReader:
-    """Reads one response after the other. `begun`: some of the current response has arrived. `paused`: reading from the
-    peer is paused."""
+    """Reads one response after the other. `response_started`: some of the current response has arrived. `is_paused`:
+    reading from the peer is paused."""
 
-    __slots__ = ('_body', '_connection', '_environment', 'begun', 'parser', 'paused')
+    __slots__ = ('_body', '_connection', '_environment', 'is_paused', 'parser', 'response_started')
 
-    def __init__(self, shared: CallEnvironment, connection: ClientConnection) -> None:
-        self._environment = shared
+    def __init__(self, environment: CallEnvironment, connection: ClientConnection) -> None:
+        self._environment = environment
         self._connection = connection
         self._body: CollectedBody | StreamedBody | None = None  # of a response that is not complete yet
-        self.paused = False
-        self.begun = False
+        self.is_paused = False
+        self.response_started = False
         self.parser = ResponseParser(RESPONSE_LIMITS)
 
-    def take(self, call: PendingCall, data: bytes) -> None:
+    def feed(self, call: PendingCall, data: bytes) -> None:
         """Read the bytes received for a call. Raises MessageRejected and TooLarge: then the connection is unusable."""
-        self.begun = True
+        self.response_started = True
         self.parser.feed(data)
         if self._body is None:
             self._read_head(call)
         else:
             self._read_body(call, self._body)
 
-    def ended(self, call: PendingCall) -> bool:
+    def handle_eof(self, call: PendingCall) -> bool:
         """Handle an orderly close by the peer. Returns whether that completes the response."""
         body = self._body
         if body is None:
             return False
         try:
-            end = self.parser.eof()
+            end = self.parser.feed_eof()
         except MessageRejected:
             return False
         if end is not None:
@@ -59,23 +59,23 @@ class ResponseReader:
 
     def pause(self) -> None:
         """Pause reading from the peer, whose timeout is suspended too: the reader is slow."""
-        if self._body is not None and not self.paused:
-            self.paused = True
+        if self._body is not None and not self.is_paused:
+            self.is_paused = True
             self._connection.transport.pauseProducing()
 
     def resume(self) -> None:
         """Resume reading: the reader has caught up, or the response has ended."""
-        if self.paused:
-            self.paused = False
+        if self.is_paused:
+            self.is_paused = False
             self._connection.transport.resumeProducing()
             call = self._connection.call
             if call is not None:
-                call.stand(RECEIVING, self._environment.seconds(), call.outbound.timeouts.silence)
+                call.enter_stage(RECEIVING, self._environment.seconds(), call.request.timeouts.read_timeout)
 
-    def shut(self) -> None:
+    def close(self) -> None:
         """Cancel the call: the reader closed the stream."""
         if self._connection.call is not None:
-            self._connection.call.give_up()
+            self._connection.call.cancel()
 
     # The response.
 
@@ -89,51 +89,51 @@ class ResponseReader:
                 return
             head = parser.next()
         now = self._environment.seconds()
-        request = call.outbound
+        request = call.request
         if type(head) is not ResponseHead:
-            if call.stage == AWAITING_RESPONSE and parser.pending:
-                call.stand(RECEIVING, now, request.timeouts.silence)
+            if call.stage == AWAITING_RESPONSE and parser.pending_bytes:
+                call.enter_stage(RECEIVING, now, request.timeouts.read_timeout)
             return
         if (
-            now >= call.due and call.stage != AWAITING_CONTINUE
+            now >= call.deadline and call.stage != AWAITING_CONTINUE
         ):  # the timeout has passed, but the sweeper has not run yet
             call.expire(now)
             if self._connection.call is not call:
                 return
-        if request.stream:
+        if request.is_streamed:
             self._start_stream(call, head, now)
             return
-        if head.length is not None and head.length > request.most:
-            raise too_large_error(request.most)
-        body = parser.take_whole()
+        if head.length is not None and head.length > request.max_body:
+            raise too_large_error(request.max_body)
+        body = parser.take_whole_body()
         if body is not None:
-            self.begun = False
+            self.response_started = False
             self._connection.finish(call, HttpResponse(head, body), now)
         else:
-            self._start_body(call, head, CollectedBody(head, request.most), now)
+            self._start_body(call, head, CollectedBody(head, request.max_body), now)
 
     def _handle_interim(self, call: PendingCall, status: int) -> None:
         """Handle an interim response: the peer is working on the request."""
         now = self._environment.seconds()
-        writer = self._connection.asking
-        if not writer.withheld:
-            call.stand(AWAITING_RESPONSE, now, call.outbound.timeouts.first_byte)
+        writer = self._connection.request_writer
+        if not writer.awaits_continue:
+            call.enter_stage(AWAITING_RESPONSE, now, call.request.timeouts.first_byte_timeout)
         elif status == 100:
             writer.send_body(now)
 
     def _start_stream(self, call: PendingCall, head: ResponseHead, now: float) -> None:
         stream = StreamedBody(self)
         self._start_body(call, head, stream, now)
-        call.begin(HttpResponse(head, stream), stream)
+        call.start_stream(HttpResponse(head, stream), stream)
 
     def _start_body(
         self, call: PendingCall, head: ResponseHead, body: CollectedBody | StreamedBody, now: float
     ) -> None:
         """Start reading a body that is not complete yet. After an error status the rest of the request is not sent."""
         self._body = body
-        call.stand(RECEIVING, now, call.outbound.timeouts.silence)
+        call.enter_stage(RECEIVING, now, call.request.timeouts.read_timeout)
         if head.status >= 400:
-            self._connection.asking.stop()
+            self._connection.request_writer.stop_body()
         self._read_body(call, body)
 
     def _read_body(self, call: PendingCall, body: CollectedBody | StreamedBody) -> None:
@@ -142,7 +142,7 @@ class ResponseReader:
         while self._connection.call is call:
             event = parser.next()
             if isinstance(event, bytes):
-                body.piece(event)
+                body.add(event)
             elif isinstance(event, EndOfBody):
                 self._end(call, body, event)
             else:
@@ -150,17 +150,17 @@ class ResponseReader:
                 break
 
     def _wait_for_peer(self, call: PendingCall) -> None:
-        if self.paused:
-            call.stand_still()
+        if self.is_paused:
+            call.suspend_stage_timeout()
         else:
-            call.stand(RECEIVING, self._environment.seconds(), call.outbound.timeouts.silence)
+            call.enter_stage(RECEIVING, self._environment.seconds(), call.request.timeouts.read_timeout)
 
     def _end(self, call: PendingCall, body: CollectedBody | StreamedBody, end: EndOfBody) -> None:
         self._body = None
-        self.begun = False
+        self.response_started = False
         now = self._environment.seconds()
         if isinstance(body, CollectedBody):
-            self._connection.finish(call, body.end(end.trailers), now)
+            self._connection.finish(call, body.finish(end.trailers), now)
         else:
             self._connection.finish(call, None, now)
-            body.end(end.trailers)
+            body.finish(end.trailers)

@@ -45,7 +45,7 @@ class TlsClientFactory:
     def handshake(self, transport: Any, host: str, clock: Any) -> HandshakeObserver:
         """Start a handshake over a connected transport, and make TLS its protocol."""
         handshake = HandshakeObserver(host)
-        creator = _ConnectionCreator(self._connection(host, handshake.verdict))
+        creator = _ConnectionCreator(self._connection(host, handshake.verifier))
         tls = TLSMemoryBIOProtocol(TLSMemoryBIOFactory(creator, True, _UNUSED_FACTORY, clock), handshake)
         transport.protocol = tls
         tls.makeConnection(transport)
@@ -56,7 +56,7 @@ class TlsClientFactory:
         if not is_address(host):  # RFC 6066 §3
             connection.set_tlsext_host_name(host.removesuffix('.').encode('ascii'))
         if self._verify:
-            connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verdict.check)
+            connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verdict.verify)
         return connection
 
     @cached_property
@@ -94,22 +94,22 @@ class TlsClientFactory:
 
 
 class CertificateVerifier:
-    """Verifies a peer's certificate chain. `words` describes the first error; '' = none yet."""
+    """Verifies a peer's certificate chain. `error` describes the first error; '' = none yet."""
 
-    __slots__ = ('_host', 'words')
+    __slots__ = ('_host', 'error')
 
     def __init__(self, host: str) -> None:
         self._host = host
-        self.words = ''
+        self.error = ''
 
-    def check(self, connection: SSL.Connection, certificate: X509, code: int, depth: int, ok: int) -> bool:
+    def verify(self, connection: SSL.Connection, certificate: X509, code: int, depth: int, ok: int) -> bool:
         """OpenSSL's verify callback: called for each certificate of the chain, and for each error that it finds."""
-        if not self.words:
+        if not self.error:
             try:
-                self.words = self._error(certificate, code, depth, bool(ok))
+                self.error = self._error(certificate, code, depth, bool(ok))
             except Exception:  # parsing the peer's bytes may raise anything: the certificate is not accepted
-                self.words = 'cannot be read'
-        return not self.words
+                self.error = 'cannot be read'
+        return not self.error
 
     def _error(self, certificate: X509, code: int, depth: int, ok: bool) -> str:
         if not ok:
@@ -130,7 +130,7 @@ class HandshakeObserver(Protocol):
 
     def __init__(self, host: str) -> None:
         self._host = host
-        self.verdict = CertificateVerifier(host)
+        self.verifier = CertificateVerifier(host)
         self.done: Deferred[Any] = Deferred()
 
     def handshakeCompleted(self) -> None:
@@ -141,8 +141,8 @@ class HandshakeObserver(Protocol):
             self.done.errback(Failure(self._make_error(reason.value)))
 
     def _make_error(self, error: BaseException | None) -> TlsFailed:
-        if self.verdict.words:
-            return TlsFailed(f'the certificate of {self._host} {self.verdict.words}')
+        if self.verifier.error:
+            return TlsFailed(f'the certificate of {self._host} {self.verifier.error}')
         return TlsFailed(f'{self._host} {describe_handshake_error(_reasons(error))}')
 
 

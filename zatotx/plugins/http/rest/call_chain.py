@@ -32,11 +32,11 @@ _SERVER_ERROR = 500  # and above
 class DirectSender:
     """Sends requests with the HTTP client, without any wrapper."""
 
-    form: RequestTemplate
+    request_template: RequestTemplate
     client: Callable[[HttpRequest], Awaitable[HttpResponse]]
 
     def send(self, request: OutgoingRequest) -> Awaitable[HttpResponse]:
-        return self.client(self.form.outbound(request))
+        return self.client(self.request_template.http_request(request))
 
 
 def is_peer_failure(error: Exception) -> bool:
@@ -55,10 +55,10 @@ class Authorizer(Protocol):
     async def credentials(self, request: OutgoingRequest) -> Fields:
         """Return the fields for this request. Raises a ServiceError if they are not available in time."""
 
-    async def refused(self, request: OutgoingRequest, answer: HttpResponse) -> bool:
+    async def handle_unauthorized(self, request: OutgoingRequest, response: HttpResponse) -> bool:
         """Handle a 401 response. Returns whether new credentials are available that the peer has not seen yet."""
 
-    def accepted(self, answer: HttpResponse) -> None:
+    def handle_accepted(self, response: HttpResponse) -> None:
         """Handle a response that accepts the credentials."""
 
 
@@ -74,12 +74,16 @@ class AuthorizingSender:
         authorizer = self.authorizer
         request.credentials = await self._credentials(request)
         response = await self.inner(request)
-        if response.head.status == _UNAUTHORIZED and request.repeatable and await authorizer.refused(request, response):
+        if (
+            response.head.status == _UNAUTHORIZED
+            and request.is_repeatable
+            and await authorizer.handle_unauthorized(request, response)
+        ):
             _discard_body(response)
             request.credentials = await self._credentials(request)
             response = await self.inner(request)
         if response.head.status != _UNAUTHORIZED:
-            authorizer.accepted(response)
+            authorizer.handle_accepted(response)
         return response
 
     async def _credentials(self, request: OutgoingRequest) -> Fields:
@@ -101,7 +105,7 @@ class HttpRetryDecision:
         """See RetryDecision."""
         if not isinstance(error, CallFailed) or not is_retryable(error):
             return None
-        return self._delay(request, attempts, FailedAttempt(reached=error.reached))
+        return self._delay(request, attempts, FailedAttempt(reached_peer=error.reached))
 
     def after_response(self, request: OutgoingRequest, attempts: int, response: HttpResponse) -> float | None:
         """See RetryDecision."""
@@ -120,9 +124,9 @@ class HttpRetryDecision:
         return isinstance(error, CircuitOpen) and not request.stream
 
     def _delay(self, request: OutgoingRequest, attempts: int, failed: FailedAttempt) -> float | None:
-        again = self.policy.may(request.method, keyed=request.keyed)
-        delay = retry_delay(self.policy, attempts, failed, again=again, random=random.random)
-        if delay is None or not request.repeatable or self.seconds() + delay >= request.due:
+        again = self.policy.is_retryable(request.method, has_idempotency_key=request.has_idempotency_key)
+        delay = retry_delay(self.policy, attempts, failed, is_retryable=again, random=random.random)
+        if delay is None or not request.is_repeatable or self.seconds() + delay >= request.deadline:
             return None
         return delay
 

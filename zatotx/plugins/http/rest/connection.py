@@ -31,43 +31,44 @@ class ConnectionParts:
     """The parts of an outgoing connection."""
 
     title: str  # 'Outgoing connection CRM (rest)'
-    form: RequestTemplate
+    request_template: RequestTemplate
     client: WrappedClient
-    attempt: Attempt  # the client with all its wrappers
-    plain: Attempt  # the client without retries and circuit breaker
-    breaker: CircuitBreaker | None
+    send: Attempt  # the client with all its wrappers
+    send_once: Attempt  # the client without retries and circuit breaker
+    circuit_breaker: CircuitBreaker | None
     ping_method: str
-    any_origin: bool = False  # whether redirects to other origins are followed
+    redirect_to_any_origin: bool = False  # whether redirects to other origins are followed
     max_in_flight: int = maxsize
     meter: Any  # IOutgoingMeter
 
 
 @define(eq=False)
 class OutgoingConnection:
-    """A configured outgoing connection. `form` creates requests from a service's calls, `perform` sends them."""
+    """A configured outgoing connection. `request_template` creates requests from a service's calls, `send` sends
+    them."""
 
     parts: ConnectionParts
     reactor: Any  # IReactorTime, IReactorFromThreads
-    form: RequestTemplate = field(init=False)
-    under_way: int = 0  # calls of this connection; connections may share the meter
+    request_template: RequestTemplate = field(init=False)
+    in_flight: int = 0  # calls of this connection; connections may share the meter
     _failures: FailureLog = field(init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self.form = self.parts.form
+        self.request_template = self.parts.request_template
         self._failures = FailureLog(self.parts.title, self.reactor.seconds)
 
-    async def perform(self, request: OutgoingRequest) -> RestResponse:
+    async def send(self, request: OutgoingRequest) -> RestResponse:
         """Send a request and return the response. Raises Timeout, ServiceUnavailable and BadGateway, which name the
         connection."""
         parts = self.parts
         meter = parts.meter
         meter.in_flight += 1
-        self.under_way += 1
+        self.in_flight += 1
         try:
-            if self.under_way > parts.max_in_flight:
+            if self.in_flight > parts.max_in_flight:
                 raise BulkheadFull('as many calls are under way as there may be')
-            http_response = await parts.attempt(request)
+            http_response = await parts.send(request)
         except CallFailed as failure:
             fault = self._map_failure(failure, request)
             meter.failed(type(fault).__name__)
@@ -80,43 +81,43 @@ class OutgoingConnection:
             meter.failed(type(error).__name__)
             raise
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
             meter.in_flight -= 1
-            meter.observe(self.reactor.seconds() - request.began)
+            meter.observe(self.reactor.seconds() - request.started_at)
         if self._failures.cause:
             self._failures.recovered()
         if request.stream:
             return self._streamed(request, http_response)
-        response = RestResponse(http_response, parts.form.data_format, request.model)
-        response.title, response.cid = parts.title, request.call.cid
+        response = RestResponse(http_response, parts.request_template.data_format, request.model)
+        response.connection_title, response.cid = parts.title, request.call.cid
         if len(http_response.body) > THREAD_THRESHOLD:  # type: ignore[arg-type]  # bytes, because it is not streamed
-            await response.read_in_thread(self.form.offload)
+            await response.read_in_thread(self.request_template.offload)
         return response
 
     async def ping(self, call: IServiceCall) -> str:
         """Send a ping request: any response counts as success. Returns the request and response as text, in Zato's
         format.
 
-        Raises as `perform` does. Does not retry, and ignores the circuit breaker.
+        Raises as `send` does. Does not retry, and ignores the circuit breaker.
         """
         parts = self.parts
-        request = parts.form.ping(parts.ping_method, call)
+        request = parts.request_template.build_ping(parts.ping_method, call)
         began, moment = self.reactor.seconds(), datetime.fromtimestamp(time(), UTC).replace(tzinfo=None)
         try:
-            response = await parts.plain(request)
+            response = await parts.send_once(request)
         except CallFailed as failure:
             raise self._map_failure(failure, request) from failure
         if self._failures.cause:
             self._failures.recovered()
         elapsed = timedelta(seconds=self.reactor.seconds() - began)
-        url = f'{parts.form.origin.scheme}://{parts.form.origin.authority.decode()}{parts.form.fixed.decode()}'
+        url = f'{parts.request_template.origin.scheme}://{parts.request_template.origin.authority.decode()}{parts.request_template.ping_path.decode()}'
         request_line = f'{moment.isoformat()} (UTC) {request.method} {url}'
         return f'{request_line}\nCode: {response.status}\nResponse time: {elapsed}'
 
     def retire(self) -> None:
         """Close idle connections: a new connection takes further calls. Current calls end here, and so do requests that
         are already built, perhaps in a thread, and sent later."""
-        self.parts.client.retire()
+        self.parts.client.close_idle()
 
     def end(self) -> Deferred[None]:
         """Accept no more calls. Fires when the current ones have ended."""
@@ -124,34 +125,36 @@ class OutgoingConnection:
 
     def findings(self) -> Iterator[str]:
         """Yield a sentence for each problem that exists now."""
-        breaker = self.parts.breaker
+        breaker = self.parts.circuit_breaker
         if breaker is not None and breaker.state is not CLOSED:
             reason = f' ({self._failures.cause})' if self._failures.cause else ''
-            yield (f'{self.parts.title} is cut off by its circuit breaker, after {breaker.limit} failures in a row'
-                   f'{reason}: see that its peer is well; one call is let through every {breaker.reset:g} s to try')
+            yield (
+                f'{self.parts.title} is cut off by its circuit breaker, after {breaker.failure_threshold} failures in a row'
+                f'{reason}: see that its peer is well; one call is let through every {breaker.reset_timeout:g} s to try'
+            )
 
     # Helpers of perform.
 
     def _streamed(self, request: OutgoingRequest, http_response: HttpResponse) -> RestResponse:
-        response = StreamedRestResponse(http_response, self.form.data_format, request.model)
-        response.title, response.cid = self.parts.title, request.call.cid
+        response = StreamedRestResponse(http_response, self.request_template.data_format, request.model)
+        response.connection_title, response.cid = self.parts.title, request.call.cid
         body = http_response.body
         if not isinstance(body, bytes):
-            next_piece = partial(request.call.result, partial(self._piece, body, request))
-            response.bind(next_piece, partial(self.reactor.callFromThread, body.close))
+            next_piece = partial(request.call.run, partial(self._piece, body, request))
+            response.set_source(next_piece, partial(self.reactor.callFromThread, body.close))
         return response
 
     async def _piece(self, body: BodyStream, request: OutgoingRequest) -> bytes:
         try:
             return await body.read()
         except CallFailed as failure:
-            raise map_error(failure, self.parts.title, request.call.cid, request.patience) from failure
+            raise map_error(failure, self.parts.title, request.call.cid, request.configured_timeout) from failure
 
     def _map_failure(self, failure: CallFailed, request: OutgoingRequest) -> BaseException:
         """Return the error for the service; the log has more details."""
         if is_circuit_failure(failure) or (isinstance(failure, CircuitOpen) and not self._failures.cause):
             self._failures.failed(failure.detail)
-        seconds = request.seconds
+        seconds = request.timeout
         if isinstance(failure, ConnectTimeout):
-            seconds = min(seconds, self.form.connect_timeout)
+            seconds = min(seconds, self.request_template.connect_timeout)
         return map_error(failure, self.parts.title, request.call.cid, seconds)

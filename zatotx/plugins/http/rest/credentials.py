@@ -37,18 +37,20 @@ class OutgoingCredentials:
 
     fields: Fields = field(default=(), repr=False)
     query: bytes = field(default=b'', repr=False)
-    authorizer: Callable[[], Authorizer] | None = None  # creates the authorizer of a connection
-    asks_first: bool = False  # the peer always rejects a first request without credentials
-    token: Callable[[], UsernameToken] | None = field(default=None, repr=False)  # creates the token of one SOAP message
+    make_authorizer: Callable[[], Authorizer] | None = None  # creates the authorizer of a connection
+    requires_challenge: bool = False  # the peer always rejects a first request without credentials
+    make_token: Callable[[], UsernameToken] | None = field(
+        default=None, repr=False
+    )  # creates the token of one SOAP message
 
 
 @frozen(kw_only=True)
 class CredentialsContext:
     """What outgoing credentials are created with."""
 
-    reach: ClientEnvironment
+    environment: ClientEnvironment
     unseal: Callable[[str], str]
-    shelf: TokenCache | None
+    token_cache: TokenCache | None
 
 
 NO_CREDENTIALS = OutgoingCredentials()
@@ -83,17 +85,19 @@ def _apikey(stored: StoredObject, context: CredentialsContext) -> OutgoingCreden
 
 def _digest(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
     factory = partial(DigestAuthorizer, stored.value.username, stored.value.password)
-    return OutgoingCredentials(authorizer=factory, asks_first=True)
+    return OutgoingCredentials(make_authorizer=factory, requires_challenge=True)
 
 
 def _oauth2(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
     # One connection per token request: they are rare, and nothing has to be closed when the definition changes.
-    settings = ClientSettings(bounds=PoolLimits(idle=0), tls=TlsSettings(ca=stored.value.tls_ca), follow_redirects=0)
-    client = make_client(settings, context.reach)
+    settings = ClientSettings(
+        pool_limits=PoolLimits(idle_timeout=0), tls=TlsSettings(ca=stored.value.tls_ca), max_redirects=0
+    )
+    client = make_client(settings, context.environment)
     fetcher = TokenFetcher(definition=stored.value, title=f'Security definition {stored.name} (oauth2_client)',
-                        client=client.send, shelf=context.shelf, now=time)  # fmt: skip
-    source = OAuth2Authorizer(fetcher, context.reach.reactor)
-    return OutgoingCredentials(authorizer=lambda: source)
+                        send=client.send, cache=context.token_cache, now=time)  # fmt: skip
+    source = OAuth2Authorizer(fetcher, context.environment.reactor)
+    return OutgoingCredentials(make_authorizer=lambda: source)
 
 
 def _wss(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
@@ -101,7 +105,7 @@ def _wss(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentia
     if not value.password:
         raise UnusableCredentials(f'its security definition {stored.name} has no password yet')
     return OutgoingCredentials(
-        token=partial(new_username_token, value.username, value.password, is_digest=value.password_type == DIGEST)
+        make_token=partial(new_username_token, value.username, value.password, is_digest=value.password_type == DIGEST)
     )
 
 

@@ -39,15 +39,15 @@ class DigestChallenge:
         return self.algorithm.upper().removesuffix(_SESSION) or 'MD5'
 
     @property
-    def session(self) -> bool:
+    def is_session(self) -> bool:
         """Whether the algorithm is a -sess variant: the secret is hashed for one session only."""
         return self.algorithm.upper().endswith(_SESSION)
 
 
-def strongest_challenge(found: Iterable[Challenge]) -> DigestChallenge | None:
+def strongest_challenge(challenges: Iterable[Challenge]) -> DigestChallenge | None:
     """Return the challenge with the strongest supported hash, the first of several (RFC 7616 §3.7); None if there is
     none."""
-    supported = [parsed for challenge in found if (parsed := _parse_challenge(challenge)) is not None]
+    supported = [parsed for challenge in challenges if (parsed := _parse_challenge(challenge)) is not None]
     return min(supported, key=lambda parsed: _SUPPORTED.index(parsed.hash), default=None)
 
 
@@ -70,7 +70,7 @@ def _parse_challenge(challenge: Challenge) -> DigestChallenge | None:
 class DigestSession:
     """The state that follows a challenge: a nonce, and how often it was used."""
 
-    asked: DigestChallenge
+    challenge: DigestChallenge
     username: str
     password: str = field(repr=False)
     cnonce: str = field(factory=lambda: token_hex(16))
@@ -79,13 +79,13 @@ class DigestSession:
     _secret: str = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.nonce = self.asked.nonce
-        secret = self._hash(f'{self.username}:{self.asked.realm}:{self.password}')
-        self._secret = self._hash(f'{secret}:{self.nonce}:{self.cnonce}') if self.asked.session else secret
+        self.nonce = self.challenge.nonce
+        secret = self._hash(f'{self.username}:{self.challenge.realm}:{self.password}')
+        self._secret = self._hash(f'{secret}:{self.nonce}:{self.cnonce}') if self.challenge.is_session else secret
 
     def authorization(self, method: str, target: str) -> str:
         """Return the next Authorization field for a request with that method and target."""
-        challenge = self.asked
+        challenge = self.challenge
         self.count += 1
         nc = f'{self.count:08x}'
         request_hash = self._hash(f'{method}:{target}')
@@ -104,21 +104,21 @@ class DigestSession:
             fields.append(f'opaque={quote_string(challenge.opaque)}')
         if challenge.qop:
             fields += ['qop=auth', f'nc={nc}']
-        if challenge.qop or challenge.session:
+        if challenge.qop or challenge.is_session:
             fields.append(f'cnonce="{self.cnonce}"')
         if challenge.userhash:
             fields.append('userhash=true')
         return f'Digest {", ".join(fields)}'
 
     def _username_field(self) -> str:
-        if self.asked.userhash:
-            return f'username="{self._hash(f"{self.username}:{self.asked.realm}")}"'
+        if self.challenge.userhash:
+            return f'username="{self._hash(f"{self.username}:{self.challenge.realm}")}"'
         if self.username.isascii():
             return f'username={quote_string(self.username)}'
         return f"username*=UTF-8''{quote(self.username, safe='')}"
 
     def _hash(self, text: str) -> str:
-        return hashlib.new(_HASHES[self.asked.hash], text.encode('utf-8'), usedforsecurity=False).hexdigest()
+        return hashlib.new(_HASHES[self.challenge.hash], text.encode('utf-8'), usedforsecurity=False).hexdigest()
 
 
 class DigestAuthorizer:
@@ -132,30 +132,30 @@ class DigestAuthorizer:
         """See Authorizer: no credentials until the peer has sent a challenge."""
         session = self._session
         if session is None:
-            request.proof = None
+            request.sent_credentials = None
             return ()
         value = session.authorization(request.method, request.target.decode('ascii'))
-        request.proof = session.nonce
+        request.sent_credentials = session.nonce
         return ((b'Authorization', value.encode('utf-8')),)
 
-    async def refused(self, request: OutgoingRequest, answer: HttpResponse) -> bool:
+    async def handle_unauthorized(self, request: OutgoingRequest, response: HttpResponse) -> bool:
         """See Authorizer: it is the first challenge, or the nonce has expired. If the peer rejects a nonce that is
         still valid, username or password are wrong."""
-        fields = [value for name, value in answer.head.raw_headers if name.lower() == b'www-authenticate']
+        fields = [value for name, value in response.head.raw_headers if name.lower() == b'www-authenticate']
         challenges = parse_challenges(fields)
         strongest = strongest_challenge(challenges)
         if strongest is None:
             return False
         digests = [challenge.params for challenge in challenges if challenge.scheme == 'digest']
         stale = any(params.get('stale', '').lower() == 'true' for params in digests)
-        if request.proof is not None and not stale and strongest.nonce == request.proof:
+        if request.sent_credentials is not None and not stale and strongest.nonce == request.sent_credentials:
             return False
         self._session = DigestSession(strongest, self._username, self._password, self._cnonce())
         return True
 
-    def accepted(self, answer: HttpResponse) -> None:
+    def handle_accepted(self, response: HttpResponse) -> None:
         """See Authorizer: the peer may name the next nonce (RFC 7616 §3.5)."""
-        info = answer.head.headers.get(b'authentication-info')
+        info = response.head.headers.get(b'authentication-info')
         session = self._session
         if info is not None and session is not None and (next_nonce := parse_parameters(info).get('nextnonce')):
             session.nonce, session.count = next_nonce, 0

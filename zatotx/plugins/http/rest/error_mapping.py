@@ -15,11 +15,11 @@ from zatotx.plugins.http.client.errors import CallFailed, NotReached
 
 
 class CircuitOpen(NotReached):
-    """The circuit breaker rejects calls. `wait`: seconds until it may let one through."""
+    """The circuit breaker rejects calls. `retry_after`: seconds until it may let one through."""
 
     def __init__(self, wait: float) -> None:
         super().__init__('it answers with errors')  # used only if the error before it is no longer known
-        self.wait = wait
+        self.retry_after = wait
 
 
 class BulkheadFull(NotReached):
@@ -58,22 +58,22 @@ _NOT_PEER_ERRORS = (
 _TRANSIENT = (errors.ConnectRefused, errors.NoSuchHost, errors.ConnectTimeout, errors.PeerReset)
 
 
-def map_error(failure: CallFailed, title: str, cid: str, seconds: float) -> BaseException:
+def map_error(failure: CallFailed, title: str, cid: str, timeout: float) -> BaseException:
     """Return the exception for an error; if the service's own body failed, that error. `title`: 'Outgoing connection
-    CRM (rest)'; `seconds`: the call's timeout."""
+    CRM (rest)'; `timeout`: the call's timeout."""
     if isinstance(failure, errors.BodyFailed) and failure.__cause__ is not None:
         return failure.__cause__
     if isinstance(failure, _TIMEOUTS):
-        return timeout_error(title, cid, seconds)
+        return timeout_error(title, cid, timeout)
     if (reason := _lookup(failure, _BAD_GATEWAY)) is not None:
         return BadGateway(cid, f'{title} gave no usable answer: {reason}')
-    retry_after = int(failure.wait) + 1 if isinstance(failure, CircuitOpen) else 1
+    retry_after = int(failure.retry_after) + 1 if isinstance(failure, CircuitOpen) else 1
     return ServiceUnavailable(cid, f'{title} cannot be used: {_lookup(failure, _UNAVAILABLE)}', retry_after)
 
 
-def timeout_error(title: str, cid: str, seconds: float) -> Timeout:
+def timeout_error(title: str, cid: str, timeout: float) -> Timeout:
     """Return the error of a call without a response in time."""
-    return Timeout(cid, f'{title} gave no answer within {round(seconds, 3):g} s')
+    return Timeout(cid, f'{title} gave no answer within {round(timeout, 3):g} s')
 
 
 def is_circuit_failure(failure: CallFailed) -> bool:

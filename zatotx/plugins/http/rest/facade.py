@@ -113,7 +113,7 @@ class RestConnection:
     def ping(self) -> Any:
         """Ping the peer; returns the request and response as text."""
         connection = self._registry.find(self._name, self._call.cid)
-        return self._call.result(partial(connection.ping, self._call))
+        return self._call.run(partial(connection.ping, self._call))
 
     @property
     def conn(self) -> RestConnectionZatoApi:
@@ -131,8 +131,8 @@ class RestConnection:
     def _send(self, spec: CallSpec) -> Any:
         call = self._call
         connection = self._registry.connections.get(self._name) or self._registry.find(self._name, call.cid)
-        request = connection.form.request(spec, call)
-        return call.result(partial(connection.perform, request))
+        request = connection.request_template.build_request(spec, call)
+        return call.run(partial(connection.send, request))
 
 
 class RestConnectionZatoApi:

@@ -50,7 +50,7 @@ USER_AGENT = (b'User-Agent', f'zatotx/{__version__}'.encode('ascii'))
 class BuildContext:
     """What connections are built with."""
 
-    reach: ClientEnvironment
+    environment: ClientEnvironment
     component: bytes
     meter: Any  # the IOutgoingMeter of the connection
 
@@ -59,8 +59,8 @@ class BuildContext:
 class HttpConnectionType:
     """The differences between REST and SOAP connections."""
 
-    form: Callable[[Any, OutgoingCredentials, BuildContext], RequestTemplate]
-    connection: Callable[
+    make_template: Callable[[Any, OutgoingCredentials, BuildContext], RequestTemplate]
+    make_connection: Callable[
         [ConnectionParts, Any, Any], OutgoingConnection
     ]  # (parts, reactor, configuration)
     is_failure: Callable[[HttpResponse], bool]  # for the circuit breaker
@@ -72,48 +72,52 @@ def build_connection(
 ) -> OutgoingConnection:
     """Build the connection of a configuration. `title`: 'Outgoing connection CRM (rest)'. Raises ValueError, with the
     reason, for a configuration that this machine cannot use."""
-    environment, meter = context.reach, context.meter
+    environment, meter = context.environment, context.meter
     meter.circuit_open = meter.circuit_half_open = False
     client = make_client(_client_settings(value, credentials), environment)
-    form = connection_type.form(value, credentials, context)
+    form = connection_type.make_template(value, credentials, context)
     plain = _plain_attempt(form, client, credentials, title)
     breaker = None
-    attempt: Attempt = DirectSender(form, client.ask).send
+    attempt: Attempt = DirectSender(form, client.send_awaitable).send
     if value.circuit_breaker is not None:
         breaker = CircuitBreaker(value.circuit_breaker.failures, value.circuit_breaker.reset)
         attempt = CircuitBreaking(
             attempt, breaker, environment.reactor.seconds, meter,
             is_failed_response=connection_type.is_failure, is_failure=is_peer_failure, rejected=CircuitOpen,
         ).send  # fmt: skip
-    if credentials.authorizer is not None:
-        attempt = AuthorizingSender(attempt, credentials.authorizer(), title).send
+    if credentials.make_authorizer is not None:
+        attempt = AuthorizingSender(attempt, credentials.make_authorizer(), title).send
     if value.retry is not None and value.retry.attempts > 1:
         decision = HttpRetryDecision(_retry_policy(value.retry), environment.reactor.seconds)
         attempt = Retrying(attempt, decision, environment.reactor, meter, RetryBudget()).send
     parts = ConnectionParts(
-        title=title, form=form, client=client, attempt=attempt, plain=plain, breaker=breaker,
-        ping_method=value.ping_method, any_origin=value.follow_redirects == ANY_ORIGIN,
+        title=title, request_template=form, client=client, send=attempt, send_once=plain, circuit_breaker=breaker,
+        ping_method=value.ping_method, redirect_to_any_origin=value.follow_redirects == ANY_ORIGIN,
         max_in_flight=value.max_in_flight or maxsize, meter=meter,
     )  # fmt: skip
-    return connection_type.connection(parts, environment.reactor, value)
+    return connection_type.make_connection(parts, environment.reactor, value)
 
 
 def _plain_attempt(
     form: RequestTemplate, client: WrappedClient, credentials: OutgoingCredentials, title: str
 ) -> Attempt:
-    direct = DirectSender(form, client.ask).send
-    return direct if credentials.authorizer is None else AuthorizingSender(direct, credentials.authorizer(), title).send
+    direct = DirectSender(form, client.send_awaitable).send
+    return (
+        direct
+        if credentials.make_authorizer is None
+        else AuthorizingSender(direct, credentials.make_authorizer(), title).send
+    )
 
 
 def _client_settings(value: HttpOutgoing, credentials: OutgoingCredentials) -> ClientSettings:
     return ClientSettings(
-        bounds=PoolLimits(connections=value.pool_size),
+        pool_limits=PoolLimits(max_connections=value.pool_size),
         tls=tls_settings(value),
         proxy=value.proxy,
-        follow_redirects=DEFAULT_MAX_REDIRECTS
-        if value.follow_redirects and credentials.token is None
+        max_redirects=DEFAULT_MAX_REDIRECTS
+        if value.follow_redirects and credentials.make_token is None
         else 0,  # token: in the body
-        any_origin=value.follow_redirects == ANY_ORIGIN,
+        redirect_to_any_origin=value.follow_redirects == ANY_ORIGIN,
         secret_fields=frozenset(name.lower() for name, _ in credentials.fields),
     )
 
@@ -135,15 +139,15 @@ def make_request_template(
     return form(
         origin=origin, method=value.method, template=UrlTemplate(_join_paths(base, value.url_path)),
         data_format=value.data_format, content_type=value.content_type.encode('ascii'),
-        common=HeaderFields.of(fields), query=credentials.query, timeout=value.timeout,
+        common=HeaderFields.from_pairs(fields), query=credentials.query, timeout=value.timeout,
         connect_timeout=inf if value.connect_timeout is None else value.connect_timeout,
-        most=value.max_response_size, offload=context.reach.offload, seconds=context.reach.reactor.seconds,
-        repeated=SAFE_METHODS.union(retried), asks_first=credentials.asks_first, **own,
+        most=value.max_response_size, offload=context.environment.offload, seconds=context.environment.reactor.seconds,
+        repeated=SAFE_METHODS.union(retried), asks_first=credentials.requires_challenge, **own,
     )  # fmt: skip
 
 
 def _rest_form(value: HttpOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> RequestTemplate:
-    if credentials.token is not None:
+    if credentials.make_token is not None:
         raise ValueError('its security definition is of type wss, which is for outgoing_soap only')
     accept = _ACCEPTED.get(value.data_format, _ANYTHING)
     return make_request_template(RequestTemplate, value, credentials, context, accept)
@@ -163,4 +167,4 @@ def _retry_policy(retry: RetrySettings) -> RetryPolicy:
     return RetryPolicy(attempts=retry.attempts, backoff=retry.backoff, methods=SAFE_METHODS.union(retry.methods))
 
 
-REST = HttpConnectionType(form=_rest_form, connection=_rest_connection, is_failure=is_server_error)
+REST = HttpConnectionType(make_template=_rest_form, make_connection=_rest_connection, is_failure=is_server_error)

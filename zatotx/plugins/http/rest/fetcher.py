@@ -23,16 +23,18 @@ class DocumentFetcher:
     """IFetcher with an HTTP client that belongs to no connection."""
 
     def __init__(self, environment: ClientEnvironment) -> None:
-        self._client = make_client(ClientSettings(follow_redirects=0), environment)
+        self._client = make_client(ClientSettings(max_redirects=0), environment)
 
-    def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[FetchedDocument]:
+    def fetch(self, url: str, *, timeout: float, max_body: int) -> Deferred[FetchedDocument]:
         """See IFetcher."""
         try:
             origin, target = split_url(url)
         except ValueError as error:
             return fail(ServiceUnavailable(None, f'There is no document to be had: its URL {error}'))
-        timeouts = Timeouts(queue=inf, connect=inf, first_byte=inf, silence=inf, total=timeout)
-        outbound = HttpRequest('GET', origin, target, _FIELDS, timeouts=timeouts, most=most)
+        timeouts = Timeouts(
+            queue_timeout=inf, connect_timeout=inf, first_byte_timeout=inf, read_timeout=inf, total_timeout=timeout
+        )
+        outbound = HttpRequest('GET', origin, target, _FIELDS, timeouts=timeouts, max_body=max_body)
         return Deferred.fromCoroutine(self._fetch(outbound, timeout))
 
     async def _fetch(self, outbound: HttpRequest, timeout: float) -> FetchedDocument:

@@ -30,7 +30,7 @@ _REDIS_TIMEOUT = 3.0  # seconds that all Redis commands of a renewal may take to
 class OAuth2Authorizer:
     """The current token of one security definition in this process. An Authorizer."""
 
-    granting: TokenFetcher
+    fetcher: TokenFetcher
     clock: Any  # IReactorTime
     _token: AccessToken | None = None
     _rejected_key: str = ''  # the key of the last token that a peer rejected
@@ -44,51 +44,51 @@ class OAuth2Authorizer:
 
     async def credentials(self, request: OutgoingRequest) -> Fields:
         """See Authorizer. Raises Timeout, ServiceUnavailable and BadGateway, which name the definition."""
-        token, now = self._token, self.granting.now()
-        if token is None or now >= token.ends:
+        token, now = self._token, self.fetcher.now()
+        if token is None or now >= token.expires_at:
             token = await self._wait_for_token(request)
         elif now >= token.renew_at:
             self._renew()  # calls use the old token until then
-        request.proof = token
+        request.sent_credentials = token
         return ((b'Authorization', b'Bearer ' + token.value.encode('ascii')),)
 
-    async def refused(self, request: OutgoingRequest, answer: HttpResponse) -> bool:
+    async def handle_unauthorized(self, request: OutgoingRequest, response: HttpResponse) -> bool:
         """See Authorizer: a token may be revoked before it expires."""
-        used: AccessToken = request.proof
+        used: AccessToken = request.sent_credentials
         if self._token is used:
-            self._token, self._rejected_key = None, used.key
+            self._token, self._rejected_key = None, used.fingerprint
         return self._token is None or self._token.value != used.value
 
-    def accepted(self, answer: HttpResponse) -> None:
+    def handle_accepted(self, response: HttpResponse) -> None:
         """See Authorizer."""
 
     # Renewal
 
     async def _wait_for_token(self, request: OutgoingRequest) -> AccessToken:
         """Wait for a new token, within the request's timeout."""
-        cid, title = request.call.cid, self.granting.title
+        cid, title = request.call.cid, self.fetcher.title
         if self._error is not None and self.clock.seconds() < self._retry_at:
             raise type(self._error)(cid, self._error.msg)
         waiter: Deferred[AccessToken] = Deferred(self._waiting.remove)
         self._waiting.append(waiter)
         self._renew()
-        remaining = max(0.0, request.due - self.clock.seconds())
+        remaining = max(0.0, request.deadline - self.clock.seconds())
         try:
             return await waiter.addTimeout(remaining, self.clock)
         except Late:
-            raise timeout_error(title, cid, request.seconds) from None
+            raise timeout_error(title, cid, request.timeout) from None
         except ServiceError as error:
             raise type(error)(cid, error.msg) from error
 
     def _renew(self) -> None:
         """Start a renewal, unless one is in progress or has just failed."""
         if self._renewing is None and self.clock.seconds() >= self._retry_at:
-            self._renewing = Deferred.fromCoroutine(self.granting.token(self._rejected_key))
-            timeout = 2 * self.granting.definition.timeout + _REDIS_TIMEOUT  # the holder of the lease, and we
+            self._renewing = Deferred.fromCoroutine(self.fetcher.fetch(self._rejected_key))
+            timeout = 2 * self.fetcher.definition.timeout + _REDIS_TIMEOUT  # the holder of the lease, and we
             self._renewing.addTimeout(timeout, self.clock, self._timeout_failure).addBoth(self._renewed)
 
     def _timeout_failure(self, result: object, seconds: float) -> Failure:
-        return Failure(timeout_error(self.granting.title, '', seconds))
+        return Failure(timeout_error(self.fetcher.title, '', seconds))
 
     def _renewed(self, result: Any) -> None:
         self._renewing = None
@@ -105,7 +105,7 @@ class OAuth2Authorizer:
             waiter.callback(result)
 
     def _as_error(self, failure: Failure) -> ServiceError:
-        error, title = failure.value, self.granting.title
+        error, title = failure.value, self.fetcher.title
         if isinstance(error, ServiceError):
             return error
         if isinstance(error, TokenRefused):

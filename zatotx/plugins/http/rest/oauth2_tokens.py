@@ -29,13 +29,13 @@ class AccessToken(msgspec.Struct, frozen=True):
 
     value: str
     renew_at: float
-    ends: float
+    expires_at: float
 
     def __repr__(self) -> str:
-        return f'<Token until {self.ends:.0f}>'
+        return f'<Token until {self.expires_at:.0f}>'
 
     @property
-    def key(self) -> str:
+    def fingerprint(self) -> str:
         """A hash that identifies the token without revealing it."""
         return sha256(self.value.encode('utf-8')).hexdigest()
 

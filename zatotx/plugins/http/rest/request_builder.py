@@ -47,8 +47,26 @@ class CallSpec(msgspec.Struct):
 class OutgoingRequest:
     """One request that is ready to be sent, also repeatedly."""
 
-    __slots__ = ('began', 'body', 'call', 'cid', 'credentials', 'due', 'given', 'keyed', 'method', 'model', 'names',
-                 'own', 'patience', 'proof', 'seconds', 'stream', 'target', 'values')  # fmt: skip
+    __slots__ = (
+        'body',
+        'call',
+        'cid',
+        'configured_timeout',
+        'credentials',
+        'deadline',
+        'field_names',
+        'field_values',
+        'has_idempotency_key',
+        'method',
+        'model',
+        'override_fields',
+        'override_names',
+        'sent_credentials',
+        'started_at',
+        'stream',
+        'target',
+        'timeout',
+    )
 
     def __init__(self, spec: CallSpec, call: IServiceCall, default_method: str = '') -> None:
         self.call = call
@@ -58,20 +76,20 @@ class OutgoingRequest:
         self.target = b'/'
         self.body: bytes | BodySource | None = None
         self.cid = (spec.cid or call.cid).encode('utf-8')
-        self.names: tuple[bytes, ...] = ()  # of this request's own fields
-        self.values: tuple[bytes, ...] = ()  # of those fields, except the ones that depend on the time of sending
-        self.own: Fields = ()  # fields set by the service, which replace others
-        self.given = _NONE  # names of fields that the service set or omitted, lower-case
+        self.field_names: tuple[bytes, ...] = ()  # of this request's own fields
+        self.field_values: tuple[bytes, ...] = ()  # of those fields, except the ones that depend on the time of sending
+        self.override_fields: Fields = ()  # fields set by the service, which replace others
+        self.override_names = _NONE  # names of fields that the service set or omitted, lower-case
         self.credentials: Fields = ()  # set by the authorizer
-        self.proof: Any = None  # what the authorizer made them from
-        self.keyed = False  # whether it has an Idempotency-Key
-        self.began = 0.0  # when it was built, on the reactor's clock
-        self.due = 0.0  # when it times out, on the reactor's clock
-        self.patience = 0.0  # the configured timeout in seconds
-        self.seconds = 0.0  # the timeout in seconds, limited by the service's deadline
+        self.sent_credentials: Any = None  # what the authorizer made them from
+        self.has_idempotency_key = False  # whether it has an Idempotency-Key
+        self.started_at = 0.0  # when it was built, on the reactor's clock
+        self.deadline = 0.0  # when it times out, on the reactor's clock
+        self.configured_timeout = 0.0  # the configured timeout in seconds
+        self.timeout = 0.0  # the timeout in seconds, limited by the service's deadline
 
     @property
-    def repeatable(self) -> bool:
+    def is_repeatable(self) -> bool:
         """Whether the body can be sent again."""
         body = self.body
         return body is None or isinstance(body, bytes) or body.repeatable
@@ -83,18 +101,18 @@ class RequestTemplate:
 
     origin: Origin
     method: str  # default method
-    template: UrlTemplate
+    url_template: UrlTemplate
     data_format: str
     content_type: bytes  # b'' = determined by the data
-    common: HeaderFields = field(repr=False)  # fields of every request, including static credentials
-    query: bytes = field(repr=False)  # appended to every query; b'' = none
+    common_fields: HeaderFields = field(repr=False)  # fields of every request, including static credentials
+    fixed_query: bytes = field(repr=False)  # appended to every query; b'' = none
     timeout: float  # seconds
     connect_timeout: float
-    most: int  # limit of a response's body in bytes
+    max_response_size: int  # limit of a response's body in bytes
     offload: Offload
     seconds: Callable[[], float]  # the reactor's clock
-    repeated: frozenset[str] = SAFE_METHODS  # methods that may be repeated
-    asks_first: bool = False  # whether the peer may reject a request before its body is sent
+    repeatable_methods: frozenset[str] = SAFE_METHODS  # methods that may be repeated
+    requires_challenge: bool = False  # whether the peer may reject a request before its body is sent
     timeouts: Timeouts = field(init=False)
     _default_target: bytes | None = field(init=False)  # without params; None = the path has parameters
     _timestamp_header: TimestampFormatter = field(factory=TimestampFormatter, init=False)
@@ -102,13 +120,19 @@ class RequestTemplate:
     @timeouts.default
     def _default_timeouts(self) -> Timeouts:
         """All stages are limited by the timeout of the whole call."""
-        return Timeouts(queue=inf, connect=self.connect_timeout, first_byte=inf, silence=inf, total=inf)
+        return Timeouts(
+            queue_timeout=inf,
+            connect_timeout=self.connect_timeout,
+            first_byte_timeout=inf,
+            read_timeout=inf,
+            total_timeout=inf,
+        )
 
     @_default_target.default
     def _without_params(self) -> bytes | None:
-        return None if self.template.names else self._target(None)
+        return None if self.url_template.names else self._target(None)
 
-    def request(self, spec: CallSpec, call: IServiceCall) -> OutgoingRequest:
+    def build_request(self, spec: CallSpec, call: IServiceCall) -> OutgoingRequest:
         """Build the request of a call. Raises ValueError and TypeError, with the reason. Callable in any thread."""
         request = OutgoingRequest(spec, call, self.method)
         params, default_target = spec.params, self._default_target
@@ -124,68 +148,75 @@ class RequestTemplate:
         self, request: OutgoingRequest, spec: CallSpec, names: tuple[bytes, ...], values: tuple[bytes, ...]
     ) -> None:
         """Set a request's fields, those named and those common to all, and its timeouts."""
-        call, common = request.call, self.common
+        call, common = request.call, self.common_fields
         if call.trace:
             names, values = names + _TRACED, (*values, call.trace.encode('ascii'))
-        request.names = _field_names(common.names, names)
-        request.values = (*common.values, *values, request.cid)
+        request.field_names = _field_names(common.names, names)
+        request.field_values = (*common.values, *values, request.cid)
         if spec.headers:
             _apply_headers(request, spec.headers)
-        now = request.began = self.seconds()
-        request.patience = seconds = self.timeout if spec.timeout is None else spec.timeout
+        now = request.started_at = self.seconds()
+        request.configured_timeout = seconds = self.timeout if spec.timeout is None else spec.timeout
         remaining = call.deadline - DEADLINE_MARGIN - now
-        request.seconds = seconds if seconds < remaining else max(0.0, remaining)
-        request.due = now + request.seconds
+        request.timeout = seconds if seconds < remaining else max(0.0, remaining)
+        request.deadline = now + request.timeout
 
-    def ping(self, method: str, call: IServiceCall) -> OutgoingRequest:
+    def build_ping(self, method: str, call: IServiceCall) -> OutgoingRequest:
         """Build a request without a body that checks the peer."""
         spec = CallSpec(method)
         request = OutgoingRequest(spec, call)
-        request.target = b'%b?%b' % (self.fixed, self.query) if self.query else self.fixed
+        request.target = b'%b?%b' % (self.ping_path, self.fixed_query) if self.fixed_query else self.ping_path
         self._complete(request, spec, (), ())
         return request
 
     @property
-    def fixed(self) -> bytes:
+    def ping_path(self) -> bytes:
         """The path of a ping request."""
-        return self.template.fixed
+        return self.url_template.fixed_path
 
-    def outbound(self, request: OutgoingRequest) -> HttpRequest:
+    def http_request(self, request: OutgoingRequest) -> HttpRequest:
         """Return the HTTP request to send now."""
-        remaining = request.due - self.seconds()
+        remaining = request.deadline - self.seconds()
         milliseconds = int(remaining * 1000) + 1
         if not 0 < milliseconds <= _MAX_DEADLINE:
             milliseconds = min(max(1, milliseconds), _MAX_DEADLINE)
-        timestamps = self._timestamp_header.of(time()), b'%d' % milliseconds
-        default_fields = HeaderFields(request.names, request.values + timestamps, self.common.known)
-        fields = _merge_fields(request, default_fields) if request.given or request.credentials else default_fields
+        timestamps = self._timestamp_header.format(time()), b'%d' % milliseconds
+        default_fields = HeaderFields(
+            request.field_names, request.field_values + timestamps, self.common_fields.validated
+        )
+        fields = (
+            _merge_fields(request, default_fields) if request.override_names or request.credentials else default_fields
+        )
         stream = request.stream
         body = request.body
         return HttpRequest(
             request.method, self.origin, request.target, fields, body,
-            self._stream_timeouts(remaining, request.patience) if stream else self.timeouts,
-            inf if stream and remaining > 0 else request.due,
-            request.keyed or request.method in self.repeated,
-            EXPECT_TIMEOUT if self.asks_first and body is not None and type(body) is not bytes else 0.0,
-            stream, self.most,
+            self._stream_timeouts(remaining, request.configured_timeout) if stream else self.timeouts,
+            inf if stream and remaining > 0 else request.deadline,
+            request.has_idempotency_key or request.method in self.repeatable_methods,
+            EXPECT_TIMEOUT if self.requires_challenge and body is not None and type(body) is not bytes else 0.0,
+            stream, self.max_response_size,
         )  # fmt: skip
 
     def _target(self, params: Any) -> bytes:
         if params is None or isinstance(params, Mapping):
-            target, query_params = self.template.fill(params)
+            target, query_params = self.url_template.fill(params)
             query = encode_query(query_params) if query_params else b''
         else:
-            target, _ = self.template.fill(None)
+            target, _ = self.url_template.fill(None)
             query = params.encode('ascii') if isinstance(params, str) else encode_query(params)
-        if self.query:
-            query = b'%b&%b' % (query, self.query) if query else self.query
+        if self.fixed_query:
+            query = b'%b&%b' % (query, self.fixed_query) if query else self.fixed_query
         return b'%b%b%b' % (target, b'&' if b'?' in target else b'?', query) if query else target
 
-    def _stream_timeouts(self, remaining: float, patience: float) -> Timeouts:
+    def _stream_timeouts(self, remaining: float, read_timeout: float) -> Timeouts:
         """Return the timeouts of a streamed response: for its beginning, and for each pause, but not for the whole."""
         return Timeouts(
-            queue=remaining, connect=min(remaining, self.connect_timeout), first_byte=remaining, silence=patience,
-            total=inf,
+            queue_timeout=remaining,
+            connect_timeout=min(remaining, self.connect_timeout),
+            first_byte_timeout=remaining,
+            read_timeout=read_timeout,
+            total_timeout=inf,
         )
 
 
@@ -199,16 +230,16 @@ def _field_names(common: tuple[bytes, ...], names: tuple[bytes, ...]) -> tuple[b
 def _apply_headers(request: OutgoingRequest, headers: Mapping[str, Any]) -> None:
     """Replace the connection's fields by those of the service."""
     fields = [(name.encode('ascii'), value) for name, value in headers.items()]
-    request.given = frozenset(name.lower() for name, _ in fields)
-    request.own = [(name, _value(value)) for name, value in fields if value is not None]
-    request.keyed = any(name.lower() == _KEY for name, _ in request.own)
+    request.override_names = frozenset(name.lower() for name, _ in fields)
+    request.override_fields = [(name, _value(value)) for name, value in fields if value is not None]
+    request.has_idempotency_key = any(name.lower() == _KEY for name, _ in request.override_fields)
 
 
 def _merge_fields(request: OutgoingRequest, fields: HeaderFields) -> Fields:
     """Return all fields of a request that has fields of its own."""
-    given = request.given
+    given = request.override_names
     kept = [field for field in (*fields, *request.credentials) if field[0].lower() not in given]
-    return [*kept, *request.own]
+    return [*kept, *request.override_fields]
 
 
 def _value(value: Any) -> bytes:

@@ -17,17 +17,27 @@ _UNREAD: Any = object()
 class RestResponse(PeerResponse):
     """The response of a peer. The body is decoded when it is first accessed, in the accessing thread."""
 
-    __slots__ = ('_data', '_format', '_headers', '_model', '_response', '_value', 'cid', 'status_code', 'title')
+    __slots__ = (
+        '_data',
+        '_format',
+        '_headers',
+        '_model',
+        '_response',
+        '_value',
+        'cid',
+        'connection_title',
+        'status_code',
+    )
 
-    def __init__(self, answer: HttpResponse, data_format: str, model: Any) -> None:
-        self._response = answer
+    def __init__(self, response: HttpResponse, data_format: str, model: Any) -> None:
+        self._response = response
         self._format = data_format
         self._model = model
         self._headers: Headers | None = None
         self._data: Any = _UNREAD
         self._value: Any = _UNREAD  # before conversion to the model
-        self.status_code: int = answer.head.status
-        self.title = ''
+        self.status_code: int = response.head.status
+        self.connection_title = ''
         self.cid = ''
 
     @property
@@ -102,10 +112,10 @@ class RestResponse(PeerResponse):
                 raise value
             return value if self._model is None else to_model(value, self._model)
         except ValueError as error:
-            raise BadGateway(self.cid, f'{self.title} gave no usable answer: {error}') from None
+            raise BadGateway(self.cid, f'{self.connection_title} gave no usable answer: {error}') from None
 
     def __repr__(self) -> str:
-        return f'<Response {self.status_code} of {self.title}>'
+        return f'<Response {self.status_code} of {self.connection_title}>'
 
 
 class StreamedRestResponse(RestResponse):
@@ -117,15 +127,15 @@ class StreamedRestResponse(RestResponse):
 
     __slots__ = ('_close', '_next')
 
-    def __init__(self, answer: HttpResponse, data_format: str, model: Any) -> None:
-        super().__init__(answer, data_format, model)
+    def __init__(self, response: HttpResponse, data_format: str, model: Any) -> None:
+        super().__init__(response, data_format, model)
         self._next: Callable[[], Any] = _empty
         self._close: Callable[[], None] | None = None
 
-    def bind(self, following: Callable[[], Any], shut: Callable[[], None]) -> None:
-        """Set the source: `following()` returns the next piece, as an awaitable or directly, b'' at the end; `shut`
+    def set_source(self, next_piece: Callable[[], Any], close: Callable[[], None]) -> None:
+        """Set the source: `next_piece()` returns the next piece, as an awaitable or directly, b'' at the end; `close`
         closes it, from any thread."""
-        self._next, self._close = following, shut
+        self._next, self._close = next_piece, close
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self

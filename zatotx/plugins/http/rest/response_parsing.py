@@ -37,20 +37,20 @@ def response_format(content_type: bytes, data_format: str) -> str:
     return TEXT if media_type.startswith('text/') else BYTES
 
 
-def decode_value(body: bytes, as_what: str, content_type: bytes) -> Any:
+def decode_value(body: bytes, data_format: str, content_type: bytes) -> Any:
     """Return the value of a body; None if it is empty."""
     if not body:
         return None
     try:
-        if as_what == JSON:
+        if data_format == JSON:
             return codec.decode(body)
-        if as_what == XML:
+        if data_format == XML:
             return parser.parse(body, parser.content_type_charset(content_type))
-        if as_what == FORM:
+        if data_format == FORM:
             return form.decode_form(body, _MAX_PAIRS)
     except Malformed as error:
-        raise ValueError(f'it is not {_FORMAT_NAMES[as_what]}: {error}') from None
-    return decode_text(body, content_type) if as_what == TEXT else body
+        raise ValueError(f'it is not {_FORMAT_NAMES[data_format]}: {error}') from None
+    return decode_text(body, content_type) if data_format == TEXT else body
 
 
 def decode_text(body: bytes, content_type: bytes) -> str:

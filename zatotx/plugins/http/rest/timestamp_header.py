@@ -16,7 +16,7 @@ class TimestampFormatter:
         self._second = -1
         self._text = b''
 
-    def of(self, now: float) -> bytes:
+    def format(self, now: float) -> bytes:
         """Format `now`, seconds since the epoch, to the microsecond: b'2026-11-26T17:46:10.000123'."""
         second = int(now)
         if second != self._second:

@@ -29,9 +29,9 @@ class CacheUnavailable(Exception):  # noqa: N818 - what it is
 class TokenCache:
     """Stores tokens by the fingerprints of their definitions."""
 
-    keyvalue: Any  # IKeyValue
+    redis: Any  # IKeyValue
     leases: Any  # ILeases
-    key: Callable[..., str]
+    make_key: Callable[..., str]
     seal: Callable[[str], str]
     unseal: Callable[[str], str]
     clock: Any  # IReactorTime
@@ -39,7 +39,7 @@ class TokenCache:
 
     async def get(self, name: str) -> AccessToken | None:
         """Return the token, or None. Raises CacheUnavailable."""
-        stored = await self._execute(self.keyvalue.execute('GET', self.key('oauth2', name)))
+        stored = await self._execute(self.redis.execute('GET', self.make_key('oauth2', name)))
         if not stored:
             return None
         try:
@@ -50,16 +50,16 @@ class TokenCache:
 
     async def put(self, name: str, token: AccessToken, now: float) -> None:
         """Store a token until it expires. Errors of Redis are logged: this worker can use the token anyway."""
-        milliseconds = int((token.ends - now) * 1000)
+        milliseconds = int((token.expires_at - now) * 1000)
         if milliseconds <= 0:
             return
         sealed = self.seal(msgspec.json.encode(token).decode('ascii'))
         try:
-            await self._execute(self.keyvalue.execute('SET', self.key('oauth2', name), sealed, 'PX', milliseconds))
+            await self._execute(self.redis.execute('SET', self.make_key('oauth2', name), sealed, 'PX', milliseconds))
         except CacheUnavailable as error:
             self._log.info('A token of OAuth 2.0 could not be kept in Redis: {why}', why=str(error))
 
-    async def lease(self, name: str, seconds: float) -> ILease:
+    async def acquire_lease(self, name: str, seconds: float) -> ILease:
         """Acquire the lease for getting a new token, waiting up to `seconds`. Raises CacheUnavailable, also if it stays
         taken."""
         acquiring = self.leases.acquire(f'oauth2:{name}', ttl=seconds + _LEASE_MARGIN, wait=seconds)

@@ -32,20 +32,20 @@ class TokenFetcher:
 
     definition: OAuth2Client
     title: str  # the definition's name in error messages
-    client: Callable[[HttpRequest], Deferred[HttpResponse]]
-    shelf: TokenCache | None  # None = no Redis
+    send: Callable[[HttpRequest], Deferred[HttpResponse]]
+    cache: TokenCache | None  # None = no Redis
     now: Callable[[], float]  # seconds since the epoch
     _log = Logger()
 
-    async def token(self, refused: str) -> AccessToken:
-        """Return a token that has not expired, and whose key is not `refused`. Raises TokenRefused, and a ServiceError
-        if the server does not respond."""
-        cache, name = self.shelf, definition_fingerprint(self.definition)
+    async def fetch(self, rejected_fingerprint: str) -> AccessToken:
+        """Return a token that has not expired, and whose key is not `rejected_fingerprint`. Raises TokenRefused, and a
+        ServiceError if the server does not respond."""
+        cache, name = self.cache, definition_fingerprint(self.definition)
         if cache is None:
             return await self._request_token()
         try:
-            cached = await self._cached(cache, name, refused)
-            lease = None if cached is not None else await cache.lease(name, self.definition.timeout)
+            cached = await self._cached(cache, name, rejected_fingerprint)
+            lease = None if cached is not None else await cache.acquire_lease(name, self.definition.timeout)
         except CacheUnavailable as error:
             self._log.info('{title}: this worker gets its token by itself: {why}', title=self.title, why=str(error))
             return await self._request_token()
@@ -53,13 +53,15 @@ class TokenFetcher:
             assert cached is not None
             return cached
         try:
-            return await self._recheck_cache(cache, name, refused) or await self._request_and_cache(cache, name)
+            return await self._recheck_cache(cache, name, rejected_fingerprint) or await self._request_and_cache(
+                cache, name
+            )
         finally:
             lease.release()
 
     async def _cached(self, cache: TokenCache, name: str, refused: str) -> AccessToken | None:
         token = await cache.get(name)
-        is_usable = token is not None and self.now() < token.renew_at and token.key != refused
+        is_usable = token is not None and self.now() < token.renew_at and token.fingerprint != refused
         return token if is_usable else None
 
     async def _recheck_cache(self, cache: TokenCache, name: str, refused: str) -> AccessToken | None:
@@ -78,10 +80,16 @@ class TokenFetcher:
         """Request a token from the server."""
         fields, body = token_request(self.definition)
         origin, target = split_url(self.definition.token_url)
-        timeouts = Timeouts(queue=inf, connect=inf, first_byte=inf, silence=inf, total=self.definition.timeout)
+        timeouts = Timeouts(
+            queue_timeout=inf,
+            connect_timeout=inf,
+            first_byte_timeout=inf,
+            read_timeout=inf,
+            total_timeout=self.definition.timeout,
+        )
         try:
-            request = HttpRequest('POST', origin, target, fields, body, timeouts, most=_MAX_RESPONSE)
-            response = await self.client(request)
+            request = HttpRequest('POST', origin, target, fields, body, timeouts, max_body=_MAX_RESPONSE)
+            response = await self.send(request)
         except CallFailed as failure:
             self._log.warn('{title}: {why}', title=self.title, why=failure.detail)
             raise map_error(failure, self.title, '', self.definition.timeout) from failure

@@ -24,9 +24,9 @@ class TreqClient(HTTPClient):
     """treq's HTTPClient; URLs without a host are relative to the connection's."""
 
     def __init__(self, connection: OutgoingConnection) -> None:
-        super().__init__(_Agent(connection, connection.form.origin))
+        super().__init__(_Agent(connection, connection.request_template.origin))
         self._connection = connection
-        origin = connection.form.origin
+        origin = connection.request_template.origin
         self._base = f'{origin.scheme}://{origin.authority.decode("ascii")}/'
 
     def request(self, method: str, url: Any, **options: Any) -> Deferred[Any]:
@@ -44,14 +44,22 @@ class _Agent:
     checks their address as the connection's follow_redirects requires."""
 
     def __init__(self, connection: OutgoingConnection, called: Origin) -> None:
-        form = connection.form
-        timeouts = Timeouts(queue=inf, connect=form.connect_timeout, first_byte=inf, silence=inf, total=form.timeout)
-        bare = connection.parts.client.bare
+        form = connection.request_template
+        timeouts = Timeouts(
+            queue_timeout=inf,
+            connect_timeout=form.connect_timeout,
+            first_byte_timeout=inf,
+            read_timeout=inf,
+            total_timeout=form.timeout,
+        )
+        bare = connection.parts.client.raw_sender
         self._agent = Agent(bare, timeouts)
-        self._redirect_agent = Agent(bare, timeouts, redirected=True) if connection.parts.any_origin else None
+        self._redirect_agent = (
+            Agent(bare, timeouts, redirected=True) if connection.parts.redirect_to_any_origin else None
+        )
         self._call_origin = called
         self._own_origin = form.origin
-        self._common = form.common
+        self._common = form.common_fields
 
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None

@@ -68,7 +68,7 @@ def cors_rules(value: Cors) -> CorsRules:
         origins=None if ANY in value.origins else frozenset(origin.lower() for origin in value.origins),
         methods=tuple(value.methods),
         headers=None if ANY in value.headers else frozenset(name.lower() for name in value.headers),
-        expose=tuple(value.expose),
+        expose_headers=tuple(value.expose),
         credentials=value.credentials,
         max_age=value.max_age,
     )

@@ -86,6 +86,6 @@ def pattern_key(url_path: str, *, match_slash: bool = False) -> str:
 
 
 def _without_name(placeholder: Placeholder) -> str:
-    parameter = '{:path}' if placeholder.spans else '{}'
-    middles = ''.join(f'{literal}{{}}' for literal in placeholder.middles)
+    parameter = '{:path}' if placeholder.spans_segments else '{}'
+    middles = ''.join(f'{literal}{{}}' for literal in placeholder.separators)
     return placeholder.prefix + parameter + middles + placeholder.suffix

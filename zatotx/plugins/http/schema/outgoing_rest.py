@@ -24,9 +24,9 @@ OUTGOING_REST = ObjectType(
     zato=ZatoApi(
         prefix='http-soap',
         actions=('create', 'edit', 'delete', 'get-list', 'ping'),
-        fixed={'connection': 'outgoing', 'transport': 'plain_http'},
-        names={'security': 'security_id'},
-        extra_out=('soap_action', 'soap_version'),
+        fixed_fields={'connection': 'outgoing', 'transport': 'plain_http'},
+        zato_names={'security': 'security_id'},
+        extra_response_fields=('soap_action', 'soap_version'),
     ),
-    check=outgoing_errors,
+    validate=outgoing_errors,
 )

@@ -80,8 +80,8 @@ OUTGOING_SOAP = ObjectType(
     zato=ZatoApi(
         prefix='http-soap',
         actions=('create', 'edit', 'delete', 'get-list', 'ping'),
-        fixed={'connection': 'outgoing', 'transport': 'soap'},
-        names={'security': 'security_id'},
+        fixed_fields={'connection': 'outgoing', 'transport': 'soap'},
+        zato_names={'security': 'security_id'},
     ),
-    check=outgoing_errors,
+    validate=outgoing_errors,
 )

@@ -58,11 +58,11 @@ CHANNEL_REST = ObjectType(
     title='REST channel',
     zato=ZatoApi(
         prefix='http-soap',
-        fixed={'connection': 'channel', 'transport': 'plain_http'},
-        names={'security': 'security_id'},
-        extra_out=('host', 'soap_action', 'soap_version'),
+        fixed_fields={'connection': 'channel', 'transport': 'plain_http'},
+        zato_names={'security': 'security_id'},
+        extra_response_fields=('host', 'soap_action', 'soap_version'),
     ),
-    check=_errors,
-    unique=_unique,
-    unique_says='method and url_path',
+    validate=_errors,
+    unique_text=_unique,
+    unique_label='method and url_path',
 )

@@ -66,11 +66,11 @@ CHANNEL_SOAP = ObjectType(
     title='SOAP channel',
     zato=ZatoApi(
         prefix='http-soap',
-        fixed={'connection': 'channel', 'transport': 'soap'},
-        names={'security': 'security_id'},
-        extra_out=('host', 'method'),
+        fixed_fields={'connection': 'channel', 'transport': 'soap'},
+        zato_names={'security': 'security_id'},
+        extra_response_fields=('host', 'method'),
     ),
-    check=channel_errors,
-    unique=_unique,
-    unique_says='url_path and soap_action',
+    validate=channel_errors,
+    unique_text=_unique,
+    unique_label='url_path and soap_action',
 )

@@ -44,32 +44,32 @@ class _LimitedPort:
 class AcceptLimiter:
     """Limits the connections accepted by all HTTP ports of a node. The connections themselves update `counters.open`.
 
-    `seconds` is the reactor's clock. `limit` returns how many descriptors the process may open.
+    `seconds` is the reactor's clock. `descriptor_limit` returns how many descriptors the process may open.
     """
 
     _log = Logger()
 
     def __init__(
-        self, most: int, counters: HttpCounters, seconds: Callable[[], float],
-        limit: Callable[[], int] = lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        self, connection_limit: int, counters: HttpCounters, seconds: Callable[[], float],
+        descriptor_limit: Callable[[], int] = lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     ) -> None:  # fmt: skip
-        self._max_connections = most
+        self._max_connections = connection_limit
         self._counters = counters
         self._seconds = seconds
-        self._limit = limit
+        self._limit = descriptor_limit
         self._ports: list[Any] = []
-        self._ceiling = first_reserved_descriptor(limit())
+        self._ceiling = first_reserved_descriptor(descriptor_limit())
         self._pause_reason = ''  # '' = accepting
         self._logged_reason = ''  # the reason that was logged, until the recovery is logged
         self._changed_at = 0.0  # when accepting paused or resumed last
 
-    def watch(self, port: Any) -> None:
+    def add_port(self, port: Any) -> None:
         """Take over a listening port of Twisted's. Ports without a socket are left as they are."""
         if hasattr(port, 'socket'):
             port.socket = _LimitedPort(port.socket, self)
             self._ports.append(port)
 
-    def stop(self) -> None:
+    def forget_ports(self) -> None:
         """Forget the ports, which are being closed."""
         self._ports.clear()
 
@@ -92,7 +92,7 @@ class AcceptLimiter:
                         'but for a reserve')  # fmt: skip
         return client, address
 
-    def look(self) -> None:
+    def resume_if_possible(self) -> None:
         """Resume accepting if resources are free again. Called periodically and whenever a connection has ended."""
         now = self._seconds()
         self._ceiling = first_reserved_descriptor(self._limit())  # an administrator may have changed it

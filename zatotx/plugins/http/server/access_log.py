@@ -59,7 +59,7 @@ class QueryKeyNames:
     def __init__(self) -> None:
         self.names = KEY_PARAMETERS
 
-    def follow(self, queries: Iterable[str]) -> bool:
+    def update(self, queries: Iterable[str]) -> bool:
         """Replace the parameters of the API key definitions. Returns whether the set of names has changed."""
         names = KEY_PARAMETERS.union(query.strip().lower() for query in queries)
         changed, self.names = names != self.names, names
@@ -125,33 +125,45 @@ class AccessLog:
 
     __slots__ = ('_date_cache', '_encode', '_keys', '_line', '_sink')
 
-    def __init__(self, sink: ILineSink, stamps: DateCache, keys: QueryKeyNames) -> None:
-        self._keys = keys
+    def __init__(self, sink: ILineSink, date_cache: DateCache, key_names: QueryKeyNames) -> None:
+        self._keys = key_names
         self._sink = sink
-        self._line = sink.line
-        self._date_cache = stamps
+        self._line = sink.write_line
+        self._date_cache = date_cache
         self._encode = msgspec.json.Encoder().encode
 
-    def record(self, turn: RequestContext, peer: str, now: float, status: int, size: int) -> None:
+    def log_request(
+        self, request_context: RequestContext, peer_address: str, now: float, status: int, size: int
+    ) -> None:
         """Log a finished request. `status` and `size` are what was sent: the response's status and the bytes of its
-        body. `peer` is the connection's peer address, for a request whose client is not known."""
-        resolved = turn.place
+        body. `peer_address` is the connection's peer address, for a request whose client is not known."""
+        resolved = request_context.resolved
         if resolved is not None:
-            label, request, agent, peer = resolved.label, resolved.request, resolved.agent, resolved.peer
+            label, request, agent, peer_address = (
+                resolved.channel_label,
+                resolved.request_line,
+                resolved.user_agent,
+                resolved.peer_address,
+            )
         else:  # rejected before its head was complete, or abandoned by the client before it was routed
             label, agent = '-', '-'
             names = self._keys.names
-            request = escape_bytes(b' '.join(mask_query(part, names) for part in turn.request_line.split(b' '))) or '-'
+            request = (
+                escape_bytes(b' '.join(mask_query(part, names) for part in request_context.request_line.split(b' ')))
+                or '-'
+            )
         if self._sink.json:
-            self._record_json(turn, (label, request, agent), AccessLogLine(
-                '', turn.cid, peer, '', '', status, size, round(now - turn.began, 6)
+            self._record_json(request_context, (label, request, agent), AccessLogLine(
+                '', request_context.cid, peer_address, '', '', status, size, round(now - request_context.started_at, 6)
             ))  # fmt: skip
             return
         date_cache = self._date_cache
         if int(now) != date_cache.second:
             date_cache.refresh(now)
-        self._line(f'{peer} {turn.cid}/{now - turn.began:.4f} "{label}" [{date_cache.logged}] "{request}" {status}'
-                   f' {size} "-" "{agent}"')  # fmt: skip
+        self._line(
+            f'{peer_address} {request_context.cid}/{now - request_context.started_at:.4f} "{label}" [{date_cache.log_timestamp}] "{request}" {status}'
+            f' {size} "-" "{agent}"'
+        )
 
     def _record_json(self, turn: RequestContext, texts: tuple[str, str, str], line: AccessLogLine) -> None:
         line.channel, request, line.agent = texts
@@ -159,7 +171,7 @@ class AccessLog:
         line.path = rest.rpartition(' ')[0] or rest
         # By the wall clock: `now` is the reactor's, which may differ.
         line.ts = datetime.now(UTC).isoformat(timespec='milliseconds').replace('+00:00', 'Z')
-        principal = turn.inbound.principal if turn.inbound is not None else None
+        principal = turn.message.principal if turn.message is not None else None
         if principal is not None:
             line.principal = escape_text(principal.name)
         self._line(self._encode(line).decode())

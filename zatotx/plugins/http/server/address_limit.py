@@ -21,17 +21,17 @@ class AddressLimit:
 
     _log = Logger()
 
-    def __init__(self, most: int, counters: HttpCounters, seconds: Callable[[], float]) -> None:
-        self._max_connections = most
+    def __init__(self, max_connections: int, counters: HttpCounters, seconds: Callable[[], float]) -> None:
+        self._max_connections = max_connections
         self._counters = counters
         self._seconds = seconds
         self._open: dict[str, int] = {}
         self._rejected_network = ''  # the network whose connections are rejected; '' = none
         self._rejected_at = 0.0  # when a connection was rejected last
 
-    def enter(self, address: str) -> str | None:
-        """Count a new connection. Returns the key to pass to `leave` when it has ended, or None if its address is over
-        the limit."""
+    def acquire(self, address: str) -> str | None:
+        """Count a new connection. Returns the key to pass to `release` when it has ended, or None if its address is
+        over the limit."""
         network = client_network(address)
         count = self._open.get(network, 0)
         if count >= self._max_connections:
@@ -40,7 +40,7 @@ class AddressLimit:
         self._open[network] = count + 1
         return network
 
-    def leave(self, network: str) -> None:
+    def release(self, network: str) -> None:
         """Uncount a connection that has ended."""
         count = self._open[network] - 1
         if count:

@@ -25,20 +25,29 @@ READ_SIZE, LARGE_READ_SIZE = 8 * 1024, 64 * 1024  # bytes read from the socket i
 class BufferedWriter:
     """Writes to any transport that pauses a push producer when its own buffer is full (TLS, Unix sockets).
 
-    `behind`: the client has not received everything yet; callers should write only what they must. `moved`: when it
-    last accepted data, in seconds of the clock. `drained` is called when all queued data is written.
+    `is_backlogged`: the client has not received everything yet; callers should write only what they must.
+    `last_progress`: when it last accepted data, in seconds of the clock. `on_drained` is called when all queued data
+    is written.
     """
 
-    __slots__ = ('_close_when_drained', '_on_drained', '_queue', '_seconds', '_transport', 'behind', 'moved')
+    __slots__ = (
+        '_close_when_drained',
+        '_on_drained',
+        '_queue',
+        '_seconds',
+        '_transport',
+        'is_backlogged',
+        'last_progress',
+    )
 
-    def __init__(self, transport: Any, drained: Callable[[], None], seconds: Callable[[], float]) -> None:
+    def __init__(self, transport: Any, on_drained: Callable[[], None], seconds: Callable[[], float]) -> None:
         self._transport = transport
-        self._on_drained = drained
+        self._on_drained = on_drained
         self._seconds = seconds
         self._queue: deque[memoryview] | None = None  # created when there is data to queue
         self._close_when_drained: Callable[[], None] | None = None
-        self.behind = False
-        self.moved = 0.0
+        self.is_backlogged = False
+        self.last_progress = 0.0
         self._attach()
 
     def write(self, data: bytes) -> None:
@@ -46,36 +55,36 @@ class BufferedWriter:
         if self._queue is not None:
             self._queue.append(memoryview(data))
             return
-        sent = 0 if self.behind else self._send(data)
+        sent = 0 if self.is_backlogged else self._send(data)
         if sent < len(data):
             self._queue = deque((memoryview(data)[sent:],))
 
-    def lose(self) -> None:
+    def close(self) -> None:
         """Close the connection in an orderly way when all data is written."""
         self._close_when_drained = self._close
-        if not self.behind:
+        if not self.is_backlogged:
             self._close()
 
     def half_close(self) -> None:
         """Half-close the connection when all data is written, if the transport supports it. Reading continues."""
         self._close_when_drained = self._half_close
-        if not self.behind:
+        if not self.is_backlogged:
             self._half_close()
 
     # IPushProducer, called by the transport.
 
     def pauseProducing(self) -> None:
         """Note that the transport's buffer is full."""
-        if not self.behind:
-            self.behind = True
-            self.moved = self._seconds()
+        if not self.is_backlogged:
+            self.is_backlogged = True
+            self.last_progress = self._seconds()
 
     def resumeProducing(self) -> None:
         """Write queued data: the transport has space again."""
-        self.behind = False
-        self.moved = self._seconds()
+        self.is_backlogged = False
+        self.last_progress = self._seconds()
         queue = self._queue
-        while queue and not self.behind:
+        while queue and not self.is_backlogged:
             data = queue.popleft()
             sent = self._send(data)
             if sent < len(data):
@@ -83,7 +92,7 @@ class BufferedWriter:
         if queue:
             return
         self._queue = None
-        if self.behind:
+        if self.is_backlogged:
             return
         if self._close_when_drained is not None:
             self._close_when_drained()
@@ -115,7 +124,7 @@ class BufferedWriter:
             write(bytes(data))
             return size
         sent = 0
-        while sent < size and not self.behind:
+        while sent < size and not self.is_backlogged:
             write(bytes(data[sent : sent + SLICE_SIZE]))
             sent += SLICE_SIZE
         return min(sent, size)
@@ -133,16 +142,16 @@ class SocketWriter(BufferedWriter):
     __slots__ = ('_batched', '_registering', '_size', '_socket', '_write_batch')
 
     def __init__(
-        self, transport: Any, drained: Callable[[], None], seconds: Callable[[], float], write_batch: WriteBatch
+        self, transport: Any, on_drained: Callable[[], None], seconds: Callable[[], float], write_batch: WriteBatch
     ) -> None:
         self._write_batch = write_batch
         self._batched: list[bytes] = []  # written at the end of this iteration
         self._size = 0
-        super().__init__(transport, drained, seconds)
+        super().__init__(transport, on_drained, seconds)
 
     def write(self, data: bytes) -> None:
         """Write data at the end of this reactor iteration, or as soon as the client accepts it."""
-        if self.behind:
+        if self.is_backlogged:
             super().write(data)
             return
         if not self._batched:
@@ -163,10 +172,10 @@ class SocketWriter(BufferedWriter):
             if sent < len(data):
                 self._queue = deque((memoryview(data)[sent:],))
 
-    def lose(self) -> None:
+    def close(self) -> None:
         """Close the connection in an orderly way when all data is written."""
         self.flush()
-        super().lose()
+        super().close()
 
     def half_close(self) -> None:
         """Half-close the connection when all data is written. Reading continues."""
@@ -225,10 +234,10 @@ def enlarge_reads(transport: Any) -> None:
 
 
 def make_writer(
-    transport: Any, drained: Callable[[], None], seconds: Callable[[], float], write_batch: WriteBatch
+    transport: Any, on_drained: Callable[[], None], seconds: Callable[[], float], write_batch: WriteBatch
 ) -> BufferedWriter:
     """Return the writer that fits a transport. Checks the transport's exact type: a TLS transport forwards unknown
     attributes to the TCP transport below it, and must not be mistaken for one."""
     if isinstance(transport, TCPConnection) and not transport.TLS:
-        return SocketWriter(transport, drained, seconds, write_batch)
-    return BufferedWriter(transport, drained, seconds)
+        return SocketWriter(transport, on_drained, seconds, write_batch)
+    return BufferedWriter(transport, on_drained, seconds)

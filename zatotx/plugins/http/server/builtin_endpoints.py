@@ -30,8 +30,8 @@ def _endpoint(
         soap=soap,
         security=security,
         roles=roles,
-        door=True,
-        always_open=always_open,
+        is_builtin_endpoint=True,
+        serves_while_draining=always_open,
         internal_only=internal_only,
         merge_url_params=service == '',
     )

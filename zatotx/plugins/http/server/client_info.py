@@ -15,20 +15,20 @@ from zatotx.rules.http.forwarding import UNIX
 class ClientInfo:
     """The client of a connection, or of one request that a proxy forwards."""
 
-    __slots__ = ('address', 'certificates', 'own_url', 'public_url', 'secure')
+    __slots__ = ('address', 'certificates', 'is_tls', 'listener_url', 'public_url')
 
     def __init__(self, address: str, own_url: str = '', public_url: str = '', *, secure: bool = False) -> None:
         self.address = address  # an IP address, or 'unix'
-        self.own_url = own_url  # scheme and authority of the listener
+        self.listener_url = own_url  # scheme and authority of the listener
         self.public_url = public_url  # base URL for clients; '' = not known
-        self.secure = secure  # over TLS
+        self.is_tls = secure  # over TLS
         self.certificates: Sequence[bytes] = ()  # sent by the client, in DER
 
-    def over_tls(self, transport: Any) -> None:
+    def set_tls(self, transport: Any) -> None:
         """Record the client's certificates after a TLS handshake, before any of its bytes are read."""
         self.certificates = peer_certificates(transport)
-        self.secure = True
-        self.own_url = listener_url(transport.getHost(), secure=True)
+        self.is_tls = True
+        self.listener_url = listener_url(transport.getHost(), secure=True)
 
 
 def peer_address(peer: Any) -> str:
@@ -44,10 +44,10 @@ def make_client_info(transport: Any, public_url: str) -> ClientInfo:
     return ClientInfo(peer_address(peer), listener_url(host, secure=secure), public_url, secure=secure)
 
 
-def listener_url(host: Any, *, secure: bool) -> str:
+def listener_url(listener_address: Any, *, secure: bool) -> str:
     """Return the scheme and authority of the listener at an address (IAddress)."""
     scheme = 'https' if secure else 'http'
-    if not isinstance(host, IPv4Address | IPv6Address):
+    if not isinstance(listener_address, IPv4Address | IPv6Address):
         return f'{scheme}://localhost'
-    name = f'[{host.host}]' if ':' in host.host else host.host
-    return f'{scheme}://{name}' if host.port == (443 if secure else 80) else f'{scheme}://{name}:{host.port}'
+    name = f'[{listener_address.host}]' if ':' in listener_address.host else listener_address.host
+    return f'{scheme}://{name}' if listener_address.port == (443 if secure else 80) else f'{scheme}://{name}:{listener_address.port}'

@@ -32,7 +32,7 @@ NO_DEADLINE, NEW, IDLE, IDLE_WITHOUT_HEAD, IN_HEAD, IN_BODY, LINGERING, CLOSING,
 class ServerConnection:
     """One HTTP connection. It is no subclass of Twisted's Protocol, which would give each idle connection a dictionary.
 
-    `due` is checked by TimeoutSweeper, in seconds of the reactor's clock.
+    `deadline` is checked by TimeoutSweeper, in seconds of the reactor's clock.
     """
 
     __slots__ = (
@@ -46,7 +46,7 @@ class ServerConnection:
         '_responses',
         '_state',
         '_writer',
-        'due',
+        'deadline',
         'transport',
     )  # fmt: skip
 
@@ -57,7 +57,7 @@ class ServerConnection:
         self._limit_key = ''  # returned by AddressLimit.enter
         self._requests_before_head = 0  # requests before the head that is being received
         self._idle_timeout = context.settings.idle_timeout
-        self.due = inf
+        self.deadline = inf
 
     # Methods that Twisted calls.
 
@@ -68,15 +68,15 @@ class ServerConnection:
         client = self._client = make_client_info(transport, context.settings.public_url)
         if client.address != UNIX:
             transport.setTcpNoDelay(True)
-        writer = self._writer = make_writer(transport, self._drained, context.seconds, context.burst)
+        writer = self._writer = make_writer(transport, self._drained, context.seconds, context.write_batch)
         self._responses = ResponseWriter(
             context, writer, client.address,
-            moved_on=self._advance, ended=self._finish, broken=transport.abortConnection,
+            on_progress=self._advance, on_last_response=self._finish, on_failed_stream=transport.abortConnection,
         )
         self._reader = RequestReader(context, self._responses, writer, client, self._advance)
-        self.due = context.seconds() + context.settings.head_timeout
-        context.opened(self)
-        limit_key = context.address_limit.enter(client.address) if context.is_limited(client) else ''
+        self.deadline = context.seconds() + context.settings.head_timeout
+        context.add_connection(self)
+        limit_key = context.address_limit.acquire(client.address) if context.is_limited(client) else ''
         if limit_key is None:
             transport.abortConnection()
             return
@@ -85,7 +85,7 @@ class ServerConnection:
 
     def handshakeCompleted(self) -> None:
         """Record the client's certificates, over TLS, before any of its bytes are read."""
-        self._client.over_tls(self.transport)
+        self._client.set_tls(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Parse the client's bytes and process the requests."""
@@ -102,7 +102,7 @@ class ServerConnection:
             self.transport.loseConnection()
             return
         self._state = HALF_CLOSED
-        self.due = self._context.seconds() + PROBE_DELAY
+        self.deadline = self._context.seconds() + PROBE_DELAY
         self._advance()
 
     def writeConnectionLost(self) -> None:
@@ -110,38 +110,38 @@ class ServerConnection:
 
     def connectionLost(self, reason: Failure) -> None:
         """Cancel all requests: the connection is lost."""
-        self.due = inf
-        self._reader.deafen()
-        self._responses.abandon()
+        self.deadline = inf
+        self._reader.close_input()
+        self._responses.cancel_all()
         if self._limit_key:
-            self._context.address_limit.leave(self._limit_key)
-        self._context.closed(self)
+            self._context.address_limit.release(self._limit_key)
+        self._context.remove_connection(self)
 
     # Processing.
 
     def _advance(self) -> None:
         """Process the bytes received as far as nothing must be waited for, and write the responses in one write."""
         responses = self._responses
-        if responses.corked:
+        if responses.is_buffering:
             return
         reader, now = self._reader, self._context.seconds()
-        if self._state == NO_DEADLINE and reader.quiet:  # the response was sent that both sides were waiting for
+        if self._state == NO_DEADLINE and reader.is_idle:  # the response was sent that both sides were waiting for
             self._state = IDLE
-            self.due = now + self._idle_timeout
+            self.deadline = now + self._idle_timeout
             return
-        responses.corked = True
+        responses.is_buffering = True
         try:
-            reader.pull(now)
+            reader.process(now)
         finally:
-            responses.uncork()
-        if responses.closed:
+            responses.flush()
+        if responses.is_closed:
             self._finish()
-        elif self._state == IDLE and reader.phase == HEAD and reader.parser.idle:  # the usual state after a request
-            if responses.turns:
+        elif self._state == IDLE and reader.phase == HEAD and reader.parser.is_idle:  # the usual state after a request
+            if responses.requests:
                 self._state = NO_DEADLINE
-                self.due = inf
+                self.deadline = inf
             else:
-                self.due = now + self._idle_timeout
+                self.deadline = now + self._idle_timeout
         else:
             self._update_deadline(now)
 
@@ -149,24 +149,27 @@ class ServerConnection:
         """Continue: the client has received everything that was written."""
         stream = self._responses.stream
         if stream is not None:
-            stream.drained()
+            stream.resume()
         self._advance()
 
     def _update_deadline(self, now: float) -> None:
         """Set the state and the deadline by what the connection waits for."""
         reader = self._reader
-        blocked = reader.held_up
+        blocked = reader.is_blocked
         if self._state >= HALF_CLOSED:
             if blocked:
                 return
-            if not reader.ended:
-                reader.break_off(400, error_responses.INCOMPLETE_REQUEST, now)
-            elif not self._responses.turns:
+            if not reader.is_complete:
+                reader.reject(400, error_responses.INCOMPLETE_REQUEST, now)
+            elif not self._responses.requests:
                 self._close()
             return
         if self._state == CLOSING:  # the response just written was the last one
             return
-        if blocked and (reader.parser.pending > MAX_PENDING_BYTES or (reader.waiting and self._context.memory.pressed)):
+        if blocked and (
+            reader.parser.pending_bytes > MAX_PENDING_BYTES
+            or (reader.is_waiting and self._context.byte_budget.is_under_pressure)
+        ):
             if not self._paused:
                 self._paused = True
                 self.transport.pauseProducing()
@@ -175,38 +178,38 @@ class ServerConnection:
             self.transport.resumeProducing()
         if reader.phase != HEAD:
             self._state = IN_BODY
-            self.due = inf if reader.phase == INPUT_CLOSED else body_deadline(reader, now)
-        elif blocked or (reader.parser.idle and self._responses.turns):
+            self.deadline = inf if reader.phase == INPUT_CLOSED else body_deadline(reader, now)
+        elif blocked or (reader.parser.is_idle and self._responses.requests):
             self._state = NO_DEADLINE
-            self.due = inf
-        elif reader.parser.idle:
+            self.deadline = inf
+        elif reader.parser.is_idle:
             self._state = IDLE
-            self.due = now + self._idle_timeout
-        elif self._state != IN_HEAD or self._requests_before_head != reader.count:
-            self._requests_before_head = reader.count
+            self.deadline = now + self._idle_timeout
+        elif self._state != IN_HEAD or self._requests_before_head != reader.request_count:
+            self._requests_before_head = reader.request_count
             self._state = IN_HEAD
-            self.due = now + self._context.settings.head_timeout
+            self.deadline = now + self._context.settings.head_timeout
 
     # Shutdown.
 
-    def drain(self) -> None:
+    def close_if_drained(self) -> None:
         """Close the connection if the node is draining and no request is in progress."""
         reader = self._reader
-        if self._context.draining and reader.phase == HEAD and reader.ended and not self._responses.turns:
+        if self._context.draining and reader.phase == HEAD and reader.is_complete and not self._responses.requests:
             self._close()
 
-    connectionMade = drain  # a draining node accepts no new client
+    connectionMade = close_if_drained  # a draining node accepts no new client
 
     def _finish(self) -> None:
         """Shut down after the last response in a way that lets the client read it."""
         reader = self._reader
-        unread = not reader.ended
-        reader.deafen()
+        unread = not reader.is_complete
+        reader.close_input()
         if not unread or self._state >= HALF_CLOSED:
             self._close()
             return
         self._state = LINGERING
-        self.due = self._context.seconds() + LINGER_TIMEOUT
+        self.deadline = self._context.seconds() + LINGER_TIMEOUT
         self._writer.half_close()
         if self._paused:
             self._paused = False
@@ -215,45 +218,45 @@ class ServerConnection:
     def _close(self) -> None:
         if self._state == CLOSING:
             return
-        self._reader.deafen()
+        self._reader.close_input()
         self._state = CLOSING
-        self.due = self._context.seconds() + self._context.settings.write_timeout
-        self._writer.lose()
+        self.deadline = self._context.seconds() + self._context.settings.write_timeout
+        self._writer.close()
 
     # Called by TimeoutSweeper.
 
-    def check(self, now: float) -> None:
+    def enforce_timeouts(self, now: float) -> None:
         """Enforce the timeouts: of a client that does not read, of a stream whose service makes no progress, and
-        `due`."""
+        `deadline`."""
         writer, stream = self._writer, self._responses.stream
-        if (writer.behind and now - writer.moved >= self._context.settings.write_timeout) or (
-            stream is not None and stream.due <= now
+        if (writer.is_backlogged and now - writer.last_progress >= self._context.settings.write_timeout) or (
+            stream is not None and stream.deadline <= now
         ):
             self.transport.abortConnection()
-        elif self.due <= now:
+        elif self.deadline <= now:
             self._time_out(now)
-        elif self._state == IDLE and now >= self.due - self._idle_timeout + HEAD_CACHE_TIMEOUT:
+        elif self._state == IDLE and now >= self.deadline - self._idle_timeout + HEAD_CACHE_TIMEOUT:
             self._state = IDLE_WITHOUT_HEAD
-            self._reader.forget()
-        elif self._state == IN_BODY and self._context.reliefs and spool_body(self._reader, now):
-            self._context.reliefs -= 1
-            self.due = inf  # it waits for the disk or the dispatcher
+            self._reader.drop_last_head()
+        elif self._state == IN_BODY and self._context.spool_quota and spool_body(self._reader, now):
+            self._context.spool_quota -= 1
+            self.deadline = inf  # it waits for the disk or the dispatcher
 
     def _time_out(self, now: float) -> None:
         state, reader = self._state, self._reader
         if state == IN_HEAD:
-            reader.break_off(408, error_responses.HEAD_TIMEOUT, now)
+            reader.reject(408, error_responses.HEAD_TIMEOUT, now)
         elif state == IN_BODY:
-            reader.break_off(408, error_responses.BODY_TIMEOUT, now)
+            reader.reject(408, error_responses.BODY_TIMEOUT, now)
         elif state in (HALF_CLOSED, PROBE_SENT):
-            self.due = now + PROBE_DELAY
-            result = probe_client(self.transport, self._responses, self._writer, probed=state == PROBE_SENT)
+            self.deadline = now + PROBE_DELAY
+            result = probe_client(self.transport, self._responses, self._writer, is_probed=state == PROBE_SENT)
             if result == DISCONNECTED:
                 self.transport.abortConnection()
             elif result == PROBING:
                 self._state = PROBE_SENT
-        elif self._writer.behind:  # the client is still reading: `check` notices when it stops
-            self.due = now + LINGER_TIMEOUT
+        elif self._writer.is_backlogged:  # the client is still reading: `enforce_timeouts` notices when it stops
+            self.deadline = now + LINGER_TIMEOUT
         elif state == CLOSING:
             self.transport.abortConnection()
         else:

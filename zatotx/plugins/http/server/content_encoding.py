@@ -21,58 +21,58 @@ _PIECE_SIZE = 64 * 1024
 
 
 def wrap_encoded_body(
-    body: bytes | SpooledBody, field: bytes, settings: HttpSettings
+    body: bytes | SpooledBody, content_encoding: bytes, settings: HttpSettings
 ) -> bytes | SpooledBody | EncodedBody:
     """Return the body wrapped to be decoded by its Content-Encoding, which RequestRouter has found to be supported."""
-    coding = parse_content_encoding(field)
-    return EncodedBody(body, coding, most=settings.max_body, ratio=settings.max_ratio) if coding else body
+    coding = parse_content_encoding(content_encoding)
+    return EncodedBody(body, coding, max_size=settings.max_body, max_ratio=settings.max_ratio) if coding else body
 
 
 class EncodedBody:
-    """A body in a content coding, see model.message.Body. `read` returns it decoded, at most `most` bytes and `ratio`
-    times the received size. It blocks unless the body is `quick`."""
+    """A body in a content coding, see model.message.Body. `read` returns it decoded, at most `max_size` bytes and
+    `max_ratio` times the received size. It blocks unless the body is `is_nonblocking`."""
 
     __slots__ = ('_body', '_coding', '_max_ratio', '_max_size', 'size')
     seekable = False
 
-    def __init__(self, body: bytes | SpooledBody, coding: str, *, most: int, ratio: int) -> None:
+    def __init__(self, body: bytes | SpooledBody, coding: str, *, max_size: int, max_ratio: int) -> None:
         self._body = body
         self._coding = coding
-        self._max_size = most
-        self._max_ratio = ratio
+        self._max_size = max_size
+        self._max_ratio = max_ratio
         self.size = len(body) if isinstance(body, bytes) else body.size
 
     @property
-    def quick(self) -> bool:
+    def is_nonblocking(self) -> bool:
         """Whether the body is so small that it can be decoded on the reactor."""
         return isinstance(self._body, bytes) and self.size <= _QUICK_SIZE
 
     @property
-    def most(self) -> int:
+    def max_size(self) -> int:
         """The maximum number of bytes that `read` returns."""
         return min(self._max_size, max(UNLIMITED_RATIO_SIZE, self._max_ratio * self.size))
 
     def read(self) -> bytes:
         """Return the whole decoded body. Raises BadRequest if it is not in that coding, ContentTooLarge if it exceeds a
         limit."""
-        inflater = Decompressor(self._coding, most=self._max_size, ratio=self._max_ratio)
+        inflater = Decompressor(self._coding, max_size=self._max_size, max_ratio=self._max_ratio)
         decoded = bytearray()
         try:
             for piece in self._pieces():
                 decoded += inflater.feed(piece)
-            inflater.end()
+            inflater.finish()
         except Malformed as error:
             raise BadRequest(None, f'The body cannot be decoded: {error}') from None
         except DecompressionBomb as error:
             raise ContentTooLarge(None, str(error)) from None
         return bytes(decoded)
 
-    def pieces(self, size: int) -> Iterator[bytes]:
+    def iter_chunks(self, size: int) -> Iterator[bytes]:
         """Yield the decoded body in pieces of `size` bytes. Raises as `read` does."""
         decoded = self.read()
         yield from (decoded[start : start + size] for start in range(0, len(decoded), size))
 
-    def at(self, start: int, size: int) -> bytes:
+    def read_at(self, start: int, size: int) -> bytes:
         """Return `size` decoded bytes from `start` on. Raises as `read` does."""
         return self.read()[start : start + size]
 
@@ -84,7 +84,7 @@ class EncodedBody:
     def _pieces(self) -> Iterator[bytes]:
         body = self._body
         if isinstance(body, SpooledBody):
-            yield from body.pieces(_PIECE_SIZE)
+            yield from body.iter_chunks(_PIECE_SIZE)
         else:
             for start in range(0, len(body), _PIECE_SIZE):
                 yield body[start : start + _PIECE_SIZE]

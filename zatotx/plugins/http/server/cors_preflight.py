@@ -25,10 +25,17 @@ def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTa
     except Malformed:
         return None
     target = match.target if isinstance(match, RouteMatch) else None
-    if target is None or not target.is_active or target.dressing is None or target.dressing.cors is None:
+    if (
+        target is None
+        or not target.is_active
+        or target.response_filters is None
+        or target.response_filters.cors is None
+    ):
         return None
     try:
-        fields = target.dressing.cors.of_preflight(origin, method, headers.get(b'access-control-request-headers'))
+        fields = target.response_filters.cors.preflight_headers(
+            origin, method, headers.get(b'access-control-request-headers')
+        )
     except CorsForbidden as error:
         return target, ErrorResult(403, f'{error}', (_VARY,))
     return target, ErrorResult(204, '', (*fields, _VARY))

@@ -13,10 +13,10 @@ _MONTHS = ('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct',
 class DateCache:
     """Caches both texts for the current second."""
 
-    __slots__ = ('_wall', 'answer', 'logged', 'second')
+    __slots__ = ('_wall', 'date_stamp', 'log_timestamp', 'second')
 
-    def __init__(self, wall: Callable[[], float] = time) -> None:
-        self._wall = wall
+    def __init__(self, wall_clock: Callable[[], float] = time) -> None:
+        self._wall = wall_clock
         self.second: int | None = None  # the second that the texts are valid for
         self.refresh(0.0)
 
@@ -26,9 +26,9 @@ class DateCache:
         if second != self.second:
             self.second = second
             wall = self._wall()
-            self.answer = HeadEndings(wall)
+            self.date_stamp = HeadEndings(wall)
             t = gmtime(wall)
-            self.logged = (
+            self.log_timestamp = (
                 f'{t.tm_mday:02d}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year:04d}'
                 f':{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d} +0000'
             )  # as web servers log it: 24/Nov/2026:08:30:00 +0000

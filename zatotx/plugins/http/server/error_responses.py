@@ -38,22 +38,22 @@ INCOMPLETE_REQUEST = 'The request ended before it was complete'
 
 
 def error_response(
-    status: int, cid: str, details: str, headers: tuple[tuple[bytes, bytes], ...] = (), form: str = ''
+    status: int, cid: str, details: str, headers: tuple[tuple[bytes, bytes], ...] = (), error_format: str = ''
 ) -> Reply:
-    """Return an error response in Zato's JSON or XML format, or as a SOAP fault of version `form`. A temporary error
-    (503) gets a Retry-After field."""
+    """Return an error response in Zato's JSON or XML format, or as a SOAP fault of version `error_format`. A temporary
+    error (503) gets a Retry-After field."""
     if status == 503:
         headers += _RETRY
-    if form == XML:
+    if error_format == XML:
         return Reply(status, write_error(cid, details), XML_TYPE, headers)
-    if form:
-        version = VERSIONS[form]
+    if error_format:
+        version = VERSIONS[error_format]
         return Reply(status, error_fault(version, status, cid, details), version.content_type.encode('ascii'), headers)
     body = msgspec.json.encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': details}})
     return Reply(status, body, _JSON, headers)
 
 
-def error_response_to(turn: RequestContext, status: int, details: str) -> Reply:
+def error_response_to(request: RequestContext, status: int, details: str) -> Reply:
     """Return an error response in the format of the channel that the request was routed to."""
-    resolved = turn.place
-    return error_response(status, turn.cid, details, form='' if resolved is None else resolved.form)
+    resolved = request.resolved
+    return error_response(status, request.cid, details, error_format='' if resolved is None else resolved.error_format)

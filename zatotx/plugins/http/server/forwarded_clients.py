@@ -29,21 +29,21 @@ class ForwardedClients:
         """Return whether a peer is a trusted proxy."""
         return self._trusted.trusts(address)
 
-    def place(
-        self, reception: RequestRouter, head: RequestHead, proxy: ClientInfo, last: ResolvedRequest | None
+    def resolve(
+        self, router: RequestRouter, head: RequestHead, proxy: ClientInfo, last_resolved: ResolvedRequest | None
     ) -> ResolvedRequest:
         """Resolve a request as RequestRouter.place does, for the client that the proxy forwards."""
-        if last is not None and last.head is head and last.routes is reception.routes:
-            return last
-        return reception.place(head, self.client(head, proxy), last)
+        if last_resolved is not None and last_resolved.head is head and last_resolved.routes is router.routes:
+            return last_resolved
+        return router.resolve(head, self.client_for(head, proxy), last_resolved)
 
-    def client(self, head: RequestHead, proxy: ClientInfo) -> ClientInfo:
+    def client_for(self, head: RequestHead, proxy: ClientInfo) -> ClientInfo:
         """Return the client of this request; the proxy itself if the fields name none."""
         origin = request_origin(head.headers, proxy.address, self._trusted, self._header_setting)
-        if origin.wrong:
-            self._count_invalid(proxy.address, origin.wrong)
-        secure = proxy.secure if not origin.proto else origin.proto == 'https'
-        client = ClientInfo(origin.address, proxy.own_url, self._public_url or _public_url(origin, head, secure),
+        if origin.error:
+            self._count_invalid(proxy.address, origin.error)
+        secure = proxy.is_tls if not origin.proto else origin.proto == 'https'
+        client = ClientInfo(origin.address, proxy.listener_url, self._public_url or _public_url(origin, head, secure),
                             secure=secure)  # fmt: skip
         client.certificates = proxy.certificates  # certificates are those of the proxy, which vouches for its clients
         return client

@@ -19,15 +19,15 @@ from zatotx.wire.http1.response_writer import CONTINUE
 DISCONNECTED, PROBING, UNKNOWN = 'gone', 'asked', 'unknown'
 
 
-def probe_client(transport: Any, answers: ResponseWriter, outlet: BufferedWriter, *, probed: bool) -> str:
+def probe_client(transport: Any, responses: ResponseWriter, writer: BufferedWriter, *, is_probed: bool) -> str:
     """Return what is known of a half-closed client. Sends the probe, once, if an interim response may be sent: before
     the next response, and not in the middle of one."""
     if transport.getHandle().getsockopt(SOL_SOCKET, SO_ERROR):
         return DISCONNECTED
-    if probed or not answers.turns or answers.stream is not None or outlet.behind:
+    if is_probed or not responses.requests or responses.stream is not None or writer.is_backlogged:
         return UNKNOWN
-    head = answers.turns[0].head
+    head = responses.requests[0].head
     if head is None or head.version != (1, 1):
         return DISCONNECTED
-    answers.write(CONTINUE)
+    responses.write(CONTINUE)
     return PROBING

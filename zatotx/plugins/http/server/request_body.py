@@ -30,7 +30,7 @@ class SpooledBody:
     """A body in an unnamed file, see model.message.Body. `read` blocks: call it in a thread."""
 
     __slots__ = ('_file', '_lock', '_offload', 'size')
-    quick = False
+    is_nonblocking = False
     seekable = True
 
     def __init__(self, file: IO[bytes], size: int, offload: Offload) -> None:
@@ -41,23 +41,23 @@ class SpooledBody:
 
     def read(self) -> bytes:
         """Return the whole body. Raises ValueError, as the other readers do, after `close`."""
-        return b''.join(self.pieces(self.size))
+        return b''.join(self.iter_chunks(self.size))
 
-    def pieces(self, size: int) -> Iterator[bytes]:
+    def iter_chunks(self, size: int) -> Iterator[bytes]:
         """Yield the body in pieces of `size` bytes. Blocks as `read` does."""
         start = 0
-        while piece := self.at(start, size):
+        while piece := self.read_at(start, size):
             yield piece
             start += len(piece)
 
-    def at(self, start: int, size: int) -> bytes:
+    def read_at(self, start: int, size: int) -> bytes:
         """Return `size` bytes from `start` on, fewer at the end. Blocks as `read` does; several threads may read at
         once."""
         with self._lock:
             return os.pread(self._file.fileno(), size, start)
 
     @property
-    def most(self) -> int:
+    def max_size(self) -> int:
         """The number of bytes that `read` returns."""
         return self.size
 
@@ -89,51 +89,67 @@ class RequestResources:
 class BodyCollector:
     """Collects one request body.
 
-    `ready` is called when a write that made the collector `busy` has ended. `failure` is set if the body cannot be
-    stored, `full` if the memory budget does not allow it. `allowed` says whether the body may be written to a file; a
-    caller that adds pieces checks `asks`, and calls `allow` once the request is admitted.
+    `on_written` is called when a write that made the collector `is_writing` has ended. `failure` is set if the body
+    cannot be stored, `is_over_budget` if the memory budget does not allow it. `may_spool` says whether the body may be
+    written to a file; a caller that adds pieces checks `needs_admission`, and calls `allow_spooling` once the request
+    is admitted.
     """
 
-    __slots__ = ('_budget', '_buffer', '_discarded', '_file', '_offload', '_on_written', '_spool_above', '_work_dir',
-                 '_writing', 'allowed', 'charge', 'ended', 'failure', 'full', 'size')  # fmt: skip
+    __slots__ = (
+        '_budget',
+        '_buffer',
+        '_discarded',
+        '_file',
+        '_offload',
+        '_on_written',
+        '_spool_above',
+        '_work_dir',
+        '_writing',
+        'charge',
+        'failure',
+        'is_finished',
+        'is_over_budget',
+        'may_spool',
+        'size',
+    )  # fmt: skip
 
     def __init__(self, offload: Offload, budget: MemoryBudget, *, work_dir: str, spool_above: int,
-                 ready: Callable[[], None], allowed: bool = True) -> None:
+                 on_written: Callable[[], None], may_spool: bool = True) -> None:
         self._offload = offload
         self._budget = budget
         self._work_dir = work_dir
         self._spool_above = spool_above
-        self._on_written = ready
+        self._on_written = on_written
         self._buffer: bytes | bytearray = b''
         self._writing = 0  # bytes of the batch that a thread is writing
         self._file: IO[bytes] | None = None
         self._discarded = False
-        self.allowed = allowed
+        self.may_spool = may_spool
         self.charge = MemoryReservation(budget)
-        self.ended = False
+        self.is_finished = False
         self.failure: Failure | None = None
-        self.full = False
+        self.is_over_budget = False
         self.size = 0
 
     @property
-    def busy(self) -> bool:
+    def is_writing(self) -> bool:
         """Whether a write is in progress."""
         return self._writing > 0
 
     @property
-    def asks(self) -> bool:
+    def needs_admission(self) -> bool:
         """Whether the body is too large for memory but may not be written to a file yet."""
-        return not self.allowed and self.size > self._budget.spool_above(self._spool_above)
+        return not self.may_spool and self.size > self._budget.spool_threshold(self._spool_above)
 
-    def allow(self) -> None:
+    def allow_spooling(self) -> None:
         """Permit writing to a file. May make the collector busy."""
-        self.allowed = True
-        self.relieve()
+        self.may_spool = True
+        self.spool()
 
     def add(self, piece: bytes) -> None:
-        """Add a piece of the body. May make the collector busy, or `full`: then the piece is not kept."""
-        if not self.charge.add(len(piece)):
-            self.full = True
+        """Add a piece of the body. May make the collector busy, or `is_over_budget`: then the piece is not kept."""
+        if not self.charge.reserve(len(piece)):
+            self.is_over_budget = True
             return
         if not self._buffer:  # a body of a single piece is never copied
             self._buffer = piece
@@ -142,20 +158,20 @@ class BodyCollector:
                 self._buffer = bytearray(self._buffer)
             self._buffer += piece
         self.size += len(piece)
-        self.relieve()
+        self.spool()
 
-    def relieve(self) -> None:
+    def spool(self) -> None:
         """Write to the file what is too large for memory, if that is permitted. May make the collector busy."""
-        if self.allowed:
+        if self.may_spool:
             budget = self._budget
-            if self.size > budget.spool_above(self._spool_above) and len(self._buffer) >= budget.spool_above(
+            if self.size > budget.spool_threshold(self._spool_above) and len(self._buffer) >= budget.spool_threshold(
                 BATCH_SIZE
             ):
                 self._write()
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Note the end of the body. May make the collector busy; `body` is available when it is not."""
-        self.ended = True
+        self.is_finished = True
         if self._buffer and (self._file is not None or self.size > self._spool_above):
             self._write()
 
@@ -166,13 +182,13 @@ class BodyCollector:
         file, self._file = self._file, None
         return SpooledBody(file, self.size, self._offload)
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Discard the body."""
         self._discarded = True
-        if self.busy:  # the batch stays in memory until it is written
-            self.charge.give_back(len(self._buffer))
+        if self.is_writing:  # the batch stays in memory until it is written
+            self.charge.release(len(self._buffer))
         self._buffer = b''
-        if self.busy:
+        if self.is_writing:
             return
         self.charge.close()
         if self._file is not None:
@@ -194,10 +210,10 @@ class BodyCollector:
         self._finish_write()
 
     def _finish_write(self) -> None:
-        self.charge.give_back(self._writing)
+        self.charge.release(self._writing)
         self._writing = 0
         if self._discarded:
-            self.drop()
+            self.discard()
         else:
             self._on_written()
 

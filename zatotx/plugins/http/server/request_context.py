@@ -18,63 +18,76 @@ SAFE_METHODS = frozenset({'GET', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY', 'PROPFIND'
 
 
 class RequestContext:
-    """One request, in the order in which its response must be written. The dispatcher calls `answered`."""
+    """One request, in the order in which its response must be written. The dispatcher calls `receive_reply`."""
 
-    __slots__ = ('_on_reply', 'began', 'body', 'cid', 'head', 'inbound', 'interim', 'lines', 'persist', 'place',
-                 'reply', 'request_line', 'run')  # fmt: skip
+    __slots__ = (
+        '_on_reply',
+        'cid',
+        'head',
+        'header_lines',
+        'keep_alive',
+        'message',
+        'pending',
+        'reply',
+        'request_line',
+        'resolved',
+        'resources',
+        'send_continue',
+        'started_at',
+    )
 
-    def __init__(self, head: RequestHead | None, began: float, ready: Callable[[RequestContext], None]) -> None:
+    def __init__(self, head: RequestHead | None, started_at: float, on_reply: Callable[[RequestContext], None]) -> None:
         self.head = head  # None if the message was rejected before its head was complete
-        self.began = began
-        self._on_reply = ready
-        self.persist = head is not None and head.keep_alive
+        self.started_at = started_at
+        self._on_reply = on_reply
+        self.keep_alive = head is not None and head.keep_alive
         self.cid = ''
-        self.place: ResolvedRequest | None = None  # how the head was routed
+        self.resolved: ResolvedRequest | None = None  # how the head was routed
         self.request_line = b''  # as sent, if there is no head
-        self.inbound: Message | None = None
-        self.run: IPendingRequest | None = None
-        self.body: RequestResources | None = None
-        self.interim = False  # whether to send 100 (Continue) as soon as this request is the connection's first
-        self.lines = b''  # header lines that its channel adds to the response
+        self.message: Message | None = None
+        self.pending: IPendingRequest | None = None
+        self.resources: RequestResources | None = None
+        self.send_continue = False  # whether to send 100 (Continue) as soon as this request is the connection's first
+        self.header_lines = b''  # header lines that its channel adds to the response
         self.reply: Reply | None = None
 
     @property
     def channel(self) -> str:
         """The channel's name, for the log."""
-        return self.place.label if self.place is not None else '-'
+        return self.resolved.channel_label if self.resolved is not None else '-'
 
     @property
     def service(self) -> str:
         """The service's name, for the log."""
-        return self.place.service if self.place is not None else ''
+        return self.resolved.service if self.resolved is not None else ''
 
     @property
-    def safe(self) -> bool:
+    def is_safe(self) -> bool:
         """Whether other requests of the connection may run concurrently."""
         return self.head is not None and self.head.method in SAFE_METHODS
 
-    def answered(self, reply: Reply) -> None:
+    def receive_reply(self, reply: Reply) -> None:
         """Receive the response of the dispatcher, and pass it through the channel's response filter."""
-        resolved = self.place
-        if resolved is None or resolved.dress is None:  # the usual case
+        resolved = self.resolved
+        if resolved is None or resolved.response_filter is None:  # the usual case
             self.reply = reply
             self._on_reply(self)
         else:
-            resolved.dress.put_on(self, reply)
+            resolved.response_filter.apply(self, reply)
 
-    def dressed(self, reply: Reply) -> None:
+    def set_reply(self, reply: Reply) -> None:
         """Receive the final response, as it is sent."""
         self.reply = reply
         self._on_reply(self)
 
-    def abandon(self) -> None:
+    def cancel(self) -> None:
         """Cancel the request: the client has disconnected."""
-        if self.run is not None:
-            self.run.cancel()
+        if self.pending is not None:
+            self.pending.cancel()
         self.release()
 
     def release(self) -> None:
         """Release the resources of the request."""
-        if self.body is not None:
-            self.body.close()
-            self.body = None
+        if self.resources is not None:
+            self.resources.close()
+            self.resources = None

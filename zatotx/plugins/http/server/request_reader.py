@@ -34,8 +34,8 @@ class RequestReader:
     """Reads requests from the parser until it has to wait.
 
     `phase`: HEAD = between requests or inside a head; BODY = inside the body of the last request; SKIP = inside the
-    body of a request that is already answered; INPUT_CLOSED = no request follows. `resumed` is called when reading may
-    continue.
+    body of a request that is already answered; INPUT_CLOSED = no request follows. `on_resume` is called when reading
+    may continue.
     """
 
     __slots__ = (
@@ -54,16 +54,16 @@ class RequestReader:
         '_uncharged_size',
         '_waiting_since',
         '_writer',
-        'count',
-        'cut',
+        'has_unread_input',
         'parser',
         'phase',
+        'request_count',
     )  # fmt: skip
 
     _log = Logger()
 
     def __init__(self, context: ServerContext, responses: ResponseWriter, writer: BufferedWriter, client: ClientInfo,
-                 resumed: Callable[[], None]) -> None:
+                 on_resume: Callable[[], None]) -> None:
         self._context = context
         self._spool_above = min(context.settings.spool_above, context.settings.max_body)
         self._uncharged_size = min(
@@ -72,51 +72,61 @@ class RequestReader:
         self._responses = responses
         self._writer = writer
         self._client = client
-        self._resolve = context.locator(client)
-        self._on_resume = resumed
+        self._resolve = context.resolver_for(client)
+        self._on_resume = on_resume
         self.parser = RequestParser(context.limits)
         self.phase = HEAD
-        self.count = 0  # requests begun so far
+        self.request_count = 0  # requests begun so far
         self._resolved: ResolvedRequest | None = None  # the last request's routing result
         self._blocked_head: RequestHead | None = None  # a head that must wait until the requests before it are answered
         self._request: RequestContext | None = None  # whose body is being received
         self._piece: bytes | None = None  # the body while it consists of one piece
         self._collector: BodyCollector | None = None  # the body when it consists of several pieces
         self._body_began = 0.0  # when the current body began
-        self._waiting_since: float | None = None  # when `waiting` began
-        self.cut = False  # the client may still be sending data that is not read
+        self._waiting_since: float | None = None  # when `is_waiting` began
+        self.has_unread_input = False  # the client may still be sending data that is not read
 
     @property
-    def waiting(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether the reader waits for admission or a file, not for the client."""
         return self._waiting_since is not None
 
     @property
-    def held_up(self) -> bool:
+    def is_blocked(self) -> bool:
         """Whether received data must wait."""
         if self.phase == HEAD:
-            return (self._blocked_head is not None or len(self._responses.turns) >= MAX_PIPELINED or self._writer.behind
-                    or self._responses.gathered >= MAX_BUFFERED)  # fmt: skip
+            return (
+                self._blocked_head is not None
+                or len(self._responses.requests) >= MAX_PIPELINED
+                or self._writer.is_backlogged
+                or self._responses.buffered_size >= MAX_BUFFERED
+            )
         return self._waiting_since is not None or self.phase == INPUT_CLOSED
 
     @property
-    def ended(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the client has finished what it began to send."""
-        return not self.cut and self._blocked_head is None and (self.parser.over or self.parser.idle)
+        return (
+            not self.has_unread_input
+            and self._blocked_head is None
+            and (self.parser.is_finished or self.parser.is_idle)
+        )
 
     @property
-    def quiet(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether every request received is answered, and no byte of another one is pending."""
-        return self.phase == HEAD and self._blocked_head is None and not self._responses.turns and self.parser.idle
+        return (
+            self.phase == HEAD and self._blocked_head is None and not self._responses.requests and self.parser.is_idle
+        )
 
-    def pull(self, now: float) -> None:
+    def process(self, now: float) -> None:
         """Process what the parser has."""
-        if self._blocked_head is not None and not self._responses.turns:
+        if self._blocked_head is not None and not self._responses.requests:
             head, self._blocked_head = self._blocked_head, None
             self._begin(head, now)
         parser = self.parser
         next_event = parser.next
-        more = not self.held_up
+        more = not self.is_blocked
         try:
             while more:
                 event = next_event()
@@ -124,81 +134,81 @@ class RequestReader:
                     return
                 if type(event) is RequestHead:
                     more = self._begin(event, now)
-                    if more and self.phase == BODY and (body := parser.take_whole()) is not None:
+                    if more and self.phase == BODY and (body := parser.take_whole_body()) is not None:
                         self._dispatch(body, now)
-                        more = parser.pending > 0 and not self.held_up
+                        more = parser.pending_bytes > 0 and not self.is_blocked
                 elif type(event) is bytes:
                     more = self._add_piece(event, now)
                 else:
-                    more = self._end(now) and parser.pending > 0
+                    more = self._end(now) and parser.pending_bytes > 0
         except MessageRejected as rejection:
-            self.break_off(rejection.status, rejection.reason, now, rejection.request_line)
+            self.reject(rejection.status, rejection.reason, now, rejection.request_line)
 
-    def break_off(self, status: int, details: str, now: float, request_line: bytes = b'') -> None:
+    def reject(self, status: int, details: str, now: float, request_line: bytes = b'') -> None:
         """Answer the current request, or bytes that are no request, with `status`, and read nothing more."""
-        phase, self.phase, self.cut = self.phase, INPUT_CLOSED, True
+        phase, self.phase, self.has_unread_input = self.phase, INPUT_CLOSED, True
         self._context.counters.refused += 1
         request, self._request = self._request, None
         self._drop_body()
         if phase == BODY and request is not None:
-            request.persist = False
-            request.answered(error_response_to(request, status, details))
+            request.keep_alive = False
+            request.receive_reply(error_response_to(request, status, details))
         elif phase == HEAD:
-            request = RequestContext(None, now, self._responses.ready)
+            request = RequestContext(None, now, self._responses.write_ready)
             request.cid = new_cid()
             request.request_line = request_line
             self._context.counters.requests += 1
-            self._responses.turns.append(request)
-            request.answered(error_response(status, request.cid, details))
+            self._responses.requests.append(request)
+            request.receive_reply(error_response(status, request.cid, details))
         else:  # it is already answered: only the connection has to be closed
-            self._responses.end()
+            self._responses.close_after_current()
 
-    def deafen(self) -> None:
+    def close_input(self) -> None:
         """Read nothing more."""
         self.phase = INPUT_CLOSED
         self._blocked_head = self._request = None
         self._drop_body()
 
-    def forget(self) -> None:
+    def drop_last_head(self) -> None:
         """Drop everything kept from the last request."""
         self._resolved = None
-        self.parser.forget()
+        self.parser.clear_cache()
 
     # One request.
 
     # Each step returns whether the next one may follow.
 
     def _begin(self, head: RequestHead, now: float) -> bool:
-        requests = self._responses.turns
-        if requests and (head.method not in SAFE_METHODS or not requests[-1].safe):
+        requests = self._responses.requests
+        if requests and (head.method not in SAFE_METHODS or not requests[-1].is_safe):
             self._blocked_head = head
             return False
         context = self._context
         context.counters.requests += 1
-        self.count += 1
-        request = RequestContext(head, now, self._responses.ready)
+        self.request_count += 1
+        request = RequestContext(head, now, self._responses.write_ready)
         requests.append(request)
         self._body_began = now
         resolved = self._resolved = self._resolve(head, self._client, self._resolved)
-        error = context.reception.receive(request, resolved)
+        error = context.router.start_request(request, resolved)
         if error is not None:
             return self._reject_request(request, head, error)
         self._request = request
         self.phase = BODY
         length = head.length
         if length != 0 and (head.expects or (length is not None and length > self._uncharged_size
-                                             and length > context.memory.spool_above(self._spool_above))):
+                                             and length > context.byte_budget.spool_threshold(self._spool_above))):
             return self._request_admission(request, now)
         return True
 
     def _request_admission(self, request: RequestContext, now: float) -> bool:
         """Have the dispatcher check the head before 100 (Continue) is sent, or before more of the body is read."""
-        message, resolved = request.inbound, request.place
+        message, resolved = request.message, request.resolved
         assert message is not None and resolved is not None
         self._waiting_since = now
-        message.deadline = now + resolved.allowed
-        request.run = self._context.exchange.admit(message, partial(self._admitted, request))
-        return not self.held_up
+        message.deadline = now + resolved.timeout
+        request.pending = self._context.dispatcher.authenticate(message, partial(self._admitted, request))
+        return not self.is_blocked
 
     def _admitted(self, request: RequestContext, rejection: Reply | None) -> None:
         now = self._stop_waiting()
@@ -209,25 +219,25 @@ class RequestReader:
             self._drop_body()
             self._reject_request(request, head, rejection)
         elif collector is not None:
-            assert request.inbound is not None
-            _raise_charge_limit(request.inbound, collector.charge)
-            collector.allow()
-            if collector.busy:
+            assert request.message is not None
+            _raise_charge_limit(request.message, collector.charge)
+            collector.allow_spooling()
+            if collector.is_writing:
                 self._waiting_since = now
         elif head.expects:
-            self._responses.go_on(request)
+            self._responses.send_continue(request)
         self._on_resume()
 
     def _reject_request(self, request: RequestContext, head: RequestHead, reply: Reply) -> bool:
         """Answer by the head alone. A short body that is on its way is skipped; otherwise the connection is closed."""
         length = head.length
         if head.expects or length is None or length > _MAX_SKIPPED:
-            request.persist = False
+            request.keep_alive = False
             self.phase = INPUT_CLOSED
-            self.cut = True
+            self.has_unread_input = True
         else:
             self.phase = SKIPPED_BODY
-        request.answered(reply)
+        request.receive_reply(reply)
         return self.phase == SKIPPED_BODY
 
     def _add_piece(self, piece: bytes, now: float) -> bool:
@@ -240,62 +250,64 @@ class RequestReader:
                 return True
             context = self._context
             collector = self._collector = BodyCollector(
-                context.offload, context.memory, work_dir=context.work_dir, spool_above=self._spool_above,
-                ready=self._on_stored, allowed=request.run is not None,
+                context.offload, context.byte_budget, work_dir=context.work_dir, spool_above=self._spool_above,
+                on_written=self._on_stored, may_spool=request.pending is not None,
             )  # fmt: skip
-            if request.inbound is not None:
-                _raise_charge_limit(request.inbound, collector.charge)
+            if request.message is not None:
+                _raise_charge_limit(request.message, collector.charge)
             if self._piece is not None:
                 collector.add(self._piece)
                 self._piece = None
         collector.add(piece)
         limit = self._context.settings.max_body
-        if collector.full:
-            self.break_off(503, OUT_OF_BUDGET, now)
+        if collector.is_over_budget:
+            self.reject(503, OUT_OF_BUDGET, now)
         elif collector.size > limit:
-            self.break_off(413, error_responses.BODY_TOO_LARGE.format(limit=limit), now)
-        elif request is not None and collector.asks:  # its length was not known before
+            self.reject(413, error_responses.BODY_TOO_LARGE.format(limit=limit), now)
+        elif request is not None and collector.needs_admission:  # its length was not known before
             return self._request_admission(request, now)
-        elif collector.busy:
+        elif collector.is_writing:
             self._waiting_since = now
-        return not self.held_up
+        return not self.is_blocked
 
     def _end(self, now: float) -> bool:
         collector = self._collector
         if self.phase == SKIPPED_BODY:
-            self.phase = INPUT_CLOSED if self.parser.over else HEAD
+            self.phase = INPUT_CLOSED if self.parser.is_finished else HEAD
         elif collector is None:
             piece, self._piece = self._piece or b'', None
             self._dispatch(piece, now)
         else:
-            collector.end()
-            if collector.busy:
+            collector.finish()
+            if collector.is_writing:
                 self._waiting_since = now
             else:
                 self._dispatch(collector.body(), now)
-        return not self.held_up
+        return not self.is_blocked
 
     def _dispatch(self, body: bytes | SpooledBody, now: float) -> None:
         request, self._request = self._request, None
         collector, self._collector = self._collector, None
-        assert request is not None and request.inbound is not None and request.place is not None
-        self.phase = INPUT_CLOSED if self.parser.over else HEAD
-        message = request.inbound
-        message.deadline = now + request.place.allowed  # the time that the client took to send the body does not count
+        assert request is not None and request.message is not None and request.resolved is not None
+        self.phase = INPUT_CLOSED if self.parser.is_finished else HEAD
+        message = request.message
+        message.deadline = (
+            now + request.resolved.timeout
+        )  # the time that the client took to send the body does not count
         charge: MemoryReservation | None = None
         if collector is not None:
             charge = collector.charge
         elif len(body) > MAX_UNACCOUNTED or (body and b'content-encoding' in message.headers):  # type: ignore[arg-type]  # bytes
-            charge = MemoryReservation(self._context.memory, UNAUTHENTICATED)
+            charge = MemoryReservation(self._context.byte_budget, UNAUTHENTICATED)
         if charge is None:
             message.body = body
         elif not _charge_body(request, message, body, charge):
             self._context.counters.refused += 1
-            request.answered(error_response_to(request, 503, OUT_OF_BUDGET))
+            request.receive_reply(error_response_to(request, 503, OUT_OF_BUDGET))
             return
         elif b'content-encoding' in message.headers:
             message.body = wrap_encoded_body(body, message.headers[b'content-encoding'], self._context.settings)
-        request.run = self._context.exchange.deliver(message, request.answered)
+        request.pending = self._context.dispatcher.deliver(message, request.receive_reply)
         if charge is not None:
             _raise_charge_limit(message, charge)
 
@@ -308,8 +320,8 @@ class RequestReader:
         if collector.failure is not None:
             self._log.failure('A request body cannot be spooled to {directory}', collector.failure,
                               directory=self._context.work_dir)
-            self.break_off(503, error_responses.BODY_NOT_STORED, now)
-        elif collector.ended:
+            self.reject(503, error_responses.BODY_NOT_STORED, now)
+        elif collector.is_finished:
             self._dispatch(collector.body(), now)
         self._on_resume()
 
@@ -324,33 +336,33 @@ class RequestReader:
         self._piece = None
         collector, self._collector = self._collector, None
         if collector is not None:
-            collector.drop()
+            collector.discard()
 
 
 def spool_body(reader: RequestReader, now: float) -> bool:
     """Move the body being received from memory to disk, if its sender may use the disk. Called when memory is scarce.
     Returns whether the reader waits for that now."""
     collector, request = reader._collector, reader._request
-    if collector is None or request is None or reader.waiting:
+    if collector is None or request is None or reader.is_waiting:
         return False
-    if collector.asks:
+    if collector.needs_admission:
         reader._request_admission(request, now)
     else:
-        collector.relieve()
-        if collector.busy:
+        collector.spool()
+        if collector.is_writing:
             reader._waiting_since = now
-    return reader.waiting
+    return reader.is_waiting
 
 
 def _charge_body(
     request: RequestContext, message: Message, body: bytes | SpooledBody, charge: MemoryReservation
 ) -> bool:
     """Attach the body and its charge to the request. Returns False if the memory budget does not allow it."""
-    request.body = RequestResources(body, charge)
-    message.charge = charge
-    if type(body) is bytes and not charge.size and not charge.add(len(body)):
+    request.resources = RequestResources(body, charge)
+    message.memory_charge = charge
+    if type(body) is bytes and not charge.size and not charge.reserve(len(body)):
         return False
-    charge.received()
+    charge.mark_received()
     message.body = body
     return True
 
@@ -359,12 +371,12 @@ def _raise_charge_limit(message: Message, charge: MemoryReservation) -> None:
     """Grant an authenticated client the larger share of the memory budget."""
     principal = message.principal
     if principal is not None and principal.kind != ANONYMOUS.kind:
-        charge.known()
+        charge.mark_authenticated()
 
 
 def body_deadline(reader: RequestReader, now: float) -> float:
     """Return when the current body must have made progress; inf if the reader does not wait for the client."""
-    if reader.waiting:
+    if reader.is_waiting:
         return inf
     settings, collector = reader._context.settings, reader._collector
     size = collector.size if collector is not None else 0

@@ -47,49 +47,53 @@ class ResolvedRequest(msgspec.Struct, frozen=True):
 
     head: RequestHead
     routes: ChannelTable
-    label: str  # the channel's name for the log
-    request: str  # the request line for the log
-    agent: str  # the user agent for the log
-    peer: str  # the client's address
-    cid: str | None  # the caller's own correlation ID
-    parent: bytes | None  # the caller's traceparent
-    refusing: ErrorResult | None = None  # if set, the fields below have their defaults
+    channel_label: str  # the channel's name for the log
+    request_line: str  # the request line for the log
+    user_agent: str  # the user agent for the log
+    peer_address: str  # the client's address
+    caller_cid: str | None  # the caller's own correlation ID
+    traceparent: bytes | None  # the caller's traceparent
+    error: ErrorResult | None = None  # if set, the fields below have their defaults
     spec: ChannelSpec = _NO_CHANNEL
     service: str = ''
-    view: HTTPView | None = None
-    allowed: float = 0.0  # seconds until the request times out
-    way: RouteMatch | None = None
-    form: str = ''  # format of errors: a version of SOAP, 'xml', or '' = JSON
+    http_view: HTTPView | None = None
+    timeout: float = 0.0  # seconds until the request times out
+    route_match: RouteMatch | None = None
+    error_format: str = ''  # format of errors: a version of SOAP, 'xml', or '' = JSON
     meter: Any = _UNCOUNTED  # IChannelMeter
-    dress: ResponseFilter | None = None  # the filter for the channel's responses
+    response_filter: ResponseFilter | None = None  # the filter for the channel's responses
 
 
 class RequestRouter:
     """Routes request heads by the current route table: a request uses the table that is current when its head
     arrives."""
 
-    __slots__ = ('_max_body', 'keys', 'routes')
+    __slots__ = ('_max_body', 'key_names', 'routes')
 
     def __init__(self, routes: ChannelTable, max_body: int) -> None:
         self.routes = routes
-        self.keys = QueryKeyNames()  # what the log masks; when the keys change, the routes must be replaced too
+        self.key_names = QueryKeyNames()  # what the log masks; when the keys change, the routes must be replaced too
         self._max_body = max_body
 
-    def place(self, head: RequestHead, client: ClientInfo, last: ResolvedRequest | None) -> ResolvedRequest:
-        """Resolve a head. Returns `last`, the connection's last result, if nothing has changed."""
+    def resolve(self, head: RequestHead, client: ClientInfo, last_resolved: ResolvedRequest | None) -> ResolvedRequest:
+        """Resolve a head. Returns `last_resolved`, the connection's last result, if nothing has changed."""
         match: RouteMatch | ErrorResult | None = None
         peer = client.address
         if head.method == 'OPTIONS':
             if head.path == b'*':
                 return self._resolve_error(head, peer, _SERVER_WIDE)
             if (preflight := answer_preflight(self.routes, head)) is not None:
-                return self._resolve_error(head, peer, preflight[1], preflight[0], dressed=False)
-        if last is not None and last.routes is self.routes:
-            if last.head is head:
-                return last
-            if last.head.target == head.target and last.head.method == head.method:
-                match = last.way
-                if match is not None and match.forked and not soap_routing.same_action(last.head, head):
+                return self._resolve_error(head, peer, preflight[1], preflight[0], is_filtered=False)
+        if last_resolved is not None and last_resolved.routes is self.routes:
+            if last_resolved.head is head:
+                return last_resolved
+            if last_resolved.head.target == head.target and last_resolved.head.method == head.method:
+                match = last_resolved.route_match
+                if (
+                    match is not None
+                    and match.depends_on_action
+                    and not soap_routing.same_action(last_resolved.head, head)
+                ):
                     match = None
         if match is None:
             match = self._match(head)
@@ -102,29 +106,35 @@ class RequestRouter:
             return self._resolve_error(head, peer, allowed, match.target)
         view = HTTPView(
             head.method, head.target, match.path, head.query, head.headers, match.params, peer, head.version,
-            client.certificates, client.secure, client.own_url, client.public_url,
+            client.certificates, client.is_tls, client.listener_url, client.public_url,
         )  # fmt: skip
-        request, agent, cid, parent = _request_fields(head, match.request)
+        request, agent, cid, parent = _request_fields(head, match.request_text)
         return ResolvedRequest(head, self.routes, match.target.label, request, agent, peer, cid, parent, None, spec,
                                match.service, view, allowed, match, _error_format(spec, head), match.target.meter,
                                _filter_for(match.target, head))  # fmt: skip
 
-    def receive(self, turn: RequestContext, place: ResolvedRequest) -> Reply | None:
+    def start_request(self, request: RequestContext, resolved: ResolvedRequest) -> Reply | None:
         """Assign the request its cid and its message. Returns the response if the dispatcher is not needed, else
         None."""
-        cid = turn.cid = place.cid or new_cid()
-        turn.place = place
-        place.meter.requests += 1
-        error = place.refusing
+        cid = request.cid = resolved.caller_cid or new_cid()
+        request.resolved = resolved
+        resolved.meter.requests += 1
+        error = resolved.error
         if error is not None:
             if error.status == NO_CONTENT:
                 return Reply(NO_CONTENT, b'', b'', error.headers)
-            return error_response(error.status, cid, error.details, error.headers, place.form)
-        parent = place.parent
-        turn.inbound = Message(
-            cid, place.spec, place.service, place.head.headers, b'', turn.began + place.allowed, place.view,
+            return error_response(error.status, cid, error.details, error.headers, resolved.error_format)
+        parent = resolved.traceparent
+        request.message = Message(
+            cid,
+            resolved.spec,
+            resolved.service,
+            resolved.head.headers,
+            b'',
+            request.started_at + resolved.timeout,
+            resolved.http_view,
             continue_trace(parent) if parent is not None else '',
-        )  # fmt: skip
+        )
         return None
 
     def _resolve_error(
@@ -134,15 +144,21 @@ class RequestRouter:
         error: ErrorResult,
         target: ChannelTarget | None = None,
         *,
-        dressed: bool = True,
+        is_filtered: bool = True,
     ) -> ResolvedRequest:
-        label, meter, form, dress = '-', _UNCOUNTED, error.soap, None
+        label, meter, form, response_filter = '-', _UNCOUNTED, error.soap_version, None
         if target is not None:
-            label, meter, dress = target.label, target.meter, _filter_for(target, head) if dressed else None
+            label, meter, response_filter = (
+                target.label,
+                target.meter,
+                _filter_for(target, head) if is_filtered else None,
+            )
             form = _error_format(target.spec, head)
-        request, agent, cid, parent = _request_fields(head, describe_request(head.method, head.target, self.keys.names))
+        request, agent, cid, parent = _request_fields(
+            head, describe_request(head.method, head.target, self.key_names.names)
+        )
         return ResolvedRequest(head, self.routes, label, request, agent, peer, cid, parent, error, meter=meter,
-                               form=form, dress=dress)  # fmt: skip
+                               error_format=form, response_filter=response_filter)  # fmt: skip
 
     def _match(self, head: RequestHead) -> RouteMatch | ErrorResult:
         """Return the channel, the parameters that its pattern captured, and the decoded path; or an error."""
@@ -156,13 +172,13 @@ class RequestRouter:
             return _routing_error(match, head, requested_version(head.headers) if by_action else '')
         if not isinstance(match.target, ChannelTarget):
             return soap_routing.match_action(
-                match, head, path, describe_request(head.method, head.target, self.keys.names)
+                match, head, path, describe_request(head.method, head.target, self.key_names.names)
             )
         service, params = match.target.spec.service, match.params
         if not service:  # a built-in endpoint: its path names the service, which is no parameter of that service
             service, params = params['service'], _NO_PARAMS
-        request = describe_request(head.method, head.target, self.keys.names)
-        return RouteMatch(match.target, service, params, path, request, forked=self.routes.has_soap)
+        request = describe_request(head.method, head.target, self.key_names.names)
+        return RouteMatch(match.target, service, params, path, request, depends_on_action=self.routes.has_soap)
 
     def _check(self, target: ChannelTarget, head: RequestHead) -> ErrorResult | None:
         """Return the error if this channel cannot process a request with such a head."""
@@ -182,7 +198,11 @@ class RequestRouter:
             )
         if head.length is not None and head.length > self._max_body:
             return ErrorResult(413, error_responses.BODY_TOO_LARGE.format(limit=self._max_body))
-        if target.spec.soap is not None and not target.spec.door and not accepts_soap_content_type(head.headers):
+        if (
+            target.spec.soap is not None
+            and not target.spec.is_builtin_endpoint
+            and not accepts_soap_content_type(head.headers)
+        ):
             return ErrorResult(415, error_responses.UNSUPPORTED_SOAP_TYPE, ((b'Accept', ACCEPTED_TYPES),))
         return None
 
@@ -198,7 +218,7 @@ class RequestRouter:
 
 
 def _filter_for(target: ChannelTarget, head: RequestHead) -> ResponseFilter | None:
-    return None if target.dressing is None else target.dressing.of(head)
+    return None if target.response_filters is None else target.response_filters.of(head)
 
 
 def _error_format(spec: ChannelSpec, head: RequestHead) -> str:
@@ -210,7 +230,7 @@ def _error_format(spec: ChannelSpec, head: RequestHead) -> str:
 
 def _routing_error(match: MethodNotRouted | None, head: RequestHead, soap: str) -> ErrorResult:
     if match is None:
-        return ErrorResult(404, error_responses.NOT_FOUND, soap=soap)
+        return ErrorResult(404, error_responses.NOT_FOUND, soap_version=soap)
     allow = ', '.join(match.allow).encode('ascii')
     return ErrorResult(405, error_responses.METHOD_NOT_ALLOWED.format(method=head.method), ((b'Allow', allow),), soap)
 

@@ -69,25 +69,25 @@ class ResponseFilters:
         """The rules for preflight requests."""
         return self._cors
 
-    def of(self, head: RequestHead) -> ResponseFilter:
+    def filter_for(self, head: RequestHead) -> ResponseFilter:
         """Return the filter for responses to requests with this head."""
         headers, cors = head.headers, self._cors
         is_read = head.method in ('GET', 'HEAD')
         return ResponseFilter(
             self._context,
-            lines=write_field_lines(self._header_fields(headers.get(b'origin'))),
-            cors=cors is not None,
-            gzip=self._compress and accepts_gzip(headers.get(b'accept-encoding')),
-            etag=self._etag and is_read,
-            known=headers.get(b'if-none-match', b'') if self._etag and is_read else b'',
+            header_lines=write_field_lines(self._header_fields(headers.get(b'origin'))),
+            has_cors=cors is not None,
+            compress=self._compress and accepts_gzip(headers.get(b'accept-encoding')),
+            add_etag=self._etag and is_read,
+            if_none_match=headers.get(b'if-none-match', b'') if self._etag and is_read else b'',
         )
 
     def _header_fields(self, origin: bytes | None) -> HeaderFields:
         vary = []
         allowed: HeaderFields = ()
         if self._cors is not None:
-            allowed = self._cors.of_answer(origin)
-            if self._cors.varies:
+            allowed = self._cors.response_headers(origin)
+            if self._cors.varies_by_origin:
                 vary.append(b'Origin')
         if self._compress:
             vary.append(b'Accept-Encoding')
@@ -102,84 +102,100 @@ class ResponseFilter:
     _log = Logger()
 
     def __init__(
-        self, context: CompressionContext, *, lines: bytes, cors: bool, gzip: bool, etag: bool, known: bytes
+        self,
+        context: CompressionContext,
+        *,
+        header_lines: bytes,
+        has_cors: bool,
+        compress: bool,
+        add_etag: bool,
+        if_none_match: bytes,
     ) -> None:
         self._context = context
-        self._header_lines = lines  # added to the head of every response
-        self._cors = cors  # CORS fields set by the service are removed
-        self._gzip = gzip  # the channel compresses, and the client accepts it
-        self._etag = etag  # the channel sends entity tags, and the method reads
-        self._if_none_match = known  # If-None-Match
+        self._header_lines = header_lines  # added to the head of every response
+        self._cors = has_cors  # CORS fields set by the service are removed
+        self._gzip = compress  # the channel compresses, and the client accepts it
+        self._etag = add_etag  # the channel sends entity tags, and the method reads
+        self._if_none_match = if_none_match  # If-None-Match
 
-    def put_on(self, request: RequestContext, reply: Reply) -> None:
+    def apply(self, request: RequestContext, reply: Reply) -> None:
         """Filter a response and pass it to its request: at once, or when a thread has finished its part."""
-        rate_limit = None if request.inbound is None else request.inbound.standing
-        request.lines = self._header_lines if rate_limit is None else rate_limit.lines() + self._header_lines
+        rate_limit = None if request.message is None else request.message.rate_limit_state
+        request.header_lines = self._header_lines if rate_limit is None else rate_limit.lines() + self._header_lines
         if self._cors and reply.headers:
             reply.headers = [field for field in reply.headers if not field[0].lower().startswith(_CORS)]
         if (self._gzip or self._etag) and reply.status not in _UNFILTERED:
             self._filter_body(request, reply)
         else:
-            request.dressed(reply)
+            request.set_reply(reply)
 
     def _filter_body(self, request: RequestContext, reply: Reply) -> None:
-        job = _BodyFilter(tag=_entity_tag(reply), tagged=self._etag and reply.status == 200, known=self._if_none_match,
-                   coded=self._gzip and _is_compressible(reply))  # fmt: skip
+        job = _BodyFilter(
+            etag=_entity_tag(reply),
+            add_etag=self._etag and reply.status == 200,
+            if_none_match=self._if_none_match,
+            compress=self._gzip and _is_compressible(reply),
+        )
         stream = reply.stream
         if stream is not None:
-            if job.is_known:
+            if job.is_not_modified:
                 discard_stream(stream)
-            elif job.coded:
+            elif job.compress:
                 reply.stream = GzipStream(stream, self._context.offload)
             self._finish(request, reply, job)
-        elif len(reply.body) > THREAD_THRESHOLD and (job.coded or job.tagged):
-            filtering: Deferred[_BodyFilter] = self._context.offload(job.done, reply.body)
+        elif len(reply.body) > THREAD_THRESHOLD and (job.compress or job.add_etag):
+            filtering: Deferred[_BodyFilter] = self._context.offload(job.apply, reply.body)
             filtering.addTimeout(COMPRESSION_TIMEOUT, self._context.clock)
             filtering.addCallbacks(
                 partial(self._finish, request, reply), partial(self._send_unfiltered, request, reply)
             )
         else:
-            self._finish(request, reply, job.done(reply.body))
+            self._finish(request, reply, job.apply(reply.body))
 
     def _finish(self, request: RequestContext, reply: Reply, job: _BodyFilter) -> None:
-        if job.tag:
-            tag = weaken(job.tag) if job.coded else job.tag
+        if job.etag:
+            tag = weaken(job.etag) if job.compress else job.etag
             reply.headers = [*(field for field in reply.headers if field[0].lower() != _ETAG), (b'ETag', tag)]
-        if job.is_known:
+        if job.is_not_modified:
             reply = Reply(_NOT_MODIFIED, b'', b'', [field for field in reply.headers if not _describes_body(field[0])])
-        elif job.coded:
+        elif job.compress:
             reply.headers = [*reply.headers, _GZIP]
             reply.body = job.body
-        request.dressed(reply)
+        request.set_reply(reply)
 
     def _send_unfiltered(self, request: RequestContext, reply: Reply, failure: Failure) -> None:
         """Send the response as it is: that is better than none."""
         if not failure.check(TimeoutError):
             self._log.failure('{cid}: an answer of channel {channel!r} cannot be compressed or tagged', failure,
                               cid=request.cid, channel=request.channel)  # fmt: skip
-        request.dressed(reply)
+        request.set_reply(reply)
 
 
 @define(kw_only=True)
 class _BodyFilter:
     """The entity tag and the compressed form of one body."""
 
-    tag: bytes  # the service's own, or the computed one; b'' = none
-    tagged: bool  # whether it gets a tag, and a client that has that tag gets no body
-    known: bytes
-    coded: bool
+    etag: bytes  # the service's own, or the computed one; b'' = none
+    add_etag: bool  # whether it gets a tag, and a client that has that tag gets no body
+    if_none_match: bytes
+    compress: bool
     body: bytes = b''
 
     @property
-    def is_known(self) -> bool:
+    def is_not_modified(self) -> bool:
         """Whether the client has the body already."""
-        return self.tagged and bool(self.tag) and bool(self.known) and matches_if_none_match(self.known, self.tag)
+        return (
+            self.add_etag
+            and bool(self.etag)
+            and bool(self.if_none_match)
+            and matches_if_none_match(self.if_none_match, self.etag)
+        )
 
-    def done(self, body: bytes) -> _BodyFilter:
+    def apply(self, body: bytes) -> _BodyFilter:
         """Compute the tag and compress the body. Blocks with large bodies: call it in a thread."""
-        if self.tagged and not self.tag:
-            self.tag = compute_etag(body)
-        if self.coded and not self.is_known:
+        if self.add_etag and not self.etag:
+            self.etag = compute_etag(body)
+        if self.compress and not self.is_not_modified:
             self.body = gzip_body(body)
         return self
 

@@ -17,9 +17,9 @@ _PIECE_COST = 256  # added to the size of each piece: many tiny ones must not bl
 
 
 class StreamWriter(Protocol):
-    """The writer of a stream. `behind`: the peer has not received everything yet."""
+    """The writer of a stream. `is_backlogged`: the peer has not received everything yet."""
 
-    behind: bool
+    is_backlogged: bool
 
     def write(self, data: bytes) -> None: ...
 
@@ -27,37 +27,48 @@ class StreamWriter(Protocol):
 class ResponseStream:
     """Reads pieces from the service and writes them no faster than the client reads.
 
-    `due` is when the next piece must be ready: each piece may take as long as a whole response. `sent` counts bytes of
-    the body. `head` is the response's head until it is sent: with the first piece, or as soon as that has to be waited
-    for, so that a service which fails before gets an error response instead.
+    `deadline` is when the next piece must be ready: each piece may take as long as a whole response. `sent_bytes`
+    counts bytes of the body. `head` is the response's head until it is sent: with the first piece, or as soon as that
+    has to be waited for, so that a service which fails before gets an error response instead.
     """
 
-    __slots__ = ('_clock', '_drained', '_piece_timeout', '_source', '_task', '_write', '_writer', 'due', 'head', 'sent')
+    __slots__ = (
+        '_clock',
+        '_drained',
+        '_piece_timeout',
+        '_source',
+        '_task',
+        '_write',
+        '_writer',
+        'deadline',
+        'head',
+        'sent_bytes',
+    )
 
     def __init__(
-        self, source: AsyncIterator[bytes], writer: StreamWriter, clock: Any, span: float, head: bytes = b''
+        self, source: AsyncIterator[bytes], writer: StreamWriter, clock: Any, piece_timeout: float, head: bytes = b''
     ) -> None:
         self.head = head
         self._source = source
         self._writer = writer
         self._clock = clock
-        self._piece_timeout = span
+        self._piece_timeout = piece_timeout
         self._drained: Deferred[None] | None = None
         self._task: Deferred[None] | None = None
         self._write: Callable[[bytes], None] = writer.write
-        self.due = inf
-        self.sent = 0
+        self.deadline = inf
+        self.sent_bytes = 0
 
-    def start(self, write: Callable[[bytes], None], *, chunked: bool, ended: Callable[[Failure | None], None]) -> None:
+    def start(self, write: Callable[[bytes], None], *, chunked: bool, on_end: Callable[[Failure | None], None]) -> None:
         """Start sending. `chunked` = in chunks; otherwise the end of the connection ends the body. Calls `ended(None)`
         when all is written, `ended(failure)` when the service failed."""
         self._write = write
         task = self._task = Deferred.fromCoroutine(self._run(chunked))
         if not task.called and self.head:
             self._put(b'')
-        task.addCallbacks(lambda _: ended(None), ended)
+        task.addCallbacks(lambda _: on_end(None), on_end)
 
-    def drained(self) -> None:
+    def resume(self) -> None:
         """Continue: the client has received everything written so far."""
         drained, self._drained = self._drained, None
         if drained is not None:
@@ -73,7 +84,7 @@ class ResponseStream:
             await self._pump(chunked)
         finally:
             await close_stream(self._source)
-            self.due = inf
+            self.deadline = inf
         self._put(LAST_CHUNK if chunked else b'')
 
     def _put(self, data: bytes) -> None:
@@ -84,21 +95,21 @@ class ResponseStream:
 
     async def _pump(self, chunked: bool) -> None:
         burst = 0
-        self.due = self._clock.seconds() + self._piece_timeout
+        self.deadline = self._clock.seconds() + self._piece_timeout
         async for piece in self._source:
             if piece:
                 self._put(write_chunk(piece) if chunked else piece)
-            self.sent += len(piece)
+            self.sent_bytes += len(piece)
             burst += len(piece) + _PIECE_COST
             if burst >= MAX_BURST:
                 burst = 0
                 await deferLater(self._clock, 0)
-            if self._writer.behind:
+            if self._writer.is_backlogged:
                 await self._wait_for_client()
-            self.due = self._clock.seconds() + self._piece_timeout
+            self.deadline = self._clock.seconds() + self._piece_timeout
 
     async def _wait_for_client(self) -> None:
-        self.due = inf  # from here on it waits for the client: BufferedWriter has the write timeout
+        self.deadline = inf  # from here on it waits for the client: BufferedWriter has the write timeout
         self._drained = Deferred()
         await self._drained
 

@@ -29,10 +29,10 @@ _ERROR = 'An error has occurred'
 class ResponseWriter:
     """Keeps every request from its head on, and writes its response when all before it are written.
 
-    While `corked`, output is buffered: requests that arrived in one read are answered in one write. `gathered` is the
-    size of that output: at GATHERED bytes no further request is started in this iteration of the reactor. `moved_on` is
-    called when a request is finished, or in the reactor's next iteration after that; `ended` after the connection's
-    last response, `broken` when a streamed response failed.
+    While `is_buffering`, output is buffered: requests that arrived in one read are answered in one write.
+    `buffered_size` is the size of that output: at GATHERED bytes no further request is started in this iteration of
+    the reactor. `on_progress` is called when a request is finished, or in the reactor's next iteration after that;
+    `on_last_response` after the connection's last response, `on_failed_stream` when a streamed response failed.
     """
 
     __slots__ = (
@@ -44,100 +44,108 @@ class ResponseWriter:
         '_on_progress',
         '_peer_address',
         '_writer',
-        'closed',
-        'corked',
-        'gathered',
+        'buffered_size',
+        'is_buffering',
+        'is_closed',
+        'requests',
         'stream',
-        'turns',
     )  # fmt: skip
 
     _log = Logger()
 
-    def __init__(self, context: ServerContext, writer: BufferedWriter, peer: str, *, moved_on: Callable[[], None],
-                 ended: Callable[[], None], broken: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        context: ServerContext,
+        writer: BufferedWriter,
+        peer_address: str,
+        *,
+        on_progress: Callable[[], None],
+        on_last_response: Callable[[], None],
+        on_failed_stream: Callable[[], None],
+    ) -> None:
         self._context = context
         self._writer = writer
-        self._peer_address = peer
-        self._on_progress = moved_on
-        self._on_last_response = ended
-        self._on_failed_stream = broken
+        self._peer_address = peer_address
+        self._on_progress = on_progress
+        self._on_last_response = on_last_response
+        self._on_failed_stream = on_failed_stream
         self._buffered: list[bytes] = []
         self._continuation: IDelayedCall | None = None  # in the reactor's next iteration
-        self.gathered = 0
-        self.turns: list[RequestContext] = []
+        self.buffered_size = 0
+        self.requests: list[RequestContext] = []
         self.stream: ResponseStream | None = None  # of the first request, while it is being sent
-        self.corked = False
-        self.closed = False  # no further response is sent
+        self.is_buffering = False
+        self.is_closed = False  # no further response is sent
 
-    def ready(self, request: RequestContext) -> None:
+    def write_ready(self, request: RequestContext) -> None:
         """Write the responses that are ready, in order."""
-        while self.turns and self.stream is None and (reply := self.turns[0].reply) is not None:
-            self._send(self.turns[0], reply)
+        while self.requests and self.stream is None and (reply := self.requests[0].reply) is not None:
+            self._send(self.requests[0], reply)
 
-    def go_on(self, request: RequestContext) -> None:
+    def send_continue(self, request: RequestContext) -> None:
         """Send 100 (Continue) for this request: at once, or when the responses before it are written."""
-        request.interim = request is not self.turns[0]
-        if not request.interim:
+        request.send_continue = request is not self.requests[0]
+        if not request.send_continue:
             self.write(CONTINUE)
 
     def write(self, data: bytes) -> None:
         """Write to the client, in the order of calls."""
-        if self.corked:
+        if self.is_buffering:
             if self._buffered:  # a single piece, the usual case, is not counted
-                self.gathered += len(data) + _PIECE_COST
+                self.buffered_size += len(data) + _PIECE_COST
             self._buffered.append(data)
         else:
             self._writer.write(data)
 
-    def uncork(self) -> None:
+    def flush(self) -> None:
         """Write the buffered output."""
-        self.corked = False
+        self.is_buffering = False
         pieces = self._buffered
         if pieces:
             self._writer.write(pieces[0] if len(pieces) == 1 else b''.join(pieces))
             pieces.clear()
-            if self.gathered:
+            if self.buffered_size:
                 self._yield_to_others()
 
-    def end(self) -> None:
+    def close_after_current(self) -> None:
         """Send no responses after those of the current requests."""
-        if self.turns:
-            self.turns[-1].persist = False
+        if self.requests:
+            self.requests[-1].keep_alive = False
         else:
-            self.closed = True
-            if not self.corked:
+            self.is_closed = True
+            if not self.is_buffering:
                 self._on_last_response()
 
-    def abandon(self) -> None:
+    def cancel_all(self) -> None:
         """Cancel all requests and stop: the client has disconnected."""
-        requests, self.turns, self.closed = self.turns, [], True
+        requests, self.requests, self.is_closed = self.requests, [], True
         if self._continuation is not None:
             self._continuation.cancel()
             self._continuation = None
         stream, self.stream = self.stream, None
         sent, now = 0, self._context.seconds()
         if stream is not None:
-            sent = stream.sent
+            sent = stream.sent_bytes
             stream.cancel()
         for request in requests:
-            request.abandon()
-            if request.place is not None:
-                request.place.meter.answered(0, now - request.began)
+            request.cancel()
+            if request.resolved is not None:
+                request.resolved.meter.answered(0, now - request.started_at)
             self._context.counters.gone += 1
-            self._context.log.record(request, self._peer_address, now, CLIENT_GONE, sent)
+            self._context.access_log.log_request(request, self._peer_address, now, CLIENT_GONE, sent)
             sent = 0
 
     def _yield_to_others(self) -> None:
         """Let other connections go first if much output was buffered."""
-        if self.gathered < MAX_BUFFERED:
-            self.gathered = 0
+        if self.buffered_size < MAX_BUFFERED:
+            self.buffered_size = 0
         elif self._continuation is None:
             self._continuation = self._context.reactor.callLater(0, self._continue)
 
     def _continue(self) -> None:
         self._continuation = None
-        self.gathered = 0
-        if not self.closed:
+        self.buffered_size = 0
+        if not self.is_closed:
             self._on_progress()
 
     # One answer.
@@ -147,7 +155,7 @@ class ResponseWriter:
             self._send_stream(request, reply, reply.stream)
             return
         context, status, body = self._context, reply.status, reply.body
-        closing = not request.persist or (context.draining and len(self.turns) == 1)
+        closing = not request.keep_alive or (context.draining and len(self.requests) == 1)
         now = context.seconds()
         try:
             ending = self._head_ending(request, closing, now)
@@ -168,11 +176,11 @@ class ResponseWriter:
         self._finish(request, status, len(body), closing=closing, now=now)
 
     def _send_stream(self, request: RequestContext, reply: Reply, source: AsyncIterator[bytes]) -> None:
-        head, message = request.head, request.inbound
+        head, message = request.head, request.message
         assert head is not None and message is not None
         context, now = self._context, self._context.seconds()
         chunked = head.version == (1, 1)
-        closing = not chunked or not request.persist or (context.draining and len(self.turns) == 1)
+        closing = not chunked or not request.keep_alive or (context.draining and len(self.requests) == 1)
         try:
             head_bytes = build_response_head(
                 reply, request.cid, CHUNKED if chunked else None, self._head_ending(request, closing, now)
@@ -186,10 +194,10 @@ class ResponseWriter:
             discard_stream(source)
             self._finish(request, reply.status, 0, closing=closing, now=now)
             return
-        span = message.deadline - request.began
+        span = message.deadline - request.started_at
         self.stream = ResponseStream(source, self._writer, context.reactor, span, head_bytes)
         ended = partial(self._stream_ended, request, reply.status, closing)
-        self.stream.start(self.write, chunked=chunked, ended=ended)
+        self.stream.start(self.write, chunked=chunked, on_end=ended)
 
     def _error_reply(self, request: RequestContext, error: ValueError) -> Reply:
         self._log.error('{cid}: channel {channel!r} has an answer that cannot be sent: {error}', cid=request.cid,
@@ -201,53 +209,53 @@ class ResponseWriter:
         if stream is None:  # cancelled
             return
         if failure is None:
-            closing = closing or (self._context.draining and len(self.turns) == 1)
-            self._finish(request, status, stream.sent, closing=closing, now=self._context.seconds())
-            self.ready(request)
+            closing = closing or (self._context.draining and len(self.requests) == 1)
+            self._finish(request, status, stream.sent_bytes, closing=closing, now=self._context.seconds())
+            self.write_ready(request)
             return
         self._log.failure('{cid}: channel {channel!r} broke off its streamed answer', failure, cid=request.cid,
                           service=request.service, channel=request.channel)
         if stream.head:  # nothing is sent yet
             self._send(request, error_response_to(request, 500, _ERROR))
-            self.ready(request)
+            self.write_ready(request)
             return
-        self.turns.pop(0)
+        self.requests.pop(0)
         now = self._context.seconds()
-        if request.place is not None:
-            request.place.meter.answered(status // 100, now - request.began)
-        self._context.log.record(request, self._peer_address, now, status, stream.sent)
+        if request.resolved is not None:
+            request.resolved.meter.answered(status // 100, now - request.started_at)
+        self._context.access_log.log_request(request, self._peer_address, now, status, stream.sent_bytes)
         request.release()
         self._on_failed_stream()
 
     def _head_ending(self, request: RequestContext, closing: bool, now: float) -> bytes:
         """Return the end of the response's head: the channel's fields, the date, and whether the connection stays
         open."""
-        date_cache = self._context.stamps
+        date_cache = self._context.date_cache
         if int(now) != date_cache.second:
             date_cache.refresh(now)
-        date_stamp = date_cache.answer
+        date_stamp = date_cache.date_stamp
         if closing:
             ending = date_stamp.close
         elif request.head is None or request.head.version == (1, 1):
-            ending = date_stamp.keep
+            ending = date_stamp.keep_alive
         else:
-            ending = date_stamp.keep_1_0
-        return request.lines + ending if request.lines else ending
+            ending = date_stamp.keep_alive_1_0
+        return request.header_lines + ending if request.header_lines else ending
 
     def _finish(self, request: RequestContext, status: int, size: int, *, closing: bool, now: float) -> None:
-        context, requests = self._context, self.turns
+        context, requests = self._context, self.requests
         requests.pop(0)
         context.counters.answers[status // 100] += 1
-        if request.place is not None:
-            request.place.meter.answered(status // 100, now - request.began)
-        context.log.record(request, self._peer_address, now, status, size)
-        if request.body is not None:
+        if request.resolved is not None:
+            request.resolved.meter.answered(status // 100, now - request.started_at)
+        context.access_log.log_request(request, self._peer_address, now, status, size)
+        if request.resources is not None:
             request.release()
         if closing:
-            self.end()
+            self.close_after_current()
             return
-        if requests and requests[0].interim:
-            requests[0].interim = False
+        if requests and requests[0].send_continue:
+            requests[0].send_continue = False
             self.write(CONTINUE)
-        if not self.corked:
+        if not self.is_buffering:
             self._on_progress()

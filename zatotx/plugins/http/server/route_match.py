@@ -19,7 +19,7 @@ class ChannelTarget(msgspec.Struct, frozen=True):
     is_active: bool = True
     any_method: bool = False  # of a channel that names no method
     meter: Any = NullMeter()  # IChannelMeter of its requests
-    dressing: Any = None  # ResponseFilters for its responses
+    response_filters: Any = None  # ResponseFilters for its responses
 
 
 class ErrorResult(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class ErrorResult(msgspec.Struct, frozen=True):
     status: int
     details: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    soap: str = ''  # SOAP version of the fault; '' = Zato's error in JSON
+    soap_version: str = ''  # SOAP version of the fault; '' = Zato's error in JSON
 
 
 class RouteMatch(msgspec.Struct, frozen=True):
@@ -38,5 +38,5 @@ class RouteMatch(msgspec.Struct, frozen=True):
     service: str
     params: Mapping[str, str]
     path: str
-    request: str  # method and target for the log
-    forked: bool = False  # whether another SOAP action may lead elsewhere
+    request_text: str  # method and target for the log
+    depends_on_action: bool = False  # whether another SOAP action may lead elsewhere

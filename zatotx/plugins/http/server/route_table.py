@@ -49,22 +49,23 @@ class ChannelTable(msgspec.Struct, frozen=True):
 
 def build_table(
     channels: Sequence[StoredObject],
-    doors: Mapping[str, ChannelSpec] = BUILTIN_ENDPOINTS,
-    meter: MeterFactory = lambda name: NullMeter(),
-    dress: FiltersFactory = lambda channel: None,
+    builtin_endpoints: Mapping[str, ChannelSpec] = BUILTIN_ENDPOINTS,
+    make_meter: MeterFactory = lambda name: NullMeter(),
+    make_filters: FiltersFactory = lambda channel: None,
 ) -> tuple[ChannelTable, list[str]]:
     """Build the table of these channels and endpoints. Returns it with a message about each channel that is left out:
-    an invalid channel does not keep the others from being served. `meter` returns the meter of a channel, by its name,
-    `dress` its ResponseFilters. Slow with many channels: call it in a thread."""
+    an invalid channel does not keep the others from being served. `make_meter` returns the meter of a channel, by its
+    name, `make_filters` its ResponseFilters. Slow with many channels: call it in a thread."""
     endpoints = [
-        (path, ChannelTarget(spec, escape_text(spec.name), meter=meter(spec.name))) for path, spec in doors.items()
+        (path, ChannelTarget(spec, escape_text(spec.name), meter=make_meter(spec.name)))
+        for path, spec in builtin_endpoints.items()
     ]
     routes = [Route(path, ANY, target) for path, target in endpoints if target.spec.soap is None]
     rest_channels = [stored.value for stored in channels if stored.type == REST]
     methods_by_path = _methods(rest_channels)
-    routes += [_route(channel, meter, dress, methods_by_path) for channel in rest_channels]
+    routes += [_route(channel, make_meter, make_filters, methods_by_path) for channel in rest_channels]
     soap_routes, soap_errors = group_by_action(
-        [(stored.value.url_path, _soap_target(stored.value, meter, dress)) for stored in channels
+        [(stored.value.url_path, _soap_target(stored.value, make_meter, make_filters)) for stored in channels
          if stored.type == SOAP],
         [(path, target) for path, target in endpoints if target.spec.soap is not None],
         next((target for path, target in endpoints if path == WSDL), None),
@@ -94,7 +95,7 @@ def _methods(channels: Sequence[Any]) -> Mapping[str, tuple[str, ...]]:
 
 
 def _route(
-    channel: Any, meter: MeterFactory, dress: FiltersFactory, methods_by_path: Mapping[str, tuple[str, ...]]
+    channel: Any, make_meter: MeterFactory, make_filters: FiltersFactory, methods_by_path: Mapping[str, tuple[str, ...]]
 ) -> Route:
     """Build the route of one REST channel (schema.rest.RestChannel)."""
     others: tuple[str, ...] = ()
@@ -102,12 +103,18 @@ def _route(
         others = methods_by_path.get(pattern_key(channel.url_path, match_slash=channel.match_slash), ())
     spec = _spec(channel, data_format=channel.data_format, params_pri=channel.params_pri,
                  merge_url_params=channel.merge_url_params_req, beside=others)  # fmt: skip
-    target = ChannelTarget(spec, escape_text(channel.name), channel.is_active, not channel.method, meter(channel.name),
-                    dress(channel))  # fmt: skip
+    target = ChannelTarget(
+        spec,
+        escape_text(channel.name),
+        channel.is_active,
+        not channel.method,
+        make_meter(channel.name),
+        make_filters(channel),
+    )
     return Route(channel.url_path, channel.method or ANY, target, match_slash=channel.match_slash)
 
 
-def _soap_target(channel: Any, meter: MeterFactory, dress: FiltersFactory) -> ChannelTarget:
+def _soap_target(channel: Any, make_meter: MeterFactory, make_filters: FiltersFactory) -> ChannelTarget:
     """Build the target of one SOAP channel (schema.soap.SoapChannel)."""
     action = unquote_action(channel.soap_action)
     soap = SoapChannelSpec(
@@ -124,8 +131,8 @@ def _soap_target(channel: Any, meter: MeterFactory, dress: FiltersFactory) -> Ch
         escape_text(channel.name),
         channel.is_active,
         True,
-        meter(channel.name),
-        dress(channel),
+        make_meter(channel.name),
+        make_filters(channel),
     )
 
 
@@ -139,7 +146,7 @@ def _spec(channel: Any, **own: Any) -> ChannelSpec:
         security=channel.security,
         groups=tuple(channel.groups),
         roles=tuple(channel.roles),
-        rates=tuple(channel.rate_limits),
+        rate_limits=tuple(channel.rate_limits),
         timeout=channel.timeout,
         max_in_flight=channel.max_in_flight or 0,
         queue=channel.queue,

@@ -31,74 +31,76 @@ class ServerContext:
     """The HTTP server of a node, as a connection sees it: settings, clock, router, log, limits and counters."""
 
     __slots__ = (
+        'accept_limiter',
+        'access_log',
         'address_limit',
-        'burst',
+        'byte_budget',
         'connections',
         'counters',
-        'doorman',
+        'date_cache',
+        'dispatcher',
         'draining',
-        'exchange',
-        'forwarded',
+        'forwarded_clients',
         'limits',
-        'log',
-        'memory',
         'offload',
+        'on_empty',
         'reactor',
-        'reception',
-        'reliefs',
+        'router',
         'seconds',
         'settings',
-        'stamps',
-        'when_empty',
+        'spool_quota',
         'work_dir',
+        'write_batch',
     )  # fmt: skip
 
     def __init__(self, context: ChannelContext, settings: HttpSettings, dispatcher: IDispatcher, router: RequestRouter,
                  counters: HttpCounters) -> None:
         self.reactor: Any = context.reactor
         self.seconds: Callable[[], float] = context.reactor.seconds
-        self.offload: Callable[..., Deferred[Any]] = context.offload
+        self.offload: Callable[..., Deferred[Any]] = context.run_in_thread
         self.work_dir = context.work_dir
-        self.memory = context.memory
-        self.reliefs = 0  # connections whose bodies may still be moved out of memory in this sweep
+        self.byte_budget = context.memory_budget
+        self.spool_quota = 0  # connections whose bodies may still be moved out of memory in this sweep
         self.settings = settings
         self.limits = settings.limits
-        self.exchange = dispatcher
-        self.reception = router
-        self.stamps = DateCache()
-        self.log = AccessLog(context.lines('http_access.log'), self.stamps, router.keys)
+        self.dispatcher = dispatcher
+        self.router = router
+        self.date_cache = DateCache()
+        self.access_log = AccessLog(context.line_sink('http_access.log'), self.date_cache, router.key_names)
         self.counters = counters
-        self.burst = WriteBatch(context.reactor)
+        self.write_batch = WriteBatch(context.reactor)
         self.connections: set[ServerConnection] = set()
         self.draining = False
-        self.when_empty: Callable[[], None] | None = None
-        self.doorman = AcceptLimiter(settings.max_connections, counters, self.seconds)
+        self.on_empty: Callable[[], None] | None = None
+        self.accept_limiter = AcceptLimiter(settings.max_connections, counters, self.seconds)
         self.address_limit = AddressLimit(settings.max_connections_per_address, counters, self.seconds)
-        self.forwarded = ForwardedClients(settings, counters) if settings.trusted_proxies else None
+        self.forwarded_clients = ForwardedClients(settings, counters) if settings.trusted_proxies else None
 
-    def locator(
+    def resolver_for(
         self, client: ClientInfo
     ) -> Callable[[RequestHead, ClientInfo, ResolvedRequest | None], ResolvedRequest]:
         """Return the function that resolves the heads of a connection. It checks the peer once, so that requests of
         peers other than trusted proxies have no extra cost."""
-        if self.forwarded is None or not self.forwarded.trusts(client.address):
-            return self.reception.place
-        return partial(self.forwarded.place, self.reception)
+        if self.forwarded_clients is None or not self.forwarded_clients.trusts(client.address):
+            return self.router.resolve
+        return partial(self.forwarded_clients.resolve, self.router)
 
     def is_limited(self, client: ClientInfo) -> bool:
         """Return whether the number of connections from the peer's address is limited. Trusted proxies connect for many
         clients, and Unix sockets have no address."""
-        return client.address != UNIX and (self.forwarded is None or not self.forwarded.trusts(client.address))
+        return client.address != UNIX and (
+            self.forwarded_clients is None or not self.forwarded_clients.trusts(client.address)
+        )
 
-    def opened(self, connection: ServerConnection) -> None:
+    def add_connection(self, connection: ServerConnection) -> None:
         self.connections.add(connection)
         self.counters.accepted += 1
         self.counters.open += 1
 
-    def closed(self, connection: ServerConnection) -> None:
+    def remove_connection(self, connection: ServerConnection) -> None:
         self.connections.discard(connection)
         self.counters.open -= 1
         if self.counters.paused:
-            self.doorman.look()
-        if not self.connections and self.when_empty is not None:
-            self.when_empty()
+            self.accept_limiter.resume_if_possible()
+        if not self.connections and self.on_empty is not None:
+            self.on_empty()

@@ -36,11 +36,11 @@ class ServerTimeoutSweeper:
 
     def _sweep(self) -> None:
         now = self._context.seconds()
-        self._context.doorman.look()
-        self._context.reliefs = _MAX_RELIEVED if self._context.memory.pressed else 0
+        self._context.accept_limiter.resume_if_possible()
+        self._context.spool_quota = _MAX_RELIEVED if self._context.byte_budget.is_under_pressure else 0
         for connection in list(self._context.connections):
             try:
-                connection.check(now)
+                connection.enforce_timeouts(now)
             except Exception:  # an error in one connection must not stop the sweep of the others
                 self._log.failure('The deadlines of a connection cannot be kept')
                 connection.transport.abortConnection()

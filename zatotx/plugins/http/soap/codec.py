@@ -30,17 +30,17 @@ _NO_SOAP = SoapChannelSpec()
 class SoapCodec:
     """Decodes and encodes envelopes."""
 
-    weightless: int = parser.CHECK_THRESHOLD  # a document's size is checked when it is parsed
-    threaded: int = _THREAD_THRESHOLD
-    piecewise: bool = False
+    check_threshold: int = parser.CHECK_THRESHOLD  # a document's size is checked when it is parsed
+    thread_threshold: int = _THREAD_THRESHOLD
+    reads_stream: bool = False
 
     def __init__(self, budget: parser.XmlLimits = parser.DEFAULT_BUDGET) -> None:
         self._budget = budget
 
-    def weigh(self, body: bytes) -> None:
+    def check_size(self, body: bytes) -> None:
         """See ICodec: nothing is checked before parsing."""
 
-    def footprint(self, body: bytes) -> int:
+    def estimate_memory(self, body: bytes) -> int:
         """See ICodec."""
         return estimate_tree_size(body, self._budget)
 
@@ -60,7 +60,7 @@ class SoapCodec:
         except Malformed as error:
             raise BadRequest(message.cid, f'Malformed SOAP: {error}') from None
         channel = message.channel
-        action = message.service if channel.door else (channel.soap or _NO_SOAP).action
+        action = message.service if channel.is_builtin_endpoint else (channel.soap or _NO_SOAP).action
         message.soap = SoapMessage(envelope.version.number, action, envelope.headers, mandatory, envelope.body)
         return envelope.payload
 
@@ -72,33 +72,33 @@ class SoapCodec:
         except Malformed as error:
             raise BadRequest(message.cid, f'Malformed XML: {error}') from None
 
-    def answer(self, outcome: ServiceResult, message: Message) -> Reply:
+    def encode(self, result: ServiceResult, message: Message) -> Reply:
         """Return a service's output in an envelope; an envelope that the service built is unchanged; an empty 202 if
         the channel is one-way. Raises Malformed if the output is no XML, ValueError if a header field is invalid."""
         spec = message.channel.soap or _NO_SOAP
-        headers = _header_fields(outcome.headers) if outcome.headers else ()
+        headers = _header_fields(result.headers) if result.headers else ()
         if spec.one_way:
             return Reply(202, b'', b'', headers)
         version = VERSIONS[message.soap.version]
-        if outcome.stream is None:
-            content = to_body_content(outcome.value)
+        if result.stream is None:
+            content = to_body_content(result.value)
             if type(content) is CompleteEnvelope:
                 version, body = content.version, content.data
             else:
-                blocks = [to_body_content(header).data for header in outcome.soap_headers]
+                blocks = [to_body_content(header).data for header in result.soap_headers]
                 body = soap.write_envelope(version, content.data, headers=blocks)
         else:
             body = b''
-        content_type = (outcome.content_type or version.content_type).encode('latin-1')
-        return Reply(outcome.status, body, content_type, headers, stream=outcome.stream)
+        content_type = (result.content_type or version.content_type).encode('latin-1')
+        return Reply(result.status, body, content_type, headers, stream=result.stream)
 
-    def refuse(self, fault: ServiceError, details: str, message: Message) -> Reply:
+    def encode_error(self, error: ServiceError, details: str, message: Message) -> Reply:
         """See ICodec: returns a fault, in the version of the request if that is known."""
         version = _requested_version(message)
         rule = (message.channel.soap or _NO_SOAP).fault_status
-        status = fault_status(fault, rule, was_read=hasattr(message, 'soap'))
-        body = fault_body(version, fault, details, message.cid)
-        return Reply(status, body, version.content_type.encode('ascii'), fault.headers)
+        status = fault_status(error, rule, envelope_was_read=hasattr(message, 'soap'))
+        body = fault_body(version, error, details, message.cid)
+        return Reply(status, body, version.content_type.encode('ascii'), error.headers)
 
 
 def _requested_version(message: Message) -> SoapVersion:

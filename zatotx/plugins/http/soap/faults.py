@@ -40,7 +40,7 @@ def error_fault(version: SoapVersion, status: int, cid: str, details: str) -> by
 def fault_body(version: SoapVersion, fault: ModelFault, details: str, cid: str) -> bytes:
     """Return the envelope of a fault. `details`: its description, as far as the client may see it."""
     if not isinstance(fault, SoapFault) or isinstance(fault, PeerFault):
-        errors = fault.mistakes if isinstance(fault, BadInput) else ()
+        errors = fault.errors if isinstance(fault, BadInput) else ()
         return write_fault(version, FaultElement(
             code=RECEIVER if fault.status >= 500 else SENDER, reason=details,
             subcodes=getattr(fault, 'soap_subcodes', ()), detail=(_error(cid, details, errors),),
@@ -53,10 +53,15 @@ def fault_body(version: SoapVersion, fault: ModelFault, details: str, cid: str) 
     ), _headers(version, fault))  # fmt: skip
 
 
-def fault_status(fault: ModelFault, rule: int, *, was_read: bool) -> int:
-    """Return the HTTP status of a fault. `rule`: the channel's fault_status, 0 for none. `was_read`: the envelope was
-    read, so that the fault is one of processing the message (SOAP 1.1 §6.2): toolkits do not read faults from a 404."""
-    return rule if rule and (was_read or fault.status not in _HTTP_STATUSES) else fault.status
+def fault_status(fault: ModelFault, configured_status: int, *, envelope_was_read: bool) -> int:
+    """Return the HTTP status of a fault. `configured_status`: the channel's fault_status, 0 for none.
+    `envelope_was_read`: the envelope was read, so that the fault is one of processing the message (SOAP 1.1 §6.2):
+    toolkits do not read faults from a 404."""
+    return (
+        configured_status
+        if configured_status and (envelope_was_read or fault.status not in _HTTP_STATUSES)
+        else fault.status
+    )
 
 
 def _headers(version: SoapVersion, fault: SoapFault) -> list[bytes]:

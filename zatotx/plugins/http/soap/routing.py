@@ -51,11 +51,11 @@ def asks_for_wsdl(head: RequestHead) -> bool:
 
 def group_by_action(
     targets: Iterable[tuple[str, ChannelTarget]],
-    doors: Iterable[tuple[str, ChannelTarget]],
-    wsdl: ChannelTarget | None = None,
+    endpoints: Iterable[tuple[str, ChannelTarget]],
+    wsdl_target: ChannelTarget | None = None,
 ) -> tuple[list[Route], list[str]]:
     """Return the routes of SOAP channels, given as (url_path, target), and of built-in endpoints, with a message about
-    each channel that is left out. `wsdl`: the target for WSDL requests, None = no WSDL."""
+    each channel that is left out. `wsdl_target`: the target for WSDL requests, None = no WSDL."""
     by_path: dict[Any, dict[str, tuple[ChannelTarget, ParameterNames]]] = {}
     paths: dict[Any, str] = {}
     errors: list[str] = []
@@ -73,41 +73,50 @@ def group_by_action(
             errors.append(f'SOAP channel {target.spec.name!r} is left out: {first[0].spec.name!r} has the same '
                             'url_path and the same soap_action')  # fmt: skip
     routes = [Route(paths[segments], 'POST', ActionGroup(actions)) for segments, actions in by_path.items()]
-    if wsdl is not None:
-        routes += [Route(url_path, 'GET', WsdlEndpoint(url_path, wsdl)) for url_path in paths.values()]
-    return [*routes, *(Route(path, ANY, SoapEndpoint(target)) for path, target in doors)], errors
+    if wsdl_target is not None:
+        routes += [Route(url_path, 'GET', WsdlEndpoint(url_path, wsdl_target)) for url_path in paths.values()]
+    return [*routes, *(Route(path, ANY, SoapEndpoint(target)) for path, target in endpoints)], errors
 
 
-def match_action(match: Match, head: RequestHead, path: str, request: str) -> RouteMatch | ErrorResult:
-    """Return the channel of a request to a SOAP path. `path`, `request`: as decoded text, as logged."""
+def match_action(match: Match, head: RequestHead, path: str, request_text: str) -> RouteMatch | ErrorResult:
+    """Return the channel of a request to a SOAP path. `path`, `request_text`: as decoded text, as logged."""
     version = requested_version(head.headers)
     try:
         action = soap_action(head.headers)
     except Malformed as error:
-        return ErrorResult(400, f'{error}', soap=version)
+        return ErrorResult(400, f'{error}', soap_version=version)
     group = match.target
     if isinstance(group, WsdlEndpoint):
         if not asks_for_wsdl(head):
-            return ErrorResult(405, METHOD_NOT_ALLOWED.format(method=head.method), ((b'Allow', b'POST'),), soap=version)
-        return RouteMatch(group.target, group.target.spec.service, {'path': group.url_path}, path, request, forked=True)
+            return ErrorResult(
+                405, METHOD_NOT_ALLOWED.format(method=head.method), ((b'Allow', b'POST'),), soap_version=version
+            )
+        return RouteMatch(
+            group.target,
+            group.target.spec.service,
+            {'path': group.url_path},
+            path,
+            request_text,
+            depends_on_action=True,
+        )
     if isinstance(group, SoapEndpoint):
         if not action:
-            return ErrorResult(400, MISSING_SOAP_ACTION, soap=version)
-        return RouteMatch(group.target, action, {}, path, request, forked=True)
+            return ErrorResult(400, MISSING_SOAP_ACTION, soap_version=version)
+        return RouteMatch(group.target, action, {}, path, request_text, depends_on_action=True)
     channel = group.actions.get(action)
     if channel is None:
         if not action:
-            return ErrorResult(400, MISSING_SOAP_ACTION, soap=version)
-        return ErrorResult(404, UNKNOWN_SOAP_ACTION.format(action=action), soap=version)
+            return ErrorResult(400, MISSING_SOAP_ACTION, soap_version=version)
+        return ErrorResult(404, UNKNOWN_SOAP_ACTION.format(action=action), soap_version=version)
     target, names = channel
     params = match.params
     if tuple(params) != names:
         params = dict(zip(names, params.values(), strict=True))
-    return RouteMatch(target, target.spec.service, params, path, request, forked=True)
+    return RouteMatch(target, target.spec.service, params, path, request_text, depends_on_action=True)
 
 
-def same_action(one: RequestHead, other: RequestHead) -> bool:
+def same_action(head: RequestHead, other_head: RequestHead) -> bool:
     """Return whether two heads name the same action, and both or neither are SOAP."""
-    first, second = one.headers, other.headers
+    first, second = head.headers, other_head.headers
     return (first.get(b'soapaction') == second.get(b'soapaction')
             and first.get(b'content-type') == second.get(b'content-type'))  # fmt: skip

@@ -147,7 +147,7 @@ class InMemory(SynchronousTestCase):
     def clean(self, memory: Memory, idle: int = 0) -> None:
         """Check that no state of any call is left."""
         memory.clock.advance(0)
-        self.assertEqual((memory.counts, len(memory.shared.deadlines)), ((0, idle, 0), 0))
+        self.assertEqual((memory.counts, len(memory.shared.timeout_sweeper)), ((0, idle, 0), 0))
 
 
 __all__ = ['OK', 'ORIGIN', 'CancelledError', 'Dialing', 'InMemory', 'Line', 'Memory']

@@ -73,19 +73,19 @@ class ScriptedExchange:
         self.asked: list[Delivery] = []
         self.admits: Reply | str | None = None  # 'later' = when told
 
-    def deliver(self, inbound: Message, answered: Callable[[Reply], None]) -> IPendingRequest:
-        delivery = Delivery(inbound, answered)
+    def deliver(self, message: Message, on_reply: Callable[[Reply], None]) -> IPendingRequest:
+        delivery = Delivery(message, on_reply)
         self.delivered.append(delivery)
-        reply = self.at_once(inbound) if self.at_once is not None else None
+        reply = self.at_once(message) if self.at_once is not None else None
         if reply is not None:
-            answered(reply)
+            on_reply(reply)
         return delivery
 
-    def admit(self, inbound: Message, admitted: Callable[[Reply | None], None]) -> IPendingRequest:
-        asking = Delivery(inbound, admitted)
+    def authenticate(self, message: Message, on_result: Callable[[Reply | None], None]) -> IPendingRequest:
+        asking = Delivery(message, on_result)
         self.asked.append(asking)
         if not isinstance(self.admits, str):
-            admitted(self.admits)
+            on_result(self.admits)
         return asking
 
 
@@ -95,7 +95,7 @@ class Lines(list[str]):
 
     json = False
 
-    def line(self, text: str) -> None:
+    def write_line(self, text: str) -> None:
         self.append(text)
 
 
@@ -216,11 +216,15 @@ class Server:
         self.lines = Lines()
         self.exchange = exchange
         context = ChannelContext(
-            reactor=self.clock, settings=settings, lines=lambda name: self.lines, work_dir=work_dir, offload=offload
+            reactor=self.clock,
+            settings=settings,
+            line_sink=lambda name: self.lines,
+            work_dir=work_dir,
+            run_in_thread=offload,
         )
         read = read_settings(settings)
         dress = partial(make_filters, CompressionContext(offload, self.clock))
-        table, _ = build_table([channel()] if channels is None else channels, dress=dress)
+        table, _ = build_table([channel()] if channels is None else channels, make_filters=dress)
         self.site = ServerContext(context, read, exchange, RequestRouter(table, read.max_body), HttpCounters())
         self.sweep = ServerTimeoutSweeper(self.site)
         self.sweep.start()

@@ -40,7 +40,11 @@ class Served(TestCase):
         work_dir = self.mktemp()
         Path(work_dir).mkdir()
         context = ChannelContext(
-            reactor=reactor, settings=settings, lines=lambda name: self.lines, work_dir=work_dir, offload=deferToThread
+            reactor=reactor,
+            settings=settings,
+            line_sink=lambda name: self.lines,
+            work_dir=work_dir,
+            run_in_thread=deferToThread,
         )
         return HTTPChannel(context)
 

@@ -68,7 +68,7 @@ class DoormanTests(SynchronousTestCase):
         self.doorman = AcceptLimiter(3, self.counters, self.clock.seconds, lambda: self.limit)
         self.listening = Listening()
         self.port = Port(self.listening)
-        self.doorman.watch(self.port)
+        self.doorman.add_port(self.port)
 
     def come(self, *found: Any) -> list[int]:
         """Return the clients that the port accepts at once."""
@@ -95,10 +95,10 @@ class DoormanTests(SynchronousTestCase):
     def test_it_goes_on_when_somebody_leaves(self) -> None:
         """When a connection closes the next client is accepted, and accepting pauses again."""
         self.come(*(Client(n) for n in range(5)))
-        self.doorman.look()
+        self.doorman.resume_if_possible()
         self.assertFalse(self.port.reading)
         self.counters.open -= 1
-        self.doorman.look()
+        self.doorman.resume_if_possible()
         self.assertTrue(self.port.reading)
         self.assertEqual(self.come(), [3])
         self.assertEqual((self.port.reading, self.counters.pauses), (False, 2))
@@ -108,17 +108,17 @@ class DoormanTests(SynchronousTestCase):
         self.limit = 400
         self.doorman = AcceptLimiter(1000, self.counters, self.clock.seconds, lambda: self.limit)
         self.port.socket = self.listening
-        self.doorman.watch(self.port)
+        self.doorman.add_port(self.port)
         self.assertEqual(self.come(Client(10), Client(335), Client(336), Client(11)), [10, 335, 336])
         self.assertFalse(self.port.reading)
-        self.doorman.look()
+        self.doorman.resume_if_possible()
         self.assertTrue(self.port.reading, 'this process has low numbers free')
 
     def test_nothing_left_drops_nobody(self) -> None:
         """If the kernel has no descriptor left, clients keep waiting, without a busy loop."""
         self.assertEqual(self.come(Client(5), OSError(EMFILE, 'Too many open files'), Client(6)), [5])
         self.assertEqual((self.port.reading, len(self.listening.found)), (False, 1))
-        self.doorman.look()
+        self.doorman.resume_if_possible()
         self.assertTrue(self.port.reading)
         self.assertEqual(self.come(), [6])
 
@@ -132,33 +132,33 @@ class DoormanTests(SynchronousTestCase):
         """A pause is logged once, however often it repeats; doctor reports it until accepting is stable again."""
         for number in range(5):
             self.counters.open = 2
-            self.doorman.look()
+            self.doorman.resume_if_possible()
             self.come(Client(number))
             self.clock.advance(1)
         self.assertEqual(self.counters.pauses, 5)
         (finding,) = self.doorman.findings()
         self.assertIn('max_connections', finding)
         self.counters.open = 0
-        self.doorman.look()
+        self.doorman.resume_if_possible()
         self.clock.advance(4)
-        self.doorman.look()
+        self.doorman.resume_if_possible()
         self.assertEqual(len(list(self.doorman.findings())), 1)
         self.clock.advance(2)
-        self.doorman.look()
+        self.doorman.resume_if_possible()
         self.assertEqual(list(self.doorman.findings()), [])
 
     def test_closed_ports_are_let_be(self) -> None:
         """A draining node does not resume listening."""
         self.come(*(Client(n) for n in range(5)))
-        self.doorman.stop()
+        self.doorman.forget_ports()
         self.counters.open = 0
-        self.doorman.look()
+        self.doorman.resume_if_possible()
         self.assertFalse(self.port.reading)
 
     def test_the_socket_is_itself_otherwise(self) -> None:
         """The wrapped socket behaves as usual, and objects other than Twisted's ports are left alone."""
         self.assertEqual(self.port.socket.getsockname(), 'its name')
-        self.doorman.watch(object())
+        self.doorman.add_port(object())
 
     def test_reserve(self) -> None:
         """64 descriptors are reserved, of a small limit a quarter, none without a limit."""
@@ -186,7 +186,7 @@ class PortTests(TestCase):
 
             def connectionLost(self, reason: Any = None) -> None:
                 counters.open -= 1
-                doorman.look()
+                doorman.resume_if_possible()
                 if counters.accepted == 10 and not counters.open:
                     done.callback(None)
 
@@ -196,7 +196,7 @@ class PortTests(TestCase):
             protocol = Serving
 
         port = reactor.listenTCP(0, Making(), interface='127.0.0.1')
-        doorman.watch(port)
+        doorman.add_port(port)
         self.addCleanup(port.stopListening)
         clients = [socket.create_connection(('127.0.0.1', port.getHost().port)) for _ in range(10)]
         await done.addTimeout(60, reactor)

@@ -119,13 +119,13 @@ class StampsTests(SynchronousTestCase):
         wall = [1795509000.9]
         stamps = DateCache(lambda: wall[0])
         stamps.refresh(10.0)
-        self.assertEqual(stamps.logged, '24/Nov/2026:08:30:00 +0000')
-        self.assertIn(b'Date: Tue, 24 Nov 2026 08:30:00 GMT\r\n', stamps.answer.keep)
+        self.assertEqual(stamps.log_timestamp, '24/Nov/2026:08:30:00 +0000')
+        self.assertIn(b'Date: Tue, 24 Nov 2026 08:30:00 GMT\r\n', stamps.date_stamp.keep_alive)
         wall[0] += 1
         stamps.refresh(10.9)
-        self.assertEqual(stamps.logged, '24/Nov/2026:08:30:00 +0000')
+        self.assertEqual(stamps.log_timestamp, '24/Nov/2026:08:30:00 +0000')
         stamps.refresh(11.0)
-        self.assertEqual(stamps.logged, '24/Nov/2026:08:30:01 +0000')
+        self.assertEqual(stamps.log_timestamp, '24/Nov/2026:08:30:01 +0000')
 
 
 class JsonTests(SynchronousTestCase):

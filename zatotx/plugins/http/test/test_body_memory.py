@@ -33,9 +33,9 @@ def head(length: int) -> bytes:
 class LoggedIn(ScriptedExchange):
     """Authenticates every request by its head."""
 
-    def admit(self, inbound: Message, admitted: object) -> object:  # type: ignore[override]
-        inbound.principal = LOGGED_IN
-        return super().admit(inbound, admitted)  # type: ignore[arg-type]
+    def authenticate(self, message: Message, on_result: object) -> object:  # type: ignore[override]
+        message.principal = LOGGED_IN
+        return super().authenticate(message, on_result)  # type: ignore[arg-type]
 
 
 class MemoryTests(SynchronousTestCase):
@@ -48,7 +48,7 @@ class MemoryTests(SynchronousTestCase):
         work_dir = Path(self.mktemp())
         work_dir.mkdir()
         self.server = Server(exchange, offload=self.offloads, work_dir=str(work_dir), **settings)
-        self.memory = self.server.site.memory = MemoryBudget(limit)
+        self.memory = self.server.site.byte_budget = MemoryBudget(limit)
 
     def work(self) -> None:
         while self.offloads.waiting:
@@ -68,11 +68,11 @@ class MemoryTests(SynchronousTestCase):
                 self.work()
 
     def holds(self, least: int, most: int) -> None:
-        self.assertTrue(least <= self.memory.held <= most, self.memory.held)
+        self.assertTrue(least <= self.memory.used <= most, self.memory.used)
 
     def gives_back(self) -> None:
         self.work()
-        self.assertEqual(self.memory.held, 0)
+        self.assertEqual(self.memory.used, 0)
 
     # Every way that a body can end.
 
@@ -93,11 +93,11 @@ class MemoryTests(SynchronousTestCase):
         self.sent(post(body=bytes(3 * MB)))
         delivery = self.exchange.delivered[0]
         self.assertIsInstance(delivery.inbound.body, SpooledBody)
-        self.assertEqual(self.memory.held, 0)
-        self.assertTrue(delivery.inbound.charge.add(3 * MB))
+        self.assertEqual(self.memory.used, 0)
+        self.assertTrue(delivery.inbound.memory_charge.reserve(3 * MB))
         delivery.answer()
         self.gives_back()
-        self.assertFalse(delivery.inbound.charge.add(1))
+        self.assertFalse(delivery.inbound.memory_charge.reserve(1))
 
     def test_gone(self) -> None:
         """A client that disconnects at any stage releases its charge."""
@@ -105,7 +105,7 @@ class MemoryTests(SynchronousTestCase):
             client = self.sent(*pieces, work=False)
             self.holds(100_000, 320_000)
             client.wire.abortConnection()
-            self.assertEqual(self.memory.held > 0, bool(self.offloads.waiting))  # a batch is there until it is written
+            self.assertEqual(self.memory.used > 0, bool(self.offloads.waiting))  # a batch is there until it is written
             self.gives_back()
 
     def test_refused(self) -> None:
@@ -147,12 +147,12 @@ class MemoryTests(SynchronousTestCase):
             self.assertIn(b'as many bytes of requests in memory as it may: try again later', answer.body)
             self.assertEqual(b'connection' not in answer.headers, going_on)
         self.assertEqual([delivery.inbound.channel.name for delivery in self.exchange.delivered], ['zato.ping'])
-        self.assertEqual(self.memory.refused, 2)
+        self.assertEqual(self.memory.rejected, 2)
         self.gives_back()
 
     def press(self, size: int = 600 * KB) -> None:
         """Charge so much that bodies leave memory early: half of the budget for bodies."""
-        self.assertTrue(MemoryReservation(self.memory).add(size))
+        self.assertTrue(MemoryReservation(self.memory).reserve(size))
 
     def test_early_files(self) -> None:
         """Under memory pressure a dripping body moves to a file long before its usual threshold, even without a further
@@ -174,7 +174,7 @@ class MemoryTests(SynchronousTestCase):
                          [900_000, 120_000, 900_000])
         for delivery in self.exchange.delivered:
             delivery.answer()
-        self.assertEqual(self.memory.held, 540 * KB)
+        self.assertEqual(self.memory.used, 540 * KB)
 
     def test_strangers_are_refused_early(self) -> None:
         """Under memory pressure unauthorized clients are rejected before their body is complete: by the head of a new
@@ -187,7 +187,7 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(client.received(), b'')
         self.server.wait(0.5)
         self.assertEqual([answer.status for answer in client.answers()], [401])
-        self.assertEqual(self.memory.held, 600 * KB)
+        self.assertEqual(self.memory.used, 600 * KB)
 
     def test_a_sweep_waits_for_nobody(self) -> None:
         """A sweep does not wait for the dispatcher or the disk, whose time is not the client's."""
@@ -217,7 +217,7 @@ class MemoryTests(SynchronousTestCase):
         for exchange, status in ((ScriptedExchange(), 503), (LoggedIn(), 200)):
             self.use(exchange, limit=4 * MB)
             self.press(MB)
-            self.assertTrue(MemoryReservation(self.memory, UNAUTHENTICATED).add(MB))
+            self.assertTrue(MemoryReservation(self.memory, UNAUTHENTICATED).reserve(MB))
             for pieces in ((head(30_000), bytes(30_000)), (CHUNKED, b'7530\r\n' + bytes(30_000) + b'\r\n0\r\n\r\n')):
                 found = [answer.status for answer in self.sent(*pieces).answers()]
                 self.assertEqual(found, [status if pieces[0] != CHUNKED else 503], pieces)

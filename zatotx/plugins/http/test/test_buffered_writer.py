@@ -45,7 +45,7 @@ class OutletTests(SynchronousTestCase):
         outlet.write(first)
         outlet.write(second)
         self.assertEqual(len(transport.value()), SLICE_SIZE)
-        while outlet.behind and len(transport.value()) < len(first + second):
+        while outlet.is_backlogged and len(transport.value()) < len(first + second):
             outlet.resumeProducing()
         outlet.resumeProducing()
         self.assertEqual((transport.value(), self.drained), (first + second, 1))
@@ -55,17 +55,17 @@ class OutletTests(SynchronousTestCase):
         transport = Narrow()
         outlet = self.outlet(transport)
         outlet.write(b'x' * 3 * SLICE_SIZE)
-        self.assertEqual((outlet.behind, outlet.moved), (True, 5.0))
+        self.assertEqual((outlet.is_backlogged, outlet.last_progress), (True, 5.0))
         self.now = 9.0
         outlet.resumeProducing()
-        self.assertEqual((outlet.behind, outlet.moved), (True, 9.0))
+        self.assertEqual((outlet.is_backlogged, outlet.last_progress), (True, 9.0))
 
     def test_closing_waits_for_what_is_written(self) -> None:
         """`lose` closes after all data is written."""
         transport = Narrow()
         outlet = self.outlet(transport)
         outlet.write(b'x' * 2 * SLICE_SIZE)
-        outlet.lose()
+        outlet.close()
         self.assertFalse(transport.disconnecting)
         outlet.resumeProducing()
         outlet.resumeProducing()
@@ -141,7 +141,7 @@ class DirectOutletTests(TestCase):
         with connected(port) as client:
             outlet = await self.held(client, port)
             outlet.write(b'the end')
-            outlet.lose()
+            outlet.close()
             await pause(0.05)
             self.assertEqual(everything(client), b'the end')
 
@@ -163,9 +163,9 @@ class DirectOutletTests(TestCase):
             outlet = await self.held(client, port)
             data = b''.join(n.to_bytes(4, 'big') for n in range(2_000_000))
             outlet.write(data)
-            self.assertTrue(outlet.behind)
+            self.assertTrue(outlet.is_backlogged)
             outlet.write(b'more')
-            outlet.lose()
+            outlet.close()
             client.settimeout(0)
             received = bytearray()
             while len(received) < len(data) + 4:
@@ -174,7 +174,7 @@ class DirectOutletTests(TestCase):
                 except BlockingIOError:
                     await pause(0)
             self.assertTrue(received == data + b'more')
-            self.assertEqual((outlet.behind, self.drained), (False, 0))
+            self.assertEqual((outlet.is_backlogged, self.drained), (False, 0))
 
     async def test_a_client_that_has_caught_up(self) -> None:
         """When the client has caught up `drained` is called once, and writes are direct again."""
@@ -189,7 +189,7 @@ class DirectOutletTests(TestCase):
                     got += len(client.recv(1_000_000))
                 except BlockingIOError:
                     await pause(0)
-            self.assertFalse(outlet.behind)
+            self.assertFalse(outlet.is_backlogged)
             outlet.write(b'again')
             while got < 8_000_005:
                 try:
@@ -207,7 +207,7 @@ class DirectOutletTests(TestCase):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
         await pause(0.05)
         outlet.write(b'anybody?')
-        outlet.lose()
+        outlet.close()
         await pause(0.05)
         self.assertFalse(self.transport.connected)
         outlet.write(b'late')

@@ -188,8 +188,12 @@ class KeptAliveTests(SynchronousTestCase):
         self.exchange = ScriptedExchange()
         port: Any = NoPort()
         context = ChannelContext(
-            reactor=self.clock, settings={'grace': 30, 'listen': ['tcp:1']}, lines=lambda name: Lines(), work_dir='.',
-            offload=run_now, listen=lambda description, factory: succeed(port),
+            reactor=self.clock,
+            settings={'grace': 30, 'listen': ['tcp:1']},
+            line_sink=lambda name: Lines(),
+            work_dir='.',
+            run_in_thread=run_now,
+            listen=lambda description, factory: succeed(port),
         )
         self.channel = HTTPChannel(context)
         self.channel.apply(Snapshot(1, [channel()]))

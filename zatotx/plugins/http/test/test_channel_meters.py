@@ -40,7 +40,7 @@ class MeterTests(SynchronousTestCase):
         self.meters: dict[str, Meter] = {}
         self.exchange = ScriptedExchange()
         self.server = Server(self.exchange, max_body=100)
-        self.server.site.reception.routes = build_table([channel()], meter=self.meter)[0]
+        self.server.site.router.routes = build_table([channel()], make_meter=self.meter)[0]
         self.client = self.server.connect()
 
     def meter(self, name: str) -> Meter:
@@ -116,7 +116,7 @@ class KeptTests(SynchronousTestCase):
                 kept.append(set(names))
 
         context = ChannelContext(
-            reactor=None, settings={}, lines=lambda name: Lines(), work_dir='.', offload=run_now,
+            reactor=None, settings={}, line_sink=lambda name: Lines(), work_dir='.', run_in_thread=run_now,
             channel_meters=lambda kind: Meters() if kind == 'http-soap' else None,  # type: ignore[arg-type,return-value]
         )
         http = HTTPChannel(context)

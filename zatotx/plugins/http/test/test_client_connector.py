@@ -131,10 +131,10 @@ class ResolverTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Turns()
         self.servers = NameServers(crm=('10.0.0.1', '10.0.0.2'), erp=('10.0.0.3',))
-        self.resolver = AddressResolver(self.reactor, self.servers, at_once=2)
+        self.resolver = AddressResolver(self.reactor, self.servers, max_concurrent=2)
 
     def found(self, name: str) -> tuple[str, ...]:
-        asking = self.resolver.addresses(name)
+        asking = self.resolver.resolve(name)
         if not asking.called:
             self.reactor.turn()
         return self.successResultOf(asking)
@@ -142,14 +142,14 @@ class ResolverTests(SynchronousTestCase):
     def test_an_address_needs_no_lookup(self) -> None:
         """An IP address needs no lookup."""
         for address in ('127.0.0.1', '::1', '2001:db8::1'):
-            self.assertEqual(self.successResultOf(self.resolver.addresses(address)), (address,))
+            self.assertEqual(self.successResultOf(self.resolver.resolve(address)), (address,))
         self.assertEqual(self.servers.asked, [])
 
     def test_remembered(self) -> None:
         """A name is looked up once in 30 s."""
         self.assertEqual(self.found('crm'), ('10.0.0.1', '10.0.0.2'))
         self.reactor.advance(29)
-        self.assertEqual(self.successResultOf(self.resolver.addresses('crm')), ('10.0.0.1', '10.0.0.2'))
+        self.assertEqual(self.successResultOf(self.resolver.resolve('crm')), ('10.0.0.1', '10.0.0.2'))
         self.assertEqual(self.servers.asked, ['crm'])
         self.reactor.advance(1)
         self.found('crm')
@@ -157,18 +157,18 @@ class ResolverTests(SynchronousTestCase):
 
     def test_many_ask_one_lookup(self) -> None:
         """Concurrent requests for a name share its lookup."""
-        asking = [self.resolver.addresses('crm') for _ in range(100)]
+        asking = [self.resolver.resolve('crm') for _ in range(100)]
         self.reactor.turn()
         self.assertEqual({self.successResultOf(one) for one in asking}, {('10.0.0.1', '10.0.0.2')})
         self.assertEqual(self.servers.asked, ['crm'])
 
     def test_not_found(self) -> None:
         """A failure names the host and the reason; the next lookup is after 2 s."""
-        asking = self.resolver.addresses('nobody')
+        asking = self.resolver.resolve('nobody')
         self.reactor.turn()
         error = self.failureResultOf(asking, NoSuchHost).value
         self.assertEqual(str(error), 'no address was found for the name nobody: Name or service not known')
-        self.failureResultOf(self.resolver.addresses('nobody'), NoSuchHost)
+        self.failureResultOf(self.resolver.resolve('nobody'), NoSuchHost)
         self.assertEqual(self.servers.asked, ['nobody'])
         self.reactor.advance(2)
         self.servers.known['nobody'] = ('10.0.0.9',)
@@ -177,18 +177,18 @@ class ResolverTests(SynchronousTestCase):
     def test_a_name_of_no_address(self) -> None:
         """A lookup without addresses is a failure too."""
         self.servers.known['empty'] = ()
-        asking = self.resolver.addresses('empty')
+        asking = self.resolver.resolve('empty')
         self.reactor.turn()
         self.failureResultOf(asking, NoSuchHost)
 
     def test_silent_name_servers_hold_their_name_only(self) -> None:
         """Silent name servers delay only their own names, callers may give up, and a late result is cached."""
         self.servers.hold('crm')
-        asking = self.resolver.addresses('crm')
+        asking = self.resolver.resolve('crm')
         self.assertEqual(self.found('erp'), ('10.0.0.3',))
         asking.cancel()
         self.failureResultOf(asking, CancelledError)
-        again = self.resolver.addresses('crm')
+        again = self.resolver.resolve('crm')
         self.assertEqual(self.resolver.running, 1)
         self.servers.let_go('crm')
         self.reactor.turn()
@@ -200,8 +200,8 @@ class ResolverTests(SynchronousTestCase):
         """Names beyond the number of threads are queued; one without callers is not looked up."""
         for name in ('crm', 'erp'):
             self.servers.hold(name)
-        held = [self.resolver.addresses(name) for name in ('crm', 'erp')]
-        dropped, waiting = self.resolver.addresses('third'), self.resolver.addresses('fourth')
+        held = [self.resolver.resolve(name) for name in ('crm', 'erp')]
+        dropped, waiting = self.resolver.resolve('third'), self.resolver.resolve('fourth')
         self.assertEqual(self.resolver.running, 2)
         dropped.cancel()
         self.failureResultOf(dropped, CancelledError)
@@ -284,7 +284,7 @@ class DeadlineTests(SynchronousTestCase):
         self.dialer = Connector(self.reactor, resolver, TlsClientFactory(TlsSettings()), ProxySelector())
 
     def dial(self) -> Deferred[IProtocol]:
-        return self.dialer.dial(Origin('http', 'crm', 80), Factory.forProtocol(Protocol), self.reactor.seconds() + 3)
+        return self.dialer.connect(Origin('http', 'crm', 80), Factory.forProtocol(Protocol), self.reactor.seconds() + 3)
 
     def test_a_lookup_that_hangs(self) -> None:
         """The deadline applies while a lookup does not end."""
@@ -319,7 +319,7 @@ class RealTests(TestCase):
         resolver = AddressResolver(reactor) if known is None else AddressResolver(reactor, known)
         dialer = Connector(reactor, resolver, TlsClientFactory(TlsSettings()), ProxySelector())
         deadline = reactor.seconds() + PATIENCE
-        return await dialer.dial(Origin('http', host, port), Factory.forProtocol(Protocol), deadline)
+        return await dialer.connect(Origin('http', host, port), Factory.forProtocol(Protocol), deadline)
 
     def listen(self) -> int:
         port = reactor.listenTCP(0, Factory.forProtocol(Protocol), interface='127.0.0.1')

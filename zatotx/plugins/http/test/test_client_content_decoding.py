@@ -91,7 +91,7 @@ class CollectedTests(WithPeers):
             for _ in range(2):
                 why = await self.failed(client.send(get(upstream.port)), BadCoding)
                 self.assertIn('body', why)
-            self.assertEqual((client.core.active, client.core.idle, upstream.accepted), (0, 1, 1))
+            self.assertEqual((client.client.active, client.client.idle, upstream.accepted), (0, 1, 1))
 
     async def test_a_bomb(self) -> None:
         """Decompression bombs are detected by ratio and by decoded size, before they are in memory, also in a
@@ -106,14 +106,14 @@ class CollectedTests(WithPeers):
             upstream = self.listen(coded(body))
             client = self.client()
             self.assertIn(words, await self.failed(client.send(get(upstream.port, most=most)), BadCoding))
-            self.assertEqual((client.core.active, client.core.waiting), (0, 0))
+            self.assertEqual((client.client.active, client.client.waiting), (0, 0))
 
     async def test_too_large_as_it_comes(self) -> None:
         """The call's limit applies to the encoded body too: no more is collected, and the connection is closed."""
         upstream = self.listen(coded(gzip.compress(random.Random(1).randbytes(MIB))))
         client = self.client()
         await self.failed(client.send(get(upstream.port, most=1000)), TooLarge)
-        self.assertEqual((client.core.active, client.core.idle), (0, 0))
+        self.assertEqual((client.client.active, client.client.idle), (0, 0))
 
 
 class StreamedTests(WithPeers):
@@ -156,7 +156,7 @@ class StreamedTests(WithPeers):
             self.fail('it came to an end')
         except BadCoding:
             self.assertLess(given, 10 * MIB)
-        self.assertEqual((client.core.active, client.core.idle), (0, 0))
+        self.assertEqual((client.client.active, client.client.idle), (0, 0))
         await self.until(lambda: not upstream.peers)
 
     async def test_closed(self) -> None:
@@ -165,7 +165,7 @@ class StreamedTests(WithPeers):
         client = self.client()
         answer = await client.send(get(upstream.port, stream=True))
         answer.body.close()  # type: ignore[union-attr]
-        self.assertEqual((client.core.active, client.core.idle), (0, 0))
+        self.assertEqual((client.client.active, client.client.idle), (0, 0))
 
     async def test_a_read_given_up(self) -> None:
         """Cancelling a read closes the stream, as without a coding."""
@@ -175,7 +175,7 @@ class StreamedTests(WithPeers):
         reading: Deferred[bytes] = answer.body.read()  # type: ignore[union-attr]
         reading.addErrback(lambda failure: None)
         reading.cancel()
-        self.assertEqual((client.core.active, client.core.idle), (0, 0))
+        self.assertEqual((client.client.active, client.client.idle), (0, 0))
 
     async def failed_read(self, stream: BodyStream) -> None:
         with self.assertRaises(BadCoding):
@@ -188,11 +188,11 @@ class BareTests(SynchronousTestCase):
     def test_byte_by_byte(self) -> None:
         """The first byte decides, however the body is split."""
         for body in (zlib.compress(TEXT), bare_deflate(TEXT)):
-            inflater = Decompressor('deflate', most=MIB, bare=True)
+            inflater = Decompressor('deflate', max_size=MIB, allow_raw=True)
             self.assertEqual(b''.join(inflater.feed(body[at:at + 1]) for at in range(len(body))), TEXT)
-            inflater.end()
+            inflater.finish()
 
     def test_bounded(self) -> None:
         """The same limits apply."""
-        inflater = Decompressor('deflate', most=1000, bare=True)
+        inflater = Decompressor('deflate', max_size=1000, allow_raw=True)
         self.assertRaises(DecompressionBomb, inflater.feed, bare_deflate(bytes(2000)))

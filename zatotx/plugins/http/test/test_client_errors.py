@@ -178,7 +178,7 @@ class LossTests(WithCore):
         client = self.core()
         sending = client.send(self.call(peer, 'POST', body=IteratorBody(pieces())))
         await self.until(lambda: peer.talks and peer.talk.heard.endswith(b'one\r\n'))
-        [call] = client._environment.deadlines._watched
+        [call] = client._environment.timeout_sweeper._watched
         transport = call.connection.transport  # type: ignore[attr-defined]  # a Call
         transport.pauseProducing()  # the reactor does not come to it before the write
         peer.talk.say(b'HTTP/1.1 413 Too Long\r\nContent-Length: 3\r\n\r\nno!')
@@ -347,28 +347,30 @@ class FrozenTests(WithCore):
 
     async def test_before_the_answer(self) -> None:
         """The peer freezes before its response; the slot goes to the next waiting call, as in the tests below."""
-        await self.frozen(b'', Timeouts(first_byte=0.5), FirstByteTimeout)
+        await self.frozen(b'', Timeouts(first_byte_timeout=0.5), FirstByteTimeout)
 
     async def test_in_the_head(self) -> None:
         """The peer freezes in the middle of the head."""
-        await self.frozen(OK[:20], Timeouts(silence=0.5), SilenceTimeout)
+        await self.frozen(OK[:20], Timeouts(read_timeout=0.5), SilenceTimeout)
 
     async def test_in_the_body(self) -> None:
         """The peer freezes one byte before the end of the body."""
-        await self.frozen(OK[:-1], Timeouts(silence=0.5), SilenceTimeout)
+        await self.frozen(OK[:-1], Timeouts(read_timeout=0.5), SilenceTimeout)
 
     async def test_in_the_chunks(self) -> None:
         """The peer freezes before the last chunk."""
         data = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n'
-        await self.frozen(data, Timeouts(silence=0.5), SilenceTimeout)
+        await self.frozen(data, Timeouts(read_timeout=0.5), SilenceTimeout)
 
     async def test_in_all(self) -> None:
         """The total timeout applies."""
-        await self.frozen(OK[:-1], Timeouts(total=0.5), TotalTimeout)
+        await self.frozen(OK[:-1], Timeouts(total_timeout=0.5), TotalTimeout)
 
     async def test_taking_the_request(self) -> None:
         """The peer stops reading a body that exceeds the buffers."""
-        await self.frozen(b'', Timeouts(first_byte=0.5), FirstByteTimeout, method='POST', body=bytes(20_000_000))
+        await self.frozen(
+            b'', Timeouts(first_byte_timeout=0.5), FirstByteTimeout, method='POST', body=bytes(20_000_000)
+        )
 
 
 class CancelTests(WithCore):

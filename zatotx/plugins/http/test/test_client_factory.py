@@ -40,9 +40,9 @@ class MakingTests(SynchronousTestCase):
 
     def test_tls_is_shared(self) -> None:
         """Connections with the same TLS settings share a TLS context, others have their own."""
-        first = self.reach.tls(TlsSettings())
-        self.assertIs(self.reach.tls(TlsSettings()), first)
-        self.assertIsNot(self.reach.tls(TlsSettings(verify=False)), first)
+        first = self.reach.tls_factory(TlsSettings())
+        self.assertIs(self.reach.tls_factory(TlsSettings()), first)
+        self.assertIsNot(self.reach.tls_factory(TlsSettings(verify=False)), first)
 
     def test_closed(self) -> None:
         """A client without connections closes at once."""

@@ -68,7 +68,7 @@ class FaultCase(WithPeers):
         began = reactor.seconds()
         why = await self.failed(client.send(self.outbound(upstream, **more)), error)
         self.assertLess(reactor.seconds() - began, FAR)
-        self.assertEqual((client.core.active, client.core.idle, client.core.waiting), (0, 0, 0))
+        self.assertEqual((client.client.active, client.client.idle, client.client.waiting), (0, 0, 0))
         await self.until(lambda: not upstream.peers)
         return why
 
@@ -104,7 +104,7 @@ class EndTests(FaultCase):
         stream: Any = answer.body
         self.assertEqual(await stream.read(), b'hello')
         await self.failed(stream.read(), PeerReset)
-        self.assertEqual((client.core.active, client.core.idle), (0, 0))
+        self.assertEqual((client.client.active, client.client.idle), (0, 0))
 
     async def test_all_of_many(self) -> None:
         """Calls that wait while others fail get their own response or their own error."""
@@ -117,7 +117,7 @@ class EndTests(FaultCase):
             (says(body=request.target) if half % 2 else cut)(peer, request)
 
         upstream = self.peer(every_other)
-        client = self.caller(bounds=PoolLimits(connections=3))
+        client = self.caller(bounds=PoolLimits(max_connections=3))
         sending: list[Any] = []
         for number in range(30):
             target = b'/%d' % number
@@ -125,7 +125,7 @@ class EndTests(FaultCase):
             sending[-1].addCallbacks(lambda answer, target=target: self.assertEqual(answer.body, target),
                                      lambda failure: failure.trap(PeerReset))  # fmt: skip
         await gatherResults(sending)
-        self.assertEqual((len(upstream.requests), client.core.active, client.core.waiting), (30, 0, 0))
+        self.assertEqual((len(upstream.requests), client.client.active, client.client.waiting), (30, 0, 0))
 
 
 class FreezeTests(FaultCase):
@@ -133,26 +133,26 @@ class FreezeTests(FaultCase):
 
     async def test_before_the_answer(self) -> None:
         """The first-byte timeout applies."""
-        why = await self.fails(silent, FirstByteTimeout, timeouts=Timeouts(first_byte=SOON))
+        why = await self.fails(silent, FirstByteTimeout, timeouts=Timeouts(first_byte_timeout=SOON))
         self.assertEqual(why, 'the peer did not begin to answer within 0.3 s')
 
     async def test_within_a_head(self) -> None:
         """The silence timeout applies within the head."""
         for data in (b'H', OK + b'Content-'):
-            why = await self.fails(raw(data), SilenceTimeout, timeouts=Timeouts(silence=SOON))
+            why = await self.fails(raw(data), SilenceTimeout, timeouts=Timeouts(read_timeout=SOON))
             self.assertEqual(why, 'the peer stopped for 0.3 s within its answer')
 
     async def test_within_a_body(self) -> None:
         """The silence timeout applies within a body of any framing."""
         for data in (b'Content-Length: 10\r\n\r\nhello', b'Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n',
                      b'Transfer-Encoding: chunked\r\n\r\n5', b'\r\nhello'):  # fmt: skip
-            await self.fails(raw(OK + data), SilenceTimeout, timeouts=Timeouts(silence=SOON))
+            await self.fails(raw(OK + data), SilenceTimeout, timeouts=Timeouts(read_timeout=SOON))
 
     async def test_a_drip(self) -> None:
         """A dripping head must be complete within the silence timeout, a dripping body within the total timeout."""
         for start, error, timeouts in (
-            (OK + b'X-A: ', SilenceTimeout, Timeouts(silence=SOON)),
-            (OK + b'Content-Length: 1000\r\n\r\n', TotalTimeout, Timeouts(silence=10.0, total=1.5)),
+            (OK + b'X-A: ', SilenceTimeout, Timeouts(read_timeout=SOON)),
+            (OK + b'Content-Length: 1000\r\n\r\n', TotalTimeout, Timeouts(read_timeout=10.0, total_timeout=1.5)),
         ):
             drip = Drip(start)
             await self.fails(drip, error, timeouts=timeouts)
@@ -163,11 +163,13 @@ class FreezeTests(FaultCase):
         upstream = self.peer(silent)
         upstream.deaf = True
         client = self.caller()
-        outbound = post(upstream.port, bytes(32 * 1024 * 1024), scheme=self.scheme, timeouts=Timeouts(first_byte=SOON))
+        outbound = post(
+            upstream.port, bytes(32 * 1024 * 1024), scheme=self.scheme, timeouts=Timeouts(first_byte_timeout=SOON)
+        )
         began = reactor.seconds()
         await self.failed(client.send(outbound), FirstByteTimeout)
         self.assertLess(reactor.seconds() - began, FAR)
-        self.assertEqual((client.core.active, client.core.idle), (0, 0))
+        self.assertEqual((client.client.active, client.client.idle), (0, 0))
         for peer in upstream.peers[:]:
             peer.reset()
 
@@ -185,7 +187,7 @@ class FreezeTests(FaultCase):
             sending.addErrback(lambda failure: None)
             await self.until(lambda upstream=upstream: upstream.requests)  # type: ignore[misc]  # bound now
             sending.cancel()
-            self.assertEqual((client.core.active, client.core.idle), (0, 0))
+            self.assertEqual((client.client.active, client.client.idle), (0, 0))
             await self.until(lambda upstream=upstream: not upstream.peers)  # type: ignore[misc]
 
 
@@ -252,7 +254,7 @@ class LieTests(FaultCase):
             target = b'/%d' % number
             answered: HttpResponse = await client.send(get(upstream.port, target, scheme=self.scheme))
             self.assertEqual((answered.reason, answered.body), (b'OK', b'for ' + target))
-            self.assertEqual((client.core.active, client.core.idle), (0, 0))
+            self.assertEqual((client.client.active, client.client.idle), (0, 0))
         self.assertEqual(upstream.accepted, 5)
 
     async def test_more_later(self) -> None:
@@ -260,9 +262,9 @@ class LieTests(FaultCase):
         upstream = self.peer(says(body=b'mine'))
         client = self.caller()
         await client.send(self.outbound(upstream))
-        self.assertEqual(client.core.idle, 1)
+        self.assertEqual(client.client.idle, 1)
         upstream.peers[0].say(b'HTTP/1.1 200 Smuggled\r\nContent-Length: 0\r\n\r\n')
-        await self.until(lambda: not client.core.idle)
+        await self.until(lambda: not client.client.idle)
         self.assertEqual((await client.send(self.outbound(upstream))).body, b'mine')
         self.assertEqual(upstream.accepted, 2)
 
@@ -345,10 +347,10 @@ class ConnectTests(WithPeers):
 
     async def test_refused(self) -> None:
         """A refused connection fails at once, for one call and for many."""
-        client = self.client(bounds=PoolLimits(connections=2))
+        client = self.client(bounds=PoolLimits(max_connections=2))
         for _ in range(50):
             await self.failed(client.send(get(1)), ConnectRefused)
-        self.assertEqual((client.core.active, client.core.waiting), (0, 0))
+        self.assertEqual((client.client.active, client.client.waiting), (0, 0))
 
     async def test_not_accepted(self) -> None:
         """If the peer's accept queue is full, the connect timeout applies."""
@@ -362,9 +364,9 @@ class ConnectTests(WithPeers):
                 one.connect_ex(('127.0.0.1', port))
             client = self.client()
             began = reactor.seconds()
-            why = await self.failed(client.send(get(port, timeouts=Timeouts(connect=SOON))), ConnectTimeout)
+            why = await self.failed(client.send(get(port, timeouts=Timeouts(connect_timeout=SOON))), ConnectTimeout)
             self.assertEqual(why, f'127.0.0.1:{port} did not accept a connection within 0.3 s')
             self.assertLess(reactor.seconds() - began, FAR)
-            self.assertEqual((client.core.active, client.core.idle, client.core.waiting), (0, 0, 0))
+            self.assertEqual((client.client.active, client.client.idle, client.client.waiting), (0, 0, 0))
             for one in waiting:
                 one.close()

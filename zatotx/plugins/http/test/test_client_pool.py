@@ -95,7 +95,7 @@ class PlaceTests(InMemory):
         """The queue is limited in length, with an error at once, and in time."""
         memory = Memory(connections=1, waiting=1)
         busy = memory.send()
-        waiting = memory.send(timeouts=Timeouts(queue=3.0))
+        waiting = memory.send(timeouts=Timeouts(queue_timeout=3.0))
         error = self.failed(memory.send(), QueueFull)
         self.assertEqual((str(error), error.reached), ('all connections are busy and 1 calls wait already', False))
         memory.wait(2.9)
@@ -277,7 +277,7 @@ class DialTests(InMemory):
     def test_a_connection_is_late(self) -> None:
         """A connect timeout cancels the attempt, and frees its slot."""
         memory = Memory(False, connections=1)
-        late = memory.send(timeouts=Timeouts(connect=3.0))
+        late = memory.send(timeouts=Timeouts(connect_timeout=3.0))
         waiting = memory.send()
         self.assertEqual(memory.dialings[0].deadline, memory.clock.seconds() + 3)
         memory.wait(2.9)
@@ -295,7 +295,7 @@ class DialTests(InMemory):
         memory = Memory()
         missing = ConnectTimeout('no answer of the proxy within 3 s')
         memory.client._dial = lambda *args: Deferred(lambda dialing: dialing.errback(missing))
-        late = memory.send(timeouts=Timeouts(connect=3.0))
+        late = memory.send(timeouts=Timeouts(connect_timeout=3.0))
         memory.wait(3.1)
         self.assertEqual(str(self.failed(late, ConnectTimeout)), 'no answer of the proxy within 3 s')
         self.clean(memory)
@@ -372,7 +372,7 @@ class CloseTests(InMemory):
         idle, busy = memory.send(), memory.send()
         memory.lines[0].say(OK)
         self.successResultOf(idle)
-        memory.client.retire()
+        memory.client.close_idle()
         self.assertTrue(memory.lines[0].closed)
         late, waiting = memory.send(), memory.send()
         self.assertEqual(memory.counts, (2, 0, 1))

@@ -21,7 +21,7 @@ DOES = st.tuples(
                      'wait', 'full', 'room', 'read', 'shut']),
     st.integers(0, 11),
 )  # fmt: skip
-TIMEOUTS = Timeouts(queue=3.0, connect=3.0, first_byte=3.0, silence=3.0, total=8.0)
+TIMEOUTS = Timeouts(queue_timeout=3.0, connect_timeout=3.0, first_byte_timeout=3.0, read_timeout=3.0, total_timeout=8.0)
 
 
 class Play:

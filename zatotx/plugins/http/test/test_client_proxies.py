@@ -43,7 +43,7 @@ from zatotx.rules.http.proxy_selection import (
 
 class NoProxyTests(SynchronousTestCase):
     def covered(self, text: str, host: str, port: int = 80) -> bool:
-        return parse_no_proxy(text).covers(host, port)
+        return parse_no_proxy(text).matches(host, port)
 
     def test_domains(self) -> None:
         """A domain in no_proxy covers its subdomains, with or without a dot, and no other name with that ending."""
@@ -84,7 +84,7 @@ class NoProxyTests(SynchronousTestCase):
 
 class ChoiceTests(SynchronousTestCase):
     def chosen(self, of: ProxySelector, scheme: str = 'http', host: str = 'crm.example') -> Proxy | None:
-        return of.proxy(secure=scheme == 'https', host=host, port=80)
+        return of.select(secure=scheme == 'https', host=host, port=80)
 
     def test_the_environment(self) -> None:
         """There are variables per scheme and for both; lower case takes precedence."""
@@ -199,7 +199,7 @@ class TinyproxyTests(ProxyCase):
         client = self.client(proxy=f'http://127.0.0.1:{proxy.port}')
         why = await self.failed(client.send(get(1, scheme='https')), ProxyFailed)
         self.assertIn(f'the proxy 127.0.0.1:{proxy.port} ', why)
-        self.assertEqual((client.core.active, client.core.idle), (0, 0))
+        self.assertEqual((client.client.active, client.client.idle), (0, 0))
 
 
 class FaultTests(ProxyCase):
@@ -209,12 +209,12 @@ class FaultTests(ProxyCase):
                     within: float = 5.0) -> str:
         proxy = self.listen(answer, greets=greets)
         client = self.client(proxy=f'http://user:hunter2@127.0.0.1:{proxy.port}', tls=self.tls)
-        outbound = get(443, scheme='https', host='crm.example', timeouts=Timeouts(connect=within))
+        outbound = get(443, scheme='https', host='crm.example', timeouts=Timeouts(connect_timeout=within))
         began = reactor.seconds()
         why = await self.failed(client.send(outbound), error)
         self.assertLess(reactor.seconds() - began, within * 10)
         self.assertNotIn('hunter2', why)
-        self.assertEqual((client.core.active, client.core.idle, client.core.waiting), (0, 0, 0))
+        self.assertEqual((client.client.active, client.client.idle, client.client.waiting), (0, 0, 0))
         await self.until(lambda: not proxy.peers)
         return why.replace(f'127.0.0.1:{proxy.port}', 'P')
 

@@ -87,7 +87,7 @@ class RuleTests(SynchronousTestCase):
             ('https://żółw.example/'.encode(), 'https://xn--w-uga1v8h.example/'),
             (b'/\r\nX-Injected: 1', 'https://crm.example/%0D%0AX-Injected:%201'),
         ):  # fmt: skip
-            self.assertEqual(self.hop(location).place.url, url)
+            self.assertEqual(self.hop(location).target.url, url)
 
     def test_where_not_to(self) -> None:
         """Only http and https URLs are followed."""
@@ -101,7 +101,7 @@ class RuleTests(SynchronousTestCase):
         """A body meant for https is not sent over http; without a body the redirect is followed."""
         self.assertRaises(RedirectError, self.hop, b'http://crm.example/', 307, 'POST', has_body=True)
         self.assertEqual(self.hop(b'http://crm.example/', 303, 'POST', has_body=True).method, 'GET')
-        self.assertEqual(self.hop(b'http://crm.example/', 307).place.secure, False)
+        self.assertEqual(self.hop(b'http://crm.example/', 307).target.secure, False)
 
     def test_whose_credentials(self) -> None:
         """Credentials are kept within an origin: scheme, host and port (RFC 6454)."""
@@ -162,7 +162,7 @@ class Known(AddressResolver):
         super().__init__(reactor)
         self.names = names
 
-    def addresses(self, host: str) -> Deferred[tuple[str, ...]]:
+    def resolve(self, host: str) -> Deferred[tuple[str, ...]]:
         return succeed(self.names.get(host, (host,)))
 
 
@@ -180,7 +180,7 @@ class DialingTests(SynchronousTestCase):
         dialer = Connector(self.reactor, self.resolver, TlsClientFactory(TlsSettings()), ProxySelector(http=proxy))
         dialer.own_scopes.update(own)
         self.reactor.tcpClients.clear()
-        dialing = dialer.dial(Origin('http', host, 80, redirected=True), Factory(), 1e9)
+        dialing = dialer.connect(Origin('http', host, 80, redirected=True), Factory(), 1e9)
         failed: list[Any] = []
         dialing.addErrback(failed.append)
         if failed:
@@ -256,7 +256,7 @@ class FollowingTests(WithPeers):
         client = self.client()
         why = await self.failed(client.send(get(here.port)), BadRedirect)
         self.assertIn(f'the redirection (302) by 127.0.0.1 leads to http://127.0.0.1:{there.port}, where only', why)
-        self.assertEqual((there.accepted, client.core.active), (0, 0))
+        self.assertEqual((there.accepted, client.client.active), (0, 0))
 
     async def test_there_and_back(self) -> None:
         """A redirect back to the call's origin is one to its own."""
@@ -301,7 +301,7 @@ class FollowingTests(WithPeers):
         outbound = HttpRequest('POST', outbound.origin, body=IteratorBody(pieces(), 5))
         why = await self.failed(client.send(outbound), BadRedirect)
         self.assertEqual(why, 'the redirection (307) by 127.0.0.1 is of a body that can be sent only once')
-        self.assertEqual((client.core.active, client.core.idle), (0, 1))
+        self.assertEqual((client.client.active, client.client.idle), (0, 1))
 
     async def test_in_circles(self) -> None:
         """A redirect loop is detected in the second round, whatever the limit."""
@@ -311,7 +311,7 @@ class FollowingTests(WithPeers):
         why = await self.failed(client.send(get(upstream.port, b'/a')), TooManyRedirects)
         self.assertEqual(why, 'redirected in a circle by 127.0.0.1')
         self.assertEqual(len(upstream.requests), 2)
-        self.assertEqual((client.core.active, client.core.idle), (0, 1))
+        self.assertEqual((client.client.active, client.client.idle), (0, 1))
 
     async def test_on_and_on(self) -> None:
         """The number of redirects is limited by the connection's setting."""
@@ -323,7 +323,7 @@ class FollowingTests(WithPeers):
         client = self.client(follow_redirects=3)
         why = await self.failed(client.send(get(upstream.port)), TooManyRedirects)
         self.assertEqual(why, 'redirected more than 3 times, at last by 127.0.0.1')
-        self.assertEqual((len(upstream.requests), client.core.active), (4, 0))
+        self.assertEqual((len(upstream.requests), client.client.active), (4, 0))
 
     async def test_to_nowhere(self) -> None:
         """An invalid Location fails the call, and the error names the sender."""
@@ -336,7 +336,7 @@ class FollowingTests(WithPeers):
         answers = {b'/': sends_to('/b'), b'/b': silent}
         upstream = self.listen(lambda peer, request: answers[request.target](peer, request))
         began = reactor.seconds()
-        await self.failed(self.client().send(get(upstream.port, timeouts=Timeouts(total=0.3))), TotalTimeout)
+        await self.failed(self.client().send(get(upstream.port, timeouts=Timeouts(total_timeout=0.3))), TotalTimeout)
         self.assertLess(reactor.seconds() - began, 30)
 
     async def test_given_up(self) -> None:
@@ -348,7 +348,7 @@ class FollowingTests(WithPeers):
         sending.addErrback(lambda failure: None)
         await self.until(lambda: len(upstream.requests) == 2)
         sending.cancel()
-        self.assertEqual((client.core.active, client.core.idle), (0, 0))
+        self.assertEqual((client.client.active, client.client.idle), (0, 0))
         await self.until(lambda: not upstream.peers)
 
     async def test_streamed(self) -> None:

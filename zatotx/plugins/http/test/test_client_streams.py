@@ -134,7 +134,7 @@ class DownTests(WithCore):
         """The total timeout covers the stream."""
         peer = self.listen(answers(CHUNKED))
         client = self.core()
-        stream = await self.streamed(client.send(self.call(peer, stream=True, timeouts=Timeouts(total=1))))
+        stream = await self.streamed(client.send(self.call(peer, stream=True, timeouts=Timeouts(total_timeout=1))))
         await self.failed(stream.read(), TotalTimeout)
         self.clean(client)
 

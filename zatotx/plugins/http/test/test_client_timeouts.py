@@ -22,7 +22,9 @@ from zatotx.plugins.http.client.timeout_sweeper import CallTimeoutSweeper
 from zatotx.plugins.http.test.memory_connections import OK, CancelledError, InMemory, Line, Memory
 
 HEAD = b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n'
-TIMEOUTS = Timeouts(queue=1.0, connect=2.0, first_byte=3.0, silence=4.0, total=20.0)
+TIMEOUTS = Timeouts(
+    queue_timeout=1.0, connect_timeout=2.0, first_byte_timeout=3.0, read_timeout=4.0, total_timeout=20.0
+)
 
 
 class StageTests(InMemory):
@@ -54,7 +56,7 @@ class StageTests(InMemory):
         for stream in (False, True):
             memory = self.memory = Memory()
             memory.wait(0.5)
-            sending = memory.send(timeouts=Timeouts(first_byte=0.041, total=inf), stream=stream)
+            sending = memory.send(timeouts=Timeouts(first_byte_timeout=0.041, total_timeout=inf), stream=stream)
             memory.wait(0.04)
             memory.clock.advance(0.002)
             self.assertNoResult(sending)
@@ -117,7 +119,7 @@ class StageTests(InMemory):
 
     def test_no_bounds(self) -> None:
         """A timeout of inf means no timeout."""
-        sending = self.memory.send(timeouts=Timeouts(first_byte=inf, silence=inf, total=inf))
+        sending = self.memory.send(timeouts=Timeouts(first_byte_timeout=inf, read_timeout=inf, total_timeout=inf))
         self.memory.wait(30)
         self.memory.lines[0].say(HEAD)
         self.memory.wait(30)
@@ -226,7 +228,7 @@ class RequestTests(InMemory):
 
     def test_late_while_it_expects(self) -> None:
         """The total timeout applies while the client waits for 100 Continue."""
-        sending = self.memory.send('POST', body=b'body', expect=5.0, timeouts=Timeouts(total=2.0))
+        sending = self.memory.send('POST', body=b'body', expect=5.0, timeouts=Timeouts(total_timeout=2.0))
         self.memory.wait(2.1)
         self.failed(sending, TotalTimeout)
         self.clean(self.memory)
@@ -282,7 +284,7 @@ class RequestTests(InMemory):
 class Broken:
     """An object whose `expire` fails."""
 
-    due = 0.0
+    deadline = 0.0
 
     def expire(self, now: float) -> None:
         raise ZeroDivisionError
@@ -292,9 +294,9 @@ class DeadlinesTests(InMemory):
     def test_a_broken_one(self) -> None:
         """A failing object is removed, and the others expire."""
         memory = Memory()
-        deadlines: CallTimeoutSweeper = memory.shared.deadlines
-        deadlines.watch(Broken())
-        sending = memory.send(timeouts=Timeouts(first_byte=1.0))
+        deadlines: CallTimeoutSweeper = memory.shared.timeout_sweeper
+        deadlines.add(Broken())
+        sending = memory.send(timeouts=Timeouts(first_byte_timeout=1.0))
         memory.wait(1.1)
         self.failed(sending, FirstByteTimeout)
         self.assertEqual((len(self.flushLoggedErrors(ZeroDivisionError)), len(deadlines)), (1, 0))
@@ -302,7 +304,7 @@ class DeadlinesTests(InMemory):
     def test_one_that_another_ended(self) -> None:
         """If the first of two late calls cancels the second, the second does not expire too."""
         memory = Memory()
-        sendings = [memory.send(timeouts=Timeouts(first_byte=1.0)) for _ in range(2)]
+        sendings = [memory.send(timeouts=Timeouts(first_byte_timeout=1.0)) for _ in range(2)]
         errors: list[str] = []
 
         def note(failure: Failure, other: Deferred[HttpResponse]) -> None:

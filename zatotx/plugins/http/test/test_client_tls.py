@@ -58,7 +58,7 @@ class TlsCase(WithPeers):
         client = self.client(tls=settings)
         why = await self.failed(client.send(get(upstream.port, scheme='https', host=host)), TlsFailed)
         self.assertEqual(upstream.requests, [])
-        self.assertEqual((client.core.active, client.core.idle, client.core.waiting), (0, 0, 0))
+        self.assertEqual((client.client.active, client.client.idle, client.client.waiting), (0, 0, 0))
         await self.until(lambda: not upstream.peers)
         return why
 
@@ -154,7 +154,7 @@ class PeerTests(TlsCase):
         client = self.client(tls=TlsSettings())
         began = reactor.seconds()
         for within in (0.3, 3.0, 12.0):  # a busy machine may not come to the handshake at first
-            outbound = get(upstream.port, scheme='https', timeouts=Timeouts(connect=within))
+            outbound = get(upstream.port, scheme='https', timeouts=Timeouts(connect_timeout=within))
             why = await self.failed(client.send(outbound), ConnectTimeout)
             if 'handshake' in why:
                 break
@@ -170,7 +170,7 @@ class PeerTests(TlsCase):
         sending.addErrback(lambda failure: None)
         await self.until(lambda: upstream.peers)
         sending.cancel()
-        self.assertEqual((client.core.active, client.core.idle), (0, 0))
+        self.assertEqual((client.client.active, client.client.idle), (0, 0))
         await self.until(lambda: not upstream.peers)
 
     async def test_a_truncated_answer(self) -> None:

@@ -55,22 +55,24 @@ class CodedTests(SynchronousTestCase):
         self.assertTrue(answer.body == noise)
         body = self.exchange.delivered[0].inbound.body
         assert isinstance(body, EncodedBody)
-        self.assertFalse(body.quick)
+        self.assertFalse(body.is_nonblocking)
         with self.assertRaisesRegex(ValueError, 'closed file'):
             body.read()
 
     def test_limits(self) -> None:
         """A body that exceeds max_body raises ContentTooLarge, a corrupt one BadRequest, with the reason."""
-        large = EncodedBody(gzip.compress(TEXT), 'gzip', most=1_000, ratio=100)
+        large = EncodedBody(gzip.compress(TEXT), 'gzip', max_size=1_000, max_ratio=100)
         self.assertIn('1000 bytes', str(self.assertRaises(ContentTooLarge, large.read)))
-        bomb = EncodedBody(gzip.compress(bytes(1_000_000)), 'gzip', most=2_000_000, ratio=10)
+        bomb = EncodedBody(gzip.compress(bytes(1_000_000)), 'gzip', max_size=2_000_000, max_ratio=10)
         self.assertIn('10 times', str(self.assertRaises(ContentTooLarge, bomb.read)))
-        damaged = EncodedBody(gzip.compress(TEXT)[:-1], 'gzip', most=100_000, ratio=1_000)
+        damaged = EncodedBody(gzip.compress(TEXT)[:-1], 'gzip', max_size=100_000, max_ratio=1_000)
         self.assertIn('ends too early', str(self.assertRaises(BadRequest, damaged.read)))
 
     def test_only_small_bodies_are_quick(self) -> None:
         """Only small bodies are quick; others must be decoded in a thread."""
-        self.assertTrue(EncodedBody(b'x' * 8192, 'gzip', most=1, ratio=1).quick)
-        self.assertFalse(EncodedBody(b'x' * 8193, 'gzip', most=1, ratio=1).quick)
+        self.assertTrue(EncodedBody(b'x' * 8192, 'gzip', max_size=1, max_ratio=1).is_nonblocking)
+        self.assertFalse(EncodedBody(b'x' * 8193, 'gzip', max_size=1, max_ratio=1).is_nonblocking)
         with TemporaryFile() as file:
-            self.assertFalse(EncodedBody(SpooledBody(file, 10, run_now), 'gzip', most=1, ratio=1).quick)
+            self.assertFalse(
+                EncodedBody(SpooledBody(file, 10, run_now), 'gzip', max_size=1, max_ratio=1).is_nonblocking
+            )

@@ -42,7 +42,7 @@ class ProxiedTests(SynchronousTestCase):
         client = self.serve()
         view = self.seen(client, CLIENT, 'X-Forwarded-Proto: https', 'Forwarded: for=203.0.113.7;host=evil')
         self.assertEqual((view.peer, view.secure, view.public_url), (PROXY, False, ''))
-        self.assertEqual(view.own_url, 'http://10.0.0.1:12345')
+        self.assertEqual(view.listener_url, 'http://10.0.0.1:12345')
         self.assertTrue(self.server.lines[-1].startswith(f'{PROXY} '))
 
     def test_only_its_proxies(self) -> None:

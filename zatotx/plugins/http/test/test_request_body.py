@@ -77,7 +77,7 @@ class SpoolTests(SynchronousTestCase):
             file.write(b'content')
             read = ClosedMeanwhile(file)
             body = read.body = SpooledBody(cast('IO[bytes]', read), 7, run_now)
-            self.assertEqual(body.at(0, 7), b'content')
+            self.assertEqual(body.read_at(0, 7), b'content')
             read.closing.join()
             self.assertTrue(file.closed)
             self.assertRaises(ValueError, body.read)

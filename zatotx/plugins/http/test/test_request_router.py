@@ -80,8 +80,8 @@ class ReceptionTests(SynchronousTestCase):
         gets the methods of other channels of the path."""
         headers, _ = self.refused(get('/any/1').replace(b'GET', b'TRACE', 1), 405)
         self.assertEqual(headers[b'allow'], b'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT')
-        self.assertEqual(self.inbound(get('/any/1')).channel.beside, ('PATCH',))
-        self.assertEqual(self.inbound(get('/orders/1')).channel.beside, ())
+        self.assertEqual(self.inbound(get('/any/1')).channel.excluded_methods, ('PATCH',))
+        self.assertEqual(self.inbound(get('/orders/1')).channel.excluded_methods, ())
 
     def test_inactive_channels(self) -> None:
         """An inactive channel gets 404 with the reason."""
@@ -163,7 +163,7 @@ class DoorTests(SynchronousTestCase):
 
     def test_probes_are_always_open(self) -> None:
         """Health endpoints are served while the node starts and drains, and do not count as in flight."""
-        names = {spec.name for spec in BUILTIN_ENDPOINTS.values() if spec.always_open}
+        names = {spec.name for spec in BUILTIN_ENDPOINTS.values() if spec.serves_while_draining}
         self.assertEqual(names, {'zato.ping', 'zato.live', 'zato.ready', 'zato.metrics'})
 
 

@@ -474,10 +474,10 @@ class StreamTests(DressingCase):
 class LimitedTests(DressingCase):
     def test_fields_of_limits(self) -> None:
         """Rate limit fields are added to the response; a request without rate limits has none."""
-        standing = RateLimitState(RateLimitHeaders(['api'], [Rate.of(100, 60, 100)]), (7 * SECOND,))
+        standing = RateLimitState(RateLimitHeaders(['api'], [Rate.from_limit(100, 60, 100)]), (7 * SECOND,))
 
         def rated(inbound: Message) -> Reply:
-            inbound.standing = standing
+            inbound.rate_limit_state = standing
             return Reply(429, b'{}', JSON, ((b'Retry-After', b'7'),))
 
         client = self.serve(rate_limits=['api'], cors=cors())
@@ -498,4 +498,4 @@ class LimitedTests(DressingCase):
         client.ask(post())
         place = client.connection._reader._resolved
         assert place is not None
-        self.assertIsNone(place.dress)
+        self.assertIsNone(place.response_filter)

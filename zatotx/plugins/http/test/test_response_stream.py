@@ -85,7 +85,7 @@ class StreamTests(SynchronousTestCase):
         gate: Deferred[None] = Deferred()
         self.begin(b'one', gate, b'two')
         self.server.site.draining = True
-        self.client.connection.drain()
+        self.client.connection.close_if_drained()
         self.assertFalse(self.client.closed)
         gate.callback(None)
         (answer,) = self.client.answers()

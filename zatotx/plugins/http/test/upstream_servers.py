@@ -207,9 +207,9 @@ class WithPeers(TestCase):
 
     async def _end(self, client: WrappedClient, reach: ClientEnvironment) -> None:
         await client.close()
-        core = client.core
+        core = client.client
         self.assertEqual((core.active, core.idle, core.waiting), (0, 0, 0))
-        await self.until(lambda: not reach.shared.deadlines.looking)
+        await self.until(lambda: not reach.call_environment.timeout_sweeper.is_running)
 
     async def _close(self, port: Any, upstream: Upstream) -> None:
         await port.stopListening()

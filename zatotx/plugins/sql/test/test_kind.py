@@ -48,13 +48,13 @@ class MissingDriverTests(TestCase):
         """A connection whose driver is not installed cannot be used; a finding says what to install."""
         from twisted.internet import reactor
 
-        outgoing: Any = make_outgoing(OutgoingContext(reactor=reactor, settings={}, offload=deferToThread))
+        outgoing: Any = make_outgoing(OutgoingContext(reactor=reactor, settings={}, run_in_thread=deferToThread))
         value = SqlOutgoing(name='Old', url='oracle://u@127.0.0.1:1521/x')
         await outgoing.apply(Snapshot(1, [StoredObject(1, 'sql', value, 1)]))
         reason = 'Outgoing connection Old (sql) cannot be used: Oracle Database needs the library oracledb: ' \
                  'pip install oracledb'  # fmt: skip
         self.assertEqual(list(outgoing.findings()), [reason])
-        error = self.assertRaises(ServiceUnavailable, outgoing.doors['sql'](Asking()).get, 'Old')
+        error = self.assertRaises(ServiceUnavailable, outgoing.namespaces['sql'](Asking()).get, 'Old')
         self.assertEqual(error.msg, reason)
         self.flushLoggedErrors()
 

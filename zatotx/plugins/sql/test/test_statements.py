@@ -222,7 +222,7 @@ class StatementContract(WithDatabase):
         await self.make_accounts(pool_size=1)
 
         def handle() -> Any:
-            outgoing = self.outgoing.doors['sql'](BlockingCall())
+            outgoing = self.outgoing.namespaces['sql'](BlockingCall())
             with closing(outgoing.get('CRM').session()) as session:
                 session.execute('update account set balance = 1')
                 session.commit()

@@ -29,17 +29,19 @@ class SoapConnection(OutgoingConnection):
     """An OutgoingConnection that sends SOAP messages and parses the responses."""
 
     config: SoapOutgoing = attribute(kw_only=True)
-    contracts: WsdlCache = attribute(init=False)
+    wsdl_cache: WsdlCache = attribute(init=False)
     _users: int = 0  # number of calls in progress or in preparation
     _retired: bool = False
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         documents = WsdlLoader(self.parts, self.config)
-        self.contracts = WsdlCache(documents, self.config, self.reactor, self.form.offload, self.parts.title)
+        self.wsdl_cache = WsdlCache(
+            documents, self.config, self.reactor, self.request_template.offload, self.parts.title
+        )
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def in_use(self) -> Iterator[None]:
         """Return a context manager that keeps the connection in use while a message is prepared and sent."""
         self._users += 1
         try:
@@ -58,27 +60,29 @@ class SoapConnection(OutgoingConnection):
     def findings(self) -> Iterator[str]:
         """See OutgoingConnection."""
         yield from super().findings()
-        if self.contracts.trouble:
-            yield (f'{self.parts.title} has no usable WSDL: {self.contracts.trouble}: see what the peer tells, or give '
-                   'it as wsdl')
+        if self.wsdl_cache.last_error:
+            yield (
+                f'{self.parts.title} has no usable WSDL: {self.wsdl_cache.last_error}: see what the peer tells, or give '
+                'it as wsdl'
+            )
 
     def end(self) -> Deferred[None]:
         """See OutgoingConnection."""
-        self.contracts.stop()
+        self.wsdl_cache.cancel_unused_load()
         return super().end()
 
     def _stop_if_unused(self) -> None:
         if not self._users:
-            self.contracts.stop()
+            self.wsdl_cache.cancel_unused_load()
 
-    async def exchange(self, message: SoapCallSpec, call: IServiceCall) -> SoapResponse:
+    async def send_message(self, message: SoapCallSpec, call: IServiceCall) -> SoapResponse:
         """Send a message and return its response. Raises what `perform` and `read_response` raise, and ValueError and
         TypeError for data that cannot be sent."""
-        with self.held():
+        with self.in_use():
             request = await self._request(message, call)
-            http = await self.perform(request)
+            http = await self.send(request)
         try:
-            return read_response(http, request.ready.version, one_way=request.one_way)
+            return read_response(http, request.envelope.version, one_way=request.one_way)
         except (BadGateway, PeerFault) as fault:
             self.parts.meter.failed(type(fault).__name__)
             if isinstance(fault, PeerFault):
@@ -92,10 +96,10 @@ class SoapConnection(OutgoingConnection):
                        string=fault.string[:_MAX_LOGGED])
 
     async def _request(self, message: SoapCallSpec, call: IServiceCall) -> SoapRequest:
-        form = self.form
+        form = self.request_template
         assert isinstance(form, SoapRequestTemplate)
         data: Any = message.data
         if isinstance(data, str | bytes) and len(data) > parser.THREAD_THRESHOLD:  # it is parsed before it is sent
-            request: SoapRequest = await form.offload(form.request, message, call)
+            request: SoapRequest = await form.offload(form.build_request, message, call)
             return request
-        return form.request(message, call)
+        return form.build_request(message, call)

@@ -26,8 +26,8 @@ class PreparedEnvelope(msgspec.Struct, frozen=True):
     """An envelope in two pieces; the token, if any, is inserted between them."""
 
     version: SoapVersion
-    before: bytes
-    after: bytes = b''
+    before_token: bytes
+    after_token: bytes = b''
 
 
 class SoapCallSpec(CallSpec):
@@ -42,11 +42,11 @@ class SoapCallSpec(CallSpec):
 class SoapRequest(OutgoingRequest):
     """One message that is ready to be sent, also repeatedly, each time with a new token."""
 
-    __slots__ = ('one_way', 'ready')
+    __slots__ = ('envelope', 'one_way')
 
-    def __init__(self, message: SoapCallSpec, call: IServiceCall, ready: PreparedEnvelope) -> None:
+    def __init__(self, message: SoapCallSpec, call: IServiceCall, envelope: PreparedEnvelope) -> None:
         super().__init__(message, call, 'POST')
-        self.ready = ready
+        self.envelope = envelope
         self.one_way = message.one_way
 
 
@@ -56,15 +56,15 @@ class SoapRequestTemplate(RequestTemplate):
 
     version: SoapVersion
     action: str
-    token: Callable[[], ws_security.UsernameToken] | None = field(repr=False)  # creates a token for each sending
+    make_token: Callable[[], ws_security.UsernameToken] | None = field(repr=False)  # creates a token for each sending
 
-    def request(self, spec: CallSpec, call: IServiceCall) -> SoapRequest:
+    def build_request(self, spec: CallSpec, call: IServiceCall) -> SoapRequest:
         """See RequestTemplate. Raises ValueError and TypeError for data that is no XML."""
         assert isinstance(spec, SoapCallSpec)
         ready = self._prepare(spec)
         request = SoapRequest(spec, call, ready)
         request.target = self._target(spec.params)
-        request.body = ready.before + ready.after
+        request.body = ready.before_token + ready.after_token
         action = self.action if spec.soap_action is None else spec.soap_action
         content_type = self.content_type or _content_type(ready.version, action)
         if ready.version is SOAP_11:
@@ -73,29 +73,37 @@ class SoapRequestTemplate(RequestTemplate):
             self._complete(request, spec, CONTENT_TYPE_NAMES, (content_type,))
         return request
 
-    def outbound(self, request: OutgoingRequest) -> HttpRequest:
+    def http_request(self, request: OutgoingRequest) -> HttpRequest:
         """See RequestTemplate: inserts a new token."""
-        if self.token is not None and isinstance(request, SoapRequest) and request.ready.after:
-            ready = request.ready
+        if self.make_token is not None and isinstance(request, SoapRequest) and request.envelope.after_token:
+            ready = request.envelope
             request.body = b''.join(
-                (ready.before, ws_security.write_security_header(self.token(), ready.version), ready.after)
+                (
+                    ready.before_token,
+                    ws_security.write_security_header(self.make_token(), ready.version),
+                    ready.after_token,
+                )
             )
-        return super().outbound(request)
+        return super().http_request(request)
 
-    def ready_of(self, root: Any, version: SoapVersion) -> PreparedEnvelope:
+    def prepare_tree(self, root: Any, version: SoapVersion) -> PreparedEnvelope:
         """Return the envelope of a message that zeep built. Consumes the tree."""
-        if self.token is not None:
+        if self.make_token is not None:
             return _split_at_token(root, version)
         return PreparedEnvelope(version, etree.tostring(root, encoding='utf-8'))
 
     def _prepare(self, message: SoapCallSpec) -> PreparedEnvelope:
         if isinstance(message.data, PreparedEnvelope):
             return message.data
-        return wrap_in_envelope(message.data, self.version, message.soap_headers, with_place=self.token is not None)
+        return wrap_in_envelope(
+            message.data, self.version, message.soap_headers, split_for_token=self.make_token is not None
+        )
 
 
-def wrap_in_envelope(data: Any, version: SoapVersion, headers: Sequence[Any], *, with_place: bool) -> PreparedEnvelope:
-    """Return the envelope around `data`, or `data` if it is one. `with_place`: prepare it for a token. Raises
+def wrap_in_envelope(
+    data: Any, version: SoapVersion, headers: Sequence[Any], *, split_for_token: bool
+) -> PreparedEnvelope:
+    """Return the envelope around `data`, or `data` if it is one. `split_for_token`: prepare it for a token. Raises
     ValueError."""
     if isinstance(headers, str | bytes) or xml.is_element(headers):
         headers = (headers,)
@@ -103,11 +111,11 @@ def wrap_in_envelope(data: Any, version: SoapVersion, headers: Sequence[Any], *,
     if isinstance(content, CompleteEnvelope):
         if headers:
             raise ValueError('A whole envelope has its own Header: give it, or soap_headers, not both')
-        if with_place:
+        if split_for_token:
             return _split_at_token(_reparse(content.data), content.version)
         return PreparedEnvelope(content.version, content.data)
     pieces = [_header_xml(header) for header in headers]
-    if not with_place:
+    if not split_for_token:
         return PreparedEnvelope(version, envelope.write_envelope(version, content, headers=pieces))
     before, after = envelope.write_envelope(version, content, headers=(_PLACEHOLDER, *pieces)).split(_PLACEHOLDER, 1)
     return PreparedEnvelope(version, before, after)

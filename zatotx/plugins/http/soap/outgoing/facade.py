@@ -81,7 +81,7 @@ class SoapConnectionFacade:
 
     def ping(self) -> Any:
         """Ping the peer; returns the request and response as text."""
-        return self._call.result(partial(self._find().ping, self._call))
+        return self._call.run(partial(self._find().ping, self._call))
 
     @property
     def client(self) -> SoapClient:
@@ -97,7 +97,7 @@ class SoapConnectionFacade:
         return self._registry.find(self._name, self._call.cid)
 
     def _send(self, message: SoapCallSpec) -> Any:
-        return self._call.result(partial(self._find().exchange, message, self._call))
+        return self._call.run(partial(self._find().send_message, message, self._call))
 
 
 class SoapConnectionZatoApi:

@@ -20,7 +20,7 @@ _ACCEPTED = {'1.1': b'text/xml, application/xml', '1.2': b'application/soap+xml,
 def _form(value: SoapOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> SoapRequestTemplate:
     return make_request_template(
         SoapRequestTemplate, value, credentials, context, _ACCEPTED[value.soap_version],
-        version=VERSIONS[value.soap_version], action=unquote_action(value.soap_action), token=credentials.token,
+        version=VERSIONS[value.soap_version], action=unquote_action(value.soap_action), token=credentials.make_token,
     )  # fmt: skip
 
 
@@ -28,4 +28,4 @@ def _connection(parts: ConnectionParts, reactor: Any, value: SoapOutgoing) -> So
     return SoapConnection(parts, reactor, config=value)
 
 
-SOAP = HttpConnectionType(form=_form, connection=_connection, is_failure=is_server_failure)
+SOAP = HttpConnectionType(make_template=_form, make_connection=_connection, is_failure=is_server_failure)

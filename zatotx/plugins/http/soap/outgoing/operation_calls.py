@@ -35,23 +35,23 @@ class OperationCall(msgspec.Struct, frozen=True):
 async def call_operation(connection: SoapConnection, operation: OperationCall, call: IServiceCall) -> Any:
     """Call an operation and return its result. Raises ValueError for invalid arguments, PeerFault, and what `exchange`
     raises. Everything, loading the WSDL included, happens within the timeout of one call."""
-    form = connection.form
+    form = connection.request_template
     assert isinstance(form, SoapRequestTemplate)
     seconds = connection.reactor.seconds
     timeout = form.timeout if operation.timeout is None else operation.timeout
     timeout = max(0.0, min(timeout, call.deadline - DEADLINE_MARGIN - seconds()))
     due = seconds() + timeout
-    with connection.held():
-        client = await connection.contracts.get(call.cid, timeout)
+    with connection.in_use():
+        client = await connection.wsdl_cache.get(call.cid, timeout)
         message = await _encode(connection, client, operation)
         message.timeout = max(0.0, due - seconds())
-        response = await connection.exchange(message, call)
+        response = await connection.send_message(message, call)
         if message.one_way:
             return None
         try:
             tag = '' if response.data is None else response.data.tag
             large = len(response.content) > _MAX_BYTES
-            return await _run(form, large, client.read, operation.operation, response, tag)
+            return await _run(form, large, client.decode, operation.operation, response, tag)
         except ResponseMismatch as error:
             title = connection.parts.title
             _log.warn('{cid}: {title} gave an answer that is not what its WSDL says: {wrong}', cid=call.cid,
@@ -61,24 +61,24 @@ async def call_operation(connection: SoapConnection, operation: OperationCall, c
 
 async def get_wsdl_type(connection: SoapConnection, name: str, call: IServiceCall) -> Any:
     """Return a type of the WSDL. Raises ValueError if there is none of that name."""
-    with connection.held():
-        client = await connection.contracts.get(call.cid, connection.form.timeout)
+    with connection.in_use():
+        client = await connection.wsdl_cache.get(call.cid, connection.request_template.timeout)
     try:
-        return client.type(name)
+        return client.get_type(name)
     except WsdlUsageError as error:
         raise ValueError(f'{connection.parts.title}: {error}') from error
 
 
 async def _encode(connection: SoapConnection, client: WsdlClient, operation: OperationCall) -> SoapCallSpec:
-    form = connection.form
+    form = connection.request_template
     assert isinstance(form, SoapRequestTemplate)
     large = _subtract_values(_MAX_VALUES, (operation.args, operation.kwargs)) < 0
     try:
-        encoded = await _run(form, large, client.write, operation.operation, operation.args, operation.kwargs)
+        encoded = await _run(form, large, client.encode, operation.operation, operation.args, operation.kwargs)
     except WsdlUsageError as error:
         raise ValueError(f'{connection.parts.title}: {error}') from error
     return SoapCallSpec(
-        'POST', form.ready_of(encoded.root, client.version), headers=operation.headers, soap_action=encoded.action,
+        'POST', form.prepare_tree(encoded.root, client.version), headers=operation.headers, soap_action=encoded.action,
         one_way=encoded.one_way,
     )  # fmt: skip
 

@@ -47,7 +47,7 @@ class SoapClient:
 
     def type(self, name: str) -> Any:
         """Return a type of the WSDL, '{urn:crm}Customer' or 'ns0:Customer'; call it with its fields."""
-        return self._call.result(partial(get_wsdl_type, self._find(), name, self._call))
+        return self._call.run(partial(get_wsdl_type, self._find(), name, self._call))
 
     @property
     def service(self) -> Operations:
@@ -67,7 +67,7 @@ class SoapClient:
 
     def _call_operation(self, operation: str, /, *args: Any, **kwargs: Any) -> Any:
         operation_call = OperationCall(operation, args, kwargs, self._headers, self._timeout)
-        return self._call.result(partial(call_operation, self._find(), operation_call, self._call))
+        return self._call.run(partial(call_operation, self._find(), operation_call, self._call))
 
 
 class Operations:
@@ -97,7 +97,7 @@ class TypeFactory:
 
     def create(self, name: str) -> Any:
         """Return an empty value of a type."""
-        return self._call.result(partial(self._create, self._find(), name))
+        return self._call.run(partial(self._create, self._find(), name))
 
     async def _create(self, connection: SoapConnection, name: str) -> Any:
         return (await get_wsdl_type(connection, name, self._call))()

@@ -26,13 +26,13 @@ class SoapResponse(PeerResponse):
     """The response of a peer: `data`, the first element of its Body as an lxml.objectify element, None if it is empty;
     `envelope`, the whole envelope; `soap_headers`, the elements of its Header."""
 
-    __slots__ = ('_http', 'cid', 'data', 'envelope', 'soap_headers', 'status_code', 'title')
+    __slots__ = ('_http', 'cid', 'connection_title', 'data', 'envelope', 'soap_headers', 'status_code')
 
     data: Any
 
     def __init__(self, http: RestResponse, envelope: Envelope | None) -> None:
         self._http = http
-        self.status_code, self.cid, self.title = http.status_code, http.cid, http.title
+        self.status_code, self.cid, self.connection_title = http.status_code, http.cid, http.connection_title
         self.data = None if envelope is None else envelope.payload
         self.envelope: Any = None if envelope is None else envelope.body.getparent()
         self.soap_headers: tuple[Any, ...] = () if envelope is None else envelope.headers
@@ -58,7 +58,7 @@ class SoapResponse(PeerResponse):
         return self._http.reason
 
     def __repr__(self) -> str:
-        return f'<SoapResponse {self.status_code} of {self.title}>'
+        return f'<SoapResponse {self.status_code} of {self.connection_title}>'
 
 
 def read_response(http: RestResponse, version: SoapVersion, *, one_way: bool) -> SoapResponse:
@@ -106,7 +106,7 @@ def _envelope(http: RestResponse) -> Envelope:
 def _fault(http: RestResponse, fault: FaultElement) -> PeerFault:
     code = f' ({fault.code})' if fault.code else ''
     return PeerFault(
-        http.cid, f'{http.title} answered with a fault{code}', http, code=fault.code, string=fault.reason,
+        http.cid, f'{http.connection_title} answered with a fault{code}', http, code=fault.code, string=fault.reason,
         subcodes=fault.subcodes, actor=fault.actor, detail=fault.detail,
     )  # fmt: skip
 
@@ -117,8 +117,8 @@ def _is_success(http: RestResponse) -> bool:
 
 def _bad_status(http: RestResponse) -> BadStatus:
     status = f'{http.status_code} {http.reason}'.rstrip()
-    return BadStatus(http.cid, f'{http.title} answered {status}', http)
+    return BadStatus(http.cid, f'{http.connection_title} answered {status}', http)
 
 
 def _bad_gateway(http: RestResponse, reason: str) -> BadGateway:
-    return BadGateway(http.cid, f'{http.title} gave no usable answer: {reason}')
+    return BadGateway(http.cid, f'{http.connection_title} gave no usable answer: {reason}')

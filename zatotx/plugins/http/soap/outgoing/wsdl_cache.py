@@ -25,29 +25,29 @@ _MAX_RETRY_DELAY = 60.0  # longest time in seconds until a failed reload is trie
 class WsdlCache:
     """Returns the WSDL client of a connection. Used on the reactor thread."""
 
-    documents: WsdlLoader
+    loader: WsdlLoader
     config: SoapOutgoing
     reactor: Any  # IReactorTime
     offload: Callable[..., Deferred[Any]]
     title: str
-    known: WsdlClient | None = None
+    client: WsdlClient | None = None
     _due: float = 0.0  # when to reload it
     _loading: Deferred[None] | None = None
-    trouble: str = ''  # the last error, '' if none
+    last_error: str = ''  # the last error, '' if none
     _waiting: list[Deferred[WsdlClient]] = field(factory=list)
     _log = Logger()
 
-    def get(self, cid: str, seconds: float) -> Deferred[WsdlClient]:
+    def get(self, cid: str, timeout: float) -> Deferred[WsdlClient]:
         """Return the WSDL client. Fails with an error that names the connection: BadGateway if the WSDL is unusable,
-        ServiceUnavailable if it cannot be loaded, Timeout after `seconds`."""
-        if self.known is not None:
+        ServiceUnavailable if it cannot be loaded, Timeout after `timeout`."""
+        if self.client is not None:
             if self.config.wsdl_refresh is not None and self.reactor.seconds() >= self._due:
                 self._load()
-            return succeed(self.known)
+            return succeed(self.client)
         waiter: Deferred[WsdlClient] = Deferred(self._waiting.remove)
         self._waiting.append(waiter)
-        waiter.addTimeout(seconds, self.reactor)
-        waiter.addErrback(self._map_failure, cid, seconds)
+        waiter.addTimeout(timeout, self.reactor)
+        waiter.addErrback(self._map_failure, cid, timeout)
         self._load()
         return waiter
 
@@ -58,19 +58,19 @@ class WsdlCache:
             if ended.called:
                 self._loading = None
 
-    def stop(self) -> None:
+    def cancel_unused_load(self) -> None:
         """Cancel a load that no caller waits for."""
         if self._loading is not None and not self._waiting:
             self._loading.cancel()
 
     async def _load_client(self) -> WsdlClient:
-        documents = await self.documents.collect()
+        documents = await self.loader.load()
         client: WsdlClient = await self.offload(WsdlClient, documents, self.config)
         return client
 
     def _loaded(self, client: WsdlClient) -> None:
-        self._loading, self.trouble = None, ''
-        self.known = client
+        self._loading, self.last_error = None, ''
+        self.client = client
         self._due = self.reactor.seconds() + (self.config.wsdl_refresh or 0.0)
         waiters, self._waiting = self._waiting, []
         for waiter in waiters:
@@ -84,9 +84,9 @@ class WsdlCache:
         if isinstance(error, CancelledError) and not self._waiting:
             return
         reason = str(error.__cause__ or error)
-        if reason != self.trouble:  # logged once
+        if reason != self.last_error:  # logged once
             self._log.warn('{title} has no usable WSDL: {why}', title=self.title, why=reason)
-        self.trouble = reason
+        self.last_error = reason
         waiters, self._waiting = self._waiting, []
         for waiter in waiters:
             waiter.errback(failure)

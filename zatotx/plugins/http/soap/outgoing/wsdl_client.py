@@ -46,7 +46,7 @@ class DocumentTransport:
     """A zeep transport that serves documents loaded before."""
 
     def __init__(self, collected: WsdlDocuments) -> None:
-        self._pages = collected.pages
+        self._pages = collected.documents
 
     def load(self, url: str) -> bytes:
         """Return the document of that URL."""
@@ -76,11 +76,11 @@ class WsdlClient:
         self._collected = collected
 
     @property
-    def operations(self) -> Sequence[str]:
+    def operation_names(self) -> Sequence[str]:
         """The names of the operations."""
         return sorted(self._binding.all())
 
-    def write(self, operation: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> EncodedOperation:
+    def encode(self, operation: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> EncodedOperation:
         """Encode the message of an operation. Raises WsdlUsageError."""
         definition: Any = self._operation(operation)
         try:
@@ -89,7 +89,7 @@ class WsdlClient:
             raise WsdlUsageError(f'{operation} cannot be called so: {str(error)[:_MAX_MESSAGE]}') from error
         return EncodedOperation(root, definition.soapaction or '', definition.output is None)
 
-    def read(self, operation: str, http: PeerResponse, tag: str) -> Any:
+    def decode(self, operation: str, http: PeerResponse, tag: str) -> Any:
         """Decode a response into Python's and zeep's values. `tag`: of the Body's first element. Raises
         ResponseMismatch."""
         definition = self._operation(operation)
@@ -103,7 +103,7 @@ class WsdlClient:
         except Exception as error:  # as above
             raise ResponseMismatch(str(error)[:_MAX_MESSAGE]) from error
 
-    def type(self, name: str) -> Any:
+    def get_type(self, name: str) -> Any:
         """Return a type of the WSDL, to be called with its fields: '{urn:crm}Customer', 'ns0:Customer'. Raises
         WsdlUsageError."""
         try:
@@ -119,7 +119,7 @@ class WsdlClient:
             if location:  # zeep skips it
                 raise WsdlUsageError(f'the operation {name} is incomplete ({location})') from None
             raise WsdlUsageError(
-                f'there is no operation {name}: there are {", ".join(self.operations) or "none"}'
+                f'there is no operation {name}: there are {", ".join(self.operation_names) or "none"}'
             ) from None
 
 
@@ -177,7 +177,7 @@ def _soap_version(binding: Any) -> str:
 def _describe_error(error: Exception, collected: WsdlDocuments) -> str:
     """Return zeep's message, with the location of the error if it can be found."""
     text = ' '.join((getattr(error, 'message', '') or str(error) or type(error).__name__).split())
-    for url in collected.pages:  # the message is public: remove hosts
+    for url in collected.documents:  # the message is public: remove hosts
         text = text.replace(url, document_name(url))
     text = text[:_MAX_MESSAGE]
     line, file = getattr(error, 'sourceline', None), getattr(error, 'filename', None)
@@ -193,7 +193,7 @@ def _describe_error(error: Exception, collected: WsdlDocuments) -> str:
 def _locate(name: str, collected: WsdlDocuments, before: bytes = b'') -> str:
     """Return where a name is referenced, or where it follows `before`."""
     pattern = re.compile(rb'%b\s*=\s*["\'](?:[^"\':\s]*:)?%b["\']' % (before, re.escape(name.encode())))
-    for url, page in collected.pages.items():
+    for url, page in collected.documents.items():
         references = [match for match in pattern.finditer(page) if not page[: match.start()].endswith(b' name')]
         if references:
             return f'{document_name(url)}, line {page.count(10, 0, references[0].start()) + 1}'

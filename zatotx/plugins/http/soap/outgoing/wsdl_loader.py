@@ -51,7 +51,7 @@ class WsdlDocuments:
     """The documents of a WSDL, in UTF-8, by URL."""
 
     url: str  # of the WSDL itself
-    pages: Mapping[str, bytes]
+    documents: Mapping[str, bytes]
 
 
 class WsdlLoader:
@@ -61,7 +61,7 @@ class WsdlLoader:
         self._parts = parts
         self._config = config
 
-    async def collect(self) -> WsdlDocuments:
+    async def load(self) -> WsdlDocuments:
         """Load the WSDL with all that it imports. Raises InvalidWsdl, and what a call of the connection
         raises."""
         wsdl = self._config.wsdl.strip()
@@ -73,7 +73,7 @@ class WsdlLoader:
         while pending:
             next_url = pending.pop()
             page = document if document is not None and not pages else await self._fetch(next_url)
-            pages[next_url], references = await self._parts.form.offload(_parse, page, next_url)
+            pages[next_url], references = await self._parts.request_template.offload(_parse, page, next_url)
             pending += [reference for reference in references if reference not in pages and reference not in pending
                        and urlsplit(reference)[:2] == base]  # fmt: skip
             if len(pages) + len(pending) > MAX_DOCUMENTS or sum(map(len, pages.values())) > _MAX_BYTES:
@@ -82,8 +82,8 @@ class WsdlLoader:
 
     def _own_url(self) -> str:
         """Return the usual URL of a peer's WSDL: its address with ?wsdl."""
-        form = self._parts.form
-        path = (form.fixed if form.template.names else form.template.fill(None)[0]).decode('ascii')
+        form = self._parts.request_template
+        path = (form.ping_path if form.url_template.names else form.url_template.fill(None)[0]).decode('ascii')
         url = f'{form.origin.scheme}://{form.origin.authority.decode("ascii")}{path}'
         query = urlsplit(url).query.lower()
         return url if _QUERY in query.split('&') else f'{url}{"&" if query else "?"}{_QUERY}'
@@ -91,12 +91,12 @@ class WsdlLoader:
     async def _fetch(self, url: str) -> bytes:
         parts = self._parts
         origin, target = split_url(url)
-        form, attempt = parts.form, parts.attempt
+        form, attempt = parts.request_template, parts.send
         if origin != form.origin:
             form, attempt = self._for_other_host(origin)
-        elif form.query:
-            target += (b'&' if b'?' in target else b'?') + form.query
-        request = form.ping('GET', PingCall(new_cid()))
+        elif form.fixed_query:
+            target += (b'&' if b'?' in target else b'?') + form.fixed_query
+        request = form.build_ping('GET', PingCall(new_cid()))
         request.target = target
         http = RestResponse(await self._send(attempt, request, form.timeout), 'xml', None)
         if http.status_code != 200:
@@ -112,9 +112,12 @@ class WsdlLoader:
     def _for_other_host(self, origin: Origin) -> tuple[RequestTemplate, Attempt]:
         """Return the sender for a host other than the peer, which gets no credentials."""
         form = attrs.evolve(
-            self._parts.form, origin=origin, common=HeaderFields.of((USER_AGENT, (b'Accept', b'*/*'))), query=b''
+            self._parts.request_template,
+            origin=origin,
+            common_fields=HeaderFields.from_pairs((USER_AGENT, (b'Accept', b'*/*'))),
+            fixed_query=b'',
         )
-        return form, DirectSender(form, self._parts.client.ask).send
+        return form, DirectSender(form, self._parts.client.send_awaitable).send
 
 
 def document_name(url: str) -> str:

@@ -212,7 +212,7 @@ def _nodes_of(stored: StoredObject) -> list[str]:
 
 def definition_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
     """The definition that a channel or connection refers to."""
-    return (snapshot.named('definition_lines', stored.value.definition),)
+    return (snapshot.find('definition_lines', stored.value.definition),)
 
 
 def usable(definition: StoredObject | None) -> LinesDefinition:

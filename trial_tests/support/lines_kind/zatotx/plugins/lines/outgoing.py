@@ -138,11 +138,11 @@ class LinesFacade:
 
     def send(self, text: str) -> Any:
         """Send a line. Gives the reply, or an awaitable of it in an async service."""
-        return self._call.result(partial(self._connection.send, text, self._call))
+        return self._call.run(partial(self._connection.send, text, self._call))
 
     def ping(self) -> Any:
         """Send `ping`. Gives what was sent and received, for people."""
-        return self._call.result(partial(self._connection.ping, self._call))
+        return self._call.run(partial(self._connection.ping, self._call))
 
 
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:

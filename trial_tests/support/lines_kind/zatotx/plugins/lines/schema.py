@@ -52,7 +52,7 @@ class LinesOutgoing(ConfigObject, frozen=True, kw_only=True):
 def _channel(key: str, title: str) -> ObjectType:
     return ObjectType(key=key, struct=LinesChannel, section=key, title=title,
                       zato=ZatoApi(prefix=f'channel.{key.removeprefix("channel_").replace("_", "-")}'),
-                      unique=lambda value: str(value.address), unique_says='address')  # fmt: skip
+                      unique_text=lambda value: str(value.address), unique_label='address')  # fmt: skip
 
 
 OBJECT_TYPES = (
