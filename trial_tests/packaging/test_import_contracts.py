@@ -96,7 +96,9 @@ VIOLATIONS = {
     'Codecs, values, schemas and decisions do no I/O: no Twisted below the interfaces': [
         ('zatotx.model.cid', 'twisted.internet.defer'),
     ],
-    'Only zatotx.odb imports SQLAlchemy and alembic': [('zatotx.node.settings', 'sqlalchemy')],
+    'Only zatotx.odb and the SQL kind import SQLAlchemy, only zatotx.odb alembic': [
+        ('zatotx.node.settings', 'sqlalchemy'),
+    ],
     'Only zatotx.redis imports txredisapi and hiredis': [('zatotx.node.settings', 'txredisapi')],
 }
 

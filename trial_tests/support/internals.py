@@ -43,13 +43,16 @@ CHANNEL = {
 class InternalTestCase(TestCase):
     """Two nodes; requests go to the first."""
 
+    types = TYPES
+    entries = ENTRIES
+
     def setUp(self) -> Deferred[Any]:  # type: ignore[override]  # trial waits for it
         from twisted.internet import reactor
 
         place = Path(self.mktemp()).resolve()
         place.mkdir()
-        parts = {'types': TYPES, 'bus': MemoryBus(), 'internal': ENTRIES}
-        url = make_odb(place, TYPES)
+        parts = {'types': self.types, 'bus': MemoryBus(), 'internal': self.entries}
+        url = make_odb(place, self.types)
         self.one, self.two = (MemoryNode(reactor, name, place, url, **parts) for name in ('one', 'two'))
         self.addCleanup(lambda: ensureDeferred(self.one.stop()))
         self.addCleanup(lambda: ensureDeferred(self.two.stop()))

@@ -7,6 +7,7 @@ ZatoApi select among them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from time import perf_counter
 from typing import Any, ClassVar
 
 import msgspec
@@ -249,14 +250,17 @@ class ChangePassword(ObjectService):
 
 
 class Ping(ObjectService):
-    """Ping the peer of a connection; the response describes the request and the answer."""
+    """Ping the peer of a connection; the response describes the request and the answer, and has the time in
+    milliseconds."""
 
     zato_dont_import = True
 
     async def handle(self) -> None:
         stored = self.find_object()
+        began = perf_counter()
         info = await self.server.outgoing.ping(stored.type, stored.name)
-        self.response.payload = {'id': stored.id, 'name': stored.name, 'info': info}
+        response_time = round((perf_counter() - began) * 1000, 3)
+        self.response.payload = {'id': stored.id, 'name': stored.name, 'info': info, 'response_time': response_time}
 
 
 class GetSecurityList(AdminService):

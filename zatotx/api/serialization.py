@@ -19,7 +19,7 @@ from zatotx.schema.masking import MASK
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences, find_dangling_references
 from zatotx.schema.snapshot import StoredObject
-from zatotx.schema.validation import FieldError, validate, validate_edit
+from zatotx.schema.validation import FieldError, normalize, validate, validate_edit
 
 SECURITY = 'security'  # section of objects whose references include their type
 ID_SUFFIX = '_id'
@@ -44,6 +44,7 @@ def parse_changes(
     for name in secret_fields(object_type):
         if document.get(name) in ('', None, MASK):
             document.pop(name, None)
+    document = dict(normalize(object_type, document))
     value, errors = validate_edit(object_type, current, document)
     errors = [*errors, *unresolved_secrets(object_type, document), *_dangling(object_type, document, references)]
     if errors:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import frozen
@@ -65,6 +67,7 @@ class ConnectionType(Generic[C]):
     build: Callable[[StoredObject, Sources, str, Any], C]
     references: Callable[[StoredObject, Snapshot], Sources] = no_references  # a change of these rebuilds the connection
     sends: tuple[str, ...] = ()  # methods that `delivery: guaranteed` stores; () = the type does not have that
+    modules: tuple[str, ...] = ()  # that take long to import: a thread does so before the first connection is built
 
 
 @frozen
@@ -97,6 +100,7 @@ class OutgoingConnections:
 
     def __init__(self, context: OutgoingContext, types: Sequence[ConnectionType[Any]]) -> None:
         self._reactor = context.reactor
+        self._offload = context.run_in_thread
         self._types = types
         self._meters = {connection_type.kind: context.meters(connection_type.kind) for connection_type in types}
         self._built: _ByName = {}
@@ -113,10 +117,22 @@ class OutgoingConnections:
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IOutgoingKind. Connections are built here; `commit` puts them in force and retires those they replace."""
+        modules = [
+            module
+            for connection_type in self._types
+            if snapshot.objects_of_types(connection_type.object_type)
+            for module in connection_type.modules
+            if module not in sys.modules
+        ]
+        if modules:
+            return self._offload(_import_all, modules).addCallback(lambda _: self._prepare(snapshot))
+        return succeed(self._prepare(snapshot))
+
+    def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
         built: dict[tuple[str, str], _Built] = {}
         tables = [self._table(connection_type, snapshot, built) for connection_type in self._types]
         discard = partial(self._retire_all_but, built, self._built)
-        return succeed(PreparedConfig(partial(self._commit, tables, built), discard))
+        return PreparedConfig(partial(self._commit, tables, built), discard)
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """See IOutgoingKind."""
@@ -137,7 +153,7 @@ class OutgoingConnections:
     def stop(self) -> Deferred[None]:
         """See IOutgoingKind."""
         ending = [connection.end() for registry in self.registries.values() for connection in registry]
-        ended: Deferred[Any] = gatherResults(ending)
+        ended: Deferred[Any] = gatherResults(ending, consumeErrors=True)  # those that the timeout cancels
         ended.addTimeout(CLOSE_TIMEOUT, self._reactor, lambda result, seconds: None)
         return ended.addCallback(lambda _: None)
 
@@ -228,6 +244,11 @@ class OutgoingConnections:
             self._log.error('{sentence}', sentence=unavailable.sentence)
             return unavailable
         return built
+
+
+def _import_all(modules: Sequence[str]) -> None:
+    for module in modules:
+        import_module(module)
 
 
 def has_same_values(connection_type: Sources, other: Sources) -> bool:

@@ -20,10 +20,14 @@ class IServiceCall(Interface):
     service: str = Attribute('The name of the service')
     deadline: float = Attribute("The deadline of the service, in seconds on the reactor's clock")
     trace: str = Attribute('The W3C traceparent to propagate, or an empty text')
+    request: object = Attribute('Identity of the request: one object for all services that invoke each other for it')
 
     def run(begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Runs a coroutine on the reactor and returns what a connection's method returns to the service: an awaitable
         if the service runs on the reactor, else the result, for which the thread waits."""
+
+    def cancel_with_request(deferred: Deferred[Any]) -> None:
+        """Cancels the Deferred if the request ends while the service still runs in a thread. Reactor's thread only."""
 
 
 class IOutgoingConnections(Interface):

@@ -34,6 +34,8 @@ class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
     tag: str = ''  # value of `type:` in an enmasse section shared by several types
     title: str = ''  # display name: 'REST channel'
     zato: ZatoApi | None = None
+    # Applied to the fields of a new object, or the changed ones of an edit, before they are validated.
+    normalize: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     validate: Callable[[Any], Sequence[tuple[str, str]]] | None = None  # validation across fields: (path, error)
     # a text other than the name that must be unique among objects of the type; '' = none
     unique_text: Callable[[Any], str] | None = None

@@ -22,7 +22,7 @@ def validate(object_type: ObjectType, document: Mapping[str, Any]) -> tuple[Any,
 
     Only the form of references is checked, not whether the objects exist.
     """
-    value, errors = _convert(object_type.struct, document)
+    value, errors = _convert(object_type.struct, normalize(object_type, document))
     if value is not None and object_type.validate is not None:
         errors.extend(object_type.validate(value))
     return (None, errors) if errors else (value, [])
@@ -30,7 +30,12 @@ def validate(object_type: ObjectType, document: Mapping[str, Any]) -> tuple[Any,
 
 def validate_edit(object_type: ObjectType, current: Any, changes: Mapping[str, Any]) -> tuple[Any, list[FieldError]]:
     """Like validate, for an existing object of which some fields change; a mapping changes as a whole."""
-    return validate(object_type, {**msgspec.structs.asdict(current), **changes})
+    return validate(object_type, {**msgspec.structs.asdict(current), **normalize(object_type, changes)})
+
+
+def normalize(object_type: ObjectType, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns fields as the type stores them. Applying it twice makes no difference."""
+    return document if object_type.normalize is None else object_type.normalize(document)
 
 
 def unknown_field_error(key: str, known: Iterable[str]) -> str:

@@ -18,6 +18,8 @@ class ApiSignature:
     first_argument: str = ''  # the first argument of `call`
     positional: Sequence[str] = ()
     options: Sequence[str] = ()
+    iterators: Sequence[str] = ()  # methods whose result is read with `async for` or `for`: a scripted list
+    contexts: Sequence[str] = ()  # methods that return a context manager with the same methods, sync and async
 
     def check_method(self, method: str, methods: Sequence[str]) -> None:
         """Raise AttributeError if the connection has no such method."""

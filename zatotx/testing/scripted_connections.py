@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -124,6 +124,10 @@ class ConnectionDouble:
         def call(*args: Any, **kwargs: Any) -> Any:
             if signature is not None:
                 signature.check_arguments(method, args, kwargs)
+                if method in signature.contexts:
+                    return ContextDouble(self)
+                if method in signature.iterators:
+                    return IteratorDouble(partial(self._run_script, method, args, kwargs))
             return self._run_script(method, args, kwargs)
 
         return call
@@ -169,6 +173,57 @@ class ConnectionDouble:
             return scripted_soap.to_record(response.data) if isinstance(response, Response) else response
 
         return caller.run(run)
+
+
+class ContextDouble:
+    """A transaction of a scripted connection: what is called in it follows the connection's script."""
+
+    def __init__(self, connection: ConnectionDouble) -> None:
+        self._connection = connection
+
+    async def __aenter__(self) -> ConnectionDouble:
+        return self._connection
+
+    async def __aexit__(self, *error: object) -> None:
+        """Commits nothing, and lets exceptions through."""
+
+    def __enter__(self) -> ConnectionDouble:
+        return self._connection
+
+    def __exit__(self, *error: object) -> None:
+        """Commits nothing, and lets exceptions through."""
+
+
+class IteratorDouble:
+    """A result that is read item by item; the script gives all of them as a list."""
+
+    def __init__(self, run: Callable[[], Any]) -> None:
+        self._run = run
+        self._items: Iterator[Any] | None = None
+
+    def __aiter__(self) -> IteratorDouble:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._items is None:
+            self._items = iter(await self._run())
+        for item in self._items:
+            return item
+        raise StopAsyncIteration
+
+    def __iter__(self) -> IteratorDouble:
+        return self
+
+    def __next__(self) -> Any:
+        if self._items is None:
+            self._items = iter(self._run())
+        return next(self._items)
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+
+    def close(self) -> None:
+        """Stop reading."""
 
 
 class ZatoConnDouble:

@@ -24,7 +24,7 @@ from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences, reference_error
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.schema.validation import unknown_field_error, validate
+from zatotx.schema.validation import normalize, unknown_field_error, validate
 
 _KINDS = {
     type(None): 'nothing',
@@ -199,13 +199,14 @@ def _type_of(types: ObjectTypeRegistry, section: str, item: Mapping[str, Any]) -
 
 def _fields(object_type: ObjectType, item: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the item without its `type:`; converts text, as environment variables supply it, to the type of the
-    field."""
+    field, and normalizes the fields."""
     infos = {f.name: f for f in fields_of(object_type)}
-    return {
+    fields = {
         str(key): convert_text(infos[key], value) if key in infos else value
         for key, value in item.items()
         if not (key == 'type' and object_type.tag)
     }
+    return dict(normalize(object_type, fields))
 
 
 def _kept_fields(object_type: ObjectType, existing: StoredObject | None, *, whole: bool) -> dict[str, Any]:
