@@ -81,7 +81,7 @@ class FunctionInvoker:
         return error
 
 
-class SpooledBody:
+class MemorySpooledBody:
     """A body stored outside memory, like a temporary file (model.message.Body); readers must not close it."""
 
     is_nonblocking = False

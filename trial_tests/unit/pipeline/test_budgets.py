@@ -25,7 +25,7 @@ from zatotx.testing.fake_pipeline import (
     FunctionEntry,
     FunctionInvoker,
     FunctionServiceStore,
-    SpooledBody,
+    MemorySpooledBody,
     make_message,
 )
 from zatotx.wire.json.limits import exceeds_depth, has_more_keys
@@ -216,7 +216,7 @@ class MemoryTests(SynchronousTestCase):
             offload=self.offload,
         )
         inbound = make_message(channel=msgspec.structs.replace(OPEN_CHANNEL, data_format=data_format))
-        inbound.body = SpooledBody(body)
+        inbound.body = MemorySpooledBody(body)
         charge = inbound.memory_charge = MemoryReservation(self.memory, UNAUTHENTICATED)
         Deferred.fromCoroutine(pipeline.serve(inbound)).addCallback(self.replies.append)
         return charge

@@ -11,14 +11,14 @@ from zope.interface.verify import verifyObject
 from trial_tests.support.invoking import CID, Calls, outcome_of
 from zatotx import NotFound, Service
 from zatotx.interfaces.outgoing import IOutgoingConnections, IServiceCall
-from zatotx.service.outgoing import OutgoingCall, OutgoingConnections
+from zatotx.service.outgoing import ConnectionNamespaces, OutgoingCall
 
 
 class Node:
     """A node with some connections."""
 
     def __init__(self, **kinds: Any) -> None:
-        self.outgoing = OutgoingConnections(kinds)
+        self.outgoing = ConnectionNamespaces(kinds)
 
 
 class Greeter:
@@ -87,7 +87,7 @@ class OutgoingTests(SynchronousTestCase):
         run: Any = type('Run', (), {'message': calls.inbound(), 'entry': calls.entries[0], 'invoker': calls.invoker,
                                     'parent': None, 'hop': None})  # fmt: skip
         self.assertTrue(verifyObject(IServiceCall, OutgoingCall(run)))
-        self.assertTrue(verifyObject(IOutgoingConnections, OutgoingConnections()))
+        self.assertTrue(verifyObject(IOutgoingConnections, ConnectionNamespaces()))
 
     def test_requests(self) -> None:
         """All services that invoke each other have the identity of one request; another request has its own."""
@@ -120,7 +120,7 @@ class OutgoingTests(SynchronousTestCase):
     def test_the_end_of_a_request(self) -> None:
         """A Deferred is cancelled with the request of a service that runs in a thread, at once if that is over."""
         calls = Calls(Greets)
-        hop: Any = type('ThreadCall', (), {'cancelled': False, 'waits_for': set()})()
+        hop: Any = type('ThreadCall', (), {'cancelled': False, 'awaited': set()})()
         run: Any = type('Run', (), {'message': calls.inbound(), 'entry': calls.entries[0], 'invoker': calls.invoker,
                                     'parent': None, 'hop': hop})  # fmt: skip
         call = OutgoingCall(run)

@@ -27,7 +27,7 @@ from zatotx.plugins.http.server.request_context import (
 )
 from zatotx.plugins.http.server.route_table import ChannelTable
 from zatotx.rules.http.cors import CorsForbidden
-from zatotx.rules.routing.route_table import MethodNotRouted, RouteMatch
+from zatotx.rules.routing.route_table import MethodNotRouted, MatchedRoute
 from zatotx.wire.http.decompression import parse_content_encoding
 from zatotx.wire.http.percent_encoding import Malformed, decode_path
 from zatotx.wire.http.traceparent import continue_trace
@@ -53,7 +53,7 @@ def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTa
         match = routes.rest.find(method.decode('latin-1'), head.path)
     except Malformed:
         return None
-    target = match.target if isinstance(match, RouteMatch) else None
+    target = match.target if isinstance(match, MatchedRoute) else None
     if (
         target is None
         or not target.is_active
@@ -180,7 +180,7 @@ class RequestRouter:
             path = decode_path(head.path)
         except Malformed as error:
             return ErrorResult(400, f'The URL cannot be read: {error}')
-        if not isinstance(match, RouteMatch):
+        if not isinstance(match, MatchedRoute):
             return _routing_error(match, head, requested_version(head.headers) if by_action else '')
         if not isinstance(match.target, ChannelTarget):
             return soap_routing.match_action(

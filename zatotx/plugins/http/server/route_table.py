@@ -19,7 +19,7 @@ from zatotx.plugins.http.server.request_context import NO_METER, ChannelTarget, 
 from zatotx.plugins.http.server.soap_routing import group_by_action
 from zatotx.rules.http.soap_names import operation_name
 from zatotx.rules.routing.route_pattern import parse_pattern
-from zatotx.rules.routing.route_table import ANY, InvalidRoutes, MethodNotRouted, Route, RouteMatch, RouteTable
+from zatotx.rules.routing.route_table import ANY, InvalidRoutes, MethodNotRouted, Route, MatchedRoute, RouteTable
 from zatotx.rules.security import roles
 from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.soap.action import unquote_action
@@ -97,15 +97,15 @@ class ChannelTable(msgspec.Struct, frozen=True):
     soap: RouteTable  # routes to a Target or to what zatotx.plugins.http.server.soap_routing tells apart
     has_soap: bool = False  # whether there is a SOAP channel, apart from built-in endpoints
 
-    def find(self, method: str, path: bytes, *, soap_first: bool = False) -> RouteMatch | MethodNotRouted | None:
+    def find(self, method: str, path: bytes, *, soap_first: bool = False) -> MatchedRoute | MethodNotRouted | None:
         """Find a route among the REST channels, else among the SOAP channels; in the opposite order with `soap_first`.
         Raises what RouteTable.find raises."""
         first, second = (self.soap, self.rest) if soap_first else (self.rest, self.soap)
         match = first.find(method, path)
-        if isinstance(match, RouteMatch):
+        if isinstance(match, MatchedRoute):
             return match
         other = second.find(method, path)
-        if match is None or isinstance(other, RouteMatch):
+        if match is None or isinstance(other, MatchedRoute):
             return other
         return match if other is None else MethodNotRouted(tuple(sorted({*match.allow, *other.allow})))
 

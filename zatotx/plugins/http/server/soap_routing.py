@@ -19,7 +19,7 @@ from zatotx.plugins.http.server.error_responses import (
 )
 from zatotx.plugins.http.server.request_context import ChannelMatch, ChannelTarget
 from zatotx.rules.routing.route_pattern import parse_pattern
-from zatotx.rules.routing.route_table import ANY, Route, RouteMatch
+from zatotx.rules.routing.route_table import ANY, Route, MatchedRoute
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap.action import requested_version, soap_action
@@ -82,7 +82,7 @@ def group_by_action(
     return [*routes, *(Route(path, ANY, SoapEndpoint(target)) for path, target in endpoints)], errors
 
 
-def match_action(match: RouteMatch, head: RequestHead, path: str, request_text: str) -> ChannelMatch | ErrorResult:
+def match_action(match: MatchedRoute, head: RequestHead, path: str, request_text: str) -> ChannelMatch | ErrorResult:
     """Return the channel of a request to a SOAP path. `path`, `request_text`: as decoded text, as logged."""
     version = requested_version(head.headers)
     try:
