@@ -59,7 +59,7 @@ class MemoryStream:
     def remove_consumer(self, consumer: str) -> Deferred[bool]:
         if any(handed.consumer == consumer for handed in self.deliveries.values()):
             return succeed(False)
-        self.consumers.discard(consumer)
+        self.known.discard(consumer)
         return succeed(True)
 
     def deliver(self, consumer: str, count: int) -> list[StreamEntry]:

@@ -21,7 +21,7 @@ from zatotx.testing.fake_pipeline import (
     FunctionEntry,
     FunctionInvoker,
     FunctionServiceStore,
-    SpooledBody,
+    MemorySpooledBody,
     make_message,
 )
 
@@ -215,7 +215,7 @@ class BodyTests(DecisionCase):
         for guard, known in ((AllowAllPolicy(), False), (Policy(CLERK), True)):
             budget = MemoryBudget(1_000)
             message = make_message(channel=msgspec.structs.replace(CHANNEL, data_format=''))
-            body = SpooledBody(b'x' * 100)
+            body = MemorySpooledBody(b'x' * 100)
             body.is_nonblocking, body.max_size = True, 400
             message.body = body
             message.memory_charge = MemoryReservation(budget, UNAUTHENTICATED)

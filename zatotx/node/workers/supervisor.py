@@ -175,8 +175,8 @@ class WorkerSupervisor:
             self._restart_policy = self._restart_policy.record_death(self.reactor.seconds())
             if self._restart_policy.gives_up:
                 self._give_up(
-                    f'{MAX_DEATHS} workers died within {DEATH_WINDOW:g} s, the last one: {reason}; the server is stopped, '
-                    'see its logs'
+                    f'{MAX_DEATHS} workers died within {DEATH_WINDOW:g} s, the last one: {reason}; the server is '
+                    'stopped, see its logs'
                 )
                 return
         self._start_later(what)

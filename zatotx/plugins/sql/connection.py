@@ -148,7 +148,8 @@ class SqlConnection:
         """Yield what keeps the connection from working now."""
         breaking = self._breaking
         if breaking is not None and breaking.breaker.state is not CLOSED:
-            yield f'{self.title} is cut off by its circuit breaker, after {breaking.breaker.failure_threshold} failures in a row'
+            failures = breaking.breaker.failure_threshold
+            yield f'{self.title} is cut off by its circuit breaker, after {failures} failures in a row'
         if self._failures.cause:
             yield f'{self.title}: its last statement failed: {self._failures.cause}'
 

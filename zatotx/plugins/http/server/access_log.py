@@ -188,8 +188,8 @@ class AccessLog:
         if int(now) != date_cache.second:
             date_cache.refresh(now)
         self._line(
-            f'{peer_address} {request_context.cid}/{now - request_context.started_at:.4f} "{label}" [{date_cache.log_timestamp}] "{request}" {status}'
-            f' {size} "-" "{agent}"'
+            f'{peer_address} {request_context.cid}/{now - request_context.started_at:.4f} "{label}" '
+            f'[{date_cache.log_timestamp}] "{request}" {status} {size} "-" "{agent}"'
         )
 
     def _record_json(self, turn: RequestContext, texts: tuple[str, str, str], line: AccessLogLine) -> None:

@@ -27,7 +27,7 @@ from zatotx.plugins.http.server.request_context import (
 )
 from zatotx.plugins.http.server.route_table import ChannelTable
 from zatotx.rules.http.cors import CorsForbidden
-from zatotx.rules.routing.route_table import MethodNotRouted, MatchedRoute
+from zatotx.rules.routing.route_table import MatchedRoute, MethodNotRouted
 from zatotx.wire.http.decompression import parse_content_encoding
 from zatotx.wire.http.percent_encoding import Malformed, decode_path
 from zatotx.wire.http.traceparent import continue_trace

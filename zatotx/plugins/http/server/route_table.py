@@ -19,7 +19,7 @@ from zatotx.plugins.http.server.request_context import NO_METER, ChannelTarget, 
 from zatotx.plugins.http.server.soap_routing import group_by_action
 from zatotx.rules.http.soap_names import operation_name
 from zatotx.rules.routing.route_pattern import parse_pattern
-from zatotx.rules.routing.route_table import ANY, InvalidRoutes, MethodNotRouted, Route, MatchedRoute, RouteTable
+from zatotx.rules.routing.route_table import ANY, InvalidRoutes, MatchedRoute, MethodNotRouted, Route, RouteTable
 from zatotx.rules.security import roles
 from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.soap.action import unquote_action

@@ -19,7 +19,7 @@ from zatotx.plugins.http.server.error_responses import (
 )
 from zatotx.plugins.http.server.request_context import ChannelMatch, ChannelTarget
 from zatotx.rules.routing.route_pattern import parse_pattern
-from zatotx.rules.routing.route_table import ANY, Route, MatchedRoute
+from zatotx.rules.routing.route_table import ANY, MatchedRoute, Route
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap.action import requested_version, soap_action
