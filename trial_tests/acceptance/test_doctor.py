@@ -22,8 +22,8 @@ from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.valkey import Valkey
 from zatotx.cli.checks import cluster, machine, stores, versions
 from zatotx.cli.checks.finding import BROKEN, WARNING, Check, CheckContext, Finding
-from zatotx.cli.checks.kernel_clock import is_clock_unsynchronized
-from zatotx.cli.checks.running import CHECKS, run_checks
+from zatotx.cli.checks.stores import is_clock_unsynchronized
+from zatotx.cli.doctor import CHECKS, run_checks
 from zatotx.cli.environment.layout import SERVER, Component, find_environment
 from zatotx.connectors.kind_registry import FoundKind
 from zatotx.interfaces.config import NodeRow

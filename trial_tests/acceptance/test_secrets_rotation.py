@@ -25,7 +25,7 @@ from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, edit, on_every_database, per_engine, user
 from trial_tests.support.vault import VAULT, installed, vault
 from trial_tests.support.waiting import until
-from zatotx.cli import rotate_key
+from zatotx.cli import crypto
 from zatotx.cli.environment.layout import find_environment
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb import key_rotation
@@ -38,7 +38,7 @@ from zatotx.odb.nodes import NodeAddress, register_node
 from zatotx.odb.secrets import Secrets, hash_secret, new_key
 from zatotx.odb.store import open_store
 from zatotx.odb.transaction import begin_transaction
-from zatotx.schema.dual_secret import get_encrypted, get_hash
+from zatotx.schema.secrets import get_encrypted, get_hash
 from zatotx.schema.type_registry import ObjectTypeRegistry
 
 WITH_VAULTS = ObjectTypeRegistry((*TYPES, VAULT))
@@ -256,11 +256,11 @@ class CommandTests(SynchronousTestCase):
 
     def test_ended_after_any_step(self) -> None:
         """Every server reads everything then, and running it again finishes."""
-        count = len(rotate_key.rotation_steps(find_environment(str(self.made.path))))
+        count = len(crypto.rotation_steps(find_environment(str(self.made.path))))
         self.assertEqual(count, 7)
         for done in range(count + 1):
             environment = self.made.copy(self.place / f'after{done}')
-            for step in rotate_key.rotation_steps(find_environment(str(environment.path)))[:done]:
+            for step in crypto.rotation_steps(find_environment(str(environment.path)))[:done]:
                 step.run()
             self.assertEqual(environment.problems(), [], done)
             self.assertEqual(environment.rotate().code, 0)
@@ -331,7 +331,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_two_at_once(self) -> None:
         """The second is sent away, so that there is one new key."""
-        with rotate_key.rotation_lock(self.made.path):
+        with crypto.rotation_lock(self.made.path):
             said = self.made.rotate()
         self.assertEqual((said.code, 'Another process' in said.err), (1, True), said)
 

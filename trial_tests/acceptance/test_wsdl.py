@@ -19,7 +19,7 @@ from twisted.trial.unittest import TestCase
 from trial_tests.support.broker import Broker
 from trial_tests.support.rawhttp import Connection, ask
 from trial_tests.support.served import one_server
-from zatotx.service.io.xsd_types import XsdTypes
+from zatotx.service.io.wsdl_builder import XsdTypes
 
 SERVICES = '''
 import datetime as dt

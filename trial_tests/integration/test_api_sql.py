@@ -8,8 +8,7 @@ from trial_tests.support.internals import InternalTestCase
 from zatotx.api import builtin_service_entries
 from zatotx.plugins.sql.schema import OBJECT_TYPES
 from zatotx.rules.enmasse.import_plan import plan_import
-from zatotx.schema.builtin_object_types import BUILTIN_TYPES
-from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
 
 TYPES = ObjectTypeRegistry([*BUILTIN_TYPES, *OBJECT_TYPES])
 CRM = {

@@ -15,10 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.interfaces.config import FileVersion, OutdatedSnapshot
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable
-from zatotx.node import live_config, liveness
-from zatotx.schema.builtin_object_types import BUILTIN_TYPES
+from zatotx.node import live_config
+from zatotx.node import live_config as liveness
 from zatotx.schema.snapshot import Actor, Operation
-from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
 from zatotx.service.deployment.deployer import find_rollback_version
 from zatotx.service.deployment.source_package import create_zip
 from zatotx.testing.memory_node import MemoryBus, MemoryNode, make_odb

@@ -51,7 +51,7 @@ HEAVY = (
     'alembic', 'asyncpg', 'boto3', 'botocore', 'confluent_kafka', 'docutils', 'jinja2', 'ldap3', 'lxml.etree',
     'lxml.objectify', 'MySQLdb', 'paramiko', 'pika', 'psycopg', 'psycopg2', 'pydantic', 'pymongo', 'pymysql',
     'requests', 'setuptools', 'sqlalchemy.ext.asyncio', 'sqlalchemy.orm', 'twisted.conch.ssh', 'twisted.mail',
-    'twisted.names', 'twisted.web.server', 'yaml', 'zatotx.odb.schema_upgrade', 'zatotx.rules.enmasse.import_plan',
+    'twisted.names', 'twisted.web.server', 'yaml', 'zatotx.odb.maintenance', 'zatotx.rules.enmasse.import_plan',
     'zatotx.testing', 'zatotx.wire.xml.xpath', 'zeep', 'zmq',
 )  # fmt: skip
 # lxml is loaded with the first document, and elements that others made are known before that.

@@ -11,8 +11,7 @@ from zatotx.model.errors import BadInput, Conflict, NotFound
 from zatotx.odb import revisions
 from zatotx.odb.maintenance import read_snapshot, restore_revision, write_operations
 from zatotx.odb.secrets import verify_secret
-from zatotx.schema.dual_secret import get_hash
-from zatotx.schema.masking import MASK
+from zatotx.schema.secrets import MASK, get_hash
 from zatotx.schema.snapshot import Actor, Snapshot, StoredObject
 
 HER = Actor('her', 'zato.http-soap.edit', 'f' * 24, '192.0.2.7')

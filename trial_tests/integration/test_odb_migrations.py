@@ -15,7 +15,7 @@ from zatotx.interfaces.config import IConfigStore
 from zatotx.odb.engine import dialect_of
 from zatotx.odb.maintenance import restore_revision, schema_state, upgrade_odb
 from zatotx.odb.secrets import verify_secret
-from zatotx.schema.dual_secret import get_hash
+from zatotx.schema.secrets import get_hash
 from zatotx.schema.snapshot import Snapshot
 
 

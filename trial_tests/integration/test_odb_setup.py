@@ -29,8 +29,8 @@ from trial_tests.support.odb import (
     user,
 )
 from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
+from zatotx.odb import maintenance, urls
 from zatotx.odb import schema_state as schema_state_module
-from zatotx.odb import schema_upgrade, urls
 from zatotx.odb.engine import make_engine
 from zatotx.odb.engines.sqlite import create_database_file
 from zatotx.odb.maintenance import (
@@ -46,8 +46,8 @@ from zatotx.odb.maintenance import (
 from zatotx.odb.nodes import NodeAddress, list_nodes
 from zatotx.odb.secrets import verify_secret
 from zatotx.odb.tables import SCHEMA_VERSION, metadata
-from zatotx.schema.dual_secret import get_hash
 from zatotx.schema.meta import ObjectType
+from zatotx.schema.secrets import get_hash
 from zatotx.schema.security import BasicAuth
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -222,7 +222,7 @@ class SchemaTests(OdbCase):
         database.close()
         scripts = Path(self.mktemp()).absolute()
         self.patch(schema_state_module, 'SCHEMA_VERSION', one_more_migration(scripts))
-        self.patch(schema_upgrade, 'SCRIPT_LOCATION', str(scripts))
+        self.patch(maintenance, 'SCRIPT_LOCATION', str(scripts))
         self.assertEqual(schema_state(self.url), 'older')
         self.assertTrue(upgrade_odb(self.url))
         self.assertFalse(upgrade_odb(self.url))

@@ -32,9 +32,8 @@ from zatotx.odb.engine import make_engine
 from zatotx.odb.executor import CancellableCall
 from zatotx.odb.secrets import Secrets, hash_secret, is_hash, new_key, verify_secret
 from zatotx.odb.store import open_store
-from zatotx.schema.dual_secret import combine, get_encrypted, get_hash
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, field
+from zatotx.schema.secrets import ConfigObject, combine, get_encrypted, get_hash
 from zatotx.schema.snapshot import ChangeSet, Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.work import IWorkStream
-from zatotx.redis.scripts import ScriptRunner
+from zatotx.redis.client import ScriptRunner
 from zatotx.redis.work_stream import RedisWorkConsumer, RedisWorkStream
 from zatotx.testing.memory_work import MemoryWorkConsumer, MemoryWorkStream
 from zatotx.testing.work_contract import WorkStreamContract, work

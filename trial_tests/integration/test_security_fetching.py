@@ -14,10 +14,9 @@ from twisted.trial.unittest import TestCase
 from trial_tests.support.issuer import IssuerServer
 from zatotx.connectors.kind_registry import find_kinds
 from zatotx.interfaces.connector_kind import OutgoingContext
-from zatotx.interfaces.fetcher import IFetcher
+from zatotx.interfaces.outgoing import IFetcher
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.testing.fake_fetcher import FakeFetcher
-from zatotx.testing.fetch_contract import FetcherContract
+from zatotx.testing.fake_fetcher import FakeFetcher, FetcherContract
 
 
 class PlannedFetcherTests(FetcherContract, TestCase):

@@ -21,10 +21,9 @@ from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.metrics.gc_pauses import GcPauseMonitor
 from zatotx.metrics.gil_monitor import GilMonitor, is_waiting_for_gil
 from zatotx.metrics.stack_location import StackLocation, locate_frame, make_deployed_name
-from zatotx.metrics.watchdog import ReportedStall, StallReporter, Watchdog, stack_shares, stall_message
+from zatotx.metrics.watchdog import GcPauseMonitor, ReportedStall, StallReporter, Watchdog, stack_shares, stall_message
 from zatotx.node.findings import find_reactor_stalls
 
 SERVICES = """\

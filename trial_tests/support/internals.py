@@ -12,9 +12,8 @@ from twisted.trial.unittest import TestCase
 from zatotx.api import builtin_service_entries
 from zatotx.model.message import Reply
 from zatotx.plugins.http.schema import OBJECT_TYPES
-from zatotx.schema.builtin_object_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor
-from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
 from zatotx.testing.memory_node import MemoryBus, MemoryNode, make_odb
 
 TYPES = ObjectTypeRegistry([*BUILTIN_TYPES, *OBJECT_TYPES])

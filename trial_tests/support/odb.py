@@ -24,9 +24,8 @@ from zatotx.odb.store import open_store
 from zatotx.odb.tables import SCHEMA_VERSION, metadata
 from zatotx.odb.urls import sqlite_path
 from zatotx.plugins.http.schema import OBJECT_TYPES
-from zatotx.schema.builtin_object_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor, Operation
-from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
 
 TYPES = ObjectTypeRegistry((*BUILTIN_TYPES, *OBJECT_TYPES))
 CLUSTER = 'test'

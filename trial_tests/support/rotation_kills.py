@@ -15,8 +15,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine, event
 
+from zatotx.cli.crypto import rotation_steps
 from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.rotate_key import rotation_steps
 
 EVENTS = {'os.rename', 'os.remove', 'sqlite3.connect'}
 

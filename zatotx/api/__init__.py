@@ -6,12 +6,10 @@ from zatotx.api import (
     crud,
     dead_letters,
     deployment,
-    docs,
     enmasse,
     health,
     history,
     invoke,
-    log_levels,
     openapi,
     outgoing_delivery,
     servers,
@@ -21,8 +19,8 @@ from zatotx.api import (
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.service_entry import ServiceEntry
 
-_MODULES = (health, deployment, crud, dead_letters, docs, history, invoke, log_levels, enmasse, openapi,
-            outgoing_delivery, servers, services, wsdl)  # fmt: skip
+_MODULES = (health, deployment, crud, dead_letters, history, invoke, enmasse, openapi, outgoing_delivery, servers,
+            services, wsdl)  # fmt: skip
 
 
 def builtin_service_entries(types: ObjectTypeRegistry) -> tuple[ServiceEntry, ...]:

@@ -24,13 +24,11 @@ from zatotx.api.serialization import (
     zato_security_type,
 )
 from zatotx.model.errors import BadInput, Conflict, NotFound
-from zatotx.schema.fields import secret_fields
-from zatotx.schema.lenient_conversion import parse_int, zato_name
-from zatotx.schema.meta import ObjectType
+from zatotx.schema.meta import ObjectType, secret_fields
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.schema.validation import FieldError, validate_edit
+from zatotx.schema.validation import FieldError, parse_int, validate_edit, zato_name
 from zatotx.service.service_entry import ServiceEntry
 
 PASSWORD = 'password'

@@ -10,7 +10,7 @@ from zatotx.api.base import bad_request
 from zatotx.api.services import ServiceAdminService
 from zatotx.model.errors import BadInput, BadRequest, Conflict, Forbidden
 from zatotx.service.io.elements import AsIs, Bool, Float
-from zatotx.wire.json import codec
+from zatotx.wire import json_codec
 
 
 class Invoke(ServiceAdminService):
@@ -73,8 +73,8 @@ class Invoke(ServiceAdminService):
         if not raw or data_format not in ('', 'json', 'dict'):
             return raw or ''
         try:
-            return codec.decode(raw)
-        except codec.Malformed as error:
+            return json_codec.decode(raw)
+        except json_codec.Malformed as error:
             if data_format:
                 raise bad_request('payload', f'is not JSON: {error}') from None
         try:
@@ -103,7 +103,7 @@ def _encode_response(value: Any, element: tuple[str, bool], cid: str) -> bytes:
     if name and internal:
         document = {'zato_env': {'result': 'ZATO_OK', 'cid': cid, 'details': ''}, **document}
     try:
-        return codec.encode(document)
+        return json_codec.encode(document)
     except TypeError:
         raise BadRequest(cid, 'The service answers with a stream, which only its own channels can carry') from None
 

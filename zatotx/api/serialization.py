@@ -13,13 +13,11 @@ import msgspec
 from zatotx.rules.enmasse.references import is_obvious_reference
 from zatotx.rules.security.roles import ADMIN, NO_ROLES
 from zatotx.rules.security.roles import effective_roles as held
-from zatotx.schema.fields import FieldInfo, fields_of, reference_fields, secret_fields
-from zatotx.schema.lenient_conversion import parse_request, zato_name
-from zatotx.schema.masking import MASK
-from zatotx.schema.meta import ObjectType
+from zatotx.schema.meta import FieldInfo, ObjectType, fields_of, reference_fields, secret_fields
 from zatotx.schema.references import SnapshotReferences, find_dangling_references
+from zatotx.schema.secrets import MASK
 from zatotx.schema.snapshot import StoredObject
-from zatotx.schema.validation import FieldError, normalize, validate, validate_edit
+from zatotx.schema.validation import FieldError, normalize, parse_request, validate, validate_edit, zato_name
 
 SECURITY = 'security'  # section of objects whose references include their type
 ID_SUFFIX = '_id'

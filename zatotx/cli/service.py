@@ -5,16 +5,32 @@ from __future__ import annotations
 import json
 import sys
 from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from zatotx.cli.completion_values import complete_services
-from zatotx.cli.deployment_report import print_deployment_report
 from zatotx.cli.environment.cluster_client import TIMEOUT, ClusterClient, raise_for_status, response_element
 from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.errors import CommandError
+from zatotx.cli.errors import CommandError, combine_errors
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
 from zatotx.cli.secret_values import read_value
+
+
+def print_deployment_report(report: Mapping[str, Any]) -> None:
+    """Print one line if every node runs the version. Raises CommandError that names the nodes that refused it or did
+    not respond."""
+    version = f'{report["file"]} version {report["number"]}'
+    refused = report.get('refused') or {}
+    missing = report.get('missing') or []
+    errors = [f'{node} refused {version}: {reason}' for node, reason in sorted(refused.items())]
+    if missing:
+        errors.append(f'{", ".join(missing)} did not report in time whether it runs {version}')
+    if errors:
+        raise combine_errors([f'{each}.' for each in errors], '{} nodes do not run it')
+    services = ', '.join(report.get('services') or []) or 'no services'
+    click.echo(f'Every node runs {version}: {services}')
 
 
 @click.group(

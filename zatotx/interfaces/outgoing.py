@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
@@ -73,3 +74,20 @@ class IOutgoingKind(Interface):
 def connection_not_found(kind: str, name: str, cid: str | None) -> NotFound:
     """Returns the error for an unknown outgoing connection."""
     return NotFound(cid, f'There is no outgoing connection {name!r} of kind {kind}')
+
+
+@frozen(kw_only=True)
+class FetchedDocument:
+    """The response to a fetched URL."""
+
+    status: int
+    headers: Mapping[bytes, bytes]  # by lower-case name
+    body: bytes
+
+
+class IFetcher(Interface):
+    """A small HTTP client with a deadline and a size limit."""
+
+    def fetch(url: str, *, timeout: float, max_body: int) -> Deferred[FetchedDocument]:
+        """Sends a GET request; verifies certificates, does not follow redirects. `timeout`: seconds for the whole call;
+        `max_body`: maximum body size in bytes. Fails with Timeout or ServiceUnavailable, each naming the URL's host."""

@@ -12,8 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
-from zatotx.rules.limits.memory_budget import MemoryBudget
-from zatotx.rules.limits.memory_triggers import CollectionTrigger, TrimTrigger
+from zatotx.rules.limits.memory_budget import CollectionTrigger, MemoryBudget, TrimTrigger
 
 # A request allocates a few dozen containers, nearly all of which are freed by reference counting. Python's default of
 # 700 would start a collection every twenty requests.

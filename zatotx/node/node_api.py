@@ -16,7 +16,7 @@ from zope.interface import implementer
 from zatotx import __version__
 from zatotx.connectors.kind_registry import FoundKind, describe_kinds
 from zatotx.interfaces.node import INode
-from zatotx.node.state import NodeState
+from zatotx.node.node import NodeState
 from zatotx.service.outgoing import ConnectionNamespaces
 
 

@@ -49,8 +49,8 @@ from zatotx.model.work import (
     decode_work,
     to_timestamp,
 )
-from zatotx.rules.resilience.backoff import backoff_delay
 from zatotx.rules.resilience.node_silence import NodeObservation, NodeSilences
+from zatotx.rules.resilience.retry import backoff_delay
 from zatotx.rules.resilience.work import (
     CRASHED,
     delay_after_crash,

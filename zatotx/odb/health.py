@@ -16,8 +16,7 @@ from zatotx.interfaces.config import NodeRow
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.database import Database
 from zatotx.odb.dead_letters import count_dead_letters
-from zatotx.odb.engine import dialect_of, make_engine
-from zatotx.odb.error_mapping import driver_message
+from zatotx.odb.engine import dialect_of, driver_message, make_engine
 from zatotx.odb.nodes import list_nodes
 from zatotx.odb.tables import cluster
 from zatotx.odb.transaction import Cluster, revision_of

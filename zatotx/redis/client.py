@@ -10,10 +10,9 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from zatotx.interfaces.meters import NullMeter, count_call
-from zatotx.interfaces.redis_client import ICommands, IPipelinedCommands, RedisError
-from zatotx.redis.connection_log import ConnectionLog
+from zatotx.interfaces.redis import ICommands, IPipelinedCommands, IScriptRunner, RedisError, Script
 from zatotx.redis.errors import UnusableServerError
-from zatotx.redis.reconnecting_connection import ConnectionService, ReconnectingConnection
+from zatotx.redis.reconnecting_connection import ConnectionLog, ConnectionService, ReconnectingConnection
 from zatotx.redis.server_info import ServerInfo, configuration_warnings, parse_info, unsupported_reason
 from zatotx.redis.url import RedisAddress
 
@@ -147,3 +146,25 @@ def _is_unsupported(words: Sequence[object]) -> bool:
 
 def _upper(word: object) -> str:
     return word.upper() if isinstance(word, str) else word.upper().decode('latin-1') if isinstance(word, bytes) else ''
+
+
+@implementer(IScriptRunner)
+class ScriptRunner:
+    """Runs scripts over the shared connection, with a deadline for each step."""
+
+    def __init__(self, client: ICommands) -> None:
+        self._client = client
+
+    def run(self, script: Script, keys: Sequence[str], args: Sequence[object] = ()) -> Deferred[Any]:
+        """See IScripts."""
+        words = (len(keys), *keys, *args)
+        reply: Deferred[Any] = self._client.execute('EVALSHA', script.sha, *words)
+
+        def load_script(failure: Any) -> Any:
+            failure.trap(RedisError)
+            if failure.value.code != 'NOSCRIPT':
+                return failure
+            # The script was not run. EVAL runs it and caches it for the next time.
+            return self._client.execute('EVAL', script.text, *words)
+
+        return reply.addErrback(load_script)

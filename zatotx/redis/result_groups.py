@@ -9,8 +9,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from zatotx.interfaces.redis import IScriptRunner, Script
-from zatotx.interfaces.redis_client import ICommands
+from zatotx.interfaces.redis import ICommands, IScriptRunner, Script
 from zatotx.interfaces.work import IResultGroups
 from zatotx.redis.keys import RedisKeys
 

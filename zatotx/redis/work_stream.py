@@ -15,14 +15,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from zatotx.interfaces.redis import IScriptRunner, Script, StreamEntry
-from zatotx.interfaces.redis_client import ICommands
+from zatotx.interfaces.redis import ICommands, IScriptRunner, Script, StreamEntry
 from zatotx.interfaces.work import IWorkConsumer, IWorkStream
 from zatotx.model.work import WorkCounts, WorkDelivery, WorkMessage, decode_work, encode_work
-from zatotx.redis.connection_log import ConnectionLog
 from zatotx.redis.keys import RedisKeys
-from zatotx.redis.stream_consumers import StreamConsumer
-from zatotx.redis.streams import CONSUMER_GROUP, RedisStream
+from zatotx.redis.reconnecting_connection import ConnectionLog
+from zatotx.redis.streams import CONSUMER_GROUP, RedisStream, StreamConsumer
 from zatotx.redis.url import RedisAddress
 
 _FIELD = 'm'

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import msgspec
 
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import field
+from zatotx.schema.secrets import ConfigObject
 
 _KEY = r'^(message|body|header:.*\S.*|json:/.*)$'
 

@@ -12,16 +12,14 @@ from zatotx.model.message import ANONYMOUS, Message, Principal
 from zatotx.model.work import INVOKE_ASYNC
 from zatotx.schema.service import DEFAULT_SLOW_THRESHOLD
 from zatotx.service.compat.bunch import Bunch
-from zatotx.service.context import Channel, Deadline, wsgi_environ
+from zatotx.service.context import Channel, Deadline, ServiceLogger, TimeUtil, wsgi_environ
 from zatotx.service.hooks import Hooks, JobHooks
 from zatotx.service.io.log_format import format_for_log
 from zatotx.service.lazy_attribute import lazy_attribute
-from zatotx.service.logger import ServiceLogger
 from zatotx.service.naming import implementation_name, service_name
 from zatotx.service.outgoing import Outgoing
 from zatotx.service.request import Request
 from zatotx.service.response import Response
-from zatotx.service.timeutil import TimeUtil
 
 
 def _request(service: Service) -> Request:

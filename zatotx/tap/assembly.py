@@ -28,20 +28,17 @@ from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import StartError
 from zatotx.node import findings
-from zatotx.node.components import NodeComponents
 from zatotx.node.gc_tuning import MemoryTrimmer, share_malloc_arena
 from zatotx.node.listeners import Listeners
 from zatotx.node.live_config import LiveConfig
-from zatotx.node.log_files import LogFiles
-from zatotx.node.log_levels import LiveLogLevels
-from zatotx.node.node import Node
+from zatotx.node.log_files import LiveLogLevels, LogFiles
+from zatotx.node.node import Node, NodeComponents, NodeState
 from zatotx.node.node_api import NodeApi
 from zatotx.node.placed_tasks import TaskPlacer
 from zatotx.node.reload import SighupReloader
 from zatotx.node.secret_key import KEY_VARIABLE, read_key
 from zatotx.node.settings import Settings, load_settings
-from zatotx.node.state import NodeState
-from zatotx.node.thread_offload import make_offload
+from zatotx.node.thread_pools import make_offload
 from zatotx.node.work_runner import WorkCounters
 from zatotx.node.workers.control_pipe import WorkerSpec
 from zatotx.node.workers.slots import SlotLocks, acquire_slot
@@ -56,39 +53,42 @@ from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
 from zatotx.redis.work_stream import RedisWorkStream
-from zatotx.schema.builtin_object_types import BUILTIN_TYPES
-from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
+from zatotx.service.context import load_user_config
 from zatotx.service.current_call import find_current_call
 from zatotx.service.deployment.deployer import Deployer, VersionManager
 from zatotx.service.deployment.pickup import PickupWatcher
 from zatotx.service.invoker import Invoker
 from zatotx.service.service_store import ServiceStore
-from zatotx.service.user_config import load_user_config
 from zatotx.tap.authentication import (
     AuthenticationDependencies,
     make_authentication_policy,
     make_client_certificate_preparer,
 )
-from zatotx.tap.core_dumps import disable_core_dumps
-from zatotx.tap.decrypt_settings import load_decrypted_settings
+from zatotx.tap.component_service import disable_core_dumps
+from zatotx.tap.connections import (
+    OutgoingDependencies,
+    find_fetcher,
+    load_decrypted_settings,
+    make_leases,
+    make_outgoing_kinds,
+    make_outgoings,
+    make_redis_client,
+)
 from zatotx.tap.limits import (
     ServerLimits,
     find_xml_name_leak,
     log_xml_name_leak,
-    make_rate_limiter,
-    raise_file_limit,
-)
-from zatotx.tap.monitoring import Monitoring, make_certificate_source
-from zatotx.tap.outgoing import OutgoingDependencies, find_fetcher, make_outgoing_kinds, make_outgoings
-from zatotx.tap.redis_client import make_leases, make_redis_client
-from zatotx.tap.shared_state import (
     make_counter_lookup,
     make_limit_factory,
     make_pickup_task,
     make_rate_buckets,
+    make_rate_limiter,
     make_worker_group,
+    raise_file_limit,
     server_start_time,
 )
+from zatotx.tap.monitoring import Monitoring, make_certificate_source
 from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
 from zatotx.wire.xml import name_cache
 

@@ -22,8 +22,7 @@ from zatotx.node.workers.slots import find_free_slot
 from zatotx.node.workers.socket_handover import SocketLender
 from zatotx.node.workers.supervisor import WorkerSupervisor
 from zatotx.node.workers.worker_process import WorkerSpawner
-from zatotx.tap.core_dumps import disable_core_dumps
-from zatotx.tap.exit_status import fail_start
+from zatotx.tap.component_service import disable_core_dumps, fail_start
 
 RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'
 

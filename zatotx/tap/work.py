@@ -13,11 +13,10 @@ from zatotx.node.settings import Settings
 from zatotx.node.work_runner import WorkContext, WorkCounters, WorkRunner
 from zatotx.node.workers.slots import is_locked, slot_lock_path
 from zatotx.pipeline.pipeline import Pipeline
-from zatotx.redis.client import RedisClient
+from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.processed_keys import RedisProcessedKeys
 from zatotx.redis.result_groups import RedisResultGroups
-from zatotx.redis.scripts import ScriptRunner
 from zatotx.redis.work_stream import RedisWorkConsumer, RedisWorkStream
 
 

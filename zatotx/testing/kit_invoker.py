@@ -20,8 +20,7 @@ from zatotx.pipeline.codecs import CodecRegistry, RawCodec
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.service.invoker import Invocation, Invoker
 from zatotx.service.thread_pool import ServiceThreadPool
-from zatotx.testing.clock import KitClock
-from zatotx.testing.inline_threads import InlineThreads
+from zatotx.testing.clock import InlineThreads, KitClock
 from zatotx.testing.log_recorder import LogRecorder
 from zatotx.testing.request_builder import INVOKE_CHANNEL, NO_PAYLOAD, BuiltRequest
 from zatotx.testing.scripted_connections import ScriptedOutgoing

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.meters import NullUserMetrics
 from zatotx.interfaces.node import ILogLevels, INode
-from zatotx.interfaces.redis_client import IPubSub
+from zatotx.interfaces.redis import IPubSub
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Principal, Reply
 from zatotx.node.live_config import LiveConfig

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from zope.interface.verify import verifyObject
 
-from zatotx.interfaces.nonces import INonceStore
 from zatotx.interfaces.rate_limits import ISharedRateBuckets
-from zatotx.interfaces.redis import IConsumer, ILease, ILeaseStore, IStream, LeaseHeld
+from zatotx.interfaces.redis import IConsumer, ILease, ILeaseStore, INonceStore, IStream, LeaseHeld
 from zatotx.rules.limits.rate_buckets import SECOND, Rate
 
 if TYPE_CHECKING:

@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import IOutgoingConnections, IServiceCall
 from zatotx.testing import scripted_soap
-from zatotx.testing.api_signature import ApiSignature
 from zatotx.testing.connection_results import HTTP_KINDS, Response, complete_response
 from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical_kind
+
+
+@frozen(kw_only=True)
+class ApiSignature:
+    """The methods of one kind's connections, and their arguments."""
+
+    title: str  # 'REST'
+    methods: Sequence[str]
+    zato_methods: Sequence[str] = ()  # methods of `.conn`
+    first_argument: str = ''  # the first argument of `call`
+    positional: Sequence[str] = ()
+    options: Sequence[str] = ()
+    iterators: Sequence[str] = ()  # methods whose result is read with `async for` or `for`: a scripted list
+    contexts: Sequence[str] = ()  # methods that return a context manager with the same methods, sync and async
+
+    def check_method(self, method: str, methods: Sequence[str]) -> None:
+        """Raise AttributeError if the connection has no such method."""
+        if method not in methods:
+            raise AttributeError(f'An outgoing {self.title} connection has no {method} here, but {", ".join(methods)}')
+
+    def check_arguments(self, method: str, args: Sequence[Any], options: Mapping[str, Any]) -> None:
+        """Raise TypeError for arguments that the method does not accept."""
+        first = (self.first_argument,) if method == 'call' else ()
+        positional = () if method == 'ping' else (*first, *self.positional)
+        if len(args) > len(positional):
+            raise TypeError(f'{method}() takes no more than {len(positional)} arguments without a name, '
+                            f'{len(args)} were given')  # fmt: skip
+        accepted = (*positional, *self.options) if positional else ()
+        if unknown := [name for name in options if name not in accepted]:
+            raise TypeError(f'{method}() has no argument {", ".join(unknown)}')
 
 
 @cache

@@ -29,7 +29,7 @@ from zatotx.node.workers.socket_handover import SocketLender
 from zatotx.node.workers.status_file import FILE_NAME, read_status_file
 from zatotx.node.workers.supervisor import WorkerSupervisor
 from zatotx.node.workers.worker_process import GONE, HUNG, LEAVING, READY, STARTING, WorkerProcess, WorkerSpawner
-from zatotx.rules.resilience.heartbeat import START_TIMEOUT, TIMEOUT
+from zatotx.rules.resilience.supervision import START_TIMEOUT, TIMEOUT
 from zatotx.testing.log_recorder import LogRecorder
 
 GRACE = 10.0

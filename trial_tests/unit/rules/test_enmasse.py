@@ -20,8 +20,8 @@ from zatotx.rules.enmasse.import_plan import (
     plan_import,
     substitute_references,
 )
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, field
+from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security import BASIC_AUTH, BasicAuth, DigestAuth
 from zatotx.schema.security.definition import CHANNEL_TYPES
 from zatotx.schema.service import ServiceConfig

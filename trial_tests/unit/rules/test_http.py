@@ -10,9 +10,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.properties import holds
 from zatotx.plugins.http.schema import CHANNEL_REST
 from zatotx.plugins.http.schema.cors import Cors, cors_rules
-from zatotx.rules.http.compression import accepts_gzip, is_compressible
 from zatotx.rules.http.cors import CorsForbidden, CorsRules, HeaderFields, header_names_error, origin_error
-from zatotx.rules.http.etag import compute_etag, is_etag, matches_if_none_match, weaken
+from zatotx.rules.http.negotiation import (
+    accepts_gzip,
+    compute_etag,
+    is_compressible,
+    is_etag,
+    matches_if_none_match,
+    weaken,
+)
 from zatotx.schema.validation import validate
 
 SHOP, ADMIN, OTHER = b'https://shop.example', b'http://admin.example:8080', b'https://evil.example'

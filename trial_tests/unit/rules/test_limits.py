@@ -12,8 +12,16 @@ from zatotx.rules.limits.concurrency_limit import (
     DEFAULT_SERVICE_LIMIT,
     ConcurrencyLimit,
 )
-from zatotx.rules.limits.rate_buckets import MAX_TOLERANCE, SECOND, Rate, RateBuckets, count_admitted
-from zatotx.rules.limits.ratelimit_headers import RateLimitHeaders, RateLimitState, ceil_seconds
+from zatotx.rules.limits.rate_buckets import (
+    MAX_TOLERANCE,
+    SECOND,
+    Rate,
+    RateBuckets,
+    RateLimitHeaders,
+    RateLimitState,
+    ceil_seconds,
+    count_admitted,
+)
 
 
 class GateTests(SynchronousTestCase):

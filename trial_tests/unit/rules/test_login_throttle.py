@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.limits.fair_queue import FairQueue
+from zatotx.rules.limits.concurrency_limit import FairQueue
 from zatotx.rules.security.login_throttle import LoginThrottle, client_network
 
 

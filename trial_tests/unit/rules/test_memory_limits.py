@@ -15,22 +15,20 @@ from zatotx.node import gc_tuning
 from zatotx.node.gc_tuning import CHECK_INTERVAL, MemoryTrimmer, make_garbage_collector
 from zatotx.rules.limits.memory_budget import (
     AUTHENTICATED,
+    COLLECT_AFTER,
     DEFAULT_LIMIT,
     EARLY_SPOOL_SIZE,
-    MAX_UNACCOUNTED,
-    MIN_LIMIT,
-    MIN_SPOOL_SIZE,
-    UNAUTHENTICATED,
-    MemoryBudget,
-    MemoryReservation,
-)
-from zatotx.rules.limits.memory_triggers import (
-    COLLECT_AFTER,
     FULL_COLLECT_AFTER,
     MAX_BACKOFF,
+    MAX_UNACCOUNTED,
     MIDDLE,
+    MIN_LIMIT,
+    MIN_SPOOL_SIZE,
     OLDEST,
+    UNAUTHENTICATED,
     CollectionTrigger,
+    MemoryBudget,
+    MemoryReservation,
     TrimTrigger,
 )
 

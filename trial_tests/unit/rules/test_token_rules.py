@@ -8,17 +8,15 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.security.jwks_refresh import (
+from zatotx.rules.security.jwt import (
     DEFAULT_LIFETIME,
     MAX_LIFETIME,
     MAX_STALE,
     MIN_LIFETIME,
     JwksRefreshState,
-    cache_lifetime,
-)
-from zatotx.rules.security.jwt import (
     JwtRequirements,
     UnacceptableToken,
+    cache_lifetime,
     read_header,
     token_roles,
     token_username,

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.work import WorkMessage
 from zatotx.rules.resilience.node_silence import NodeObservation, NodeSilences
-from zatotx.rules.resilience.restart_policy import DEATH_WINDOW, MAX_DEATHS
+from zatotx.rules.resilience.supervision import DEATH_WINDOW, MAX_DEATHS
 from zatotx.rules.resilience.work import (
     CRASHED,
     delay_after_crash,

@@ -15,9 +15,8 @@ from trial_tests.support.invoking import CID, Calls, call, outcome_of
 from zatotx import Bunch, Secret, Service
 from zatotx.model.message import Body
 from zatotx.service.compat.bunch import bunchify, unbunchify
+from zatotx.service.context import TimeUtil, load_user_config
 from zatotx.service.response import Payload
-from zatotx.service.timeutil import TimeUtil
-from zatotx.service.user_config import load_user_config
 from zatotx.testing.fake_pipeline import MemorySpooledBody
 
 

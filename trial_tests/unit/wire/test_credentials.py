@@ -9,12 +9,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.issuing import Issuer
 from trial_tests.support.tokens import jwk, part, private_key
+from zatotx.wire.certificates import (
+    is_same_name,
+    parse_alternative_name,
+    parse_certificates,
+    parse_fingerprint,
+    parse_name,
+    parse_revocation_lists,
+)
+from zatotx.wire.jose import HMAC_BYTES, MAX_LENGTH, key_from_jwk, key_from_secret, parse_compact_jws, parse_key_set
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.alternative_name import parse_alternative_name
-from zatotx.wire.security.certificates import parse_certificates, parse_fingerprint, parse_revocation_lists
-from zatotx.wire.security.distinguished_name import is_same_name, parse_name
-from zatotx.wire.security.jwk import HMAC_BYTES, key_from_jwk, key_from_secret, parse_key_set
-from zatotx.wire.security.jws import MAX_LENGTH, parse_compact_jws
 
 RSA, CURVE = jwk(private_key('RS256'), kid='r'), jwk(private_key('ES256'))
 

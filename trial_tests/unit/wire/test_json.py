@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.corpora import json_cases
 from trial_tests.support.properties import holds
-from zatotx.wire.json.codec import Malformed, decode, encode
+from zatotx.wire.json_codec import Malformed, decode, encode
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)

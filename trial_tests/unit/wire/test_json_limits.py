@@ -7,18 +7,17 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.json import limits
-from zatotx.wire.json.limits import estimate_memory, exceeds_depth, has_more_keys
-from zatotx.wire.json.unique_members import decode_object
+from zatotx.wire import json_codec
+from zatotx.wire.json_codec import decode_object, estimate_memory, exceeds_depth, has_more_keys
 from zatotx.wire.malformed import Malformed
 
 
 class CountTests(SynchronousTestCase):
     def test_keys(self) -> None:
         """Commas and opening brackets outside of strings are counted, wherever slices end."""
-        self.assertEqual(limits._SLICE_SIZE, 65_536)
+        self.assertEqual(json_codec._SLICE_SIZE, 65_536)
         for size in (65_536, 1, 2, 3, 7):
-            self.patch(limits, '_SLICE_SIZE', size)
+            self.patch(json_codec, '_SLICE_SIZE', size)
             for text, count in (
                 (b'[1,2,3]', 3), (b'{"a":[{}]}', 3), (b'["[,{"]', 1), (b'["\\",[,"]', 1), (b'["\\\\",[]]', 3),
                 (b'["a\\\\\\",[,", 1]', 2), (b'["",",",""]', 3), (b'"[[["', 0), (b'[[[]]]', 3),
@@ -28,10 +27,10 @@ class CountTests(SynchronousTestCase):
 
     def test_slices(self) -> None:
         """No slice ends between a backslash and what it escapes; nothing is left out."""
-        self.patch(limits, '_SLICE_SIZE', 4)
+        self.patch(json_codec, '_SLICE_SIZE', 4)
         for text, pieces in ((b'abcdefgh', [b'abcd', b'efgh']), (b'abc\\efgh', [b'abc\\e', b'fgh']),
                              (b'abc\\\\\\fgh', [b'abc\\\\\\f', b'gh']), (b'', []), (b'abc\\', [b'abc\\'])):
-            self.assertEqual(list(limits._slices(text)), pieces)
+            self.assertEqual(list(json_codec._slices(text)), pieces)
 
     def test_depth(self) -> None:
         """Objects and lists count alike; scalars and empty texts have no depth."""

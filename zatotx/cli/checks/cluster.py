@@ -14,9 +14,7 @@ from zatotx.cli.environment.cluster_client import error_reason, response_element
 from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, basic_auth, send_request
 from zatotx.cli.environment.layout import SERVER, Component, read_credentials
 from zatotx.cli.environment.listen_addresses import first_tcp_address
-from zatotx.cli.environment.pid_files import running_process
-from zatotx.cli.environment.port_owner import holds_port
-from zatotx.cli.environment.worker_status import read_worker_status
+from zatotx.cli.environment.processes import holds_port, read_worker_status, running_process
 from zatotx.cli.errors import CommandError
 
 if TYPE_CHECKING:

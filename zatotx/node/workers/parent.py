@@ -24,7 +24,7 @@ from zatotx.node.workers.socket_handover import SocketLender
 from zatotx.node.workers.status_file import FILE_NAME, StatusFile, WorkerStatus, write_status_file
 from zatotx.node.workers.supervisor import WorkerSupervisor
 from zatotx.node.workers.worker_process import WorkerEndedError, WorkerProcess
-from zatotx.rules.resilience.heartbeat import START_TIMEOUT, TIMEOUT
+from zatotx.rules.resilience.supervision import START_TIMEOUT, TIMEOUT
 
 EXIT_TIMEOUT = 8.0  # seconds that a worker may take to exit after its grace period
 _SOCKET_RELEASE_TIMEOUT = 15.0  # seconds that the workers of a killed parent may take to close their sockets

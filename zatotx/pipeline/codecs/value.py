@@ -8,7 +8,7 @@ from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.errors import ServiceError
 from zatotx.model.message import Message, Reply, ServiceResult
 from zatotx.model.work import ValueMessage, ValueReply
-from zatotx.pipeline.codecs.base_codec import BaseCodec
+from zatotx.pipeline.codecs.data_formats import BaseCodec
 
 
 @implementer(ICodec)

@@ -7,11 +7,10 @@ from functools import partial
 
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import NO_DEFINITION, make_principal
-from zatotx.pipeline.security.challenges import challenge_of
+from zatotx.pipeline.security.authenticator import NO_DEFINITION, challenge_of, make_principal
 from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
 from zatotx.schema.snapshot import StoredObject
-from zatotx.wire.http.query import Malformed, query_parameter
+from zatotx.wire.http.urlencoded import Malformed, query_parameter
 
 _NO_PRINCIPAL = NO_DEFINITION.encode()
 

@@ -13,9 +13,8 @@ from zope.interface import implementer
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import OutgoingContext
-from zatotx.interfaces.fetcher import FetchedDocument, IFetcher
 from zatotx.interfaces.meters import IOutgoingMeter
-from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
+from zatotx.interfaces.outgoing import FetchedDocument, IFetcher, IOutgoingKind, IServiceCall
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.plugins.http.client.call import HttpRequest, Timeouts, split_url
 from zatotx.plugins.http.client.errors import CallFailed

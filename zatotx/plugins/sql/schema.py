@@ -16,8 +16,8 @@ from zatotx.plugins.sql.database_url import (
     split_password,
 )
 from zatotx.plugins.sql.engine_options import parse_engine_options
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.secrets import ConfigObject
 
 PARTS = ('engine', 'host', 'port', 'db_name', 'username')
 

@@ -15,16 +15,13 @@ from attrs import Factory, define
 
 from zatotx.rules.enmasse.config_diff import allows_anonymous_access, changed_fields, describe_changes
 from zatotx.rules.enmasse.export import export_document
-from zatotx.rules.enmasse.references import has_unresolved_reference
-from zatotx.rules.enmasse.substitution import DocumentError, item_label, substitute_references
-from zatotx.schema.dual_secret import get_hash, is_dual_secret
-from zatotx.schema.fields import fields_of, iter_references, reference_fields, secret_fields
-from zatotx.schema.lenient_conversion import convert_text
-from zatotx.schema.meta import ObjectType
+from zatotx.rules.enmasse.references import DocumentError, has_unresolved_reference, item_label, substitute_references
+from zatotx.schema.meta import ObjectType, fields_of, iter_references, reference_fields, secret_fields
 from zatotx.schema.references import SnapshotReferences, reference_error
+from zatotx.schema.secrets import get_hash, is_dual_secret
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.schema.validation import normalize, unknown_field_error, validate
+from zatotx.schema.validation import convert_text, normalize, unknown_field_error, validate
 
 _KINDS = {
     type(None): 'nothing',

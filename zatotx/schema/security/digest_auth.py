@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security.definition import control_character_error
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security.definition import CHANNEL_TYPES
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import SecurityDefinition
-from zatotx.schema.security.url import secure_url_error
+from zatotx.schema.security.definition import SecurityDefinition, secure_url_error
 from zatotx.wire.malformed import Malformed
 
 ALGORITHMS = ('HS256', 'HS384', 'HS512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384',
@@ -75,7 +74,7 @@ def _validate(value: Jwt) -> list[tuple[str, str]]:
 
 def _check_secret(value: Jwt) -> Iterator[tuple[str, str]]:
     # imported on demand: slow, and few definitions need it
-    from zatotx.wire.security.jwk import HMAC_BYTES, key_from_secret
+    from zatotx.wire.jose import HMAC_BYTES, key_from_secret
 
     yield from _check_algorithms(value, 'secret', frozenset(HMAC_BYTES))
     try:
@@ -89,7 +88,7 @@ def _check_secret(value: Jwt) -> Iterator[tuple[str, str]]:
 
 
 def _check_public_key(value: Jwt) -> Iterator[tuple[str, str]]:
-    from zatotx.wire.security.jwk import key_from_pem
+    from zatotx.wire.jose import key_from_pem
 
     try:
         key = key_from_pem(value.public_key)

@@ -6,10 +6,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import control_character_error
-from zatotx.schema.security.url import secure_url_error
+from zatotx.schema.secrets import ConfigObject
+from zatotx.schema.security.definition import control_character_error, secure_url_error
 
 _RESERVED_FIELDS = frozenset(('grant_type', 'scope', 'client_id', 'client_secret'))
 

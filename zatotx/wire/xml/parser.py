@@ -8,21 +8,26 @@ removed and CDATA sections become text, so that every text is complete (`text_of
 from __future__ import annotations
 
 import copy
+import re
 import sys
 from functools import cache, lru_cache
 from typing import Any
 
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.xml import limits as xml_budget
-from zatotx.wire.xml import markup, name_cache
-from zatotx.wire.xml.encoding import content_type_charset, to_utf8
+from zatotx.wire.xml import name_cache
+from zatotx.wire.xml.encoding import content_type_charset, error_position, to_utf8
 from zatotx.wire.xml.limits import DEFAULT_BUDGET, NAME_TOO_LONG, XmlLimits
 
 __all__ = [
     'CHECK_THRESHOLD',
     'DEFAULT_BUDGET',
     'NIL',
+    'PYTYPE',
     'THREAD_THRESHOLD',
+    'TOO_DEEP',
+    'TOO_LONG',
+    'TRUE',
     'XSI',
     'Element',
     'Malformed',
@@ -37,9 +42,57 @@ __all__ = [
     'local_name',
     'parse',
     'parse_trusted',
+    'reject_dtd',
     'text_of',
     'to_bytes',
-]  # fmt: skip
+]
+
+
+# Rejects document type declarations (DTDs), which are searched in the bytes before parsing.
+#
+# Entities, external subsets and default attributes all require a DTD. Comments, processing instructions and CDATA
+# sections are accepted anywhere: the parser removes the first two and converts the third to text, so that values are
+# complete.
+
+_DTD = b'<!DOCTYPE'  # XML 1.0 §2.8: case-sensitive
+_COMMENT, _INSTRUCTION = b'<!--', b'<?'
+# What may precede it, in bounded steps, since a call holds the interpreter's lock. Longer items are skipped one by one.
+_SHORT = re.compile(rb'(?:[ \t\r\n]{1,9999}+|<!--(?:[^-]|-(?!->)){0,99}+-->|<\?(?:[^?]|\?(?!>)){0,99}+\?>){1,99}+')
+
+
+def reject_dtd(data: bytes) -> None:
+    """Raises Malformed for a UTF-8 document with a DTD. Linear. Invalid XML passes, since the parser reports better
+    errors.
+
+    A DTD can only precede the root (XML 1.0 §2.8): after it the same characters are data or not well-formed.
+    """
+    if _DTD in data:
+        position = _end_of_misc(data)
+        if data.startswith(_DTD, position):
+            where = error_position(data, position)
+            raise Malformed(f'a document type declaration (DTD) is not accepted here ({where})')
+
+
+def _end_of_misc(data: bytes) -> int:
+    """Returns the position after the XML declaration, comments, processing instructions and white space at the
+    start."""
+    position = 0
+    while True:
+        if short := _SHORT.match(data, position):
+            position = short.end()
+        elif data.startswith(_COMMENT, position):
+            position = _position_after(data, b'-->', position + len(_COMMENT))
+        elif data.startswith(_INSTRUCTION, position):
+            position = _position_after(data, b'?>', position + len(_INSTRUCTION))
+        else:
+            return position
+
+
+def _position_after(data: bytes, mark: bytes, start: int) -> int:
+    """Returns the position after the next mark; the end of the data if there is none."""
+    index = data.find(mark, start)
+    return len(data) if index < 0 else index + len(mark)
+
 
 Element = Any  # lxml's; the class depends on the element class lookup
 
@@ -83,7 +136,7 @@ def parse(data: bytes, charset: str = '', budget: XmlLimits = DEFAULT_BUDGET) ->
     """
     data = to_utf8(data, charset)
     xml_budget.check_limits(data, budget)
-    markup.reject_dtd(data)
+    reject_dtd(data)
     try:
         root = parse_trusted(data)
     except load_lxml().etree.XMLSyntaxError as error:

@@ -34,8 +34,7 @@ from zatotx.plugins.http.client.errors import (
 )
 from zatotx.plugins.http.client.proxy import ConnectTunnel
 from zatotx.plugins.http.client.tls import TlsClientFactory
-from zatotx.rules.http.address_scope import AddressScope, address_scope
-from zatotx.rules.http.dns_cache import DnsCache, LookupResult, interleave_families
+from zatotx.rules.http.host_addresses import AddressScope, DnsCache, LookupResult, address_scope, interleave_families
 from zatotx.rules.http.proxy_selection import Proxy, ProxySelector, UnusableProxy
 from zatotx.wire.http.host import is_address, is_loopback
 

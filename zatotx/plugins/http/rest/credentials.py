@@ -19,7 +19,7 @@ from zatotx.plugins.http.rest.call_chain import Authorizer
 from zatotx.plugins.http.rest.digest_auth import DigestAuthorizer
 from zatotx.plugins.http.rest.oauth2 import OAuth2Authorizer, TokenCache, TokenFetcher
 from zatotx.rules.routing.url_template import encode_query
-from zatotx.schema.dual_secret import get_encrypted
+from zatotx.schema.secrets import get_encrypted
 from zatotx.schema.security.wss import DIGEST
 from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.soap.ws_security import UsernameToken

@@ -18,8 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.interfaces.redis import ILease, ILeaseStore
-from zatotx.interfaces.redis_client import ICommands
+from zatotx.interfaces.redis import ICommands, ILease, ILeaseStore
 from zatotx.model.errors import BadGateway, ServiceError, ServiceUnavailable
 from zatotx.plugins.http.client.call import Fields, HttpRequest, HttpResponse, Timeouts, split_url
 from zatotx.plugins.http.client.errors import CallFailed

@@ -10,8 +10,8 @@ from zatotx.model.errors import BadGateway
 from zatotx.model.response import Headers, PeerResponse, to_model
 from zatotx.plugins.http.client.call import HttpResponse
 from zatotx.plugins.http.rest.request_body import FORM, JSON, XML
-from zatotx.wire.http import form
-from zatotx.wire.json import codec
+from zatotx.wire import json_codec
+from zatotx.wire.http import urlencoded
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.xml import parser
 
@@ -46,11 +46,11 @@ def decode_value(body: bytes, data_format: str, content_type: bytes) -> Any:
         return None
     try:
         if data_format == JSON:
-            return codec.decode(body)
+            return json_codec.decode(body)
         if data_format == XML:
             return parser.parse(body, parser.content_type_charset(content_type))
         if data_format == FORM:
-            return form.decode_form(body, _MAX_PAIRS)
+            return urlencoded.decode_form(body, _MAX_PAIRS)
     except Malformed as error:
         raise ValueError(f'it is not {_FORMAT_NAMES[data_format]}: {error}') from None
     return decode_text(body, content_type) if data_format == TEXT else body

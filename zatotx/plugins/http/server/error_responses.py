@@ -6,7 +6,7 @@ import msgspec
 
 from zatotx.model.message import Reply
 from zatotx.plugins.http.soap.faults import error_fault
-from zatotx.wire.json import codec
+from zatotx.wire import json_codec
 from zatotx.wire.soap.envelope import VERSIONS
 from zatotx.wire.xml.writer import XML_TYPE, write_error
 
@@ -54,4 +54,4 @@ def error_response(
     if error_format:
         version = VERSIONS[error_format]
         return Reply(status, error_fault(version, status, cid, details), version.content_type.encode('ascii'), headers)
-    return Reply(status, codec.write_error(cid, details), _JSON, headers)
+    return Reply(status, json_codec.write_error(cid, details), _JSON, headers)

@@ -29,8 +29,8 @@ from zatotx.plugins.http.server.route_table import ChannelTable
 from zatotx.rules.http.cors import CorsForbidden
 from zatotx.rules.routing.route_table import MatchedRoute, MethodNotRouted
 from zatotx.wire.http.decompression import parse_content_encoding
-from zatotx.wire.http.percent_encoding import Malformed, decode_path
 from zatotx.wire.http.traceparent import continue_trace
+from zatotx.wire.http.urlencoded import Malformed, decode_path
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.soap.action import ACCEPTED_TYPES, accepts_soap_content_type, is_unambiguously_soap, requested_version
 

@@ -25,9 +25,16 @@ from zatotx.plugins.http.schema.cors import cors_rules
 from zatotx.plugins.http.schema.http_channel import HttpChannel
 from zatotx.plugins.http.server.request_context import IResponseFilter, IResponseFilters, RequestContext
 from zatotx.plugins.http.transport.response_stream import close_stream, discard_stream
-from zatotx.rules.http.compression import MIN_SIZE, accepts_gzip, is_compressible
 from zatotx.rules.http.cors import CorsRules, HeaderFields
-from zatotx.rules.http.etag import compute_etag, is_etag, matches_if_none_match, weaken
+from zatotx.rules.http.negotiation import (
+    MIN_SIZE,
+    accepts_gzip,
+    compute_etag,
+    is_compressible,
+    is_etag,
+    matches_if_none_match,
+    weaken,
+)
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.http1.response_writer import write_field_lines
 

@@ -17,12 +17,11 @@ from zatotx.plugins.http.schema.soap_channel import SoapChannel
 from zatotx.plugins.http.server.access_log import escape_text
 from zatotx.plugins.http.server.request_context import NO_METER, ChannelTarget, IResponseFilters
 from zatotx.plugins.http.server.soap_routing import group_by_action
-from zatotx.rules.http.soap_names import operation_name
 from zatotx.rules.routing.route_pattern import parse_pattern
 from zatotx.rules.routing.route_table import ANY, InvalidRoutes, MatchedRoute, MethodNotRouted, Route, RouteTable
 from zatotx.rules.security import roles
 from zatotx.schema.snapshot import StoredObject
-from zatotx.wire.soap.action import unquote_action
+from zatotx.wire.soap.action import operation_name, unquote_action
 
 PREFIX = '/zato/'
 ADMIN, PUBAPI = 'admin.invoke', 'pubapi'  # names of the Basic auth definitions that every new cluster has

@@ -12,8 +12,7 @@ from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.client.call import HttpRequest
 from zatotx.plugins.http.rest.request_builder import CONTENT_TYPE_NAMES, CallSpec, OutgoingRequest, RequestTemplate
 from zatotx.wire.soap import envelope, ws_security
-from zatotx.wire.soap.body_content import CompleteEnvelope, to_body_content
-from zatotx.wire.soap.envelope import SOAP_11, SoapVersion
+from zatotx.wire.soap.envelope import SOAP_11, CompleteEnvelope, SoapVersion, to_body_content
 from zatotx.wire.xml import parser as xml
 
 _TYPED_11 = (*CONTENT_TYPE_NAMES, b'SOAPAction')

@@ -25,7 +25,7 @@ from zatotx.plugins.http.rest.response import RestResponse
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing, is_document
 from zatotx.wire.http1.request_writer import HeaderFields
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.body_content import strip_xml_declaration
+from zatotx.wire.soap.envelope import strip_xml_declaration
 from zatotx.wire.xml import parser
 from zatotx.wire.xml.encoding import to_utf8
 

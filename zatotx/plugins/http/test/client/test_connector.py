@@ -21,7 +21,7 @@ from zatotx.plugins.http.client.connector import AddressResolver, Connector, con
 from zatotx.plugins.http.client.errors import ConnectRefused, ConnectTimeout, NoSuchHost
 from zatotx.plugins.http.client.tls import TlsClientFactory
 from zatotx.plugins.http.client.tls_settings import TlsSettings
-from zatotx.rules.http.dns_cache import DnsCache, LookupResult, interleave_families
+from zatotx.rules.http.host_addresses import DnsCache, LookupResult, interleave_families
 from zatotx.rules.http.proxy_selection import ProxySelector
 from zatotx.wire.http.host import Malformed, ascii_host, is_loopback
 

@@ -28,7 +28,6 @@ from zatotx.plugins.http.test.upstream_servers import (
     server_tls,
     silent,
 )
-from zatotx.rules.http.no_proxy import parse_no_proxy
 from zatotx.rules.http.proxy_selection import (
     DIRECT,
     ENVIRONMENT,
@@ -36,6 +35,7 @@ from zatotx.rules.http.proxy_selection import (
     ProxySelector,
     UnusableProxy,
     make_proxy_selector,
+    parse_no_proxy,
     parse_proxy,
     proxies_from_environment,
 )

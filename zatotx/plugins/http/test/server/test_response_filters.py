@@ -25,8 +25,7 @@ from zatotx.plugins.http.test.server_doubles import (
     post,
     run_now,
 )
-from zatotx.rules.limits.rate_buckets import SECOND, Rate
-from zatotx.rules.limits.ratelimit_headers import RateLimitHeaders, RateLimitState
+from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateLimitHeaders, RateLimitState
 
 SHOP = 'Origin: https://shop.example'
 LONG = b'{"a":"' + b'x' * 2000 + b'"}'

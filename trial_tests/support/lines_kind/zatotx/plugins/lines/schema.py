@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from zatotx.schema.delivery import DeliveryKeys, OutgoingDelivery
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.secrets import ConfigObject
 
 _ADDRESS = r'^(tcp|tcp6|ssl|unix):.+$'
 
