@@ -13,7 +13,6 @@ from zope.interface.verify import verifyObject
 from zatotx.interfaces.outgoing import FetchedDocument, IFetcher
 from zatotx.model.errors import ServiceUnavailable
 
-
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as Case
 else:
