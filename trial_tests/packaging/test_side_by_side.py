@@ -43,7 +43,7 @@ class RunnerTests(SynchronousTestCase):
         found = portions_of(modules, {})
         self.assertEqual(sorted(module for portion in found for module in portion), sorted(modules))
         first = {module: place for place, portion in enumerate(found) for module in portion}
-        self.assertLess(first['trial_tests.acceptance.test_workers'], first['trial_tests.unit.node.test_log_files'])
+        self.assertLess(first['trial_tests.acceptance.test_workers'], first['trial_tests.unit.wire.test_chunked'])
         for portion in found:
             self.assertEqual(len({shared_environment(module) for module in portion}), 1, portion)
         self.assertEqual(portions_of(['no.such', 'a.b.C'], {}), [['no.such', 'a.b.C']])
