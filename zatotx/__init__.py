@@ -22,7 +22,7 @@ _PUBLIC_NAMES = {
     'zatotx.model.errors': (
         'BadGateway', 'BadRequest', 'BadStatus', 'Conflict', 'Forbidden', 'HTTPException', 'Inactive',
         'InternalServerError', 'MethodNotAllowed', 'NotFound', 'ServiceUnavailable', 'Timeout', 'TooManyRequests',
-        'Unauthorized', 'ZatoException',
+        'TransactionAborted', 'Unauthorized', 'ZatoException',
     ),
 }  # fmt: skip
 _MODULE_OF_NAME = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}
@@ -32,7 +32,7 @@ __all__ = [
     'Date', 'DateTime', 'Decimal', 'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive',
     'Int', 'Integer', 'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound',
     'Opaque', 'PeerFault', 'Secret', 'Service', 'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout',
-    'TooManyRequests', 'Unauthorized', 'Unicode', 'ZatoException', '__version__',
+    'TooManyRequests', 'TransactionAborted', 'Unauthorized', 'Unicode', 'ZatoException', '__version__',
 ]  # fmt: skip
 
 

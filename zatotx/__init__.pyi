@@ -14,6 +14,7 @@ from zatotx.model.errors import (
     ServiceUnavailable,
     Timeout,
     TooManyRequests,
+    TransactionAborted,
     Unauthorized,
     ZatoException,
 )
@@ -48,7 +49,7 @@ __all__ = [
     'Date', 'DateTime', 'Decimal', 'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive',
     'Int', 'Integer', 'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound',
     'Opaque', 'PeerFault', 'Secret', 'Service', 'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout',
-    'TooManyRequests', 'Unauthorized', 'Unicode', 'ZatoException', '__version__',
+    'TooManyRequests', 'TransactionAborted', 'Unauthorized', 'Unicode', 'ZatoException', '__version__',
 ]  # fmt: skip
 
 __version__: str

@@ -295,7 +295,7 @@ class OutgoingContract(_Reactor):
     def test_interface(self) -> None:
         """The kind provides IOutgoingKind and can ping its object types."""
         self.assertTrue(verifyObject(IOutgoingKind, self.outgoing))
-        self.assertIn(self.object_type, self.outgoing.types)
+        self.assertIn(self.object_type, self.outgoing.pingable_types)
 
     async def test_call_and_ping(self) -> None:
         """A call gives the peer's answer and is counted; ping says that the peer answers."""
@@ -327,7 +327,7 @@ class OutgoingContract(_Reactor):
             self.assertLess(self.reactor.seconds() - began, PATIENCE / 2)
 
     async def test_unreachable(self) -> None:
-        """A peer that is away is ServiceUnavailable naming the connection."""
+        """A peer that is unavailable is ServiceUnavailable naming the connection."""
         await self.configure(free_port(), timeout=PATIENCE)
         error = await self.failed(ServiceUnavailable)
         self.assertIn('peer', error.msg)

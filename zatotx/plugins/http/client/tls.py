@@ -15,7 +15,7 @@ from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator
+from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -42,7 +42,7 @@ class TlsClientFactory:
         self._credentials = parse_tls_settings(settings)
         self._verify = settings.verify
 
-    def handshake(self, transport: Any, host: str, clock: Any) -> HandshakeObserver:
+    def handshake(self, transport: Any, host: str, clock: IReactorTime) -> HandshakeObserver:
         """Start a handshake over a connected transport, and make TLS its protocol."""
         handshake = HandshakeObserver(host)
         creator = _ConnectionCreator(self._connection(host, handshake.verifier))
