@@ -96,7 +96,8 @@ class UploadChannel:
         directory = await self._directories.acquire(self._value.directory, self._value.name)
         server = FtpServer(SessionContext(
             title=parts.title, value=self._value, reactor=self._reactor, run_in_thread=parts.context.run_in_thread,
-            login=self._login, store=directory.store, receive=partial(self._receive, directory), now=time,
+            login=self._login, store=directory.store, now=time,
+            receive=partial(directory.queue.receive, self._announce),
         ))  # fmt: skip
         try:
             await parts.listeners.acquire(parts.address, server)
@@ -104,7 +105,7 @@ class UploadChannel:
             await self._directories.release(directory)
             raise
         self._server, self._directory = server, directory
-        self._consumer = UploadConsumer(self._value, parts, make_delivery(parts, dispatcher, self._value.retry))
+        self._consumer = UploadConsumer(self._value, parts, make_delivery(parts, dispatcher, self._value))
         directory.queue.attach(self._consumer)
 
     def stop(self) -> Deferred[None]:
@@ -140,14 +141,9 @@ class UploadChannel:
         server.abort()
         consumer.delivery.cancel()
 
-    def _receive(self, directory: SharedDirectory, function: Callable[..., UploadRecord], *args: Any
-                 ) -> Deferred[UploadRecord]:
-        return directory.queue.receive(function, *args).addCallback(self._received)
-
-    def _received(self, record: UploadRecord) -> UploadRecord:
+    def _announce(self, record: UploadRecord) -> None:
         self._log.info('{title}: {user} uploaded {name!r}, {size} bytes, delivery {id}', title=self._parts.title,
                        user=record.user, name=record.name, size=record.size, id=record.id)  # fmt: skip
-        return record
 
 
 class FtpChannels(Channels):

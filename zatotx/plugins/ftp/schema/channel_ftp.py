@@ -8,8 +8,7 @@ from typing import Annotated
 import msgspec
 
 from zatotx.rules.listen_address import address_error, to_endpoint
-from zatotx.schema.delivery import DeliveryRetry
-from zatotx.schema.masking import ConfigObject
+from zatotx.schema.delivery import DeliveryKeys, DeliveryRetry
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 ON_UPLOAD, ON_RENAME = 'upload', 'rename'
@@ -57,11 +56,8 @@ class FtpTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     required: Annotated[bool, field('Whether logins and transfers without TLS are refused')] = True
 
 
-class FtpChannel(ConfigObject, frozen=True, kw_only=True):
-    """An FTP server: files that partners upload go to a service.
-
-    `retry` is the first of the policy keys; those of schema.delivery that are added join it here.
-    """
+class FtpChannel(DeliveryKeys, frozen=True, kw_only=True):
+    """An FTP server: files that partners upload go to a service."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether the channel listens')] = True

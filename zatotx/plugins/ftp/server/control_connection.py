@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 from zatotx.plugins.ftp.server.commands import (
     CommandBuffer,
     FtpError,
+    FtpReply,
     LineTooLongError,
-    Reply,
     parse_command,
     to_ftp_error,
 )
@@ -56,7 +56,7 @@ class ControlConnection(Protocol):
             transport.setTcpNoDelay(True)
         self.session = Session(self._context, self)
         self._idle = self._context.reactor.callLater(self.session.idle_timeout, self._timed_out)
-        self.send(Reply(220, 'Ready'))
+        self.send(FtpReply(220, 'Ready'))
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_closing:
@@ -88,7 +88,7 @@ class ControlConnection(Protocol):
 
     # What the session calls
 
-    def send(self, reply: Reply) -> None:
+    def send(self, reply: FtpReply) -> None:
         """Write a reply."""
         transport: Any = self.transport
         transport.write(reply.encode())
@@ -147,27 +147,27 @@ class ControlConnection(Protocol):
         self._is_running = True
         Deferred.fromCoroutine(self._run(line)).addBoth(self._ran)
 
-    async def _run(self, line: bytes) -> Reply | None:
+    async def _run(self, line: bytes) -> FtpReply | None:
         assert self.session is not None
         try:
             return await self.session.run(parse_command(line))
         except FtpError as error:
-            return Reply(error.code, error.text)
+            return FtpReply(error.code, error.text)
         except SessionClosedError:
             return None
         except OSError as error:
             mapped = to_ftp_error(error)
-            return Reply(mapped.code, mapped.text)
+            return FtpReply(mapped.code, mapped.text)
         except Exception:
             self._log.failure('{title}: a command failed', title=self._context.title)
-            return Reply(451, 'The command failed')
+            return FtpReply(451, 'The command failed')
 
     def _ran(self, result: Any) -> None:
         self._is_running = False
         assert self.session is not None
         if self.session.is_closed:
             return
-        if isinstance(result, Reply):
+        if isinstance(result, FtpReply):
             self.send(result)
             if result.after is not None:
                 result.after()
@@ -193,7 +193,7 @@ class ControlConnection(Protocol):
         if self.session is None or self.session.is_closed or self._is_closing:
             return
         self._lines.clear()
-        self.send(Reply(code, text))
+        self.send(FtpReply(code, text))
         self.close()
 
     def _pause(self) -> None:

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 
-from zatotx.plugins.ftp.server.commands import Reply
+from zatotx.plugins.ftp.server.commands import FtpReply
 from zatotx.plugins.ftp.server.control_connection import ControlConnection
 from zatotx.plugins.ftp.server.session import SessionContext
 from zatotx.rules.security.login_throttle import client_network
@@ -23,7 +23,7 @@ class _Refused(Protocol):
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
-        transport.write(Reply(421, self._text).encode())
+        transport.write(FtpReply(421, self._text).encode())
         transport.loseConnection()
 
 

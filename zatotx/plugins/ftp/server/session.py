@@ -14,8 +14,8 @@ from zatotx.plugins.ftp.schema.channel_ftp import ON_RENAME, FtpChannel, parse_p
 from zatotx.plugins.ftp.server.commands import (
     Command,
     FtpError,
+    FtpReply,
     Path,
-    Reply,
     check_new_name,
     format_pasv,
     matches,
@@ -50,7 +50,7 @@ class IControl(Protocol):
     def peer(self) -> str: ...
     @property
     def host(self) -> str: ...
-    def send(self, reply: Reply) -> None: ...
+    def send(self, reply: FtpReply) -> None: ...
     def close(self) -> None: ...
     def start_tls(self, tls: Any) -> None: ...
 
@@ -101,7 +101,7 @@ class Session:
         configured = self.context.value.idle_timeout
         return configured if self._is_logged_in else min(LOGIN_TIMEOUT, configured)
 
-    async def run(self, command: Command) -> Reply:
+    async def run(self, command: Command) -> FtpReply:
         """Run a command. Raises FtpError, OSError and SessionClosedError."""
         handler = _HANDLERS.get(command.verb)
         if handler is None:
@@ -145,15 +145,15 @@ class Session:
 
     # Login and parameters
 
-    async def _do_user(self, name: str) -> Reply:
+    async def _do_user(self, name: str) -> FtpReply:
         if not name:
             raise FtpError(501, 'A user name is missing')
         if self._is_logged_in:
             raise FtpError(503, 'You are logged in')
         self._user = name
-        return Reply(331, 'Send the password')
+        return FtpReply(331, 'Send the password')
 
-    async def _do_pass(self, password: str) -> Reply:
+    async def _do_pass(self, password: str) -> FtpReply:
         if self._is_logged_in:
             raise FtpError(503, 'You are logged in')
         if not self._user:
@@ -164,106 +164,106 @@ class Session:
             await self._wait(deferLater(clock, delay))
         if login.check(self._user, password, self.control.peer, clock.seconds()):
             self._is_logged_in = True
-            return Reply(230, 'Logged in')
+            return FtpReply(230, 'Logged in')
         self._failed_logins += 1
         await self._wait(deferLater(clock, FAILURE_DELAY))
         if self._failed_logins >= ATTEMPTS:
-            return Reply(421, 'Too many failed logins', after=self.control.close)
-        return Reply(530, 'User or password is wrong')
+            return FtpReply(421, 'Too many failed logins', after=self.control.close)
+        return FtpReply(530, 'User or password is wrong')
 
-    async def _do_quit(self, _: str) -> Reply:
-        return Reply(221, 'Goodbye', after=self.control.close)
+    async def _do_quit(self, _: str) -> FtpReply:
+        return FtpReply(221, 'Goodbye', after=self.control.close)
 
-    async def _do_feat(self, _: str) -> Reply:
+    async def _do_feat(self, _: str) -> FtpReply:
         facts = 'MLST type*;size*;modify*;perm*;unique*;'
-        return Reply(211, 'Features', ('EPRT', 'EPSV', 'MDTM', facts, 'REST STREAM', 'SIZE', 'TVFS', 'UTF8'))
+        return FtpReply(211, 'Features', ('EPRT', 'EPSV', 'MDTM', facts, 'REST STREAM', 'SIZE', 'TVFS', 'UTF8'))
 
-    async def _do_opts(self, argument: str) -> Reply:
+    async def _do_opts(self, argument: str) -> FtpReply:
         if argument.upper() in ('UTF8 ON', 'UTF8', 'UTF-8 ON'):
-            return Reply(200, 'Names are UTF-8')
+            return FtpReply(200, 'Names are UTF-8')
         if argument.upper().startswith('MLST'):
-            return Reply(200, 'MLST OPTS type;size;modify;perm;unique;')
+            return FtpReply(200, 'MLST OPTS type;size;modify;perm;unique;')
         raise FtpError(501, 'There is no such option')
 
-    async def _do_type(self, argument: str) -> Reply:
+    async def _do_type(self, argument: str) -> FtpReply:
         if argument.upper() not in ('A', 'A N', 'I', 'L 8'):
             raise FtpError(504, 'The type is not supported, use TYPE I')
-        return Reply(200, 'Files are transferred unchanged')
+        return FtpReply(200, 'Files are transferred unchanged')
 
-    async def _do_mode(self, argument: str) -> Reply:
+    async def _do_mode(self, argument: str) -> FtpReply:
         if argument.upper() != 'S':
             raise FtpError(504, 'Only stream mode is supported')
-        return Reply(200, 'Stream mode')
+        return FtpReply(200, 'Stream mode')
 
-    async def _do_structure(self, argument: str) -> Reply:
+    async def _do_structure(self, argument: str) -> FtpReply:
         if argument.upper() != 'F':
             raise FtpError(504, 'Only the file structure is supported')
-        return Reply(200, 'File structure')
+        return FtpReply(200, 'File structure')
 
-    async def _do_system(self, _: str) -> Reply:
-        return Reply(215, 'UNIX Type: L8')
+    async def _do_system(self, _: str) -> FtpReply:
+        return FtpReply(215, 'UNIX Type: L8')
 
-    async def _do_nothing(self, _: str) -> Reply:
-        return Reply(200, 'OK')
+    async def _do_nothing(self, _: str) -> FtpReply:
+        return FtpReply(200, 'OK')
 
-    async def _do_superfluous(self, _: str) -> Reply:
-        return Reply(202, 'Not needed here')
+    async def _do_superfluous(self, _: str) -> FtpReply:
+        return FtpReply(202, 'Not needed here')
 
-    async def _do_help(self, _: str) -> Reply:
+    async def _do_help(self, _: str) -> FtpReply:
         verbs = sorted(_HANDLERS)
-        return Reply(214, 'Commands', [' '.join(verbs[first : first + 10]) for first in range(0, len(verbs), 10)])
+        return FtpReply(214, 'Commands', [' '.join(verbs[first : first + 10]) for first in range(0, len(verbs), 10)])
 
-    async def _do_status(self, argument: str) -> Reply:
+    async def _do_status(self, argument: str) -> FtpReply:
         if argument:
-            return Reply(213, 'Listing', [line.decode('utf-8', 'replace') for line in await self._lines(argument,
+            return FtpReply(213, 'Listing', [line.decode('utf-8', 'replace') for line in await self._lines(argument,
                                                                                                         format_list)])
-        return Reply(211, f'{self._user} is in /{"/".join(self._directory)}')
+        return FtpReply(211, f'{self._user} is in /{"/".join(self._directory)}')
 
-    async def _do_abort(self, _: str) -> Reply:
+    async def _do_abort(self, _: str) -> FtpReply:
         self._drop_source()
-        return Reply(226, 'No transfer is under way')
+        return FtpReply(226, 'No transfer is under way')
 
-    async def _do_rest(self, argument: str) -> Reply:
+    async def _do_rest(self, argument: str) -> FtpReply:
         self._offset = parse_offset(argument)
-        return Reply(350, f'The next transfer starts at byte {self._offset}')
+        return FtpReply(350, f'The next transfer starts at byte {self._offset}')
 
     # Directories and names
 
-    async def _do_print_directory(self, _: str) -> Reply:
-        return Reply(257, f'{quote_path(self._directory)} is the current directory')
+    async def _do_print_directory(self, _: str) -> FtpReply:
+        return FtpReply(257, f'{quote_path(self._directory)} is the current directory')
 
-    async def _do_change_directory(self, argument: str) -> Reply:
+    async def _do_change_directory(self, argument: str) -> FtpReply:
         path = resolve_path(self._directory, argument)
         entry = await self._thread(self.context.tree.find, path)
         if not entry.is_directory:
             raise FtpError(550, 'Not a directory')
         self._directory = path
-        return Reply(250, f'{quote_path(path)} is the current directory')
+        return FtpReply(250, f'{quote_path(path)} is the current directory')
 
-    async def _do_parent_directory(self, _: str) -> Reply:
+    async def _do_parent_directory(self, _: str) -> FtpReply:
         return await self._do_change_directory('..')
 
-    async def _do_make_directory(self, argument: str) -> Reply:
+    async def _do_make_directory(self, argument: str) -> FtpReply:
         path = resolve_path(self._directory, argument)
         check_new_name(path)
         await self._thread(self.context.tree.make_directory, path)
-        return Reply(257, f'{quote_path(path)} was made')
+        return FtpReply(257, f'{quote_path(path)} was made')
 
-    async def _do_remove_directory(self, argument: str) -> Reply:
+    async def _do_remove_directory(self, argument: str) -> FtpReply:
         await self._thread(self.context.tree.remove_directory, resolve_path(self._directory, argument))
-        return Reply(250, 'The directory was removed')
+        return FtpReply(250, 'The directory was removed')
 
-    async def _do_delete(self, argument: str) -> Reply:
+    async def _do_delete(self, argument: str) -> FtpReply:
         await self._thread(self.context.tree.delete, resolve_path(self._directory, argument))
-        return Reply(250, 'The file was deleted')
+        return FtpReply(250, 'The file was deleted')
 
-    async def _do_rename_from(self, argument: str) -> Reply:
+    async def _do_rename_from(self, argument: str) -> FtpReply:
         path = resolve_path(self._directory, argument)
         await self._thread(self.context.tree.find, path)
         self._renamed = path
-        return Reply(350, 'Send the new name')
+        return FtpReply(350, 'Send the new name')
 
-    async def _do_rename_to(self, argument: str) -> Reply:
+    async def _do_rename_to(self, argument: str) -> FtpReply:
         source = self._renamed
         if source is None:
             raise FtpError(503, 'Send RNFR first')
@@ -276,50 +276,50 @@ class Session:
             await self.context.receive(store.receive_renamed, source, target, self._user)
         else:
             await self._thread(self.context.tree.rename, source, target)
-        return Reply(250, 'Renamed')
+        return FtpReply(250, 'Renamed')
 
-    async def _do_size(self, argument: str) -> Reply:
+    async def _do_size(self, argument: str) -> FtpReply:
         entry = await self._thread(self.context.tree.find, resolve_path(self._directory, argument))
         if entry.is_directory:
             raise FtpError(550, 'Is a directory')
-        return Reply(213, str(entry.size))
+        return FtpReply(213, str(entry.size))
 
-    async def _do_modification_time(self, argument: str) -> Reply:
+    async def _do_modification_time(self, argument: str) -> FtpReply:
         entry = await self._thread(self.context.tree.find, resolve_path(self._directory, argument))
-        return Reply(213, format_time(entry.modified))
+        return FtpReply(213, format_time(entry.modified))
 
-    async def _do_mlst(self, argument: str) -> Reply:
+    async def _do_mlst(self, argument: str) -> FtpReply:
         path = resolve_path(self._directory, argument or '.')
         entry = await self._thread(self.context.tree.find, path)
         facts = format_facts(entry, self.context.now(), can_read=self.context.value.allow_reading)
-        return Reply(250, 'Listing', [facts.decode('utf-8', 'replace')])
+        return FtpReply(250, 'Listing', [facts.decode('utf-8', 'replace')])
 
     # Data connections
 
-    async def _do_pasv(self, _: str) -> Reply:
+    async def _do_pasv(self, _: str) -> FtpReply:
         if self._is_epsv_all:
             raise FtpError(503, 'PASV comes after EPSV ALL')
         host = self.context.value.passive_address or unmap_ipv4(self.control.host)
         if ':' in host:
             raise FtpError(425, 'PASV names IPv4 addresses only, use EPSV')
-        return Reply(227, format_pasv(host, self._listen()))
+        return FtpReply(227, format_pasv(host, self._listen()))
 
-    async def _do_epsv(self, argument: str) -> Reply:
+    async def _do_epsv(self, argument: str) -> FtpReply:
         if argument.upper() == 'ALL':
             self._is_epsv_all = True
-            return Reply(200, 'EPSV only')
+            return FtpReply(200, 'EPSV only')
         family = '2' if ':' in unmap_ipv4(self.control.host) else '1'
         if argument not in ('', family):
             raise FtpError(522, f'The network protocol is not supported, use ({family})')
-        return Reply(229, f'Entering Extended Passive Mode (|||{self._listen()}|)')
+        return FtpReply(229, f'Entering Extended Passive Mode (|||{self._listen()}|)')
 
-    async def _do_port(self, argument: str) -> Reply:
+    async def _do_port(self, argument: str) -> FtpReply:
         return self._connect_to(parse_port(argument))
 
-    async def _do_eprt(self, argument: str) -> Reply:
+    async def _do_eprt(self, argument: str) -> FtpReply:
         return self._connect_to(parse_eprt(argument))
 
-    def _connect_to(self, target: tuple[str, int]) -> Reply:
+    def _connect_to(self, target: tuple[str, int]) -> FtpReply:
         host, port = target
         if not self.context.value.allow_active:
             raise FtpError(502, 'Active mode is switched off, use EPSV or PASV')
@@ -329,7 +329,7 @@ class Session:
             raise FtpError(504, 'Data connections go to your own address, and to ports from 1024 on')
         self._drop_source()
         self._source = ActiveSource(self.context.reactor, self.context.value.transfer_timeout, target)
-        return Reply(200, 'OK')
+        return FtpReply(200, 'OK')
 
     def _listen(self) -> int:
         self._drop_source()
@@ -346,13 +346,13 @@ class Session:
 
     # Transfers
 
-    async def _do_store(self, argument: str) -> Reply:
+    async def _do_store(self, argument: str) -> FtpReply:
         return await self._upload(argument, self._offset)
 
-    async def _do_append(self, argument: str) -> Reply:
+    async def _do_append(self, argument: str) -> FtpReply:
         return await self._upload(argument, None)
 
-    async def _upload(self, argument: str, offset: int | None) -> Reply:
+    async def _upload(self, argument: str, offset: int | None) -> FtpReply:
         path = resolve_path(self._directory, argument)
         check_new_name(path)
         if self._source is None:
@@ -373,18 +373,18 @@ class Session:
             await self._thread(store.keep, upload)
         else:
             await self.context.receive(store.receive, upload, self._user)
-        return Reply(226, 'The file was received')
+        return FtpReply(226, 'The file was received')
 
-    async def _do_retrieve(self, argument: str) -> Reply:
+    async def _do_retrieve(self, argument: str) -> FtpReply:
         raise FtpError(550, 'Downloads are switched off')
 
-    async def _do_list(self, argument: str) -> Reply:
+    async def _do_list(self, argument: str) -> FtpReply:
         return await self._send_lines(await self._lines(_without_options(argument), format_list))
 
-    async def _do_name_list(self, argument: str) -> Reply:
+    async def _do_name_list(self, argument: str) -> FtpReply:
         return await self._send_lines(await self._lines(_without_options(argument), format_name))
 
-    async def _do_mlsd(self, argument: str) -> Reply:
+    async def _do_mlsd(self, argument: str) -> FtpReply:
         path = resolve_path(self._directory, argument or '.')
         entry = await self._thread(self.context.tree.find, path)
         if not entry.is_directory:
@@ -400,7 +400,7 @@ class Session:
         )
         return lines
 
-    async def _send_lines(self, lines: list[bytes]) -> Reply:
+    async def _send_lines(self, lines: list[bytes]) -> FtpReply:
         blocks = [b''.join(line + b'\r\n' for line in lines[first : first + 1000])
                   for first in range(0, len(lines), 1000)]  # fmt: skip
         blocks.append(b'')
@@ -409,7 +409,7 @@ class Session:
             return blocks.pop(0)
 
         await self._send(lambda: Deferred.fromCoroutine(read()), 'The listing comes')
-        return Reply(226, 'The listing was sent')
+        return FtpReply(226, 'The listing was sent')
 
     async def _send(self, read: Callable[[], Deferred[bytes]], text: str) -> None:
         if self._source is None:
@@ -426,7 +426,7 @@ class Session:
         self.is_transferring = True
         data: DataConnection = await self._wait(self._source.wait())
         self._data = data
-        self.control.send(Reply(150, text))
+        self.control.send(FtpReply(150, text))
         return data
 
     async def _transferred(self, done: Deferred[None]) -> None:
@@ -473,7 +473,7 @@ def _without_options(argument: str) -> str:
     return ' '.join(words)
 
 
-_Handler = Callable[[Session, str], Awaitable[Reply]]
+_Handler = Callable[[Session, str], Awaitable[FtpReply]]
 
 _HANDLERS: dict[str, _Handler] = {
     'ABOR': Session._do_abort, 'ACCT': Session._do_superfluous, 'ALLO': Session._do_superfluous,

@@ -62,13 +62,15 @@ class UploadQueue:
         self._waiting.extend(records)
         self._next()
 
-    def receive(self, function: Callable[..., UploadRecord], *args: Any) -> Deferred[UploadRecord]:
+    def receive(self, announce: Callable[[UploadRecord], None], function: Callable[..., UploadRecord], *args: Any
+                ) -> Deferred[UploadRecord]:
         """Run a function of the store that receives an upload, in a thread, and deliver that upload. What awaits the
         result may be gone meanwhile."""
         receiving = self.run_in_thread(function, *args)
         self._settling.add(receiving)
 
         def received(record: UploadRecord) -> UploadRecord:
+            announce(record)
             self.add(record)
             return record
 

@@ -15,7 +15,6 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.ports import free_port
 from zatotx.interfaces.connector_kind import ChannelContext
-from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.message import Message, Reply
 from zatotx.plugins import ftp
 from zatotx.plugins.ftp.channel import FtpChannels
@@ -42,7 +41,6 @@ class ChannelEnvironment(TestCase):
     def setUp(self) -> None:
         self.port = free_port()
         self.directory = Path(self.mktemp()).absolute()
-        self.meters = MeterRegistry()
         self.exchange = ScriptedExchange(lambda message: Reply(200, b'', b''))
         self.channels = self.make_channels()
         self._revision = 0
@@ -57,7 +55,7 @@ class ChannelEnvironment(TestCase):
         """The channels of another node."""
         channels = FtpChannels(ChannelContext(
             reactor=self.reactor, settings={'grace': 1.0}, line_sink=lambda name: Lines(), work_dir=self.mktemp(),
-            run_in_thread=deferToThread, channel_meters=self.meters.channels, declaration=ftp.kind,
+            run_in_thread=deferToThread, declaration=ftp.kind,
         ))  # fmt: skip
         self.addCleanup(channels.stop)
         return channels
@@ -109,6 +107,10 @@ class ChannelEnvironment(TestCase):
             waiting: Deferred[None] = Deferred()
             self.reactor.callLater(0.02, waiting.callback, None)
             await waiting
+
+    async def until_processed(self, number: int) -> None:
+        """Wait until so many files are in processed/."""
+        await self.until(lambda: len(self.files('processed')) == number)
 
     def files(self, folder: str) -> list[str]:
         """The files below a folder of the directory."""

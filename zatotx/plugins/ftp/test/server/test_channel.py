@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ftplib
 import hashlib
-import os
 import socket
 import struct
 import subprocess
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from zatotx.model.message import Message, Reply
 from zatotx.plugins import ftp
 from zatotx.plugins.ftp.channel import make_channel
 from zatotx.plugins.ftp.schema import FtpChannel
-from zatotx.plugins.ftp.server.upload_store import UploadStore
 from zatotx.plugins.ftp.server.file_tree import FileTree
+from zatotx.plugins.ftp.server.upload_store import UploadStore
 from zatotx.plugins.ftp.test.server.channel_environment import TIMEOUT, ChannelEnvironment
 from zatotx.schema.snapshot import StoredObject
 
@@ -97,10 +97,10 @@ class UploadTests(ChannelEnvironment):
         self.assertEqual(self.exchange.delivered[0].inbound.service, 'files.received')
         for number, delivery in enumerate(tuple(self.exchange.delivered), 1):
             delivery.answer(b'')
-            await self.until(lambda number=number: len(self.files('processed')) == number)
+            await self.until_processed(number)
         self.assertEqual(self.files('processed'),
                          sorted(['sub/orders.csv', f'sub/orders.{second["delivery_id"]}.csv']))  # fmt: skip
-        self.assertEqual(self.files('.zatotx/received'), [])
+        await self.until(lambda: self.files('.zatotx/received') == [])
 
     async def test_failed(self) -> None:
         """An upload whose service fails for the last time is in failed/."""
@@ -288,8 +288,8 @@ class NameTests(ChannelEnvironment):
         outside = Path(self.mktemp()).absolute()
         outside.mkdir()
         (outside / 'secret').write_text('x')
-        os.symlink(outside, self.directory / 'link')
-        os.symlink(outside / 'secret', self.directory / 'file')
+        (self.directory / 'link').symlink_to(outside)
+        (self.directory / 'file').symlink_to(outside / 'secret')
         await self.configure(allow_reading=True)
 
         def use(client: ftplib.FTP) -> None:
@@ -298,9 +298,10 @@ class NameTests(ChannelEnvironment):
             for name in ('link', 'link/secret', '/./link/secret', 'x/../link/secret', 'file', '.zatotx/lock',
                          './/.zatotx/lock', 'd/../processed/x', '\\..\\..\\x\0', '%2e%2e/secret'):  # fmt: skip
                 for command in ('CWD', 'SIZE', 'RETR', 'DELE', 'RNFR', 'MLST', 'RMD'):
-                    self.assertRegex(_error(lambda: client.voidcmd(f'{command} {name}')), '^5', (command, name))
+                    self.assertRegex(_error(partial(client.voidcmd, f'{command} {name}')), '^5', (command, name))
             for name in ('link/new', 'file', 'processed/x', '.zatotx/received/x', '/', '..', 'processed'):
-                self.assertRegex(_error(lambda: client.storbinary(f'STOR {name}', BytesIO(b'x'))), '^5', name)
+                store = partial(client.storbinary, f'STOR {name}', BytesIO(b'x'))
+                self.assertRegex(_error(store), '^5', name)
             self.assertEqual(client.nlst(), [])
 
         await self.run_client(use)
@@ -353,8 +354,8 @@ class LoginTests(ChannelEnvironment):
 
     async def test_too_many(self) -> None:
         """Clients beyond the limits, in all and of one address, get 421."""
-        for fields in ({'max_connections': 1}, {'max_connections_per_address': 1}):
-            await self.configure(**fields)
+        for limit in ('max_connections', 'max_connections_per_address'):
+            await self.configure(None, **{limit: 1})
 
             def use() -> str:
                 with self.connect():
@@ -409,3 +410,6 @@ def _error(call: Any) -> str:
     except (ftplib.Error, EOFError, ValueError) as error:
         return str(error) or type(error).__name__
     return ''
+
+
+del ChannelContract  # otherwise it is collected
