@@ -24,6 +24,7 @@ from zatotx.rules.security.login_throttle import LoginThrottle
 from zatotx.schema.snapshot import StoredObject
 
 from .schema.channel_ftp import FtpChannel
+from .server.certificate import Certificate
 from .server.directories import DirectoryRegistry, SharedDirectory
 from .server.file_tree import FAILED, PROCESSED
 from .server.ftp_server import FtpServer
@@ -93,8 +94,12 @@ class UploadChannel:
     async def start(self, dispatcher: IDispatcher, lost: Callable[[str], None]) -> None:
         """See InboundChannel. Uploads that were left by a process that died are delivered again."""
         parts = self._parts
+        certificate = None if self._value.tls is None else Certificate(self._value.tls)
+        if certificate is not None:
+            await parts.context.run_in_thread(certificate.load)
         directory = await self._directories.acquire(self._value.directory, self._value.name)
         server = FtpServer(SessionContext(
+            certificate=certificate,
             title=parts.title, value=self._value, reactor=self._reactor, run_in_thread=parts.context.run_in_thread,
             login=self._login, store=directory.store, now=time,
             receive=partial(directory.queue.receive, self._announce),

@@ -42,18 +42,25 @@ def _ipv4_error(text: str) -> str:
     return ''
 
 
+def _address_error(text: str) -> str:
+    if text.startswith('ssl:'):
+        return 'has no ssl: endpoints: use HOST:PORT, and tls with implicit: true'
+    return address_error(text)
+
+
 def _name_error(text: str) -> str:
     return '' if text.isprintable() else 'must not have control characters'
 
 
 class FtpTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Explicit TLS (AUTH TLS, RFC 4217) of a channel."""
+    """TLS of a channel (RFC 4217)."""
 
     certificate: Annotated[
         str, field('PEM file of the certificate and its chain; relative to the directory of the server', min_length=1)
     ]
     private_key: Annotated[str, field('PEM file of its key; empty = in the file of the certificate')] = ''
     required: Annotated[bool, field('Whether logins and transfers without TLS are refused')] = True
+    implicit: Annotated[bool, field('Whether connections begin with TLS instead of AUTH TLS')] = False
 
 
 class FtpChannel(DeliveryKeys, frozen=True, kw_only=True):
@@ -62,8 +69,8 @@ class FtpChannel(DeliveryKeys, frozen=True, kw_only=True):
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether the channel listens')] = True
     address: Annotated[
-        str, field("Where it listens: '0.0.0.0:17021', or a Twisted endpoint description (ssl:… = implicit TLS)",
-                   check=address_error, min_length=1, max_length=1000)
+        str, field("Where it listens: '0.0.0.0:17021', or a Twisted endpoint description",
+                   check=_address_error, min_length=1, max_length=1000)
     ]  # fmt: skip
     user: Annotated[str, field('User name of the partner', min_length=1, max_length=200, check=_name_error)]
     password: Annotated[
@@ -97,7 +104,7 @@ class FtpChannel(DeliveryKeys, frozen=True, kw_only=True):
     passive_address: Annotated[
         str, field('IPv4 address that PASV gives to clients, where they reach the server by NAT', check=_ipv4_error)
     ] = ''
-    tls: Annotated[FtpTls | None, field('Explicit TLS; none = AUTH TLS is refused')] = None
+    tls: Annotated[FtpTls | None, field('TLS; none = connections are not encrypted')] = None
     idle_timeout: Annotated[float, field('Seconds between commands of a client', gt=0, le=86400)] = 300.0
     transfer_timeout: Annotated[float, field('Seconds without progress of a transfer', gt=0, le=86400)] = 60.0
     max_connections: Annotated[int, field('Clients at once', ge=1, le=100_000)] = 200

@@ -11,9 +11,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from zatotx.plugins.ftp.server.command_table import run_command
 from zatotx.plugins.ftp.server.commands import (
     CommandBuffer,
     FtpError,
@@ -34,8 +36,10 @@ class ControlConnection(Protocol):
 
     _log = Logger()
 
-    def __init__(self, context: SessionContext, network: str, closed: Callable[[ControlConnection], None]) -> None:
+    def __init__(self, context: SessionContext, network: str, closed: Callable[[ControlConnection], None],
+                 implicit_tls: CertificateOptions | None = None) -> None:
         self.network = network
+        self._implicit_tls = implicit_tls
         self._context, self._closed = context, closed
         self._buffer = CommandBuffer()
         self._lines: deque[bytes] = deque()
@@ -56,6 +60,8 @@ class ControlConnection(Protocol):
             transport.setTcpNoDelay(True)
         self.session = Session(self._context, self)
         self._idle = self._context.reactor.callLater(self.session.idle_timeout, self._timed_out)
+        if self._implicit_tls is not None:
+            self.session.start_implicit_tls(self._implicit_tls)
         self.send(FtpReply(220, 'Ready'))
 
     def dataReceived(self, data: bytes) -> None:
@@ -93,7 +99,7 @@ class ControlConnection(Protocol):
         transport: Any = self.transport
         transport.write(reply.encode())
 
-    def start_tls(self, tls: Any) -> None:
+    def start_tls(self, tls: CertificateOptions) -> None:
         """Protect the connection from now on. What the client sent in plain text after AUTH is dropped."""
         self._lines.clear()
         self._buffer.clear()
@@ -150,7 +156,7 @@ class ControlConnection(Protocol):
     async def _run(self, line: bytes) -> FtpReply | None:
         assert self.session is not None
         try:
-            return await self.session.run(parse_command(line))
+            return await run_command(self.session, parse_command(line))
         except FtpError as error:
             return FtpReply(error.code, error.text)
         except SessionClosedError:

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import CertificateOptions
 
 from zatotx.plugins.ftp.server.commands import FtpReply
 from zatotx.plugins.ftp.server.control_connection import ControlConnection
@@ -47,7 +48,7 @@ class FtpServer(Factory):
             return self._refuse('Too many clients, try again later')
         if self._by_address[network] >= value.max_connections_per_address:
             return self._refuse('Too many clients from your address, try again later')
-        connection = ControlConnection(self.context, network, self._closed)
+        connection = ControlConnection(self.context, network, self._closed, self._implicit_tls())
         self.connections.add(connection)
         self._by_address[network] += 1
         return connection
@@ -65,6 +66,12 @@ class FtpServer(Factory):
         """Close all connections now."""
         for connection in tuple(self.connections):
             connection.abort()
+
+    def _implicit_tls(self) -> CertificateOptions | None:
+        certificate = self.context.certificate
+        if certificate is None or self.context.value.tls is None or not self.context.value.tls.implicit:
+            return None
+        return certificate.current
 
     def _refuse(self, text: str) -> Protocol:
         self.refused += 1

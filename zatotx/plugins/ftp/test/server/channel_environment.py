@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ftplib
 import json
+import subprocess
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -33,6 +34,15 @@ def payload_of(message: Message) -> dict[str, Any]:
     return payload
 
 
+def error_of(call: Callable[[], object]) -> str:
+    """The reply that a call fails with; '' where it succeeds."""
+    try:
+        call()
+    except (ftplib.Error, EOFError, ValueError) as error:
+        return str(error) or type(error).__name__
+    return ''
+
+
 class ChannelEnvironment(TestCase):
     """Mixin: `configure` starts or edits the channel 'inbox', `client` logs in."""
 
@@ -44,6 +54,7 @@ class ChannelEnvironment(TestCase):
         self.exchange = ScriptedExchange(lambda message: Reply(200, b'', b''))
         self.channels = self.make_channels()
         self._revision = 0
+        self._started: list[FtpChannels] = []
 
     @property
     def reactor(self) -> Any:
@@ -71,7 +82,9 @@ class ChannelEnvironment(TestCase):
         self._revision += 1
         used = self.channels if channels is None else channels
         await used.apply(Snapshot(self._revision, [StoredObject(1, 'channel_ftp', self.value(**fields), 1)]))
-        await used.start(self.exchange)
+        if used not in self._started:
+            self._started.append(used)
+            await used.start(self.exchange)
 
     def connect(self) -> ftplib.FTP:
         """A client that is not logged in. Blocks."""
@@ -97,6 +110,10 @@ class ChannelEnvironment(TestCase):
     def payloads(self) -> list[dict[str, Any]]:
         """What the service got."""
         return [payload_of(delivery.inbound) for delivery in self.exchange.delivered]
+
+    def run_command(self, *command: str, data: bytes = b'') -> Deferred[Any]:
+        """Run a client program: a CompletedProcess."""
+        return deferToThread(subprocess.run, command, input=data, capture_output=True, timeout=TIMEOUT, check=False)
 
     async def until(self, is_true: Callable[[], object]) -> None:
         """Wait for it, at most TIMEOUT seconds."""

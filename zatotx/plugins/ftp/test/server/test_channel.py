@@ -6,7 +6,6 @@ import ftplib
 import hashlib
 import socket
 import struct
-import subprocess
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +22,7 @@ from zatotx.plugins.ftp.channel import make_channel
 from zatotx.plugins.ftp.schema import FtpChannel
 from zatotx.plugins.ftp.server.file_tree import FileTree
 from zatotx.plugins.ftp.server.upload_store import UploadStore
-from zatotx.plugins.ftp.test.server.channel_environment import TIMEOUT, ChannelEnvironment
+from zatotx.plugins.ftp.test.server.channel_environment import TIMEOUT, ChannelEnvironment, error_of
 from zatotx.schema.snapshot import StoredObject
 
 
@@ -139,7 +138,7 @@ class UploadTests(ChannelEnvironment):
             data.sendall(b'12345')
             data.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
             data.close()
-            return _error(client.voidresp)
+            return error_of(client.voidresp)
 
         self.assertTrue((await self.run_client(reset)).startswith('426'))
         self.assertEqual(self.payloads, [])
@@ -210,9 +209,9 @@ class UploadTests(ChannelEnvironment):
             data = client.transfercmd('STOR one.csv')
             with self.connect() as other:
                 other.login('partner', 'secret')
-                errors = [_error(lambda: other.storbinary('STOR one.csv', BytesIO(b'x')))[:3],
-                          _error(lambda: other.delete('one.csv'))[:3],
-                          _error(lambda: other.rename('one.csv', 'two.csv'))[:3]]  # fmt: skip
+                errors = [error_of(lambda: other.storbinary('STOR one.csv', BytesIO(b'x')))[:3],
+                          error_of(lambda: other.delete('one.csv'))[:3],
+                          error_of(lambda: other.rename('one.csv', 'two.csv'))[:3]]  # fmt: skip
             data.sendall(b'mine')
             data.close()
             client.voidresp()
@@ -242,7 +241,7 @@ class NameTests(ChannelEnvironment):
             client.close()
 
         await self.run_client(cut)
-        reply = await self.run_client(lambda client: _error(lambda: client.rename('x.part', 'x.csv')))
+        reply = await self.run_client(lambda client: error_of(lambda: client.rename('x.part', 'x.csv')))
         self.assertTrue(reply.startswith('450'), reply)
         self.assertEqual(self.payloads, [])
 
@@ -298,10 +297,10 @@ class NameTests(ChannelEnvironment):
             for name in ('link', 'link/secret', '/./link/secret', 'x/../link/secret', 'file', '.zatotx/lock',
                          './/.zatotx/lock', 'd/../processed/x', '\\..\\..\\x\0', '%2e%2e/secret'):  # fmt: skip
                 for command in ('CWD', 'SIZE', 'RETR', 'DELE', 'RNFR', 'MLST', 'RMD'):
-                    self.assertRegex(_error(partial(client.voidcmd, f'{command} {name}')), '^5', (command, name))
+                    self.assertRegex(error_of(partial(client.voidcmd, f'{command} {name}')), '^5', (command, name))
             for name in ('link/new', 'file', 'processed/x', '.zatotx/received/x', '/', '..', 'processed'):
                 store = partial(client.storbinary, f'STOR {name}', BytesIO(b'x'))
-                self.assertRegex(_error(store), '^5', name)
+                self.assertRegex(error_of(store), '^5', name)
             self.assertEqual(client.nlst(), [])
 
         await self.run_client(use)
@@ -316,9 +315,9 @@ class NameTests(ChannelEnvironment):
         await self.configure()
 
         def use(client: ftplib.FTP) -> list[str]:
-            self.assertTrue(_error(lambda: client.storbinary('STOR a\tb', BytesIO(b'x'))).startswith('553'))
+            self.assertTrue(error_of(lambda: client.storbinary('STOR a\tb', BytesIO(b'x'))).startswith('553'))
             client.encoding = 'latin-1'
-            self.assertTrue(_error(lambda: client.storbinary('STOR \xe9', BytesIO(b'x'))).startswith('501'))
+            self.assertTrue(error_of(lambda: client.storbinary('STOR \xe9', BytesIO(b'x'))).startswith('501'))
             return client.nlst()
 
         self.assertEqual(await self.run_client(use), ['a??226 forged'])
@@ -333,9 +332,9 @@ class LoginTests(ChannelEnvironment):
 
         def use() -> list[str]:
             with self.connect() as client:
-                replies = [_error(lambda: client.voidcmd('PWD'))]
+                replies = [error_of(lambda: client.voidcmd('PWD'))]
                 began = self.reactor.seconds()
-                replies += [_error(lambda: client.login('partner', 'wrong')) for _ in range(3)]
+                replies += [error_of(lambda: client.login('partner', 'wrong')) for _ in range(3)]
                 self.assertGreater(self.reactor.seconds() - began, 2.9)
                 return [reply[:3] for reply in replies]
 
@@ -347,7 +346,7 @@ class LoginTests(ChannelEnvironment):
 
         def use() -> str:
             with self.connect() as client:
-                return _error(lambda: client.login('partner', ''))
+                return error_of(lambda: client.login('partner', ''))
 
         self.assertTrue((await deferToThread(use)).startswith('530'))
         self.assertIn('has no password', next(iter(self.channels.findings())))
@@ -359,16 +358,13 @@ class LoginTests(ChannelEnvironment):
 
             def use() -> str:
                 with self.connect():
-                    return _error(self.connect)
+                    return error_of(self.connect)
 
             self.assertTrue((await deferToThread(use)).startswith('421'))
 
 
 class ClientTests(ChannelEnvironment):
     """Programs that partners use."""
-
-    def run_command(self, *command: str, data: bytes = b'') -> Any:
-        return deferToThread(subprocess.run, command, input=data, capture_output=True, timeout=TIMEOUT, check=False)
 
     async def test_curl(self) -> None:
         """curl uploads, into a directory that it makes, resumes, and lists."""
@@ -401,15 +397,6 @@ class ClientTests(ChannelEnvironment):
         self.assertEqual((done.returncode, done.stderr), (0, b''))
         self.assertEqual(sorted(each['name'] for each in self.payloads),
                          ['tree/one.txt', 'tree/sub/three.txt', 'tree/two words.txt'])  # fmt: skip
-
-
-def _error(call: Any) -> str:
-    """The reply that a call fails with; '' where it succeeds."""
-    try:
-        call()
-    except (ftplib.Error, EOFError, ValueError) as error:
-        return str(error) or type(error).__name__
-    return ''
 
 
 del ChannelContract  # otherwise it is collected
