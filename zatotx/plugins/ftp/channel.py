@@ -8,15 +8,17 @@ from time import time
 from typing import Any
 
 import msgspec
+from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from zatotx.connectors.channels import ChannelParts, Channels, ChannelType, make_delivery
 from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
-from zatotx.interfaces.delivery import InboundDelivery
+from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Reply
@@ -30,7 +32,7 @@ from .server.file_tree import FAILED, PROCESSED
 from .server.ftp_server import FtpServer
 from .server.login import Login
 from .server.session import SessionContext
-from .server.upload_queue import Settle, ended
+from .server.upload_queue import Settle, UploadQueue, ended
 from .server.upload_store import UploadRecord
 
 KIND = 'ftp'
@@ -77,6 +79,26 @@ class UploadConsumer:
         self._parts.meter.observe_response(status_class, self._reactor.seconds() - began)
 
 
+@implementer(IDeadLetterSink)
+@frozen
+class UploadDeadLetters:
+    """The dead letters of uploads: they name the path that the file has in `failed`, so that they can be replayed."""
+
+    letters: IDeadLetterSink
+    queue: UploadQueue
+
+    def store(self, letter: DeadLetter) -> Deferred[None]:
+        """See IDeadLetterSink."""
+        return Deferred.fromCoroutine(self._store(letter))
+
+    async def _store(self, letter: DeadLetter) -> None:
+        body = letter.message.body
+        assert isinstance(body, bytes)
+        path = await self.queue.plan_failure(letter.id)
+        letter.message.body = msgspec.json.encode({**msgspec.json.decode(body), 'path': path})
+        await self.letters.store(letter)
+
+
 class UploadChannel:
     """One configured channel: InboundChannel."""
 
@@ -110,7 +132,10 @@ class UploadChannel:
             await self._directories.release(directory)
             raise
         self._server, self._directory = server, directory
-        self._consumer = UploadConsumer(self._value, parts, make_delivery(parts, dispatcher, self._value))
+        delivery = make_delivery(parts, dispatcher, self._value)
+        if delivery.dead_letters is not None:
+            delivery.dead_letters = UploadDeadLetters(delivery.dead_letters, directory.queue)
+        self._consumer = UploadConsumer(self._value, parts, delivery)
         directory.queue.attach(self._consumer)
 
     def stop(self) -> Deferred[None]:

@@ -45,7 +45,7 @@ class UploadQueue:
     run_in_thread: Callable[..., Deferred[Any]]
     problem: str = field(default='', init=False)  # why uploads cannot be moved now
     _waiting: deque[UploadRecord] = field(factory=deque, init=False)
-    _in_flight: set[str] = field(factory=set, init=False)
+    _in_flight: dict[str, UploadRecord] = field(factory=dict, init=False)  # by their ids
     _consumer: IUploadConsumer | None = field(default=None, init=False)
     _settling: set[Deferred[Any]] = field(factory=set, init=False)
     _pauses: set[Deferred[None]] = field(factory=set, init=False)  # until moves that failed are tried again
@@ -100,6 +100,12 @@ class UploadQueue:
         while self._settling:
             await ended(next(iter(self._settling)))
 
+    async def plan_failure(self, delivery_id: str) -> str:
+        """Return the path that an upload which is being delivered will have when it is moved to `failed`. Raises
+        OSError."""
+        record = self._in_flight[delivery_id]
+        return str(await self.run_in_thread(self.store.plan_failure, record))
+
     def findings(self) -> Iterator[str]:
         """What is wrong with the uploads now."""
         if self.problem:
@@ -109,13 +115,13 @@ class UploadQueue:
         consumer = self._consumer
         while consumer is not None and self._waiting and len(self._in_flight) < consumer.max_in_flight:
             record = self._waiting.popleft()
-            self._in_flight.add(record.id)
+            self._in_flight[record.id] = record
             consumer.deliver(record, str(self.store.path_of(record)), partial(self._settle, consumer, record))
             consumer = self._consumer
 
     def _settle(self, consumer: IUploadConsumer, record: UploadRecord, folder: str | None) -> None:
         if folder is None:
-            self._in_flight.discard(record.id)
+            self._in_flight.pop(record.id, None)
             self._waiting.appendleft(msgspec.structs.replace(record, redelivered=True))
             if self._consumer is not consumer:
                 self._next()
@@ -146,7 +152,7 @@ class UploadQueue:
                 return
             finally:
                 self._pauses.discard(pause)
-        self._in_flight.discard(record.id)
+        self._in_flight.pop(record.id, None)
         self._next()
 
 

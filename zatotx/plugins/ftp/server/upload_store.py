@@ -33,7 +33,15 @@ import msgspec
 from attrs import define, field
 
 from zatotx.plugins.ftp.server.commands import Path
-from zatotx.plugins.ftp.server.file_tree import DIRECTORY_MODE, FILE_MODE, INCOMPLETE, WORK, FileTree, check_reserved
+from zatotx.plugins.ftp.server.file_tree import (
+    DIRECTORY_MODE,
+    FAILED,
+    FILE_MODE,
+    INCOMPLETE,
+    WORK,
+    FileTree,
+    check_reserved,
+)
 
 _BLOCK = 1 << 20
 
@@ -100,6 +108,7 @@ class UploadStore:
     now: Callable[[], float] = time
     _lock_file: int = field(default=-1, init=False)
     _moving: Lock = field(factory=Lock, init=False)
+    _planned: dict[str, FilePath] = field(factory=dict, init=False)  # by the id of an upload that is to fail
 
     @property
     def received(self) -> FilePath:
@@ -192,14 +201,23 @@ class UploadStore:
         """Return where the bytes of an upload are until it is settled."""
         return self.received / record.id / record.name.rpartition('/')[2]
 
+    def plan_failure(self, record: UploadRecord) -> FilePath:
+        """Return the path that an upload will have after `settle` with `failed`. Raises OSError."""
+        with self._moving:
+            if record.id not in self._planned:
+                self._planned[record.id] = self._free_target(record, FAILED)
+            return self._planned[record.id]
+
     def settle(self, record: UploadRecord, folder: str) -> None:
         """Move an upload to `processed` or `failed`. A file that its service has moved or deleted is left alone.
         Raises OSError."""
         source = self.path_of(record)
         if source.exists():
             with self._moving:  # otherwise two uploads of one name could get the same target
-                target = self._free_target(record, folder)
+                planned = self._planned.get(record.id) if folder == FAILED else None
+                target = self._free_target(record, folder) if planned is None else planned
                 source.rename(target)
+                self._planned.pop(record.id, None)
             _sync_directory(target.parent)
         (self.received / f'{record.id}.json').unlink(missing_ok=True)
         shutil.rmtree(source.parent, ignore_errors=True)
@@ -263,7 +281,7 @@ class UploadStore:
             wanted.parent.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):  # a file has the name of the directory
             wanted = root / record.name.rpartition('/')[2]
-        if not os.path.lexists(wanted):
+        if not os.path.lexists(wanted) and wanted not in self._planned.values():
             return wanted
         stem = wanted.stem.encode()[:200].decode('utf-8', 'ignore')
         return wanted.with_name(f'{stem}.{record.id}{wanted.suffix.encode()[:20].decode("utf-8", "ignore")}')

@@ -10,12 +10,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from trial_tests.support.ports import free_port
 from zatotx.interfaces.connector_kind import ChannelContext
+from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink
 from zatotx.model.message import Message, Reply
 from zatotx.plugins import ftp
 from zatotx.plugins.ftp.channel import FtpChannels
@@ -43,6 +45,20 @@ def error_of(call: Callable[[], object]) -> str:
     return ''
 
 
+@implementer(IDeadLetterSink)
+class MemoryDeadLetters(list[DeadLetter]):
+    """Dead letters in memory; `error` is raised instead of storing one."""
+
+    error: Exception | None = None
+
+    def store(self, letter: DeadLetter) -> Deferred[None]:
+        """See IDeadLetterSink."""
+        if self.error is not None:
+            return fail(self.error)
+        self.append(letter)
+        return succeed(None)
+
+
 class ChannelEnvironment(TestCase):
     """Mixin: `configure` starts or edits the channel 'inbox', `client` logs in."""
 
@@ -51,6 +67,7 @@ class ChannelEnvironment(TestCase):
     def setUp(self) -> None:
         self.port = free_port()
         self.directory = Path(self.mktemp()).absolute()
+        self.letters = MemoryDeadLetters()
         self.exchange = ScriptedExchange(lambda message: Reply(200, b'', b''))
         self.channels = self.make_channels()
         self._revision = 0
@@ -66,7 +83,7 @@ class ChannelEnvironment(TestCase):
         """The channels of another node."""
         channels = FtpChannels(ChannelContext(
             reactor=self.reactor, settings={'grace': 1.0}, line_sink=lambda name: Lines(), work_dir=self.mktemp(),
-            run_in_thread=deferToThread, declaration=ftp.kind,
+            run_in_thread=deferToThread, declaration=ftp.kind, dead_letters=self.letters,
         ))  # fmt: skip
         self.addCleanup(channels.stop)
         return channels

@@ -20,9 +20,10 @@ from zatotx.model.message import Message, Reply
 from zatotx.plugins import ftp
 from zatotx.plugins.ftp.channel import make_channel
 from zatotx.plugins.ftp.schema import FtpChannel
+from zatotx.plugins.ftp.server import upload_queue
 from zatotx.plugins.ftp.server.file_tree import FileTree
 from zatotx.plugins.ftp.server.upload_store import UploadStore
-from zatotx.plugins.ftp.test.server.channel_environment import TIMEOUT, ChannelEnvironment, error_of
+from zatotx.plugins.ftp.test.server.channel_environment import TIMEOUT, ChannelEnvironment, error_of, payload_of
 from zatotx.schema.snapshot import StoredObject
 
 
@@ -102,12 +103,31 @@ class UploadTests(ChannelEnvironment):
         await self.until(lambda: self.files('.zatotx/received') == [])
 
     async def test_failed(self) -> None:
-        """An upload whose service fails for the last time is in failed/."""
+        """An upload whose service fails for the last time is in failed/, and is a dead letter that names it there."""
         self.exchange.at_once = failing
         await self.configure()
-        await self.upload('bad.csv')
+        await self.upload('bad.csv', b'1')
         await self.until(lambda: self.files('failed') == ['bad.csv'])
+        await self.upload('bad.csv', b'22')
+        await self.until(lambda: len(self.files('failed')) == 2)
         self.assertEqual(self.files('processed'), [])
+        payloads = [payload_of(letter.message) for letter in self.letters]
+        self.assertEqual([Path(each['path']).read_bytes() for each in payloads], [b'1', b'22'])
+        self.assertEqual([letter.id for letter in self.letters], [each['delivery_id'] for each in payloads])
+
+    async def test_dead_letter_not_stored(self) -> None:
+        """An upload whose dead letter cannot be stored stays, and is delivered again."""
+        self.exchange.at_once = failing
+        self.letters.error = RuntimeError('no database')
+        self.patch(upload_queue, 'RETURN_DELAY', 0.1)
+        await self.configure()
+        await self.upload('bad.csv')
+        await self.until(lambda: len(self.payloads) > 1)
+        self.letters.error = None
+        await self.until(lambda: self.files('failed') == ['bad.csv'])
+        self.assertEqual({each['delivery_id'] for each in self.payloads}, {self.letters[0].id})
+        self.assertEqual([each['redelivered'] for each in self.payloads[:2]], [False, True])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)) > 0, True)
 
     async def test_cut(self) -> None:
         """A client that is killed ends its data connection like a finished one, and its control connection at the
