@@ -13,12 +13,19 @@ from twisted.internet.error import TimeoutError as AttemptTimeout
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 
+from zatotx.connectors.tls_client import TlsClientFactory, TlsHandshakeFailed
 from zatotx.plugins.http.client.call import Origin
 from zatotx.plugins.http.client.connect_tunnel import ConnectTunnel
-from zatotx.plugins.http.client.errors import BadRedirect, ConnectRefused, ConnectTimeout, NotReached, ProxyFailed
+from zatotx.plugins.http.client.errors import (
+    BadRedirect,
+    ConnectRefused,
+    ConnectTimeout,
+    NotReached,
+    ProxyFailed,
+    TlsFailed,
+)
 from zatotx.plugins.http.client.happy_eyeballs import connect_first
 from zatotx.plugins.http.client.resolver import AddressResolver
-from zatotx.plugins.http.client.tls import TlsClientFactory
 from zatotx.rules.http.address_scope import AddressScope, address_scope
 from zatotx.rules.http.proxy_selection import Proxy, ProxySelector, UnusableProxy
 from zatotx.wire.http.host import is_address, is_loopback
@@ -83,7 +90,10 @@ class _ConnectAttempt:
         if not secure:
             return self.transport
         self.pending_step = f'{origin.host}:{origin.port} did not finish the TLS handshake'
-        return await connector.tls.handshake(self.transport, origin.host, connector.reactor).done
+        try:
+            return await connector.tls.handshake(self.transport, origin.host, connector.reactor).done
+        except TlsHandshakeFailed as error:
+            raise TlsFailed(str(error)) from error
 
     async def _tcp(self, there: Origin | Proxy) -> Any:
         address = str(there) if isinstance(there, Proxy) else f'{there.host}:{there.port}'

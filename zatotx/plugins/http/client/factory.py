@@ -15,6 +15,8 @@ from weakref import WeakValueDictionary
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
+from zatotx.connectors.tls_client import TlsClientFactory
+from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Sender
 from zatotx.plugins.http.client.connector import Connector
 from zatotx.plugins.http.client.content_decoding import Decoder, Offload
@@ -25,8 +27,6 @@ from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.client.redirects import RedirectFollower
 from zatotx.plugins.http.client.resolver import AddressResolver
 from zatotx.plugins.http.client.response_processing import ResponseProcessor
-from zatotx.plugins.http.client.tls import TlsClientFactory
-from zatotx.plugins.http.client.tls_settings import TlsSettings
 from zatotx.rules.http.proxy_selection import ENVIRONMENT, make_proxy_selector
 
 DEFAULT_MAX_REDIRECTS = 10  # default limit of redirects per call
@@ -62,10 +62,10 @@ class ClientEnvironment:
         self._tls: WeakValueDictionary[TlsSettings, TlsClientFactory] = WeakValueDictionary()
 
     def tls_factory(self, settings: TlsSettings) -> TlsClientFactory:
-        """Return a factory that is in use, or a new one. Raises UnusableCredentials."""
+        """Return a factory that is in use, or a new one. Raises InvalidTlsSettings."""
         factory = self._tls.get(settings)
         if factory is None:
-            factory = self._tls[settings] = TlsClientFactory(settings)
+            factory = self._tls[settings] = TlsClientFactory(settings, alpn=(b'http/1.1',))
         return factory
 
 

@@ -12,13 +12,13 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
+from zatotx.connectors.tls_client import TlsClientFactory
+from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.plugins.http.client.call import BodyStream, HttpRequest, Origin
 from zatotx.plugins.http.client.connector import Connector
 from zatotx.plugins.http.client.errors import BadRedirect, TooManyRedirects, TotalTimeout
 from zatotx.plugins.http.client.request_body import IteratorBody
 from zatotx.plugins.http.client.resolver import AddressResolver
-from zatotx.plugins.http.client.tls import TlsClientFactory
-from zatotx.plugins.http.client.tls_settings import TlsSettings
 from zatotx.plugins.http.test.upstream_servers import (
     Answering,
     Peer,
