@@ -17,6 +17,8 @@ class ApiSignature:
     zato_methods: Sequence[str] = ()  # methods of `.conn`
     first_argument: str = ''  # the first argument of `call`
     positional: Sequence[str] = ()
+    arguments: Mapping[str, Sequence[str]] = {}  # of single methods, by position, instead of `positional`
+    files: Sequence[str] = ()  # methods that open a file: the script gives its content, or a file to write to
     options: Sequence[str] = ()
 
     def check_method(self, method: str, methods: Sequence[str]) -> None:
@@ -27,7 +29,7 @@ class ApiSignature:
     def check_arguments(self, method: str, args: Sequence[Any], options: Mapping[str, Any]) -> None:
         """Raise TypeError for arguments that the method does not accept."""
         first = (self.first_argument,) if method == 'call' else ()
-        positional = () if method == 'ping' else (*first, *self.positional)
+        positional = () if method == 'ping' else (*first, *self.arguments.get(method, self.positional))
         if len(args) > len(positional):
             raise TypeError(f'{method}() takes no more than {len(positional)} arguments without a name, '
                             f'{len(args)} were given')  # fmt: skip

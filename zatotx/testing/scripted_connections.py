@@ -15,6 +15,7 @@ from zatotx.testing import scripted_soap
 from zatotx.testing.api_signature import ApiSignature
 from zatotx.testing.connection_results import HTTP_KINDS, Response, complete_response
 from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical_kind
+from zatotx.testing.scripted_files import open_scripted
 
 
 @cache
@@ -124,6 +125,8 @@ class ConnectionDouble:
         def call(*args: Any, **kwargs: Any) -> Any:
             if signature is not None:
                 signature.check_arguments(method, args, kwargs)
+                if method in signature.files:
+                    return open_scripted(self._call, partial(self._run_script, method, args, kwargs), args, kwargs)
             return self._run_script(method, args, kwargs)
 
         return call

@@ -1,0 +1,9 @@
+"""The object types of the FTP kind, one per module."""
+
+from __future__ import annotations
+
+from zatotx.plugins.ftp.schema.outgoing_ftp import OUTGOING_FTP
+
+OBJECT_TYPES = (
+    OUTGOING_FTP,
+)  # fmt: skip
