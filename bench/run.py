@@ -27,6 +27,7 @@ from bench import (
     overload,
     pipelines,
     profiling,
+    sql,
     starting,
     throughput,
     workers,
@@ -38,7 +39,7 @@ from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'formats', 'limits', 'hostile', 'instructions')
+            'outgoing', 'sql', 'formats', 'limits', 'hostile', 'instructions')
 
 
 def say(text: str) -> None:
@@ -54,6 +55,9 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'instructions' in options.only:
         say('instructions: what a request takes, whatever else the machine does')
         yield from _rows('instructions', lambda: instructions.rows(say))
+    if 'sql' in options.only:
+        say('sql: statements relative to SQLAlchemy in threads, and cancelled ones')
+        yield from _rows('sql', lambda: sql.measure(options.rounds, say))
     if 'channels' in options.only:
         say('channels: 10,000 relative to 10')
         yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))

@@ -22,7 +22,8 @@ _PUBLIC_NAMES = {
     'zatotx.model.errors': (
         'BadGateway', 'BadRequest', 'BadStatus', 'Conflict', 'Forbidden', 'HTTPException', 'Inactive',
         'InternalServerError', 'MethodNotAllowed', 'NotFound', 'RemoteFileError', 'RemoteFileNotFound',
-        'RemoteStorageFull', 'ServiceUnavailable', 'Timeout', 'TooManyRequests', 'Unauthorized', 'ZatoException',
+        'RemoteStorageFull', 'ServiceUnavailable', 'Timeout', 'TooManyRequests', 'TransactionAborted', 'Unauthorized',
+        'ZatoException',
     ),
 }  # fmt: skip
 _MODULE_OF_NAME = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}
@@ -32,8 +33,8 @@ __all__ = [
     'Date', 'DateTime', 'Decimal', 'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive',
     'Int', 'Integer', 'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound',
     'Opaque', 'PeerFault', 'RemoteFileError', 'RemoteFileNotFound', 'RemoteStorageFull', 'Secret', 'Service',
-    'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout', 'TooManyRequests', 'Unauthorized', 'Unicode',
-    'ZatoException', '__version__',
+    'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout', 'TooManyRequests', 'TransactionAborted', 'Unauthorized',
+    'Unicode', 'ZatoException', '__version__',
 ]  # fmt: skip
 
 

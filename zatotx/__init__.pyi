@@ -17,6 +17,7 @@ from zatotx.model.errors import (
     ServiceUnavailable,
     Timeout,
     TooManyRequests,
+    TransactionAborted,
     Unauthorized,
     ZatoException,
 )
@@ -51,8 +52,8 @@ __all__ = [
     'Date', 'DateTime', 'Decimal', 'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive',
     'Int', 'Integer', 'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound',
     'Opaque', 'PeerFault', 'RemoteFileError', 'RemoteFileNotFound', 'RemoteStorageFull', 'Secret', 'Service',
-    'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout', 'TooManyRequests', 'Unauthorized', 'Unicode',
-    'ZatoException', '__version__',
+    'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout', 'TooManyRequests', 'TransactionAborted', 'Unauthorized',
+    'Unicode', 'ZatoException', '__version__',
 ]  # fmt: skip
 
 __version__: str

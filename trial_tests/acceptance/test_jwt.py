@@ -196,7 +196,7 @@ class ChangeTests(LiveTestCase):
 
 class AwayTests(LiveTestCase):
     def test_an_issuer_that_dies(self) -> None:
-        """Tokens by the keys that were there go on, new ones too, as long as the issuer is away."""
+        """Tokens by the keys that were there go on, new ones too, as long as the issuer is unavailable."""
         self.published('dying', jwk(ONE, kid='one'))
         self.both_let_in('dying', signed(good(), kid='one'))
         self.issuer.close()

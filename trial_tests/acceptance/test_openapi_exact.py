@@ -34,12 +34,10 @@ from zatotx import (
 )
 from zatotx.model import errors
 from zatotx.model.errors import BadInput
-from zatotx.rules.openapi.document import DocumentInfo, build_document
+from zatotx.rules.openapi.document import DocumentInfo, build_document, error_statuses
 from zatotx.rules.openapi.model import ChannelModel, SecuritySource
-from zatotx.rules.openapi.responses import error_statuses
 from zatotx.service.io.declaration_reader import read_io_declaration
-from zatotx.service.io.element_schema import input_schema, output_schema, text_input_schema
-from zatotx.service.io.json_schema import openapi_service_shape
+from zatotx.service.io.json_schema import input_schema, openapi_service_shape, output_schema, text_input_schema
 from zatotx.service.io.model_schema import model_schema
 from zatotx.service.io.records import Field, PlainElement
 from zatotx.service.io.typed_models import convert_to_type

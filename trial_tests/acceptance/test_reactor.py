@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker
 from trial_tests.support.served import one_server
-from zatotx.tap.reactor import MonotonicEpollReactor
+from zatotx.tap.component_service import MonotonicEpollReactor
 
 
 class _Reading:

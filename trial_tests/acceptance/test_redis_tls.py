@@ -147,7 +147,7 @@ class ServerTests(SynchronousTestCase):
         self.assertIn(b'name=zatotx:own:server1 ', server.command('CLIENT', 'LIST'))
         self.assertIn(b'zatotx:own:topic:config', server.command('PUBSUB', 'CHANNELS'))
         server.kill()
-        broker.logged('Redis at localhost:', 'is away')
+        broker.logged('Redis at localhost:', 'is unavailable')
         self.assertEqual(broker.ask('GET', '/zato/ping').status, 200)
         self.assertIn('cannot be used', broker.run('check-config', str(broker.path)).err)
         files = [path.read_text('utf-8', 'replace') for path in broker.directory().rglob('*') if path.is_file()]

@@ -31,10 +31,9 @@ from zatotx.odb.maintenance import open_database, read_snapshot, write_operation
 from zatotx.odb.secrets import Secrets
 from zatotx.plugins.http.schema import OBJECT_TYPES
 from zatotx.redis.url import parse_address
-from zatotx.schema.builtin_object_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor
-from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.tap.decrypt_settings import decrypt_urls
+from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
+from zatotx.tap.connections import decrypt_urls
 
 OURS = frozenset({'credentials.toml', 'secret.key', 'planted.file'})  # hold secrets in clear: that is what they are for
 JSON = {'Content-Type': 'application/json'}

@@ -45,8 +45,8 @@ class BasicsTests(InternalTestCase):
     async def test_findings(self) -> None:
         """zato.health.findings names the server and its findings."""
         self.assertEqual(await self.call('zato.health.findings'), {'server': 'one', 'findings': []})
-        self.one.found = ['the ODB is away: start it']
-        self.assertEqual((await self.call('zato.health.findings'))['findings'], ['the ODB is away: start it'])
+        self.one.found = ['the ODB is unavailable: start it']
+        self.assertEqual((await self.call('zato.health.findings'))['findings'], ['the ODB is unavailable: start it'])
 
     async def test_metrics(self) -> None:
         """zato.metrics.get returns Prometheus text."""

@@ -15,10 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.interfaces.config import FileVersion, OutdatedSnapshot
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable
-from zatotx.node import live_config, liveness
-from zatotx.schema.builtin_object_types import BUILTIN_TYPES
+from zatotx.node import live_config
+from zatotx.node import live_config as liveness
 from zatotx.schema.snapshot import Actor, Operation
-from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
 from zatotx.service.deployment.deployer import find_rollback_version
 from zatotx.service.deployment.source_package import create_zip
 from zatotx.testing.memory_node import MemoryBus, MemoryNode, make_odb
@@ -218,18 +218,19 @@ class E(Service):
         """If the ODB fails between storing and verdicts, the error says that the version is stored."""
 
         async def gone(revision: int) -> None:
-            raise ServiceUnavailable('The ODB is away')
+            raise ServiceUnavailable('The ODB is unavailable')
 
         self.one.deployer.apply_revision = gone
         refused = self.one.deployer.deploy('crm.py', service('new'), ME)
         told = (await self.assertFailure(refused, ServiceUnavailable)).msg
-        self.assertEqual(told, 'crm.py is stored as version 1, nodes follow when the ODB answers: The ODB is away')
+        reason = 'nodes follow when the ODB answers: The ODB is unavailable'
+        self.assertEqual(told, f'crm.py is stored as version 1, {reason}')
 
     async def test_slow_import_elsewhere(self) -> None:
         """A node stays responsive during a slow import, and the deployment waits for it."""
         text = b"import time\nif '/three/' in __file__: time.sleep(3.5)\n" + service('slow')
         self.patch(liveness, 'ALIVE', 2.2)
-        self.patch(live_config, 'BEAT', 0.2)
+        self.patch(live_config, 'HEARTBEAT_INTERVAL', 0.2)
         for node in (self.one, self.two):
             await node.config.stop()
             node.config.start()

@@ -24,12 +24,13 @@ from trial_tests.support.odb import (
     edit,
     on_every_database,
     one_more_migration,
+    per_engine,
     service,
     user,
 )
 from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
+from zatotx.odb import maintenance, urls
 from zatotx.odb import schema_state as schema_state_module
-from zatotx.odb import schema_upgrade, urls
 from zatotx.odb.engine import make_engine
 from zatotx.odb.engines.sqlite import create_database_file
 from zatotx.odb.maintenance import (
@@ -45,8 +46,8 @@ from zatotx.odb.maintenance import (
 from zatotx.odb.nodes import NodeAddress, list_nodes
 from zatotx.odb.secrets import verify_secret
 from zatotx.odb.tables import SCHEMA_VERSION, metadata
-from zatotx.schema.dual_secret import get_hash
 from zatotx.schema.meta import ObjectType
+from zatotx.schema.secrets import get_hash
 from zatotx.schema.security import BasicAuth
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -95,6 +96,7 @@ class CreateTests(OdbCase):
         self.assertEqual([o.value.realm for database in (first, second) for o in read_snapshot(database)],
                          ['mine', theirs.value.realm])
 
+    @per_engine
     def test_what_cannot_be_made_leaves_nothing(self) -> None:
         """After a failure, it can be created at once."""
         url = self.make_url()
@@ -107,6 +109,7 @@ class CreateTests(OdbCase):
         error = self.assertRaises(Conflict, create_odb, self.url, KEY, NewCluster(name='x'), types=TYPES, alone=True)
         self.assertIn(repr(CLUSTER), str(error))
 
+    @per_engine
     def test_a_database_of_another_program_is_left_alone(self) -> None:
         """Whatever the names of its tables, also if migrated by alembic."""
         for statements in (
@@ -164,7 +167,6 @@ class FileTests(OdbCase):
         self.assertFalse(Path(url.removeprefix('sqlite:///')).exists())
 
 
-@on_every_database
 class PasswordTests(OdbCase):
     def test_a_password_is_set(self) -> None:
         """Without a server."""
@@ -212,6 +214,7 @@ class SchemaTests(OdbCase):
         self.assertEqual(schema_state(self.url), 'empty')
         self.assertIn('quickstart create', str(self.assertRaises(ServiceUnavailable, read_snapshot, database)))
 
+    @per_engine
     def test_an_older_odb_is_brought_up_with_all_it_holds(self) -> None:
         """An upgrade keeps the data, and a second one does nothing."""
         database = self.database()
@@ -219,7 +222,7 @@ class SchemaTests(OdbCase):
         database.close()
         scripts = Path(self.mktemp()).absolute()
         self.patch(schema_state_module, 'SCHEMA_VERSION', one_more_migration(scripts))
-        self.patch(schema_upgrade, 'SCRIPT_LOCATION', str(scripts))
+        self.patch(maintenance, 'SCRIPT_LOCATION', str(scripts))
         self.assertEqual(schema_state(self.url), 'older')
         self.assertTrue(upgrade_odb(self.url))
         self.assertFalse(upgrade_odb(self.url))
@@ -247,6 +250,7 @@ class MigrationTests(OdbCase):
         found = sorted(script.revision for script in self.scripts().walk_revisions())
         self.assertEqual(found, [f'{number:04}' for number in range(1, len(found) + 1)])
 
+    @per_engine
     def test_migrations_make_the_tables_of_the_code(self) -> None:
         """alembic finds no difference."""
         engine = make_engine(self.url)
@@ -254,6 +258,7 @@ class MigrationTests(OdbCase):
         with engine.connect() as connection:
             self.assertEqual(compare_metadata(MigrationContext.configure(connection), metadata), [])
 
+    @per_engine
     def test_a_script_undoes_what_it_did(self) -> None:
         """All migrations can be downgraded and upgraded again."""
         from alembic import command

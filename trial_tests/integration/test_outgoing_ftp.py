@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,10 @@ class FaultTests(Servers):
             await self.sleep(1.5)
         self.assertEqual(await files.getcontents('x'), b'x')
 
+    def is_gone(self, root: Path) -> bool:
+        """Whether nothing is left of a file."""
+        return not list(root.glob('given-up*'))
+
     async def give_up(self, files: RemoteFileSystem) -> None:
         """Raise in the middle of a file."""
         async with files.open('given-up', 'wb') as file:
@@ -233,7 +238,7 @@ class FaultTests(Servers):
         for connect, root in ((self.vsftpd, ftp_servers.vsftpd().root), (self.pyftpdlib, ftp_servers.pyftpdlib().root)):
             files = await connect()
             await self.failure(self.give_up(files), ZeroDivisionError)
-            await self.until(lambda root=root: not list(root.glob('given-up*')))
+            await self.until(partial(self.is_gone, root))
             async with files.open('given-up', 'wb') as file:
                 await file.write(b'x')
             async with files.open('given-up') as file:  # left before its end

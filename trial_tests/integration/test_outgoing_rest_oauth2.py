@@ -23,15 +23,14 @@ from zatotx.plugins.http.rest.oauth2_tokens import (
     parse_token_response,
 )
 from zatotx.plugins.http.test.upstream_servers import reactor, says, silent
-from zatotx.redis.client import RedisClient
+from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
-from zatotx.redis.scripts import ScriptRunner
 from zatotx.schema.security import OAUTH2_CLIENT, OAuth2Client
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.validation import validate
-from zatotx.testing.memory_leases import EpochSequence
+from zatotx.testing.memory_redis import EpochSequence
 
 TITLE = 'Outgoing connection CRM (rest) cannot be used: security definition CRM.token (oauth2_client)'
 KEY = 'oauth2'
@@ -247,8 +246,8 @@ class ClusterTests(WithAuthorization):
         await client.wait_connected()
         keys, used = RedisKeys('c1'), secrets or self.secrets
         leases = LeaseStore(reactor, RedisLeaseBackend(ScriptRunner(client), keys), self.epochs)
-        return self.rest(definition, keyvalue=client, leases=leases, key=keys.key, seal=used.encrypt,
-                         unseal=used.decrypt)  # fmt: skip
+        return self.rest(definition, redis=client, leases=leases, redis_key=keys.key, encrypt=used.encrypt,
+                         decrypt=used.decrypt)  # fmt: skip
 
     async def test_one_token(self) -> None:
         """Whoever comes first gets it for all; one that starts later finds it."""

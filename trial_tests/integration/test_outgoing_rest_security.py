@@ -14,10 +14,10 @@ from trial_tests.support.digest_peer import DigestPeer
 from zatotx import ServiceUnavailable
 from zatotx.plugins.http.rest.digest_auth import DigestChallenge, DigestSession, strongest_challenge
 from zatotx.plugins.http.test.upstream_servers import Request, Upstream, reactor, says
-from zatotx.schema.dual_secret import combine
+from zatotx.schema.secrets import combine
 from zatotx.schema.security import ApiKey, BasicAuth, DigestAuth
 from zatotx.schema.snapshot import Snapshot, StoredObject
-from zatotx.wire.http.challenge import parse_challenges
+from zatotx.wire.http.authentication import parse_challenges
 
 TITLE = 'Outgoing connection CRM (rest)'
 HASH = '$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA'
@@ -106,7 +106,7 @@ class StaticTests(WithIdentity):
 
     async def test_a_new_password(self) -> None:
         """Is used by the next call."""
-        node = self.node(stored(crm(self.peer, security='CRM.user')), basic(), unseal=unsealed)
+        node = self.node(stored(crm(self.peer, security='CRM.user')), basic(), decrypt=unsealed)
         rest = node.namespaces['rest'](Asking())['CRM']
         for password in ('one', 'two'):
             await node.apply(Snapshot(2, [stored(crm(self.peer, security='CRM.user')), basic(password)]))

@@ -39,7 +39,7 @@ class Deployments:
     def deploy(self, file: str, content: bytes, actor: Actor) -> Deferred[DeploymentReport]:
         if self.away:
             self.away -= 1
-            return fail(ServiceUnavailable('The ODB is away'))
+            return fail(ServiceUnavailable('The ODB is unavailable'))
         if self.broken is not None:
             error, self.broken = self.broken, None
             return fail(error)
@@ -70,7 +70,7 @@ class Deployments:
     def versions(self, file: str | None = None) -> Deferred[list[FileVersion]]:
         if self.away_at_start:
             self.away_at_start -= 1
-            return fail(ServiceUnavailable('The ODB is away'))
+            return fail(ServiceUnavailable('The ODB is unavailable'))
         return succeed(list(self.kept))
 
 
@@ -269,7 +269,7 @@ class PickupTests(PickupCase):
         await self.until(lambda: self.names)
         self.assertEqual(self.deployments.deployed, [('a.py', b'1')])
         told = [text for text in self.said() if 'away' in text]
-        self.assertEqual(told, ['a.py waits in the pickup directory: The ODB is away'])
+        self.assertEqual(told, ['a.py waits in the pickup directory: The ODB is unavailable'])
 
     async def test_odb_away_at_the_start(self) -> None:
         """If the ODB is unavailable at startup, existing files are examined as at startup once it is back."""
@@ -281,7 +281,7 @@ class PickupTests(PickupCase):
         await self.until(lambda: self.names)
         await self.looks(4)
         self.assertEqual(self.names, ['new.py'])
-        self.assertEqual(len([text for text in self.said() if 'wait for the ODB: The ODB is away' in text]), 1)
+        self.assertEqual(len([text for text in self.said() if 'wait for the ODB: The ODB is unavailable' in text]), 1)
 
     async def test_mistake_of_ours(self) -> None:
         """An unexpected error during a deployment is logged with its traceback, and the next file is deployed."""

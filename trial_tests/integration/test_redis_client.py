@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.valkey import Valkey
-from zatotx.interfaces.redis_client import ICommands, RedisError
+from zatotx.interfaces.redis import ICommands, RedisError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import reconnecting_connection
 from zatotx.redis.client import RedisClient
@@ -129,7 +129,7 @@ class RedisClientTests(TestCase):
         """Before the server runs, commands fail with a message about it; the client need not be restarted."""
         self.server.kill()
         client = self.client()
-        with self.assertRaisesRegex(ServiceUnavailable, 'Redis at unix:.* is away'):
+        with self.assertRaisesRegex(ServiceUnavailable, 'Redis at unix:.* is unavailable'):
             await client.execute('PING')
         self.server.start()
         await self.within(60, client.wait_connected())

@@ -16,11 +16,11 @@ from trial_tests.support.properties import holds
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.redis import IScriptRunner, Script
 from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.redis.client import ScriptRunner
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.rate_buckets import REPLY_TIMEOUT, RedisRateBuckets
-from zatotx.redis.scripts import ScriptRunner
 from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets, count_admitted
-from zatotx.testing.memory_rate_limits import MemoryRates
+from zatotx.testing.memory_redis import MemoryRates
 from zatotx.testing.redis_contracts import RateContract
 
 reactor: Any = _reactor
@@ -134,7 +134,7 @@ class MemoryRatesTests(RateContract, TestCase):
     async def test_away(self) -> None:
         """It can be told to be."""
         rates = self.rates()
-        rates.unavailable_reason = 'Redis is away'
+        rates.unavailable_reason = 'Redis is unavailable'
         waiting = rates.charge(('a',), (self.SLOW,))
         self.clock.advance(0)
         self.failureResultOf(waiting, ServiceUnavailable)
@@ -312,7 +312,7 @@ class PatienceTests(SynchronousTestCase):
         """Each caller gets its own exception, since a shared one would collect their tracebacks."""
         waiting = [self.charge(), self.charge()]
         self.clock.advance(0)
-        self.scripts.asked[0].errback(ServiceUnavailable(None, 'Redis is away'))
+        self.scripts.asked[0].errback(ServiceUnavailable(None, 'Redis is unavailable'))
         errors = [self.failureResultOf(one, ServiceUnavailable).value for one in waiting]
-        self.assertEqual([error.details for error in errors], ['Redis is away'] * 2)
+        self.assertEqual([error.details for error in errors], ['Redis is unavailable'] * 2)
         self.assertIsNot(*errors)

@@ -124,7 +124,7 @@ class SentinelTests(TestCase):
         later = self.starting(self.address(hosts=f'127.0.0.1:{self.watched.port},127.0.0.1:1'))
         for words in ('no sentinel names the master', f'127.0.0.1:{self.watched.port}: ', '; 127.0.0.1:1: '):
             await self.shows(later, words)
-        with self.assertRaisesRegex(ServiceUnavailable, "Redis master 'leader' of .* is away: no sentinel"):
+        with self.assertRaisesRegex(ServiceUnavailable, "Redis master 'leader' of .* is unavailable: no sentinel"):
             await later.execute('PING')
         with self.assertRaises(ServiceUnavailable):
             probe_redis(self.address())

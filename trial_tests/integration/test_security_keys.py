@@ -32,7 +32,7 @@ from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.schema.validation import validate
 from zatotx.testing.fake_authenticator import authenticate
 from zatotx.testing.fake_pipeline import make_message
-from zatotx.wire.http.query import Malformed, query_parameter
+from zatotx.wire.http.urlencoded import Malformed, query_parameter
 
 GUESSER = '192.0.2.66'
 

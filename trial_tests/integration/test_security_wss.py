@@ -25,7 +25,7 @@ from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
 from zatotx.testing.fake_authenticator import authenticate
 from zatotx.testing.fake_pipeline import make_message
-from zatotx.testing.memory_nonces import MemoryNonces
+from zatotx.testing.memory_redis import MemoryNonces
 from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap.envelope import SOAP_11, SOAP_12, VERSIONS, SoapVersion
 from zatotx.wire.soap.ws_security import (
@@ -393,7 +393,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_redis_is_away(self) -> None:
         """Nobody is let in of whom it cannot be said whether he was here before: 503. Where Redis is stays here."""
-        for away in (ServiceUnavailable(None, 'Redis is away'), Timeout(None, 'Redis is late')):
+        for away in (ServiceUnavailable(None, 'Redis is unavailable'), Timeout(None, 'Redis is late')):
             self.nonces[0].error = away
             error = self.failureResultOf(self.check(self.inbound(header(token()))), ServiceUnavailable).value
             self.assertEqual(str(error), 'Nonces cannot be checked for reuse now')
@@ -406,7 +406,7 @@ class CheckTests(SynchronousTestCase):
         guard = self.guards[0]
         value = Wss(name='w', username='bank', password='sesame', reject_empty_nonce_creat=False)
         guard.apply(Snapshot(2, [StoredObject(1, 'wss', value, 2)]))
-        self.nonces[0].error = ServiceUnavailable(None, 'Redis is away')
+        self.nonces[0].error = ServiceUnavailable(None, 'Redis is unavailable')
         made = header(token(digest=False, nonce=b'', created=''))
         self.assertEqual(self.successResultOf(self.check(self.inbound(made))).name, 'w')
 

@@ -21,9 +21,9 @@ from zatotx.pipeline.security.mtls import MtlsAuthenticator
 from zatotx.schema.security import Jwt, Mtls
 from zatotx.schema.snapshot import StoredObject
 from zatotx.testing.fake_pipeline import make_message
+from zatotx.wire.certificates import from_certificate_name, is_same_name, parse_name
+from zatotx.wire.jose import key_from_secret, parse_key_set
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.distinguished_name import from_certificate_name, is_same_name, parse_name
-from zatotx.wire.security.jwk import key_from_secret, parse_key_set
 
 TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=8)
 VALUES = st.recursive(

@@ -315,7 +315,7 @@ class OutgoingContract(_Reactor):
             self.assertLess(self.reactor.seconds() - began, PATIENCE / 2)
 
     async def test_unreachable(self) -> None:
-        """A peer that is away is ServiceUnavailable naming the connection."""
+        """A peer that is unavailable is ServiceUnavailable naming the connection."""
         await self.configure(free_port(), timeout=PATIENCE)
         error = await self.failed(ServiceUnavailable)
         self.assertIn('peer', error.msg)

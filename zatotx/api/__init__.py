@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from zatotx.api import (
     crud,
+    dead_letters,
     deployment,
-    docs,
     enmasse,
     health,
     history,
     invoke,
-    log_levels,
     openapi,
+    outgoing_delivery,
     servers,
     services,
     wsdl,
@@ -19,7 +19,8 @@ from zatotx.api import (
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.service_entry import ServiceEntry
 
-_MODULES = (health, deployment, crud, docs, history, invoke, log_levels, enmasse, openapi, servers, services, wsdl)
+_MODULES = (health, deployment, crud, dead_letters, history, invoke, enmasse, openapi, outgoing_delivery, servers,
+            services, wsdl)  # fmt: skip
 
 
 def builtin_service_entries(types: ObjectTypeRegistry) -> tuple[ServiceEntry, ...]:

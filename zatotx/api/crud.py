@@ -7,6 +7,7 @@ ZatoApi select among them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from time import perf_counter
 from typing import Any, ClassVar
 
 import msgspec
@@ -23,13 +24,11 @@ from zatotx.api.serialization import (
     zato_security_type,
 )
 from zatotx.model.errors import BadInput, Conflict, NotFound
-from zatotx.schema.fields import secret_fields
-from zatotx.schema.lenient_conversion import parse_int, zato_name
-from zatotx.schema.meta import ObjectType
+from zatotx.schema.meta import ObjectType, secret_fields
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.schema.validation import FieldError, validate_edit
+from zatotx.schema.validation import FieldError, parse_int, validate_edit, zato_name
 from zatotx.service.service_entry import ServiceEntry
 
 PASSWORD = 'password'
@@ -153,7 +152,7 @@ class Create(ObjectService):
     async def handle(self) -> None:
         object_type = self.selected_type()
         fields, errors = parse_new_object(object_type, self.requested_object, self.references)
-        _raise_mistakes(errors)
+        _raise_errors(errors)
         name = fields['name']
         self.require_roles(granted_roles(object_type, fields))
         step = Operation(action='create', type=object_type.key, name=name, fields=fields)
@@ -175,7 +174,7 @@ class Edit(ObjectService):
         stored = self.find_object()
         object_type = self.server.types[stored.type]
         fields, errors = parse_changes(object_type, stored.value, self.requested_object, self.references)
-        _raise_mistakes(errors)
+        _raise_errors(errors)
         self.respond(await self.write('edit', stored, fields) if fields else stored)
 
 
@@ -239,24 +238,27 @@ class ChangePassword(ObjectService):
             input_errors = [('$.password1', f'expected str, got {type(first).__name__}')]
         if not input_errors and first != second:
             input_errors = [('$.password2', 'is not the same as password1')]
-        _raise_mistakes(input_errors)
+        _raise_errors(input_errors)
         object_type = self.server.types[stored.type]
         field = password_field(object_type)
         _, errors = validate_edit(object_type, stored.value, {field: first})
         errors = [*errors, *unresolved_secrets(object_type, {field: first})]
-        _raise_mistakes([(f'$.{"password1" if path == field else path}', message) for path, message in errors])
+        _raise_errors([(f'$.{"password1" if path == field else path}', message) for path, message in errors])
         self.respond(await self.write('edit', stored, {field: first}))
 
 
 class Ping(ObjectService):
-    """Ping the peer of a connection; the response describes the request and the answer."""
+    """Ping the peer of a connection; the response describes the request and the answer, and has the time in
+    milliseconds."""
 
     zato_dont_import = True
 
     async def handle(self) -> None:
         stored = self.find_object()
+        began = perf_counter()
         info = await self.server.outgoing.ping(stored.type, stored.name)
-        self.response.payload = {'id': stored.id, 'name': stored.name, 'info': info}
+        response_time = round((perf_counter() - began) * 1000, 3)
+        self.response.payload = {'id': stored.id, 'name': stored.name, 'info': info, 'response_time': response_time}
 
 
 class GetSecurityList(AdminService):
@@ -330,7 +332,7 @@ def _integer(field: str, value: object) -> int:
     return number
 
 
-def _raise_mistakes(errors: list[FieldError]) -> None:
+def _raise_errors(errors: list[FieldError]) -> None:
     """Raise BadInput if there are mistakes."""
     if errors:
         raise BadInput(errors)

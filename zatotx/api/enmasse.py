@@ -11,7 +11,6 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from zatotx.api.base import AdminService, bad_request
 from zatotx.api.history import snapshot_to_yaml
 from zatotx.model.errors import BadRequest, ServiceUnavailable
-from zatotx.rules.enmasse.import_plan import ImportPlan, plan_import
 from zatotx.service.io.elements import AsIs, Bool
 
 APPLY_TIMEOUT = 60.0  # seconds that all nodes have to apply an import
@@ -35,7 +34,9 @@ class Import(AdminService):
         request_input, config = self.request.input, self.server.config
         if not isinstance(request_input.document, Mapping):
             raise bad_request('document', f'expected an object, got {type(request_input.document).__name__}')
-        plan: ImportPlan = await self.server.run_in_thread(
+        from zatotx.rules.enmasse.import_plan import plan_import  # large, and most processes never import a document
+
+        plan = await self.server.run_in_thread(
             partial(
                 plan_import,
                 dict(request_input.document),

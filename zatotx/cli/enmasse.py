@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
+from zatotx.cli.environment.atomic_files import write_private_file
 from zatotx.cli.environment.cluster_client import ClusterClient, response_element, split_errors
 from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.environment.private_files import write_private_file
 from zatotx.cli.errors import CommandError, combine_errors
 from zatotx.cli.output import path_argument, progress
 
@@ -63,8 +63,8 @@ MISPLACED_OPTIONS = {
 
 
 def import_file(cluster: ClusterClient, source: str | None, *, replace: bool, dry_run: bool) -> None:
-    from zatotx.node.file_references import make_reader
-    from zatotx.rules.enmasse.substitution import substitute_references
+    from zatotx.node.settings import make_reader
+    from zatotx.rules.enmasse.references import substitute_references
 
     if source is None:
         raise click.UsageError('--import needs --input FILE.yaml')
@@ -76,7 +76,7 @@ def import_file(cluster: ClusterClient, source: str | None, *, replace: bool, dr
     # Unresolved references and the errors that the cluster found are reported together; then nothing was written.
     server_errors = split_errors(response) if response.status >= 400 else []
     # Other errors at the path of an unresolved reference are consequences.
-    paths = tuple(str(mistake).removesuffix(mistake.description) for mistake in missing)
+    paths = tuple(str(error).removesuffix(error.description) for error in missing)
     errors = [*map(str, missing), *(error for error in server_errors if not paths or not error.startswith(paths))]
     if errors:
         raise combine_errors(errors, f'{source} has {{}} errors, nothing was imported')

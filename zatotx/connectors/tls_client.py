@@ -15,7 +15,7 @@ from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator
+from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -47,7 +47,7 @@ class TlsClientFactory:
         self._alpn = list(alpn)
 
     def handshake(
-        self, transport: Any, host: str, clock: Any, *, session: SSL.Session | None = None
+        self, transport: Any, host: str, clock: IReactorTime, *, session: SSL.Session | None = None
     ) -> HandshakeObserver:
         """Start a handshake over a connected transport, and make TLS its protocol. `session`: of another connection
         to the same peer, to be resumed."""

@@ -148,6 +148,7 @@ class OutgoingContext:
     redis: Any = None  # ICommands and IBatch
     scripts: Any = None  # IScripts
     leases: Any = None  # ILeases
+    work: Any = None  # IWorkStream; None = guaranteed delivery is not available
     redis_key: Callable[..., str] = ':'.join  # (kind, *names): a Redis key in the namespace of this cluster
     encrypt: Callable[[str], str] = str  # encrypts values stored in Redis
     decrypt: Callable[[str], str] = str  # decrypts such values, and the encrypted half of a dual secret

@@ -172,6 +172,11 @@ class ServiceUnavailable(_TemporaryError):
     default_message = 'The service is not available now'
 
 
+class TransactionAborted(ServiceUnavailable):
+    """A database rolled the transaction back in favor of another one, as in a deadlock: it may succeed if it is
+    repeated."""
+
+
 class Timeout(ServiceError):
     status = 504
     default_message = 'The deadline of the request has passed'

@@ -26,7 +26,7 @@ def find_odb_outage(config: Any) -> Iterator[str]:
 def find_redis_outage(client: Any) -> Iterator[str]:
     """Yield a finding if Redis is unavailable. `client`: zatotx.redis.client.RedisClient."""
     if client.problem:
-        yield f'Redis is away ({client.problem}): see that it runs, and that [kvdb] url leads to it'
+        yield f'Redis is unavailable ({client.problem}): see that it runs, and that [kvdb] url leads to it'
 
 
 def find_weakened_rate_limits(limiter: Any, client: Any) -> Iterator[str]:
@@ -35,7 +35,7 @@ def find_weakened_rate_limits(limiter: Any, client: Any) -> Iterator[str]:
     if client.problem:
         for setting, names in limiter.exact_limits().items():
             what = _WITHOUT_REDIS[setting].format(names=', '.join(names))
-            yield f'Redis is away, so {what}: see that it runs and can be reached'
+            yield f'Redis is unavailable, so {what}: see that it runs and can be reached'
 
 
 def find_refused_code(version_keeper: Any) -> Iterator[str]:

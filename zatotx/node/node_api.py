@@ -16,8 +16,8 @@ from zope.interface import implementer
 from zatotx import __version__
 from zatotx.connectors.kind_registry import FoundKind, describe_kinds
 from zatotx.interfaces.node import INode
-from zatotx.node.state import NodeState
-from zatotx.service.outgoing import OutgoingConnections
+from zatotx.node.node import NodeState
+from zatotx.service.outgoing import ConnectionNamespaces
 
 
 @implementer(INode)
@@ -39,7 +39,10 @@ class NodeApi:
     user_metrics: Any = None  # IUserMetrics
     thread_runner: Callable[..., Deferred[Any]]
     finding_sources: Sequence[Callable[[], Iterable[str]]] = ()  # each yields findings, one sentence per problem
-    outgoing: Any = field(factory=OutgoingConnections)
+    outgoing: Any = field(factory=ConnectionNamespaces)
+    work: Any = None  # IWorkStream
+    dead_letters: Any = None  # IDeadLetterStore
+    result_groups: Any = None  # IResultGroups
     worker_group: Any = None  # zatotx.node.workers.worker_group.WorkerGroup; None without workers
     started: float = field(factory=time)
 

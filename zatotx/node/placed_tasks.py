@@ -55,7 +55,8 @@ class LeasedTask:
     _log = Logger()
 
     def start(self) -> Deferred[None]:
-        """Fires at once: whether another process holds the lease may take long to find out while Redis is away."""
+        """Fires at once: whether another process holds the lease may take long to find out while Redis is
+        unavailable."""
         self._running = Deferred.fromCoroutine(self._run())
         self._running.addErrback(self._ended)
         return succeed(None)

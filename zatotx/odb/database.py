@@ -15,9 +15,8 @@ from twisted.internet.defer import Deferred
 
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.documents import has_secrets, protect_secrets
-from zatotx.odb.engine import dialect_of, make_engine
+from zatotx.odb.engine import dialect_of, driver_message, make_engine, map_error
 from zatotx.odb.engines.dialect import Dialect
-from zatotx.odb.error_mapping import driver_message, map_error
 from zatotx.odb.executor import CancellableCall, DatabaseExecutor
 from zatotx.odb.mutations import apply_operations
 from zatotx.odb.schema_state import require_current_schema

@@ -15,8 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from zatotx.interfaces.config import NodeRow
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.database import Database
-from zatotx.odb.engine import dialect_of, make_engine
-from zatotx.odb.error_mapping import driver_message
+from zatotx.odb.dead_letters import count_dead_letters
+from zatotx.odb.engine import dialect_of, driver_message, make_engine
 from zatotx.odb.nodes import list_nodes
 from zatotx.odb.tables import cluster
 from zatotx.odb.transaction import Cluster, revision_of
@@ -45,6 +45,7 @@ class OdbHealth:
     # seconds that the database's clock is ahead of the local one, corrected by the round trip; 0 for SQLite
     clock_offset: float
     round_trip: float  # round-trip time in seconds
+    dead_letters: int = 0
 
 
 def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
@@ -53,16 +54,17 @@ def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
     with closing(database):
         dialect = dialect_of(database.url)
         backend = _backend(database.url)
-        revision, rows, size, (ahead, round_trip) = database.read(
+        revision, rows, size, (ahead, round_trip), letters = database.read(
             lambda connection, found: (
                 revision_of(connection, found.id), tuple(list_nodes(connection, found)),
                 _size(connection, backend, database.url), _measure_clock(connection, backend),
+                count_dead_letters(connection, found),
             )
         )
         if write:
             check_writable(database)
         return OdbHealth(url=mask_password(database.url), title=dialect.title, revision=revision, nodes=rows, size=size,
-                         clock_offset=ahead, round_trip=round_trip)
+                         clock_offset=ahead, round_trip=round_trip, dead_letters=letters)
 
 
 def check_writable(database: Database) -> None:

@@ -9,7 +9,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from cryptography.fernet import Fernet, InvalidToken
 
 from zatotx.model.errors import ServiceUnavailable, StartError
-from zatotx.schema.dual_secret import ENCRYPTED, HASHED, combine, get_encrypted, get_hash, is_dual_secret
+from zatotx.schema.secrets import ENCRYPTED, HASHED, combine, get_encrypted, get_hash, is_dual_secret
 
 _CHECK = 'zatotx'
 

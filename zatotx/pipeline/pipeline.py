@@ -169,11 +169,11 @@ class Pipeline:
 
     async def _admit_to_channel(self, channel: ChannelSpec) -> ChannelQueue:
         """Return the channel's queue once the request is admitted, which may require waiting."""
-        entrance = self.admission.queue_of(channel)
-        waiting = self.admission.enter_channel(channel, entrance)
+        queue = self.admission.queue_of(channel)
+        waiting = self.admission.enter_channel(channel, queue)
         if waiting is not None:
             await waiting
-        return entrance
+        return queue
 
     async def authorize(self, message: Message) -> None:
         """Set `message.principal` by the head alone. Raises what the authentication policy raises, and
@@ -194,6 +194,11 @@ class Pipeline:
         if self.unavailable_reason and not message.channel.serves_while_draining:
             raise ServiceUnavailable(message.cid, self.unavailable_reason)
         return message.principal or self.authentication.check(message)
+
+    def has_room(self, service: str) -> bool:
+        """Return whether the concurrency limits admit a call of a service now."""
+        entry = self.store.current.get(service)
+        return not self.admission.node.is_full and (entry is None or not entry.concurrency_limit.is_full)
 
     def error_reply(self, error: BaseException, message: Message) -> Reply:
         """Return the reply to a message that failed with `error`."""

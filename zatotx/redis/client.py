@@ -10,10 +10,9 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from zatotx.interfaces.meters import NullMeter, count_call
-from zatotx.interfaces.redis_client import ICommands, IPipelinedCommands, RedisError
-from zatotx.redis.connection_log import ConnectionLog
+from zatotx.interfaces.redis import ICommands, IPipelinedCommands, IScriptRunner, RedisError, Script
 from zatotx.redis.errors import UnusableServerError
-from zatotx.redis.reconnecting_connection import ConnectionService, ReconnectingConnection
+from zatotx.redis.reconnecting_connection import ConnectionLog, ConnectionService, ReconnectingConnection
 from zatotx.redis.server_info import ServerInfo, configuration_warnings, parse_info, unsupported_reason
 from zatotx.redis.url import RedisAddress
 
@@ -48,14 +47,9 @@ class RedisClient(ConnectionService):
         connection_log: ConnectionLog | None = None,
     ) -> None:
         """`reactor`: IReactorTime, IReactorTCP, IReactorUNIX. `name`: the connection's name in CLIENT LIST."""
-        self._connection_log = connection_log or ConnectionLog(str(address))
+        self.connection_log = connection_log or ConnectionLog(str(address))
         connection = ReconnectingConnection(
-            reactor,
-            address,
-            timeout=timeout,
-            name=name,
-            connection_log=self._connection_log,
-            prepare=self._check_server,
+            reactor, address, timeout=timeout, name=name, connection_log=self.connection_log, prepare=self._check_server
         )
         super().__init__(connection)
         self.last_info: ServerInfo | None = (
@@ -120,7 +114,7 @@ class RedisClient(ConnectionService):
         try:
             reply = await protocol.send_command('INFO')
         except RedisError as error:
-            self._connection_log.log_warning(
+            self.connection_log.log_warning(
                 f'{self.address} does not answer INFO, so its settings are not checked: {error}'
             )
             return
@@ -128,7 +122,7 @@ class RedisClient(ConnectionService):
         if problem := unsupported_reason(info):
             raise UnusableServerError(problem)
         for sentence in configuration_warnings(info, str(self.address)):
-            self._connection_log.log_warning(sentence)
+            self.connection_log.log_warning(sentence)
 
     def _parse_info(self, info: object) -> ServerInfo:
         self.last_info = server_info = parse_info(str(info))
@@ -152,3 +146,25 @@ def _is_unsupported(words: Sequence[object]) -> bool:
 
 def _upper(word: object) -> str:
     return word.upper() if isinstance(word, str) else word.upper().decode('latin-1') if isinstance(word, bytes) else ''
+
+
+@implementer(IScriptRunner)
+class ScriptRunner:
+    """Runs scripts over the shared connection, with a deadline for each step."""
+
+    def __init__(self, client: ICommands) -> None:
+        self._client = client
+
+    def run(self, script: Script, keys: Sequence[str], args: Sequence[object] = ()) -> Deferred[Any]:
+        """See IScripts."""
+        words = (len(keys), *keys, *args)
+        reply: Deferred[Any] = self._client.execute('EVALSHA', script.sha, *words)
+
+        def load_script(failure: Any) -> Any:
+            failure.trap(RedisError)
+            if failure.value.code != 'NOSCRIPT':
+                return failure
+            # The script was not run. EVAL runs it and caches it for the next time.
+            return self._client.execute('EVAL', script.text, *words)
+
+        return reply.addErrback(load_script)

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import TimeoutError
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 
-from zatotx.interfaces.redis_client import RedisError, RedisNotReady
+from zatotx.interfaces.redis import RedisError, RedisNotReady
 from zatotx.model.errors import ServiceUnavailable, Timeout
 
 # Error codes of Redis that describe the server's state, not the command.
@@ -26,8 +26,8 @@ _NO_REPLY, _CANNOT_SERVE = 'did not reply', ' cannot serve this now: '
 
 
 class UnusableServerError(Exception):
-    """The Redis server or its settings cannot be used. The message is a clause that continues 'Redis at … is away:
-    '."""
+    """The Redis server or its settings cannot be used. The message is a clause that continues 'Redis at … is
+    unavailable: '."""
 
 
 def make_reply_error(text: str, server: str) -> RedisError | RedisNotReady:
@@ -58,7 +58,7 @@ def disconnect_cause(error: Exception, protocol: Any) -> Exception:
 
 
 def describe_error(error: BaseException, timeout: float) -> str:
-    """Return why connecting failed or a connection ended, as a clause that continues 'Redis at … is away: '."""
+    """Return why connecting failed or a connection ended, as a clause that continues 'Redis at … is unavailable: '."""
     if isinstance(error, RedisError):
         return f'it rejected the connection: {error}'
     if isinstance(error, TimeoutError):

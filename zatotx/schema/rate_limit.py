@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.secrets import ConfigObject
 
 CHANNEL, PRINCIPAL, ADDRESS = 'channel', 'principal', 'address'  # what a limit counts together
 LOCAL, OPEN, CLOSED = 'local', 'open', 'closed'  # how exact limits behave without Redis
@@ -27,7 +27,7 @@ def parse_rate(limit: str) -> tuple[int, int] | None:
     return int(count), int(length) * (unit or 1)
 
 
-def _limit_mistake(limit: str) -> str:
+def _limit_error(limit: str) -> str:
     rate = parse_rate(limit)
     if rate is None:
         return _INVALID_RATE
@@ -43,7 +43,7 @@ class RateLimit(ConfigObject, frozen=True, kw_only=True):
     name: Annotated[str, field('Name of the limit, used by channels to refer to it', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether the limit is enforced')] = True
     limit: Annotated[
-        str, field('Requests per period: 100/1m, 10/s, 5000/d; 100/60 is in seconds', check=_limit_mistake)
+        str, field('Requests per period: 100/1m, 10/s, 5000/d; 100/60 is in seconds', check=_limit_error)
     ]
     burst: (
         Annotated[int, field('Number of requests allowed at once; none = as many as the limit allows per period',
@@ -70,7 +70,7 @@ class RateLimit(ConfigObject, frozen=True, kw_only=True):
         return count, seconds, self.burst or count
 
 
-def _mistakes(value: RateLimit) -> list[tuple[str, str]]:
+def _find_errors(value: RateLimit) -> list[tuple[str, str]]:
     count, seconds, burst = value.rate
     if burst * seconds > _MAX_REFILL_SECONDS * count:
         return [('burst', 'must be smaller: at this limit it would take more than 100 days until it can be had again')]
@@ -83,5 +83,5 @@ RATE_LIMIT = ObjectType(
     section='rate_limit',
     title='Rate limit',
     zato=ZatoApi(prefix='rate-limit'),
-    validate=_mistakes,
+    validate=_find_errors,
 )

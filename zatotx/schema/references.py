@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-from zatotx.schema.fields import FieldInfo, iter_references
-from zatotx.schema.meta import ObjectType
+from zatotx.schema.meta import FieldInfo, ObjectType, iter_references
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.suggestion import did_you_mean
 from zatotx.schema.type_registry import ObjectTypeRegistry

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from zatotx.schema.fields import FieldInfo, field_names, fields_of, fields_of_struct
-from zatotx.schema.meta import ObjectType
+from zatotx.schema.meta import FieldInfo, ObjectType, field_names, fields_of, fields_of_struct
+from zatotx.schema.rate_limit import RATE_LIMIT
+from zatotx.schema.security import SECURITY_TYPES
+from zatotx.schema.service import SERVICE
 
 
 def namespace_of(object_type: ObjectType) -> str:
@@ -103,3 +105,6 @@ def _nested_errors(path: str, info: FieldInfo) -> Iterator[str]:
         if nested.secret or nested.ref:
             yield f'{path}.{nested.name} is a secret or a reference: only fields of the object itself can be'
         yield from _nested_errors(f'{path}.{nested.name}', nested)
+
+
+BUILTIN_TYPES = (*SECURITY_TYPES, RATE_LIMIT, SERVICE)

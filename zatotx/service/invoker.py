@@ -16,8 +16,8 @@ from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceM
 from zatotx.model.errors import BadInput, Inactive, InternalServerError, MethodNotAllowed
 from zatotx.model.message import Message, ServiceResult
 from zatotx.service.compat.bunch import Bunch
-from zatotx.service.hook_sequence import hook_steps, run_steps, run_steps_blocking
-from zatotx.service.io import xml_input, xml_output
+from zatotx.service.hooks import hook_steps, run_steps, run_steps_blocking
+from zatotx.service.io import xml_codec
 from zatotx.service.io.input_sources import XML, collect_input_sources
 from zatotx.service.io.service_io import BadOutput
 from zatotx.service.io.validation_error import ValidationError
@@ -125,7 +125,7 @@ class Invoker:
 
     async def perform(self, invocation: Invocation) -> ServiceResult:
         """Run a service as `invoke` does, for an invocation that is already set up."""
-        large = invocation.message.channel.data_format in XML and xml_input.is_large_message(invocation.message)
+        large = invocation.message.channel.data_format in XML and xml_codec.is_large_message(invocation.message)
         service = prepare_instance(invocation, with_input=not large)
         entry, handler = invocation.entry, invocation.handler
         hooks = entry.metadata.hooks
@@ -263,7 +263,7 @@ def read_input(service: Any, invocation: Invocation) -> None:
     try:
         is_text = message.channel.data_format in XML or (message.http is None and is_element(payload))
         if is_text:
-            payload = xml_input.read_element_values(payload, invocation.entry.metadata.io, message)
+            payload = xml_codec.read_element_values(payload, invocation.entry.metadata.io, message)
         sources = collect_input_sources(message, payload, params_only=declaration.params_only, texts=is_text)
         service.request.input = declaration.read(sources)
     except BadInput as error:
@@ -320,7 +320,7 @@ def build_outcome(service: Any, invocation: Invocation) -> ServiceResult:
 def _write_xml(outcome: ServiceResult, invocation: Invocation, value: Any) -> None:
     """Serialize the response as XML. Raises NotAwaited in place of an error caused by an awaitable in it."""
     try:
-        xml_output.serialize_response(outcome, invocation.entry.metadata.io, invocation.message, invocation.entry.name)
+        xml_codec.serialize_response(outcome, invocation.entry.metadata.io, invocation.message, invocation.entry.name)
     except InternalServerError as error:
         raise (find_missing_await(invocation.entry.cls, value) or error) from None
 

@@ -10,8 +10,8 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
-from zatotx.interfaces.fetcher import FetchedDocument, IFetcher
-from zatotx.interfaces.nonces import INonceStore
+from zatotx.interfaces.outgoing import FetchedDocument, IFetcher
+from zatotx.interfaces.redis import INonceStore
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.node.listeners import Listeners
 from zatotx.pipeline.security.apikey import ApiKeyAuthenticator

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.meters import NullUserMetrics
 from zatotx.interfaces.node import ILogLevels, INode
-from zatotx.interfaces.redis_client import IPubSub
+from zatotx.interfaces.redis import IPubSub
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Principal, Reply
 from zatotx.node.live_config import LiveConfig
@@ -29,10 +29,11 @@ from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.deployment.deployer import Deployer, VersionManager
 from zatotx.service.invoker import Invoker
-from zatotx.service.outgoing import OutgoingConnections
+from zatotx.service.outgoing import ConnectionNamespaces
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
+from zatotx.testing.memory_work import MemoryWorkStream
 
 CLUSTER = 'test'
 KEY = 'bm90LWEtc2VjcmV0LWp1c3QtYS10ZXN0LWtleS0xMjM='  # a Fernet key
@@ -119,7 +120,10 @@ class MemoryNode:
         self.found: list[str] = []
         self.log_levels = MemoryLevels()
         self.user_metrics = NullUserMetrics()
-        self.outgoing = OutgoingConnections()
+        self.outgoing = ConnectionNamespaces()
+        self.work = MemoryWorkStream(reactor)
+        self.dead_letters = self.odb
+        self.result_groups: Any = None
         self.config: Any = None
         self.deployer: Any = None
 

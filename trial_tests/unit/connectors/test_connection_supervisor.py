@@ -84,7 +84,7 @@ class SupervisorTests(SynchronousTestCase):
         self.assertEqual(len(self.attempts), 5)
 
     def test_one_line_a_change(self) -> None:
-        """The log says once that a peer is away, however many attempts fail, and once that it works again."""
+        """The log says once that a peer is unavailable, however many attempts fail, and once that it works again."""
         with capturedLogs() as events:
             self.supervisor.start()
             for _ in range(4):

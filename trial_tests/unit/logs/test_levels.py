@@ -15,9 +15,8 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.logs.categories import ADMIN, ALL_CATEGORIES, KVDB, SERVER, category_of
 from zatotx.logs.formats import JSON, TEXT
-from zatotx.logs.levels import LEVELS, LevelFilter
+from zatotx.logs.levels import ADMIN, ALL_CATEGORIES, KVDB, LEVELS, SERVER, LevelFilter, category_of
 from zatotx.logs.line_writer import SharedLineWriter
 from zatotx.logs.log_file import LogFile
 from zatotx.logs.server_log import ContextGetter, ServerLog, no_context
@@ -130,10 +129,10 @@ class RoutingTests(Chatty):
         """Entries of a category are in its file; warnings and errors are also in server.log."""
         self.install()
         self.twisted('zatotx.redis.reconnecting_connection').info('it answers')
-        self.twisted('zatotx.redis.reconnecting_connection').warn('it is away')
+        self.twisted('zatotx.redis.reconnecting_connection').warn('it is unavailable')
         logging.getLogger('crm.x').info('hello')
-        self.assertEqual(self.said('kvdb'), ['it answers', 'it is away'])
-        self.assertEqual(self.said(), ['it is away', 'hello'])
+        self.assertEqual(self.said('kvdb'), ['it answers', 'it is unavailable'])
+        self.assertEqual(self.said(), ['it is unavailable', 'hello'])
 
     def test_levels(self) -> None:
         """Levels apply to both kinds of loggers; stdlib loggers skip entries below them early."""

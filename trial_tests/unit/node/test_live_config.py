@@ -14,7 +14,7 @@ from zope.interface import implementer
 from zatotx.interfaces.config import NodeRow, OutdatedSnapshot, PreparedConfig
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Principal
-from zatotx.node.live_config import ALIVE, BEAT, LiveConfig, live_nodes
+from zatotx.node.live_config import ALIVE, HEARTBEAT_INTERVAL, LiveConfig, live_nodes
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.schema.security import BasicAuth
 from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot, StoredObject
@@ -27,7 +27,7 @@ def user(number: int, revision: int) -> StoredObject:
 
 
 class ScriptedStore:
-    """An ODB with one object a revision, which may be away."""
+    """An ODB with one object a revision, which may be unavailable."""
 
     def __init__(self) -> None:
         self.revision = 0
@@ -61,7 +61,7 @@ class ScriptedStore:
     def nodes(self) -> Deferred[Any]:
         return self._answer([])
 
-    def beat(self, node_id: int, applied: int, verdicts: dict[int, str]) -> Deferred[Any]:
+    def record_heartbeat(self, node_id: int, applied: int, verdicts: dict[int, str]) -> Deferred[Any]:
         self.beats.append(applied)
         return fail(self.locked) if self.locked else self._answer(self.revision)
 
@@ -77,9 +77,9 @@ class ScriptedBus:
     def subscribe(self, topic: str, heard: Callable[[str], None]) -> None:
         self.heard = heard
 
-    def announce(self, topic: str, message: str) -> Deferred[None]:
+    def publish(self, topic: str, message: str) -> Deferred[None]:
         self.announced.append(message)
-        return fail(ServiceUnavailable(None, 'Redis is away')) if self.away else succeed(None)
+        return fail(ServiceUnavailable(None, 'Redis is unavailable')) if self.away else succeed(None)
 
 
 class LiveConfigTests(SynchronousTestCase):
@@ -111,11 +111,11 @@ class LiveConfigTests(SynchronousTestCase):
     def test_a_missed_announcement_is_made_good_by_the_beat(self) -> None:
         """Within two seconds, without Redis."""
         self.store.revision = 3
-        self.clock.advance(BEAT)
+        self.clock.advance(HEARTBEAT_INTERVAL)
         self.assertEqual(self.applied, [3])
 
     def test_a_lost_announcement_does_not_fail_the_change(self) -> None:
-        """Redis may be away."""
+        """Redis may be unavailable."""
         self.bus.away = True
         self.assertEqual(self.successResultOf(self.change()), 1)
         self.assertEqual(self.applied, [1])
@@ -123,13 +123,13 @@ class LiveConfigTests(SynchronousTestCase):
     def test_while_the_odb_is_away_what_is_in_force_stays(self) -> None:
         """Writes fail with its reason; what was missed is in force after its return."""
         self.successResultOf(self.change())
-        self.store.away = ServiceUnavailable(None, 'The ODB is away')
+        self.store.away = ServiceUnavailable(None, 'The ODB is unavailable')
         self.failureResultOf(self.change(), ServiceUnavailable)
-        self.clock.pump([BEAT, BEAT])
-        self.assertEqual((self.config.unavailable_reason, self.config.snapshot.revision), ('The ODB is away', 1))
+        self.clock.pump([HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL])
+        self.assertEqual((self.config.unavailable_reason, self.config.snapshot.revision), ('The ODB is unavailable', 1))
         self.store.away = None
         self.store.revision = 5
-        self.clock.pump([BEAT, BEAT])
+        self.clock.pump([HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL])
         self.assertEqual((self.config.unavailable_reason, self.config.snapshot.revision), ('', 5))
 
     def test_a_change_is_made_though_it_cannot_be_told(self) -> None:
@@ -145,7 +145,7 @@ class LiveConfigTests(SynchronousTestCase):
         self.assertIn('The change is stored as revision 1, but not in force yet', said)
         self.assertIn('(Frozen)', said)
         self.store.unread = None
-        self.clock.advance(BEAT)
+        self.clock.advance(HEARTBEAT_INTERVAL)
         self.assertEqual(self.applied, [1])
 
     def test_all_who_wait_hear_at_once_that_the_odb_is_away(self) -> None:
@@ -173,7 +173,7 @@ class LiveConfigTests(SynchronousTestCase):
     def test_a_change_right_after_a_restored_backup_is_in_force(self) -> None:
         """Though its revision is lower than that of what was in force."""
         self.store.revision = 5
-        self.clock.advance(BEAT)
+        self.clock.advance(HEARTBEAT_INTERVAL)
         self.store.revision = 1
         self.assertEqual(self.successResultOf(self.change()), 2)
         self.assertEqual(self.config.snapshot.revision, 2)
@@ -206,14 +206,14 @@ class LiveConfigTests(SynchronousTestCase):
     def test_what_cannot_be_built_changes_nothing(self) -> None:
         """What the others have built is discarded, and built anew with the next attempt."""
         discarded: list[int] = []
-        failing = [ServiceUnavailable(None, 'The ODB is away')]
+        failing = [ServiceUnavailable(None, 'The ODB is unavailable')]
         self.config.preparers = [
             lambda snapshot: succeed(PreparedConfig(lambda: self.applied.append(1), lambda: discarded.append(1))),
             lambda snapshot: fail(failing.pop()) if failing else self.prepare(snapshot),
         ]
         self.failureResultOf(self.change(), ServiceUnavailable)
         self.assertEqual((self.applied, discarded, self.config.snapshot.revision), ([], [1], 0))
-        self.clock.advance(BEAT)
+        self.clock.advance(HEARTBEAT_INTERVAL)
         self.assertEqual((self.applied, discarded, self.config.snapshot.revision), ([1, 1], [1], 1))
 
     def test_a_commit_that_fails_keeps_no_other_from_being_made(self) -> None:
@@ -264,21 +264,21 @@ class LiveConfigTests(SynchronousTestCase):
         globalLogPublisher.addObserver(heard)
         self.addCleanup(globalLogPublisher.removeObserver, heard)
         self.store.revision, self.store.unread = 1, ServiceUnavailable(None, 'Locked')
-        self.clock.pump([BEAT] * 5)
+        self.clock.pump([HEARTBEAT_INTERVAL] * 5)
         for why in ['Refused', 'Locked', 'Refused', *map(str, range(20))]:
             self.store.away = ServiceUnavailable(None, why)
-            self.clock.advance(BEAT)
+            self.clock.advance(HEARTBEAT_INTERVAL)
         self.assertEqual([line.rpartition(': ')[2] for line in said], ['Locked', 'Refused', '0', '1', '2'])
         self.store.away = self.store.unread = None
-        self.clock.pump([BEAT] * 3)
+        self.clock.pump([HEARTBEAT_INTERVAL] * 3)
         self.assertEqual(said[5:], ['The ODB is available again, this node is at revision 1'])
 
     def test_an_odb_restored_from_a_backup_is_read_anew(self) -> None:
         """A revision lower than ours means that what we know may never have been."""
         self.store.revision = 5
-        self.clock.advance(BEAT)
+        self.clock.advance(HEARTBEAT_INTERVAL)
         self.store.revision = 2
-        self.clock.advance(BEAT)
+        self.clock.advance(HEARTBEAT_INTERVAL)
         self.assertEqual(self.config.snapshot.revision, 2)
         self.assertEqual([stored.name for stored in self.config.snapshot], ['u1', 'u2'])
 
@@ -286,7 +286,7 @@ class LiveConfigTests(SynchronousTestCase):
         """No beat, nothing applied."""
         self.successResultOf(self.config.stop())
         self.store.revision = 4
-        self.clock.advance(10 * BEAT)
+        self.clock.advance(10 * HEARTBEAT_INTERVAL)
         self.assertEqual((self.applied, self.store.beats), ([], []))
 
 

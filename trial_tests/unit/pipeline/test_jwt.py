@@ -19,6 +19,7 @@ from trial_tests.support.certificate import write_certificate
 from trial_tests.support.tokens import GOOD, NOW, SECRET, part, pem, private_key, sign, signed
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Principal
+from zatotx.pipeline.security.authenticator import PrincipalCache
 from zatotx.pipeline.security.jwt import (
     CACHE_SIZE,
     CHALLENGE,
@@ -28,7 +29,6 @@ from zatotx.pipeline.security.jwt import (
     make_jwt_authenticator,
 )
 from zatotx.pipeline.security.policy import AuthenticationPolicy
-from zatotx.pipeline.security.principal_cache import PrincipalCache
 from zatotx.rules.security.jwt import select_key
 from zatotx.schema.security import JWT, Jwt
 from zatotx.schema.snapshot import Snapshot, StoredObject
@@ -36,8 +36,8 @@ from zatotx.schema.validation import validate
 from zatotx.testing.fake_fetcher import FakeFetcher
 from zatotx.testing.fake_pipeline import make_message
 from zatotx.testing.log_recorder import LogRecorder
+from zatotx.wire.jose import VerificationKey, key_from_pem, key_from_secret
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.jwk import VerificationKey, key_from_pem, key_from_secret
 
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='idp')
 _SECRETS = ('HS256', 'HS384', 'HS512')

@@ -26,9 +26,8 @@ from zatotx.schema.validation import validate
 from zatotx.testing.fake_authenticator import FieldAuthenticator
 from zatotx.testing.fake_pipeline import make_message
 from zatotx.testing.log_recorder import LogRecorder
+from zatotx.wire.certificates import from_certificate_name, is_same_name, parse_alternative_name, parse_name
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.alternative_name import parse_alternative_name
-from zatotx.wire.security.distinguished_name import from_certificate_name, is_same_name, parse_name
 
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='partner')
 BANK = Issuer('Bank CA')

@@ -25,8 +25,7 @@ from zatotx.model.errors import (
 )
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Principal, Reply, ServiceResult
 from zatotx.pipeline.codecs import CodecRegistry
-from zatotx.pipeline.deadline_sweeper import SWEEP_INTERVAL
-from zatotx.pipeline.dispatcher import Dispatcher
+from zatotx.pipeline.dispatcher import SWEEP_INTERVAL, Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.testing.fake_pipeline import (
@@ -34,7 +33,7 @@ from zatotx.testing.fake_pipeline import (
     FunctionEntry,
     FunctionInvoker,
     FunctionServiceStore,
-    SpooledBody,
+    MemorySpooledBody,
     make_message,
 )
 
@@ -493,6 +492,6 @@ class CodecTests(ExchangeCase):
     def test_spooled_body_is_read_back(self) -> None:
         """A body spooled to a file is decoded like any other."""
         inbound = make_message()
-        inbound.body = SpooledBody(b'{"a": 1}')
+        inbound.body = MemorySpooledBody(b'{"a": 1}')
         self.serve(echo, inbound)
         self.assertEqual(json.loads(self.reply().body), {'a': 1})

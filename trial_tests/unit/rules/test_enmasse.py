@@ -21,8 +21,8 @@ from zatotx.rules.enmasse.import_plan import (
     substitute_references,
 )
 from zatotx.schema.circuit_breaker import CircuitBreakerSettings
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, field
+from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security import BASIC_AUTH, BasicAuth, DigestAuth
 from zatotx.schema.security.definition import CHANNEL_TYPES
 from zatotx.schema.service import ServiceConfig
@@ -207,6 +207,23 @@ class MistakeTests(SynchronousTestCase):
         )
         self.assertEqual(len(found), 11)
 
+    def test_references_to_what_is_wrong_itself(self) -> None:
+        """A reference to an object of the document whose type is wrong is reported at that object only."""
+        self.assertEqual(self.errors('''
+            security: [{name: odd, type: kerberos}]
+            channel_rest: [{name: d, url_path: /d, service: echo, security: odd}]
+        '''), [f"security 'odd': type: must be one of: {TAGS}, got 'kerberos'"])
+
+    def test_kinds_of_values(self) -> None:
+        """What stands in place of a document, a section or an object is named."""
+        for value, said in ((None, 'nothing'), ('x', 'text'), (7, 'a number'), (7.5, 'a number'),
+                            (True, 'true or false'), ([], 'a list'), ({1}, 'a set')):  # fmt: skip
+            self.assertEqual(self.errors(value), [f'the document must be a mapping of sections, not {said}'])
+        self.assertEqual(self.errors({'channel_rest': {}}),
+                         ['channel_rest: must be a list of objects, not a mapping'])  # fmt: skip
+        self.assertEqual(self.errors({'channel_rest': [['x']]}),
+                         ['channel_rest #1: must be a mapping of fields, not a list'])  # fmt: skip
+
     def test_references_to_what_does_not_fit(self) -> None:
         """References to definitions of an unsuitable type are rejected, in the document or the cluster: channels
         verify, outgoing connections send credentials."""
@@ -333,6 +350,12 @@ class ExportTests(SynchronousTestCase):
                 ],
             },
         )
+
+    def test_nested_values(self) -> None:
+        """Values within a field are exported without defaults too."""
+        outgoing = RestOutgoing(name='CRM', host='http://h', url_path='/', retry=RetrySettings(attempts=4))
+        (item,) = export_document(stored(('outgoing_rest', outgoing)), TYPES)['outgoing_rest']
+        self.assertEqual(item, {'name': 'CRM', 'host': 'http://h', 'url_path': '/', 'retry': {'attempts': 4}})
 
     def test_an_export_is_the_same_each_time(self) -> None:
         """An export does not depend on the order of ids, also through YAML."""

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx.rules.openapi.document import DocumentInfo, build_document, documented_methods, operation_tag, path_template
-from zatotx.rules.openapi.json_example import NoExample, make_example
+from zatotx.rules.openapi.json_example import NoExample, make_example, make_matching_text
 from zatotx.rules.openapi.model import (
     ChannelModel,
     InputField,
@@ -22,7 +22,6 @@ from zatotx.rules.openapi.model import (
     ServiceInput,
     ServiceModel,
 )
-from zatotx.rules.openapi.pattern_example import make_matching_text
 from zatotx.rules.openapi.request import describe_request, to_text
 from zatotx.rules.openapi.schema_registry import ERROR, SchemaRegistry, UniqueNames, safe_component_name
 from zatotx.service.io.model_schema import model_schema

@@ -159,7 +159,7 @@ class GroupTests(GroupCase):
         for waits in (False, True):
             self.apply(stored(20, 'key', f'change {waits}'))
             away = self.made['o']
-            away.error, away.is_delayed = ServiceUnavailable(None, 'keys are away'), waits
+            away.error, away.is_delayed = ServiceUnavailable(None, 'keys are unavailable'), waits
             for fields, expected in (({'key': 'a'}, 'a'), ({'key': 'x', 'body': 'body'}, 'body')):
                 waiting = Deferred.fromCoroutine(authenticate(self.guard, self.request(asked, other='o', **fields)))
                 for each in away.waiting:
@@ -221,12 +221,12 @@ class RoleTests(GroupCase):
 
     def test_a_door_of_the_broker(self) -> None:
         """A built-in endpoint accepts every definition that has one of its roles, and no other."""
-        door = channel(security='gone', roles=('writer',), door=True)
+        door = channel(security='gone', roles=('writer',), is_builtin_endpoint=True)
         self.assertEqual(self.who(door, other='o'), 'o')
         self.refused(door, key='a')
         self.apply(stored(20, 'key', 'new', roles=['writer']))
         self.assertEqual(self.who(door, key='new'), 'new')
-        self.refused(channel(roles=('none',), door=True), key='new')
+        self.refused(channel(roles=('none',), is_builtin_endpoint=True), key='new')
 
 
 class ManyUsersTests(SynchronousTestCase):

@@ -11,16 +11,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
 from zatotx.schema import type_docs
-from zatotx.schema.fields import NO_DEFAULT, fields_of, reference_fields
-from zatotx.schema.lenient_conversion import parse_request
-from zatotx.schema.masking import ConfigObject
-from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.meta import NO_DEFAULT, ObjectType, ZatoApi, field, fields_of, reference_fields
 from zatotx.schema.references import SnapshotReferences, find_dangling_references
+from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security import BASIC_AUTH, BasicAuth
 from zatotx.schema.service import SERVICE, ServiceConfig
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry, namespace_of
-from zatotx.schema.validation import validate, validate_edit
+from zatotx.schema.validation import parse_request, validate, validate_edit
 
 CHANNEL: dict[str, Any] = {'name': 'c', 'url_path': '/c', 'service': 's'}
 

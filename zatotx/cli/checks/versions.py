@@ -95,8 +95,8 @@ def check_settings(scene: CheckContext, part: Component) -> Iterator[tuple[str, 
     except StartError as error:
         yield BROKEN, str(error)
         return
-    for mistake in settings_errors(found, loaded.kinds):
-        yield BROKEN, f'{part.path}/config/server.toml: {mistake}'
+    for problem in settings_errors(found, loaded.kinds):
+        yield BROKEN, f'{part.path}/config/server.toml: {problem}'
 
 
 CHECKS = (

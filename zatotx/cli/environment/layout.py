@@ -105,9 +105,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 class UnresolvedSetting(str):
-    """A setting with a reference that cannot be resolved, as it is written; `why` is the error."""
+    """A setting with a reference that cannot be resolved, as it is written; `reason` is the error."""
 
-    why: str
+    reason: str
 
 
 def read_settings(part: Component) -> dict[str, Any]:
@@ -116,11 +116,11 @@ def read_settings(part: Component) -> dict[str, Any]:
     from zatotx.node.settings import resolve_references
 
     file = part.path / 'config' / 'server.toml'
-    found, wrong = resolve_references(read_toml(file), file.parent)
-    for environment, text in wrong:
+    found, unresolved = resolve_references(read_toml(file), file.parent)
+    for environment, text in unresolved:
         section, _, key = environment.partition('.')
         value = UnresolvedSetting(environment)
-        value.why = f'{file}: {environment}: {text}.'
+        value.reason = f'{file}: {environment}: {text}.'
         if key:
             found[section][key] = value
     return found
@@ -132,7 +132,7 @@ def get_setting(values: Mapping[str, Any], section: str, key: str, default: Any)
     found = values.get(section, {})
     value = found.get(key, default) if isinstance(found, Mapping) else default
     if isinstance(value, UnresolvedSetting):
-        raise CommandError(value.why)
+        raise CommandError(value.reason)
     if isinstance(value, str) and isinstance(default, int | float):  # values from the environment are text
         value = parse_number(value, default)
     return value if isinstance(value, type(default)) else default

@@ -18,7 +18,7 @@ from attrs import frozen
 from twisted.logger import Logger
 
 ROWS = 4096  # maximum number of counters; further ones are counted per worker
-_LEAST_SEATS = 16
+_MIN_SLOTS = 16
 _FILE, _NAMES = 'board', 'board.names'
 _SIZE = 4  # bytes of an integer
 
@@ -75,11 +75,11 @@ class SharedCounters:
         def others() -> int:
             return sum(numbers) - numbers[slot]
 
-        def least() -> int:
+        def minimum() -> int:
             return min((number for other, number in enumerate(numbers) if number and other != slot), default=0)
 
         publish(0)
-        return SharedCounterRow(publish, others, least)
+        return SharedCounterRow(publish, others, minimum)
 
     def _row(self, name: str) -> int | None:
         if name in self._names:
@@ -103,6 +103,6 @@ def create_counters_file(work: Path, workers: int) -> SharedCounters:
     for name in (_FILE, _NAMES):
         (work / name).unlink(missing_ok=True)
     fd = os.open(work / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.ftruncate(fd, ROWS * max(_LEAST_SEATS, 2 * workers + 4) * _SIZE)
+    os.ftruncate(fd, ROWS * max(_MIN_SLOTS, 2 * workers + 4) * _SIZE)
     os.close(fd)
     return SharedCounters(work)

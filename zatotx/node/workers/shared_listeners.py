@@ -165,12 +165,12 @@ def adopt_tcp(
 
 
 def adopt_unix(
-    reactor: Any, descriptor: int, wanted: EndpointSpec, factory: Any, closed: Callable[[], None] | None = None
+    reactor: Any, descriptor: int, spec: EndpointSpec, factory: Any, closed: Callable[[], None] | None = None
 ) -> Any:
     """Return a listening port on a duplicate of a Unix socket's descriptor, without balancing. `closed` is called when
     the port has stopped listening."""
     shared = socket.socket(fileno=os.dup(descriptor))
-    port = SharedUNIXPort(shared.getsockname(), factory, wanted.backlog, wanted.mode, reactor)
+    port = SharedUNIXPort(shared.getsockname(), factory, spec.backlog, spec.mode, reactor)
     port._preexistingSocket = shared
     port.closed = closed
     port.startListening()  # type: ignore[no-untyped-call]

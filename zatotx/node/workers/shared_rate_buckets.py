@@ -27,7 +27,7 @@ LOTS = 8_192
 _FILE = 'rates'
 _PLACE = Struct('=Qq')  # hash of the name, and the time until which the bucket is used up, in nanoseconds
 _LOT = Struct('=' + 'Qq' * BUCKETS_PER_LOT)
-_PATIENCE = 0.005  # seconds to wait for the lock of a lot, which is held for microseconds
+_LOCK_TIMEOUT = 0.005  # seconds to wait for the lock of a lot, which is held for microseconds
 _PAUSE = 1.0  # seconds for which a lot is used without its lock after a timeout
 
 
@@ -36,7 +36,7 @@ class SharedBuckets:
     """Implements IBuckets like rules.limits.gcra.Buckets, on the monotonic clock that all processes of a machine share.
     """
 
-    def __init__(self, work: Path, lock_timeout: float = _PATIENCE) -> None:
+    def __init__(self, work: Path, lock_timeout: float = _LOCK_TIMEOUT) -> None:
         """`lock_timeout`: seconds to wait for a lock. Raises OSError if `create_buckets_file` has not created the
         table."""
         self._fd = os.open(work / _FILE, os.O_RDWR | os.O_CLOEXEC)

@@ -171,7 +171,7 @@ class _BorrowerConnection(_JsonLines):
         self._received.append(descriptor)
 
     def lineReceived(self, line: bytes) -> None:
-        result, description, *why = json.loads(line)
+        result, description, *reasons = json.loads(line)
         opened = self._waiting.popleft()
         if result == OPENED and opened.called:  # it was cancelled
             os.close(self._received.popleft())
@@ -179,7 +179,7 @@ class _BorrowerConnection(_JsonLines):
         elif result == OPENED:
             opened.callback(self._received.popleft())
         else:
-            opened.errback(OSError(why[0]))
+            opened.errback(OSError(reasons[0]))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_lost = True

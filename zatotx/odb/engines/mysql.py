@@ -97,7 +97,7 @@ def lock_schema(connection: Connection) -> None:
         raise OperationalError('GET_LOCK', None, Exception('another upgrade is running'))
 
 
-def is_away(error: Exception) -> bool:
+def is_unavailable(error: Exception) -> bool:
     """Return whether the error is about the database. PyMySQL raises InternalError for errors of files and disks, whose
     numbers are below 1000."""
     if isinstance(error, OperationalError | InterfaceError):
@@ -155,7 +155,7 @@ DIALECT = Dialect(
     make_engine=make_engine,
     driver='pymysql',
     extra='mysql',
-    is_unavailable=is_away,
+    is_unavailable=is_unavailable,
     error_message=error_message,
     is_retryable=is_retryable,
     lock_schema=lock_schema,

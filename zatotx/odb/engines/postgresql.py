@@ -28,7 +28,7 @@ _SCHEMA_LOCK = 0x7A61746F7478  # the advisory: 'zatotx' in ASCII: the advisory l
 
 # SQLSTATE prefixes of errors that are about the server, the account or the disk, although psycopg raises some of them
 # as ProgrammingError or InternalError. https://www.postgresql.org/docs/current/errcodes-appendix.html
-_AWAY = ('08', '28', '3D', '53', '54', '55', '57', '58', 'XX', '22021', '22P05', '25006', '42501')
+_UNAVAILABLE_STATES = ('08', '28', '3D', '53', '54', '55', '57', '58', 'XX', '22021', '22P05', '25006', '42501')
 _READ_ONLY = '25006'
 _RETRYABLE = ('40001', '40P01')  # serialization_failure, deadlock_detected
 
@@ -91,11 +91,11 @@ def lock_schema(connection: Connection) -> None:
     connection.execute(text('SELECT pg_advisory_xact_lock(:number)'), {'number': _SCHEMA_LOCK})
 
 
-def is_away(error: Exception) -> bool:
+def is_unavailable(error: Exception) -> bool:
     """Return whether the error is about the database, not about the statement."""
     if isinstance(error, OperationalError | InterfaceError):
         return True
-    return isinstance(error, DBAPIError) and _sqlstate(error).startswith(_AWAY)
+    return isinstance(error, DBAPIError) and _sqlstate(error).startswith(_UNAVAILABLE_STATES)
 
 
 def is_retryable(error: Exception) -> bool:
@@ -124,7 +124,7 @@ DIALECT = Dialect(
     make_engine=make_engine,
     driver='psycopg',
     extra='postgresql',
-    is_unavailable=is_away,
+    is_unavailable=is_unavailable,
     error_message=error_message,
     is_retryable=is_retryable,
     lock_schema=lock_schema,

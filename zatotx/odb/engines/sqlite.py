@@ -94,7 +94,7 @@ def _require_same_file(info: dict[Any, Any], path: str) -> None:
         raise DisconnectionError('the file of the ODB was replaced')
 
 
-def is_away(error: Exception) -> bool:
+def is_unavailable(error: Exception) -> bool:
     """Return whether the error is about the database. SQLite raises a plain DatabaseError for a file that is malformed
     or not a database."""
     return isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
@@ -104,7 +104,7 @@ DIALECT = Dialect(
     title='SQLite',
     make_engine=make_engine,
     driver='sqlite3',
-    is_unavailable=is_away,
+    is_unavailable=is_unavailable,
     error_message=str,
     is_retryable=lambda error: False,  # a writer holds the lock from its start, so conflicts cannot occur
     lock_schema=lambda connection: None,  # BEGIN IMMEDIATE is the lock

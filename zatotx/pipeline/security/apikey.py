@@ -7,13 +7,12 @@ from functools import partial
 
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import NO_DEFINITION, make_principal
-from zatotx.pipeline.security.challenges import challenge_of
+from zatotx.pipeline.security.authenticator import NO_DEFINITION, challenge_of, make_principal
 from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
 from zatotx.schema.snapshot import StoredObject
-from zatotx.wire.http.query import Malformed, query_parameter
+from zatotx.wire.http.urlencoded import Malformed, query_parameter
 
-_NOBODY = NO_DEFINITION.encode()
+_NO_PRINCIPAL = NO_DEFINITION.encode()
 
 
 class ApiKeyAuthenticator:
@@ -39,7 +38,7 @@ class ApiKeyAuthenticator:
         try:
             key = self._extract_raw_key(message)
         except Malformed:
-            return _NOBODY
+            return _NO_PRINCIPAL
         return None if key is None else self._digest(key)
 
     def check(self, message: Message) -> Principal | Awaitable[Principal]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Hashable, Mapping
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from zatotx.model.message import Message, Principal
 from zatotx.rules.security.roles import effective_roles
@@ -53,3 +54,53 @@ def make_principal(stored: StoredObject, username: str = '', claims: Mapping[str
         claims or {},
         effective_roles(stored.type, stored.name, definition.roles),
     )
+
+
+GENERIC_CHALLENGE = 'Basic realm="zatotx"'  # for unknown definitions
+
+_CHALLENGES: Mapping[str, str] = {
+    'apikey': 'zato-apikey',  # Zato's names where HTTP defines no scheme
+    'jwt': 'Bearer realm="zatotx"',
+    'mtls': 'zato-mtls',
+    'tech_account': 'zato-tech-acc',
+    'wss': 'zato-wss',
+    'xpath': 'zato-xpath',
+}
+
+
+def challenge_of(type_: str, definition: Any = None) -> str:
+    """Return the challenge of a definition of that type, active or not. For Basic auth it contains the definition's
+    realm."""
+    if type_ == 'basic_auth' and definition is not None:
+        realm = definition.realm.replace('\\', '\\\\').replace('"', '\\"')
+        return f'Basic realm="{realm}"'
+    return _CHALLENGES.get(type_, GENERIC_CHALLENGE)
+
+
+_Key = TypeVar('_Key')
+
+
+class PrincipalCache(Generic[_Key]):
+    """Maps credentials to principals, each until its expiry. The oldest entries are dropped beyond `most`."""
+
+    __slots__ = ('_entries', '_max_size')
+
+    def __init__(self, max_size: int) -> None:
+        self._entries: OrderedDict[_Key, tuple[float, Principal]] = OrderedDict()
+        self._max_size = max_size
+
+    def get(self, key: _Key, now: float) -> Principal | None:
+        """Return the principal, unless it is unknown or expired."""
+        entry = self._entries.get(key)
+        return entry[1] if entry is not None and now < entry[0] else None
+
+    def store(self, key: _Key, principal: Principal, expires_at: float) -> None:
+        """Store a principal until `expires_at`, on the clock of `get`'s `now`."""
+        self._entries.pop(key, None)
+        self._entries[key] = expires_at, principal
+        if len(self._entries) > self._max_size:
+            self._entries.popitem(last=False)
+
+    def clear(self) -> None:
+        """Drop all entries."""
+        self._entries.clear()

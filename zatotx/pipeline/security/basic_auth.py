@@ -14,13 +14,12 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import NO_DEFINITION, make_principal
-from zatotx.pipeline.security.challenges import challenge_of
+from zatotx.pipeline.security.authenticator import NO_DEFINITION, challenge_of, make_principal
 from zatotx.pipeline.security.password_verifier import PasswordVerifier
 from zatotx.pipeline.security.secret_comparison import caller_network
-from zatotx.schema.dual_secret import get_hash
+from zatotx.schema.secrets import get_hash
 from zatotx.schema.snapshot import StoredObject
-from zatotx.wire.http.authorization import Malformed, parse_basic
+from zatotx.wire.http.authentication import Malformed, parse_basic
 
 CACHE_SIZE = 10_000  # verified credentials cached per definition
 

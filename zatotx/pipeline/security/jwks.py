@@ -14,13 +14,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from zatotx.interfaces.fetcher import FetchedDocument, IFetcher
+from zatotx.interfaces.outgoing import FetchedDocument, IFetcher
 from zatotx.model.errors import ServiceError, ServiceUnavailable
-from zatotx.rules.security.jwks_refresh import JwksRefreshState, cache_lifetime
-from zatotx.rules.security.jwt import select_key
-from zatotx.schema.masking import mask_urls
+from zatotx.rules.security.jwt import JwksRefreshState, cache_lifetime, select_key
+from zatotx.schema.secrets import mask_urls
+from zatotx.wire.jose import VerificationKey, parse_key_set
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.jwk import VerificationKey, parse_key_set
 
 MAX_WAIT = 2.0  # seconds from the start of a fetch for which requests wait for it
 FETCH_TIMEOUT = 10.0  # seconds until a fetch times out

@@ -22,23 +22,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from zatotx.interfaces.fetcher import IFetcher
+from zatotx.interfaces.outgoing import IFetcher
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import ANY_DEFINITION, make_principal
-from zatotx.pipeline.security.challenges import challenge_of
+from zatotx.pipeline.security.authenticator import ANY_DEFINITION, PrincipalCache, challenge_of, make_principal
 from zatotx.pipeline.security.jwks import PublishedKeySet
-from zatotx.pipeline.security.principal_cache import PrincipalCache
 from zatotx.rules.security.jwt import UnacceptableToken, jwt_requirements, read_header, validate_claims
 from zatotx.rules.security.jwt import token_roles as roles
 from zatotx.rules.security.jwt import token_username as username
 from zatotx.schema.security import Jwt
 from zatotx.schema.snapshot import StoredObject
-from zatotx.wire.http.authorization import parse_bearer
-from zatotx.wire.json.unique_members import decode_object
+from zatotx.wire.http.authentication import parse_bearer
+from zatotx.wire.jose import SignedToken, VerificationKey, key_from_pem, key_from_secret, parse_compact_jws
+from zatotx.wire.json_codec import decode_object
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.jwk import VerificationKey, key_from_pem, key_from_secret
-from zatotx.wire.security.jws import SignedToken, parse_compact_jws
 
 CACHE_SIZE = 5_000  # verified tokens cached per definition: a few kilobytes each
 CHALLENGE = challenge_of('jwt')

@@ -18,9 +18,7 @@ from twisted.logger import Logger
 
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import ANY_DEFINITION, make_principal
-from zatotx.pipeline.security.challenges import challenge_of
-from zatotx.pipeline.security.principal_cache import PrincipalCache
+from zatotx.pipeline.security.authenticator import ANY_DEFINITION, PrincipalCache, challenge_of, make_principal
 from zatotx.rules.security.mtls import (
     CertificateRequirements,
     UnacceptableCertificate,

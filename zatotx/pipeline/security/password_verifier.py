@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.pipeline.security.secret_comparison import SecretComparison
-from zatotx.rules.limits.fair_queue import FairQueue
+from zatotx.rules.limits.concurrency_limit import FairQueue
 
 MAX_CONCURRENT = 2  # hashes verified concurrently: each takes 19 MiB and a core
 MAX_WAITING = 200  # verifications that may wait

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -14,13 +14,40 @@ from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.pipeline import NEEDS_BODY, IAuthenticationPolicy, NeedsBody
 from zatotx.model.errors import Forbidden, Unauthorized
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Principal
-from zatotx.pipeline.security.any_of import AnyOfAuthenticator
-from zatotx.pipeline.security.authenticator import Authenticator
-from zatotx.pipeline.security.challenges import GENERIC_CHALLENGE, challenge_of
-from zatotx.pipeline.security.former_names import FormerNames
-from zatotx.pipeline.security.pending_check import PendingCheck
+from zatotx.pipeline.security.any_of import AnyOfAuthenticator, PendingCheck
+from zatotx.pipeline.security.authenticator import GENERIC_CHALLENGE, Authenticator, challenge_of
 from zatotx.rules.security.roles import effective_roles
 from zatotx.schema.snapshot import Snapshot, StoredObject
+
+MAX_FORMER_NAMES = 1_000  # number of former names kept
+
+
+class FormerNames:
+    """Maps former names of configuration objects to present ones. Callers look a name up among the present ones first,
+    so a name that another object has taken over is not treated as a former one."""
+
+    __slots__ = ('_former', '_present')
+
+    def __init__(self) -> None:
+        self._present: dict[tuple[str, int], str] = {}  # (type, id) -> name
+        self._former: dict[str, tuple[str, int]] = {}  # oldest first
+
+    def update(self, objects: Iterable[StoredObject]) -> None:
+        """Update the present names; names that changed become former ones."""
+        present = {(stored.type, stored.id): stored.name for stored in objects}
+        for key, name in self._present.items():
+            if present.get(key, name) != name:
+                self._former.pop(name, None)
+                self._former[name] = key
+        for name in list(self._former)[: max(0, len(self._former) - MAX_FORMER_NAMES)]:
+            del self._former[name]
+        self._present = present
+
+    def present_name(self, name: str) -> str:
+        """Return the present name of the object that was called `name`; `name` itself if there is none."""
+        key = self._former.get(name)
+        return name if key is None else self._present.get(key, name)
+
 
 SECURITY_GROUP_TYPE = 'security_group'  # the type of security groups
 

@@ -7,8 +7,7 @@ from functools import partial
 
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import make_principal
-from zatotx.pipeline.security.challenges import challenge_of
+from zatotx.pipeline.security.authenticator import challenge_of, make_principal
 from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
 from zatotx.schema.snapshot import StoredObject
 

@@ -14,11 +14,10 @@ from hashlib import blake2b
 from attrs import define
 from twisted.logger import Logger
 
-from zatotx.interfaces.nonces import INonceStore
+from zatotx.interfaces.redis import INonceStore
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import ANY_DEFINITION, NO_DEFINITION, make_principal
-from zatotx.pipeline.security.challenges import challenge_of
+from zatotx.pipeline.security.authenticator import ANY_DEFINITION, NO_DEFINITION, challenge_of, make_principal
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.security.wss import NonceCheck, UnacceptableWssToken, check_token, wss_requirements
 from zatotx.schema.snapshot import StoredObject

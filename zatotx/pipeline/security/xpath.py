@@ -10,8 +10,7 @@ from twisted.internet.defer import Deferred
 
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import ANY_DEFINITION, make_principal
-from zatotx.pipeline.security.challenges import challenge_of
+from zatotx.pipeline.security.authenticator import ANY_DEFINITION, challenge_of, make_principal
 from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
 from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.xml.parser import THREAD_THRESHOLD, is_element

@@ -22,7 +22,7 @@ from zatotx.interfaces.meters import count_call
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.model.errors import RemoteFileNotFound, ServiceUnavailable, Timeout
 from zatotx.plugins.ftp.client.connector import SessionConnector
-from zatotx.plugins.ftp.client.errors import CommandRejected, ConnectionClosed, ContentTooLarge
+from zatotx.plugins.ftp.client.errors import CommandRejected, ConnectionClosed, FileTooLarge
 from zatotx.plugins.ftp.client.pool import SessionPool
 from zatotx.plugins.ftp.client.session import FtpSession, SessionSettings
 from zatotx.plugins.ftp.client.transfer import Download, Upload
@@ -117,7 +117,7 @@ class FtpConnection:
         async def start(session: FtpSession) -> tuple[FtpSession, Download]:
             size = await session.size(path)
             if size is not None and size > limit:
-                raise ContentTooLarge(self._too_large())
+                raise FileTooLarge(self._too_large())
             try:
                 download = await Download.start(session, 'RETR', path, path=path, offset=offset)
             except CommandRejected as error:

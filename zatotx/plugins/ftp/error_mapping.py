@@ -17,7 +17,7 @@ from zatotx.model.errors import (
 )
 from zatotx.plugins.ftp.client.errors import (
     CommandRejected,
-    ContentTooLarge,
+    FileTooLarge,
     LoginRejected,
     TransferFailed,
     Unreachable,
@@ -46,7 +46,7 @@ def map_error(error: BaseException, title: str, cid: str, path: str = '') -> Bas
         return ServiceUnavailable(cid, f'{title} cannot be used: the server does not accept the account: {error}')
     if isinstance(error, Unreachable | BulkheadFull):
         return ServiceUnavailable(cid, f'{title} cannot be used: {error}')
-    if isinstance(error, TransferFailed | ContentTooLarge):
+    if isinstance(error, TransferFailed | FileTooLarge):
         return RemoteFileError(cid, f'{title}: {path}: {error}', path)
     if isinstance(error, InvalidReply):
         return BadGateway(cid, f'{title} gave no usable answer: {error}')

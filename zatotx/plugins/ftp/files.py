@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from zatotx.interfaces.outgoing import IServiceCall
-from zatotx.plugins.ftp.client.errors import ContentTooLarge, TransferFailed
+from zatotx.plugins.ftp.client.errors import FileTooLarge, TransferFailed
 from zatotx.plugins.ftp.client.pool import SessionPool
 from zatotx.plugins.ftp.client.session import FtpSession
 from zatotx.plugins.ftp.client.transfer import Download, FtpTransfer, Upload
@@ -47,11 +47,16 @@ class TransferredFile:
         self._is_over = False
         self._timer = owner.deadline_timer(call, self._expire)
         session.on_abort = self._expire
+        self._request: Deferred[None] = Deferred(lambda _: self._expire())  # cancelled with the request of the service
+        self._request.addErrback(lambda _: None)
+        call.cancel_with_request(self._request)
 
     def _end(self, error: BaseException | None) -> None:
         """The transfer is over, for the meter and the log."""
         self._is_over = True
         self._session.on_abort = None
+        if not self._request.called:
+            self._request.callback(None)
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         if error is None:
@@ -109,7 +114,7 @@ class FtpReader(TransferredFile):
             if self._is_over:
                 raise TransferFailed('the transfer was ended before its end')
             if self._download.received > self._limit:
-                raise ContentTooLarge('it is larger than max_content_size: open it, and read it in chunks')
+                raise FileTooLarge('it is larger than max_content_size: open it, and read it in chunks')
         except BaseException as error:
             mapped = self._failed(error)
             raise mapped from mapped.__cause__

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, fail, gatherResults
 from zope.interface import implementer
 
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import OutgoingContext
-from zatotx.interfaces.fetcher import FetchedDocument, IFetcher
-from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
-from zatotx.plugins.http.client.factory import ClientEnvironment
+from zatotx.interfaces.meters import IOutgoingMeter
+from zatotx.interfaces.outgoing import FetchedDocument, IFetcher, IOutgoingKind, IServiceCall
+from zatotx.model.errors import ServiceUnavailable
+from zatotx.plugins.http.client.call import HttpRequest, Timeouts, split_url
+from zatotx.plugins.http.client.errors import CallFailed
+from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
+from zatotx.plugins.http.client.response_processing import ACCEPT_ENCODING
 from zatotx.plugins.http.rest.connection import OutgoingConnection
 from zatotx.plugins.http.rest.credentials import (
     NO_CREDENTIALS,
@@ -22,18 +27,53 @@ from zatotx.plugins.http.rest.credentials import (
     OutgoingCredentials,
     make_credentials,
 )
+from zatotx.plugins.http.rest.error_mapping import map_error
 from zatotx.plugins.http.rest.facade import RestNamespace
-from zatotx.plugins.http.rest.factory import REST, BuildContext, build_connection
-from zatotx.plugins.http.rest.fetcher import DocumentFetcher
-from zatotx.plugins.http.rest.token_cache import TokenCache
+from zatotx.plugins.http.rest.factory import REST, USER_AGENT, BuildContext, build_connection
+from zatotx.plugins.http.rest.oauth2 import TokenCache
+from zatotx.plugins.http.soap.outgoing.connection import SOAP
 from zatotx.plugins.http.soap.outgoing.facade import SoapNamespace
-from zatotx.plugins.http.soap.outgoing.factory import SOAP
 from zatotx.schema.security import SECURITY_TYPES
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
+_FIELDS = (USER_AGENT, (b'Accept', b'*/*'), ACCEPT_ENCODING)
 SECURITY_SECTION = 'security'  # the configuration section of security definitions
 
 _DEFINITIONS = tuple(one.key for one in SECURITY_TYPES if one.section == SECURITY_SECTION)
+
+
+class DocumentFetcher:
+    """IFetcher with an HTTP client that belongs to no connection."""
+
+    def __init__(self, environment: ClientEnvironment) -> None:
+        self._client = make_client(ClientSettings(max_redirects=0), environment)
+
+    def fetch(self, url: str, *, timeout: float, max_body: int) -> Deferred[FetchedDocument]:
+        """See IFetcher."""
+        try:
+            origin, target = split_url(url)
+        except ValueError as error:
+            return fail(ServiceUnavailable(None, f'There is no document to be had: its URL {error}'))
+        timeouts = Timeouts(
+            queue_timeout=inf, connect_timeout=inf, first_byte_timeout=inf, read_timeout=inf, total_timeout=timeout
+        )
+        outbound = HttpRequest('GET', origin, target, _FIELDS, timeouts=timeouts, max_body=max_body)
+        return Deferred.fromCoroutine(self._fetch(outbound, timeout))
+
+    async def _fetch(self, outbound: HttpRequest, timeout: float) -> FetchedDocument:
+        try:
+            response = await self._client.send(outbound)
+        except CallFailed as failure:
+            error = map_error(failure, f'The server {outbound.origin.host}', '', timeout)
+            if isinstance(error, ServiceUnavailable):
+                raise error from failure
+            raise ServiceUnavailable(None, str(error)) from failure
+        assert isinstance(response.body, bytes)
+        return FetchedDocument(status=response.status, headers=response.headers, body=response.body)
+
+    def close(self) -> Deferred[None]:
+        """Close its connections."""
+        return self._client.close()
 
 
 @implementer(IOutgoingKind, IFetcher)
@@ -100,13 +140,17 @@ class HttpOutgoingConnections:
 
         return PreparedConfig(commit, connections.discard)
 
-    def _build_rest(self, stored: StoredObject, references: Sources, title: str, meter: Any) -> OutgoingConnection:
+    def _build_rest(
+        self, stored: StoredObject, references: Sources, title: str, meter: IOutgoingMeter
+    ) -> OutgoingConnection:
         return build_connection(stored.value, title, self._credentials_of(references[0]), self._context(meter), REST)
 
-    def _build_soap(self, stored: StoredObject, references: Sources, title: str, meter: Any) -> OutgoingConnection:
+    def _build_soap(
+        self, stored: StoredObject, references: Sources, title: str, meter: IOutgoingMeter
+    ) -> OutgoingConnection:
         return build_connection(stored.value, title, self._credentials_of(references[0]), self._context(meter), SOAP)
 
-    def _context(self, meter: Any) -> BuildContext:
+    def _context(self, meter: IOutgoingMeter) -> BuildContext:
         return BuildContext(environment=self.environment, component=self._component, meter=meter)
 
     def _credentials_of(self, security: StoredObject | None) -> OutgoingCredentials:

@@ -15,16 +15,13 @@ from attrs import Factory, define
 
 from zatotx.rules.enmasse.config_diff import allows_anonymous_access, changed_fields, describe_changes
 from zatotx.rules.enmasse.export import export_document
-from zatotx.rules.enmasse.references import has_unresolved_reference
-from zatotx.rules.enmasse.substitution import DocumentError, item_label, substitute_references
-from zatotx.schema.dual_secret import get_hash, is_dual_secret
-from zatotx.schema.fields import fields_of, iter_references, reference_fields, secret_fields
-from zatotx.schema.lenient_conversion import convert_text
-from zatotx.schema.meta import ObjectType
+from zatotx.rules.enmasse.references import DocumentError, has_unresolved_reference, item_label, substitute_references
+from zatotx.schema.meta import ObjectType, fields_of, iter_references, reference_fields, secret_fields
 from zatotx.schema.references import SnapshotReferences, reference_error
+from zatotx.schema.secrets import get_hash, is_dual_secret
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.schema.validation import unknown_field_error, validate
+from zatotx.schema.validation import convert_text, normalize, unknown_field_error, validate
 
 _KINDS = {
     type(None): 'nothing',
@@ -105,13 +102,14 @@ class _DocumentReader:
 
     def read(self, document: object) -> Iterator[ImportEntry]:
         if not isinstance(document, dict):
-            self._wrong('', '', '', f'the document must be a mapping of sections, not {_describe_type(document)}')
+            self._add_error('', '', '', f'the document must be a mapping of sections, not {_describe_type(document)}')
             return
         for section, items in document.items():
             if section not in self.types.sections:
-                self._wrong(str(section), '', '', f'section {unknown_field_error(str(section), self.types.sections)}')
+                error = unknown_field_error(str(section), self.types.sections)
+                self._add_error(str(section), '', '', f'section {error}')
             elif items is not None and not isinstance(items, list):
-                self._wrong(section, '', '', f'must be a list of objects, not {_describe_type(items)}')
+                self._add_error(section, '', '', f'must be a list of objects, not {_describe_type(items)}')
             else:
                 for number, item in enumerate(items or (), 1):
                     entry = self._entry(section, item_label(item, number), item)
@@ -120,28 +118,28 @@ class _DocumentReader:
 
     def _entry(self, section: str, label: str, item: object) -> ImportEntry | None:
         if not isinstance(item, dict):
-            self._wrong(section, label, '', f'must be a mapping of fields, not {_describe_type(item)}')
+            self._add_error(section, label, '', f'must be a mapping of fields, not {_describe_type(item)}')
             return None
         self._check_duplicate(section, label, item.get('name'))
         object_type, error = _type_of(self.types, section, item)
         if object_type is None:
-            self._wrong(section, label, 'type', error)
+            self._add_error(section, label, 'type', error)
             return None
         existing = self._existing(section, item.get('name'))
         if existing is not None and existing.type != object_type.key:
-            self._wrong(section, label, 'type', f'it exists already as {self.types[existing.type].tag}')
+            self._add_error(section, label, 'type', f'it exists already as {self.types[existing.type].tag}')
             return None
         fields = _fields(object_type, item)
         value, errors = validate(object_type, {**_kept_fields(object_type, existing, whole=not self.replace), **fields})
         errors = [*errors, *self._dangling_references(object_type, fields), *self._unresolved_references(item)]
         for field, text in errors:
-            self._wrong(section, label, field, text)
+            self._add_error(section, label, field, text)
         return None if errors else ImportEntry(object_type=object_type, value=value, existing=existing)
 
     def _check_duplicate(self, section: str, label: str, name: object) -> None:
         if isinstance(name, str):
             if (section, name) in self._seen:
-                self._wrong(section, label, 'name', 'there are two objects of this name in the document')
+                self._add_error(section, label, 'name', 'there are two objects of this name in the document')
             self._seen.add((section, name))
 
     def _existing(self, section: str, name: object) -> StoredObject | None:
@@ -179,7 +177,7 @@ class _DocumentReader:
             yield from (name for known, name in self.named if known == space)
             yield from references.names(space)
 
-    def _wrong(self, section: str, label: str, field: str, text: str) -> None:
+    def _add_error(self, section: str, label: str, field: str, text: str) -> None:
         self.errors.append(DocumentError(section, label, field, text))
 
 
@@ -198,13 +196,14 @@ def _type_of(types: ObjectTypeRegistry, section: str, item: Mapping[str, Any]) -
 
 def _fields(object_type: ObjectType, item: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the item without its `type:`; converts text, as environment variables supply it, to the type of the
-    field."""
+    field, and normalizes the fields."""
     infos = {f.name: f for f in fields_of(object_type)}
-    return {
+    fields = {
         str(key): convert_text(infos[key], value) if key in infos else value
         for key, value in item.items()
         if not (key == 'type' and object_type.tag)
     }
+    return dict(normalize(object_type, fields))
 
 
 def _kept_fields(object_type: ObjectType, existing: StoredObject | None, *, whole: bool) -> dict[str, Any]:

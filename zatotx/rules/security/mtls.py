@@ -29,9 +29,18 @@ from OpenSSL.crypto import X509, X509Store, X509StoreContext, X509StoreContextEr
 
 from zatotx.rules.http.tls_errors import describe_certificate_error
 from zatotx.schema.security import Mtls
-from zatotx.wire.security.alternative_name import AlternativeName, certificate_alternative_names, parse_alternative_name
-from zatotx.wire.security.certificates import parse_certificates, parse_fingerprint, parse_revocation_lists
-from zatotx.wire.security.distinguished_name import DistinguishedName, from_certificate_name, is_same_name, parse_name
+from zatotx.wire.certificates import (
+    AlternativeName,
+    DistinguishedName,
+    certificate_alternative_names,
+    from_certificate_name,
+    is_same_name,
+    parse_alternative_name,
+    parse_certificates,
+    parse_fingerprint,
+    parse_name,
+    parse_revocation_lists,
+)
 
 MAX_CERTIFICATES = 10  # maximum number of certificates accepted from a client
 _MIN_RSA_BITS = 2048  # bits

@@ -11,7 +11,7 @@ DEFAULT_HEADER = 'X-API-Key'
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")  # RFC 9110 §5.6.2
 
 
-def _header_mistake(header: str) -> str:
+def _header_error(header: str) -> str:
     return '' if header and _TOKEN.issuperset(header) else 'must be the name of a header field'
 
 
@@ -19,7 +19,7 @@ class ApiKey(SecurityDefinition, frozen=True, kw_only=True):
     """An API key in a header field or a query parameter."""
 
     header: Annotated[
-        str, field('Header field that carries the key', max_length=200, check=_header_mistake)
+        str, field('Header field that carries the key', max_length=200, check=_header_error)
     ] = DEFAULT_HEADER
     query: Annotated[
         str,
@@ -33,7 +33,7 @@ class ApiKey(SecurityDefinition, frozen=True, kw_only=True):
     ] = ''
 
 
-def _mistakes(value: ApiKey) -> list[tuple[str, str]]:
+def _find_errors(value: ApiKey) -> list[tuple[str, str]]:
     if value.query and value.header != DEFAULT_HEADER:
         return [('query', 'give header or query, not both')]
     return []
@@ -50,5 +50,5 @@ APIKEY = ObjectType(
         actions=('create', 'edit', 'delete', 'get-list', 'change-password'),
         zato_names={'header': 'username'},  # feature map 4
     ),
-    validate=_mistakes,
+    validate=_find_errors,
 )

@@ -8,7 +8,7 @@ from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import SecurityDefinition, control_character_error
 
 
-def _username_mistake(username: str) -> str:
+def _username_error(username: str) -> str:
     """Checks a user name. RFC 7617 §2: a colon ends the user name in the credentials."""
     return (
         'must not have a colon: HTTP Basic Auth cannot carry one'
@@ -22,7 +22,7 @@ class BasicAuth(SecurityDefinition, frozen=True, kw_only=True):
 
     username: Annotated[
         str,
-        field('User name of the caller', min_length=1, max_length=1000, check=_username_mistake),
+        field('User name of the caller', min_length=1, max_length=1000, check=_username_error),
     ]
     realm: Annotated[
         str, field('Realm in the authentication challenge', max_length=1000, check=control_character_error)

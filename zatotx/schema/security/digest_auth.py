@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security.definition import control_character_error
 
 
-def _username_mistake(username: str) -> str:
+def _username_error(username: str) -> str:
     """Checks a user name. RFC 7616 §3.4.2: a colon ends the user name in the hashed text."""
     return (
         'must not have a colon: Digest Auth cannot carry one' if ':' in username else control_character_error(username)
@@ -24,7 +24,7 @@ class DigestAuth(ConfigObject, frozen=True, kw_only=True):
         field('Name of the definition, unique among all security definitions', min_length=1, max_length=1000),
     ]
     is_active: Annotated[bool, field('Whether connections may use it')] = True
-    username: Annotated[str, field('User name to send', min_length=1, max_length=1000, check=_username_mistake)]
+    username: Annotated[str, field('User name to send', min_length=1, max_length=1000, check=_username_error)]
     password: Annotated[str, field('Password to send', secret='encrypted')] = ''
 
 

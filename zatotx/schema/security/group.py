@@ -6,12 +6,12 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security.definition import CHANNEL_TYPES
 
 
-def _members_mistake(members: list[str]) -> str:
+def _members_error(members: list[str]) -> str:
     return 'has a definition twice' if len(set(members)) < len(members) else ''
 
 
@@ -23,7 +23,7 @@ class SecurityGroup(ConfigObject, frozen=True, kw_only=True):
         list[Annotated[str, Meta(min_length=1)]],
         field('Security definitions in the group, of any types that channels support',
               ref='security', ref_types=CHANNEL_TYPES,
-              check=_members_mistake),
+              check=_members_error),
     ] = []
 
 

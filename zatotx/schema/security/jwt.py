@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import SecurityDefinition
-from zatotx.schema.security.url import secure_url_error
+from zatotx.schema.security.definition import SecurityDefinition, secure_url_error
 from zatotx.wire.malformed import Malformed
 
 ALGORITHMS = ('HS256', 'HS384', 'HS512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384',
@@ -15,12 +14,12 @@ ALGORITHMS = ('HS256', 'HS384', 'HS512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS
 _SOURCES = ('secret', 'public_key', 'jwks_url')
 
 
-def _algorithms_mistake(names: list[str]) -> str:
+def _algorithms_error(names: list[str]) -> str:
     unknown = [name for name in names if name not in ALGORITHMS]
     return f'must be of: {", ".join(ALGORITHMS)}, got {", ".join(map(repr, unknown))}' if unknown else ''
 
 
-def _url_mistake(url: str) -> str:
+def _url_error(url: str) -> str:
     """Requires that keys are fetched over TLS, or from the loopback interface."""
     return url and secure_url_error(url, no_user_reason='keys are public', http_risk='put in keys of his own')
 
@@ -31,12 +30,12 @@ class Jwt(SecurityDefinition, frozen=True, kw_only=True):
     algorithms: Annotated[
         list[str],
         field('Accepted signature algorithms, among those that the key supports', min_length=1, max_length=20,
-              check=_algorithms_mistake),
+              check=_algorithms_error),
     ]
     jwks_url: Annotated[
         str,
         field("URL of the issuer's key set: https, or http on loopback; one of jwks_url, public_key and secret must "
-              "be set", max_length=4096, check=_url_mistake),
+              "be set", max_length=4096, check=_url_error),
     ] = ''
     public_key: Annotated[
         str, field('Key that verifies tokens, or a certificate with that key, in PEM form', max_length=65_536)
@@ -75,7 +74,7 @@ def _validate(value: Jwt) -> list[tuple[str, str]]:
 
 def _check_secret(value: Jwt) -> Iterator[tuple[str, str]]:
     # imported on demand: slow, and few definitions need it
-    from zatotx.wire.security.jwk import HMAC_BYTES, key_from_secret
+    from zatotx.wire.jose import HMAC_BYTES, key_from_secret
 
     yield from _check_algorithms(value, 'secret', frozenset(HMAC_BYTES))
     try:
@@ -89,7 +88,7 @@ def _check_secret(value: Jwt) -> Iterator[tuple[str, str]]:
 
 
 def _check_public_key(value: Jwt) -> Iterator[tuple[str, str]]:
-    from zatotx.wire.security.jwk import key_from_pem
+    from zatotx.wire.jose import key_from_pem
 
     try:
         key = key_from_pem(value.public_key)

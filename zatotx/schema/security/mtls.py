@@ -42,11 +42,12 @@ class Mtls(SecurityDefinition, frozen=True, kw_only=True):
 
 def _validate(value: Mtls) -> list[tuple[str, str]]:
     # imported on demand: few definitions need it
-    from zatotx.wire.security import alternative_name, certificates, distinguished_name
+    from zatotx.wire import certificates
+    from zatotx.wire.certificates import parse_alternative_name, parse_name
 
     errors = [
-        *_parse_errors('subject', distinguished_name.parse_name, _to_list(value.subject)),
-        *_parse_errors('san', alternative_name.parse_alternative_name, value.san),
+        *_parse_errors('subject', parse_name, _to_list(value.subject)),
+        *_parse_errors('san', parse_alternative_name, value.san),
         *_parse_errors('ca', certificates.parse_certificates, _to_list(value.ca)),
         *_parse_errors('fingerprint', certificates.parse_fingerprint, value.fingerprint),
         *_parse_errors('crl', certificates.parse_revocation_lists, _to_list(value.crl)),

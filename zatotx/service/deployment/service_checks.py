@@ -1,8 +1,8 @@
-"""Finds the services in an imported version of a file, and reports all mistakes in them at once.
+"""Finds the services in an imported version of a file, and reports all errors in them at once.
 
 A service is a subclass of Service defined in that file (feature map 3.1), without `zato_dont_import` in its own body
 and accepted by its `before_add_to_store`. A class without a `handle` that is the base of others in the file is a
-helper, not a mistake.
+helper, not an error.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class CheckedVersion:
 def check_services(loaded: ImportedVersion) -> CheckedVersion:
     """Return the checked services of an imported version.
 
-    Raises BadRequest listing every mistake with file and line. Blocking: it runs users' code (`get_name`,
+    Raises BadRequest listing every error with file and line. Blocking: it runs users' code (`get_name`,
     `before_add_to_store`).
     """
     try:
@@ -93,7 +93,7 @@ def service_classes(module: ModuleType) -> list[type[Service]]:
 
 
 class _VersionCheck:
-    """One check of one version: collects its services and mistakes."""
+    """One check of one version: collects its services and errors."""
 
     def __init__(self, loaded: ImportedVersion) -> None:
         self.loaded = loaded
@@ -101,7 +101,7 @@ class _VersionCheck:
         self.entries: dict[str, ServiceEntry] = {}
 
     def run(self) -> CheckedVersion:
-        """Check all classes. Raises BadRequest listing every mistake."""
+        """Check all classes. Raises BadRequest listing every error."""
         classes = [(module, cls) for module in self.loaded.modules for cls in service_classes(module)]
         bases = {base for _, cls in classes for base in cls.__mro__[1:]}
         helpers = {cls for _, cls in classes if cls in bases and not _has_handle(cls)}
@@ -120,14 +120,14 @@ class _VersionCheck:
         return CheckedVersion(self.loaded, self.entries)
 
     def _check_service(self, module: ModuleType, cls: type[Service]) -> None:
-        """Check one class, and add it to the services or its mistakes to the mistakes."""
+        """Check one class, and add it to the services or its errors to the errors."""
         errors: list[str] = []
         name = service_name(cls, original_module_name(module.__name__))
         try:
-            traits = describe_service(cls)
+            metadata = describe_service(cls)
         except BadDeclaration as error:
             errors += error.errors
-        errors += _name_mistakes(cls, name)
+        errors += _name_errors(cls, name)
         if name in self.entries:
             other_class = self.entries[name].cls
             errors.append(
@@ -136,11 +136,11 @@ class _VersionCheck:
             )
         if errors:
             location = class_location(self.loaded, cls)
-            self.errors += [f'{location}: service {name!r}: {mistake}' for mistake in errors]
+            self.errors += [f'{location}: service {name!r}: {error}' for error in errors]
         elif cls.before_add_to_store(logging.getLogger(name)):
             cls._zatotx_name = name  # lets self.invoke(TheClass) find it
             file = self.loaded.source.file
-            self.entries[name] = ServiceEntry(name=name, cls=cls, metadata=traits, file=file)
+            self.entries[name] = ServiceEntry(name=name, cls=cls, metadata=metadata, file=file)
 
 
 def class_location(loaded: ImportedVersion, cls: type) -> str:
@@ -155,7 +155,7 @@ def _has_handle(cls: type[Service]) -> bool:
     return by_verb or cls.handle is not Service.handle
 
 
-def _name_mistakes(cls: type[Service], name: str) -> Iterator[str]:
+def _name_errors(cls: type[Service], name: str) -> Iterator[str]:
     """Yield what is wrong with the name of a service."""
     declared = vars(cls).get('name')
     if declared is not None and not isinstance(declared, str):

@@ -157,7 +157,7 @@ def _checked_members(name: str, members: Iterable[zipfile.ZipInfo]) -> dict[str,
     accepted: dict[str, zipfile.ZipInfo] = {}
     errors = []
     for member in members:
-        error = _member_mistake(member)
+        error = _member_error(member)
         if error:
             errors.append(f'{member.filename[:80]!r} {error}')
         elif member.filename in accepted:
@@ -171,7 +171,7 @@ def _checked_members(name: str, members: Iterable[zipfile.ZipInfo]) -> dict[str,
     return accepted
 
 
-def _member_mistake(member: zipfile.ZipInfo) -> str:
+def _member_error(member: zipfile.ZipInfo) -> str:
     """Return what is wrong with a member, or ''."""
     path = member.filename
     parts = path.rstrip('/').split('/')

@@ -35,7 +35,7 @@ class Element:
     def __repr__(self) -> str:
         return f'{type(self).__name__}({("" if self.required else "-") + self.name!r})'
 
-    def wrong(self, value: Any) -> ValidationError:
+    def make_error(self, value: Any) -> ValidationError:
         """Return the error for a value of the wrong type."""
         return ValidationError([('', f'expected {self.expected}, got {json_type_name(value)}')])
 
@@ -74,10 +74,10 @@ class Text(Element):
             try:
                 return value.decode('utf-8')
             except UnicodeDecodeError:
-                raise self.wrong(value) from None
+                raise self.make_error(value) from None
         if isinstance(value, (str, int, float, decimal.Decimal)):
             return str(value)
-        raise self.wrong(value)
+        raise self.make_error(value)
 
     give = take
 
@@ -117,10 +117,10 @@ class Int(Element):
                 if digits.isascii() and '_' not in digits and not fraction.strip('0'):
                     return int(whole if dot else digits)
             except ValueError:  # not digits, or more digits than Python converts
-                raise self.wrong(value) from None
+                raise self.make_error(value) from None
         elif not isinstance(value, bool) and isinstance(value, (int, float)) and value == value // 1:
             return int(value)
-        raise self.wrong(value)
+        raise self.make_error(value)
 
     give = take
 
@@ -137,13 +137,13 @@ class Float(Element):
 
     def take(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float, str, decimal.Decimal)):
-            raise self.wrong(value)
+            raise self.make_error(value)
         try:
             number = float(value)
         except (ValueError, OverflowError):
-            raise self.wrong(value) from None
+            raise self.make_error(value) from None
         if not math.isfinite(number):
-            raise self.wrong(value)
+            raise self.make_error(value)
         return number
 
     give = take
@@ -166,7 +166,7 @@ class Bool(Element):
                 return False
         elif isinstance(value, float) and value in (0, 1):
             return bool(value)
-        raise self.wrong(value)
+        raise self.make_error(value)
 
     give = take
 
@@ -183,13 +183,13 @@ class Decimal(Element):
 
     def take(self, value: Any) -> decimal.Decimal:
         if isinstance(value, bool) or not isinstance(value, (int, float, str, decimal.Decimal)):
-            raise self.wrong(value)
+            raise self.make_error(value)
         try:
             number = decimal.Decimal(str(value).strip())
         except decimal.InvalidOperation:
-            raise self.wrong(value) from None
+            raise self.make_error(value) from None
         if not number.is_finite():
-            raise self.wrong(value)
+            raise self.make_error(value)
         return number
 
     def give(self, value: Any) -> str:
@@ -209,8 +209,8 @@ class UUID(Element):
             try:
                 return uuid.UUID(value.strip())
             except ValueError:
-                raise self.wrong(value) from None
-        raise self.wrong(value)
+                raise self.make_error(value) from None
+        raise self.make_error(value)
 
     def give(self, value: Any) -> str:
         return str(self.take(value))
@@ -252,8 +252,8 @@ class DateTime(DateTimeElement):
             try:
                 return self.parse(value)
             except ValueError:
-                raise self.wrong(value) from None
-        raise self.wrong(value)
+                raise self.make_error(value) from None
+        raise self.make_error(value)
 
     def give(self, value: Any) -> str:
         return self.format(self.take(value))
@@ -273,8 +273,8 @@ class Date(DateTimeElement):
             try:
                 return self.parse(value).date()
             except ValueError:
-                raise self.wrong(value) from None
-        raise self.wrong(value)
+                raise self.make_error(value) from None
+        raise self.make_error(value)
 
     def give(self, value: Any) -> str:
         return self.format(self.take(value))
@@ -290,14 +290,14 @@ class CSV(Element):
             return value.split(',') if value else []
         if isinstance(value, (list, tuple)):
             return list(value)
-        raise self.wrong(value)
+        raise self.make_error(value)
 
     def give(self, value: Any) -> str:
         if isinstance(value, str):
             return value
         if isinstance(value, (list, tuple, set, frozenset)):
             return ','.join(str(item) for item in value)
-        raise self.wrong(value)
+        raise self.make_error(value)
 
 
 class List(Element):
@@ -311,7 +311,7 @@ class List(Element):
             return value
         if isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, (str, bytes)):
             return list(value)
-        raise self.wrong(value)
+        raise self.make_error(value)
 
     def take_text(self, value: Any) -> list[Any]:
         return value if isinstance(value, list) else [value]

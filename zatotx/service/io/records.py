@@ -105,7 +105,7 @@ class Field:
         element = self.element
         if value is None and not element.takes_null:
             if self.required and self.strict_empty is not False:
-                raise element.wrong(None)
+                raise element.make_error(None)
             return None if self.required else self.default_value()
         if value == '' and type(value) is str:
             if not self.required:
@@ -135,7 +135,7 @@ class Record(Element):
     def take(self, value: Any) -> Any:
         source = as_mapping(value)
         if source is None:
-            raise self.wrong(value)
+            raise self.make_error(value)
         if not self.fields:
             return source
         return convert_request_record(self.fields, source)
@@ -144,7 +144,7 @@ class Record(Element):
         if not self.fields:
             source = as_mapping(value)
             if source is None:
-                raise self.wrong(value)
+                raise self.make_error(value)
             return source
         return convert_response_record(self.fields, value)
 

@@ -120,7 +120,7 @@ def convert_to_type(value: Any, declared: Any, *, from_text: bool = False) -> An
         try:
             return _converted(value, declared, from_text)
         except msgspec.ValidationError:
-            errors = list(find_mistakes(value, declared, from_text)) or [_parse_msgspec_error(str(error))]
+            errors = list(find_errors(value, declared, from_text)) or [_parse_msgspec_error(str(error))]
         raise ValidationError(errors) from None
 
 
@@ -177,16 +177,16 @@ def _is_valid(value: Any, declared: Any) -> bool:
     return True
 
 
-def find_mistakes(value: Any, declared: Any, from_text: bool = False) -> Iterator[tuple[str, str]]:
+def find_errors(value: Any, declared: Any, from_text: bool = False) -> Iterator[tuple[str, str]]:
     """Yield every mistake in `value` against a type, as (path below the value, message)."""
     plain = unwrap_type(declared)
     fields = object_fields(_select_model(plain, value)) if isinstance(value, Mapping) else None
     if fields is not None:
-        errors: Iterator[tuple[str, str]] = _field_mistakes(value, fields, from_text)
+        errors: Iterator[tuple[str, str]] = _field_errors(value, fields, from_text)
     elif is_list_type(plain) and isinstance(value, (list, tuple)):
-        errors = _item_mistakes(value, plain, from_text)
+        errors = _item_errors(value, plain, from_text)
     elif (typing.get_origin(plain) or plain) in (dict, Mapping) and isinstance(value, Mapping):
-        errors = _value_mistakes(value, plain, from_text)
+        errors = _value_errors(value, plain, from_text)
     else:
         errors = iter(())
     has_errors = False
@@ -194,37 +194,37 @@ def find_mistakes(value: Any, declared: Any, from_text: bool = False) -> Iterato
         has_errors = True
         yield error
     if not has_errors:  # a mistake in the value itself: its type, its bounds, an unknown key, a tag
-        yield from _msgspec_mistake(value, declared, from_text)
+        yield from _msgspec_error(value, declared, from_text)
 
 
-def _field_mistakes(value: Mapping[str, Any], fields: Sequence[ModelField], text: bool) -> Iterator[tuple[str, str]]:
+def _field_errors(value: Mapping[str, Any], fields: Sequence[ModelField], text: bool) -> Iterator[tuple[str, str]]:
     for field in fields:
         item = value.get(field.key, NOT_GIVEN)
         if item is NOT_GIVEN:
             if field.required:
                 yield f'.{field.key}', 'missing'
         else:
-            for path, message in find_mistakes(item, field.type, text):
+            for path, message in find_errors(item, field.type, text):
                 yield f'.{field.key}{path}', message
 
 
-def _item_mistakes(value: Sequence[Any], declared: Any, text: bool) -> Iterator[tuple[str, str]]:
+def _item_errors(value: Sequence[Any], declared: Any, text: bool) -> Iterator[tuple[str, str]]:
     args = typing.get_args(declared)
     if not args or (typing.get_origin(declared) is tuple and Ellipsis not in args):
         return
     for index, item in enumerate(value):
-        for path, message in find_mistakes(item, args[0], text):
+        for path, message in find_errors(item, args[0], text):
             yield f'[{index}]{path}', message
 
 
-def _value_mistakes(value: Mapping[str, Any], declared: Any, text: bool) -> Iterator[tuple[str, str]]:
+def _value_errors(value: Mapping[str, Any], declared: Any, text: bool) -> Iterator[tuple[str, str]]:
     args = typing.get_args(declared)
     for key, item in value.items() if len(args) == 2 else ():
-        for path, message in find_mistakes(item, args[1], text):
+        for path, message in find_errors(item, args[1], text):
             yield f'.{key}{path}', message
 
 
-def _msgspec_mistake(value: Any, declared: Any, text: bool) -> Iterator[tuple[str, str]]:
+def _msgspec_error(value: Any, declared: Any, text: bool) -> Iterator[tuple[str, str]]:
     try:
         msgspec.convert(value, declared, strict=not text, str_keys=True)
     except msgspec.ValidationError as error:

@@ -86,14 +86,14 @@ class SecurityHeader(msgspec.Struct, frozen=True):
 def read_security_header(headers: Sequence[Element], version: SoapVersion) -> SecurityHeader | None:
     """Returns the Security header addressed to this node, None if there is none. Raises Malformed, without the input in
     its message: several headers, no token, an invalid token, an unknown element."""
-    ours = [header for header in headers
+    own_headers = [header for header in headers
             if header.tag == SECURITY and header.get(version.actor, '').strip() in version.own_actors]  # fmt: skip
-    if not ours:
+    if not own_headers:
         return None
-    if len(ours) > 1:
+    if len(own_headers) > 1:
         raise Malformed('there are several Security headers for us')
-    with PlainElement(ours[0]):
-        return _parse_security(ours[0])
+    with PlainElement(own_headers[0]):
+        return _parse_security(own_headers[0])
 
 
 def password_digest(nonce: bytes, created: str, password: bytes) -> bytes:
@@ -216,5 +216,5 @@ def _parse_time(text: str) -> float:
             raise ValueError
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
+    except ValueError:
         raise Malformed('a time of the Security header is no xs:dateTime') from None

@@ -31,7 +31,7 @@ class TransferFailed(FtpFailed):
     """A transfer ended before it was complete, or its size is wrong."""
 
 
-class ContentTooLarge(FtpFailed):
+class FileTooLarge(FtpFailed):
     """A file or listing is larger than may be kept in memory."""
 
 

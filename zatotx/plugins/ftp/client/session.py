@@ -17,7 +17,7 @@ from zatotx.plugins.ftp.client.data_channel import DataChannel
 from zatotx.plugins.ftp.client.errors import (
     CommandRejected,
     ConnectionClosed,
-    ContentTooLarge,
+    FileTooLarge,
     LoginRejected,
 )
 from zatotx.plugins.ftp.client.progress import ProgressLimit
@@ -277,7 +277,7 @@ class FtpSession:
             chunks.append(chunk)
             if download.received > self.settings.max_content_size:
                 await download.abort()
-                raise ContentTooLarge('the listing is larger than max_content_size')
+                raise FileTooLarge('the listing is larger than max_content_size')
         return b''.join(chunks)
 
     async def _parse(

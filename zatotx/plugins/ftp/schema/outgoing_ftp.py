@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
 from zatotx.plugins.ftp.wire import path_error
 from zatotx.schema.circuit_breaker import CircuitBreakerSettings
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.secrets import ConfigObject
 
 MEBIBYTE = 1024 * 1024
 IMPLICIT = 'implicit'

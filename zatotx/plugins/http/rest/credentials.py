@@ -4,26 +4,35 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import partial
+from secrets import token_bytes
 from time import time
 
 from attrs import field, frozen
 
 from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.plugins.http.client.call import Fields
-from zatotx.plugins.http.client.factory import ClientEnvironment, ClientSettings, make_client
+from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
 from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.rest.call_chain import Authorizer
 from zatotx.plugins.http.rest.digest_auth import DigestAuthorizer
-from zatotx.plugins.http.rest.oauth2 import OAuth2Authorizer
-from zatotx.plugins.http.rest.token_cache import TokenCache
-from zatotx.plugins.http.rest.token_fetcher import TokenFetcher
-from zatotx.plugins.http.soap.outgoing.username_token import new_username_token
+from zatotx.plugins.http.rest.oauth2 import OAuth2Authorizer, TokenCache, TokenFetcher
 from zatotx.rules.routing.url_template import encode_query
-from zatotx.schema.dual_secret import get_encrypted
+from zatotx.schema.secrets import get_encrypted
 from zatotx.schema.security.wss import DIGEST
 from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.soap.ws_security import UsernameToken
+
+_NONCE_SIZE = 16  # bytes
+
+
+def new_username_token(username: str, password: str, *, is_digest: bool) -> UsernameToken:
+    """Create the UsernameToken of one message (UsernameToken Profile 1.0 §3.1), with a new nonce. The time is included
+    in clear text too, because peers reject old or repeated tokens."""
+    now = datetime.now(UTC)
+    created = f'{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z'
+    return UsernameToken(username, password, is_digest, token_bytes(_NONCE_SIZE), created, now.timestamp())
 
 
 class UnusableCredentials(ValueError):  # noqa: N818 - what it is

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 
 from zatotx.plugins.http.client.call import Fields, HttpResponse
 from zatotx.plugins.http.rest.request_builder import OutgoingRequest
-from zatotx.wire.http.challenge import Challenge, parse_challenges, parse_parameters, quote_string
+from zatotx.wire.http.authentication import Challenge, parse_challenges, parse_parameters, quote_string
 
 # The names of RFC 7616 §3.3 and those of hashlib, the strongest first.
 _HASHES = {'SHA-512-256': 'sha512_256', 'SHA-256': 'sha256', 'MD5': 'md5'}

@@ -8,8 +8,8 @@ from msgspec import Meta
 
 from zatotx.rules.http.public_url import public_url_error
 from zatotx.rules.routing.route_pattern import Placeholder, parse_pattern
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import field
+from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security.definition import CHANNEL_TYPES, Role, roles_error
 
 

@@ -13,8 +13,8 @@ from zatotx.rules.http.proxy_selection import UnusableProxy, make_proxy_selector
 from zatotx.rules.http.redirects import RedirectError, parse_target
 from zatotx.rules.routing.url_template import template_error
 from zatotx.schema.circuit_breaker import CircuitBreakerSettings
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import field
+from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security.definition import OUTGOING_TYPES
 
 MEBIBYTE = 1024 * 1024
@@ -169,6 +169,6 @@ def tls_settings(value: HttpOutgoing) -> TlsSettings:
 
 
 def _rename_settings(name: str, text: str) -> tuple[str, str]:
-    for theirs, ours in _PEM_NAMES.items():
-        name, text = name.replace(theirs, ours), text.replace(theirs, ours)
+    for zato_name, name_here in _PEM_NAMES.items():
+        name, text = name.replace(zato_name, name_here), text.replace(zato_name, name_here)
     return name, text

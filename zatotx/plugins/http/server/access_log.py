@@ -9,16 +9,18 @@ masked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from time import gmtime, time
 from urllib.parse import unquote_plus
 
 import msgspec
 
 from zatotx.interfaces.connector_kind import ILineSink
-from zatotx.plugins.http.server.date_cache import DateCache
 from zatotx.plugins.http.server.request_context import RequestContext
+from zatotx.wire.http1.response_writer import HeadEndings
 
+_MONTHS = ('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec')  # in any locale
 CLIENT_GONE = 499  # logged, never sent: the client disconnected before its response was complete (nginx's number)
 
 KEY_PARAMETERS = frozenset({
@@ -27,6 +29,31 @@ KEY_PARAMETERS = frozenset({
     'token', 'x-api-key',
 })  # fmt: skip
 _PLAIN = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\\\')
+
+
+class DateCache:
+    """Caches the texts that change once a second: the last lines of every response head, `date_stamp`, and the
+    timestamp of the access log, `log_timestamp`."""
+
+    __slots__ = ('_wall', 'date_stamp', 'log_timestamp', 'second')
+
+    def __init__(self, wall_clock: Callable[[], float] = time) -> None:
+        self._wall = wall_clock
+        self.second: int | None = None  # the second that the texts are valid for
+        self.refresh(0.0)
+
+    def refresh(self, now: float) -> None:
+        """Update the texts to `now`, seconds of any clock that runs as fast as the wall clock."""
+        second = int(now)
+        if second != self.second:
+            self.second = second
+            wall = self._wall()
+            self.date_stamp = HeadEndings(wall)
+            t = gmtime(wall)
+            self.log_timestamp = (
+                f'{t.tm_mday:02d}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year:04d}'
+                f':{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d} +0000'
+            )  # as web servers log it: 24/Nov/2026:08:30:00 +0000
 
 
 def escape_text(text: str) -> str:

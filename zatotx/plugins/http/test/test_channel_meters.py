@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from zatotx.interfaces.connector_kind import ChannelContext
+from zatotx.interfaces.meters import IChannelMeter
 from zatotx.plugins.http.channel import HTTPChannel
 from zatotx.plugins.http.server.route_table import build_table
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange, Server, channel, get, post, run_now
 from zatotx.schema.snapshot import Snapshot
 
 
+@implementer(IChannelMeter)
 class Meter:
     """A meter that records its calls."""
 
@@ -21,8 +24,8 @@ class Meter:
         self.ended: list[int] = []
         self.seconds: list[float] = []
 
-    def answered(self, hundreds: int, seconds: float) -> None:
-        self.ended.append(hundreds)
+    def observe_response(self, status_class: int, seconds: float) -> None:
+        self.ended.append(status_class)
         self.seconds.append(seconds)
 
 
@@ -108,11 +111,11 @@ class KeptTests(SynchronousTestCase):
         kept: list[set[str]] = []
 
         class Meters:
-            def of(self, name: str) -> Meter:
+            def get(self, name: str) -> Meter:
                 asked.append(name)
                 return Meter()
 
-            def only(self, names: list[str]) -> None:
+            def retain(self, names: list[str]) -> None:
                 kept.append(set(names))
 
         context = ChannelContext(
