@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from zatotx.plugins.ftp.schema.channel_ftp_poll import CHANNEL_FTP_POLL
 from zatotx.plugins.ftp.schema.outgoing_ftp import OUTGOING_FTP
 
 OBJECT_TYPES = (
     OUTGOING_FTP,
+    CHANNEL_FTP_POLL,
 )  # fmt: skip
