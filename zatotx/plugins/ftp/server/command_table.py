@@ -98,3 +98,4 @@ _UNIMPLEMENTED = frozenset(('CCC', 'ENC', 'MIC', 'CONF', 'ADAT', 'REIN', 'SITE',
 _BEFORE_LOGIN = frozenset(('USER', 'PASS', 'QUIT', 'FEAT', 'OPTS', 'SYST', 'NOOP', 'HELP', 'AUTH', 'PBSZ', 'PROT'))
 _KEEPS_OFFSET = frozenset(('REST', 'EPSV', 'PASV', 'EPRT', 'PORT', 'TYPE', 'NOOP', 'SIZE'))
 _TRANSFERS = frozenset(('APPE', 'LIST', 'MLSD', 'NLST', 'RETR', 'STOR'))
+VERBS = frozenset(_HANDLERS)

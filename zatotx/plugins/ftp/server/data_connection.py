@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +17,7 @@ from zatotx.plugins.ftp.server.commands import FtpError
 from zatotx.rules.security.login_throttle import unmap_ipv4
 
 BLOCK = 256 * 1024  # bytes that are received before they are written
+MAX_PORTS_TRIED = 1000  # passive ports that are tried for one connection
 CONNECT_TIMEOUT = 30.0  # seconds for a data connection to be made
 
 Write = Callable[[bytes], Deferred[Any]]
@@ -243,9 +244,9 @@ class PassiveSource(DataSource):
 
     def listen(self, interface: str, ports: Sequence[int]) -> int:
         """Open one of the ports, any free one where none are given. Returns it. Raises FtpError 425."""
-        candidates = random.sample(ports, len(ports)) if ports else [0]
-        factory = _SourceFactory(self)
-        for port in candidates:
+        factory, first = _SourceFactory(self), secrets.randbelow(len(ports)) if ports else 0
+        for step in range(min(len(ports), MAX_PORTS_TRIED) or 1):
+            port = ports[(first + step) % len(ports)] if ports else 0
             try:
                 self._port = self._reactor.listenTCP(port, factory, backlog=4, interface=interface)
             except CannotListenError:
