@@ -6,10 +6,8 @@ from zatotx.plugins.ftp.schema.channel_ftp import ON_RENAME
 from zatotx.plugins.ftp.server.commands import (
     FtpError,
     FtpReply,
-    check_new_name,
     matches,
     quote_path,
-    resolve_path,
 )
 from zatotx.plugins.ftp.server.listing_format import format_facts, format_time
 from zatotx.plugins.ftp.server.session import Session
@@ -22,12 +20,12 @@ async def do_print_directory(session: Session, _: str) -> FtpReply:
 
 async def do_change_directory(session: Session, argument: str) -> FtpReply:
     """Run CWD."""
-    path = resolve_path(session.directory, argument)
+    path = session.find_path(argument)
     entry = await session.thread(session.context.tree.find, path)
     if not entry.is_directory:
         raise FtpError(550, 'Not a directory')
-    session.directory = path
-    return FtpReply(250, f'{quote_path(path)} is the current directory')
+    session.directory = session.shown_path(path)
+    return FtpReply(250, f'{quote_path(session.shown_path(path))} is the current directory')
 
 
 async def do_parent_directory(session: Session, _: str) -> FtpReply:
@@ -37,27 +35,26 @@ async def do_parent_directory(session: Session, _: str) -> FtpReply:
 
 async def do_make_directory(session: Session, argument: str) -> FtpReply:
     """Run MKD."""
-    path = resolve_path(session.directory, argument)
-    check_new_name(path)
+    path = session.find_new_path(argument)
     await session.thread(session.context.tree.make_directory, path)
-    return FtpReply(257, f'{quote_path(path)} was made')
+    return FtpReply(257, f'{quote_path(session.shown_path(path))} was made')
 
 
 async def do_remove_directory(session: Session, argument: str) -> FtpReply:
     """Run RMD."""
-    await session.thread(session.context.tree.remove_directory, resolve_path(session.directory, argument))
+    await session.thread(session.context.tree.remove_directory, session.find_entry_path(argument))
     return FtpReply(250, 'The directory was removed')
 
 
 async def do_delete(session: Session, argument: str) -> FtpReply:
     """Run DELE."""
-    await session.thread(session.context.tree.delete, resolve_path(session.directory, argument))
+    await session.thread(session.context.tree.delete, session.find_entry_path(argument))
     return FtpReply(250, 'The file was deleted')
 
 
 async def do_rename_from(session: Session, argument: str) -> FtpReply:
     """Run RNFR."""
-    path = resolve_path(session.directory, argument)
+    path = session.find_entry_path(argument)
     await session.thread(session.context.tree.find, path)
     session.renamed = path
     return FtpReply(350, 'Send the new name')
@@ -68,8 +65,7 @@ async def do_rename_to(session: Session, argument: str) -> FtpReply:
     source = session.renamed
     if source is None:
         raise FtpError(503, 'Send RNFR first')
-    target = resolve_path(session.directory, argument)
-    check_new_name(target)
+    target = session.find_new_path(argument)
     value, store = session.context.value, session.context.store
     is_final = not matches(target[-1], value.ignored_patterns)
     may_deliver = value.deliver_on == ON_RENAME or (bool(source) and matches(source[-1], value.ignored_patterns))
@@ -82,7 +78,7 @@ async def do_rename_to(session: Session, argument: str) -> FtpReply:
 
 async def do_size(session: Session, argument: str) -> FtpReply:
     """Run SIZE."""
-    entry = await session.thread(session.context.tree.find, resolve_path(session.directory, argument))
+    entry = await session.thread(session.context.tree.find, session.find_path(argument))
     if entry.is_directory:
         raise FtpError(550, 'Is a directory')
     return FtpReply(213, str(entry.size))
@@ -90,13 +86,13 @@ async def do_size(session: Session, argument: str) -> FtpReply:
 
 async def do_modification_time(session: Session, argument: str) -> FtpReply:
     """Run MDTM."""
-    entry = await session.thread(session.context.tree.find, resolve_path(session.directory, argument))
+    entry = await session.thread(session.context.tree.find, session.find_path(argument))
     return FtpReply(213, format_time(entry.modified))
 
 
 async def do_mlst(session: Session, argument: str) -> FtpReply:
     """Run MLST."""
-    path = resolve_path(session.directory, argument or '.')
+    path = session.find_path(argument or '.')
     entry = await session.thread(session.context.tree.find, path)
     facts = format_facts(entry, session.context.now(), can_read=session.context.value.allow_reading)
     return FtpReply(250, 'Listing', [facts.decode('utf-8', 'replace')])

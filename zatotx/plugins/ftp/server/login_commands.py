@@ -37,9 +37,13 @@ async def do_pass(session: Session, password: str) -> FtpReply:
     delay = login.delay(session.control.peer, clock.seconds())
     if delay:
         await session.wait(deferLater(clock, delay))
-    if login.check(session.user, password, session.control.peer, clock.seconds()):
-        session.is_logged_in = True
+    is_right = login.matches(session.user, password)
+    if not is_right and login.authenticate is not None:
+        is_right = await session.wait(login.authenticate(session.user, password, session.control.peer))
+    if is_right:
+        await session.enter()
         return FtpReply(230, 'Logged in')
+    login.record_failure(session.control.peer, clock.seconds())
     session.failed_logins += 1
     await session.wait(deferLater(clock, FAILURE_DELAY))
     if session.failed_logins >= ATTEMPTS:
@@ -62,7 +66,7 @@ async def do_auth(session: Session, argument: str) -> FtpReply:
         raise FtpError(503, 'The connection is encrypted')
     tls: CertificateOptions = await session.thread(session.context.certificate.load)
     session.tls = tls
-    session.user, session.is_logged_in = '', False  # RFC 4217 §4: what came before TLS does not count
+    session.leave()  # RFC 4217 §4: what came before TLS does not count
     return FtpReply(234, 'Begin TLS', after=partial(session.control.start_tls, tls))
 
 

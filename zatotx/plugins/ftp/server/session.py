@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from attrs import define, field, frozen
@@ -15,9 +16,11 @@ from zatotx.plugins.ftp.server.commands import (
     FtpError,
     FtpReply,
     Path,
+    check_new_name,
+    resolve_path,
 )
 from zatotx.plugins.ftp.server.data_connection import DataConnection, DataSource
-from zatotx.plugins.ftp.server.file_tree import FileTree
+from zatotx.plugins.ftp.server.file_tree import RESERVED, FileTree
 from zatotx.plugins.ftp.server.login import Login
 from zatotx.plugins.ftp.server.upload_store import UploadRecord, UploadStore
 
@@ -76,7 +79,8 @@ class Session:
     user: str = field(default='', init=False)
     is_logged_in: bool = field(default=False, init=False)
     failed_logins: int = field(default=0, init=False)
-    directory: Path = field(default=(), init=False)
+    directory: Path = field(default=(), init=False)  # the current one, as the client sees it
+    _root: Path = field(default=(), init=False)  # the client's own root in the directory of the channel
     offset: int = field(default=0, init=False)  # of REST
     renamed: Path | None = field(default=None, init=False)  # of RNFR
     source: DataSource | None = field(default=None, init=False)
@@ -91,6 +95,44 @@ class Session:
         """Seconds between commands."""
         configured = self.context.value.idle_timeout
         return configured if self.is_logged_in else min(LOGIN_TIMEOUT, configured)
+
+    async def enter(self) -> None:
+        """The client has logged in. Raises FtpError for a user name that cannot be that of a directory."""
+        if self.context.value.directory_per_user:
+            root = resolve_path((), self.user)
+            if root != (self.user,) or self.user in RESERVED:
+                raise FtpError(530, 'The user name cannot be the name of a directory')
+            check_new_name(root)
+            with suppress(FileExistsError):
+                await self.thread(self.context.tree.make_directory, root)
+            self._root = root
+        self.is_logged_in = True
+
+    def leave(self) -> None:
+        """The client has to log in again."""
+        self.user, self.is_logged_in, self.directory, self._root = '', False, (), ()
+
+    def find_path(self, argument: str) -> Path:
+        """Return the path of what an argument names. Raises FtpError 501 without an argument."""
+        return (*self._root, *resolve_path(self.directory, argument))
+
+    def find_entry_path(self, argument: str) -> Path:
+        """Return the path of what is to be renamed or removed. Raises FtpError 501 without an argument, and 550 for the
+        root directory."""
+        path = self.find_path(argument)
+        if path == self._root:
+            raise FtpError(550, 'The root directory stays')
+        return path
+
+    def find_new_path(self, argument: str) -> Path:
+        """Return the path of what is to be made. Raises FtpError 501 without an argument, and 553."""
+        path = self.find_path(argument)
+        check_new_name(path[len(self._root) :])
+        return path
+
+    def shown_path(self, path: Path) -> Path:
+        """Return a path as the client sees it."""
+        return path[len(self._root) :]
 
     def abort_transfer(self) -> bool:
         """End the transfer that runs, which replies 426. Returns whether there is one."""

@@ -12,10 +12,8 @@ from zatotx.plugins.ftp.schema.channel_ftp import ON_RENAME
 from zatotx.plugins.ftp.server.commands import (
     FtpError,
     FtpReply,
-    check_new_name,
     matches,
     quote_path,
-    resolve_path,
 )
 from zatotx.plugins.ftp.server.download import Download
 from zatotx.plugins.ftp.server.listing_format import Format, format_facts, format_list, format_name
@@ -36,14 +34,13 @@ async def do_append(session: Session, argument: str) -> FtpReply:
 
 
 async def _upload(session: Session, argument: str, offset: int | None) -> FtpReply:
-    path = resolve_path(session.directory, argument)
-    check_new_name(path)
+    path = session.find_new_path(argument)
     if session.source is None:
         raise FtpError(425, 'Send EPSV or PASV first')
     store = session.context.store
     upload: Upload = await session.thread(store.begin, path, offset)
     try:
-        data = await session.open_data(f'Send {quote_path(path)}')
+        data = await session.open_data(f'Send {quote_path(session.shown_path(path))}')
         await session.transfer(data.receive(partial(session.context.run_in_thread, upload.write), session.data_tls))
         await session.wait(deferLater(session.context.reactor, END_OF_UPLOAD))
     except BaseException:
@@ -63,11 +60,12 @@ async def do_retrieve(session: Session, argument: str) -> FtpReply:
     """Run RETR."""
     if not session.context.value.allow_reading:
         raise FtpError(550, 'Downloads are switched off')
-    path, offset = resolve_path(session.directory, argument), session.offset
+    path, offset = session.find_path(argument), session.offset
     file: int = await session.thread(session.context.tree.open_to_read, path)
     download = Download(file, offset)
     try:
-        await _send(session, partial(session.context.run_in_thread, download.read), f'Receive {quote_path(path)}')
+        read = partial(session.context.run_in_thread, download.read)
+        await _send(session, read, f'Receive {quote_path(session.shown_path(path))}')
     finally:
         await session.context.run_in_thread(download.close)
     return FtpReply(226, 'The file was sent')
@@ -85,7 +83,7 @@ async def do_name_list(session: Session, argument: str) -> FtpReply:
 
 async def do_mlsd(session: Session, argument: str) -> FtpReply:
     """Run MLSD."""
-    path = resolve_path(session.directory, argument or '.')
+    path = session.find_path(argument or '.')
     entry = await session.thread(session.context.tree.find, path)
     if not entry.is_directory:
         raise FtpError(501, 'MLSD lists directories, use MLST')
@@ -102,7 +100,7 @@ async def do_status(session: Session, argument: str) -> FtpReply:
 
 
 async def _lines(session: Session, argument: str, to_line: Format) -> list[bytes]:
-    path = resolve_path(session.directory, argument or '.')
+    path = session.find_path(argument or '.')
     now = session.context.now()
     lines: list[bytes] = await session.thread(
         lambda: [to_line(entry, now) for entry in session.context.tree.entries(path)]
