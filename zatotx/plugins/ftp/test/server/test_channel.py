@@ -431,6 +431,19 @@ class ClientTests(ChannelEnvironment):
         listed = await self.run_command('curl', '-sS', '-u', 'partner:secret', f'ftp://127.0.0.1:{self.port}/')
         self.assertIn(b' made', listed.stdout)
 
+    async def test_ipv6(self) -> None:
+        """Clients come by IPv6 too, where PASV has no reply but 425."""
+        await self.configure(None, address=f'[::1]:{self.port}')
+
+        def use() -> tuple[str, str]:
+            with ftplib.FTP(timeout=TIMEOUT) as client:
+                client.connect('::1', self.port)
+                client.login('partner', 'secret')
+                return error_of(lambda: client.voidcmd('PASV')), client.storbinary('STOR six', BytesIO(b'6'))
+
+        passive, stored = await deferToThread(use)
+        self.assertEqual((passive[:3], stored[:3], self.payloads[0]['name']), ('425', '226', 'six'))
+
     async def test_lftp(self) -> None:
         """lftp mirrors a directory tree."""
         await self.configure()
