@@ -23,7 +23,8 @@ FLOOR := $(if $(filter command line,$(origin TESTS)),0,90)
 # What `make test` needs beside Python: names of Debian packages that the tests' real peers come in. Tests run their
 # programs themselves; the services that the packages set up are not used. Valkey is in a wheel. mandoc reads the
 # manual pages.
-PEERS := chromium curl fish lftp mandoc mariadb-server nginx openssl postgresql promtool systemd tinyproxy valkey-server zsh
+PEERS := chromium curl fish lftp mandoc mariadb-server nginx openssl postgresql promtool systemd tinyproxy valkey-server \
+	vsftpd zsh
 
 .PHONY: help run stop test unit coverage lint docs docs-check news bench instructions clean fuzz chaos mutants constraints dist changelog
 .DEFAULT_GOAL := help

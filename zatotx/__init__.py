@@ -21,8 +21,9 @@ _PUBLIC_NAMES = {
     'zatotx.wire.http.sse': ('Event',),
     'zatotx.model.errors': (
         'BadGateway', 'BadRequest', 'BadStatus', 'Conflict', 'Forbidden', 'HTTPException', 'Inactive',
-        'InternalServerError', 'MethodNotAllowed', 'NotFound', 'ServiceUnavailable', 'Timeout', 'TooManyRequests',
-        'TransactionAborted', 'Unauthorized', 'ZatoException',
+        'InternalServerError', 'MethodNotAllowed', 'NotFound', 'RemoteFileError', 'RemoteFileNotFound',
+        'RemoteStorageFull', 'ServiceUnavailable', 'Timeout', 'TooManyRequests', 'TransactionAborted', 'Unauthorized',
+        'ZatoException',
     ),
 }  # fmt: skip
 _MODULE_OF_NAME = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}
@@ -31,8 +32,9 @@ __all__ = [
     'CSV', 'UTC', 'UUID', 'AsIs', 'BadGateway', 'BadRequest', 'BadStatus', 'Bool', 'Boolean', 'Bunch', 'Conflict',
     'Date', 'DateTime', 'Decimal', 'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive',
     'Int', 'Integer', 'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound',
-    'Opaque', 'PeerFault', 'Secret', 'Service', 'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout',
-    'TooManyRequests', 'TransactionAborted', 'Unauthorized', 'Unicode', 'ZatoException', '__version__',
+    'Opaque', 'PeerFault', 'RemoteFileError', 'RemoteFileNotFound', 'RemoteStorageFull', 'Secret', 'Service',
+    'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout', 'TooManyRequests', 'TransactionAborted', 'Unauthorized',
+    'Unicode', 'ZatoException', '__version__',
 ]  # fmt: skip
 
 

@@ -16,7 +16,6 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zatotx.interfaces.config import FileVersion, OutdatedSnapshot
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable
 from zatotx.node import live_config
-from zatotx.node import live_config as liveness
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
 from zatotx.service.deployment.deployer import find_rollback_version
@@ -229,7 +228,7 @@ class E(Service):
     async def test_slow_import_elsewhere(self) -> None:
         """A node stays responsive during a slow import, and the deployment waits for it."""
         text = b"import time\nif '/three/' in __file__: time.sleep(3.5)\n" + service('slow')
-        self.patch(liveness, 'ALIVE', 2.2)
+        self.patch(live_config, 'NODE_TIMEOUT', 2.2)
         self.patch(live_config, 'HEARTBEAT_INTERVAL', 0.2)
         for node in (self.one, self.two):
             await node.config.stop()

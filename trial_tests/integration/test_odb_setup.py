@@ -44,8 +44,8 @@ from zatotx.odb.maintenance import (
     write_operations,
 )
 from zatotx.odb.nodes import NodeAddress, list_nodes
-from zatotx.odb.secrets import verify_secret
 from zatotx.odb.tables import SCHEMA_VERSION, metadata
+from zatotx.rules.security.password_hash import verify_password
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.secrets import get_hash
 from zatotx.schema.security import BasicAuth
@@ -177,7 +177,7 @@ class PasswordTests(OdbCase):
         set_password(database, 'pubapi', 'open-sesame', ME)
         found = read_snapshot(database).find('basic_auth', 'pubapi')
         assert found is not None
-        self.assertTrue(verify_secret(get_hash(found.value.password), 'open-sesame'))
+        self.assertTrue(verify_password(get_hash(found.value.password), 'open-sesame'))
 
     def test_a_name_that_several_have_is_refused(self) -> None:
         """An ambiguous name is rejected."""

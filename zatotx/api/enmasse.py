@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
-
 from zatotx.api.base import AdminService, bad_request
 from zatotx.api.history import snapshot_to_yaml
 from zatotx.model.errors import BadRequest, ServiceUnavailable
@@ -34,7 +31,9 @@ class Import(AdminService):
         request_input, config = self.request.input, self.server.config
         if not isinstance(request_input.document, Mapping):
             raise bad_request('document', f'expected an object, got {type(request_input.document).__name__}')
-        from zatotx.rules.enmasse.import_plan import plan_import  # large, and most processes never import a document
+        # Large, and most processes never import a document.
+        from zatotx.rules.enmasse.import_plan import plan_import
+        from zatotx.rules.security.password_hash import verify_password
 
         plan = await self.server.run_in_thread(
             partial(
@@ -43,7 +42,7 @@ class Import(AdminService):
                 self.server.types,
                 config.snapshot,
                 replace=bool(request_input.replace),
-                verify=_verify_password,
+                verify=verify_password,
                 references_resolved=bool(request_input.resolved),
             )
         )
@@ -79,14 +78,6 @@ class Export(AdminService):
         secrets = bool(self.request.input.include_secrets)
         text = await self.server.run_in_thread(snapshot_to_yaml, snapshot, self.server.types, secrets)
         self.response.payload = {'yaml': text, 'revision': snapshot.revision}
-
-
-def _verify_password(hashed: str, clear: str) -> bool:
-    """Return whether the text has this hash. Takes about 20 ms."""
-    try:
-        return PasswordHasher().verify(hashed, clear)
-    except (Argon2Error, InvalidHashError):
-        return False
 
 
 SERVICES = (Import, Export)

@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from zatotx import __version__
-from zatotx.cli.checks.stores import LIVENESS_TIMEOUT
 from zatotx.cli.environment.cluster_client import ClusterClient
 from zatotx.cli.environment.databases import all_object_types, convert_errors, odb_url, redis_address
 from zatotx.cli.environment.layout import SERVER, Component, Environment, cluster_name, find_environment, read_info
@@ -20,6 +19,7 @@ from zatotx.cli.environment.secret_keys import any_server, read_secret_key
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import format_option, path_argument, print_json, print_table
 from zatotx.cli.process import describe_status
+from zatotx.rules.resilience.supervision import NODE_TIMEOUT
 
 RUNNING = 'running'  # status in a node's row until it is stopped
 
@@ -110,7 +110,7 @@ def node_info(row: Any, now: float) -> dict[str, Any]:
     return {
         'name': row.name,
         'worker': row.worker,
-        'state': ('running' if now - row.seen_at < LIVENESS_TIMEOUT else 'gone') if up else 'stopped',
+        'state': ('running' if now - row.seen_at < NODE_TIMEOUT else 'gone') if up else 'stopped',
         'address': f'{row.host}:{row.bind_port}' if row.bind_port else row.host,
         'pid': row.pid,
         'revision': row.applied_revision,

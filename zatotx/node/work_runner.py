@@ -356,7 +356,7 @@ class WorkRunner:
     _node_id: int = field(default=0, init=False)
     _slots: dict[int, int] = field(factory=dict, init=False)  # row id -> slot of the processes of this server
     _tending: Deferred[None] | None = field(default=None, init=False)
-    _beats: int = field(default=0, init=False)
+    _heartbeats: int = field(default=0, init=False)
 
     _log = Logger()
 
@@ -402,10 +402,10 @@ class WorkRunner:
     async def _tend(self) -> None:
         for queue in self._queues:
             await queue.tend(self._is_dead)
-        if self._beats % COUNT_EVERY == 0:
+        if self._heartbeats % COUNT_EVERY == 0:
             self.counters.queue = await self._queues[0].consumer.counts()
             self.counters.stored_letters = await self.context.dead_letters.count_dead_letters()
-        self._beats += 1
+        self._heartbeats += 1
 
     def _is_dead(self, consumer: str) -> bool:
         """Whether the process of a consumer has ended. A row has one process at a time, as its slot is locked: other

@@ -139,7 +139,7 @@ class RedisWorkConsumer:
 
     def __init__(
         self, reactor: Any, address: RedisAddress, work: RedisWorkStream, *, queue: str, name: str,
-        timeout: float = 5.0, connection: str = '', voice: ConnectionLog | None = None,
+        timeout: float = 5.0, connection: str = '', connection_log: ConnectionLog | None = None,
     ) -> None:
         """`queue`: the name of a server, or '' for the shared queue. `connection`: its name in CLIENT LIST."""
         self.name = name
@@ -147,7 +147,7 @@ class RedisWorkConsumer:
         self._queue = queue
         self._stream = work.stream(queue)
         self._consumer = StreamConsumer(reactor, address, self._stream, consumer=name, timeout=timeout,
-                                        name=connection, connection_log=voice)  # fmt: skip
+                                        name=connection, connection_log=connection_log)  # fmt: skip
 
     def start(self) -> None:
         self._consumer.startService()

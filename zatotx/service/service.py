@@ -32,9 +32,7 @@ def _time(service: Service) -> TimeUtil:
 
 
 def _patterns(service: Service) -> Any:
-    from zatotx.service.patterns import Patterns
-
-    return Patterns(service._zatotx)
+    return service._zatotx.invoker.create_patterns(service._zatotx)
 
 
 def _transport(message: Message) -> str:
@@ -105,7 +103,7 @@ class Service(Hooks, JobHooks):
         _patterns, 'Patterns of invocation: parallel, fanout, invoke_retry.'
     )
     in_reply_to: lazy_attribute[str] = lazy_attribute(
-        lambda self: self._zatotx.inbound.headers.get(b'x-zato-in-reply-to', b'').decode(),
+        lambda self: self._zatotx.message.headers.get(b'x-zato-in-reply-to', b'').decode(),
         "Callbacks: the cid of the invocation whose result this is; '' otherwise.",
     )
     job_type: lazy_attribute[str] = lazy_attribute(
@@ -174,12 +172,11 @@ class Service(Hooks, JobHooks):
 
         Raises NotFound and Inactive naming the service, Timeout, and whatever the service raises.
         """
-        from zatotx.service.invoke import ServiceInvocation, invoke_service
-
         options.update(zip(('channel', 'data_format', 'transport', 'serialize'), args, strict=False))
         if len(args) > 4:
             as_bunch = bool(args[4])
-        call = ServiceInvocation(
+        return self._zatotx.invoker.invoke_from_service(
+            self._zatotx,
             target=target,
             payload=payload,
             timeout=timeout,
@@ -187,7 +184,6 @@ class Service(Hooks, JobHooks):
             raise_timeout=options.pop('raise_timeout', True),
             options=options,
         )
-        return invoke_service(self._zatotx, call)
 
     def invoke_async(
         self,
@@ -216,13 +212,11 @@ class Service(Hooks, JobHooks):
         Raises NotFound for an unknown service or server, BadRequest for a payload that cannot be stored, and
         ServiceUnavailable or Timeout if Redis is unavailable.
         """
-        from zatotx.service.async_invoke import AsyncInvocation, invoke_async
-
-        call = AsyncInvocation(
-            target=target, payload=payload, channel=channel, data_format=data_format, expiration=expiration,
-            to_json_string=to_json_string, cid=cid, callback=callback, order_key=order_key, options=options,
+        return self._zatotx.invoker.invoke_async_from_service(
+            self._zatotx, target=target, payload=payload, channel=channel, data_format=data_format,
+            expiration=expiration, to_json_string=to_json_string, cid=cid, callback=callback, order_key=order_key,
+            options=options,
         )  # fmt: skip
-        return invoke_async(self._zatotx, call)
 
     def invoke_by_impl_name(self, impl: str, *args: Any, **options: Any) -> Any:
         """Invoke a service by module and class: `crm.GetBalance`."""

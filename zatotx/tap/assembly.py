@@ -189,16 +189,7 @@ class _ServerBuilder:
             user_config=self._user_config(),
             stuck_threads=limited.stuck_threads,
         )
-        pipeline = Pipeline(
-            authentication=endpoints.authentication_policy,
-            store=infrastructure.services,
-            invoker=invoker,
-            codecs=limited.codecs,
-            error_replies=ErrorReplies(),
-            offload=infrastructure.offload,
-            admission=limited.admission,
-            rate_limiter=limited.rate_limiter,
-        )
+        pipeline = self._pipeline(infrastructure, endpoints, invoker)
         dispatcher = Dispatcher(pipeline, reactor)
         runner = make_work_runner(
             settings,
@@ -322,6 +313,19 @@ class _ServerBuilder:
             *(c.prepare for c in channels.values()),
         ]
         return _Endpoints(outgoing, guard, listeners, channels, preparers)
+
+    def _pipeline(self, infrastructure: _Infrastructure, endpoints: _Endpoints, invoker: Invoker) -> Pipeline:
+        limited = infrastructure.limits
+        return Pipeline(
+            authentication=endpoints.authentication_policy,
+            store=infrastructure.services,
+            invoker=invoker,
+            codecs=limited.codecs,
+            error_replies=ErrorReplies(),
+            offload=infrastructure.offload,
+            admission=limited.admission,
+            rate_limiter=limited.rate_limiter,
+        )
 
     def _node_api(
         self,

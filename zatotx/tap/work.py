@@ -58,6 +58,6 @@ def _make_consumer(
     main = settings.main
     consumer: IWorkConsumer = RedisWorkConsumer(
         reactor, client.address, work, queue=queue, name=name, timeout=settings.kvdb.timeout,
-        connection=RedisKeys(main.cluster).connection_name(main.name), voice=client.connection_log,
+        connection=RedisKeys(main.cluster).connection_name(main.name), connection_log=client.connection_log,
     )  # fmt: skip
     return consumer

@@ -18,7 +18,8 @@ from zatotx.model.message import Message, ServiceResult
 from zatotx.model.work import WorkMessage, decode_work, encode_work
 from zatotx.pipeline.codecs import CodecRegistry, RawCodec
 from zatotx.pipeline.error_replies import ErrorReplies
-from zatotx.service.invoker import Invocation, Invoker
+from zatotx.service.invocation import Invocation
+from zatotx.service.invoker import Invoker
 from zatotx.service.thread_pool import ServiceThreadPool
 from zatotx.testing.clock import InlineThreads, KitClock
 from zatotx.testing.log_recorder import LogRecorder

@@ -15,6 +15,7 @@ from zatotx.interfaces.outgoing import IOutgoingConnections, IServiceCall
 from zatotx.testing import scripted_soap
 from zatotx.testing.connection_results import HTTP_KINDS, Response, complete_response
 from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical_kind
+from zatotx.testing.scripted_files import open_scripted
 
 
 @frozen(kw_only=True)
@@ -26,9 +27,11 @@ class ApiSignature:
     zato_methods: Sequence[str] = ()  # methods of `.conn`
     first_argument: str = ''  # the first argument of `call`
     positional: Sequence[str] = ()
+    arguments: Mapping[str, Sequence[str]] = {}  # of single methods, by position, instead of `positional`
     options: Sequence[str] = ()
     iterators: Sequence[str] = ()  # methods whose result is read with `async for` or `for`: a scripted list
     contexts: Sequence[str] = ()  # methods that return a context manager with the same methods, sync and async
+    files: Sequence[str] = ()  # methods that open a file: the script gives its content, or a file to write to
 
     def check_method(self, method: str, methods: Sequence[str]) -> None:
         """Raise AttributeError if the connection has no such method."""
@@ -38,7 +41,7 @@ class ApiSignature:
     def check_arguments(self, method: str, args: Sequence[Any], options: Mapping[str, Any]) -> None:
         """Raise TypeError for arguments that the method does not accept."""
         first = (self.first_argument,) if method == 'call' else ()
-        positional = () if method == 'ping' else (*first, *self.positional)
+        positional = () if method == 'ping' else (*first, *self.arguments.get(method, self.positional))
         if len(args) > len(positional):
             raise TypeError(f'{method}() takes no more than {len(positional)} arguments without a name, '
                             f'{len(args)} were given')  # fmt: skip
@@ -158,6 +161,8 @@ class ConnectionDouble:
                     return ContextDouble(self)
                 if method in signature.iterators:
                     return IteratorDouble(partial(self._run_script, method, args, kwargs))
+                if method in signature.files:
+                    return open_scripted(self._call, partial(self._run_script, method, args, kwargs), args, kwargs)
             return self._run_script(method, args, kwargs)
 
         return call

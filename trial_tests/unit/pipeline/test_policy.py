@@ -16,9 +16,10 @@ from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorize
 from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.pipeline.security.authenticator import NO_DEFINITION
 from zatotx.pipeline.security.basic_auth import CACHE_SIZE, BasicAuthAuthenticator
-from zatotx.pipeline.security.password_verifier import MAX_WAITING_PER_NETWORK, PasswordVerifier, verify_password
+from zatotx.pipeline.security.password_verifier import MAX_WAITING_PER_NETWORK, PasswordVerifier
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import MAX_ATTEMPTS_PER_NETWORK, SecretComparison
+from zatotx.rules.security.password_hash import verify_password
 from zatotx.schema.security import ApiKey, BasicAuth
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.testing.fake_pipeline import make_message

@@ -168,7 +168,7 @@ class TriedExampleTests(SynchronousTestCase):
         fields = FIELDS[0], FIELDS[1], FIELDS[3]
         day = '2026-01-31'
         self.assertEqual(self.tried(*fields, data_format='json'), ({'day': day, 'flag': True}, {'id': '1'}, True))
-        self.assertEqual(self.tried(*fields, data_format='json', merged=False),
+        self.assertEqual(self.tried(*fields, data_format='json', merges_url_params=False),
                          ({'id': 1, 'day': day, 'flag': True}, {}, True))
         text = {'id': '1', 'day': day, 'flag': 'true'}
         self.assertEqual(self.tried(*fields, data_format='form'), (None, text, False))

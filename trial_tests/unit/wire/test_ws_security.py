@@ -31,7 +31,7 @@ NEXT = 'http://schemas.xmlsoap.org/soap/actor/next'
 
 
 def header(inside: str, attributes: str = '', name: str = 'w:Security') -> Any:
-    return etree.fromstring(f'<{name} {NAMESPACES} {attributes}>{inside}</{name}>')
+    return etree.fromstring(f'<{name} {NAMESPACES} {attributes}>{inside}</{name}>', etree.XMLParser())
 
 
 def token(inside: str, password: str = '<w:Password>x</w:Password>') -> str:
@@ -132,7 +132,7 @@ class ReadTests(SynchronousTestCase):
 class WriteTests(SynchronousTestCase):
     def written(self, sent: UsernameToken, version: SoapVersion = SOAP_11) -> UsernameToken:
         data = write_security_header(sent, version)
-        element = etree.fromstring(data)
+        element = etree.fromstring(data, etree.XMLParser())
         self.assertEqual(element.get(f'{{{version.namespace}}}mustUnderstand'), '1')
         found = read_security_header([element], version)
         assert found is not None

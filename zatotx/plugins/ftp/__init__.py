@@ -1,4 +1,4 @@
-"""FTP and FTPS: a server for partners who upload files."""
+"""FTP and FTPS: outgoing connections to FTP servers, and channels that receive files from partners."""
 
 from zatotx.interfaces.connector_kind import SERVER, ConnectorKind
 from zatotx.rules.placement import Placement
@@ -8,7 +8,9 @@ kind = ConnectorKind(
     title='FTP and FTPS',
     runs_in=SERVER,
     channel='zatotx.plugins.ftp.channel:make_channel',
+    outgoing='zatotx.plugins.ftp.outgoing:make_outgoing',
     schema='zatotx.plugins.ftp.schema:OBJECT_TYPES',
+    doubles='zatotx.plugins.ftp.testing:SIGNATURES',
     listeners={'channel_ftp': 'address'},
     placement={'channel_ftp': Placement.ONE_WORKER_PER_NODE},  # control and data connections belong together
 )

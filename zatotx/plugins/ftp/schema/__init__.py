@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from zatotx.plugins.ftp.schema.channel_ftp import CHANNEL_FTP, FtpChannel
+from zatotx.plugins.ftp.schema.outgoing_ftp import OUTGOING_FTP
 
-OBJECT_TYPES = (CHANNEL_FTP,)
+OBJECT_TYPES = (CHANNEL_FTP, OUTGOING_FTP)
 
-__all__ = ['CHANNEL_FTP', 'OBJECT_TYPES', 'FtpChannel']
+__all__ = ['CHANNEL_FTP', 'OBJECT_TYPES', 'OUTGOING_FTP', 'FtpChannel']

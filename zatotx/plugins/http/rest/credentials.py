@@ -11,10 +11,10 @@ from time import time
 
 from attrs import field, frozen
 
+from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.plugins.http.client.call import Fields
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
 from zatotx.plugins.http.client.pool import PoolLimits
-from zatotx.plugins.http.client.tls_settings import TlsSettings
 from zatotx.plugins.http.rest.call_chain import Authorizer
 from zatotx.plugins.http.rest.digest_auth import DigestAuthorizer
 from zatotx.plugins.http.rest.oauth2 import OAuth2Authorizer, TokenCache, TokenFetcher
