@@ -25,12 +25,12 @@ Read = Callable[[], Deferred[bytes]]
 
 
 @implementer(IPullProducer)
-class DataConnection(Protocol):
+class ServerDataConnection(Protocol):
     """One data connection. It is paused until `receive` or `send`. Both fire when the peer, or the server, has ended
     the connection cleanly, and fail with FtpError 426 when it was cut, timed out or was aborted, or with the error of
     `write` or `read`."""
 
-    def __init__(self, reactor: Any, timeout: float, made: Callable[[DataConnection], None]) -> None:
+    def __init__(self, reactor: Any, timeout: float, made: Callable[[ServerDataConnection], None]) -> None:
         """`timeout`: seconds without progress; `made` is called when the connection is made."""
         self._reactor, self._timeout, self._made = reactor, timeout, made
         self.done: Deferred[None] = Deferred()
@@ -198,19 +198,19 @@ class DataSource:
 
     def __init__(self, reactor: Any, timeout: float) -> None:
         self._reactor, self._timeout = reactor, timeout
-        self.connected: Deferred[DataConnection] = Deferred()
-        self.connection: DataConnection | None = None
+        self.connected: Deferred[ServerDataConnection] = Deferred()
+        self.connection: ServerDataConnection | None = None
         self._timer: IDelayedCall | None = None
 
-    def wait(self) -> Deferred[DataConnection]:
+    def wait(self) -> Deferred[ServerDataConnection]:
         """Wait for the connection from now on. To be called once."""
         if not self.connected.called:
             self._timer = self._reactor.callLater(CONNECT_TIMEOUT, self.failed, 'No data connection was made')
         return self.connected
 
-    def made(self) -> DataConnection:
+    def made(self) -> ServerDataConnection:
         """Return the protocol of the connection, which is made now."""
-        self.connection = DataConnection(self._reactor, self._timeout, self._settle)
+        self.connection = ServerDataConnection(self._reactor, self._timeout, self._settle)
         return self.connection
 
     def failed(self, text: str) -> None:
@@ -227,7 +227,7 @@ class DataSource:
             self.connection.done.addErrback(lambda failure: None)
             self.connection.abort()
 
-    def _settle(self, connection: DataConnection) -> None:
+    def _settle(self, connection: ServerDataConnection) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         if not self.connected.called:
@@ -254,7 +254,7 @@ class PassiveSource(DataSource):
             return int(self._port.getHost().port)
         raise FtpError(425, 'No port is free for a data connection, try later')
 
-    def accept(self, address: IAddress) -> DataConnection | None:
+    def accept(self, address: IAddress) -> ServerDataConnection | None:
         """Return the protocol of a connection; None for one that is not the client's."""
         if self.connection is not None or unmap_ipv4(getattr(address, 'host', '')) != self._client:
             return None
@@ -278,7 +278,7 @@ class _SourceFactory(Factory):
     def __init__(self, source: PassiveSource) -> None:
         self._source = source
 
-    def buildProtocol(self, addr: IAddress) -> DataConnection | None:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress) -> ServerDataConnection | None:  # type: ignore[override]
         return self._source.accept(addr)
 
 
@@ -290,7 +290,7 @@ class ActiveSource(DataSource):
         self._target = target
         self._connector: Any = None
 
-    def wait(self) -> Deferred[DataConnection]:
+    def wait(self) -> Deferred[ServerDataConnection]:
         """See DataSource."""
         host, port = self._target
         self._connector = self._reactor.connectTCP(host, port, _ActiveFactory(self), CONNECT_TIMEOUT)
@@ -310,7 +310,7 @@ class _ActiveFactory(ClientFactory):
     def __init__(self, source: ActiveSource) -> None:
         self._source = source
 
-    def buildProtocol(self, addr: IAddress) -> DataConnection:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress) -> ServerDataConnection:  # type: ignore[override]
         return self._source.made()
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:

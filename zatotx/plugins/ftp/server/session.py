@@ -14,12 +14,12 @@ from zatotx.plugins.ftp.schema.channel_ftp import FtpChannel
 from zatotx.plugins.ftp.server.certificate import Certificate
 from zatotx.plugins.ftp.server.commands import (
     FtpError,
-    FtpReply,
     Path,
+    ServerReply,
     check_new_name,
     resolve_path,
 )
-from zatotx.plugins.ftp.server.data_connection import DataConnection, DataSource
+from zatotx.plugins.ftp.server.data_connection import DataSource, ServerDataConnection
 from zatotx.plugins.ftp.server.file_tree import RESERVED, FileTree
 from zatotx.plugins.ftp.server.login import Login
 from zatotx.plugins.ftp.server.upload_store import UploadRecord, UploadStore
@@ -41,7 +41,7 @@ class IControl(Protocol):
     def peer(self) -> str: ...
     @property
     def host(self) -> str: ...
-    def send(self, reply: FtpReply) -> None: ...
+    def send(self, reply: ServerReply) -> None: ...
     def close(self) -> None: ...
     def start_tls(self, tls: CertificateOptions) -> None: ...
 
@@ -86,7 +86,7 @@ class Session:
     source: DataSource | None = field(default=None, init=False)
     is_epsv_all: bool = field(default=False, init=False)
     _waits: set[Deferred[Any]] = field(factory=set, init=False)
-    _data: DataConnection | None = field(default=None, init=False)  # of the transfer that runs
+    _data: ServerDataConnection | None = field(default=None, init=False)  # of the transfer that runs
     is_transferring: bool = field(default=False, init=False)
     _is_aborted: bool = field(default=False, init=False)
 
@@ -176,13 +176,13 @@ class Session:
         if source is not None:
             source.close()
 
-    async def open_data(self, text: str) -> DataConnection:
+    async def open_data(self, text: str) -> ServerDataConnection:
         """Wait for the data connection, and tell the client to begin."""
         assert self.source is not None
         self.is_transferring = True
-        data: DataConnection = await self.wait(self.source.wait())
+        data: ServerDataConnection = await self.wait(self.source.wait())
         self._data = data
-        self.control.send(FtpReply(150, text))
+        self.control.send(ServerReply(150, text))
         return data
 
     async def transfer(self, done: Deferred[None]) -> None:

@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectionLost
 from zatotx.plugins.ftp.server.file_tree import FileTree
 from zatotx.plugins.ftp.server.login import ATTEMPTS, FAILURE_DELAY
 from zatotx.plugins.ftp.server.transfer_commands import END_OF_UPLOAD
-from zatotx.plugins.ftp.server.upload_store import Upload, UploadRecord, UploadStore
+from zatotx.plugins.ftp.server.upload_store import UploadFile, UploadRecord, UploadStore
 from zatotx.plugins.ftp.test.server.memory_server import CLIENT, ControlTestCase, Transport
 
 
@@ -100,7 +100,7 @@ class UploadTests(ControlTestCase):
         """An error while an upload is received is replied with its code, and the upload stays."""
         self.login()
 
-        def fail(store: UploadStore, upload: Upload, user: str) -> UploadRecord:
+        def fail(store: UploadStore, upload: UploadFile, user: str) -> UploadRecord:
             upload.close()
             raise OSError(errno.ENOSPC, 'No space left on device')
 
