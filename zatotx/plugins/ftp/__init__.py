@@ -1,4 +1,5 @@
-"""FTP and FTPS: outgoing connections to FTP servers, and channels that receive files from partners."""
+"""FTP and FTPS: outgoing connections to FTP servers, channels that receive files from partners, and pollers that fetch
+files."""
 
 from zatotx.interfaces.connector_kind import SERVER, ConnectorKind
 from zatotx.rules.placement import Placement
@@ -12,5 +13,8 @@ kind = ConnectorKind(
     schema='zatotx.plugins.ftp.schema:OBJECT_TYPES',
     doubles='zatotx.plugins.ftp.testing:SIGNATURES',
     listeners={'channel_ftp': 'address'},
-    placement={'channel_ftp': Placement.ONE_WORKER_PER_NODE},  # control and data connections belong together
+    placement={
+        'channel_ftp': Placement.ONE_WORKER_PER_NODE,  # control and data connections belong together
+        'channel_ftp_poll': Placement.ONE_NODE_OF_CLUSTER,
+    },
 )

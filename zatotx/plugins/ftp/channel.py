@@ -1,4 +1,4 @@
-"""FTP channels: each is a server for a partner, whose uploads go to a service."""
+"""The channels of the kind: FTP channels, each a server for partners whose uploads go to a service, and pollers."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply
 from zatotx.rules.security.login_throttle import LoginThrottle
 from zatotx.schema.snapshot import StoredObject
 
+from .poller import poll_channel_type
 from .schema.channel_ftp import FtpChannel
 from .server.certificate import Certificate
 from .server.directories import DirectoryRegistry, SharedDirectory
@@ -205,14 +206,15 @@ class UploadChannel:
 
 
 class FtpChannels(Channels):
-    """The FTP channels of a node."""
+    """The FTP channels and pollers of a node."""
 
     def __init__(self, context: ChannelContext) -> None:
         self._directories = DirectoryRegistry(context.reactor, context.run_in_thread)
         self._throttle = LoginThrottle()
         self._grace = float(context.settings.get('grace', GRACE))
         super().__init__(context, [
-            ChannelType(object_type='channel_ftp', kind=KIND, build=self._build_channel, nodes=_nodes_of)
+            ChannelType(object_type='channel_ftp', kind=KIND, build=self._build_channel, nodes=_nodes_of),
+            poll_channel_type(context),
         ])  # fmt: skip
 
     def _build_channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> UploadChannel:

@@ -9,8 +9,8 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.internet.protocol import Factory
 
+from zatotx.plugins.ftp.client.connecting import connect_protocol
 from zatotx.plugins.ftp.client.control import ControlConnection
 from zatotx.plugins.ftp.client.errors import Unreachable
 from zatotx.plugins.ftp.client.progress import ProgressLimit
@@ -33,11 +33,9 @@ class SessionConnector:
         open."""
         settings, limit = self.settings, ProgressLimit(self.reactor, self.timeout)
         control = ControlConnection(settings.encoding, lost)
-        factory = Factory.forProtocol(lambda: control)
-        factory.noisy = False
         endpoint = HostnameEndpoint(self.reactor, settings.host, self.port, timeout=self.timeout)
         try:
-            await limit.wait(endpoint.connect(factory))
+            await limit.wait(connect_protocol(endpoint, control))
         except DNSLookupError as error:
             raise Unreachable('the name of its host has no address') from error
         except ConnectError as error:

@@ -10,9 +10,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory, ServerFactory
+from twisted.internet.protocol import ServerFactory
 
 from zatotx.connectors.tls_client import TlsClientFactory, TlsHandshakeFailed
+from zatotx.plugins.ftp.client.connecting import connect_protocol
 from zatotx.plugins.ftp.client.control import ControlConnection
 from zatotx.plugins.ftp.client.data import RECEIVE_SIZE, DataConnection
 from zatotx.plugins.ftp.client.errors import CommandRejected, TransferFailed
@@ -53,10 +54,8 @@ class DataChannel:
         endpoint_class = TCP6ClientEndpoint if ':' in self.control.peer_host else TCP4ClientEndpoint
         endpoint = endpoint_class(self.reactor, self.control.peer_host, port, timeout=self.limit.timeout)
         connection = DataConnection()
-        factory = Factory.forProtocol(lambda: connection)
-        factory.noisy = False
         try:
-            await self.limit.wait(endpoint.connect(factory))
+            await self.limit.wait(connect_protocol(endpoint, connection))
         except ConnectError as error:
             raise TransferFailed('its data connection cannot be opened') from error
         return PreparedData(self, connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 from typing import Any
 
@@ -74,20 +75,14 @@ class LoginTests(WithFtpConnections):
 
     async def test_failed_handshake(self) -> None:
         """A server that does not speak TLS after all is ServiceUnavailable."""
-        server = self.serve(AUTH='234 go on')
 
-        def nonsense(line: bytes) -> None:
-            transport: Any = server.controls[-1].transport
-            transport.write(b'what?\r\n')
+        def nonsense(control: Any, argument: str) -> None:
+            control.sendLine(b'234 go on')
+            control.rawDataReceived = lambda data: control.transport.write(b'what?\r\n')
+            control.setRawMode()
 
-        files = await self.files(server.port, tls=True)
-        listing = Deferred.fromCoroutine(files.listdir())
-        await self.until(lambda: server.controls)
-        server.controls[-1].lineReceived = nonsense  # type: ignore[method-assign]
-        server.controls[-1].rawDataReceived = nonsense  # type: ignore[method-assign]
-        await self.until(lambda: server.commands)
-        server.controls[-1].setRawMode()
-        error: Any = await self.assertFailure(listing, ServiceUnavailable)
+        server = self.serve(AUTH=nonsense)
+        error = await self.failure((await self.files(server.port, tls=True)).listdir(), ServiceUnavailable)
         self.assertIn('TLS could not be agreed on', error.msg)
 
 
@@ -109,6 +104,23 @@ class FrozenServerTests(WithFtpConnections):
         server = self.serve(PASS=None)
         await self.ended((await self.files(server.port, timeout=SHORT)).listdir())
         await self.until(lambda: server.lost == 1)
+
+    async def test_connecting(self) -> None:
+        """At the TCP connection; cancelling that is no error of the server."""
+        with socket.create_server(('127.0.0.1', 0), backlog=0) as full:  # its kernel answers to no more connections
+            port = full.getsockname()[1]
+            waiting = [socket.socket() for _ in range(4)]
+            for each in waiting:
+                self.addCleanup(each.close)
+                each.setblocking(False)
+                each.connect_ex(('127.0.0.1', port))
+            await self.sleep(0.05)
+            await self.ended((await self.files(port, timeout=SHORT)).listdir())
+            files = await self.files(port)
+            connecting = Deferred.fromCoroutine(files.listdir())
+            await self.sleep(0.05)
+            connecting.cancel()
+            await self.assertFailure(connecting, CancelledError)
 
     async def test_operations(self) -> None:
         """At any command, and at the next one, which uses another connection."""
