@@ -64,11 +64,11 @@ class FtpChannelTests(SynchronousTestCase):
                  directory: {self.name}, service: ftp.received{more}}}
         """)
 
-    def upload(self, name: str, then: str = '') -> str:
+    def upload(self, name: str, then: str = '', user: str = 'partner') -> str:
         """Upload a file whose delivery is logged."""
         with ftplib.FTP(timeout=60) as client:
             client.connect('127.0.0.1', self.port)
-            client.login('partner', 'sesame-planted')
+            client.login(user, 'sesame-planted')
             return client.storbinary(f'STOR {name}', BytesIO(f'{self.log} {then}'.encode()))
 
     def deliveries(self) -> list[dict[str, Any]]:
@@ -112,13 +112,31 @@ class FtpChannelTests(SynchronousTestCase):
         for shown in (exported, said, letters, self.broker.log()):
             self.assertNotIn('sesame-planted', shown)
 
+    def test_definitions(self) -> None:
+        """Users of a Basic auth definition log in beside the channel's own, until the definition is inactive."""
+        definition = """
+            security:
+              - {name: ftp.other, type: basic_auth, username: other, password: sesame-planted}
+        """
+        self.broker.configure(definition)
+        self.configure(', security: ftp.other, directory_per_user: true')
+        self.upload('a.csv')
+        self.upload('a.csv', user='other')
+        until(lambda: len(self.deliveries()) == 2, 'both deliveries')
+        self.assertEqual(sorted(each['name'] for each in self.deliveries()), ['other/a.csv', 'partner/a.csv'])
+        self.broker.configure(definition.replace('}', ', is_active: false}'))
+        self.assertRaises(ftplib.error_perm, self.upload, 'b.csv', user='other')
+        self.upload('b.csv')
+
     def test_bad_input(self) -> None:
         """Each mistake of a configuration is named with its path."""
         said = self.broker.imported("""
             channel_ftp:
               - {name: x, address: "ssl:port=21", user: "a\\tb", password: x, directory: d, service: ftp.received,
                  passive_ports: "9-1", passive_address: example.com, deliver_on: never, tls: {certificate: ""}}
+              - {name: y, address: "127.0.0.1:2", directory: d, service: ftp.received}
         """)
         self.assertNotEqual(said.code, 0)
+        self.assertIn('nobody could log in', said.text)
         for field in ('address', 'user', 'passive_ports', 'passive_address', 'deliver_on', 'tls'):
             self.assertTrue(re.search(rf'\b{field}\b', said.text), (field, said.text))

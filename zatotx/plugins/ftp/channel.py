@@ -1,7 +1,8 @@
-"""FTP channels: each is a server for a partner, whose uploads go to a service."""
+"""The channels of the kind: FTP channels, each a server for partners whose uploads go to a service, and pollers."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from functools import partial
 from time import time
@@ -21,10 +22,11 @@ from zatotx.interfaces.connector_kind import ChannelContext, IChannel
 from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
-from zatotx.model.message import ChannelSpec, Message, Reply
+from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply
 from zatotx.rules.security.login_throttle import LoginThrottle
 from zatotx.schema.snapshot import StoredObject
 
+from .poller import poll_channel_type
 from .schema.channel_ftp import FtpChannel
 from .server.certificate import Certificate
 from .server.directories import DirectoryRegistry, SharedDirectory
@@ -36,6 +38,7 @@ from .server.upload_queue import Settle, UploadQueue, ended
 from .server.upload_store import UploadRecord
 
 KIND = 'ftp'
+LOGIN_TIMEOUT = 30.0  # seconds that the check of a password may take
 GRACE = 10.0  # seconds that files under way get to finish
 
 
@@ -79,6 +82,26 @@ class UploadConsumer:
         self._parts.meter.observe_response(status_class, self._reactor.seconds() - began)
 
 
+class DefinitionLogin:
+    """Logs users in by the security definitions of a channel, as HTTP Basic authentication does: see
+    login.Authenticate."""
+
+    def __init__(self, value: FtpChannel, dispatcher: IDispatcher, reactor: Any) -> None:
+        self._dispatcher, self._reactor = dispatcher, reactor
+        self._spec = ChannelSpec(name=value.name, kind=KIND, service=value.service, security=value.security,
+                                 groups=tuple(value.groups), timeout=LOGIN_TIMEOUT)  # fmt: skip
+
+    def __call__(self, user: str, password: str, address: str) -> Deferred[bool]:
+        credentials = b64encode(f'{user}:{password}'.encode('utf-8', 'surrogateescape'))
+        headers = {b'authorization': b'Basic ' + credentials}
+        http = HTTPView('', b'', '', b'', headers, {}, address)
+        deadline = self._reactor.seconds() + LOGIN_TIMEOUT
+        message = Message(new_cid(), self._spec, self._spec.service, headers, b'', deadline, http)
+        checked: Deferred[bool] = Deferred(lambda _: pending.cancel())
+        pending = self._dispatcher.authenticate(message, lambda reply: checked.callback(reply is None))
+        return checked
+
+
 @implementer(IDeadLetterSink)
 @frozen
 class UploadDeadLetters:
@@ -107,7 +130,7 @@ class UploadChannel:
     def __init__(self, value: FtpChannel, parts: ChannelParts, directories: DirectoryRegistry,
                  throttle: LoginThrottle, grace: float) -> None:
         self._value, self._parts, self._directories, self._grace = value, parts, directories, grace
-        self._login = Login(value.user, value.password, throttle)
+        self._throttle = throttle
         self._reactor: Any = parts.context.reactor
         self._server: FtpServer | None = None
         self._directory: SharedDirectory | None = None
@@ -123,7 +146,7 @@ class UploadChannel:
         server = FtpServer(SessionContext(
             certificate=certificate,
             title=parts.title, value=self._value, reactor=self._reactor, run_in_thread=parts.context.run_in_thread,
-            login=self._login, store=directory.store, now=time,
+            login=self._make_login(dispatcher), store=directory.store, now=time,
             receive=partial(directory.queue.receive, self._announce),
         ))  # fmt: skip
         try:
@@ -138,6 +161,12 @@ class UploadChannel:
         self._consumer = UploadConsumer(self._value, parts, delivery)
         directory.queue.attach(self._consumer)
 
+    def _make_login(self, dispatcher: IDispatcher) -> Login:
+        value = self._value
+        has_definitions = value.security is not None or bool(value.groups)
+        authenticate = DefinitionLogin(value, dispatcher, self._reactor) if has_definitions else None
+        return Login(value.user, value.password, self._throttle, authenticate)
+
     def stop(self) -> Deferred[None]:
         """See InboundChannel. Uploads that are not settled stay on the disk."""
         server, self._server = self._server, None
@@ -148,7 +177,7 @@ class UploadChannel:
 
     def findings(self) -> Iterator[str]:
         """See InboundChannel."""
-        if not self._value.password:
+        if self._value.user and not self._value.password:
             yield f'{self._parts.title} has no password: nobody can log in'
         if self._server is not None and len(self._server.connections) >= self._value.max_connections:
             yield f'{self._parts.title} has as many clients as max_connections allows'
@@ -177,14 +206,15 @@ class UploadChannel:
 
 
 class FtpChannels(Channels):
-    """The FTP channels of a node."""
+    """The FTP channels and pollers of a node."""
 
     def __init__(self, context: ChannelContext) -> None:
         self._directories = DirectoryRegistry(context.reactor, context.run_in_thread)
         self._throttle = LoginThrottle()
         self._grace = float(context.settings.get('grace', GRACE))
         super().__init__(context, [
-            ChannelType(object_type='channel_ftp', kind=KIND, build=self._build_channel, nodes=_nodes_of)
+            ChannelType(object_type='channel_ftp', kind=KIND, build=self._build_channel, nodes=_nodes_of),
+            poll_channel_type(context),
         ])  # fmt: skip
 
     def _build_channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> UploadChannel:

@@ -6,6 +6,7 @@ from ipaddress import AddressValueError, IPv4Address
 from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from zatotx.rules.listen_address import address_error, to_endpoint
 from zatotx.schema.delivery import DeliveryKeys, DeliveryRetry
@@ -72,14 +73,27 @@ class FtpChannel(DeliveryKeys, frozen=True, kw_only=True):
         str, field("Where it listens: '0.0.0.0:17021', or a Twisted endpoint description",
                    check=_address_error, min_length=1, max_length=1000)
     ]  # fmt: skip
-    user: Annotated[str, field('User name of the partner', min_length=1, max_length=200, check=_name_error)]
+    user: Annotated[
+        str, field('User name of the partner; empty = those of security and groups only', max_length=200,
+                   check=_name_error)
+    ] = ''  # fmt: skip
     password: Annotated[
-        str, field('Password of the partner; without one all logins are refused', secret='encrypted')
+        str, field('Password of the partner; without one the logins of this user are refused', secret='encrypted')
     ] = ''
+    security: Annotated[
+        str | None, field('Basic auth definition of a further user', ref='security', ref_types=('basic_auth',))
+    ] = None
+    groups: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        field('Groups of Basic auth definitions of further users', ref='groups'),
+    ] = []
     directory: Annotated[
         str, field('Directory of the files; relative to the directory of the server; made where it is missing',
                    min_length=1, max_length=4000)
     ]  # fmt: skip
+    directory_per_user: Annotated[
+        bool, field('Whether each user sees a directory of its own, by its name, in the directory of the channel')
+    ] = False
     service: Annotated[str, field('Service that gets the files', ref='service', min_length=1)]
     timeout: Annotated[float, field('Seconds that the service may take for a file', gt=0, le=86400)] = 300.0
     retry: Annotated[DeliveryRetry | None, field('Retries where the service fails; none = one attempt')] = (
@@ -111,8 +125,14 @@ class FtpChannel(DeliveryKeys, frozen=True, kw_only=True):
     max_connections_per_address: Annotated[int, field('Clients at once from one address', ge=1, le=100_000)] = 20
 
 
+def _errors(value: FtpChannel) -> list[tuple[str, str]]:
+    if not value.user and value.security is None and not value.groups:
+        return [('user', 'is missing: nobody could log in without user, security or groups')]
+    return []
+
+
 CHANNEL_FTP = ObjectType(
     key='channel_ftp', struct=FtpChannel, section='channel_ftp', title='FTP channel',
     zato=ZatoApi(prefix='channel.ftp', actions=('create', 'edit', 'delete', 'get-list', 'change-password')),
-    unique_text=lambda value: to_endpoint(value.address), unique_label='address',
+    validate=_errors, unique_text=lambda value: to_endpoint(value.address), unique_label='address',
 )  # fmt: skip

@@ -11,12 +11,12 @@ from zatotx.plugins.ftp.server import (
     parameter_commands,
     transfer_commands,
 )
-from zatotx.plugins.ftp.server.commands import Command, FtpError, FtpReply
+from zatotx.plugins.ftp.server.commands import Command, FtpError, ServerReply
 from zatotx.plugins.ftp.server.session import Session
 
-_Handler = Callable[[Session, str], Awaitable[FtpReply]]
+_Handler = Callable[[Session, str], Awaitable[ServerReply]]
 
-async def run_command(session: Session, command: Command) -> FtpReply:
+async def run_command(session: Session, command: Command) -> ServerReply:
     """Run a command. Raises FtpError, OSError and SessionClosedError."""
     handler = _HANDLERS.get(command.verb)
     if handler is None:
@@ -41,9 +41,9 @@ async def run_command(session: Session, command: Command) -> FtpReply:
             session.offset = 0
 
 
-async def _do_help(session: Session, _: str) -> FtpReply:
+async def _do_help(session: Session, _: str) -> ServerReply:
     verbs = sorted(_HANDLERS)
-    return FtpReply(214, 'Commands', [' '.join(verbs[first : first + 10]) for first in range(0, len(verbs), 10)])
+    return ServerReply(214, 'Commands', [' '.join(verbs[first : first + 10]) for first in range(0, len(verbs), 10)])
 
 
 _HANDLERS: dict[str, _Handler] = {
@@ -98,3 +98,4 @@ _UNIMPLEMENTED = frozenset(('CCC', 'ENC', 'MIC', 'CONF', 'ADAT', 'REIN', 'SITE',
 _BEFORE_LOGIN = frozenset(('USER', 'PASS', 'QUIT', 'FEAT', 'OPTS', 'SYST', 'NOOP', 'HELP', 'AUTH', 'PBSZ', 'PROT'))
 _KEEPS_OFFSET = frozenset(('REST', 'EPSV', 'PASV', 'EPRT', 'PORT', 'TYPE', 'NOOP', 'SIZE'))
 _TRANSFERS = frozenset(('APPE', 'LIST', 'MLSD', 'NLST', 'RETR', 'STOR'))
+VERBS = frozenset(_HANDLERS)

@@ -43,7 +43,7 @@ class Command:
 
 
 @frozen
-class FtpReply:
+class ServerReply:
     """A reply: one line, or several where `lines` has the text between the first and the last one. `after` is called
     when it is written."""
 

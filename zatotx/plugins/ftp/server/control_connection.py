@@ -19,8 +19,8 @@ from zatotx.plugins.ftp.server.command_table import run_command
 from zatotx.plugins.ftp.server.commands import (
     CommandBuffer,
     FtpError,
-    FtpReply,
     LineTooLongError,
+    ServerReply,
     parse_command,
     to_ftp_error,
 )
@@ -31,12 +31,12 @@ ABORT = b'ABOR'
 CLOSE_TIMEOUT = 5.0  # seconds that a client gets to take the last reply
 
 
-class ControlConnection(Protocol):
+class ServerControlConnection(Protocol):
     """One client. `network`: the key that connections are counted by; `closed` is called when it is gone."""
 
     _log = Logger()
 
-    def __init__(self, context: SessionContext, network: str, closed: Callable[[ControlConnection], None],
+    def __init__(self, context: SessionContext, network: str, closed: Callable[[ServerControlConnection], None],
                  implicit_tls: CertificateOptions | None = None) -> None:
         self.network = network
         self._implicit_tls = implicit_tls
@@ -62,7 +62,7 @@ class ControlConnection(Protocol):
         self._idle = self._context.reactor.callLater(self.session.idle_timeout, self._timed_out)
         if self._implicit_tls is not None:
             self.session.start_implicit_tls(self._implicit_tls)
-        self.send(FtpReply(220, 'Ready'))
+        self.send(ServerReply(220, 'Ready'))
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_closing:
@@ -94,7 +94,7 @@ class ControlConnection(Protocol):
 
     # What the session calls
 
-    def send(self, reply: FtpReply) -> None:
+    def send(self, reply: ServerReply) -> None:
         """Write a reply."""
         transport: Any = self.transport
         transport.write(reply.encode())
@@ -153,27 +153,27 @@ class ControlConnection(Protocol):
         self._is_running = True
         Deferred.fromCoroutine(self._run(line)).addBoth(self._ran)
 
-    async def _run(self, line: bytes) -> FtpReply | None:
+    async def _run(self, line: bytes) -> ServerReply | None:
         assert self.session is not None
         try:
             return await run_command(self.session, parse_command(line))
         except FtpError as error:
-            return FtpReply(error.code, error.text)
+            return ServerReply(error.code, error.text)
         except SessionClosedError:
             return None
         except OSError as error:
             mapped = to_ftp_error(error)
-            return FtpReply(mapped.code, mapped.text)
+            return ServerReply(mapped.code, mapped.text)
         except Exception:
             self._log.failure('{title}: a command failed', title=self._context.title)
-            return FtpReply(451, 'The command failed')
+            return ServerReply(451, 'The command failed')
 
     def _ran(self, result: Any) -> None:
         self._is_running = False
         assert self.session is not None
         if self.session.is_closed:
             return
-        if isinstance(result, FtpReply):
+        if isinstance(result, ServerReply):
             self.send(result)
             if result.after is not None:
                 result.after()
@@ -199,7 +199,7 @@ class ControlConnection(Protocol):
         if self.session is None or self.session.is_closed or self._is_closing:
             return
         self._lines.clear()
-        self.send(FtpReply(code, text))
+        self.send(ServerReply(code, text))
         self.close()
 
     def _pause(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +17,7 @@ from zatotx.plugins.ftp.server.commands import FtpError
 from zatotx.rules.security.login_throttle import unmap_ipv4
 
 BLOCK = 256 * 1024  # bytes that are received before they are written
+MAX_PORTS_TRIED = 1000  # passive ports that are tried for one connection
 CONNECT_TIMEOUT = 30.0  # seconds for a data connection to be made
 
 Write = Callable[[bytes], Deferred[Any]]
@@ -24,12 +25,12 @@ Read = Callable[[], Deferred[bytes]]
 
 
 @implementer(IPullProducer)
-class DataConnection(Protocol):
+class ServerDataConnection(Protocol):
     """One data connection. It is paused until `receive` or `send`. Both fire when the peer, or the server, has ended
     the connection cleanly, and fail with FtpError 426 when it was cut, timed out or was aborted, or with the error of
     `write` or `read`."""
 
-    def __init__(self, reactor: Any, timeout: float, made: Callable[[DataConnection], None]) -> None:
+    def __init__(self, reactor: Any, timeout: float, made: Callable[[ServerDataConnection], None]) -> None:
         """`timeout`: seconds without progress; `made` is called when the connection is made."""
         self._reactor, self._timeout, self._made = reactor, timeout, made
         self.done: Deferred[None] = Deferred()
@@ -197,19 +198,19 @@ class DataSource:
 
     def __init__(self, reactor: Any, timeout: float) -> None:
         self._reactor, self._timeout = reactor, timeout
-        self.connected: Deferred[DataConnection] = Deferred()
-        self.connection: DataConnection | None = None
+        self.connected: Deferred[ServerDataConnection] = Deferred()
+        self.connection: ServerDataConnection | None = None
         self._timer: IDelayedCall | None = None
 
-    def wait(self) -> Deferred[DataConnection]:
+    def wait(self) -> Deferred[ServerDataConnection]:
         """Wait for the connection from now on. To be called once."""
         if not self.connected.called:
             self._timer = self._reactor.callLater(CONNECT_TIMEOUT, self.failed, 'No data connection was made')
         return self.connected
 
-    def made(self) -> DataConnection:
+    def made(self) -> ServerDataConnection:
         """Return the protocol of the connection, which is made now."""
-        self.connection = DataConnection(self._reactor, self._timeout, self._settle)
+        self.connection = ServerDataConnection(self._reactor, self._timeout, self._settle)
         return self.connection
 
     def failed(self, text: str) -> None:
@@ -226,7 +227,7 @@ class DataSource:
             self.connection.done.addErrback(lambda failure: None)
             self.connection.abort()
 
-    def _settle(self, connection: DataConnection) -> None:
+    def _settle(self, connection: ServerDataConnection) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         if not self.connected.called:
@@ -243,9 +244,9 @@ class PassiveSource(DataSource):
 
     def listen(self, interface: str, ports: Sequence[int]) -> int:
         """Open one of the ports, any free one where none are given. Returns it. Raises FtpError 425."""
-        candidates = random.sample(ports, len(ports)) if ports else [0]
-        factory = _SourceFactory(self)
-        for port in candidates:
+        factory, first = _SourceFactory(self), secrets.randbelow(len(ports)) if ports else 0
+        for step in range(min(len(ports), MAX_PORTS_TRIED) or 1):
+            port = ports[(first + step) % len(ports)] if ports else 0
             try:
                 self._port = self._reactor.listenTCP(port, factory, backlog=4, interface=interface)
             except CannotListenError:
@@ -253,7 +254,7 @@ class PassiveSource(DataSource):
             return int(self._port.getHost().port)
         raise FtpError(425, 'No port is free for a data connection, try later')
 
-    def accept(self, address: IAddress) -> DataConnection | None:
+    def accept(self, address: IAddress) -> ServerDataConnection | None:
         """Return the protocol of a connection; None for one that is not the client's."""
         if self.connection is not None or unmap_ipv4(getattr(address, 'host', '')) != self._client:
             return None
@@ -277,7 +278,7 @@ class _SourceFactory(Factory):
     def __init__(self, source: PassiveSource) -> None:
         self._source = source
 
-    def buildProtocol(self, addr: IAddress) -> DataConnection | None:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress) -> ServerDataConnection | None:  # type: ignore[override]
         return self._source.accept(addr)
 
 
@@ -289,7 +290,7 @@ class ActiveSource(DataSource):
         self._target = target
         self._connector: Any = None
 
-    def wait(self) -> Deferred[DataConnection]:
+    def wait(self) -> Deferred[ServerDataConnection]:
         """See DataSource."""
         host, port = self._target
         self._connector = self._reactor.connectTCP(host, port, _ActiveFactory(self), CONNECT_TIMEOUT)
@@ -309,7 +310,7 @@ class _ActiveFactory(ClientFactory):
     def __init__(self, source: ActiveSource) -> None:
         self._source = source
 
-    def buildProtocol(self, addr: IAddress) -> DataConnection:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress) -> ServerDataConnection:  # type: ignore[override]
         return self._source.made()
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:

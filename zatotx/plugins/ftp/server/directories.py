@@ -10,6 +10,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.plugins.ftp.server.file_tree import FileTree
@@ -40,6 +41,8 @@ class DirectoryRegistry:
     run_in_thread: Callable[..., Deferred[Any]]
     _open: dict[FilePath, SharedDirectory] = field(factory=dict, init=False)
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
+
+    _log = Logger()
 
     def acquire(self, directory: str, channel: str) -> Deferred[SharedDirectory]:
         """Open a directory for a channel, or share it with the channel's configuration before. Fails with OSError where
@@ -80,6 +83,9 @@ class DirectoryRegistry:
             shared.users -= 1
             if not shared.users:
                 await shared.queue.stop()
+                if len(shared.queue):
+                    self._log.warn('{count} uploads in {path} were not processed; they are delivered when a channel '
+                                   'uses the directory again', count=len(shared.queue), path=str(shared.path))
                 del self._open[shared.path]
                 await self.run_in_thread(shared.store.close)
         finally:

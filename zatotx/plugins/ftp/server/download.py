@@ -11,7 +11,7 @@ BLOCK = 256 * 1024
 
 
 @define(eq=False)
-class Download:
+class DownloadFile:
     """`close` is safe while another thread reads. Blocks."""
 
     file: int

@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions
 
-from zatotx.plugins.ftp.server.commands import FtpReply
-from zatotx.plugins.ftp.server.control_connection import ControlConnection
+from zatotx.plugins.ftp.server.commands import ServerReply
+from zatotx.plugins.ftp.server.control_connection import ServerControlConnection
 from zatotx.plugins.ftp.server.session import SessionContext
 from zatotx.rules.security.login_throttle import client_network
 
@@ -24,7 +24,7 @@ class _Refused(Protocol):
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
-        transport.write(FtpReply(421, self._text).encode())
+        transport.write(ServerReply(421, self._text).encode())
         transport.loseConnection()
 
 
@@ -35,7 +35,7 @@ class FtpServer(Factory):
 
     def __init__(self, context: SessionContext) -> None:
         self.context = context
-        self.connections: set[ControlConnection] = set()
+        self.connections: set[ServerControlConnection] = set()
         self.refused = 0  # clients beyond the limits
         self._by_address: Counter[str] = Counter()
         self._empty: Deferred[None] | None = None
@@ -48,7 +48,7 @@ class FtpServer(Factory):
             return self._refuse('Too many clients, try again later')
         if self._by_address[network] >= value.max_connections_per_address:
             return self._refuse('Too many clients from your address, try again later')
-        connection = ControlConnection(self.context, network, self._closed, self._implicit_tls())
+        connection = ServerControlConnection(self.context, network, self._closed, self._implicit_tls())
         self.connections.add(connection)
         self._by_address[network] += 1
         return connection
@@ -77,7 +77,7 @@ class FtpServer(Factory):
         self.refused += 1
         return _Refused(text)
 
-    def _closed(self, connection: ControlConnection) -> None:
+    def _closed(self, connection: ServerControlConnection) -> None:
         self.connections.discard(connection)
         self._by_address[connection.network] -= 1
         if not self._by_address[connection.network]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from attrs import define, field, frozen
@@ -13,11 +14,13 @@ from zatotx.plugins.ftp.schema.channel_ftp import FtpChannel
 from zatotx.plugins.ftp.server.certificate import Certificate
 from zatotx.plugins.ftp.server.commands import (
     FtpError,
-    FtpReply,
     Path,
+    ServerReply,
+    check_new_name,
+    resolve_path,
 )
-from zatotx.plugins.ftp.server.data_connection import DataConnection, DataSource
-from zatotx.plugins.ftp.server.file_tree import FileTree
+from zatotx.plugins.ftp.server.data_connection import DataSource, ServerDataConnection
+from zatotx.plugins.ftp.server.file_tree import RESERVED, FileTree
 from zatotx.plugins.ftp.server.login import Login
 from zatotx.plugins.ftp.server.upload_store import UploadRecord, UploadStore
 
@@ -38,7 +41,7 @@ class IControl(Protocol):
     def peer(self) -> str: ...
     @property
     def host(self) -> str: ...
-    def send(self, reply: FtpReply) -> None: ...
+    def send(self, reply: ServerReply) -> None: ...
     def close(self) -> None: ...
     def start_tls(self, tls: CertificateOptions) -> None: ...
 
@@ -76,13 +79,14 @@ class Session:
     user: str = field(default='', init=False)
     is_logged_in: bool = field(default=False, init=False)
     failed_logins: int = field(default=0, init=False)
-    directory: Path = field(default=(), init=False)
+    directory: Path = field(default=(), init=False)  # the current one, as the client sees it
+    _root: Path = field(default=(), init=False)  # the client's own root in the directory of the channel
     offset: int = field(default=0, init=False)  # of REST
     renamed: Path | None = field(default=None, init=False)  # of RNFR
     source: DataSource | None = field(default=None, init=False)
     is_epsv_all: bool = field(default=False, init=False)
     _waits: set[Deferred[Any]] = field(factory=set, init=False)
-    _data: DataConnection | None = field(default=None, init=False)  # of the transfer that runs
+    _data: ServerDataConnection | None = field(default=None, init=False)  # of the transfer that runs
     is_transferring: bool = field(default=False, init=False)
     _is_aborted: bool = field(default=False, init=False)
 
@@ -91,6 +95,44 @@ class Session:
         """Seconds between commands."""
         configured = self.context.value.idle_timeout
         return configured if self.is_logged_in else min(LOGIN_TIMEOUT, configured)
+
+    async def enter(self) -> None:
+        """The client has logged in. Raises FtpError for a user name that cannot be that of a directory."""
+        if self.context.value.directory_per_user:
+            root = resolve_path((), self.user)
+            if root != (self.user,) or self.user in RESERVED:
+                raise FtpError(530, 'The user name cannot be the name of a directory')
+            check_new_name(root)
+            with suppress(FileExistsError):
+                await self.thread(self.context.tree.make_directory, root)
+            self._root = root
+        self.is_logged_in = True
+
+    def leave(self) -> None:
+        """The client has to log in again."""
+        self.user, self.is_logged_in, self.directory, self._root = '', False, (), ()
+
+    def find_path(self, argument: str) -> Path:
+        """Return the path of what an argument names. Raises FtpError 501 without an argument."""
+        return (*self._root, *resolve_path(self.directory, argument))
+
+    def find_entry_path(self, argument: str) -> Path:
+        """Return the path of what is to be renamed or removed. Raises FtpError 501 without an argument, and 550 for the
+        root directory."""
+        path = self.find_path(argument)
+        if path == self._root:
+            raise FtpError(550, 'The root directory stays')
+        return path
+
+    def find_new_path(self, argument: str) -> Path:
+        """Return the path of what is to be made. Raises FtpError 501 without an argument, and 553."""
+        path = self.find_path(argument)
+        check_new_name(path[len(self._root) :])
+        return path
+
+    def shown_path(self, path: Path) -> Path:
+        """Return a path as the client sees it."""
+        return path[len(self._root) :]
 
     def abort_transfer(self) -> bool:
         """End the transfer that runs, which replies 426. Returns whether there is one."""
@@ -134,13 +176,13 @@ class Session:
         if source is not None:
             source.close()
 
-    async def open_data(self, text: str) -> DataConnection:
+    async def open_data(self, text: str) -> ServerDataConnection:
         """Wait for the data connection, and tell the client to begin."""
         assert self.source is not None
         self.is_transferring = True
-        data: DataConnection = await self.wait(self.source.wait())
+        data: ServerDataConnection = await self.wait(self.source.wait())
         self._data = data
-        self.control.send(FtpReply(150, text))
+        self.control.send(ServerReply(150, text))
         return data
 
     async def transfer(self, done: Deferred[None]) -> None:

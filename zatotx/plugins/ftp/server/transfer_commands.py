@@ -11,39 +11,36 @@ from twisted.internet.task import deferLater
 from zatotx.plugins.ftp.schema.channel_ftp import ON_RENAME
 from zatotx.plugins.ftp.server.commands import (
     FtpError,
-    FtpReply,
-    check_new_name,
+    ServerReply,
     matches,
     quote_path,
-    resolve_path,
 )
-from zatotx.plugins.ftp.server.download import Download
+from zatotx.plugins.ftp.server.download import DownloadFile
 from zatotx.plugins.ftp.server.listing_format import Format, format_facts, format_list, format_name
 from zatotx.plugins.ftp.server.session import Session
-from zatotx.plugins.ftp.server.upload_store import Upload
+from zatotx.plugins.ftp.server.upload_store import UploadFile
 
 END_OF_UPLOAD = 0.1  # seconds that the control connection stays open after the data: a killed client has closed both
 
 
-async def do_store(session: Session, argument: str) -> FtpReply:
+async def do_store(session: Session, argument: str) -> ServerReply:
     """Run STOR."""
     return await _upload(session, argument, session.offset)
 
 
-async def do_append(session: Session, argument: str) -> FtpReply:
+async def do_append(session: Session, argument: str) -> ServerReply:
     """Run APPE."""
     return await _upload(session, argument, None)
 
 
-async def _upload(session: Session, argument: str, offset: int | None) -> FtpReply:
-    path = resolve_path(session.directory, argument)
-    check_new_name(path)
+async def _upload(session: Session, argument: str, offset: int | None) -> ServerReply:
+    path = session.find_new_path(argument)
     if session.source is None:
         raise FtpError(425, 'Send EPSV or PASV first')
     store = session.context.store
-    upload: Upload = await session.thread(store.begin, path, offset)
+    upload: UploadFile = await session.thread(store.begin, path, offset)
     try:
-        data = await session.open_data(f'Send {quote_path(path)}')
+        data = await session.open_data(f'Send {quote_path(session.shown_path(path))}')
         await session.transfer(data.receive(partial(session.context.run_in_thread, upload.write), session.data_tls))
         await session.wait(deferLater(session.context.reactor, END_OF_UPLOAD))
     except BaseException:
@@ -56,36 +53,37 @@ async def _upload(session: Session, argument: str, offset: int | None) -> FtpRep
         await session.thread(store.keep, upload)
     else:
         await session.context.receive(store.receive, upload, session.user)
-    return FtpReply(226, 'The file was received')
+    return ServerReply(226, 'The file was received')
 
 
-async def do_retrieve(session: Session, argument: str) -> FtpReply:
+async def do_retrieve(session: Session, argument: str) -> ServerReply:
     """Run RETR."""
     if not session.context.value.allow_reading:
         raise FtpError(550, 'Downloads are switched off')
-    path, offset = resolve_path(session.directory, argument), session.offset
+    path, offset = session.find_path(argument), session.offset
     file: int = await session.thread(session.context.tree.open_to_read, path)
-    download = Download(file, offset)
+    download = DownloadFile(file, offset)
     try:
-        await _send(session, partial(session.context.run_in_thread, download.read), f'Receive {quote_path(path)}')
+        read = partial(session.context.run_in_thread, download.read)
+        await _send(session, read, f'Receive {quote_path(session.shown_path(path))}')
     finally:
         await session.context.run_in_thread(download.close)
-    return FtpReply(226, 'The file was sent')
+    return ServerReply(226, 'The file was sent')
 
 
-async def do_list(session: Session, argument: str) -> FtpReply:
+async def do_list(session: Session, argument: str) -> ServerReply:
     """Run LIST."""
     return await _send_lines(session, await _lines(session, _without_options(argument), format_list))
 
 
-async def do_name_list(session: Session, argument: str) -> FtpReply:
+async def do_name_list(session: Session, argument: str) -> ServerReply:
     """Run NLST."""
     return await _send_lines(session, await _lines(session, _without_options(argument), format_name))
 
 
-async def do_mlsd(session: Session, argument: str) -> FtpReply:
+async def do_mlsd(session: Session, argument: str) -> ServerReply:
     """Run MLSD."""
-    path = resolve_path(session.directory, argument or '.')
+    path = session.find_path(argument or '.')
     entry = await session.thread(session.context.tree.find, path)
     if not entry.is_directory:
         raise FtpError(501, 'MLSD lists directories, use MLST')
@@ -93,16 +91,16 @@ async def do_mlsd(session: Session, argument: str) -> FtpReply:
     return await _send_lines(session, await _lines(session, argument, with_reading))
 
 
-async def do_status(session: Session, argument: str) -> FtpReply:
+async def do_status(session: Session, argument: str) -> ServerReply:
     """Run STAT."""
     if argument:
-        return FtpReply(213, 'Listing', [line.decode('utf-8', 'replace') for line in await _lines(session, argument,
+        return ServerReply(213, 'Listing', [line.decode('utf-8', 'replace') for line in await _lines(session, argument,
                                                                                                     format_list)])
-    return FtpReply(211, f'{session.user} is in /{"/".join(session.directory)}')
+    return ServerReply(211, f'{session.user} is in /{"/".join(session.directory)}')
 
 
 async def _lines(session: Session, argument: str, to_line: Format) -> list[bytes]:
-    path = resolve_path(session.directory, argument or '.')
+    path = session.find_path(argument or '.')
     now = session.context.now()
     lines: list[bytes] = await session.thread(
         lambda: [to_line(entry, now) for entry in session.context.tree.entries(path)]
@@ -110,7 +108,7 @@ async def _lines(session: Session, argument: str, to_line: Format) -> list[bytes
     return lines
 
 
-async def _send_lines(session: Session, lines: list[bytes]) -> FtpReply:
+async def _send_lines(session: Session, lines: list[bytes]) -> ServerReply:
     blocks = [b''.join(line + b'\r\n' for line in lines[first : first + 1000])
               for first in range(0, len(lines), 1000)]  # fmt: skip
     blocks.append(b'')
@@ -119,7 +117,7 @@ async def _send_lines(session: Session, lines: list[bytes]) -> FtpReply:
         return blocks.pop(0)
 
     await _send(session, lambda: Deferred.fromCoroutine(read()), 'The listing comes')
-    return FtpReply(226, 'The listing was sent')
+    return ServerReply(226, 'The listing was sent')
 
 
 async def _send(session: Session, read: Callable[[], Deferred[bytes]], text: str) -> None:

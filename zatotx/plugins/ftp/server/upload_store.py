@@ -59,7 +59,7 @@ class UploadRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @define(eq=False)
-class Upload:
+class UploadFile:
     """A file that is being received. `close` is safe while another thread writes."""
 
     path: Path
@@ -134,7 +134,7 @@ class UploadStore:
             os.close(self._lock_file)
             self._lock_file = -1
 
-    def begin(self, path: Path, offset: int | None) -> Upload:
+    def begin(self, path: Path, offset: int | None) -> UploadFile:
         """Begin to receive a file, at an offset or at its end (None). Raises OSError; EINVAL for an offset beyond the
         end of the file."""
         check_reserved(path)
@@ -155,9 +155,9 @@ class UploadStore:
             self.tree.release(claimed)
             os.close(parent)
             raise
-        return Upload(path, self, parent, file, start, claimed, None if start else hashlib.sha256())
+        return UploadFile(path, self, parent, file, start, claimed, None if start else hashlib.sha256())
 
-    def keep(self, upload: Upload) -> None:
+    def keep(self, upload: UploadFile) -> None:
         """Make a complete upload a file of its directory, to be delivered when it is renamed. Raises OSError."""
         try:
             os.fsync(upload.file)
@@ -166,7 +166,7 @@ class UploadStore:
         finally:
             upload.close()
 
-    def receive(self, upload: Upload, user: str) -> UploadRecord:
+    def receive(self, upload: UploadFile, user: str) -> UploadRecord:
         """Make a complete upload a received one. Raises OSError; it stays incomplete then, and can be resumed."""
         try:
             os.fsync(upload.file)

@@ -371,6 +371,33 @@ class LoginTests(ChannelEnvironment):
         self.assertTrue((await deferToThread(use)).startswith('530'))
         self.assertIn('has no password', next(iter(self.channels.findings())))
 
+    async def test_definitions(self) -> None:
+        """Users of security definitions log in by the dispatcher, which gets their credentials as those of HTTP Basic
+        authentication; each of them may have a directory of its own."""
+        await self.configure(None, user='', password='', groups=['partners'], directory_per_user=True)
+
+        def use(user: str) -> Any:
+            with self.connect() as client:
+                client.login(user, 'p:w')
+                client.storbinary('STOR a.part', BytesIO(b'x'))
+                client.rename('a.part', 'a')
+                client.storbinary('STOR rest.part', BytesIO(b'x'))
+                client.cwd('/')
+                for command in ('RNFR /', 'RMD /', 'CWD ../other', 'DELE ..'):
+                    self.assertRegex(error_of(partial(client.voidcmd, command)), '^5', command)
+                return client.nlst(), client.pwd()
+
+        self.assertEqual(await deferToThread(use, 'one'), (['rest.part'], '/'))
+        self.assertEqual(await deferToThread(use, 'two'), (['rest.part'], '/'))
+        self.assertEqual([(each['name'], each['user']) for each in self.payloads], [('one/a', 'one'), ('two/a', 'two')])
+        asked = self.exchange.asked[0].inbound
+        self.assertEqual(asked.channel.groups, ('partners',))
+        self.assertEqual(asked.headers[b'authorization'], b'Basic b25lOnA6dw==')
+        for name in ('..', 'processed', 'a/b', '/'):
+            self.assertTrue((await deferToThread(error_of, partial(use, name))).startswith('530'), name)
+        self.exchange.admits = Reply(401, b'', b'')
+        self.assertTrue((await deferToThread(error_of, partial(use, 'one'))).startswith('530'))
+
     async def test_too_many(self) -> None:
         """Clients beyond the limits, in all and of one address, get 421."""
         for limit in ('max_connections', 'max_connections_per_address'):
@@ -403,6 +430,19 @@ class ClientTests(ChannelEnvironment):
         self.assertEqual(self.payloads[-1]['sha256'], hashlib.sha256(b'0123456789').hexdigest())
         listed = await self.run_command('curl', '-sS', '-u', 'partner:secret', f'ftp://127.0.0.1:{self.port}/')
         self.assertIn(b' made', listed.stdout)
+
+    async def test_ipv6(self) -> None:
+        """Clients come by IPv6 too, where PASV has no reply but 425."""
+        await self.configure(None, address=f'[::1]:{self.port}')
+
+        def use() -> tuple[str, str]:
+            with ftplib.FTP(timeout=TIMEOUT) as client:
+                client.connect('::1', self.port)
+                client.login('partner', 'secret')
+                return error_of(lambda: client.voidcmd('PASV')), client.storbinary('STOR six', BytesIO(b'6'))
+
+        passive, stored = await deferToThread(use)
+        self.assertEqual((passive[:3], stored[:3], self.payloads[0]['name']), ('425', '226', 'six'))
 
     async def test_lftp(self) -> None:
         """lftp mirrors a directory tree."""

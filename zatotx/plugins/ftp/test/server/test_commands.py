@@ -13,8 +13,8 @@ from zatotx.plugins.ftp.server.commands import (
     Command,
     CommandBuffer,
     FtpError,
-    FtpReply,
     LineTooLongError,
+    ServerReply,
     check_new_name,
     format_pasv,
     matches,
@@ -97,8 +97,8 @@ class CommandTests(SynchronousTestCase):
 
     def test_replies(self) -> None:
         """Replies have one line or several; no text can add a line."""
-        self.assertEqual(FtpReply(200, 'a\r\n226 b').encode(), b'200 a??226 b\r\n')
-        self.assertEqual(FtpReply(211, 'F', ('A', 'B\n')).encode(), b'211-F\r\n A\r\n B?\r\n211 End\r\n')
+        self.assertEqual(ServerReply(200, 'a\r\n226 b').encode(), b'200 a??226 b\r\n')
+        self.assertEqual(ServerReply(211, 'F', ('A', 'B\n')).encode(), b'211-F\r\n A\r\n B?\r\n211 End\r\n')
 
     def test_errors(self) -> None:
         """Errors of the file system have the codes of RFC 959, and say nothing about paths of the server."""
