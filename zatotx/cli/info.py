@@ -20,6 +20,7 @@ from zatotx.cli.errors import CommandError
 from zatotx.cli.output import format_option, path_argument, print_json, print_table
 from zatotx.cli.process import describe_status
 from zatotx.rules.resilience.supervision import NODE_TIMEOUT
+from zatotx.wire.url_masking import mask_url
 
 RUNNING = 'running'  # status in a node's row until it is stopped
 
@@ -82,7 +83,6 @@ def odb_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], 
     """Return the ODB's URL with its password masked, the cluster's revision and the rows of its nodes."""
     from zatotx.odb.health import examine_odb
     from zatotx.odb.maintenance import open_database
-    from zatotx.odb.urls import mask_password
 
     url = ''
     try:
@@ -94,7 +94,7 @@ def odb_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], 
             )
             health = examine_odb(opened, write=False)
     except (CommandError, OSError) as error:
-        return {'url': mask_password(url) if url else '', 'problem': str(error)}, {}, []
+        return {'url': mask_url(url) if url else '', 'problem': str(error)}, {}, []
     rows = [node_info(row, time.time()) for row in without_stopped_workers(health.nodes)]
     return {'url': health.url, 'problem': ''}, {'revision': health.revision}, rows
 

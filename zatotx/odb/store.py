@@ -23,9 +23,9 @@ from zatotx.odb.secrets import Secrets
 from zatotx.odb.tables import cluster as cluster_table
 from zatotx.odb.tables import counter, hash_name
 from zatotx.odb.transaction import Cluster, revision_of
-from zatotx.odb.urls import mask_password
 from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.wire.url_masking import mask_url
 
 
 def next_epoch(connection: Connection, cluster: Cluster, name: str) -> int:
@@ -53,7 +53,7 @@ def _counter_name(cluster: Cluster, name: str) -> str:
 def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, types: ObjectTypeRegistry) -> ConfigStore:
     """Open the ODB at an absolute URL (see urls.resolve). Nothing is connected to before the first call. Raises
     ValueError for an unusable URL or key."""
-    masked_url = mask_password(url)
+    masked_url = mask_url(url)
     async_database = AsyncDatabase(
         database=Database(url=url, cluster=cluster, types=types, secrets=Secrets.of(key)),
         hash_executor=DatabaseExecutor(reactor, threads=1, name='odb-hash', database_name=masked_url),

@@ -62,9 +62,10 @@ class Pipeline:
                 checked = (
                     await self._authenticate_and_count(message) if channel.rate_limits else self.authenticate(message)
                 )
-                if not isinstance(checked, Principal):  # the usual case needs no coroutine
-                    checked = await self._authenticate_slowly(checked, message)
-                message.principal = checked
+                if isinstance(checked, Principal):  # the usual case needs no coroutine
+                    message.principal = checked
+                else:
+                    message.principal = await self._authenticate_slowly(checked, message)
             services = self.store.current
             service = services.get(message.service)
             if service is None or not service.is_active or service.roles or channel.internal_only:
