@@ -16,7 +16,7 @@ from zatotx import BadGateway, BadStatus, Inactive, NotFound, PeerFault, Service
 from zatotx.plugins.http.schema.http_outgoing import CircuitBreakerSettings, RetrySettings
 from zatotx.plugins.http.soap.faults import fault_body
 from zatotx.plugins.http.test.upstream_servers import Request, raw, says, silent
-from zatotx.schema.security import ApiKey
+from zatotx.security.apikey import ApiKey
 from zatotx.wire.soap import ws_security
 from zatotx.wire.soap.envelope import SOAP_11, SOAP_12, VERSIONS
 from zatotx.wire.xml import parser
