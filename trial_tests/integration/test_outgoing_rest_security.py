@@ -39,7 +39,7 @@ def basic(password: str = 'pä:ss', **fields: Any) -> StoredObject:
 class WithIdentity(WithConnections):
     def logged_in(self, upstream: Upstream, definition: StoredObject, **fields: Any) -> Any:
         """A connection that says who it is by a definition."""
-        context = {'unseal': unsealed}
+        context = {'decrypt': unsealed}
         return self.crm(upstream, definition, context=context, security=definition.name, **fields)
 
 

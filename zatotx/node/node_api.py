@@ -74,7 +74,7 @@ class NodeApi:
         }
 
     def metrics(self) -> Deferred[bytes]:
-        text: Deferred[bytes] = self.exposition.text()
+        text: Deferred[bytes] = self.exposition.render_text()
         return text
 
     def run_in_thread(self, function: Any, *args: Any) -> Deferred[Any]:

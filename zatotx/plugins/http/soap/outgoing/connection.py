@@ -113,7 +113,8 @@ class SoapConnection(OutgoingConnection):
 def _form(value: SoapOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> SoapRequestTemplate:
     return make_request_template(
         SoapRequestTemplate, value, credentials, context, _ACCEPTED[value.soap_version],
-        version=VERSIONS[value.soap_version], action=unquote_action(value.soap_action), token=credentials.make_token,
+        version=VERSIONS[value.soap_version], action=unquote_action(value.soap_action),
+        make_token=credentials.make_token,
     )  # fmt: skip
 
 
