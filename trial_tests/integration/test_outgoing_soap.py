@@ -329,7 +329,7 @@ class TokenTests(Calling):
         fault = self.assertRaises(ServiceUnavailable, self.bank, self.peer, wss(password=''), security='bank.wss')
         self.assertIn('its security definition bank.wss has no password yet', str(fault))
         fault = self.assertRaises(ServiceUnavailable, self.crm, self.peer, wss(), security='bank.wss')
-        self.assertIn('of type wss, which is for outgoing_soap only', str(fault))
+        self.assertIn('of type wss, which is for channels and outgoing_soap only', str(fault))
 
     def test_nothing_shows_the_password(self) -> None:
         """No repr on the way."""

@@ -63,7 +63,7 @@ class TypesTests(SynchronousTestCase):
         rest = {'connection': 'channel', 'transport': 'plain_http', 'cluster_id': 1}
         self.assertIs(TYPES.find_by_zato_prefix('http-soap', rest), CHANNEL_REST)
         self.assertIs(TYPES.find_by_zato_prefix('http-soap', {**rest, 'connection': 'another'}), None)
-        self.assertIs(TYPES.find_by_zato_prefix('security.basic-auth'), BASIC_AUTH)
+        self.assertIs(TYPES.find_by_zato_prefix('security.basic-auth'), TYPES['basic_auth'])
 
     def test_every_mistake_in_the_types_is_named(self) -> None:
         """All errors of the declarations are reported: duplicate keys, section and tag, or zato.* prefix; a Struct
