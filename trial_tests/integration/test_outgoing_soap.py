@@ -17,7 +17,7 @@ from zatotx.plugins.http.schema.http_outgoing import RetrySettings
 from zatotx.plugins.http.soap.faults import fault_body
 from zatotx.plugins.http.test.upstream_servers import Request, raw, says, silent
 from zatotx.schema.circuit_breaker import CircuitBreakerSettings
-from zatotx.schema.security import ApiKey
+from zatotx.security.apikey import ApiKey
 from zatotx.wire.soap import ws_security
 from zatotx.wire.soap.envelope import SOAP_11, SOAP_12, VERSIONS
 from zatotx.wire.xml import parser
@@ -330,7 +330,7 @@ class TokenTests(Calling):
         fault = self.assertRaises(ServiceUnavailable, self.bank, self.peer, wss(password=''), security='bank.wss')
         self.assertIn('its security definition bank.wss has no password yet', str(fault))
         fault = self.assertRaises(ServiceUnavailable, self.crm, self.peer, wss(), security='bank.wss')
-        self.assertIn('of type wss, which is for outgoing_soap only', str(fault))
+        self.assertIn('of type wss, which is for channels and outgoing_soap only', str(fault))
 
     def test_nothing_shows_the_password(self) -> None:
         """No repr on the way."""

@@ -16,10 +16,11 @@ from trial_tests.support.properties import holds
 from trial_tests.support.tokens import GOOD, NOW, SECRET, part, sign
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Principal
-from zatotx.pipeline.security.jwt import JwtAuthenticator, SingleKey
-from zatotx.pipeline.security.mtls import MtlsAuthenticator
-from zatotx.schema.security import Jwt, Mtls
 from zatotx.schema.snapshot import StoredObject
+from zatotx.security.jwt import Jwt
+from zatotx.security.jwt.authenticator import JwtAuthenticator, SingleKey
+from zatotx.security.mtls import Mtls
+from zatotx.security.mtls.authenticator import MtlsAuthenticator
 from zatotx.testing.fake_pipeline import make_message
 from zatotx.wire.certificates import from_certificate_name, is_same_name, parse_name
 from zatotx.wire.jose import key_from_secret, parse_key_set

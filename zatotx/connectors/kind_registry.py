@@ -16,6 +16,12 @@ from zatotx.model.errors import StartError
 from zatotx.schema.meta import ObjectType
 
 
+def load_part(path: str) -> Any:
+    """Import and return the object at a 'package.module:name' path of a declaration."""
+    module, _, name = path.partition(':')
+    return getattr(import_module(module), name)
+
+
 @frozen(kw_only=True)
 class FoundKind:
     """A kind, and why it is disabled ('' = enabled)."""
@@ -29,8 +35,7 @@ class FoundKind:
 
     def load(self, path: str) -> Any:
         """The object at a kind's 'package.module:name' path."""
-        module, _, name = path.partition(':')
-        return getattr(import_module(module), name)
+        return load_part(path)
 
 
 def find_kinds(package: Any = None) -> list[FoundKind]:

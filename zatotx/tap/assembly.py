@@ -17,9 +17,9 @@ from zatotx.connectors.kind_registry import (
     find_kinds,
     formats,
     metric_definitions,
-    object_types,
     service_areas,
 )
+from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import Prepare, prepare_without_build
 from zatotx.interfaces.connector_kind import SERVER, ChannelContext, IChannel
 from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
@@ -53,7 +53,7 @@ from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
 from zatotx.redis.work_stream import RedisWorkStream
-from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
+from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.context import load_user_config
 from zatotx.service.current_call import find_current_call
 from zatotx.service.deployment.deployer import Deployer, VersionManager
@@ -61,7 +61,7 @@ from zatotx.service.deployment.pickup import PickupWatcher
 from zatotx.service.invoker import Invoker
 from zatotx.service.service_store import ServiceStore
 from zatotx.tap.authentication import (
-    AuthenticationDependencies,
+    make_authentication_dependencies,
     make_authentication_policy,
     make_client_certificate_preparer,
 )
@@ -247,7 +247,7 @@ class _ServerBuilder:
         limited = ServerLimits(settings, reactor, rates, make_limit_factory(counts), partial(formats, self.kinds))
         offload = make_offload(reactor, limited.worker_threads)
         observed = Monitoring(reactor, self._deployed_directory())
-        types = ObjectTypeRegistry([*BUILTIN_TYPES, *object_types(self.kinds)])
+        types = all_object_types(self.kinds)
         register(metric_definitions(self.kinds))
         secrets = self._secrets()
         odb = set_call_meter(self._odb(types, secrets), observed.meters.odb)
@@ -290,7 +290,7 @@ class _ServerBuilder:
         )
         nonces = RedisNonceStore(reactor, client, RedisKeys(settings.main.cluster))
         guard = make_authentication_policy(
-            AuthenticationDependencies(reactor=reactor, offload=offload, nonces=nonces, fetcher=find_fetcher(outgoing))
+            make_authentication_dependencies(reactor, offload, nonces=nonces, fetcher=find_fetcher(outgoing))
         )
         worker_spec = self.worker_spec
         borrower = SocketBorrower(reactor, worker_spec.handover) if worker_spec.handover >= 0 else None

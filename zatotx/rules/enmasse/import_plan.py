@@ -166,7 +166,7 @@ class _DocumentReader:
                     continue  # reported at that object
                 target = self.named.get(key) or references.type_of(*key)
                 known_names = self._known_names(references, info.ref) if target is None else ()
-                error = reference_error(info, name, target, known_names)
+                error = reference_error(info, name, target, references.keys_for(info), known_names)
                 if error:
                     yield path, error
 

@@ -11,6 +11,7 @@ from msgspec import Meta
 from zatotx.rules.listen_address import address_error, to_endpoint
 from zatotx.schema.delivery import DeliveryKeys, DeliveryRetry
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.security.definition import FOR_LOGINS
 
 ON_UPLOAD, ON_RENAME = 'upload', 'rename'
 IGNORED = ('*.part', '*.tmp', '*.filepart')  # names that clients give to files until they are complete
@@ -81,7 +82,7 @@ class FtpChannel(DeliveryKeys, frozen=True, kw_only=True):
         str, field('Password of the partner; without one the logins of this user are refused', secret='encrypted')
     ] = ''
     security: Annotated[
-        str | None, field('Basic auth definition of a further user', ref='security', ref_types=('basic_auth',))
+        str | None, field('Basic auth definition of a further user', ref='security', ref_purpose=FOR_LOGINS)
     ] = None
     groups: Annotated[
         list[Annotated[str, Meta(min_length=1)]],

@@ -15,7 +15,7 @@ from zatotx.rules.routing.url_template import template_error
 from zatotx.schema.circuit_breaker import CircuitBreakerSettings
 from zatotx.schema.meta import field
 from zatotx.schema.secrets import ConfigObject
-from zatotx.schema.security.definition import OUTGOING_TYPES
+from zatotx.schema.security.definition import FOR_OUTGOING_REST
 
 MEBIBYTE = 1024 * 1024
 METHOD_PATTERN = '^[A-Z][A-Z0-9_-]{0,31}$'
@@ -94,8 +94,8 @@ class HttpOutgoing(ConfigObject, frozen=True, kw_only=True):
     ] = ''
     security: Annotated[
         str | None,
-        field('Credentials, a security definition: basic_auth, apikey, digest_auth, oauth2_client; none = anonymous',
-              ref='security', ref_types=OUTGOING_TYPES),
+        field('Credentials, a security definition that REST connections can send; none = anonymous',
+              ref='security', ref_purpose=FOR_OUTGOING_REST),
     ] = None
     content_type: Annotated[
         str, field('Content-Type of requests; empty = by data_format', max_length=1000, check=_content_type_error)

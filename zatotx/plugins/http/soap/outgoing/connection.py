@@ -11,10 +11,10 @@ from attrs import field as attribute
 from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.outgoing import IServiceCall
+from zatotx.interfaces.security_type import OutgoingCredentials
 from zatotx.model.errors import BadGateway
 from zatotx.model.soap import PeerFault
 from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnection
-from zatotx.plugins.http.rest.credentials import OutgoingCredentials
 from zatotx.plugins.http.rest.factory import BuildContext, HttpConnectionType, make_request_template
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
 from zatotx.plugins.http.soap.outgoing.envelopes import SoapCallSpec, SoapRequest, SoapRequestTemplate

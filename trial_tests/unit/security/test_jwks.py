@@ -19,11 +19,11 @@ from trial_tests.support.tokens import GOOD, NOW, SECRET, jwk, jwks, part, priva
 from zatotx.interfaces.outgoing import IFetcher
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
-from zatotx.pipeline.security.jwks import FETCH_TIMEOUT, MAX_DOCUMENT_SIZE, MAX_WAIT, MAX_WAITING
-from zatotx.pipeline.security.jwt import JwtAuthenticator, make_jwt_authenticator
 from zatotx.rules.security.jwt import DEFAULT_LIFETIME, MAX_LIFETIME, MAX_STALE, MIN_LIFETIME, cache_lifetime
-from zatotx.schema.security import Jwt
 from zatotx.schema.snapshot import StoredObject
+from zatotx.security.jwt import Jwt
+from zatotx.security.jwt.authenticator import JwtAuthenticator, make_jwt_authenticator
+from zatotx.security.jwt.jwks import FETCH_TIMEOUT, MAX_DOCUMENT_SIZE, MAX_WAIT, MAX_WAITING
 from zatotx.testing.fake_fetcher import FakeFetcher
 from zatotx.testing.fake_pipeline import make_message
 from zatotx.testing.log_recorder import LogRecorder

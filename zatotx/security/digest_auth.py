@@ -1,9 +1,13 @@
-"""HTTP Digest Auth credentials for outgoing connections."""
+"""HTTP Digest Auth credentials for outgoing connections.
+
+The other module of this type is the HTTP client's plugins/http/rest/digest_auth.py.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
+from zatotx.interfaces.security_type import SecurityType
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security.definition import control_character_error
@@ -37,4 +41,9 @@ DIGEST_AUTH = ObjectType(
     zato=ZatoApi(
         prefix='security.digest-auth', actions=('create', 'edit', 'delete', 'get-list', 'change-password')
     ),
+)
+
+
+security_type = SecurityType(
+    object_type=DIGEST_AUTH, credentials='zatotx.plugins.http.rest.digest_auth:make_credentials'
 )

@@ -7,19 +7,62 @@ compare a keyed digest of the header. The password itself is never kept, and the
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable
-from typing import Any
+from base64 import b64encode
+from collections.abc import Awaitable, Mapping
+from typing import Annotated, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from zatotx.interfaces.security_type import CredentialsContext, OutgoingCredentials, SecurityType, UnusableCredentials
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import NO_DEFINITION, challenge_of, make_principal
+from zatotx.pipeline.security.authenticator import NO_DEFINITION, AuthenticationDependencies, make_principal
 from zatotx.pipeline.security.password_verifier import PasswordVerifier
 from zatotx.pipeline.security.secret_comparison import caller_network
-from zatotx.schema.secrets import get_hash
+from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.secrets import get_encrypted, get_hash
+from zatotx.schema.security.definition import SecurityDefinition, control_character_error
 from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.http.authentication import Malformed, parse_basic
+
+
+def _username_error(username: str) -> str:
+    """Checks a user name. RFC 7617 §2: a colon ends the user name in the credentials."""
+    return (
+        'must not have a colon: HTTP Basic Auth cannot carry one'
+        if ':' in username
+        else control_character_error(username)
+    )
+
+
+class BasicAuth(SecurityDefinition, frozen=True, kw_only=True):
+    """Credentials for HTTP Basic Auth."""
+
+    username: Annotated[
+        str,
+        field('User name of the caller', min_length=1, max_length=1000, check=_username_error),
+    ]
+    realm: Annotated[
+        str, field('Realm in the authentication challenge', max_length=1000, check=control_character_error)
+    ] = 'zatotx'
+    password: Annotated[
+        str,
+        field('Password of the caller; without one all requests are rejected', secret='both'),
+    ] = ''
+
+
+BASIC_AUTH = ObjectType(
+    key='basic_auth',
+    struct=BasicAuth,
+    section='security',
+    tag='basic_auth',
+    title='HTTP Basic Auth definition',
+    builtin_names=frozenset({'admin.invoke', 'pubapi'}),
+    zato=ZatoApi(
+        prefix='security.basic-auth', actions=('create', 'edit', 'delete', 'get-list', 'change-password')
+    ),
+)
+
 
 CACHE_SIZE = 10_000  # verified credentials cached per definition
 
@@ -63,7 +106,7 @@ class BasicAuthAuthenticator:
         self._digest = verifier.comparison.digest
         self._username = definition.username.encode('utf-8')
         self._hashed = get_hash(definition.password)
-        self.challenge = challenge_of(stored.type, definition)
+        self.challenge = _challenge(definition)
         self.lookup_key = definition.username
         self._principal = make_principal(stored)
         attempts = self._attempts = verifier.comparison.attempts_for(f'{self.scheme} {self.lookup_key}')
@@ -162,3 +205,42 @@ class BasicAuthAuthenticator:
 
     def _unauthorized(self, message: Message) -> Unauthorized:
         return Unauthorized(message.cid, None, self.challenge)
+
+
+def make_authenticator(stored: StoredObject, dependencies: AuthenticationDependencies) -> BasicAuthAuthenticator:
+    """Create the authenticator of a definition."""
+    return BasicAuthAuthenticator(dependencies.verifier, stored)
+
+
+def make_credentials(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
+    """Return the credentials of outgoing connections (RFC 7617). Channels use the definition too, so its password is
+    stored as a hash and, encrypted, for outgoing calls. Raises UnusableCredentials if only the hash is known."""
+    encrypted = get_encrypted(stored.value.password)
+    if not encrypted and stored.value.password:
+        raise UnusableCredentials(
+            f'the password of its security definition {stored.name} is known as a hash only: change it, '
+            'to the same if it is to stay'
+        )
+    password = context.decrypt(encrypted) if encrypted else ''
+    pair = f'{stored.value.username}:{password}'.encode()
+    return OutgoingCredentials(fields=((b'Authorization', b'Basic ' + b64encode(pair)),))
+
+
+def _challenge(definition: BasicAuth) -> str:
+    realm = definition.realm.replace('\\', '\\\\').replace('"', '\\"')
+    return f'Basic realm="{realm}"'
+
+
+def _openapi_scheme(value: BasicAuth) -> Mapping[str, Any]:
+    realm = f', realm {value.realm!r}' if value.realm else ''
+    return {'type': 'http', 'scheme': 'basic', 'description': f'{value.name}: HTTP Basic{realm}'}
+
+
+security_type = SecurityType(
+    object_type=BASIC_AUTH,
+    authenticator='zatotx.security.basic_auth:make_authenticator',
+    challenge=_challenge,
+    openapi_scheme=_openapi_scheme,
+    credentials='zatotx.security.basic_auth:make_credentials',
+    has_login=True,
+)

@@ -25,20 +25,24 @@ from twisted.logger import Logger
 from zatotx.interfaces.outgoing import IFetcher
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import ANY_DEFINITION, PrincipalCache, challenge_of, make_principal
-from zatotx.pipeline.security.jwks import PublishedKeySet
-from zatotx.rules.security.jwt import UnacceptableToken, jwt_requirements, read_header, validate_claims
+from zatotx.pipeline.security.authenticator import (
+    ANY_DEFINITION,
+    AuthenticationDependencies,
+    PrincipalCache,
+    make_principal,
+)
+from zatotx.rules.security.jwt import JwtRequirements, UnacceptableToken, read_header, validate_claims
 from zatotx.rules.security.jwt import token_roles as roles
 from zatotx.rules.security.jwt import token_username as username
-from zatotx.schema.security import Jwt
 from zatotx.schema.snapshot import StoredObject
+from zatotx.security.jwt import CHALLENGE, Jwt
+from zatotx.security.jwt.jwks import PublishedKeySet
 from zatotx.wire.http.authentication import parse_bearer
 from zatotx.wire.jose import SignedToken, VerificationKey, key_from_pem, key_from_secret, parse_compact_jws
 from zatotx.wire.json_codec import decode_object
 from zatotx.wire.malformed import Malformed
 
 CACHE_SIZE = 5_000  # verified tokens cached per definition: a few kilobytes each
-CHALLENGE = challenge_of('jwt')
 INVALID_TOKEN_CHALLENGE = f'{CHALLENGE}, error="invalid_token"'
 
 
@@ -174,6 +178,22 @@ class JwtAuthenticator:
         self._log.debug('{cid}: JWT definition {name!r} refused a token: {why}', cid=message.cid,
                         name=self._stored.name, why=reason)  # fmt: skip
         return Unauthorized(message.cid, None, INVALID_TOKEN_CHALLENGE)
+
+
+def jwt_requirements(definition: Jwt) -> JwtRequirements:
+    """Return the requirements of a definition."""
+    return JwtRequirements(
+        algorithms=frozenset(definition.algorithms), issuer=definition.issuer,
+        audience=frozenset(definition.audience), leeway=definition.leeway, require_exp=definition.require_exp,
+        username_claim=definition.username_claim, roles_claim=definition.roles_claim,
+    )  # fmt: skip
+
+
+def make_authenticator(stored: StoredObject, dependencies: AuthenticationDependencies) -> JwtAuthenticator:
+    """Create the authenticator of a definition."""
+    return make_jwt_authenticator(
+        stored, fetcher=dependencies.fetcher, clock=dependencies.reactor, offload=dependencies.offload
+    )
 
 
 def make_jwt_authenticator(

@@ -20,19 +20,18 @@ from trial_tests.support.tokens import GOOD, NOW, SECRET, part, pem, private_key
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Principal
 from zatotx.pipeline.security.authenticator import PrincipalCache
-from zatotx.pipeline.security.jwt import (
+from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.rules.security.jwt import select_key
+from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.schema.validation import validate
+from zatotx.security.jwt import CHALLENGE, JWT, Jwt
+from zatotx.security.jwt.authenticator import (
     CACHE_SIZE,
-    CHALLENGE,
     INVALID_TOKEN_CHALLENGE,
     JwtAuthenticator,
     SingleKey,
     make_jwt_authenticator,
 )
-from zatotx.pipeline.security.policy import AuthenticationPolicy
-from zatotx.rules.security.jwt import select_key
-from zatotx.schema.security import JWT, Jwt
-from zatotx.schema.snapshot import Snapshot, StoredObject
-from zatotx.schema.validation import validate
 from zatotx.testing.fake_fetcher import FakeFetcher
 from zatotx.testing.fake_pipeline import make_message
 from zatotx.testing.log_recorder import LogRecorder

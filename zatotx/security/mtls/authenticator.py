@@ -18,7 +18,12 @@ from twisted.logger import Logger
 
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import ANY_DEFINITION, PrincipalCache, challenge_of, make_principal
+from zatotx.pipeline.security.authenticator import (
+    ANY_DEFINITION,
+    AuthenticationDependencies,
+    PrincipalCache,
+    make_principal,
+)
 from zatotx.rules.security.mtls import (
     CertificateRequirements,
     UnacceptableCertificate,
@@ -28,13 +33,13 @@ from zatotx.rules.security.mtls import (
     validate_certificate,
 )
 from zatotx.schema.snapshot import StoredObject
+from zatotx.security.mtls import CHALLENGE
 from zatotx.wire.malformed import Malformed
 
 CACHE_SIZE = 1_000  # valid certificates cached per definition: one or two kilobytes each
 _LISTS_EXPIRED = (
     'Mutual TLS definition {name!r} rejects all certificates: its revocation list has expired; update the list'
 )
-CHALLENGE = challenge_of('mtls')
 
 
 class MtlsAuthenticator:
@@ -106,6 +111,11 @@ class MtlsAuthenticator:
                 'Mutual TLS definition {name!r} rejects all certificates: {error}', name=stored.name, error=str(error)
             )
             return None
+
+
+def make_authenticator(stored: StoredObject, dependencies: AuthenticationDependencies) -> MtlsAuthenticator:
+    """Create the authenticator of a definition."""
+    return MtlsAuthenticator(stored)
 
 
 def _certificate_claims(certificate: Certificate) -> Mapping[str, Any]:

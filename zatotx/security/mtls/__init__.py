@@ -1,10 +1,14 @@
-"""Mutual TLS definitions: authentication by the client certificate of the TLS connection."""
+"""Mutual TLS definitions: authentication by the client certificate of the TLS connection.
+
+The authenticator is a module of its own, since it imports parts of cryptography that few installations use.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
+from zatotx.interfaces.security_type import SecurityType
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import SecurityDefinition
 from zatotx.wire.malformed import Malformed
@@ -79,4 +83,20 @@ MTLS = ObjectType(
     title='Mutual TLS definition',
     zato=ZatoApi(prefix='security.mtls'),
     validate=_validate,
+)
+
+
+CHALLENGE = 'zato-mtls'  # HTTP defines no scheme
+
+
+def _openapi_scheme(value: Mtls) -> Mapping[str, Any]:
+    return {'type': 'mutualTLS', 'description': f'{value.name}: a client certificate'}
+
+
+security_type = SecurityType(
+    object_type=MTLS,
+    authenticator='zatotx.security.mtls.authenticator:make_authenticator',
+    challenge=lambda _: CHALLENGE,
+    openapi_scheme=_openapi_scheme,
+    requests_client_certificate=True,
 )

@@ -1,4 +1,7 @@
-"""OAuth 2.0 client definitions: access tokens for outgoing connections."""
+"""OAuth 2.0 client definitions: access tokens for outgoing connections.
+
+The other module of this type is the HTTP client's plugins/http/rest/oauth2.py.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from zatotx.interfaces.security_type import SecurityType
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security.definition import control_character_error, secure_url_error
@@ -93,3 +97,6 @@ OAUTH2_CLIENT = ObjectType(
     title='OAuth 2.0 client',
     zato=ZatoApi(prefix='security.oauth2-client', extra_response_fields=('username',)),
 )
+
+
+security_type = SecurityType(object_type=OAUTH2_CLIENT, credentials='zatotx.plugins.http.rest.oauth2:make_credentials')

@@ -1,16 +1,59 @@
-"""Technical accounts: X-Zato-User and X-Zato-Password (feature map 4)."""
+"""Technical accounts, Zato's legacy credentials: X-Zato-User and X-Zato-Password (feature map 4)."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from functools import partial
+from typing import Annotated, Any
 
+from zatotx.interfaces.security_type import SecurityType
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import challenge_of, make_principal
+from zatotx.pipeline.security.authenticator import AuthenticationDependencies, make_principal
 from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
+from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.security.definition import SecurityDefinition, control_character_error
 from zatotx.schema.snapshot import StoredObject
 
+
+class TechAccount(SecurityDefinition, frozen=True, kw_only=True):
+    """A user name and a password in the header fields X-Zato-User and X-Zato-Password."""
+
+    username: Annotated[
+        str,
+        field('User name in X-Zato-User; empty = the name of the account', max_length=1000,
+              check=control_character_error),
+    ] = ''
+    password: Annotated[
+        str,
+        field('Password in X-Zato-Password; without one all requests are rejected', secret='encrypted',
+              check=control_character_error),
+    ] = ''
+
+
+def _deletion_error(account: TechAccount, request: Mapping[str, Any]) -> str:
+    """Prevents an account from deleting itself, as in Zato."""
+    if request.get('current_tech_account_name') == account.name:
+        return f'Technical account {account.name!r} may not delete itself'
+    return ''
+
+
+TECH_ACCOUNT = ObjectType(
+    key='tech_account',
+    struct=TechAccount,
+    section='security',
+    tag='tech_account',
+    title='Technical account',
+    zato=ZatoApi(
+        prefix='security.tech-account',
+        actions=('create', 'edit', 'delete', 'get-list', 'change-password'),
+        sec_type='tech_acc',
+        deletion_error=_deletion_error,
+    ),
+)
+
+
+CHALLENGE = 'zato-tech-acc'  # Zato's name: HTTP defines no scheme
 _USER, _PASSWORD = b'x-zato-user', b'x-zato-password'
 
 
@@ -20,7 +63,7 @@ class TechAccountAuthenticator:
 
     needs_body = False
     scheme = 'tech_account'
-    challenge = challenge_of(scheme)
+    challenge = CHALLENGE
     __slots__ = ('_attempts', '_digest', '_expected', '_principal', 'lookup_key')
 
     def __init__(self, comparison: SecretComparison, stored: StoredObject) -> None:
@@ -55,3 +98,15 @@ class TechAccountAuthenticator:
             raise self._attempts.record_failure(message, Unauthorized(message.cid, None, self.challenge))
         self._attempts.record_success(message, self)
         return self._principal
+
+
+def make_authenticator(stored: StoredObject, dependencies: AuthenticationDependencies) -> TechAccountAuthenticator:
+    """Create the authenticator of an account."""
+    return TechAccountAuthenticator(dependencies.comparison, stored)
+
+
+security_type = SecurityType(
+    object_type=TECH_ACCOUNT,
+    authenticator='zatotx.security.tech_account:make_authenticator',
+    challenge=lambda _: CHALLENGE,
+)

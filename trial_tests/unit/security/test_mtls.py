@@ -17,12 +17,13 @@ from trial_tests.support.issuing import ANY, CLIENT, HOUR, NOW, SERVER, Issued, 
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.pipeline.security.authenticator import ANY_DEFINITION
-from zatotx.pipeline.security.mtls import CHALLENGE, MtlsAuthenticator
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.rules.security.mtls import MAX_CERTIFICATES
-from zatotx.schema.security import MTLS, BasicAuth, Mtls
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
+from zatotx.security.basic_auth import BasicAuth
+from zatotx.security.mtls import CHALLENGE, MTLS, Mtls
+from zatotx.security.mtls.authenticator import MtlsAuthenticator
 from zatotx.testing.fake_authenticator import FieldAuthenticator
 from zatotx.testing.fake_pipeline import make_message
 from zatotx.testing.log_recorder import LogRecorder

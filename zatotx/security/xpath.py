@@ -1,21 +1,78 @@
-"""User name and password in an XML body, located by XPath (feature map 4)."""
+"""XPath definitions: authentication by a user name and a password inside an XML body (feature map 4)."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from twisted.internet.defer import Deferred
 
+from zatotx.interfaces.security_type import SecurityType
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import ANY_DEFINITION, challenge_of, make_principal
+from zatotx.pipeline.security.authenticator import ANY_DEFINITION, AuthenticationDependencies, make_principal
 from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
+from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.security.definition import SecurityDefinition
 from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.xml.parser import THREAD_THRESHOLD, is_element
-from zatotx.wire.xml.xpath import TextPath
 
+_MAX_LENGTH = 4096
+
+
+class XPath(SecurityDefinition, frozen=True, kw_only=True):
+    """XPath expressions that select the user name and the password in the body of XML and SOAP messages."""
+
+    username: Annotated[str, field('Required user name in the body', min_length=1, max_length=1000)]
+    username_expr: Annotated[
+        str, field('XPath 1.0 expression of the user name; must select exactly one text',
+                   min_length=1, max_length=_MAX_LENGTH)
+    ]
+    password_expr: Annotated[
+        str, field('XPath 1.0 expression of the password; must select exactly one text',
+                   min_length=1, max_length=_MAX_LENGTH)
+    ]
+    namespaces: Annotated[
+        dict[str, str], field('Namespace prefixes in the expressions, in addition to soap, soap12, wsse, wsu and xsi:'
+                              ' {crm: "urn:crm"}')
+    ] = {}
+    password: Annotated[
+        str, field('Required password in the body; without one all requests are rejected', secret='encrypted')
+    ] = ''
+
+
+def _validate(value: XPath) -> list[tuple[str, str]]:
+    return list(_expression_errors(value))
+
+
+def _expression_errors(value: XPath) -> Iterator[tuple[str, str]]:
+    # imported on demand: lxml is slow, and few definitions need it
+    from zatotx.wire.xml.xpath import Malformed, TextPath
+
+    for name in ('username_expr', 'password_expr'):
+        try:
+            TextPath(getattr(value, name), value.namespaces)
+        except Malformed as error:
+            yield name, str(error)
+
+
+XPATH = ObjectType(
+    key='xpath',
+    struct=XPath,
+    section='security',
+    tag='xpath',
+    title='XPath definition',
+    zato=ZatoApi(
+        prefix='security.xpath',
+        actions=('create', 'edit', 'delete', 'get-list', 'change-password'),
+        sec_type='xpath_sec',
+    ),
+    validate=_validate,
+)
+
+
+CHALLENGE = 'zato-xpath'  # Zato's name: HTTP defines no scheme
 Offload = Callable[..., Deferred[Any]]
 
 
@@ -25,10 +82,12 @@ class XPathAuthenticator:
     needs_body = True
     scheme = 'xpath'
     lookup_key = ANY_DEFINITION
-    challenge = challenge_of(scheme)
+    challenge = CHALLENGE
     __slots__ = ('_attempts', '_digest', '_expected', '_offload', '_password', '_principal', '_username')
 
     def __init__(self, comparison: SecretComparison, offload: Offload, stored: StoredObject) -> None:
+        from zatotx.wire.xml.xpath import TextPath  # imported on demand: lxml is slow, and few definitions need it
+
         definition = stored.value
         self._digest = comparison.digest
         self._attempts = comparison.attempts_for(self.scheme)
@@ -78,3 +137,15 @@ class XPathAuthenticator:
 
     def _unauthorized(self, message: Message) -> Unauthorized:
         return Unauthorized(message.cid, None, self.challenge)
+
+
+def make_authenticator(stored: StoredObject, dependencies: AuthenticationDependencies) -> XPathAuthenticator:
+    """Create the authenticator of a definition."""
+    return XPathAuthenticator(dependencies.comparison, dependencies.offload, stored)
+
+
+security_type = SecurityType(
+    object_type=XPATH,
+    authenticator='zatotx.security.xpath:make_authenticator',
+    challenge=lambda _: CHALLENGE,
+)

@@ -1,10 +1,14 @@
-"""JSON Web Token definitions: authentication by tokens that an issuer has signed."""
+"""JSON Web Token definitions: authentication by tokens that an issuer has signed.
+
+The authenticator is a module of its own, since it imports PyJWT, which is slow, and few installations use JWT.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
+from zatotx.interfaces.security_type import SecurityType
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import SecurityDefinition, secure_url_error
 from zatotx.wire.malformed import Malformed
@@ -123,4 +127,19 @@ JWT = ObjectType(
         extra_response_fields=('username',),
     ),
     validate=_validate,
+)
+
+
+CHALLENGE = 'Bearer realm="zatotx"'
+
+
+def _openapi_scheme(value: Jwt) -> Mapping[str, Any]:
+    return {'type': 'http', 'scheme': 'bearer', 'bearerFormat': 'JWT', 'description': f'{value.name}: a JSON Web Token'}
+
+
+security_type = SecurityType(
+    object_type=JWT,
+    authenticator='zatotx.security.jwt.authenticator:make_authenticator',
+    challenge=lambda _: CHALLENGE,
+    openapi_scheme=_openapi_scheme,
 )
