@@ -10,7 +10,7 @@ from typing import Any
 from attrs import frozen
 from twisted.plugin import getPlugins
 
-from zatotx.interfaces.connector_kind import ConnectorKind, IConnectorKind
+from zatotx.interfaces.connector_kind import ConnectorKind, IConnectorKind, MakeResponseHeaders
 from zatotx.interfaces.meters import MetricDefinition
 from zatotx.model.errors import StartError
 from zatotx.schema.meta import ObjectType
@@ -70,6 +70,11 @@ def formats(kinds: Iterable[FoundKind], budget: Any) -> dict[str, Any]:
         if found.enabled and found.kind.codecs:
             found_codecs.update(found.load(found.kind.codecs)(budget))
     return found_codecs
+
+
+def response_headers(kinds: Iterable[FoundKind]) -> list[MakeResponseHeaders]:
+    """The functions with which the enabled kinds add header fields to HTTP responses."""
+    return [found.load(found.kind.response_headers) for found in kinds if found.enabled and found.kind.response_headers]
 
 
 def settings_errors(kinds: Iterable[FoundKind], sections: Mapping[str, dict[str, Any]]) -> list[str]:

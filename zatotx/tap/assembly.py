@@ -17,6 +17,7 @@ from zatotx.connectors.kind_registry import (
     find_kinds,
     formats,
     metric_definitions,
+    response_headers,
     service_areas,
 )
 from zatotx.connectors.security_types import all_object_types
@@ -433,6 +434,7 @@ class _ServerBuilder:
         spool = self.home / 'work' / 'spool'
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         channels = {}
+        added_headers = response_headers(self.kinds)
         for found in self.kinds:
             if found.enabled and found.kind.runs_in == SERVER and found.kind.channel:
                 name = found.kind.name
@@ -451,6 +453,7 @@ class _ServerBuilder:
                     declaration=found.kind,
                     dead_letters=dead_letters,
                     processed_keys=processed_keys,
+                    response_headers=added_headers,
                 )
                 channels[name] = found.load(found.kind.channel)(context)
         return channels

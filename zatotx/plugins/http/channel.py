@@ -84,7 +84,11 @@ class HTTPChannel:
         self._queries: list[str] = []  # names of query parameters that carry secrets
         self._endpoints = enabled_endpoints(self._settings.openapi, docs=self._settings.docs, wsdl=self._settings.wsdl)
         self._channel_meters = context.channel_meters(KIND)
-        self._build_filters = partial(make_filters, CompressionContext(context.run_in_thread, context.reactor))
+        self._build_filters = partial(
+            make_filters,
+            CompressionContext(context.run_in_thread, context.reactor),
+            response_headers=context.response_headers,
+        )
         table, _ = build_table((), self._endpoints, self._channel_meters.get)
         self._router = RequestRouter(table, self._settings.max_body)
         self._apply_lock = DeferredLock()  # applies one configuration at a time
