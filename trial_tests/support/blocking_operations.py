@@ -387,9 +387,9 @@ def _problem(answer: bytes, errors: Collection[str]) -> str:
 
 
 class Pings:
-    """Asks for /zato/ping in an open loop while the block runs, at least once: each at the time when it is due, on the next of several
-    connections, whether the ones before it were answered or not. `times`: milliseconds of each; one that was not
-    answered counts as PATIENCE."""
+    """Asks for /zato/ping in an open loop while the block runs, at least once: each when it is due, on the next of
+    several connections, whether the ones before it were answered or not. `times`: milliseconds of each; one that was
+    not answered counts as PATIENCE."""
 
     def __init__(self, port: int, rate: float, *, core: int | None = None) -> None:
         """`rate`: pings per second. `core`: the only CPU of the thread that asks."""
