@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from bench import (
+    blocking,
     channels,
     footprint,
     formats,
@@ -39,7 +40,7 @@ from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'sql', 'formats', 'limits', 'hostile', 'instructions')
+            'outgoing', 'blocking', 'sql', 'formats', 'limits', 'hostile', 'instructions')
 
 
 def say(text: str) -> None:
@@ -93,6 +94,9 @@ def _on_one(environment: Environment, folder: Path, options: argparse.Namespace)
     if 'outgoing' in options.only:
         say('outgoing: calls of other systems, and a relay')
         yield from _rows('outgoing', lambda: outgoing.measure(environment, folder, (rounds, seconds), say))
+    if 'blocking' in options.only:
+        say('blocking: pings while operations take long and peers are frozen')
+        yield from _rows('blocking', lambda: blocking.measure(environment, folder, say))
     if 'formats' in options.only:
         say('formats: XML, SOAP with WS-Security, JWT')
         yield from _rows('formats', lambda: formats.measure(environment, folder, (rounds, seconds), say))

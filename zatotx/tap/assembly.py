@@ -39,7 +39,7 @@ from zatotx.node.placed_tasks import TaskPlacer
 from zatotx.node.reload import SighupReloader
 from zatotx.node.secret_key import KEY_VARIABLE, read_key
 from zatotx.node.settings import Settings, load_settings
-from zatotx.node.thread_pools import make_offload
+from zatotx.node.thread_pools import make_offload, shorten_switch_interval
 from zatotx.node.work_runner import WorkCounters
 from zatotx.node.workers.control_pipe import WorkerSpec
 from zatotx.node.workers.slots import SlotLocks, acquire_slot
@@ -98,6 +98,7 @@ def make_server(directory: str, reactor: Any, worker_spec: WorkerSpec | None = N
     """Return the server of a directory, not yet started; with a `worker_spec`, one of its workers. Raises
     StartError."""
     share_malloc_arena()
+    shorten_switch_interval()
     home = Path(directory)
     kinds = find_kinds()
     settings = load_decrypted_settings(
