@@ -99,6 +99,10 @@ class FtpChannelTests(SynchronousTestCase):
         text = self.broker.ask('GET', '/zato/metrics', fields=self.broker.admin()).body.decode()
         label = f'{{channel="{self.name}",kind="ftp"}}'
         self.assertIn(f'zatotx_channel_requests_total{label} 2.0', text)
+        for name, least in (('uploads', 2), ('received_bytes', 100), ('connections', 0), ('waiting_uploads', 0)):
+            figure = re.search(rf'^zatotx_ftp_{name}(?:_total)? (\S+)', text, re.M)
+            assert figure is not None, name
+            self.assertGreaterEqual(float(figure[1]), least)
         letters = self.broker.must('dead-letter', 'list', str(self.broker.path), '--format', 'json')
         self.assertIn('ftp.received', letters)
         self.port = free_port()

@@ -44,10 +44,13 @@ async def _upload(session: Session, argument: str, offset: int | None) -> Server
         await session.transfer(data.receive(partial(session.context.run_in_thread, upload.write), session.data_tls))
         await session.wait(deferLater(session.context.reactor, END_OF_UPLOAD))
     except BaseException:
+        session.context.counters.cut_uploads += 1
         await session.context.run_in_thread(upload.close)
         raise
     finally:
+        session.context.counters.received_bytes += upload.offset - upload.start
         session.end_transfer()
+    session.context.counters.uploads += 1
     value = session.context.value
     if value.deliver_on == ON_RENAME or matches(path[-1], value.ignored_patterns):
         await session.thread(store.keep, upload)

@@ -68,6 +68,7 @@ class UploadFile:
     file: int
     offset: int  # where the next byte goes
     claimed: tuple[int, int, str]
+    start: int  # where the first byte went
     _hash: hashlib._Hash | None = None  # None where the upload was resumed
     _lock: Lock = field(factory=Lock, init=False)
     _is_closed: bool = field(default=False, init=False)
@@ -155,7 +156,7 @@ class UploadStore:
             self.tree.release(claimed)
             os.close(parent)
             raise
-        return UploadFile(path, self, parent, file, start, claimed, None if start else hashlib.sha256())
+        return UploadFile(path, self, parent, file, start, claimed, start, None if start else hashlib.sha256())
 
     def keep(self, upload: UploadFile) -> None:
         """Make a complete upload a file of its directory, to be delivered when it is renamed. Raises OSError."""

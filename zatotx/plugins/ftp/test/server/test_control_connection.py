@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from zatotx.plugins.ftp.server.file_tree import FileTree
 from zatotx.plugins.ftp.server.login import ATTEMPTS, FAILURE_DELAY
@@ -54,6 +54,24 @@ class UploadTests(ControlTestCase):
         self.assertTrue(transport.aborted)
         self.end(data, ConnectionLost)
         self.assertEqual(self.received, [])
+
+    def test_counted(self) -> None:
+        """Connections, uploads, their bytes, and failed logins are counted."""
+        self.login()
+        for name, reason in (('a', ConnectionDone), ('b', ConnectionLost)):
+            data, _ = self.begin(f'STOR {name}')
+            data.dataReceived(b'12345')
+            self.end(data, reason)
+            self.reactor.advance(1)
+        other, _ = self.connect()
+        other.dataReceived(b'USER u\r\nPASS x\r\n')
+        self.reactor.advance(0)
+        counters = self.server.context.counters
+        self.assertEqual({name: value for (name, _, value) in counters.rows(3)}, {
+            'zatotx_ftp_connections': 2, 'zatotx_ftp_refused_connections': 0, 'zatotx_ftp_failed_logins': 1,
+            'zatotx_ftp_uploads': 1, 'zatotx_ftp_cut_uploads': 1, 'zatotx_ftp_received_bytes': 10,
+            'zatotx_ftp_waiting_uploads': 3,
+        })  # fmt: skip
 
     def test_reset(self) -> None:
         """A reset data connection is 426, and the session goes on."""
