@@ -43,6 +43,8 @@ async def _upload(session: Session, argument: str, offset: int | None) -> Server
         data = await session.open_data(f'Send {quote_path(session.shown_path(path))}')
         await session.transfer(data.receive(partial(session.context.run_in_thread, upload.write), session.data_tls))
         await session.wait(deferLater(session.context.reactor, END_OF_UPLOAD))
+        # The reactor runs delayed calls before it reads: after a stall, the end of the control connection may wait.
+        await session.wait(deferLater(session.context.reactor, 0))
     except BaseException:
         session.context.counters.cut_uploads += 1
         await session.context.run_in_thread(upload.close)
