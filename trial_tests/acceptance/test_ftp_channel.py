@@ -7,8 +7,10 @@ import json
 import os
 import re
 import signal
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -75,6 +77,10 @@ class FtpChannelTests(SynchronousTestCase):
         """What the service got."""
         return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
 
+    def has_delivered(self, number: int) -> bool:
+        """Whether the service was called so often."""
+        return len(self.deliveries()) >= number
+
     def test_killed(self) -> None:
         """A worker that is killed while a service runs: another worker takes over the address and the directory, and
         the upload is delivered with the same id and `redelivered`."""
@@ -89,6 +95,35 @@ class FtpChannelTests(SynchronousTestCase):
         self.assertNotEqual(first['pid'], second['pid'])
         self.assertTrue(self.upload('next.csv').startswith('226'))
 
+    def test_nothing_is_lost(self) -> None:
+        """Clients upload while workers are killed: each upload with a reply 226 is delivered, with one id."""
+        self.configure(', max_in_flight: 4')
+        received: list[str] = []
+
+        def run(client: int) -> None:
+            for number in range(15):
+                try:
+                    self.upload(f'{client}-{number}')
+                except (OSError, EOFError, ftplib.Error):  # the worker was killed
+                    continue
+                received.append(f'{client}-{number}')
+
+        clients = [Thread(target=run, args=(client,)) for client in range(4)]
+        for client in clients:
+            client.start()
+        for _ in range(2):
+            known = len(self.deliveries())
+            until(partial(self.has_delivered, known + 4), 'deliveries', 60.0)
+            os.kill(self.deliveries()[-1]['pid'], signal.SIGKILL)
+        for client in clients:
+            client.join()
+        self.assertGreater(len(received), 15)
+        until(lambda: {path.name for path in (self.directory / 'processed').iterdir()} >= set(received), 'all', 60.0)
+        ids: dict[str, set[str]] = {}
+        for each in self.deliveries():
+            ids.setdefault(each['name'], set()).add(each['delivery_id'])
+        self.assertEqual({name: len(ids[name]) for name in received}, dict.fromkeys(received, 1))
+
     def test_configured_live(self) -> None:
         """An edit is in force at once, deliveries are counted by their result, doctor and the log name what happens,
         and the password is in none of it."""
@@ -99,6 +134,10 @@ class FtpChannelTests(SynchronousTestCase):
         text = self.broker.ask('GET', '/zato/metrics', fields=self.broker.admin()).body.decode()
         label = f'{{channel="{self.name}",kind="ftp"}}'
         self.assertIn(f'zatotx_channel_requests_total{label} 2.0', text)
+        for name, least in (('uploads', 2), ('received_bytes', 100), ('connections', 0), ('waiting_uploads', 0)):
+            figure = re.search(rf'^zatotx_ftp_{name}(?:_total)? (\S+)', text, re.M)
+            assert figure is not None, name
+            self.assertGreaterEqual(float(figure[1]), least)
         letters = self.broker.must('dead-letter', 'list', str(self.broker.path), '--format', 'json')
         self.assertIn('ftp.received', letters)
         self.port = free_port()

@@ -11,6 +11,7 @@ kind = ConnectorKind(
     channel='zatotx.plugins.ftp.channel:make_channel',
     outgoing='zatotx.plugins.ftp.outgoing:make_outgoing',
     schema='zatotx.plugins.ftp.schema:OBJECT_TYPES',
+    metrics='zatotx.plugins.ftp.metrics:DEFINITIONS',
     doubles='zatotx.plugins.ftp.testing:SIGNATURES',
     listeners={'channel_ftp': 'address'},
     placement={

@@ -20,12 +20,14 @@ from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
 from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery
+from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply
 from zatotx.rules.security.login_throttle import LoginThrottle
 from zatotx.schema.snapshot import StoredObject
 
+from .metrics import FtpCounters
 from .poller import poll_channel_type
 from .schema.channel_ftp import FtpChannel
 from .server.certificate import Certificate
@@ -128,9 +130,9 @@ class UploadChannel:
     _log = Logger()
 
     def __init__(self, value: FtpChannel, parts: ChannelParts, directories: DirectoryRegistry,
-                 throttle: LoginThrottle, grace: float) -> None:
+                 throttle: LoginThrottle, counters: FtpCounters, grace: float) -> None:
         self._value, self._parts, self._directories, self._grace = value, parts, directories, grace
-        self._throttle = throttle
+        self._throttle, self._counters = throttle, counters
         self._reactor: Any = parts.context.reactor
         self._server: FtpServer | None = None
         self._directory: SharedDirectory | None = None
@@ -147,7 +149,7 @@ class UploadChannel:
             certificate=certificate,
             title=parts.title, value=self._value, reactor=self._reactor, run_in_thread=parts.context.run_in_thread,
             login=self._make_login(dispatcher), store=directory.store, now=time,
-            receive=partial(directory.queue.receive, self._announce),
+            counters=self._counters, receive=partial(directory.queue.receive, self._announce),
         ))  # fmt: skip
         try:
             await parts.listeners.acquire(parts.address, server)
@@ -211,14 +213,19 @@ class FtpChannels(Channels):
     def __init__(self, context: ChannelContext) -> None:
         self._directories = DirectoryRegistry(context.reactor, context.run_in_thread)
         self._throttle = LoginThrottle()
+        self.counters = FtpCounters()
         self._grace = float(context.settings.get('grace', GRACE))
         super().__init__(context, [
             ChannelType(object_type='channel_ftp', kind=KIND, build=self._build_channel, nodes=_nodes_of),
             poll_channel_type(context),
         ])  # fmt: skip
 
+    def metrics(self) -> Iterator[MetricRow]:
+        """The figures of the metrics that the kind declares."""
+        return self.counters.rows(self._directories.waiting_uploads())
+
     def _build_channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> UploadChannel:
-        return UploadChannel(stored.value, parts, self._directories, self._throttle, self._grace)
+        return UploadChannel(stored.value, parts, self._directories, self._throttle, self.counters, self._grace)
 
 
 def _nodes_of(stored: StoredObject) -> list[str]:

@@ -44,6 +44,10 @@ class DirectoryRegistry:
 
     _log = Logger()
 
+    def waiting_uploads(self) -> int:
+        """Return the number of uploads that are not settled."""
+        return sum(len(shared.queue) for shared in self._open.values())
+
     def acquire(self, directory: str, channel: str) -> Deferred[SharedDirectory]:
         """Open a directory for a channel, or share it with the channel's configuration before. Fails with OSError where
         it cannot be used, or another channel has it. May be cancelled."""

@@ -118,7 +118,7 @@ class FileTree:
         with self.open_parent(path) as (parent, name):
             if self.is_busy(parent, name):
                 raise OSError(errno.EBUSY, 'it is being uploaded')
-            _check_regular(os.stat(name, dir_fd=parent, follow_symlinks=False))
+            check_regular(os.stat(name, dir_fd=parent, follow_symlinks=False))
             os.unlink(name, dir_fd=parent)
 
     def rename(self, source: Path, target: Path) -> None:
@@ -172,7 +172,7 @@ def _key(parent: int, name: str) -> tuple[int, int, str]:
 def _checked(descriptor: int, *, may_be_incomplete: bool = True) -> int:
     try:
         found = os.fstat(descriptor)
-        _check_regular(found)
+        check_regular(found)
         if found.st_mode & INCOMPLETE and not may_be_incomplete:
             raise OSError(errno.EBUSY, 'its upload has not ended')
     except BaseException:
@@ -181,7 +181,8 @@ def _checked(descriptor: int, *, may_be_incomplete: bool = True) -> int:
     return descriptor
 
 
-def _check_regular(found: os.stat_result) -> None:
+def check_regular(found: os.stat_result) -> None:
+    """Check that something is a file. Raises OSError."""
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, 'a directory')
     if not stat.S_ISREG(found.st_mode):

@@ -36,7 +36,6 @@ class FtpServer(Factory):
     def __init__(self, context: SessionContext) -> None:
         self.context = context
         self.connections: set[ServerControlConnection] = set()
-        self.refused = 0  # clients beyond the limits
         self._by_address: Counter[str] = Counter()
         self._empty: Deferred[None] | None = None
 
@@ -51,6 +50,7 @@ class FtpServer(Factory):
         connection = ServerControlConnection(self.context, network, self._closed, self._implicit_tls())
         self.connections.add(connection)
         self._by_address[network] += 1
+        self.context.counters.connections += 1
         return connection
 
     def stop(self) -> Deferred[None]:
@@ -74,11 +74,12 @@ class FtpServer(Factory):
         return certificate.current
 
     def _refuse(self, text: str) -> Protocol:
-        self.refused += 1
+        self.context.counters.refused_connections += 1
         return _Refused(text)
 
     def _closed(self, connection: ServerControlConnection) -> None:
         self.connections.discard(connection)
+        self.context.counters.connections -= 1
         self._by_address[connection.network] -= 1
         if not self._by_address[connection.network]:
             del self._by_address[connection.network]

@@ -6,6 +6,7 @@ from functools import partial
 
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
 from zatotx.plugins.ftp.server.commands import (
     FtpError,
@@ -13,6 +14,8 @@ from zatotx.plugins.ftp.server.commands import (
 )
 from zatotx.plugins.ftp.server.login import ATTEMPTS, FAILURE_DELAY
 from zatotx.plugins.ftp.server.session import Session
+
+_log = Logger()
 
 
 async def do_user(session: Session, name: str) -> ServerReply:
@@ -44,6 +47,9 @@ async def do_pass(session: Session, password: str) -> ServerReply:
         await session.enter()
         return ServerReply(230, 'Logged in')
     login.record_failure(session.control.peer, clock.seconds())
+    session.context.counters.failed_logins += 1
+    _log.info('{title}: a login as {user!r} from {address} failed', title=session.context.title, user=session.user,
+              address=session.control.peer)  # fmt: skip
     session.failed_logins += 1
     await session.wait(deferLater(clock, FAILURE_DELAY))
     if session.failed_logins >= ATTEMPTS:

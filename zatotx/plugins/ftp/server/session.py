@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.ssl import CertificateOptions
 
+from zatotx.plugins.ftp.metrics import FtpCounters
 from zatotx.plugins.ftp.schema.channel_ftp import FtpChannel
 from zatotx.plugins.ftp.server.certificate import Certificate
 from zatotx.plugins.ftp.server.commands import (
@@ -60,6 +61,7 @@ class SessionContext:
     # Runs a function of UploadStore that receives an upload in a thread, and has the upload delivered.
     receive: Callable[..., Deferred[UploadRecord]]
     now: Callable[[], float]  # seconds since the epoch
+    counters: FtpCounters = field(factory=FtpCounters)
 
     @property
     def tree(self) -> FileTree:

@@ -43,11 +43,16 @@ async def _upload(session: Session, argument: str, offset: int | None) -> Server
         data = await session.open_data(f'Send {quote_path(session.shown_path(path))}')
         await session.transfer(data.receive(partial(session.context.run_in_thread, upload.write), session.data_tls))
         await session.wait(deferLater(session.context.reactor, END_OF_UPLOAD))
+        # The reactor runs delayed calls before it reads: after a stall, the end of the control connection may wait.
+        await session.wait(deferLater(session.context.reactor, 0))
     except BaseException:
+        session.context.counters.cut_uploads += 1
         await session.context.run_in_thread(upload.close)
         raise
     finally:
+        session.context.counters.received_bytes += upload.offset - upload.start
         session.end_transfer()
+    session.context.counters.uploads += 1
     value = session.context.value
     if value.deliver_on == ON_RENAME or matches(path[-1], value.ignored_patterns):
         await session.thread(store.keep, upload)

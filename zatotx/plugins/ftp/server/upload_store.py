@@ -24,6 +24,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path as FilePath
 from threading import Lock
 from time import time
@@ -40,6 +41,7 @@ from zatotx.plugins.ftp.server.file_tree import (
     INCOMPLETE,
     WORK,
     FileTree,
+    check_regular,
     check_reserved,
 )
 
@@ -68,6 +70,7 @@ class UploadFile:
     file: int
     offset: int  # where the next byte goes
     claimed: tuple[int, int, str]
+    start: int  # where the first byte went
     _hash: hashlib._Hash | None = None  # None where the upload was resumed
     _lock: Lock = field(factory=Lock, init=False)
     _is_closed: bool = field(default=False, init=False)
@@ -155,7 +158,7 @@ class UploadStore:
             self.tree.release(claimed)
             os.close(parent)
             raise
-        return UploadFile(path, self, parent, file, start, claimed, None if start else hashlib.sha256())
+        return UploadFile(path, self, parent, file, start, claimed, start, None if start else hashlib.sha256())
 
     def keep(self, upload: UploadFile) -> None:
         """Make a complete upload a file of its directory, to be delivered when it is renamed. Raises OSError."""
@@ -175,17 +178,20 @@ class UploadStore:
             upload.close()
 
     def receive_renamed(self, source: Path, target: Path, user: str) -> UploadRecord:
-        """Make a complete file of the directory a received one, under its new name. Raises OSError; EBUSY where its
-        upload was cut."""
+        """Make a complete file of the directory a received one, under its new name, which replaces a file. Raises
+        OSError; EBUSY where its upload was cut."""
         with self.tree.open_parent(target) as (to, new), self.tree.open_parent(source) as (parent, name):
             self._check_replaceable(to, new)
             claimed = self.tree.claim(parent, name)
             try:
                 file = self.tree.open_to_read(source)
                 try:
-                    return self._receive(file, parent, name, (target, user, hash_file(file)))
+                    record = self._receive(file, parent, name, (target, user, hash_file(file)))
                 finally:
                     os.close(file)
+                with suppress(FileNotFoundError):  # the rest of a cut upload is replaced, as by any other rename
+                    os.unlink(new, dir_fd=to)
+                return record
             finally:
                 self.tree.release(claimed)
 
@@ -255,6 +261,8 @@ class UploadStore:
     def _check_replaceable(self, parent: int, name: str) -> None:
         if self.tree.is_busy(parent, name):
             raise OSError(errno.EBUSY, 'it is being uploaded')
+        with suppress(FileNotFoundError):
+            check_regular(os.stat(name, dir_fd=parent, follow_symlinks=False))
 
     def _recover(self) -> list[UploadRecord]:
         records = []

@@ -22,6 +22,20 @@ from zatotx.plugins.ftp.server.upload_store import UploadRecord, UploadStore
 CLIENT, SERVER = IPv4Address('TCP', '192.0.2.1', 40_000), IPv4Address('TCP', '127.0.0.1', 21)
 
 
+class IterationReactor(MemoryReactorClock):
+    """A reactor in memory that runs the calls that are due when an iteration begins, as a real one does, and calls that
+    these add in the next one."""
+
+    def advance(self, amount: float) -> None:
+        """Run one iteration."""
+        self.rightNow += amount
+        for call in [each for each in self.calls if each.getTime() <= self.rightNow]:
+            if call.active():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+
+
 class Transport(StringTransport):
     """A TCP transport that remembers how it was ended."""
 
@@ -36,7 +50,7 @@ class ControlTestCase(SynchronousTestCase):
     """`send` gives the replies to a line."""
 
     def setUp(self) -> None:
-        self.reactor: Any = MemoryReactorClock()
+        self.reactor: Any = IterationReactor()
         self.root = Path(self.mktemp()).absolute()
         self.store = UploadStore(FileTree(self.root), lambda: 0.0)
         self.store.open()
@@ -84,6 +98,11 @@ class ControlTestCase(SynchronousTestCase):
         said: str = self.transport.value().decode()
         self.transport.clear()
         return said
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and what is due run, one reactor iteration after another."""
+        for each in (seconds, 0, 0):
+            self.reactor.advance(each)
 
     def login(self) -> None:
         """Log in."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from zatotx.plugins.ftp.server.file_tree import FileTree
 from zatotx.plugins.ftp.server.login import ATTEMPTS, FAILURE_DELAY
@@ -25,6 +25,7 @@ class UploadTests(ControlTestCase):
         self.reactor.advance(END_OF_UPLOAD * 0.99)
         self.assertEqual((self.replies(), self.received), ('', []))
         self.reactor.advance(END_OF_UPLOAD * 0.02)
+        self.reactor.advance(0)
         self.assertEqual(self.replies(), '226 The file was received\r\n')
         self.assertEqual([record.size for record in self.received], [5])
 
@@ -43,6 +44,17 @@ class UploadTests(ControlTestCase):
             self.assertEqual(self.received, [])
             self.assertEqual((self.root / 'a').read_bytes(), b'12345')
 
+    def test_stalled_reactor(self) -> None:
+        """The end of a control connection that waited in the kernel while the reactor stalled for longer than the
+        100 ms counts: the reactor reads once more before the upload is complete."""
+        self.login()
+        data, _ = self.begin('STOR a')
+        self.end(data)
+        self.reactor.advance(END_OF_UPLOAD * 3)
+        self.end(self.control)
+        self.reactor.advance(1)
+        self.assertEqual(self.received, [])
+
     def test_client_without_end(self) -> None:
         """The data connection of a client that is gone is cut after a second."""
         self.login()
@@ -54,6 +66,24 @@ class UploadTests(ControlTestCase):
         self.assertTrue(transport.aborted)
         self.end(data, ConnectionLost)
         self.assertEqual(self.received, [])
+
+    def test_counted(self) -> None:
+        """Connections, uploads, their bytes, and failed logins are counted."""
+        self.login()
+        for name, reason in (('a', ConnectionDone), ('b', ConnectionLost)):
+            data, _ = self.begin(f'STOR {name}')
+            data.dataReceived(b'12345')
+            self.end(data, reason)
+            self.pass_time(1)
+        other, _ = self.connect()
+        other.dataReceived(b'USER u\r\nPASS x\r\n')
+        self.reactor.advance(0)
+        counters = self.server.context.counters
+        self.assertEqual({name: value for (name, _, value) in counters.rows(3)}, {
+            'zatotx_ftp_connections': 2, 'zatotx_ftp_refused_connections': 0, 'zatotx_ftp_failed_logins': 1,
+            'zatotx_ftp_uploads': 1, 'zatotx_ftp_cut_uploads': 1, 'zatotx_ftp_received_bytes': 10,
+            'zatotx_ftp_waiting_uploads': 3,
+        })  # fmt: skip
 
     def test_reset(self) -> None:
         """A reset data connection is 426, and the session goes on."""
@@ -84,7 +114,7 @@ class UploadTests(ControlTestCase):
         self.assertEqual(transport.producerState, 'producing')
         data.dataReceived(b'x')
         self.end(data)
-        self.reactor.advance(1)
+        self.pass_time(1)
         self.assertEqual(len(self.received), 1)
 
     def test_no_data_connection(self) -> None:
@@ -108,7 +138,7 @@ class UploadTests(ControlTestCase):
         data, _ = self.begin('STOR a')
         data.dataReceived(b'x')
         self.end(data)
-        self.reactor.advance(1)
+        self.pass_time(1)
         self.assertEqual(self.replies(), '452 No space is left on the disk\r\n')
         self.assertEqual(((self.root / 'a').read_bytes(), self.received), (b'x', []))
 
@@ -149,7 +179,7 @@ class TimeTests(ControlTestCase):
             data.dataReceived(b'x')
         self.assertEqual(self.replies(), '')
         self.end(data)
-        self.reactor.advance(1)
+        self.pass_time(1)
         self.replies()
         self.reactor.advance(301)
         self.assertEqual(self.replies(), '421 No command for too long\r\n')
@@ -221,7 +251,7 @@ class SequenceTests(ControlTestCase):
         data, _ = self.begin('STOR a')
         self.assertEqual(self.send('QUIT'), '')
         self.end(data)
-        self.reactor.advance(1)
+        self.pass_time(1)
         self.assertEqual([line[:3] for line in self.replies().splitlines()], ['226', '221'])
         self.assertEqual(len(self.received), 1)
 
@@ -235,7 +265,7 @@ class SequenceTests(ControlTestCase):
         self.end(idle)
         self.assertNoResult(stopping)
         self.end(data)
-        self.reactor.advance(1)
+        self.pass_time(1)
         self.assertEqual([line[:3] for line in self.replies().splitlines()], ['226', '421'])
         self.end(self.control)
         self.successResultOf(stopping)

@@ -96,6 +96,18 @@ class UploadStoreTests(SynchronousTestCase):
         upload.close()
         self.assertRaises(OSError, upload.write, DATA)
 
+    def test_rename_replaces(self) -> None:
+        """A file that is received under a new name replaces the rest of a cut upload of that name, and no directory."""
+        self.store.begin(('a',), 0).close()
+        upload = self.store.begin(('a.part',), 0)
+        upload.write(DATA)
+        self.store.keep(upload)
+        self.store.tree.make_directory(('d',))
+        self.assertRaises(IsADirectoryError, self.store.receive_renamed, ('a.part',), ('d',), 'partner')
+        record = self.store.receive_renamed(('a.part',), ('a',), 'partner')
+        self.assertEqual((record.name, record.size), ('a', 10))
+        self.assertEqual([entry.name for entry in self.store.tree.entries(())], ['d'])
+
     def test_special_files(self) -> None:
         """Pipes and directories are neither written nor read."""
         os.mkfifo(self.root / 'pipe')
