@@ -24,7 +24,7 @@ def make_redis_client(settings: Settings, home: Path, reactor: Any) -> tuple[Red
     shared: Any = {
         'timeout': kvdb.timeout,
         'name': RedisKeys(main.cluster).connection_name(main.name),
-        'voice': ConnectionLog(str(address)),
+        'connection_log': ConnectionLog(str(address)),
     }
     client = RedisClient(reactor, address, **shared)
     return client, RedisPubSub(reactor, address, client, cluster=main.cluster, **shared)
