@@ -27,7 +27,7 @@ class CountingStats:
     def observe(self, seconds: float) -> None:
         self.times.append(seconds)
 
-    def failed(self, kind: str) -> None:
+    def count_error(self, kind: str) -> None:
         self.errors[kind] += 1
 
 
