@@ -58,6 +58,7 @@ class INode(Interface):
     log_levels = Attribute('ILogLevels')
     user_metrics = Attribute('zatotx.interfaces.meters.IUserMetrics')
     outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoingConnections')
+    service_redis = Attribute('zatotx.interfaces.service_redis.IServiceRedis')
 
     def readiness_problems() -> list[str]:
         """Returns the reasons why the node does not accept requests, one sentence each; [] if it is ready."""

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from zatotx.model.errors import Conflict
+from zatotx.model.errors import Conflict, ServiceUnavailable
 
 
 @frozen
@@ -40,6 +40,10 @@ class LeaseHeld(Conflict):
     def __init__(self, msg: str, expires_in: float) -> None:
         super().__init__(None, msg)
         self.expires_in = expires_in
+
+
+class LeaseLost(ServiceUnavailable):
+    """The lease was lost while its holder relied on it."""
 
 
 class ILease(Interface):

@@ -42,6 +42,16 @@ class IPipelinedCommands(Interface):
         been executed."""
 
 
+class ITransactions(Interface):
+    """Redis transactions."""
+
+    def execute_transaction(commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
+        """Executes commands as one transaction (MULTI … EXEC) and fires with their results in order; the result of one
+        that fails during the execution is a RedisError, and the others are executed all the same, as always in Redis.
+        Fails with RedisError if Redis rejects a command before, and then executes none; otherwise like
+        IPipelinedCommands.execute_batch, after which either all or none were executed."""
+
+
 class RedisError(Exception):
     """An error reply of Redis to a command."""
 

@@ -40,6 +40,7 @@ class NodeApi:
     thread_runner: Callable[..., Deferred[Any]]
     finding_sources: Sequence[Callable[[], Iterable[str]]] = ()  # each yields findings, one sentence per problem
     outgoing: Any = field(factory=OutgoingConnections)
+    service_redis: Any = None  # IServiceRedis
     worker_group: Any = None  # zatotx.node.workers.worker_group.WorkerGroup; None without workers
     started: float = field(factory=time)
 

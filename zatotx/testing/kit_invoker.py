@@ -20,6 +20,7 @@ from zatotx.service.thread_pool import ServiceThreadPool
 from zatotx.testing.clock import KitClock
 from zatotx.testing.inline_threads import InlineThreads
 from zatotx.testing.log_recorder import LogRecorder
+from zatotx.testing.memory_redis.service_redis import MemoryServiceRedis
 from zatotx.testing.request_builder import INVOKE_CHANNEL, NO_PAYLOAD, BuiltRequest
 from zatotx.testing.scripted_connections import ScriptedOutgoing
 
@@ -29,6 +30,7 @@ class KitNode:
     """The node as services see it in a test."""
 
     outgoing: ScriptedOutgoing
+    service_redis: MemoryServiceRedis
     name: str = 'test'
     cluster: str = 'test'
 

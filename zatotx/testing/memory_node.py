@@ -33,6 +33,7 @@ from zatotx.service.outgoing import OutgoingConnections
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
+from zatotx.testing.memory_redis.service_redis import memory_service_redis
 
 CLUSTER = 'test'
 KEY = 'bm90LWEtc2VjcmV0LWp1c3QtYS10ZXN0LWtleS0xMjM='  # a Fernet key
@@ -120,6 +121,7 @@ class MemoryNode:
         self.log_levels = MemoryLevels()
         self.user_metrics = NullUserMetrics()
         self.outgoing = OutgoingConnections()
+        self.service_redis = memory_service_redis(reactor)
         self.config: Any = None
         self.deployer: Any = None
 

@@ -23,6 +23,8 @@ from zatotx.testing.fake_pipeline import AllowAllPolicy
 from zatotx.testing.fake_services import FakeServices
 from zatotx.testing.kit_invoker import KitCodecs, KitErrorReplies, KitInvoker, KitNode
 from zatotx.testing.log_recorder import LogRecorder
+from zatotx.testing.memory_redis.client import MemoryRedis
+from zatotx.testing.memory_redis.service_redis import memory_service_redis
 from zatotx.testing.pending_call import Pending
 from zatotx.testing.request_builder import NO_PAYLOAD, Request, build_message
 from zatotx.testing.script import SERVICE, Call, Matcher, Scripts, ServiceScript, Unscripted, canonical_kind
@@ -84,11 +86,12 @@ class ServiceKit(ObservedEffects):
                  starts_at: datetime = STARTS_AT, reactor: Any = None) -> None:
         super().__init__()
         self.clock = KitClock() if reactor is None else reactor
-        node = KitNode(ScriptedOutgoing(self._scripts, self.clock))
+        offset = starts_at.timestamp() - self.clock.seconds()
+        self._redis = memory_service_redis(self.clock, lambda: offset + self.clock.seconds())
+        node = KitNode(ScriptedOutgoing(self._scripts, self.clock), self._redis)
         config = bunchify(dict(user_config or {}))
         self._targets = FakeServices(self._scripts, self.clock)
         self._invoker = KitInvoker(self.clock, node, self._recorder, user_config=config)
-        offset = starts_at.timestamp() - self.clock.seconds()
         self._invoker.now = lambda: offset + self.clock.seconds()
         pipeline = Pipeline(
             authentication=AllowAllPolicy(),
@@ -108,6 +111,11 @@ class ServiceKit(ObservedEffects):
     def outgoing(self) -> OutgoingScripts:
         """The scripts of outgoing connections: `kit.outgoing.rest['CRM'].answers({…})`."""
         return OutgoingScripts(self._scripts)
+
+    @property
+    def redis(self) -> MemoryRedis:
+        """The Redis in memory that services use: `kit.redis.execute('GET', key)`, `.fail_with(error)`, `.wipe()`."""
+        return self._redis.memory
 
     def invokes(self, name: str) -> ServiceScript:
         """Return the script of another service, which replaces a provided one: `kit.invokes('a.b').answers(…)`."""

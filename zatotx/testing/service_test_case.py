@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Unpack, overload
 from unittest import TestCase
 
 from zatotx.testing.call_result import Answer, ChannelAnswer
+from zatotx.testing.memory_redis.client import MemoryRedis
 from zatotx.testing.pending_call import Pending
 from zatotx.testing.request_builder import NO_PAYLOAD, Request
 from zatotx.testing.script import Call, ServiceScript
@@ -50,6 +51,11 @@ class ServiceTesting:
     def outgoing(self) -> OutgoingScripts:
         """The scripts of outgoing connections: `self.outgoing.rest['CRM'].answers({…})`."""
         return self.kit.outgoing
+
+    @property
+    def redis(self) -> MemoryRedis:
+        """The Redis in memory that services use. See ServiceKit.redis."""
+        return self.kit.redis
 
     @property
     def clock(self) -> Any:

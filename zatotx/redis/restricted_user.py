@@ -1,0 +1,64 @@
+"""The restricted user of Redis that services' commands run as.
+
+A connection authenticates as the server's own user, creates a user that cannot reach the keys of clusters or administer
+the server, and then authenticates as that user: Redis itself rejects what services must not do, Lua scripts included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from secrets import token_hex
+from typing import Any
+
+from zatotx.interfaces.redis_client import RedisError
+from zatotx.redis.connection_log import ConnectionLog
+from zatotx.rules.redis.command_table import allowed_patterns
+
+# KEYS, INFO and RESTORE are in the category @dangerous, but harmless for this user.
+_COMMAND_RULES = ('+@all', '-@admin', '-@dangerous', '+keys', '+info', '+restore')
+_ATTEMPTS = 3  # another process of this server may set its password between our two commands
+
+
+class RestrictedUser:
+    """Switches connections to a restricted user. `is_enforced`: whether the last connection was switched."""
+
+    def __init__(self, name: str, cluster_keys: Sequence[str], connection_log: ConnectionLog) -> None:
+        """`name` of the user, the same for all processes of a server. `cluster_keys`: patterns of keys of the cluster
+        that the user may access although they begin with the cluster's prefix."""
+        self.is_enforced = False
+        self.problem = 'there is no connection yet'  # why it is not enforced, as a clause
+        self._name = name
+        self._patterns = [*(f'~{one}' for one in (*allowed_patterns(), *cluster_keys)),
+                          *(f'&{one}' for one in allowed_patterns())]
+        self._connection_log = connection_log
+
+    async def switch(self, protocol: Any) -> None:
+        """Make a connection that of the restricted user. If Redis does not allow to create one, the connection remains
+        that of the server's user, which is logged once."""
+        try:
+            await self._authenticate(protocol)
+        except RedisError as error:
+            self.is_enforced, self.problem = False, f'Redis does not let this server create a restricted user: {error}'
+            self._connection_log.log_warning(
+                f'{self._connection_log.server} does not let this server create the restricted user {self._name!r}, so'
+                f' scripts of services are not available, and only this server checks the keys of their commands:'
+                f' {error}. Grant +acl|setuser to its user.'
+            )
+            return
+        self.is_enforced, self.problem = True, ''
+
+    async def _authenticate(self, protocol: Any) -> None:
+        # Only the hash of the password is sent first, so that MONITOR and the slow log never show it.
+        password = token_hex(32)
+        digest = sha256(password.encode()).hexdigest()
+        rules = ('reset', 'on', f'#{digest}', *self._patterns, *_COMMAND_RULES)
+        for attempt in range(_ATTEMPTS):
+            replies = await protocol.send_commands(
+                [('ACL', 'SETUSER', self._name, *rules), ('AUTH', self._name, password)]
+            )
+            errors = [reply for reply in replies if isinstance(reply, Exception)]
+            if not errors:
+                return
+            if isinstance(replies[0], Exception) or attempt == _ATTEMPTS - 1:
+                raise errors[0]
