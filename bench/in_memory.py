@@ -49,7 +49,7 @@ from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET
 from zatotx.schema.security.basic_auth import BasicAuth
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.service.invoker import Invoker
-from zatotx.service.outgoing import OutgoingConnections
+from zatotx.service.outgoing import ConnectionNamespaces
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 
@@ -133,7 +133,7 @@ class MemoryReactor(Clock):
 class Node:
     """What `self.server` is to services here: the outgoing connections."""
 
-    def __init__(self, outgoing: OutgoingConnections) -> None:
+    def __init__(self, outgoing: ConnectionNamespaces) -> None:
         self.outgoing = outgoing
 
 
@@ -181,7 +181,7 @@ class Broker:
         ))  # fmt: skip
         http.apply(snapshot)
         store = ServiceStore([ServiceEntry.for_class(one) for one in (Echo, Relay)], self._meters.services.get)
-        invoker = Invoker(self.reactor, None, node=Node(OutgoingConnections(http.namespaces)))
+        invoker = Invoker(self.reactor, None, node=Node(ConnectionNamespaces(http.namespaces)))
         return Pipeline(
             policy,
             store,

@@ -47,7 +47,7 @@ class NginxTests(WithPeers):
 
     async def test_kept_connections(self) -> None:
         """A thousand calls, 20 at once, over 20 connections."""
-        client = self.client(bounds=PoolLimits(max_connections=20))
+        client = self.client(pool_limits=PoolLimits(max_connections=20))
         for _ in range(10):
             answers = await gatherResults([client.send(get(self.nginx.port, b'/small')) for _ in range(100)])
             self.assertEqual({bytes(answer.body) for answer in answers}, {b'hello'})  # type: ignore[arg-type]
@@ -59,7 +59,9 @@ class NginxTests(WithPeers):
         client = self.client()
         answer = await client.send(get(self.nginx.port, b'/text.json', headers=[ACCEPT_ENCODING]))
         self.assertEqual((answer.body, b'content-encoding' in answer.headers), (TEXT, False))
-        raw = await self.client(inflate=False).send(get(self.nginx.port, b'/text.json', headers=[ACCEPT_ENCODING]))
+        raw = await self.client(decode_content=False).send(
+            get(self.nginx.port, b'/text.json', headers=[ACCEPT_ENCODING])
+        )
         self.assertEqual((raw.headers[b'content-encoding'], raw.head.chunked), (b'gzip', True))
         assert isinstance(raw.body, bytes)
         self.assertEqual(gzip.decompress(raw.body), TEXT)
@@ -67,7 +69,7 @@ class NginxTests(WithPeers):
     async def test_streams(self) -> None:
         """Both ways: an answer that is read piece by piece, a body that is made while it is sent."""
         client = self.client()
-        answer = await client.send(get(self.nginx.port, b'/large', stream=True))
+        answer = await client.send(get(self.nginx.port, b'/large', is_streamed=True))
         stream: Any = answer.body
         self.assertEqual(b''.join([piece async for piece in stream]), LARGE)
 
@@ -99,7 +101,7 @@ class NginxTests(WithPeers):
         """nginx agrees to a body before it is sent, or refuses it in time to spare us that."""
         client = self.client()
         for target, status in ((b'/silently', 204), (b'/small', 413)):
-            answer = await client.send(post(self.nginx.port, LARGE, target, expect=5.0))
+            answer = await client.send(post(self.nginx.port, LARGE, target, expect_timeout=5.0))
             self.assertEqual(answer.status, status)
 
     async def test_closed_by_nginx(self) -> None:

@@ -210,7 +210,7 @@ class FilterTests(HistoryCase):
 class BoundTests(HistoryCase):
     async def test_it_does_not_grow_for_ever(self) -> None:
         """The oldest revisions are removed completely; kept ones can be read and restored."""
-        for name, value in (('KEPT', 20), ('LOOK_EVERY', 1)):
+        for name, value in (('MAX_HISTORY', 20), ('PRUNE_INTERVAL', 1)):
             self.patch(revisions, name, value)
         await self.store.write([service('echo'), user('stays', 'first'), user('goes', ''), channel('a')], ME)
         goes, a = await self.named('basic_auth', 'goes'), await self.named('channel_rest', 'a')
@@ -233,7 +233,7 @@ class BoundTests(HistoryCase):
 
     async def test_one_big_change_is_kept_whole(self) -> None:
         """A single change may exceed the limit."""
-        for name, value in (('KEPT', 20), ('LOOK_EVERY', 1)):
+        for name, value in (('MAX_HISTORY', 20), ('PRUNE_INTERVAL', 1)):
             self.patch(revisions, name, value)
         await self.store.write([service('echo')], ME)
         revision = await self.store.write([channel(f'c{n}') for n in range(50)], ME)

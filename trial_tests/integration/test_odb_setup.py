@@ -104,7 +104,9 @@ class CreateTests(OdbCase):
 
     def test_a_database_may_have_to_be_empty(self) -> None:
         """An exclusive ODB is not created next to another cluster, which the error names."""
-        error = self.assertRaises(Conflict, create_odb, self.url, KEY, NewCluster(name='x'), types=TYPES, alone=True)
+        error = self.assertRaises(
+            Conflict, create_odb, self.url, KEY, NewCluster(name='x'), types=TYPES, is_exclusive=True
+        )
         self.assertIn(repr(CLUSTER), str(error))
 
     def test_a_database_of_another_program_is_left_alone(self) -> None:

@@ -46,7 +46,7 @@ async def outcome(calling: Callable[[], Awaitable[Any]]) -> Any:
     try:
         response = await calling()
         found: dict[str, Any] = {name: getattr(response, name) for name in (
-            'status_code', 'ok', 'reason', 'text', 'content', 'cid', 'title',
+            'status_code', 'ok', 'reason', 'text', 'content', 'cid', 'connection_title',
         )}  # fmt: skip
         found['fields'] = [response.headers[name] for name in ('x-Field', 'CONTENT-type')]
         found['missing'] = response.headers.get('nope')

@@ -55,7 +55,7 @@ class NginxTests(WithConnections):
             both = combine('$argon2id$x', f'enc:{(password or "")[::-1]}')
             security = stored(BasicAuth(name='U', username='crm', password=both), 'basic_auth')
             rest = self.crm(self.nginx.port, security, url_path='/private/in', security='U' if password else None,
-                            context={'unseal': unsealed})  # fmt: skip
+                            context={'decrypt': unsealed})  # fmt: skip
             self.assertEqual((await rest.get()).status_code, status)
 
     async def test_our_certificate(self) -> None:

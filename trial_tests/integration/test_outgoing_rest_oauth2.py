@@ -247,8 +247,8 @@ class ClusterTests(WithAuthorization):
         await client.wait_connected()
         keys, used = RedisKeys('c1'), secrets or self.secrets
         leases = LeaseStore(reactor, RedisLeaseBackend(ScriptRunner(client), keys), self.epochs)
-        return self.rest(definition, keyvalue=client, leases=leases, key=keys.key, seal=used.encrypt,
-                         unseal=used.decrypt)  # fmt: skip
+        return self.rest(definition, redis=client, leases=leases, redis_key=keys.key, encrypt=used.encrypt,
+                         decrypt=used.decrypt)  # fmt: skip
 
     async def test_one_token(self) -> None:
         """Whoever comes first gets it for all; one that starts later finds it."""

@@ -187,7 +187,9 @@ class BreakerTests(WithConnections):
         self.assertTrue(50 <= fault.retry_after <= 60)
         self.assertEqual(len(peer.requests), 3)
         slots = self.slots()
-        self.assertEqual((slots.circuit_open, slots.circuits_opened, slots.kinds), (True, 1, {'ServiceUnavailable': 5}))
+        self.assertEqual(
+            (slots.circuit_open, slots.circuits_opened, slots.errors_by_name), (True, 1, {'ServiceUnavailable': 5})
+        )
         self.assertEqual(list(node.findings()), [
             f'{TITLE} is cut off by its circuit breaker, after 3 failures in a row (it answers with errors): see that '
             'its peer is well; one call is let through every 60 s to try',
@@ -295,5 +297,5 @@ class MomentTests(SynchronousTestCase):
             clock.advance(later)
             results.append(self.failureResultOf(started(broken.send(request))).value)
         self.assertEqual([type(one) for one in results], [PeerReset, CircuitOpen, CircuitOpen, PeerReset])
-        self.assertAlmostEqual(results[2].wait, 0.1)
+        self.assertAlmostEqual(results[2].retry_after, 0.1)
         self.assertEqual((breaker.state, breaker.times_opened), (OPEN, 1))

@@ -37,7 +37,7 @@ def basic(password: str = 'pä:ss', **fields: Any) -> StoredObject:
 class WithIdentity(WithConnections):
     def logged_in(self, upstream: Upstream, definition: StoredObject, **fields: Any) -> Any:
         """A connection that says who it is by a definition."""
-        context = {'unseal': unsealed}
+        context = {'decrypt': unsealed}
         return self.crm(upstream, definition, context=context, security=definition.name, **fields)
 
 
@@ -106,7 +106,7 @@ class StaticTests(WithIdentity):
 
     async def test_a_new_password(self) -> None:
         """Is used by the next call."""
-        node = self.node(stored(crm(self.peer, security='CRM.user')), basic(), unseal=unsealed)
+        node = self.node(stored(crm(self.peer, security='CRM.user')), basic(), decrypt=unsealed)
         rest = node.namespaces['rest'](Asking())['CRM']
         for password in ('one', 'two'):
             await node.apply(Snapshot(2, [stored(crm(self.peer, security='CRM.user')), basic(password)]))

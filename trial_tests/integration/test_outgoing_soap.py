@@ -256,7 +256,7 @@ class AnswerTests(Calling):
         self.assertEqual(str(fault), f'{TITLE} gave no answer within 0.2 s')
         fault = await self.fault(self.bank(1).post(ASK), ServiceUnavailable)
         self.assertEqual(str(fault), f'{TITLE} cannot be used: nobody is at its address')
-        self.assertEqual(self.slots().kinds, {'Timeout': 1, 'ServiceUnavailable': 1})
+        self.assertEqual(self.slots().errors_by_name, {'Timeout': 1, 'ServiceUnavailable': 1})
 
 
 class TokenTests(Calling):
@@ -335,7 +335,12 @@ class TokenTests(Calling):
         """No repr on the way."""
         node = self.node(stored(bank(self.peer, security='bank.wss'), 'outgoing_soap'), wss())
         connection: Any = node.registries['outgoing_soap'].find('Bank', CID)
-        for shown in (connection, connection.parts, connection.form, connection.form.token()):
+        for shown in (
+            connection,
+            connection.parts,
+            connection.request_template,
+            connection.request_template.make_token(),
+        ):
             self.assertNotIn('pä<ss', repr(shown))
 
 

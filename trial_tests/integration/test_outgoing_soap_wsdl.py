@@ -355,7 +355,7 @@ class LifeTests(Calling):
         self.assertEqual((self.got(first), self.got(second)), ([AT], [AT]))
         self.assertIsNot(node.registries['outgoing_soap'].find('Bank', CID), old)
         await self.until(lambda: not first.peers)
-        contract = weakref.ref(old.contracts.known)
+        contract = weakref.ref(old.wsdl_cache.client)
         del old
         gc.collect()
         self.assertIsNone(contract())
@@ -378,7 +378,7 @@ class Documents:
         self.given = list(given)
         self.asked = 0
 
-    async def collect(self) -> WsdlDocuments:
+    async def load(self) -> WsdlDocuments:
         self.asked += 1
         one = self.given.pop(0)
         if isinstance(one, Exception):

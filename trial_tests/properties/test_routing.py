@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.rules.routing.route_table import ANY, InvalidRoutes, MethodNotRouted, Route, RouteMatch, RouteTable
+from zatotx.rules.routing.route_table import ANY, InvalidRoutes, MatchedRoute, MethodNotRouted, Route, RouteTable
 from zatotx.wire.malformed import Malformed
 
 METHODS = ('GET', 'POST', 'HEAD', 'DELETE')
@@ -81,12 +81,12 @@ class RoutingTests(SynchronousTestCase):
             self.assertEqual(found, MethodNotRouted(allowed) if fitting else None)
             return
         best = min(each.rank(method) for each in serving)
-        assert isinstance(found, RouteMatch)
+        assert isinstance(found, MatchedRoute)
         winners = {each.route.target: each for each in serving if each.rank(method) == best}
         self.assertIn(found.target, winners)
         self.check_values(winners[found.target], found, text)
 
-    def check_values(self, winner: Seen, found: RouteMatch, text: str) -> None:
+    def check_values(self, winner: Seen, found: MatchedRoute, text: str) -> None:
         """Checks that inserting the captured values into the pattern gives the path."""
         pattern = winner.route.pattern
         filled = re.sub(r'\{(\w+)(:path)?\}', lambda hole: found.params[hole[1]], pattern)
@@ -102,7 +102,7 @@ class RoutingTests(SynchronousTestCase):
             found = table.find(method, b'/' + path)
         except Malformed:
             return
-        self.assertIsInstance(found, RouteMatch | MethodNotRouted | None)
+        self.assertIsInstance(found, MatchedRoute | MethodNotRouted | None)
 
     @holds(texts=st.lists(st.text('/{}:path.-aé?#', max_size=12), max_size=5))
     def test_any_pattern(self, texts: list[str]) -> None:

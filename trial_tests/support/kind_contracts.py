@@ -283,7 +283,7 @@ class OutgoingContract(_Reactor):
     def test_interface(self) -> None:
         """The kind provides IOutgoingKind and can ping its object types."""
         self.assertTrue(verifyObject(IOutgoingKind, self.outgoing))
-        self.assertIn(self.object_type, self.outgoing.types)
+        self.assertIn(self.object_type, self.outgoing.pingable_types)
 
     async def test_call_and_ping(self) -> None:
         """A call gives the peer's answer and is counted; ping says that the peer answers."""

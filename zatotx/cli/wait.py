@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from zatotx.cli.environment.http_request import CutOffError, HttpRequest, UnreachableError, send_request
+from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, send_request
 from zatotx.cli.environment.listen_addresses import ListenAddress
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import progress
@@ -27,7 +27,7 @@ REQUEST_TIMEOUT = 5.0  # maximum seconds per request
 def wait(url: str, url_path: str, timeout: float, interval: float) -> None:
     """Wait until an address responds with a 2xx status. Returns 0 as soon as it does, 1 after the timeout."""
     target = parse_address(url)
-    request = HttpRequest('GET', '/' + url_path.lstrip('/'))
+    request = BlockingRequest('GET', '/' + url_path.lstrip('/'))
     deadline = time.monotonic() + timeout
     with progress(f'Waiting for {target.url}'):
         while error := probe_error(target, request, deadline):
@@ -49,7 +49,7 @@ def parse_address(url: str) -> ListenAddress:
     return ListenAddress(parts.scheme, parts.hostname, port or {'http': 80, 'https': 443}[parts.scheme])
 
 
-def probe_error(target: ListenAddress, request: HttpRequest, end: float) -> str:
+def probe_error(target: ListenAddress, request: BlockingRequest, end: float) -> str:
     """Return what is wrong with the response; '' if nothing is."""
     remaining = max(0.05, end - time.monotonic())
     try:

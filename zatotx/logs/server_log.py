@@ -111,7 +111,7 @@ class ServerLog:
         failure = event.get('log_failure')
         message = formatEvent(event) or (failure.getErrorMessage() if failure else '')
         self._log_entry(
-            event, when=event.get('log_time', 0.0), level=level, logger=logger, message=message,
+            event, timestamp=event.get('log_time', 0.0), level=level, logger=logger, message=message,
             traceback='' if failure is None else failure.getTraceback(),
             extras=_event_extras(event) if self.format == JSON else {},
         )  # fmt: skip
@@ -128,7 +128,7 @@ class ServerLog:
         if record.stack_info:
             traceback += record.stack_info
         self._log_entry(
-            record.__dict__, when=record.created, level=record.levelno, logger=record.name, message=message,
+            record.__dict__, timestamp=record.created, level=record.levelno, logger=record.name, message=message,
             traceback=traceback,
             extras={k: v for k, v in record.__dict__.items() if k not in _RECORD_FIELDS} if self.format == JSON else {},
         )  # fmt: skip

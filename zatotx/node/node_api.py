@@ -17,7 +17,7 @@ from zatotx import __version__
 from zatotx.connectors.kind_registry import FoundKind, describe_kinds
 from zatotx.interfaces.node import INode
 from zatotx.node.state import NodeState
-from zatotx.service.outgoing import OutgoingConnections
+from zatotx.service.outgoing import ConnectionNamespaces
 
 
 @implementer(INode)
@@ -39,7 +39,7 @@ class NodeApi:
     user_metrics: Any = None  # IUserMetrics
     thread_runner: Callable[..., Deferred[Any]]
     finding_sources: Sequence[Callable[[], Iterable[str]]] = ()  # each yields findings, one sentence per problem
-    outgoing: Any = field(factory=OutgoingConnections)
+    outgoing: Any = field(factory=ConnectionNamespaces)
     service_redis: Any = None  # IServiceRedis
     worker_group: Any = None  # zatotx.node.workers.worker_group.WorkerGroup; None without workers
     started: float = field(factory=time)
@@ -72,7 +72,7 @@ class NodeApi:
         }
 
     def metrics(self) -> Deferred[bytes]:
-        text: Deferred[bytes] = self.exposition.text()
+        text: Deferred[bytes] = self.exposition.render_text()
         return text
 
     def run_in_thread(self, function: Any, *args: Any) -> Deferred[Any]:

@@ -184,9 +184,9 @@ class Admission:
         if channel.serves_while_draining:
             return
         if channel.max_in_flight:
-            entrance = self.queue_of(channel)
-            if entrance.is_full:
-                raise entrance.reject()
+            queue = self.queue_of(channel)
+            if queue.is_full:
+                raise queue.reject()
         if entry is not None and entry.concurrency_limit.is_full:
             entry.concurrency_limit.rejected += 1
             raise service_full_error(entry)

@@ -169,11 +169,11 @@ class Pipeline:
 
     async def _admit_to_channel(self, channel: ChannelSpec) -> ChannelQueue:
         """Return the channel's queue once the request is admitted, which may require waiting."""
-        entrance = self.admission.queue_of(channel)
-        waiting = self.admission.enter_channel(channel, entrance)
+        queue = self.admission.queue_of(channel)
+        waiting = self.admission.enter_channel(channel, queue)
         if waiting is not None:
             await waiting
-        return entrance
+        return queue
 
     async def authorize(self, message: Message) -> None:
         """Set `message.principal` by the head alone. Raises what the authentication policy raises, and

@@ -158,17 +158,17 @@ class RateLimiter:
                 message.rate_limit_state = RateLimitState(limits.fields, (charged,))
                 return None
             self._report(limits, message, (ahead,), admitted=False)
-        aheads, admitted = self._charge(rules, message)
-        self._report(limits, message, aheads, admitted=admitted)
+        leads, admitted = self._charge(rules, message)
+        self._report(limits, message, leads, admitted=admitted)
         return None
 
     async def _take_with_redis(self, limits: _Limits, message: Message) -> None:
         """Charge the local limits, then those in Redis."""
-        aheads: list[int] = []
+        leads: list[int] = []
         if limits.local:
-            aheads, admitted = self._charge(limits.local, message)
+            leads, admitted = self._charge(limits.local, message)
             if not admitted:
-                self._report(limits, message, aheads, admitted=False)
+                self._report(limits, message, leads, admitted=False)
         names = tuple([rule.bucket(message) for rule in limits.remote])
         try:
             if self._rates is None:
@@ -181,7 +181,7 @@ class RateLimiter:
             return
         if limits.local and not charge.admitted:
             self._give_back(limits.local, message)
-        self._report(limits, message, [*aheads, *charge.bucket_leads], admitted=charge.admitted)
+        self._report(limits, message, [*leads, *charge.bucket_leads], admitted=charge.admitted)
 
     def _take_without_redis(self, limits: _Limits, message: Message) -> None:
         if limits.without_redis is None:
@@ -195,28 +195,28 @@ class RateLimiter:
         them admit the request."""
         now = int(self._now() * SECOND)
         charge = self._buckets.charge
-        aheads = [charge(rule.bucket(message), rule.rate, now) for rule in rules]
-        admitted = [rule.rate.admits(ahead) for rule, ahead in zip(rules, aheads, strict=True)]
+        leads = [charge(rule.bucket(message), rule.rate, now) for rule in rules]
+        admitted = [rule.rate.admits(ahead) for rule, ahead in zip(rules, leads, strict=True)]
         if all(admitted):
-            return aheads, True
+            return leads, True
         self._give_back([rule for rule, is_admitted in zip(rules, admitted, strict=True) if is_admitted], message)
-        return aheads, False
+        return leads, False
 
     def _give_back(self, rules: Sequence[_Rule], message: Message) -> None:
         for rule in rules:
             self._buckets.refund(rule.bucket(message), rule.rate)
 
-    def _report(self, limits: _Limits, message: Message, aheads: Sequence[int], *, admitted: bool) -> None:
+    def _report(self, limits: _Limits, message: Message, leads: Sequence[int], *, admitted: bool) -> None:
         """Set the message's RateLimitState, and raise TooManyRequests unless it is admitted. If Redis was not asked,
         `leads` belong to the local limits."""
-        rules = limits.rules if len(aheads) == len(limits.rules) else limits.local
+        rules = limits.rules if len(leads) == len(limits.rules) else limits.local
         if admitted:
-            aheads = [ahead + rule.rate.interval for rule, ahead in zip(rules, aheads, strict=True)]
+            leads = [ahead + rule.rate.interval for rule, ahead in zip(rules, leads, strict=True)]
         fields = limits.fields if rules is limits.rules else limits.local_fields
-        message.rate_limit_state = RateLimitState(fields, aheads)
+        message.rate_limit_state = RateLimitState(fields, leads)
         if not admitted:
             self.refused[message.channel.kind, message.channel.name] += 1
-            raise _too_many_requests(rules, aheads)
+            raise _too_many_requests(rules, leads)
 
 
 def message_network(message: Message) -> str:
@@ -243,9 +243,9 @@ def _counted_locally(rule: _Rule) -> _Rule:
     return evolve(rule, exact=False)
 
 
-def _too_many_requests(rules: Sequence[_Rule], aheads: Sequence[int]) -> TooManyRequests:
+def _too_many_requests(rules: Sequence[_Rule], leads: Sequence[int]) -> TooManyRequests:
     """Return the error for the exceeded limit that takes longest to admit the next request."""
-    wait, rule = max(((rule.rate.wait_time(ahead), rule) for rule, ahead in zip(rules, aheads, strict=True)),
+    wait, rule = max(((rule.rate.wait_time(ahead), rule) for rule, ahead in zip(rules, leads, strict=True)),
                      key=lambda pair: pair[0])  # fmt: skip
     after = max(1, ceil_seconds(wait))
     return TooManyRequests(None, f'Too many requests: rate limit {rule.name} admits the next one in {after} s', after)

@@ -81,11 +81,11 @@ class _Batch:
     rates: tuple[Rate, ...]
     callers: list[Deferred[RateCharge]] = field(factory=list)
 
-    def deliver(self, admitted: int, aheads: Sequence[int]) -> None:
+    def deliver(self, admitted: int, leads: Sequence[int]) -> None:
         """Deliver the results: the first `admitted` callers are admitted, each one interval further ahead than the
         previous."""
         intervals = [rate.interval for rate in self.rates]
-        ahead = list(aheads)
+        ahead = list(leads)
         for index, caller in enumerate(self.callers):
             if not caller.called:  # otherwise it was cancelled
                 caller.callback(RateCharge(index < admitted, ahead))

@@ -170,8 +170,8 @@ def _invoke_from_thread(invocation: Invocation, call: ServiceInvocation) -> Any:
     """Invoke a service from a service thread. A `def` service without a timeout of its own runs in the same thread."""
     if call.timeout is None:
         child = child_invocation(invocation, call)
-        traits = child.entry.metadata
-        handler = traits.only_handler or select_handler(child)
+        metadata = child.entry.metadata
+        handler = metadata.only_handler or select_handler(child)
         if not handler.on_reactor:
             return caller_result(_run_in_this_thread(invocation.invoker, child, invocation.thread_call), call)
     return invocation.invoker.threads.run_on_reactor(

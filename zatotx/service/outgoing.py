@@ -104,7 +104,7 @@ class UnavailableKind:
 
 @implementer(IOutgoingConnections)
 @define(eq=False)
-class OutgoingConnections:
+class ConnectionNamespaces:
     """The outgoing connections of a node.
 
     `kinds` maps a kind to the function that returns its connections for one call, `pings` an object type to the

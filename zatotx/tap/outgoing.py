@@ -17,7 +17,7 @@ from zatotx.node.settings import Settings
 from zatotx.odb.secrets import Secrets
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.scripts import ScriptRunner
-from zatotx.service.outgoing import OutgoingConnections
+from zatotx.service.outgoing import ConnectionNamespaces
 from zatotx.tap.redis_client import make_leases
 
 
@@ -43,13 +43,13 @@ def make_outgoing_kinds(kinds: Sequence[FoundKind], dependencies: OutgoingDepend
     return outgoing
 
 
-def make_outgoings(made: Sequence[Any], kinds: Sequence[FoundKind]) -> OutgoingConnections:
+def make_outgoings(made: Sequence[Any], kinds: Sequence[FoundKind]) -> ConnectionNamespaces:
     """Return the outgoing connections as services use them. Accessing a kind whose library is missing raises an error
     that says what to install."""
     namespaces = {name: namespace for kind in made for name, namespace in kind.namespaces.items()}
     pings = {object_type: kind.ping for kind in made for object_type in kind.pingable_types}
     disabled = {found.kind.name.replace('-', '_'): found.missing_reason for found in kinds if not found.enabled}
-    return OutgoingConnections(namespaces, pings, disabled)
+    return ConnectionNamespaces(namespaces, pings, disabled)
 
 
 def find_fetcher(made: Sequence[Any]) -> Any:

@@ -27,8 +27,8 @@ class CountingStats:
     def observe(self, seconds: float) -> None:
         self.times.append(seconds)
 
-    def count_error(self, kind: str) -> None:
-        self.errors[kind] += 1
+    def count_error(self, error_name: str) -> None:
+        self.errors[error_name] += 1
 
 
 @implementer(IServiceEntry)
@@ -81,7 +81,7 @@ class FunctionInvoker:
         return error
 
 
-class SpooledBody:
+class MemorySpooledBody:
     """A body stored outside memory, like a temporary file (model.message.Body); readers must not close it."""
 
     is_nonblocking = False

@@ -29,7 +29,7 @@ from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.deployment.deployer import Deployer, VersionManager
 from zatotx.service.invoker import Invoker
-from zatotx.service.outgoing import OutgoingConnections
+from zatotx.service.outgoing import ConnectionNamespaces
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
@@ -120,7 +120,7 @@ class MemoryNode:
         self.found: list[str] = []
         self.log_levels = MemoryLevels()
         self.user_metrics = NullUserMetrics()
-        self.outgoing = OutgoingConnections()
+        self.outgoing = ConnectionNamespaces()
         self.service_redis = memory_service_redis(reactor)
         self.config: Any = None
         self.deployer: Any = None

@@ -37,12 +37,12 @@ class MemoryRates:
     def charge_now(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> RateCharge:
         """Count one call and return its result."""
         now = round(self.clock.seconds() * SECOND)
-        aheads = [max(0, self.arrival_times.get(name, 0) - now) for name in names]
-        admitted = count_admitted(rates, aheads, 1) == 1
+        leads = [max(0, self.arrival_times.get(name, 0) - now) for name in names]
+        admitted = count_admitted(rates, leads, 1) == 1
         if admitted:
-            for name, ahead, rate in zip(names, aheads, rates, strict=True):
+            for name, ahead, rate in zip(names, leads, rates, strict=True):
                 self.arrival_times[name] = now + ahead + rate.interval
-        return RateCharge(admitted, aheads)
+        return RateCharge(admitted, leads)
 
     def _deliver(self, result: Deferred[RateCharge], charge: RateCharge | None) -> None:
         if result.called:  # cancelled

@@ -15,9 +15,9 @@ from trial_tests.support.command import zatotx
 from zatotx.cli.deployment_report import print_deployment_report
 from zatotx.cli.environment.cluster_client import error_reason, raise_for_status, response_element, split_errors
 from zatotx.cli.environment.http_request import (
+    BlockingRequest,
+    BlockingResponse,
     CutOffError,
-    HttpRequest,
-    HttpResponse,
     UnreachableError,
     basic_auth,
     send_request,
@@ -27,7 +27,7 @@ from zatotx.cli.environment.listen_addresses import ListenAddress
 from zatotx.cli.environment.readiness_probe import not_ready_reasons
 from zatotx.cli.errors import CommandError
 
-GET = HttpRequest('GET', '/x', {'X-A': 'b'})
+GET = BlockingRequest('GET', '/x', {'X-A': 'b'})
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-CID: c\r\n\r\nok'
 
 
@@ -87,7 +87,9 @@ class SendRequestTests(SynchronousTestCase):
     def test_an_answer(self) -> None:
         """The response has status, lower-case headers and body; the request is sent as specified."""
         peer, address = self.peer(says(OK))
-        self.assertEqual(send_request(address, GET, 5), HttpResponse(200, {'content-length': '2', 'x-cid': 'c'}, b'ok'))
+        self.assertEqual(
+            send_request(address, GET, 5), BlockingResponse(200, {'content-length': '2', 'x-cid': 'c'}, b'ok')
+        )
         self.assertTrue(peer.heard[0].startswith(b'GET /x HTTP/1.1\r\n'), peer.heard)
         self.assertIn(b'X-A: b\r\n', peer.heard[0])
 
@@ -134,7 +136,7 @@ class ReasonTests(SynchronousTestCase):
             (404, b'[]'): 'The server responded with 404 []',
         }
         for (status, body), expected in cases.items():
-            self.assertEqual(error_reason(HttpResponse(status, {}, body)), expected)
+            self.assertEqual(error_reason(BlockingResponse(status, {}, body)), expected)
 
     def test_several_mistakes(self) -> None:
         """Errors of an import, of input elements and of a deployed file are separated."""
@@ -143,24 +145,24 @@ class ReasonTests(SynchronousTestCase):
             ('crm.py:3: x; y; crm/util.py:7: z', ['crm.py:3: x; y', 'crm/util.py:7: z']), (['a', 'b'], ['a', 'b']),
         ):  # fmt: skip
             body = json.dumps({'zato_env': {'details': details}}).encode()
-            self.assertEqual(split_errors(HttpResponse(400, {}, body)), expected)
-            said = self.assertRaises(CommandError, raise_for_status, HttpResponse(400, {}, body)).format_message()
+            self.assertEqual(split_errors(BlockingResponse(400, {}, body)), expected)
+            said = self.assertRaises(CommandError, raise_for_status, BlockingResponse(400, {}, body)).format_message()
             self.assertEqual(said.splitlines(), ['The server reported 2 errors:', *(f'  {each}' for each in expected)])
 
     def test_elements(self) -> None:
         """The element beside zato_env; None if there is none."""
         for body, expected in ((b'{"zato_env": {}, "x_response": [1]}', [1]), (b'{"zato_env": {}}', None), (b'', None),
                                (b'[2]', [2])):
-            self.assertEqual(response_element(HttpResponse(200, {}, body)), expected)
+            self.assertEqual(response_element(BlockingResponse(200, {}, body)), expected)
 
 
     def test_why_a_server_is_not_ready(self) -> None:
         """The server's reasons; for any other body the status."""
         self.assertEqual(
-            not_ready_reasons(HttpResponse(503, {}, b'{"status": "not ready", "reasons": ["a", "b"]}')), 'a; b'
+            not_ready_reasons(BlockingResponse(503, {}, b'{"status": "not ready", "reasons": ["a", "b"]}')), 'a; b'
         )
         for body in (b'', b'[]', b'{}', b'{"reasons": []}'):
-            self.assertEqual(not_ready_reasons(HttpResponse(503, {}, body)), '/zato/ready responds with 503')
+            self.assertEqual(not_ready_reasons(BlockingResponse(503, {}, body)), '/zato/ready responds with 503')
 
     def test_deployments(self) -> None:
         """Nodes that refused a version, with the reason, and nodes that did not respond, one per line."""

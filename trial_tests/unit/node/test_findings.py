@@ -18,13 +18,17 @@ from zatotx.schema.type_registry import ObjectTypeRegistry
 class FinderTests(SynchronousTestCase):
     def test_all_is_well(self) -> None:
         """Parts that are well give no sentence."""
-        self.assertEqual(list(findings.find_odb_outage(SimpleNamespace(away='', snapshot=Snapshot()))), [])
+        self.assertEqual(
+            list(findings.find_odb_outage(SimpleNamespace(unavailable_reason='', snapshot=Snapshot()))), []
+        )
         self.assertEqual(list(findings.find_redis_outage(SimpleNamespace(problem=''))), [])
         self.assertEqual(list(findings.find_refused_code(SimpleNamespace(verdicts={1: '', 2: ''}))), [])
 
     def test_parts_that_are_not(self) -> None:
         """Each names the part, its reason and what to do."""
-        (odb,) = findings.find_odb_outage(SimpleNamespace(away='no answer within 5 s', snapshot=Snapshot()))
+        (odb,) = findings.find_odb_outage(
+            SimpleNamespace(unavailable_reason='no answer within 5 s', snapshot=Snapshot())
+        )
         (redis,) = findings.find_redis_outage(SimpleNamespace(problem='connection refused'))
         (code,) = findings.find_refused_code(SimpleNamespace(verdicts={1: '', 2: 'crm.py, line 3: no module named x'}))
         (names,) = findings.find_xml_name_leak(False)
@@ -43,7 +47,7 @@ class NodeViewTests(SynchronousTestCase):
     def test_in_the_order_of_its_finders(self) -> None:
         """A node's findings are those of all its finders, asked anew each time."""
         now = ['a']
-        parts: dict[str, Any] = dict.fromkeys(('config', 'odb', 'services', 'deployer', 'scrapes', 'offloader'))
+        parts: dict[str, Any] = dict.fromkeys(('config', 'odb', 'services', 'deployer', 'exposition', 'thread_runner'))
         view = NodeApi(name='one', cluster='c', types=ObjectTypeRegistry([]), state=NodeState(), kinds=find_kinds(),
                         finding_sources=(lambda: now, lambda: iter(['z'])), **parts)  # fmt: skip
         self.assertEqual(view.findings(), ['a', 'z'])

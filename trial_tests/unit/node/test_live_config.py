@@ -61,7 +61,7 @@ class ScriptedStore:
     def nodes(self) -> Deferred[Any]:
         return self._answer([])
 
-    def beat(self, node_id: int, applied: int, verdicts: dict[int, str]) -> Deferred[Any]:
+    def record_heartbeat(self, node_id: int, applied: int, verdicts: dict[int, str]) -> Deferred[Any]:
         self.beats.append(applied)
         return fail(self.locked) if self.locked else self._answer(self.revision)
 
@@ -77,7 +77,7 @@ class ScriptedBus:
     def subscribe(self, topic: str, heard: Callable[[str], None]) -> None:
         self.heard = heard
 
-    def announce(self, topic: str, message: str) -> Deferred[None]:
+    def publish(self, topic: str, message: str) -> Deferred[None]:
         self.announced.append(message)
         return fail(ServiceUnavailable(None, 'Redis is unavailable')) if self.away else succeed(None)
 

@@ -25,7 +25,7 @@ from zatotx.testing.fake_pipeline import (
     FunctionEntry,
     FunctionInvoker,
     FunctionServiceStore,
-    SpooledBody,
+    MemorySpooledBody,
     make_message,
 )
 from zatotx.wire.json.limits import exceeds_depth, has_more_keys
@@ -142,7 +142,7 @@ class CodecTests(SynchronousTestCase):
             size = 1000
 
             def __init__(self, quick: bool) -> None:
-                self.quick = quick
+                self.is_nonblocking = quick
 
             def read(self) -> bytes:
                 return b'[' + b'1,' * 100 + b'1]'
@@ -157,7 +157,7 @@ class CodecTests(SynchronousTestCase):
     def test_a_fault_of_a_body_is_the_answer(self) -> None:
         """An error of reading a body determines the reply."""
         class Bomb:
-            size, quick = 10, True
+            size, is_nonblocking = 10, True
 
             def read(self) -> bytes:
                 raise ContentTooLarge(None, 'boom')
@@ -216,7 +216,7 @@ class MemoryTests(SynchronousTestCase):
             offload=self.offload,
         )
         inbound = make_message(channel=msgspec.structs.replace(OPEN_CHANNEL, data_format=data_format))
-        inbound.body = SpooledBody(body)
+        inbound.body = MemorySpooledBody(body)
         charge = inbound.memory_charge = MemoryReservation(self.memory, UNAUTHENTICATED)
         Deferred.fromCoroutine(pipeline.serve(inbound)).addCallback(self.replies.append)
         return charge

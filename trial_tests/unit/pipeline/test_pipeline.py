@@ -34,7 +34,7 @@ from zatotx.testing.fake_pipeline import (
     FunctionEntry,
     FunctionInvoker,
     FunctionServiceStore,
-    SpooledBody,
+    MemorySpooledBody,
     make_message,
 )
 
@@ -493,6 +493,6 @@ class CodecTests(ExchangeCase):
     def test_spooled_body_is_read_back(self) -> None:
         """A body spooled to a file is decoded like any other."""
         inbound = make_message()
-        inbound.body = SpooledBody(b'{"a": 1}')
+        inbound.body = MemorySpooledBody(b'{"a": 1}')
         self.serve(echo, inbound)
         self.assertEqual(json.loads(self.reply().body), {'a': 1})

@@ -76,7 +76,7 @@ class SchemaTests(SynchronousTestCase):
         for limit, burst in (('1000000/1s', None), ('7/31d', 22), ('1/31d', 3), ('999999/31d', 1_000_000), ('3/1s', 1)):
             value, found = validate(RATE_LIMIT, {'name': 'l', 'limit': limit, 'burst': burst})
             self.assertEqual(found, [], limit)
-            self.assertEqual(Rate.from_limit(*value.pace).burst, value.pace[2])
+            self.assertEqual(Rate.from_limit(*value.rate).burst, value.rate[2])
 
     def test_a_channel_names_its_limits(self) -> None:
         """A channel lists each limit once."""
@@ -224,7 +224,7 @@ class TakeTests(RatesCase):
             self.assertEqual((reply.status, dict(reply.headers)), (429, {b'Retry-After': b'30'}))
             details = json.loads(reply.body)['zato_env']['details']
             self.assertEqual(details, f'Too many requests: rate limit {limit.name} admits the next one in 30 s')
-            self.assertIn(b'r=0;t=60', inbound.rate_limit_state.lines())
+            self.assertIn(b'r=0;t=60', inbound.rate_limit_state.header_lines())
             self.clock.advance(29.999)
             self.assertEqual(self.status(limit.name), 429)
             self.clock.advance(0.001)
@@ -240,7 +240,7 @@ class TakeTests(RatesCase):
             replies, inbound = self.send(limit.name)
             self.clock.advance(0)
             self.assertEqual(replies[0].status, 200)
-            self.assertIn(b'RateLimit-Remaining: 1\r\nRateLimit-Reset: 30\r\n', inbound.rate_limit_state.lines())
+            self.assertIn(b'RateLimit-Remaining: 1\r\nRateLimit-Reset: 30\r\n', inbound.rate_limit_state.header_lines())
 
     def test_without_limits(self) -> None:
         """Nothing is counted, and no fields are sent."""
@@ -433,7 +433,7 @@ class AwayTests(RatesCase):
         self.assertEqual(self.limiter.unchecked, 3)
         _, inbound = self.send('local')
         self.clock.advance(0)
-        self.assertIn(b'"local";r=0;t=60', inbound.rate_limit_state.lines())
+        self.assertIn(b'"local";r=0;t=60', inbound.rate_limit_state.header_lines())
 
     def test_open(self) -> None:
         """It does not apply and has no fields; local limits still apply."""
@@ -442,7 +442,7 @@ class AwayTests(RatesCase):
         self.assertEqual(self.statuses(6, 'open', 'mine'), [200] * 5 + [429])
         _, inbound = self.send('open')
         self.clock.advance(0)
-        self.assertEqual(inbound.rate_limit_state.lines(), b'')
+        self.assertEqual(inbound.rate_limit_state.header_lines(), b'')
 
     def test_closed(self) -> None:
         """Requests get 503 with the reason, and no limit is used up."""

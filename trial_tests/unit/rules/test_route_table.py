@@ -15,9 +15,9 @@ from zatotx.rules.routing.route_table import (
     ANY,
     NO_PARAMS,
     InvalidRoutes,
+    MatchedRoute,
     MethodNotRouted,
     Route,
-    RouteMatch,
     RouteTable,
 )
 from zatotx.wire.malformed import Malformed
@@ -32,7 +32,7 @@ def table(*patterns: str | tuple[str, str], match_slash: bool = False) -> RouteT
 class Case(SynchronousTestCase):
     def goes(self, routes: RouteTable, path: bytes, target: str, method: str = 'GET', **params: str) -> None:
         found = routes.find(method, path)
-        assert isinstance(found, RouteMatch), (path, found)
+        assert isinstance(found, MatchedRoute), (path, found)
         self.assertEqual((found.target, dict(found.params)), (target, params), path)
 
     def nowhere(self, routes: RouteTable, *paths: bytes) -> None:
@@ -49,7 +49,7 @@ class PathTests(Case):
         self.nowhere(routes, b'/a', b'/A/b', b'/a/b/c', b'', b'*', b'a/b', b'//', b'/a/b//')
         self.assertIs(routes.find('GET', b'/a/b'), routes.find('PUT', b'/a/b'))
         found = routes.find('GET', b'/')
-        assert isinstance(found, RouteMatch)
+        assert isinstance(found, MatchedRoute)
         self.assertIs(found.params, NO_PARAMS)
 
     def test_one_segment(self) -> None:
@@ -146,7 +146,7 @@ class PrecedenceTests(Case):
         ):
             for pairs, method in product(((better, worse), (worse, better)), (ANY, 'GET')):
                 found = table(*((method, pattern) for pattern in pairs)).find('GET', path)
-                assert isinstance(found, RouteMatch)
+                assert isinstance(found, MatchedRoute)
                 self.assertEqual(found.target, better, path)
 
     def test_the_order_of_routes_decides_nothing(self) -> None:
@@ -237,7 +237,7 @@ class EquivalenceTests(Case):
         text = '/' + '/'.join(path)
         found = table(*patterns).find('GET', text.encode())
         wanted = reference(sorted(patterns), text)
-        if isinstance(found, RouteMatch):
+        if isinstance(found, MatchedRoute):
             self.assertIn(found.target, wanted)
         else:
             self.assertEqual((found, wanted), (None, set()))

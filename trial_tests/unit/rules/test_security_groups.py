@@ -221,12 +221,12 @@ class RoleTests(GroupCase):
 
     def test_a_door_of_the_broker(self) -> None:
         """A built-in endpoint accepts every definition that has one of its roles, and no other."""
-        door = channel(security='gone', roles=('writer',), door=True)
+        door = channel(security='gone', roles=('writer',), is_builtin_endpoint=True)
         self.assertEqual(self.who(door, other='o'), 'o')
         self.refused(door, key='a')
         self.apply(stored(20, 'key', 'new', roles=['writer']))
         self.assertEqual(self.who(door, key='new'), 'new')
-        self.refused(channel(roles=('none',), door=True), key='new')
+        self.refused(channel(roles=('none',), is_builtin_endpoint=True), key='new')
 
 
 class ManyUsersTests(SynchronousTestCase):

@@ -18,7 +18,7 @@ from zatotx.service.compat.bunch import bunchify, unbunchify
 from zatotx.service.response import Payload
 from zatotx.service.timeutil import TimeUtil
 from zatotx.service.user_config import load_user_config
-from zatotx.testing.fake_pipeline import SpooledBody
+from zatotx.testing.fake_pipeline import MemorySpooledBody
 
 
 def seen(look: Any, payload: Any = '', /, known: dict[str, Any] | None = None, **request: Any) -> Any:
@@ -108,7 +108,7 @@ class ContextTests(SynchronousTestCase):
             def named(*key: str, row: Any = row, asked: list[Any] = asked) -> Any:
                 asked.append(key)
                 return row
-            node = SimpleNamespace(config=SimpleNamespace(snapshot=SimpleNamespace(named=named)))
+            node = SimpleNamespace(config=SimpleNamespace(snapshot=SimpleNamespace(find=named)))
             self.assertEqual(seen(lambda s: s.slow_threshold, known={'node': node}), expected)
             self.assertEqual(asked, [('service', 'looking')])
         self.assertEqual(seen(lambda s: s.slow_threshold), 99999)
@@ -165,7 +165,7 @@ class RequestTests(SynchronousTestCase):
 
     def test_a_spooled_body(self) -> None:
         """raw_request reads a spooled body on access."""
-        spooled: Body = SpooledBody(b'big')
+        spooled: Body = MemorySpooledBody(b'big')
         self.assertEqual(seen(lambda s: s.request.raw_request, body=spooled), b'big')
 
     def test_without_http(self) -> None:

@@ -16,7 +16,7 @@ from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.service.missing_await import MissingAwait, display_path
-from zatotx.service.outgoing import OutgoingConnections
+from zatotx.service.outgoing import ConnectionNamespaces
 from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
 
 
@@ -43,7 +43,7 @@ class Connections:
         return 'hello'
 
     def greet(self) -> Any:
-        return self.call.result(self._greet)
+        return self.call.run(self._greet)
 
 
 class Other(Service):
@@ -115,7 +115,7 @@ class Other500(Service):
 
 
 class Node:
-    outgoing = OutgoingConnections({'greetings': Connections})
+    outgoing = ConnectionNamespaces({'greetings': Connections})
 
 
 class ForgottenAwaitTests(SynchronousTestCase):

@@ -183,7 +183,7 @@ class VerbTests(SynchronousTestCase):
         bad = self.assertRaises(MethodNotAllowed, call, Verbs, method='PUT')
         self.assertEqual(bad.headers, ((b'Allow', b'GET, POST'),))
         self.assertIn('Method PUT is not allowed here: service verbs has GET, POST', bad.details)
-        bad = self.assertRaises(MethodNotAllowed, call, Verbs, method='PUT', beside=('PATCH',))
+        bad = self.assertRaises(MethodNotAllowed, call, Verbs, method='PUT', excluded_methods=('PATCH',))
         self.assertEqual(bad.headers, ((b'Allow', b'GET, PATCH, POST'),), 'and those of other channels on the path')
 
     def test_handle_is_for_those_who_have_no_verb(self) -> None:
@@ -198,7 +198,7 @@ class VerbTests(SynchronousTestCase):
                 self.response.payload = 'deleted'
 
         self.assertRaises(MethodNotAllowed, call, Both, method='PUT')
-        self.assertEqual(call(Both, method='PUT', door=True).value, 'handled')
+        self.assertEqual(call(Both, method='PUT', is_builtin_endpoint=True).value, 'handled')
         for service, expected in ((Both, 'handled'), (One, 'deleted')):
             calls = Calls(service)
             self.assertEqual(outcome_of(calls.start(calls.inbound())).value, expected)

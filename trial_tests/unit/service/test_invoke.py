@@ -253,4 +253,4 @@ class InvokeTests(SynchronousTestCase):
         calls = Calls(asking('summed', {'x': 1}), ServiceEntry.for_class(Summed, stats=CallCounters()))
         self.assertRaises(BadInput, outcome_of, calls.start(calls.http()))
         stats = calls.entries[1].stats
-        self.assertEqual((stats.calls, stats.kinds), (1, {'BadInput': 1}))
+        self.assertEqual((stats.calls, stats.errors_by_name), (1, {'BadInput': 1}))

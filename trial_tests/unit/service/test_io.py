@@ -191,7 +191,7 @@ class InputTests(SynchronousTestCase):
             async def handle(self) -> None:
                 self.response.payload.service = self.request.input.service
 
-        found = call(Takes, {'service': 'body'}, params={'service': 'path'}, service='', door=True)
+        found = call(Takes, {'service': 'body'}, params={'service': 'path'}, service='', is_builtin_endpoint=True)
         self.assertEqual(found.value, {'service': 'body'})
 
     def test_parameters_only(self) -> None:

@@ -10,14 +10,14 @@ from zope.interface.verify import verifyObject
 from trial_tests.support.invoking import CID, Calls, outcome_of
 from zatotx import NotFound, Service
 from zatotx.interfaces.outgoing import IOutgoingConnections, IServiceCall
-from zatotx.service.outgoing import OutgoingCall, OutgoingConnections
+from zatotx.service.outgoing import ConnectionNamespaces, OutgoingCall
 
 
 class Node:
     """A node with some connections."""
 
     def __init__(self, **kinds: Any) -> None:
-        self.outgoing = OutgoingConnections(kinds)
+        self.outgoing = ConnectionNamespaces(kinds)
 
 
 class Greeter:
@@ -83,6 +83,6 @@ class OutgoingTests(SynchronousTestCase):
     def test_interfaces(self) -> None:
         """The objects provide their interfaces."""
         calls = Calls(Greets)
-        run: Any = type('Run', (), {'inbound': calls.inbound(), 'entry': calls.entries[0], 'invoker': calls.invoker})
+        run: Any = type('Run', (), {'message': calls.inbound(), 'entry': calls.entries[0], 'invoker': calls.invoker})
         self.assertTrue(verifyObject(IServiceCall, OutgoingCall(run)))
-        self.assertTrue(verifyObject(IOutgoingConnections, OutgoingConnections()))
+        self.assertTrue(verifyObject(IOutgoingConnections, ConnectionNamespaces()))

@@ -11,7 +11,7 @@ from zatotx import __version__
 from zatotx.cli.checks.finding import BROKEN, REQUEST_TIMEOUT, WARNING, Check, CheckContext
 from zatotx.cli.checks.stores import LIVENESS_TIMEOUT, inspect_odb
 from zatotx.cli.environment.cluster_client import error_reason, response_element
-from zatotx.cli.environment.http_request import CutOffError, HttpRequest, UnreachableError, basic_auth, send_request
+from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, basic_auth, send_request
 from zatotx.cli.environment.layout import SERVER, Component, read_credentials
 from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.environment.pid_files import running_process
@@ -89,7 +89,7 @@ def invoke_on_server(part: Component, service: str) -> dict[str, Any]:
     try:
         response = send_request(
             first_tcp_address(part),
-            HttpRequest('POST', f'/zato/api/invoke/{quote(service)}', headers, b'{}'),
+            BlockingRequest('POST', f'/zato/api/invoke/{quote(service)}', headers, b'{}'),
             REQUEST_TIMEOUT,
         )
     except (UnreachableError, CutOffError) as error:

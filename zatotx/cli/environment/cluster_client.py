@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from zatotx.cli.environment.http_request import (
+    BlockingRequest,
+    BlockingResponse,
     CutOffError,
-    HttpRequest,
-    HttpResponse,
     UnreachableError,
     basic_auth,
     send_request,
@@ -46,14 +46,14 @@ class ClusterClient:
         server's message."""
         return response_element(raise_for_status(self.invoke(service, payload, timeout)))
 
-    def invoke(self, service: str, payload: object, timeout: float = TIMEOUT) -> HttpResponse:
+    def invoke(self, service: str, payload: object, timeout: float = TIMEOUT) -> BlockingResponse:
         """Invoke an internal service and return its response, whatever its status."""
         body = json.dumps(payload, ensure_ascii=False).encode('utf-8', 'surrogatepass')
         return self.post(service, body, timeout=timeout)
 
     def post(
         self, service: str, body: bytes, *, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT
-    ) -> HttpResponse:
+    ) -> BlockingResponse:
         """Return the unparsed response, whatever its status. Raises CommandError if there is none."""
         fields = {
             'Authorization': basic_auth(read_credentials(self._environment.environment, 'api')),
@@ -61,10 +61,10 @@ class ClusterClient:
             'X-Zato-Deadline-Ms': str(int(timeout * 1000)),
             **(headers or {}),
         }
-        request = HttpRequest('POST', f'/zato/api/invoke/{quote(service, safe="")}', fields, body)
+        request = BlockingRequest('POST', f'/zato/api/invoke/{quote(service, safe="")}', fields, body)
         return self._send(request, timeout + SLACK)
 
-    def _send(self, request: HttpRequest, timeout: float) -> HttpResponse:
+    def _send(self, request: BlockingRequest, timeout: float) -> BlockingResponse:
         """Send the request to the first server that is reachable. If that one closes the connection, no other server is
         tried, because the request may have been processed."""
         for part in self._servers:
@@ -83,7 +83,7 @@ class ClusterClient:
             f"No server of {self._environment.environment} is running: 'zatotx start {self._environment.environment}'."
         )
 
-    def _check_credentials(self, response: HttpResponse) -> None:
+    def _check_credentials(self, response: BlockingResponse) -> None:
         if response.status == 401:
             file = self._environment.environment / CREDENTIALS
             raise PasswordRejectedError(
@@ -92,7 +92,7 @@ class ClusterClient:
             )
 
 
-def raise_for_status(response: HttpResponse) -> HttpResponse:
+def raise_for_status(response: BlockingResponse) -> BlockingResponse:
     """Return the response if the call succeeded. Raises CommandError with the errors of a failed one, one per line if
     there are several."""
     if response.status >= 400:
@@ -100,12 +100,12 @@ def raise_for_status(response: HttpResponse) -> HttpResponse:
     return response
 
 
-def error_reason(response: HttpResponse) -> str:
+def error_reason(response: BlockingResponse) -> str:
     """Return the server's message for a failed call."""
     return '; '.join(split_errors(response))
 
 
-def split_errors(response: HttpResponse) -> list[str]:
+def split_errors(response: BlockingResponse) -> list[str]:
     """Return the errors of a failed call one by one."""
     try:
         env = json.loads(response.body)['zato_env']
@@ -117,7 +117,7 @@ def split_errors(response: HttpResponse) -> list[str]:
     return [str(each) for each in details] if isinstance(details, list) else _ERROR_SEPARATOR.split(str(details))
 
 
-def response_element(response: HttpResponse) -> Any:
+def response_element(response: BlockingResponse) -> Any:
     """Return the only element beside zato_env in an internal service's response; None if there is none."""
     document = json.loads(response.body or b'null')
     if not isinstance(document, dict):

@@ -16,14 +16,14 @@ from zatotx.cli.environment.listen_addresses import ListenAddress
 CHUNK = 65536
 
 
-class HttpRequest(NamedTuple):
+class BlockingRequest(NamedTuple):
     method: str
     target: str
     headers: Mapping[str, str] = {}
     body: bytes = b''
 
 
-class HttpResponse(NamedTuple):
+class BlockingResponse(NamedTuple):
     status: int
     headers: Mapping[str, str]  # names in lower case
     body: bytes
@@ -37,7 +37,7 @@ class CutOffError(Exception):
     """The request was sent but no complete response was received, so it may have been processed."""
 
 
-def send_request(address: ListenAddress, request: HttpRequest, timeout: float) -> HttpResponse:
+def send_request(address: ListenAddress, request: BlockingRequest, timeout: float) -> BlockingResponse:
     """Send a request and return the response, within `timeout` seconds. Raises UnreachableError or CutOffError, each
     with a sentence."""
     end = time.monotonic() + timeout
@@ -77,7 +77,7 @@ def tls_context(certificate: Path | None) -> ssl.SSLContext:
     return context
 
 
-def send_and_receive(connection: http.client.HTTPConnection, request: HttpRequest, end: float) -> HttpResponse:
+def send_and_receive(connection: http.client.HTTPConnection, request: BlockingRequest, end: float) -> BlockingResponse:
     """Send the request and read the whole response, limiting each step to the remaining time."""
     headers = {'Connection': 'close', **request.headers}
     connection.request(request.method, request.target, body=request.body or None, headers=headers)
@@ -89,7 +89,7 @@ def send_and_receive(connection: http.client.HTTPConnection, request: HttpReques
     body = read_body(connection, response, end)
     if expected is not None and len(body) != expected:
         raise http.client.IncompleteRead(body, expected - len(body))
-    return HttpResponse(response.status, names, body)
+    return BlockingResponse(response.status, names, body)
 
 
 def read_body(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, end: float) -> bytes:

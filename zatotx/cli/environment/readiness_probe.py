@@ -8,7 +8,13 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.http_request import CutOffError, HttpRequest, HttpResponse, UnreachableError, send_request
+from zatotx.cli.environment.http_request import (
+    BlockingRequest,
+    BlockingResponse,
+    CutOffError,
+    UnreachableError,
+    send_request,
+)
 from zatotx.cli.environment.layout import SERVER, Component
 from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.environment.pid_files import running_process
@@ -47,13 +53,13 @@ def server_error(part: Component, pid: int, timeout: float = TIMEOUT) -> str:
     if not holds_port(pid, listen_address.port):
         return f'it is not listening on port {listen_address.port} yet'
     try:
-        response = send_request(listen_address, HttpRequest('GET', '/zato/ready'), timeout)
+        response = send_request(listen_address, BlockingRequest('GET', '/zato/ready'), timeout)
     except (UnreachableError, CutOffError) as error:
         return str(error)
     return '' if response.status == 200 else not_ready_reasons(response)
 
 
-def not_ready_reasons(answer: HttpResponse) -> str:
+def not_ready_reasons(answer: BlockingResponse) -> str:
     """Return the reasons in the body of a 503 of /zato/ready."""
     try:
         found = json.loads(answer.body)['reasons']

@@ -92,10 +92,10 @@ class SecretAttempts:
     """The attempts at one secret. `throttled_networks` is empty while no network is over its limit; then `delay` is 0
     for all. `admitted_addresses` are those that were admitted with the secret."""
 
-    __slots__ = ('__weakref__', '_guesses', '_secret', 'admitted_addresses', 'throttled_networks')
+    __slots__ = ('__weakref__', '_comparison', '_secret', 'admitted_addresses', 'throttled_networks')
 
     def __init__(self, comparison: SecretComparison, secret: str) -> None:
-        self._guesses = comparison
+        self._comparison = comparison
         self._secret = secret
         self.throttled_networks = comparison.throttle.delayed_until
         self.admitted_addresses: dict[str, None] = {}
@@ -104,12 +104,12 @@ class SecretAttempts:
         """Return the seconds that this attempt must wait before it is compared; 0 after it has waited."""
         if not self.throttled_networks or hasattr(message, 'was_throttled'):
             return 0.0
-        guesses, network, now = self._guesses, caller_network(message), self._guesses.clock.seconds()
-        delay = guesses.throttle.delay(network, now)
+        comparison, network, now = self._comparison, caller_network(message), self._comparison.clock.seconds()
+        delay = comparison.throttle.delay(network, now)
         if (
             delay > 0
             and caller_address(message) in self.admitted_addresses
-            and not guesses.secret_throttle.delay(self._throttle_key(network), now)
+            and not comparison.secret_throttle.delay(self._throttle_key(network), now)
         ):
             return 0.0
         return delay
@@ -120,13 +120,13 @@ class SecretAttempts:
         """Return the principal from `then` after the delay. Raises what `then` raises; TooManyRequests or
         ServiceUnavailable at once if too many attempts wait."""
         network = caller_network(message)
-        self._guesses.enter_waiting(network, delay)
+        self._comparison.enter_waiting(network, delay)
         self.count_failure(network)
         message.was_throttled = True
         try:
-            await self._guesses.pause(delay)
+            await self._comparison.pause(delay)
         finally:
-            self._guesses.leave_waiting(network)
+            self._comparison.leave_waiting(network)
         result = then()
         principal = result if isinstance(result, Principal) else await result
         self.uncount_failure(network)
@@ -151,15 +151,15 @@ class SecretAttempts:
 
     def count_failure(self, network: str) -> None:
         """Count one failure of a network."""
-        now = self._guesses.clock.seconds()
-        self._guesses.throttle.record_failure(network, now)
-        self._guesses.secret_throttle.record_failure(self._throttle_key(network), now)
+        now = self._comparison.clock.seconds()
+        self._comparison.throttle.record_failure(network, now)
+        self._comparison.secret_throttle.record_failure(self._throttle_key(network), now)
 
     def uncount_failure(self, network: str) -> None:
         """Undo the count of one failure."""
-        now = self._guesses.clock.seconds()
-        self._guesses.throttle.revoke_failure(network, now)
-        self._guesses.secret_throttle.revoke_failure(self._throttle_key(network), now)
+        now = self._comparison.clock.seconds()
+        self._comparison.throttle.revoke_failure(network, now)
+        self._comparison.secret_throttle.revoke_failure(self._throttle_key(network), now)
 
     def _throttle_key(self, network: str) -> str:
         return f'{network} {self._secret}'

@@ -60,9 +60,9 @@ class RateLimitState:
 
     __slots__ = ('fields', 'leads')
 
-    def __init__(self, fields: RateLimitHeaders, aheads: Sequence[int] = ()) -> None:
+    def __init__(self, fields: RateLimitHeaders, leads: Sequence[int] = ()) -> None:
         self.fields = fields
-        self.leads = aheads
+        self.leads = leads
 
     def header_lines(self) -> bytes:
         """Returns the header lines of the response."""

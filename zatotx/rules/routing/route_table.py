@@ -33,7 +33,7 @@ class Route(msgspec.Struct, frozen=True):
     match_slash: bool = False  # {name} may match slashes like {name:path}
 
 
-class RouteMatch(msgspec.Struct, frozen=True):
+class MatchedRoute(msgspec.Struct, frozen=True):
     """The route of a request and its captured parameters, percent-decoded."""
 
     target: Any
@@ -136,7 +136,7 @@ class RouteTable:
 
     __slots__ = ('_exact', '_root')
 
-    def __init__(self, exact: dict[bytes, dict[str, RouteMatch]], root: _Node) -> None:
+    def __init__(self, exact: dict[bytes, dict[str, MatchedRoute]], root: _Node) -> None:
         self._exact = exact  # by the UTF-8 encoded path, then by method
         self._root = root
 
@@ -144,7 +144,7 @@ class RouteTable:
     def build(cls, routes: Iterable[Route]) -> RouteTable:
         """Builds the table of routes in any order. Raises InvalidRoutes with all errors: invalid patterns, and two
         routes that match the same paths with the same method, regardless of parameter names."""
-        exact: dict[bytes, dict[str, RouteMatch]] = {}
+        exact: dict[bytes, dict[str, MatchedRoute]] = {}
         root = _Node()
         errors: list[str] = []
         for route in routes:
@@ -157,7 +157,7 @@ class RouteTable:
         _serve_head_by_get(exact, root)
         return cls(exact, root)
 
-    def find(self, method: str, path: bytes) -> RouteMatch | MethodNotRouted | None:
+    def find(self, method: str, path: bytes) -> MatchedRoute | MethodNotRouted | None:
         """Returns the route of a request by its raw, percent-encoded path: an encoded slash is text within its segment.
         Returns None if the path does not exist. Raises Malformed if the path is not valid UTF-8 text."""
         if b'%' in path:
@@ -191,11 +191,11 @@ class _Search:
         self._values: _Values = ()
         self._spanned: set[tuple[_Edges, str]] | None = None
 
-    def match(self, root: _Node) -> RouteMatch | MethodNotRouted | None:
+    def match(self, root: _Node) -> MatchedRoute | MethodNotRouted | None:
         self._walk(root, 0, ())
         best = self._best
         if best is not None:
-            return RouteMatch(best.target, dict(zip(best.names, map(self._text, self._values), strict=True)))
+            return MatchedRoute(best.target, dict(zip(best.names, map(self._text, self._values), strict=True)))
         return MethodNotRouted(tuple(sorted(self._allow))) if self._allow else None
 
     def _text(self, value: str | _Span) -> str:
@@ -265,12 +265,12 @@ class _Search:
         return True
 
 
-def _add_route(exact: dict[bytes, dict[str, RouteMatch]], root: _Node, route: Route, pattern: RoutePattern) -> bool:
+def _add_route(exact: dict[bytes, dict[str, MatchedRoute]], root: _Node, route: Route, pattern: RoutePattern) -> bool:
     """Adds a route. Returns False if an equivalent one exists."""
     method = route.method.upper()
     if not pattern.names:
         matches = exact.setdefault(route.pattern.encode('utf-8'), {})
-        return matches.setdefault(method, match := RouteMatch(route.target)) is match
+        return matches.setdefault(method, match := MatchedRoute(route.target)) is match
     node = root
     for segment in pattern.segments:
         node = node.child(segment)
@@ -278,7 +278,7 @@ def _add_route(exact: dict[bytes, dict[str, RouteMatch]], root: _Node, route: Ro
     return node.leaves.setdefault(method, leaf) is leaf
 
 
-def _serve_head_by_get(exact: dict[bytes, dict[str, RouteMatch]], root: _Node) -> None:
+def _serve_head_by_get(exact: dict[bytes, dict[str, MatchedRoute]], root: _Node) -> None:
     for matches in exact.values():
         if 'GET' in matches:
             matches.setdefault('HEAD', matches['GET'])

@@ -124,7 +124,7 @@ class _VersionCheck:
         errors: list[str] = []
         name = service_name(cls, original_module_name(module.__name__))
         try:
-            traits = describe_service(cls)
+            metadata = describe_service(cls)
         except BadDeclaration as error:
             errors += error.errors
         errors += _name_errors(cls, name)
@@ -140,7 +140,7 @@ class _VersionCheck:
         elif cls.before_add_to_store(logging.getLogger(name)):
             cls._zatotx_name = name  # lets self.invoke(TheClass) find it
             file = self.loaded.source.file
-            self.entries[name] = ServiceEntry(name=name, cls=cls, metadata=traits, file=file)
+            self.entries[name] = ServiceEntry(name=name, cls=cls, metadata=metadata, file=file)
 
 
 def class_location(loaded: ImportedVersion, cls: type) -> str:

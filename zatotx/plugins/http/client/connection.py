@@ -160,10 +160,10 @@ class ClientConnection:
             self._abort()
             return
         call.note_reached()
-        if not self._reader.response_started and (self._reused or not call.reached) and call.is_repeatable:
+        if not self._reader.response_started and (self._reused or not call.reached_peer) and call.is_repeatable:
             self._abort(renewed=call)
         else:
-            error.reached = error.reached and call.reached
+            error.reached_peer = error.reached_peer and call.reached_peer
             self.fail(error)
 
     def _abort(self, renewed: PendingCall | None = None) -> None:

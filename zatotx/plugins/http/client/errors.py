@@ -13,13 +13,13 @@ class CallFailed(Exception):  # noqa: N818 - what happened, not an error of ours
     `detail` is a sentence without its full stop, for people; it never contains a header, a body or a password.
     """
 
-    reached = True
+    reached_peer = True
 
-    def __init__(self, detail: str, *, reached: bool | None = None) -> None:
+    def __init__(self, detail: str, *, reached_peer: bool | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
-        if reached is not None:
-            self.reached = reached
+        if reached_peer is not None:
+            self.reached_peer = reached_peer
 
     def __str__(self) -> str:
         return self.detail
@@ -31,7 +31,7 @@ class CallFailed(Exception):  # noqa: N818 - what happened, not an error of ours
 class NotReached(CallFailed):
     """No connection to the peer could be opened."""
 
-    reached = False
+    reached_peer = False
 
 
 class NoSuchHost(NotReached):
@@ -85,8 +85,8 @@ class PeerReset(CallFailed):
     """The connection was lost before the response was complete. `response_started`: some of the response had
     arrived."""
 
-    def __init__(self, detail: str, *, reached: bool | None = None, response_started: bool = False) -> None:
-        super().__init__(detail, reached=reached)
+    def __init__(self, detail: str, *, reached_peer: bool | None = None, response_started: bool = False) -> None:
+        super().__init__(detail, reached_peer=reached_peer)
         self.response_started = response_started
 
 

@@ -54,7 +54,7 @@ class HttpClient:
         call = PendingCall(self._environment, request, data, body)
         now = call.started_at
         if call.deadline <= now:
-            return fail(TotalTimeout('the time of the call was over before it began', reached=False))
+            return fail(TotalTimeout('the time of the call was over before it began', reached_peer=False))
         if self._closed:
             return fail(ClientClosed('the connection is closed'))
         pool = self._pools.get(request.origin) or self._pool(request.origin)

@@ -62,7 +62,7 @@ class PendingCall:
         'deadline',
         'is_repeated',
         'pool',
-        'reached',
+        'reached_peer',
         'request',
         'stage',
         'started_at',
@@ -84,7 +84,7 @@ class PendingCall:
         self.connecting: Deferred[Any] | None = None
         self.connection: ClientConnection | None = None
         self.body_started = False  # whether pieces were taken from the body's source
-        self.reached = False
+        self.reached_peer = False
         self.is_repeated = False
 
     def start(self) -> Deferred[HttpResponse]:
@@ -111,7 +111,7 @@ class PendingCall:
         outbound = self.request
         if self.is_repeated or (self.body_started and not (isinstance(self.body, bytes) or self._repeatable)):
             return False
-        return not self.reached or outbound.idempotent or outbound.method in IDEMPOTENT_METHODS
+        return not self.reached_peer or outbound.idempotent or outbound.method in IDEMPOTENT_METHODS
 
     @property
     def _repeatable(self) -> bool:
@@ -218,17 +218,17 @@ class PendingCall:
         self.note_reached()
         if now >= self._total_due:
             return TotalTimeout(f'the call was not over within {self._total_due - self.started_at:.3g} s',
-                                reached=self.reached)
+                                reached_peer=self.reached_peer)
         if self.stage == QUEUED:
             return QueueTimeout(f'no connection was free within {timeouts.queue_timeout:.3g} s')
         if self.stage == CONNECTING:
             return ConnectTimeout(f'there was no connection within {timeouts.connect_timeout:.3g} s')
         if self.stage == AWAITING_RESPONSE:
             return FirstByteTimeout(f'the peer did not begin to answer within {timeouts.first_byte_timeout:.3g} s',
-                                    reached=self.reached)
+                                    reached_peer=self.reached_peer)
         return SilenceTimeout(f'the peer stopped for {timeouts.read_timeout:.3g} s within its answer')
 
     def note_reached(self) -> None:
         """Record whether the peer may have seen some of the request by now."""
         if self.connection is not None and not self.connection.request_writer.has_unsent(self.data):
-            self.reached = True
+            self.reached_peer = True

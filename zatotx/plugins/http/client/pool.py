@@ -139,7 +139,7 @@ class ConnectionPool:
         call.is_repeated = True
         if self._closed:
             self._free()
-            call.fail(ClientClosed('the connection was closed', reached=call.reached))
+            call.fail(ClientClosed('the connection was closed', reached_peer=call.reached_peer))
         else:
             self._connect(call, self._environment.seconds())
 
@@ -224,7 +224,7 @@ class ConnectionPool:
             connection.start(call, self._environment.seconds())
             return
         self._free()
-        call.fail(PeerReset('the peer closed the connection at once', reached=False))
+        call.fail(PeerReset('the peer closed the connection at once', reached_peer=False))
 
     def _connect_failed(self, failure: Failure, call: PendingCall) -> None:
         call.connecting = None
@@ -232,7 +232,9 @@ class ConnectionPool:
         if failure.check(CancelledError):  # by the call, which knows the reason
             return
         error = translate_twisted_error(failure.value)
-        error.reached = error.reached or call.reached  # by the previous connection, if this one was to replace it
+        error.reached_peer = (
+            error.reached_peer or call.reached_peer
+        )  # by the previous connection, if this one was to replace it
         call.fail(error)
 
     def _log_failure(self, failure: Failure) -> None:

@@ -105,7 +105,7 @@ class HttpRetryDecision:
         """See RetryDecision."""
         if not isinstance(error, CallFailed) or not is_retryable(error):
             return None
-        return self._delay(request, attempts, FailedAttempt(reached_peer=error.reached))
+        return self._delay(request, attempts, FailedAttempt(reached_peer=error.reached_peer))
 
     def after_response(self, request: OutgoingRequest, attempts: int, response: HttpResponse) -> float | None:
         """See RetryDecision."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from zatotx.plugins.http.server.route_match import ChannelTarget, ErrorResult
 from zatotx.plugins.http.server.route_table import ChannelTable
 from zatotx.rules.http.cors import CorsForbidden
-from zatotx.rules.routing.route_table import RouteMatch
+from zatotx.rules.routing.route_table import MatchedRoute
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.malformed import Malformed
 
@@ -24,7 +24,7 @@ def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTa
         match = routes.rest.find(method.decode('latin-1'), head.path)
     except Malformed:
         return None
-    target = match.target if isinstance(match, RouteMatch) else None
+    target = match.target if isinstance(match, MatchedRoute) else None
     if (
         target is None
         or not target.is_active

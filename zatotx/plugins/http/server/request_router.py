@@ -26,8 +26,8 @@ from zatotx.plugins.http.server.response_filters import ResponseFilter
 from zatotx.plugins.http.server.route_match import ChannelTarget, ErrorResult, RouteMatch
 from zatotx.plugins.http.server.route_table import ChannelTable
 from zatotx.plugins.http.soap import routing as soap_routing
+from zatotx.rules.routing.route_table import MatchedRoute as Match
 from zatotx.rules.routing.route_table import MethodNotRouted
-from zatotx.rules.routing.route_table import RouteMatch as Match
 from zatotx.wire.http.decompression import parse_content_encoding
 from zatotx.wire.http.percent_encoding import Malformed, decode_path
 from zatotx.wire.http.traceparent import continue_trace

@@ -17,7 +17,7 @@ from zatotx.plugins.http.server.route_match import ChannelTarget
 from zatotx.plugins.http.soap.routing import group_by_action
 from zatotx.rules.http.soap_names import operation_name
 from zatotx.rules.routing.route_pattern import parse_pattern
-from zatotx.rules.routing.route_table import ANY, InvalidRoutes, MethodNotRouted, Route, RouteMatch, RouteTable
+from zatotx.rules.routing.route_table import ANY, InvalidRoutes, MatchedRoute, MethodNotRouted, Route, RouteTable
 from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.soap.action import unquote_action
 
@@ -34,15 +34,15 @@ class ChannelTable(msgspec.Struct, frozen=True):
     soap: RouteTable  # routes to a Target or to what zatotx.plugins.http.soap.routing tells apart
     has_soap: bool = False  # whether there is a SOAP channel, apart from built-in endpoints
 
-    def find(self, method: str, path: bytes, *, soap_first: bool = False) -> RouteMatch | MethodNotRouted | None:
+    def find(self, method: str, path: bytes, *, soap_first: bool = False) -> MatchedRoute | MethodNotRouted | None:
         """Find a route among the REST channels, else among the SOAP channels; in the opposite order with `soap_first`.
         Raises what RouteTable.find raises."""
         first, second = (self.soap, self.rest) if soap_first else (self.rest, self.soap)
         match = first.find(method, path)
-        if isinstance(match, RouteMatch):
+        if isinstance(match, MatchedRoute):
             return match
         other = second.find(method, path)
-        if match is None or isinstance(other, RouteMatch):
+        if match is None or isinstance(other, MatchedRoute):
             return other
         return match if other is None else MethodNotRouted(tuple(sorted({*match.allow, *other.allow})))
 
@@ -102,7 +102,7 @@ def _route(
     if methods_by_path:
         others = methods_by_path.get(pattern_key(channel.url_path, match_slash=channel.match_slash), ())
     spec = _spec(channel, data_format=channel.data_format, params_pri=channel.params_pri,
-                 merge_url_params=channel.merge_url_params_req, beside=others)  # fmt: skip
+                 merge_url_params=channel.merge_url_params_req, excluded_methods=others)  # fmt: skip
     target = ChannelTarget(
         spec,
         escape_text(channel.name),

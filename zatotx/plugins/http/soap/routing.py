@@ -15,7 +15,7 @@ from zatotx.plugins.http.server.error_responses import METHOD_NOT_ALLOWED, MISSI
 from zatotx.plugins.http.server.route_match import ChannelTarget, ErrorResult, RouteMatch
 from zatotx.rules.routing.route_pattern import parse_pattern
 from zatotx.rules.routing.route_table import ANY, Route
-from zatotx.rules.routing.route_table import RouteMatch as Match
+from zatotx.rules.routing.route_table import MatchedRoute as Match
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap.action import requested_version, soap_action

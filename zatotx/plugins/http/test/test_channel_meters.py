@@ -21,8 +21,8 @@ class Meter:
         self.ended: list[int] = []
         self.seconds: list[float] = []
 
-    def answered(self, hundreds: int, seconds: float) -> None:
-        self.ended.append(hundreds)
+    def observe_response(self, status_class: int, seconds: float) -> None:
+        self.ended.append(status_class)
         self.seconds.append(seconds)
 
 
@@ -108,11 +108,11 @@ class KeptTests(SynchronousTestCase):
         kept: list[set[str]] = []
 
         class Meters:
-            def of(self, name: str) -> Meter:
+            def get(self, name: str) -> Meter:
                 asked.append(name)
                 return Meter()
 
-            def only(self, names: list[str]) -> None:
+            def retain(self, names: list[str]) -> None:
                 kept.append(set(names))
 
         context = ChannelContext(

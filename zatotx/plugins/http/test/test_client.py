@@ -155,7 +155,7 @@ class AnswerTests(WithCore):
         for framing, data in ((b'Content-Length: 100000', body),
                               (b'Transfer-Encoding: chunked', b'186a0\r\n' + body + b'\r\n0\r\n\r\n')):
             peer = self.listen(answers(b'HTTP/1.1 200 OK\r\n' + framing + b'\r\n\r\n' + data))
-            answer = await self.core().send(self.call(peer, most=100_000))
+            answer = await self.core().send(self.call(peer, max_body=100_000))
             self.assertTrue(answer.body == body)
 
 
@@ -169,7 +169,7 @@ class ManyTests(WithCore):
             talk.say(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b' % (len(number), number))
 
         peer = self.listen(echo)
-        client = self.core(connections=10)
+        client = self.core(max_connections=10)
         sendings = [client.send(self.call(peer, target=b'/%d' % n)) for n in range(1000)]
         self.assertEqual((client.active, client.waiting), (10, 990))
         got = await gatherResults(sendings)
@@ -180,7 +180,7 @@ class ManyTests(WithCore):
     async def test_calls_within_calls(self) -> None:
         """A caller may send another call from its callback, to any depth."""
         peer = self.listen(answers())
-        client = self.core(connections=1)
+        client = self.core(max_connections=1)
 
         async def chain(left: int) -> int:
             await client.send(self.call(peer))

@@ -381,11 +381,11 @@ class ErrorTests(WithAgent):
             (silent, ResponseNeverReceived, FirstByteTimeout),
         ):
             peer = self.listen(hears)
-            sending: Deferred[Any] = self.agent(first_byte=1).request(b'GET', self.url(peer))
+            sending: Deferred[Any] = self.agent(first_byte_timeout=1).request(b'GET', self.url(peer))
             got: Any = await self.assertFailure(sending, error)
             got.reasons[0].trap(reason)
             self.clean(self.client)
-        sending = self.agent(total=0.1).request(b'GET', self.url(self.listen(silent)))
+        sending = self.agent(total_timeout=0.1).request(b'GET', self.url(self.listen(silent)))
         got = await self.assertFailure(sending, ResponseNeverReceived)
         got.reasons[0].trap(TotalTimeout)
 

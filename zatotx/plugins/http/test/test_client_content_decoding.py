@@ -59,7 +59,7 @@ class CollectedTests(WithPeers):
     async def test_off(self) -> None:
         """A connection may return responses without decoding."""
         body = gzip.compress(TEXT)
-        answer = await self.client(inflate=False).send(get(self.listen(coded(body)).port))
+        answer = await self.client(decode_content=False).send(get(self.listen(coded(body)).port))
         self.assertEqual((answer.body, answer.headers[b'content-encoding']), (body, b'gzip'))
 
     async def test_left_alone(self) -> None:
@@ -105,20 +105,20 @@ class CollectedTests(WithPeers):
         ):  # fmt: skip
             upstream = self.listen(coded(body))
             client = self.client()
-            self.assertIn(words, await self.failed(client.send(get(upstream.port, most=most)), BadCoding))
+            self.assertIn(words, await self.failed(client.send(get(upstream.port, max_body=most)), BadCoding))
             self.assertEqual((client.client.active, client.client.waiting), (0, 0))
 
     async def test_too_large_as_it_comes(self) -> None:
         """The call's limit applies to the encoded body too: no more is collected, and the connection is closed."""
         upstream = self.listen(coded(gzip.compress(random.Random(1).randbytes(MIB))))
         client = self.client()
-        await self.failed(client.send(get(upstream.port, most=1000)), TooLarge)
+        await self.failed(client.send(get(upstream.port, max_body=1000)), TooLarge)
         self.assertEqual((client.client.active, client.client.idle), (0, 0))
 
 
 class StreamedTests(WithPeers):
     async def stream(self, answering: Answering) -> BodyStream:
-        answer = await self.client().send(get(self.listen(answering).port, stream=True))
+        answer = await self.client().send(get(self.listen(answering).port, is_streamed=True))
         self.assertNotIsInstance(answer.body, bytes)
         self.assertNotIn(b'content-encoding', answer.headers)
         return answer.body  # type: ignore[return-value]
@@ -147,7 +147,7 @@ class StreamedTests(WithPeers):
         """A stream may be long, but a decompression bomb in it closes its connection."""
         upstream = self.listen(chunked(*[gzip.compress(bytes(10 * MIB))] * 100))
         client = self.client()
-        answer = await client.send(get(upstream.port, stream=True))
+        answer = await client.send(get(upstream.port, is_streamed=True))
         stream: BodyStream = answer.body  # type: ignore[assignment]
         given = 0
         try:
@@ -163,7 +163,7 @@ class StreamedTests(WithPeers):
         """Closing it closes the encoded stream."""
         upstream = self.listen(raw(b'HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1000\r\n\r\nxx'))
         client = self.client()
-        answer = await client.send(get(upstream.port, stream=True))
+        answer = await client.send(get(upstream.port, is_streamed=True))
         answer.body.close()  # type: ignore[union-attr]
         self.assertEqual((client.client.active, client.client.idle), (0, 0))
 
@@ -171,7 +171,7 @@ class StreamedTests(WithPeers):
         """Cancelling a read closes the stream, as without a coding."""
         upstream = self.listen(raw(b'HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1000\r\n\r\n'))
         client = self.client()
-        answer = await client.send(get(upstream.port, stream=True))
+        answer = await client.send(get(upstream.port, is_streamed=True))
         reading: Deferred[bytes] = answer.body.read()  # type: ignore[union-attr]
         reading.addErrback(lambda failure: None)
         reading.cancel()

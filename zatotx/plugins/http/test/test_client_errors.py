@@ -37,7 +37,7 @@ def rst(talk: Talk) -> None:
 class LiarTests(WithCore):
     async def test_bad_answers(self) -> None:
         """Malformed responses are rejected at once; each costs its connection only."""
-        client = self.core(connections=1)
+        client = self.core(max_connections=1)
         for name, data in BAD.items():
             peer = self.listen(answers(data))
             error = await self.failed(client.send(self.call(peer)), BadResponse)
@@ -47,7 +47,7 @@ class LiarTests(WithCore):
 
     async def test_answers_that_end_too_early(self) -> None:
         """Truncated responses are lost connections, whether closed or reset."""
-        client = self.core(connections=1)
+        client = self.core(max_connections=1)
         for end in (Talk.close, rst):
             for name, data in SHORT.items():
                 peer = self.listen(silent)
@@ -79,7 +79,7 @@ class LiarTests(WithCore):
                      b'HTTP/1.1 200 OK\r\n\r\n' + bytes(1001)):
             peer = self.listen(answers(data))
             client = self.core()
-            error = await self.failed(client.send(self.call(peer, most=1000)), TooLarge)
+            error = await self.failed(client.send(self.call(peer, max_body=1000)), TooLarge)
             self.assertEqual(str(error), 'the body of the answer is longer than the 1000 bytes that this call allows')
             await self.until(lambda peer=peer: peer.talk.over)  # type: ignore[misc]
             self.clean(client)
@@ -217,7 +217,7 @@ class StaleTests(WithCore):
         """An idempotent request is sent again on a new connection, invisibly for the caller."""
         for method, more in (('GET', {}), ('HEAD', {}), ('PUT', {'body': b'x'}), ('DELETE', {}), ('OPTIONS', {}),
                              ('POST', {'idempotent': True, 'body': b'y'})):
-            client = self.core(connections=1)
+            client = self.core(max_connections=1)
             peer = await self.used(client)
             answer = await client.send(self.call(peer, method, **more))
             self.assertEqual((answer.status, len(peer.talks)), (200, 2), method)
@@ -226,7 +226,7 @@ class StaleTests(WithCore):
     async def test_what_may_not(self) -> None:
         """Another request is not repeated: the peer may have processed it."""
         for method in ('POST', 'PATCH', 'LOCK'):
-            client = self.core(connections=1)
+            client = self.core(max_connections=1)
             peer = await self.used(client)
             error = await self.failed(client.send(self.call(peer, method)), PeerReset)
             self.assertEqual((error.reached_peer, error.response_started, len(peer.talks)), (True, False, 1))
@@ -234,7 +234,7 @@ class StaleTests(WithCore):
 
     async def test_not_again_and_again(self) -> None:
         """A request is repeated once only: the new connection was not idle."""
-        client = self.core(connections=1)
+        client = self.core(max_connections=1)
         peer = await self.used(client)
         peer.hears = rst
         await self.failed(client.send(self.call(peer)), PeerReset)
@@ -243,7 +243,7 @@ class StaleTests(WithCore):
 
     async def test_not_after_a_byte_of_the_answer(self) -> None:
         """A request is not repeated after a byte of the response."""
-        client = self.core(connections=1)
+        client = self.core(max_connections=1)
         peer = await self.used(client)
 
         def hear(talk: Talk) -> None:
@@ -258,7 +258,7 @@ class StaleTests(WithCore):
     async def test_a_peer_that_has_closed(self) -> None:
         """A closed idle connection is noticed before sending, even before the reactor notices: a POST uses a new
         one."""
-        client = self.core(connections=2)
+        client = self.core(max_connections=2)
         peer = self.listen(answers())
         await client.send(self.call(peer))
         [connection] = next(iter(client._pools.values()))._idle
@@ -284,7 +284,7 @@ class StaleTests(WithCore):
     async def test_the_socket_does_not_take_it(self) -> None:
         """If a reset is pending when the request is written, nothing was sent, and pending data of the peer is
         ignored."""
-        client = self.core(connections=1)
+        client = self.core(max_connections=1)
         peer = self.listen(answers())
         await client.send(self.call(peer))
         [connection] = next(iter(client._pools.values()))._idle
@@ -302,7 +302,7 @@ class StaleTests(WithCore):
 
     async def test_closed_in_the_same_turn(self) -> None:
         """If the connection's end is read before the request is sent, a POST is sent on another connection."""
-        client = self.core(connections=1)
+        client = self.core(max_connections=1)
         peer = self.listen(answers())
         await client.send(self.call(peer))
         [connection] = next(iter(client._pools.values()))._idle
@@ -314,7 +314,7 @@ class StaleTests(WithCore):
 
     async def test_all_of_them(self) -> None:
         """Of twenty calls on idle connections to a restarted peer none fails."""
-        client = self.core(connections=20)
+        client = self.core(max_connections=20)
         peer = self.listen(answers())
         for sending in [client.send(self.call(peer)) for _ in range(20)]:
             await sending
@@ -334,7 +334,7 @@ class FrozenTests(WithCore):
             talk.freeze()
 
         peer = self.listen(hear)
-        client = self.core(connections=1)
+        client = self.core(max_connections=1)
         sending = client.send(self.call(peer, timeouts=timeouts, **more))
         waiting = client.send(self.call(peer))
         self.assertEqual(client.waiting, 1)
@@ -382,7 +382,7 @@ class CancelTests(WithCore):
 
     async def cancel_at(self, said: bytes, body: bytes) -> None:
         peer = self.listen(silent)
-        client = self.core(connections=1)
+        client = self.core(max_connections=1)
         sending = client.send(self.call(peer, 'POST', body=body))
         await self.until(lambda: peer.talks and peer.talk.heard)
         peer.talk.say(said)

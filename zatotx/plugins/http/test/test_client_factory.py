@@ -26,12 +26,12 @@ class MakingTests(SynchronousTestCase):
     def test_what_is_off_costs_nothing(self) -> None:
         """Wrappers that are not configured are left out: calls go directly to the Client."""
         self.assertEqual(self.sender(), 'ResponseProcessor')
-        self.assertEqual(self.sender(follow_redirects=0), 'ResponseProcessor')
-        self.assertEqual(self.sender(inflate=False), 'ResponseProcessor')
-        self.assertEqual(self.sender(follow_redirects=0, inflate=False), 'Client')
+        self.assertEqual(self.sender(max_redirects=0), 'ResponseProcessor')
+        self.assertEqual(self.sender(decode_content=False), 'ResponseProcessor')
+        self.assertEqual(self.sender(max_redirects=0, decode_content=False), 'HttpClient')
         self.environ['http_proxy'] = 'http://proxy'
-        self.assertEqual(self.sender(follow_redirects=0, inflate=False), 'ForwardProxySender')
-        self.assertEqual(self.sender(follow_redirects=0, inflate=False, proxy=DIRECT), 'Client')
+        self.assertEqual(self.sender(max_redirects=0, decode_content=False), 'ForwardProxySender')
+        self.assertEqual(self.sender(max_redirects=0, decode_content=False, proxy=DIRECT), 'HttpClient')
 
     def test_what_is_wrong(self) -> None:
         """Invalid certificates and proxies are reported when the client is built."""

@@ -100,7 +100,7 @@ class EndTests(FaultCase):
         """A stream's reader gets what arrived, and then the error."""
         upstream = self.peer(ends(OK + b'Content-Length: 10\r\n\r\nhello', reset=True))
         client = self.caller()
-        answer = await client.send(self.outbound(upstream, stream=True))
+        answer = await client.send(self.outbound(upstream, is_streamed=True))
         stream: Any = answer.body
         self.assertEqual(await stream.read(), b'hello')
         await self.failed(stream.read(), PeerReset)
@@ -117,7 +117,7 @@ class EndTests(FaultCase):
             (says(body=request.target) if half % 2 else cut)(peer, request)
 
         upstream = self.peer(every_other)
-        client = self.caller(bounds=PoolLimits(max_connections=3))
+        client = self.caller(pool_limits=PoolLimits(max_connections=3))
         sending: list[Any] = []
         for number in range(30):
             target = b'/%d' % number
@@ -238,7 +238,7 @@ class LieTests(FaultCase):
             (OK + b'Transfer-Encoding: chunked\r\n\r\n', b'400\r\n' + b'x' * 1024 + b'\r\n'),
             (OK + b'\r\n', b'x' * 1024),
         ):
-            why = await self.fails(flood(start, more), TooLarge, most=100_000)
+            why = await self.fails(flood(start, more), TooLarge, max_body=100_000)
             self.assertEqual(why, 'the body of the answer is longer than the 100000 bytes that this call allows')
 
     async def test_more_than_it_said(self) -> None:
@@ -347,7 +347,7 @@ class ConnectTests(WithPeers):
 
     async def test_refused(self) -> None:
         """A refused connection fails at once, for one call and for many."""
-        client = self.client(bounds=PoolLimits(max_connections=2))
+        client = self.client(pool_limits=PoolLimits(max_connections=2))
         for _ in range(50):
             await self.failed(client.send(get(1)), ConnectRefused)
         self.assertEqual((client.client.active, client.client.waiting), (0, 0))

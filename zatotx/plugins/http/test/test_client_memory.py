@@ -58,17 +58,17 @@ class WaitingTests(WithCore):
 
     async def test_on_connections_of_their_own(self) -> None:
         """A call on its own connection uses less than 20 KiB, Twisted's part included."""
-        self.assertLess(await self.cost(self.core(connections=2000), 1000, 1001), MOST)
+        self.assertLess(await self.cost(self.core(max_connections=2000), 1000, 1001), MOST)
 
     async def test_in_the_queue(self) -> None:
         """A queued call uses a fraction of that."""
-        self.assertLess(await self.cost(self.core(connections=1), 5000, 1), MOST / 4)
+        self.assertLess(await self.cost(self.core(max_connections=1), 5000, 1), MOST / 4)
 
 
 class GarbageTests(InMemory):
     def test_calls_leave_no_cycles(self) -> None:
         """A finished call is freed without the garbage collector, however it ended."""
-        memory = Memory(connections=2)
+        memory = Memory(max_connections=2)
 
         def ended(error: Any) -> None:
             """Consume the error."""

@@ -39,7 +39,7 @@ class PlaceTests(InMemory):
 
     def test_the_caller_hears_last(self) -> None:
         """The connection is free when the caller gets the response: its next call uses it."""
-        memory = Memory(connections=1)
+        memory = Memory(max_connections=1)
         second: list[Deferred[HttpResponse]] = []
         memory.send().addCallback(lambda answer: second.append(memory.send()))
         memory.lines[0].say(OK)
@@ -49,7 +49,7 @@ class PlaceTests(InMemory):
 
     def test_first_come_first_served(self) -> None:
         """Calls beyond the limit are sent in FIFO order, on the connection that is free first."""
-        memory = Memory(connections=2)
+        memory = Memory(max_connections=2)
         sendings = [memory.send(target=b'/%d' % n) for n in range(5)]
         self.assertEqual(memory.counts, (2, 0, 3))
         one, two = memory.lines
@@ -69,7 +69,7 @@ class PlaceTests(InMemory):
 
     def test_nobody_overtakes(self) -> None:
         """A call made when a slot was just freed waits behind the older ones."""
-        memory = Memory(connections=1)
+        memory = Memory(max_connections=1)
         late: list[Deferred[HttpResponse]] = []
         first = memory.send().addErrback(lambda _: late.append(memory.send(target=b'/late')))
         waiting = memory.send(target=b'/waiting')
@@ -82,7 +82,7 @@ class PlaceTests(InMemory):
 
     def test_a_place_that_is_freed(self) -> None:
         """When a connection breaks, the call that has waited longest opens a new one."""
-        memory = Memory(connections=1)
+        memory = Memory(max_connections=1)
         broken, waiting = memory.send('POST'), memory.send()
         memory.lines[0].end()
         self.assertTrue(self.failed(broken, PeerReset).reached_peer)
@@ -93,7 +93,7 @@ class PlaceTests(InMemory):
 
     def test_the_queue_has_an_end(self) -> None:
         """The queue is limited in length, with an error at once, and in time."""
-        memory = Memory(connections=1, waiting=1)
+        memory = Memory(max_connections=1, max_waiting=1)
         busy = memory.send()
         waiting = memory.send(timeouts=Timeouts(queue_timeout=3.0))
         error = self.failed(memory.send(), QueueFull)
@@ -110,7 +110,7 @@ class PlaceTests(InMemory):
 
     def test_leaving_the_queue(self) -> None:
         """A call cancelled in the queue is never sent; those behind it move up."""
-        memory = Memory(connections=1)
+        memory = Memory(max_connections=1)
         busy, leaving, waiting = memory.send(), memory.send(target=b'/leaving'), memory.send(target=b'/waiting')
         leaving.cancel()
         self.failed(leaving, CancelledError)
@@ -124,7 +124,7 @@ class PlaceTests(InMemory):
 
     def test_each_origin_has_its_own(self) -> None:
         """Scheme, host and port distinguish origins; the limit is per origin."""
-        memory = Memory(connections=1)
+        memory = Memory(max_connections=1)
         origins = [Origin('http', 'a', 80), Origin('http', 'b', 80), Origin('http', 'a', 81), Origin('https', 'a', 80)]
         for origin in origins * 2:
             memory.client.send(HttpRequest('GET', origin)).addErrback(lambda _: None)
@@ -136,7 +136,7 @@ class PlaceTests(InMemory):
 
     def test_origins_that_nobody_calls_any_more(self) -> None:
         """Pools of unused origins are dropped: a program that follows links does not grow."""
-        memory = Memory(idle=1.0)
+        memory = Memory(idle_timeout=1.0)
         for n in range(100):
             memory.client.send(HttpRequest('GET', Origin('http', f'host-{n}', 80)))
             memory.lines[-1].say(OK)
@@ -149,7 +149,7 @@ class IdleTests(InMemory):
     def test_idle_connections_end(self) -> None:
         """Idle connections are closed in an orderly way after their timeout; the most recently used one is reused
         first."""
-        memory = Memory(idle=10.0)
+        memory = Memory(idle_timeout=10.0)
         memory.send()
         memory.send()
         memory.lines[0].say(OK)
@@ -167,7 +167,7 @@ class IdleTests(InMemory):
 
     def test_a_connection_that_is_used_stays(self) -> None:
         """The idle timeout starts again with every call."""
-        memory = Memory(idle=10.0)
+        memory = Memory(idle_timeout=10.0)
         for _ in range(5):
             sending = memory.send()
             memory.lines[0].say(OK)
@@ -177,7 +177,7 @@ class IdleTests(InMemory):
 
     def test_none_is_kept(self) -> None:
         """With an idle timeout of 0 each call has its own connection, with `Connection: close`."""
-        memory = Memory(idle=0.0)
+        memory = Memory(idle_timeout=0.0)
         for _ in range(2):
             sending = memory.send()
             self.assertIn(b'\r\nConnection: close\r\n', memory.lines[-1].taken())
@@ -214,7 +214,7 @@ class IdleTests(InMemory):
 
     def test_a_farewell_that_the_peer_does_not_hear(self) -> None:
         """A connection that does not close within 5 s is aborted."""
-        memory = Memory(idle=0.0)
+        memory = Memory(idle_timeout=0.0)
         sending = memory.send()
         line = memory.lines[0]
         line.loseConnection = lambda: None  # type: ignore[method-assign]
@@ -235,7 +235,7 @@ class DialTests(InMemory):
             (ConnectionRefusedError(), ConnectRefused), (DNSLookupError(), NoSuchHost),
             (TCPTimedOutError(), ConnectTimeout), (RuntimeError('odd'), NotReached), (NoSuchHost('no'), NoSuchHost),
         ):
-            memory = Memory(given, connections=1)
+            memory = Memory(given, max_connections=1)
             for _ in range(3):
                 got = self.failed(memory.send('POST'), error)
                 self.assertFalse(got.reached_peer)
@@ -266,7 +266,7 @@ class DialTests(InMemory):
 
     def test_all_that_wait_when_nobody_is_there(self) -> None:
         """Ten thousand calls behind a failing connection fail one after the other, without recursion."""
-        memory = Memory(False, connections=1)
+        memory = Memory(False, max_connections=1)
         sendings = [memory.send() for _ in range(10_000)]
         memory.at_once = ConnectionRefusedError()
         memory.dialings[0].done.errback(ConnectionRefusedError())
@@ -276,7 +276,7 @@ class DialTests(InMemory):
 
     def test_a_connection_is_late(self) -> None:
         """A connect timeout cancels the attempt, and frees its slot."""
-        memory = Memory(False, connections=1)
+        memory = Memory(False, max_connections=1)
         late = memory.send(timeouts=Timeouts(connect_timeout=3.0))
         waiting = memory.send()
         self.assertEqual(memory.dialings[0].deadline, memory.clock.seconds() + 3)
@@ -329,7 +329,7 @@ class DialTests(InMemory):
 class CloseTests(InMemory):
     def test_closing(self) -> None:
         """close fails waiting calls, lets current ones finish, and then fires."""
-        memory = Memory(connections=2)
+        memory = Memory(max_connections=2)
         idle, busy = memory.send(), memory.send()
         memory.lines[0].say(OK)
         self.successResultOf(idle)
@@ -368,7 +368,7 @@ class CloseTests(InMemory):
 
     def test_retiring(self) -> None:
         """After retire waiting and new calls are sent, to any origin, but no connection is kept."""
-        memory = Memory(connections=2)
+        memory = Memory(max_connections=2)
         idle, busy = memory.send(), memory.send()
         memory.lines[0].say(OK)
         self.successResultOf(idle)

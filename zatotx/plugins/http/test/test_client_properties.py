@@ -28,7 +28,7 @@ class Play:
     """A client with callers and peers that performs scripted steps."""
 
     def __init__(self, connections: int) -> None:
-        self.memory = Memory(False, connections=connections, idle=5.0, waiting=4)
+        self.memory = Memory(False, max_connections=connections, idle_timeout=5.0, max_waiting=4)
         self.sendings: list[Deferred[Any]] = []
         self.lines: list[Line] = []
         self.ended: list[int] = []
@@ -43,7 +43,11 @@ class Play:
         at = len(self.sendings)
         body: Any = (None, b'body', IteratorBody(self.source()), IteratorBody(self.source(), 4))[number % 4]
         sending = self.memory.send(
-            ('GET', 'POST')[number % 2], body=body, expect=float(number % 3), stream=number > 8, timeouts=TIMEOUTS
+            ('GET', 'POST')[number % 2],
+            body=body,
+            expect_timeout=float(number % 3),
+            is_streamed=number > 8,
+            timeouts=TIMEOUTS,
         )
         self.sendings.append(sending)
         sending.addBoth(self.over, at)

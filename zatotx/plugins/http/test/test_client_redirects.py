@@ -227,7 +227,7 @@ class FollowingTests(WithPeers):
     async def test_off(self) -> None:
         """A connection may return redirects as responses."""
         upstream = self.listen(sends_to('/b'))
-        answer = await self.client(follow_redirects=0).send(get(upstream.port))
+        answer = await self.client(max_redirects=0).send(get(upstream.port))
         self.assertEqual((answer.status, answer.headers[b'location'], len(upstream.requests)), (302, b'/b', 1))
 
     async def test_nothing_to_follow(self) -> None:
@@ -242,7 +242,7 @@ class FollowingTests(WithPeers):
         there = self.listen(says())
         here = self.listen(sends_to(f'http://localhost:{there.port}/b', b'303 See Other'))
         headers = [*SECRETS, *OPEN, (b'Content-Type', b'text/plain'), (b'Host', b'crm.example')]
-        client = self.client(secret_fields=frozenset((b'x-partner',)), any_origin=True)
+        client = self.client(secret_fields=frozenset((b'x-partner',)), redirect_to_any_origin=True)
         await client.send(post(here.port, b'order', headers=headers))
         (request,) = there.requests
         self.assertEqual((request.method, request.body), (b'GET', b''))
@@ -263,7 +263,7 @@ class FollowingTests(WithPeers):
         here = self.listen(lambda peer, request: answers[request.target](peer, request))
         there = self.listen(sends_to(f'http://127.0.0.1:{here.port}/c'))
         answers = {b'/a': sends_to(f'http://127.0.0.1:{there.port}/b'), b'/c': says(body=b'home')}
-        answer = await self.client(any_origin=True).send(get(here.port, b'/a'))
+        answer = await self.client(redirect_to_any_origin=True).send(get(here.port, b'/a'))
         self.assertEqual((answer.body, here.accepted), (b'home', 1))
 
     async def test_from_https_to_http(self) -> None:
@@ -273,7 +273,7 @@ class FollowingTests(WithPeers):
         for status in (b'302 Found', b'307 Temporary Redirect'):
             here = self.listen(sends_to(f'http://127.0.0.1:{there.port}/', status),
                                tls=server_tls(ca.sign('here', '127.0.0.1')))
-            client = self.client(tls=TlsSettings(ca=ca.path.read_text()), any_origin=True)
+            client = self.client(tls=TlsSettings(ca=ca.path.read_text()), redirect_to_any_origin=True)
             answer = await client.send(get(here.port, scheme='https', headers=SECRETS[:4] + OPEN))
             self.assertEqual(answer.body, b'in the clear')
             self.assertEqual(set(there.requests.pop().headers), {b'host', b'x-zato-cid', b'accept'})
@@ -320,7 +320,7 @@ class FollowingTests(WithPeers):
             sends_to(f'/{int(request.target[1:] or b"0") + 1}')(peer, request)
 
         upstream = self.listen(onward)
-        client = self.client(follow_redirects=3)
+        client = self.client(max_redirects=3)
         why = await self.failed(client.send(get(upstream.port)), TooManyRedirects)
         self.assertEqual(why, 'redirected more than 3 times, at last by 127.0.0.1')
         self.assertEqual((len(upstream.requests), client.client.active), (4, 0))
@@ -356,7 +356,7 @@ class FollowingTests(WithPeers):
         answers = {b'/': raw(b'HTTP/1.1 302 Found\r\nLocation: /b\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nmoved'),
                    b'/b': says(body=b'here')}  # fmt: skip
         upstream = self.listen(lambda peer, request: answers[request.target](peer, request))
-        answer = await self.client().send(get(upstream.port, stream=True))
+        answer = await self.client().send(get(upstream.port, is_streamed=True))
         stream = answer.body
         assert not isinstance(stream, bytes)
         self.assertEqual(await self.read(stream), b'here')

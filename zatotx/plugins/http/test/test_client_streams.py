@@ -24,8 +24,8 @@ class DownTests(WithCore):
     async def begun(self, said: bytes) -> tuple[BodyStream, Listener]:
         """Return a stream of which this was sent."""
         peer = self.listen(answers(said))
-        self.client = self.core(connections=1)
-        stream = await self.streamed(self.client.send(self.call(peer, stream=True)))
+        self.client = self.core(max_connections=1)
+        stream = await self.streamed(self.client.send(self.call(peer, is_streamed=True)))
         return stream, peer
 
     async def test_piece_by_piece(self) -> None:
@@ -63,7 +63,7 @@ class DownTests(WithCore):
         body = b''.join(n.to_bytes(4, 'big') for n in range(5_000_000))
         peer = self.listen(answers(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n' % len(body) + body))
         client = self.core()
-        stream = await self.streamed(client.send(self.call(peer, stream=True)))
+        stream = await self.streamed(client.send(self.call(peer, is_streamed=True)))
         await pause(0.1)
         self.assertTrue(peer.talk.transport.dataBuffer or peer.talk.transport._tempDataBuffer, 'the peer waits')
         first = await stream.read()
@@ -105,7 +105,7 @@ class DownTests(WithCore):
             assert not isinstance(answer.body, bytes)
             answer.body.close()
 
-        await client.send(self.call(peer, stream=True)).addCallback(close)
+        await client.send(self.call(peer, is_streamed=True)).addCallback(close)
         self.clean(client)
 
     async def test_one_reader(self) -> None:
@@ -134,7 +134,7 @@ class DownTests(WithCore):
         """The total timeout covers the stream."""
         peer = self.listen(answers(CHUNKED))
         client = self.core()
-        stream = await self.streamed(client.send(self.call(peer, stream=True, timeouts=Timeouts(total_timeout=1))))
+        stream = await self.streamed(client.send(self.call(peer, is_streamed=True, timeouts=Timeouts(total_timeout=1))))
         await self.failed(stream.read(), TotalTimeout)
         self.clean(client)
 
@@ -278,7 +278,7 @@ class UpTests(WithCore):
 
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'POST', body=IteratorBody(pieces()), stream=True))
+        sending = client.send(self.call(peer, 'POST', body=IteratorBody(pieces()), is_streamed=True))
         gates[0].callback(b'one')
         await self.until(lambda: peer.talks and peer.talk.heard.endswith(b'one\r\n'))
         peer.talk.say(CHUNKED + b'3\r\nONE\r\n')

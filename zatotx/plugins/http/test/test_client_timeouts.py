@@ -29,7 +29,7 @@ TIMEOUTS = Timeouts(
 
 class StageTests(InMemory):
     def setUp(self) -> None:
-        self.memory = Memory(connections=1)
+        self.memory = Memory(max_connections=1)
 
     def send(self, **more: Any) -> tuple[Deferred[Any], Line]:
         sending = self.memory.send(timeouts=TIMEOUTS, **more)
@@ -56,7 +56,7 @@ class StageTests(InMemory):
         for stream in (False, True):
             memory = self.memory = Memory()
             memory.wait(0.5)
-            sending = memory.send(timeouts=Timeouts(first_byte_timeout=0.041, total_timeout=inf), stream=stream)
+            sending = memory.send(timeouts=Timeouts(first_byte_timeout=0.041, total_timeout=inf), is_streamed=stream)
             memory.wait(0.04)
             memory.clock.advance(0.002)
             self.assertNoResult(sending)
@@ -110,7 +110,7 @@ class StageTests(InMemory):
 
     def test_nothing_was_sent(self) -> None:
         """A call that times out in the queue or while connecting has not reached the peer."""
-        memory = Memory(False, connections=1)
+        memory = Memory(False, max_connections=1)
         deadline = memory.clock.seconds() + 0.5
         for sending in (memory.send(deadline=deadline), memory.send(deadline=deadline)):
             memory.wait(0.6)
@@ -139,7 +139,7 @@ class StageTests(InMemory):
 class StreamTests(InMemory):
     def setUp(self) -> None:
         self.memory = Memory()
-        self.sending = self.memory.send(stream=True, timeouts=TIMEOUTS)
+        self.sending = self.memory.send(is_streamed=True, timeouts=TIMEOUTS)
         self.line = self.memory.lines[0]
 
     def test_silence_in_a_stream(self) -> None:
@@ -192,7 +192,7 @@ class RequestTests(InMemory):
 
     def test_consent(self) -> None:
         """With `expect` the body is sent after 100 Continue, and only then."""
-        sending = self.memory.send('POST', body=b'body', expect=1.0)
+        sending = self.memory.send('POST', body=b'body', expect_timeout=1.0)
         line = self.memory.lines[0]
         self.assertTrue(line.taken().endswith(b'Expect: 100-continue\r\nContent-Length: 4\r\n\r\n'))
         self.memory.wait(0.9)
@@ -204,7 +204,7 @@ class RequestTests(InMemory):
 
     def test_silence_is_consent(self) -> None:
         """After the timeout the body is sent anyway: many peers do not support Expect."""
-        sending = self.memory.send('POST', body=b'body', expect=1.0)
+        sending = self.memory.send('POST', body=b'body', expect_timeout=1.0)
         line = self.memory.lines[0]
         line.taken()
         self.memory.wait(0.95)
@@ -218,7 +218,7 @@ class RequestTests(InMemory):
 
     def test_refusal(self) -> None:
         """A final response is returned without sending the body, and the connection is not reused."""
-        sending = self.memory.send('POST', body=b'body', expect=1.0)
+        sending = self.memory.send('POST', body=b'body', expect_timeout=1.0)
         line = self.memory.lines[0]
         line.taken()
         line.say(b'HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n')
@@ -228,7 +228,7 @@ class RequestTests(InMemory):
 
     def test_late_while_it_expects(self) -> None:
         """The total timeout applies while the client waits for 100 Continue."""
-        sending = self.memory.send('POST', body=b'body', expect=5.0, timeouts=Timeouts(total_timeout=2.0))
+        sending = self.memory.send('POST', body=b'body', expect_timeout=5.0, timeouts=Timeouts(total_timeout=2.0))
         self.memory.wait(2.1)
         self.failed(sending, TotalTimeout)
         self.clean(self.memory)

@@ -19,9 +19,15 @@ _ACCEPTED = {'1.1': b'text/xml, application/xml', '1.2': b'application/soap+xml,
 
 def _form(value: SoapOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> SoapRequestTemplate:
     return make_request_template(
-        SoapRequestTemplate, value, credentials, context, _ACCEPTED[value.soap_version],
-        version=VERSIONS[value.soap_version], action=unquote_action(value.soap_action), token=credentials.make_token,
-    )  # fmt: skip
+        SoapRequestTemplate,
+        value,
+        credentials,
+        context,
+        _ACCEPTED[value.soap_version],
+        version=VERSIONS[value.soap_version],
+        action=unquote_action(value.soap_action),
+        make_token=credentials.make_token,
+    )
 
 
 def _connection(parts: ConnectionParts, reactor: Any, value: SoapOutgoing) -> SoapConnection:
