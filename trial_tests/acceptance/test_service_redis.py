@@ -65,7 +65,7 @@ class ServiceRedisTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.broker: Broker = one_server()
         if not getattr(self.broker, 'has_redis_services', False):
-            self.broker.serve('kv_services', SERVICES)
+            self.broker.serve('kv_services.py', SERVICES)
             self.broker.has_redis_services = True  # type: ignore[attr-defined]
 
     @property

@@ -15,7 +15,7 @@ from zatotx.service.redis_access import RedisAccess
 _SCANS = {'scan_iter': 'scan', 'hscan_iter': 'hscan', 'sscan_iter': 'sscan', 'zscan_iter': 'zscan'}
 
 
-class Kvdb:
+class RedisMethods:
     """Redis as one service call sees it. Awaitable in async services: `await self.kvdb.get('key')`; in `def` services
     `self.kvdb.get('key')` returns the result, and so does Zato's form `self.kvdb.conn.get('key')`.
 
@@ -36,9 +36,9 @@ class Kvdb:
         """Execute a command that has no method here, e.g. `execute('LPOS', 'list', 'value')`."""
         return self._call((*command.split(' '), *args), _same)
 
-    def pipeline(self, transaction: bool = True) -> KvdbPipeline:
+    def pipeline(self, transaction: bool = True) -> RedisPipeline:
         """Return a pipeline: commands that are sent together by its `execute`, by default as one transaction."""
-        return KvdbPipeline(self._access, transaction)
+        return RedisPipeline(self._access, transaction)
 
     def register_script(self, script: str) -> Callable[..., Any]:
         """Return a function that runs a Lua script: `function(keys=[…], args=[…])`. Redis caches its text."""
@@ -90,7 +90,7 @@ class Kvdb:
         return self._access.run(call)
 
 
-class KvdbPipeline:
+class RedisPipeline:
     """Commands that are sent together. Each method returns the pipeline; `execute` returns the list of results."""
 
     def __init__(self, access: RedisAccess, transaction: bool) -> None:
@@ -156,7 +156,7 @@ def _same(reply: Any) -> Any:
     return reply
 
 
-def _scanner(kvdb: Kvdb, name: str) -> Callable[..., Any]:
+def _scanner(kvdb: RedisMethods, name: str) -> Callable[..., Any]:
     """Return `scan_iter` and similar: an asynchronous iterator in async services, a plain one in `def` services."""
 
     def iterate(*args: Any, **options: Any) -> Any:
@@ -191,15 +191,15 @@ def _pages(page: Callable[[int], Any]) -> Iterator[Any]:
 
 
 def _command_method(method: Method) -> Callable[..., Any]:
-    def call(self: Kvdb, *args: Any, **kwargs: Any) -> Any:
+    def call(self: RedisMethods, *args: Any, **kwargs: Any) -> Any:
         return self._call(*method.build(*args, **kwargs))
 
     call.__name__, call.__doc__ = method.name, f'See redis-py: {method.name}.'
     return call
 
 
-def _queueing_method(method: Method) -> Callable[..., KvdbPipeline]:
-    def queue(self: KvdbPipeline, *args: Any, **kwargs: Any) -> KvdbPipeline:
+def _queueing_method(method: Method) -> Callable[..., RedisPipeline]:
+    def queue(self: RedisPipeline, *args: Any, **kwargs: Any) -> RedisPipeline:
         self._queued.append(method.build(*args, **kwargs))
         return self
 
@@ -208,5 +208,5 @@ def _queueing_method(method: Method) -> Callable[..., KvdbPipeline]:
 
 
 for _method in METHODS.values():
-    setattr(Kvdb, _method.name, _command_method(_method))
-    setattr(KvdbPipeline, _method.name, _queueing_method(_method))
+    setattr(RedisMethods, _method.name, _command_method(_method))
+    setattr(RedisPipeline, _method.name, _queueing_method(_method))

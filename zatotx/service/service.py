@@ -14,7 +14,7 @@ from zatotx.service.compat.bunch import Bunch
 from zatotx.service.context import Channel, Deadline, wsgi_environ
 from zatotx.service.hooks import Hooks, JobHooks
 from zatotx.service.io.log_format import format_for_log
-from zatotx.service.kvdb import Kvdb
+from zatotx.service.kvdb import RedisMethods
 from zatotx.service.lazy_attribute import lazy_attribute
 from zatotx.service.locks import lock
 from zatotx.service.logger import ServiceLogger
@@ -119,7 +119,7 @@ class Service(Hooks, JobHooks):
     )
     outgoing: lazy_attribute[Outgoing] = lazy_attribute(lambda self: self.out, "Zato's older name of `out`.")
     rest: lazy_attribute[Any] = lazy_attribute(lambda self: self.out.rest, "3.x's short name of `out.rest`.")
-    kvdb: lazy_attribute[Kvdb] = lazy_attribute(Kvdb, 'Redis, under redis-py\'s names: kvdb.get(key) …')
+    kvdb: lazy_attribute[RedisMethods] = lazy_attribute(RedisMethods, 'Redis, under redis-py\'s names: kvdb.get(key) …')
     lock = lock
     metrics: lazy_attribute[UserMetrics] = lazy_attribute(
         lambda self: getattr(self._zatotx.invoker.node, 'user_metrics', None) or NullUserMetrics(),

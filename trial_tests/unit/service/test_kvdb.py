@@ -9,7 +9,7 @@ from zatotx.interfaces.redis_client import RedisError
 from zatotx.interfaces.service_redis import CommandRefusedError
 from zatotx.model.errors import Conflict, Timeout
 from zatotx.service.invoker import Invoker
-from zatotx.service.kvdb import Kvdb
+from zatotx.service.kvdb import RedisMethods
 from zatotx.testing.service_test_case import ServiceTesting
 
 
@@ -146,7 +146,7 @@ class KvdbTests(ServiceTesting, SynchronousTestCase):
 
     def test_without_redis(self) -> None:
         """A node without Redis for services says so."""
-        self.assertTrue(Kvdb.get.__doc__)  # type: ignore[attr-defined]
+        self.assertTrue(RedisMethods.get.__doc__)  # type: ignore[attr-defined]
         self.assertIn('node', Invoker.__init__.__annotations__)
         self.kit._invoker.node.service_redis = None
         with self.assertRaisesRegex(Exception, 'This node has no Redis for services'):
