@@ -18,6 +18,7 @@ from zatotx.interfaces.redis import LeaseHeld
 from zatotx.interfaces.redis_client import RedisError, RedisNotReady
 from zatotx.interfaces.service_redis import CommandRefusedError
 from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.redis.cache_store import RedisCacheStore
 from zatotx.redis.client import RedisClient
 from zatotx.redis.connection_log import ConnectionLog
 from zatotx.redis.lease_store import RedisLeaseBackend
@@ -25,7 +26,9 @@ from zatotx.redis.leases import LeaseStore
 from zatotx.redis.scripts import ScriptRunner
 from zatotx.redis.service_redis import ServiceRedis, make_service_redis
 from zatotx.redis.url import RedisAddress
+from zatotx.rules.redis.cache_limits import CacheLimits
 from zatotx.rules.redis.command_table import SCRIPTS, known_commands
+from zatotx.testing.cache_contract import CacheStoreContract
 from zatotx.testing.memory_leases import EpochSequence
 from zatotx.testing.service_redis_contract import ServiceRedisContract
 
@@ -132,6 +135,18 @@ class ServiceRedisTests(RedisCase, ServiceRedisContract):
         dump = await self.call('dump', 'n')
         self.assertEqual(await self.made.commands.execute('RESTORE', 'copy', 0, dump), 'OK')
         self.assertEqual(await self.call('get', 'copy'), '5')
+
+
+class RedisCacheStoreTests(RedisCase, CacheStoreContract):
+    """Caches in a real Redis, as the restricted user."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        super().setUp()
+        self.made = started_service_redis(self, self.server.address)
+        await self.got(self.made.client.wait_connected())
+
+    def store(self, limits: CacheLimits) -> RedisCacheStore:
+        return RedisCacheStore(ScriptRunner(self.made.client), KEYS, 'services:cache', limits)
 
 
 class NotAdministratorTests(RedisCase):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from zatotx.interfaces.cache import ICacheStore
 from zatotx.interfaces.redis_client import ICommands, IPipelinedCommands, ITransactions, RedisError
 
 
@@ -28,3 +30,8 @@ class IServiceRedis(Interface):
 
     commands: IServiceCommands = Attribute('The commands of services')
     leases = Attribute('ILeaseStore of self.lock')
+    cache_store: ICacheStore = Attribute('ICacheStore of self.cache')
+    cache_evictions = Attribute('Has add(cache, count), for entries that had to give way')
+    cache_flights: dict[tuple[str, str], list[Deferred[tuple[bool, Any]]]] = Attribute(
+        'The values that this process loads now: (cache, key) -> calls that wait for them'
+    )

@@ -19,6 +19,7 @@ from zatotx.node.file_references import make_reader
 from zatotx.rules.enmasse.references import ReferenceResolver, has_reference
 from zatotx.rules.limits.concurrency_limit import DEFAULT_NODE_LIMIT, DEFAULT_SERVICE_LIMIT
 from zatotx.rules.limits.memory_budget import DEFAULT_LIMIT, MIN_LIMIT
+from zatotx.rules.redis.cache_limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_ENTRIES
 from zatotx.rules.resilience.heartbeat import TIMEOUT
 from zatotx.schema.masking import mask_setting
 from zatotx.schema.service import MAX_IN_FLIGHT
@@ -56,6 +57,11 @@ class Kvdb(_Section, frozen=True, kw_only=True):
     ca: str = ''  # CA file for rediss://, relative to the server's directory; '' = the system's CAs
     cert: str = ''  # file of a client certificate
     key: str = ''  # file of its private key, if it is not in the same file
+
+
+class Cache(_Section, frozen=True, kw_only=True):
+    max_entries: _Count = DEFAULT_MAX_ENTRIES  # maximum number of entries of each cache of services
+    max_bytes: _Count = DEFAULT_MAX_BYTES  # maximum size of the keys and values of each cache
 
 
 class Threads(_Section, frozen=True, kw_only=True):
@@ -98,6 +104,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     main: Main
     odb: Odb
     kvdb: Kvdb
+    cache: Cache = Cache()
     threads: Threads = Threads()
     limits: Limits = Limits()
     hot_deploy: HotDeploy = HotDeploy()

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from zatotx.interfaces.cache import ICacheStore
 from zatotx.interfaces.redis import ILeaseStore
 from zatotx.interfaces.service_redis import IServiceCommands, IServiceRedis
+from zatotx.redis.cache_evictions import CacheEvictions
+from zatotx.redis.cache_store import RedisCacheStore
 from zatotx.redis.client import RedisClient
 from zatotx.redis.connection_log import ConnectionLog
 from zatotx.redis.fencing import FencedWriter
@@ -20,6 +24,7 @@ from zatotx.redis.restricted_user import RestrictedUser
 from zatotx.redis.scripts import ScriptRunner
 from zatotx.redis.service_commands import ServiceCommands
 from zatotx.redis.url import RedisAddress
+from zatotx.rules.redis.cache_limits import DEFAULT_LIMITS, CacheLimits
 
 SERVICE_KEYS = 'services'  # keys of the cluster that services use through their own methods are below it
 
@@ -33,6 +38,9 @@ class ServiceRedis:
     user: RestrictedUser
     commands: IServiceCommands
     leases: ILeaseStore
+    cache_store: ICacheStore
+    cache_evictions: CacheEvictions
+    cache_flights: dict[tuple[str, str], list[Deferred[tuple[bool, Any]]]] = field(factory=dict)
 
 
 def make_service_redis(
@@ -44,6 +52,7 @@ def make_service_redis(
     node: str,
     timeout: float,
     connection_log: ConnectionLog,
+    limits: CacheLimits = DEFAULT_LIMITS,
 ) -> ServiceRedis:
     """Return the Redis of the services of a node, not yet started. `leases`: those of the cluster."""
     name = keys.connection_name(node) + ':services'
@@ -51,6 +60,8 @@ def make_service_redis(
     client = RedisClient(
         reactor, address, timeout=timeout, name=name, connection_log=connection_log, prepare=user.switch
     )
-    fenced = FencedWriter(ScriptRunner(client), keys, kind=f'{SERVICE_KEYS}:fence')
+    scripts = ScriptRunner(client)
+    fenced = FencedWriter(scripts, keys, kind=f'{SERVICE_KEYS}:fence')
     commands = ServiceCommands(client, fenced, lambda: '' if user.is_enforced else user.problem)
-    return ServiceRedis(client, user, commands, leases)
+    cache_store = RedisCacheStore(scripts, keys, f'{SERVICE_KEYS}:cache', limits)
+    return ServiceRedis(client, user, commands, leases, cache_store, CacheEvictions(reactor, limits))

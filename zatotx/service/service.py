@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from zatotx.interfaces.meters import NullUserMetrics, UserMetrics
 from zatotx.model.message import ANONYMOUS, Message, Principal
 from zatotx.schema.service import DEFAULT_SLOW_THRESHOLD
+from zatotx.service.cache import Caches
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.context import Channel, Deadline, wsgi_environ
 from zatotx.service.hooks import Hooks, JobHooks
@@ -121,6 +122,7 @@ class Service(Hooks, JobHooks):
     rest: lazy_attribute[Any] = lazy_attribute(lambda self: self.out.rest, "3.x's short name of `out.rest`.")
     kvdb: lazy_attribute[RedisMethods] = lazy_attribute(RedisMethods, 'Redis, under redis-py\'s names: kvdb.get(key) …')
     lock = lock
+    cache: lazy_attribute[Caches] = lazy_attribute(Caches, 'Caches shared by the servers: cache.get(key) …')
     metrics: lazy_attribute[UserMetrics] = lazy_attribute(
         lambda self: getattr(self._zatotx.invoker.node, 'user_metrics', None) or NullUserMetrics(),
         "Metrics that the service defines: metrics.incr(name), .gauge(name, value), .timing(name, seconds).",

@@ -19,6 +19,7 @@ from zatotx.redis.pubsub import RedisPubSub
 from zatotx.redis.scripts import ScriptRunner
 from zatotx.redis.service_redis import ServiceRedis, make_service_redis
 from zatotx.redis.url import TlsOptions, parse_address
+from zatotx.rules.redis.cache_limits import CacheLimits
 
 
 @frozen
@@ -53,6 +54,7 @@ def make_redis_connections(settings: Settings, home: Path, reactor: Any, odb: An
         node=main.name,
         timeout=kvdb.timeout,
         connection_log=shared['connection_log'],
+        limits=CacheLimits(settings.cache.max_entries, settings.cache.max_bytes),
     )
     return RedisConnections(client, RedisPubSub(reactor, address, client, cluster=main.cluster, **shared), services)
 

@@ -5,10 +5,29 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from zatotx.interfaces.cache import StoredEntry
 from zatotx.interfaces.redis_client import RedisError
 from zatotx.model.errors import ServiceUnavailable
+from zatotx.rules.redis.cache_limits import CacheLimits
+from zatotx.testing.cache_contract import CacheStoreContract
+from zatotx.testing.memory_redis.cache_store import MemoryCacheStore
+from zatotx.testing.memory_redis.client import MemoryRedis
 from zatotx.testing.memory_redis.service_redis import MemoryServiceRedis, memory_service_redis
 from zatotx.testing.service_redis_contract import ServiceRedisContract
+
+
+class MemoryCacheStoreTests(CacheStoreContract, TestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.memory = MemoryRedis(self.clock)
+        self.caches: dict[str, dict[str, StoredEntry]] = {}
+
+    def store(self, limits: CacheLimits) -> MemoryCacheStore:
+        return MemoryCacheStore(self.memory, self.clock.seconds, limits, self.caches)
+
+    async def later(self, seconds: float) -> None:
+        self.clock.advance(seconds)
 
 
 class MemoryServiceRedisTests(ServiceRedisContract, TestCase):

@@ -29,6 +29,7 @@ class MemoryRedis:
     now: Callable[[], float] | None = None  # Unix time, for TIME and EXPIREAT; the clock's time by default
     published: list[tuple[str, str]] = field(factory=list)  # channel and message of each PUBLISH
     error: Exception | None = None
+    on_wipe: list[Callable[[], None]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self._space = Keyspace(self.clock, self.now or self.clock.seconds)
@@ -40,6 +41,8 @@ class MemoryRedis:
     def wipe(self) -> None:
         """Delete all data, as FLUSHALL."""
         self._space.entries.clear()
+        for wipe in self.on_wipe:
+            wipe()
 
     def execute(self, command: str, *args: object) -> Deferred[object]:
         """See ICommands."""

@@ -9,11 +9,15 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
+from zatotx.interfaces.cache import ICacheStore
 from zatotx.interfaces.redis import IFencedWriter, ILeaseStore
 from zatotx.interfaces.service_redis import IServiceCommands, IServiceRedis
 from zatotx.model.errors import Conflict
+from zatotx.redis.cache_evictions import CacheEvictions
 from zatotx.redis.service_commands import ServiceCommands
+from zatotx.rules.redis.cache_limits import DEFAULT_LIMITS, CacheLimits
 from zatotx.testing.memory_leases import memory_leases
+from zatotx.testing.memory_redis.cache_store import MemoryCacheStore
 from zatotx.testing.memory_redis.client import MemoryRedis
 
 _NO_SCRIPTS = 'a Redis in memory runs no Lua: test such a service with a real Redis'
@@ -44,10 +48,16 @@ class MemoryServiceRedis:
     memory: MemoryRedis
     commands: IServiceCommands
     leases: ILeaseStore
+    cache_store: ICacheStore
+    cache_evictions: CacheEvictions
+    cache_flights: dict[tuple[str, str], list[Deferred[tuple[bool, Any]]]] = field(factory=dict)
 
 
-def memory_service_redis(clock: Any, now: Callable[[], float] | None = None) -> MemoryServiceRedis:
+def memory_service_redis(
+    clock: Any, now: Callable[[], float] | None = None, limits: CacheLimits = DEFAULT_LIMITS
+) -> MemoryServiceRedis:
     """Return Redis for services in memory. `clock`: IReactorTime. `now` returns Unix time."""
     memory = MemoryRedis(clock, now)
     commands = ServiceCommands(memory, MemoryFencedWriter(memory), lambda: _NO_SCRIPTS)
-    return MemoryServiceRedis(memory, commands, memory_leases(clock))
+    cache_store = MemoryCacheStore(memory, now or clock.seconds, limits)
+    return MemoryServiceRedis(memory, commands, memory_leases(clock), cache_store, CacheEvictions(clock, limits))
