@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from trial_tests.support.redis import KEYS, RedisCase, spoken
+from zatotx.interfaces.data_dictionary import IDataDictionaryStore
 from zatotx.interfaces.redis import LeaseHeld
 from zatotx.interfaces.redis_client import RedisError, RedisNotReady
 from zatotx.interfaces.service_redis import CommandRefusedError
@@ -29,6 +30,7 @@ from zatotx.redis.url import RedisAddress
 from zatotx.rules.redis.cache_limits import CacheLimits
 from zatotx.rules.redis.command_table import SCRIPTS, known_commands
 from zatotx.testing.cache_contract import CacheStoreContract
+from zatotx.testing.data_dictionary_contract import DataDictionaryContract
 from zatotx.testing.memory_leases import EpochSequence
 from zatotx.testing.service_redis_contract import ServiceRedisContract
 
@@ -137,8 +139,8 @@ class ServiceRedisTests(RedisCase, ServiceRedisContract):
         self.assertEqual(await self.call('get', 'copy'), '5')
 
 
-class RedisCacheStoreTests(RedisCase, CacheStoreContract):
-    """Caches in a real Redis, as the restricted user."""
+class StoreTests(RedisCase, CacheStoreContract, DataDictionaryContract):
+    """Caches and data dictionaries in a real Redis, as the restricted user."""
 
     async def setUp(self) -> None:  # type: ignore[override]
         super().setUp()
@@ -147,6 +149,9 @@ class RedisCacheStoreTests(RedisCase, CacheStoreContract):
 
     def store(self, limits: CacheLimits) -> RedisCacheStore:
         return RedisCacheStore(ScriptRunner(self.made.client), KEYS, 'services:cache', limits)
+
+    def dictionary_store(self) -> IDataDictionaryStore:
+        return self.made.data_dictionary
 
 
 class NotAdministratorTests(RedisCase):

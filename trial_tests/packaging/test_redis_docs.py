@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
-PAGES = ('kvdb.md', 'cache.md')
+PAGES = ('kvdb.md', 'cache.md', 'data-dictionaries.md')
 
 
 class RedisPagesTests(SynchronousTestCase):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from zatotx.api import (
     crud,
+    data_dictionary,
     deployment,
     docs,
     enmasse,
     health,
     history,
     invoke,
+    kvdb,
     log_levels,
     openapi,
     servers,
@@ -19,7 +21,10 @@ from zatotx.api import (
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.service_entry import ServiceEntry
 
-_MODULES = (health, deployment, crud, docs, history, invoke, log_levels, enmasse, openapi, servers, services, wsdl)
+_MODULES = (
+    health, deployment, crud, data_dictionary, docs, history, invoke, kvdb, log_levels, enmasse, openapi, servers,
+    services, wsdl,
+)  # fmt: skip
 
 
 def builtin_service_entries(types: ObjectTypeRegistry) -> tuple[ServiceEntry, ...]:

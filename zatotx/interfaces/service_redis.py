@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from zatotx.interfaces.cache import ICacheStore
+from zatotx.interfaces.data_dictionary import IDataDictionaryStore
 from zatotx.interfaces.redis_client import ICommands, IPipelinedCommands, ITransactions, RedisError
 
 
@@ -31,6 +32,7 @@ class IServiceRedis(Interface):
     commands: IServiceCommands = Attribute('The commands of services')
     leases = Attribute('ILeaseStore of self.lock')
     cache_store: ICacheStore = Attribute('ICacheStore of self.cache')
+    data_dictionary: IDataDictionaryStore = Attribute('The data dictionary of self.translate')
     cache_evictions = Attribute('Has add(cache, count), for entries that had to give way')
     cache_flights: dict[tuple[str, str], list[Deferred[tuple[bool, Any]]]] = Attribute(
         'The values that this process loads now: (cache, key) -> calls that wait for them'

@@ -12,12 +12,14 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx.interfaces.cache import ICacheStore
+from zatotx.interfaces.data_dictionary import IDataDictionaryStore
 from zatotx.interfaces.redis import ILeaseStore
 from zatotx.interfaces.service_redis import IServiceCommands, IServiceRedis
 from zatotx.redis.cache_evictions import CacheEvictions
 from zatotx.redis.cache_store import RedisCacheStore
 from zatotx.redis.client import RedisClient
 from zatotx.redis.connection_log import ConnectionLog
+from zatotx.redis.data_dictionary_store import RedisDataDictionaryStore
 from zatotx.redis.fencing import FencedWriter
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.restricted_user import RestrictedUser
@@ -39,6 +41,7 @@ class ServiceRedis:
     commands: IServiceCommands
     leases: ILeaseStore
     cache_store: ICacheStore
+    data_dictionary: IDataDictionaryStore
     cache_evictions: CacheEvictions
     cache_flights: dict[tuple[str, str], list[Deferred[tuple[bool, Any]]]] = field(factory=dict)
 
@@ -64,4 +67,6 @@ def make_service_redis(
     fenced = FencedWriter(scripts, keys, kind=f'{SERVICE_KEYS}:fence')
     commands = ServiceCommands(client, fenced, lambda: '' if user.is_enforced else user.problem)
     cache_store = RedisCacheStore(scripts, keys, f'{SERVICE_KEYS}:cache', limits)
-    return ServiceRedis(client, user, commands, leases, cache_store, CacheEvictions(reactor, limits))
+    dictionary = RedisDataDictionaryStore(client, scripts, keys, f'{SERVICE_KEYS}:data-dict')
+    evictions = CacheEvictions(reactor, limits)
+    return ServiceRedis(client, user, commands, leases, cache_store, dictionary, evictions)

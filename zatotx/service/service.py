@@ -21,9 +21,11 @@ from zatotx.service.locks import lock
 from zatotx.service.logger import ServiceLogger
 from zatotx.service.naming import implementation_name, service_name
 from zatotx.service.outgoing import Outgoing
+from zatotx.service.redis_access import RedisAccess
 from zatotx.service.request import Request
 from zatotx.service.response import Response
 from zatotx.service.timeutil import TimeUtil
+from zatotx.service.translation import translate
 
 
 def _request(service: Service) -> Request:
@@ -32,7 +34,7 @@ def _request(service: Service) -> Request:
 
 
 def _time(service: Service) -> TimeUtil:
-    return TimeUtil(service._zatotx.invoker.now)
+    return TimeUtil(service._zatotx.invoker.now, RedisAccess(service._zatotx))
 
 
 def _transport(message: Message) -> str:
@@ -122,6 +124,7 @@ class Service(Hooks, JobHooks):
     rest: lazy_attribute[Any] = lazy_attribute(lambda self: self.out.rest, "3.x's short name of `out.rest`.")
     kvdb: lazy_attribute[RedisMethods] = lazy_attribute(RedisMethods, 'Redis, under redis-py\'s names: kvdb.get(key) …')
     lock = lock
+    translate = translate
     cache: lazy_attribute[Caches] = lazy_attribute(Caches, 'Caches shared by the servers: cache.get(key) …')
     metrics: lazy_attribute[UserMetrics] = lazy_attribute(
         lambda self: getattr(self._zatotx.invoker.node, 'user_metrics', None) or NullUserMetrics(),

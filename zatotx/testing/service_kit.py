@@ -11,10 +11,12 @@ from types import TracebackType
 from typing import Any, Literal, Self, Unpack, overload
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
 
 from zatotx.model.message import Message, Reply
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.pipeline import Pipeline
+from zatotx.rules.redis.data_dictionary import DataDictionary
 from zatotx.service.compat.bunch import bunchify
 from zatotx.service.service import Service
 from zatotx.testing.call_result import Answer, ChannelAnswer, make_answer, make_channel_answer
@@ -116,6 +118,22 @@ class ServiceKit(ObservedEffects):
     def redis(self) -> MemoryRedis:
         """The Redis in memory that services use: `kit.redis.execute('GET', key)`, `.fail_with(error)`, `.wipe()`."""
         return self._redis.memory
+
+    def add_translation(
+        self, system1: str, key1: str, value1: str, system2: str, key2: str, value2: str
+    ) -> None:
+        """Add a translation for self.translate, with its entries."""
+        source, target = (system1, key1, value1), (system2, key2, value2)
+
+        def add(dictionary: DataDictionary) -> None:
+            dictionary.ensure_entry(source)
+            dictionary.ensure_entry(target)
+            dictionary.add_translation(source, target)
+
+        results: list[object] = []
+        self._redis.data_dictionary.change(add).addBoth(results.append)
+        if isinstance(results[0], Failure):
+            results[0].raiseException()
 
     def invokes(self, name: str) -> ServiceScript:
         """Return the script of another service, which replaces a provided one: `kit.invokes('a.b').answers(…)`."""

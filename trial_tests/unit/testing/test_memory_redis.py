@@ -10,10 +10,20 @@ from zatotx.interfaces.redis_client import RedisError
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.rules.redis.cache_limits import CacheLimits
 from zatotx.testing.cache_contract import CacheStoreContract
+from zatotx.testing.data_dictionary_contract import DataDictionaryContract
 from zatotx.testing.memory_redis.cache_store import MemoryCacheStore
 from zatotx.testing.memory_redis.client import MemoryRedis
+from zatotx.testing.memory_redis.data_dictionary_store import MemoryDataDictionaryStore
 from zatotx.testing.memory_redis.service_redis import MemoryServiceRedis, memory_service_redis
 from zatotx.testing.service_redis_contract import ServiceRedisContract
+
+
+class MemoryDataDictionaryTests(DataDictionaryContract, TestCase):
+    def setUp(self) -> None:
+        self.made = MemoryDataDictionaryStore(MemoryRedis(Clock()))
+
+    def dictionary_store(self) -> MemoryDataDictionaryStore:
+        return self.made
 
 
 class MemoryCacheStoreTests(CacheStoreContract, TestCase):

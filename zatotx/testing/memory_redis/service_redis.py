@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from zatotx.interfaces.cache import ICacheStore
+from zatotx.interfaces.data_dictionary import IDataDictionaryStore
 from zatotx.interfaces.redis import IFencedWriter, ILeaseStore
 from zatotx.interfaces.service_redis import IServiceCommands, IServiceRedis
 from zatotx.model.errors import Conflict
@@ -19,6 +20,7 @@ from zatotx.rules.redis.cache_limits import DEFAULT_LIMITS, CacheLimits
 from zatotx.testing.memory_leases import memory_leases
 from zatotx.testing.memory_redis.cache_store import MemoryCacheStore
 from zatotx.testing.memory_redis.client import MemoryRedis
+from zatotx.testing.memory_redis.data_dictionary_store import MemoryDataDictionaryStore
 
 _NO_SCRIPTS = 'a Redis in memory runs no Lua: test such a service with a real Redis'
 
@@ -49,6 +51,7 @@ class MemoryServiceRedis:
     commands: IServiceCommands
     leases: ILeaseStore
     cache_store: ICacheStore
+    data_dictionary: IDataDictionaryStore
     cache_evictions: CacheEvictions
     cache_flights: dict[tuple[str, str], list[Deferred[tuple[bool, Any]]]] = field(factory=dict)
 
@@ -60,4 +63,5 @@ def memory_service_redis(
     memory = MemoryRedis(clock, now)
     commands = ServiceCommands(memory, MemoryFencedWriter(memory), lambda: _NO_SCRIPTS)
     cache_store = MemoryCacheStore(memory, now or clock.seconds, limits)
-    return MemoryServiceRedis(memory, commands, memory_leases(clock), cache_store, CacheEvictions(clock, limits))
+    dictionary, evictions = MemoryDataDictionaryStore(memory), CacheEvictions(clock, limits)
+    return MemoryServiceRedis(memory, commands, memory_leases(clock), cache_store, dictionary, evictions)
