@@ -52,6 +52,16 @@ class Book(Service):
             await self.kvdb.set('kv.balance', balance + 1)
 
 
+class Cached(Service):
+    name = 'kv.cached'
+
+    async def handle(self):
+        def loader():
+            return 'loaded'
+        self.response.payload = [await self.cache.load('kv:loaded', loader, 60), await self.cache.get('kv:rest'),
+                                 (await self.translate('CRM', 'country', 'PL', 'ERP', 'ctry')).value2]
+
+
 class BookPlain(Service):
     name = 'kv.book-plain'
 
@@ -103,6 +113,36 @@ class ServiceRedisTests(SynchronousTestCase):
         for thread in threads:
             thread.join()
         self.assertEqual(spoken(self.redis_path, 'GET', 'kv.balance'), str(len(names)))
+
+    def rest(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
+        content = b'' if body is None else json.dumps(body).encode()
+        answer = self.broker.ask(method, f'/zato/cache/{path}', fields=self.broker.admin(), body=content)
+        self.assertEqual(answer.status, status, answer.body)
+        return answer.json()
+
+    def test_cache_and_translation(self) -> None:
+        """Caches over HTTP and in services, and a data dictionary from an enmasse file."""
+        row = '{system1: CRM, key1: country, value1: PL, system2: ERP, key2: ctry, value2: "616"}'
+        self.broker.configure(f'data_dictionary:\n  - {row}\n')
+        entry = self.rest('POST', 'kv:rest', {'value': {'a': [1]}, 'expiry': 60})
+        self.assertEqual((entry['value'], entry['expiry'], entry['hits']), ({'a': [1]}, 60.0, 0))
+        self.assertEqual(self.call('kv.cached'), ['loaded', {'a': [1]}, '616'])
+        self.assertEqual(self.rest('GET', 'kv:rest')['hits'], 2)
+        self.assertEqual(self.rest('GET', 'get/by-prefix/kv:'), {'kv:rest': {'a': [1]}, 'kv:loaded': 'loaded'})
+        self.assertEqual(self.rest('GET', 'get/contains-all?text=kv&text=rest'), {'kv:rest': {'a': [1]}})
+        self.assertEqual(self.rest('POST', 'set/contains/rest', {'value': 5}), ['kv:rest'])
+        self.assertEqual(self.rest('POST', 'expire/by-suffix/rest?expiry=9'), ['kv:rest'])
+        self.assertEqual(self.rest('GET', 'kv:rest')['value'], 5)
+        self.rest('GET', 'kv:rest?cache=other', status=404)
+        self.assertEqual(self.rest('DELETE', 'kv:rest'), {})
+        self.rest('DELETE', 'kv:rest', status=404)
+        self.assertEqual(self.rest('DELETE', 'delete/contains-any', {'text': ['loaded', 'x']}), ['kv:loaded'])
+        self.rest('GET', 'get/by-regex/x', status=404)
+        self.rest('GET', 'delete/by-prefix/x', status=405)
+        self.rest('POST', 'kv:rest', {'expiry': 5}, status=400)
+        self.rest('POST', 'kv:rest', {'value': 1, 'expiry': 'x'}, status=400)
+        self.assertEqual(self.broker.ask('GET', '/zato/cache/kv:rest').status, 401)
+        self.assertEqual(self.broker.ask('GET', '/zato/cache/kv:rest', fields=self.broker.pubapi()).status, 401)
 
     def test_frozen(self) -> None:
         """With a frozen Redis, a call ends in 504 within [kvdb] timeout + 10 %, and HTTP goes on meanwhile."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zatotx.api import (
+    cache,
     crud,
     data_dictionary,
     deployment,
@@ -22,8 +23,8 @@ from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
-    health, deployment, crud, data_dictionary, docs, history, invoke, kvdb, log_levels, enmasse, openapi, servers,
-    services, wsdl,
+    health, cache, deployment, crud, data_dictionary, docs, history, invoke, kvdb, log_levels, enmasse, openapi,
+    servers, services, wsdl,
 )  # fmt: skip
 
 
