@@ -150,6 +150,15 @@ class StoreTests(RedisCase, CacheStoreContract, DataDictionaryContract):
     def store(self, limits: CacheLimits) -> RedisCacheStore:
         return RedisCacheStore(ScriptRunner(self.made.client), KEYS, 'services:cache', limits)
 
+    async def test_shared(self) -> None:
+        """What one server writes, another one reads."""
+        other = started_service_redis(self, self.server.address)
+        await self.got(other.client.wait_connected())
+        await self.made.cache_store.set('default', ['a'], b'x', 0)
+        self.assertEqual([one.data for one in await other.cache_store.get('default', ['a'])], [b'x'])
+        await self.made.data_dictionary.change(lambda dictionary: dictionary.add_entry(('CRM', 'country', 'PL')))
+        self.assertEqual(len((await other.data_dictionary.load()).entries()), 1)
+
     def dictionary_store(self) -> IDataDictionaryStore:
         return self.made.data_dictionary
 
@@ -170,6 +179,25 @@ class NotAdministratorTests(RedisCase):
             await made.commands.execute('EVAL', 'return 1', 0)
         with self.assertRaises(CommandRefusedError):
             await made.commands.execute('DEL', CLUSTER_KEYS[0])
+
+    async def test_documented_permissions(self) -> None:
+        """The permissions of docs/redis.md suffice for everything that services do."""
+        page = (Path(__file__).parents[2] / 'docs' / 'redis.md').read_text('utf-8')
+        base = page.partition('user zatotx on >PASSWORD ')[2].partition('\n')[0].replace('CLUSTER', 'c1')
+        more = page.partition('the user also needs `')[2].partition('`')[0]
+        spoken(self.server.path, 'ACL', 'SETUSER', 'zatotx', 'on', '>secret', *base.split(), *more.split())
+        made = started_service_redis(
+            self, RedisAddress(path=str(self.server.path), username='zatotx', password='secret')
+        )
+        await self.got(made.client.wait_connected())
+        self.assertTrue(made.user.is_enforced, made.user.problem)
+        self.assertEqual(await made.commands.execute('EVAL', "return redis.call('SET', KEYS[1], 1)", 1, 'mine'), 'OK')
+        self.assertEqual(await made.commands.execute('KEYS', '*'), ['mine'])
+        await made.cache_store.set('default', ['a'], b'x', 0)
+        self.assertEqual(await made.data_dictionary.translate('a', 'b', 'c', 'd', 'e'), None)
+        lease = await self.got(made.leases.acquire('lock:a', ttl=5.0))
+        self.assertEqual(await made.commands.execute_fenced('a', lease.token, [('SET', 'mine', 2)]), ['OK'])
+        await lease.release()
 
 
 class FaultTests(RedisCase):

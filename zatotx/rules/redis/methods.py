@@ -115,8 +115,21 @@ def _parameter(text: str) -> Parameter:
     return Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=value)
 
 
+# Parameters whose values are not words as they are.
+_CONVERTED = frozenset({'mapping', 'ms', 'time', 'when', 'when_ms'})
+
+
 def _builder(command: str, signature: Signature, convert: Convert) -> Callable[..., tuple[Words, Convert]]:
+    # Most calls pass each parameter by position, and need no binding, which takes longer than all the rest.
+    is_simple = not any(
+        one.kind is Parameter.VAR_POSITIONAL or one.default is not Parameter.empty or one.name in _CONVERTED
+        for one in signature.parameters.values()
+    )
+    count = len(signature.parameters)
+
     def build(*args: object, **kwargs: object) -> tuple[Words, Convert]:
+        if is_simple and not kwargs and len(args) == count:
+            return (command, *args), convert
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         words: list[object] = [command]
