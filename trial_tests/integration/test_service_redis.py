@@ -116,8 +116,12 @@ class ServiceRedisTests(RedisCase, ServiceRedisContract):
         await other.client.wait_connected()
         self.assertEqual(await self.call('set', 'a', 1), True)
         self.assertEqual(await other.commands.execute('GET', 'a'), '1')
+        many = [started_service_redis(self, self.server.address) for _ in range(10)]
+        for one in many:
+            await self.got(one.client.wait_connected())
+        self.assertEqual([one.user.is_enforced for one in many], [True] * 10)
         self.assertIn(' #', next(line for line in self.say('ACL', 'LIST') if ':services' in line))
-        self.assertEqual(self.say('CLIENT', 'LIST').count('user=zatotx:c1:server1:services'), 2)
+        self.assertEqual(self.say('CLIENT', 'LIST').count('user=zatotx:c1:server1:services'), 12)
 
     async def test_hidden_keys(self) -> None:
         """KEYS and SCAN show no keys of clusters."""
